@@ -1,0 +1,16 @@
+"""Errors that a user can act on: one plain sentence that says what to do, no traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake the user can mend; the command line prints it and exits with code 2."""
+
+
+class Unavailable(UserError):
+    """Something that cannot run on this machine now, and the one command that would mend it."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason} ({remedy})" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy

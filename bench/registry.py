@@ -1,0 +1,98 @@
+"""Names to objects: lazy, greppable, with did-you-mean and a reason when a thing cannot run.
+
+A registry is a plain dict whose order is the order of every table. Nothing is imported until
+it is asked for, so that `python -m bench list` needs no torch and a missing optional package
+disables one row only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.errors import Unavailable, UserError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing.
+
+    target: "module:attribute", a frozen dataclass whose fields are its options.
+    options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
+    requires: import names of packages that may be absent.
+    """
+
+    target: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+
+
+class Registry:
+    """The names of one kind ("encoder", "decoder", "data set", "damage")."""
+
+    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+        self.kind = kind
+        self.entries = dict(entries)
+
+    def names(self) -> list[str]:
+        """All names, in table order."""
+        return list(self.entries)
+
+    def entry(self, name: str) -> Entry:
+        """The entry of a name.
+
+        Raises:
+            UserError: the name is not registered; the sentence suggests the nearest one.
+        """
+        if name not in self.entries:
+            raise UserError(f"no {self.kind} is called {name!r}{did_you_mean(name, self.entries)}")
+        return self.entries[name]
+
+    def target(self, name: str) -> Any:
+        """The class or function behind a name.
+
+        Raises:
+            UserError: unknown name.
+            Unavailable: a package that it requires is not installed.
+        """
+        entry = self.entry(name)
+        for package in entry.requires:
+            if importlib.util.find_spec(package) is None:
+                raise Unavailable(
+                    f"{self.kind} {name} needs the package {package}", f"pip install {package}"
+                )
+        module, _, attribute = entry.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Build the thing with its fixed options and the user's.
+
+        Raises:
+            UserError: unknown name, or an option that does not exist or has a wrong type.
+            Unavailable: a package that it requires is not installed.
+        """
+        target = self.target(name)
+        given = dict(options or {})
+        allowed = {f.name: f for f in dataclasses.fields(target) if f.init}
+        for option in given:
+            if option in self.entries[name].options:
+                raise UserError(f"{name} fixes {option}; choose another {self.kind} to change it")
+            if option not in allowed:
+                hint = did_you_mean(option, allowed)
+                raise UserError(f"{name} has no option {option!r}{hint}")
+        return target(**{**self.entries[name].options, **given})
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of an unknown-name sentence: the nearest names, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; there are: {', '.join(known)}"

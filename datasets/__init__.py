@@ -1,0 +1,45 @@
+"""Data sets: names to lines. One line here enrols a set everywhere.
+
+This folder is the project's own and is not Hugging Face's package of the same name.
+"""
+
+from typing import NoReturn
+
+from bench.registry import Entry, Registry
+
+DATASETS = Registry(
+    "data set",
+    {
+        "lines": Entry("datasets.lines:RenderedLines", "embedded: English, rendered strokes"),
+        "lines-shuffled": Entry(
+            "datasets.lines:RenderedLines", "embedded: words in random order", {"level": "shuffled"}
+        ),
+        "lines-pseudo": Entry(
+            "datasets.lines:RenderedLines", "embedded: pronounceable non-words", {"level": "pseudo"}
+        ),
+        "lines-random": Entry(
+            "datasets.lines:RenderedLines", "embedded: random characters", {"level": "random"}
+        ),
+        "unipen": Entry("datasets.unipen:Unipen", "UNIPEN pen strokes, sources bb* and lex"),
+        "unipen-bb": Entry("datasets.unipen:Unipen", "UNIPEN, sources bb*", {"subset": "bb"}),
+        "unipen-lex": Entry("datasets.unipen:Unipen", "UNIPEN, source lex", {"subset": "lex"}),
+        "unipen-all": Entry("datasets.unipen:Unipen", "UNIPEN, every source", {"subset": "all"}),
+        "hooker": Entry(
+            "datasets.parquet:ParquetLines", "letters to J. D. Hooker", {"source": "hooker"}
+        ),
+        "copiste": Entry(
+            "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
+        ),
+    },
+)
+
+_HUGGING_FACE = {"load_dataset", "load_from_disk", "Dataset", "DatasetDict", "IterableDataset"}
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name in _HUGGING_FACE:
+        raise ImportError(
+            f"{name} belongs to Hugging Face's package 'datasets', but this is the folder of that "
+            "name in this project; run code that needs the package from another directory"
+        )
+    raise AttributeError(f"module 'datasets' has no attribute {name!r}")

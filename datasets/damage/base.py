@@ -1,0 +1,46 @@
+"""The contract of a damage: a clean line to a damaged one, nested in severity."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.types import Line
+
+SUITE = "kaidoku-damage-1"
+SEVERITIES = (0, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class Damaged:
+    """A damaged line.
+
+    line: the line with its damaged image; text, id, boxes as before.
+    mask: (H, W) bool, pixels whose ink is removed or covered; None for signal damages.
+    ink_lost: share of the clean ink under `mask`; None for signal damages.
+    """
+
+    line: Line
+    mask: NDArray[np.bool_] | None
+    ink_lost: float | None
+
+
+@dataclass(frozen=True)
+class Damage(ABC):
+    """A registered damage."""
+
+    family: ClassVar[Literal["missing", "overlay", "signal", "geometry"]]
+
+    @abstractmethod
+    def apply(self, line: Line, dataset: str, severity: int, seed: int) -> Damaged:
+        """Damage a line; severity 0 returns it untouched.
+
+        The result is a function of (suite, data set, line id, damage, seed, severity) and of the
+        image alone; with severity, masks only grow.
+        """
+
+

@@ -1,0 +1,20 @@
+"""Decoders: `Encoded` to text. One line here enrols a decoder everywhere."""
+
+from bench.registry import Entry, Registry
+
+DECODERS = Registry(
+    "decoder",
+    {
+        "ar-beam": Entry("decoders.ar:AutoregressiveDecoder", "the encoder's own AR head, beam"),
+        "ar-greedy": Entry(
+            "decoders.ar:AutoregressiveDecoder", "the encoder's own AR head, greedy", {"beam": 1}
+        ),
+        "ctc-greedy": Entry("decoders.ctc_greedy:CTCGreedy", "best CTC path, no language"),
+        "ctc-beam": Entry("decoders.ctc_beam:CTCBeam", "CTC prefix beam, no language"),
+        "ctc-kenlm": Entry(
+            "decoders.ctc_kenlm:CTCKenLM",
+            "CTC beam with a word n-gram (pyctcdecode + KenLM)",
+            requires=("pyctcdecode", "kenlm"),
+        ),
+    },
+)

@@ -1,0 +1,47 @@
+"""The contract of a decoder: `Encoded` to `list[Decoded]`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.errors import Unavailable
+from bench.types import Decoded, Encoded, EncoderInfo, Needs
+
+
+@dataclass(frozen=True)
+class Decoder(ABC):
+    """A decoder is its options: a frozen dataclass whose fields go into the row and its key.
+
+    What is dear to make (a language model, a process pool) is made once by `open`, outside of
+    the measured time, and given back by `close`.
+    """
+
+    needs: ClassVar[Needs]
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """Why it cannot decode this encoder here, with the remedy; None when it can."""
+        return None
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Make what `decode` needs; called once before the first `decode`.
+
+        Raises:
+            UserError: an option or a file that it names cannot be used.
+        """
+
+    @abstractmethod
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """One `Decoded` a line, in order. Synchronises the device by reading its result."""
+
+    def close(self) -> None:
+        """Give back what `open` made."""
+
+    def extras(self) -> Mapping[str, Any]:
+        """What belongs into the row besides the options, file hashes included (part of the key).
+
+        Callable after `open`.
+        """
+        return {}

@@ -1,0 +1,49 @@
+"""The contract of an encoder: images to `Encoded`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.errors import Unavailable
+from bench.types import Encoded, EncoderInfo, Image, Runtime
+
+
+@dataclass(frozen=True)
+class EncoderSpec(ABC):
+    """A registered encoder; its fields are its options. `open` loads it."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def missing(self) -> Unavailable | None:
+        """Why it cannot run here and the one command that would mend it; None when it can."""
+
+    @abstractmethod
+    def open(self, runtime: Runtime) -> Encoder:
+        """Load the weights to the device and precision of `runtime`.
+
+        Raises:
+            Unavailable: the weights are not here.
+            UserError: the weights are here but do not fit.
+        """
+
+
+class Encoder(ABC):
+    """A loaded encoder."""
+
+    info: EncoderInfo
+
+    @abstractmethod
+    def prepare(self, images: Sequence[Image]) -> Any:
+        """Host work: grey uint8 images (H, W) of any size to the batch that `encode` takes."""
+
+    @abstractmethod
+    def encode(self, batch: Any) -> Encoded:
+        """Device work: no gradients, no synchronisation, order of lines kept."""
+
+    @abstractmethod
+    def module(self) -> Any:
+        """The torch module, for `bench show`."""
