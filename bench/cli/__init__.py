@@ -1,0 +1,171 @@
+"""The command line: `python -m bench COMMAND`. One file a command, imported when asked for.
+
+A command's module has `add(subparsers)`, which registers its parser (one-line help,
+`RawDescriptionHelpFormatter`, an epilog of examples) and sets `handler=run`, and
+`run(args) -> int`, which returns the exit code:
+
+    0    all is well
+    1    some cells failed, some lines could not be read, or something is wrong
+    2    the user's mistake, or something that is not here: one sentence on stderr
+    130  Ctrl-C
+
+Results go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from bench.errors import UserError
+from bench.registry import did_you_mean
+
+PROGRAM = "python -m bench"
+
+
+class Command(NamedTuple):
+    """A command's module, and its line in the overall help (which imports no command)."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Command("bench.cli.run", "measure encoders x decoders x data sets x damages"),
+    "report": Command("bench.cli.report", "tables and plots of a run that is there"),
+    "list": Command("bench.cli.list", "what can be run here, and what is missing"),
+    "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
+    "doctor": Command("bench.cli.doctor", "what this machine has, and what is wrong with it"),
+    "data": Command("bench.cli.data", "list, get and check data sets"),
+    "damage": Command("bench.cli.damage", "look at the damages"),
+    "lm": Command("bench.cli.lm", "build and inspect n-gram language models"),
+    "tune": Command("bench.cli.tune", "tune language model weights on a validation split"),
+    "train": Command("bench.cli.train", "train an encoder and its heads"),
+}
+
+_EPILOG = f"""\
+examples:
+  {PROGRAM} run --all                 the main job: everything that can run here
+  {PROGRAM} run --encoder mini --decoder ctc-greedy,ar-beam --limit 50
+  {PROGRAM} list                      names, and what is missing
+  {PROGRAM} doctor                    is this machine fit for it?
+  {PROGRAM} COMMAND --help            options and examples of one command
+
+exit codes: 0 all is well; 1 some cells failed or lines could not be read; 2 a mistake in what
+was asked for, or something that is not here; 130 Ctrl-C
+"""
+
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
+_OURS = {"bench", "models", "decoders", "datasets"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with mistakes as `UserError` and no abbreviated options (they break when added)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and leave with its exit code.
+
+    Args:
+        argv: the arguments after the program's name; those of the process by default.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    traceback = "--traceback" in words
+    words = [word for word in words if word != "--traceback"]
+    try:
+        code = _execute(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except (UserError, KeyboardInterrupt, ModuleNotFoundError, OSError) as error:
+        sentence = _sentence(error)
+        if traceback or not sentence:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        code = 130 if isinstance(error, KeyboardInterrupt) else 2
+    raise SystemExit(code)
+
+
+def _execute(words: list[str]) -> int:
+    """Parse the words with the parser of their command alone, and run it."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Kaidoku: a benchmark for the decoders of handwriting recognisers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error comes from (for developers)"
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    asked = next((word for word in words if not word.startswith("-")), None)
+    if asked is not None and asked not in COMMANDS:
+        raise UserError(f"no command is called {asked!r}{did_you_mean(asked, COMMANDS)}")
+    for name, command in COMMANDS.items():
+        if name == asked:
+            importlib.import_module(command.module).add(subparsers)
+        else:
+            subparsers.add_parser(name, help=command.summary, add_help=False)
+    args, unknown = parser.parse_known_args(words)
+    if asked is None:
+        parser.print_help(sys.stderr)
+        return 2
+    if unknown:
+        raise UserError(_unknown(asked, subparsers.choices[asked], unknown[0]))
+    return int(args.handler(args))
+
+
+def _unknown(command: str, parser: argparse.ArgumentParser, word: str) -> str:
+    if not word.startswith("-"):
+        return f"{command} does not know what to do with {word!r}; see {parser.prog} --help"
+    flag = word.partition("=")[0]
+    return f"{command} has no option {flag}{did_you_mean(flag, _flags(parser))}"
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """The long options of a command, those of its sub-commands included."""
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                flags.update(_flags(sub))
+    return sorted(flag for flag in flags if flag.startswith("--"))
+
+
+def _sentence(error: BaseException) -> str:
+    """What to tell the user of an error; "" when it is a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted"
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
+            return ""
+        return f"the package {package} is not installed; run: pip install ."
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in _FORBIDDEN:
+        return f"no permission to use {error.filename}; give a place that you may write to"
+    if error.errno in _FULL:
+        return f"no space left on the device of {error.filename or 'the results'}; make room"
+    if error.errno in _NOT_A_FOLDER:
+        return f"{error.filename} is in the way: it is a file where a folder is needed"
+    return ""
