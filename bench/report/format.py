@@ -1,0 +1,86 @@
+"""Numbers and foreign text as people read them. Nothing outside of this package rounds."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from bench.stats import Interval
+from bench.types import Spread
+
+DASH = "—"  # there can be no such number (the CER of untrained weights)
+UNKNOWN = "n/a"  # there should be a number, and it is not one (nothing to divide by)
+
+_SHORT = 40
+
+
+def plain(text: object) -> str:
+    """Foreign text on one line, without anything that could steer a terminal or reorder text."""
+    spaced = "".join(" " if character.isspace() else character for character in str(text))
+    kept = (character for character in spaced if unicodedata.category(character)[0] != "C")
+    return " ".join("".join(kept).split())
+
+
+def short(text: str, width: int = _SHORT) -> str:
+    """The beginning of a text, with an ellipsis when there is more."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def number(value: float | None, decimals: int, unit: str = "") -> str:
+    """A number with thousands separators; `DASH` for None, `UNKNOWN` for NaN and infinity."""
+    if value is None:
+        return DASH
+    if not math.isfinite(value):
+        return UNKNOWN
+    return f"{value:,.{decimals}f}{unit}"
+
+
+def percent(fraction: float | None, decimals: int = 2) -> str:
+    """A fraction in percent, without the sign: 0.0289 is "2.89". Never clipped at 100."""
+    return number(None if fraction is None else 100.0 * fraction, decimals)
+
+
+def bracket(interval: Interval) -> str:
+    """A percentage interval: "[2.51, 3.30]"."""
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number by its leading digits: 0.0123, 1.23, 12.3, 1,230."""
+    if value is None:
+        return DASH
+    if not math.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
+
+
+def spread(measured: Spread) -> str:
+    """A median with its range: "120 [118, 125]"; the range only where there was repetition."""
+    middle = significant(measured.median)
+    if measured.n < 2:
+        return middle
+    return f"{middle} [{significant(measured.low)}, {significant(measured.high)}]"
+
+
+def parameters(count: int) -> str:
+    """A parameter count as papers write it: 843k, 5.9M, 62M, 1.2B."""
+    for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if count >= 0.9995 * size:
+            scaled = count / size
+            return f"{scaled:.1f}{unit}" if scaled < 10 and unit != "k" else f"{scaled:.0f}{unit}"
+    return str(count)
+
+
+def listing(words: list[str]) -> str:
+    """Words as a sentence has them: "a", "a and b", "a, b and c"."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: "1 line", "2,915 lines"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

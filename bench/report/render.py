@@ -1,0 +1,250 @@
+"""Tables as markdown, LaTeX, CSV and terminal text.
+
+Every text of a table may come from elsewhere (an exception's words, a user's name for a thing),
+so each format escapes all of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+
+from tabulate import tabulate
+
+from bench.report.table import Cell, Column, Table, Value
+
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_FORMULA = tuple("=+-@" + "\uff1d\uff0b\uff0d\uff20")  # the full-width ones begin a formula too
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # a row that begins with one would be an argument of \\ before it
+    "]": "{]}",
+    "*": "{*}",  # likewise
+    "\u2013": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "\u00d7": r"\texttimes{}",
+    "µ": r"\textmu{}",
+    "†": r"\textdagger{}",
+}
+
+
+def superscript(marks: Sequence[int]) -> str:
+    """Footnote numbers as superscript figures: (1, 12) is "¹,¹²"."""
+    return ",".join(map(str, marks)).translate(_SUPERSCRIPT)
+
+
+# Markdown
+
+
+def markdown(table: Table) -> str:
+    """GitHub's markdown, heading and conditions above, footnotes and signatures below."""
+    body = tabulate(
+        [[_markdown_cell(cell) for cell in row] for row in _all_rows(table)],
+        headers=[
+            _markdown_text(column.head) + superscript(column.marks) for column in table.columns
+        ],
+        tablefmt="github",
+        colalign=_alignment(table.columns),
+        disable_numparse=True,
+    )
+    parts = [f"### {_markdown_text(table.title)}", _markdown_text(table.conditions), body]
+    if table.notes:
+        notes = enumerate(table.notes, 1)
+        parts.append("\n".join(f"- {superscript([n])} {_markdown_text(text)}" for n, text in notes))
+    if table.signatures:
+        parts.append(
+            "\n".join(f"- signature `{s.replace('`', chr(39))}`" for s in table.signatures)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _markdown_text(" ".join(filter(None, (cell.text, cell.detail))))
+    return text + superscript(cell.marks)
+
+
+def _markdown_text(text: str) -> str:
+    """Text that stays what it is: no column border, tag, emphasis, code or link."""
+    text = re.sub(r"([\\`*|~$])", r"\\\1", text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside of a word it is harmless
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+    return re.sub(r"^([#>+-])", r"\\\1", text)
+
+
+# LaTeX
+
+
+def latex(table: Table) -> str:
+    r"""A `table` environment with booktabs rules, to be read by \input."""
+    columns = "".join("l" if column.key else "r" for column in table.columns)
+    heads = [_latex_text(column.head) + _latex_marks(column.marks) for column in table.columns]
+    rows = [_latex_row(row) for row in table.rows]
+    if table.published:
+        rows += [r"\midrule", *(_latex_row(row) for row in table.published)]
+    below = [_latex_marks((n,)) + _latex_text(text) for n, text in enumerate(table.notes, 1)]
+    below += [f"Signature: {_latex_code(signature)}" for signature in table.signatures]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
+            r"\begin{table}",
+            r"\centering\small",
+            rf"\caption[{_latex_text(table.title)}]"
+            rf"{{{_latex_text(table.title)}. {_latex_text(table.conditions)}}}",
+            rf"\label{{tab:{table.slug}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in below),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _latex_row(row: Sequence[Cell]) -> str:
+    texts = (" ".join(filter(None, (cell.text, cell.detail))) for cell in row)
+    marked = (_latex_text(t) + _latex_marks(cell.marks) for t, cell in zip(texts, row, strict=True))
+    return " & ".join(marked) + r" \\"
+
+
+def _latex_marks(marks: Sequence[int]) -> str:
+    return rf"\textsuperscript{{{','.join(map(str, marks))}}}" if marks else ""
+
+
+def _latex_text(text: str) -> str:
+    """Text for pdfLaTeX, which stops at letters that it has no font for: those become U+1234."""
+    escaped = "".join(
+        _LATEX.get(c) or (c if c.isascii() or "\xa1" <= c <= "\xff" else f"U+{ord(c):04X}")
+        for c in re.sub(r"(?<=([-,']))(?=\1)", "\0", text)  # two in a row would melt together
+    )
+    return escaped.replace("\0", "{}")
+
+
+def _latex_code(text: str) -> str:
+    r"""Text in typewriter letters that may break at its separators."""
+    escaped = "".join(_latex_text(c) + (r"\allowbreak{}" if c in "|:,/" else "") for c in text)
+    return rf"\texttt{{{escaped}}}"
+
+
+# CSV
+
+
+def spreadsheet(table: Table) -> str:
+    """CSV with unrounded values; each row carries its conditions, footnotes and signatures.
+
+    A row that is cut out and pasted elsewhere so keeps what it needs. No cell is a formula.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    heads = [head for column in table.columns for head in _spreadsheet_heads(column)]
+    writer.writerow(_harmless(head) for head in (*heads, "notes", "conditions", "signatures"))
+    for row in _all_rows(table):
+        values: list[Value] = []
+        for cell, column in zip(row, table.columns, strict=True):
+            given = cell.values or (cell.text,)
+            values += [*given, *[None] * (1 + len(column.parts) - len(given))]
+        marks = {mark for column in table.columns for mark in column.marks}
+        marks |= {mark for cell in row for mark in cell.marks}
+        notes = " ".join(table.notes[mark - 1] for mark in sorted(marks))
+        values += [notes, table.conditions, " ".join(table.signatures)]
+        writer.writerow(_harmless(value) for value in values)
+    return out.getvalue()
+
+
+def _spreadsheet_heads(column: Column) -> list[str]:
+    return [column.head, *(f"{column.head} {part}" for part in column.parts)]
+
+
+def _harmless(value: Value) -> str:
+    """A value as a spreadsheet may read it: text is never a formula, numbers are numbers."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return f"'{value}" if value.lstrip().startswith(_FORMULA) or value[:1] == "\t" else value
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# Terminal
+
+
+def terminal(table: Table, width: int) -> str:
+    """The table in at most `width` columns: broken into blocks that repeat what names the rows."""
+    wrap = _wrapper(width)
+    parts = [table.title, wrap(table.conditions)]
+    parts += [_block(table, block) for block in _blocks(table, width)]
+    parts += [wrap(f"{superscript([n])} {text}") for n, text in enumerate(table.notes, 1)]
+    return "\n".join(parts) + "\n"
+
+
+def _wrapper(width: int) -> Callable[[str], str]:
+    def wrap(text: str) -> str:
+        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+    return wrap
+
+
+def _blocks(table: Table, width: int) -> list[list[int]]:
+    """Indices of the columns that fit beside each other; key columns are in every block."""
+    keys = [i for i, column in enumerate(table.columns) if column.key]
+    blocks = [list(keys)]
+    for index in (i for i, column in enumerate(table.columns) if not column.key):
+        wider = [*blocks[-1], index]
+        fits = max(map(len, _block(table, wider).splitlines())) <= width
+        if fits or blocks[-1] == keys:
+            blocks[-1] = wider
+        else:
+            blocks.append([*keys, index])
+    return blocks
+
+
+def _block(table: Table, indices: Sequence[int]) -> str:
+    columns = [table.columns[i] for i in indices]
+    rows = [[_terminal_cell(row[i]) for i in indices] for row in _all_rows(table)]
+    return str(
+        tabulate(
+            rows,
+            headers=[column.head + superscript(column.marks) for column in columns],
+            tablefmt="simple",
+            colalign=_alignment(columns),
+            disable_numparse=True,
+        )
+    )
+
+
+def _terminal_cell(cell: Cell) -> str:
+    text = cell.text + superscript(cell.marks)
+    return f"{text}\n{cell.detail}" if cell.detail else text
+
+
+# Common parts
+
+
+def _all_rows(table: Table) -> tuple[tuple[Cell, ...], ...]:
+    return table.rows + table.published
+
+
+def _alignment(columns: Sequence[Column]) -> list[str]:
+    return ["left" if column.key else "right" for column in columns]

@@ -1,0 +1,123 @@
+"""The bootstrap against an independent program, against arithmetic, and on odd input."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+from bench.stats import micro_interval
+
+
+def _lines(
+    seed: int, writers: int, each: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Lines whose error rate depends on the writer, as handwriting's does."""
+    rng = np.random.default_rng(seed)
+    names, edits, characters = [], [], []
+    for writer in range(writers):
+        rate = rng.beta(2, 20)
+        for _ in range(each):
+            length = int(rng.integers(20, 70))
+            names.append(f"w{writer}")
+            characters.append(length)
+            edits.append(int(rng.binomial(length, rate)))
+    return np.array(edits), np.array(characters), names
+
+
+def test_agrees_with_scipy_on_writer_blocks():
+    edits, characters, names = _lines(1, writers=40, each=5)
+    tops = edits.reshape(40, 5).sum(axis=1)
+    bottoms = characters.reshape(40, 5).sum(axis=1)
+    oracle = scipy_stats.bootstrap(
+        (tops, bottoms),
+        lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=40_000,
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    ours = micro_interval(edits, characters, names, resamples=40_000)
+    assert ours is not None
+    width = oracle.high - oracle.low
+    assert ours.low == pytest.approx(oracle.low, abs=0.03 * width)
+    assert ours.high == pytest.approx(oracle.high, abs=0.03 * width)
+    assert ours.blocks == 40
+
+
+def test_two_writers_worked_by_hand():
+    # Two equal blocks, rates 0.1 and 0.3: the four equally likely draws give 0.1 once, 0.2
+    # twice and 0.3 once. So the middle 40 % are 0.2, and the middle 95 % reach both ends.
+    edits, characters, names = [5, 5, 30], [50, 50, 100], ["a", "a", "b"]
+    wide = micro_interval(edits, characters, names)
+    assert wide is not None
+    assert astuple(wide) == pytest.approx((0.1, 0.3, 2))
+    narrow = micro_interval(edits, characters, names, level=0.4)
+    assert narrow is not None
+    assert astuple(narrow) == pytest.approx((0.2, 0.2, 2))
+
+
+def test_blocking_matters_when_lines_of_a_writer_are_alike():
+    edits, characters, names = _lines(3, writers=20, each=20)
+    blocked = micro_interval(edits, characters, names)
+    single = micro_interval(edits, characters, [str(i) for i in range(len(names))])
+    assert blocked is not None and single is not None
+    assert blocked.high - blocked.low > 2 * (single.high - single.low)
+
+
+def test_rates_over_one_are_not_clipped():
+    interval = micro_interval([30, 40], [10, 10], ["a", "b"])
+    assert interval is not None
+    assert astuple(interval) == pytest.approx((3.0, 4.0, 2))
+
+
+@pytest.mark.parametrize(
+    ("edits", "characters", "names"),
+    [([], [], []), ([1], [10], ["a"]), ([1, 2], [10, 9], ["a", "a"]), ([1, 2], [10, 0], "ab")],
+)
+def test_no_interval_without_two_writers(edits, characters, names):
+    assert micro_interval(edits, characters, list(names)) is None
+
+
+@pytest.mark.parametrize(
+    ("edits", "characters", "names"),
+    [([1], [1, 2], ["a", "b"]), ([1, 2], [1, 2], ["a"]), ([-1, 2], [1, 2], ["a", "b"])],
+)
+def test_wrong_input_is_refused(edits, characters, names):
+    with pytest.raises(ValueError, match=r"one entry a line|negative"):
+        micro_interval(edits, characters, names)
+
+
+def test_memory_steps_do_not_lose_resamples(monkeypatch):
+    edits, characters, names = _lines(4, writers=12, each=3)
+    whole = micro_interval(edits, characters, names, resamples=999)
+    monkeypatch.setattr("bench.stats._DRAWS_AT_ONCE", 50)
+    assert micro_interval(edits, characters, names, resamples=999) == whole
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 90), st.integers(1, 90), st.sampled_from("abcdé")),
+        min_size=2,
+        max_size=30,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_bounds_and_order(lines, shuffler):
+    interval = micro_interval(*zip(*lines, strict=True), resamples=200)
+    if interval is None:
+        assert len({writer for *_, writer in lines}) == 1
+        return
+    rates = [
+        sum(e for e, _, w in lines if w == writer) / sum(c for _, c, w in lines if w == writer)
+        for writer in {w for *_, w in lines}
+    ]
+    assert min(rates) - 1e-9 <= interval.low <= interval.high <= max(rates) + 1e-9
+    shuffler.shuffle(lines)
+    assert micro_interval(*zip(*lines, strict=True), resamples=200) == interval
