@@ -7,6 +7,7 @@ factors, so that equal library versions give equal bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -71,5 +72,5 @@ def _runs(
     cuts = [0, *(np.flatnonzero(np.diff(thickness)) + 1).tolist(), len(points)]
     return [
         (shaped[start : min(end + 1, len(points))], int(thickness[start]))
-        for start, end in zip(cuts[:-1], cuts[1:], strict=True)
+        for start, end in pairwise(cuts)
     ]

@@ -1,0 +1,80 @@
+"""The embedded data set `lines`: corpus text in rendered handwriting, exact character boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.errors import Unavailable, UserError
+from bench.registry import did_you_mean
+from bench.types import Line, LineSet
+from datasets.base import Dataset, fingerprint
+from datasets.handwriting import write
+from datasets.levels import LEVELS, line_texts
+from datasets.paper import on_paper
+from datasets.raster import draw_strokes
+from datasets.seeds import stream
+
+# Writers of the splits never meet: "test-17" is no writer of train.
+_WRITERS = {"train": 200, "val": 40, "test": 60}
+
+
+@dataclass(frozen=True)
+class RenderedLines(Dataset):
+    """Lines of 20 to 70 characters in 300 hands (200 train, 40 val, 60 test).
+
+    level: one of `datasets.levels.LEVELS`.
+    size: lines of a split, spread over its documents.
+    """
+
+    level: str = "english"
+    size: int = 300
+
+    def missing(self) -> Unavailable | None:
+        """Never: the set is made on the spot."""
+        return None
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Render the first `limit` lines of a split.
+
+        Raises:
+            UserError: the level or the split does not exist.
+        """
+        if self.level not in LEVELS:
+            raise UserError(f"no level is called {self.level!r}{did_you_mean(self.level, LEVELS)}")
+        if split not in self.splits:
+            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        count = self.size if limit is None else min(limit, self.size)
+        lines = tuple(self._line(split, number, text) for number, text in self._texts(split, count))
+        return LineSet(
+            name="lines" if self.level == "english" else f"lines-{self.level}",
+            split=split,
+            lines=lines,
+            bad=(),
+            sha256=fingerprint(lines),
+            source="Kaidoku corpus, rendered from Hershey's stroke fonts",
+            licence="as the project",
+            references="corpus",
+        )
+
+    def _texts(self, split: str, count: int) -> list[tuple[int, str]]:
+        texts = line_texts(split, self.level)
+        order = stream("kaidoku-order-1", split).permutation(len(texts))
+        return [(int(i), texts[i]) for i in order[:count]]
+
+    def _line(self, split: str, number: int, text: str) -> Line:
+        chosen = stream("kaidoku-writer-1", split, number).integers(_WRITERS[split])
+        writer = f"{split}-{int(chosen):03d}"
+        line = f"{self.level}-{split}-{number:05d}"
+        writing = write(text, writer, line)
+        coverage = draw_strokes(writing.strokes, writing.shape, writing.widths)
+        return Line(
+            id=line,
+            image=on_paper(coverage, writer, line),
+            text=text,
+            writer=writer,
+            split=split,
+            boxes=np.ascontiguousarray(writing.boxes),
+            box_source="renderer",
+        )
