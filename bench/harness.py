@@ -1,0 +1,314 @@
+"""The harness: for every block of a plan load, damage, measure, score, store.
+
+    line image -> models -> Encoded -> decoders -> Decoded -> metrics -> counts -> store
+
+It knows no model, decoder or data set by name. A cell that is finished in the store is not
+measured again; what fails becomes a row with its reason and the run goes on. How time is taken is
+said in `bench.measure`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.cells import Cell, Origin, line_result
+from bench.errors import Unavailable, UserError
+from bench.measure import BlockMeasure, reason
+from bench.plan import Block, Part, Plan, Skipped
+from bench.progress import Progress, Silent
+from bench.provenance import digest, environment
+from bench.stopwatch import Stopwatch, now_utc, overhead
+from bench.store import RunStore
+from bench.types import EncoderInfo, Line, LineSet, Row, Runtime
+from decoders.base import Decoder
+from models.base import Encoder
+
+
+@dataclass
+class Outcome:
+    """How a run went.
+
+    done, reused, failed: keys of cells measured now, finished before, and failed now.
+    skipped: what could not run here: the plan's, and decoders that do not fit an encoder.
+    interrupted: the user stopped it; what is finished is stored.
+    loop_s: wall seconds of the measuring loops; measured_s: seconds of their stages. Loading,
+        damaging, warm-up, scoring and storing lie outside of both.
+    """
+
+    skipped: list[Skipped]
+    done: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    loop_s: float = 0.0
+    measured_s: float = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Share of the measuring loops that the harness itself cost."""
+        return overhead(self.loop_s, self.measured_s)
+
+
+def run(plan: Plan, store: RunStore, progress: Progress | None = None) -> Outcome:
+    """Run what is not finished yet.
+
+    Ctrl-C stops it: the block that was running is lost, everything before is stored.
+
+    Raises:
+        UserError: the device or precision does not exist here, another run writes to the store,
+            or the store cannot be written (no permission, disk full).
+    """
+    check_runtime(plan.runtime)
+    record = environment()
+    outcome = Outcome(list(plan.skipped))
+    with store.writing(record) as name, _torch_threads(plan.runtime.threads):
+        origin = Origin(name, digest(record["machine"]), plan.runtime)
+        runner = _Runner(store, progress or Silent(), outcome, origin)
+        try:
+            for _, blocks in itertools.groupby(plan.blocks, key=lambda block: block.encoder.name):
+                runner.run_encoder(list(blocks))
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+    return outcome
+
+
+def check_runtime(runtime: Runtime) -> None:
+    """Refuse a device or precision that torch does not have here.
+
+    Raises:
+        UserError: with what to choose instead.
+    """
+    if not isinstance(getattr(torch, runtime.dtype, None), torch.dtype):
+        raise UserError(
+            f"no precision is called {runtime.dtype!r}; take float32, bfloat16, float16"
+        )
+    try:
+        device = torch.device(runtime.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"torch has no device {runtime.device!r} here; take cpu") from None
+
+
+@dataclass
+class _Open:
+    """An encoder and its decoders, open. `given_up`: why some decoders cannot run, by name."""
+
+    encoder: Encoder | None = None
+    info: EncoderInfo | None = None
+    extras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    given_up: dict[str, str] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+
+
+class _Runner:
+    """The blocks of a plan, encoder by encoder."""
+
+    def __init__(
+        self, store: RunStore, progress: Progress, outcome: Outcome, origin: Origin
+    ) -> None:
+        self.store, self.progress, self.outcome, self.origin = store, progress, outcome, origin
+        self.watch = Stopwatch.for_device(origin.runtime.device)
+        self.sets: dict[tuple[str, str, int | None], LineSet | str] = {}
+
+    def run_encoder(self, blocks: Sequence[Block]) -> None:
+        """All blocks of one encoder: it and its decoders are opened once."""
+        with contextlib.ExitStack() as stack:
+            opened = self._open(blocks[0].encoder, blocks[0].decoders, stack)
+            for block in blocks:
+                self.progress.started(block)
+                self.progress.finished(block, self._run_block(block, opened))
+
+    def _open(self, encoder: Part, decoders: Sequence[Part], stack: contextlib.ExitStack) -> _Open:
+        opened = _Open()
+        names = [decoder.name for decoder in decoders]
+        self.progress.note(f"opening {encoder.name}")
+        try:
+            opened.encoder = encoder.thing.open(self.origin.runtime)
+            opened.info = opened.encoder.info
+        except Unavailable as error:
+            self._skip("encoder", encoder.name, error)
+            opened.skipped.update(names)
+            return opened
+        except Exception as error:
+            why = f"the encoder did not open: {reason(error, self.origin.runtime)}"
+            opened.given_up = dict.fromkeys(names, why)
+            return opened
+        for decoder in decoders:
+            self.progress.note(f"opening {decoder.name}")
+            self._open_decoder(encoder.name, decoder, opened.info, opened, stack)
+        return opened
+
+    def _open_decoder(
+        self,
+        encoder: str,
+        part: Part,
+        info: EncoderInfo,
+        opened: _Open,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        decoder: Decoder = part.thing
+        try:
+            if absent := _misfit(decoder, info):
+                raise absent
+            decoder.open(info)
+            stack.callback(_close, decoder)
+            opened.extras[part.name] = dict(decoder.extras())
+        except Unavailable as error:
+            self._skip("decoder", f"{part.name} on {encoder}", error)
+            opened.skipped.add(part.name)
+        except Exception as error:
+            why = f"the decoder did not open: {reason(error, self.origin.runtime)}"
+            opened.given_up[part.name] = why
+
+    def _skip(self, kind: str, name: str, error: Unavailable) -> None:
+        self.outcome.skipped.append(Skipped(kind, name, error.reason, error.remedy))
+
+    def _run_block(self, block: Block, opened: _Open) -> list[Row]:
+        wanted = [part for part in block.decoders if part.name not in opened.skipped]
+        lines = self._load(block) if wanted else ""
+        clean = lines if isinstance(lines, LineSet) else None
+        rows, todo = [], []
+        for part in wanted:
+            extras = opened.extras.get(part.name, {})
+            cell = Cell(block, part, self.origin, opened.info, clean, extras)
+            if self.store.finished(cell.key):
+                rows.append(self.store.adopt(cell.key))
+                self.outcome.reused.append(cell.key)
+            elif why := opened.given_up.get(part.name) or (lines if isinstance(lines, str) else ""):
+                rows.append(self._failed(cell, why))
+            else:
+                todo.append(cell)
+        self.progress.advanced(len(block.decoders) - len(todo))
+        if todo and clean and opened.encoder:
+            rows += self._measure(block, todo, clean, opened.encoder)
+        return rows
+
+    def _load(self, block: Block) -> LineSet | str:
+        """The clean set of a block, or why there is none; loaded once a run."""
+        condition = block.condition
+        name = (condition.dataset, condition.split, condition.limit)
+        if name not in self.sets:
+            self.progress.note(f"loading {condition.dataset}")
+            try:
+                lines = block.dataset.thing.load(condition.split, condition.limit)
+                self.sets[name] = lines if lines.lines else _nothing_readable(lines)
+            except Exception as error:
+                why = reason(error, self.origin.runtime)
+                self.sets[name] = f"the data set did not load: {why}"
+        return self.sets[name]
+
+    def _measure(
+        self, block: Block, todo: Sequence[Cell], clean: LineSet, encoder: Encoder
+    ) -> list[Row]:
+        started = now_utc()
+        try:
+            lines, ink_lost = self._damaged(block, clean)
+        except Exception as error:
+            why = f"the damage failed: {reason(error, self.origin.runtime)}"
+            self.progress.advanced(len(todo))
+            return [self._failed(cell, why) for cell in todo]
+        measure = BlockMeasure(
+            encoder,
+            {cell.decoder.name: cell.decoder.thing for cell in todo},
+            [line.image for line in lines],
+            self.origin.runtime,
+            self.watch,
+            seed=block.condition.seed,
+        )
+        self.progress.note("measuring")
+        with self._shares(len(todo)) as advanced:
+            measure.run(block.rounds, advanced)
+        self.outcome.loop_s += measure.loop_s
+        self.outcome.measured_s += measure.measured_s
+        return [self._stored(cell, lines, measure, started, ink_lost) for cell in todo]
+
+    @contextlib.contextmanager
+    def _shares(self, cells: int) -> Iterator[Callable[[float], None]]:
+        """Turn shares of a block into fractions of cells; what is missing at the end is added."""
+        told = 0.0
+
+        def advanced(share: float) -> None:
+            nonlocal told
+            self.progress.advanced((share - told) * cells)
+            told = share
+
+        yield advanced
+        advanced(1.0)
+
+    def _damaged(self, block: Block, clean: LineSet) -> tuple[Sequence[Line], float | None]:
+        """The lines to read and the mean share of lost ink, None where it is not defined."""
+        if block.damage is None:
+            return clean.lines, None
+        condition = block.condition
+        self.progress.note(f"damaging {condition.dataset}")
+        damaged = [
+            block.damage.thing.apply(line, condition.dataset, condition.severity, condition.seed)
+            for line in clean.lines
+        ]
+        lost = [item.ink_lost for item in damaged if item.ink_lost is not None]
+        return [item.line for item in damaged], float(np.mean(lost)) if lost else None
+
+    def _stored(
+        self,
+        cell: Cell,
+        lines: Sequence[Line],
+        measure: BlockMeasure,
+        started: str,
+        ink_lost: float | None,
+    ) -> Row:
+        name = cell.decoder.name
+        reading = measure.readings[name]
+        if reading.failure:
+            return self._failed(cell, reading.failure, started)
+        results = [line_result(line, reading.decoded[i]) for i, line in enumerate(lines)]
+        timing = measure.timing(name)
+        row = cell.ok(results, timing, started, ink_lost, len(reading.changed))
+        self.store.write(row, results)
+        self.outcome.done.append(row.key)
+        return row
+
+    def _failed(self, cell: Cell, why: str, started: str = "") -> Row:
+        row = cell.failed(why, started or now_utc())
+        self.store.write(row)
+        self.outcome.failed.append(row.key)
+        return row
+
+
+def _misfit(decoder: Decoder, info: EncoderInfo) -> Unavailable | None:
+    """Why a decoder cannot read an encoder: its own word, or what it needs is not there."""
+    if absent := decoder.missing(info):
+        return absent
+    if decoder.needs == "log_probs" and not info.alphabet:
+        return Unavailable(f"{info.name} has no CTC head")
+    return None
+
+
+def _nothing_readable(lines: LineSet) -> str:
+    if lines.bad:
+        first = lines.bad[0]
+        return f"none of its {len(lines.bad)} lines can be read; {first.id}: {first.reason}"
+    return f"{lines.name} has no line in its split {lines.split}"
+
+
+def _close(decoder: Decoder) -> None:
+    """Close a decoder; its rows are stored by now, so a complaint changes nothing."""
+    with contextlib.suppress(Exception):
+        decoder.close()
+
+
+@contextlib.contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Let torch have so many intra-op threads, and as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

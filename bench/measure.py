@@ -1,0 +1,251 @@
+"""Measuring one block: a set encoded once a round, and read by every decoder from that encoding.
+
+How time is taken:
+
+- Lines are sorted by image width and cut into batches, so that a batch holds little padding.
+- The widest batch is run once through everything first; that warm-up is not counted.
+- A round is one pass over the set. In each batch the images are prepared, encoded, and then read
+  by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
+  machine falls on all of them alike.
+- Every stage is measured between two synchronised borders (`bench.stopwatch`).
+- Texts are those of the first round. A line that reads differently in a later round is counted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from bench.errors import UserError
+from bench.plan import Rounds
+from bench.stopwatch import Lap, Stopwatch, percentile, spread
+from bench.types import Decoded, Encoded, Image, Runtime, Spread, Timing
+from decoders.base import Decoder
+from models.base import Encoder
+
+Batch = tuple[int, ...]  # places of its lines in the set
+
+
+@dataclass
+class Reading:
+    """What one decoder did with the block.
+
+    decoded: of the first round, by place in the set.
+    laps: of each round, one a batch.
+    changed: places of the lines whose text differed in a later round.
+    failure: why it gave up, in one sentence; "" when it did not.
+    """
+
+    decoded: dict[int, Decoded] = field(default_factory=dict)
+    laps: list[list[Lap]] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
+    failure: str = ""
+
+
+class BlockMeasure:
+    """Measures a block, and holds what was measured.
+
+    batches: places of lines in the set.
+    readings: by decoder.
+    prepare, encode: laps of each round, one a batch.
+    loop_s: wall seconds of the rounds (without the warm-up).
+    measured_s: seconds of the stages in these rounds.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoders: Mapping[str, Decoder],
+        images: Sequence[Image],
+        runtime: Runtime,
+        watch: Stopwatch,
+        seed: int = 0,
+    ) -> None:
+        """Take up a block.
+
+        Args:
+            encoder: a loaded encoder.
+            decoders: open decoders by name.
+            images: the lines, at least one.
+            runtime: batch size and device.
+            watch: measures the stages.
+            seed: of the order of the decoders.
+        """
+        self.batches = sorted_batches([image.shape[1] for image in images], runtime.batch_size)
+        self.readings = {name: Reading() for name in decoders}
+        self.prepare: list[list[Lap]] = []
+        self.encode: list[list[Lap]] = []
+        self.loop_s = self.measured_s = 0.0
+        self._encoder, self._decoders, self._images = encoder, decoders, images
+        self._runtime, self._watch, self._shuffler = runtime, watch, random.Random(seed)
+
+    def run(self, rounds: Rounds, advanced: Callable[[float], None]) -> None:
+        """Warm up and run all rounds; what an encoder or decoder raises becomes its failure.
+
+        Args:
+            rounds: when to stop.
+            advanced: told the share of the block that is done, 0 to 1, after each batch.
+
+        Raises:
+            KeyboardInterrupt: passed on.
+        """
+        self._warm_up()
+        active = self._good(self.readings)
+        while active:
+            begin, before = self._watch.now(), self._watch.measured_s
+            self._round(active, lambda share: advanced(min(share / rounds.least, 1.0)))
+            self.loop_s += self._watch.now() - begin
+            self.measured_s += self._watch.measured_s - before
+            active = [name for name in self._good(active) if rounds.again(self.system_s(name))]
+
+    def system_s(self, name: str) -> list[float]:
+        """Seconds of encoder + decoder in each round of a decoder."""
+        laps = self.readings[name].laps
+        return [_wall(e) + _wall(d) for e, d in zip(self.encode, laps, strict=False)]
+
+    def timing(self, name: str) -> Timing:
+        """The times of a decoder that did not fail.
+
+        With several rounds a `Spread` is the median and range of the rounds. With one round its
+        median is that round, n is 1, and its range is that of the batches: what the whole set
+        would have taken at the pace of its fastest and of its slowest batch (batches are sorted
+        by length, so the range holds the effect of length too).
+        cpu_s is of encoder + decoder. peak_mib is the highest of the encoder's and the decoder's.
+        """
+        reading = self.readings[name]
+        encode = self.encode[: len(reading.laps)]
+        pairs = [
+            list(zip(es, ds, self.batches, strict=True))
+            for es, ds in zip(encode, reading.laps, strict=True)
+        ]
+        latencies = [(e.wall_s + d.wall_s) / len(b) for pair in pairs for e, d, b in pair]
+        paces = [d.wall_s / len(b) for pair in pairs for _, d, b in pair]
+        decode_s = [_wall(laps) for laps in reading.laps]
+        lines = sum(map(len, self.batches))
+        whole = [laps for laps in self.encode if len(laps) == len(self.batches)]
+        return Timing(
+            host_s=float(np.median([_wall(laps) for laps in self.prepare[: len(whole)]])),
+            encode_s=float(np.median([_wall(laps) for laps in whole])),
+            decode_s=_spread(decode_s, [lines * pace for pace in paces]),
+            cpu_s=float(np.median([sum(e.cpu_s + d.cpu_s for e, d, _ in pair) for pair in pairs])),
+            lines_per_s=_spread(
+                [lines / seconds for seconds in self.system_s(name)],
+                [1 / latency for latency in latencies],
+            ),
+            decode_lines_per_s=_spread(
+                [lines / seconds for seconds in decode_s], [1 / pace for pace in paces]
+            ),
+            latency_p50_s=percentile(latencies, 50),
+            latency_p95_s=percentile(latencies, 95),
+            peak_mib=max(max(e.peak_mib, d.peak_mib) for pair in pairs for e, d, _ in pair),
+            scenario="single" if self._runtime.batch_size == 1 else "batch",
+        )
+
+    def _good(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if not self.readings[name].failure]
+
+    def _warm_up(self) -> None:
+        """The widest batch through everything, uncounted."""
+        widest = self.batches[-1]
+        if encoded := self._encoded(widest, list(self.readings)):
+            for name in self.readings:
+                self._decoded(name, encoded[0], widest)
+        self._watch.meter.watch_workers()
+
+    def _round(self, active: Sequence[str], advanced: Callable[[float], None]) -> None:
+        done = len(self.encode)
+        self.prepare.append([])
+        self.encode.append([])
+        for name in active:
+            self.readings[name].laps.append([])
+        for count, batch in enumerate(self.batches, start=1):
+            encoded = self._encoded(batch, active)
+            if encoded is None:
+                return
+            states, prepare, encode = encoded
+            self.prepare[-1].append(prepare)
+            self.encode[-1].append(encode)
+            for name in self._shuffled(self._good(active)):
+                self._read(name, states, batch)
+            advanced(done + count / len(self.batches))
+
+    def _shuffled(self, names: list[str]) -> list[str]:
+        self._shuffler.shuffle(names)
+        return names
+
+    def _encoded(self, batch: Batch, active: Sequence[str]) -> tuple[Encoded, Lap, Lap] | None:
+        """Prepare and encode a batch; None, and all active decoders failed, when that raises."""
+        images = [self._images[place] for place in batch]
+        try:
+            prepared, prepare = self._watch.measure(lambda: self._encoder.prepare(images))
+            encoded, encode = self._watch.measure(lambda: self._encoder.encode(prepared))
+            _check_count("encodings", len(encoded.states), len(batch))
+        except Exception as error:
+            for name in self._good(active):
+                self._fail(name, "the encoder failed", error)
+            return None
+        return encoded, prepare, encode
+
+    def _decoded(
+        self, name: str, encoded: Encoded, batch: Batch
+    ) -> tuple[list[Decoded], Lap] | None:
+        """Decode a batch; None, and the decoder failed, when that raises."""
+        try:
+            decoded, lap = self._watch.measure(lambda: self._decoders[name].decode(encoded))
+            _check_count("texts", len(decoded), len(batch))
+        except Exception as error:
+            self._fail(name, "the decoder failed", error)
+            return None
+        return decoded, lap
+
+    def _read(self, name: str, encoded: Encoded, batch: Batch) -> None:
+        result = self._decoded(name, encoded, batch)
+        if result is None:
+            return
+        reading = self.readings[name]
+        reading.laps[-1].append(result[1])
+        for place, decoded in zip(batch, result[0], strict=True):
+            if reading.decoded.setdefault(place, decoded).text != decoded.text:
+                reading.changed.add(place)
+
+    def _fail(self, name: str, what: str, error: Exception) -> None:
+        self.readings[name].failure = f"{what}: {reason(error, self._runtime)}"
+        if self._runtime.device.startswith("cuda"):
+            torch.cuda.empty_cache()  # what an out-of-memory error leaves cached
+
+
+def sorted_batches(widths: Sequence[int], size: int) -> list[Batch]:
+    """Places of the lines, narrow to wide (ties in the order of the set), cut into batches."""
+    order = sorted(range(len(widths)), key=lambda place: widths[place])
+    return [tuple(order[start : start + size]) for start in range(0, len(order), size)]
+
+
+def reason(error: Exception, runtime: Runtime) -> str:
+    """An exception in one sentence; out of memory with what to do about it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "t allocate memory" in text:
+        size = runtime.batch_size
+        return f"out of memory on {runtime.device} at batch size {size}; try a smaller one"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _check_count(what: str, got: int, wanted: int) -> None:
+    if got != wanted:
+        raise ValueError(f"{got} {what} for {wanted} lines")
+
+
+def _wall(laps: Sequence[Lap]) -> float:
+    return sum(lap.wall_s for lap in laps)
+
+
+def _spread(rounds: Sequence[float], batches: Sequence[float]) -> Spread:
+    """Over rounds; of a single round, over its batches."""
+    if len(rounds) > 1:
+        return spread(rounds)
+    return Spread(rounds[0], min(batches), max(batches), 1)

@@ -1,0 +1,154 @@
+"""Text against reference: the only place that normalises text or counts edits.
+
+A rate is never clipped and never rounded here, and counts are carried as far as possible: a
+cell's CER is the sum of its edits over the sum of its reference characters (micro average).
+
+The rule for empty references: every character that was read there is an insertion and counts as
+an edit of the cell, and the line adds no reference characters. A cell whose references are all
+empty has no CER (None). Lines with an empty reference have no CER of their own, so they are left
+out of the macro average and of the median.
+"""
+
+from __future__ import annotations
+
+import statistics
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+from bench.types import EditCounts, LineResult
+
+NORMALISER = "nfc-ws1"  # rename whenever `normalise` changes: the name is in keys and signatures
+
+LOOP_REPEATS = 4
+LOOP_CHARACTERS = 20
+
+
+@dataclass(frozen=True)
+class LineScore:
+    """Edit counts of one line.
+
+    characters, words: of the normalised reference.
+    substitutions, deletions, insertions: of one shortest edit script from reference to
+        hypothesis on code points. Their sum is unique; where several shortest scripts exist,
+        the split between the three is the one of rapidfuzz's alignment.
+    word_edits: the same distance on words.
+    """
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    characters: int
+    words: int
+    word_edits: int
+
+    @property
+    def edits(self) -> int:
+        """All character edits."""
+        return self.substitutions + self.deletions + self.insertions
+
+
+def normalise(text: str) -> str:
+    """Unicode NFC, no white space at the ends, every run of white space one space."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def score_line(reference: str, hypothesis: str) -> LineScore:
+    """Count the edits of one line after normalising both sides."""
+    truth, read = normalise(reference), normalise(hypothesis)
+    tags = Counter(edit.tag for edit in Levenshtein.editops(truth, read))
+    return LineScore(
+        substitutions=tags["replace"],
+        deletions=tags["delete"],
+        insertions=tags["insert"],
+        characters=len(truth),
+        words=len(truth.split()),
+        word_edits=Levenshtein.distance(truth.split(), read.split()),
+    )
+
+
+def is_looping(text: str) -> bool:
+    """Whether the end of a text repeats itself, as a decoder does that cannot stop.
+
+    The longest periodic tail is looked for: a unit of any length, repeated to the end of the
+    normalised text (the last repetition may be cut off), is a loop when it stands there at least
+    `LOOP_REPEATS` times and covers at least `LOOP_CHARACTERS` characters. Dot leaders shorter
+    than that and "ha ha ha" are writing, not loops.
+    """
+    tail = normalise(text)[::-1]
+    for period in range(1, len(tail) // LOOP_REPEATS + 1):
+        same = period
+        while same < len(tail) and tail[same] == tail[same - period]:
+            same += 1
+        if same >= LOOP_REPEATS * period and same >= LOOP_CHARACTERS:
+            return True
+    return False
+
+
+def foreign_characters(references: Iterable[str], alphabet: Sequence[str]) -> int:
+    """Characters of the normalised references that an alphabet cannot write; they stay errors."""
+    known = set("".join(alphabet))
+    return sum(character not in known for text in references for character in normalise(text))
+
+
+def totals(results: Iterable[LineResult]) -> EditCounts:
+    """Sum the lines of a cell.
+
+    A line counts as `empty` when nothing was read although its reference is not empty, and as
+    `over_half` when its edits are more than half of its reference characters.
+    """
+    counts: Counter[str] = Counter()
+    for result in results:
+        truth, read = normalise(result.reference), normalise(result.text)
+        edits = result.substitutions + result.deletions + result.insertions
+        counts.update(
+            lines=1,
+            characters=len(truth),
+            substitutions=result.substitutions,
+            deletions=result.deletions,
+            insertions=result.insertions,
+            words=len(truth.split()),
+            word_edits=result.word_edits,
+            empty=bool(truth) and not read,
+            over_half=2 * edits > len(truth),
+            truncated=result.truncated,
+            looping=is_looping(read),
+            tokens=result.tokens,
+            output_characters=len(read),
+        )
+    return EditCounts(**{name: int(counts[name]) for name in EditCounts.__dataclass_fields__})
+
+
+def cer(counts: EditCounts) -> float | None:
+    """Micro character error rate, a fraction that may be over 1; None without characters."""
+    return counts.edits / counts.characters if counts.characters else None
+
+
+def wer(counts: EditCounts) -> float | None:
+    """Micro word error rate, a fraction that may be over 1; None without words."""
+    return counts.word_edits / counts.words if counts.words else None
+
+
+def macro_cer(results: Iterable[LineResult]) -> float | None:
+    """Mean of the lines' own CERs, every line alike; None when no line has one."""
+    rates = _line_rates(results)
+    return statistics.fmean(rates) if rates else None
+
+
+def median_cer(results: Iterable[LineResult]) -> float | None:
+    """Median of the lines' own CERs; None when no line has one."""
+    rates = _line_rates(results)
+    return statistics.median(rates) if rates else None
+
+
+def _line_rates(results: Iterable[LineResult]) -> list[float]:
+    rates = []
+    for result in results:
+        characters = len(normalise(result.reference))
+        if characters:
+            edits = result.substitutions + result.deletions + result.insertions
+            rates.append(edits / characters)
+    return rates
