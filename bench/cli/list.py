@@ -1,0 +1,153 @@
+"""`python -m bench list`: encoders, decoders, data sets and damages; what is missing and why."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+from bench.cli import PROGRAM
+from bench.doctor import Thing, inventory
+from bench.errors import UserError
+from bench.options import describe, option_types
+from bench.registry import Registry, did_you_mean
+from datasets import DATASETS
+from datasets.damage import DAMAGES
+from decoders import DECODERS
+from models import ENCODERS
+
+_REGISTRIES = {
+    "encoders": ENCODERS,
+    "decoders": DECODERS,
+    "datasets": DATASETS,
+    "damages": DAMAGES,
+}
+
+_EPILOG = f"""\
+examples:
+  {PROGRAM} list                  everything, with what is missing and what would mend it
+  {PROGRAM} list decoders         one kind: encoders, decoders, datasets or damages
+  {PROGRAM} list ctc-kenlm        one thing, with the options that -o can set
+  {PROGRAM} list --json | jq -r '.encoders[] | select(.here) | .name'
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "list",
+        help="what can be run here, and what is missing",
+        description="Encoders, decoders, data sets and damages; what is missing, and its remedy.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "what", nargs="*", help="kinds or names to show; everything by default", metavar="WHAT"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the registries, or what was asked for of them."""
+    kinds, names = _asked(args.what)
+    found = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
+    details = [_detail(name) for name in names]
+    if args.json:
+        record: dict[str, Any] = {
+            kind: [_record(thing) for thing in things] for kind, things in found.items()
+        }
+        print(json.dumps({**record, **({"things": details} if details else {})}, indent=2))
+        return 0
+    blocks = [_kind_text(kind, things) for kind, things in found.items()]
+    blocks += [_detail_text(detail) for detail in details]
+    print("\n\n".join(blocks))
+    return 0
+
+
+def _asked(words: list[str]) -> tuple[list[str], list[str]]:
+    """Kinds and names among the words; all kinds where there are no words.
+
+    Raises:
+        UserError: a word is neither.
+    """
+    names = {name for registry in _REGISTRIES.values() for name in registry.names()}
+    for word in words:
+        if word not in names and word not in _REGISTRIES:
+            known = [*_REGISTRIES, *sorted(names)]
+            raise UserError(f"nothing is called {word!r}{did_you_mean(word, known)}")
+    if not words:
+        return list(_REGISTRIES), []
+    kinds = [word for word in words if word in _REGISTRIES]
+    return kinds, [word for word in words if word not in _REGISTRIES]
+
+
+def _record(thing: Thing) -> dict[str, Any]:
+    return {**dataclasses.asdict(thing), "here": thing.here}
+
+
+def _detail(name: str) -> dict[str, Any]:
+    """A thing with its documentation and the options that a user may set."""
+    registry = next(r for r in _REGISTRIES.values() if name in r.entries)
+    thing = next(thing for thing in inventory(registry) if thing.name == name)
+    if not thing.here and _cannot_be_read(registry, name):
+        return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
+    target = registry.target(name)
+    fixed = registry.entry(name).options
+    kinds = option_types(target)
+    options = [
+        {"name": f.name, "type": describe(kinds[f.name]), "default": _default(f)}
+        for f in dataclasses.fields(target)
+        if f.name in kinds and f.name not in fixed
+    ]
+    about = inspect.getdoc(target) or ""
+    return {"kind": registry.kind, **_record(thing), "about": about, "options": options}
+
+
+def _cannot_be_read(registry: Registry, name: str) -> bool:
+    """Whether even its options are out of reach: it, or a package of it, cannot be imported."""
+    try:
+        registry.target(name)
+    except (ImportError, UserError):
+        return True
+    return False
+
+
+def _default(option: dataclasses.Field[Any]) -> str:
+    if option.default is not dataclasses.MISSING:
+        return str(option.default)
+    if option.default_factory is not dataclasses.MISSING:
+        return str(option.default_factory())
+    return "none; it has to be given"
+
+
+def _kind_text(kind: str, things: list[Thing]) -> str:
+    width = max(len(thing.name) for thing in things)
+    lines = [f"{kind} ({sum(thing.here for thing in things)} of {len(things)} here)"]
+    for thing in things:
+        mark = " " if thing.here else "-"
+        lines.append(f"{mark} {thing.name:<{width}}  {thing.summary}")
+        lines += [f"  {'':<{width}}  {line}" for line in _why(thing)]
+    return "\n".join(lines)
+
+
+def _why(thing: Thing) -> list[str]:
+    if thing.here:
+        return []
+    return [f"missing: {thing.reason}", *([f"mend it: {thing.remedy}"] if thing.remedy else [])]
+
+
+def _detail_text(detail: dict[str, Any]) -> str:
+    head = f"{detail['kind']} {detail['name']}: {detail['summary']}"
+    state = ["here"] if detail["here"] else [f"missing: {detail['reason']}"]
+    if detail["remedy"]:
+        state.append(f"mend it: {detail['remedy']}")
+    options = [
+        f"  -o {detail['name']}.{option['name']}=...  {option['type']}; default {option['default']}"
+        for option in detail["options"]
+    ]
+    return "\n".join(
+        [head, *state, "", *detail["about"].splitlines(), "", *(options or ["  (no options)"])]
+    )
