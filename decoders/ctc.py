@@ -1,0 +1,119 @@
+"""What every CTC decoder shares: the need for a CTC head, the check of its output, text making."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable, UserError
+from bench.types import Encoded, EncoderInfo, Needs
+from decoders.base import Decoder
+
+# How far the largest log-probability of a frame may lie outside [-log V, 0]: rounding only.
+_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class CTCDecoder(Decoder, ABC):
+    """A decoder that reads CTC log-probabilities."""
+
+    needs: ClassVar[Needs] = "log_probs"
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """An encoder without a CTC head cannot be decoded by any CTC decoder."""
+        if encoder.alphabet:
+            return None
+        return Unavailable(f"{encoder.name} has no CTC head", "python -m bench list")
+
+
+def on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The log-probabilities (B, T, V) and frame counts (B,), checked, in C order.
+
+    Raises:
+        UserError: see `check_frames`.
+    """
+    log_probs, frames = ctc_output(encoded)
+    maxima = log_probs.amax(dim=2)
+    check_frames(maxima.cpu().numpy(), frames, log_probs.shape[2])
+    return np.ascontiguousarray(log_probs.cpu().numpy(), dtype=np.float32), frames
+
+
+def ctc_output(encoded: Encoded) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """The log-probabilities (B, T, V), where they are, and the frame counts (B,) on the host.
+
+    Raises:
+        ValueError: the encoding breaks its contract (no CTC output, shapes that do not agree).
+    """
+    log_probs, frames = encoded.log_probs, encoded.frames
+    if log_probs is None or frames is None:
+        raise ValueError("the encoding holds no CTC output")
+    lines, steps, symbols = log_probs.shape
+    counts = frames.cpu().numpy().astype(np.int64)
+    if symbols != len(encoded.alphabet) or encoded.alphabet[0] != "":
+        raise ValueError(
+            f"{symbols} CTC outputs do not fit an alphabet of {len(encoded.alphabet)} symbols "
+            "that begins with the blank"
+        )
+    if counts.shape != (lines,) or ((counts < 0) | (counts > steps)).any():
+        raise ValueError(f"the frame counts do not fit {lines} lines of at most {steps} frames")
+    return log_probs.detach(), counts
+
+
+def check_frames(maxima: NDArray[np.float32], frames: NDArray[np.int64], symbols: int) -> None:
+    """Refuse frames that are no log-probability distribution, at the cost of one maximum each.
+
+    The largest of V log-probabilities lies in [-log V, 0]. NaN, a column of -inf, raw logits and
+    probabilities in the place of log-probabilities fall outside.
+
+    Args:
+        maxima: (B, T), the largest value of each frame.
+        frames: (B,), valid frames; what lies behind them is not looked at.
+        symbols: V.
+
+    Raises:
+        UserError: a valid frame is broken; says which.
+    """
+    inside = inside_frames(frames, maxima.shape[1])
+    sound = (maxima <= _TOLERANCE) & (maxima >= -math.log(symbols) - _TOLERANCE)
+    broken = np.argwhere(inside & ~sound)
+    if broken.size:
+        line, frame = broken[0]
+        raise UserError(
+            f"the CTC output is no log-probability at frame {frame} of line {line} of a batch "
+            f"(its largest value is {maxima[line, frame]}); the weights are broken or overflow: "
+            "try --dtype float32 or other weights"
+        )
+
+
+def inside_frames(frames: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
+    """(B, T) bool: True where a frame belongs to the line and not to padding."""
+    inside: NDArray[np.bool_] = np.arange(steps) < frames[:, None]
+    return inside
+
+
+def join_symbols(
+    symbols: NDArray[Any], counts: NDArray[np.int64], alphabet: Sequence[str]
+) -> list[str]:
+    """Texts of symbol indices that lie end to end.
+
+    One join for all texts and one slice for each is several times faster than a join for each.
+
+    Args:
+        symbols: (sum of counts,) indices into the alphabet.
+        counts: (N,) how many belong to each text.
+        alphabet: V symbols, of any number of characters each.
+    """
+    pieces = [alphabet[index] for index in symbols.tolist()]
+    lengths = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+    borders = np.concatenate(([0], np.cumsum(lengths)))
+    ends = np.cumsum(counts)
+    text = "".join(pieces)
+    starts = borders[ends - counts].tolist()
+    return [text[start:stop] for start, stop in zip(starts, borders[ends].tolist(), strict=True)]

@@ -1,0 +1,316 @@
+"""CTC prefix beam search, compiled by numba: no Python objects, no GIL.
+
+A hypothesis is a prefix (a text) with two masses: of the paths that end in a blank, and of those
+that end in its last symbol. Prefixes are nodes of a trie, so that two ways to one prefix meet in
+one node and their masses are added, exactly. Masses are plain probabilities divided by the
+largest of their frame (the logarithms of the divisors are summed): the inner loops need no
+logarithm.
+
+Sources: Graves & Jaitly 2014, "Towards end-to-end speech recognition with recurrent neural
+networks", algorithm 1; Hannun et al. 2014, "First-pass large vocabulary continuous speech
+recognition using bi-directional recurrent DNNs" (arXiv:1408.2873), algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.types import BLANK
+
+_NONE = -1
+_ROOT = 0
+# Masses so far below the best of their frame are dropped: denormal numbers, which are slow, lie
+# beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
+_NEGLIGIBLE = 1e-200
+
+
+class _Trie(NamedTuple):
+    """Every prefix that was ever in the beam. Node 0 is the empty one."""
+
+    parent: NDArray[np.int32]
+    last: NDArray[np.int32]  # last symbol
+    child: NDArray[np.int32]  # the youngest child; its siblings are chained
+    sibling: NDArray[np.int32]
+    place: NDArray[np.int32]  # where in the beam it stands now, or _NONE
+
+
+class _Beam(NamedTuple):
+    """The prefixes that are kept, at most K."""
+
+    node: NDArray[np.int32]
+    blank: NDArray[np.float64]  # mass of the paths that end in a blank
+    symbol: NDArray[np.float64]  # mass of the paths that end in the last symbol
+
+
+class _Candidates(NamedTuple):
+    """What the beam becomes in a frame: its prefixes as they are, then new ones."""
+
+    source: NDArray[np.int32]  # place in the beam
+    added: NDArray[np.int32]  # the symbol that opens a new prefix, or _NONE
+    blank: NDArray[np.float64]
+    symbol: NDArray[np.float64]
+    total: NDArray[np.float64]
+    order: NDArray[np.int32]
+
+
+class _Frame(NamedTuple):
+    """The probabilities of one frame, worked out as they are asked for."""
+
+    probability: NDArray[np.float64]  # (V,), negative where not yet worked out
+    tokens: NDArray[np.int32]  # the symbols that may open a new prefix
+    met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def search(
+    log_probs: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    lines: NDArray[np.int64],
+    beam_width: int,
+    token_min_logp: float,
+    symbols: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """Search some lines of a batch. Threads may share the arrays when their lines differ.
+
+    Args:
+        log_probs: (B, T, V) natural log; the largest of each valid frame is finite.
+        frames: (B,) valid frames.
+        lines: indices of the lines to search.
+        beam_width: K, prefixes kept after each frame.
+        token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
+            likeliest; prefixes of the beam receive all their mass in any case.
+        symbols: (B, N, T), written: the N best prefixes, best first.
+        lengths: (B, N), written: their lengths; -1 where there are fewer than N.
+        scores: (B, N), written: natural log of their masses.
+    """
+    steps, width = log_probs.shape[1], log_probs.shape[2]
+    size = steps * beam_width + 1  # a frame adds at most K nodes
+    room = beam_width * (width + 1)
+    trie = _Trie(_ints(size), _ints(size), _ints(size), _ints(size), _ints(size))
+    beam = _Beam(_ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    found = _Candidates(
+        _ints(room), _ints(room), np.empty(room), np.empty(room), np.empty(room), _ints(room)
+    )
+    frame = _Frame(np.empty(width), _ints(width), np.empty((beam_width, width), np.int32))
+    for line in lines:
+        trie.parent[_ROOT] = trie.last[_ROOT] = trie.child[_ROOT] = _NONE
+        trie.place[_ROOT] = 0
+        beam.node[0], beam.blank[0], beam.symbol[0] = _ROOT, 1.0, 0.0
+        frame.met[:] = _NONE
+        nodes, kept, log_scale = 1, 1, 0.0
+        for t in range(frames[line]):
+            row = log_probs[line, t]
+            tokens = _read(row, token_min_logp, frame)
+            smallest = _stay(t, row, trie, beam, kept, frame, found)
+            floor = _NEGLIGIBLE
+            if kept == beam_width:  # what is no better than all of these cannot survive
+                floor = max(floor, smallest)
+            count = _extend(t, trie, beam, kept, frame, tokens, floor, found)
+            chosen = _choose(found, count, beam_width)
+            kept, nodes, best = _renew(trie, nodes, beam, kept, found, chosen)
+            log_scale += np.log(best)
+        _write(trie, beam, kept, log_scale, found, symbols[line], lengths[line], scores[line])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _ints(size: int) -> NDArray[np.int32]:
+    return np.empty(size, np.int32)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _read(row: NDArray[np.float32], token_min_logp: float, frame: _Frame) -> int:
+    """Begin a frame; returns how many symbols may open a new prefix."""
+    frame.probability[:] = -1.0
+    frame.probability[BLANK] = np.exp(np.float64(row[BLANK]))
+    count = 0
+    for symbol in range(BLANK + 1, row.size):
+        if row[symbol] >= token_min_logp:
+            frame.tokens[count] = symbol
+            count += 1
+    if count == 0 and row[BLANK] < token_min_logp:
+        frame.tokens[0] = row.argmax()
+        count = 0 if frame.tokens[0] == BLANK else 1
+    for token in range(count):
+        symbol = frame.tokens[token]
+        frame.probability[symbol] = np.exp(np.float64(row[symbol]))
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _stay(
+    t: int,
+    row: NDArray[np.float32],
+    trie: _Trie,
+    beam: _Beam,
+    kept: int,
+    frame: _Frame,
+    found: _Candidates,
+) -> float:
+    """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
+
+    Returns the smallest of their masses.
+    """
+    smallest = np.inf
+    for k in range(kept):
+        node = beam.node[k]
+        blank = (beam.blank[k] + beam.symbol[k]) * frame.probability[BLANK]
+        grown = 0.0
+        if node != _ROOT:
+            symbol = trie.last[node]
+            if frame.probability[symbol] < 0.0:
+                frame.probability[symbol] = np.exp(np.float64(row[symbol]))
+            grown = beam.symbol[k]
+            shorter = trie.place[trie.parent[node]]
+            if shorter != _NONE:
+                frame.met[shorter, symbol] = t
+                grown += beam.blank[shorter]
+                if trie.last[trie.parent[node]] != symbol:  # else only a blank parts the two
+                    grown += beam.symbol[shorter]
+            grown *= frame.probability[symbol]
+        found.source[k], found.added[k] = k, _NONE
+        found.blank[k], found.symbol[k], found.total[k] = blank, grown, blank + grown
+        smallest = min(smallest, blank + grown)
+    return smallest
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _extend(
+    t: int,
+    trie: _Trie,
+    beam: _Beam,
+    kept: int,
+    frame: _Frame,
+    tokens: int,
+    floor: float,
+    found: _Candidates,
+) -> int:
+    """New prefixes with a mass above `floor`; returns the number of all candidates."""
+    count = kept
+    for k in range(kept):
+        both = beam.blank[k] + beam.symbol[k]
+        own = trie.last[beam.node[k]]
+        for token in range(tokens):
+            symbol = frame.tokens[token]
+            mass = (beam.blank[k] if symbol == own else both) * frame.probability[symbol]
+            if mass > floor and frame.met[k, symbol] != t:
+                found.source[count], found.added[count] = k, symbol
+                found.blank[count], found.symbol[count], found.total[count] = 0.0, mass, mass
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _choose(found: _Candidates, count: int, beam_width: int) -> int:
+    """Bring the best K candidates to the front of `order` (quickselect); returns how many."""
+    order, total = found.order, found.total
+    for i in range(count):
+        order[i] = i
+    if count <= beam_width:
+        return count
+    low, high = 0, count - 1
+    while low < high:
+        pivot = total[order[(low + high) // 2]]
+        i, j = low, high
+        while i <= j:
+            while total[order[i]] > pivot:
+                i += 1
+            while total[order[j]] < pivot:
+                j -= 1
+            if i <= j:
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if beam_width - 1 <= j:
+            high = j
+        elif beam_width - 1 >= i:
+            low = i
+        else:
+            break
+    return beam_width
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _renew(
+    trie: _Trie,
+    nodes: int,
+    beam: _Beam,
+    kept: int,
+    found: _Candidates,
+    chosen: int,
+) -> tuple[int, int, float]:
+    """Put the chosen candidates into the beam, their masses divided by the largest.
+
+    Returns the size of the beam, the number of nodes and the largest mass.
+    """
+    for k in range(kept):
+        trie.place[beam.node[k]] = _NONE
+    best = 0.0
+    for i in range(chosen):  # `source` becomes the node, before the beam is overwritten
+        c = found.order[i]
+        node = beam.node[found.source[c]]
+        symbol = found.added[c]
+        if symbol != _NONE:
+            parent, node = node, trie.child[node]
+            while node != _NONE and trie.last[node] != symbol:
+                node = trie.sibling[node]
+            if node == _NONE:
+                node, nodes = nodes, nodes + 1
+                trie.parent[node], trie.last[node], trie.child[node] = parent, symbol, _NONE
+                trie.sibling[node], trie.child[parent] = trie.child[parent], node
+        found.source[c] = node
+        best = max(best, found.total[c])
+    kept = 0
+    for i in range(chosen):
+        c = found.order[i]
+        if found.total[c] > _NEGLIGIBLE * best:
+            beam.node[kept] = found.source[c]
+            beam.blank[kept] = found.blank[c] / best
+            beam.symbol[kept] = found.symbol[c] / best
+            trie.place[found.source[c]] = kept
+            kept += 1
+        else:
+            trie.place[found.source[c]] = _NONE
+    return kept, nodes, best
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _write(
+    trie: _Trie,
+    beam: _Beam,
+    kept: int,
+    log_scale: float,
+    found: _Candidates,
+    symbols: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """The best prefixes of a finished line: symbols (N, T), lengths (N,), scores (N,)."""
+    for k in range(kept):
+        found.total[k] = beam.blank[k] + beam.symbol[k]
+    for rank in range(lengths.size):
+        lengths[rank] = _NONE
+        if rank < kept:
+            best = 0
+            for k in range(kept):
+                if found.total[k] > found.total[best]:
+                    best = k
+            scores[rank] = np.log(found.total[best]) + log_scale
+            found.total[best] = -1.0
+            lengths[rank] = _spell(trie, beam.node[best], symbols[rank])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _spell(trie: _Trie, node: int, symbols: NDArray[np.int32]) -> int:
+    """Write the symbols of a prefix, first to last; returns how many there are."""
+    length, walk = 0, node
+    while walk != _ROOT:
+        length, walk = length + 1, trie.parent[walk]
+    for i in range(length - 1, -1, -1):
+        symbols[i], node = trie.last[node], trie.parent[node]
+    return length
