@@ -194,7 +194,7 @@ def _face(name: str) -> HersheyFonts:
     return font
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=80_000)
 def _glyph(writer: str, char: str) -> tuple[tuple[NDArray[np.float64], ...], float]:
     """A writer's own form of a character: strokes from x = 0, y = 0 on the baseline; advance."""
     style = style_of(writer)

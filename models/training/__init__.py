@@ -1,0 +1,1 @@
+"""Training of `mini`: samples, augmentation, the loop, and its checkpoints."""

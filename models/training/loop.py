@@ -1,0 +1,136 @@
+"""The training loop: steps, averages, checkpoints, curves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.training import checkpoint
+from models.training.stream import Batch
+from models.training.tasks import Task
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast.
+
+    save_every: steps between checkpoints and validations.
+    """
+
+    steps: int
+    rate: float = 1e-3
+    warmup: int = 400
+    weight_decay: float = 0.01
+    clip: float = 2.0
+    save_every: int = 500
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step reports."""
+
+    step: int
+    loss: float
+    rate: float
+
+
+class Loop:
+    """Trains a task from its last checkpoint, if there is one, to the last step."""
+
+    def __init__(self, task: Task, config: LoopConfig, path: Path) -> None:
+        self.task, self.config, self.path = task, config, path
+        self.optimizer = torch.optim.AdamW(
+            task.module.parameters(), lr=config.rate, weight_decay=config.weight_decay, eps=1e-8
+        )
+        self.average = checkpoint.Average(task.module)
+        self.step = 0
+        if path.exists():
+            self._resume()
+
+    def run(
+        self,
+        batches: Callable[[int], Iterator[Batch]],
+        report: Callable[[Progress], None],
+        validate: Callable[[int, dict[str, Any]], None],
+    ) -> None:
+        """Train to the end.
+
+        Args:
+            batches: starts the stream at a step.
+            report: called after each step.
+            validate: called with the averaged weights after each checkpoint.
+        """
+        stream = batches(self.step)
+        while self.step < self.config.steps:
+            loss = self._step(next(stream))
+            report(Progress(self.step, loss, self._rate()))
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                self.save()
+                validate(self.step, self.average.state)
+
+    def save(self) -> None:
+        """Write the checkpoint; on several processes the first one writes."""
+        if rank() == 0:
+            checkpoint.save(
+                self.path,
+                {
+                    "step": self.step,
+                    "weights": self.task.module.state_dict(),
+                    "average": self.average.state,
+                    "optimizer": self.optimizer.state_dict(),
+                },
+            )
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.path)
+        self.task.module.load_state_dict(state["weights"])
+        self.average.state = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+
+    def _rate(self) -> float:
+        """Linear warm-up, then a cosine to a hundredth."""
+        if self.step < self.config.warmup:
+            return self.config.rate * (self.step + 1) / self.config.warmup
+        share = min(1.0, self.step / self.config.steps)
+        return self.config.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+    def _step(self, batch: Batch) -> float:
+        self.task.module.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = self.task.loss(batch)
+        self.optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        average_gradients(self.task.module)
+        norm = nn.utils.clip_grad_norm_(self.task.module.parameters(), self.config.clip)
+        if math.isfinite(float(norm)):
+            self.optimizer.step()
+        self.step += 1
+        self.average.update(self.task.module, self.step)
+        return float(loss.detach())
+
+
+def rank() -> int:
+    """This process among those that train together (torchrun)."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Mean of the gradients over all processes, in a single all-reduce."""
+    if not torch.distributed.is_initialized():
+        return
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        grad.copy_(part.view_as(grad))

@@ -1,0 +1,190 @@
+"""Where training lines come from. A source draws a line: (64, W) darkness and its text."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from datasets.handwriting import write
+from datasets.joined import Bank, Ink, join, read_bank, split_of
+from datasets.paper import on_paper
+from datasets.raster import Stroke, draw_strokes, fit_strokes
+from models.images import darkness, to_height
+from models.mini_net import HEIGHT
+from models.training.augment import pen_image
+from models.training.texts import Texts
+
+Sample = tuple[NDArray[np.float32], str]
+
+
+class Source(Protocol):
+    """Draws one training line; `longest` bounds its characters where the source can."""
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Stroke-font lines in the hands of any number of train writers."""
+
+    texts: Texts
+    writers: int = 1000
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """Render a text in a hand that no val or test line is written in."""
+        text = self.texts.draw(rng, longest)
+        writer = f"train-{int(rng.integers(self.writers)):03d}"
+        line = str(rng.integers(1 << 40))
+        writing = write(text, writer, line)
+        coverage = draw_strokes(writing.strokes, writing.shape, writing.widths, supersample=2)
+        return darkness(to_height(on_paper(coverage, writer, line))), text
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedCharacters:
+    """A writer's isolated UNIPEN characters set side by side into any text."""
+
+    bank: Bank
+    texts: Texts
+    writers: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writers", self.bank.character_writers)
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """Join characters; those that the writer never wrote are left out of the text."""
+        own = self.bank.characters[self.writers[int(rng.integers(len(self.writers)))]]
+        letter_gap, word_gap = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.7, 1.8))
+        while True:
+            text = "".join(c for c in self.texts.draw(rng, longest) if c == " " or c in own)
+            text = " ".join(text.split())
+            if text:
+                break
+        pieces: list[tuple[Ink, float]] = []
+        gap = 0.0
+        for char in text:
+            if char == " ":
+                gap = word_gap * float(rng.uniform(0.8, 1.3))
+                continue
+            forms = own[char]
+            pieces.append((forms[int(rng.integers(len(forms)))], gap))
+            gap = letter_gap + float(rng.normal(0.05, 0.08))
+        return _drawn(join(pieces, rng), rng), text
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedWords:
+    """A writer's isolated UNIPEN words in random order."""
+
+    bank: Bank
+    writers: Sequence[str] = field(init=False)
+    words: dict[str, list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writers", self.bank.word_writers)
+        object.__setattr__(self, "words", {w: sorted(self.bank.words[w]) for w in self.writers})
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """Join words up to a random length."""
+        writer = self.writers[int(rng.integers(len(self.writers)))]
+        own, texts = self.bank.words[writer], self.words[writer]
+        length = int(rng.integers(min(8, longest - 1), longest + 1))
+        word_gap = float(rng.uniform(0.7, 2.2))
+        chosen: list[str] = []
+        pieces: list[tuple[Ink, float]] = []
+        while not chosen or len(" ".join(chosen)) < length:
+            word = texts[int(rng.integers(len(texts)))]
+            forms = own[word]
+            gap = word_gap * float(rng.uniform(0.75, 1.3)) if chosen else 0.0
+            pieces.append((forms[int(rng.integers(len(forms)))], gap))
+            chosen.append(word)
+        return _drawn(join(pieces, rng), rng), " ".join(chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class PenLines:
+    """UNIPEN's own lines of the train writers."""
+
+    lines: Sequence[tuple[list[Stroke], str]]
+
+    @staticmethod
+    def read(root: Path) -> PenLines:
+        """Read the train lines' strokes."""
+        lines = []
+        path = root / "unipen_lines.strokes.jsonl.gz"
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for row in map(json.loads, file):
+                if split_of(row["writer"]) == "train":
+                    strokes = [np.array(s, np.float32).reshape(-1, 2) for s in row["strokes"]]
+                    upright = [s * np.array([1, -1], np.float32) for s in strokes]
+                    lines.append((upright, row["text"]))
+        return PenLines(lines)
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """A line drawn with a pen of random width; `longest` is not the source's to choose."""
+        strokes, text = self.lines[int(rng.integers(len(self.lines)))]
+        return _drawn(strokes, rng), text
+
+
+@dataclass(frozen=True, eq=False)
+class Scans:
+    """Scanned lines of a Parquet set's train split, kept as encoded bytes."""
+
+    lines: Sequence[tuple[bytes, str]]
+
+    @staticmethod
+    def read(path: Path, fold: bool = False) -> Scans:
+        """Read the train lines; `fold` takes accents off the letters."""
+        table = pq.read_table(path, columns=["image", "text", "split"])
+        lines = [
+            (row["image"]["bytes"], _fold(row["text"]) if fold else row["text"])
+            for row in table.to_pylist()
+            if row["split"] == "train"
+        ]
+        return Scans(lines)
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """A scanned line; `longest` is not the source's to choose."""
+        data, text = self.lines[int(rng.integers(len(self.lines)))]
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        return darkness(to_height(image)), text
+
+
+def sources(root: Path, english: bool) -> list[tuple[str, float, Source]]:
+    """The mixture as (name, weight, source).
+
+    english: False trains the encoder (rendered and joined text is not English); True trains the
+        AR head (rendered and joined characters spell the train documents).
+    """
+    texts = Texts(english=0.9 if english else 0.0)
+    bank = read_bank(root)
+    return [
+        ("rendered", 0.30 if english else 0.14, Rendered(texts)),
+        ("joined-characters", 0.22 if english else 0.14, JoinedCharacters(bank, texts)),
+        ("joined-words", 0.04 if english else 0.20, JoinedWords(bank)),
+        ("unipen-lines", 0.22, PenLines.read(root)),
+        ("hooker", 0.22 if english else 0.24, Scans.read(root / "hooker_lines.parquet")),
+        ("copiste", 0.0 if english else 0.06, Scans.read(root / "copiste_fr_lines.parquet", True)),
+    ]
+
+
+def _drawn(strokes: list[Stroke], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Strokes at 64 px with a margin and a pen of random width, as darkness."""
+    placed, shape = fit_strokes(strokes, HEIGHT, float(rng.uniform(2.0, 8.0)))
+    pen = float(rng.uniform(1.3, 3.2))
+    return darkness(pen_image(draw_strokes(placed, shape, pen, supersample=2)))
+
+
+def _fold(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("’", "'"))
+    return "".join(c for c in plain if not unicodedata.combining(c))

@@ -1,0 +1,112 @@
+"""An endless stream of training batches, cut by a budget of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from datasets.seeds import stream
+from models.images import to_batch
+from models.training.augment import augment
+from models.training.sources import Sample, Source, sources
+
+_POOL = 96  # samples sorted by width together: little padding, and still mixed batches
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """images: (B, 1, 64, W) darkness; widths: (B,) columns without padding; texts: B strings."""
+
+    images: torch.Tensor
+    widths: torch.Tensor
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """What the stream draws from, and how.
+
+    columns: pixel columns of a batch, padding included; the memory and time of a step.
+    ramp: steps over which texts grow to full length and augmentation to full strength.
+    """
+
+    root: Path
+    english: bool
+    seed: int = 0
+    columns: int = 16_000
+    ramp: int = 1500
+    longest: int = 70
+
+
+class SampleStream(IterableDataset[Batch]):
+    """Draws samples in a worker; the same (seed, start, rank, worker) gives the same batches."""
+
+    def __init__(self, config: StreamConfig, start: int, rank: int) -> None:
+        super().__init__()
+        self.config, self.start, self.rank = config, start, rank
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        config = self.config
+        rng = stream("kaidoku-train-1", config.seed, self.start, self.rank, worker)
+        mixture = sources(config.root, config.english)
+        weights = np.array([weight for _, weight, _ in mixture])
+        chosen = [source for _, _, source in mixture]
+        step = self.start
+        while True:
+            progress = min(1.0, step / max(1, config.ramp))
+            pool = [
+                _draw(chosen[int(rng.choice(len(chosen), p=weights / weights.sum()))], rng,
+                      progress, config.longest)
+                for _ in range(_POOL)
+            ]
+            for batch in _batches(pool, config.columns, rng):
+                yield batch
+                step += workers
+
+
+def _draw(source: Source, rng: np.random.Generator, progress: float, longest: int) -> Sample:
+    """One augmented sample that fits a batch; over-wide ones are drawn again."""
+    while True:
+        image, text = source.draw(rng, max(6, round(longest * progress)))
+        image = augment(image, rng, 0.3 + 0.7 * progress)
+        if text and image.shape[1] <= 3200:
+            return image, text
+
+
+def _batches(
+    pool: Sequence[Sample], columns: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Cut a pool, sorted by width, into batches of at most `columns`; in random order."""
+    groups: list[list[Sample]] = [[]]
+    for sample in sorted(pool, key=lambda s: s[0].shape[1]):
+        if groups[-1] and sample[0].shape[1] * (len(groups[-1]) + 1) > columns:
+            groups.append([])
+        groups[-1].append(sample)
+    for index in rng.permutation(len(groups)):
+        images: list[NDArray[np.float32]] = [image for image, _ in groups[index]]
+        yield Batch(*to_batch(images), tuple(text for _, text in groups[index]))
+
+
+def loader(config: StreamConfig, start: int, rank: int, workers: int) -> Iterator[Batch]:
+    """Batches from `workers` background processes, or from this one when 0."""
+    return iter(
+        DataLoader(
+            SampleStream(config, start, rank),
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=6 if workers else None,
+            worker_init_fn=_single_thread if workers else None,
+        )
+    )
+
+
+def _single_thread(_: int) -> None:
+    torch.set_num_threads(1)
