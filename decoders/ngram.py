@@ -7,8 +7,9 @@ Source: S. Chen, J. Goodman, "An Empirical Study of Smoothing Techniques for Lan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,20 +65,32 @@ def characters_of(line: str) -> list[str]:
     return list(SPACE.join(line.split()))
 
 
-def estimate(sentences: Iterable[Sequence[str]], order: int) -> Estimate:
+def check_order(order: int) -> None:
+    """Whether n-grams of this length can be estimated.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if not 1 <= order <= MAX_ORDER:
+        raise UserError(f"the order of a language model is 1 to {MAX_ORDER}, not {order}")
+
+
+def estimate(
+    sentences: Iterable[Sequence[str]], order: int, step: Callable[[], object] = lambda: None
+) -> Estimate:
     """Estimate a model of n-grams up to `order`.
 
     Args:
         sentences: each a sequence of words without `<s>` and `</s>`, which are set around it.
         order: 1 to 6.
+        step: called `order` times on the way, for a progress bar.
 
     Raises:
         UserError: no words, a word that an ARPA file cannot hold, or an order that KenLM cannot.
     """
-    if not 1 <= order <= MAX_ORDER:
-        raise UserError(f"the order of a language model is 1 to {MAX_ORDER}, not {order}")
+    check_order(order)
     vocabulary, ids, position = _index(sentences)
-    tables = _tables(ids, position, len(vocabulary), order)
+    tables = _tables(ids, position, len(vocabulary), order, step)
     adjusted = _adjusted_counts(tables)
     discounts = [_closed_form(counts) for counts in _statistics(tables, adjusted)]
     used = [found or FALLBACK for found in discounts]
@@ -112,20 +125,23 @@ def _index(sentences: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], Rows, R
 def _check_words(known: Iterable[str], uses: Rows, sentences: int) -> None:
     if len(uses) == len(MARKS):
         raise UserError("the text has no words, so no language model can be built from it")
-    for mark, uses_of_mark, own in zip(MARKS, uses, (0, sentences, sentences)):
-        if uses_of_mark > own:
+    for mark, used, own in zip(MARKS, uses[:3], (0, sentences, sentences), strict=True):
+        if used > own:
             raise UserError(f"the text has {mark} as a word, which the model keeps for itself")
     for word in known:
         if not word or any(blank in word for blank in " \t\r\n\0"):
             raise UserError(f"{word!r} cannot be a word of a language model: blanks part words")
 
 
-def _tables(ids: Rows, position: Rows, words: int, order: int) -> list[_Table]:
+def _tables(
+    ids: Rows, position: Rows, words: int, order: int, step: Callable[[], object]
+) -> list[_Table]:
     """Every n-gram inside a sentence, `<s>` as its first word at most, counted by order."""
     everything = np.arange(words)
     raw = np.bincount(ids[position > 0], minlength=words)
     none = np.zeros(words, np.int64)
     tables = [_Table(none, none, everything, everything, raw)]
+    step()
     row = ids  # of each place: the row of the n-gram that ends there
     for n in range(2, order + 1):
         ends = np.flatnonzero(position >= n - 1)
@@ -137,6 +153,7 @@ def _tables(ids: Rows, position: Rows, words: int, order: int) -> list[_Table]:
         tables.append(_Table(distinct // words, row[at - 1], distinct % words, ids[at], raw))
         row = np.full_like(ids, -1)
         row[ends] = which
+        step()
     return tables
 
 
@@ -146,7 +163,7 @@ def _adjusted_counts(tables: Sequence[_Table]) -> list[Rows]:
     Nothing comes before `<s>`, so n-grams that begin with it keep how often they occur.
     """
     adjusted = []
-    for table, above in zip(tables[:-1], tables[1:], strict=True):
+    for table, above in pairwise(tables):
         befores = np.bincount(above.suffix, minlength=len(table.raw))
         adjusted.append(np.where(table.first == _BOS_ID, table.raw, befores))
     return [*adjusted, tables[-1].raw]
@@ -209,8 +226,8 @@ def _log10(values: Floats) -> Floats:
 
     Taken in float64: numpy's float32 logarithm gives other last digits on other CPUs.
     """
-    logs = np.log10(np.maximum(values.astype(np.float64), 1e-99))
-    return np.minimum(logs, 0).astype(np.float32)
+    logs: Floats = np.log10(np.maximum(values.astype(np.float64), 1e-99)).astype(np.float32)
+    return np.minimum(logs, np.float32(0))
 
 
 def _shares(
