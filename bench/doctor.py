@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import ROOT
-from bench.errors import Unavailable
+from bench.errors import Unavailable, UserError
 from bench.registry import Registry
 
 Verdict = Literal["ok", "note", "problem"]
@@ -63,13 +63,12 @@ def inventory(registry: Registry) -> list[Thing]:
 
 def examine() -> list[Check]:
     """All findings, in the order in which one would mend them."""
-    from bench.provenance import machine
+    from bench.provenance import environment
 
-    facts = machine()
     return [
         *_software(),
         *_compiler(),
-        *_hardware(facts),
+        *_hardware(environment()),
         *_storage(),
         *_things(),
     ]
@@ -80,7 +79,7 @@ def _thing(registry: Registry, name: str) -> Thing:
     try:
         missing = _missing(registry, name)
     except ImportError as error:  # a package that is here but broken, or a wrong registry line
-        return Thing(name, summary, f"it cannot be imported: {error}", "python -m bench doctor")
+        return Thing(name, summary, f"it cannot be imported: {error}")
     if missing is None:
         return Thing(name, summary)
     return Thing(name, summary, missing.reason, missing.remedy)
@@ -175,7 +174,7 @@ def _compiler() -> Iterator[Check]:
 def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
     import torch
 
-    cpu = facts["cpu"]
+    cpu = facts["machine"]["cpu"]
     yield Check("cpu", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores")
     yield Check("vector units", "ok", " ".join(cpu["units"]) or "unknown")
     bf16 = {"amx_bf16", "avx512_bf16"} & set(cpu["units"])
@@ -184,7 +183,7 @@ def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
         "ok",
         f"yes ({', '.join(sorted(bf16))})" if bf16 else "no: --dtype bfloat16 would be slow",
     )
-    yield Check("gpu", "ok", ", ".join(facts["gpu"]) or "none that torch can use")
+    yield Check("gpu", "ok", ", ".join(facts["machine"]["gpu"]) or "none that torch can use")
     threads = torch.get_num_threads()
     too_many = threads > cpu["usable_cores"]
     yield Check(
@@ -197,11 +196,14 @@ def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _storage() -> Iterator[Check]:
-    from bench.store import RUNS
-    from decoders.lm import CACHE
+    from bench.runs import RUNS
+    from decoders.lm import cache_folder
 
     yield _writable("results", RUNS)
-    yield _writable("cache", CACHE)
+    try:
+        yield _writable("cache", cache_folder())
+    except UserError as error:
+        yield Check("write to cache", "problem", str(error), "set KAIDOKU_CACHE to such a folder")
     free = shutil.disk_usage(_existing(RUNS)).free // 2**20
     short = free < FREE_MIB
     yield Check(
@@ -234,13 +236,10 @@ def _things() -> Iterator[Check]:
 
     for registry in (ENCODERS, DECODERS, DATASETS):
         things = inventory(registry)
-        # The first of each registry is what the main job stands on; the others are extras.
-        yield Check(
-            f"{registry.kind}s here",
-            "ok" if things[0].here else "problem",
-            ", ".join(thing.name for thing in things if thing.here) or "none",
-            "" if things[0].here else f"{things[0].reason}: {things[0].remedy}",
-        )
+        here = ", ".join(thing.name for thing in things if thing.here)
+        yield Check(f"{registry.kind}s here", "ok" if here else "problem", here or "none")
         for thing in things:
             if not thing.here:
-                yield Check(f"{registry.kind} {thing.name}", "note", thing.reason, thing.remedy)
+                # The main job stands on the first of each registry; the others are extras.
+                verdict: Verdict = "problem" if thing is things[0] else "note"
+                yield Check(f"{registry.kind} {thing.name}", verdict, thing.reason, thing.remedy)

@@ -17,7 +17,7 @@ _FALSE = {"false", "no", "off", "0"}
 _SCALARS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
-class _Unfit(ValueError):
+class _UnfitError(ValueError):
     """The text is not of the type; `typed_options` knows the option's name and says it."""
 
 
@@ -135,7 +135,7 @@ def convert(kind: Any, text: str) -> Any:
 def _typed(name: str, option: str, kind: Any, text: str) -> Any:
     try:
         return convert(kind, text)
-    except _Unfit as error:
+    except _UnfitError as error:
         hint = str(error)
     except ValueError:
         hint = ""
@@ -164,20 +164,20 @@ def _is_open(inner: tuple[Any, ...]) -> bool:
 def _to_bool(text: str) -> bool:
     if text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
-    raise _Unfit
+    raise _UnfitError
 
 
 def _to_float(text: str) -> float:
     value = float(text)
     if math.isnan(value):
-        raise _Unfit
+        raise _UnfitError
     return value
 
 
 def _to_choice(choices: tuple[Any, ...], text: str) -> Any:
     by_text = {str(choice): choice for choice in choices}
     if text not in by_text:
-        raise _Unfit(did_you_mean(text, by_text))
+        raise _UnfitError(did_you_mean(text, by_text))
     return by_text[text]
 
 
@@ -185,7 +185,7 @@ def _to_tuple(inner: tuple[Any, ...], text: str) -> tuple[Any, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     kinds = (inner[0],) * len(parts) if _is_open(inner) else inner
     if len(parts) != len(kinds):
-        raise _Unfit
+        raise _UnfitError
     return tuple(convert(kind, part) for kind, part in zip(kinds, parts, strict=True))
 
 
@@ -198,4 +198,4 @@ def _to_first(inner: tuple[Any, ...], text: str) -> Any:
                 return convert(kind, text)
             except ValueError:
                 continue
-    raise _Unfit
+    raise _UnfitError

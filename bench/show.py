@@ -34,7 +34,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Branch:
-    """One line of a printed tree: a node, or a run of `repeats` siblings that are all alike."""
+    """One line of a printed tree: a node, or a run of `repeats` stacked layers, all alike."""
 
     depth: int
     name: str
@@ -65,7 +65,7 @@ def trace(module: torch.nn.Module, run: Callable[[], object]) -> Node:
 
 
 def branches(root: Node, depth: int | None = None) -> list[Branch]:
-    """The lines of a tree, siblings that are all alike (stacked layers) folded into one.
+    """The lines of a tree; stacked layers (numbered siblings) that are alike become one line.
 
     Args:
         root: the tree.
@@ -108,5 +108,5 @@ def _branches(branch: Branch, depth: int | None) -> Iterator[Branch]:
 
 
 def _likeness(node: Node) -> Node:
-    """The node without its name: equal for two layers that differ in their weights alone."""
-    return dataclasses.replace(node, name="")
+    """Equal for two layers of a stack that differ in their weights alone."""
+    return dataclasses.replace(node, name="") if node.name.isdigit() else node

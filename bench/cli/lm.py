@@ -137,7 +137,7 @@ def _build(args: argparse.Namespace) -> int:
         with _progress("estimating and writing", 2 * args.order, shown) as step:
             made = estimate(sentences, args.order, step)
             write_arpa(made.model, args.out, step)
-    model = open_model(args.out)
+    model = dataclasses.replace(open_model(args.out), unit=args.unit)
     trained_on = _names(args.text) or EMBEDDED_TEXT
     facts = {**_facts(model), "trained_on": trained_on, "lines": len(text)}
     tables = [model_table(model, f"trained on {trained_on}, {len(text):,} lines")]

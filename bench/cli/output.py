@@ -1,0 +1,109 @@
+"""What `python -m bench run` prints: the plan of `--dry-run`, and the end of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.provenance import plain
+from bench.types import Row, Runtime
+
+if TYPE_CHECKING:
+    from bench.harness import Outcome
+    from bench.plan import Block, Part, Plan, Skipped
+    from bench.store import RunStore
+
+
+def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
+    """Print the cells of a plan, and which of them the run folder holds already; exit code 0."""
+    cells = [
+        {"encoder": block.encoder.name, "decoder": part.name, **dataclasses.asdict(block.condition)}
+        | {"finished": _is_finished(block, part, plan.runtime, store)}
+        for block in plan.blocks
+        for part in block.decoders
+    ]
+    finished = sum(bool(cell["finished"]) for cell in cells)
+    if as_json:
+        record = {
+            "folder": str(store.path),
+            "runtime": dataclasses.asdict(plan.runtime),
+            "cells": cells,
+            "skipped": [dataclasses.asdict(item) for item in plan.skipped],
+        }
+        print(json.dumps(record, indent=2))
+        return 0
+    print(f"{len(cells)} cells in {len(plan.blocks)} blocks, {finished} finished in {store.path}")
+    print(
+        "(a finished cell is measured again if code, weights or data have changed since; "
+        f"{_in_words(plan.runtime)})\n"
+    )
+    for block in plan.blocks:
+        parts = (
+            f"{part.name}{' (finished)' if _is_finished(block, part, plan.runtime, store) else ''}"
+            for part in block.decoders
+        )
+        limit = "" if block.condition.limit is None else f", first {block.condition.limit} lines"
+        print(f"{block.label} ({block.condition.split}{limit}): {', '.join(parts)}")
+    if plan.skipped:
+        print(f"\ncannot run here:\n{missing(plan.skipped)}")
+    return 0
+
+
+def _in_words(runtime: Runtime) -> str:
+    return ", ".join(f"{f.name} {getattr(runtime, f.name)}" for f in dataclasses.fields(runtime))
+
+
+def _is_finished(block: Block, part: Part, runtime: Runtime, store: RunStore) -> bool:
+    """Whether the folder holds a good row of this cell, whatever code and weights made it."""
+    return any(
+        row.status == "ok"
+        and (row.encoder, row.decoder) == (block.encoder.name, part.name)
+        and (row.condition, row.runtime) == (block.condition, runtime)
+        and all(row.options.get(name) == plain(value) for name, value in part.options.items())
+        for row in store.rows()
+    )
+
+
+def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
+    """Write the files, then print the tables (or a summary for programs) and what is missing."""
+    from bench import report
+
+    files = report.write(store)
+    if as_json:
+        record = {
+            "folder": str(store.path),
+            "files": [str(path) for path in files],
+            **dataclasses.asdict(outcome),
+            "overhead": plain(outcome.overhead),
+        }
+        print(json.dumps(record, indent=2))
+        return
+    print(report.terminal(store))
+    print("files:")
+    for path in files:
+        print(f"  {path}")
+    if failed := [row for row in store.rows() if row.key in outcome.failed]:
+        print(f"\nfailed:\n{_failures(failed)}")
+    if outcome.skipped:
+        print(f"\ncould not run here:\n{missing(outcome.skipped)}")
+
+
+def missing(skipped: Sequence[Skipped]) -> str:
+    """Each thing once, with the one command that would make it run."""
+    lines = []
+    for item in skipped:
+        lines.append(f"  {item.kind} {item.name}: {item.reason}")
+        if item.remedy:
+            lines.append(f"      {item.remedy}")
+    return "\n".join(lines)
+
+
+def _failures(failed: Sequence[Row]) -> str:
+    """Each reason once, with the cells that failed for it."""
+    cells: dict[str, dict[str, None]] = {}
+    for row in failed:
+        name = f"{row.encoder} + {row.decoder} on {row.condition.dataset}"
+        cells.setdefault(row.reason, {})[name] = None
+    return "\n".join(f"  {reason} ({', '.join(names)})" for reason, names in cells.items())

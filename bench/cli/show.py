@@ -1,0 +1,231 @@
+"""`python -m bench show`: the module tree of an encoder or decoder, with shapes and counts."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import PROGRAM
+from bench.errors import UserError
+from bench.options import parse_options, typed_options
+from bench.registry import did_you_mean
+from bench.types import Decoded, Encoded, Line, Runtime
+from datasets import DATASETS
+from decoders import DECODERS
+from models import ENCODERS
+
+if TYPE_CHECKING:
+    from bench.show import Node
+    from decoders.base import Decoder
+    from models.base import Encoder
+
+Options = Mapping[str, Mapping[str, Any]]
+
+_EPILOG = f"""\
+examples:
+  {PROGRAM} show mini                            the encoder with its heads
+  {PROGRAM} show ar-beam                         the decoder at work on the default encoder
+  {PROGRAM} show ctc-kenlm -o ctc-kenlm.beam=50
+  {PROGRAM} show ar-greedy --encoder trocr-small --depth 2
+
+Shapes are those of the first output of each module while --lines real lines go through it;
+"-" means that it was not called. Stacked layers that are alike are one line (0-11: 12 x).
+Shape letters: B lines, S encoder steps, D width of a state, T frames, V symbols.
+"""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is shown of one thing.
+
+    totals: parameter count by part.
+    tree: None where there are no modules.
+    """
+
+    head: list[str]
+    totals: dict[str, int]
+    tree: Node | None
+
+
+def add(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "show",
+        help="the module tree of an encoder or decoder",
+        description="The module tree of an encoder or decoder, with shapes and parameter counts.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="an encoder or a decoder")
+    parser.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help=f"what a decoder reads from; default: {ENCODERS.names()[0]}",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        default=DATASETS.names()[0],
+        help="where the lines come from; default: %(default)s",
+    )
+    parser.add_argument(
+        "--lines", type=int, default=2, metavar="N", help="how many; default: %(default)s"
+    )
+    parser.add_argument("--depth", type=int, metavar="N", help="levels of the tree; default: all")
+    parser.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
+        help="set an option; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tree of one encoder or decoder."""
+    known = [*ENCODERS.names(), *DECODERS.names()]
+    if args.name not in known:
+        hint = did_you_mean(args.name, known)
+        raise UserError(f"no encoder or decoder is called {args.name!r}{hint}")
+    if args.name in ENCODERS.entries and args.encoder:
+        raise UserError(f"{args.name} is an encoder itself; leave out --encoder")
+    if args.lines < 1 or (args.depth is not None and args.depth < 0):
+        raise UserError("--lines has to be 1 or more, and --depth 0 or more")
+    registries = (ENCODERS, DECODERS, DATASETS)
+    options = typed_options(parse_options(args.options), registries)
+    wanted = {args.name, _encoder_name(args), args.dataset}
+    for name in options:
+        if name not in wanted:
+            raise UserError(f"options are given for {name!r}, which is not shown here")
+    sight = _sight(args, options)
+    if args.json:
+        tree = dataclasses.asdict(sight.tree) if sight.tree else None
+        record = {"name": args.name, "about": sight.head, "parameters": sight.totals, "tree": tree}
+        print(json.dumps(record, indent=2))
+    else:
+        print(_text(sight, args.depth))
+    return 0
+
+
+def _sight(args: argparse.Namespace, options: Options) -> Sight:
+    """Open what is needed, send the lines through, and look."""
+    from bench.show import trace
+
+    lines = DATASETS.create(args.dataset, options.get(args.dataset)).load("test", args.lines).lines
+    if not lines:
+        raise UserError(f"{args.dataset} has no line that could be read; choose another --dataset")
+    shapes = ", ".join("x".join(map(str, line.image.shape)) for line in lines)
+    head = [f"input: {len(lines)} lines of {args.dataset} (test), H x W = {shapes} px"]
+    is_encoder = args.name in ENCODERS.entries
+    encoder = _open_encoder(args.name if is_encoder else _encoder_name(args), options)
+    info = encoder.info
+    images = [line.image for line in lines]
+    if is_encoder:
+        whole = trace(encoder.module(), lambda: encoder.encode(encoder.prepare(images)))
+        about = [_about(ENCODERS.target(args.name)), f"weights: {info.weights}"]
+        return Sight([f"encoder {args.name}", *about, *head], dict(info.parameters), whole)
+    decoder: Decoder = DECODERS.create(args.name, options.get(args.name))
+    if (missing := decoder.missing(info)) is not None:
+        raise missing
+    encoded = encoder.encode(encoder.prepare(images))
+    decoder.open(info)
+    with closing(decoder):
+        tree, decoded = _decode(decoder, encoded)
+        extras = [f"{name}: {value}" for name, value in decoder.extras().items()]
+    head += [f"encoder: {info.name}, {_reads(decoder, encoded)}", *extras, *_texts(lines, decoded)]
+    about = [f"decoder {args.name}", _about(type(decoder)), *_settings(decoder)]
+    return Sight([*about, *head], {"ar": tree.parameters} if tree else {}, tree)
+
+
+def _open_encoder(name: str, options: Options) -> Encoder:
+    """Load an encoder on the CPU.
+
+    Raises:
+        Unavailable: its weights are not here.
+    """
+    spec = ENCODERS.create(name, options.get(name))
+    if (missing := spec.missing()) is not None:
+        raise missing
+    encoder: Encoder = spec.open(Runtime())
+    return encoder
+
+
+def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:
+    """What a decoder reads, and the tree of the network that it runs, if it runs one."""
+    from bench.show import trace
+
+    if decoder.needs == "log_probs" or encoded.ar is None:
+        return None, decoder.decode(encoded)
+    decoded: list[Decoded] = []
+    tree = trace(encoded.ar.decoder, lambda: decoded.extend(decoder.decode(encoded)))
+    return tree, decoded
+
+
+def _encoder_name(args: argparse.Namespace) -> str:
+    return args.encoder or ENCODERS.names()[0]
+
+
+def _about(target: Any) -> str:
+    return (inspect.getdoc(target) or "").partition("\n")[0]
+
+
+def _settings(decoder: Decoder) -> list[str]:
+    """The options of a decoder with their values."""
+    return [
+        f"  {field.name} = {getattr(decoder, field.name)}"
+        for field in dataclasses.fields(decoder)
+        if field.init
+    ]
+
+
+def _reads(decoder: Decoder, encoded: Encoded) -> str:
+    """What the decoder is given, with its shape."""
+    if decoder.needs == "states":
+        return f"states (B, S, D) = {tuple(encoded.states.shape)}"
+    if encoded.log_probs is None:
+        return "no log_probs"
+    return f"log_probs (B, T, V) = {tuple(encoded.log_probs.shape)}"
+
+
+def _texts(lines: Sequence[Line], decoded: Sequence[Decoded]) -> list[str]:
+    return [
+        f"read as: {one.text!r} ({one.tokens} tokens); written: {line.text!r}"
+        for line, one in zip(lines, decoded, strict=True)
+    ]
+
+
+def _text(sight: Sight, depth: int | None) -> str:
+    blocks = ["\n".join(line for line in sight.head if line)]
+    if sight.tree is not None:
+        blocks.append(_tree_text(sight.tree, depth))
+    if sight.totals:
+        totals = [f"{name}: {count:,} parameters" for name, count in sight.totals.items()]
+        total = f"all: {sum(sight.totals.values()):,} parameters"
+        blocks.append("\n".join([*totals, *([total] if len(totals) > 1 else [])]))
+    if sight.tree is None:
+        blocks.append("no module of its own")
+    return "\n\n".join(blocks)
+
+
+def _tree_text(tree: Node, depth: int | None) -> str:
+    """Module, output shape and parameters in three columns; layers that are alike in one line."""
+    from bench.show import branches
+
+    rows = [("module", "first output", "parameters")]
+    for branch in branches(tree, depth):
+        node = branch.node
+        times = f" ({branch.repeats} x)" if branch.repeats > 1 else ""
+        kind = "" if branch.name == node.kind else f": {node.kind}"
+        shape = "-" if node.shape is None else str(node.shape).replace(",)", ")")
+        count = f"{branch.repeats} x {node.parameters:,}" if times else f"{node.parameters:,}"
+        rows.append(("  " * branch.depth + branch.name + kind + times, shape, count))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}"
+        for name, shape, count in rows
+    )

@@ -1,0 +1,121 @@
+"""Run folders: where they lie, which is the newest, and which one a selection goes on in.
+
+Beside the rows a run folder holds `run.json`: what was asked for, by a hash, and when it ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import ROOT
+from bench.errors import UserError
+from bench.plan import Selection
+from bench.provenance import digest, plain
+from bench.stopwatch import now_utc
+from bench.store import write_atomically
+
+RUNS = ROOT / "results" / "runs"
+
+_RECORD = "run.json"
+
+
+def folder(name: str) -> Path:
+    """The folder that a user means: a name under `results/runs`, or a path when it has a slash."""
+    return Path(name).expanduser() if "/" in name else RUNS / name
+
+
+def newest() -> Path:
+    """The run folder that was begun last.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = next(_newest_first(), None)
+    if found is None:
+        raise UserError(f"there is no run in {RUNS}; make one with python -m bench run --all")
+    return found
+
+
+def choose(selection: Selection, name: str | None = None, fresh: bool = False) -> Path:
+    """The folder that a selection runs in; nothing is made.
+
+    Args:
+        selection: what is asked for.
+        name: the user's own choice; else the newest folder of the same selection that has not
+            ended, or a new one.
+        fresh: never one that is there.
+
+    Raises:
+        UserError: `fresh`, but a folder of that name is there.
+    """
+    if name is not None:
+        path = folder(name)
+        if fresh and path.exists():
+            raise UserError(f"{path} is there already; choose another --out, or leave out --fresh")
+        return path
+    unfinished = (path for path in _newest_first() if _goes_on(path, selection))
+    if not fresh and (found := next(unfinished, None)) is not None:
+        return found
+    stamp = "".join(filter(str.isdigit, now_utc().partition("+")[0]))
+    return _unused(RUNS / f"{stamp[:8]}-{stamp[8:]}")
+
+
+def begin(path: Path, selection: Selection) -> None:
+    """Make the folder and note what is asked for; it counts as unfinished from now on.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    record = {
+        "selection": _identity(selection),
+        "asked": plain(dataclasses.asdict(selection)),
+        "began": _record(path).get("began") or now_utc(),
+        "ended": None,
+    }
+    _write(path, record)
+
+
+def end(path: Path) -> None:
+    """Note that the run in this folder went to its end."""
+    _write(path, {**_record(path), "ended": now_utc()})
+
+
+def _identity(selection: Selection) -> str:
+    return digest(dataclasses.asdict(selection))
+
+
+def _goes_on(path: Path, selection: Selection) -> bool:
+    record = _record(path)
+    return record.get("selection") == _identity(selection) and record.get("ended") is None
+
+
+def _newest_first() -> Iterator[Path]:
+    """Run folders by the time at which they were begun; other folders are passed over."""
+    records = {path.parent: _record(path.parent) for path in RUNS.glob(f"*/{_RECORD}")}
+    known = [path for path, record in records.items() if record.get("began")]
+    yield from sorted(known, key=lambda path: (records[path]["began"], path.name), reverse=True)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What `run.json` says; nothing when it is not there or damaged (its rows still count)."""
+    try:
+        record = json.loads((path / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    write_atomically(path / _RECORD, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def _unused(path: Path) -> Path:
+    """The path, with a number behind it when two runs begin in one second."""
+    taken = range(2, 1000)
+    names = (path, *(path.with_name(f"{path.name}-{number}") for number in taken))
+    return next(name for name in names if not name.exists())
