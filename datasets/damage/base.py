@@ -42,5 +42,3 @@ class Damage(ABC):
         The result is a function of (suite, data set, line id, damage, seed, severity) and of the
         image alone; with severity, masks only grow.
         """
-
-
