@@ -33,6 +33,28 @@ class CTCDecoder(Decoder, ABC):
         return Unavailable(f"{encoder.name} has no CTC head", "python -m bench list")
 
 
+def check_beam(beam: int, nbest: int) -> None:
+    """Refuse widths that make no sense.
+
+    Raises:
+        UserError: with what to change.
+    """
+    if beam < 1:
+        raise UserError(f"beam is the number of hypotheses kept, at least 1, not {beam}")
+    if not 1 <= nbest <= beam:
+        raise UserError(f"nbest lies between 1 and the beam ({beam}), not {nbest}")
+
+
+def check_threshold(option: str, value: float | None) -> None:
+    """Refuse a threshold that nothing can reach.
+
+    Raises:
+        UserError: with what to change.
+    """
+    if value is not None and value > 0:
+        raise UserError(f"{option} is a log-probability, 0 or less, or none, not {value}")
+
+
 def on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The log-probabilities (B, T, V) and frame counts (B,), checked, in C order.
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import UserError
 from bench.types import Decoded, Encoded, EncoderInfo
-from decoders.ctc import CTCDecoder, join_symbols, on_host
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, join_symbols, on_host
 from decoders.prefix_beam import search
 
 
@@ -33,15 +32,11 @@ class CTCBeam(CTCDecoder):
     beam: int = 32
     token_min_logp: float | None = -5.0
     nbest: int = 1
-    _threads: ThreadPoolExecutor | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.beam < 1:
-            raise UserError(f"beam is the number of prefixes kept, at least 1, not {self.beam}")
-        if not 1 <= self.nbest <= self.beam:
-            raise UserError(f"nbest lies between 1 and the beam ({self.beam}), not {self.nbest}")
+        check_beam(self.beam, self.nbest)
+        check_threshold("token_min_logp", self.token_min_logp)
 
     def open(self, encoder: EncoderInfo) -> None:
         """Compile the search (seconds, once a machine) and start as many threads as torch has."""

@@ -1,0 +1,155 @@
+"""`python -m bench tune`: weights of a decoder by a grid on a validation split, then frozen."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.cli import PROGRAM
+from bench.errors import UserError
+from bench.options import parse_options, typed_options
+from bench.types import Runtime
+
+if TYPE_CHECKING:
+    from bench.tune import Job
+
+Item = TypeVar("Item")
+
+_EPILOG = f"""\
+examples:
+  {PROGRAM} tune --encoder mini --dataset lines --split val
+  {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
+  {PROGRAM} tune --grid alpha=0.3,0.5,0.7 --grid unk_offset=-5
+  {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
+  {PROGRAM} tune -o ctc-kenlm.lm=my.arpa                    frozen for this very file
+
+Every line is read clean and again damaged (each damage in its turn), so that the errors are as
+many as those of a test. The best point is written to decoders/tuned.json together with what it
+was tuned on, and runs use it from then on where these options are not set by hand.
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "tune",
+        help="tune language model weights on a validation split",
+        description="Tune the weights of a decoder by a grid on a validation split.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to tune")
+    what.add_argument("--encoder", default="mini", metavar="NAME", help="default: %(default)s")
+    what.add_argument("--decoder", default="ctc-kenlm", metavar="NAME", help="default: %(default)s")
+    what.add_argument(
+        "--grid", action="append", default=[], metavar="OPTION=V,V,...",
+        help="values to try in the place of the decoder's own; may be repeated",
+    )  # fmt: skip
+    what.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
+        help="set an option that is not tuned; may be repeated",
+    )  # fmt: skip
+    lines = parser.add_argument_group("on what")
+    lines.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
+    lines.add_argument("--split", default="val", help="val and no other; default: %(default)s")
+    lines.add_argument("--limit", type=int, metavar="N", help="the first N lines only")
+    lines.add_argument(
+        "--damage", metavar="NAMES", default="all",
+        help="with commas between, or none for clean lines alone; default: %(default)s",
+    )  # fmt: skip
+    lines.add_argument("--severity", type=int, default=3, metavar="N", help="default: %(default)s")
+    lines.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
+    how = parser.add_argument_group("how")
+    how.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    how.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
+    how.add_argument("--dtype", default="float32", help="default: %(default)s")
+    how.add_argument("--threads", type=int, metavar="N", help="of torch; default: its own choice")
+    how.add_argument("--dry-run", action="store_true", help="tell the best, freeze nothing")
+    how.add_argument("--json", action="store_true", help="the whole entry, for programs")
+    parser.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tune, freeze, tell."""
+    from bench.plan import Registries
+    from bench.report import render
+    from bench.report.tuning import at_the_edge, table
+    from bench.tune import tune
+    from decoders.tuned import freeze
+
+    registries = Registries()
+    found = tune(_job(args), registries, _track)
+    path = None if args.dry_run else freeze(found)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(found), indent=2))
+        return 0
+    print(render.terminal(table(found), shutil.get_terminal_size().columns))
+    print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")
+    for sentence in at_the_edge(found):
+        print(f"note: {sentence}", file=sys.stderr)
+    return 0
+
+
+def _job(args: argparse.Namespace) -> Job:
+    """What the options ask for.
+
+    Raises:
+        UserError: an unknown name or option, or a value of a wrong type.
+    """
+    import torch
+
+    from bench.plan import Registries
+    from bench.tune import Job
+
+    names = Registries()
+    registries = (names.encoders, names.decoders, names.datasets, names.damages)
+    return Job(
+        encoder=args.encoder,
+        decoder=args.decoder,
+        dataset=args.dataset,
+        split=args.split,
+        damages=_damages(args.damage, names.damages.names()),
+        severity=args.severity,
+        seed=args.seed,
+        limit=args.limit,
+        grid=dict(_values(item) for item in args.grid),
+        options=typed_options(parse_options(args.options), registries),
+        runtime=Runtime(
+            device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            dtype=args.dtype,
+            batch_size=args.batch_size,
+            threads=torch.get_num_threads() if args.threads is None else args.threads,
+        ),
+    )
+
+
+def _damages(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    if text in ("all", "none"):
+        return tuple(known) if text == "all" else ()
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _values(item: str) -> tuple[str, tuple[float, ...]]:
+    """The option and the values of `alpha=0.5,0.7`."""
+    option, _, values = item.partition("=")
+    try:
+        return option.strip(), tuple(float(value) for value in values.split(","))
+    except ValueError:
+        raise UserError(
+            f"--grid {item} is not of the form OPTION=NUMBER,NUMBER,..., such as "
+            "--grid alpha=0.3,0.5"
+        ) from None
+
+
+def _track(items: Sequence[Item], doing: str) -> Iterable[Item]:
+    """A bar with ETA on stderr; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, doing, console=console, disable=not console.is_terminal)

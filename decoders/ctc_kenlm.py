@@ -1,0 +1,228 @@
+"""CTC beam search with a word n-gram model: pyctcdecode and KenLM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable, UserError
+from bench.types import Decoded, Encoded, EncoderInfo
+from decoders import tuned
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.kenlm_files import load_kenlm
+from decoders.kenlm_pool import (
+    Ranked,
+    WordSearch,
+    WorkerPool,
+    build_decoder,
+    can_fork,
+    decode_line,
+)
+from decoders.lm import WordLM, read_word_lm, word_lm
+
+_NAME = "ctc-kenlm"
+_EMBEDDED = "embedded"
+# pyctcdecode's own defaults, for encoders that nobody has tuned for.
+_UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
+
+
+@dataclass(frozen=True)
+class CTCKenLM(CTCDecoder, tuned.Tunable):
+    """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
+
+    Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode; its search is
+    taken as it is. Its texts have no white space at the ends and single spaces inside.
+
+    alpha: weight of the language model (natural logarithms).
+    beta: bonus of each word.
+    unk_offset: added to the log10 probability of a word that the model does not know (and so
+        weighed by alpha), and to the score of a partial word that begins none (not weighed).
+        These three: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    beam: hypotheses kept after each frame.
+    beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
+    token_min_logp: symbols below this log-probability are skipped in a frame, unless likeliest;
+        none: never.
+    prune_history: of hypotheses that no later word can tell apart keep the best alone.
+    score_boundary: take the line for a sentence, with the model's marks at both ends.
+    lm: an ARPA file or KenLM binary; "" for the model of the embedded corpus.
+    workers: processes that share the lines of a batch; 0 for as many as torch has threads.
+    nbest: texts given for each line; with 1 the best one alone.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "alpha": (0.2, 0.35, 0.5, 0.7, 0.9, 1.2),
+        "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
+        "unk_offset": (-2.0, -5.0, -10.0),
+    }
+
+    alpha: float | None = None
+    beta: float | None = None
+    unk_offset: float | None = None
+    beam: int = 64
+    beam_prune_logp: float | None = -10.0
+    token_min_logp: float | None = -5.0
+    prune_history: bool = True
+    score_boundary: bool = False  # lines break anywhere in a sentence
+    lm: str = ""
+    workers: int = 0
+    nbest: int = 1
+    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_beam(self.beam, self.nbest)
+        check_threshold("token_min_logp", self.token_min_logp)
+        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        if self.workers < 0:
+            raise UserError(f"workers is 0 (one a thread) or more, not {self.workers}")
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """Without a space there are no words."""
+        if encoder.alphabet and " " not in encoder.alphabet:
+            return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
+        return super().missing(encoder)
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Load the language model (the embedded one is built at first use), then fork the workers.
+
+        Raises:
+            UserError: the model cannot be read, or shares no word with the encoder's alphabet.
+        """
+        lm = read_word_lm(Path(self.lm)) if self.lm else word_lm()
+        foreign = _foreign_words(lm, encoder)
+        decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
+        workers = (self.workers or torch.get_num_threads()) if can_fork() else 1
+        pool = WorkerPool(decoder, workers) if workers > 1 else None
+        values, tuned_on = self._weights(encoder, lm)
+        state = _Open(lm, foreign, decoder, pool, values, tuned_on)
+        object.__setattr__(self, "_open", state)
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The score is that of the search: log-probability + language model + bonus of words.
+
+        Raises:
+            UserError: the log-probabilities are broken, or a worker died.
+        """
+        log_probs, frames = on_host(encoded)
+        places = np.flatnonzero(frames)
+        lines = [log_probs[place, : frames[place]] for place in places]
+        found = dict(zip(places.tolist(), self._search(lines), strict=True))
+        return [self._decoded(found.get(place, [("", 0.0)])) for place in range(len(frames))]
+
+    def close(self) -> None:
+        """End the workers and let go of the model, which pyctcdecode holds in a class variable."""
+        if self._open is not None:
+            if self._open.pool is not None:
+                self._open.pool.close()
+            self._open.decoder.cleanup()
+            object.__setattr__(self, "_open", None)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The model, the weights in force and where they were tuned, the workers in use."""
+        state = self._opened()
+        return {
+            "lm": self._lm_name(state.lm),
+            "lm_sha256": state.lm.sha256,
+            "lm_order": state.lm.order,
+            "lm_trained_on": state.lm.trained_on,
+            "lm_words": len(state.lm.unigrams),
+            "lm_words_foreign": state.foreign,  # hold a character that the encoder cannot write
+            **state.values,
+            "tuned_on": state.tuned_on,
+            "workers": state.pool.workers if state.pool else 1,
+        }
+
+    def reweight(self, values: Mapping[str, float]) -> None:
+        """Decode with these weights from now on; the model and the workers stay."""
+        self._opened().values.update(values)
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise RuntimeError(f"{_NAME} is not open")
+        return self._open
+
+    def _weights(self, encoder: EncoderInfo, lm: WordLM) -> tuple[dict[str, float], str]:
+        """The weights in force, and in words where they come from."""
+        given = {
+            name: float(value) for name in self.tunes if (value := getattr(self, name)) is not None
+        }
+        entry = tuned.find(_NAME, encoder.name, self._lm_name(lm))
+        source = (
+            entry.source(encoder.weights, lm.sha256)
+            if entry
+            else "nothing (pyctcdecode's defaults)"
+        )
+        values = {**(entry.values if entry else _UNTUNED), **given}
+        if given:
+            rest = "" if len(given) == len(self.tunes) else f"; the others: {source}"
+            source = f"set by hand: {', '.join(given)}{rest}"
+        return values, source
+
+    def _lm_name(self, lm: WordLM) -> str:
+        """What weights are tuned for: the embedded model, whatever its text, or one very file."""
+        return lm.sha256 if self.lm else _EMBEDDED
+
+    def _search(self, lines: Sequence[NDArray[np.float32]]) -> list[Ranked]:
+        state = self._opened()
+        search = WordSearch(
+            alpha=state.values["alpha"],
+            beta=state.values["beta"],
+            unk_score_offset=state.values["unk_offset"],
+            score_boundary=self.score_boundary,
+            beam_width=self.beam,
+            beam_prune_logp=_off(self.beam_prune_logp),
+            token_min_logp=_off(self.token_min_logp),
+            prune_history=self.prune_history,
+            nbest=self.nbest,
+        )
+        # A single line has nobody to share with.
+        if state.pool is not None and len(lines) > 1:
+            return state.pool.decode(search, lines)
+        return [decode_line(state.decoder, search, line) for line in lines]
+
+    def _decoded(self, ranked: Ranked) -> Decoded:
+        text, score = ranked[0]
+        return Decoded(text, len(text), score, tuple(ranked) if self.nbest > 1 else ())
+
+
+@dataclass
+class _Open:
+    """What `open` makes.
+
+    foreign: words of the model that the encoder's alphabet cannot write.
+    decoder: pyctcdecode's, in this process.
+    values: the weights in force.
+    """
+
+    lm: WordLM
+    foreign: int
+    decoder: Any
+    pool: WorkerPool | None
+    values: dict[str, float]
+    tuned_on: str
+
+
+def _foreign_words(lm: WordLM, encoder: EncoderInfo) -> int:
+    """How many words of a model the encoder's alphabet cannot write.
+
+    Raises:
+        UserError: all of them.
+    """
+    known = set("".join(encoder.alphabet))
+    foreign = sum(not known.issuperset(word) for word in lm.unigrams)
+    if foreign == len(lm.unigrams):
+        raise UserError(
+            f"{encoder.name} can write none of the {foreign} words of {lm.path}; give a language "
+            "model of words in its alphabet"
+        )
+    return foreign
+
+
+def _off(threshold: float | None) -> float:
+    return -math.inf if threshold is None else threshold

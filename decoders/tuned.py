@@ -1,0 +1,149 @@
+"""Weights tuned on a validation split and frozen in `tuned.json`, with what they were tuned on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.errors import UserError
+from decoders.base import Decoder
+
+PATH = Path(__file__).with_name("tuned.json")
+
+_SCHEMA = 1
+_SHORT = 8  # hex digits of a hash in a sentence
+
+
+@dataclass(frozen=True)
+class Tunable(Decoder, ABC):
+    """A decoder whose weights can be changed while it is open.
+
+    Its `extras` name its language model: `lm`, what the weights are tuned for, and `lm_sha256`.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]]  # option to the values to try, rising
+
+    @abstractmethod
+    def reweight(self, values: Mapping[str, float]) -> None:
+        """Decode with these values of options of `tunes` from now on."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The weights of one decoder behind one encoder, and where they come from.
+
+    values: the weights that were best, by option.
+    weights: content hash of the encoder's weights.
+    lm: what the decoder calls its language model; lm_sha256: its hash.
+    dataset, split, dataset_sha256, lines: the set it was tuned on.
+    conditions: how these lines were read, such as "clean" and "blot 3".
+    options: the decoder's other options at the time (its beam, its pruning).
+    grid: the values that were tried.
+    cer: of the best point, micro, a fraction; greedy_cer: of the best path on the same lines.
+    cer_map: one entry a point of the grid, its values and its "cer".
+    """
+
+    decoder: str
+    encoder: str
+    values: Mapping[str, float]
+    weights: str
+    lm: str
+    lm_sha256: str
+    dataset: str
+    split: str
+    dataset_sha256: str
+    lines: int
+    conditions: tuple[str, ...]
+    options: Mapping[str, Any]
+    grid: Mapping[str, Sequence[float]]
+    cer: float
+    greedy_cer: float
+    cer_map: tuple[Mapping[str, float], ...]
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What there is one entry of."""
+        return self.decoder, self.encoder, self.lm
+
+    def source(self, weights: str, lm_sha256: str) -> str:
+        """Where the values come from, and what is no longer as it was then.
+
+        Args:
+            weights: of the encoder at hand.
+            lm_sha256: of the language model at hand.
+        """
+        changed = [
+            what
+            for what, then, now in (
+                ("encoder weights", self.weights, weights),
+                ("language model", self.lm_sha256, lm_sha256),
+            )
+            if then != now
+        ]
+        since = f"; since then changed: {' and '.join(changed)}" if changed else ""
+        return (
+            f"{self.dataset}-{self.split}@{self.dataset_sha256[:_SHORT]} read by "
+            f"{self.encoder}@{self.weights[:_SHORT]}, {' + '.join(self.conditions)}{since}"
+        )
+
+
+def load(path: Path | None = None) -> tuple[Tuned, ...]:
+    """Every frozen entry; none where nothing was tuned yet.
+
+    Args:
+        path: the file; the project's own by default.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    path = path or PATH
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != _SCHEMA:
+            raise UserError(f"{path} has schema {content['schema']}, not {_SCHEMA}; tune again")
+        return tuple(_entry(fields) for fields in content["entries"])
+    except FileNotFoundError:
+        return ()
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is broken ({error}); restore it with git, or remove it and tune again"
+        ) from error
+
+
+def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned | None:
+    """The entry of a decoder behind an encoder with a language model, if there is one."""
+    return next((e for e in load(path) if e.identity == (decoder, encoder, lm)), None)
+
+
+def freeze(entry: Tuned, path: Path | None = None) -> Path:
+    """Put an entry into the file, in the place of the one of the same identity.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: the file is broken, or may not be written to.
+    """
+    path = path or PATH
+    kept = [other for other in load(path) if other.identity != entry.identity]
+    entries = sorted([*kept, entry], key=lambda e: e.identity)
+    content = {"schema": _SCHEMA, "entries": [dataclasses.asdict(e) for e in entries]}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _entry(fields: Mapping[str, Any]) -> Tuned:
+    as_tuples = {name: tuple(fields[name]) for name in ("conditions", "cer_map")}
+    return Tuned(**{**fields, **as_tuples})
