@@ -35,10 +35,6 @@ class Registries:
     datasets: Registry = DATASETS
     damages: Registry = DAMAGES
 
-    def all(self) -> tuple[Registry, ...]:
-        """The four registries, in the order of a cell's parts."""
-        return (self.encoders, self.decoders, self.datasets, self.damages)
-
 
 @dataclass(frozen=True)
 class Rounds:
@@ -195,8 +191,10 @@ def _check(selection: Selection, names: Registries) -> None:
     Raises:
         UserError: with what to change.
     """
-    for registry, asked in zip(
-        names.all(), (selection.encoders, selection.decoders, selection.datasets), strict=False
+    for registry, asked in (
+        (names.encoders, selection.encoders),
+        (names.decoders, selection.decoders),
+        (names.datasets, selection.datasets),
     ):
         if not asked:
             raise UserError(f"no {registry.kind} was chosen; there are: {_listed(registry)}")

@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -67,6 +67,9 @@ class HostMeter:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._workers: list[psutil.Process] = []
+        # Kept open: opening them anew would cost more than all the rest of a stage border.
+        self._status = _kept_open(self, "/proc/self/status", os.O_RDONLY)
+        self._clear_refs = _kept_open(self, "/proc/self/clear_refs", os.O_WRONLY)
 
     def wall(self) -> float:
         """Seconds of the performance counter."""
@@ -90,12 +93,13 @@ class HostMeter:
 
     def reset_peak(self) -> None:
         """Reset the kernel's high-water mark of the resident set (Linux, proc(5): clear_refs)."""
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+        if self._clear_refs is not None:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._clear_refs, b"5", 0)
 
     def peak_mib(self) -> float:
         """The high-water mark of this process plus what the workers hold now."""
-        total = _high_water_bytes() or self._process.memory_info().rss
+        total = self._high_water_bytes() or self._process.memory_info().rss
         for worker in self._workers:
             with contextlib.suppress(psutil.Error):
                 total += worker.memory_info().rss
@@ -104,6 +108,13 @@ class HostMeter:
     def watch_workers(self) -> None:
         """Look for children once: looking through all processes is too slow for every stage."""
         self._workers = self._process.children(recursive=True)
+
+    def _high_water_bytes(self) -> int:
+        """VmHWM of this process; 0 where the kernel does not tell."""
+        if self._status is None:
+            return 0
+        _, _, value = os.pread(self._status, 8192, 0).partition(b"VmHWM:")
+        return int(value.split(None, 1)[0]) * 1024 if value else 0
 
 
 class CudaMeter(HostMeter):
@@ -192,13 +203,11 @@ def now_utc() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _high_water_bytes() -> int | None:
-    """VmHWM of this process; None where the kernel does not tell."""
+def _kept_open(owner: object, path: str, mode: int) -> int | None:
+    """A file descriptor that is closed with its owner; None where there is no such file."""
     try:
-        status = Path("/proc/self/status").read_text()
+        descriptor = os.open(path, mode)
     except OSError:
         return None
-    for line in status.splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
+    weakref.finalize(owner, os.close, descriptor)
+    return descriptor

@@ -1,0 +1,261 @@
+"""Small real parts for tests of the harness: a set, an encoder, decoders and damages that work.
+
+The image of a line carries its text: column 2i holds the code of character i, column 2i + 1 is
+paper. The encoder reads these pixels into CTC log-probabilities, and the decoders read those, so
+that damage to the pixels is damage to the text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable, UserError
+from bench.plan import Registries
+from bench.registry import Entry, Registry
+from bench.types import BadLine, Decoded, Encoded, EncoderInfo, Image, Line, LineSet, Needs, Runtime
+from datasets.base import Dataset, fingerprint
+from datasets.damage.base import Damage, Damaged
+from decoders.base import Decoder
+from models.base import Encoder, EncoderSpec
+
+PAPER = 255
+ALPHABET = ("", *map(chr, range(32, 127)))
+TEXTS = (
+    "the quick brown fox", "a", "jumps over", "two lazy dogs", "and", "runs away from the hounds",
+    "in", "the meadow", "until evening falls", "upon", "hills", "far",
+)  # fmt: skip
+
+EVENTS: list[str] = []  # what was opened, loaded, closed, in order; tests clear it
+
+
+class FakeMeter:
+    """A meter whose clocks only tests move."""
+
+    def __init__(self) -> None:
+        self.wall_s = self.cpu_s = self.device_s = 0.0
+        self.peak = 7.0
+        self.log: list[str] = []
+
+    def work(self, wall_s: float = 0.0, cpu_s: float = 0.0, device_s: float = 0.0) -> None:
+        """Use time; the device's is used when somebody waits for it."""
+        self.wall_s += wall_s
+        self.cpu_s += cpu_s
+        self.device_s += device_s
+
+    def wall(self) -> float:
+        self.log.append("wall")
+        return self.wall_s
+
+    def cpu(self) -> float:
+        self.log.append("cpu")
+        return self.cpu_s
+
+    def synchronise(self) -> None:
+        self.log.append("synchronise")
+        self.wall_s, self.device_s = self.wall_s + self.device_s, 0.0
+
+    def reset_peak(self) -> None:
+        self.log.append("reset")
+
+    def peak_mib(self) -> float:
+        self.log.append("peak")
+        return self.peak
+
+    def watch_workers(self) -> None:
+        self.log.append("watch")
+
+
+def drawn(text: str) -> Image:
+    """A text as an image (2, 2 * len(text))."""
+    image = np.full((2, 2 * len(text)), PAPER, np.uint8)
+    image[:, ::2] = np.frombuffer(text.encode("latin-1"), np.uint8)
+    return image
+
+
+@dataclass(frozen=True)
+class Words(Dataset):
+    """The first `size` of `TEXTS`."""
+
+    size: int = 12
+    unreadable: int = 0
+    absent: bool = False
+    broken: bool = False
+    prefix: str = ""
+
+    def missing(self) -> Unavailable | None:
+        return (
+            Unavailable("the words are not here", "python -m bench data get words")
+            if (self.absent)
+            else None
+        )
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        EVENTS.append(f"load {self.prefix or 'words'}")
+        if self.broken:
+            raise UserError("words.parquet has no column 'text'")
+        texts = [self.prefix + text for text in TEXTS[: self.size]][:limit]
+        lines = tuple(
+            Line(f"{split}-{i}", drawn(text), text, f"writer-{i % 3}", split)
+            for i, text in enumerate(texts)
+        )
+        bad = tuple(BadLine(f"bad-{i}", "the image is truncated") for i in range(self.unreadable))
+        return LineSet("words", split, lines, bad, fingerprint(lines), "made up", "CC0", "ascii")
+
+
+@dataclass(frozen=True)
+class Pixels(EncoderSpec):
+    """Reads pixels into log-probabilities. `fails_on`: raises on lines of this many columns."""
+
+    name: ClassVar[str] = "pixels"
+    weights: str = "0123456789abcdef"
+    absent: bool = False
+    broken: bool = False
+    head: bool = True
+    fails_on: int = 0
+    busy_s: float = 0.0
+
+    def missing(self) -> Unavailable | None:
+        return Unavailable("no weights", "python -m bench get pixels") if self.absent else None
+
+    def open(self, runtime: Runtime) -> Encoder:
+        EVENTS.append("open pixels")
+        if self.broken:
+            raise UserError("the weights do not fit: 3 tensors are missing")
+        return PixelEncoder(self)
+
+
+class PixelEncoder(Encoder):
+    def __init__(self, spec: Pixels) -> None:
+        self.spec = spec
+        alphabet = ALPHABET if spec.head else ()
+        self.info = EncoderInfo(spec.name, spec.weights, {"encoder": 5}, alphabet, has_ar=False)
+
+    def prepare(self, images: Sequence[Image]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        frames = np.array([image.shape[1] for image in images])
+        batch = np.full((len(images), int(frames.max())), PAPER)
+        for row, image in zip(batch, images, strict=True):
+            row[: image.shape[1]] = image[0]
+        return batch, frames
+
+    def encode(self, batch: Any) -> Encoded:
+        pixels, frames = batch
+        busy(self.spec.busy_s)
+        if self.spec.fails_on in frames:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9e12 bytes")
+        symbols = torch.from_numpy(np.where((pixels > 31) & (pixels < 127), pixels - 31, 0))
+        log_probs = torch.nn.functional.one_hot(symbols, len(ALPHABET)).float().log_softmax(2)
+        states = torch.zeros(len(frames), int(frames.max()), 4)
+        mask = torch.ones(states.shape[:2], dtype=torch.bool)
+        return Encoded(states, mask, log_probs, torch.from_numpy(frames), ALPHABET)
+
+    def module(self) -> Any:
+        return torch.nn.Identity()
+
+
+@dataclass(frozen=True)
+class Reader(Decoder):
+    """Best path. What is not an option of reading makes it misbehave in a way to be tested.
+
+    drop: characters that it never writes.
+    log: file that gets a line a call.
+    """
+
+    needs: ClassVar[Needs] = "log_probs"
+    drop: str = ""
+    sleep_s: float = 0.0
+    busy_s: float = 0.0
+    raises: str = ""
+    refuses: bool = False
+    breaks_open: bool = False
+    fickle: bool = False
+    table: str = ""
+    log: str = ""
+    calls: list[int] = field(default_factory=list, init=False, compare=False)
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        return Unavailable("no language model", "python -m bench lm") if self.refuses else None
+
+    def open(self, encoder: EncoderInfo) -> None:
+        EVENTS.append(f"open reader {self.drop}")
+        if self.breaks_open:
+            raise UserError("line 3 of lm.arpa is not an n-gram")
+
+    def close(self) -> None:
+        EVENTS.append(f"close reader {self.drop}")
+        raise OSError("closing never stops a run")
+
+    def extras(self) -> Mapping[str, Any]:
+        return {"table_sha256": self.table} if self.table else {}
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        self.calls.append(len(encoded.states))
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{self.drop}\n")
+        time.sleep(self.sleep_s)
+        busy(self.busy_s)
+        if self.raises:
+            raise {"memory": MemoryError(), "value": ValueError("frames\nare odd")}.get(
+                self.raises, KeyboardInterrupt()
+            )
+        assert encoded.log_probs is not None
+        texts = [
+            "".join(encoded.alphabet[s] for s in row if encoded.alphabet[s] not in self.drop)
+            for row in encoded.log_probs.argmax(2).tolist()
+        ]
+        if self.fickle and len(self.calls) % 2:
+            texts = [text + "!" for text in texts]
+        return [Decoded(text, len(text) + 1, score=float("-inf")) for text in texts]
+
+
+@dataclass(frozen=True)
+class Eraser(Damage):
+    """Makes the first `severity` characters paper."""
+
+    family: ClassVar[Any] = "missing"
+    broken: bool = False
+
+    def apply(self, line: Line, dataset: str, severity: int, seed: int) -> Damaged:
+        if self.broken:
+            raise ValueError("no boxes")
+        mask = np.zeros(line.image.shape, bool)
+        mask[:, : 2 * severity] = True
+        image = np.where(mask, np.uint8(PAPER), line.image)
+        return Damaged(replace(line, image=image), mask, min(1.0, severity / len(line.text)))
+
+
+def busy(seconds: float) -> None:
+    """Keep the CPU busy for so many seconds of its own time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def registries(**more: Entry) -> Registries:
+    """Registries of the doubles; `more` are decoders."""
+    here = "tests.harness_doubles"
+    decoders = {
+        "reader": Entry(f"{here}:Reader", "reads"),
+        "no-e": Entry(f"{here}:Reader", "reads but no e", {"drop": "e"}),
+        "no-vowel": Entry(f"{here}:Reader", "reads but no vowels", {"drop": "aeiou"}),
+    }
+    return Registries(
+        encoders=Registry("encoder", {"pixels": Entry(f"{here}:Pixels", "pixels")}),
+        decoders=Registry("decoder", {**decoders, **more}),
+        datasets=Registry(
+            "data set",
+            {
+                "words": Entry(f"{here}:Words", "words"),
+                "more-words": Entry(f"{here}:Words", "others", {"prefix": "so "}),
+            },
+        ),
+        damages=Registry("damage", {"eraser": Entry(f"{here}:Eraser", "erases")}),
+    )

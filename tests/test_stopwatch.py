@@ -1,0 +1,144 @@
+"""Laps with a clock of our own, and the real meter against work of known size."""
+
+import multiprocessing
+import re
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import ROOT
+from bench.stopwatch import HostMeter, Lap, Stopwatch, now_utc, overhead, percentile, spread
+from bench.types import Spread
+from tests.harness_doubles import FakeMeter
+
+
+def test_a_lap_runs_from_synchronised_border_to_synchronised_border():
+    meter = FakeMeter()
+    watch = Stopwatch(meter)
+
+    def stage():
+        meter.log.append("work")
+        meter.work(wall_s=2.0, cpu_s=3.0, device_s=0.5)
+        return "text"
+
+    result, lap = watch.measure(stage)
+    assert result == "text"
+    # the device's half second is waited for at the border, inside of the lap
+    assert lap == Lap(wall_s=2.5, cpu_s=3.0, peak_mib=7.0)
+    assert meter.log == [
+        "synchronise", "reset", "cpu", "wall", "work", "synchronise", "wall", "cpu", "peak",
+    ]  # fmt: skip
+
+
+def test_work_before_the_border_is_not_in_the_lap():
+    meter = FakeMeter()
+    meter.work(device_s=5.0)
+    _, lap = Stopwatch(meter).measure(lambda: meter.work(wall_s=1.0))
+    assert lap.wall_s == 1.0
+
+
+def test_measured_time_adds_up_and_holds_failed_stages():
+    meter = FakeMeter()
+    watch = Stopwatch(meter)
+
+    def fails():
+        meter.work(wall_s=4.0)
+        raise ValueError
+
+    watch.measure(lambda: meter.work(wall_s=1.0))
+    meter.work(wall_s=10.0)  # between stages
+    with pytest.raises(ValueError):
+        watch.measure(fails)
+    assert watch.measured_s == 5.0
+    assert watch.now() == 15.0
+
+
+def test_spread_is_the_median_with_its_range():
+    assert spread([5.0, 1.0, 2.0]) == Spread(median=2.0, low=1.0, high=5.0, n=3)
+    assert spread([1.0, 2.0]) == Spread(1.5, 1.0, 2.0, 2)
+    with pytest.raises(ValueError):
+        spread([])
+
+
+def test_percentiles_are_linear_between_ranks():
+    assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.5
+    assert percentile([1.0, 2.0, 3.0, 4.0, 5.0], 95) == pytest.approx(4.8)
+    assert percentile([3.0], 95) == 3.0
+
+
+def test_overhead_is_the_unmeasured_share_of_the_loop():
+    assert overhead(wall_s=10.0, measured_s=9.9) == pytest.approx(0.01)
+    assert overhead(wall_s=0.0, measured_s=0.0) == 0.0
+
+
+def test_now_is_utc_in_iso_8601():
+    then = datetime.fromisoformat(now_utc())
+    assert then.utcoffset() == timezone.utc.utcoffset(None)
+    assert abs((datetime.now(timezone.utc) - then).total_seconds()) < 5
+
+
+def test_the_host_meter_sees_cpu_work_and_no_sleep():
+    watch = Stopwatch(HostMeter())
+    _, busy = watch.measure(lambda: sum(range(3_000_000)))
+    assert 0 < busy.cpu_s <= busy.wall_s * 1.5 + 0.02
+    _, idle = watch.measure(lambda: multiprocessing.Event().wait(0.2))
+    assert idle.wall_s >= 0.19
+    assert idle.cpu_s < 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is Linux's")
+def test_the_peak_is_the_stages_own_and_not_the_process_life_long_one():
+    watch = Stopwatch(HostMeter())
+    _, before = watch.measure(lambda: None)
+    _, big = watch.measure(lambda: np.ones(25_000_000).sum())  # 191 MiB
+    _, after = watch.measure(lambda: None)
+    assert big.peak_mib - before.peak_mib > 150
+    assert after.peak_mib < big.peak_mib - 100
+
+
+def test_cpu_seconds_and_memory_of_living_and_of_ended_workers_count():
+    meter = HostMeter()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.apply(sum, (range(10),))
+        alone = Stopwatch(meter).measure(lambda: None)[1].peak_mib
+        meter.watch_workers()
+        with_worker = Stopwatch(meter).measure(lambda: None)[1].peak_mib
+        assert with_worker > alone + 5
+        _, lap = Stopwatch(meter).measure(lambda: pool.apply(sum, (range(20_000_000),)))
+        assert lap.cpu_s > 0.1
+        so_far = meter.cpu()
+        pool.close()
+        pool.join()
+    assert meter.cpu() >= so_far - 0.02  # clock ticks of 10 ms
+
+
+def test_only_the_stopwatch_reads_a_clock():
+    pattern = re.compile(r"^\s*(import time\b|from time import|import timeit\b)|perf_counter", re.M)
+    guilty = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("bench", "models", "decoders", "datasets")
+        for path in Path(ROOT, folder).rglob("*.py")
+        if pattern.search(path.read_text(encoding="utf-8"))
+    ]
+    assert guilty == ["bench/stopwatch.py"]
+
+
+def test_a_cuda_device_is_synchronised_and_its_own_memory_measured():
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    watch = Stopwatch.for_device("cuda")
+    a = torch.ones(8192, 8192, device="cuda")
+    watch.measure(lambda: a @ a)
+    _, lap = watch.measure(lambda: [a @ a for _ in range(20)].pop())
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(20):
+        a @ a
+    end.record()
+    end.synchronize()
+    assert lap.wall_s == pytest.approx(begin.elapsed_time(end) / 1e3, rel=0.3)
+    assert lap.peak_mib >= 2 * 8192 * 8192 * 4 / 2**20

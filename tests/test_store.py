@@ -1,0 +1,327 @@
+"""The run folder: exact round trips, torn and full disks, locks, retries."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import resource
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import ROOT
+from bench.errors import UserError
+from bench.rowjson import SCHEMA, dump, load_line, load_row
+from bench.store import RunStore
+from bench.types import (
+    Condition,
+    EditCounts,
+    LineResult,
+    Row,
+    Runtime,
+    Spread,
+    Timing,
+)
+
+ENVIRONMENT = {"machine": {"cpu": "abacus"}, "git": None}
+
+# Lone surrogates too: a decoder may emit anything. JSON joins a pair of them to one character.
+texts = st.text(st.characters()).filter(
+    lambda t: not re.search("[\ud800-\udbff][\udc00-\udfff]", t)
+)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 10**12)
+values = st.none() | st.booleans() | st.integers() | numbers | texts
+options = st.dictionaries(texts, values | st.lists(values), max_size=3)
+spreads = st.builds(Spread, numbers, numbers, numbers, counts)
+timings = st.builds(
+    Timing, numbers, numbers, spreads, numbers, spreads, spreads, numbers, numbers, numbers,
+    st.sampled_from(["single", "batch"]),
+)  # fmt: skip
+rows = st.builds(
+    Row,
+    key=texts,
+    status=st.sampled_from(["ok", "failed"]),
+    encoder=texts,
+    weights=texts,
+    parameters=st.dictionaries(texts, counts, max_size=3),
+    decoder=texts,
+    options=options,
+    condition=st.builds(Condition, texts, texts, texts, counts, counts, st.none() | counts),
+    dataset_sha256=texts,
+    references=texts,
+    runtime=st.builds(Runtime, texts, texts, counts, counts),
+    signature=texts,
+    environment=texts,
+    started=texts,
+    reason=texts,
+    unreadable=counts,
+    foreign=counts,
+    ink_lost=st.none() | numbers,
+    counts=st.none() | st.builds(EditCounts, *[counts] * 13),
+    timing=st.none() | timings,
+    cer=st.none() | numbers,
+    wer=st.none() | numbers,
+    cer_macro=st.none() | numbers,
+    cer_median=st.none() | numbers,
+    extras=options,
+)
+line_results = st.builds(
+    LineResult, texts, texts, texts, texts, counts, st.none() | numbers, st.booleans(),
+    counts, counts, counts, counts,
+)  # fmt: skip
+
+
+def row(key: str = "k1", **more: object) -> Row:
+    plain = Row(
+        key=key,
+        status="ok",
+        encoder="e",
+        weights="w",
+        parameters={},
+        decoder="d",
+        options={"beam": 5},
+        condition=Condition("lines"),
+        dataset_sha256="5e7",
+        references="ascii",
+        runtime=Runtime(),
+        signature="s",
+        environment="env",
+        started="2024-01-01T00:00:00+00:00",
+    )
+    return dataclasses.replace(plain, **more)  # type: ignore[arg-type]
+
+
+def other(key: str, **more: object) -> Row:
+    """A row of another cell."""
+    return row(key, decoder=key, **more)
+
+
+LINE = LineResult("1", "w", "ab\u2028c", "ab\n", 3, -1.5, False, 0, 1, 0, 1)
+
+
+@given(rows)
+def test_a_row_comes_back_exactly(made):
+    text = dump(made)
+    assert text.count(b"\n") == 1 and text.endswith(b"\n")
+    back = load_row(text)
+    assert back == made
+    assert repr(back) == repr(made)  # 1 == 1.0 == True, but not here
+
+
+@given(line_results)
+def test_a_line_result_comes_back_exactly(made):
+    assert repr(load_line(dump(made))) == repr(made)
+
+
+def test_what_json_cannot_hold_is_refused():
+    with pytest.raises(ValueError):
+        dump(row(cer=math.nan))
+
+
+def test_rows_and_lines_are_there_for_the_next_process(tmp_path):
+    store = RunStore(tmp_path / "runs" / "one")
+    assert store.rows() == [] and not store.finished("k1") and store.environments() == {}
+    with store.writing(ENVIRONMENT) as name:
+        store.write(row(), [LINE])
+    again = RunStore(tmp_path / "runs" / "one")
+    assert again.rows() == store.rows() == [row()]
+    assert again.finished("k1")
+    assert again.lines("k1") == [LINE]
+    assert again.environments() == {name: ENVIRONMENT}
+
+
+def test_a_failed_row_is_not_finished_and_a_later_one_takes_its_place(tmp_path):
+    store = RunStore(tmp_path)
+    with store.writing(ENVIRONMENT):
+        store.write(row("k1", status="failed", reason="no memory"))
+        store.write(other("k2"), [LINE])
+        assert not store.finished("k1")
+        store.write(row("k1"), [LINE])
+    for each in (store, RunStore(tmp_path)):
+        assert each.rows() == [row("k1"), other("k2")]
+        assert each.finished("k1")
+
+
+def test_a_changed_key_of_the_same_cell_takes_its_place_and_can_be_taken_back(tmp_path):
+    store = RunStore(tmp_path)
+    with store.writing(ENVIRONMENT):
+        store.write(row("old", weights="a"), [LINE])
+        store.write(row("new", weights="b"), [LINE])
+        assert [each.key for each in store.rows()] == ["new"]
+        assert store.finished("old") and store.finished("new")
+        assert store.adopt("old") == row("old", weights="a")
+        size = (tmp_path / "rows.jsonl").stat().st_size
+        assert [each.key for each in store.rows()] == ["old"]
+        store.adopt("old")
+        assert (tmp_path / "rows.jsonl").stat().st_size == size  # it is the newest already
+    assert [each.key for each in RunStore(tmp_path).rows()] == ["old"]
+
+
+def test_options_and_conditions_make_cells_of_their_own(tmp_path):
+    store = RunStore(tmp_path)
+    made = [
+        row("1"),
+        row("2", options={"beam": 6}),
+        row("3", condition=Condition("lines", damage="blot", severity=3)),
+        row("4", runtime=Runtime(batch_size=1)),
+        row("5", extras={"encoder_options": {"size": "small"}}),
+    ]
+    with store.writing(ENVIRONMENT):
+        for each in made:
+            store.write(each, [])
+    assert store.rows() == made
+
+
+@pytest.mark.parametrize("keep", [1, 40, -1])
+def test_a_torn_last_row_is_tolerated_and_mended(tmp_path, keep):
+    path = tmp_path / "rows.jsonl"
+    whole, torn = dump(row("k1")), dump(other("k2"))
+    store = RunStore(tmp_path)
+    with store.writing(ENVIRONMENT):
+        path.write_bytes(whole + torn[:keep])
+    reader = RunStore(tmp_path)
+    assert reader.rows() == [row("k1")]
+    assert path.read_bytes() == whole + torn[:keep]  # a reader changes nothing
+    with store.writing(ENVIRONMENT):
+        assert path.read_bytes() == whole
+        assert not store.finished("k2")
+        store.write(other("k3"), [])
+    assert RunStore(tmp_path).rows() == [row("k1"), other("k3")]
+
+
+@pytest.mark.parametrize("bad", [b"\0\0\0", b"{}", b"[1]", b'{"key": "x"}', b"\xff\xfe"])
+def test_a_damaged_row_in_the_middle_says_which_line_to_delete(tmp_path, bad):
+    (tmp_path / "rows.jsonl").write_bytes(dump(row("k1")) + bad + b"\n" + dump(other("k2")))
+    with pytest.raises(UserError, match=r"line 2 is damaged .*delete that line"):
+        RunStore(tmp_path).rows()
+
+
+def test_a_newer_schema_says_to_update(tmp_path):
+    newer = json.loads(dump(row())) | {"schema": SCHEMA + 1, "novelty": 1}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(newer) + "\n")
+    with pytest.raises(UserError, match=r"line 1: .*schema 2, .*update"):
+        RunStore(tmp_path).finished("k1")
+
+
+def test_lines_of_a_cell_that_was_not_run_or_is_damaged(tmp_path):
+    store = RunStore(tmp_path)
+    with pytest.raises(UserError, match="missing"):
+        store.lines("k1")
+    with store.writing(ENVIRONMENT):
+        store.write(row("k1"), [LINE])
+    (tmp_path / "lines" / "k1.jsonl").write_text('{"id": 1}\n')
+    with pytest.raises(UserError, match="damaged"):
+        store.lines("k1")
+
+
+def test_a_full_disk_leaves_no_half_row_and_loses_nothing(tmp_path):
+    """The kernel itself refuses to let a file grow, in the middle of a row."""
+    store = RunStore(tmp_path)
+    path = tmp_path / "rows.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with store.writing(ENVIRONMENT):
+        store.write(row("k1"), [])
+        before = path.read_bytes()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+        try:
+            with pytest.raises(UserError, match=r"no space left .* finished cells are kept"):
+                store.write(other("k2"), [])
+            with pytest.raises(UserError, match="no space left"):
+                store.write(other("k3"), [LINE] * 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert path.read_bytes() == before
+        left = {each.name for each in (tmp_path / "lines").iterdir()}
+        assert left == {"k1.jsonl", "k2.jsonl"}  # no temporary file
+        assert not store.finished("k2") and not store.finished("k3")
+        store.write(other("k2"), [])
+    assert RunStore(tmp_path).rows() == [row("k1"), other("k2")]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match=r"cannot write .*Not a directory; choose a folder"),
+        RunStore(tmp_path / "file" / "run").writing(ENVIRONMENT),
+    ):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_one_sentence(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with (
+        pytest.raises(UserError, match=r"cannot write .*Permission denied"),
+        RunStore(tmp_path / "run").writing(ENVIRONMENT),
+    ):
+        pass
+
+
+def test_environments_of_several_runs_are_all_kept(tmp_path):
+    store = RunStore(tmp_path)
+    names = []
+    for record in (ENVIRONMENT, {"machine": {"cpu": "other"}}, ENVIRONMENT):
+        with store.writing(record) as name:
+            names.append(name)
+    assert names[0] == names[2] != names[1]
+    assert set(store.environments()) == set(names)
+
+
+HOLDER = """
+import os, sys
+from bench.store import RunStore
+with RunStore(sys.argv[1]).writing({}):
+    if os.fork() == 0:  # a worker that outlives its parent must not keep the folder
+        sys.stdout.close()
+        import signal; signal.pause()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_runs_never_write_one_folder_and_a_dead_ones_lock_is_taken_over(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert holder.stdout is not None and holder.stdin is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=rf"another run \(process {holder.pid}\) is writing"),
+            RunStore(tmp_path).writing({}),
+        ):
+            pass
+        holder.kill()
+        holder.wait()
+        with RunStore(tmp_path).writing({}):
+            pass
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.stdin.close()
+        holder.stdout.close()
+
+
+def test_one_process_cannot_write_twice_either(tmp_path):
+    with RunStore(tmp_path).writing({}):
+        for _ in range(2):  # being refused does not loosen the lock
+            with (
+                pytest.raises(UserError, match="another run"),
+                RunStore(tmp_path).writing({}),
+            ):
+                pass
+    with RunStore(tmp_path).writing({}):
+        pass
