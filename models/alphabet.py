@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from itertools import pairwise
 
 from bench.types import BLANK
 
@@ -18,4 +19,4 @@ def encode(text: str) -> list[int] | None:
 
 def frames_needed(indices: list[int]) -> int:
     """The fewest CTC frames that can spell it: one a symbol and one between equal neighbours."""
-    return len(indices) + sum(a == b for a, b in zip(indices, indices[1:], strict=False))
+    return len(indices) + sum(a == b for a, b in pairwise(indices))

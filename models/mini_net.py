@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 HEIGHT = 64
 STRIDE = 4  # pixels a frame
+BUCKET = 64  # batches are padded to whole multiples of this many columns
 MARGIN = 32  # blank columns after every line: more than half the stem's receptive field (25)
 
 
@@ -92,20 +93,23 @@ class MiniNet(nn.Module):
         self.ctc = nn.Linear(config.width, config.alphabet)
 
     def columns(self, images: Tensor) -> Tensor:
-        """The stem alone. Shape: B, 1, 64, W to B, T, C, max-pooled over the rows."""
+        """The stem alone. Shape: B, 1, 64, W to B, T, C, max-pooled over the rows; margin cut."""
         x = images.contiguous(memory_format=torch.channels_last)
-        return self.stem(x).amax(2).transpose(1, 2)
+        length = (images.shape[3] - MARGIN) // STRIDE
+        return self.stem(x).amax(2).transpose(1, 2)[:, :length]
 
     def states(self, columns: Tensor, frames: Tensor) -> Tensor:
         """Shape: B, T, C with (B,) valid frames to B, T, D; rows past `frames` mean nothing."""
         flip = _flip_index(frames, columns.shape[1])
-        x = self.first(self.drop(columns), flip)
+        x = self.first(columns, flip)
         return self.second(self.drop(x), flip)
 
     def forward(self, images: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, T, D) and CTC logits (B, T, V) of (B, 1, 64, W) images, W a multiple of 4."""
-        length = int(frames.max())
-        states = self.states(self.columns(images)[:, :length], frames)
+        """States (B, T, D) and CTC logits (B, T, V) of (B, 1, 64, W) images.
+
+        T = (W - MARGIN) / 4; frames past a line's own mean nothing.
+        """
+        states = self.states(self.columns(images), frames)
         return states, self.ctc(self.drop(states))
 
 
@@ -121,5 +125,8 @@ def frames_of(widths: Tensor) -> Tensor:
 
 
 def padded_width(widest: int) -> int:
-    """Columns of a batch: the widest line and its margin, a whole number of frames."""
-    return -(-(widest + MARGIN) // STRIDE) * STRIDE
+    """Columns of a batch: the widest line, rounded up, and its margin.
+
+    Few different widths: oneDNN and cuDNN prepare every new shape anew.
+    """
+    return -(-widest // BUCKET) * BUCKET + MARGIN

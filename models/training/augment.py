@@ -44,9 +44,7 @@ def _warp(ink: Darkness, rng: np.random.Generator, strength: float) -> Darkness:
     shear = float(rng.normal(0, 0.2 * strength))
     turn = float(rng.normal(0, 0.008 * strength))
     new_width = max(8, round(width * stretch * size + abs(shear) * HEIGHT * 0.5))
-    x, y = np.meshgrid(
-        np.arange(new_width, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32)
-    )
+    x, y = np.meshgrid(np.arange(new_width, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
     free = HEIGHT * (1 - size)
     top = HEIGHT / 2 + float(rng.uniform(-0.5, 0.5)) * abs(free)
     down = (y - np.float32(top)) / np.float32(size)

@@ -47,7 +47,7 @@ class Loop:
     def __init__(self, task: Task, config: LoopConfig, path: Path) -> None:
         self.task, self.config, self.path = task, config, path
         self.optimizer = torch.optim.AdamW(
-            task.module.parameters(), lr=config.rate, weight_decay=config.weight_decay, eps=1e-8
+            task.module.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
         self.average = checkpoint.Average(task.module)
         self.step = 0

@@ -30,7 +30,8 @@ Sample = tuple[NDArray[np.float32], str]
 class Source(Protocol):
     """Draws one training line; `longest` bounds its characters where the source can."""
 
-    def draw(self, rng: np.random.Generator, longest: int) -> Sample: ...
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """A line and its text."""
 
 
 @dataclass(frozen=True)
@@ -186,5 +187,5 @@ def _drawn(strokes: list[Stroke], rng: np.random.Generator) -> NDArray[np.float3
 
 
 def _fold(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("’", "'"))
+    plain = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("\u2019", "'"))
     return "".join(c for c in plain if not unicodedata.combining(c))

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datasets.seeds import stream
 from models.images import to_batch
+from models.mini_net import padded_width
 from models.training.augment import augment
 from models.training.sources import Sample, Source, sources
 
@@ -63,8 +64,12 @@ class SampleStream(IterableDataset[Batch]):
         while True:
             progress = min(1.0, step / max(1, config.ramp))
             pool = [
-                _draw(chosen[int(rng.choice(len(chosen), p=weights / weights.sum()))], rng,
-                      progress, config.longest)
+                _draw(
+                    chosen[int(rng.choice(len(chosen), p=weights / weights.sum()))],
+                    rng,
+                    progress,
+                    config.longest,
+                )
                 for _ in range(_POOL)
             ]
             for batch in _batches(pool, config.columns, rng):
@@ -81,13 +86,11 @@ def _draw(source: Source, rng: np.random.Generator, progress: float, longest: in
             return image, text
 
 
-def _batches(
-    pool: Sequence[Sample], columns: int, rng: np.random.Generator
-) -> Iterator[Batch]:
+def _batches(pool: Sequence[Sample], columns: int, rng: np.random.Generator) -> Iterator[Batch]:
     """Cut a pool, sorted by width, into batches of at most `columns`; in random order."""
     groups: list[list[Sample]] = [[]]
     for sample in sorted(pool, key=lambda s: s[0].shape[1]):
-        if groups[-1] and sample[0].shape[1] * (len(groups[-1]) + 1) > columns:
+        if groups[-1] and padded_width(sample[0].shape[1]) * (len(groups[-1]) + 1) > columns:
             groups.append([])
         groups[-1].append(sample)
     for index in rng.permutation(len(groups)):

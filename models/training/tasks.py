@@ -42,14 +42,10 @@ class CTCTask:
         """CTC of the head plus a fifth of the shortcut's, a character."""
         frames = frames_of(batch.widths)
         keep, targets = _targets(batch.texts, frames)
-        if not keep:
-            return torch.zeros((), requires_grad=True)
-        chosen = torch.tensor(keep)
-        frames = frames[chosen]
-        columns = self.net.columns(batch.images[chosen])[:, : int(frames.max())]
+        columns = self.net.columns(batch.images)
         states = self.net.states(columns, frames)
-        main = _ctc(self.net.ctc(self.net.drop(states)), frames, targets)
-        return main + 0.2 * _ctc(self.shortcut(columns), frames, targets)
+        main = _ctc(self.net.ctc(self.net.drop(states)), frames, keep, targets)
+        return main + 0.2 * _ctc(self.shortcut(columns), frames, keep, targets)
 
 
 class ARTask:
@@ -97,12 +93,14 @@ def _targets(texts: Sequence[str], frames: Tensor) -> tuple[list[int], list[list
     return keep, targets
 
 
-def _ctc(logits: Tensor, frames: Tensor, targets: list[list[int]]) -> Tensor:
-    """Summed CTC loss over the characters of the batch, so that long lines weigh as they should."""
-    log_probs = logits.float().log_softmax(-1).transpose(0, 1)
+def _ctc(logits: Tensor, frames: Tensor, keep: list[int], targets: list[list[int]]) -> Tensor:
+    """CTC loss a character over the kept lines, so that long lines weigh as they should."""
+    if not keep:
+        return logits.sum() * 0.0
+    log_probs = logits[keep].float().log_softmax(-1).transpose(0, 1)
     lengths = torch.tensor([len(t) for t in targets])
     flat = torch.tensor([symbol for target in targets for symbol in target])
     total = functional.ctc_loss(
-        log_probs, flat, frames, lengths, blank=BLANK, reduction="sum", zero_infinity=True
+        log_probs, flat, frames[keep], lengths, blank=BLANK, reduction="sum", zero_infinity=True
     )
     return total / lengths.sum()

@@ -1,0 +1,43 @@
+"""From checkpoints to the shipped safetensors file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def export(
+    path: Path,
+    net: Mapping[str, Tensor],
+    head: Mapping[str, Tensor] | None,
+    notes: Mapping[str, str],
+) -> None:
+    """Write weights, matrices as float16 (half the size), the rest as float32; atomically."""
+    named = {f"net.{k}": v for k, v in net.items()}
+    named |= {f"ar.{k}": v for k, v in (head or {}).items() if not _tied(k)}
+    tensors = {
+        name: value.half().contiguous() if _is_matrix(value) else value.clone()
+        for name, value in named.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file(tensors, draft, metadata=dict(notes))
+    draft.replace(path)
+
+
+def _is_matrix(value: Tensor) -> bool:
+    return value.is_floating_point() and value.dim() >= 2
+
+
+def _tied(name: str) -> bool:
+    """The output projection is the token embedding: stored once."""
+    return name.endswith("output_projection.weight")
+
+
+def without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under a prefix, with it taken off."""
+    return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
