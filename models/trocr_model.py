@@ -1,0 +1,163 @@
+"""A loaded TrOCR, mended where transformers 5 loads it wrongly without saying so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+from transformers import VisionEncoderDecoderModel
+from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEmbedding
+
+from bench.errors import UserError
+from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
+from models import hub
+from models.base import Encoder
+from models.trocr_files import (
+    check_architecture,
+    load_processor,
+    load_tokenizer,
+    loading,
+    trained_on,
+)
+
+# The decoder reads all states and not the pooled one, so it does not matter whether the weights
+# have a pooler; sinusoids are computed, and old checkpoints keep left-overs of them.
+_HARMLESS = re.compile(
+    r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$"
+)
+
+
+class TrOCREncoder(Encoder):
+    """A VisionEncoderDecoder checkpoint: its encoder, and its decoder as the AR head."""
+
+    def __init__(self, checkpoint: hub.Checkpoint, runtime: Runtime) -> None:
+        """Load and check a checkpoint.
+
+        Raises:
+            UserError: the checkpoint is damaged, or is not a TrOCR.
+        """
+        check_architecture(checkpoint)
+        self._dtype = getattr(torch, runtime.dtype)
+        self._device = torch.device(runtime.device)
+        self._model = _load_model(checkpoint, self._dtype, self._device)
+        self._processor = load_processor(checkpoint, self._model.config.encoder)
+        self._ar = _ar_model(self._model, load_tokenizer(checkpoint, self._model.config.decoder))
+        self.info = EncoderInfo(
+            name=checkpoint.name,
+            weights=hub.content_hash(checkpoint.weights),
+            parameters=_parameters(self._model),
+            alphabet=(),
+            has_ar=True,
+            trained_on=trained_on(checkpoint),
+        )
+
+    def prepare(self, images: Sequence[Image]) -> torch.Tensor:
+        """Grey images of any size to (B, 3, H, W) floats, squeezed to the size of the encoder."""
+        pictures = [Picture.fromarray(np.ascontiguousarray(i)).convert("RGB") for i in images]
+        pixels: torch.Tensor = self._processor(pictures, return_tensors="pt")["pixel_values"]
+        return pixels
+
+    @torch.inference_mode()
+    def encode(self, batch: torch.Tensor) -> Encoded:
+        """(B, 3, H, W) pixels to the states of class token(s) and patches, none of them padding."""
+        pixels = batch.to(self._device, self._dtype, non_blocking=True)
+        states = self._model.encoder(pixels).last_hidden_state
+        mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        return Encoded(states=states, state_mask=mask, ar=self._ar)
+
+    def module(self) -> Any:
+        """The `VisionEncoderDecoderModel`."""
+        return self._model
+
+
+def _load_model(checkpoint: hub.Checkpoint, dtype: torch.dtype, device: torch.device) -> Any:
+    with loading(checkpoint, f"the model (config.json, {checkpoint.weights.name})"):
+        model, report = VisionEncoderDecoderModel.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            use_safetensors=checkpoint.weights.suffix == ".safetensors",
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below, and by name
+        )
+    _check_fit(checkpoint, report)
+    model.encoder.pooler = None
+    model.to(device)
+    _restore_sinusoids(model.decoder, dtype, device)
+    return model.eval()
+
+
+def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those of config.json.
+
+    Where one is lacking or has another shape, transformers goes on with random numbers.
+    """
+    for problem, found in (
+        ("lack", report["missing_keys"]),
+        ("have, unlike config.json,", report["unexpected_keys"]),
+        ("have another shape for", [key for key, *_ in report["mismatched_keys"]]),
+    ):
+        keys = sorted(key for key in found if not _HARMLESS.search(key))
+        if keys:
+            more = f" and {len(keys) - 1} more" if keys[1:] else ""
+            raise UserError(
+                f"the weights of {checkpoint.repo} do not fit its config.json: they {problem} "
+                f"{keys[0]}{more}; fetch the checkpoint again, or choose another"
+            )
+
+
+def _restore_sinusoids(decoder: Any, dtype: torch.dtype, device: torch.device) -> None:
+    """Compute the sinusoidal positions anew.
+
+    They are a plain tensor, neither parameter nor buffer: from_pretrained builds the model on the
+    meta device and leaves them there, and `to` does not move them.
+    """
+    positions = decoder.model.decoder.embed_positions
+    if isinstance(positions, TrOCRSinusoidalPositionalEmbedding):
+        rows = decoder.config.max_position_embeddings + positions.padding_idx + 1
+        table = positions.get_embedding(rows, positions.embedding_dim, positions.padding_idx)
+        positions.weights = table.to(device, dtype)
+
+
+def _ar_model(model: Any, tokenizer: Any) -> ARModel:
+    config = model.config.decoder
+    return ARModel(
+        decoder=model.decoder,
+        project=getattr(model, "enc_to_dec_proj", None),
+        detokenize=_detokenizer(tokenizer),
+        start_id=_start_id(model),
+        eos_id=config.eos_token_id,
+        pad_id=config.pad_token_id,
+        max_new_tokens=config.max_position_embeddings,
+    )
+
+
+def _detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:
+    """Special tokens dropped; spaces before punctuation kept, which transformers 4 took away."""
+    return partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _start_id(model: Any) -> int:
+    """The token that starts a line: </s> for the authors' checkpoints, not <s>."""
+    for config in (model.generation_config, model.config, model.config.decoder):
+        start = getattr(config, "decoder_start_token_id", None)
+        if start is not None:
+            return int(start)
+    raise UserError("the checkpoint does not say decoder_start_token_id; add it to config.json")
+
+
+def _parameters(model: Any) -> dict[str, int]:
+    """Parameters by part; tied ones are counted once, the projection goes with the AR head."""
+
+    def count(module: torch.nn.Module) -> int:
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    encoder = count(model.encoder)
+    return {"encoder": encoder, "ar": count(model) - encoder}

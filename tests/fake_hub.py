@@ -1,0 +1,168 @@
+"""A Hub on this machine: as much of its protocol as `hf download` uses, over real HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS, with SHA-256 as its ETag
+
+
+@dataclass
+class FakeHub:
+    """What is served, and how badly.
+
+    repos: id to {revision: commit}.
+    commits: commit to the folder of its files.
+    stall: files of which only the first half is sent until `resume` is set.
+    requests: "METHOD path" of all requests so far.
+    """
+
+    repos: dict[str, dict[str, str]] = field(default_factory=dict)
+    commits: dict[str, Path] = field(default_factory=dict)
+    stall: set[str] = field(default_factory=set)
+    resume: threading.Event = field(default_factory=threading.Event)
+    stalled: threading.Event = field(default_factory=threading.Event)
+    requests: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def push(self, repo: str, folder: Path, *revisions: str) -> str:
+        """Publish a folder under "main" and other names; returns its commit."""
+        names = sorted(path.name for path in folder.iterdir())
+        commit = hashlib.sha1((repo + str(folder) + str(names)).encode()).hexdigest()
+        self.commits[commit] = folder
+        refs = self.repos.setdefault(repo, {})
+        refs.update(dict.fromkeys(("main", commit, *revisions), commit))
+        return commit
+
+
+@contextmanager
+def serve(hub: FakeHub) -> Iterator[FakeHub]:
+    """Serve on a free port of this machine until the block ends."""
+
+    class Handler(_Handler):
+        state = hub
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.resume.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.state.requests.append(f"{self.command} {path}")
+        if found := re.fullmatch(r"/api/models/(.+)/(revision|tree)/([^/]+)", path):
+            repo, what, revision = found.groups()
+            self._with_commit(repo, revision, self._info if what == "revision" else self._tree)
+        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            repo, revision, name = found.groups()
+            self._with_commit(repo, revision, partial(self._file, name=name))
+        else:
+            self._error(404, "EntryNotFound", f"no such address: {path}")
+
+    def _with_commit(self, repo: str, revision: str, answer: Any) -> None:
+        refs = self.state.repos.get(repo)
+        if refs is None:
+            self._error(404, "RepoNotFound", "Repository not found")
+        elif revision not in refs:
+            self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        else:
+            answer(repo, refs[revision])
+
+    def _info(self, repo: str, commit: str) -> None:
+        files = [{"rfilename": path.name} for path in sorted(self.state.commits[commit].iterdir())]
+        self._json({"_id": "0", "id": repo, "modelId": repo, "sha": commit, "siblings": files})
+
+    def _tree(self, repo: str, commit: str) -> None:
+        self._json([_entry(path) for path in sorted(self.state.commits[commit].iterdir())])
+
+    def _file(self, repo: str, commit: str, name: str) -> None:
+        path = self.state.commits[commit] / name
+        if not path.is_file():
+            self._error(404, "EntryNotFound", f"{name} is not in {repo}")
+            return
+        body = path.read_bytes()
+        first = int(re.sub(r"\D", "", self.headers.get("Range", "").partition("-")[0]) or 0)
+        self.send_response(206 if "Range" in self.headers else 200)
+        if "Range" in self.headers:
+            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+        self.send_header("X-Repo-Commit", commit)
+        self.send_header("ETag", f'"{_oid(path)}"')
+        self.send_header("Accept-Ranges", "bytes")
+        self._body(body[first:], stall=name in self.state.stall)
+
+    def _json(self, content: Any) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self._body(json.dumps(content).encode())
+
+    def _error(self, status: int, code: str, message: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", message)
+        self._body(json.dumps({"error": message}).encode())
+
+    def _body(self, body: bytes, stall: bool = False) -> None:
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        half = len(body) // 2 if stall else 0
+        try:
+            self.wfile.write(body[:half])
+            if stall:
+                self.wfile.flush()
+                self.state.stalled.set()
+                self.state.resume.wait()
+            self.wfile.write(body[half:])
+        except ConnectionError:  # the client was killed
+            self.close_connection = True
+
+
+def _oid(path: Path) -> str:
+    data = path.read_bytes()
+    if path.suffix in LARGE:
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """A file in the Hub's list of a tree."""
+    size = path.stat().st_size
+    entry: dict[str, Any] = {"type": "file", "oid": _oid(path), "size": size, "path": path.name}
+    if path.suffix in LARGE:
+        entry["lfs"] = {"oid": _oid(path), "size": size, "pointerSize": 134}
+        entry["oid"] = "0" * 40
+    return entry

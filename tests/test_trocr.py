@@ -1,0 +1,429 @@
+"""TrOCR checkpoints: the loaded one reads as the one that was saved; what does not fit is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from safetensors.torch import load_file, save_file
+from transformers.utils import logging as transformers_logging
+
+from bench.errors import UserError
+from bench.types import Image, Runtime
+from decoders.ar import AutoregressiveDecoder
+from models import ENCODERS
+from models.trocr import TrOCRSpec
+from tests.tiny_trocr import (
+    GENERATION,
+    IMAGE,
+    PREPROCESSOR,
+    TEXT,
+    Kind,
+    save_checkpoint,
+    tiny_model,
+    write_json,
+)
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+LIMIT = 30
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Kind, bool], tuple[Path, Any]]:
+    """(kind, whether pickled) to the folder of a checkpoint and the model that was saved."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    found = {}
+    for kind in KINDS:
+        for pickled in (False, True):
+            folder = root / f"{kind}-{'bin' if pickled else 'safetensors'}"
+            found[kind, pickled] = folder, save_checkpoint(folder, kind, seed=5, pickled=pickled)
+    return found
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A checkpoint of the base kind to spoil."""
+    save_checkpoint(tmp_path / "tiny-trocr", "base")
+    return tmp_path / "tiny-trocr"
+
+
+def lines(count: int) -> list[Image]:
+    """Pictures of several sizes with strokes in them, some so small or wide as a user may have."""
+    rng = np.random.default_rng(0)
+    sizes = [(64, 400), (1, 1), (3, 20_000), (300, 7), (48, 48), (100, 1800)]
+    images = []
+    for index in range(count):
+        height, width = sizes[index % len(sizes)]
+        image = np.full((height, width), 255, np.uint8)
+        image[rng.random((height, width)) < 0.3] = 20
+        images.append(image)
+    return images
+
+
+def opened(folder: Path, **runtime: Any) -> Any:
+    return TrOCRSpec(str(folder)).open(replace(Runtime(), **runtime))
+
+
+@pytest.mark.parametrize("pickled", [False, True], ids=["safetensors", "bin"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_reads_as_the_model_that_was_saved(
+    kind: Kind, pickled: bool, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
+) -> None:
+    """States and tokens, against a model that never went through a file."""
+    folder, model = saved[kind, pickled]
+    encoder = opened(folder)
+    batch = encoder.prepare(lines(6))
+    encoded = encoder.encode(batch)
+    with torch.inference_mode():
+        expected = model.encoder(batch).last_hidden_state
+    torch.testing.assert_close(encoded.states, expected, rtol=0, atol=1e-5)
+    assert encoded.state_mask.shape == encoded.states.shape[:2] and encoded.state_mask.all()
+    assert encoded.states.shape[1] == (IMAGE // 8) ** 2 + (2 if kind == "small" else 1)
+    for beam in (1, 4):
+        sequences = model.generate(
+            batch,
+            num_beams=beam,
+            max_new_tokens=LIMIT,
+            decoder_start_token_id=2,
+            eos_token_id=2,
+            pad_token_id=1,
+            use_cache=True,
+            **({"early_stopping": True} if beam > 1 else {}),
+        )
+        assert sequences.shape[1] > 22, "lines longer than the 20 tokens of generate's default"
+        found = AutoregressiveDecoder(beam=beam, max_new_tokens=LIMIT).decode(encoded)
+        assert encoded.ar is not None
+        assert [d.text for d in found] == [encoded.ar.detokenize(s[1:].tolist()) for s in sequences]
+
+
+def test_the_files_are_laid_out_as_on_the_hub(
+    saved: dict[tuple[Kind, bool], tuple[Path, Any]],
+) -> None:
+    """What these tests stand on: old names of weights, no cache, either weights file."""
+    for (kind, pickled), (folder, _) in saved.items():
+        assert json.loads((folder / "generation_config.json").read_text()) == GENERATION
+        assert (folder / "pytorch_model.bin").exists() == pickled
+        assert (folder / "model.safetensors").exists() != pickled
+        assert (folder / "tokenizer.json").exists() == (kind == "small")
+        if not pickled:
+            names = load_file(folder / "model.safetensors").keys()
+            assert "encoder.encoder.layer.0.attention.attention.query.weight" in names
+            tied = "decoder.output_projection.weight" not in names
+            assert tied == (kind == "base")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_are_squeezed_and_scaled_as_the_checkpoint_says(
+    kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
+) -> None:
+    images = lines(6)
+    pixels = opened(saved[kind, False][0]).prepare(images)
+    assert pixels.dtype == torch.float32 and pixels.shape == (6, 3, IMAGE, IMAGE)
+    resample = Picture.Resampling(PREPROCESSOR[kind]["resample"])
+    for image, found in zip(images, pixels, strict=True):
+        small = Picture.fromarray(image).resize((IMAGE, IMAGE), resample)
+        expected = torch.from_numpy(np.asarray(small) / 255.0 * 2 - 1).float()
+        for channel in found:
+            torch.testing.assert_close(channel, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_row_says_of_it(
+    kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]], tmp_path: Path
+) -> None:
+    folder, _ = saved[kind, False]
+    encoder = opened(folder)
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    size = {
+        part: sum(t.numel() for n, t in tensors.items() if n.startswith(f"{part}."))
+        for part in ("encoder", "decoder", "encoder.pooler")
+    }
+    assert encoder.info.parameters == {
+        "encoder": size["encoder"] - size["encoder.pooler"],
+        "ar": size["decoder"],
+    }
+    assert encoder.info.weights == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    assert encoder.info.name == folder.name
+    assert encoder.info.trained and encoder.info.has_ar and encoder.info.alphabet == ()
+    assert encoder.info.trained_on == ""
+    assert encoder.encode(encoder.prepare(lines(1))).ar.start_id == 2
+    assert sum(p.numel() for p in encoder.module().parameters()) == sum(
+        encoder.info.parameters.values()
+    )
+    other = tmp_path / "other"
+    save_checkpoint(other, kind, seed=6)
+    assert opened(other).info.weights != encoder.info.weights
+
+
+def test_half_precision(saved: dict[tuple[Kind, bool], tuple[Path, Any]]) -> None:
+    for kind in KINDS:
+        encoder = opened(saved[kind, False][0], dtype="bfloat16")
+        encoded = encoder.encode(encoder.prepare(lines(3)))
+        assert encoded.states.dtype == torch.bfloat16
+        assert {p.dtype for p in encoder.module().parameters()} == {torch.bfloat16}
+        found = AutoregressiveDecoder(beam=2, max_new_tokens=LIMIT).decode(encoded)
+        assert all(1 <= line.tokens <= LIMIT for line in found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_keeps_the_spaces_before_punctuation(
+    kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
+) -> None:
+    folder, _ = saved[kind, False]
+    ar = opened(folder)._ar
+    tokenizer = ar.detokenize.func.__self__
+    for text in TEXT[:3]:
+        ids = tokenizer(text)["input_ids"]
+        assert ids[0] == 0 and ids[-1] == ar.eos_id
+        assert ar.detokenize(ids[1:]) == text
+        assert ar.detokenize([*ids[1:], ar.pad_id]) == text
+
+
+def test_a_sentencepiece_model_as_trocr_small_has_it(checkpoint: Path) -> None:
+    """The ids are SentencePiece's, moved by one as fairseq does."""
+    spm = pytest.importorskip("sentencepiece", reason="the package sentencepiece is not installed")
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (checkpoint / name).unlink()
+    with (checkpoint / "sentencepiece.bpe.model").open("wb") as file:
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXT),
+            model_writer=file,
+            vocab_size=60,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    write_json(checkpoint / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
+    pieces = spm.SentencePieceProcessor(str(checkpoint / "sentencepiece.bpe.model"))
+    detokenize = opened(checkpoint)._ar.detokenize
+    for text in TEXT[:3]:
+        ids = [piece + 1 for piece in pieces.encode(text)]
+        assert detokenize([*ids, 2]) == text
+
+
+def test_no_network_no_chatter_no_trace(
+    saved: dict[tuple[Kind, bool], tuple[Path, Any]],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise AssertionError("opening a checkpoint went to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    for folder, _ in saved.values():
+        opened(folder)
+    assert capfd.readouterr() == ("", "")
+    after = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    assert after == before
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    write_json(path, content)
+
+
+def config(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    return lambda folder: edit(folder / "config.json", change)
+
+
+def processor(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: edit(
+        folder / "preprocessor_config.json", lambda content: content.update(changes)
+    )
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: edit(
+        folder / "preprocessor_config.json", lambda content: content.pop(name)
+    )
+
+
+def shorten(name: str, keep: float) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: int(len(data) * keep)])
+
+    return spoil
+
+
+def foreign_weights(folder: Path) -> None:
+    save_file({"a.weight": torch.zeros(3)}, folder / "model.safetensors")
+
+
+def pickled_half(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    shorten("pytorch_model.bin", 0.5)(folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (config(lambda c: c["decoder"].update(decoder_layers=3)), "they lack decoder.model"),
+        (config(lambda c: c["decoder"].update(decoder_layers=1)), "unlike config.json, decoder."),
+        (config(lambda c: c["decoder"].update(decoder_ffn_dim=40)), "another shape for decoder."),
+        (config(lambda c: c["encoder"].update(hidden_size=48)), "has to be equal"),
+        (config(lambda c: c["decoder"].update(decoder_attention_heads=5)), "cannot be used"),
+        (config(lambda c: c["encoder"].update(model_type="no-such-thing")), "cannot be used"),
+        (config(lambda c: c["decoder"].update(model_type="gpt2")), "is a gpt2 model"),
+        (config(lambda c: c.update(model_type="vit")), "says model_type vit"),
+        (config(lambda c: c.clear()), "says model_type None"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "is not a JSON object"),
+        (shorten("model.safetensors", 0.9), "model (config.json, model.safetensors)"),
+        (shorten("model.safetensors", 0.0), "model (config.json, model.safetensors)"),
+        (pickled_half, "model (config.json, pytorch_model.bin)"),
+        (foreign_weights, "do not fit its config.json: they lack"),
+        (processor(size=384), "makes images of 384 x 384 px, but its encoder reads 32 x 32 px"),
+        (processor(do_center_crop=True, image_processor_type="DeiTImageProcessor"), "crops"),
+        (processor(image_processor_type="DeiTImageProcessor"), "crops"),
+        (processor(image_processor_type="NoSuchProcessor"), "the image processor"),
+        (without("size"), "does not state its size"),
+        (without("image_mean"), "does not state its image_mean"),
+        (lambda folder: (folder / "vocab.json").write_text("{"), "the tokenizer"),
+        (
+            lambda folder: edit(
+                folder / "tokenizer_config.json", lambda c: c.update(eos_token="<mask>")
+            ),
+            "eos_token_id is 4 in one and 2 in the other",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(
+    spoil: Callable[[Path], None], told: str, checkpoint: Path
+) -> None:
+    spoil(checkpoint)
+    with pytest.raises(UserError, match=re.escape(told)) as raised:
+        opened(checkpoint)
+    sentence = str(raised.value)
+    assert "\n" not in sentence and len(sentence) < 600
+    assert "tiny-trocr" in sentence
+
+
+def test_new_checkpoints_keep_their_image_processor_elsewhere(checkpoint: Path) -> None:
+    old = checkpoint / "preprocessor_config.json"
+    expected = opened(checkpoint).prepare(lines(3))
+    write_json(
+        checkpoint / "processor_config.json",
+        {"image_processor": json.loads(old.read_text()), "processor_class": "TrOCRProcessor"},
+    )
+    old.unlink()
+    assert torch.equal(opened(checkpoint).prepare(lines(3)), expected)
+
+
+class _Exploit:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.write_text, (self.mark, "executed")
+
+
+def test_pickled_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    weights = load_file(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    torch.save({**weights, "extra": _Exploit(mark)}, checkpoint / "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"pytorch_model\.bin"):
+        opened(checkpoint)
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(_Exploit(mark), protocol=2))
+    with pytest.raises(UserError, match=r"pytorch_model\.bin"):
+        opened(checkpoint)
+    assert not mark.exists()
+
+
+def test_code_of_the_checkpoint_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    (checkpoint / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass\n")
+    (checkpoint / "custom_generate").mkdir()
+    (checkpoint / "custom_generate" / "generate.py").write_text(f"open({str(mark)!r}, 'w')")
+    everything = (
+        "AutoConfig",
+        "AutoModel",
+        "AutoModelForCausalLM",
+        "AutoTokenizer",
+        "AutoImageProcessor",
+    )
+    code: dict[str, Any] = dict.fromkeys(everything, "evil.Evil")
+    edit(checkpoint / "config.json", lambda c: [d.update(auto_map=code) for d in (c, *nested(c))])
+    edit(checkpoint / "preprocessor_config.json", lambda c: c.update(auto_map=code))
+    tokenizer = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    edit(checkpoint / "tokenizer_config.json", lambda c: c.update(tokenizer))
+    encoder = opened(checkpoint)
+    AutoregressiveDecoder(max_new_tokens=3).decode(encoder.encode(encoder.prepare(lines(1))))
+    assert not mark.exists()
+
+
+def nested(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return content["encoder"], content["decoder"]
+
+
+def test_the_start_token_may_be_in_either_file(checkpoint: Path) -> None:
+    assert opened(checkpoint)._ar.start_id == 2
+    edit(checkpoint / "generation_config.json", lambda c: c.update(decoder_start_token_id=0))
+    assert opened(checkpoint)._ar.start_id == 0
+    (checkpoint / "generation_config.json").unlink()
+    edit(checkpoint / "config.json", lambda c: c.pop("decoder_start_token_id", None))
+    assert opened(checkpoint)._ar.start_id == 2
+
+
+def test_what_it_was_trained_on(checkpoint: Path) -> None:
+    card = checkpoint / "README.md"
+    for text, expected in (
+        ("---\ndatasets:\n- iam\n- my/lines\n---\n# Mine", "iam, my/lines"),
+        ("---\ndatasets: iam\n---\n", "iam"),
+        ("---\ntags: [a\n---\n", ""),
+        ("no front matter", ""),
+    ):
+        card.write_text(text)
+        assert opened(checkpoint).info.trained_on == expected
+    card.unlink()
+    assert opened(checkpoint).info.trained_on == ""
+
+
+def test_what_the_authors_checkpoints_were_trained_on(checkpoint: Path) -> None:
+    from models import hub
+    from models.trocr_files import trained_on
+
+    found = hub.locate(str(checkpoint))
+    for name, part in (
+        ("microsoft/trocr-small-handwritten", "IAM train (Aachen split)"),
+        ("microsoft/trocr-large-printed", "SROIE"),
+        ("microsoft/trocr-base-stage1", "684 M printed lines"),
+    ):
+        assert part in trained_on(replace(found, repo=name))
+    assert trained_on(replace(found, repo="someone/trocr-small-handwritten")) == ""
+
+
+def test_the_registered_ones_say_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for size in ("small", "base", "large"):
+        missing = ENCODERS.create(f"trocr-{size}").missing()
+        assert missing.remedy == f"hf download microsoft/trocr-{size}-handwritten"
+    with pytest.raises(UserError, match="hf download microsoft/trocr-base-handwritten"):
+        ENCODERS.create("trocr-base").open(Runtime())
+
+
+def test_sinusoids_would_be_lost_without_the_repair() -> None:
+    """The trap itself, so that the repair goes when transformers mends it."""
+    with torch.device("meta"):
+        model = tiny_model("small", 20)
+    assert model.decoder.model.decoder.embed_positions.weights.is_meta

@@ -1,0 +1,149 @@
+"""Tiny TrOCR checkpoints with random weights, laid out as the Hub's folders are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
+from transformers import (
+    DeiTConfig,
+    TrOCRConfig,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+    XLMRobertaTokenizer,
+)
+
+Kind = Literal["small", "base"]
+
+IMAGE = 32
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+TEXT = [
+    "It was a dark and stormy night ; the rain fell in torrents .",
+    'He said , "I don\'t know what you mean" , and left the room .',
+    "The quick brown fox jumps over the lazy dog ( twice ) !",
+] * 4
+
+# Verbatim from the Hub: the KV cache is off, and nothing is said of beams or of length.
+GENERATION = {
+    "_from_model_config": True,
+    "bos_token_id": 0,
+    "decoder_start_token_id": 2,
+    "eos_token_id": 2,
+    "pad_token_id": 1,
+    "transformers_version": "4.27.0.dev0",
+    "use_cache": False,
+}
+PREPROCESSOR: dict[Kind, dict[str, Any]] = {
+    "base": {
+        "do_normalize": True,
+        "do_resize": True,
+        "image_mean": [0.5] * 3,
+        "image_processor_type": "ViTImageProcessor",
+        "image_std": [0.5] * 3,
+        "resample": 2,
+        "size": IMAGE,
+    },
+    "small": {
+        "crop_size": {"height": IMAGE, "width": IMAGE},
+        "do_center_crop": False,
+        "do_normalize": True,
+        "do_resize": True,
+        "feature_extractor_type": "DeiTFeatureExtractor",
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "resample": 3,
+        "size": {"height": IMAGE, "width": IMAGE},
+    },
+}
+
+
+def tiny_model(kind: Kind, vocabulary: int, seed: int = 0, **decoder: Any) -> Any:
+    """A random model: DeiT + sinusoidal positions, untied ("small"); ViT + learned ("base").
+
+    The weights are drawn wide, so that lines differ from each other and some of them end.
+    """
+    torch.manual_seed(seed)
+    vision = {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 32,
+        "image_size": IMAGE,
+        "patch_size": 8,
+        "initializer_range": 0.3,
+    }
+    language: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "d_model": 32,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 48,
+        "max_position_embeddings": 64,
+        "cross_attention_hidden_size": 24,
+        "init_std": 0.5,
+    }
+    if kind == "small":
+        encoder: Any = DeiTConfig(**vision)
+        language |= {
+            "use_learned_position_embeddings": False,
+            "scale_embedding": True,
+            "tie_word_embeddings": False,
+            "activation_function": "relu",
+        }
+    else:
+        encoder = ViTConfig(**vision, qkv_bias=False)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        encoder, TrOCRConfig(**(language | decoder))
+    )
+    config.decoder_start_token_id, config.pad_token_id = 2, 1
+    return VisionEncoderDecoderModel(config=config).eval()
+
+
+def save_tokenizer(folder: Path, kind: Kind) -> int:
+    """Write RoBERTa's two files ("base") or XLM-R's one ("small"); returns how many tokens."""
+    if kind == "base":
+        bpe = ByteLevelBPETokenizer()
+        bpe.train_from_iterator(TEXT, vocab_size=320, special_tokens=SPECIAL, show_progress=False)
+        bpe.save_model(str(folder))
+        said = {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False}
+        write_json(folder / "tokenizer_config.json", said)
+        return int(bpe.get_vocab_size())
+    unigram = SentencePieceUnigramTokenizer()
+    unigram.train_from_iterator(
+        TEXT, vocab_size=120, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False
+    )
+    vocabulary = json.loads(unigram.to_str())["model"]["vocab"]
+    tokenizer = XLMRobertaTokenizer(vocab=[tuple(piece) for piece in vocabulary])
+    tokenizer.save_pretrained(folder)
+    return len(tokenizer)
+
+
+def save_checkpoint(folder: Path, kind: Kind, seed: int = 0, pickled: bool = False) -> Any:
+    """Write a whole checkpoint and return its model.
+
+    Args:
+        folder: made if it is not there.
+        kind: see `tiny_model`.
+        seed: of the weights.
+        pickled: whether the weights are pytorch_model.bin instead of model.safetensors.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = tiny_model(kind, save_tokenizer(folder, kind), seed)
+    model.save_pretrained(folder)
+    write_json(folder / "generation_config.json", GENERATION)
+    write_json(folder / "preprocessor_config.json", PREPROCESSOR[kind])
+    (folder / "README.md").write_text("---\ntags:\n- trocr\n---\n# A tiny TrOCR\n")
+    if pickled:
+        weights = folder / "model.safetensors"
+        torch.save(load_file(weights), folder / "pytorch_model.bin")
+        weights.unlink()
+    return model
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2))
