@@ -1,0 +1,105 @@
+"""From rows to tables and plots: the only place that rounds.
+
+`write` leaves files in the run folder, `terminal` gives the main tables as text:
+
+    report.md           every table with its conditions, and the plots
+    tables/NAME.tex     a table for LaTeX (booktabs)
+    tables/NAME.csv     a table for spreadsheets, values unrounded
+    plots/NAME.png/svg  a plot
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report import accuracy, render, speed
+from bench.report.format import plain
+from bench.report.results import Result, collect
+from bench.report.table import Table
+from bench.store import RunStore, write_atomically
+
+if TYPE_CHECKING:
+    from bench.report.plots import Plot
+
+FORMATS = ("md", "tex", "csv")
+
+_NOTHING = "No cell of this run is finished yet."
+
+
+def write(store: RunStore, formats: Collection[str] = FORMATS) -> list[Path]:
+    """Write the tables, and with markdown the plots that it shows, into the run folder.
+
+    Args:
+        store: the run.
+        formats: some of `FORMATS`.
+
+    Returns:
+        The files, in the order in which a reader wants them.
+
+    Raises:
+        UserError: the run cannot be read.
+        OSError: the run folder cannot be written.
+    """
+    results = collect(store)
+    tables = [*_main(results), *_further(results)]
+    files: dict[str, bytes] = {}
+    if "md" in formats:
+        from bench.report import plots  # matplotlib takes a while to import
+
+        drawn = plots.draw(results)
+        files["report.md"] = _report(store.path.name, tables, drawn).encode()
+        for plot in drawn:
+            files[f"plots/{plot.slug}.png"] = plot.png
+            files[f"plots/{plot.slug}.svg"] = plot.svg
+    for table in tables:
+        if "tex" in formats:
+            files[f"tables/{table.slug}.tex"] = render.latex(table).encode()
+        if "csv" in formats:
+            files[f"tables/{table.slug}.csv"] = render.spreadsheet(table).encode("utf-8-sig")
+    for name, content in files.items():
+        path = store.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    return [store.path / name for name in files]
+
+
+def terminal(store: RunStore, width: int | None = None) -> str:
+    """The main tables as text for a terminal.
+
+    Args:
+        store: the run.
+        width: columns; those of the terminal by default.
+
+    Raises:
+        UserError: the run cannot be read.
+    """
+    columns = width or shutil.get_terminal_size((100, 24)).columns
+    tables = _main(collect(store))
+    return "\n".join(render.terminal(table, columns) for table in tables) or _NOTHING
+
+
+def _main(results: Sequence[Result]) -> list[Table]:
+    return [
+        *accuracy.by_set(results),
+        *accuracy.by_damage(results),
+        *accuracy.by_severity(results),
+        *speed.as_in_trocr(results),
+    ]
+
+
+def _further(results: Sequence[Result]) -> list[Table]:
+    return [
+        *accuracy.kinds_of_errors(results),
+        *speed.by_stage(results),
+        *speed.by_stage_damaged(results),
+    ]
+
+
+def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot]) -> str:
+    parts = [f"# Run {render.markdown_text(plain(name))}\n", *([] if tables else [f"{_NOTHING}\n"])]
+    parts += [render.markdown(table) for table in tables]
+    parts += [f"![{render.markdown_text(plot.title)}](plots/{plot.slug}.png)\n" for plot in drawn]
+    return "\n".join(parts)

@@ -6,7 +6,6 @@ import math
 import unicodedata
 
 from bench.stats import Interval
-from bench.types import Spread
 
 DASH = "—"  # there can be no such number (the CER of untrained weights)
 UNKNOWN = "n/a"  # there should be a number, and it is not one (nothing to divide by)
@@ -57,12 +56,9 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
-def spread(measured: Spread) -> str:
-    """A median with its range: "120 [118, 125]"; the range only where there was repetition."""
-    middle = significant(measured.median)
-    if measured.n < 2:
-        return middle
-    return f"{middle} [{significant(measured.low)}, {significant(measured.high)}]"
+def tick(value: float) -> str:
+    """A number at an axis, with no more figures than it has: 0.5, 20, 5,000."""
+    return f"{value:,g}"
 
 
 def parameters(count: int) -> str:

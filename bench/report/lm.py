@@ -12,7 +12,7 @@ from decoders.perplexity import Perplexity
 
 def model_table(model: ModelFile, about: str) -> Table:
     """What a model file holds, n-grams by order; `about` is what else is known of it."""
-    size = number(model.size / 1e6, 1)
+    size = significant(model.size / 1e6, 2)
     return Table(
         slug="language-model",
         title=f"Language model {model.path.name}",

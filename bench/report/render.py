@@ -60,16 +60,16 @@ def markdown(table: Table) -> str:
     body = tabulate(
         [[_markdown_cell(cell) for cell in row] for row in _all_rows(table)],
         headers=[
-            _markdown_text(column.head) + superscript(column.marks) for column in table.columns
+            markdown_text(column.head) + superscript(column.marks) for column in table.columns
         ],
         tablefmt="github",
         colalign=_alignment(table.columns),
         disable_numparse=True,
     )
-    parts = [f"### {_markdown_text(table.title)}", _markdown_text(table.conditions), body]
+    parts = [f"### {markdown_text(table.title)}", markdown_text(table.conditions), body]
     if table.notes:
         notes = enumerate(table.notes, 1)
-        parts.append("\n".join(f"- {superscript([n])} {_markdown_text(text)}" for n, text in notes))
+        parts.append("\n".join(f"- {superscript([n])} {markdown_text(text)}" for n, text in notes))
     if table.signatures:
         parts.append(
             "\n".join(f"- signature `{s.replace('`', chr(39))}`" for s in table.signatures)
@@ -78,15 +78,17 @@ def markdown(table: Table) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = _markdown_text(" ".join(filter(None, (cell.text, cell.detail))))
+    text = markdown_text(" ".join(filter(None, (cell.text, cell.detail))))
     return text + superscript(cell.marks)
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that stays what it is: no column border, tag, emphasis, code or link."""
     text = re.sub(r"([\\`*|~$])", r"\\\1", text)
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside of a word it is harmless
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+    text = (
+        text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(").replace("![", "!\\[")
+    )
     return re.sub(r"^([#>+-])", r"\\\1", text)
 
 

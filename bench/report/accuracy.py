@@ -1,0 +1,226 @@
+"""Tables of error rates: decoder by set, damage and severity by decoder, kinds of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.report.conditions import INTERVAL, conditions, signatures
+from bench.report.format import UNKNOWN, percent
+from bench.report.remarks import cer_cell, remarks
+from bench.report.results import Place, Result, grouped
+from bench.report.table import Cell, Column, Notes, Table, name
+
+_MICRO = f"Micro CER in percent (edits over reference characters, never clipped), {INTERVAL}"
+_DAMAGED = (
+    f"{_MICRO}; ink lost is the mean share of ink removed or covered, {UNKNOWN} where a damage "
+    "takes none away"
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One side of a table.
+
+    of: what a result is on this side.
+    place: where that stands among the others.
+    """
+
+    of: Callable[[Result], str]
+    place: Callable[[Place], tuple[int, ...]]
+
+
+_DECODERS = Axis(lambda r: r.decoder, lambda place: (place.decoder,))
+_SYSTEMS = Axis(lambda r: f"{r.encoder}\0{r.decoder}", lambda p: (p.encoder, p.decoder))
+_SETS = Axis(lambda r: r.dataset, lambda place: (place.dataset,))
+_DAMAGES = Axis(lambda r: r.row.condition.damage, lambda place: (place.damage,))
+_SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place.severity,))
+
+
+def by_set(results: Sequence[Result]) -> list[Table]:
+    """CER of every system on every clean set, one table a setting."""
+    clean = (result for result in results if result.clean)
+    return [
+        _pivot(
+            f"cer-{number}",
+            "CER by decoder and set",
+            group,
+            (_SYSTEMS, _SETS),
+            [Column("Encoder", key=True), Column("Decoder", key=True)],
+            lambda row: (name(row[0].encoder), name(row[0].decoder)),
+            _MICRO,
+        )
+        for number, group in enumerate(grouped(clean), 1)
+    ]
+
+
+def by_damage(results: Sequence[Result]) -> list[Table]:
+    """CER of every decoder under every damage of one severity.
+
+    A severity has a table when several damages were run at it, or one that has no curve.
+    """
+    tables: list[Table] = []
+    curved = {(_series(r), r.row.condition.damage) for group in _curves(results) for r in group}
+    damaged = (result for result in results if not result.clean)
+    for group in grouped(damaged, lambda r: (_series(r), r.row.condition.severity)):
+        names = {result.row.condition.damage for result in group}
+        if len(names) > 1 or (_series(group[0]), *names) not in curved:
+            first = group[0]
+            tables.append(
+                _pivot(
+                    f"damage-{len(tables) + 1}",
+                    f"CER by damage at severity {first.row.condition.severity}: "
+                    f"{first.encoder} on {first.dataset}",
+                    group,
+                    (_DAMAGES, _DECODERS),
+                    [Column("Damage", key=True), Column("Ink lost %")],
+                    lambda row: (name(row[0].row.condition.damage), _ink_lost(row)),
+                )
+            )
+    return tables
+
+
+def by_severity(results: Sequence[Result]) -> list[Table]:
+    """CER of every decoder against the severity of one damage, 0 being the clean set."""
+    return [
+        _pivot(
+            f"severity-{number}",
+            f"CER by severity of {group[-1].row.condition.damage}: "
+            f"{group[-1].encoder} on {group[-1].dataset}",
+            group,
+            (_SEVERITIES, _DECODERS),
+            [Column("Severity", key=True), Column("Ink lost %")],
+            lambda row: (name(row[0].row.condition.severity), _ink_lost(row)),
+        )
+        for number, group in enumerate(curves(results), 1)
+    ]
+
+
+def curves(results: Sequence[Result]) -> list[list[Result]]:
+    """Results of one damage at several severities, behind the clean results of its systems."""
+    found = []
+    for curve in _curves(results):
+        first = curve[0]
+        clean = [
+            result
+            for result in results  # a clean result has no seed
+            if result.clean
+            and result.setting == first.setting
+            and _series(result)[:2] == _series(first)[:2]
+        ]
+        found.append([*clean, *curve])
+    return found
+
+
+def kinds_of_errors(results: Sequence[Result]) -> list[Table]:
+    """What the errors on the clean sets are; only of results with a CER."""
+    scored = (r for r in results if r.clean and r.row.counts and r.row.cer is not None)
+    return [_kinds_of_errors(number, group) for number, group in enumerate(grouped(scored), 1)]
+
+
+def _curves(results: Iterable[Result]) -> list[list[Result]]:
+    damaged = (result for result in results if not result.clean)
+    groups = grouped(damaged, lambda r: (_series(r), r.row.condition.damage))
+    return [g for g in groups if len({result.row.condition.severity for result in g}) > 1]
+
+
+def _series(result: Result) -> tuple[str, str, int]:
+    """What the results of a table of damages share besides their setting."""
+    return (result.encoder, result.dataset, result.row.condition.seed)
+
+
+def _pivot(
+    slug: str,
+    title: str,
+    results: Sequence[Result],
+    axes: tuple[Axis, Axis],
+    leading: Sequence[Column],
+    lead: Callable[[Sequence[Result]], tuple[Cell, ...]],
+    what: str = _DAMAGED,
+) -> Table:
+    """A table of CERs.
+
+    Args:
+        slug: stem of its files.
+        title: its title.
+        results: of one setting; at most one in each place.
+        axes: what goes down and what across.
+        leading: columns before those of the second axis.
+        lead: their cells, from the results of a row.
+        what: what the numbers are.
+    """
+    down, across = axes
+    notes = Notes()
+    columns, said = list(leading), {}
+    for head in _along(across, results):
+        held = [remarks(result) for result in results if across.of(result) == head]
+        said[head] = [text for text in held[0] if all(text in texts for texts in held)]
+        marks = tuple(notes.mark(text) for text in said[head])
+        columns.append(Column(head, parts=("low", "high"), marks=marks))
+    rows = []
+    for line in _along(down, results):
+        there = {across.of(result): result for result in results if down.of(result) == line}
+        cells = (cer_cell(there.get(head), notes, texts) for head, texts in said.items())
+        rows.append((*lead(list(there.values())), *cells))
+    return Table(
+        slug,
+        title,
+        conditions(what, results),
+        tuple(columns),
+        tuple(rows),
+        notes=tuple(notes.texts),
+        signatures=signatures(results),
+    )
+
+
+def _along(axis: Axis, results: Iterable[Result]) -> list[str]:
+    ordered = sorted(results, key=lambda result: axis.place(result.place))
+    return list(dict.fromkeys(map(axis.of, ordered)))
+
+
+def _ink_lost(results: Iterable[Result]) -> Cell:
+    """The mean share of lost ink: the same for all decoders, not defined for some damages."""
+    known = [0.0 if r.clean else r.row.ink_lost for r in results]
+    share = next((value for value in known if value is not None), None)
+    if share is None:
+        return Cell(UNKNOWN)
+    return Cell(percent(share), values=(100.0 * share,))
+
+
+def _kinds_of_errors(number: int, results: Sequence[Result]) -> Table:
+    heads = [
+        *("CER %", "Macro CER %", "Median CER %", "WER %"),
+        *("Substitutions %", "Deletions %", "Insertions %"),
+        *("Lines over 50 % CER, %", "Lines read empty, %", "Truncated lines", "Looping lines"),
+    ]
+    keys = [Column(head, key=True) for head in ("Set", "Encoder", "Decoder")]
+    lead = (
+        "CER, WER, their macro mean and median over lines, and substitutions, deletions and "
+        "insertions over reference characters, all in percent; lines over 50 % CER and lines "
+        "read as nothing in percent of the lines; truncated lines ended at the decoder's token "
+        "limit, looping ones repeat their end"
+    )
+    return Table(
+        f"errors-{number}",
+        "Kinds of errors",
+        conditions(lead, results),
+        (*keys, *map(Column, heads)),
+        tuple(_kinds_row(result) for result in results),
+        signatures=signatures(results),
+    )
+
+
+def _kinds_row(result: Result) -> tuple[Cell, ...]:
+    row, counts = result.row, result.row.counts
+    assert counts is not None  # `kinds_of_errors` takes no others
+    characters, lines = max(counts.characters, 1), max(counts.lines, 1)
+    shares = [
+        *(row.cer, row.cer_macro, row.cer_median, row.wer),
+        *(n / characters for n in (counts.substitutions, counts.deletions, counts.insertions)),
+        *(n / lines for n in (counts.over_half, counts.empty)),
+    ]
+    return (
+        *map(name, (result.dataset, result.encoder, result.decoder)),
+        *(Cell(percent(s), values=(None if s is None else 100.0 * s,)) for s in shares),
+        *(Cell(f"{n:,}", values=(n,)) for n in (counts.truncated, counts.looping)),
+    )

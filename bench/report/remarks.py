@@ -1,0 +1,91 @@
+"""A CER as a cell, and what has to be said of it in a footnote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
+from bench.report.results import Result
+from bench.report.table import Cell, Notes
+
+_FEW_WRITERS = 10
+_BRIEF = 28
+
+
+def cer_cell(result: Result | None, notes: Notes, said: Collection[str] = ()) -> Cell:
+    """The CER of a result with its interval; a word in place of a number that is not there.
+
+    Args:
+        result: None for a cell that was not run.
+        notes: takes the footnotes.
+        said: remarks that the column's head already carries.
+    """
+    if result is None:
+        return Cell("not run")
+    marks = tuple(notes.mark(text) for text in remarks(result) if text not in said)
+    row = result.row
+    if row.status == "failed":
+        return failed_cell(result, marks)
+    if not trained(result):
+        return Cell(DASH, marks=marks)
+    if row.cer is None or result.interval is None:
+        text = UNKNOWN if row.cer is None else percent(row.cer)
+        return Cell(text, values=(_percentage(row.cer),), marks=marks)
+    bounds = (result.interval.low, result.interval.high)
+    values = tuple(map(_percentage, (row.cer, *bounds)))
+    return Cell(percent(row.cer), bracket(result.interval), values, marks)
+
+
+def failed_cell(result: Result, marks: tuple[int, ...]) -> Cell:
+    """A failure in a few words; the footnote and the spreadsheet have all of them."""
+    reason = failure(result)
+    brief = re.sub(r"^failed: the [a-z ]+: ", "failed: ", reason)  # the harness's own words
+    return Cell(short(brief, _BRIEF), values=(reason,), marks=marks)
+
+
+def failure(result: Result) -> str:
+    """Why a result is not there."""
+    return f"failed: {plain(result.row.reason) or 'no reason given'}"
+
+
+def trained(result: Result) -> bool:
+    """Whether the weights may be given a CER; whatever the row says, untrained ones may not."""
+    return result.row.weights != "untrained"
+
+
+def remarks(result: Result) -> list[str]:
+    """The footnotes that a result's CER needs."""
+    row = result.row
+    texts = []
+    if row.unreadable:
+        texts.append(
+            f"{plural(row.unreadable, 'line')} of {result.dataset} could not be read and "
+            f"{'is' if row.unreadable == 1 else 'are'} left out"
+        )
+    if row.status == "failed":
+        return [*texts, failure(result)]
+    if not trained(result):
+        return [*texts, f"{DASH}: untrained weights have a speed but no CER"]
+    if row.foreign:
+        texts.append(
+            f"{plural(row.foreign, 'reference character')} of {result.dataset} lie outside of the "
+            "decoder's alphabet and count as errors"
+        )
+    if changed := row.extras.get("lines_changed_between_rounds"):
+        texts.append(f"{changed} of its lines read otherwise in a later round; the first counts")
+    return [*texts, *_of_interval(result)]
+
+
+def _of_interval(result: Result) -> list[str]:
+    if result.row.cer is None:
+        return [f"{UNKNOWN}: no reference characters"]
+    if result.interval is None:
+        return ["no interval: fewer than two writers, or its lines are not stored any more"]
+    if result.interval.blocks < _FEW_WRITERS:
+        return [f"only {result.interval.blocks} writers, so the interval is rough"]
+    return []
+
+
+def _percentage(fraction: float | None) -> float | None:
+    return None if fraction is None else 100.0 * fraction

@@ -1,0 +1,257 @@
+"""A run as the report sees it: rows with their interval, their setting and their names.
+
+A setting is what a number depends on besides what a table's rows and columns name. Results of
+different settings never share a table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from bench.errors import UserError
+from bench.metrics import normalise
+from bench.provenance import digest
+from bench.stats import Interval, micro_interval
+from bench.types import LineResult, Row, Runtime
+from datasets import DATASETS
+from datasets.damage import DAMAGES
+from decoders import DECODERS
+from models import ENCODERS
+
+
+class Store(Protocol):
+    """What the report reads of a `bench.store.RunStore`."""
+
+    def rows(self) -> list[Row]:
+        """The newest row of every cell."""
+
+    def lines(self, key: str) -> list[LineResult]:
+        """The lines of a cell."""
+
+    def environments(self) -> dict[str, Any]:
+        """Environment records by `Row.environment`."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where, with which software and by which rules a row came about.
+
+    record: hash of all that is recorded of software and machine, the code's commit apart:
+        whether a commit changes a number is decided by the cell's key, not here.
+    """
+
+    runtime: Runtime
+    machine: str
+    software: str
+    record: str
+    normaliser: str
+
+
+class Place(NamedTuple):
+    """Where a result stands in any order: as registered, what is not registered behind."""
+
+    encoder: int
+    dataset: int
+    damage: int
+    severity: int
+    decoder: int
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A row with what the report adds.
+
+    place: its order among others.
+    interval: of the micro CER; None without a CER, or where it cannot be had.
+    commit: of the code, "" when it is not known.
+    encoder, decoder, dataset: names that tell this result from all others of the run; equal to
+        the registered names wherever these suffice.
+    """
+
+    row: Row
+    place: Place
+    interval: Interval | None
+    setting: Setting
+    commit: str
+    encoder: str
+    decoder: str
+    dataset: str
+
+    @property
+    def clean(self) -> bool:
+        """Whether the set was read undamaged."""
+        return self.row.condition.severity == 0
+
+
+def collect(store: Store) -> list[Result]:
+    """All results of a run, in the order of the registries.
+
+    Raises:
+        UserError: the run cannot be read.
+    """
+    rows = sorted(store.rows(), key=_place)
+    records = store.environments()
+    encoders = _names((row.encoder, _encoder_marks(row)) for row in rows)
+    decoders = _names((row.decoder, _decoder_marks(row)) for row in rows)
+    datasets = _names((row.condition.dataset, _dataset_marks(row)) for row in rows)
+    contents = ({"sha256": row.dataset_sha256[:8]} for row in rows)
+    datasets = _names(zip(datasets, contents, strict=True))
+    results = []
+    for row, encoder, decoder, dataset in zip(rows, encoders, decoders, datasets, strict=True):
+        record = records.get(row.environment, {})
+        setting = _setting(row, record)
+        interval = cer_interval(store, row)
+        results.append(
+            Result(
+                row,
+                _place(row),
+                interval,
+                setting,
+                _commit(record),
+                encoder,
+                decoder,
+                dataset,
+            )
+        )
+    return results
+
+
+def _place(row: Row) -> Place:
+    condition = row.condition
+    named = (
+        (ENCODERS, row.encoder),
+        (DATASETS, condition.dataset),
+        (DAMAGES, condition.damage),
+        (DECODERS, row.decoder),
+    )
+    encoder, dataset, damage, decoder = (
+        [*registry.names(), name].index(name) for registry, name in named
+    )
+    return Place(encoder, dataset, damage, condition.severity, decoder)
+
+
+def cer_interval(store: Store, row: Row) -> Interval | None:
+    """The bootstrap interval of a row's CER from its lines; None when these are missing."""
+    if row.cer is None:
+        return None
+    try:
+        lines = store.lines(row.key)
+    except UserError:
+        return None
+    return micro_interval(
+        [line.substitutions + line.deletions + line.insertions for line in lines],
+        [len(normalise(line.reference)) for line in lines],
+        [line.writer for line in lines],
+    )
+
+
+def grouped(
+    results: Iterable[Result], key: Callable[[Result], Any] = lambda result: None
+) -> list[list[Result]]:
+    """Results that agree in their setting and in `key`, in order of appearance."""
+    groups: dict[tuple[Setting, Any], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.setting, key(result)), []).append(result)
+    return list(groups.values())
+
+
+def parsed_signature(signature: str) -> dict[str, str]:
+    """The parts of a signature by their prefix ("n:nfc-ws1"); parts without one by themselves."""
+    return {part.partition(":")[0]: part for part in signature.split("|") if part}
+
+
+def _names(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Each thing's name, with those of its marks in which it differs from its namesakes.
+
+    A mark that is "" or absent is not known (a failed row has no weights) and tells nothing.
+    """
+    things = list(things)
+    seen: dict[tuple[str, str], set[str]] = {}
+    for name, marks in things:
+        for mark, value in marks.items():
+            seen.setdefault((name, mark), set()).add(value)
+    labels = []
+    for name, marks in things:
+        telling = [
+            f"{mark}={value}"
+            for mark, value in marks.items()
+            if value and len(seen[name, mark] - {""}) > 1
+        ]
+        labels.append(f"{name}[{','.join(telling)}]" if telling else name)
+    return labels
+
+
+def _encoder_marks(row: Row) -> dict[str, str]:
+    return {**_given("encoder", row), "weights": row.weights[:8]}
+
+
+def _decoder_marks(row: Row) -> dict[str, str]:
+    hashes = {
+        name.removesuffix("_sha256"): str(value)[:8]
+        for name, value in row.extras.items()
+        if name.endswith("_sha256")
+    }
+    return {**_options(row.options), **hashes}
+
+
+def _dataset_marks(row: Row) -> dict[str, str]:
+    condition = row.condition
+    limit = str(condition.limit or "none")
+    return {**_given("dataset", row), "split": condition.split, "limit": limit}
+
+
+def _given(kind: str, row: Row) -> dict[str, str]:
+    """The options that the user gave an encoder or set as one mark: none given is known too."""
+    given = _options(row.extras.get(f"{kind}_options"))
+    return {"options": " ".join(f"{name}={value}" for name, value in given.items()) or "default"}
+
+
+def _options(options: object) -> dict[str, str]:
+    """Options as text; what is no mapping (rows of other programs) has none."""
+    if not isinstance(options, Mapping):
+        return {}
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value, default=str)
+        for name, value in options.items()
+    }
+
+
+def _setting(row: Row, record: Mapping[str, Any]) -> Setting:
+    return Setting(
+        row.runtime,
+        _machine(record.get("machine", {}), row.runtime.device),
+        _software(record),
+        digest({name: value for name, value in record.items() if name != "git"}),
+        parsed_signature(row.signature).get("n", "n:not recorded").removeprefix("n:"),
+    )
+
+
+def _machine(machine: Mapping[str, Any], device: str) -> str:
+    """The processor, on a GPU that first."""
+    processor = str(machine.get("cpu", {}).get("model") or "a CPU that is not recorded")
+    if not device.startswith("cuda"):
+        return processor
+    gpus: Sequence[str] = machine.get("gpu") or ["a GPU that is not recorded"]
+    number = device.partition(":")[2]
+    index = int(number) if number.isdigit() and int(number) < len(gpus) else 0
+    return f"{gpus[index]}, host {processor}"
+
+
+def _software(record: Mapping[str, Any]) -> str:
+    machine = record.get("machine", {})
+    packages = machine.get("packages", {})
+    words = [f"Kaidoku {record['kaidoku']}"] if record.get("kaidoku") else []
+    shown = [name for name in ("torch", "transformers") if packages.get(name)]
+    words += [f"{name} {packages[name]}" for name in shown]
+    words += [f"Python {machine['python']}"] if machine.get("python") else []
+    return ", ".join(words) or "software that is not recorded"
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    git = record.get("git") or {}
+    if not git.get("commit"):
+        return ""
+    return f"{git['commit'][:10]}{' with uncommitted changes' if git.get('dirty') else ''}"
