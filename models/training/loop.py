@@ -107,7 +107,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         with torch.autocast("cpu", torch.bfloat16):
-            loss = self.task.loss(batch)
+            loss = self.task.loss(batch, self.step)
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         average_gradients(self.task.module)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from bench.types import BLANK
 from models.alphabet import encode, frames_needed
-from models.mini_ar import EOS, PAD, START, MiniAR
+from models.mini_ar import EOS, PAD, START, MiniAR, MiniARConfig
 from models.mini_net import MiniNet, frames_of
 from models.training.stream import Batch
 
@@ -22,60 +22,76 @@ class Task(Protocol):
 
     module: nn.Module
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean loss; NaN-free."""
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """Mean loss at a step of training."""
 
 
-class CTCTask:
-    """The encoder with CTC, and a second CTC on the stem's columns that speeds up learning.
+class EncoderTask:
+    """The encoder with CTC; the AR head rides along without a gradient into the encoder.
 
-    The shortcut follows Retsinas et al., "Best Practices for a Handwritten Text Recognition
-    System" (arXiv 2404.11339); it is dropped after training.
+    A second CTC on the stem's columns speeds up learning (Retsinas et al., "Best Practices for a
+    Handwritten Text Recognition System", arXiv 2404.11339); it is dropped after training.
+    The AR head learns to read from states that are computed anyhow; language comes later, from
+    `ARTask`. It joins once the states mean something.
     """
 
-    def __init__(self, net: MiniNet) -> None:
-        self.net = net
-        self.shortcut = nn.Linear(net.config.stem[-1], net.config.alphabet)
-        self.module = nn.ModuleDict({"net": net, "shortcut": self.shortcut})
+    ar_from = 1500
 
-    def loss(self, batch: Batch) -> Tensor:
-        """CTC of the head plus a fifth of the shortcut's, a character."""
+    def __init__(self, net: MiniNet, head: MiniAR, tokenizer: Tokenizer) -> None:
+        self.net, self.head, self.tokenizer = net, head, tokenizer
+        self.shortcut = nn.Linear(net.config.stem[-1], net.config.alphabet)
+        self.module = nn.ModuleDict({"net": net, "shortcut": self.shortcut, "ar": head})
+
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """CTC of the head, a fifth of the shortcut's, both a character; AR a token."""
         frames = frames_of(batch.widths)
         keep, targets = _targets(batch.texts, frames)
         columns = self.net.columns(batch.images)
         states = self.net.states(columns, frames)
-        main = _ctc(self.net.ctc(self.net.drop(states)), frames, keep, targets)
-        return main + 0.2 * _ctc(self.shortcut(columns), frames, keep, targets)
+        loss = _ctc(self.net.ctc(self.net.drop(states)), frames, keep, targets)
+        loss = loss + 0.2 * _ctc(self.shortcut(columns), frames, keep, targets)
+        if step >= self.ar_from:
+            loss = loss + _next_token(self.head, self.tokenizer, states.detach(), frames, batch)
+        return loss
 
 
 class ARTask:
     """The AR head with teacher forcing; the encoder stays as it is."""
 
     def __init__(self, net: MiniNet, head: MiniAR, tokenizer: Tokenizer) -> None:
-        self.net, self.module, self.tokenizer = net.eval().requires_grad_(False), head, tokenizer
+        self.net, self.module, self.tokenizer = net.requires_grad_(False), head, tokenizer
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy a token, EOS included, label smoothing 0.1."""
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """Cross-entropy a token."""
         frames = frames_of(batch.widths)
         with torch.no_grad():
-            states, _ = self.net(batch.images, frames)
-        steps = torch.arange(states.shape[1])[None] < frames[:, None]
-        tokens, labels = self._tokens(batch.texts)
-        logits = self.module(states.float(), steps, tokens)
-        return functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, label_smoothing=0.1
-        )
+            states, _ = self.net.eval()(batch.images, frames)
+        return _next_token(self.module, self.tokenizer, states, frames, batch)
 
-    def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        longest = self.module.config.positions - 1
-        rows = [self.tokenizer.encode(text).ids[:longest] for text in texts]
-        length = max(len(row) for row in rows) + 1
-        tokens = torch.full((len(rows), length), PAD)
-        labels = torch.full((len(rows), length), -100)
-        for i, row in enumerate(rows):
-            tokens[i, : len(row) + 1] = torch.tensor([START, *row])
-            labels[i, : len(row) + 1] = torch.tensor([*row, EOS])
-        return tokens, labels
+
+def _next_token(
+    head: nn.Module, tokenizer: Tokenizer, states: Tensor, frames: Tensor, batch: Batch
+) -> Tensor:
+    """Cross-entropy of the next token, EOS included, label smoothing 0.1."""
+    mask = torch.arange(states.shape[1])[None] < frames[:, None]
+    tokens, labels = _tokens(tokenizer, batch.texts)
+    logits = head(states, mask, tokens)
+    return functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, label_smoothing=0.1
+    )
+
+
+def _tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Decoder input, start token first, and labels, EOS last; (B, L) each."""
+    longest = MiniARConfig().positions - 1
+    rows = [tokenizer.encode(text).ids[:longest] for text in texts]
+    length = -(-(max(map(len, rows)) + 1) // 8) * 8
+    tokens = torch.full((len(rows), length), PAD)
+    labels = torch.full((len(rows), length), -100)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row) + 1] = torch.tensor([START, *row])
+        labels[i, : len(row) + 1] = torch.tensor([*row, EOS])
+    return tokens, labels
 
 
 def _targets(texts: Sequence[str], frames: Tensor) -> tuple[list[int], list[list[int]]]:
