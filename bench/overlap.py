@@ -39,24 +39,17 @@ def overlap(lines: Iterable[str], text: Iterable[str]) -> Overlap:
         lines: references of the test set; blank ones are left out.
         text: lines or paragraphs of the model's text, in order.
     """
-    tested = [words for line in lines if (words := tuple(line.split()))]
+    tested = [words for line in lines if (words := line.split())]
     stream = [word for line in text for word in line.split()]
-    seen_by_length = {
-        length: _seen({words for words in tested if len(words) == length}, stream, length)
-        for length in {len(words) for words in tested}
-    }
-    grams = {gram for words in tested for gram in _runs(words, GRAM)}
+    everything = f" {' '.join(stream)} "
+    grams = {gram for words in tested for gram in _runs(words)}
     return Overlap(
         lines=len(tested),
-        lines_seen=sum(words in seen_by_length[len(words)] for words in tested),
+        lines_seen=sum(f" {' '.join(words)} " in everything for words in tested),
         grams=len(grams),
-        grams_seen=len(_seen(grams, stream, GRAM)),
+        grams_seen=len(grams.intersection(_runs(stream))),
     )
 
 
-def _seen(wanted: set[tuple[str, ...]], stream: Sequence[str], length: int) -> set[tuple[str, ...]]:
-    return wanted.intersection(_runs(stream, length))
-
-
-def _runs(words: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(length)), strict=False)
+def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    return zip(*(words[start:] for start in range(GRAM)), strict=False)

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench.errors import UserError
-from decoders.arpa import MARKS, Floats, NGramModel, NGrams, Rows
+from decoders.arpa import BOS, EOS, MARKS, Floats, NGramModel, NGrams, Rows
 
 MAX_ORDER = 6  # KenLM is compiled for orders up to 6 unless one asks for more
 SPACE = "▁"  # U+2581, the space as a word of a character model; ARPA words cannot be blank
@@ -125,8 +125,10 @@ def _index(sentences: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], Rows, R
 def _check_words(known: Iterable[str], uses: Rows, sentences: int) -> None:
     if len(uses) == len(MARKS):
         raise UserError("the text has no words, so no language model can be built from it")
-    for mark, used, own in zip(MARKS, uses[:3], (0, sentences, sentences), strict=True):
-        if used > own:
+    own = {BOS: sentences, EOS: sentences}
+    used = dict(zip(known, uses.tolist(), strict=True))
+    for mark in (*MARKS, "<UNK>"):  # KenLM takes the last for <unk>
+        if used.get(mark, 0) > own.get(mark, 0):
             raise UserError(f"the text has {mark} as a word, which the model keeps for itself")
     for word in known:
         if not word or any(blank in word for blank in " \t\r\n\0"):

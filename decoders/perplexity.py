@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.arpa import BOS, EOS, UNK, NGramModel, NGrams, Rows
+from decoders.arpa import BOS, EOS, UNK, Floats, NGramModel, NGrams, Rows
 
 _NO_UNK = -100.0  # KenLM's log10 probability of an unknown word where a model has no <unk>
 
@@ -73,14 +73,14 @@ def score_arpa(model: NGramModel, sentences: Sequence[Sequence[str]]) -> tuple[L
     ids, position, unknown = _index(model, sentences)
     before = np.roll(np.arange(len(ids)), 1)
     row = ids  # of each place: the row of the n-gram that ends there, -1 where there is none
-    log10 = np.where(row >= 0, model.orders[0].log10_prob[row], _NO_UNK).astype(np.float64)
+    log10 = _at(model.orders[0].log10_prob, row, _NO_UNK)
     for n in range(2, model.order + 1):
         lower, grams = model.orders[n - 2], model.orders[n - 1]
         # What stands before the sentence's <s> is no context.
         context = np.where(position >= n - 1, row[before], -1)
-        backoff = np.where(context >= 0, lower.log10_backoff[context], 0)
+        backoff = _at(lower.log10_backoff, context, 0)
         row = _find(grams, context, ids, len(model.vocabulary))
-        log10 = np.where(row >= 0, grams.log10_prob[row] if len(grams) else 0, log10 + backoff)
+        log10 = _at(grams.log10_prob, row, log10 + backoff)
     scored = position > 0
     return log10[scored], unknown[scored]
 
@@ -96,6 +96,14 @@ def _index(
     position = np.array([place for sentence in marked for place in range(len(sentence))], np.int64)
     unknown = ids < 0
     return np.where(unknown, unk, ids), position, unknown
+
+
+def _at(values: Floats, rows: Rows, otherwise: Log10 | float) -> Log10:
+    """The values at rows; `otherwise` where a row is -1."""
+    found = np.broadcast_to(np.asarray(otherwise, np.float64), rows.shape).copy()
+    there = rows >= 0
+    found[there] = values[rows[there]]
+    return found
 
 
 def _find(grams: NGrams, context: Rows, word: Rows, words: int) -> Rows:

@@ -1,0 +1,487 @@
+"""Language model files: read, refused, cached, inspected."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import kenlm
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bench import cli
+from bench.errors import Unavailable, UserError
+from bench.lm import open_model, read_text
+from bench.overlap import overlap
+from datasets.corpus import documents
+from decoders import kenlm_files
+from decoders.arpa import BOS, EOS, MARKS, write_arpa, write_atomically
+from decoders.arpa_reader import read_arpa
+from decoders.kenlm_files import check_binary, lmplz, load_kenlm, read_binary_header
+from decoders.lm import embedded_arpa, read_word_lm, train_text, word_lm
+from decoders.ngram import estimate, words_of
+from decoders.perplexity import score_kenlm
+
+TEXT = ["the cat sat on the mat", "the dog sat", "a cat and a dog", "naïve cats — sat"]
+
+_any_word = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1)
+_relaxed = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def arpa(tmp_path: Path) -> Path:
+    """A small, whole 3-gram model."""
+    path = tmp_path / "small.arpa"
+    write_arpa(estimate([words_of(line) for line in TEXT], 3).model, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for each test."""
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lm"
+
+
+def bench(*words: object) -> int:
+    """Exit code of a command line."""
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+# ARPA files
+
+
+@given(st.lists(st.lists(_any_word.filter(lambda word: word not in (*MARKS, "<UNK>")))))
+@example([["nan", "-inf", "1", "\\end\\", "\\2-grams:", "ngram", "2=3", "#", "\\data\\"]])
+@_relaxed
+def test_what_is_written_is_read_again(tmp_path: Path, text: list[list[str]]) -> None:
+    model = estimate([["one", "word"], *text], 3).model
+    write_arpa(model, tmp_path / "x.arpa")
+    again = read_arpa(tmp_path / "x.arpa")
+    assert again.vocabulary == model.vocabulary
+    for grams, same in zip(again.orders, model.orders, strict=True):
+        np.testing.assert_array_equal(grams.context, same.context)
+        np.testing.assert_array_equal(grams.word, same.word)
+        np.testing.assert_array_equal(grams.log10_prob, same.log10_prob)
+        np.testing.assert_array_equal(grams.log10_backoff, same.log10_backoff)
+
+
+def test_other_programs_spelling_is_read(arpa: Path) -> None:
+    text = arpa.read_text(encoding="utf-8")
+    text = "# made by hand\n\n" + text.replace("ngram 1=", "ngram  1=  ").replace("\n", "\r\n")
+    text = text.replace("<unk>", "<UNK>").replace("\t0\r\n", "\r\n")
+    arpa.write_bytes(text.encode() + b"\r\n \r\n")
+    model = read_arpa(arpa)
+    assert model.vocabulary[:3] == MARKS
+    assert read_word_lm(arpa).order == 3
+
+
+BREAKAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty file": (lambda b: b"", r"ends too early, before \\data\\"),
+    "wrong header": (lambda b: b.replace(b"\\data\\", b"\\dada\\"), r"line 1: no ARPA file"),
+    "html": (lambda b: b"<!DOCTYPE html>\n" + b, "line 1: no ARPA file"),
+    "gzip": (lambda b: b"\x1f\x8b\x08\0" + b, "gunzip"),
+    "no counts": (lambda b: b"\\data\\\n\n\\end\\\n", "promises no n-grams"),
+    "counts out of order": (lambda b: b.replace(b"ngram 2=", b"ngram 3="), "'ngram 2=COUNT'"),
+    "cut in the middle": (lambda b: b[: len(b) // 2], "line .*(ends too early|not a number)"),
+    "cut at a line": (lambda b: b[: b.index(b"\n", b.index(b"\\2-grams:") + 40) + 1], "too early"),
+    "cut before the end": (lambda b: b.replace(b"\\end\\\n", b""), r"too early, before \\end\\"),
+    "a line too many": (lambda b: b.replace(b"\n\n\\end", b"\n-1\ta a a\n\n\\end"), "more n-grams"),
+    "a bigram too many": (lambda b: b.replace(b"\n\n\\3", b"\n-1\tsat a\n\n\\3"), "more 2-grams"),
+    "a line too few": (lambda b: b[: b.rindex(b"-", 0, b.rindex(b"\n\n"))] + b"\n\\end\\\n", "but"),
+    "a huge count": (
+        lambda b: b.replace(b"ngram 2=", b"ngram 2=9999999999"),
+        "promises 9999999999",
+    ),
+    "not UTF-8": (lambda b: b.replace("ï".encode(), b"\xef"), "UTF-8"),
+    "NaN probability": (lambda b: _field(b, "cat", 0, b"nan"), "nan is not a finite number"),
+    "NaN weight": (lambda b: _field(b, "cat", 2, b"NaN"), "NaN is not a finite number"),
+    "infinite": (lambda b: _field(b, "the cat", 0, b"-inf"), "-inf is not a finite number"),
+    "beyond float32": (lambda b: _field(b, "cat", 0, b"-1e39"), "not a finite number"),
+    "above 0": (lambda b: _field(b, "cat", 0, b"0.5"), "above 0"),
+    "no number": (lambda b: _field(b, "cat", 0, b"-1,5"), "'-1,5' is not a number"),
+    "no probability": (lambda b: _field(b, "cat", 0, b""), "'' is not a number"),
+    "too many words": (lambda b: _field(b, "the cat", 1, b"the cat sat"), "expected 2 words"),
+    "double space": (lambda b: _field(b, "the cat", 1, b"the  cat"), "expected 2 words"),
+    "a blank word": (lambda b: _field(b, "cat", 1, b""), "expected one word"),
+    "a word twice": (lambda b: _field(b, "cat", 1, b"dog"), "'dog' comes twice"),
+    "a bigram twice": (lambda b: _field(b, "the dog", 1, b"the cat"), "2-grams above comes twice"),
+    "an unknown word": (lambda b: _field(b, "the cat", 1, b"the bee"), "'bee' is not among"),
+    "no context": (lambda b: _field(b, "the cat sat", 1, b"on cat sat"), "needs 'on cat' among"),
+    "weight of the highest": (lambda b: _field(b, "the cat sat", 2, b"-1"), "no back-off weight"),
+    "more after the end": (lambda b: b + b"-1\ta\n", "more after"),
+}
+
+
+def _field(data: bytes, words: str, column: int, value: bytes) -> bytes:
+    """The file with one field of one n-gram's line changed (or added)."""
+    lines = data.split(b"\n")
+    at = next(i for i, line in enumerate(lines) if line.split(b"\t")[1:2] == [words.encode()])
+    fields = lines[at].split(b"\t")
+    lines[at] = b"\t".join([*fields[:column], value, *fields[column + 1 :]])
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize("case", BREAKAGES)
+def test_a_broken_arpa_file_is_refused_with_its_cause(arpa: Path, case: str) -> None:
+    breakage, sentence = BREAKAGES[case]
+    whole = arpa.read_bytes()
+    arpa.write_bytes(breakage(whole))
+    assert arpa.read_bytes() != whole
+    with pytest.raises(UserError, match=sentence) as refused:
+        read_word_lm(arpa)
+    assert str(refused.value).startswith(f"{arpa}, line ")
+    assert "\n" not in str(refused.value)
+
+
+_cut = st.tuples(st.integers(0, 10**6), st.integers(0, 5))
+_pieces = st.sampled_from(
+    [
+        b"",
+        b"nan",
+        b"-inf",
+        b"0",
+        b"-1",
+        b"\t",
+        b" ",
+        b"\n",
+        b"\r",
+        b"\xff",
+        b"\\end\\",
+        b"cat",
+        b"9",
+    ]
+)
+
+
+@given(st.lists(st.tuples(_cut, _pieces), min_size=1, max_size=3))
+@_relaxed
+def test_no_damage_ends_the_process(
+    arpa: Path, damage: list[tuple[tuple[int, int], bytes]]
+) -> None:
+    data = arpa.read_bytes()
+    for (at, gone), piece in damage:
+        at %= len(data) + 1
+        data = data[:at] + piece + data[at + gone :]
+    path = arpa.with_name("damaged.arpa")
+    path.write_bytes(data)
+    try:
+        model = load_kenlm(read_word_lm(path).path)
+    except UserError:
+        return
+    assert math.isfinite(model.score("the cat saw the dog"))
+
+
+def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot write .*No such file or directory"):
+        write_atomically(tmp_path / "nowhere" / "x.arpa", b"x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*folder"):
+        write_atomically(tmp_path / "folder", b"x")
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+# A user's own model
+
+
+def test_a_users_arpa_file(arpa: Path) -> None:
+    model = read_word_lm(arpa)
+    assert (model.path, model.order) == (arpa, 3)
+    assert set(model.unigrams) == {word for line in TEXT for word in line.split()}
+    assert len(model.sha256) == 64
+    assert "small.arpa" in model.trained_on
+
+
+@pytest.mark.parametrize("order", [1, 7])
+def test_orders_that_kenlm_does_not_take_are_refused(tmp_path: Path, order: int) -> None:
+    sections = "".join(
+        f"\\{n}-grams:\n" + "".join(f"-1\t{' '.join([w] * n)}\n" for w in (BOS, EOS, "a")) + "\n"
+        for n in range(1, order + 1)
+    )
+    counts = "".join(f"ngram {n}=3\n" for n in range(1, order + 1))
+    path = tmp_path / "x.arpa"
+    path.write_text(f"\\data\\\n{counts}\n{sections}\\end\\\n")
+    with pytest.raises(UserError, match=f"order {order}, but KenLM takes models of order 2 to 6"):
+        read_word_lm(path)
+
+
+@pytest.mark.parametrize("mark", [BOS, EOS])
+def test_a_model_without_sentence_marks_is_refused(arpa: Path, mark: str) -> None:
+    arpa.write_text(arpa.read_text(encoding="utf-8").replace(mark, "mark"), encoding="utf-8")
+    with pytest.raises(UserError, match=f"has no {mark}"):
+        read_word_lm(arpa)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*No such file"):
+        read_word_lm(tmp_path / "nope.arpa")
+    with pytest.raises(UserError, match=r"cannot read .*Is a directory"):
+        read_word_lm(tmp_path)
+
+
+# KenLM's binaries
+
+
+def fake_binary(
+    order: int = 2, words: bytes = b"<unk>\0<s>\0</s>\0a\0", strings: bool = True
+) -> bytes:
+    """A file with the header and the words of a binary, and nothing between."""
+    magic = b"mmap lm http://kheafield.com/code format version 5\n\0".ljust(56, b"\0")
+    sanity = struct.pack("<3f3IQ", 0, 1, -0.5, 1, 2**32 - 1, 0, 1)
+    parameters = struct.pack("<B3xfI?3xI", order, 1.5, 0, strings, 1)
+    counts = struct.pack(f"<{order}Q", *[4] * order)
+    return magic + sanity + parameters + counts + bytes(64) + words
+
+
+def test_header_and_words_of_a_binary(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(fake_binary())
+    header = read_binary_header(path)
+    assert header.counts == (4, 4)
+    assert header.vocabulary == (*MARKS, "a")
+    with pytest.raises(UserError, match="KenLM cannot read"):
+        read_word_lm(path)  # its tables are missing
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (fake_binary()[:60], "ends within its header"),
+        (fake_binary()[:110], "ends within its header"),
+        (fake_binary().replace(b"version 5", b"version 4"), "no KenLM binary of format version 5"),
+        (b"mmap lm http://kheafield.com/code incomplete\n", "no KenLM binary"),
+        (fake_binary(strings=False), "holds no words"),
+        (fake_binary()[:-1], "does not end with its 4 words"),
+        (fake_binary()[:-2], "does not end with its 4 words"),
+        (fake_binary(words=b""), "does not end with its 4 words"),
+        (fake_binary(words=b"<unk>\0<s>\0</s>\0\xff\0"), "not UTF-8"),
+        (fake_binary(order=0), "does not end with its 0 words"),
+        (fake_binary(order=7), "order 7"),
+    ],
+)
+def test_a_broken_binary_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=sentence):
+        read_word_lm(path)
+
+
+def test_a_binary_that_crashes_kenlm_is_refused(
+    arpa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_binary(arpa, [*MARKS, "cat"])  # the check itself works
+    monkeypatch.setattr(kenlm_files, "_SCORE_EVERY_WORD", "import os; os.abort()")
+    with pytest.raises(UserError, match="KenLM crashes on"):
+        check_binary(arpa, MARKS)
+
+
+@pytest.mark.skipif(shutil.which("build_binary") is None, reason="build_binary is not on PATH")
+def test_a_real_binary_scores_as_its_arpa_file(arpa: Path) -> None:
+    binary = arpa.with_suffix(".bin")
+    assert kenlm_files.build_binary(arpa, binary)
+    assert set(read_word_lm(binary).unigrams) == set(read_word_lm(arpa).unigrams)
+    assert open_model(binary).fit(TEXT) == pytest.approx(open_model(arpa).fit(TEXT))
+    data = bytearray(binary.read_bytes())
+    data[112] ^= 0xFF  # a count
+    binary.write_bytes(bytes(data))
+    with pytest.raises(UserError):
+        read_word_lm(binary)
+
+
+def test_programs_that_are_missing_or_fail(
+    arpa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    assert not kenlm_files.build_binary(arpa, tmp_path / "x.bin")
+    with pytest.raises(Unavailable, match="not on PATH"):
+        lmplz([["a"]], 2, tmp_path / "x.arpa")
+    (tmp_path / "programs").mkdir()
+    for name in ("build_binary", "lmplz"):
+        program = tmp_path / "programs" / name
+        program.write_text("#!/bin/sh\necho it does not feel well >&2\nexit 3\n")
+        program.chmod(0o755)
+    assert not kenlm_files.build_binary(arpa, tmp_path / "x.bin")
+    with pytest.raises(UserError, match="lmplz failed: it does not feel well"):
+        lmplz([["a"]], 2, tmp_path / "x.arpa")
+    assert not (tmp_path / "x.arpa").exists()
+
+
+# The embedded model
+
+
+def test_the_embedded_model_is_built_once_from_train_alone(cache: Path) -> None:
+    first = word_lm(2)
+    arpa = embedded_arpa(2)
+    made = arpa.stat().st_mtime_ns
+    assert word_lm(2) == first
+    assert arpa.stat().st_mtime_ns == made
+    assert arpa.parent == cache
+    assert first.order == 2
+    train = {
+        word for document in documents("train") for p in document.paragraphs for word in p.split()
+    }
+    assert set(first.unigrams) == train
+    assert load_kenlm(first.path).order == 2
+    assert not overlap(
+        (p for d in documents("test") for p in d.paragraphs), train_text()
+    ).lines_seen
+
+
+def test_a_broken_cached_model_is_built_again() -> None:
+    first = word_lm(2)
+    arpa = embedded_arpa(2)
+    arpa.write_bytes(arpa.read_bytes()[:100_000])
+    assert word_lm(2) == first
+
+
+def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAIDOKU_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert embedded_arpa(1).parent == tmp_path / "xdg" / "kaidoku" / "lm"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert embedded_arpa(1).parent == tmp_path / ".cache" / "kaidoku" / "lm"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="set KAIDOKU_CACHE"):
+        word_lm()
+
+
+@pytest.mark.parametrize("order", [0, 1, 7])
+def test_orders_of_the_embedded_model(order: int) -> None:
+    with pytest.raises(UserError, match="from 2 to 6"):
+        word_lm(order)
+
+
+# Fit and overlap
+
+
+def test_perplexity_is_that_of_kenlm(arpa: Path) -> None:
+    tested = ["the cat ran", "a mat"]
+    fit = open_model(arpa).fit([*tested, "  "])
+    model = kenlm.Model(str(arpa))
+    total = sum(model.score(line) for line in tested)
+    assert (fit.sentences, fit.tokens, fit.unknown) == (2, 7, 1)
+    assert fit.unknown_rate == 1 / 5
+    assert fit.with_unknown == pytest.approx(10 ** (-total / 7))
+    log10, unknown = score_kenlm(model, [words_of(line) for line in tested])
+    assert fit.without_unknown == pytest.approx(10 ** (-log10[~unknown].sum() / 6))
+
+
+def test_a_model_without_unk_gives_unknown_words_kenlms_probability(arpa: Path) -> None:
+    text = arpa.read_text(encoding="utf-8")
+    unigrams = int(text.partition("ngram 1=")[2].partition("\n")[0])
+    start, end = text.index("\\1-grams:\n") + 10, text.index("<s>\t")
+    end = text.rindex("\n", 0, end) + 1
+    text = text[:start] + text[end:]
+    arpa.write_text(
+        text.replace(f"ngram 1={unigrams}", f"ngram 1={unigrams - 1}"), encoding="utf-8"
+    )
+    fit = open_model(arpa).fit(["cat zebra"])
+    score = load_kenlm(arpa).score("cat zebra")
+    assert fit.with_unknown == pytest.approx(10 ** (-score / 3), rel=1e-4)
+
+
+def test_nothing_to_predict(arpa: Path) -> None:
+    with pytest.raises(UserError, match="no text"):
+        open_model(arpa).fit(["", " "])
+
+
+def test_overlap_ignores_where_the_text_breaks() -> None:
+    text = ["one two three four five", "six seven eight nine"]
+    seen = overlap(
+        [
+            "two three",
+            "five six",
+            "two four",
+            "one two three four five six seven eight nine",  # two runs of eight words
+            "one two three four five six seven eight ten",  # one of them again
+            " ",
+        ],
+        text,
+    )
+    assert (seen.lines, seen.lines_seen) == (5, 3)
+    assert (seen.grams, seen.grams_seen) == (3, 2)
+    assert overlap([], text).line_share is None
+    assert overlap(["two three"], text).gram_share is None
+
+
+# The command
+
+
+def test_build_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes("\ufeffthe cat sat\r\n\r\nthe dog sat\r\n".encode())
+    out = tmp_path / "x.arpa"
+    assert bench("lm", "build", "--text", text, "--order", 2, "--out", out, "--json") == 0
+    built = json.loads(capsys.readouterr().out)
+    assert (built["order"], built["unit"], built["lines"]) == (2, "word", 2)
+    assert built["counts"] == [7, 6]
+    assert built["fallback_orders"] == [1, 2]
+    assert read_word_lm(out).sha256 == built["sha256"]
+    assert bench("lm", "inspect", out, "--dataset", "lines", "--limit", 3, "--text", text) == 0
+    printed = capsys.readouterr().out
+    assert "2-gram model of words" in printed
+    assert "lines in the model's text" in printed
+
+
+def test_a_character_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.arpa"
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not\n")
+    assert bench("lm", "build", "--text", text, "--unit", "char", "--order", 4, "--out", out) == 0
+    assert "4-gram model of characters" in capsys.readouterr().out
+    model = open_model(out)
+    assert model.unit == "char"
+    assert model.fit(["to be"]).tokens == 6
+
+
+def test_inspect_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("lm", "inspect", "--dataset", "lines", "--limit", 4, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["order"] == 3
+    assert facts["test"]["sentences"] == 4
+    assert facts["test"]["overlap"]["lines_seen"] == 0
+    assert facts["test"]["overlap"]["lines"] == 4
+    assert facts["test"]["with_unknown"] > facts["test"]["without_unknown"] > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["build", "--text", "nope.txt", "--out", "x.arpa"], "cannot read nope.txt"),
+        (["build", "--order", "9", "--out", "x.arpa"], "1 to 6"),
+        (["build"], "--out"),
+        (["inspect", "nope.arpa"], "cannot read nope.arpa"),
+        (["inspect", "--dataset", "linse"], "did you mean lines"),
+        (["inspect", "--limit", "3"], "--dataset"),
+        (["inspect", "--text", "a.txt"], "name the model's file"),
+        ([], "ACTION"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("lm", *words) == 2
+    printed = capsys.readouterr()
+    assert sentence in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+
+
+def test_text_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    for data, sentence in ((b"caf\xe9\n", "not UTF-8"), (b"a\0b", "NUL")):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=sentence):
+            read_text([path])
