@@ -1,0 +1,210 @@
+"""The prefix beam against every labelling, a textbook version and other programs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import UserError
+from decoders.ctc_beam import CTCBeam
+from decoders.ctc_greedy import CTCGreedy
+from tests.ctc_doubles import (
+    encoded,
+    every_labelling,
+    info,
+    logs,
+    matrices,
+    plain_prefix_beam,
+    random_matrix,
+)
+
+NAMES = ("", "a", "b", "c", "d", "e", "f", "g")
+ALL = 400  # more prefixes than 5 frames of 3 symbols have
+
+
+def decode(matrix, beam=32, logp=None, nbest=1):
+    (line,) = CTCBeam(beam, logp, nbest).decode(encoded([matrix], NAMES[: matrix.shape[1]]))
+    return line
+
+
+def test_two_frames_by_hand():
+    # Paths: "" .36; "a" = a- + -a + aa = .24 + .24 + .16 = .64. The best path is the blank one.
+    matrix = logs([[0.6, 0.4], [0.6, 0.4]])
+    line = decode(matrix, nbest=5)
+    assert line.text == "a"
+    assert line.tokens == 1
+    assert line.nbest == (("a", pytest.approx(math.log(0.64))), ("", pytest.approx(math.log(0.36))))
+    assert CTCGreedy().decode(encoded([matrix], ("", "a")))[0].text == ""
+    assert decode(matrix, beam=1).text == ""  # after one frame "" is the better prefix
+
+
+def test_a_repeated_symbol_by_hand():
+    # Only a-a spells "aa": .5 * .2 * .9 = .09. All else but the two certain symbols is "a".
+    matrix = logs([[0.5, 0.5], [0.2, 0.8], [0.1, 0.9]])
+    found = dict(decode(matrix, nbest=9).nbest)
+    assert found["aa"] == pytest.approx(math.log(0.09))
+    assert found[""] == pytest.approx(math.log(0.01))
+    assert found["a"] == pytest.approx(math.log(0.9))
+
+
+@settings(max_examples=150, deadline=None)
+@given(matrices())
+def test_a_wide_beam_is_exact(matrix):
+    truth = {label: p for label, p in every_labelling(matrix).items() if p > 1e-30}
+    line = decode(matrix, ALL, nbest=ALL)
+    assert len(line.nbest) >= len(truth)
+    assert len({text for text, _ in line.nbest}) == len(line.nbest)  # every prefix once
+    found = dict(line.nbest)
+    for label, probability in truth.items():
+        text = "".join(NAMES[symbol] for symbol in label)
+        assert found[text] == pytest.approx(math.log(probability), abs=1e-6)
+    scores = [score for _, score in line.nbest]
+    assert scores == sorted(scores, reverse=True)
+    assert (line.text, line.score) == line.nbest[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 10**6), st.integers(1, 40), st.integers(2, 8), st.integers(2, 12),
+    st.floats(0.2, 3.0),
+)  # fmt: skip
+def test_a_narrow_beam_is_the_textbook_search(seed, steps, symbols, width, peaked):
+    matrix = random_matrix(seed, steps, symbols, peaked)
+    expected = plain_prefix_beam(matrix, width)
+    found = decode(matrix, width, nbest=width).nbest
+    assert [text for text, _ in found] == [
+        "".join(NAMES[s] for s in label) for label, _ in expected
+    ]
+    for (_, score), (_, mass) in zip(found, expected, strict=True):
+        assert score == pytest.approx(math.log(mass), abs=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 60))
+def test_width_one_on_peaked_input_is_the_best_path(seed, steps):
+    path = np.random.default_rng(seed).integers(0, 8, steps)
+    matrix = np.full((steps, 8), 0.01)
+    matrix[range(steps), path] = 0.93
+    batch = encoded([logs(matrix)], NAMES)
+    assert CTCBeam(1).decode(batch)[0].text == CTCGreedy().decode(batch)[0].text
+
+
+@settings(max_examples=60, deadline=None)
+@given(matrices(), st.floats(-3.0, -0.1))
+def test_pruned_symbols_open_no_prefix_but_give_their_mass(matrix, logp):
+    pruned, whole = decode(matrix, ALL, logp, ALL), dict(decode(matrix, ALL, None, ALL).nbest)
+    opens = {
+        NAMES[symbol]
+        for row in matrix
+        for symbol in range(len(row))
+        if row[symbol] >= logp or row[symbol] == row.max()
+    }
+    for text, score in pruned.nbest:
+        assert set(text) <= opens
+        assert score <= whole[text] + 1e-6
+    assert decode(matrix, ALL, -1e9, ALL).nbest == tuple(whole.items())
+
+
+def test_a_prefix_gets_the_mass_of_pruned_symbols():
+    # "a" is opened in frame 0; in frame 1 it is below the threshold, yet both ways to stay count.
+    matrix = logs([[0.3, 0.7], [0.9, 0.1]])
+    assert decode(matrix, 4, math.log(0.5), 4).score == pytest.approx(math.log(0.7 + 0.3 * 0.1))
+
+
+def test_the_likeliest_symbol_opens_a_prefix_below_the_threshold():
+    matrix = logs([[0.1, 0.3, 0.3, 0.3 - 1e-3, 1e-3]])
+    assert decode(matrix, 8, -0.5, 8).text == "a"
+
+
+# random_matrix(seed, 40, 8, 0.6) read by fast-ctc-decode 0.3.7 (Rust), beam_search with a beam of
+# 200 and a cut threshold of 0. So flat a matrix has a best text far from its best path.
+FAST_CTC_DECODE = {
+    0: "eabeagegcfbadcbfadgdfgad",
+    1: "cgecaefdadagabdeacedgebc",
+    2: "bgagagbafbfefebfadacdc",
+    3: "bgeafgdfedgdadegdgdfga",
+    4: "becgeafbcabdbafgagfae",
+    5: "afdagdefdcgegfbagdcgebdca",
+    6: "debdedadgedacabgdfaedegag",
+    7: "acfabdacdgabecafgdgebgd",
+}
+
+
+@pytest.mark.parametrize("seed", FAST_CTC_DECODE)
+def test_reads_as_another_program_does(seed):
+    matrix = random_matrix(seed, 40, 8, 0.6)
+    assert decode(matrix, 200).text == FAST_CTC_DECODE[seed]
+    assert CTCGreedy().decode(encoded([matrix], NAMES))[0].text != FAST_CTC_DECODE[seed]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reads_as_pyctcdecode_without_a_language_model(seed):
+    pyctcdecode = pytest.importorskip("pyctcdecode")
+    matrix = random_matrix(seed, 10, 5, 3.0)
+    other = pyctcdecode.BeamSearchDecoderCTC(pyctcdecode.Alphabet(list(NAMES[:5]), False))
+    # It keeps an end in a blank and an end in a symbol as two hypotheses, so twice the beam.
+    beams = other.decode_beams(matrix, 240, beam_prune_logp=-1e9, token_min_logp=-1e9)
+    other.cleanup()
+    line = decode(matrix, 120)
+    assert line.text == beams[0][0]
+    assert line.score == pytest.approx(beams[0][-1], abs=0.01)
+
+
+def test_lines_of_a_batch_do_not_see_each_other_nor_the_padding():
+    lines = [random_matrix(seed, 3 + seed % 9, 5) for seed in range(40)]
+    beam = CTCBeam(6, None, 3)
+    alone = [beam.decode(encoded([line], NAMES[:5]))[0] for line in lines]
+    order = np.random.default_rng(1).permutation(40)
+    together = beam.decode(encoded([lines[i] for i in order], NAMES[:5]))
+    assert together == [alone[i] for i in order]
+
+
+def test_threads_share_the_lines_and_change_nothing():
+    lines = [random_matrix(seed, 3 + seed % 50, 8) for seed in range(41)]
+    batch, single, several = encoded(lines, NAMES), CTCBeam(8), CTCBeam(8)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        single.open(info(NAMES))
+        torch.set_num_threads(3)
+        several.open(info(NAMES))
+        assert (single.extras()["workers"], several.extras()["workers"]) == (1, 3)
+        assert several.decode(batch) == single.decode(batch)
+        assert several.decode(encoded([], NAMES)) == []
+    finally:
+        torch.set_num_threads(before)
+        several.close()
+        single.close()
+    assert several == single  # what is open is no option
+
+
+def test_masses_beyond_the_range_of_a_float():
+    # 3,000 frames at p = 0.2: the text's probability is far below the smallest double.
+    matrix = np.tile(logs([[0.2] * 5]), (3000, 1))
+    line = decode(matrix, 16)
+    assert math.isfinite(line.score)
+    assert 3000 * math.log(0.2) < line.score < 0
+    impossible = logs([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]] * 400)
+    assert decode(impossible, 4).text == "ab" * 400
+    steep = np.full((30, 3), -700.0, np.float32)
+    steep[range(30), [t % 3 for t in range(30)]] = 0.0
+    assert decode(steep, 4).text == "ab" * 10
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"beam": 0}, "beam is the number of hypotheses"),
+        ({"nbest": 0}, "nbest lies between 1"),
+        ({"beam": 4, "nbest": 5}, r"nbest lies between 1 and the beam \(4\)"),
+        ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
+    ],
+)
+def test_options_that_make_no_sense(options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        CTCBeam(**options)
