@@ -26,6 +26,7 @@ from bench.provenance import digest
 from bench.rowjson import dump, load_line, load_row
 from bench.types import LineResult, Row
 
+_UNFINISHED = ".tmp"
 _LOCKED_HERE: set[Path] = set()  # a POSIX lock does not hold against its own process
 
 
@@ -94,6 +95,8 @@ class RunStore:
             self._read = False
             with _plain_errors(self.path):
                 _mend(self.path / "rows.jsonl")
+                for left in (self.path / "lines").glob(f"*.jsonl.*{_UNFINISHED}"):
+                    left.unlink()  # of a killed run: whoever holds the lock is alone
                 name = digest(environment)
                 records = self.environments()
                 if records.get(name) != environment:
@@ -142,7 +145,7 @@ class RunStore:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all (temporary file in the same folder, sync, rename)."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -14,13 +14,14 @@ import pytest
 import torch
 
 import bench.cells
+import bench.harness
 from bench import ROOT, __version__
 from bench.errors import UserError
 from bench.harness import Outcome, run
 from bench.measure import BlockMeasure, reason, sorted_batches
 from bench.metrics import NORMALISER
 from bench.plan import ONCE, Block, Plan, Registries, Rounds, Selection, build_plan
-from bench.provenance import code_version, digest, plain
+from bench.provenance import code_version, digest, environment, plain
 from bench.registry import Entry
 from bench.stopwatch import HostMeter, Stopwatch
 from bench.store import RunStore
@@ -315,6 +316,20 @@ def test_what_can_change_text_or_time_changes_the_key(tmp_path, change):
     first = go(tmp_path, asked)
     second = go(tmp_path, replace(asked, **change))
     assert second.done and not second.reused and first.done != second.done
+
+
+def test_another_machine_measures_anew_and_another_commit_does_not(tmp_path, monkeypatch):
+    first = go(tmp_path)
+    record = environment()
+    commit = {**record, "git": {"commit": "5e7", "dirty": False}}
+    monkeypatch.setattr(bench.harness, "environment", lambda: commit)
+    assert go(tmp_path).reused == first.done
+    machine = {**record, "machine": {**record["machine"], "gpu": ["a new one"]}}
+    monkeypatch.setattr(bench.harness, "environment", lambda: machine)
+    second = go(tmp_path)
+    assert len(second.done) == 2 and not second.reused
+    assert len(RunStore(tmp_path).rows()) == 2
+    assert len(RunStore(tmp_path).environments()) == 3
 
 
 def test_a_changed_file_runs_only_the_cells_that_use_it(tmp_path, monkeypatch):

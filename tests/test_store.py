@@ -247,6 +247,15 @@ def test_a_full_disk_leaves_no_half_row_and_loses_nothing(tmp_path):
     assert RunStore(tmp_path).rows() == [row("k1"), other("k2")]
 
 
+def test_what_a_killed_run_left_unfinished_is_cleared_away(tmp_path):
+    store = RunStore(tmp_path)
+    with store.writing(ENVIRONMENT):
+        store.write(row("k1"), [LINE])
+    (tmp_path / "lines" / "k2.jsonl.17.tmp").write_text('{"id": ')
+    with store.writing(ENVIRONMENT):
+        assert [each.name for each in (tmp_path / "lines").iterdir()] == ["k1.jsonl"]
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with (
