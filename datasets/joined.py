@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from datasets.raster import Stroke
 
+WORDS = "unipen_words.strokes.jsonl.gz"
+CHARACTERS = "unipen_chars.strokes.jsonl.gz"
+
 # How far characters reach, in x-heights above the baseline: (bottom, top).
 _REACH = {
     **dict.fromkeys("acemnorsuvwxz", (0.0, 1.0)),
@@ -80,8 +83,8 @@ def split_of(writer: str) -> str:
 def read_bank(root: Path, split: str = "train") -> Bank:
     """Read the isolated words and characters of a split's writers from the data root."""
     return Bank(
-        words=_read(root / "unipen_words.strokes.jsonl.gz", split),
-        characters=_read(root / "unipen_chars.strokes.jsonl.gz", split),
+        words=_read(root / WORDS, split),
+        characters=_read(root / CHARACTERS, split),
     )
 
 

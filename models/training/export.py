@@ -26,6 +26,7 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     save_file(tensors, draft, metadata=dict(notes))
+    draft.chmod(0o644)  # safetensors writes it for the owner alone
     draft.replace(path)
 
 

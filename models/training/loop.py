@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,10 @@ class Progress:
 class Loop:
     """Trains a task from its last checkpoint, if there is one, to the last step."""
 
-    def __init__(self, task: Task, config: LoopConfig, path: Path) -> None:
+    def __init__(self, task: Task, config: LoopConfig, path: Path, device: str = "cpu") -> None:
         self.task, self.config, self.path = task, config, path
+        self.device = torch.device(device)
+        task.module.to(self.device)
         self.optimizer = torch.optim.AdamW(
             task.module.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
@@ -106,7 +108,8 @@ class Loop:
         self.task.module.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
-        with torch.autocast("cpu", torch.bfloat16):
+        batch = replace(batch, images=batch.images.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16):
             loss = self.task.loss(batch, self.step)
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()

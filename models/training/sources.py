@@ -16,13 +16,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from datasets.handwriting import write
-from datasets.joined import Bank, Ink, join, read_bank, split_of
+from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank, split_of
 from datasets.paper import on_paper
 from datasets.raster import Stroke, draw_strokes, fit_strokes
 from models.images import darkness, to_height
 from models.mini_net import HEIGHT
 from models.training.augment import pen_image
 from models.training.texts import Texts
+
+_PEN_LINES = "unipen_lines.strokes.jsonl.gz"
+_HOOKER = "hooker_lines.parquet"
+_COPISTE = "copiste_fr_lines.parquet"
+FILES = (_PEN_LINES, WORDS, CHARACTERS, _HOOKER, _COPISTE)
 
 Sample = tuple[NDArray[np.float32], str]
 
@@ -119,10 +124,9 @@ class PenLines:
     lines: Sequence[tuple[list[Stroke], str]]
 
     @staticmethod
-    def read(root: Path) -> PenLines:
+    def read(path: Path) -> PenLines:
         """Read the train lines' strokes."""
         lines = []
-        path = root / "unipen_lines.strokes.jsonl.gz"
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for row in map(json.loads, file):
                 if split_of(row["writer"]) == "train":
@@ -161,22 +165,29 @@ class Scans:
         return darkness(to_height(image)), text
 
 
-def sources(root: Path, english: bool) -> list[tuple[str, float, Source]]:
-    """The mixture as (name, weight, source).
+def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]:
+    """The mixture as (name, weight, source), of what the data root holds; rendered lines always.
 
     english: False trains the encoder (rendered and joined text is not English); True trains the
         AR head (rendered and joined characters spell the train documents).
     """
     texts = Texts(english=0.9 if english else 0.0)
-    bank = read_bank(root)
-    return [
-        ("rendered", 0.30 if english else 0.14, Rendered(texts)),
-        ("joined-characters", 0.22 if english else 0.14, JoinedCharacters(bank, texts)),
-        ("joined-words", 0.04 if english else 0.20, JoinedWords(bank)),
-        ("unipen-lines", 0.22, PenLines.read(root)),
-        ("hooker", 0.22 if english else 0.24, Scans.read(root / "hooker_lines.parquet")),
-        ("copiste", 0.0 if english else 0.06, Scans.read(root / "copiste_fr_lines.parquet", True)),
+    mixture: list[tuple[str, float, Source]] = [
+        ("rendered", 0.30 if english else 0.14, Rendered(texts))
     ]
+    have = {path.name for path in root.iterdir()} if root and root.is_dir() else set()
+    if root and {WORDS, CHARACTERS} <= have:
+        bank = read_bank(root)
+        characters = JoinedCharacters(bank, texts)
+        mixture.append(("joined-characters", 0.22 if english else 0.14, characters))
+        mixture.append(("joined-words", 0.04 if english else 0.20, JoinedWords(bank)))
+    if root and _PEN_LINES in have:
+        mixture.append(("unipen-lines", 0.22, PenLines.read(root / _PEN_LINES)))
+    if root and _HOOKER in have:
+        mixture.append(("hooker", 0.22 if english else 0.24, Scans.read(root / _HOOKER)))
+    if root and _COPISTE in have and not english:  # French: for its hands and its paper
+        mixture.append(("copiste", 0.06, Scans.read(root / _COPISTE, fold=True)))
+    return mixture
 
 
 def _drawn(strokes: list[Stroke], rng: np.random.Generator) -> NDArray[np.float32]:

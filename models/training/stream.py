@@ -37,7 +37,7 @@ class StreamConfig:
     ramp: steps over which texts grow to full length and augmentation to full strength.
     """
 
-    root: Path
+    root: Path | None
     english: bool
     seed: int = 0
     columns: int = 16_000

@@ -47,7 +47,7 @@ class EncoderTask:
         frames = frames_of(batch.widths)
         keep, targets = _targets(batch.texts, frames)
         columns = self.net.columns(batch.images)
-        states = self.net.states(columns, frames)
+        states = self.net.states(columns, frames.to(columns.device))
         loss = _ctc(self.net.ctc(self.net.drop(states)), frames, keep, targets)
         loss = loss + 0.2 * _ctc(self.shortcut(columns), frames, keep, targets)
         if step >= self.ar_from:
@@ -65,7 +65,7 @@ class ARTask:
         """Cross-entropy a token."""
         frames = frames_of(batch.widths)
         with torch.no_grad():
-            states, _ = self.net.eval()(batch.images, frames)
+            states, _ = self.net.eval()(batch.images, frames.to(batch.images.device))
         return _next_token(self.module, self.tokenizer, states, frames, batch)
 
 
@@ -75,9 +75,10 @@ def _next_token(
     """Cross-entropy of the next token, EOS included, label smoothing 0.1."""
     mask = torch.arange(states.shape[1])[None] < frames[:, None]
     tokens, labels = _tokens(tokenizer, batch.texts)
-    logits = head(states, mask, tokens)
+    device = states.device
+    logits = head(states, mask.to(device), tokens.to(device)).float().flatten(0, 1)
     return functional.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, label_smoothing=0.1
+        logits, labels.flatten().to(device), ignore_index=-100, label_smoothing=0.1
     )
 
 

@@ -1,0 +1,154 @@
+"""Training: samples, batches, the loop, resuming."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import UserError
+from datasets.joined import Ink, join, split_of
+from datasets.root import data_root
+from models.mini_net import MARGIN, MiniConfig, MiniNet
+from models.training import checkpoint
+from models.training.augment import augment
+from models.training.loop import Loop, LoopConfig
+from models.training.sources import FILES, Rendered, sources
+from models.training.stream import Batch, StreamConfig, loader
+from models.training.texts import Texts
+
+ROOT = data_root()
+needs_data = pytest.mark.skipif(
+    ROOT is None or not all((ROOT / name).is_file() for name in FILES),
+    reason="the real training data is not here (python -m bench data get)",
+)
+
+
+class _ReadOneLine:
+    """A task that learns a single line by heart with plain CTC."""
+
+    def __init__(self):
+        self.module = MiniNet(MiniConfig(stem=(8, 16, 16, 32), hidden=32, dropout=0.0))
+
+    def loss(self, batch, step):
+        frames = torch.full((len(batch.texts),), (batch.images.shape[3] - MARGIN) // 4)
+        _, logits = self.module(batch.images, frames)
+        log_probs = logits.float().log_softmax(-1).transpose(0, 1)
+        targets = torch.tensor([[5, 9, 9, 12]] * len(batch.texts))
+        lengths = torch.full((len(batch.texts),), 4)
+        return torch.nn.functional.ctc_loss(log_probs, targets, frames, lengths)
+
+
+def _batches(_):
+    torch.manual_seed(3)
+    image = torch.rand(1, 1, 64, 64 + MARGIN)
+    while True:
+        yield Batch(image, torch.tensor([64]), ("x",))
+
+
+def _run(tmp_path, steps, name="c.pt", save_every=1000):
+    torch.manual_seed(0)
+    loop = Loop(
+        _ReadOneLine(), LoopConfig(steps, warmup=5, save_every=save_every), tmp_path / name
+    )
+    losses = []
+    loop.run(_batches, lambda p: losses.append(p.loss), lambda step, average: None)
+    return loop, losses
+
+
+def test_the_loop_learns_and_averages(tmp_path):
+    loop, losses = _run(tmp_path, 60)
+    assert losses[-1] < 0.3 * losses[0]
+    assert all(torch.isfinite(v).all() for v in loop.average.state.values())
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
+    whole, _ = _run(tmp_path, 12, "whole.pt")
+    first = Loop(_ReadOneLine(), LoopConfig(12, warmup=5, save_every=6), tmp_path / "cut.pt")
+    torch.manual_seed(0)
+    fresh = _ReadOneLine().module.state_dict()
+    first.task.module.load_state_dict(fresh)
+    first.average = checkpoint.Average(first.task.module)
+
+    class Cut(Exception):
+        pass
+
+    def stop(step, average):
+        raise Cut
+
+    with pytest.raises(Cut):
+        first.run(_batches, lambda p: None, stop)
+    second = Loop(_ReadOneLine(), LoopConfig(12, warmup=5, save_every=6), tmp_path / "cut.pt")
+    assert second.step == 6
+    second.run(_batches, lambda p: None, lambda step, average: None)
+    ours, theirs = second.task.module.state_dict(), whole.task.module.state_dict()
+    assert max(float((ours[k].float() - theirs[k].float()).abs().max()) for k in ours) < 2e-2
+
+
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
+    (tmp_path / "c.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match="delete it"):
+        _run(tmp_path, 2)
+
+
+def test_batches_keep_to_their_budget_and_say_how_wide_lines_are():
+    stream = loader(StreamConfig(root=None, english=False, columns=6000, ramp=1), 5, 0, 0)
+    for _ in range(4):
+        batch = next(stream)
+        count, _, height, width = batch.images.shape
+        assert height == 64
+        assert count == len(batch.texts) == len(batch.widths)
+        assert count == 1 or count * width <= 6000 + count * MARGIN
+        assert int(batch.widths.max()) <= width - MARGIN
+        for image, line in zip(batch.images, batch.widths.tolist(), strict=True):
+            assert float(image[..., line:].abs().sum()) == 0
+
+
+def test_training_text_is_not_english_unless_asked():
+    rng = np.random.default_rng(0)
+    vocabulary = {w for line in Texts()._lines for w in line.split()}
+
+    def bigrams(english):
+        texts = [Texts(english).draw(rng) for _ in range(200)]
+        real = {p for line in Texts()._lines for p in zip(line.split(), line.split()[1:])}
+        pairs = [p for t in texts for p in zip(t.split(), t.split()[1:])]
+        return sum(p in real for p in pairs) / len(pairs)
+
+    assert len(vocabulary) > 5000
+    assert bigrams(0.0) < 0.15
+    assert bigrams(1.0) > 0.95
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_augmentation_keeps_the_form_of_a_line(strength):
+    rng = np.random.default_rng(1)
+    image, text = Rendered(Texts(), writers=3).draw(rng, 40)
+    for _ in range(20):
+        out = augment(image, rng, strength)
+        assert out.shape[0] == 64 and out.dtype == np.float32
+        assert np.isfinite(out).all() and -0.5 <= out.min() and out.max() <= 1.5
+        assert 0.3 < out.shape[1] / image.shape[1] < 3 or text == ""
+
+
+def test_joined_pieces_stand_in_order():
+    piece = Ink((np.array([[0, 0], [1, -1]], np.float32),), 1.0)
+    strokes = join([(piece, 0.0), (piece, 0.5), (piece, 0.5)], np.random.default_rng(0))
+    lefts = [float(s[:, 0].min()) for s in strokes]
+    assert lefts == sorted(lefts) and lefts[2] > 2.5
+
+
+@needs_data
+def test_real_sources_never_touch_val_or_test():
+    mixture = {name: source for name, _, source in sources(ROOT, english=False)}
+    assert set(mixture) == {
+        "rendered",
+        "joined-characters",
+        "joined-words",
+        "unipen-lines",
+        "hooker",
+        "copiste",
+    }
+    for name in ("joined-characters", "joined-words"):
+        assert {split_of(writer) for writer in mixture[name].writers} == {"train"}
+    rng = np.random.default_rng(0)
+    for name, source in mixture.items():
+        image, text = source.draw(rng, 30)
+        assert image.shape[0] == 64 and text, name
