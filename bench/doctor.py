@@ -197,8 +197,17 @@ def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
 
 def _storage() -> Iterator[Check]:
     from bench.runs import RUNS
+    from datasets.root import data_root
     from decoders.lm import cache_folder
 
+    root = data_root()
+    there = root is not None and root.is_dir()
+    yield Check(
+        "data root",
+        "ok" if there else "note",
+        str(root) if there else f"{root or 'none'} (only embedded sets can be read)",
+        "" if there else "give --data-root or BENCH_DATA, or python -m bench data get",
+    )
     yield _writable("results", RUNS)
     try:
         yield _writable("cache", cache_folder())
@@ -237,7 +246,7 @@ def _things() -> Iterator[Check]:
     for registry in (ENCODERS, DECODERS, DATASETS):
         things = inventory(registry)
         here = ", ".join(thing.name for thing in things if thing.here)
-        yield Check(f"{registry.kind}s here", "ok" if here else "problem", here or "none")
+        yield Check(f"{registry.kind}s here", "ok", here or "none")
         for thing in things:
             if not thing.here:
                 # The main job stands on the first of each registry; the others are extras.

@@ -8,6 +8,7 @@ A command's module has `add(subparsers)`, which registers its parser (one-line h
     1    some cells failed, some lines could not be read, or something is wrong
     2    the user's mistake, or something that is not here: one sentence on stderr
     130  Ctrl-C
+    141  the reader of stdout went away, as after `| head`
 
 Results go to stdout, progress to stderr.
 """
@@ -38,7 +39,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("bench.cli.run", "measure encoders x decoders x data sets x damages"),
     "report": Command("bench.cli.report", "tables and plots of a run that is there"),
-    "list": Command("bench.cli.list", "what can be run here, and what is missing"),
+    "list": Command("bench.cli.listing", "what can be run here, and what is missing"),
     "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
     "doctor": Command("bench.cli.doctor", "what this machine has, and what is wrong with it"),
     "data": Command("bench.cli.data", "list, get and check data sets"),
@@ -89,11 +90,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     traceback = "--traceback" in words
     words = [word for word in words if word != "--traceback"]
     try:
-        code = _execute(words)
-        sys.stdout.flush()
+        try:
+            code = _execute(words)
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone away is no error
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 141  # what a program has that SIGPIPE ends
     except (UserError, KeyboardInterrupt, ModuleNotFoundError, OSError) as error:
         sentence = _sentence(error)
         if traceback or not sentence:
@@ -129,7 +132,19 @@ def _execute(words: list[str]) -> int:
         return 2
     if unknown:
         raise UserError(_unknown(asked, subparsers.choices[asked], unknown[0]))
+    if getattr(args, "data_root", None) is not None:
+        from datasets.root import set_data_root
+
+        set_data_root(args.data_root)
     return int(args.handler(args))
+
+
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """Register `--data-root`, which `main` heeds for every command that has it."""
+    parser.add_argument(
+        "--data-root", metavar="DIR",
+        help="where data sets lie that are not embedded; default: $BENCH_DATA, else data/ here",
+    )  # fmt: skip
 
 
 def _unknown(command: str, parser: argparse.ArgumentParser, word: str) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import Any
 
-from bench.cli import PROGRAM
+from bench.cli import PROGRAM, add_data_root
 from bench.doctor import Check, examine
 
 _MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
@@ -30,6 +30,7 @@ def add(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_data_root(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(handler=run)
 

@@ -68,9 +68,13 @@ def _is_finished(block: Block, part: Part, runtime: Runtime, store: RunStore) ->
 
 def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     """Write the files, then print the tables (or a summary for programs) and what is missing."""
+    from rich.console import Console
+
     from bench import report
 
-    files = report.write(store)
+    with Console(stderr=True).status("tables and plots"):
+        files = report.write(store)
+        text = "" if as_json else report.terminal(store)
     if as_json:
         record = {
             "folder": str(store.path),
@@ -80,10 +84,9 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
         }
         print(json.dumps(record, indent=2))
         return
-    print(report.terminal(store))
-    print("files:")
-    for path in files:
-        print(f"  {path}")
+    print(text)
+    tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
+    print(f"files in {store.path}: {', '.join(('rows.jsonl', *tops))}")
     if failed := [row for row in store.rows() if row.key in outcome.failed]:
         print(f"\nfailed:\n{_failures(failed)}")
     if outcome.skipped:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import PROGRAM
+from bench.cli import PROGRAM, add_data_root
 from bench.cli.selection import add_choices, add_runtime, named, selection
 from bench.errors import UserError
 
@@ -44,6 +44,7 @@ def add(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_choices(parser.add_argument_group("what to measure"))
+    add_data_root(parser)
     add_runtime(parser.add_argument_group("how"))
     _add_output(parser.add_argument_group("results"))
     parser.set_defaults(handler=run)

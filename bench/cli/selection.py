@@ -68,6 +68,7 @@ def selection(args: argparse.Namespace) -> Selection:
     from bench.plan import CLEAN, Registries, Selection
 
     names = Registries()
+    registries = (names.encoders, names.decoders, names.datasets, names.damages)
     if not (args.all or named(args)):
         raise UserError(
             "say what to measure: --all, or --encoder, --decoder, --dataset, --damage "
@@ -95,7 +96,7 @@ def selection(args: argparse.Namespace) -> Selection:
         limit=args.limit,
         seed=args.seed,
         runtime=_runtime(args),
-        options=typed_options(parse_options(args.options), names.all()),
+        options=typed_options(parse_options(args.options), registries),
         rounds=base.rounds if args.rounds is None else _rounds(args.rounds),
     )
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import PROGRAM
+from bench.cli import PROGRAM, add_data_root
 from bench.errors import UserError
 from bench.options import parse_options, typed_options
 from bench.registry import did_you_mean
@@ -82,6 +82,7 @@ def add(subparsers: Any) -> None:
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
         help="set an option; may be repeated",
     )  # fmt: skip
+    add_data_root(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(handler=run)
 

@@ -8,7 +8,7 @@ import inspect
 import json
 from typing import Any
 
-from bench.cli import PROGRAM
+from bench.cli import PROGRAM, add_data_root
 from bench.doctor import Thing, inventory
 from bench.errors import UserError
 from bench.options import describe, option_types
@@ -46,6 +46,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument(
         "what", nargs="*", help="kinds or names to show; everything by default", metavar="WHAT"
     )
+    add_data_root(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(handler=run)
 

@@ -1,0 +1,506 @@
+"""The command line as its user meets it: what it prints where, and its exit codes."""
+
+import errno
+import importlib.metadata
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench.cli.listing
+import bench.cli.show
+import bench.doctor
+import bench.report
+import datasets.root
+from bench import ROOT, runs
+from bench.cli import COMMANDS, main
+from bench.doctor import Check
+from bench.errors import Unavailable
+from bench.plan import Registries
+from bench.registry import Entry
+from bench.show import branches, trace
+from bench.store import RunStore
+from tests.harness_doubles import Reader, Words, registries
+
+HERE = "tests.harness_doubles"
+HARD = {
+    "sick": Entry(f"{HERE}:Reader", "always fails", {"raises": "value"}),
+    "refusing": Entry(f"{HERE}:Reader", "never fits", {"refuses": True}),
+    "lacking": Entry(f"{HERE}:Reader", "has no package", requires=("no_such_package",)),
+}
+SMALL = ["--encoder", "pixels", "--decoder", "reader,no-e", "--rounds", "1", "--threads", "1"]
+
+
+@pytest.fixture
+def doubles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registries:
+    """Small working parts in place of the registered ones, and run folders of the test's own."""
+    made = registries(**HARD)
+    monkeypatch.setattr("bench.plan.Registries", lambda: made)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    kinds = ("encoders", "decoders", "datasets", "damages")
+    monkeypatch.setattr(bench.cli.listing, "_REGISTRIES", {k: getattr(made, k) for k in kinds})
+    for kind in kinds[:3]:
+        monkeypatch.setattr(bench.cli.show, kind.upper(), getattr(made, kind))
+    return made
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots and intervals take seconds, and most tests of `run` do not look at them."""
+    monkeypatch.setattr(bench.report, "write", lambda store: [])
+    monkeypatch.setattr(bench.report, "terminal", lambda store: "")
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line: exit code, stdout, stderr."""
+
+    def called(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        return left.value.code, *capsys.readouterr()
+
+    return called
+
+
+def folders() -> list[Path]:
+    return sorted(runs.RUNS.glob("*"))
+
+
+def is_one_sentence(err: str) -> bool:
+    return err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+# ---- the frame ----
+
+
+def test_the_overall_help_names_every_command(call):
+    code, out, _ = call("--help")
+    assert code == 0 and "examples:" in out and "exit codes:" in out
+    for name, command in COMMANDS.items():
+        assert name in out and command.summary in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_shows_examples(call, name):
+    code, out, err = call(name, "--help")
+    assert (code, err) == (0, "")
+    assert f"python -m bench {name}" in out.partition("examples:")[2]
+
+
+def test_the_overall_help_imports_nothing_heavy():
+    program = (
+        "import sys\nfrom bench.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_command_shows_the_help_and_is_a_mistake(call):
+    code, out, err = call()
+    assert code == 2 and out == "" and "examples:" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "did you mean run"),
+        (["run", "--encodr", "x"], "did you mean --encoder"),
+        (["run", "--limit", "few"], "invalid int value: 'few'"),
+        (["list", "--jsn"], "did you mean --json?"),
+        (["doctor", "please"], "does not know what to do with 'please'"),
+        (["list", "mnii"], "did you mean mini"),
+        (["show"], "NAME"),
+        (["show", "ctc-gredy"], "did you mean ctc-greedy"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(call, words, said):
+    code, out, err = call(*words)
+    assert (code, out) == (2, "") and said in err and is_one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (Unavailable("the data is not here", "get it"), "the data is not here (get it)", 2),
+        (ModuleNotFoundError("no", name="kenlm"), "kenlm is not installed; run: pip install .", 2),
+        (PermissionError(errno.EACCES, "no", "/x/y"), "no permission to use /x/y", 2),
+        (OSError(errno.EROFS, "no", "/x/y"), "no permission to use /x/y", 2),
+        (OSError(errno.ENOSPC, "no", "/x/y"), "no space left on the device of /x/y", 2),
+        (NotADirectoryError(errno.ENOTDIR, "no", "/x/y"), "/x/y is in the way", 2),
+        (KeyboardInterrupt(), "interrupted", 130),
+    ],
+)
+def test_errors_of_the_machine_are_sentences_too(call, monkeypatch, error, said, code):
+    def raises(args):
+        raise error
+
+    monkeypatch.setattr(bench.cli.listing, "run", raises)
+    left, out, err = call("list")
+    assert (left, out) == (code, "") and said in err and is_one_sentence(err)
+    with pytest.raises(type(error)):
+        main(["--traceback", "list"])
+    with pytest.raises(type(error)):
+        main(["list", "--traceback"])
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), ModuleNotFoundError("no", name="bench.x")])
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch, error):
+    def raises(args):
+        raise error
+
+    monkeypatch.setattr(bench.cli.listing, "run", raises)
+    with pytest.raises(type(error)):
+        main(["list"])
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    end, begin = os.pipe()
+    os.close(end)
+    # Unbuffered, argparse would swallow the error before anybody sees it.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "bench", "--help"]
+    done = subprocess.run(command, cwd=ROOT, env=buffered, stdout=begin, stderr=subprocess.PIPE)
+    os.close(begin)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+# ---- run ----
+
+
+def test_a_run_prints_tables_to_stdout_and_progress_to_stderr(call, doubles):
+    code, out, err = call("run", *SMALL)
+    assert code == 0
+    assert "1/1 pixels on words: 2 of 2 cells done" in err and "cells done" not in out
+    (folder,) = folders()
+    assert "reader" in out and "no-e" in out and f"files in {folder}: rows.jsonl" in out
+    assert {row.decoder for row in RunStore(folder).rows()} == {"reader", "no-e"}
+    files = out.partition(f"files in {folder}: ")[2].strip().split(", ")
+    assert {"report.md", "tables"} <= set(files) and all((folder / f).exists() for f in files)
+
+
+def test_a_summary_for_programs(call, doubles, no_report):
+    code, out, _ = call("run", *SMALL, "--json")
+    record = json.loads(out)
+    assert code == 0 and len(record["done"]) == 2 and not record["failed"]
+    assert Path(record["folder"]).is_dir() and record["loop_s"] >= record["measured_s"] > 0
+
+
+def test_options_reach_the_parts_with_their_types(call, doubles, no_report):
+    wanted = ["-o", "words.size=3", "-o", "reader.drop=xyz", "-o", "words.unreadable=0"]
+    assert call("run", *SMALL, *wanted)[0] == 0
+    row = RunStore(folders()[0]).rows()[0]
+    assert row.counts is not None and row.counts.lines == 3 and row.options["drop"] == "xyz"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say what to measure"),
+        (["--encoder", "pixls"], "did you mean pixels?"),
+        (["--decoder", "raeder"], "did you mean reader?"),
+        (["--dataset", "word"], "did you mean words"),
+        (["--damage", "erasre"], "did you mean eraser?"),
+        (["--encoder", "pixels", "--split", "tset"], "did you mean test?"),
+        (["--encoder", "pixels", "--limit", "0"], "take 1 or more"),
+        (["--encoder", "pixels", "--batch-size", "0"], "batch size has to be 1 or more"),
+        (["--encoder", "pixels", "--threads", "0"], "threads has to be 1 or more"),
+        (["--encoder", "pixels", "--rounds", "0"], "take 1 or more"),
+        (["--encoder", "pixels", "--dtype", "float7"], "float7"),
+        (["--encoder", "pixels", "--device", "toaster"], "toaster"),
+        (["--encoder", "pixels", "--severity", "3"], "add --damage"),
+        (["--encoder", "pixels", "--seed", "3"], "add --damage"),
+        (["--damage", "eraser", "--severity", "6"], "0 to 5"),
+        (["--damage", "eraser", "--severity", "high"], "whole numbers"),
+        (["--encoder", "pixels", "-o", "reader.dorp=x"], "did you mean drop?"),
+        (["--encoder", "pixels", "-o", "reader.busy_s=long"], "is a number, not 'long'"),
+        (["--encoder", "pixels", "-o", "reader"], "name.option=value"),
+        (["--decoder", "no-e", "-o", "reader.drop=x"], "not part of this run"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_and_leaves_nothing(call, doubles, no_report, words, said):
+    code, out, err = call("run", *words)
+    assert (code, out) == (2, "") and said in err and is_one_sentence(err)
+    assert folders() == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a cuda device")
+def test_a_device_that_is_not_here(call, doubles, no_report):
+    code, _, err = call("run", *SMALL, "--device", "cuda")
+    assert code == 2 and "no device 'cuda' here; take cpu" in err and is_one_sentence(err)
+    assert folders() == []
+
+
+def test_lists_by_commas_repetition_and_all(call, doubles, no_report):
+    words = ["--decoder", "reader", "--decoder", "no-e,no-vowel", "--dataset", "all"]
+    damages = ["--damage", "none,eraser", "--severity", "1,3", "--severity", "5"]
+    code, out, _ = call("run", *words, *damages, "--dry-run", "--json")
+    cells = json.loads(out)["cells"]
+    assert code == 0 and len(cells) == 3 * 2 * 4
+    assert {cell["severity"] for cell in cells} == {0, 1, 3, 5}
+    assert {cell["dataset"] for cell in cells} == {"words", "more-words"}
+
+
+def test_a_dry_run_measures_nothing_and_tells_what_is_finished(call, doubles, no_report):
+    code, out, _ = call("run", *SMALL, "--dry-run", "--out", "mine")
+    assert code == 0 and "2 cells in 1 blocks, 0 finished" in out and folders() == []
+    assert call("run", *SMALL, "--out", "mine")[0] == 0
+    code, out, _ = call("run", *SMALL, "--dry-run", "--out", "mine")
+    assert "2 finished" in out and "reader (finished), no-e (finished)" in out
+    changed = call("run", *SMALL, "-o", "no-e.busy_s=0.001", "--dry-run", "--out", "mine")
+    assert "reader (finished), no-e\n" in changed[1]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Ctrl-C in the decoding that has this number."""
+    decode, calls = Reader.decode, iter(range(1, 100))
+
+    def stopping(self, encoded):
+        if next(calls) == count:
+            raise KeyboardInterrupt
+        return decode(self, encoded)
+
+    monkeypatch.setattr(Reader, "decode", stopping)
+
+
+def test_a_stopped_run_goes_on_with_the_same_command(call, doubles, no_report, monkeypatch):
+    words = ["run", *SMALL, "--dataset", "words,more-words"]
+    with monkeypatch.context() as stopped:
+        interrupt_at(stopped, 6)  # a block takes four: two decoders, a warm-up and a round each
+        code, out, err = call(*words)
+    assert (code, out) == (130, "") and "2 finished cells are in" in err
+    assert "the same command goes on" in err and "Traceback" not in err
+    (folder,) = folders()
+
+    code, out, _ = call(*words, "--json")
+    record = json.loads(out)
+    assert code == 0 and Path(record["folder"]) == folder and folders() == [folder]
+    assert (len(record["reused"]), len(record["done"])) == (2, 2)
+
+    assert call(*words)[0] == 0  # it has ended, so this is a new run
+    assert len(folders()) == 2
+
+
+def test_another_choice_or_fresh_never_goes_on(call, doubles, no_report, monkeypatch):
+    words = ["run", *SMALL]
+    with monkeypatch.context() as stopped:
+        interrupt_at(stopped, 1)
+        assert call(*words)[0] == 130
+    assert call(*words, "--limit", "3")[0] == 0
+    assert call(*words, "--fresh")[0] == 0
+    assert len(folders()) == 3
+    assert call(*words, "--out", folders()[0].name, "--fresh")[0] == 2
+
+
+def test_a_failed_cell_is_told_and_is_exit_code_1(call, doubles, no_report):
+    code, out, err = call("run", *SMALL, "--decoder", "sick")
+    assert code == 1 and "failed: sick on pixels on words: " in err
+    assert "failed:\n" in out and "pixels + sick on words" in out
+
+
+def test_an_unreadable_line_is_exit_code_1(call, doubles, no_report):
+    assert call("run", *SMALL, "-o", "words.unreadable=2")[0] == 1
+
+
+def test_what_cannot_run_is_listed_once_with_its_remedy(call, doubles, no_report):
+    code, out, _ = call("run", *SMALL, "--decoder", "lacking,refusing", "--dataset", "all")
+    assert code == 1
+    assert out.count("decoder lacking: ") == 1 and out.count("pip install no_such_package") == 1
+    assert out.count("refusing on pixels") == 1 and out.count("python -m bench lm") == 1
+
+
+def test_nothing_that_can_run_is_exit_code_2(call, doubles, no_report):
+    code, out, err = call("run", "--encoder", "pixels", "--decoder", "lacking")
+    assert (code, out) == (2, "") and "nothing of this can run here" in err
+    assert err.count("pip install no_such_package") == 1 and folders() == []
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(call, doubles, no_report, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for place in ("file/run", "file"):
+        code, out, err = call("run", *SMALL, "--out", str(tmp_path / place))
+        assert (code, out) == (2, "") and str(tmp_path / "file") in err and is_one_sentence(err)
+
+
+def test_ctrl_c_in_a_terminal(tmp_path):
+    program = (
+        "import sys\nimport bench.plan\nfrom bench import runs\nfrom bench.cli import main\n"
+        "from pathlib import Path\nfrom tests.harness_doubles import registries\n"
+        "bench.plan.Registries = registries\nruns.RUNS = Path(sys.argv[1])\nmain(sys.argv[2:])"
+    )
+    words = ["run", *SMALL, "--dataset", "all"]
+    # Slow enough that there is time to stop it in the second set.
+    slow = ["-o", "no-e.busy_s=0.2", "--batch-size", "3"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path), *words, *slow],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+    def stored() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("*/rows.jsonl"))
+
+    deadline = time.monotonic() + 120
+    while stored() < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert out == "" and "interrupted; 2 finished cells are in" in err and "Traceback" not in err
+    (folder,) = tmp_path.iterdir()
+    assert len(RunStore(folder).rows()) == 2
+
+
+def test_the_data_root_is_heeded(call, doubles, no_report, monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets.root, "_chosen", None)
+    assert call("run", *SMALL, "--data-root", str(tmp_path))[0] == 0
+    assert datasets.root.data_root() == tmp_path
+
+
+# ---- list ----
+
+
+def test_list_tells_what_is_missing_and_its_remedy(call, doubles, monkeypatch):
+    why = Unavailable("the words are not here", "get words")
+    monkeypatch.setattr(Words, "missing", lambda self: why)
+    code, out, err = call("list")
+    assert (code, err) == (0, "")
+    for registry in (doubles.encoders, doubles.decoders, doubles.datasets, doubles.damages):
+        assert all(f" {name} " in out for name in registry.names())
+    assert "datasets (0 of 2 here)" in out and "missing: the words are not here" in out
+    assert "mend it: get words" in out and "mend it: pip install no_such_package" in out
+
+
+def test_list_for_programs(call, doubles):
+    code, out, _ = call("list", "--json", "decoders")
+    (kind, things), *more = json.loads(out).items()
+    assert code == 0 and kind == "decoders" and not more
+    assert {thing["name"] for thing in things if not thing["here"]} == {"lacking"}
+
+
+def test_list_of_a_thing_tells_its_options(call, doubles):
+    code, out, _ = call("list", "no-e")
+    assert code == 0 and "-o no-e.busy_s=...  a number; default 0.0" in out
+    assert "no-e.drop" not in out  # the name fixes it
+
+
+def test_list_of_a_broken_registration_goes_on(call, doubles):
+    doubles.datasets.entries["lost"] = Entry("datasets.no_such_file:Lost", "lost")
+    code, out, _ = call("list", "datasets")
+    assert code == 0 and "there is no module datasets.no_such_file" in out and "words" in out
+    assert call("list", "lost")[0] == 0
+
+
+# ---- show ----
+
+
+class Pair(torch.nn.Module):
+    """Two stacked layers that are alike, one that is shared, one that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(3))
+        self.out = torch.nn.Linear(4, 2)
+        self.idle = torch.nn.Linear(4, 1)
+        self.idle.weight = torch.nn.Parameter(torch.zeros(1, 4))
+
+    def forward(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        for layer in self.stack:
+            batch = layer(batch)
+        return {"logits": self.out(batch)}
+
+
+def test_a_tree_has_the_shapes_seen_and_folds_layers_that_are_alike():
+    pair = Pair()
+    root = trace(pair, lambda: pair(torch.zeros(5, 4)))
+    rows = {b.name: (b.repeats, b.node.shape, b.node.parameters) for b in branches(root)}
+    assert rows == {
+        "Pair": (1, (5, 2), 75),
+        "stack": (1, None, 60),
+        "0-2": (3, (5, 4), 20),
+        "out": (1, (5, 2), 10),
+        "idle": (1, None, 5),
+    }
+    assert [b.name for b in branches(root, depth=0)] == ["Pair"]
+    assert all(not module._forward_hooks for module in pair.modules())
+
+
+def test_show_of_an_encoder_and_a_decoder(call, doubles, monkeypatch):
+    code, out, _ = call("show", "pixels")
+    assert code == 0 and "Identity" in out and "encoder: 5 parameters" in out
+    monkeypatch.setattr(Reader, "close", lambda self: None)
+    code, out, _ = call("show", "reader", "-o", "reader.drop=q", "--lines", "1")
+    assert code == 0 and "log_probs (B, T, V) = (1, 38, 96)" in out and "drop = q" in out
+    assert "read as: 'the uick brown fox'" in out
+    record = json.loads(call("show", "pixels", "--json")[1])
+    assert record["parameters"] == {"encoder": 5} and record["tree"]["kind"] == "Identity"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lacking"], "pip install no_such_package"),
+        (["refusing"], "no language model"),
+        (["pixels", "--encoder", "pixels"], "leave out --encoder"),
+        (["reader", "-o", "no-e.busy_s=1"], "not shown here"),
+        (["reader", "--lines", "0"], "1 or more"),
+        (["reader", "--encoder", "pixles"], "did you mean pixels?"),
+        (["pixels", "-o", "pixels.absent=true"], "no weights"),
+    ],
+)
+def test_show_of_what_cannot_be_shown(call, doubles, words, said):
+    code, out, err = call("show", *words)
+    assert (code, out) == (2, "") and said in err and is_one_sentence(err)
+
+
+# ---- doctor ----
+
+
+def test_doctor_looks_at_this_machine(call):
+    code, out, _ = call("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(out)}
+    problems = [check for check in checks.values() if check["verdict"] == "problem"]
+    assert code == (1 if problems else 0)
+    assert all(check["remedy"] for check in problems)
+    assert checks["torch"]["found"] == torch.__version__
+    assert checks["data sets here"]["found"].startswith("lines, ")
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("note", 0), ("problem", 1)])
+def test_doctor_marks_problems_and_their_remedy(call, monkeypatch, verdict, code):
+    found = [Check("disk", verdict, "full", "make room"), Check("cpu", "ok", "fast")]
+    monkeypatch.setattr("bench.cli.doctor.examine", lambda: found)
+    left, out, _ = call("doctor")
+    assert left == code and "mend it: make room" in out
+
+
+def test_doctor_sees_clashing_and_missing_packages(monkeypatch):
+    def version(name: str) -> str:
+        if name == "kenlm":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "2.4.1" if name == "numpy" else real(name)
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    checks = {check.name: check for check in bench.doctor._software()}
+    assert checks["numpy"].verdict == checks["kenlm"].verdict == "problem"
+    assert "2.4.1, but the project needs <2" in checks["numpy"].found
+    assert checks["numpy"].remedy == 'pip install "numpy>=1.26,<2"'
+    assert checks["kenlm"].found == "not installed"
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "5.0.0")
+    assert bench.doctor._foreign_datasets().verdict == "note"
+
+
+def test_doctor_sees_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert bench.doctor._writable("results", tmp_path / "new" / "runs").verdict == "ok"
+    assert not (tmp_path / "new").exists()
+    broken = bench.doctor._writable("results", tmp_path / "file")
+    assert broken.verdict == "problem" and str(tmp_path / "file") in broken.remedy
