@@ -45,8 +45,11 @@ def is_arpa(path: Path) -> bool:
     Raises:
         UserError: the file cannot be read.
     """
-    with _open(path) as file:
-        return not file.read(len(_BINARY)).startswith(_BINARY)
+    try:
+        with path.open("rb") as file:
+            return not file.read(len(_BINARY)).startswith(_BINARY)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 class _Reader:

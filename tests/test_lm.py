@@ -20,7 +20,7 @@ from bench.errors import Unavailable, UserError
 from bench.lm import open_model, read_text
 from bench.overlap import overlap
 from datasets.corpus import documents
-from decoders import kenlm_files
+from decoders import arpa_reader, kenlm_files
 from decoders.arpa import BOS, EOS, MARKS, write_arpa, write_atomically
 from decoders.arpa_reader import read_arpa
 from decoders.kenlm_files import check_binary, lmplz, load_kenlm, read_binary_header
@@ -84,6 +84,20 @@ def test_other_programs_spelling_is_read(arpa: Path) -> None:
     model = read_arpa(arpa)
     assert model.vocabulary[:3] == MARKS
     assert read_word_lm(arpa).order == 3
+
+
+def test_a_big_file_is_read_with_a_progress_bar(
+    arpa: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = read_arpa(arpa)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(arpa_reader, "_SLOW_BYTES", 0)
+    assert list(read_arpa(arpa).texts()) == list(small.texts())
+    printed = capsys.readouterr()
+    assert f"reading {arpa.name}" in printed.err
+    assert not printed.out
+    with pytest.raises(UserError, match="No such file"):
+        read_arpa(arpa.with_name("nope.arpa"))
 
 
 BREAKAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
