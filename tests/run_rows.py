@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,8 +149,3 @@ class Rows:
     def environments(self) -> dict[str, Any]:
         """The environment records."""
         return self._environments
-
-
-def replaced(original: Row, **changes: Any) -> Row:
-    """A row with some fields changed."""
-    return dataclasses.replace(original, **changes)

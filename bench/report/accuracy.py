@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.conditions import INTERVAL, conditions, signatures
-from bench.report.format import UNKNOWN, percent
+from bench.report.format import UNKNOWN, percent, plain
 from bench.report.remarks import cer_cell, remarks
 from bench.report.results import Place, Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
@@ -33,7 +33,7 @@ class Axis:
 _DECODERS = Axis(lambda r: r.decoder, lambda place: (place.decoder,))
 _SYSTEMS = Axis(lambda r: f"{r.encoder}\0{r.decoder}", lambda p: (p.encoder, p.decoder))
 _SETS = Axis(lambda r: r.dataset, lambda place: (place.dataset,))
-_DAMAGES = Axis(lambda r: r.row.condition.damage, lambda place: (place.damage,))
+_DAMAGES = Axis(lambda r: plain(r.row.condition.damage), lambda place: (place.damage,))
 _SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place.severity,))
 
 
@@ -85,7 +85,7 @@ def by_severity(results: Sequence[Result]) -> list[Table]:
     return [
         _pivot(
             f"severity-{number}",
-            f"CER by severity of {group[-1].row.condition.damage}: "
+            f"CER by severity of {plain(group[-1].row.condition.damage)}: "
             f"{group[-1].encoder} on {group[-1].dataset}",
             group,
             (_SEVERITIES, _DECODERS),
@@ -189,16 +189,15 @@ def _ink_lost(results: Iterable[Result]) -> Cell:
 
 def _kinds_of_errors(number: int, results: Sequence[Result]) -> Table:
     heads = [
-        *("CER %", "Macro CER %", "Median CER %", "WER %"),
-        *("Substitutions %", "Deletions %", "Insertions %"),
-        *("Lines over 50 % CER, %", "Lines read empty, %", "Truncated lines", "Looping lines"),
+        *("CER %", "Macro %", "Median %", "WER %", "Sub. %", "Del. %", "Ins. %"),
+        *("Over half %", "Empty %", "Truncated", "Looping"),
     ]
     keys = [Column(head, key=True) for head in ("Set", "Encoder", "Decoder")]
     lead = (
-        "CER, WER, their macro mean and median over lines, and substitutions, deletions and "
-        "insertions over reference characters, all in percent; lines over 50 % CER and lines "
-        "read as nothing in percent of the lines; truncated lines ended at the decoder's token "
-        "limit, looping ones repeat their end"
+        "Micro CER, its macro mean and median over lines, WER, and substitutions, deletions and "
+        "insertions over reference characters, in percent; then the percentage of lines of which "
+        "over half was read wrongly and of lines read as nothing, and the number of lines that "
+        "ended at the decoder's token limit (truncated) or that repeat their end (looping)"
     )
     return Table(
         f"errors-{number}",

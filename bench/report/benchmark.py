@@ -73,7 +73,7 @@ def _table(slug: str, group: str, machine: str, benchmarks: Sequence[Mapping[str
     notes = Notes()
     columns = [
         Column("Benchmark", key=True),
-        *(Column(head, key=True) for head in varying),
+        *(Column(plain(head), key=True) for head in varying),
         *(Column(head) for head in ("Median ms", "Min ms", "Max ms", "Rounds", "CER %")),
     ]
     signatures = [str(b.get("extra_info", {}).get("signature") or "") for b in benchmarks]

@@ -112,6 +112,7 @@ def latex(table: Table) -> str:
             rf"\caption[{_latex_text(table.title)}]"
             rf"{{{_latex_text(table.title)}. {_latex_text(table.conditions)}}}",
             rf"\label{{tab:{table.slug}}}",
+            r"\smallskip",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",

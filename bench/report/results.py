@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from bench.errors import UserError
 from bench.metrics import normalise
 from bench.provenance import digest
+from bench.report.format import plain
 from bench.stats import Interval, micro_interval
 from bench.types import LineResult, Row, Runtime
 from datasets import DATASETS
@@ -164,7 +165,7 @@ def parsed_signature(signature: str) -> dict[str, str]:
 
 
 def _names(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Each thing's name, with those of its marks in which it differs from its namesakes.
+    """Each thing's name on one line, with those of its marks in which its namesakes differ.
 
     A mark that is "" or absent is not known (a failed row has no weights) and tells nothing.
     """
@@ -180,12 +181,13 @@ def _names(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
             for mark, value in marks.items()
             if value and len(seen[name, mark] - {""}) > 1
         ]
-        labels.append(f"{name}[{','.join(telling)}]" if telling else name)
+        labels.append(plain(f"{name}[{','.join(telling)}]" if telling else name))
     return labels
 
 
 def _encoder_marks(row: Row) -> dict[str, str]:
-    return {**_given("encoder", row), "weights": row.weights[:8]}
+    weights = row.weights if row.weights == "untrained" else row.weights[:8]
+    return {**_given("encoder", row), "weights": weights}
 
 
 def _decoder_marks(row: Row) -> dict[str, str]:

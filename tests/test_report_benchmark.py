@@ -1,0 +1,157 @@
+"""pytest-benchmark's JSON as a table, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import main
+from bench.errors import UserError
+from bench.report import render
+from bench.report.benchmark import tables
+from bench.store import RunStore
+from tests.run_rows import ENVIRONMENT, cell_lines, row
+
+
+def measured(test: str, median: float, **extra: Any) -> dict[str, Any]:
+    stats = {"min": 0.9 * median, "max": 1.2 * median, "median": median, "rounds": 5}
+    return {"group": "decode", "name": test, "stats": stats, "extra_info": extra}
+
+
+def written(folder: Path, *benchmarks: Mapping[str, Any], **more: Any) -> Path:
+    path = folder / "b.json"
+    machine = {
+        "node": "secret-host",
+        "machine": "x86_64",
+        "python_version": "3.11.7",
+        "cpu": {"brand_raw": "Test CPU 9000", "flags": ["avx"]},
+        "threads": 2,
+    }
+    commit = {"id": "abcdef0123456789abcdef0123456789abcdef01", "dirty": True}
+    record = {"machine_info": machine, "commit_info": commit, "benchmarks": list(benchmarks)}
+    path.write_text(json.dumps({**record, **more}))
+    return path
+
+
+def test_a_group_is_a_table(tmp_path):
+    path = written(
+        tmp_path,
+        measured(
+            "test_decode[ctc-greedy]", 0.00123, cer=0.0567, signature="e:x|d:g", lines=32, V=96
+        ),
+        measured("test_decode[a|b]", 1.5, cer=None, signature="e:x|d:b", lines=32, V=80),
+    )
+    (table,) = tables(path)
+    assert [column.head for column in table.columns] == [
+        *("Benchmark", "V", "Median ms", "Min ms", "Max ms", "Rounds", "CER %")
+    ]
+    assert [[cell.text for cell in line] for line in table.rows] == [
+        ["test_decode[ctc-greedy]", "96", "1.230", "1.107", "1.476", "5", "5.67"],
+        ["test_decode[a|b]", "80", "1,500", "1,350", "1,800", "5", "—"],
+    ]
+    assert table.signatures == ("e:x|d:g", "e:x|d:b")
+    for stated in ("Test CPU 9000", "Python 3.11.7", "threads 2", "lines 32"):
+        assert stated in table.conditions
+    assert "commit abcdef0123 with uncommitted changes" in table.conditions
+    assert "secret-host" not in render.markdown(table)
+    assert "test_decode[a\\|b]" in render.markdown(table)
+
+
+def test_groups_do_not_share_a_table(tmp_path):
+    other = {**measured("t", 1.0), "group": None}
+    names = [table.title for table in tables(written(tmp_path, measured("t", 1.0), other))]
+    assert names == ["Benchmark group decode", "Benchmark group all"]
+
+
+def test_missing_numbers(tmp_path):
+    path = written(tmp_path, {"name": "t", "stats": {"median": float("nan")}}, machine_info=None)
+    (table,) = tables(path)
+    assert [cell.text for cell in table.rows[0]] == ["t", "n/a", "n/a", "n/a", "n/a", "—"]
+    assert "does not name" in table.conditions
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", "\udcff", '{"benchmarks": 3}', '{"benchmarks": [1]}'),
+        *('{"benchmarks": []}', '{"benchmarks": [{"name": "t"}]}'),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "b.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=r"b\.json"):
+        tables(path)
+
+
+# The command
+
+
+def called(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["report", *words])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.runs.RUNS", tmp_path)
+    return tmp_path
+
+
+def stored(folder: Path) -> None:
+    with RunStore(folder).writing(dict(ENVIRONMENT)) as environment:
+        RunStore(folder).write(replace(row(cer=0.1), environment=environment), cell_lines(0.1))
+
+
+def test_report_of_a_named_run_prints_tables_and_writes_files(runs_folder, capsys):
+    stored(runs_folder / "mine")
+    assert called("mine", "--format", "tex") == 0
+    out = capsys.readouterr().out
+    assert "CER by decoder and set" in out and "10.00" in out
+    assert (runs_folder / "mine/tables/cer-1.tex").is_file()
+    assert not (runs_folder / "mine/report.md").exists()
+
+
+def test_report_takes_the_newest_run_or_a_folder(runs_folder, capsys):
+    stored(runs_folder / "new")
+    (runs_folder / "new/run.json").write_text('{"began": "2026-01-02"}')
+    assert called("--format", "csv") == 0
+    assert called(str(runs_folder / "new"), "--format", "csv") == 0
+    assert capsys.readouterr().out.count("CER by decoder and set") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nwe"], "did you mean new?"),
+        ([], "there is no run in"),
+        (["--benchmark", "gone.json"], "cannot read gone.json"),
+        (["new", "--benchmark", "b.json"], "not both"),
+        (["--format", "pdf"], "invalid choice: 'pdf'"),
+    ],
+)
+def test_mistakes_are_one_sentence(runs_folder, capsys, words, said):
+    if words == ["nwe"]:
+        stored(runs_folder / "new")
+        (runs_folder / "new/run.json").write_text("{}")
+    assert called(*words) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("format", "beginning"),
+    [("md", "### Benchmark"), ("tex", "% needs"), ("csv", "Benchmark,Median ms")],
+)
+def test_benchmark_is_printed_in_each_format(tmp_path, capsys, format, beginning):
+    path = written(tmp_path, measured("t", 1.0, cer=0.1))
+    assert called("--benchmark", str(path), "--format", format) == 0
+    assert capsys.readouterr().out.startswith(beginning)
+    assert called("--benchmark", str(path), "--format", "all") == 0
+    assert beginning in capsys.readouterr().out

@@ -1,0 +1,206 @@
+"""Text that wants to break a table, and numbers as people read them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.report import render
+from bench.report.format import bracket, number, parameters, percent, plain, short, significant
+from bench.report.table import Cell, Column, Notes, Table, name
+from bench.stats import Interval
+
+
+def table(
+    *rows: tuple[Cell, ...],
+    published: tuple[tuple[Cell, ...], ...] = (),
+    notes: tuple[str, ...] = (),
+    signatures: tuple[str, ...] = (),
+) -> Table:
+    columns = tuple(Column(f"c{i}", key=not i) for i in range(len(rows[0])))
+    return Table("t", "T", "C.", columns, rows, published, notes, signatures)
+
+
+HOSTILE = [
+    "a|b",
+    "a\nb\r\nc\u2028d",
+    "<script>alert(1)</script>",
+    "[click](javascript:alert(1))",
+    "![image](http://example.org/x.png)",
+    "`code` *bold* __bold__ ~~gone~~ $x^2$",
+    r"\end{tabular} \input{x} %comment & # _ ^ ~ {}",
+    "[1] first",
+    "*star",
+    "=HYPERLINK(1)",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\uff1d1",
+    "\x1b[31mred\x1b[0m \u202ereversed",
+    "漢字 ā ö",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_keeps_its_columns_and_runs_nothing(text):
+    written = render.markdown(table((name(text), name("x")), (name("y"), name(text))))
+    lines = written.splitlines()[4:]
+    assert len(lines) == 4
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)\|", line)) == 3
+    assert "<script" not in written
+    assert "](" not in written.replace("]\\(", "")
+    assert "\x1b" not in written and "\u202e" not in written
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_no_text_breaks_a_markdown_table(first, second):
+    written = render.markdown(table((name(first), name(second))))
+    (line,) = written.split("\n")[6:-1]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3
+
+
+def test_markdown_does_not_reformat_numbers():
+    assert "4.20 |" in render.markdown(table((name("a"), Cell("4.20"))))
+    assert "12.00 [10.00, 14.00]¹ |" in render.markdown(
+        table((name("a"), Cell("12.00", "[10.00, 14.00]", marks=(1,))), notes=("n",))
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_latex_has_no_special_character_left(text):
+    written = render.latex(table((name(text), name("x")), (name("y"), name(text))))
+    body = written[written.index(r"\midrule") + 8 : written.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line]
+    assert len(rows) == 2
+    for line in rows:
+        assert line.endswith(r" \\")
+        assert len(re.findall(r"(?<!\\)&", line)) == 1
+        rest = re.sub(r"\\[&%$#_{}]|\\text[a-z]+\{\}|\{[\[\]*]?\}|\\ldots\{\}", "", line[:-3])
+        assert not re.search(r"[\\%$#_^~{}]", rest)
+        assert not re.match(r"\s*[\[*]", line)  # an argument of the \\ before it
+    assert written.isascii() or "ö" in written  # pdfLaTeX has no font for more than Latin 1
+
+
+def test_latex_of_a_whole_table():
+    full = table(
+        (name("ctc_beam"), Cell("4.20", "[3.10, 5.30]", marks=(1,))),
+        published=((name("a--b"), Cell("—")),),
+        notes=("100 % & more",),
+        signatures=("e:mini|d:x",),
+    )
+    assert render.latex(full) == "\n".join(
+        [
+            r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
+            r"\begin{table}",
+            r"\centering\small",
+            r"\caption[T]{T. C.}",
+            r"\label{tab:t}",
+            r"\smallskip",
+            r"\begin{tabular}{lr}",
+            r"\toprule",
+            r"c0 & c1 \\",
+            r"\midrule",
+            r"ctc\_beam & 4.20 {[}3.10, 5.30{]}\textsuperscript{1} \\",
+            r"\midrule",
+            r"a-{}-b & --- \\",
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip\raggedright\footnotesize \textsuperscript{1}100 \% \& more",
+            r"\par\smallskip\raggedright\footnotesize Signature: "
+            r"\texttt{e:\allowbreak{}mini\textbar{}\allowbreak{}d:\allowbreak{}x}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_csv_cells_are_no_formulas(text):
+    written = render.spreadsheet(table((Cell(text), name("x"))))
+    (_, line) = list(csv.reader(io.StringIO(written, newline="")))
+    assert len(line) == 5
+    assert not line[0].lstrip().startswith(("=", "+", "-", "@", "\uff1d"))
+    assert line[0].lstrip("'") == text
+
+
+def test_csv_gives_values_and_carries_the_conditions():
+    columns = (Column("Decoder", key=True), Column("lines", ("low", "high"), marks=(2,)))
+    interval = Cell("12.35", "[10.00, 14.00]", (12.345678, 10.0, 14.0), (1,))
+    full = Table(
+        "t", "T", "C.", columns, ((name("a"), interval), (name("b"), Cell("—"))),
+        notes=("of the cell", "of the column"), signatures=("s1", "s2"),
+    )  # fmt: skip
+    assert list(csv.reader(io.StringIO(render.spreadsheet(full), newline=""))) == [
+        ["Decoder", "lines", "lines low", "lines high", "notes", "conditions", "signatures"],
+        ["a", "12.3457", "10", "14", "of the cell of the column", "C.", "s1 s2"],
+        ["b", "—", "", "", "of the column", "C.", "s1 s2"],
+    ]
+
+
+def test_terminal_breaks_wide_tables_and_repeats_the_names():
+    cells = [Cell("12.34", "[11.11, 13.13]") for _ in range(8)]
+    text = render.terminal(table((name("ctc-greedy"), *cells), notes=("A note. " * 20,)), 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("ctc-greedy") == 3
+    assert text.count("12.34") == 8
+
+
+def test_terminal_shows_a_table_that_cannot_fit():
+    text = render.terminal(table((name("a" * 50), Cell("1"))), 40)
+    assert "a" * 50 in text
+
+
+def test_notes_are_numbered_once():
+    notes = Notes()
+    assert [notes.mark(text) for text in ("a", "b", "a\n")] == [1, 2, 1]
+    assert render.superscript((1, 12)) == "¹,¹²"
+
+
+@given(st.text(max_size=60))
+def test_plain_text_is_one_line_without_control(text):
+    told = plain(text)
+    assert told == " ".join(told.split())
+    assert all(character.isprintable() for character in told)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        (percent(0.0289), "2.89"),
+        (percent(1.5), "150.00"),
+        (percent(None), "—"),
+        (percent(float("nan")), "n/a"),
+        (number(31081.0, 1, "s"), "31,081.0s"),
+        (number(float("-inf"), 1), "n/a"),
+        (parameters(999), "999"),
+        (parameters(843_210), "843k"),
+        (parameters(999_700), "1.0M"),
+        (parameters(5_900_000), "5.9M"),
+        (parameters(61_596_672), "62M"),
+        (parameters(1_234_000_000), "1.2B"),
+        (significant(0.0012345), "0.00123"),
+        (significant(1.5), "1.50"),
+        (significant(123.456), "123"),
+        (significant(12345.6), "12,300"),
+        (significant(0.0), "0"),
+        (significant(None), "—"),
+        (significant(float("nan")), "n/a"),
+        (short("a" * 50, 10), "aaaaaaaaa…"),
+        (short("short", 10), "short"),
+    ],
+)
+def test_numbers(told, wanted):
+    assert told == wanted
+
+
+def test_bracket():
+    assert bracket(Interval(0.0251, 0.033, 12)) == "[2.51, 3.30]"
