@@ -1,0 +1,226 @@
+"""Sets of scanned lines in Parquet files with the Hub's image column: `hooker` and `copiste`.
+
+A file is read a row group at a time, and of a row group only the columns and rows that are wanted.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+
+from bench.errors import Unavailable, UserError
+from bench.metrics import normalise
+from bench.registry import did_you_mean
+from bench.types import BadLine, Image, Line, LineSet
+from datasets.base import Dataset, fingerprint
+from datasets.root import data_root
+from datasets.sources import SOURCES, missing_files
+
+_PAPER = (255, 255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a file are called.
+
+    image: a struct {bytes, path} as Hugging Face's image column, or the encoded bytes themselves.
+    name, writer: None where the file has none; then lines are numbered, and all of one writer.
+    split: None where the whole file is one split.
+    """
+
+    image: str = "image"
+    text: str = "text"
+    name: str | None = "id"
+    writer: str | None = "writer"
+    split: str | None = "split"
+
+
+class Row(NamedTuple):
+    """A row of a file, its image still encoded; None for what is null in the file."""
+
+    id: str
+    image: bytes | None
+    text: str | None
+    writer: str
+    split: str
+
+
+@dataclass(frozen=True)
+class _Layout:
+    file: str
+    references: str
+    columns: Columns = Columns()
+
+
+_LAYOUTS = {
+    "hooker": _Layout(SOURCES["hooker"].files[0], "page-xml"),
+    "copiste": _Layout(SOURCES["copiste"].files[0], "alto"),
+}
+
+
+@dataclass(frozen=True)
+class ParquetLines(Dataset):
+    """Scanned lines of handwriting from a Parquet file of the data root.
+
+    source: "hooker" (English letters of 1850-1911, one hard hand; splits by letter) or "copiste"
+        (modern French with its accents, about 220 hands; splits by text).
+    """
+
+    source: str = "hooker"
+
+    def missing(self) -> Unavailable | None:
+        """The command that gets the set when its file is not in the data root."""
+        return missing_files(self.source) if self.source in _LAYOUTS else None
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Decode the first `limit` lines of a split to grey.
+
+        Raises:
+            UserError: the source or the split does not exist, or the file is no such file.
+            Unavailable: the file is not here.
+        """
+        if self.source not in _LAYOUTS:
+            hint = did_you_mean(self.source, _LAYOUTS)
+            raise UserError(f"no line images come from {self.source!r}{hint}")
+        if split not in self.splits:
+            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        root = data_root()
+        if (missing := self.missing()) is not None or root is None:
+            remedy = f"python -m bench data get {self.source}"
+            raise missing or Unavailable("there is no data root", remedy)
+        layout, source = _LAYOUTS[self.source], SOURCES[self.source]
+        rows = read_rows(root / layout.file, layout.columns, split, limit)
+        read = [_line(row, split) for row in rows]
+        lines = tuple(line for line in read if isinstance(line, Line))
+        return LineSet(
+            name=self.source,
+            split=split,
+            lines=lines,
+            bad=tuple(line for line in read if isinstance(line, BadLine)),
+            sha256=fingerprint(lines),
+            source=f"{source.url} @ {source.commit[:12]}",
+            licence=source.licence,
+            references=layout.references,
+        )
+
+
+def read_rows(
+    path: Path, columns: Columns, split: str | None = None, limit: int | None = None
+) -> Iterator[Row]:
+    """The rows of a split, in the order of the file; images stay encoded.
+
+    Args:
+        path: a Parquet file.
+        columns: what its columns are called.
+        split: the value of the split's column that is wanted; None for all rows.
+        limit: at most so many rows.
+
+    Raises:
+        UserError: the file is damaged, or lacks a column or has one of another type.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            _expect(path, file.schema_arrow, columns)
+            number = 0  # of a row in the file: an id where there is no column of ids
+            left = limit
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                wanted = _wanted(file, group, rows, columns, split)[:left]
+                if wanted:
+                    yield from _read(file, group, wanted, columns, number)
+                number += rows
+                left = None if left is None else left - len(wanted)
+                if left == 0:
+                    return
+    except (pa.ArrowException, OSError, EOFError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def decode(content: bytes) -> Image:
+    """An encoded image of any format that Pillow reads to grey; transparent is white paper.
+
+    Raises:
+        ValueError: it is damaged, cut short or absurdly large.
+    """
+    try:
+        with Pillow.open(io.BytesIO(content)) as image:
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                above = image.convert("RGBA")
+                image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
+            return np.array(image.convert("L"))
+    except UnidentifiedImageError as error:
+        raise ValueError("it is not an image") from error
+    except (OSError, SyntaxError, Pillow.DecompressionBombError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _line(row: Row, split: str) -> Line | BadLine:
+    text = normalise(row.text or "")
+    if not text:
+        return BadLine(row.id, "its text is empty")
+    if row.image is None:
+        return BadLine(row.id, "it has no image")
+    try:
+        image = decode(row.image)
+    except ValueError as error:
+        return BadLine(row.id, f"its image cannot be read: {error}")
+    return Line(id=row.id, image=image, text=text, writer=row.writer, split=split)
+
+
+def _expect(path: Path, schema: Any, columns: Columns) -> None:
+    """Check names and types of the columns before anything is read."""
+    needed = [columns.image, columns.text, columns.name, columns.writer, columns.split]
+    absent = [name for name in needed if name is not None and name not in schema.names]
+    if absent:
+        raise UserError(
+            f"{path} has no column {' and no column '.join(absent)}; "
+            f"its columns are {', '.join(schema.names) or 'none'}"
+        )
+    kind = schema.field(columns.image).type
+    if pa.types.is_struct(kind):
+        inner = kind.get_field_index("bytes")
+        kind = kind.field(inner).type if inner >= 0 else kind
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise UserError(
+            f"the column {columns.image} of {path} holds {kind}, not encoded images "
+            "(bytes, or a struct with bytes)"
+        )
+
+
+def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | None) -> list[int]:
+    """Positions of the wanted rows in a row group; the other columns are not read for it."""
+    if split is None or columns.split is None:
+        return list(range(rows))
+    values = file.read_row_group(group, columns=[columns.split]).column(0).to_pylist()
+    return [position for position, value in enumerate(values) if value == split]
+
+
+def _read(file: Any, group: int, wanted: list[int], columns: Columns, first: int) -> Iterator[Row]:
+    optional = [name for name in (columns.name, columns.writer, columns.split) if name is not None]
+    table = file.read_row_group(group, columns=[columns.image, columns.text, *optional])
+    for position, row in zip(wanted, table.take(wanted).to_pylist(), strict=True):
+        image, text = row[columns.image], row[columns.text]
+        yield Row(
+            id=_text(row, columns.name) or str(first + position),
+            image=image.get("bytes") if isinstance(image, dict) else image,
+            text=None if text is None else str(text),
+            writer=_text(row, columns.writer),
+            split=_text(row, columns.split),
+        )
+
+
+def _text(row: Mapping[str, Any], column: str | None) -> str:
+    """The value of an optional column; "" where there is none."""
+    value = None if column is None else row[column]
+    return "" if value is None else str(value)

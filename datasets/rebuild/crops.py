@@ -1,0 +1,89 @@
+"""Line images cut from a page along the polygons of its transcription."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from datasets.rebuild.page_xml import PageLine, Points
+
+_BORDER = 6  # pixels around the polygon's bounding box
+_GROWTH = 9  # side of the square by which the polygon is dilated
+_PAPER = 70  # percentile of the grey inside that the outside is filled with
+_THIN = 0.55  # of the page's median ascent; a polygon below that is not a line's outline
+_DESCENT = 0.4  # of the ascent, where an outline is rebuilt from the baseline
+_ASCENTS = (45.0, 110.0)  # pixels between which a page's median ascent is believed
+
+
+def outlines(lines: Sequence[PageLine]) -> list[Points]:
+    """The outlines of a page's lines, thin ones rebuilt from their baselines.
+
+    Lines that were drawn by hand often have a polygon that is a mere ribbon at the baseline. The
+    ascent of a line is its mean baseline less the top of its polygon.
+    """
+    ascents = [_ascent(line) for line in lines]
+    known = [ascent for ascent in ascents if ascent is not None]
+    usual = float(np.clip(np.median(known), *_ASCENTS)) if known else 0.0
+    return [
+        _around(line.baseline, usual)
+        if line.baseline is not None and ascent is not None and ascent < _THIN * usual
+        else line.polygon
+        for line, ascent in zip(lines, ascents, strict=True)
+    ]
+
+
+def crop(page: Image.Image, outline: Points, height: int) -> Image.Image:
+    """Cut a line out of a grey page, fill what is outside of it with paper, scale it down.
+
+    Args:
+        page: mode "L".
+        outline: in pixels of the page; it may reach over the edge.
+        height: pixels that the result is at most high.
+
+    Raises:
+        ValueError: nothing of the outline lies on the page.
+    """
+    left, top = np.maximum((outline.min(0) - _BORDER).astype(int), 0).tolist()
+    right, bottom = np.minimum((outline.max(0) + _BORDER).astype(int), page.size).tolist()
+    if right <= left or bottom <= top:
+        raise ValueError("the line lies outside of its page")
+    cut = page.crop((left, top, right, bottom))
+    inside = Image.new("L", cut.size, 0)
+    ImageDraw.Draw(inside).polygon([(x - left, y - top) for x, y in outline.tolist()], fill=1)
+    mask = cv2.dilate(np.asarray(inside), np.ones((_GROWTH, _GROWTH), np.uint8)) > 0
+    pixels = np.array(cut)
+    if mask.any():
+        pixels[~mask] = int(np.percentile(pixels[mask], _PAPER))
+    return shrink(Image.fromarray(pixels), height)
+
+
+def shrink(image: Image.Image, height: int) -> Image.Image:
+    """Scale an image down to a height; a lower one stays as it is."""
+    if image.height <= height:
+        return image
+    width = max(1, round(image.width * height / image.height))
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def jpeg(image: Image.Image, quality: int) -> bytes:
+    """The image as baseline JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _ascent(line: PageLine) -> float | None:
+    if line.baseline is None or not len(line.baseline):
+        return None
+    return float(line.baseline[:, 1].mean() - line.polygon[:, 1].min())
+
+
+def _around(baseline: Points, ascent: float) -> Points:
+    """The band from `ascent` above a baseline to `_DESCENT` of that below it."""
+    above = baseline - np.array([0.0, ascent])
+    below = baseline + np.array([0.0, _DESCENT * ascent])
+    return np.concatenate([above, below[::-1]])

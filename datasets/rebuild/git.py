@@ -1,0 +1,187 @@
+"""One commit of a public git repository, fetched alone and read without unpacking it.
+
+Why git and not an archive of the commit: a commit's name is the hash of its content, and git
+hashes all that it receives, so what is read here *is* what the pinned commit names, whatever
+mirror or proxy it came through; nobody has recorded a checksum of the hosts' archives, which they
+may compress anew at any time. And nothing is unpacked: files are read from the object store, so no
+name of a foreign tree ever becomes a path on this machine, no link is followed and no hook,
+filter or attribute of the repository runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from bench.errors import Unavailable, UserError
+from datasets.rebuild.tree import Report
+
+_COMPLETE = "refs/kaidoku/complete"
+_FILES = {"100644", "100755"}  # modes of regular files; links and submodules are none
+_STEP = re.compile(r"(?:remote: )?([A-Z][a-z]+ [a-z]+): +(\d+)%")
+
+# A source is public: nothing is ever asked for, and a dead connection ends after a minute.
+_SETTINGS = (
+    ("credential.helper", ""),
+    ("http.lowSpeedLimit", "1000"),
+    ("http.lowSpeedTime", "60"),
+)
+
+
+def fetch_commit(url: str, commit: str, folder: Path, report: Report) -> None:
+    """Fetch one commit, without its history, into a bare repository of our own.
+
+    A finished fetch is kept and found again; what an interruption left is cleared away.
+
+    Args:
+        url: any URL or path that git can fetch from.
+        commit: its full hash.
+        folder: the repository to make.
+        report: hears of the percentages that git tells of.
+
+    Raises:
+        Unavailable: git is not installed.
+        UserError: the source cannot be reached or has no such commit.
+    """
+    if shutil.which("git") is None:
+        raise Unavailable("git is not installed", "apt-get install git")
+    if _is_complete(folder, commit):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _git(folder, "init", "--quiet", "--bare")
+    said = _fetch(url, commit, folder, report)
+    if said:
+        raise UserError(
+            f"could not fetch {commit[:12]} from {url}: {said}; "
+            "check the connection and try again, or name a mirror with --url"
+        )
+    _git(folder, "update-ref", _COMPLETE, commit)
+
+
+class GitTree:
+    """The files of a fetched commit; a context manager."""
+
+    def __init__(self, repository: Path, commit: str) -> None:
+        self._objects: dict[str, str] = {}
+        listing = _git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)
+        for entry in filter(None, listing.split(b"\0")):
+            head, _, name = entry.partition(b"\t")
+            mode, _, object_id = head.decode("ascii").split()
+            if mode in _FILES:
+                self._objects[name.decode("utf-8", "surrogateescape")] = object_id
+        self._reader = subprocess.Popen(
+            ["git", "-C", str(repository), "cat-file", "--batch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+        )
+
+    def __enter__(self) -> GitTree:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _pipe(self._reader.stdin).close()
+        _pipe(self._reader.stdout).close()
+        self._reader.wait()
+
+    def names(self) -> list[str]:
+        """The names of all regular files, sorted."""
+        return sorted(self._objects)
+
+    def read(self, name: str) -> bytes:
+        """The content of one of `names`.
+
+        Raises:
+            KeyError: there is no such file.
+            UserError: the fetched repository is damaged.
+        """
+        stdin, stdout = _pipe(self._reader.stdin), _pipe(self._reader.stdout)
+        try:
+            stdin.write(f"{self._objects[name]}\n".encode("ascii"))
+            stdin.flush()
+            _, kind, size = stdout.readline().split()
+            content = stdout.read(int(size) + 1)[:-1]
+        except (OSError, ValueError):
+            kind, size, content = b"", b"0", b""
+        if kind != b"blob" or len(content) != int(size):
+            raise UserError(f"the fetched source is damaged at {name}; remove it and fetch again")
+        return content
+
+
+def _is_complete(folder: Path, commit: str) -> bool:
+    if not (folder / "HEAD").is_file():
+        return False
+    try:
+        return _git(folder, "rev-parse", "--verify", "--quiet", _COMPLETE).decode() == f"{commit}\n"
+    except UserError:
+        return False
+
+
+def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
+    """Run the fetch; the reason why it failed, or ""."""
+    settings = [word for key, value in _SETTINGS for word in ("-c", f"{key}={value}")]
+    words = ["fetch", "--depth=1", "--no-tags", "--progress", "--end-of-options", url, commit]
+    with subprocess.Popen(
+        ["git", "-C", str(folder), *settings, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_environment(),
+    ) as process:
+        try:
+            said = _listen(_pipe(process.stderr), report)
+        except BaseException:
+            process.terminate()
+            raise
+    return said or f"git ended with {process.returncode}" if process.returncode else ""
+
+
+def _listen(stream: IO[bytes], report: Report) -> str:
+    """Follow git's progress; its last complaint, or ""."""
+    complaint, line = "", bytearray()
+    while byte := stream.read(1):
+        if byte not in b"\r\n":
+            line += byte
+            continue
+        text = line.decode("utf-8", "replace").strip()
+        line.clear()
+        if found := _STEP.match(text):
+            report(found[1].lower(), float(found[2]), 100.0)
+        elif text.startswith(("fatal: ", "error: ")):
+            complaint = text.partition(": ")[2].rstrip(".")
+    return complaint
+
+
+def _git(repository: Path, *words: str) -> bytes:
+    done = subprocess.run(
+        ["git", "-C", str(repository), *words], capture_output=True, env=_environment()
+    )
+    if done.returncode:
+        reason = (
+            done.stderr.decode("utf-8", "replace").strip() or f"it ended with {done.returncode}"
+        )
+        raise UserError(f"git {words[0]} failed in {repository}: {reason}")
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but git must not ask, must speak English, and must mind no other repository."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    kept = {k: v for k, v in os.environ.items() if k.startswith(("GIT_SSL_", "GIT_PROXY_"))}
+    return {**inherited, **kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream

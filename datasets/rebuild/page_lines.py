@@ -1,0 +1,162 @@
+"""Line sets from scanned pages: pictures with transcriptions beside them to one Parquet file.
+
+The rules by which `hooker.txt` and `copiste.txt` chose the lines. Hooker: the line has text of at
+least 3 characters, is not all in capitals (a printed letterhead), and its crop lies on the page,
+is at least 30 px high and at most 420 px, and 1.2 times as wide as high. Copiste: it is neither
+part of the sentence of consent that every volunteer copied nor the number of the text, it has no
+crossing-out marks (< and >), and it is not short.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from bench.errors import UserError
+from datasets.joined import split_of
+from datasets.rebuild.crops import crop, jpeg, outlines, shrink
+from datasets.rebuild.page_xml import PageLine, parse_alto, parse_page
+from datasets.rebuild.selection import Selection
+from datasets.rebuild.tree import Report, Tree
+from datasets.sources import SOURCES
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("text", pa.string()),
+        ("writer", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+
+_ROWS = 500  # of a row group: what a reader holds at a time
+
+_TEXT_NUMBER = re.compile(r"wikitexte_(\d+)")
+
+
+@dataclass(frozen=True)
+class PageSet:
+    """How the pages of a source become lines.
+
+    file: the Parquet file.
+    parse: the lines of a transcription.
+    encode: page, outline of a line to its JPEG.
+    group: the letter or text that a page belongs to, by the stem of its file; splits are by group.
+    line_id: group, stem and item to the line's id.
+    """
+
+    file: str
+    parse: Callable[[bytes, str], list[PageLine]]
+    encode: Callable[[Image.Image, Any], bytes]
+    group: Callable[[str], str]
+    line_id: Callable[[str, str, str], str]
+
+
+def build(pages: PageSet, tree: Tree, chosen: Selection, folder: Path, report: Report) -> list[str]:
+    """Write the Parquet file into a folder.
+
+    Returns:
+        The chosen lines that the source does not have.
+    """
+    missing: list[str] = []
+    names = tree.names()
+    texts, pictures = _by_stem(names, ".xml"), _by_stem(names, ".jpg")
+    rows: list[dict[str, Any]] = []
+    with pq.ParquetWriter(folder / pages.file, SCHEMA, compression="zstd") as writer:
+        for number, stem in enumerate(sorted(chosen)):
+            report("cutting lines out of pages", number, len(chosen))
+            if stem not in texts or stem not in pictures:
+                missing += [f"{stem} {item}" for item in sorted(chosen[stem])]
+                continue
+            lines = pages.parse(tree.read(texts[stem]), texts[stem])
+            picture = _grey(tree.read(pictures[stem]), pictures[stem])
+            done = list(_rows(pages, stem, lines, picture, chosen[stem]))
+            found = {item for item, _ in done}
+            missing += [f"{stem} {item}" for item in sorted(chosen[stem] - found)]
+            rows += [row for _, row in done]
+            while len(rows) >= _ROWS:
+                writer.write_table(pa.Table.from_pylist(rows[:_ROWS], SCHEMA))
+                del rows[:_ROWS]
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+    return missing
+
+
+def _rows(
+    pages: PageSet,
+    stem: str,
+    lines: list[PageLine],
+    picture: Image.Image,
+    chosen: frozenset[str],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The chosen lines of a page, each with its item."""
+    group = pages.group(stem)
+    for line, outline in zip(lines, outlines(lines), strict=True):
+        if line.item not in chosen:
+            continue
+        name = pages.line_id(group, stem, line.item)
+        try:
+            image = {"bytes": pages.encode(picture, outline), "path": f"{name}.jpg"}
+        except ValueError:  # not on its page: then it is missing
+            continue
+        yield (
+            line.item,
+            {
+                "id": name,
+                "image": image,
+                "text": line.text,
+                "writer": group,
+                "split": split_of(group),
+            },
+        )
+
+
+def _by_stem(names: list[str], suffix: str) -> dict[str, str]:
+    """Stems to names; among several of a stem, in different folders, the last name counts."""
+    paths = (PurePosixPath(name) for name in names)
+    return {path.stem: str(path) for path in paths if path.suffix.lower() == suffix}
+
+
+def _grey(content: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content)).convert("L")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UserError(f"the page {name} cannot be read as a picture ({error})") from error
+
+
+def _copiste_jpeg(page: Image.Image, outline: Any) -> bytes:
+    """96 px high first, as the set once was, and 56 px from that: the same pixels as ever."""
+    first = io.BytesIO(jpeg(crop(page, outline, 96), 80))
+    return jpeg(shrink(Image.open(first), 56), 70)
+
+
+def _text_of(stem: str) -> str:
+    """`wikitexte_0221_double_1` to `t0221d`: the second copy of a text is a group of its own."""
+    found = _TEXT_NUMBER.search(stem)
+    return f"t{found[1] if found else stem}{'d' if 'double' in stem else ''}"
+
+
+HOOKER = PageSet(
+    file=SOURCES["hooker"].files[0],
+    parse=parse_page,
+    encode=lambda page, outline: jpeg(crop(page, outline, 112), 85),
+    group=lambda stem: "_".join(stem.split("_")[:4]),
+    line_id=lambda group, stem, item: f"{stem}_{item}",
+)
+
+COPISTE = PageSet(
+    file=SOURCES["copiste"].files[0],
+    parse=parse_alto,
+    encode=_copiste_jpeg,
+    group=_text_of,
+    line_id=lambda group, stem, item: f"{group}__{stem}_{item}",
+)

@@ -1,0 +1,159 @@
+"""The UNIPEN format: index files that name strokes of ink files and say what they read.
+
+I. Guyon, L. Schomaker, R. Plamondon, M. Liberman and S. Janet, "UNIPEN project of on-line data
+exchange and recognizer benchmarks", ICPR 1994. The layout here is that of `train_r01_v07`:
+
+- `data/<category>/<contributor>/**.dat` is an index. `.INCLUDE <path>` names an ink file below
+  `include/`; `.SEGMENT <level> <strokes> <quality> "<label>"` names strokes of it, as in `12-15,18`
+  (of a part `12:3` the stroke 12 is taken), and their text. Category 8 is text.
+- `include/<contributor>/data/**.dat` is ink. `.PEN_DOWN` begins a stroke of `x y` rows, y growing
+  upwards; strokes are numbered from 0, pen-up parts not counted. `.WRITER_ID` is in its head.
+- Contributor `lex` has its labels in the ink: `.COMMENT .SEGMENT TEXT <strokes> <quality>
+  "<label>"`, followed by the strokes of that line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from datasets.rebuild.tree import Tree, below
+
+Point = tuple[int, int]
+Points = list[Point]
+
+_LABEL = r'TEXT\s+(\S+)\s+(\S+)\s+"(.*)"\s*$'
+_SEGMENT = re.compile(r"\.SEGMENT\s+" + _LABEL)
+_INLINE = re.compile(r"\.COMMENT\s+\.SEGMENT\s+" + _LABEL)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One labelled line of text.
+
+    writer: contributor/WRITER_ID.
+    source: the ink file.
+    quality: GOOD, OK, BAD or ? (unknown).
+    strokes: pen-down strokes in device units, y growing upwards; None where the index names
+        strokes that the ink does not have.
+    """
+
+    writer: str
+    source: str
+    quality: str
+    label: str
+    strokes: list[Points] | None
+
+
+@dataclass(frozen=True)
+class _Ink:
+    writer: str
+    strokes: list[Points]
+    inline: list[tuple[str, str, int]]  # quality, label, number of its first stroke
+
+
+def contributors(tree: Tree) -> list[str]:
+    """The contributors of lines of text, sorted."""
+    found = {name.split("/")[2] for name in tree.names() if name.startswith("data/8/")}
+    return sorted(found | {"lex"})
+
+
+def segments(tree: Tree, contributor: str) -> Iterator[Segment]:
+    """All labelled lines of a contributor, in the order of the files and of their labels."""
+    if contributor == "lex":
+        for name in _inks(tree, f"include/{contributor}"):
+            yield from _inline_segments(contributor, name, _parse_ink(tree.read(name)))
+        return
+    inks = set(_inks(tree, "include"))
+    for index in below(tree.names(), f"data/8/{contributor}"):
+        yield from _index_segments(tree, contributor, index, inks)
+
+
+def _inks(tree: Tree, folder: str) -> list[str]:
+    return [name for name in below(tree.names(), folder) if name.endswith(".dat")]
+
+
+def _index_segments(tree: Tree, contributor: str, index: str, inks: set[str]) -> Iterator[Segment]:
+    """Lines of one index file. An include that is no ink file of the tree is passed over."""
+    name, ink = "", _Ink("", [], [])
+    for row in tree.read(index).decode("latin-1").split("\n"):
+        if row.startswith(".INCLUDE"):
+            included = f"include/{row[len('.INCLUDE') :].strip()}"
+            if included in inks:
+                name, ink = included, _parse_ink(tree.read(included))
+        elif found := _SEGMENT.match(row):
+            components, quality, label = found.groups()
+            yield Segment(
+                writer=f"{contributor}/{ink.writer}",
+                source=name,
+                quality=quality,
+                label=label.replace('\\"', '"'),
+                strokes=_named_strokes(ink, components),
+            )
+
+
+def _named_strokes(ink: _Ink, components: str) -> list[Points] | None:
+    try:
+        return [ink.strokes[number] for number in stroke_numbers(components)]
+    except (IndexError, ValueError):
+        return None
+
+
+def _inline_segments(contributor: str, name: str, ink: _Ink) -> Iterator[Segment]:
+    ends = [start for _, _, start in ink.inline[1:]] + [len(ink.strokes)]
+    for (quality, label, start), end in zip(ink.inline, ends, strict=True):
+        yield Segment(
+            writer=f"{contributor}/{ink.writer}",
+            source=name,
+            quality=quality,
+            label=label.replace('\\"', '"'),
+            strokes=ink.strokes[start:end],
+        )
+
+
+def _parse_ink(content: bytes) -> _Ink:
+    """Strokes, writer and inline labels of an ink file (Latin-1 text).
+
+    Every keyword ends the stroke before it, so rows that continue a comment are no points.
+    """
+    writer, strokes, inline = "", list[Points](), list[tuple[str, str, int]]()
+    stroke: Points | None = None
+    for row in content.decode("latin-1").split("\n"):
+        words = row.split()
+        if not words:
+            continue
+        if words[0][0] != ".":
+            if stroke is not None and (point := _point(words)) is not None:
+                stroke.append(point)
+            continue
+        stroke = None
+        if words[0] == ".PEN_DOWN":
+            strokes.append(stroke := [])
+        elif words[0] == ".WRITER_ID" and not writer:
+            writer = " ".join(words[1:])
+        elif found := _INLINE.match(row):
+            inline.append((found[2], found[3], len(strokes)))
+    return _Ink(writer, strokes, inline)
+
+
+def _point(words: list[str]) -> Point | None:
+    """A row's x and y; what follows them (pressure, time) is left."""
+    try:
+        return int(float(words[0])), int(float(words[1]))
+    except (IndexError, ValueError, OverflowError):
+        return None
+
+
+def stroke_numbers(components: str) -> list[int]:
+    """`0-2,7:1,9` to 0 1 2 7 9.
+
+    Raises:
+        ValueError: the components do not have that form.
+    """
+    numbers: list[int] = []
+    for part in components.split(","):
+        first, _, last = part.partition("-")
+        start = int(first.split(":")[0])
+        numbers += range(start, int(last.split(":")[0]) + 1 if last else start + 1)
+    return numbers

@@ -1,0 +1,38 @@
+"""Where data sets lie that are not embedded: the data root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "BENCH_DATA"
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_chosen: Path | None = None
+
+
+def set_data_root(folder: str | Path | None) -> None:
+    """Take this folder from now on (the command line's --data-root); None forgets it."""
+    global _chosen
+    _chosen = None if folder is None else Path(folder).expanduser()
+
+
+def data_root() -> Path | None:
+    """The data root: the first of these, or None.
+
+    1. the folder of `set_data_root` (`--data-root`), whether it exists or not;
+    2. the environment variable BENCH_DATA, likewise;
+    3. `data/` in the checkout;
+    4. `shared/data/` beside the checkout, for a folder that several checkouts read.
+    """
+    if _chosen is not None:
+        return _chosen
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
+    places = (_CHECKOUT / "data", _CHECKOUT.parent / "shared" / "data")
+    return next((place for place in places if place.is_dir()), None)
+
+
+def writable_root() -> Path:
+    """Where new data goes: the data root, or `data/` in the checkout when there is none yet."""
+    return data_root() or _CHECKOUT / "data"

@@ -1,0 +1,97 @@
+"""The public sources of the data sets that are not embedded, and what their files hold.
+
+Counts and hashes were recorded from files made from the named commits; `python -m bench data get`
+makes the same files again, and `python -m bench data check` compares what is here with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import Unavailable
+from datasets.root import data_root
+
+
+@dataclass(frozen=True)
+class Source:
+    """A public source pinned to a commit.
+
+    licence: SPDX identifier. attribution: whom to name, as the licence asks.
+    files: what the set consists of in the data root.
+    lines: lines by split.
+    sha256: of the content, as `datasets.check` hashes it: independent of how files are compressed.
+    """
+
+    name: str
+    title: str
+    url: str
+    commit: str
+    licence: str
+    attribution: str
+    kind: Literal["strokes", "images"]
+    files: tuple[str, ...]
+    lines: Mapping[str, int]
+    sha256: str
+
+
+SOURCES: Mapping[str, Source] = {
+    source.name: source
+    for source in (
+        Source(
+            name="unipen",
+            title="English lines as pen strokes, 88 hands",
+            url="https://github.com/GreenCappuccino/train_r01_v07",
+            commit="552a4d440bc94bb34710650c0826be7deb986f7c",
+            licence="CC-BY-4.0",
+            attribution=(
+                "UNIPEN train_r01_v07, International Unipen Foundation; I. Guyon, L. Schomaker, "
+                "R. Plamondon, M. Liberman and S. Janet, ICPR 1994; doi 10.5281/zenodo.1195803"
+            ),
+            kind="strokes",
+            files=("unipen_lines.tsv", "unipen_lines.strokes.jsonl.gz"),
+            lines={"train": 4565, "val": 383, "test": 580},
+            sha256="a708270a0de7e48c33d3e134b1e9bb79a4b2f79f2d615c572d79236fba6fff85",
+        ),
+        Source(
+            name="hooker",
+            title="English letters of 1850-1911, scanned, one hand",
+            url="https://github.com/jschaefer738b/JosephHookerHTR",
+            commit="ece582973283818621e956163f295fcde672786c",
+            licence="CC-BY-SA-4.0",
+            attribution=(
+                "Joseph Hooker Correspondence Project, Royal Botanic Gardens, Kew, by the "
+                "HTR-United catalogue; images © RBG Kew, by permission"
+            ),
+            kind="images",
+            files=("hooker_lines.parquet",),
+            lines={"train": 4855, "val": 949, "test": 918},
+            sha256="3850ead3ba8b235aa99c0e2d621158ea728d70898362342ec5c1dd2078d4d1ea",
+        ),
+        Source(
+            name="copiste",
+            title="modern French, scanned, about 220 hands",
+            url="https://github.com/banq-dcn/Copiste-d-un-jour",
+            commit="a3636d2e151b4312973cfb88438a0c4ccd1eb523",
+            licence="CC-BY-4.0",
+            attribution="Copiste d'un jour, Bibliothèque et Archives nationales du Québec (BAnQ)",
+            kind="images",
+            files=("copiste_fr_lines.parquet",),
+            lines={"train": 4171, "val": 608, "test": 382},
+            sha256="cc37ec807fb6deb6047846366b9abfd4f6386334477b5536fb1095b9dba3f48b",
+        ),
+    )
+}
+
+
+def missing_files(name: str) -> Unavailable | None:
+    """Why a set cannot be read, with the command that gets it; None when all its files are here."""
+    root = data_root()
+    remedy = f"python -m bench data get {name}"
+    if root is None:
+        return Unavailable(f"{name} is not here: there is no data root", remedy)
+    absent = [file for file in SOURCES[name].files if not (root / file).is_file()]
+    if absent:
+        return Unavailable(f"{name} is not here: {root} has no {' and no '.join(absent)}", remedy)
+    return None

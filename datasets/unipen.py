@@ -1,0 +1,179 @@
+"""The data set `unipen`: real pen strokes on a screen or tablet, drawn as lines 64 px high.
+
+Read are two files of the data root: `unipen_lines.tsv`, a tab-separated table without quoting,
+and `unipen_lines.strokes.jsonl.gz`, one JSON object a line in the same order, of which `strokes`
+is a list of strokes of [x, y] points in device units, y growing upwards.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable, UserError
+from bench.metrics import normalise
+from bench.registry import did_you_mean
+from bench.types import BadLine, Line, LineSet
+from datasets.base import Dataset, fingerprint
+from datasets.raster import Stroke, draw_strokes, fit_strokes
+from datasets.root import data_root
+from datasets.sources import SOURCES, missing_files
+
+TABLE, STROKES = SOURCES["unipen"].files
+COLUMNS = ("file", "writer", "split", "width", "height", "quality", "text")
+
+HEIGHT, MARGIN, PEN = 64, 6, 2.0  # pixels; those of the widths in the table
+
+_REMEDY = "get it anew: python -m bench data get unipen"
+_SUBSETS = {
+    "bb+lex": ("bba", "bbb", "bbc", "bbd", "lex"),
+    "bb": ("bba", "bbb", "bbc", "bbd"),
+    "lex": ("lex",),
+    "all": ("aga", "apa", "app", "art", "bba", "bbb", "bbc", "bbd", "dar", "hpb", "lex", "phi"),
+}
+
+
+@dataclass(frozen=True)
+class Unipen(Dataset):
+    """UNIPEN train_r01_v07: 5,528 English lines in 88 hands; splits by writer.
+
+    subset: "bb+lex", whose texts hardly ever repeat; its parts "bb" (news sentences of about 117
+        characters) and "lex" (about 25 characters); or "all", where some contributors had their
+        writers copy the same prompts, so that a language model may have seen a test text.
+    """
+
+    subset: str = "bb+lex"
+
+    def missing(self) -> Unavailable | None:
+        """The command that gets the set when a file of it is not in the data root."""
+        return missing_files("unipen")
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Draw the first `limit` lines of a split.
+
+        Raises:
+            UserError: the subset or the split does not exist, or a file is not what it should be.
+            Unavailable: a file is not here.
+        """
+        if self.subset not in _SUBSETS:
+            hint = did_you_mean(self.subset, _SUBSETS)
+            raise UserError(f"unipen has no subset {self.subset!r}{hint}")
+        if split not in self.splits:
+            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        root = data_root()
+        if (missing := self.missing()) is not None or root is None:
+            raise missing or Unavailable("there is no data root", "python -m bench data get unipen")
+        wanted = [
+            index
+            for index, row in enumerate(read_table(root / TABLE))
+            if row["split"] == split and row["file"].partition("_")[0] in _SUBSETS[self.subset]
+        ]
+        return self._line_set(split, list(self._lines(root, frozenset(wanted[:limit]))))
+
+    def _lines(self, root: Path, wanted: frozenset[int]) -> Iterator[Line | BadLine]:
+        """The wanted rows of the table, drawn; no other stroke is parsed."""
+        last = max(wanted, default=-1)
+        table, strokes = read_table(root / TABLE), read_strokes(root / STROKES)
+        for index, (row, record) in enumerate(zip_longest(table, strokes)):
+            if index > last:
+                return
+            if index in wanted and row is not None:
+                yield _line(row, record)
+
+    def _line_set(self, split: str, read: list[Line | BadLine]) -> LineSet:
+        lines = tuple(line for line in read if isinstance(line, Line))
+        source = SOURCES["unipen"]
+        return LineSet(
+            name="unipen" if self.subset == "bb+lex" else f"unipen-{self.subset}",
+            split=split,
+            lines=lines,
+            bad=tuple(line for line in read if isinstance(line, BadLine)),
+            sha256=fingerprint(lines),
+            source=f"{source.url} @ {source.commit[:12]}",
+            licence=source.licence,
+            references="unipen",
+        )
+
+
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of `unipen_lines.tsv` by column.
+
+    Raises:
+        UserError: it is not that table.
+    """
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        head = file.readline().rstrip("\n").split("\t")
+        if tuple(head) != COLUMNS:
+            raise UserError(
+                f"{path} has the columns {', '.join(head)}, not {', '.join(COLUMNS)}; {_REMEDY}"
+            )
+        for number, row in enumerate(file, 2):
+            fields = row.rstrip("\n").split("\t")
+            if len(fields) != len(COLUMNS):
+                raise UserError(
+                    f"line {number} of {path} has {len(fields)} fields, not {len(COLUMNS)}; "
+                    f"{_REMEDY}"
+                )
+            yield dict(zip(COLUMNS, fields, strict=True))
+
+
+def read_strokes(path: Path) -> Iterator[bytes]:
+    """The lines of `unipen_lines.strokes.jsonl.gz`, unparsed: parsing is what takes long.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        with gzip.open(path, "rb") as file:
+            yield from file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def parse_strokes(row: Mapping[str, str], record: bytes | None) -> list[NDArray[np.float32]]:
+    """The strokes of a row of the table, (N, 2) each, y growing upwards.
+
+    Raises:
+        ValueError: the record is not that of the row, or holds no strokes.
+    """
+    if record is None:
+        raise ValueError("the file of strokes ends before it")
+    found: Any = json.loads(record)
+    if not isinstance(found, dict) or found.get("file") != row["file"]:
+        raise ValueError("the table and the file of strokes do not go together")
+    strokes = [np.array(stroke, np.float32) for stroke in found.get("strokes") or []]
+    if not strokes or any(s.ndim != 2 or s.shape[1] != 2 or not len(s) for s in strokes):
+        raise ValueError("its strokes are not lists of points")
+    if not all(np.isfinite(stroke).all() for stroke in strokes):
+        raise ValueError("a point of its strokes is not finite")
+    return strokes
+
+
+def _line(row: Mapping[str, str], record: bytes | None) -> Line | BadLine:
+    name = row["file"].removesuffix(".png")
+    text = normalise(row["text"])
+    if not text:
+        return BadLine(name, "its text is empty")
+    try:
+        strokes = parse_strokes(row, record)
+    except (TypeError, ValueError) as error:  # what is not JSON is a ValueError too
+        return BadLine(name, f"its strokes cannot be read: {error}")
+    image = draw(strokes)
+    return Line(id=name, image=image, text=text, writer=row["writer"], split=row["split"])
+
+
+def draw(strokes: list[Stroke]) -> NDArray[np.uint8]:
+    """Strokes with y growing upwards to black ink on white paper, (64, W)."""
+    flipped = [stroke * np.array([1, -1], np.float32) for stroke in strokes]
+    placed, shape = fit_strokes(flipped, HEIGHT, MARGIN)
+    paper: NDArray[np.float32] = 255 * (1 - draw_strokes(placed, shape, PEN))
+    return np.rint(paper).astype(np.uint8)
