@@ -7,6 +7,7 @@ that damage to the pixels is damage to the text.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ TEXTS = (
 )  # fmt: skip
 
 EVENTS: list[str] = []  # what was opened, loaded, closed, in order; tests clear it
+STALL_AT: list[int] = []  # calls of decoders, counted over all, that never come back
+CALLS = itertools.count(1)
 
 
 class FakeMeter:
@@ -170,7 +173,6 @@ class Reader(Decoder):
 
     needs: ClassVar[Needs] = "log_probs"
     drop: str = ""
-    sleep_s: float = 0.0
     busy_s: float = 0.0
     raises: str = ""
     refuses: bool = False
@@ -200,7 +202,8 @@ class Reader(Decoder):
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write(f"{self.drop}\n")
-        time.sleep(self.sleep_s)
+        if next(CALLS) in STALL_AT:
+            time.sleep(3600)
         busy(self.busy_s)
         if self.raises:
             raise {"memory": MemoryError(), "value": ValueError("frames\nare odd")}.get(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from bench.types import Decoded, Row, Runtime, Spread
 from datasets.damage.base import SUITE
 from tests.harness_doubles import (
     EVENTS,
+    STALL_AT,
     TEXTS,
     Eraser,
     FakeMeter,
@@ -81,7 +81,7 @@ def test_rows_hold_text_counts_times_and_conditions(tmp_path):
     assert row.extras == {"dataset_options": {"unreadable": 2}}
     assert row.environment in RunStore(tmp_path).environments()
     assert row.signature == (
-        f"e:pixels@01234567|d:no-e[drop=e,sleep_s=0.0,busy_s=0.0,raises=,refuses=False,"
+        f"e:pixels@01234567|d:no-e[drop=e,busy_s=0.0,raises=,refuses=False,"
         f"breaks_open=False,fickle=False,table=,log=]|s:words-test[unreadable=2]@"
         f"{row.dataset_sha256[:8]}|dmg:none|n:{NORMALISER}|bs:5|fp32|cpu×1t|v{__version__}"  # noqa: RUF001
     )
@@ -386,49 +386,55 @@ def test_plain_values_are_what_json_gives_back():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1})
 
 
-CHILD = """
-import sys
-from tests.test_harness import slow_job
-slow_job(sys.argv[1], sys.argv[2])
-"""
+CALLS_CLEAN = 2 * 3 * QUICK.least + 2  # decoders * batches * rounds, and the warm-up
+CALLS_DAMAGED = 2 * 3 + 2
+STALL = CALLS_CLEAN + CALLS_DAMAGED + 5  # in the middle of the third block
 
 
-def slow_selection(log: Path | str) -> Selection:
-    options = {name: {"sleep_s": 0.02, "log": str(log)} for name in ("reader", "no-e")}
+def logged_selection(log: Path) -> Selection:
+    options = {name: {"log": str(log)} for name in ASKED.decoders}
     return replace(ASKED, damages=("none", "eraser"), swept=("eraser",), options=options)
 
 
-def slow_job(folder: str, log: str) -> None:
-    go(Path(folder), slow_selection(log))
+def stalled_job(folder: str, log: str) -> None:
+    """What the process runs that is killed."""
+    STALL_AT.append(STALL)
+    go(Path(folder), logged_selection(Path(log)))
+
+
+def calls(log: Path) -> int:
+    """How often decoders were called since the log was last looked at."""
+    count = len(log.read_text().splitlines()) if log.exists() else 0
+    log.unlink(missing_ok=True)
+    return count
 
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(tmp_path):
     log = tmp_path / "calls.log"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "a"), str(log)], cwd=ROOT)
-    rows = tmp_path / "a" / "rows.jsonl"
-    begin = time.monotonic()
-    while not rows.exists() or rows.read_bytes().count(b"\n") < 4:
-        assert child.poll() is None and time.monotonic() - begin < 60
-        time.sleep(0.005)
-    os.kill(child.pid, signal.SIGKILL)
+    job = "import sys; from tests.test_harness import stalled_job; stalled_job(*sys.argv[1:])"
+    child = subprocess.Popen([sys.executable, "-c", job, str(tmp_path / "a"), str(log)], cwd=ROOT)
+    try:
+        begin = time.monotonic()
+        while not log.exists() or len(log.read_text().splitlines()) < STALL:
+            assert child.poll() is None and time.monotonic() - begin < 120
+            time.sleep(0.02)
+    finally:
+        child.kill()
     assert child.wait() == -signal.SIGKILL
+    assert calls(log) == STALL
+    rows = tmp_path / "a" / "rows.jsonl"
     kept = rows.read_bytes()
-    kept = kept[: kept.rfind(b"\n") + 1]
     finished = [json.loads(line)["key"] for line in kept.splitlines()]
-    assert 4 <= len(finished) < 12
+    assert len(finished) == 4
+    rows.write_bytes(kept + kept[:50])  # as if it had been killed while it wrote the next row
 
-    log.unlink()
-    outcome = go(tmp_path / "a", slow_selection(log))
-    assert outcome.reused == finished and len(outcome.done) == 12 - len(finished)
+    outcome = go(tmp_path / "a", logged_selection(log))
+    assert outcome.reused == finished and len(outcome.done) == 12 - 4
     assert rows.read_bytes().startswith(kept)  # their times too are those of the killed run
-    calls = len(log.read_text().splitlines())
-    batches = 3
-    damaged_cell = (1 + batches * 1, 1 + batches * QUICK.least)
-    assert calls == damaged_cell[0] * len(outcome.done)  # the clean cells were finished
+    assert calls(log) == 4 * CALLS_DAMAGED
 
-    log.unlink()
-    go(tmp_path / "b", slow_selection(log))
-    assert len(log.read_text().splitlines()) == damaged_cell[0] * 10 + damaged_cell[1] * 2
+    go(tmp_path / "b", logged_selection(log))
+    assert calls(log) == CALLS_CLEAN + 5 * CALLS_DAMAGED
     interrupted, whole = RunStore(tmp_path / "a"), RunStore(tmp_path / "b")
     assert [timeless(row) for row in interrupted.rows()] == [timeless(row) for row in whole.rows()]
     for row in whole.rows():
@@ -582,6 +588,10 @@ def test_progress_sums_up_to_the_cells_whatever_happens_to_them(tmp_path):
         ("started", "pixels on words, eraser 3"), ("finished", 4),
     ]  # fmt: skip
     assert ("note", "loading words") in told and ("note", "damaging words") in told
+    told.clear()
+    hopeless = build_plan(replace(ASKED, decoders=("odd",)), mine)  # fails before the first round
+    run(hopeless, RunStore(tmp_path / "hopeless"), Listener())
+    assert sum(cells for what, cells in told if what == "advanced") == 1  # type: ignore[misc]
 
 
 def test_the_harness_costs_under_two_per_cent_of_the_measured_work(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.metrics import (
@@ -90,6 +90,7 @@ def test_rates_of_a_corpus_agree_with_jiwer():
 words = st.text(alphabet="abc é\u0301\t", max_size=12)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(words, words)
 def test_counts_are_a_shortest_script(reference, text):
     score = score_line(reference, text)
@@ -101,6 +102,7 @@ def test_counts_are_a_shortest_script(reference, text):
     assert score.words == len(truth.split())
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_is_normalising_once(text):
     assert normalise(normalise(text)) == normalise(text)
@@ -163,7 +165,8 @@ def test_totals_count_lines_of_every_kind():
         ("a" * 20, True),
         ("a" * 19, False),
         ("He went to the of the of the of the of th", True),  # cut off in the last unit
-        ("x the end the end the end", False),  # three times
+        ("a beginning that goes on for long the end the end the end", False),  # three times
+        ("a beginning that goes on for long the end the end the end the end", True),
         ("the end the end the end the end and then he went home to his wife", False),
     ],
 )
@@ -171,6 +174,7 @@ def test_looping_is_a_tail_that_repeats(text, looping):
     assert is_looping(text) is looping
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab", min_size=5, max_size=9), st.text(alphabet="abc", max_size=5))
 def test_any_unit_repeated_four_times_loops(unit, before):
     assert is_looping(before + unit * 4)
