@@ -14,83 +14,32 @@ import cv2
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from bench.cli import main
 from bench.errors import UserError
 from bench.types import Image, Line
 from datasets.damage import DAMAGES
-from datasets.damage.base import SEVERITIES, SUITE, Damaged
-from datasets.damage.fields import smooth_field
-from datasets.damage.fill import threshold_mask
-from datasets.damage.geometry import Geometry, equal_slots, measure, words
+from datasets.damage.base import SUITE, Damaged
+from datasets.damage.geometry import words
 from datasets.damage.missing import erased_columns
-from datasets.damage.preview import GUTTER, contact_sheet
 from datasets.damage.recipe import INK_LOST
-from datasets.damage.signal import disc_of_confusion
 from datasets.root import data_root
 from datasets.seeds import stream
-
-NAMES = DAMAGES.names()
-EXACT = ("stroke_breaks", "span_erase", "half_line", "blot")  # lose an exact share of the ink
-MISSING = ("stroke_breaks", "char_erase", "span_erase", "half_line")
-MASKED = (*MISSING, "blot", "strike")
-SIGNAL = ("defocus", "noise")
-LEVELS = SEVERITIES[1:]
-TEXTS = (
-    "The quick brown fox jumps over a lazy dog",
-    "Sphinx of black quartz, judge my vow",
-    "It was a bright cold day in April, and",
-    "Pack my box with five dozen liquor jugs",
+from tests.damage_lines import (
+    EXACT,
+    LEVELS,
+    MASKED,
+    MISSING,
+    NAMES,
+    SIGNAL,
+    TEXTS,
+    damage,
+    damaged,
+    geometry,
+    lost_of,
+    mask_of,
+    write,
+    written,
 )
-FONT, SCALE, PEN, CANVAS = cv2.FONT_HERSHEY_SCRIPT_COMPLEX, 5.5, 10, 256
-
-
-def write(text: str, height: int = 64, grain: float = 0.012, seed: int = 0) -> Line:
-    """A line of script with exact boxes, the same drawing at any height."""
-    stops = [cv2.getTextSize(text[:i], FONT, SCALE, PEN)[0][0] for i in range(len(text) + 1)]
-    canvas = np.zeros((CANVAS, stops[-1] + 80), np.uint8)
-    cv2.putText(canvas, text, (40, 185), FONT, SCALE, 255, PEN, cv2.LINE_AA)
-    width = round(canvas.shape[1] * height / CANVAS)
-    ink = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(float) / 255
-    grey = 0.85 - 0.5 * ink + np.random.default_rng(seed).normal(0, grain, ink.shape)
-    image = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
-    edges = (np.array(stops) + 40) * width / canvas.shape[1]
-    boxes = np.stack((edges[:-1], edges[1:]), axis=1).astype(np.float32)
-    return Line(f"id-{seed}", image, text, "writer", "test", boxes, "renderer")
-
-
-@cache
-def written() -> tuple[Line, ...]:
-    return tuple(write(text, seed=i) for i, text in enumerate(TEXTS))
-
-
-def geometry(line: Line) -> Geometry:
-    measured = measure(line.image)
-    assert measured is not None
-    return measured
-
-
-def damage(name: str, line: Line, severity: int, seed: int = 0) -> Damaged:
-    result: Damaged = DAMAGES.create(name).apply(line, "set", severity, seed)
-    return result
-
-
-@cache
-def damaged(name: str, severity: int) -> tuple[Damaged, ...]:
-    return tuple(damage(name, line, severity) for line in written())
-
-
-def mask_of(result: Damaged) -> NDArray[np.bool_]:
-    assert result.mask is not None
-    return result.mask
-
-
-def lost_of(result: Damaged) -> float:
-    assert result.ink_lost is not None
-    return result.ink_lost
-
 
 # --- severity -------------------------------------------------------------------------------
 
@@ -303,100 +252,6 @@ def test_strike_covers_more_words_with_severity_and_all_at_5():
     assert g.middle - half - 1 < rows[0] and rows[-1] < g.middle + half + 1
 
 
-# --- measurements, fields, kernels --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("width", [4, 6, 10])
-def test_stroke_width_of_a_bar(width):
-    image = np.full((96, 400), 230, np.uint8)
-    image[40 : 40 + width, 20:380] = 40
-    measured = measure(image)
-    assert measured is not None
-    assert measured.stroke_width == pytest.approx(width, abs=0.3)
-    assert measured.middle == pytest.approx(40 + width / 2)
-    assert (measured.left, measured.right) == (20, 380)
-    assert measured.ink_darkness == pytest.approx(190 / 255, abs=0.01)
-
-
-@pytest.mark.parametrize("shift", [-40, 20])
-def test_measurements_do_not_move_with_the_brightness_of_the_paper(shift):
-    line = written()[0]
-    g = geometry(line)
-    moved = measure((line.image.astype(int) + shift).clip(0, 255).astype(np.uint8))
-    assert moved is not None
-    assert (moved.ink == g.ink).all()
-    assert moved.x_height == g.x_height
-
-
-def test_words_and_slots():
-    image = np.full((64, 300), 230, np.uint8)
-    image[20:40, 10:60] = 40
-    image[20:40, 62:100] = 40  # a gap within a word
-    image[20:40, 130:200] = 40
-    image[36:40, 250:253] = 40  # a full stop far away is no word
-    measured = measure(image)
-    assert measured is not None
-    assert words(measured) == [(10, 100), (130, 200)]
-    assert equal_slots(measured, 3).tolist() == [[10, 91], [91, 172], [172, 253]]
-
-
-def test_threshold_masks_hold_their_share_of_the_ink():
-    rng = np.random.default_rng(0)
-    score = rng.standard_normal((40, 90)).astype(np.float32)
-    ink = rng.random((40, 90)) < 0.2
-    for share in (0.0, 0.05, 0.5):
-        mask = threshold_mask(score, ink, share)
-        assert (mask & ink).sum() == pytest.approx(share * ink.sum(), abs=1)
-        assert (mask == (score >= score[mask].min() if mask.any() else False)).all()
-
-
-def test_smooth_field_agrees_with_scipys_blur_and_opencvs_interpolation():
-    height, width, correlation = 128, 300, 0.3
-    field = smooth_field(np.random.default_rng(5), height, width, correlation)
-    lattice = np.random.default_rng(5).standard_normal((158, 64)).T
-    blurred = ndimage.gaussian_filter(lattice, 64 * correlation / 2.5, mode="reflect", truncate=6)
-    x = ((np.arange(width) + 0.5) / height * 64 - 0.5).astype(np.float32)
-    y = ((np.arange(height) + 0.5) / height * 64 - 0.5).astype(np.float32)
-    columns, rows = np.meshgrid(x, y)
-    lattice = blurred.astype(np.float32)
-    expected = cv2.remap(lattice, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    expected = (expected - expected.mean()) / expected.std()
-    assert np.abs(field - expected).max() < 0.01
-    assert field.mean() == pytest.approx(0, abs=1e-4)
-    assert field.std() == pytest.approx(1, abs=1e-4)
-
-
-def test_a_wider_image_continues_the_field_of_a_narrower_one():
-    narrow = smooth_field(np.random.default_rng(1), 64, 300, 0.2)
-    wide = smooth_field(np.random.default_rng(1), 64, 900, 0.2)[:, :300]
-    inner = slice(0, 250)
-    assert np.corrcoef(narrow[:, inner].ravel(), wide[:, inner].ravel())[0, 1] > 0.9999
-
-
-@pytest.mark.parametrize("radius", [0.3, 1.0, 2.7, 6.5, 11.0])
-def test_defocus_is_the_literal_disc_on_a_four_times_finer_grid(radius):
-    image = np.random.default_rng(0).random((80, 120)).astype(np.float32)
-    scale = 4 if radius < 8 else 1
-    fine = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    reach = np.arange(-int(scale * radius), int(scale * radius) + 1)
-    disc = (reach[:, None] ** 2 + reach**2 <= (scale * radius) ** 2).astype(np.float32)
-    literal = cv2.resize(
-        cv2.filter2D(fine, -1, disc / disc.sum()), (120, 80), interpolation=cv2.INTER_AREA
-    )
-    ours = cv2.filter2D(image, -1, disc_of_confusion(radius))
-    edge = int(radius) + 4
-    inner = (slice(edge, -edge), slice(edge, -edge))
-    assert np.abs(ours - literal)[inner].max() < 1e-4
-
-
-def test_noise_has_the_strength_it_claims():
-    line = written()[0]
-    g = geometry(line)
-    grain = damage("noise", line, 1).line.image / 255 - g.grey
-    assert grain.std() == pytest.approx(0.08 * g.ink_darkness, rel=0.03)
-    assert grain.mean() == pytest.approx(0, abs=0.002)
-
-
 # --- the same damage everywhere -------------------------------------------------------------------
 
 
@@ -553,53 +408,6 @@ def test_a_stroke_that_runs_through_20000_px_can_be_struck():
     assert mask_of(result)[:, 19_900:].any() and mask_of(result)[:, :100].any()
 
 
-# --- the contact sheet --------------------------------------------------------------------------
-
-
-def test_contact_sheet_holds_the_damaged_lines_pixel_by_pixel():
-    line = written()[0]
-    sheet = contact_sheet(line, "set", ["blot", "noise"])
-    for severity in LEVELS:
-        for name in ("blot", "noise"):
-            image = damage(name, line, severity).line.image
-            height, width = image.shape
-            column = sheet[:, GUTTER : GUTTER + width]
-            rows = range(len(column) - height + 1)
-            assert any((column[y : y + height] == image).all() for y in rows)
-
-
-def test_preview_writes_a_png(tmp_path, capsys):
-    out = tmp_path / "new" / "sheet.png"
-    words_ = ["damage", "preview", "--damage", "strike, blot", "--line", "2", "-o", str(out)]
-    with pytest.raises(SystemExit) as stopped:
-        main(words_)
-    assert stopped.value.code == 0
-    assert capsys.readouterr().out.strip() == str(out)
-    sheet = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
-    assert sheet.ndim == 2 and sheet.shape[0] > 12 * 40
-    assert list(out.parent.iterdir()) == [out]
-
-
-@pytest.mark.parametrize(
-    ("words_", "sentence"),
-    [
-        (["--damage", "blott"], "did you mean blot"),
-        (["--dataset", "linse"], "did you mean lines"),
-        (["--line", "0"], "the first line is 1"),
-        (["-o", "sheet.jpg"], "should end in .png"),
-        (["--sead", "1"], "did you mean --seed"),
-    ],
-)
-def test_mistakes_in_preview_are_one_sentence(words_, sentence, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stopped:
-        main(["damage", "preview", *words_])
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
 # --- real lines and speed -----------------------------------------------------------------------
 
 
@@ -628,7 +436,9 @@ def test_real_lines(name):
     effect = [
         np.mean([_change(c, d) for c, d in zip(clean, results, strict=True)]) for results in series
     ]
-    assert effect[0] > 0.05 and all(b > a for a, b in pairwise(effect))
+    assert effect[0] > 0.05 and effect[0] < effect[2] < effect[4]
+    # On a line of few words the low severities of a strike are the same one word.
+    assert all(b > a or (name == "strike" and b == a) for a, b in pairwise(effect))
     if name in SIGNAL:
         return
     for before, after in pairwise(series):
