@@ -19,8 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import Unavailable, UserError
-from bench.plan import Registries
+from bench.harness import Outcome, run
+from bench.plan import Registries, Rounds, Selection, build_plan
 from bench.registry import Entry, Registry
+from bench.store import RunStore
 from bench.types import BadLine, Decoded, Encoded, EncoderInfo, Image, Line, LineSet, Needs, Runtime
 from datasets.base import Dataset, fingerprint
 from datasets.damage.base import Damage, Damaged
@@ -262,3 +264,19 @@ def registries(**more: Entry) -> Registries:
         ),
         damages=Registry("damage", {"eraser": Entry(f"{here}:Eraser", "erases")}),
     )
+
+
+HERE = __name__
+QUICK = Rounds(least=2, least_s=0.0, most_s=10.0)
+ASKED = Selection(
+    encoders=("pixels",),
+    decoders=("reader", "no-e"),
+    datasets=("words",),
+    runtime=Runtime(batch_size=5),
+    rounds=QUICK,
+)
+
+
+def go(folder: Path, selection: Selection = ASKED, mine: Registries | None = None) -> Outcome:
+    """Run a selection into a folder."""
+    return run(build_plan(selection, mine or registries()), RunStore(folder))

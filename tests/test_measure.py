@@ -1,0 +1,133 @@
+"""How time is taken, on a clock that only the test moves."""
+
+import pytest
+import torch
+
+from bench.errors import UserError
+from bench.measure import BlockMeasure, reason, sorted_batches
+from bench.plan import ONCE, Rounds
+from bench.stopwatch import Stopwatch
+from bench.types import Decoded, Runtime, Spread
+from tests.harness_doubles import (
+    FakeMeter,
+    Pixels,
+    drawn,
+)
+
+
+def fake_block(
+    meter: FakeMeter, paces: dict[str, list[float]], texts: tuple[str, ...], size: int
+) -> BlockMeasure:
+    """A block on a fake clock: encoding takes 1 s a line, decoders as scripted, call by call."""
+    encoder = Pixels().open(Runtime())
+    encode = encoder.encode
+
+    def timed_encode(batch):
+        meter.work(
+            wall_s=0.5 * len(batch[1]), cpu_s=2.0 * len(batch[1]), device_s=0.5 * len(batch[1])
+        )
+        return encode(batch)
+
+    def timed_prepare(images, prepare=encoder.prepare):
+        meter.work(wall_s=0.25)
+        return prepare(images)
+
+    encoder.encode, encoder.prepare = timed_encode, timed_prepare  # type: ignore[method-assign]
+    order: list[str] = []
+
+    class Timed:
+        def __init__(self, name: str) -> None:
+            self.name, self.calls = name, iter(paces[name])
+
+        def decode(self, encoded):
+            order.append(self.name)
+            pace = next(self.calls)
+            meter.work(wall_s=pace * len(encoded.states), cpu_s=0.5)
+            return [Decoded("x", 1)] * len(encoded.states)
+
+    block = BlockMeasure(
+        encoder,
+        {name: Timed(name) for name in paces},  # type: ignore[misc]
+        [drawn(text) for text in texts],
+        Runtime(batch_size=size),
+        Stopwatch(meter),
+    )
+    block.order = order  # type: ignore[attr-defined]
+    return block
+
+
+def test_batches_are_sorted_by_width():
+    assert sorted_batches([5, 1, 3, 1, 9], 2) == [(1, 3), (2, 0), (4,)]
+    assert sorted_batches([2], 8) == [(0,)]
+
+
+def test_times_of_several_rounds_are_medians_over_rounds():
+    # widths 2, 4, 6 -> batches of 2 and 1; warm-up, then 3 rounds of 2 batches
+    block = fake_block(FakeMeter(), {"d": [99, 1, 1, 3, 3, 2, 2]}, ("abc", "a", "ab"), size=2)
+    shares: list[float] = []
+    block.run(Rounds(least=3, least_s=0, most_s=1e9), shares.append)
+    timing = block.timing("d")
+    assert timing.host_s == 0.5
+    assert timing.encode_s == 3.0  # the device's half is waited for
+    assert timing.decode_s == Spread(median=6.0, low=3.0, high=9.0, n=3)
+    assert timing.lines_per_s == Spread(3 / 9, 3 / 12, 3 / 6, 3)
+    assert timing.decode_lines_per_s == Spread(0.5, 3 / 9, 1.0, 3)
+    assert timing.cpu_s == 2.0 * 3 + 0.5 * 2
+    assert timing.latency_p50_s == 3.0 and timing.latency_p95_s == 4.0
+    assert timing.peak_mib == 7.0
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    # the loop holds everything but the warm-up, and nothing was left unmeasured here
+    assert block.loop_s == block.measured_s == 3 * (0.5 + 3.0) + 3 + 9 + 6
+
+
+def test_times_of_one_round_have_the_range_of_their_batches():
+    block = fake_block(FakeMeter(), {"d": [99, 1, 4]}, ("abc", "a", "ab"), size=2)
+    block.run(ONCE, lambda share: None)
+    timing = block.timing("d")
+    assert timing.decode_s == Spread(median=6.0, low=3.0, high=12.0, n=1)
+    assert timing.lines_per_s == Spread(3 / 9, low=1 / 5, high=1 / 2, n=1)
+    assert timing.decode_lines_per_s == Spread(0.5, low=0.25, high=1.0, n=1)
+
+
+def test_slow_systems_have_fewer_rounds_and_the_warm_up_is_the_widest_batch():
+    paces = {"slow": [0.0] + [10.0] * 20, "fast": [0.0] + [1.0] * 20}
+    block = fake_block(FakeMeter(), paces, ("abc", "a", "ab"), size=1)
+    block.run(Rounds(least=3, least_s=0, most_s=70), lambda share: None)
+    # a slow round is 3 * (1 + 10) = 33 s: two fit into 70 s
+    assert block.timing("slow").decode_s.n == 2
+    assert block.timing("fast").decode_s.n == 3
+    assert block.timing("fast").encode_s == block.timing("slow").encode_s == 3.0
+    assert block.timing("fast").scenario == "single"
+    assert block.batches == [(1,), (2,), (0,)]
+
+
+def test_decoders_are_interleaved_in_a_seeded_order():
+    names = {name: [0.1] * 200 for name in "abcd"}
+    texts = tuple("x" * n for n in range(1, 13))
+
+    def order() -> list[str]:
+        block = fake_block(FakeMeter(), names, texts, size=1)
+        block.run(ONCE, lambda share: None)
+        return block.order[4:]  # type: ignore[attr-defined,no-any-return]
+
+    first = order()
+    turns = [tuple(first[i : i + 4]) for i in range(0, 48, 4)]
+    assert all(sorted(turn) == list("abcd") for turn in turns)
+    assert len(set(turns)) > 6
+    assert order() == first
+
+
+def test_too_few_texts_are_a_failure_and_not_a_shift_of_lines():
+    block = fake_block(FakeMeter(), {"d": [0.1] * 9}, ("ab", "c"), size=2)
+    block._decoders["d"].decode = lambda encoded: [Decoded("x", 1)]  # type: ignore[method-assign]
+    block.run(ONCE, lambda share: None)
+    assert block.readings["d"].failure == "the decoder failed: ValueError: 1 texts for 2 lines"
+
+
+def test_an_exception_is_one_sentence():
+    runtime = Runtime(device="cuda", batch_size=8)
+    assert reason(KeyError("a\n  b"), runtime) == "KeyError: 'a\\n b'"
+    assert reason(RuntimeError(), runtime) == "RuntimeError"
+    assert reason(UserError("do this"), runtime) == "do this"
+    out = "out of memory on cuda at batch size 8; try a smaller one"
+    assert reason(torch.OutOfMemoryError("CUDA out of memory. Tried ..."), runtime) == out

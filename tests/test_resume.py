@@ -1,0 +1,199 @@
+"""Keys and resume: what is run again, what is not, and a run killed half way."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import bench.cells
+import bench.harness
+from bench import ROOT
+from bench.harness import run
+from bench.plan import Selection, build_plan
+from bench.provenance import code_version, digest, environment, plain
+from bench.store import RunStore
+from bench.types import Row, Runtime
+from tests.harness_doubles import (
+    ASKED,
+    EVENTS,
+    QUICK,
+    STALL_AT,
+    Eraser,
+    go,
+    registries,
+)
+
+
+def timeless(row: Row) -> Row:
+    return replace(row, timing=None, started="")
+
+
+def test_finished_cells_are_not_run_again_and_things_are_opened_once(tmp_path):
+    asked = replace(ASKED, damages=("none", "eraser"))
+    first = go(tmp_path, asked)
+    before = (tmp_path / "rows.jsonl").read_bytes()
+    EVENTS.clear()
+    plan = build_plan(asked, registries())
+    second = run(plan, RunStore(tmp_path))
+    assert second.reused == first.done and not second.done
+    assert (tmp_path / "rows.jsonl").read_bytes() == before
+    assert [part.thing.calls for part in plan.blocks[0].decoders] == [[], []]
+    assert EVENTS == [
+        "open pixels", "open reader ", "open reader e", "load words",
+        "close reader e", "close reader ",
+    ]  # fmt: skip
+
+
+def test_only_the_new_decoder_of_a_finished_block_is_run(tmp_path):
+    go(tmp_path)
+    outcome = go(tmp_path, replace(ASKED, decoders=("reader", "no-vowel", "no-e")))
+    assert len(outcome.reused) == 2 and len(outcome.done) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": {"pixels": {"weights": "other"}}},
+        {"options": {"pixels": {"busy_s": 1e-6}}},
+        {"options": {"reader": {"table": "5e7"}}},
+        {"options": {"words": {"size": 11}}},
+        {"limit": 11},
+        {"split": "val"},
+        {"rounds": replace(QUICK, least=1)},
+        {"runtime": Runtime(batch_size=6)},
+        {"runtime": Runtime(batch_size=5, threads=2)},
+    ],
+)
+def test_what_can_change_text_or_time_changes_the_key(tmp_path, change):
+    asked = replace(ASKED, decoders=("reader",))
+    first = go(tmp_path, asked)
+    second = go(tmp_path, replace(asked, **change))
+    assert second.done and not second.reused and first.done != second.done
+
+
+def test_another_machine_measures_anew_and_another_commit_does_not(tmp_path, monkeypatch):
+    first = go(tmp_path)
+    record = environment()
+    commit = {**record, "git": {"commit": "5e7", "dirty": False}}
+    monkeypatch.setattr(bench.harness, "environment", lambda: commit)
+    assert go(tmp_path).reused == first.done
+    machine = {**record, "machine": {**record["machine"], "gpu": ["a new one"]}}
+    monkeypatch.setattr(bench.harness, "environment", lambda: machine)
+    second = go(tmp_path)
+    assert len(second.done) == 2 and not second.reused
+    assert len(RunStore(tmp_path).rows()) == 2
+    assert len(RunStore(tmp_path).environments()) == 3
+
+
+def test_a_changed_file_runs_only_the_cells_that_use_it(tmp_path, monkeypatch):
+    asked = replace(ASKED, damages=("none", "eraser"))
+    go(tmp_path, asked)
+    kept = code_version
+    bench.cells._version.cache_clear()
+    monkeypatch.setattr(Eraser, "__module__", "tests.harness_doubles_2")
+    monkeypatch.setattr(
+        bench.cells,
+        "code_version",
+        lambda modules: "new" if modules == ("tests.harness_doubles_2",) else kept(modules),
+    )
+    outcome = go(tmp_path, asked)
+    bench.cells._version.cache_clear()
+    assert len(outcome.reused) == 2 and len(outcome.done) == 2  # the damaged ones
+
+
+def test_code_version_follows_imports_of_the_own_package_only(tmp_path, monkeypatch):
+    package = tmp_path / "shelf"
+    (package / "parts").mkdir(parents=True)
+    files = {
+        "__init__.py": "",
+        "one.py": "from shelf.parts import wheel\nimport json\n",
+        "two.py": "import shelf.three\n",
+        "three.py": "def f():\n    from shelf.parts.axle import AXLE\n",
+        "parts/__init__.py": "",
+        "parts/wheel.py": "from shelf import two\n",
+        "parts/axle.py": "AXLE = 1\n",
+        "alone.py": "",
+    }
+    for name, text in files.items():
+        (package / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def versions() -> tuple[str, str]:
+        return code_version(["shelf.one"]), code_version(["shelf.alone"])
+
+    one, alone = versions()
+    for name in ("parts/axle.py", "three.py", "two.py", "parts/wheel.py", "one.py"):
+        (package / name).write_text(files[name] + "# changed\n")
+        changed = versions()
+        assert changed[0] != one and changed[1] == alone, name
+        one = changed[0]
+    for name in ("__init__.py", "parts/__init__.py", "alone.py"):
+        (package / name).write_text("# changed\n")
+    assert versions()[0] == one and versions()[1] != alone
+
+
+def test_plain_values_are_what_json_gives_back():
+    value = {1: (Path("a/b"), {3, 2}), "x": [float("inf"), True, None]}
+    assert plain(value) == {"1": ["a/b", [2, 3]], "x": [None, True, None]}
+    assert json.loads(json.dumps(plain(value))) == plain(value)
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1})
+
+
+CALLS_CLEAN = 2 * 3 * QUICK.least + 2  # decoders * batches * rounds, and the warm-up
+CALLS_DAMAGED = 2 * 3 + 2
+STALL = CALLS_CLEAN + CALLS_DAMAGED + 5  # in the middle of the third block
+
+
+def logged_selection(log: Path) -> Selection:
+    options = {name: {"log": str(log)} for name in ASKED.decoders}
+    return replace(ASKED, damages=("none", "eraser"), swept=("eraser",), options=options)
+
+
+def stalled_job(folder: str, log: str) -> None:
+    """What the process runs that is killed."""
+    STALL_AT.append(STALL)
+    go(Path(folder), logged_selection(Path(log)))
+
+
+def calls(log: Path) -> int:
+    """How often decoders were called since the log was last looked at."""
+    count = len(log.read_text().splitlines()) if log.exists() else 0
+    log.unlink(missing_ok=True)
+    return count
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_as_an_uninterrupted_one(tmp_path):
+    log = tmp_path / "calls.log"
+    job = "import sys; from tests.test_resume import stalled_job; stalled_job(*sys.argv[1:])"
+    child = subprocess.Popen([sys.executable, "-c", job, str(tmp_path / "a"), str(log)], cwd=ROOT)
+    try:
+        begin = time.monotonic()
+        while not log.exists() or len(log.read_text().splitlines()) < STALL:
+            assert child.poll() is None and time.monotonic() - begin < 120
+            time.sleep(0.02)
+    finally:
+        child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert calls(log) == STALL
+    rows = tmp_path / "a" / "rows.jsonl"
+    kept = rows.read_bytes()
+    finished = [json.loads(line)["key"] for line in kept.splitlines()]
+    assert len(finished) == 4
+    rows.write_bytes(kept + kept[:50])  # as if it had been killed while it wrote the next row
+
+    outcome = go(tmp_path / "a", logged_selection(log))
+    assert outcome.reused == finished and len(outcome.done) == 12 - 4
+    assert rows.read_bytes().startswith(kept)  # their times too are those of the killed run
+    assert calls(log) == 4 * CALLS_DAMAGED
+
+    go(tmp_path / "b", logged_selection(log))
+    assert calls(log) == CALLS_CLEAN + 5 * CALLS_DAMAGED
+    interrupted, whole = RunStore(tmp_path / "a"), RunStore(tmp_path / "b")
+    assert [timeless(row) for row in interrupted.rows()] == [timeless(row) for row in whole.rows()]
+    for row in whole.rows():
+        assert interrupted.lines(row.key) == whole.lines(row.key)
