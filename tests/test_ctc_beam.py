@@ -84,6 +84,21 @@ def test_a_narrow_beam_is_the_textbook_search(seed, steps, symbols, width, peake
         assert score == pytest.approx(math.log(mass), abs=1e-5)
 
 
+# (seed, width, symbols, peaked) of matrices in whose search a prefix leaves the beam and comes
+# back while a longer one that grew out of it has stayed: the two have to find each other again.
+RETURNING = [(0, 5, 5, 0.6), (0, 8, 5, 0.6), (1, 8, 3, 1.5), (2, 5, 3, 0.6), (3, 5, 3, 1.5)]
+
+
+@pytest.mark.parametrize(("seed", "width", "symbols", "peaked"), RETURNING)
+def test_a_prefix_that_comes_back_meets_its_descendants(seed, width, symbols, peaked):
+    matrix = random_matrix(seed, 30, symbols, peaked)
+    expected = plain_prefix_beam(matrix, width)
+    found = decode(matrix, width, nbest=width).nbest
+    assert [text for text, _ in found] == [
+        "".join(NAMES[s] for s in label) for label, _ in expected
+    ]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 60))
 def test_width_one_on_peaked_input_is_the_best_path(seed, steps):
