@@ -2,7 +2,8 @@
 
 How time is taken:
 
-- Lines are sorted by image width and cut into batches, so that a batch holds little padding.
+- Lines are sorted by width at equal height (encoders scale them so) and cut into batches, so
+  that a batch holds little padding.
 - The widest batch is run once through everything first; that warm-up is not counted.
 - A round is one pass over the set. In each batch the images are prepared, encoded, and then read
   by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
@@ -75,7 +76,9 @@ class BlockMeasure:
             watch: measures the stages.
             seed: of the order of the decoders.
         """
-        self.batches = sorted_batches([image.shape[1] for image in images], runtime.batch_size)
+        self.batches = sorted_batches(
+            [image.shape[1] / image.shape[0] for image in images], runtime.batch_size
+        )
         self.readings = {name: Reading() for name in decoders}
         self.prepare: list[list[Lap]] = []
         self.encode: list[list[Lap]] = []
@@ -218,7 +221,7 @@ class BlockMeasure:
             torch.cuda.empty_cache()  # what an out-of-memory error leaves cached
 
 
-def sorted_batches(widths: Sequence[int], size: int) -> list[Batch]:
+def sorted_batches(widths: Sequence[float], size: int) -> list[Batch]:
     """Places of the lines, narrow to wide (ties in the order of the set), cut into batches."""
     order = sorted(range(len(widths)), key=lambda place: widths[place])
     return [tuple(order[start : start + size]) for start in range(0, len(order), size)]
