@@ -6,17 +6,17 @@ import csv
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import ROOT, report
 from bench.report import accuracy, plots, render, speed
 from bench.report.results import Result, collect
 from bench.report.table import Table
 from bench.store import RunStore
-from bench.types import LineResult, Row, Runtime
+from bench.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row, timing
 
 
@@ -351,6 +351,18 @@ def test_names_tell_options_weights_limits_and_contents_apart():
     assert "the first 24 lines" in table.conditions
 
 
+def test_damages_with_other_options_do_not_hide_each_other():
+    plain = row(damage="blot", severity=3, cer=0.2)
+    other = row(
+        damage="blot", severity=3, cer=0.3, key="o", extras={"damage_options": {"grey": 0.5}}
+    )
+    (table,) = tables(plain, other, kind=accuracy.by_damage)
+    assert [(line[0].text, line[2].text) for line in table.rows] == [
+        ("blot[options=default]", "20.00"),
+        ("blot[options=grey=0.5]", "30.00"),
+    ]
+
+
 def test_signatures_are_one_a_system_with_its_sets_in_braces():
     rows = [row(dataset=name) for name in ("lines", "hooker")]
     rows += [row(damage="blot", severity=s) for s in (1, 2)]
@@ -447,7 +459,14 @@ def test_only_failures(tmp_path):
 def test_results_are_the_rows_in_registered_order(store):
     results = collect(store)
     assert all(isinstance(result, Result) for result in results)
-    assert [r.decoder for r in results if r.clean] == [
+    assert [r.names.decoder for r in results if r.clean] == [
         *("ctc-greedy", "ctc-beam", "ctc-kenlm"),
         "ar-beam",  # of the encoder that is registered later
     ]
+
+
+def test_the_readme_of_the_results_names_every_field():
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    for kind in (Row, Condition, Runtime, EditCounts, Timing, Spread, LineResult):
+        for field in fields(kind):
+            assert f"`{field.name}`" in text, f"{kind.__name__}.{field.name}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.report.conditions import INTERVAL, conditions, signatures
-from bench.report.format import UNKNOWN, percent, plain
+from bench.report.format import UNKNOWN, percent
 from bench.report.remarks import cer_cell, remarks
 from bench.report.results import Place, Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
@@ -30,10 +30,10 @@ class Axis:
     place: Callable[[Place], tuple[int, ...]]
 
 
-_DECODERS = Axis(lambda r: r.decoder, lambda place: (place.decoder,))
-_SYSTEMS = Axis(lambda r: f"{r.encoder}\0{r.decoder}", lambda p: (p.encoder, p.decoder))
-_SETS = Axis(lambda r: r.dataset, lambda place: (place.dataset,))
-_DAMAGES = Axis(lambda r: plain(r.row.condition.damage), lambda place: (place.damage,))
+_DECODERS = Axis(lambda r: r.names.decoder, lambda place: (place.decoder,))
+_SYSTEMS = Axis(lambda r: f"{r.names.encoder}\0{r.names.decoder}", lambda p: (p.encoder, p.decoder))
+_SETS = Axis(lambda r: r.names.dataset, lambda place: (place.dataset,))
+_DAMAGES = Axis(lambda r: r.names.damage, lambda place: (place.damage,))
 _SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place.severity,))
 
 
@@ -47,7 +47,7 @@ def by_set(results: Sequence[Result]) -> list[Table]:
             group,
             (_SYSTEMS, _SETS),
             [Column("Encoder", key=True), Column("Decoder", key=True)],
-            lambda row: (name(row[0].encoder), name(row[0].decoder)),
+            lambda row: (name(row[0].names.encoder), name(row[0].names.decoder)),
             _MICRO,
         )
         for number, group in enumerate(grouped(clean), 1)
@@ -60,21 +60,21 @@ def by_damage(results: Sequence[Result]) -> list[Table]:
     A severity has a table when several damages were run at it, or one that has no curve.
     """
     tables: list[Table] = []
-    curved = {(_series(r), r.row.condition.damage) for group in _curves(results) for r in group}
+    curved = {(_series(r), r.names.damage) for group in _curves(results) for r in group}
     damaged = (result for result in results if not result.clean)
     for group in grouped(damaged, lambda r: (_series(r), r.row.condition.severity)):
-        names = {result.row.condition.damage for result in group}
+        names = {result.names.damage for result in group}
         if len(names) > 1 or (_series(group[0]), *names) not in curved:
             first = group[0]
             tables.append(
                 _pivot(
                     f"damage-{len(tables) + 1}",
                     f"CER by damage at severity {first.row.condition.severity}: "
-                    f"{first.encoder} on {first.dataset}",
+                    f"{first.names.encoder} on {first.names.dataset}",
                     group,
                     (_DAMAGES, _DECODERS),
                     [Column("Damage", key=True), Column("Ink lost %")],
-                    lambda row: (name(row[0].row.condition.damage), _ink_lost(row)),
+                    lambda row: (name(row[0].names.damage), _ink_lost(row)),
                 )
             )
     return tables
@@ -85,8 +85,8 @@ def by_severity(results: Sequence[Result]) -> list[Table]:
     return [
         _pivot(
             f"severity-{number}",
-            f"CER by severity of {plain(group[-1].row.condition.damage)}: "
-            f"{group[-1].encoder} on {group[-1].dataset}",
+            f"CER by severity of {group[-1].names.damage}: "
+            f"{group[-1].names.encoder} on {group[-1].names.dataset}",
             group,
             (_SEVERITIES, _DECODERS),
             [Column("Severity", key=True), Column("Ink lost %")],
@@ -120,13 +120,13 @@ def kinds_of_errors(results: Sequence[Result]) -> list[Table]:
 
 def _curves(results: Iterable[Result]) -> list[list[Result]]:
     damaged = (result for result in results if not result.clean)
-    groups = grouped(damaged, lambda r: (_series(r), r.row.condition.damage))
+    groups = grouped(damaged, lambda r: (_series(r), r.names.damage))
     return [g for g in groups if len({result.row.condition.severity for result in g}) > 1]
 
 
 def _series(result: Result) -> tuple[str, str, int]:
     """What the results of a table of damages share besides their setting."""
-    return (result.encoder, result.dataset, result.row.condition.seed)
+    return (result.names.encoder, result.names.dataset, result.row.condition.seed)
 
 
 def _pivot(
@@ -219,7 +219,7 @@ def _kinds_row(result: Result) -> tuple[Cell, ...]:
         *(n / lines for n in (counts.over_half, counts.empty)),
     ]
     return (
-        *map(name, (result.dataset, result.encoder, result.decoder)),
+        *map(name, (result.names.dataset, result.names.encoder, result.names.decoder)),
         *(Cell(percent(s), values=(None if s is None else 100.0 * s,)) for s in shares),
         *(Cell(f"{n:,}", values=(n,)) for n in (counts.truncated, counts.looping)),
     )

@@ -43,7 +43,9 @@ def signatures(results: Sequence[Result]) -> tuple[str, ...]:
     """One signature a system, where it read several sets or damages with these in braces."""
     systems: dict[tuple[str, str], list[str]] = {}
     for result in results:
-        systems.setdefault((result.encoder, result.decoder), []).append(result.row.signature)
+        systems.setdefault((result.names.encoder, result.names.decoder), []).append(
+            result.row.signature
+        )
     return tuple(_unique(plain(_merged(several)) for several in systems.values()))
 
 
@@ -73,7 +75,7 @@ def _sets(results: Sequence[Result]) -> str:
     """Every set with how much of it was read, as far as any of its results knows."""
     sets: dict[str, list[Result]] = {}
     for result in results:
-        sets.setdefault(result.dataset, []).append(result)
+        sets.setdefault(result.names.dataset, []).append(result)
     return "; ".join(f"{name} ({_set(several)})" for name, several in sets.items())
 
 
@@ -108,7 +110,7 @@ def _encoders(results: Sequence[Result]) -> str:
     """Every encoder with its weights; a row that failed early does not know them."""
     weights: dict[str, str] = {}
     for result in results:
-        weights[result.encoder] = weights.get(result.encoder) or result.row.weights
+        weights[result.names.encoder] = weights.get(result.names.encoder) or result.row.weights
     return listing(
         [
             f"{name} with untrained weights"
@@ -125,7 +127,7 @@ def _decoder(result: Result) -> str:
     told = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
     told += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
     told += _language(result)
-    return f"{result.decoder}: {', '.join(told)}" if told else ""
+    return f"{result.names.decoder}: {', '.join(told)}" if told else ""
 
 
 def _language(result: Result) -> list[str]:

@@ -61,8 +61,8 @@ class Plot:
 def draw(results: Sequence[Result]) -> list[Plot]:
     """All plots that the results allow; none without a CER."""
     scored = [r for r in results if trained(r) and math.isfinite(_cer(r)[0])]
-    timed = grouped((r for r in scored if r.clean and r.row.timing), lambda r: r.dataset)
-    decoders = [r.decoder for r in sorted(scored, key=lambda r: r.place.decoder)]
+    timed = grouped((r for r in scored if r.clean and r.row.timing), lambda r: r.names.dataset)
+    decoders = [r.names.decoder for r in sorted(scored, key=lambda r: r.place.decoder)]
     looks = {name: _look(index) for index, name in enumerate(dict.fromkeys(decoders))}
     with mpl.rc_context(_STYLE):
         return [
@@ -74,10 +74,10 @@ def draw(results: Sequence[Result]) -> list[Plot]:
 def _severity(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
     """CER of each decoder against severity, with the bootstrap interval as a band."""
     last = results[-1]
-    title = f"CER by severity of {last.row.condition.damage}: {last.encoder} on {_read(last)}"
+    title = f"CER by severity of {last.names.damage}: {last.names.encoder} on {_read(last)}"
     figure, axes = _canvas(title, last)
     for decoder, look in looks.items():
-        curve = [result for result in results if result.decoder == decoder]
+        curve = [result for result in results if result.names.decoder == decoder]
         if not curve:
             continue
         severities = [result.row.condition.severity for result in curve]
@@ -94,14 +94,14 @@ def _severity(count: int, results: Sequence[Result], looks: Mapping[str, Look]) 
 
 def _speed(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
     """CER of each system against lines/s, both with their spread."""
-    first, several = results[0], len({result.encoder for result in results}) > 1
-    encoder = "" if several else f"{first.encoder} on "
+    first, several = results[0], len({result.names.encoder for result in results}) > 1
+    encoder = "" if several else f"{first.names.encoder} on "
     title = f"CER against speed: {encoder}{_read(first)}"
     figure, axes = _canvas(title, first)
     points: list[tuple[float, float]] = []
     bars: list[Segment] = []
     for result in results:
-        point, own = _drawn(axes, result, looks[result.decoder])
+        point, own = _drawn(axes, result, looks[result.names.decoder])
         points.append(point)
         bars += own
     axes.set_xscale("log")
@@ -112,7 +112,9 @@ def _speed(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> 
     axes.set_ylim(bottom=0)
     axes.set_xlabel("speed of encoder + decoder (lines/s, log scale; bar: lowest to highest)")
     axes.set_ylabel("CER (%; bar: 95 % interval)")
-    names = [f"{r.encoder} + {r.decoder}" if several else r.decoder for r in results]
+    names = [
+        f"{r.names.encoder} + {r.names.decoder}" if several else r.names.decoder for r in results
+    ]
     place_labels(axes, points, [short(plain(name)) for name in names], bars)
     return _saved(figure, f"cer-speed-{count}", title)
 
@@ -178,7 +180,7 @@ def _read(result: Result) -> str:
     """The set and how much of it, in few words."""
     counts = result.row.counts
     lines = f", {plural(counts.lines, 'line')}" if counts else ""
-    return f"{result.dataset} ({result.row.condition.split}{lines})"
+    return f"{result.names.dataset} ({result.row.condition.split}{lines})"
 
 
 def _saved(figure: Figure, slug: str, title: str) -> Plot:

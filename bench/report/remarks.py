@@ -60,7 +60,7 @@ def remarks(result: Result) -> list[str]:
     texts = []
     if row.unreadable:
         texts.append(
-            f"{plural(row.unreadable, 'line')} of {result.dataset} could not be read and "
+            f"{plural(row.unreadable, 'line')} of {result.names.dataset} could not be read and "
             f"{'is' if row.unreadable == 1 else 'are'} left out"
         )
     if row.status == "failed":
@@ -69,8 +69,8 @@ def remarks(result: Result) -> list[str]:
         return [*texts, f"{DASH}: untrained weights have a speed but no CER"]
     if row.foreign:
         texts.append(
-            f"{plural(row.foreign, 'reference character')} of {result.dataset} lie outside of the "
-            "decoder's alphabet and count as errors"
+            f"{plural(row.foreign, 'reference character')} of {result.names.dataset} lie outside "
+            "of the decoder's alphabet and count as errors"
         )
     if changed := row.extras.get("lines_changed_between_rounds"):
         texts.append(f"{changed} of its lines read otherwise in a later round; the first counts")

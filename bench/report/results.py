@@ -6,7 +6,6 @@ different settings never share a table.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from bench.errors import UserError
 from bench.metrics import normalise
 from bench.provenance import digest
-from bench.report.format import plain
+from bench.report.names import Names, names
 from bench.stats import Interval, micro_interval
 from bench.types import LineResult, Row, Runtime
 from datasets import DATASETS
@@ -68,8 +67,7 @@ class Result:
     place: its order among others.
     interval: of the micro CER; None without a CER, or where it cannot be had.
     commit: of the code, "" when it is not known.
-    encoder, decoder, dataset: names that tell this result from all others of the run; equal to
-        the registered names wherever these suffice.
+    names: what tells this result from all others of the run.
     """
 
     row: Row
@@ -77,9 +75,7 @@ class Result:
     interval: Interval | None
     setting: Setting
     commit: str
-    encoder: str
-    decoder: str
-    dataset: str
+    names: Names
 
     @property
     def clean(self) -> bool:
@@ -95,28 +91,11 @@ def collect(store: Store) -> list[Result]:
     """
     rows = sorted(store.rows(), key=_place)
     records = store.environments()
-    encoders = _names((row.encoder, _encoder_marks(row)) for row in rows)
-    decoders = _names((row.decoder, _decoder_marks(row)) for row in rows)
-    datasets = _names((row.condition.dataset, _dataset_marks(row)) for row in rows)
-    contents = ({"sha256": row.dataset_sha256[:8]} for row in rows)
-    datasets = _names(zip(datasets, contents, strict=True))
     results = []
-    for row, encoder, decoder, dataset in zip(rows, encoders, decoders, datasets, strict=True):
+    for row, told in zip(rows, names(rows), strict=True):
         record = records.get(row.environment, {})
-        setting = _setting(row, record)
-        interval = cer_interval(store, row)
-        results.append(
-            Result(
-                row,
-                _place(row),
-                interval,
-                setting,
-                _commit(record),
-                encoder,
-                decoder,
-                dataset,
-            )
-        )
+        interval, setting = cer_interval(store, row), _setting(row, record)
+        results.append(Result(row, _place(row), interval, setting, _commit(record), told))
     return results
 
 
@@ -162,63 +141,6 @@ def grouped(
 def parsed_signature(signature: str) -> dict[str, str]:
     """The parts of a signature by their prefix ("n:nfc-ws1"); parts without one by themselves."""
     return {part.partition(":")[0]: part for part in signature.split("|") if part}
-
-
-def _names(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Each thing's name on one line, with those of its marks in which its namesakes differ.
-
-    A mark that is "" or absent is not known (a failed row has no weights) and tells nothing.
-    """
-    things = list(things)
-    seen: dict[tuple[str, str], set[str]] = {}
-    for name, marks in things:
-        for mark, value in marks.items():
-            seen.setdefault((name, mark), set()).add(value)
-    labels = []
-    for name, marks in things:
-        telling = [
-            f"{mark}={value}"
-            for mark, value in marks.items()
-            if value and len(seen[name, mark] - {""}) > 1
-        ]
-        labels.append(plain(f"{name}[{','.join(telling)}]" if telling else name))
-    return labels
-
-
-def _encoder_marks(row: Row) -> dict[str, str]:
-    weights = row.weights if row.weights == "untrained" else row.weights[:8]
-    return {**_given("encoder", row), "weights": weights}
-
-
-def _decoder_marks(row: Row) -> dict[str, str]:
-    hashes = {
-        name.removesuffix("_sha256"): str(value)[:8]
-        for name, value in row.extras.items()
-        if name.endswith("_sha256")
-    }
-    return {**_options(row.options), **hashes}
-
-
-def _dataset_marks(row: Row) -> dict[str, str]:
-    condition = row.condition
-    limit = str(condition.limit or "none")
-    return {**_given("dataset", row), "split": condition.split, "limit": limit}
-
-
-def _given(kind: str, row: Row) -> dict[str, str]:
-    """The options that the user gave an encoder or set as one mark: none given is known too."""
-    given = _options(row.extras.get(f"{kind}_options"))
-    return {"options": " ".join(f"{name}={value}" for name, value in given.items()) or "default"}
-
-
-def _options(options: object) -> dict[str, str]:
-    """Options as text; what is no mapping (rows of other programs) has none."""
-    if not isinstance(options, Mapping):
-        return {}
-    return {
-        str(name): value if isinstance(value, str) else json.dumps(value, default=str)
-        for name, value in options.items()
-    }
 
 
 def _setting(row: Row, record: Mapping[str, Any]) -> Setting:

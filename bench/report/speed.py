@@ -47,7 +47,7 @@ _PARTS = {"states": ("encoder", "ar"), "log_probs": ("encoder", "ctc")}
 def as_in_trocr(results: Sequence[Result]) -> list[Table]:
     """The speed table of the TrOCR paper, one a clean set and setting."""
     clean = (result for result in results if result.clean)
-    groups = grouped(clean, lambda result: result.dataset)
+    groups = grouped(clean, lambda result: result.names.dataset)
     return [_as_in_trocr(count, group) for count, group in enumerate(groups, 1)]
 
 
@@ -55,7 +55,7 @@ def by_stage(results: Sequence[Result]) -> list[Table]:
     """Where the time goes on the clean sets, one table a setting."""
     clean = [result for result in results if result.clean and result.row.timing]
     return [
-        _by_stage(f"stages-{count}", "Time by stage", group, ("Set",), lambda r: (r.dataset,))
+        _by_stage(f"stages-{count}", "Time by stage", group, ("Set",), lambda r: (r.names.dataset,))
         for count, group in enumerate(grouped(clean), 1)
     ]
 
@@ -69,7 +69,7 @@ def by_stage_damaged(results: Sequence[Result]) -> list[Table]:
             "Time by stage on damaged lines",
             group,
             ("Set", "Damage", "Severity"),
-            lambda r: (r.dataset, r.row.condition.damage, str(r.row.condition.severity)),
+            lambda r: (r.names.dataset, r.names.damage, str(r.row.condition.severity)),
         )
         for count, group in enumerate(grouped(damaged), 1)
     ]
@@ -91,7 +91,7 @@ def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
     published = tuple(_published_row(row, notes) for row in PUBLISHED)
     return Table(
         f"speed-{count}",
-        f"Speed on {results[0].dataset}, as TrOCR reports it",
+        f"Speed on {results[0].names.dataset}, as TrOCR reports it",
         conditions(lead, results),
         (Column("Model", key=True), *map(Column, heads)),
         rows,
@@ -103,7 +103,7 @@ def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
 
 def _trocr_row(result: Result, notes: Notes) -> tuple[Cell, ...]:
     row = result.row
-    model, size = name(f"{result.encoder} + {result.decoder}"), _size(result)
+    model, size = name(f"{result.names.encoder} + {result.names.decoder}"), _size(result)
     if not (row.counts and row.timing):
         failed = failed_cell(result, (notes.mark(failure(result)),))
         return (model, size, Cell(""), Cell(""), failed, Cell(""), Cell(""))
@@ -165,7 +165,7 @@ def _by_stage(
     singles = map(Column, ("p50 ms/line", "p95 ms/line", "CPU s/line", "Peak MiB", "Rounds"))
     rows = tuple(
         (
-            *map(name, (*lead_of(result), result.encoder, result.decoder)),
+            *map(name, (*lead_of(result), result.names.encoder, result.names.decoder)),
             *_stage_cells(result.row.timing, result.row.counts, notes),
         )
         for result in results
