@@ -353,9 +353,11 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert out == "" and "interrupted; 2 finished cells are in" in err and "Traceback" not in err
     (folder,) = tmp_path.iterdir()
-    assert len(RunStore(folder).rows()) == 2
+    kept = len(RunStore(folder).rows())
+    assert kept in (1, 2)  # the second may be taken back while it is synced to disk
+    assert f"interrupted; {kept} finished cells are in {folder}" in err
+    assert out == "" and "Traceback" not in err
 
 
 def test_the_data_root_is_heeded(call, doubles, no_report, monkeypatch, tmp_path):

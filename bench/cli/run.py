@@ -70,17 +70,18 @@ def run(args: argparse.Namespace) -> int:
     chosen = selection(args)
     check_runtime(chosen.runtime)
     plan = build_plan(chosen)
+    if not plan.cells:
+        raise UserError(f"nothing of this can run here:\n{missing(plan.skipped)}")
     store = RunStore(runs.choose(chosen, args.out, args.fresh))
     if args.dry_run:
         return print_plan(plan, store, args.json)
-    if not plan.cells:
-        raise UserError(f"nothing of this can run here:\n{missing(plan.skipped)}")
     runs.begin(store.path, chosen)
     outcome = _measure(plan, store)
     if outcome.interrupted:
+        finished = sum(row.status == "ok" for row in RunStore(store.path).rows())  # as on disk
         raise KeyboardInterrupt(
-            f"interrupted; {len(outcome.done) + len(outcome.reused)} finished cells are in "
-            f"{store.path}, and the same command goes on from there"
+            f"interrupted; {finished} finished cells are in {store.path}, "
+            "and the same command goes on from there"
         )
     runs.end(store.path)
     print_results(store, outcome, args.json)
