@@ -46,9 +46,7 @@ def _batches(_):
 
 def _run(tmp_path, steps, name="c.pt", save_every=1000):
     torch.manual_seed(0)
-    loop = Loop(
-        _ReadOneLine(), LoopConfig(steps, warmup=5, save_every=save_every), tmp_path / name
-    )
+    loop = Loop(_ReadOneLine(), LoopConfig(steps, warmup=5, save_every=save_every), tmp_path / name)
     losses = []
     loop.run(_batches, lambda p: losses.append(p.loss), lambda step, average: None)
     return loop, losses

@@ -1,0 +1,144 @@
+"""The contracts, over the registries: whatever is registered is tested by being registered."""
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import Unavailable, UserError
+from bench.types import Encoded, Line, Runtime
+from datasets import DATASETS
+from datasets.base import Dataset, fingerprint
+from datasets.damage import DAMAGES
+from datasets.damage.base import Damage
+from decoders import DECODERS
+from decoders.base import Decoder
+from models import ENCODERS
+from models.base import EncoderSpec
+from models.mini import MiniSpec
+from models.mini_ar import MiniAR
+from models.mini_net import MiniNet
+from models.training.export import export
+
+KINDS = ((ENCODERS, EncoderSpec), (DECODERS, Decoder), (DATASETS, Dataset), (DAMAGES, Damage))
+EVERYTHING = [(r, base, name) for r, base in KINDS for name in r.names()]
+IMAGES = [
+    np.random.default_rng(i).integers(0, 255, (64, width), dtype=np.uint8)
+    for i, width in enumerate((240, 12, 400, 96))
+]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
+    export(path, MiniNet().state_dict(), MiniAR(512).state_dict(), {})
+    return MiniSpec(weights=str(path)).open(Runtime())
+
+
+@pytest.mark.parametrize(("registry", "base", "name"), EVERYTHING)
+def test_every_entry_is_a_documented_frozen_dataclass_of_options(registry, base, name):
+    thing = registry.create(name)
+    assert isinstance(thing, base)
+    assert registry.entry(name).summary
+    assert type(thing).__doc__
+    assert dataclasses.is_dataclass(thing)
+    assert type(thing).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="no option"):
+        registry.create(name, {"no_such_option": 1})
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_an_encoder_that_cannot_run_says_what_to_do(name):
+    absent = ENCODERS.create(name).missing()
+    assert absent is None or (isinstance(absent, Unavailable) and absent.reason and absent.remedy)
+
+
+@pytest.mark.parametrize("name", DATASETS.names())
+def test_a_data_set_keeps_its_contract_or_says_what_to_do(name):
+    dataset = DATASETS.create(name)
+    if absent := dataset.missing():
+        assert absent.reason and absent.remedy
+        pytest.skip(f"{name}: {absent.reason}")
+    found = dataset.load("test", 3)
+    assert (found.name, found.split, len(found.lines)) == (name, "test", 3)
+    assert found.sha256 == fingerprint(found.lines)
+    assert found.source and found.licence and found.references
+    assert [line.id for line in dataset.load("test", 2).lines] == [x.id for x in found.lines[:2]]
+    for line in found.lines:
+        assert line.image.dtype == np.uint8 and line.image.ndim == 2
+        assert line.text == line.text.strip() != ""
+        assert line.writer and line.split == "test"
+        assert line.boxes is None or line.boxes.shape == (len(line.text), 2)
+        assert bool(line.box_source) == (line.boxes is not None)
+        assert np.median(line.image) > 100  # dark ink on light paper
+    with pytest.raises(UserError):
+        dataset.load("tset")
+
+
+@pytest.mark.parametrize("name", DAMAGES.names())
+def test_a_damage_leaves_the_clean_line_and_the_reference_alone(name):
+    line = DATASETS.create("lines").load("test", 1).lines[0]
+    before = line.image.copy()
+    for severity in (0, 5):
+        result = DAMAGES.create(name).apply(line, "lines", severity, 0)
+        assert (line.image == before).all()
+        assert (result.line.text, result.line.id) == (line.text, line.id)
+        assert result.line.image.shape == before.shape
+        assert (result.line.image == before).all() == (severity == 0)
+
+
+@pytest.fixture(scope="module")
+def opened(encoder):
+    """Each decoder once, ready to decode; closed at the end."""
+    decoders = {name: DECODERS.create(name) for name in DECODERS.names()}
+    for decoder in decoders.values():
+        assert decoder.missing(encoder.info) is None
+        decoder.open(encoder.info)
+    yield decoders
+    for decoder in decoders.values():
+        decoder.close()
+        decoder.close()  # twice does no harm
+
+
+@pytest.fixture(scope="module")
+def encoded(encoder):
+    return encoder.encode(encoder.prepare(IMAGES))
+
+
+@pytest.mark.parametrize("name", DECODERS.names())
+def test_a_decoder_gives_one_honest_result_a_line(opened, encoded, name):
+    results = opened[name].decode(encoded)
+    assert len(results) == len(IMAGES)
+    for result in results:
+        assert isinstance(result.text, str)
+        assert result.tokens >= 0
+        assert not result.nbest or result.nbest[0][0] == result.text
+        scores = [score for _, score in result.nbest]
+        assert all(a >= b for a, b in pairwise(scores))
+    assert results == opened[name].decode(encoded)
+
+
+@pytest.mark.parametrize("name", DECODERS.names())
+def test_a_line_decodes_the_same_in_any_batch(opened, encoder, encoded, name):
+    texts = [d.text for d in opened[name].decode(encoded)]
+    backwards = encoder.encode(encoder.prepare(IMAGES[::-1]))
+    assert [d.text for d in opened[name].decode(backwards)] == texts[::-1]
+    alone = [opened[name].decode(encoder.encode(encoder.prepare([x])))[0].text for x in IMAGES]
+    assert alone == texts
+
+
+@pytest.mark.parametrize("name", DECODERS.names())
+def test_what_a_decoder_says_of_itself_fits_a_row(opened, name):
+    import json
+
+    assert json.loads(json.dumps(dict(opened[name].extras()))) is not None
+
+
+def test_an_encoding_is_what_the_types_promise(encoded):
+    assert isinstance(encoded, Encoded)
+    assert encoded.states.shape[0] == encoded.state_mask.shape[0] == len(IMAGES)
+    assert encoded.log_probs.shape[2] == len(encoded.alphabet)
+    assert isinstance(DATASETS.create("lines").load("test", 1).lines[0], Line)
