@@ -111,7 +111,7 @@ def test_exactly_p_of_the_ink_lies_under_the_mask(name, severity):
 # up to a sixth of the ink (docs/damage.md gives the numbers).
 @pytest.mark.parametrize(
     ("name", "beyond"),
-    [("stroke_breaks", 0.17), ("char_erase", 0.03), ("span_erase", 0.03), ("half_line", 0.05)],
+    [("stroke_breaks", 0.07), ("char_erase", 0.03), ("span_erase", 0.03), ("half_line", 0.05)],
 )
 @pytest.mark.parametrize("severity", LEVELS)
 def test_the_darkness_that_is_gone_from_the_image_is_p_and_a_margin(name, severity, beyond):

@@ -29,16 +29,13 @@ def threshold_mask(score: Float, ink: Mask, share: float) -> Mask:
 def fill_paper(geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
     """Put bare paper where the mask is: the ink is gone and nothing shows it (silent).
 
-    A margin of a quarter of a stroke goes with it, so that no fringe of a cut stroke stays. The
-    background lies above the paper by about one standard deviation of its grain, which made the
+    The background lies above the paper by about one standard deviation of its grain, which made the
     gaps lighter patches to the eye; the offset takes that back.
     """
-    steps = max(1, round(0.25 * geometry.stroke_width))
-    grown = cv2.dilate(mask.astype(np.uint8), None, iterations=steps) > 0
     grain = min(geometry.paper_noise, MAX_PAPER_NOISE)
     noise = rng.standard_normal(mask.shape, dtype=np.float32)
     paper = geometry.background + np.float32(geometry.paper_offset) + np.float32(grain) * noise
-    return to_image(_blend(geometry, np.maximum(_soft(geometry, grown), mask), paper))
+    return to_image(_blend(geometry, np.maximum(_soft(geometry, mask), mask), paper))
 
 
 def fill_ink(geometry: Geometry, mask: Mask) -> Image:
