@@ -108,7 +108,7 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         lines=len(lines.lines),
         conditions=conditions,
         options=_fixed_options(decoder, grid),
-        grid=grid,
+        grid=dict(grid),
         cer=best["cer"],
         greedy_cer=greedy_cer,
         cer_map=tuple(points),

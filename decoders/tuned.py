@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,7 +61,7 @@ class Tuned:
     lines: int
     conditions: tuple[str, ...]
     options: Mapping[str, Any]
-    grid: Mapping[str, Sequence[float]]
+    grid: Mapping[str, tuple[float, ...]]
     cer: float
     greedy_cer: float
     cer_map: tuple[Mapping[str, float], ...]
@@ -110,7 +110,7 @@ def load(path: Path | None = None) -> tuple[Tuned, ...]:
         return tuple(_entry(fields) for fields in content["entries"])
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is broken ({error}); restore it with git, or remove it and tune again"
         ) from error
@@ -145,5 +145,6 @@ def freeze(entry: Tuned, path: Path | None = None) -> Path:
 
 
 def _entry(fields: Mapping[str, Any]) -> Tuned:
-    as_tuples = {name: tuple(fields[name]) for name in ("conditions", "cer_map")}
+    as_tuples: dict[str, Any] = {name: tuple(fields[name]) for name in ("conditions", "cer_map")}
+    as_tuples["grid"] = {name: tuple(values) for name, values in fields["grid"].items()}
     return Tuned(**{**fields, **as_tuples})

@@ -52,7 +52,8 @@ def logs(rows: Iterable[Iterable[float]]) -> NDArray[np.float32]:
 def random_matrix(seed: int, steps: int, symbols: int, peaked: float = 2.0) -> NDArray[np.float32]:
     """Normalised log-probabilities; the larger `peaked`, the surer."""
     logits = np.random.default_rng(seed).random((steps, symbols)) ** 2 * 4 * peaked
-    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+    matrix: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    return matrix.astype(np.float32)
 
 
 def written(text: str, alphabet: Sequence[str] = ALPHABET, sure: float = 0.9) -> list[list[float]]:
@@ -100,7 +101,8 @@ def plain_prefix_beam(
                 found[prefix][1] += symbol * row[prefix[-1]]
             for new in range(1, len(row)):
                 mass = blank if prefix[-1:] == (new,) else blank + symbol
-                found[(*prefix, new)][1] += mass * row[new]
+                longer = (*prefix, new)
+                found[longer][1] += mass * row[new]
         kept = sorted(found.items(), key=lambda item: -sum(item[1]))[:width]
         beam = {prefix: (masses[0], masses[1]) for prefix, masses in kept if sum(masses)}
     ranked = sorted(beam.items(), key=lambda item: -sum(item[1]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.types import Decoded, Encoded
@@ -20,7 +21,7 @@ SOUND = random_matrix(0, 6, 4)
 BOTH = [CTCGreedy(), CTCBeam()]
 
 
-def by_hand(matrix):
+def by_hand(matrix: NDArray[np.float32]) -> str:
     path = matrix.argmax(1)
     merged = [symbol for symbol, _ in itertools.groupby(path)]
     return "".join(("", "a", "b", "c")[symbol] for symbol in merged if symbol)
@@ -119,7 +120,7 @@ def test_an_encoding_that_breaks_the_contract(decoder):
         decoder.decode(Encoded(torch.zeros(1, 1, 1), torch.ones(1, 1, dtype=torch.bool)))
 
 
-def _with(alphabet):
+def _with(alphabet: tuple[str, ...]) -> Encoded:
     good = encoded([SOUND], ("", "a", "b", "c"))
     return Encoded(good.states, good.state_mask, good.log_probs, good.frames, alphabet)
 
@@ -136,4 +137,5 @@ def test_the_score_is_at_most_that_of_the_text(matrix):
     names = ("", "a", "b", "c")[: matrix.shape[1]]
     batch = encoded([matrix], names)
     # All paths of the best text weigh at least as much as the best path.
-    assert CTCGreedy().decode(batch)[0].score <= CTCBeam(400, None).decode(batch)[0].score + 1e-5
+    best, text = (decoder.decode(batch)[0].score for decoder in (CTCGreedy(), CTCBeam(400, None)))
+    assert best is not None and text is not None and best <= text + 1e-5

@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from hypothesis import given, settings
+from numpy.typing import NDArray
 
 from bench import ROOT
 from bench.errors import UserError
@@ -92,7 +95,7 @@ def opened(arpa):
         decoder.close()
 
 
-def ambiguous(first="o", second="a"):
+def ambiguous(first: str = "o", second: str = "a") -> NDArray[np.float32]:
     """ "the cot", where `second` is nearly as likely as `first`."""
     rows = written("the cot", sure=0.99)
     place = 2 * "the cot".index("o")
@@ -240,8 +243,8 @@ def test_options_that_make_no_sense(options, sentence):
 # Weights
 
 
-def entry(**changes):
-    fields = {
+def entry(**changes: Any) -> tuned.Tuned:
+    fields: dict[str, Any] = {
         "decoder": "ctc-kenlm", "encoder": "e", "weights": "0" * 12, "lm": "embedded",
         "lm_sha256": "f" * 64, "values": {"alpha": 0.9, "beta": 2.0, "unk_offset": -5.0},
         "dataset": "lines", "split": "val", "dataset_sha256": "a" * 64, "lines": 300,
@@ -282,7 +285,7 @@ def test_weights_set_by_hand_are_called_so(opened):
 def test_the_embedded_model_is_the_default(monkeypatch, arpa):
     from decoders import ctc_kenlm, lm
 
-    monkeypatch.setattr(ctc_kenlm, "word_lm", lambda: lm.read_word_lm(lm.Path(arpa)))
+    monkeypatch.setattr(ctc_kenlm, "word_lm", lambda: lm.read_word_lm(Path(arpa)))
     tuned.freeze(entry(lm_sha256="0" * 64))
     decoder = CTCKenLM(workers=1)
     decoder.open(info())

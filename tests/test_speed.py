@@ -1,0 +1,108 @@
+"""`pytest --benchmark-only`: every registered decoder on one encoded batch of `mini`.
+
+What is timed is `decode` alone, between two synchronised borders, after a warm-up; opening a
+decoder (language models, workers, compiling) is not. `extra_info` holds the CER of the texts that
+were timed and their signature, and `python -m bench report` reads the JSON of
+`--benchmark-json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from bench.cells import line_result
+from bench.errors import Unavailable
+from bench.metrics import cer, totals
+from bench.provenance import plain, signature
+from bench.stopwatch import Stopwatch
+from bench.types import Condition, Encoded, EncoderInfo, LineSet, Row, Runtime
+from datasets import DATASETS
+from decoders import DECODERS
+from decoders.base import Decoder
+from models import ENCODERS
+
+ENCODER, DATASET, LINES = "mini", "lines", 32
+ENOUGH_S = 2.0  # seconds of rounds for a decoder
+LEAST, MOST = 3, 200  # rounds
+
+
+class Batch(NamedTuple):
+    """Lines of the embedded test set, encoded once."""
+
+    info: EncoderInfo
+    lines: LineSet
+    encoded: Encoded
+    runtime: Runtime
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    spec = ENCODERS.create(ENCODER)
+    if absent := spec.missing():
+        pytest.skip(str(absent))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    runtime = Runtime(device=device, batch_size=LINES, threads=torch.get_num_threads())
+    encoder = spec.open(runtime)
+    lines = DATASETS.create(DATASET).load("test", LINES)
+    encoded = encoder.encode(encoder.prepare([line.image for line in lines.lines]))
+    return Batch(encoder.info, lines, encoded, runtime)
+
+
+@pytest.fixture(params=DECODERS.names())
+def decoder(request: pytest.FixtureRequest, batch: Batch) -> Iterator[tuple[str, Decoder]]:
+    try:
+        made: Decoder = DECODERS.create(request.param)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    if absent := made.missing(batch.info):
+        pytest.skip(str(absent))
+    made.open(batch.info)
+    with closing(made):
+        yield request.param, made
+
+
+@pytest.mark.benchmark(group="decoders")
+def test_decoder(benchmark, decoder, batch):
+    name, made = decoder
+    watch = Stopwatch.for_device(batch.runtime.device)
+
+    def decode():
+        decoded = made.decode(batch.encoded)
+        watch.meter.synchronise()
+        return decoded
+
+    warm, lap = watch.measure(decode)
+    rounds = min(MOST, max(LEAST, int(ENOUGH_S / lap.wall_s)))
+    decoded = benchmark.pedantic(decode, rounds=rounds, warmup_rounds=1)
+    assert [line.text for line in decoded] == [line.text for line in warm]
+    results = [
+        line_result(line, read) for line, read in zip(batch.lines.lines, decoded, strict=True)
+    ]
+    counts = totals(results)
+    benchmark.extra_info.update(
+        cer=cer(counts) if batch.info.trained else None,
+        signature=signature(row_of(name, made, batch)),
+        tokens=counts.tokens,
+        lines=LINES,
+        threads=batch.runtime.threads,
+        device=batch.runtime.device,
+    )
+
+
+def row_of(name: str, decoder: Decoder, batch: Batch) -> Row:
+    """What a signature is made of."""
+    options = {f.name: getattr(decoder, f.name) for f in dataclasses.fields(decoder) if f.init}
+    return Row(
+        key="", status="ok", started="", environment="", signature="",
+        encoder=ENCODER, weights=batch.info.weights, parameters={},
+        decoder=name, options=plain(options), extras=plain(decoder.extras()),
+        condition=Condition(DATASET, "test", limit=LINES),
+        dataset_sha256=batch.lines.sha256, references=batch.lines.references,
+        runtime=batch.runtime,
+    )  # fmt: skip

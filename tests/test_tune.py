@@ -1,0 +1,291 @@
+"""Tuning on a validation split, and the file that freezes what was found."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.errors import Unavailable, UserError
+from bench.plan import Registries
+from bench.registry import Entry, Registry
+from bench.report import render
+from bench.report.tuning import at_the_edge, table
+from bench.tune import Job, tune
+from bench.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
+from decoders import tuned
+from decoders.ctc_greedy import CTCGreedy
+from decoders.tuned import Tunable, find, freeze, load
+from tests.harness_doubles import TEXTS, registries
+
+Item = TypeVar("Item")
+OPENED: list[str] = []
+
+
+@dataclass(frozen=True)
+class Shaky(Tunable):
+    """Reads best at cut 2 and keep 0.5: every step away from that costs a character a line."""
+
+    needs: ClassVar[Needs] = "log_probs"
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "cut": (0.0, 1.0, 2.0, 3.0),
+        "keep": (0.0, 0.5, 1.0),
+    }
+    cut: float | None = None
+    keep: float | None = None
+    width: int = 7
+    values: dict[str, float] = field(default_factory=dict, init=False, compare=False)
+
+    def open(self, encoder: EncoderInfo) -> None:
+        OPENED.append("open")
+
+    def close(self) -> None:
+        OPENED.append("close")
+
+    def reweight(self, values: Mapping[str, float]) -> None:
+        self.values.update(values)
+
+    def extras(self) -> Mapping[str, Any]:
+        return {"lm": "embedded", "lm_sha256": "f" * 64, **self.values}
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        off = int(abs(self.values["cut"] - 2) + 2 * abs(self.values["keep"] - 0.5))
+        lines = CTCGreedy().decode(encoded)
+        return [replace(line, text=line.text[: len(line.text) - off]) for line in lines]
+
+
+def mine() -> Registries:
+    return registries(
+        shaky=Entry(f"{__name__}:Shaky", "needs tuning"),
+        **{"ctc-greedy": Entry("decoders.ctc_greedy:CTCGreedy", "best path")},
+    )
+
+
+JOB = Job(
+    "pixels", "shaky", "words", damages=("eraser",), severity=2, runtime=Runtime(batch_size=5)
+)
+TRACKED: list[str] = []
+
+
+def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
+    TRACKED.append(doing)
+    return items
+
+
+def tuned_entry(job: Job = JOB) -> tuned.Tuned:
+    OPENED.clear()
+    TRACKED.clear()
+    threads = torch.get_num_threads()
+    try:
+        return tune(job, mine(), track)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_best_point_with_all_that_it_was_tuned_on():
+    entry = tuned_entry()
+    assert entry.values == {"cut": 2.0, "keep": 0.5}
+    characters = 2 * sum(map(len, TEXTS))
+    erased = sum(min(2, len(text)) for text in TEXTS)
+    assert entry.cer == pytest.approx(erased / characters)
+    assert entry.greedy_cer == entry.cer
+    assert (entry.decoder, entry.encoder, entry.lm) == ("shaky", "pixels", "embedded")
+    assert entry.weights == "0123456789abcdef"
+    assert entry.lm_sha256 == "f" * 64
+    assert (entry.dataset, entry.split, entry.lines) == ("words", "val", len(TEXTS))
+    assert len(entry.dataset_sha256) == 64
+    assert entry.conditions == ("clean", "eraser 2")
+    assert entry.options == {"width": 7}
+    assert entry.grid == Shaky.tunes
+    assert OPENED == ["open", "close"]  # opened once for the whole grid
+    assert TRACKED == ["loading words", "damaging lines", "encoding lines", "searching the grid"]
+
+
+def test_the_map_holds_every_point():
+    points = tuned_entry().cer_map
+    assert [(p["cut"], p["keep"]) for p in points] == [
+        (cut, keep) for cut in Shaky.tunes["cut"] for keep in Shaky.tunes["keep"]
+    ]
+    worst = max(points, key=lambda point: point["cer"])
+    assert (worst["cut"], worst["keep"]) == (0.0, 0.0)
+    assert worst["cer"] > points[7]["cer"] == tuned_entry().cer
+
+
+def test_of_equal_points_the_first():
+    entry = tuned_entry(replace(JOB, grid={"cut": (1.0, 3.0), "keep": (0.5,)}))
+    assert entry.values == {"cut": 1.0, "keep": 0.5}
+
+
+def test_clean_lines_alone():
+    entry = tuned_entry(replace(JOB, damages=(), limit=3))
+    assert entry.conditions == ("clean",)
+    assert (entry.cer, entry.lines) == (0.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"split": "test"}, "tuned on the split 'val' and not on 'test'"),
+        ({"split": "train"}, "not on 'train'"),
+        ({"decoder": "reader"}, "reader has no weights to tune"),
+        ({"decoder": "shakey"}, "did you mean shaky"),
+        ({"encoder": "pixel"}, "did you mean pixels"),
+        ({"damages": ("erasor",)}, "did you mean eraser"),
+        ({"grid": {"kut": (1.0,)}}, "does not tune 'kut'; did you mean cut"),
+        ({"grid": {"cut": ()}}, "no values of cut"),
+        ({"severity": 6}, "severity 6"),
+        ({"limit": 0}, "limit of 0"),
+        ({"options": {"words": {"size": 0}}}, "no line with a text"),
+        ({"options": {"pixels": {"weights": "untrained"}}}, "untrained"),
+        ({"options": {"pixels": {"absent": True}}}, "no weights"),
+        ({"options": {"pixels": {"head": False}}}, "no CTC head"),
+    ],
+)
+def test_jobs_that_are_refused(change, sentence):
+    error = Unavailable if "absent" in str(change) or "head" in str(change) else UserError
+    with pytest.raises(error, match=sentence):
+        tuned_entry(replace(JOB, **change))
+    assert OPENED in ([], ["open", "close"])
+
+
+def test_a_decoder_that_fails_is_closed(monkeypatch):
+    def broken(self, encoded):
+        raise UserError("out of luck")
+
+    monkeypatch.setattr(Shaky, "decode", broken)
+    with pytest.raises(UserError, match="out of luck"):
+        tuned_entry()
+    assert OPENED == ["open", "close"]
+
+
+# The file
+
+
+def test_frozen_and_found_again(tmp_path):
+    path = tmp_path / "tuned.json"
+    assert load(path) == ()
+    entry = tuned_entry()
+    assert freeze(entry, path) == path
+    freeze(replace(entry, encoder="other"), path)
+    assert len(load(path)) == 2
+    assert find("shaky", "pixels", "embedded", path) == entry
+    assert find("shaky", "pixels", "0" * 64, path) is None
+    freeze(replace(entry, values={"cut": 1.0, "keep": 1.0}), path)  # takes its place
+    found = find("shaky", "pixels", "embedded", path)
+    assert found is not None and found.values == {"cut": 1.0, "keep": 1.0}
+    assert len(load(path)) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["tuned.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"schema": 1}', '{"schema": 2, "entries": []}',
+     '{"schema": 1, "entries": [{"decoder": "x"}]}', '{"schema": 1, "entries": [3]}'],
+)  # fmt: skip
+def test_a_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "tuned.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"tuned\.json"):
+        load(path)
+    with pytest.raises(UserError, match=r"tuned\.json"):
+        freeze(tuned_entry(), path)
+    assert path.read_text() == content
+
+
+def test_a_place_that_may_not_be_written_to(tmp_path):
+    with pytest.raises(UserError, match="cannot write"):
+        freeze(tuned_entry(), tmp_path / "absent" / "tuned.json")
+
+
+def test_the_source_says_what_has_changed_since():
+    entry = tuned_entry()
+    source = entry.source(entry.weights, entry.lm_sha256)
+    assert source.startswith("words-val@")
+    assert source.endswith("read by pixels@01234567, clean + eraser 2")
+    assert entry.source("new", "new").endswith(
+        "; since then changed: encoder weights and language model"
+    )
+
+
+def test_the_projects_own_file_is_sound():
+    for entry in load():
+        assert entry.split == "val"
+        assert entry.cer == min(point["cer"] for point in entry.cer_map)
+
+
+# What is printed
+
+
+def test_the_table_and_the_edge():
+    entry = tuned_entry()
+    text = render.markdown(table(entry))
+    assert "cut 2 and keep 0.5" in text
+    assert text.count("\n|") == 2 + len(Shaky.tunes["cut"])
+    assert list(at_the_edge(entry)) == []
+    edge = tuned_entry(replace(JOB, grid={"cut": (2.0, 3.0), "keep": (0.5,)}))
+    (sentence,) = at_the_edge(edge)
+    assert "the best cut, 2," in sentence
+    assert "keep" in render.markdown(table(edge))
+    one = replace(
+        entry, grid={"cut": (1.0, 2.0)}, values={"cut": 2.0},
+        cer_map=({"cut": 1.0, "cer": 0.5}, {"cut": 2.0, "cer": 0.25}),
+    )  # fmt: skip
+    assert "25.00" in render.markdown(table(one))
+
+
+def run_cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[object, str, str]:
+    """The command on the doubles: exit code, stdout, stderr."""
+    there = mine()
+    for kind in ("encoders", "decoders", "datasets", "damages"):
+        registry: Registry = getattr(there, kind)
+        monkeypatch.setattr(getattr(Registries, kind), "entries", registry.entries)
+    threads = torch.get_num_threads()
+    base = ["tune", "--encoder", "pixels", "--decoder", "shaky", "--dataset", "words"]
+    with pytest.raises(SystemExit) as left:
+        main([*base, "--severity", "2", *words])
+    torch.set_num_threads(threads)
+    out, err = capsys.readouterr()
+    return left.value.code, out, err
+
+
+def test_the_command_freezes_and_tells(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "tuned.json"
+    monkeypatch.setattr(tuned, "PATH", path)
+    code, out, err = run_cli(monkeypatch, capsys, "--dry-run")
+    assert (code, err) == (0, "")
+    assert "Best: cut 2 and keep 0.5" in " ".join(out.split())
+    assert not path.exists()
+    code, out, _ = run_cli(monkeypatch, capsys, "--grid", "cut=1,3", "-o", "shaky.width=9")
+    assert code == 0 and str(path) in out
+    (entry,) = load(path)
+    assert entry.values["cut"] == 1.0
+    assert entry.options == {"width": 9}
+    code, out, _ = run_cli(monkeypatch, capsys, "--json", "--dry-run", "--damage", "none")
+    assert json.loads(out)["conditions"] == ["clean"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--split", "test"], "not on 'test'"),
+        (["--grid", "cut=low"], "OPTION=NUMBER"),
+        (["--grid", "cut"], "OPTION=NUMBER"),
+        (["--damage", "fog"], "no damage is called 'fog'"),
+        (["-o", "shaky.wdth=3"], "did you mean width"),
+        (["--device", "abacus"], "no device 'abacus'"),
+        (["--dtype", "float3"], "no precision"),
+    ],
+)
+def test_mistakes_are_one_sentence(monkeypatch, capsys, words, sentence):
+    code, out, err = run_cli(monkeypatch, capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(sentence, err), err
