@@ -64,7 +64,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     torch.manual_seed(0)
     fresh = _ReadOneLine().module.state_dict()
     first.task.module.load_state_dict(fresh)
-    first.average = checkpoint.Average(first.task.module)
+    first.average = checkpoint.Average(first.task.module, first.average.decay)
 
     class Cut(Exception):
         pass

@@ -42,7 +42,7 @@ def load(path: Path) -> dict[str, Any]:
 class Average:
     """Exponential moving average of weights and buffers (Polyak & Juditsky 1992)."""
 
-    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
 

@@ -51,7 +51,8 @@ class Loop:
         self.optimizer = torch.optim.AdamW(
             task.module.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
-        self.average = checkpoint.Average(task.module)
+        # A window of a tenth of the run: a longer one would still hold what it knew far earlier.
+        self.average = checkpoint.Average(task.module, min(0.9998, 1 - 10 / config.steps))
         self.step = 0
         if path.exists():
             self._resume()
