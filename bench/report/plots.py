@@ -28,7 +28,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _INCHES = (6.4, 4.2)
-_TITLE_WIDTH = 95  # letters that fit above the axes
+_TITLE_WIDTH = 88  # letters that fit above the axes
 
 _STYLE = {
     "font.size": 9,
@@ -105,10 +105,12 @@ def _speed(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> 
         points.append(point)
         bars += own
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.margins(x=0.15)
+    left, right = axes.get_xlim()
+    few = right < 5 * left  # 1, 2, 5 may all lie outside
+    axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.15)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("speed of encoder + decoder (lines/s, log scale; bar: lowest to highest)")
     axes.set_ylabel("CER (%; bar: 95 % interval)")
@@ -133,6 +135,7 @@ def _drawn(
         yerr=[[cer - low], [high - cer]],
         elinewidth=0.8,
         capsize=2,
+        capthick=0.8,
         **{**look, "linestyle": "none"},
     )
     return (rate.median, cer), (
@@ -173,6 +176,7 @@ def _look(index: int) -> Look:
         "markeredgecolor": "white",
         "markeredgewidth": 0.5,
         "linewidth": 1.4,
+        "clip_on": False,  # a CER of 0 lies on the axis
     }
 
 

@@ -126,10 +126,15 @@ def _trocr_cells(
     return (
         Cell(f"{sentences:,}", values=(sentences,)),
         Cell(f"{tokens:,}", values=(tokens,)),
-        Cell(number(seconds, 1, "s"), values=(seconds,)),
+        Cell(_seconds(seconds), values=(seconds,)),
         Cell(number(sentences_per_s, 2, " sentences/s"), values=(sentences_per_s,)),
         Cell(number(tokens_per_s, 2, " tokens/s"), values=(tokens_per_s,)),
     )
+
+
+def _seconds(seconds: float) -> str:
+    """As the paper has them; a decoder that needs less than ten keeps three figures."""
+    return number(seconds, 1, "s") if seconds >= 10 else f"{significant(seconds)}s"
 
 
 def _size(result: Result) -> Cell:
