@@ -20,9 +20,10 @@ import bench.report
 import datasets.root
 from bench import ROOT, runs
 from bench.cli import COMMANDS, main
+from bench.cli.progress import RunProgress
 from bench.doctor import Check
 from bench.errors import Unavailable
-from bench.plan import Registries
+from bench.plan import Registries, Selection, build_plan
 from bench.registry import Entry
 from bench.show import branches, trace
 from bench.store import RunStore
@@ -358,6 +359,17 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     assert kept in (1, 2)  # the second may be taken back while it is synced to disk
     assert f"interrupted; {kept} finished cells are in {folder}" in err
     assert out == "" and "Traceback" not in err
+
+
+def test_the_eta_is_of_what_is_left_to_measure(doubles):
+    plan = build_plan(Selection(("pixels",), ("reader", "no-e"), ("words", "more-words")), doubles)
+    progress = RunProgress(plan)
+    for block, finished_before in zip(plan.blocks, (1, 0), strict=True):
+        progress.started(block)
+        progress.advanced(finished_before)
+        progress.advanced(0.5)
+    (task,) = progress._bar.tasks
+    assert (task.total, task.completed) == (3, 1)
 
 
 def test_the_data_root_is_heeded(call, doubles, no_report, monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ from bench.plan import Block, Plan
 from bench.types import Row
 
 _REFRESH = 2  # a second: drawing must not take time from what is measured
+_MEMORY_S = 600  # cells differ much in length, so the ETA looks at many of them
 
 
 class RunProgress:
@@ -29,6 +30,8 @@ class RunProgress:
         self._blocks = len(plan.blocks)
         self._ended = 0
         self._label = ""
+        self._left = float(plan.cells)
+        self._begun = False
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -38,6 +41,7 @@ class RunProgress:
             TimeRemainingColumn(),
             console=self._console,
             refresh_per_second=_REFRESH,
+            speed_estimate_period=_MEMORY_S,
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=plan.cells)
@@ -57,6 +61,7 @@ class RunProgress:
     def started(self, block: Block) -> None:
         """A block begins."""
         self._label = f"{self._ended + 1}/{self._blocks} {block.label}"
+        self._begun = False
         self._bar.update(self._task, description=self._label)
 
     def note(self, doing: str) -> None:
@@ -64,8 +69,17 @@ class RunProgress:
         self._bar.update(self._task, description=f"{self._label} ({doing})".strip())
 
     def advanced(self, cells: float) -> None:
-        """So many more cells are done."""
-        self._bar.advance(self._task, cells)
+        """So many more cells are done.
+
+        The harness tells first which cells of a block need no measuring: finished before, or not
+        to be run. They cost no time, so the ETA must not take them for speed.
+        """
+        if self._begun:
+            self._bar.advance(self._task, cells)
+        elif cells:
+            self._left -= cells
+            self._bar.update(self._task, total=self._left)  # which also forgets the speed so far
+        self._begun = True
 
     def finished(self, block: Block, rows: Sequence[Row]) -> None:
         """A block ends."""
