@@ -116,6 +116,12 @@ class Cell:
         references = (result.reference for result in results)
         return metrics.foreign_characters(references, self.info.alphabet)
 
+    def _parameters(self) -> dict[str, int]:
+        """Of the parts that run: the encoder and the head that the decoder reads."""
+        other = {"states": "ctc", "log_probs": "ar"}[self.decoder.thing.needs]
+        parts = self.info.parameters if self.info else {}
+        return {part: count for part, count in parts.items() if part != other}
+
     def _row(self, status: Any, started: str, extras: Mapping[str, Any] = {}, **more: Any) -> Row:
         block, info, lines = self.block, self.info, self.lines
         parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
@@ -126,7 +132,7 @@ class Cell:
             status=status,
             encoder=block.encoder.name,
             weights=info.weights if info else "",
-            parameters=plain(info.parameters) if info else {},
+            parameters=self._parameters(),
             decoder=self.decoder.name,
             options=plain(_fields(self.decoder.thing)),
             condition=block.condition,

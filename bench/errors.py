@@ -7,7 +7,7 @@ class UserError(Exception):
     """A mistake the user can mend; the command line prints it and exits with code 2."""
 
 
-class Unavailable(UserError):
+class Unavailable(UserError):  # noqa: N818 - a state of things, not a fault
     """Something that cannot run on this machine now, and the one command that would mend it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:

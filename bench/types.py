@@ -233,6 +233,7 @@ class Row:
     """A cell's result with its conditions; one JSON object a line of `rows.jsonl`.
 
     key: hash of everything that can change the outcome; a finished key is never run again.
+    parameters: of the encoder and of the head that the decoder reads, by part.
     cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
     extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
     """

@@ -59,11 +59,12 @@ def row(
     options = more.pop("options", {"beam": 16} if "beam" in decoder else {})
     condition = Condition(dataset, "test", damage, severity)
     hurt = f"{damage}-{severity}[seed=0]@suite-1" if severity else "none"
+    head = {"ar": 2_400_000} if decoder.startswith("ar") else {"ctc": 100_000}
     values = {
         "status": "ok",
         "encoder": "mini",
         "weights": "0123456789abcdef",
-        "parameters": {"encoder": 3_000_000, "ctc": 100_000, "ar": 2_400_000},
+        "parameters": {"encoder": 3_000_000, **head},
         "options": options,
         "condition": condition,
         "dataset_sha256": f"{dataset:0<16}",

@@ -138,8 +138,8 @@ def _get(args: argparse.Namespace) -> int:
 
 
 def _notice(source: Source) -> str:
-    share = ", share what you make of it alike," if "-SA-" in source.licence else ""
-    return f"{source.licence}: free to use{share} naming {source.attribution}"
+    alike = ", what you make of it under the same licence" if "-SA-" in source.licence else ""
+    return f"{source.licence}: free to use and to share{alike}, if you name: {source.attribution}"
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -31,7 +31,8 @@ def conditions(lead: str, results: Sequence[Result]) -> str:
         f"Encoder: {_encoders(results)}",
         "; ".join(filter(None, _unique(map(_decoder, results)))),
         f"Device: {runtime.device} ({setting.machine}), {plural(runtime.threads, 'thread')}, "
-        f"{runtime.dtype}, batch size {runtime.batch_size}, lines sorted by width into batches, "
+        f"{runtime.dtype}, batch size {runtime.batch_size}, lines sorted by width at equal height "
+        "into batches, "
         f"{_rounds(results)}",
         f"Texts compared after the normaliser {setting.normaliser}",
         f"{setting.software}; {_origin(results)}",

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bench.errors import UserError
 from bench.report.conditions import conditions, signatures
 from bench.report.format import UNKNOWN, number, parameters, significant
 from bench.report.remarks import failed_cell, failure
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 from bench.types import EditCounts, Spread, Timing
-from decoders import DECODERS
 
 
 class Published(NamedTuple):
@@ -39,9 +37,6 @@ _PUBLISHED_NOTE = (
     "comparison"
 )
 _ONE_ROUND = "one round; the range is that of its batches, length and all"
-
-# What of a model runs, by what the decoder reads.
-_PARTS = {"states": ("encoder", "ar"), "log_probs": ("encoder", "ctc")}
 
 
 def as_in_trocr(results: Sequence[Result]) -> list[Table]:
@@ -142,11 +137,7 @@ def _size(result: Result) -> Cell:
     parts = result.row.parameters
     if not parts:
         return Cell(UNKNOWN)
-    try:
-        used: Sequence[str] = _PARTS[DECODERS.target(result.row.decoder).needs]
-    except (UserError, ImportError):  # a decoder that is not registered (any more), or not here
-        used = list(parts)
-    count = sum(parts.get(part, 0) for part in used)
+    count = sum(parts.values())
     return Cell(parameters(count), values=(count,))
 
 
