@@ -86,7 +86,7 @@ def test_low_precision_stays_near(weights, encoder):
     exact = encoder.encode(encoder.prepare(image)).log_probs
     low = MiniSpec(weights=str(weights)).open(Runtime(dtype="bfloat16"))
     near = low.encode(low.prepare(image)).log_probs
-    assert near.dtype == torch.float32
+    assert near is not None and near.dtype == torch.float32
     assert (exact - near).abs().mean() < 0.1
     with pytest.raises(UserError, match="dtype"):
         MiniSpec(weights=str(weights)).open(Runtime(dtype="float8"))

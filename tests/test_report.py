@@ -273,7 +273,8 @@ def test_the_sentence_names_every_condition():
         "ctc-kenlm: beam 64, 2 workers, language model embedded (sha256 feedbeef0000, order 3, "
         "text: corpus train), weights alpha 0.7, beta 1.5 (tuned on: lines-val@1234 read by "
         "mini@0123, clean + blot 3)",
-        "cpu (Test CPU 9000), 1 thread, float32, batch size 32, lines sorted by width at equal height",
+        "cpu (Test CPU 9000), 1 thread, float32, batch size 32, lines sorted by width at equal "
+        "height",
         "3 rounds",
         "normaliser nfc-ws1",
         "Kaidoku 0.1.0, torch 2.13.0, transformers 5.23.0, Python 3.11.7",

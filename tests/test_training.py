@@ -1,5 +1,8 @@
 """Training: samples, batches, the loop, resuming."""
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -66,7 +69,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
     first.task.module.load_state_dict(fresh)
     first.average = checkpoint.Average(first.task.module, first.average.decay)
 
-    class Cut(Exception):
+    class Cut(Exception):  # noqa: N818
         pass
 
     def stop(step, average):
@@ -106,8 +109,8 @@ def test_training_text_is_not_english_unless_asked():
 
     def bigrams(english):
         texts = [Texts(english).draw(rng) for _ in range(200)]
-        real = {p for line in Texts()._lines for p in zip(line.split(), line.split()[1:])}
-        pairs = [p for t in texts for p in zip(t.split(), t.split()[1:])]
+        real = {p for line in Texts()._lines for p in pairwise(line.split())}
+        pairs = [p for t in texts for p in pairwise(t.split())]
         return sum(p in real for p in pairs) / len(pairs)
 
     assert len(vocabulary) > 5000
@@ -122,7 +125,7 @@ def test_augmentation_keeps_the_form_of_a_line(strength):
     for _ in range(20):
         out = augment(image, rng, strength)
         assert out.shape[0] == 64 and out.dtype == np.float32
-        assert np.isfinite(out).all() and -0.5 <= out.min() and out.max() <= 1.5
+        assert np.isfinite(out).all() and out.min() >= -0.5 and out.max() <= 1.5
         assert 0.3 < out.shape[1] / image.shape[1] < 3 or text == ""
 
 
@@ -135,7 +138,7 @@ def test_joined_pieces_stand_in_order():
 
 @needs_data
 def test_real_sources_never_touch_val_or_test():
-    mixture = {name: source for name, _, source in sources(ROOT, english=False)}
+    mixture: dict[str, Any] = {name: s for name, _, s in sources(ROOT, english=False)}
     assert set(mixture) == {
         "rendered",
         "joined-characters",

@@ -20,7 +20,9 @@ from models.training.stream import Batch
 class Task(Protocol):
     """A module to train and its loss on a batch."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What the optimiser changes."""
 
     def loss(self, batch: Batch, step: int) -> Tensor:
         """Mean loss at a step of training."""
