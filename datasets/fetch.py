@@ -69,9 +69,11 @@ def get(source: Source, root: Path, url: str | None = None, report: Report = sil
 
 
 def _complaint(source: Source, verdict: Verdict, missing: list[str], built: Path) -> str:
-    absent = f"; {len(missing)} lines are not in the source, the first is {missing[0]}"
+    absent = ""
+    if missing:
+        absent = f"; {len(missing)} lines are not in the source, the first is {missing[0]}"
     return (
         f"what was made of {source.name} @ {source.commit[:12]} is not the recorded set: "
-        f"{verdict.reason}{absent if missing else ''}; it was left in {built}, "
+        f"{verdict.reason}{absent}; it was left in {built}, "
         "and nothing was put in place"
     )

@@ -76,7 +76,7 @@ class GitTree:
             if mode in _FILES:
                 self._objects[name.decode("utf-8", "surrogateescape")] = object_id
         self._reader = subprocess.Popen(
-            ["git", "-C", str(repository), "cat-file", "--batch"],
+            ["git", f"--git-dir={repository}", "cat-file", "--batch"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_environment(),
@@ -133,7 +133,7 @@ def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
     settings = [word for key, value in _SETTINGS for word in ("-c", f"{key}={value}")]
     words = ["fetch", "--depth=1", "--no-tags", "--progress", "--end-of-options", url, commit]
     with subprocess.Popen(
-        ["git", "-C", str(folder), *settings, *words],
+        ["git", f"--git-dir={folder}", *settings, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -165,7 +165,7 @@ def _listen(stream: IO[bytes], report: Report) -> str:
 
 def _git(repository: Path, *words: str) -> bytes:
     done = subprocess.run(
-        ["git", "-C", str(repository), *words], capture_output=True, env=_environment()
+        ["git", f"--git-dir={repository}", *words], capture_output=True, env=_environment()
     )
     if done.returncode:
         reason = (

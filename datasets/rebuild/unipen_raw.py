@@ -102,7 +102,7 @@ def _named_strokes(ink: _Ink, components: str) -> list[Points] | None:
 
 def _inline_segments(contributor: str, name: str, ink: _Ink) -> Iterator[Segment]:
     ends = [start for _, _, start in ink.inline[1:]] + [len(ink.strokes)]
-    for (quality, label, start), end in zip(ink.inline, ends, strict=True):
+    for (quality, label, start), end in zip(ink.inline, ends, strict=False):
         yield Segment(
             writer=f"{contributor}/{ink.writer}",
             source=name,
@@ -153,7 +153,6 @@ def stroke_numbers(components: str) -> list[int]:
     """
     numbers: list[int] = []
     for part in components.split(","):
-        first, _, last = part.partition("-")
-        start = int(first.split(":")[0])
-        numbers += range(start, int(last.split(":")[0]) + 1 if last else start + 1)
+        ends = [int(end.partition(":")[0]) for end in part.split("-")]
+        numbers += range(ends[0], ends[-1] + 1)
     return numbers
