@@ -21,8 +21,9 @@ from datasets.rebuild.crops import crop, outlines, shrink
 from datasets.rebuild.page_lines import COPISTE, HOOKER, PageSet
 from datasets.rebuild.page_xml import PageLine, Points, parse_alto, parse_page
 from datasets.rebuild.selection import load_selection
-from datasets.rebuild.tree import FolderTree, silent
+from datasets.rebuild.tree import silent
 from datasets.root import data_root, set_data_root
+from tests.trees import FolderTree
 
 PAGE = """<?xml version="1.0"?>
 <PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2013-07-15"><Page><TextRegion>

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from bench.errors import Unavailable, UserError
 from datasets.rebuild import unipen_lines
-from datasets.rebuild.tree import FolderTree, silent
+from datasets.rebuild.tree import silent
 from datasets.rebuild.unipen_raw import Segment, contributors, segments, stroke_numbers
 from datasets.root import data_root, set_data_root
 from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table
+from tests.trees import FolderTree
 
 
 class Files:

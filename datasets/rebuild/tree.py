@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Protocol
 
 Report = Callable[[str, float, float], None]
@@ -22,24 +21,6 @@ class Tree(Protocol):
         Raises:
             KeyError: there is no such file.
         """
-
-
-class FolderTree:
-    """The files below a folder; links are left out, so that nothing outside can be read."""
-
-    def __init__(self, folder: Path) -> None:
-        found = (path for path in sorted(folder.rglob("*")) if not path.is_symlink())
-        self._paths = {
-            path.relative_to(folder).as_posix(): path for path in found if path.is_file()
-        }
-
-    def names(self) -> list[str]:
-        """The names of all regular files, sorted."""
-        return sorted(self._paths)
-
-    def read(self, name: str) -> bytes:
-        """The content of one of `names`."""
-        return self._paths[name].read_bytes()
 
 
 def silent(doing: str, done: float, total: float) -> None:
