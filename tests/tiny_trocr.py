@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
@@ -17,6 +20,9 @@ from transformers import (
     ViTConfig,
     XLMRobertaTokenizer,
 )
+
+from bench.types import Image, Runtime
+from models.trocr import TrOCRSpec
 
 Kind = Literal["small", "base"]
 
@@ -147,3 +153,26 @@ def save_checkpoint(folder: Path, kind: Kind, seed: int = 0, pickled: bool = Fal
 
 def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2))
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    write_json(path, content)
+
+
+def opened(folder: Path, **runtime: Any) -> Any:
+    return TrOCRSpec(str(folder)).open(replace(Runtime(), **runtime))
+
+
+def lines(count: int) -> list[Image]:
+    """Pictures of several sizes with strokes in them, some so small or wide as a user may have."""
+    rng = np.random.default_rng(0)
+    sizes = [(64, 400), (1, 1), (3, 20_000), (300, 7), (48, 48), (100, 1800)]
+    images = []
+    for index in range(count):
+        height, width = sizes[index % len(sizes)]
+        image = np.full((height, width), 255, np.uint8)
+        image[rng.random((height, width)) < 0.3] = 20
+        images.append(image)
+    return images
