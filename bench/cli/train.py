@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cli import add_data_root
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw lines")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--data-root", type=Path, help="folder of the data sets")
+    add_data_root(parser)
     parser.set_defaults(handler=run)
 
 
@@ -56,15 +57,13 @@ def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar and TensorBoard curves."""
     import torch
 
-    from datasets.root import data_root, set_data_root
+    from datasets.root import data_root
     from models.training.run import TrainOptions, Watcher, join_processes, train_ar, train_encoder
 
     if args.steps < 1:
         raise UserError("--steps wants a number above 0")
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("there is no CUDA device here; leave --device out to train on the CPU")
-    if args.data_root:
-        set_data_root(args.data_root)
     torch.set_num_threads(args.threads)
     join_processes()
     options = TrainOptions(

@@ -14,8 +14,8 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.types import Line
 from datasets import DATASETS
-from models.mini import read_weights
 from models.mini_ar import TOKENIZER, MiniAR, load_tokenizer
+from models.mini_encoder import read_weights
 from models.mini_net import MiniNet
 from models.training.export import export, without_prefix
 from models.training.loop import Loop, LoopConfig, Progress, rank
