@@ -108,7 +108,7 @@ def test_decoders_are_interleaved_in_a_seeded_order():
     def order() -> list[str]:
         block = fake_block(FakeMeter(), names, texts, size=1)
         block.run(ONCE, lambda share: None)
-        return block.order[4:]  # type: ignore[attr-defined,no-any-return]
+        return block.order[4:]  # type: ignore[attr-defined]
 
     first = order()
     turns = [tuple(first[i : i + 4]) for i in range(0, 48, 4)]
