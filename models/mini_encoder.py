@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from bench.errors import UserError
 from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
+from models.hub import content_hash
 from models.images import darkness, to_batch, to_height
 from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer
 from models.mini_net import MiniNet, frames_of
@@ -46,7 +46,7 @@ class MiniEncoder(Encoder):
         self.info = EncoderInfo(
             name="mini",
             # A file that does not say what it was trained on gets no CER.
-            weights=file_hash(path) if notes.get("trained_on") else "untrained",
+            weights=content_hash(path) if notes.get("trained_on") else "untrained",
             parameters=_parameters(self.net, self.head),
             alphabet=ALPHABET,
             has_ar=self.head is not None,
@@ -106,11 +106,6 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
             f"{path} is no readable safetensors file ({error}); fetch the checkout anew"
         ) from error
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, notes
-
-
-def file_hash(path: Path) -> str:
-    """The first 12 digits of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def _fit(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
