@@ -88,6 +88,7 @@ class WorkerPool:
             workers: at least 1.
         """
         self.workers = workers
+        before = set(multiprocessing.active_children())
         self._pool = ProcessPoolExecutor(
             workers, multiprocessing.get_context("fork"), _begin_worker, (decoder,)
         )
@@ -96,6 +97,7 @@ class WorkerPool:
             # torch nor anything else that takes locks in other threads.
             warnings.simplefilter("ignore", DeprecationWarning)
             list(self._pool.map(abs, range(workers)))
+        self._processes = set(multiprocessing.active_children()) - before
 
     def decode(self, search: WordSearch, lines: Sequence[NDArray[np.float32]]) -> list[Ranked]:
         """The best texts of each line.
@@ -113,7 +115,9 @@ class WorkerPool:
             ) from error
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, also in the middle of a line: after Ctrl-C nobody wants its text."""
+        for process in self._processes:
+            process.kill()
         self._pool.shutdown(cancel_futures=True)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +326,28 @@ def test_close_ends_the_workers_and_frees_the_model(opened):
     psutil.wait_procs(children, timeout=5)
     assert not any(child.is_running() for child in children)
     assert BeamSearchDecoderCTC.model_container == {}
+
+
+@needs_fork
+def test_close_does_not_wait_for_a_line_that_takes_minutes(opened):
+    decoder = opened(beam=500, beam_prune_logp=None, token_min_logp=None, workers=2)
+    flat = np.full((900, len(ALPHABET)), -math.log(len(ALPHABET)), np.float32)
+    failures: list[BaseException] = []
+
+    def read():
+        try:
+            decoder.decode(encoded([flat] * 4, ALPHABET))
+        except UserError as error:
+            failures.append(error)
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    reading.join(1.0)
+    assert reading.is_alive()
+    decoder.close()
+    reading.join(20.0)
+    assert not reading.is_alive()
+    assert len(failures) == 1
 
 
 @needs_fork
