@@ -144,7 +144,8 @@ def _run(
     validate: Callable[[int, Mapping[str, Tensor]], None],
     english: bool,
 ) -> None:
-    stream = StreamConfig(options.root, english, options.seed, options.columns)
+    ramp = min(1500, options.steps // 2)
+    stream = StreamConfig(options.root, english, options.seed, options.columns, ramp)
 
     def batches(step: int) -> Iterator[Batch]:
         return loader(stream, step, rank(), options.workers)

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -33,7 +33,12 @@ Sample = tuple[NDArray[np.float32], str]
 
 
 class Source(Protocol):
-    """Draws one training line; `longest` bounds its characters where the source can."""
+    """Draws one training line.
+
+    bounded: whether it keeps to `longest` characters; short lines come first in training.
+    """
+
+    bounded: ClassVar[bool]
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
         """A line and its text."""
@@ -43,6 +48,7 @@ class Source(Protocol):
 class Rendered:
     """Stroke-font lines in the hands of any number of train writers."""
 
+    bounded: ClassVar[bool] = True
     texts: Texts
     writers: int = 1000
 
@@ -60,6 +66,7 @@ class Rendered:
 class JoinedCharacters:
     """A writer's isolated UNIPEN characters set side by side into any text."""
 
+    bounded: ClassVar[bool] = True
     bank: Bank
     texts: Texts
     writers: Sequence[str] = field(init=False)
@@ -92,6 +99,7 @@ class JoinedCharacters:
 class JoinedWords:
     """A writer's isolated UNIPEN words in random order."""
 
+    bounded: ClassVar[bool] = True
     bank: Bank
     writers: Sequence[str] = field(init=False)
     words: dict[str, list[str]] = field(init=False)
@@ -121,6 +129,7 @@ class JoinedWords:
 class PenLines:
     """UNIPEN's own lines of the train writers."""
 
+    bounded: ClassVar[bool] = False
     lines: Sequence[tuple[list[Stroke], str]]
 
     @staticmethod
@@ -145,6 +154,7 @@ class PenLines:
 class Scans:
     """Scanned lines of a Parquet set's train split, kept as encoded bytes."""
 
+    bounded: ClassVar[bool] = False
     lines: Sequence[tuple[bytes, str]]
 
     @staticmethod

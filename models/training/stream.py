@@ -58,20 +58,15 @@ class SampleStream(IterableDataset[Batch]):
         config = self.config
         rng = stream("kaidoku-train-1", config.seed, self.start, self.rank, worker)
         mixture = sources(config.root, config.english)
-        weights = np.array([weight for _, weight, _ in mixture])
-        chosen = [source for _, _, source in mixture]
         step = self.start
         while True:
             progress = min(1.0, step / max(1, config.ramp))
-            pool = [
-                _draw(
-                    chosen[int(rng.choice(len(chosen), p=weights / weights.sum()))],
-                    rng,
-                    progress,
-                    config.longest,
-                )
-                for _ in range(_POOL)
-            ]
+            # Short lines first: a reader that cannot find its place yet learns nothing from
+            # long ones, and an AR head learns to go along a line on short ones.
+            usable = [(w, s) for _, w, s in mixture if progress >= 0.5 or s.bounded]
+            weights = np.array([weight for weight, _ in usable])
+            picks = rng.choice(len(usable), _POOL, p=weights / weights.sum())
+            pool = [_draw(usable[i][1], rng, progress, config.longest) for i in picks]
             for batch in _batches(pool, config.columns, rng):
                 yield batch
                 step += workers
