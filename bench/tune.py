@@ -210,7 +210,8 @@ def _mixture(
         for place, line in track(list(enumerate(lines)), "damaging lines"):
             damage = damages[place % len(damages)]
             mixture.append(damage.apply(line, job.dataset, job.severity, job.seed).line)
-    return mixture, ("clean", *(f"{name} {job.severity}" for name in job.damages))
+    used = job.damages[: len(lines)]
+    return mixture, ("clean", *(f"{name} {job.severity}" for name in used))
 
 
 def _read(

