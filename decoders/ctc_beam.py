@@ -33,6 +33,7 @@ class CTCBeam(CTCDecoder):
     beam: int = 32
     token_min_logp: float | None = -5.0
     nbest: int = 1
+    _workers: int = field(default=1, init=False, repr=False, compare=False)
     _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -41,9 +42,10 @@ class CTCBeam(CTCDecoder):
 
     def open(self, encoder: EncoderInfo) -> None:
         """Compile the search (seconds, once a machine) and start as many threads as torch has."""
-        _search(np.zeros((1, 1, 1), np.float32), np.ones(1, np.int64), self, None)
-        if torch.get_num_threads() > 1:
-            object.__setattr__(self, "_threads", ThreadPoolExecutor(torch.get_num_threads()))
+        self._search(np.zeros((1, 1, 1), np.float32), np.ones(1, np.int64))
+        object.__setattr__(self, "_workers", torch.get_num_threads())
+        if self._workers > 1:
+            object.__setattr__(self, "_threads", ThreadPoolExecutor(self._workers))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is the log-probability of the text, of its paths inside the beam.
@@ -52,7 +54,7 @@ class CTCBeam(CTCDecoder):
             UserError: the log-probabilities are broken (NaN, not normalised).
         """
         log_probs, frames = on_host(encoded)
-        symbols, lengths, scores = _search(log_probs, frames, self, self._threads)
+        symbols, lengths, scores = self._search(log_probs, frames)
         counts = np.maximum(lengths, 0)
         written = np.arange(symbols.shape[2]) < counts[:, :, None]
         texts = join_symbols(symbols[written], counts.ravel(), encoded.alphabet)
@@ -71,31 +73,28 @@ class CTCBeam(CTCDecoder):
         if self._threads is not None:
             self._threads.shutdown()
             object.__setattr__(self, "_threads", None)
+            object.__setattr__(self, "_workers", 1)
 
     def extras(self) -> Mapping[str, Any]:
         """How many threads share the lines of a batch."""
-        return {"workers": torch.get_num_threads() if self._threads else 1}
+        return {"workers": self._workers}
 
+    def _search(
+        self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
+        """Symbols (B, N, T), lengths (B, N) and scores (B, N) of the N best prefixes of a line."""
+        lines, steps = log_probs.shape[:2]
+        symbols = np.empty((lines, self.nbest, steps), np.int32)
+        lengths = np.empty((lines, self.nbest), np.int64)
+        scores = np.empty((lines, self.nbest), np.float64)
+        logp = -math.inf if self.token_min_logp is None else self.token_min_logp
 
-def _search(
-    log_probs: NDArray[np.float32],
-    frames: NDArray[np.int64],
-    options: CTCBeam,
-    threads: ThreadPoolExecutor | None,
-) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-    """Symbols (B, N, T), lengths (B, N) and scores (B, N) of the N best prefixes of each line."""
-    lines, steps = log_probs.shape[:2]
-    symbols = np.empty((lines, options.nbest, steps), np.int32)
-    lengths = np.empty((lines, options.nbest), np.int64)
-    scores = np.empty((lines, options.nbest), np.float64)
-    logp = -math.inf if options.token_min_logp is None else options.token_min_logp
+        def share(part: NDArray[np.int64]) -> None:
+            search(log_probs, frames, part, self.beam, logp, symbols, lengths, scores)
 
-    def share(part: NDArray[np.int64]) -> None:
-        search(log_probs, frames, part, options.beam, logp, symbols, lengths, scores)
-
-    if threads is None:
-        share(np.arange(lines))
-    else:  # every n-th line, since neighbours in a batch are of like length
-        count = threads._max_workers
-        list(threads.map(share, [np.arange(k, lines, count) for k in range(count)]))
-    return symbols, lengths, scores
+        if self._threads is None:
+            share(np.arange(lines))
+        else:  # every n-th line, since neighbours in a batch are of like length
+            parts = [np.arange(first, lines, self._workers) for first in range(self._workers)]
+            list(self._threads.map(share, parts))
+        return symbols, lengths, scores
