@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,16 +92,21 @@ class MiniAR(nn.Module):
             )
         )
 
-    def forward(self, states: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
-        """Next-token logits (B, L, vocabulary) of tokens (B, L) given states (B, S, D)."""
+    def forward(
+        self, states: Tensor, mask: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Next-token logits (B, L, vocabulary) of tokens (B, L) given states (B, S, D).
+
+        Also the cross-attention of each layer, (B, heads, L, S).
+        """
         out = self.decoder(
             input_ids=tokens,
             encoder_hidden_states=self.project(states),
             encoder_attention_mask=mask.long(),
             use_cache=False,
+            output_attentions=True,
         )
-        logits: Tensor = out.logits
-        return logits
+        return out.logits, out.cross_attentions
 
 
 def load_tokenizer() -> Tokenizer:

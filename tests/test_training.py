@@ -31,7 +31,7 @@ class _ReadOneLine:
     def __init__(self):
         self.module = MiniNet(MiniConfig(stem=(8, 16, 16, 32), hidden=32, dropout=0.0))
 
-    def loss(self, batch, step):
+    def loss(self, batch):
         frames = torch.full((len(batch.texts),), (batch.images.shape[3] - MARGIN) // 4)
         _, logits = self.module(batch.images, frames)
         log_probs = logits.float().log_softmax(-1).transpose(0, 1)

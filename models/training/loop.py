@@ -111,7 +111,7 @@ class Loop:
             group["lr"] = self._rate()
         batch = replace(batch, images=batch.images.to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self.task.loss(batch, self.step)
+            loss = self.task.loss(batch)
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         average_gradients(self.task.module)

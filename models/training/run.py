@@ -59,34 +59,22 @@ class Watcher:
 
 
 def train_encoder(options: TrainOptions, watcher: Watcher) -> Path:
-    """Train the encoder with CTC, resuming `out/encoder.pt`; returns the weights file.
-
-    The AR head rides along so that it has learned to read before `train_ar` gives it language.
-    """
+    """Train the encoder with CTC, resuming `out/encoder.pt`; returns the weights file."""
     torch.manual_seed(options.seed + rank())
-    net, head = MiniNet(), MiniAR(MiniNet().config.width)
-    if not TOKENIZER.is_file():
-        learn_tokenizer(TOKENIZER)
+    net, judge = MiniNet(), MiniNet()
     if options.init:
-        _start_from(options.init, net, head)
-    task = EncoderTask(net, head, load_tokenizer())
-    loop = _loop(task, options, options.out / "encoder.pt")
+        _start_from(options.init, net)
+    loop = _loop(EncoderTask(net), options, options.out / "encoder.pt")
     sets = _validation_sets(options) if rank() == 0 else {}
-    judge = MiniNet()
 
     def validate(step: int, average: Mapping[str, Tensor]) -> None:
         judge.load_state_dict(without_prefix(average, "net."))
         watcher.scores(step, ctc_scores(judge, sets))
 
     _run(loop, options, watcher, validate, english=False)
-    average = loop.average.state
     weights = options.out / "mini.safetensors"
-    export(
-        weights,
-        without_prefix(average, "net."),
-        without_prefix(average, "ar."),
-        _notes(options, loop.step, 0),
-    )
+    net_state = without_prefix(loop.average.state, "net.")
+    export(weights, net_state, None, _notes(options, loop.step, 0))
     return weights
 
 
@@ -100,18 +88,20 @@ def train_ar(options: TrainOptions, watcher: Watcher) -> Path:
     weights = options.out / "mini.safetensors"
     if not weights.is_file():
         raise UserError(f"{weights} is not there; run python -m bench train encoder first")
-    net, head = MiniNet(), MiniAR(MiniNet().config.width)
-    notes = _start_from(weights, net, head)
+    net = MiniNet()
+    head, judge = MiniAR(net.config.width), MiniAR(net.config.width)
+    notes = _start_from(weights, net)
+    if not TOKENIZER.is_file():
+        learn_tokenizer(TOKENIZER)
     loop = _loop(ARTask(net, head, load_tokenizer()), options, options.out / "ar.pt")
     sets = _validation_sets(options) if rank() == 0 else {}
-    judge = MiniAR(net.config.width)
 
     def validate(step: int, average: Mapping[str, Tensor]) -> None:
         judge.load_state_dict(dict(average))
         watcher.scores(step, ar_scores(net, judge, sets))
 
     _run(loop, options, watcher, validate, english=True)
-    made = {**_notes(options, int(notes.get("encoder_steps", 0)), loop.step)}
+    made = _notes(options, int(notes.get("encoder_steps", 0)), loop.step)
     export(weights, net.state_dict(), loop.average.state, made)
     return weights
 
@@ -157,10 +147,9 @@ def _run(
     loop.run(batches, watcher.step, on_first)
 
 
-def _start_from(path: Path, net: MiniNet, head: MiniAR) -> Mapping[str, str]:
+def _start_from(path: Path, net: MiniNet) -> Mapping[str, str]:
     tensors, notes = read_weights(path)
     net.load_state_dict(without_prefix(tensors, "net."))
-    head.load_state_dict(without_prefix(tensors, "ar."), strict=False)
     return notes
 
 

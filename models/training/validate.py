@@ -72,7 +72,8 @@ def _ar_texts(net: MiniNet, head: MiniAR, lines: Sequence[Line]) -> Iterable[str
         mask = torch.arange(states.shape[1])[None] < frames[:, None]
         tokens = torch.full((len(states), 1), START, device=states.device)
         while tokens.shape[1] < head.config.positions - 1:
-            following = head(states, mask.to(states.device), tokens)[:, -1:].argmax(-1)
+            logits, _ = head(states, mask.to(states.device), tokens)
+            following = logits[:, -1:].argmax(-1)
             tokens = torch.cat([tokens, following], 1)
             if bool((tokens[:, 1:] == EOS).any(1).all()):
                 break
