@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from datasets.handwriting import write
-from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank, split_of
+from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank
 from datasets.paper import on_paper
 from datasets.raster import Stroke, draw_strokes, fit_strokes
+from datasets.splits import split_of
 from models.images import darkness, to_height
 from models.mini_net import HEIGHT
 from models.training.augment import pen_image
