@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.errors import UserError
 from bench.types import BadLine
 from datasets.parquet import Columns, decode, read_rows
+from datasets.pieces import Piece, read_pieces
 from datasets.rebuild.tree import Report, silent
-from datasets.sources import Source
+from datasets.sources import Pieces, Source
 from datasets.unipen import parse_strokes, read_strokes, read_table
 
 State = Literal["right", "differs", "missing"]
@@ -23,14 +27,31 @@ _READING = "checking"
 
 
 @dataclass(frozen=True)
+class PiecesVerdict:
+    """What was found of a set's isolated words or characters, which only training reads.
+
+    state: "right" when they are the recorded ones, in whatever order.
+    count, sha256: of all; 0 and "" where the file could not be read to its end.
+    reason: what is wrong; "" when nothing is. The remedy is that of the set.
+    """
+
+    name: str
+    state: State
+    count: int = 0
+    sha256: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What was found of a set.
 
-    state: "right" when it is the recorded content, line by line.
+    state: "right" when it is the recorded content, line by line, whatever its pieces are.
     lines: lines by split. alphabet: every character of the texts, sorted.
     unreadable: lines without an image or strokes that can be read.
     sha256: of the content; "" where a file could not be read to its end.
     reason, remedy: what is wrong and the command that mends it; "" when nothing is.
+    pieces: of its isolated words and characters.
     """
 
     name: str
@@ -41,6 +62,12 @@ class Verdict:
     sha256: str = ""
     reason: str = ""
     remedy: str = ""
+    pieces: tuple[PiecesVerdict, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether the set is right, and its pieces too."""
+        return self.state == "right" and all(found.state == "right" for found in self.pieces)
 
     @property
     def foreign(self) -> str:
@@ -49,7 +76,13 @@ class Verdict:
 
 
 def check(source: Source, root: Path | None, report: Report = silent) -> Verdict:
-    """Read a set from end to end and compare it with its record."""
+    """Read a set from end to end, with its words and characters, and compare it with its record."""
+    found = check_lines(source, root, report)
+    return replace(found, pieces=tuple(check_pieces(p, root, report) for p in source.pieces))
+
+
+def check_lines(source: Source, root: Path | None, report: Report = silent) -> Verdict:
+    """Compare the lines of a set with their record."""
     remedy = f"python -m bench data get {source.name}"
     if root is None:
         return Verdict(source.name, "missing", reason="there is no data root", remedy=remedy)
@@ -76,6 +109,43 @@ def check(source: Source, root: Path | None, report: Report = silent) -> Verdict
         reason="" if same else _difference(source, tally),
         remedy="" if same else remedy,
     )
+
+
+def check_pieces(pieces: Pieces, root: Path | None, report: Report = silent) -> PiecesVerdict:
+    """Compare isolated words or characters with their record."""
+    path = root / pieces.file if root else None
+    if path is None or not path.is_file():
+        return PiecesVerdict(pieces.name, "missing", reason=f"{pieces.file} is not here")
+    digests: list[bytes] = []
+    try:
+        for piece in read_pieces(path):
+            report(f"{_READING} {pieces.name}", len(digests), pieces.count)
+            digests.append(_digest(piece))
+    except UserError as error:
+        return PiecesVerdict(pieces.name, "differs", reason=str(error))
+    except (TypeError, ValueError) as error:
+        reason = f"line {len(digests) + 1} of {path} cannot be read: {error}"
+        return PiecesVerdict(pieces.name, "differs", reason=reason)
+    sha256 = hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+    same, count = sha256 == pieces.sha256, len(digests)
+    reason = "" if same else _miscount(count, pieces)
+    return PiecesVerdict(pieces.name, "right" if same else "differs", count, sha256, reason)
+
+
+def _digest(piece: Piece) -> bytes:
+    head = f"{piece.writer}\x1f{piece.text}\x1f".encode()
+    return hashlib.sha256(head + _ink(piece.strokes())).digest()
+
+
+def _ink(strokes: Iterable[NDArray[np.float32]]) -> bytes:
+    """Every point of every stroke (device units are integers that float32 holds)."""
+    return b"".join(b"%d:" % len(stroke) + stroke.astype("<f4").tobytes() for stroke in strokes)
+
+
+def _miscount(count: int, pieces: Pieces) -> str:
+    if count != pieces.count:
+        return f"it has {count} {pieces.name}, and should have {pieces.count}"
+    return f"it has as many {pieces.name} as it should, but not the same ones"
 
 
 class _Tally:
@@ -106,7 +176,6 @@ class _Tally:
 
 
 def _tally_strokes(source: Source, root: Path, tally: _Tally, report: Report) -> None:
-    """Every point of every stroke is hashed (device units are integers that float32 holds)."""
     table, strokes = (root / file for file in source.files)
     for row, record in zip_longest(read_table(table), read_strokes(strokes)):
         if row is None:
@@ -114,8 +183,7 @@ def _tally_strokes(source: Source, root: Path, tally: _Tally, report: Report) ->
         report(_READING, tally.count, sum(source.lines.values()))
         content = b""
         try:
-            parsed = parse_strokes(row, record)
-            content = b"".join(b"%d:" % len(s) + s.astype("<f4").tobytes() for s in parsed)
+            content = _ink(parse_strokes(row, record))
         except (TypeError, ValueError) as error:
             tally.unreadable.append(BadLine(row["file"], str(error)))
         tally.add(row["file"], row["writer"], row["split"], row["text"], content)

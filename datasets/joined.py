@@ -6,9 +6,6 @@ which letters reach above the x-height or below the baseline.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.pieces import read_pieces
 from datasets.raster import Stroke
+from datasets.sources import SOURCES
+from datasets.splits import split_of
 
-WORDS = "unipen_words.strokes.jsonl.gz"
-CHARACTERS = "unipen_chars.strokes.jsonl.gz"
+WORDS, CHARACTERS = (pieces.file for pieces in SOURCES["unipen"].pieces)
 
 # How far characters reach, in x-heights above the baseline: (bottom, top).
 _REACH = {
@@ -74,12 +73,6 @@ class Bank:
         )
 
 
-def split_of(writer: str) -> str:
-    """UNIPEN's split by writer: md5 modulo 10, 0 test, 1 val, else train."""
-    digit = int(hashlib.md5(writer.encode()).hexdigest(), 16) % 10
-    return {0: "test", 1: "val"}.get(digit, "train")
-
-
 def read_bank(root: Path, split: str = "train") -> Bank:
     """Read the isolated words and characters of a split's writers from the data root."""
     return Bank(
@@ -109,11 +102,9 @@ def join(pieces: list[tuple[Ink, float]], rng: np.random.Generator) -> list[Stro
 
 def _read(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
     raw: dict[str, list[tuple[str, list[NDArray[np.float32]]]]] = defaultdict(list)
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for row in map(json.loads, file):
-            if split_of(row["w"]) == split and all(c in _REACH for c in row["t"]):
-                strokes = [np.array(s, np.float32).reshape(-1, 2) for s in row["s"]]
-                raw[row["w"]].append((row["t"], strokes))
+    for piece in read_pieces(path):
+        if split_of(piece.writer) == split and all(char in _REACH for char in piece.text):
+            raw[piece.writer].append((piece.text, piece.strokes()))
     return {writer: _on_baseline(pieces) for writer, pieces in raw.items()}
 
 

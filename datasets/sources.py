@@ -15,6 +15,19 @@ from datasets.root import data_root
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """Isolated words or characters of a source: for training only, so a set is whole without.
+
+    name: what they are. sha256: of the content in any order, as `datasets.check` hashes it.
+    """
+
+    name: Literal["words", "characters"]
+    file: str
+    count: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A public source pinned to a commit.
 
@@ -22,6 +35,7 @@ class Source:
     files: what the set consists of in the data root.
     lines: lines by split.
     sha256: of the content, as `datasets.check` hashes it: independent of how files are compressed.
+    pieces: what else is made of the source, for training.
     """
 
     name: str
@@ -34,6 +48,7 @@ class Source:
     files: tuple[str, ...]
     lines: Mapping[str, int]
     sha256: str
+    pieces: tuple[Pieces, ...] = ()
 
 
 SOURCES: Mapping[str, Source] = {
@@ -53,6 +68,20 @@ SOURCES: Mapping[str, Source] = {
             files=("unipen_lines.tsv", "unipen_lines.strokes.jsonl.gz"),
             lines={"train": 4565, "val": 383, "test": 580},
             sha256="a708270a0de7e48c33d3e134b1e9bb79a4b2f79f2d615c572d79236fba6fff85",
+            pieces=(
+                Pieces(
+                    name="words",
+                    file="unipen_words.strokes.jsonl.gz",
+                    count=30716,
+                    sha256="f67b0c38c13279bbf2f2ada54c7caec2005a3d2a8d311d501b693281e6ac4b61",
+                ),
+                Pieces(
+                    name="characters",
+                    file="unipen_chars.strokes.jsonl.gz",
+                    count=102019,
+                    sha256="1ba3d2b0c9040b4b4d370a387c2ea4c34d1a8afe40822937d82afcbc435dcf21",
+                ),
+            ),
         ),
         Source(
             name="hooker",
@@ -83,6 +112,12 @@ SOURCES: Mapping[str, Source] = {
         ),
     )
 }
+
+
+def missing_pieces(name: str) -> tuple[Pieces, ...]:
+    """What of a source's isolated words and characters is not here; training does without."""
+    root = data_root()
+    return tuple(p for p in SOURCES[name].pieces if root is None or not (root / p.file).is_file())
 
 
 def missing_files(name: str) -> Unavailable | None:

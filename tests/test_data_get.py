@@ -133,6 +133,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
             commit=commit,
             lines=lines,
             sha256=_hash_by_hand(),
+            pieces=(),  # they have tests of their own
         )
         monkeypatch.setitem(sources.SOURCES, "unipen", source)
         monkeypatch.setattr(fetch, "load_selection", lambda name: parse_selection(CHOSEN))

@@ -24,7 +24,7 @@ from bench.cli import PROGRAM, add_data_root
 from bench.errors import UserError
 from bench.registry import did_you_mean
 from datasets.root import VARIABLE, data_root, writable_root
-from datasets.sources import SOURCES, Source, missing_files
+from datasets.sources import SOURCES, Source, missing_files, missing_pieces
 
 _EPILOG = f"""\
 examples:
@@ -36,7 +36,9 @@ examples:
 
 The data root is the first of: --data-root, the environment variable {VARIABLE}, data/ in the
 checkout, shared/data/ beside the checkout. Sets are got from their public git repositories at a
-pinned commit, and are put in place only when their content has the recorded hash.
+pinned commit, and are put in place only when their content has the recorded hash. UNIPEN comes
+with isolated words and characters: `train` reads them, nothing else does, and nothing else is
+wrong without them.
 
 exit codes: 0 all is well; 1 a set differs from its record, or one that was named is missing
 """
@@ -102,10 +104,15 @@ def _list(args: argparse.Namespace) -> int:
         missing = missing_files(source.name)
         print(f"\n{' ' if missing is None else '-'} {source.name}: {source.title}")
         print(f"    lines    {by_split(source.lines)}")
+        if source.pieces:
+            print(f"    training {_counts({p.name: p.count for p in source.pieces})}")
         print(f"    source   {source.url} @ {source.commit[:12]}")
         print(f"    licence  {source.licence}; {source.attribution}")
         if missing is not None:
             print(f"    missing: {missing.reason}\n    mend it: {missing.remedy}")
+        elif absent := missing_pieces(source.name):
+            names = " and ".join(pieces.name for pieces in absent)
+            print(f"    {_optional(names, source.name)}")
     return 0
 
 
@@ -116,6 +123,7 @@ def _listed(source: Source) -> dict[str, Any]:
         "here": missing is None,
         "reason": missing.reason if missing else "",
         "remedy": missing.remedy if missing else "",
+        "missing_pieces": [pieces.name for pieces in missing_pieces(source.name)],
     }
 
 
@@ -132,8 +140,11 @@ def _get(args: argparse.Namespace) -> int:
         print(f"  licence  {_notice(source)}", flush=True)
         with _Steps(source.name) as steps:
             verdict = get(source, root, args.url, steps.report)
-        print(f"  here     {' and '.join(source.files)} in {root}")
+        files = [*source.files, *(pieces.file for pieces in source.pieces)]
+        print(f"  here     {' and '.join(files)} in {root}")
         print(f"  lines    {by_split(verdict.lines)}; as recorded (sha256 {verdict.sha256[:12]})")
+        if verdict.pieces:
+            print(f"  training {_counts({p.name: p.count for p in verdict.pieces})}; as recorded")
     return 0
 
 
@@ -157,7 +168,8 @@ def _check(args: argparse.Namespace) -> int:
         for verdict in verdicts:
             print("\n".join(_lines_of(verdict)))
     wrong = {"differs", "missing"} if args.names else {"differs"}
-    return int(any(verdict.state in wrong for verdict in verdicts))
+    states = {verdict.state for verdict in verdicts} & wrong
+    return int(bool(states) or any(p.state == "differs" for v in verdicts for p in v.pieces))
 
 
 def _lines_of(verdict: Any) -> list[str]:
@@ -170,7 +182,27 @@ def _lines_of(verdict: Any) -> list[str]:
     details += [f"unreadable {line.id}: {line.reason}" for line in verdict.unreadable[:10]]
     if verdict.reason:
         details += [verdict.reason, f"mend it: {verdict.remedy}"]
+    details += [_piece_line(found, verdict.name) for found in verdict.pieces]
     return [head, *(f"{'':<8} {detail}" for detail in details)]
+
+
+def _piece_line(found: Any, name: str) -> str:
+    if found.state == "missing":
+        return _optional(found.name, name)
+    if found.state == "right":
+        return f"{found.name} right: {found.count}, for training; sha256 {found.sha256}"
+    return f"{found.name} differ: {found.reason}; mend it: {PROGRAM} data get {name}"
+
+
+def _optional(names: str, source: str) -> str:
+    return (
+        f"no {names} here: only training reads them, no test does; "
+        f"get them: {PROGRAM} data get {source}"
+    )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def by_split(lines: Mapping[str, int]) -> str:

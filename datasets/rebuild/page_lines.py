@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
 from bench.errors import UserError
-from datasets.joined import split_of
 from datasets.rebuild.crops import crop, jpeg, outlines, shrink
 from datasets.rebuild.page_xml import PageLine, parse_alto, parse_page
 from datasets.rebuild.selection import Selection
 from datasets.rebuild.tree import Report, Tree
 from datasets.sources import SOURCES
+from datasets.splits import split_of
 
 SCHEMA = pa.schema(
     [

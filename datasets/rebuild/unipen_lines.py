@@ -15,10 +15,10 @@ import re
 from pathlib import Path
 
 from bench.metrics import normalise
-from datasets.joined import split_of
 from datasets.rebuild.selection import Selection
 from datasets.rebuild.tree import Report, Tree
 from datasets.rebuild.unipen_raw import Segment, segments
+from datasets.splits import split_of
 from datasets.unipen import COLUMNS, HEIGHT, MARGIN, STROKES, TABLE
 
 # Their transcribers set words and punctuation apart: "found $ 7 5 0 , and Maxwell 's".

@@ -5,7 +5,8 @@ exchange and recognizer benchmarks", ICPR 1994. The layout here is that of `trai
 
 - `data/<category>/<contributor>/**.dat` is an index. `.INCLUDE <path>` names an ink file below
   `include/`; `.SEGMENT <level> <strokes> <quality> "<label>"` names strokes of it, as in `12-15,18`
-  (of a part `12:3` the stroke 12 is taken), and their text. Category 8 is text.
+  (of a part `12:3` the stroke 12 is taken), and their text. The level is CHARACTER in the
+  categories 1a digits, 1b upper case, 1c lower case and 1d symbols, WORD in 7, TEXT in 8.
 - `include/<contributor>/data/**.dat` is ink. `.PEN_DOWN` begins a stroke of `x y` rows, y growing
   upwards; strokes are numbered from 0, pen-up parts not counted. `.WRITER_ID` is in its head.
 - Contributor `lex` has its labels in the ink: `.COMMENT .SEGMENT TEXT <strokes> <quality>
@@ -15,22 +16,24 @@ exchange and recognizer benchmarks", ICPR 1994. The layout here is that of `trai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from datasets.rebuild.tree import Tree, below
 
 Point = tuple[int, int]
 Points = list[Point]
 
-_LABEL = r'TEXT\s+(\S+)\s+(\S+)\s+"(.*)"\s*$'
-_SEGMENT = re.compile(r"\.SEGMENT\s+" + _LABEL)
-_INLINE = re.compile(r"\.COMMENT\s+\.SEGMENT\s+" + _LABEL)
+_LABEL = r'\s+(\S+)\s+(\S+)\s+"(.*)"\s*$'
+_SEGMENT = re.compile(r"\.SEGMENT\s+(\S+)" + _LABEL)
+_INLINE = re.compile(r"\.COMMENT\s+\.SEGMENT\s+TEXT" + _LABEL)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One labelled line of text.
+    """One labelled line of text, word or character.
 
     writer: contributor/WRITER_ID.
     source: the ink file.
@@ -44,6 +47,17 @@ class Segment:
     quality: str
     label: str
     strokes: list[Points] | None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A segment as an index has it; `ink` is the name of an ink file, "" before any."""
+
+    ink: str
+    level: str
+    components: str
+    quality: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -67,30 +81,58 @@ def segments(tree: Tree, contributor: str) -> Iterator[Segment]:
         return
     inks = set(_inks(tree, "include"))
     for index in below(tree.names(), f"data/8/{contributor}"):
-        yield from _index_segments(tree, contributor, index, inks)
+        name, ink = "", _Ink("", [], [])
+        for row in _rows(tree, index, inks):
+            if row.ink != name:
+                name, ink = row.ink, _parse_ink(tree.read(row.ink))
+            if row.level == "TEXT":
+                yield _segment(contributor, row, ink)
+
+
+def segments_by_ink(
+    tree: Tree, categories: Sequence[str], contributors: Sequence[str], level: str
+) -> Iterator[list[Segment]]:
+    """The segments of a level in any number of categories, those of an ink file together.
+
+    Ink files come in the order in which the indexes of the first category, then of the second
+    and so on, first name them; within one, segments stand by category, index and line.
+    """
+    inks = set(_inks(tree, "include"))
+    found: defaultdict[tuple[str, str], list[_Row]] = defaultdict(list)
+    for category, contributor in product(categories, contributors):
+        for index in below(tree.names(), f"data/{category}/{contributor}"):
+            for row in _rows(tree, index, inks):
+                if row.level == level:
+                    found[contributor, row.ink].append(row)
+    for (contributor, name), rows in found.items():
+        ink = _parse_ink(tree.read(name)) if name else _Ink("", [], [])
+        yield [_segment(contributor, row, ink) for row in rows]
 
 
 def _inks(tree: Tree, folder: str) -> list[str]:
     return [name for name in below(tree.names(), folder) if name.endswith(".dat")]
 
 
-def _index_segments(tree: Tree, contributor: str, index: str, inks: set[str]) -> Iterator[Segment]:
-    """Lines of one index file. An include that is no ink file of the tree is passed over."""
-    name, ink = "", _Ink("", [], [])
+def _rows(tree: Tree, index: str, inks: set[str]) -> Iterator[_Row]:
+    """Segments of one index file. An include that is no ink file of the tree is passed over."""
+    ink = ""
     for row in tree.read(index).decode("latin-1").split("\n"):
         if row.startswith(".INCLUDE"):
             included = f"include/{row[len('.INCLUDE') :].strip()}"
             if included in inks:
-                name, ink = included, _parse_ink(tree.read(included))
+                ink = included
         elif found := _SEGMENT.match(row):
-            components, quality, label = found.groups()
-            yield Segment(
-                writer=f"{contributor}/{ink.writer}",
-                source=name,
-                quality=quality,
-                label=label.replace('\\"', '"'),
-                strokes=_named_strokes(ink, components),
-            )
+            yield _Row(ink, *found.groups())
+
+
+def _segment(contributor: str, row: _Row, ink: _Ink) -> Segment:
+    return Segment(
+        writer=f"{contributor}/{ink.writer}",
+        source=row.ink,
+        quality=row.quality,
+        label=row.label.replace('\\"', '"'),
+        strokes=_named_strokes(ink, row.components),
+    )
 
 
 def _named_strokes(ink: _Ink, components: str) -> list[Points] | None:
