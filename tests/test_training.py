@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from datasets.joined import Ink, join, split_of
+from datasets.joined import Ink, join
 from datasets.root import data_root
+from datasets.splits import split_of
 from models.mini_net import MARGIN, MiniConfig, MiniNet
 from models.training import checkpoint
 from models.training.augment import augment
