@@ -98,13 +98,18 @@ def check_runtime(runtime: Runtime) -> None:
 
 @dataclass
 class _Open:
-    """An encoder and its decoders, open. `given_up`: why some decoders cannot run, by name."""
+    """An encoder and its decoders, open.
+
+    given_up: why some decoders cannot run, by name.
+    warm: decoders that have run behind this encoder.
+    """
 
     encoder: Encoder | None = None
     info: EncoderInfo | None = None
     extras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
+    warm: set[str] = field(default_factory=set)
 
 
 class _Runner:
@@ -187,7 +192,7 @@ class _Runner:
                 todo.append(cell)
         self.progress.advanced(len(block.decoders) - len(todo))
         if todo and clean and opened.encoder:
-            rows += self._measure(block, todo, clean, opened.encoder)
+            rows += self._measure(block, todo, clean, opened.encoder, opened.warm)
         return rows
 
     def _load(self, block: Block) -> LineSet | str:
@@ -205,7 +210,12 @@ class _Runner:
         return self.sets[name]
 
     def _measure(
-        self, block: Block, todo: Sequence[Cell], clean: LineSet, encoder: Encoder
+        self,
+        block: Block,
+        todo: Sequence[Cell],
+        clean: LineSet,
+        encoder: Encoder,
+        warm: set[str],
     ) -> list[Row]:
         started = now_utc()
         try:
@@ -224,7 +234,8 @@ class _Runner:
         )
         self.progress.note("measuring")
         with self._shares(len(todo)) as advanced:
-            measure.run(block.rounds, advanced)
+            measure.run(block.rounds, advanced, warm)
+        warm.update(cell.decoder.name for cell in todo)
         self.outcome.loop_s += measure.loop_s
         self.outcome.measured_s += measure.measured_s
         return [self._stored(cell, lines, measure, started, ink_lost) for cell in todo]

@@ -4,7 +4,8 @@ How time is taken:
 
 - Lines are sorted by width at equal height (encoders scale them so) and cut into batches, so
   that a batch holds little padding.
-- The widest batch is run once through everything first; that warm-up is not counted.
+- The widest batch is run once through everything first; that warm-up is not counted. What has been
+  warmed up in an earlier block of the same encoder is warm.
 - A round is one pass over the set. In each batch the images are prepared, encoded, and then read
   by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
   machine falls on all of them alike.
@@ -15,7 +16,7 @@ How time is taken:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,17 +87,23 @@ class BlockMeasure:
         self._encoder, self._decoders, self._images = encoder, decoders, images
         self._runtime, self._watch, self._shuffler = runtime, watch, random.Random(seed)
 
-    def run(self, rounds: Rounds, advanced: Callable[[float], None]) -> None:
+    def run(
+        self,
+        rounds: Rounds,
+        advanced: Callable[[float], None],
+        warm: Collection[str] = (),
+    ) -> None:
         """Warm up and run all rounds; what an encoder or decoder raises becomes its failure.
 
         Args:
             rounds: when to stop.
             advanced: told the share of the block that is done, 0 to 1, after each batch.
+            warm: decoders that need no warm-up any more.
 
         Raises:
             KeyboardInterrupt: passed on.
         """
-        self._warm_up()
+        self._warm_up([name for name in self.readings if name not in warm])
         active = self._good(self.readings)
         while active:
             begin, before = self._watch.now(), self._watch.measured_s
@@ -151,11 +158,11 @@ class BlockMeasure:
     def _good(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if not self.readings[name].failure]
 
-    def _warm_up(self) -> None:
-        """The widest batch through everything, uncounted."""
+    def _warm_up(self, cold: Sequence[str]) -> None:
+        """The widest batch through what is cold, uncounted."""
         widest = self.batches[-1]
-        if encoded := self._encoded(widest, list(self.readings)):
-            for name in self.readings:
+        if cold and (encoded := self._encoded(widest, cold)):
+            for name in cold:
                 self._decoded(name, encoded[0], widest)
         self._watch.meter.watch_workers()
 
