@@ -71,6 +71,7 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     from rich.console import Console
 
     from bench import report
+    from bench.report.format import percent
 
     with Console(stderr=True).status("tables and plots"):
         files = report.write(store)
@@ -87,6 +88,8 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     print(text)
     tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
     print(f"files in {store.path}: {', '.join(('rows.jsonl', *tops))}")
+    if outcome.loop_s:
+        print(f"the harness itself took {percent(outcome.overhead)} % of the measuring loops")
     if failed := [row for row in store.rows() if row.key in outcome.failed]:
         print(f"\nfailed:\n{_failures(failed)}")
     if outcome.skipped:
