@@ -103,7 +103,8 @@ def test_exactly_p_of_the_ink_lies_under_the_mask(name, severity):
         ink = geometry(line).ink
         share = (mask_of(result) & ink).sum() / ink.sum()
         assert share == pytest.approx(lost_of(result))
-        assert share == pytest.approx(INK_LOST[severity - 1], abs=2 / ink.sum())
+        # A lost pixel takes its margin along: up to 9 pixels of ink come and go as one.
+        assert share == pytest.approx(INK_LOST[severity - 1], abs=9 / ink.sum())
 
 
 # Pixels, not masks: what is gone beyond p is the margin that the paper fill takes with a cut
