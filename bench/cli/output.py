@@ -86,10 +86,10 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
         print(json.dumps(record, indent=2))
         return
     print(text)
-    tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
-    print(f"files in {store.path}: {', '.join(('rows.jsonl', *tops))}")
     if outcome.loop_s:
         print(f"the harness itself took {percent(outcome.overhead)} % of the measuring loops")
+    tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
+    print(f"files in {store.path}: {', '.join(('rows.jsonl', *tops))}")
     if failed := [row for row in store.rows() if row.key in outcome.failed]:
         print(f"\nfailed:\n{_failures(failed)}")
     if outcome.skipped:
