@@ -339,10 +339,12 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     )
     words = ["run", *SMALL, "--dataset", "all"]
     # Slow enough that there is time to stop it in the second set.
-    slow = ["-o", "no-e.busy_s=0.7", "--batch-size", "3"]
+    slow = ["-o", "no-e.busy_s=0.3", "--batch-size", "3"]
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path), *words, *slow],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell that runs the tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
     def stored() -> int:
