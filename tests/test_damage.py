@@ -107,9 +107,8 @@ def test_exactly_p_of_the_ink_lies_under_the_mask(name, severity):
         assert share == pytest.approx(INK_LOST[severity - 1], abs=9 / ink.sum())
 
 
-# Pixels, not masks: what is gone beyond p is the margin that the paper fill takes with a cut
-# stroke. It is thin for gaps and halves; of broken strokes, which are all edge, it takes
-# up to a sixth of the ink (docs/damage.md gives the numbers).
+# Pixels, not masks: beyond p goes what the soft edge of the fill takes, most of it from broken
+# strokes, which are all edge (docs/damage.md gives the numbers).
 @pytest.mark.parametrize(
     ("name", "beyond"),
     [("stroke_breaks", 0.07), ("char_erase", 0.03), ("span_erase", 0.03), ("half_line", 0.05)],
