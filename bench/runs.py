@@ -13,10 +13,10 @@ from typing import Any
 
 from bench import ROOT
 from bench.errors import UserError
+from bench.files import write_atomically
 from bench.plan import Selection
 from bench.provenance import digest, plain
 from bench.stopwatch import now_utc
-from bench.store import write_atomically
 
 RUNS = ROOT / "results" / "runs"
 

@@ -13,7 +13,6 @@ to write, and its cell runs again. A full disk never leaves half a row behind.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.files import UNFINISHED, plain_errors, write_atomically
 from bench.provenance import digest
 from bench.rowjson import dump, load_line, load_row
 from bench.types import LineResult, Row
 
-_UNFINISHED = ".tmp"
 _LOCKED_HERE: set[Path] = set()  # a POSIX lock does not hold against its own process
 
 
@@ -89,13 +88,13 @@ class RunStore:
         Raises:
             UserError: another run writes here, or the folder cannot be written.
         """
-        with _plain_errors(self.path):
+        with plain_errors(self.path):
             (self.path / "lines").mkdir(parents=True, exist_ok=True)
         with _locked(self.path / "lock"):
             self._read = False
-            with _plain_errors(self.path):
+            with plain_errors(self.path):
                 _mend(self.path / "rows.jsonl")
-                for left in (self.path / "lines").glob(f"*.jsonl.*{_UNFINISHED}"):
+                for left in (self.path / "lines").glob(f"*.jsonl.*{UNFINISHED}"):
                     left.unlink()  # of a killed run: whoever holds the lock is alone
                 name = digest(environment)
                 records = self.environments()
@@ -111,7 +110,7 @@ class RunStore:
             UserError: the disk is full or the folder cannot be written; nothing is half written.
         """
         record = dump(row)
-        with _plain_errors(self.path):
+        with plain_errors(self.path):
             if row.status == "ok":
                 write_atomically(self._lines_path(row.key), b"".join(map(dump, lines)))
             _append(self.path / "rows.jsonl", record)
@@ -125,7 +124,7 @@ class RunStore:
         self._load()
         row = self._by_key[key]
         if self._by_cell[_cell(row)].key != key:
-            with _plain_errors(self.path):
+            with plain_errors(self.path):
                 _append(self.path / "rows.jsonl", dump(row))
             self._remember(row)
         return row
@@ -141,20 +140,6 @@ class RunStore:
 
     def _lines_path(self, key: str) -> Path:
         return self.path / "lines" / f"{key}.jsonl"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all (temporary file in the same folder, sync, rename)."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _cell(row: Row) -> str:
@@ -223,7 +208,7 @@ def _locked(path: Path) -> Iterator[None]:
     here = path.resolve()
     if here in _LOCKED_HERE:  # not even opened: closing a second handle would drop the lock
         raise _in_use(path, str(os.getpid()))
-    with _plain_errors(path.parent):
+    with plain_errors(path.parent):
         file = path.open("a+")
     with file:
         try:
@@ -246,18 +231,3 @@ def _in_use(path: Path, owner: str) -> UserError:
         f"another run (process {owner}) is writing {path.parent}; wait for it to end or choose "
         "another run name"
     )
-
-
-@contextlib.contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into a sentence that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
-                f"no space left to write {path}; free some and run again, finished cells are kept"
-            ) from error
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
-        ) from error

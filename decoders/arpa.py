@@ -6,8 +6,6 @@ Format: the ARPA MIT-LL layout that SRILM, IRSTLM, lmplz and KenLM share
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
+from bench.files import write_atomically
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 MARKS = (UNK, BOS, EOS)
@@ -95,28 +93,6 @@ def write_arpa(model: NGramModel, path: Path, step: Callable[[], object] = lambd
         parts.append(f"\\{n}-grams:\n{lines}")
         step()
     write_atomically(path, ("\n".join(parts) + "\n\\end\\\n").encode())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        UserError: the folder does not exist or may not be written to.
-    """
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would hide the file from others
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _decimals(values: Floats) -> list[str]:

@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_no_half_row_and_loses_nothing(tmp_path):
         before = path.read_bytes()
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
         try:
-            with pytest.raises(UserError, match=r"no space left .* finished cells are kept"):
+            with pytest.raises(UserError, match=r"no space left .* what was finished is kept"):
                 store.write(other("k2"), [])
             with pytest.raises(UserError, match="no space left"):
                 store.write(other("k3"), [LINE] * 100)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 
 from bench.errors import UserError
-from bench.store import write_atomically
+from bench.files import write_atomically
 from bench.types import Line
 from datasets import DATASETS
 from datasets.damage import DAMAGES

@@ -15,11 +15,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.files import write_atomically
 from bench.report import accuracy, render, speed
 from bench.report.format import plain
 from bench.report.results import Result, collect
 from bench.report.table import Table
-from bench.store import RunStore, write_atomically
+from bench.store import RunStore
 
 if TYPE_CHECKING:
     from bench.report.plots import Plot

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.files import draft_of
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with draft_of(path) as draft:
         torch.save(state, draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

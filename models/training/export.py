@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
+
+from bench.files import draft_of
 
 
 def export(
@@ -24,10 +25,9 @@ def export(
         for name, value in named.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file(tensors, draft, metadata=dict(notes))
-    draft.chmod(0o644)  # safetensors writes it for the owner alone
-    draft.replace(path)
+    with draft_of(path) as draft:
+        save_file(tensors, draft, metadata=dict(notes))
+        draft.chmod(0o644)  # safetensors writes it for the owner alone
 
 
 def _is_matrix(value: Tensor) -> bool:
