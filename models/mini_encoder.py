@@ -35,11 +35,7 @@ class MiniEncoder(Encoder):
         self.dtype = _dtype(runtime.dtype)
         self.net = MiniNet()
         _fit(self.net, tensors, "net.", path)
-        self.head = MiniAR(self.net.config.width) if _EMBEDDING in tensors else None
-        if self.head is not None:
-            # The output projection is the token embedding and is stored once.
-            tensors[f"{_DECODER}output_projection.weight"] = tensors[_EMBEDDING]
-            _fit(self.head, tensors, "ar.", path)
+        self.head = read_head(tensors, self.net.config.width, path)
         self._both = nn.ModuleDict({"net": self.net, **({"ar": self.head} if self.head else {})})
         self._both.to(self.device).eval().requires_grad_(False)
         self.ar = self._ar_model(self.head) if self.head else None
@@ -106,6 +102,21 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
             f"{path} is no readable safetensors file ({error}); fetch the checkout anew"
         ) from error
     return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, notes
+
+
+def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR | None:
+    """The AR head among the tensors of a weights file, over states of a width; None without one.
+
+    Raises:
+        UserError: the weights do not fit it.
+    """
+    if _EMBEDDING not in tensors:
+        return None
+    head = MiniAR(width)
+    # The output projection is the token embedding and is stored once.
+    tied = {f"{_DECODER}output_projection.weight": tensors[_EMBEDDING]}
+    _fit(head, {**tensors, **tied}, "ar.", path)
+    return head
 
 
 def _fit(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:

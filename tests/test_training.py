@@ -11,10 +11,14 @@ from bench.errors import UserError
 from datasets.joined import Ink, join
 from datasets.root import data_root
 from datasets.splits import split_of
+from models.mini import WEIGHTS
+from models.mini_encoder import read_head, read_weights
 from models.mini_net import MARGIN, MiniConfig, MiniNet
 from models.training import checkpoint
 from models.training.augment import augment
+from models.training.export import export
 from models.training.loop import Loop, LoopConfig
+from models.training.run import TrainOptions, Watcher, train_ar
 from models.training.sources import FILES, Rendered, sources
 from models.training.stream import Batch, StreamConfig, loader
 from models.training.texts import Texts
@@ -154,3 +158,24 @@ def test_real_sources_never_touch_val_or_test():
     for name, source in mixture.items():
         image, text = source.draw(rng, 30)
         assert image.shape[0] == 64 and text, name
+
+
+def test_the_ar_head_goes_on_from_a_weights_file_and_says_when_there_is_none(tmp_path):
+    tensors, notes = read_weights(WEIGHTS)
+    net = {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}
+    bare = tmp_path / "bare.safetensors"
+    export(bare, net, None, dict(notes))
+    assert read_head(read_weights(bare)[0], 512, bare) is None
+    export(tmp_path / "mini.safetensors", net, None, dict(notes))
+    watcher = Watcher(lambda progress: None, lambda step, scores: None)
+    with pytest.raises(UserError, match="no AR head"):
+        train_ar(TrainOptions(tmp_path, 1, None, init=bare), watcher)
+
+    head = read_head(tensors, 512, WEIGHTS)
+    assert head is not None
+    export(tmp_path / "both.safetensors", net, head.state_dict(), dict(notes))
+    again = read_head(read_weights(tmp_path / "both.safetensors")[0], 512, tmp_path)
+    assert again is not None
+    assert all(
+        torch.equal(a, b) for a, b in zip(head.parameters(), again.parameters(), strict=True)
+    )

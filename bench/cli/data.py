@@ -6,21 +6,10 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from bench.cli import PROGRAM, add_data_root
+from bench.cli.bars import Steps
 from bench.errors import UserError
 from bench.registry import did_you_mean
 from datasets.root import VARIABLE, data_root, writable_root
@@ -138,7 +127,7 @@ def _get(args: argparse.Namespace) -> int:
         print(f"{source.name}: {source.title}")
         print(f"  source   {args.url or source.url} @ {source.commit}")
         print(f"  licence  {_notice(source)}", flush=True)
-        with _Steps(source.name) as steps:
+        with Steps(source.name) as steps:
             verdict = get(source, root, args.url, steps.report)
         files = [*source.files, *(pieces.file for pieces in source.pieces)]
         print(f"  here     {' and '.join(files)} in {root}")
@@ -158,7 +147,7 @@ def _check(args: argparse.Namespace) -> int:
 
     verdicts = []
     for source in _sources(args.names or list(SOURCES)):
-        with _Steps(source.name) as steps:
+        with Steps(source.name) as steps:
             verdicts.append(check(source, data_root(), steps.report))
     if args.json:
         records = [{**dataclasses.asdict(v), "foreign": v.foreign} for v in verdicts]
@@ -217,53 +206,3 @@ def _sources(names: list[str]) -> list[Source]:
         if name not in SOURCES:
             raise UserError(f"no data set is called {name!r}{did_you_mean(name, SOURCES)}")
     return [SOURCES[name] for name in dict.fromkeys(names)]
-
-
-class _Steps:
-    """The steps of a long job on stderr: a bar with ETA each on a terminal, a line each in a log.
-
-    A context manager; its `report` hears of the progress.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._console = Console(stderr=True)
-        self._name = name
-        self._task: tuple[str, TaskID] | None = None
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-
-    def __enter__(self) -> _Steps:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and self._task is not None:
-            self._complete(self._task[1])
-        self._bars.stop()
-
-    def report(self, doing: str, done: float, total: float) -> None:
-        """So much is done; a new name for what is being done begins a new bar."""
-        if self._task is None or self._task[0] != doing:
-            if self._task is not None:
-                self._complete(self._task[1])
-            label = f"{self._name}: {doing}"
-            self._task = doing, self._bars.add_task(label, total=total)
-            if not self._console.is_terminal:
-                self._console.print(label, markup=False, highlight=False, soft_wrap=True)
-        self._bars.update(self._task[1], completed=done, total=total)
-
-    def _complete(self, task: TaskID) -> None:
-        self._bars.update(task, completed=self._bars.tasks[task].total)

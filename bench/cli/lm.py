@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from bench.cli import PROGRAM
+from bench.cli.bars import bars
 from bench.errors import UserError
 from bench.lm import UNITS, ModelFile, open_model, read_text
 from bench.overlap import overlap
@@ -210,6 +210,6 @@ def _print(facts: dict[str, Any], tables: list[Table], as_json: bool) -> None:
 @contextmanager
 def _progress(doing: str, steps: int, shown: bool) -> Iterator[Callable[[], object]]:
     """A bar on stderr; yields what advances it by one step."""
-    with Progress(console=Console(stderr=True), disable=not shown, transient=True) as bar:
+    with bars(Console(stderr=True, quiet=not shown), transient=True) as bar:
         task = bar.add_task(doing, total=steps)
         yield lambda: bar.advance(task)

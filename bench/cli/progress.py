@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
+from bench.cli.bars import bars
 from bench.plan import Block, Plan
 from bench.types import Row
 
@@ -32,17 +25,8 @@ class RunProgress:
         self._label = ""
         self._left = float(plan.cells)
         self._begun = False
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self._console,
-            refresh_per_second=_REFRESH,
-            speed_estimate_period=_MEMORY_S,
-            disable=not self._console.is_terminal,
+        self._bar = bars(
+            self._console, refresh_per_second=_REFRESH, speed_estimate_period=_MEMORY_S
         )
         self._task = self._bar.add_task("starting", total=plan.cells)
 

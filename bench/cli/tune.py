@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.cli import PROGRAM
@@ -146,10 +146,11 @@ def _values(item: str) -> tuple[str, tuple[float, ...]]:
         ) from None
 
 
-def _track(items: Sequence[Item], doing: str) -> Iterable[Item]:
+def _track(items: Sequence[Item], doing: str) -> Iterator[Item]:
     """A bar with ETA on stderr; nothing where that is no terminal."""
     from rich.console import Console
-    from rich.progress import track
 
-    console = Console(stderr=True)
-    return track(items, doing, console=console, disable=not console.is_terminal)
+    from bench.cli.bars import bars
+
+    with bars(Console(stderr=True)) as bar:
+        yield from bar.track(items, description=doing)

@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.types import Line
 from datasets import DATASETS
 from models.mini_ar import TOKENIZER, MiniAR, load_tokenizer
-from models.mini_encoder import read_weights
+from models.mini_encoder import read_head, read_weights
 from models.mini_net import MiniNet
 from models.training.export import export, without_prefix
 from models.training.loop import Loop, LoopConfig, Progress, rank
@@ -81,6 +81,8 @@ def train_encoder(options: TrainOptions, watcher: Watcher) -> Path:
 def train_ar(options: TrainOptions, watcher: Watcher) -> Path:
     """Train the AR head on the frozen encoder of `out/mini.safetensors`, with English.
 
+    With `init` it starts from the AR head of that file: of an earlier state of the encoder, say.
+
     Raises:
         UserError: there is no trained encoder in `out`.
     """
@@ -89,8 +91,8 @@ def train_ar(options: TrainOptions, watcher: Watcher) -> Path:
     if not weights.is_file():
         raise UserError(f"{weights} is not there; run python -m bench train encoder first")
     net = MiniNet()
-    head, judge = MiniAR(net.config.width), MiniAR(net.config.width)
     notes = _start_from(weights, net)
+    head, judge = _first_head(options.init, net.config.width), MiniAR(net.config.width)
     if not TOKENIZER.is_file():
         learn_tokenizer(TOKENIZER)
     loop = _loop(ARTask(net, head, load_tokenizer()), options, options.out / "ar.pt")
@@ -152,6 +154,15 @@ def _start_from(path: Path, net: MiniNet) -> Mapping[str, str]:
     tensors, notes = read_weights(path)
     net.load_state_dict(without_prefix(tensors, "net."))
     return notes
+
+
+def _first_head(path: Path | None, width: int) -> MiniAR:
+    if path is None:
+        return MiniAR(width)
+    head = read_head(read_weights(path)[0], width, path)
+    if head is None:
+        raise UserError(f"{path} has no AR head to start from; leave --init out")
+    return head
 
 
 def _validation_sets(options: TrainOptions) -> dict[str, Sequence[Line]]:
