@@ -9,38 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
-
-import torch
+from typing import Any
 
 from bench.errors import UserError
 from bench.harness import check_runtime
-from bench.measure import sorted_batches
 from bench.metrics import score_line
 from bench.plan import MAIN_SEVERITY, Registries
 from bench.provenance import plain
+from bench.reading import Reading, Track, encode, open_encoder, opened
 from bench.registry import did_you_mean
-from bench.types import Encoded, EncoderInfo, Line, Runtime
+from bench.types import Line, Runtime
 from datasets.damage.base import SEVERITIES
 from decoders.base import Decoder
 from decoders.tuned import Tunable, Tuned
-from models.base import Encoder
 
-Item = TypeVar("Item")
 Grid = Mapping[str, tuple[float, ...]]
 
 SPLIT = "val"
 BASELINE = "ctc-greedy"  # whose CER says how hard the lines were
-
-
-class Track(Protocol):
-    """Hands out the items of a sequence and shows how far it got."""
-
-    def __call__(self, items: Sequence[Item], doing: str) -> Iterable[Item]:
-        """The items, in order."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +53,6 @@ class Job:
     runtime: Runtime = field(default_factory=Runtime)
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """A batch as a decoder sees it, and the texts it should read."""
-
-    encoded: Encoded
-    references: tuple[str, ...]
-
-
 def tune(job: Job, registries: Registries, track: Track) -> Tuned:
     """Search the grid. The result is told, not frozen.
 
@@ -84,15 +64,17 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
     _check(job)
     decoder, grid = _decoder(job, registries)
     dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
-    encoder = _open_encoder(job, registries)
+    encoder = open_encoder(
+        registries.encoders, job.encoder, job.options.get(job.encoder), job.runtime
+    )
     for each in track([dataset], f"loading {job.dataset}"):
         lines = each.load(job.split, job.limit)
     mixture, conditions = _mixture(job, lines.lines, registries, track)
-    readings = _read(encoder, decoder, mixture, job.runtime.batch_size, track)
-    with _opened(decoder, encoder.info):
+    readings = list(encode(encoder, decoder, mixture, job.runtime.batch_size, track))
+    with opened(decoder, encoder.info):
         points = search(decoder, readings, grid, track)
         extras = plain(decoder.extras())
-    with _opened(registries.decoders.create(BASELINE), encoder.info) as baseline:
+    with opened(registries.decoders.create(BASELINE), encoder.info) as baseline:
         greedy_cer = error_rate(baseline, readings)
     best = min(points, key=lambda point: point["cer"])  # of equals the first
     return Tuned(
@@ -142,8 +124,8 @@ def error_rate(decoder: Decoder, readings: Iterable[Reading]) -> float:
     edits = characters = 0
     for reading in readings:
         decoded = decoder.decode(reading.encoded)
-        for reference, line in zip(reading.references, decoded, strict=True):
-            score = score_line(reference, line.text)
+        for line, read in zip(reading.lines, decoded, strict=True):
+            score = score_line(line.text, read.text)
             edits += score.edits
             characters += score.characters
     return edits / characters
@@ -178,26 +160,6 @@ def _decoder(job: Job, registries: Registries) -> tuple[Tunable, Grid]:
     return decoder, {name: job.grid.get(name, values) for name, values in decoder.tunes.items()}
 
 
-def _open_encoder(job: Job, registries: Registries) -> Encoder:
-    spec = registries.encoders.create(job.encoder, job.options.get(job.encoder))
-    if absent := spec.missing():
-        raise absent
-    torch.set_num_threads(job.runtime.threads)
-    encoder: Encoder = spec.open(job.runtime)
-    if not encoder.info.trained:
-        raise UserError(f"the weights of {job.encoder} are untrained: there is no CER to tune for")
-    return encoder
-
-
-@contextmanager
-def _opened(decoder: Decoder, info: EncoderInfo) -> Iterator[Decoder]:
-    if absent := decoder.missing(info):
-        raise absent
-    decoder.open(info)
-    with closing(decoder):
-        yield decoder
-
-
 def _mixture(
     job: Job, lines: Sequence[Line], registries: Registries, track: Track
 ) -> tuple[list[Line], tuple[str, ...]]:
@@ -212,19 +174,6 @@ def _mixture(
             mixture.append(damage.apply(line, job.dataset, job.severity, job.seed).line)
     used = job.damages[: len(lines)]
     return mixture, ("clean", *(f"{name} {job.severity}" for name in used))
-
-
-def _read(
-    encoder: Encoder, decoder: Decoder, lines: Sequence[Line], batch_size: int, track: Track
-) -> list[Reading]:
-    readings = []
-    widths = [line.image.shape[1] for line in lines]
-    for batch in track(sorted_batches(widths, batch_size), "encoding lines"):
-        encoded = encoder.encode(encoder.prepare([lines[place].image for place in batch]))
-        if decoder.needs == "log_probs":  # the states of a whole set would fill the memory
-            encoded = dataclasses.replace(encoded, states=encoded.states[:, :0])
-        readings.append(Reading(encoded, tuple(lines[place].text for place in batch)))
-    return readings
 
 
 def _fixed_options(decoder: Any, grid: Grid) -> dict[str, Any]:
