@@ -80,6 +80,7 @@ class Cell:
         started: str,
         ink_lost: float | None,
         changed: int,
+        told: Mapping[str, Any] = {},
     ) -> Row:
         """The row of a measured cell; rates only where the weights are trained.
 
@@ -89,6 +90,7 @@ class Cell:
             started: when the block began.
             ink_lost: mean share over the lines, where the damage defines it.
             changed: lines whose text differed between rounds.
+            told: further extras of the row, not part of its key.
         """
         counts = metrics.totals(results)
         rates: dict[str, float | None] = {}
@@ -106,7 +108,7 @@ class Cell:
             ink_lost=ink_lost,
             counts=counts,
             timing=timing,
-            extras={"lines_changed_between_rounds": changed} if changed else {},
+            extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
             **rates,
         )
 
@@ -125,8 +127,12 @@ class Cell:
     def _row(self, status: Any, started: str, extras: Mapping[str, Any] = {}, **more: Any) -> Row:
         block, info, lines = self.block, self.info, self.lines
         parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
-        given = {f"{name}_options": part.options for name, part in parts.items() if part}
+        given: dict[str, Any] = {
+            f"{name}_options": part.options for name, part in parts.items() if part
+        }
         given = {name: options for name, options in given.items() if options}
+        if info and info.origin:
+            given["encoder_origin"] = info.origin
         row = Row(
             key=self.key,
             status=status,

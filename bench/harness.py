@@ -56,10 +56,21 @@ class Outcome:
         return overhead(self.loop_s, self.measured_s)
 
 
-def run(plan: Plan, store: RunStore, progress: Progress | None = None) -> Outcome:
+def run(
+    plan: Plan,
+    store: RunStore,
+    progress: Progress | None = None,
+    runner: RunnerType | None = None,
+) -> Outcome:
     """Run what is not finished yet.
 
     Ctrl-C stops it: the block that was running is lost, everything before is stored.
+
+    Args:
+        plan: what to run.
+        store: where rows go, and where finished ones are found.
+        progress: listens.
+        runner: makes the runner of the blocks; `Runner` by default.
 
     Raises:
         UserError: the device or precision does not exist here, another run writes to the store,
@@ -70,10 +81,10 @@ def run(plan: Plan, store: RunStore, progress: Progress | None = None) -> Outcom
     outcome = Outcome(list(plan.skipped))
     with store.writing(record) as name, _torch_threads(plan.runtime.threads):
         origin = Origin(name, digest(record["machine"]), plan.runtime)
-        runner = _Runner(store, progress or Silent(), outcome, origin)
+        made = (runner or Runner)(store, progress or Silent(), outcome, origin)
         try:
             for _, blocks in itertools.groupby(plan.blocks, key=lambda block: block.encoder.name):
-                runner.run_encoder(list(blocks))
+                made.run_encoder(list(blocks))
         except KeyboardInterrupt:
             outcome.interrupted = True
     return outcome
@@ -97,7 +108,7 @@ def check_runtime(runtime: Runtime) -> None:
 
 
 @dataclass
-class _Open:
+class Open:
     """An encoder and its decoders, open.
 
     given_up: why some decoders cannot run, by name.
@@ -112,8 +123,11 @@ class _Open:
     warm: set[str] = field(default_factory=set)
 
 
-class _Runner:
-    """The blocks of a plan, encoder by encoder."""
+class Runner:
+    """The blocks of a plan, encoder by encoder.
+
+    Another protocol overrides `misfit`, `run_block`, `measure`, `stored` or `told`.
+    """
 
     def __init__(
         self, store: RunStore, progress: Progress, outcome: Outcome, origin: Origin
@@ -125,20 +139,20 @@ class _Runner:
     def run_encoder(self, blocks: Sequence[Block]) -> None:
         """All blocks of one encoder: it and its decoders are opened once."""
         with contextlib.ExitStack() as stack:
-            opened = self._open(blocks[0].encoder, blocks[0].decoders, stack)
+            opened = self._opened(blocks[0].encoder, blocks[0].decoders, stack)
             for block in blocks:
                 self.progress.started(block)
-                self.progress.finished(block, self._run_block(block, opened))
+                self.progress.finished(block, self.run_block(block, opened))
 
-    def _open(self, encoder: Part, decoders: Sequence[Part], stack: contextlib.ExitStack) -> _Open:
-        opened = _Open()
+    def _opened(self, encoder: Part, decoders: Sequence[Part], stack: contextlib.ExitStack) -> Open:
+        opened = Open()
         names = [decoder.name for decoder in decoders]
         self.progress.note(f"opening {encoder.name}")
         try:
             opened.encoder = encoder.thing.open(self.origin.runtime)
             opened.info = opened.encoder.info
         except Unavailable as error:
-            self._skip("encoder", encoder.name, error)
+            self.skip("encoder", encoder.name, error)
             opened.skipped.update(names)
             return opened
         except Exception as error:
@@ -155,27 +169,38 @@ class _Runner:
         encoder: str,
         part: Part,
         info: EncoderInfo,
-        opened: _Open,
+        opened: Open,
         stack: contextlib.ExitStack,
     ) -> None:
         decoder: Decoder = part.thing
         try:
-            if absent := _misfit(decoder, info):
+            if absent := self.misfit(part, info):
                 raise absent
             decoder.open(info)
             stack.callback(_close, decoder)
             opened.extras[part.name] = dict(decoder.extras())
         except Unavailable as error:
-            self._skip("decoder", f"{part.name} on {encoder}", error)
+            self.skip("decoder", f"{part.name} on {encoder}", error)
             opened.skipped.add(part.name)
         except Exception as error:
             why = f"the decoder did not open: {reason(error, self.origin.runtime)}"
             opened.given_up[part.name] = why
 
-    def _skip(self, kind: str, name: str, error: Unavailable) -> None:
+    def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
+        """Why a decoder cannot read an encoder: its own word, or what it needs is not there."""
+        decoder: Decoder = part.thing
+        if absent := decoder.missing(info):
+            return absent
+        if decoder.needs == "log_probs" and not info.alphabet:
+            return Unavailable(f"{info.name} has no CTC head")
+        return None
+
+    def skip(self, kind: str, name: str, error: Unavailable) -> None:
+        """Note that something cannot run here."""
         self.outcome.skipped.append(Skipped(kind, name, error.reason, error.remedy))
 
-    def _run_block(self, block: Block, opened: _Open) -> list[Row]:
+    def run_block(self, block: Block, opened: Open) -> list[Row]:
+        """The rows of a block; those that are finished are not measured again."""
         wanted = [part for part in block.decoders if part.name not in opened.skipped]
         lines = self._load(block) if wanted else ""
         clean = lines if isinstance(lines, LineSet) else None
@@ -192,7 +217,7 @@ class _Runner:
                 todo.append(cell)
         self.progress.advanced(len(block.decoders) - len(todo))
         if todo and clean and opened.encoder:
-            rows += self._measure(block, todo, clean, opened.encoder, opened.warm)
+            rows += self.measure(block, todo, clean, opened.encoder, opened.warm)
         return rows
 
     def _load(self, block: Block) -> LineSet | str:
@@ -209,7 +234,7 @@ class _Runner:
                 self.sets[name] = f"the data set did not load: {why}"
         return self.sets[name]
 
-    def _measure(
+    def measure(
         self,
         block: Block,
         todo: Sequence[Cell],
@@ -217,6 +242,15 @@ class _Runner:
         encoder: Encoder,
         warm: set[str],
     ) -> list[Row]:
+        """Damage and measure the clean lines.
+
+        Args:
+            block: gives the damage and the rounds.
+            todo: cells that are not finished, at least one.
+            clean: the lines.
+            encoder: open; the decoders of `todo` are open behind it.
+            warm: names of decoders that need no warm-up; those measured now are added.
+        """
         started = now_utc()
         try:
             lines, ink_lost = self._damaged(block, clean)
@@ -238,7 +272,7 @@ class _Runner:
         warm.update(cell.decoder.name for cell in todo)
         self.outcome.loop_s += measure.loop_s
         self.outcome.measured_s += measure.measured_s
-        return [self._stored(cell, lines, measure, started, ink_lost) for cell in todo]
+        return [self.stored(cell, lines, measure, started, ink_lost) for cell in todo]
 
     @contextlib.contextmanager
     def _shares(self, cells: int) -> Iterator[Callable[[float], None]]:
@@ -266,7 +300,11 @@ class _Runner:
         lost = [item.ink_lost for item in damaged if item.ink_lost is not None]
         return [item.line for item in damaged], float(np.mean(lost)) if lost else None
 
-    def _stored(
+    def told(self, cell: Cell, measure: BlockMeasure) -> Mapping[str, Any]:
+        """What else the row of a measured cell says, among its extras."""
+        return {}
+
+    def stored(
         self,
         cell: Cell,
         lines: Sequence[Line],
@@ -274,13 +312,15 @@ class _Runner:
         started: str,
         ink_lost: float | None,
     ) -> Row:
+        """Score a measured cell and store it."""
         name = cell.decoder.name
         reading = measure.readings[name]
         if reading.failure:
             return self._failed(cell, reading.failure, started)
         results = [line_result(line, reading.decoded[i]) for i, line in enumerate(lines)]
         timing = measure.timing(name)
-        row = cell.ok(results, timing, started, ink_lost, len(reading.changed))
+        changed, told = len(reading.changed), self.told(cell, measure)
+        row = cell.ok(results, timing, started, ink_lost, changed, told)
         self.store.write(row, results)
         self.outcome.done.append(row.key)
         return row
@@ -292,13 +332,7 @@ class _Runner:
         return row
 
 
-def _misfit(decoder: Decoder, info: EncoderInfo) -> Unavailable | None:
-    """Why a decoder cannot read an encoder: its own word, or what it needs is not there."""
-    if absent := decoder.missing(info):
-        return absent
-    if decoder.needs == "log_probs" and not info.alphabet:
-        return Unavailable(f"{info.name} has no CTC head")
-    return None
+RunnerType = Callable[[RunStore, Progress, Outcome, Origin], Runner]
 
 
 def _nothing_readable(lines: LineSet) -> str:
