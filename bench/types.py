@@ -75,7 +75,8 @@ class ARModel:
         encoder_attention_mask, past_key_values).
     project: maps states to the decoder's cross-attention width, or None.
     detokenize: token ids, special ones included, to text.
-    forced_length: for untrained weights, tokens (EOS included) that every line emits; else None.
+    forced_lengths: (B,) int64, for untrained weights: tokens (EOS included) that each line of the
+        batch emits, unless the decoder's limit ends it before; else None.
     """
 
     decoder: Any
@@ -85,7 +86,7 @@ class ARModel:
     eos_id: int
     pad_id: int
     max_new_tokens: int
-    forced_length: int | None = None
+    forced_lengths: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +132,10 @@ class EncoderInfo:
     """What a row says of its encoder.
 
     weights: short content hash of the weights, or "untrained" (then no CER is ever shown).
-    parameters: parameter count by part ("encoder", "ctc", "ar").
+    parameters: parameter count by part ("encoder", "ctc", "ar", ...). A part that no decoder
+        reads ("pooler") is counted too, as published counts do.
     alphabet: the symbols of the CTC head, blank first; () without one.
+    origin: where the weights were got, so that they can be got again ("owner/name@commit").
     """
 
     name: str
@@ -141,6 +144,7 @@ class EncoderInfo:
     alphabet: tuple[str, ...]
     has_ar: bool
     trained_on: str = ""
+    origin: str = ""
 
     @property
     def trained(self) -> bool:

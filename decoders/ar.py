@@ -8,7 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
-from transformers.generation import StoppingCriteria, StoppingCriteriaList
+from transformers.generation import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from bench.errors import Unavailable, UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
@@ -67,8 +72,7 @@ class AutoregressiveDecoder(Decoder):
         The score is that of the ranking: log-probability / tokens ** length_penalty.
 
         Raises:
-            UserError: the encoder has no autoregressive head, or untrained weights are to emit
-                more tokens than `max_new_tokens`.
+            UserError: the encoder has no autoregressive head.
         """
         if encoded.ar is None:
             raise UserError("this encoder has no autoregressive head; choose a ctc decoder")
@@ -93,6 +97,7 @@ class AutoregressiveDecoder(Decoder):
             encoder_hidden_states=memory[:, :1],
             encoder_attention_mask=_additive_mask(encoded.state_mask, memory.dtype),
             past_key_values=_cache(ar.decoder, memory, self.beam),
+            logits_processor=self._forced(ar),
             stopping_criteria=StoppingCriteriaList([running]),
         )
         tokens = found.sequences[:, 1:]
@@ -125,16 +130,15 @@ class AutoregressiveDecoder(Decoder):
         if self.beam > 1:
             settings["length_penalty"] = self.length_penalty
             settings["early_stopping"] = self.early_stopping
-        if ar.forced_length is not None:
-            if ar.forced_length > limit:
-                raise UserError(
-                    f"untrained weights are to emit {ar.forced_length} tokens a line, but "
-                    f"max_new_tokens ends it after {limit}; raise max_new_tokens"
-                )
-            settings["max_new_tokens"] = ar.forced_length
-            settings["min_new_tokens"] = ar.forced_length - 1
-            settings["forced_eos_token_id"] = ar.eos_id
+        if ar.forced_lengths is not None:
+            settings["max_new_tokens"] = min(limit, int(ar.forced_lengths.max()))
         return GenerationConfig(**settings)
+
+    def _forced(self, ar: ARModel) -> LogitsProcessorList:
+        """What makes untrained weights end each line where it has to end."""
+        if ar.forced_lengths is None:
+            return LogitsProcessorList()
+        return LogitsProcessorList([_ForcedLengths(ar.forced_lengths, ar.eos_id, self.beam)])
 
     def _decoded(
         self, ar: ARModel, tokens: list[list[int]], scores: list[float]
@@ -153,6 +157,21 @@ class AutoregressiveDecoder(Decoder):
                 nbest=tuple(texts) if self.nbest > 1 else (),
                 truncated=best[-1] != ar.eos_id,
             )
+
+
+class _ForcedLengths(LogitsProcessor):  # type: ignore[misc]  # transformers has no types here
+    """No EOS before a line has its length, and nothing but EOS from there on."""
+
+    def __init__(self, lengths: torch.Tensor, eos_id: int, beam: int) -> None:
+        self.lengths = lengths.repeat_interleave(beam)  # (B * beam,)
+        self.eos_id = eos_id
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.lengths = self.lengths.to(scores.device)
+        ends = input_ids.shape[1] >= self.lengths  # the start token counts for the EOS to come
+        scores = scores.masked_fill(ends[:, None], -torch.inf)
+        scores[:, self.eos_id] = torch.where(ends, 0.0, -torch.inf)
+        return scores
 
 
 class _RunningScores(StoppingCriteria):  # type: ignore[misc]  # transformers has no types here

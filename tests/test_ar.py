@@ -216,11 +216,15 @@ def test_both_attentions_are_cached(beam: int) -> None:
     assert found == expected
 
 
-@pytest.mark.parametrize("beam", [1, 5])
-@pytest.mark.parametrize("length", [1, 2, 17])
-def test_untrained_weights_emit_what_they_are_told(beam: int, length: int) -> None:
-    batch = encoded(tiny_model("base", WORDS, 0), pictures(6), forced_length=length)
-    for line in AutoregressiveDecoder(beam=beam).decode(batch):
+LENGTHS = [17, 1, 2, 9, 17, 3]
+
+
+@pytest.mark.parametrize("beam", [1, 5, 10])
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_untrained_weights_emit_what_each_line_is_told(kind: Kind, beam: int) -> None:
+    lengths = torch.tensor(LENGTHS)
+    batch = encoded(tiny_model(kind, WORDS, 0), pictures(len(LENGTHS)), forced_lengths=lengths)
+    for line, length in zip(AutoregressiveDecoder(beam=beam).decode(batch), LENGTHS, strict=True):
         ids = line.text.split()
         assert line.tokens == len(ids) == length
         assert ids.index(str(EOS)) == length - 1
@@ -228,10 +232,25 @@ def test_untrained_weights_emit_what_they_are_told(beam: int, length: int) -> No
         assert line.score is not None and -99 < line.score <= 0
 
 
-def test_untrained_weights_cannot_emit_more_than_the_limit() -> None:
-    batch = encoded(tiny_model("base", WORDS, 0), pictures(1), forced_length=9)
-    with pytest.raises(UserError, match="raise max_new_tokens"):
-        AutoregressiveDecoder(max_new_tokens=8).decode(batch)
+@pytest.mark.parametrize("beam", [1, 4])
+def test_but_for_its_end_a_forced_line_is_searched_like_any_other(beam: int) -> None:
+    """Against transformers' own way to force one length on all lines of a batch."""
+    model, images = tiny_model("base", WORDS, 2), pictures(5, 2)
+    expected = reference(
+        model, images, beam, min_new_tokens=LIMIT - 1, forced_eos_token_id=EOS, use_cache=True
+    )
+    wanted = [" ".join(map(str, tokens_of(row))) for row in expected.sequences]
+    batch = encoded(model, images, forced_lengths=torch.full((5,), LIMIT))
+    assert [d.text for d in AutoregressiveDecoder(beam=beam).decode(batch)] == wanted
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_the_limit_of_the_decoder_ends_a_forced_line_before(beam: int) -> None:
+    lengths = torch.tensor([9, 3])
+    batch = encoded(tiny_model("base", WORDS, 0), pictures(2), forced_lengths=lengths)
+    long, short = AutoregressiveDecoder(beam=beam, max_new_tokens=8).decode(batch)
+    assert (long.tokens, long.truncated) == (8, True)
+    assert (short.tokens, short.truncated) == (3, False)
 
 
 def test_the_smaller_of_both_limits_holds() -> None:
@@ -246,7 +265,9 @@ def test_the_smaller_of_both_limits_holds() -> None:
 
 def test_the_last_position_of_the_decoder_can_be_used() -> None:
     for kind in get_args(Kind):
-        batch = encoded(tiny_model(kind, WORDS, 1), pictures(2), forced_length=64)
+        batch = encoded(
+            tiny_model(kind, WORDS, 1), pictures(2), forced_lengths=torch.tensor([64, 64])
+        )
         found = AutoregressiveDecoder(beam=2).decode(batch)
         assert [d.tokens for d in found] == [64, 64]
 
@@ -270,7 +291,8 @@ def test_n_best_are_those_of_transformers() -> None:
 
 def test_hypotheses_that_a_line_does_not_have_are_left_out() -> None:
     """A line that may only be one token long has at most one finished hypothesis: EOS."""
-    batch = encoded(tiny_model("base", WORDS, 0), pictures(4), forced_length=1)
+    one = torch.ones(4, dtype=torch.long)
+    batch = encoded(tiny_model("base", WORDS, 0), pictures(4), forced_lengths=one)
     for line in AutoregressiveDecoder(beam=5, nbest=5).decode(batch):
         assert line.nbest == ((line.text, line.score),)
 
