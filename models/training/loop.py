@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import nn
 
 from models.training import checkpoint
-from models.training.stream import Batch
-from models.training.tasks import Task
+from models.training.tasks import B, Task
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,36 @@ class Progress:
     rate: float
 
 
-class Loop:
+class Loop(Generic[B]):
     """Trains a task from its last checkpoint, if there is one, to the last step."""
 
-    def __init__(self, task: Task, config: LoopConfig, path: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        task: Task[B],
+        config: LoopConfig,
+        path: Path,
+        device: str = "cpu",
+        groups: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Take up a task.
+
+        Args:
+            task: what is learned.
+            config: how long and how fast.
+            path: of the checkpoint.
+            device: where.
+            groups: of parameters ("params"), each with its share of the rate ("scale"); all
+                parameters at the full rate by default.
+        """
         self.task, self.config, self.path = task, config, path
         self.device = torch.device(device)
+        self.stopped = False
         task.module.to(self.device)
         self.optimizer = torch.optim.AdamW(
-            task.module.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
+            groups or task.module.parameters(),
+            lr=config.rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         # A window of a tenth of the run: a longer one would still hold what it knew far earlier.
         self.average = checkpoint.Average(task.module, min(0.9998, 1 - 10 / config.steps))
@@ -59,11 +79,11 @@ class Loop:
 
     def run(
         self,
-        batches: Callable[[int], Iterator[Batch]],
+        batches: Callable[[int], Iterator[B]],
         report: Callable[[Progress], None],
         validate: Callable[[int, dict[str, Any]], None],
     ) -> None:
-        """Train to the end.
+        """Train to the end, or until `stopped` is set.
 
         Args:
             batches: starts the stream at a step.
@@ -71,7 +91,7 @@ class Loop:
             validate: called with the averaged weights after each checkpoint.
         """
         stream = batches(self.step)
-        while self.step < self.config.steps:
+        while self.step < self.config.steps and not self.stopped:
             loss = self._step(next(stream))
             report(Progress(self.step, loss, self._rate()))
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
@@ -88,6 +108,7 @@ class Loop:
                     "weights": self.task.module.state_dict(),
                     "average": self.average.state,
                     "optimizer": self.optimizer.state_dict(),
+                    "random": torch.get_rng_state(),  # of dropout, on the CPU
                 },
             )
 
@@ -97,6 +118,8 @@ class Loop:
         self.average.state = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
+        if "random" in state:  # checkpoints of version 0.1 have none
+            torch.set_rng_state(state["random"])
 
     def _rate(self) -> float:
         """Linear warm-up, then a cosine to a hundredth."""
@@ -105,13 +128,12 @@ class Loop:
         share = min(1.0, self.step / self.config.steps)
         return self.config.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self, batch: B) -> float:
         self.task.module.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
-        batch = replace(batch, images=batch.images.to(self.device))
+            group["lr"] = self._rate() * group.get("scale", 1.0)
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss = self.task.loss(batch)
+            loss = self.task.loss(batch.to(self.device))
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         average_gradients(self.task.module)

@@ -125,13 +125,13 @@ def join_processes() -> None:
         torch.distributed.init_process_group("gloo")
 
 
-def _loop(task: Task, options: TrainOptions, path: Path) -> Loop:
+def _loop(task: Task[Batch], options: TrainOptions, path: Path) -> Loop[Batch]:
     config = LoopConfig(options.steps, rate=options.rate, save_every=options.save_every)
     return Loop(task, config, path, options.device)
 
 
 def _run(
-    loop: Loop,
+    loop: Loop[Batch],
     options: TrainOptions,
     watcher: Watcher,
     validate: Callable[[int, Mapping[str, Tensor]], None],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ class Batch:
     images: torch.Tensor
     widths: torch.Tensor
     texts: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its images on a device."""
+        return replace(self, images=self.images.to(device))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,15 +19,29 @@ from models.mini_net import MiniNet, frames_of
 from models.training.align import align
 from models.training.stream import Batch
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Task(Protocol):
+
+class Movable(Protocol):
+    """A batch that can go to a device."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch, on a device."""
+
+
+B = TypeVar("B", bound=Movable)
+_B = TypeVar("_B", bound=Movable, contravariant=True)
+
+
+class Task(Protocol[_B]):
     """A module to train and its loss on a batch."""
 
     @property
     def module(self) -> nn.Module:
         """What the optimiser changes."""
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: _B) -> Tensor:
         """Mean loss of a batch."""
 
 
@@ -46,11 +60,11 @@ class EncoderTask:
     def loss(self, batch: Batch) -> Tensor:
         """CTC of the head and a fifth of the shortcut's, both a character."""
         frames = frames_of(batch.widths)
-        keep, targets = _targets(batch.texts, frames)
+        keep, targets = ctc_targets(batch.texts, frames)
         columns = self.net.columns(batch.images)
         states = self.net.states(columns, frames.to(columns.device))
-        main = _ctc(self.net.ctc(self.net.drop(states)), frames, keep, targets)
-        return main + 0.2 * _ctc(self.shortcut(columns), frames, keep, targets)
+        main = ctc_loss(self.net.ctc(self.net.drop(states)), frames, keep, targets)
+        return main + 0.2 * ctc_loss(self.shortcut(columns), frames, keep, targets)
 
 
 class ARTask:
@@ -127,7 +141,7 @@ def _attention_loss(attentions: Sequence[Tensor], windows: Tensor) -> Tensor:
     return torch.stack(losses).mean() if known.any() else windows.sum()
 
 
-def _targets(texts: Sequence[str], frames: Tensor) -> tuple[list[int], list[list[int]]]:
+def ctc_targets(texts: Sequence[str], frames: Tensor) -> tuple[list[int], list[list[int]]]:
     """The lines that CTC can spell, by index, and their symbols.
 
     Lines outside the alphabet or too long for their frames are left out here, where they can be
@@ -142,7 +156,7 @@ def _targets(texts: Sequence[str], frames: Tensor) -> tuple[list[int], list[list
     return keep, targets
 
 
-def _ctc(logits: Tensor, frames: Tensor, keep: list[int], targets: list[list[int]]) -> Tensor:
+def ctc_loss(logits: Tensor, frames: Tensor, keep: list[int], targets: list[list[int]]) -> Tensor:
     """CTC loss a character over the kept lines, so that long lines weigh as they should."""
     if not keep:
         return logits.sum() * 0.0

@@ -1,0 +1,24 @@
+"""CTC heads on a ViT's states. One line here enrols a head everywhere.
+
+A TrOCR squeezes a line into 384 x 384 pixels, so its 24 x 24 patches give 24 columns: fewer than
+nearly every line has characters, while CTC needs a frame for each. The heads differ in where the
+frames come from.
+"""
+
+from bench.registry import Entry, Registry
+
+HEADS = Registry(
+    "head",
+    {
+        "grid-subcol": Entry(
+            "models.heads.grid:SubColumns", "columns of the grid, 8 frames each, BiLSTM"
+        ),
+        "grid-linear": Entry(
+            "models.heads.grid:LinearProbe", "columns of the grid, 8 frames each, linear: a probe"
+        ),
+        "wide": Entry(
+            "models.heads.wide:Wide", "an image of 96 x 1536 px: 96 columns, 2 frames each, BiLSTM"
+        ),
+        "query": Entry("models.heads.query:Queries", "160 learned queries that attend to patches"),
+    },
+)

@@ -1,0 +1,151 @@
+"""Trained heads on disk: a safetensors file that says what it belongs to, and a card beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench.errors import UserError
+from bench.files import draft_of, write_atomically
+from models.heads import HEADS
+from models.heads.base import Grid, Head, HeadConfig
+
+_FORMAT = "kaidoku-ctc-head-1"
+
+
+@dataclass(frozen=True)
+class HeadNotes:
+    """What a head's file says of it.
+
+    head: registered name.
+    options: those of its config.
+    encoder, encoder_hash: name and content hash of the weights file that it belongs to.
+    unfrozen: whether the encoder was trained along, away from its AR decoder.
+    data: names of the sets (train splits), and data_hash: of their lines.
+    alphabet: V symbols, the blank first.
+    steps: of the best weights, which are these.
+    val_cer: a fraction, on the val split of `val_data`, read with `decoder`; None when
+        none was measured.
+    """
+
+    head: str
+    options: Mapping[str, Any]
+    encoder: str
+    encoder_hash: str
+    unfrozen: bool
+    data: str
+    data_hash: str
+    alphabet: tuple[str, ...]
+    steps: int
+    val_cer: float | None
+    val_data: str
+    decoder: str
+    seed: int
+
+    def config(self) -> HeadConfig:
+        """The config of the head.
+
+        Raises:
+            UserError: there is no such head, or it has no such option.
+        """
+        config: HeadConfig = HEADS.create(self.head, self.options)
+        return config
+
+
+def save_head(path: Path, state: Mapping[str, Tensor], notes: HeadNotes) -> None:
+    """Write a head and its card, each whole or not at all.
+
+    Raises:
+        UserError: the folder may not be written to, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    with draft_of(path) as draft:
+        save_file(tensors, draft, {"format": _FORMAT, "notes": _to_json(notes)})
+        draft.chmod(0o644)  # safetensors writes it for the owner alone
+    write_atomically(path.with_suffix(".md"), _card(path, notes, tensors).encode())
+
+
+def read_notes(path: Path) -> HeadNotes:
+    """What a head's file says of it.
+
+    Raises:
+        UserError: it is damaged, or is no head of this program.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            stored = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); train the head again"
+        ) from error
+    try:
+        if stored["format"] != _FORMAT:
+            raise ValueError(stored["format"])
+        fields = json.loads(stored["notes"])
+        return HeadNotes(**{**fields, "alphabet": tuple(fields["alphabet"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is no CTC head of this program; make one with python -m bench train ctc"
+        ) from error
+
+
+def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNotes]:
+    """A head for an encoder, in eval mode.
+
+    Args:
+        path: of its safetensors file.
+        encoder: the encoder's configuration (ViT, DeiT).
+        encoder_hash: content hash of the encoder's weights.
+
+    Raises:
+        UserError: it is damaged, is no head, or was trained on another encoder.
+    """
+    notes = read_notes(path)
+    if notes.encoder_hash != encoder_hash:
+        raise UserError(
+            f"the head {path} was trained on the weights {notes.encoder_hash} ({notes.encoder}) "
+            f"and cannot read those of {encoder_hash}; train one for this encoder with "
+            "python -m bench train ctc"
+        )
+    config = notes.config()
+    with torch.device("meta"):  # only its shapes: the file has the values
+        head = Head(config, Grid.of(encoder, config.image()), len(notes.alphabet))
+    try:
+        head.load_state_dict(load_file(path), assign=True)
+    except (RuntimeError, SafetensorError) as error:
+        first = next((x.strip() for x in str(error).splitlines()[1:]), str(error))
+        raise UserError(f"the head {path} is damaged ({first}); train it again") from error
+    return head.eval(), notes
+
+
+def _to_json(notes: HeadNotes) -> str:
+    return json.dumps(dataclasses.asdict(notes), ensure_ascii=True)
+
+
+def _card(path: Path, notes: HeadNotes, tensors: Mapping[str, Tensor]) -> str:
+    """A few lines for people."""
+    count = sum(value.numel() for value in tensors.values())
+    options = ", ".join(f"{name} = {value}" for name, value in notes.options.items())
+    cer = "not measured" if notes.val_cer is None else f"{100 * notes.val_cer:.2f} %"
+    trained = "trained along" if notes.unfrozen else "frozen"
+    rows = {
+        "head": f"`{notes.head}` ({options or 'all options as they are'})",
+        "parameters": f"{count:,}",
+        "encoder": f"{notes.encoder}, weights `{notes.encoder_hash}`, {trained}",
+        "trained on": f"{notes.data} (train), hash `{notes.data_hash[:16]}`",
+        "steps": f"{notes.steps:,}, seed {notes.seed}",
+        "chosen by": f"CER {cer} on {notes.val_data} (val), read with `{notes.decoder}`",
+        "alphabet": f"{len(notes.alphabet)} symbols, the blank included",
+    }
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return f"# {path.stem}\n\nA CTC head for a TrOCR encoder.\n\n| | |\n|---|---|\n{table}"

@@ -1,0 +1,1 @@
+"""Training of CTC heads on TrOCR-shaped encoders, frozen or trained along."""

@@ -1,0 +1,115 @@
+"""How well a reader reads lines, with a decoder of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UserError
+from bench.metrics import score_line
+from bench.types import BLANK, Encoded, EncoderInfo, Line
+from decoders import DECODERS
+from models.alphabet import ALPHABET
+from models.heads.reader import Reader
+from models.pictures import Pictures
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class CTCScore:
+    """Micro CER of lines, as a fraction, and the last line as an example.
+
+    blank: share of frames whose best symbol is the blank; 1 is a collapsed head.
+    """
+
+    cer: float
+    reference: str
+    text: str
+    blank: float
+
+
+class Judge:
+    """Reads lines with one decoder, opened once.
+
+    A context manager.
+    """
+
+    def __init__(self, decoder: str) -> None:
+        """Take up a decoder.
+
+        Raises:
+            UserError: there is no such decoder, or it reads no CTC output.
+            Unavailable: something that it needs is not here.
+        """
+        self.name = decoder
+        self._decoder = DECODERS.create(decoder)
+        if self._decoder.needs != "log_probs":
+            raise UserError(f"{decoder} reads no CTC output; choose by ctc-greedy, for one")
+        info = EncoderInfo("in training", "in training", {}, ALPHABET, False)
+        if absent := self._decoder.missing(info):
+            raise absent
+        self._decoder.open(info)
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with closing(self._decoder):
+            pass
+
+    def score(self, logits: Iterator[Tensor], texts: Sequence[str]) -> CTCScore:
+        """Score batches of (B, T, V) logits against all their texts, in order."""
+        read: list[str] = []
+        blanks = frames = 0
+        for batch in logits:
+            log_probs = batch.float().log_softmax(-1).cpu()
+            best = log_probs.argmax(-1)
+            blanks, frames = blanks + int((best == BLANK).sum()), frames + best.numel()
+            read += [decoded.text for decoded in self._decoder.decode(_encoded(log_probs))]
+        pairs = list(zip(texts, read, strict=True))
+        counts = [score_line(reference, text) for reference, text in pairs]
+        characters = max(1, sum(count.characters for count in counts))
+        edits = sum(count.edits for count in counts)
+        return CTCScore(edits / characters, *pairs[-1], blanks / max(1, frames))
+
+
+@torch.inference_mode()
+def read_lines(reader: Reader, pictures: Pictures, lines: Sequence[Line]) -> Iterator[Tensor]:
+    """Logits of lines from their images, batch by batch."""
+    device = next(reader.parameters()).device
+    reader.eval()
+    for start in range(0, len(lines), _BATCH):
+        images = [line.image for line in lines[start : start + _BATCH]]
+        squeezed = pictures.squeeze(images).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            logits: Tensor = reader(pictures.pixels(squeezed))
+        yield logits
+
+
+@torch.inference_mode()
+def read_states(head: Any, states: Any) -> Iterator[Tensor]:
+    """Logits of lines from their cached states (lines, S, D) float16, batch by batch."""
+    device = next(head.parameters()).device
+    head.eval()
+    for start in range(0, len(states), _BATCH):
+        batch = torch.from_numpy(states[start : start + _BATCH].copy()).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            logits: Tensor = head(batch.float())
+        yield logits
+
+
+def _encoded(log_probs: Tensor) -> Encoded:
+    lines, frames, _ = log_probs.shape
+    return Encoded(
+        states=log_probs[:, :, :0],
+        state_mask=torch.ones(lines, frames, dtype=torch.bool),
+        log_probs=log_probs,
+        frames=torch.full((lines,), frames),
+        alphabet=ALPHABET,
+    )
