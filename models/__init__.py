@@ -2,26 +2,32 @@
 
 from bench.registry import Entry, Registry
 
+
+def _trocr(size: str, kind: str, shape: str) -> Entry:
+    """One of Microsoft's checkpoints."""
+    options = {"repo": f"microsoft/trocr-{size}-{kind}", "shape": shape}
+    return Entry("models.trocr:TrOCRSpec", f"TrOCR {size}, {kind}", options)
+
+
+# By the name here; those for handwriting go without theirs.
+TROCR = {
+    "trocr-small": _trocr("small", "handwritten", "small"),
+    "trocr-base": _trocr("base", "handwritten", "base"),
+    "trocr-large": _trocr("large", "handwritten", "large"),
+    "trocr-small-stage1": _trocr("small", "stage1", "small"),
+    "trocr-base-stage1": _trocr("base", "stage1", "base-sinusoidal"),
+    "trocr-large-stage1": _trocr("large", "stage1", "large-sinusoidal"),
+    "trocr-small-printed": _trocr("small", "printed", "small"),
+    "trocr-base-printed": _trocr("base", "printed", "base"),
+    "trocr-large-printed": _trocr("large", "printed", "large-sinusoidal"),
+}
+
 ENCODERS = Registry(
     "encoder",
     {
         "mini": Entry(
             "models.mini:MiniSpec", "CNN + BiLSTM with a CTC and an AR head, weights shipped"
         ),
-        "trocr-small": Entry(
-            "models.trocr:TrOCRSpec",
-            "TrOCR small, handwritten",
-            {"repo": "microsoft/trocr-small-handwritten"},
-        ),
-        "trocr-base": Entry(
-            "models.trocr:TrOCRSpec",
-            "TrOCR base, handwritten",
-            {"repo": "microsoft/trocr-base-handwritten"},
-        ),
-        "trocr-large": Entry(
-            "models.trocr:TrOCRSpec",
-            "TrOCR large, handwritten",
-            {"repo": "microsoft/trocr-large-handwritten"},
-        ),
+        **TROCR,
     },
 )

@@ -54,6 +54,11 @@ class Checkpoint:
         """Its last component: "trocr-small-handwritten"."""
         return self.folder.name if _is_path(self.repo) else self.repo.rpartition("/")[2]
 
+    @property
+    def origin(self) -> str:
+        """From where it can be got again, "owner/name@commit"; "" for a folder."""
+        return "" if _is_path(self.repo) else f"{self.repo}@{self.folder.name}"
+
 
 def locate(repo: str, revision: str = MAIN) -> Checkpoint:
     """Find a VisionEncoderDecoder checkpoint on this disk.

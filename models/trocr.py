@@ -9,28 +9,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.errors import Unavailable
+from bench.errors import Unavailable, UserError
 from bench.types import Runtime
 from models import hub
 from models.base import Encoder, EncoderSpec
+from models.trocr_shapes import SHAPES, shape_of
 
 
 @dataclass(frozen=True)
 class TrOCRSpec(EncoderSpec):
-    """A TrOCR checkpoint.
+    """A TrOCR checkpoint, or its architecture with random weights.
+
+    Untrained weights have the speed of trained ones, and no CER: they read nothing, and each
+    line is made to emit as many tokens as its width lets expect, on average as many as in the
+    paper's speed table.
 
     repo: Hub id, or a local folder laid out like one.
     revision: branch, tag or commit on the Hub.
+    shape: the architecture that `untrained` builds; a checkpoint has its own.
+    untrained: random weights instead of the checkpoint, always the same; nothing is downloaded.
     """
 
     name: ClassVar[str] = "trocr"
 
     repo: str
     revision: str = hub.MAIN
+    shape: str = ""
+    untrained: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shape:
+            shape_of(self.shape)
+        elif self.untrained:
+            raise UserError(
+                f"untrained weights of {self.repo} need its shape, one of {', '.join(SHAPES)}; "
+                f"give -o {self.repo}.shape=..."
+            )
 
     def missing(self) -> Unavailable | None:
         """Whether the checkpoint is here, all of it; never downloads."""
-        return hub.missing(self.repo, self.revision)
+        return None if self.untrained else hub.missing(self.repo, self.revision)
 
     def open(self, runtime: Runtime) -> Encoder:
         """Load it.
@@ -39,6 +57,10 @@ class TrOCRSpec(EncoderSpec):
             Unavailable: it is not here.
             UserError: it is damaged, or is not a TrOCR.
         """
-        from models.trocr_model import TrOCREncoder
+        if self.untrained:
+            from models.trocr_untrained import UntrainedTrOCR
 
-        return TrOCREncoder(hub.locate(self.repo, self.revision), runtime)
+            return UntrainedTrOCR(self.shape, runtime)
+        from models.trocr_model import open_checkpoint
+
+        return open_checkpoint(hub.locate(self.repo, self.revision), runtime)

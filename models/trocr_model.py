@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 from transformers import VisionEncoderDecoderModel
-from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEmbedding
 
 from bench.errors import UserError
 from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
@@ -24,6 +23,7 @@ from models.trocr_files import (
     loading,
     trained_on,
 )
+from models.trocr_sinusoids import restore_sinusoids
 
 # The decoder reads all states and not the pooled one, so it does not matter whether the weights
 # have a pooler; sinusoids are computed, and old checkpoints keep left-overs of them.
@@ -33,28 +33,24 @@ _HARMLESS = re.compile(
 
 
 class TrOCREncoder(Encoder):
-    """A VisionEncoderDecoder checkpoint: its encoder, and its decoder as the AR head."""
+    """A VisionEncoderDecoder: its encoder, and its decoder as the AR head."""
 
-    def __init__(self, checkpoint: hub.Checkpoint, runtime: Runtime) -> None:
-        """Load and check a checkpoint.
+    def __init__(
+        self, model: Any, processor: Any, ar: ARModel, info: EncoderInfo, runtime: Runtime
+    ) -> None:
+        """Take up what is loaded.
 
-        Raises:
-            UserError: the checkpoint is damaged, or is not a TrOCR.
+        Args:
+            model: a `VisionEncoderDecoderModel` on the device and in the precision of `runtime`.
+            processor: its image processor.
+            ar: its decoder.
+            info: what rows say of it.
+            runtime: where it runs.
         """
-        check_architecture(checkpoint)
+        self.info = info
+        self._model, self._processor, self._ar = model, processor, ar
         self._dtype = getattr(torch, runtime.dtype)
         self._device = torch.device(runtime.device)
-        self._model = _load_model(checkpoint, self._dtype, self._device)
-        self._processor = load_processor(checkpoint, self._model.config.encoder)
-        self._ar = _ar_model(self._model, load_tokenizer(checkpoint, self._model.config.decoder))
-        self.info = EncoderInfo(
-            name=checkpoint.name,
-            weights=hub.content_hash(checkpoint.weights),
-            parameters=_parameters(self._model),
-            alphabet=(),
-            has_ar=True,
-            trained_on=trained_on(checkpoint),
-        )
 
     def prepare(self, images: Sequence[Image]) -> torch.Tensor:
         """Grey images of any size to (B, 3, H, W) floats, squeezed to the size of the encoder."""
@@ -75,11 +71,46 @@ class TrOCREncoder(Encoder):
         return self._model
 
 
-def _load_model(checkpoint: hub.Checkpoint, dtype: torch.dtype, device: torch.device) -> Any:
+def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncoder:
+    """Load and check a checkpoint.
+
+    Raises:
+        UserError: the checkpoint is damaged, or is not a TrOCR.
+    """
+    check_architecture(checkpoint)
+    model, parameters = settled(_load_model(checkpoint, runtime), runtime)
+    processor = load_processor(checkpoint, model.config.encoder)
+    tokenizer = load_tokenizer(checkpoint, model.config.decoder)
+    info = EncoderInfo(
+        name=checkpoint.name,
+        weights=hub.content_hash(checkpoint.weights),
+        parameters=parameters,
+        alphabet=(),
+        has_ar=True,
+        trained_on=trained_on(checkpoint),
+        origin=checkpoint.origin,
+    )
+    return TrOCREncoder(model, processor, ar_model(model, _detokenizer(tokenizer)), info, runtime)
+
+
+def settled(model: Any, runtime: Runtime) -> tuple[Any, dict[str, int]]:
+    """A model ready to run, and its parameters by part, as published counts have them.
+
+    The pooler is counted and dropped: no decoder reads it.
+    """
+    parameters = _parameters(model)
+    dtype, device = getattr(torch, runtime.dtype), torch.device(runtime.device)
+    model.encoder.pooler = None
+    model.to(device, dtype)
+    restore_sinusoids(model.decoder, dtype, device)
+    return model.eval(), parameters
+
+
+def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
     with loading(checkpoint, f"the model (config.json, {checkpoint.weights.name})"):
         model, report = VisionEncoderDecoderModel.from_pretrained(
             checkpoint.folder,
-            dtype=dtype,
+            dtype=getattr(torch, runtime.dtype),
             use_safetensors=checkpoint.weights.suffix == ".safetensors",
             weights_only=True,
             local_files_only=True,
@@ -88,10 +119,7 @@ def _load_model(checkpoint: hub.Checkpoint, dtype: torch.dtype, device: torch.de
             ignore_mismatched_sizes=True,  # they are told below, and by name
         )
     _check_fit(checkpoint, report)
-    model.encoder.pooler = None
-    model.to(device)
-    _restore_sinusoids(model.decoder, dtype, device)
-    return model.eval()
+    return model
 
 
 def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
@@ -113,25 +141,17 @@ def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
             )
 
 
-def _restore_sinusoids(decoder: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """Compute the sinusoidal positions anew.
+def ar_model(model: Any, detokenize: Callable[[list[int]], str]) -> ARModel:
+    """The decoder of a `VisionEncoderDecoderModel` as an AR head.
 
-    They are a plain tensor, neither parameter nor buffer: from_pretrained builds the model on the
-    meta device and leaves them there, and `to` does not move them.
+    Raises:
+        UserError: the model does not say with which token a line starts.
     """
-    positions = decoder.model.decoder.embed_positions
-    if isinstance(positions, TrOCRSinusoidalPositionalEmbedding):
-        rows = decoder.config.max_position_embeddings + positions.padding_idx + 1
-        table = positions.get_embedding(rows, positions.embedding_dim, positions.padding_idx)
-        positions.weights = table.to(device, dtype)
-
-
-def _ar_model(model: Any, tokenizer: Any) -> ARModel:
     config = model.config.decoder
     return ARModel(
         decoder=model.decoder,
         project=getattr(model, "enc_to_dec_proj", None),
-        detokenize=_detokenizer(tokenizer),
+        detokenize=detokenize,
         start_id=_start_id(model),
         eos_id=config.eos_token_id,
         pad_id=config.pad_token_id,
@@ -159,5 +179,7 @@ def _parameters(model: Any) -> dict[str, int]:
     def count(module: torch.nn.Module) -> int:
         return sum(parameter.numel() for parameter in module.parameters())
 
+    pooler = count(model.encoder.pooler) if model.encoder.pooler is not None else 0
     encoder = count(model.encoder)
-    return {"encoder": encoder, "ar": count(model) - encoder}
+    parts = {"encoder": encoder - pooler, "pooler": pooler, "ar": count(model) - encoder}
+    return {part: number for part, number in parts.items() if number}

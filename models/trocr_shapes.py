@@ -45,6 +45,9 @@ class Shape:
     tied: whether the output projection is the token embedding.
     mean_tokens: tokens a line, EOS included, that it emits on IAM's test set by the paper's speed
         table (31,081, 31,959 and 31,966 tokens for 2,915 lines).
+    file_mb: what the weights take as a file of float32 numbers, in millions of bytes.
+    learned_positions: of the decoder; else sinusoids.
+    layernorm_embedding: whether the decoder normalises its embeddings.
     """
 
     encoder: Literal["vit", "deit"]
@@ -63,6 +66,9 @@ class Shape:
     scale_embedding: bool
     tied: bool
     mean_tokens: float
+    file_mb: float
+    learned_positions: bool = True
+    layernorm_embedding: bool = True
 
     @property
     def special_tokens(self) -> int:
@@ -98,8 +104,8 @@ class Shape:
             activation_function=self.activation,
             scale_embedding=self.scale_embedding,
             tie_word_embeddings=self.tied,
-            use_learned_position_embeddings=True,
-            layernorm_embedding=True,
+            use_learned_position_embeddings=self.learned_positions,
+            layernorm_embedding=self.layernorm_embedding,
             bos_token_id=BOS,
             pad_token_id=PAD,
             eos_token_id=EOS,
@@ -110,41 +116,49 @@ class Shape:
         return config
 
 
-_LARGE_DECODER: dict[str, Any] = {
+_LARGE: dict[str, Any] = {  # of the decoders of base and large
     "decoder_width": 1024,
     "decoder_layers": 12,
     "decoder_heads": 16,
     "decoder_feed_forward": 4096,
     "vocabulary": 50_265,
-    "positions": 512,
-    "activation": "gelu",
-    "scale_embedding": False,
-    "tied": True,
     "qkv_bias": False,
 }
+_LEARNED: dict[str, Any] = {
+    "positions": 512, "activation": "gelu", "scale_embedding": False, "tied": True,
+}  # fmt: skip
+_SINUSOIDAL: dict[str, Any] = {
+    "positions": 1024, "activation": "relu", "scale_embedding": True, "tied": False,
+    "learned_positions": False, "layernorm_embedding": False,
+}  # fmt: skip
+_BASE: dict[str, Any] = {
+    "encoder": "vit", "width": 768, "layers": 12, "heads": 12, "feed_forward": 3072,
+    "mean_tokens": 31_959 / 2_915, **_LARGE,
+}  # fmt: skip
+_BIG: dict[str, Any] = {
+    "encoder": "vit", "width": 1024, "layers": 24, "heads": 16, "feed_forward": 4096,
+    "mean_tokens": 31_966 / 2_915, **_LARGE,
+}  # fmt: skip
 
 SHAPES: Mapping[str, Shape] = {
     "small": Shape(
         encoder="deit", width=384, layers=12, heads=6, feed_forward=1536, qkv_bias=True,
         decoder_width=256, decoder_layers=6, decoder_heads=8, decoder_feed_forward=1024,
         vocabulary=64_044, positions=512, activation="relu", scale_embedding=True, tied=False,
-        mean_tokens=31_081 / 2_915,
+        mean_tokens=31_081 / 2_915, file_mb=245.8,
     ),
-    "base": Shape(
-        encoder="vit", width=768, layers=12, heads=12, feed_forward=3072,
-        mean_tokens=31_959 / 2_915, **_LARGE_DECODER,
-    ),
-    "large": Shape(
-        encoder="vit", width=1024, layers=24, heads=16, feed_forward=4096,
-        mean_tokens=31_966 / 2_915, **_LARGE_DECODER,
-    ),
+    "base": Shape(**_BASE, **_LEARNED, file_mb=1333.3),
+    "large": Shape(**_BIG, **_LEARNED, file_mb=2228.7),
+    # Of the checkpoints -stage1 of base, and -stage1 and -printed of large.
+    "base-sinusoidal": Shape(**_BASE, **_SINUSOIDAL, file_mb=1537.1),
+    "large-sinusoidal": Shape(**_BIG, **_SINUSOIDAL, file_mb=2432.5),
     # None of the authors': to train on a CPU. Its image and its grid are TrOCR's, its decoder has
     # the sizes and the vocabulary of the AR head of `mini`.
     "tiny": Shape(
         encoder="vit", width=192, layers=4, heads=3, feed_forward=768, qkv_bias=True,
         decoder_width=192, decoder_layers=3, decoder_heads=6, decoder_feed_forward=768,
         vocabulary=1_000, positions=160, activation="gelu", scale_embedding=True, tied=True,
-        mean_tokens=31_959 / 2_915,
+        mean_tokens=31_959 / 2_915, file_mb=16.2,
     ),
 }  # fmt: skip
 
@@ -175,6 +189,8 @@ def build(shape: str, seed: int) -> Any:
     import torch
     from transformers import VisionEncoderDecoderModel
 
+    from models.trocr_sinusoids import restore_sinusoids
+
     config = shape_of(shape).config()
     with torch.device("meta"):  # shapes only: transformers' own initialisation is not run
         model = VisionEncoderDecoderModel(config=config)
@@ -186,6 +202,7 @@ def build(shape: str, seed: int) -> Any:
     }
     model.load_state_dict(own, strict=False, assign=True)
     model.tie_weights()
+    restore_sinusoids(model.decoder, torch.float32, torch.device("cpu"))
     return model.eval()
 
 

@@ -50,6 +50,21 @@ def test_parameters_are_those_of_the_paper(
     assert round((count(model) - pooler + classifier) / 1e6) == paper
 
 
+@pytest.mark.parametrize(
+    ("shape", "millions"), [("base-sinusoidal", 384.27), ("large-sinusoidal", 608.12)]
+)
+def test_parameters_of_the_other_checkpoints(shape: str, millions: float) -> None:
+    model = on_meta(shape)
+    assert (count(model) - count(model.encoder.pooler)) / 1e6 == pytest.approx(millions, abs=0.006)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_size_of_the_file_is_that_of_its_numbers(shape: str) -> None:
+    model = on_meta(shape)
+    size = 4 * (count(model) - count(model.encoder.pooler)) / 1e6
+    assert SHAPES[shape].file_mb == pytest.approx(size, abs=0.06)
+
+
 def test_mean_tokens_are_those_of_the_paper() -> None:
     means = [round(SHAPES[name].mean_tokens, 2) for name in ("small", "base", "large")]
     assert means == [10.66, 10.96, 10.97]
