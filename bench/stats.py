@@ -57,18 +57,74 @@ def micro_interval(
         ValueError: the lengths differ, or a count is negative.
     """
     top, bottom = _block_sums(edits, characters, writers)
-    blocks = len(bottom)
+    if len(bottom) < 2:
+        return None
+    rates = _bootstrap(np.random.default_rng(seed), top, bottom, resamples)
+    low, high = np.quantile(rates, _tails(level))
+    return Interval(float(low), float(high), len(bottom))
+
+
+Counted = tuple[ArrayLike, ArrayLike, Sequence[str]]  # edits, characters and writers of lines
+
+
+def ratio_interval(
+    top: Counted,
+    bottom: Counted,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    level: float = LEVEL,
+) -> Interval | None:
+    """Percentile bootstrap interval of one micro CER over another, of different lines.
+
+    Both are resampled on their own, blocked by writer.
+
+    Args:
+        top: edits (N,), characters (N,) and N writers' names of the side above the line.
+        bottom: the same of the side below it.
+        resamples: how many times the writers of each side are drawn anew.
+        seed: of the draws.
+        level: share of the bootstrap distribution inside of the interval.
+
+    Returns:
+        The interval, its `blocks` those of the side that has fewer; infinite where the lower CER
+        is 0; None where a side has fewer than two writers with reference characters.
+
+    Raises:
+        ValueError: the lengths differ, or a count is negative.
+    """
+    sides = [_block_sums(*side) for side in (top, bottom)]
+    blocks = min(len(characters) for _, characters in sides)
     if blocks < 2:
         return None
     draws = np.random.default_rng(seed)
-    step = max(1, _DRAWS_AT_ONCE // blocks)
+    over, under = (_bootstrap(draws, *side, resamples) for side in sides)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = over / under
+    ratios[np.isnan(ratios)] = 1.0  # 0 / 0: neither side has an error, so neither is worse
+    # Between a number and infinity nothing can be interpolated.
+    low, high = np.quantile(ratios, _tails(level), method="nearest")
+    return Interval(float(low), float(high), blocks)
+
+
+def _tails(level: float) -> tuple[float, float]:
+    tail = (1.0 - level) / 2.0
+    return tail, 1.0 - tail
+
+
+def _bootstrap(
+    draws: np.random.Generator,
+    top: NDArray[np.float64],
+    bottom: NDArray[np.float64],
+    resamples: int,
+) -> NDArray[np.float64]:
+    """(resamples,) micro rates, in steps that fit into the memory."""
+    step = max(1, _DRAWS_AT_ONCE // len(bottom))
     rates = [
         _resampled_rates(draws, top, bottom, min(step, resamples - done))
         for done in range(0, resamples, step)
     ]
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(np.concatenate(rates), [tail, 1.0 - tail])
-    return Interval(float(low), float(high), blocks)
+    return np.concatenate(rates)
 
 
 def _block_sums(

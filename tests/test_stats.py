@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from bench.stats import micro_interval
+from bench.stats import micro_interval, ratio_interval
 
 
 def _lines(
@@ -121,3 +121,40 @@ def test_bounds_and_order(lines, shuffler):
     assert min(rates) - 1e-9 <= interval.low <= interval.high <= max(rates) + 1e-9
     shuffler.shuffle(lines)
     assert micro_interval(*zip(*lines, strict=True), resamples=200) == interval
+
+
+def test_a_ratio_of_rates_agrees_with_scipy_on_two_samples():
+    draws = np.random.default_rng(4)
+    sides = []
+    for scale in (3.0, 1.0):
+        names = [f"w{i % 30}" for i in range(300)]
+        sides.append((draws.poisson(scale, 300), np.full(300, 40), names))
+    found = ratio_interval(sides[0], sides[1])
+    assert found is not None and found.blocks == 30
+
+    def writer_sums(side):
+        edits, characters, names = side
+        owners = np.array(names)
+        return [(edits[owners == w].sum(), characters[owners == w].sum()) for w in set(names)]
+
+    (top, bottom) = (np.array(writer_sums(side)) for side in sides)
+
+    def ratio(i, j):
+        over, under = top[i], bottom[j]
+        return (over[:, 0].sum() / over[:, 1].sum()) / (under[:, 0].sum() / under[:, 1].sum())
+
+    theirs = scipy_stats.bootstrap(
+        (np.arange(30), np.arange(30)), ratio, method="percentile", vectorized=False,
+        n_resamples=4000, rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert found.low == pytest.approx(theirs.low, rel=0.03)
+    assert found.high == pytest.approx(theirs.high, rel=0.03)
+
+
+def test_a_ratio_over_no_errors_is_infinite_and_of_no_errors_at_all_is_one():
+    clean = (np.zeros(6), np.full(6, 10), list("aabbcc"))
+    wrong = (np.ones(6), np.full(6, 10), list("aabbcc"))
+    infinite, even = ratio_interval(wrong, clean), ratio_interval(clean, clean)
+    assert infinite is not None and infinite.low == infinite.high == np.inf
+    assert even is not None and even.low == even.high == 1.0
+    assert ratio_interval(wrong, (np.ones(2), np.ones(2), ["a", "a"])) is None

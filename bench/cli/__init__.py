@@ -46,6 +46,7 @@ COMMANDS = {
     "damage": Command("bench.cli.damage", "look at the damages"),
     "lm": Command("bench.cli.lm", "build and inspect n-gram language models"),
     "tune": Command("bench.cli.tune", "tune language model weights on a validation split"),
+    "check": Command("bench.cli.check", "is a system over-fitted?"),
     "train": Command("bench.cli.train", "train an encoder and its heads"),
 }
 

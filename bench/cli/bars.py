@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+Item = TypeVar("Item")
 
 
 def bars(console: Console, **options: Any) -> Progress:
@@ -30,6 +33,12 @@ def bars(console: Console, **options: Any) -> Progress:
         disable=not console.is_terminal,
         **options,
     )
+
+
+def track(items: Sequence[Item], doing: str) -> Iterator[Item]:
+    """The items, with a bar."""
+    with bars(Console(stderr=True)) as bar:
+        yield from bar.track(items, description=doing)
 
 
 class Steps:

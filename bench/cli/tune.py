@@ -7,8 +7,8 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
 from bench.errors import UserError
@@ -17,8 +17,6 @@ from bench.types import Runtime
 
 if TYPE_CHECKING:
     from bench.tune import Job
-
-Item = TypeVar("Item")
 
 _EPILOG = f"""\
 examples:
@@ -76,6 +74,7 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune, freeze, tell."""
+    from bench.cli.bars import track
     from bench.plan import Registries
     from bench.report import render
     from bench.report.tuning import at_the_edge, table
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from decoders.tuned import freeze
 
     registries = Registries()
-    found = tune(_job(args), registries, _track)
+    found = tune(_job(args), registries, track)
     path = None if args.dry_run else freeze(found)
     if args.json:
         print(json.dumps(dataclasses.asdict(found), indent=2))
@@ -144,13 +143,3 @@ def _values(item: str) -> tuple[str, tuple[float, ...]]:
             f"--grid {item} is not of the form OPTION=NUMBER,NUMBER,..., such as "
             "--grid alpha=0.3,0.5"
         ) from None
-
-
-def _track(items: Sequence[Item], doing: str) -> Iterator[Item]:
-    """A bar with ETA on stderr; nothing where that is no terminal."""
-    from rich.console import Console
-
-    from bench.cli.bars import bars
-
-    with bars(Console(stderr=True)) as bar:
-        yield from bar.track(items, description=doing)

@@ -1,0 +1,124 @@
+"""`python -m bench check`: questions about a system that a table of CERs does not answer."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import PROGRAM, add_data_root
+from bench.errors import UserError
+from bench.options import parse_options, typed_options
+from bench.types import Runtime
+
+if TYPE_CHECKING:
+    from bench.overfit import Check
+
+_EPILOG = f"""\
+examples:
+  {PROGRAM} check overfit --system mini:ctc-greedy --dataset hooker
+  {PROGRAM} check overfit --system mini:ar-beam --dataset lines --limit 100
+  {PROGRAM} check overfit --system trocr-base:ar-greedy --dataset unipen --json
+  {PROGRAM} check overfit --system mini:ctc-greedy -o mini.weights=runs/mini/mini.safetensors
+
+A system is ENCODER:DECODER. The same number of lines of the train, val and test split is read.
+A set that the system never learned from tells nothing but how hard its splits are.
+
+exit codes: 0 not over-fitted; 1 over-fitted, or no verdict; 2 a mistake in what was asked for, or
+something that is not here
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Register `check` and its sub-command `overfit`."""
+    layout = argparse.RawDescriptionHelpFormatter
+    command = subparsers.add_parser(
+        "check", help="is a system over-fitted?", epilog=_EPILOG, formatter_class=layout
+    )
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    overfit = actions.add_parser(
+        "overfit",
+        help="CER on lines that were learned from against lines that were not",
+        description="CER of one system on the train, val and test split, and what that says.",
+        epilog=_EPILOG,
+        formatter_class=layout,
+    )
+    overfit.add_argument(
+        "--system", default="mini:ctc-greedy", metavar="ENCODER:DECODER",
+        help="default: %(default)s",
+    )  # fmt: skip
+    overfit.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
+    overfit.add_argument(
+        "--limit", type=int, default=300, metavar="N", help="lines a split; default: %(default)s"
+    )
+    overfit.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
+        help="set an option of anything above; may be repeated",
+    )  # fmt: skip
+    overfit.add_argument("--batch-size", type=int, default=32, metavar="N")
+    overfit.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
+    overfit.add_argument("--dtype", default="float32", help="default: %(default)s")
+    overfit.add_argument("--json", action="store_true", help="every number, for programs")
+    add_data_root(overfit)
+    overfit.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, compare, judge."""
+    import torch
+
+    from bench.cli.bars import track
+    from bench.harness import check_runtime
+    from bench.overfit import Job, check
+    from bench.plan import Registries
+    from bench.report import render
+    from bench.report.overfit import table, verdict
+
+    encoder, colon, decoder = args.system.rpartition(":")
+    if not (encoder and colon and decoder):
+        raise UserError(
+            f"--system {args.system} is not of the form ENCODER:DECODER, such as mini:ctc-greedy"
+        )
+    names = Registries()
+    registries = (names.encoders, names.decoders, names.datasets)
+    runtime = Runtime(
+        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        dtype=args.dtype,
+        batch_size=args.batch_size,
+        threads=torch.get_num_threads(),
+    )
+    check_runtime(runtime)
+    options = typed_options(parse_options(args.options), registries)
+    found = check(Job(encoder, decoder, args.dataset, args.limit, options, runtime), names, track)
+    if args.json:
+        print(json.dumps(_record(found), indent=2))
+    else:
+        print(render.terminal(table(found), shutil.get_terminal_size().columns))
+        print(f"\n{verdict(found)}")
+    return 0 if found.verdict in ("better on training lines", "no sign of over-fitting") else 1
+
+
+def _record(found: Check) -> dict[str, Any]:
+    """A check for programs: what was measured, and what follows from it."""
+    splits = {
+        score.split: {
+            "lines": len(score.edits),
+            "edits": sum(score.edits),
+            "characters": sum(score.characters),
+            "cer": score.cer,
+            "sha256": score.sha256,
+        }
+        for score in found.scores
+    }
+    ratio = found.ratio
+    return {
+        "system": f"{found.encoder}:{found.decoder}",
+        "weights": found.weights,
+        "dataset": found.dataset,
+        "trained_on": found.trained_on,
+        "splits": splits,
+        "ratio": dataclasses.asdict(ratio) if ratio else None,
+        "verdict": found.verdict,
+    }

@@ -1,0 +1,172 @@
+"""Over-fitting: one system on lines that it may have learned from, and on lines that it has not.
+
+A model that reads its training lines far better than others has learned them by heart, and its
+CER on a test split of the same pages, hands or texts says little of new ones. The same number of
+lines is read from each split, and the ratio of the two CERs has a bootstrap interval that keeps
+each writer's lines together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from bench.errors import UserError
+from bench.metrics import score_line
+from bench.plan import Registries
+from bench.reading import Track, encode, open_encoder, opened
+from bench.stats import Interval, micro_interval, ratio_interval
+from bench.types import Line, Runtime
+from datasets.base import Dataset
+from decoders.base import Decoder
+from models.base import Encoder
+
+LEARNED = "train"  # the split that a model may have learned from
+UNSEEN = "test"
+OVER = 2.0  # an unseen CER of surely more than so many times the learned one is over-fitting
+
+Verdict = Literal["over-fitted", "better on training lines", "no sign of over-fitting"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to check, by registered names.
+
+    limit: lines of each split, spread evenly over it.
+    options: of encoder, decoder and data set, by name.
+    """
+
+    encoder: str
+    decoder: str
+    dataset: str
+    limit: int = 300
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+@dataclass(frozen=True)
+class SplitScore:
+    """Edits and reference characters of the lines of a split, and who wrote them."""
+
+    split: str
+    sha256: str
+    edits: tuple[int, ...]
+    characters: tuple[int, ...]
+    writers: tuple[str, ...]
+
+    @property
+    def cer(self) -> float:
+        """Micro CER, a fraction."""
+        return sum(self.edits) / sum(self.characters)
+
+    @property
+    def interval(self) -> Interval | None:
+        """95 % interval of the CER, None with a single writer."""
+        return micro_interval(self.edits, self.characters, self.writers)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A system on the splits of a data set.
+
+    trained_on: what the weights say that they were trained on; "" when they say nothing.
+    """
+
+    encoder: str
+    weights: str
+    decoder: str
+    dataset: str
+    trained_on: str
+    scores: tuple[SplitScore, ...]
+
+    def score(self, split: str) -> SplitScore:
+        """Of a split."""
+        return next(score for score in self.scores if score.split == split)
+
+    @cached_property
+    def ratio(self) -> Interval | None:
+        """95 % interval of unseen CER / learned CER; infinite without an error in training."""
+        learned, unseen = self.score(LEARNED), self.score(UNSEEN)
+        return ratio_interval(
+            (unseen.edits, unseen.characters, unseen.writers),
+            (learned.edits, learned.characters, learned.writers),
+        )
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None where a split has a single writer: nothing tells chance from over-fitting."""
+        ratio = self.ratio
+        if ratio is None:
+            return None
+        if ratio.low > OVER:
+            return "over-fitted"
+        return "better on training lines" if ratio.low > 1 else "no sign of over-fitting"
+
+    @property
+    def known(self) -> bool:
+        """Whether the weights say that they were trained on this very set."""
+        said = set(re.findall(r"[a-z0-9]+", self.trained_on.lower()))
+        return self.dataset.partition("-")[0].lower() in said
+
+
+def check(job: Job, registries: Registries, track: Track) -> Check:
+    """Read the same number of lines of each split with one system.
+
+    Raises:
+        UserError: an unknown name or option, untrained weights, a set without a train or test
+            split or with an empty one.
+        Unavailable: something that it needs is not here.
+    """
+    if job.limit < 1:
+        raise UserError(f"a limit of {job.limit} lines leaves nothing to read")
+    dataset: Dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
+    if absent := dataset.missing():
+        raise absent
+    decoder: Decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
+    options = job.options.get(job.encoder)
+    encoder = open_encoder(registries.encoders, job.encoder, options, job.runtime)
+    with opened(decoder, encoder.info):
+        scores = [
+            _score(encoder, decoder, dataset, split, job, track)
+            for split in (LEARNED, "val", UNSEEN)
+            if split in dataset.splits
+        ]
+    splits = [score.split for score in scores]
+    if LEARNED not in splits or UNSEEN not in splits:
+        raise UserError(f"{job.dataset} has no split {LEARNED} and {UNSEEN} to compare")
+    return Check(
+        encoder=job.encoder,
+        weights=encoder.info.weights,
+        decoder=job.decoder,
+        dataset=job.dataset,
+        trained_on=encoder.info.trained_on,
+        scores=tuple(scores),
+    )
+
+
+def _score(
+    encoder: Encoder, decoder: Decoder, dataset: Dataset, split: str, job: Job, track: Track
+) -> SplitScore:
+    for each in track([dataset], f"loading {job.dataset} {split}"):
+        found = each.load(split)
+    lines = _spread([line for line in found.lines if line.text.strip()], job.limit)
+    if not lines:
+        raise UserError(f"{job.dataset} has no line with a text in its split {split}")
+    edits, characters, writers = [], [], []
+    for reading in encode(encoder, decoder, lines, job.runtime.batch_size, track):
+        decoded = decoder.decode(reading.encoded)
+        for line, read in zip(reading.lines, decoded, strict=True):
+            score = score_line(line.text, read.text)
+            edits.append(score.edits)
+            characters.append(score.characters)
+            writers.append(line.writer)
+    return SplitScore(split, found.sha256, tuple(edits), tuple(characters), tuple(writers))
+
+
+def _spread(lines: Sequence[Line], count: int) -> list[Line]:
+    """So many lines, evenly over all of them: the first ones alone are of few writers."""
+    count = min(count, len(lines))
+    return [lines[place * len(lines) // count] for place in range(count)]

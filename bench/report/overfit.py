@@ -1,0 +1,95 @@
+"""The check for over-fitting as a table and a verdict in words."""
+
+from __future__ import annotations
+
+import math
+
+from bench.overfit import LEARNED, OVER, UNSEEN, Check, SplitScore
+from bench.report.format import bracket, number, percent, plural
+from bench.report.table import Cell, Column, Table, name
+from bench.stats import Interval
+
+
+def table(check: Check) -> Table:
+    """CER of each split, and how many times the training lines' it is."""
+    counts = {len(score.edits) for score in check.scores}
+    lines = plural(counts.pop(), "line") if len(counts) == 1 else "as many lines as there are"
+    return Table(
+        slug="overfit",
+        title=f"Over-fitting of {check.encoder} with {check.decoder} on {check.dataset}",
+        conditions=(
+            f"CER % (micro) of {check.encoder}@{check.weights[:8]} with {check.decoder}, {lines} "
+            f"of each split, evenly spread over it, with 95 % bootstrap intervals over writers. "
+            f"Trained on: {check.trained_on or 'the weights do not say'}."
+        ),
+        columns=(
+            Column("split", key=True),
+            Column("lines"),
+            Column("writers"),
+            Column("CER %", parts=("low", "high")),
+            Column(f"times {LEARNED}"),
+        ),
+        rows=tuple(_row(check, score) for score in check.scores),
+    )
+
+
+def verdict(check: Check) -> str:
+    """What the numbers say, in one plain sentence or two."""
+    return " ".join(filter(None, (_judgement(check), _knowledge(check))))
+
+
+def _row(check: Check, score: SplitScore) -> tuple[Cell, ...]:
+    learned, interval = check.score(LEARNED).cer, score.interval
+    ends = (100 * interval.low, 100 * interval.high) if interval else (None, None)
+    return (
+        name(score.split),
+        _count(len(score.edits)),
+        _count(len(set(score.writers))),
+        Cell(
+            percent(score.cer),
+            bracket(interval) if interval else "",
+            (100 * score.cer, *ends),
+        ),
+        Cell(number(score.cer / learned if learned else None, 2)),
+    )
+
+
+def _count(value: int) -> Cell:
+    return Cell(number(value, 0), values=(value,))
+
+
+def _judgement(check: Check) -> str:
+    ratio = check.ratio
+    if ratio is None:
+        return "No verdict: a split has a single writer, so chance cannot be told from learning."
+    times = f"{UNSEEN} lines have {_times(ratio)} the error rate of {LEARNED} lines"
+    if check.verdict == "over-fitted":
+        return (
+            f"Over-fitted: {times}, surely more than {OVER:g}; it has learned its training lines "
+            "by heart, so train for less long, on more data or from other weights."
+        )
+    if check.verdict == "better on training lines":
+        return f"Better on training lines, as most models are, but not over-fitted: {times}."
+    return f"No sign of over-fitting: {times}, which may be chance."
+
+
+def _knowledge(check: Check) -> str:
+    if check.known:
+        return (
+            f"The weights say that they were trained on {check.dataset}: its {LEARNED} "
+            "lines are no test, and new hands and texts are best taken from another set."
+        )
+    if not check.trained_on:
+        return "The weights do not say what they were trained on."
+    return (
+        f"The weights do not name {check.dataset} among what they were trained on: if that is so, "
+        f"its {LEARNED} split is as unseen as its {UNSEEN} split."
+    )
+
+
+def _times(ratio: Interval) -> str:
+    if math.isinf(ratio.low):  # the training lines have no error
+        return "infinitely many times"
+    if math.isinf(ratio.high):
+        return f"at least {number(ratio.low, 2)} times"
+    return f"{number(ratio.low, 2)} to {number(ratio.high, 2)} times"

@@ -1,0 +1,180 @@
+"""The check for over-fitting: what is read, what follows from it, and the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from bench.errors import Unavailable, UserError
+from bench.overfit import Check, Job, SplitScore, check
+from bench.plan import Registries
+from bench.registry import Entry
+from bench.report.overfit import table, verdict
+from bench.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
+from decoders.base import Decoder
+from decoders.ctc_greedy import CTCGreedy
+from tests.harness_doubles import Words, registries
+
+Item = TypeVar("Item")
+
+
+def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
+    return items
+
+
+@dataclass(frozen=True)
+class ByHeart(Decoder):
+    """Knows lines that begin with "train" and drops the last character of others."""
+
+    needs: ClassVar[Needs] = "log_probs"
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Nothing to open."""
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        lines = CTCGreedy().decode(encoded)
+        return [x if x.text.startswith("train") else replace(x, text=x.text[:-1]) for x in lines]
+
+
+@dataclass(frozen=True)
+class Told(Words):
+    """Words that tell their split."""
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        return Words(prefix=f"{split} ").load(split, limit)
+
+
+@dataclass(frozen=True)
+class NoTest(Words):
+    """A set without a test split."""
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "val")
+
+
+def mine() -> Registries:
+    plain = registries(**{"by-heart": Entry(f"{__name__}:ByHeart", "learned by heart")})
+    sets = {
+        "told": Entry(f"{__name__}:Told", "tells its split"),
+        "no-test": Entry(f"{__name__}:NoTest", "no test"),
+    }
+    return dataclasses.replace(
+        plain,
+        datasets=type(plain.datasets)("data set", {**plain.datasets.entries, **sets}),
+    )
+
+
+def test_a_system_that_knows_its_training_lines_is_over_fitted():
+    found = check(Job("pixels", "by-heart", "told"), mine(), track)
+    assert [score.split for score in found.scores] == ["train", "val", "test"]
+    assert found.score("train").cer == 0
+    # A character a line; of "test a" the space goes too, which would stand at the end.
+    assert sorted(found.score("test").edits) == [1] * 11 + [2]
+    assert found.verdict == "over-fitted"
+    assert "infinitely many times the error rate" in verdict(found)
+
+
+def test_every_split_gives_the_same_number_of_lines_spread_over_it():
+    found = check(Job("pixels", "by-heart", "told", limit=6), mine(), track)
+    assert [len(score.edits) for score in found.scores] == [6, 6, 6]
+    whole = check(Job("pixels", "by-heart", "told"), mine(), track)
+    # Every second line, so the length of all of them differs from that of the first six.
+    assert sum(found.score("test").characters) != sum(sorted(whole.score("test").characters)[:6])
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "words"),
+    [
+        (Job("pixels", "by-heart", "told", limit=0), UserError, "leaves nothing"),
+        (Job("pixels", "by-heart", "no-test"), UserError, "no split train and test"),
+        (Job("pixels", "by-heart", "tolt"), UserError, "told"),
+        (
+            Job("pixels", "by-heart", "told", options={"pixels": {"weights": "untrained"}}),
+            UserError,
+            "untrained",
+        ),
+        (
+            Job("pixels", "by-heart", "told", options={"told": {"absent": True}}),
+            Unavailable,
+            "not here",
+        ),
+    ],
+)
+def test_what_cannot_be_checked_is_said(job, kind, words):
+    with pytest.raises(kind, match=words):
+        check(job, mine(), track)
+
+
+def scored(split: str, edits: float, writers: int = 20, lines: int = 200) -> SplitScore:
+    draws = np.random.default_rng(7)
+    return SplitScore(
+        split,
+        "0" * 64,
+        tuple(int(e) for e in draws.poisson(edits, lines)),
+        (40,) * lines,
+        tuple(f"w{i % writers}" for i in range(lines)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "word"),
+    [
+        (1.0, 5.0, "over-fitted"),
+        (2.0, 3.0, "better on training lines"),
+        (2.0, 2.0, "no sign of over-fitting"),
+        (0.0, 2.0, "over-fitted"),
+    ],
+)
+def test_the_verdict_follows_the_interval(train, test, word):
+    found = Check(
+        "e", "w" * 16, "d", "iam", "IAM train", (scored("train", train), scored("test", test))
+    )
+    assert found.verdict == word
+    assert word.split()[0].lower() in verdict(found).lower()
+
+
+def test_a_single_writer_gives_no_verdict():
+    alone = (scored("train", 1, writers=1), scored("test", 9, writers=1))
+    found = Check("e", "w" * 16, "d", "iam", "", alone)
+    assert found.verdict is None
+    assert verdict(found).startswith("No verdict")
+    assert len(table(found).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("dataset", "trained_on", "known"),
+    [
+        ("iam", "684 M printed lines, IAM train (Aachen split)", True),
+        ("hooker", "rendered lines, hooker_lines.parquet (train splits)", True),
+        ("unipen-bb", "rendered lines, unipen_lines.strokes.jsonl.gz", True),
+        ("cvl", "684 M printed lines, IAM train (Aachen split)", False),
+        ("iam", "", False),
+    ],
+)
+def test_weights_that_name_the_set_are_known(dataset, trained_on, known):
+    scores = (scored("train", 1), scored("test", 1))
+    found = Check("e", "w" * 16, "d", dataset, trained_on, scores)
+    assert found.known is known
+
+
+def test_the_command_reads_three_splits_and_judges(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["check", "overfit", "--system", "mini:ctc-greedy", "--limit", "6", "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert left.value.code == (1 if record["verdict"] in ("over-fitted", None) else 0)
+    assert {k: v["lines"] for k, v in record["splits"].items()} == dict.fromkeys(
+        ("train", "val", "test"), 6
+    )
+
+
+def test_a_system_without_a_colon_is_one_sentence(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["check", "overfit", "--system", "mini"])
+    assert left.value.code == 2
+    assert "ENCODER:DECODER" in capsys.readouterr().err
