@@ -22,8 +22,7 @@ from bench.metrics import normalise
 from bench.registry import did_you_mean
 from bench.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, fingerprint
-from datasets.root import data_root
-from datasets.sources import SOURCES, missing_files
+from datasets.sources import SOURCES, missing_files, root_of
 
 _PAPER = (255, 255, 255, 255)
 
@@ -93,10 +92,7 @@ class ParquetLines(Dataset):
             raise UserError(f"no line images come from {self.source!r}{hint}")
         if split not in self.splits:
             raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
-        root = data_root()
-        if (missing := self.missing()) is not None or root is None:
-            remedy = f"python -m bench data get {self.source}"
-            raise missing or Unavailable("there is no data root", remedy)
+        root = root_of(self.source)
         layout, source = _LAYOUTS[self.source], SOURCES[self.source]
         rows = read_rows(root / layout.file, layout.columns, split, limit)
         read = [_line(row, split) for row in rows]

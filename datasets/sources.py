@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from bench.errors import Unavailable
@@ -122,11 +123,24 @@ def missing_pieces(name: str) -> tuple[Pieces, ...]:
 
 def missing_files(name: str) -> Unavailable | None:
     """Why a set cannot be read, with the command that gets it; None when all its files are here."""
+    try:
+        root_of(name)
+    except Unavailable as reason:
+        return reason
+    return None
+
+
+def root_of(name: str) -> Path:
+    """The data root, which has all files of a set.
+
+    Raises:
+        Unavailable: it has not, or there is none; with the command that gets the set.
+    """
     root = data_root()
     remedy = f"python -m bench data get {name}"
     if root is None:
-        return Unavailable(f"{name} is not here: there is no data root", remedy)
+        raise Unavailable(f"{name} is not here: there is no data root", remedy)
     absent = [file for file in SOURCES[name].files if not (root / file).is_file()]
     if absent:
-        return Unavailable(f"{name} is not here: {root} has no {' and no '.join(absent)}", remedy)
-    return None
+        raise Unavailable(f"{name} is not here: {root} has no {' and no '.join(absent)}", remedy)
+    return root

@@ -25,8 +25,7 @@ from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
 from datasets.base import Dataset, fingerprint
 from datasets.raster import Stroke, draw_strokes, fit_strokes
-from datasets.root import data_root
-from datasets.sources import SOURCES, missing_files
+from datasets.sources import SOURCES, missing_files, root_of
 
 TABLE, STROKES = SOURCES["unipen"].files
 COLUMNS = ("file", "writer", "split", "width", "height", "quality", "text")
@@ -69,9 +68,7 @@ class Unipen(Dataset):
             raise UserError(f"unipen has no subset {self.subset!r}{hint}")
         if split not in self.splits:
             raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
-        root = data_root()
-        if (missing := self.missing()) is not None or root is None:
-            raise missing or Unavailable("there is no data root", "python -m bench data get unipen")
+        root = root_of("unipen")
         wanted = [
             index
             for index, row in enumerate(read_table(root / TABLE))
