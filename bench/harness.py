@@ -111,12 +111,13 @@ def check_runtime(runtime: Runtime) -> None:
 class Open:
     """An encoder and its decoders, open.
 
+    infos: of the encoder, as each decoder's row tells it.
     given_up: why some decoders cannot run, by name.
     warm: decoders that have run behind this encoder.
     """
 
     encoder: Encoder | None = None
-    info: EncoderInfo | None = None
+    infos: dict[str, EncoderInfo] = field(default_factory=dict)
     extras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
@@ -126,7 +127,8 @@ class Open:
 class Runner:
     """The blocks of a plan, encoder by encoder.
 
-    Another protocol overrides `misfit`, `run_block`, `measure`, `stored` or `told`.
+    Another protocol overrides `info`, `readers`, `misfit`, `run_block`, `measure`, `stored` or
+    `told`.
     """
 
     def __init__(
@@ -150,7 +152,6 @@ class Runner:
         self.progress.note(f"opening {encoder.name}")
         try:
             opened.encoder = encoder.thing.open(self.origin.runtime)
-            opened.info = opened.encoder.info
         except Unavailable as error:
             self.skip("encoder", encoder.name, error)
             opened.skipped.update(names)
@@ -161,19 +162,20 @@ class Runner:
             return opened
         for decoder in decoders:
             self.progress.note(f"opening {decoder.name}")
-            self._open_decoder(encoder.name, decoder, opened.info, opened, stack)
+            self._open_decoder(encoder.name, decoder, opened.encoder, opened, stack)
         return opened
 
     def _open_decoder(
         self,
         encoder: str,
         part: Part,
-        info: EncoderInfo,
+        behind: Encoder,
         opened: Open,
         stack: contextlib.ExitStack,
     ) -> None:
         decoder: Decoder = part.thing
         try:
+            info = opened.infos[part.name] = self.info(part, behind)
             if absent := self.misfit(part, info):
                 raise absent
             decoder.open(info)
@@ -185,6 +187,14 @@ class Runner:
         except Exception as error:
             why = f"the decoder did not open: {reason(error, self.origin.runtime)}"
             opened.given_up[part.name] = why
+
+    def info(self, decoder: Part, encoder: Encoder) -> EncoderInfo:
+        """What the row of a decoder says of the encoder."""
+        return encoder.info
+
+    def readers(self, decoders: Sequence[Part]) -> dict[str, Decoder]:
+        """What is measured of each decoder, by its name."""
+        return {part.name: part.thing for part in decoders}
 
     def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
         """Why a decoder cannot read an encoder: its own word, or what it needs is not there."""
@@ -207,7 +217,8 @@ class Runner:
         rows, todo = [], []
         for part in wanted:
             extras = opened.extras.get(part.name, {})
-            cell = Cell(block, part, self.origin, opened.info, clean, extras)
+            info = opened.infos.get(part.name)
+            cell = Cell(block, part, self.origin, info, clean, extras)
             if self.store.finished(cell.key):
                 rows.append(self.store.adopt(cell.key))
                 self.outcome.reused.append(cell.key)
@@ -260,7 +271,7 @@ class Runner:
             return [self._failed(cell, why) for cell in todo]
         measure = BlockMeasure(
             encoder,
-            {cell.decoder.name: cell.decoder.thing for cell in todo},
+            self.readers([cell.decoder for cell in todo]),
             [line.image for line in lines],
             self.origin.runtime,
             self.watch,

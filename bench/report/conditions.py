@@ -15,25 +15,28 @@ INTERVAL = (
 )
 
 
-def conditions(lead: str, results: Sequence[Result]) -> str:
+def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
     """All that the numbers of a table depend on, in plain words.
 
     Args:
         lead: what the numbers are, without a full stop.
-        results: of one setting, at least one.
+        results: of one setting, at least one; they may differ in batch size and precision where
+            the rows of the table name these.
+        read: what was read, where that is not the beginning of the sets.
     """
     setting = results[0].setting
     runtime = setting.runtime
+    precisions = _unique(result.row.runtime.dtype for result in results)
+    sizes = sorted({result.row.runtime.batch_size for result in results})
     parts = [
         lead,
-        f"Read: {_sets(results)}",
+        f"Read: {read or _sets(results)}",
         _damage(results),
         f"Encoder: {_encoders(results)}",
         "; ".join(filter(None, _unique(map(_decoder, results)))),
         f"Device: {runtime.device} ({setting.machine}), {plural(runtime.threads, 'thread')}, "
-        f"{runtime.dtype}, batch size {runtime.batch_size}, lines sorted by width at equal height "
-        "into batches, "
-        f"{_rounds(results)}",
+        f"{listing(precisions)}, batch size {listing([str(size) for size in sizes])}, lines sorted "
+        f"by width at equal height into batches, {_rounds(results)}",
         f"Texts compared after the normaliser {setting.normaliser}",
         f"{setting.software}; {_origin(results)}",
     ]

@@ -24,13 +24,13 @@ Look = dict[str, Any]  # matplotlib's words for colour, marker and line
 
 # Okabe and Ito's colours for all kinds of colour vision (https://jfly.uni-koeln.de/color/), with
 # a marker and a line style each, so that none of the three is needed alone.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _INCHES = (6.4, 4.2)
 _TITLE_WIDTH = 88  # letters that fit above the axes
 
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -64,7 +64,7 @@ def draw(results: Sequence[Result]) -> list[Plot]:
     timed = grouped((r for r in scored if r.clean and r.row.timing), lambda r: r.names.dataset)
     decoders = [r.names.decoder for r in sorted(scored, key=lambda r: r.place.decoder)]
     looks = {name: _look(index) for index, name in enumerate(dict.fromkeys(decoders))}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return [
             *(_severity(count, group, looks) for count, group in enumerate(curves(scored), 1)),
             *(_speed(count, group, looks) for count, group in enumerate(timed, 1)),
@@ -89,7 +89,7 @@ def _severity(count: int, results: Sequence[Result], looks: Mapping[str, Look]) 
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(title="decoder", loc="best")
-    return _saved(figure, f"severity-{count}", title)
+    return saved(figure, f"severity-{count}", title)
 
 
 def _speed(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
@@ -118,7 +118,7 @@ def _speed(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> 
         f"{r.names.encoder} + {r.names.decoder}" if several else r.names.decoder for r in results
     ]
     place_labels(axes, points, [short(plain(name)) for name in names], bars)
-    return _saved(figure, f"cer-speed-{count}", title)
+    return saved(figure, f"cer-speed-{count}", title)
 
 
 def _drawn(
@@ -169,7 +169,7 @@ def _canvas(title: str, result: Result) -> tuple[Figure, Any]:
 
 def _look(index: int) -> Look:
     return {
-        "color": _COLOURS[index % len(_COLOURS)],
+        "color": COLOURS[index % len(COLOURS)],
         "marker": _MARKERS[index % len(_MARKERS)],
         "linestyle": _LINES[index % len(_LINES)],
         "markersize": 6,
@@ -187,7 +187,8 @@ def _read(result: Result) -> str:
     return f"{result.names.dataset} ({result.row.condition.split}{lines})"
 
 
-def _saved(figure: Figure, slug: str, title: str) -> Plot:
+def saved(figure: Figure, slug: str, title: str) -> Plot:
+    """A figure in both formats, the same bytes for the same figure."""
     png, svg = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=160)
     figure.savefig(svg, format="svg", metadata={"Date": None})

@@ -146,22 +146,31 @@ def parsed_signature(signature: str) -> dict[str, str]:
 def _setting(row: Row, record: Mapping[str, Any]) -> Setting:
     return Setting(
         row.runtime,
-        _machine(record.get("machine", {}), row.runtime.device),
+        _machine(record, row.runtime.device),
         _software(record),
         digest({name: value for name, value in record.items() if name != "git"}),
         parsed_signature(row.signature).get("n", "n:not recorded").removeprefix("n:"),
     )
 
 
-def _machine(machine: Mapping[str, Any], device: str) -> str:
-    """The processor, on a GPU that first."""
+def _machine(record: Mapping[str, Any], device: str) -> str:
+    """The processor; on a GPU that first, with its driver and its highest clock."""
+    machine = record.get("machine", {})
     processor = str(machine.get("cpu", {}).get("model") or "a CPU that is not recorded")
     if not device.startswith("cuda"):
         return processor
     gpus: Sequence[str] = machine.get("gpu") or ["a GPU that is not recorded"]
     number = device.partition(":")[2]
     index = int(number) if number.isdigit() and int(number) < len(gpus) else 0
-    return f"{gpus[index]}, host {processor}"
+    told = [gpus[index], *_card(record.get("gpus") or [], index), f"host {processor}"]
+    return ", ".join(told)
+
+
+def _card(cards: Sequence[Mapping[str, Any]], index: int) -> list[str]:
+    """What a record says of a GPU besides its name."""
+    card = cards[index] if index < len(cards) else {}
+    words = {"driver": "driver {}", "max_sm_mhz": "SM clock up to {} MHz", "power_limit_w": "{} W"}
+    return [text.format(card[name]) for name, text in words.items() if card.get(name)]
 
 
 def _software(record: Mapping[str, Any]) -> str:

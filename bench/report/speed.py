@@ -98,7 +98,7 @@ def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
 
 def _trocr_row(result: Result, notes: Notes) -> tuple[Cell, ...]:
     row = result.row
-    model, size = name(f"{result.names.encoder} + {result.names.decoder}"), _size(result)
+    model, size = name(f"{result.names.encoder} + {result.names.decoder}"), size_cell(result)
     if not (row.counts and row.timing):
         failed = failed_cell(result, (notes.mark(failure(result)),))
         return (model, size, Cell(""), Cell(""), failed, Cell(""), Cell(""))
@@ -121,18 +121,18 @@ def _trocr_cells(
     return (
         Cell(f"{sentences:,}", values=(sentences,)),
         Cell(f"{tokens:,}", values=(tokens,)),
-        Cell(_seconds(seconds), values=(seconds,)),
+        Cell(seconds_text(seconds), values=(seconds,)),
         Cell(number(sentences_per_s, 2, " sentences/s"), values=(sentences_per_s,)),
         Cell(number(tokens_per_s, 2, " tokens/s"), values=(tokens_per_s,)),
     )
 
 
-def _seconds(seconds: float) -> str:
+def seconds_text(seconds: float) -> str:
     """As the paper has them; a decoder that needs less than ten keeps three figures."""
     return number(seconds, 1, "s") if seconds >= 10 else f"{significant(seconds)}s"
 
 
-def _size(result: Result) -> Cell:
+def size_cell(result: Result) -> Cell:
     """Parameters of what runs: the encoder and the head that the decoder reads."""
     parts = result.row.parameters
     if not parts:

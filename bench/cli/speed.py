@@ -1,0 +1,183 @@
+"""`python -m bench speed`: the speed table of TrOCR, reported and measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import PROGRAM, add_data_root
+from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.report.speed_rows import SpeedRow
+    from bench.speed import SpeedJob
+
+_CPU_LINES, _CPU_MINUTES = 16, 4.0
+
+_EPILOG = f"""\
+examples:
+  {PROGRAM} speed                                   all sizes and decoders, batch 1 and 16
+  {PROGRAM} speed --size small mini --batch-size 1 --minutes 1
+  {PROGRAM} speed --decoder ar-beam-10 ctc-greedy --limit 64 --minutes 30
+  {PROGRAM} speed --device cuda --dtype float32 float16 --batch-size 1 16 64
+  {PROGRAM} speed --size base -o trocr-base.repo=my/folder --out mine --json
+
+Weights that are in the cache of the Hub are used; without them the same architecture with random
+weights does the same work, marked untrained, and gets no CER. Lines are those of IAM where it is
+here, else of the embedded set, repeated as often as needed.
+
+On a CPU {_CPU_LINES} lines are read in about {_CPU_MINUTES:g} minutes, on a GPU 2,915 lines without
+a limit of time. One line is tried first; where the time is short, costly systems read fewer lines,
+and what is extrapolated to 2,915 is marked. A table that was stopped goes on when the same command
+is given again.
+
+exit codes: 0 all is well; 1 some systems failed, or one asked for by name could not run; 2 a
+mistake in what was asked for; 130 Ctrl-C
+"""
+
+
+def add(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "speed",
+        help="the speed table of TrOCR, reported and measured",
+        description="The speed table of TrOCR (Li et al. 2021, Table 5), with rows of ours.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to measure")
+    what.add_argument(
+        "--size", nargs="+", metavar="NAME", help="small, base, large, mini; default: all"
+    )
+    what.add_argument(
+        "--decoder", nargs="+", metavar="NAME",
+        help="ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; default: all",
+    )  # fmt: skip
+    what.add_argument("--dataset", metavar="NAME", help="default: iam where it is here, else lines")
+    what.add_argument(
+        "--limit", type=int, metavar="N",
+        help=f"lines to read; default: 2915 on a GPU, {_CPU_LINES} on a CPU",
+    )  # fmt: skip
+    what.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
+        help="set an option of an encoder, decoder or data set; may be repeated",
+    )  # fmt: skip
+    add_data_root(parser)
+    how = parser.add_argument_group("how")
+    how.add_argument("--batch-size", nargs="+", metavar="N", help="default: 1 16")
+    how.add_argument(
+        "--dtype", nargs="+", metavar="NAME",
+        help="float32, bfloat16, float16; default: float32",
+    )  # fmt: skip
+    how.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
+    how.add_argument("--threads", type=int, metavar="N", help="of torch; default: its own choice")
+    how.add_argument(
+        "--minutes", type=float, metavar="M",
+        help=f"for all of it; default: {_CPU_MINUTES:g} on a CPU, no limit on a GPU",
+    )  # fmt: skip
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", metavar="NAME", help="run folder under results/runs, or a path with a slash"
+    )
+    results.add_argument("--fresh", action="store_true", help="a new run folder, never an old one")
+    results.add_argument("--json", action="store_true", help="the rows for programs, unrounded")
+    parser.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write the table, print it."""
+    from bench import runs
+    from bench.cli.progress import RunProgress
+    from bench.report import render
+    from bench.report.results import collect
+    from bench.report.speed_files import write
+    from bench.report.speed_rows import speed_rows
+    from bench.report.speed_table import ratio_table, speed_table
+    from bench.speed import absences
+    from bench.speed_runner import measure
+    from bench.store import RunStore
+
+    job = _job(args)
+    store = RunStore(runs.choose(job.identity(), args.out, args.fresh))
+    runs.begin(store.path, job.identity())
+    outcome = measure(job, store, RunProgress)
+    keys = {*outcome.done, *outcome.reused, *outcome.failed}
+    results = [result for result in collect(store) if result.row.key in keys]
+    rows = speed_rows(results, job.systems(), absences(job.systems(), outcome.skipped))
+    files = write(store.path, rows)
+    if outcome.interrupted:
+        raise KeyboardInterrupt(
+            f"interrupted; {len(outcome.done) + len(outcome.reused)} finished rows are in "
+            f"{files[0]}, and the same command goes on from there"
+        )
+    runs.end(store.path)
+    if args.json:
+        print(json.dumps([row.record() for row in rows], indent=2))
+    else:
+        width = shutil.get_terminal_size((100, 24)).columns
+        for table in filter(None, (speed_table(rows), ratio_table(rows))):
+            print(render.terminal(table, width))
+        print(f"files: {', '.join(map(str, files))}")
+    return int(bool(outcome.failed) or _left_out(rows, args))
+
+
+def _job(args: argparse.Namespace) -> SpeedJob:
+    """What the options ask for.
+
+    Raises:
+        UserError: an unknown name or option, or a value of a wrong type.
+    """
+    import torch
+
+    from bench.harness import check_runtime
+    from bench.options import parse_options, typed_options
+    from bench.plan import Selection
+    from bench.speed import SENTENCES, SIZES, default_set, speed_job, speed_registries
+    from bench.types import Runtime
+
+    names = speed_registries()
+    registries = (names.encoders, names.decoders, names.datasets)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    on_cpu = device == "cpu"
+    decoders = _words(args.decoder) or names.decoders.names()
+    minutes = args.minutes if args.minutes is not None else _CPU_MINUTES if on_cpu else math.inf
+    dtypes = _words(args.dtype) or ["float32"]
+    threads = torch.get_num_threads() if args.threads is None else args.threads
+    for dtype in dtypes:
+        check_runtime(Runtime(device, dtype))
+    for decoder in decoders:
+        names.decoders.entry(decoder)
+    selection = Selection(
+        encoders=(),
+        decoders=tuple(name for name in names.decoders.names() if name in decoders),
+        datasets=(args.dataset or default_set(),),
+        limit=args.limit if args.limit is not None else _CPU_LINES if on_cpu else SENTENCES,
+        runtime=Runtime(device=device, threads=threads),
+        options=typed_options(parse_options(args.options), registries),
+    )
+    sizes = _words(args.size) or list(SIZES)
+    batch_sizes = _numbers("--batch-size", _words(args.batch_size)) or [1, 16]
+    return speed_job(sizes, selection, dtypes, batch_sizes, 60.0 * minutes)
+
+
+def _words(values: Sequence[str] | None) -> list[str]:
+    """The words of an option, separated by spaces, commas, or both."""
+    words = (word.strip() for value in values or () for word in value.split(","))
+    return list(dict.fromkeys(word for word in words if word))
+
+
+def _numbers(flag: str, words: Sequence[str]) -> list[int]:
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        raise UserError(f"{flag} takes whole numbers, not {' '.join(words)}") from None
+
+
+def _left_out(rows: Sequence[SpeedRow], args: argparse.Namespace) -> bool:
+    """Whether a decoder that the user named did not run."""
+    named = _words(args.decoder)
+    return any(row.origin == "not run" and row.decoder in named for row in rows)
