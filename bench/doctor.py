@@ -54,11 +54,8 @@ class Check:
 
 
 def inventory(registry: Registry) -> list[Thing]:
-    """Every name of a registry, with what keeps it from running here.
-
-    Only encoders and data sets say by themselves what is missing; those alone are imported.
-    """
-    return [_thing(registry, name) for name in registry.names()]
+    """Every name of a registry, with what keeps it from running here."""
+    return [look_up(registry, name) for name in registry.names()]
 
 
 def examine() -> list[Check]:
@@ -74,7 +71,14 @@ def examine() -> list[Check]:
     ]
 
 
-def _thing(registry: Registry, name: str) -> Thing:
+def look_up(registry: Registry, name: str) -> Thing:
+    """One name of a registry.
+
+    Only encoders and data sets say by themselves what is missing; those alone are imported.
+
+    Raises:
+        UserError: the name is not registered.
+    """
     summary = registry.entry(name).summary
     try:
         missing = _missing(registry, name)

@@ -146,7 +146,7 @@ def _typed(name: str, option: str, kind: Any, text: str) -> Any:
 
 def _registry_of(name: str, registries: Sequence[Registry]) -> Registry:
     for registry in registries:
-        if name in registry.entries:
+        if name in registry:
             return registry
     known = [n for registry in registries for n in registry.names()]
     kinds = [registry.kind for registry in registries]

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,14 +34,30 @@ class Entry:
 
 
 class Registry:
-    """The names of one kind ("encoder", "decoder", "data set", "damage")."""
+    """The names of one kind ("encoder", "decoder", "data set", "damage").
 
-    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+    entries: by name.
+    others: the entry of a name that is not listed but means something all the same, else None.
+    also: what such names are, in words ("any folder ./name"); "" where there are none.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, Entry],
+        others: Callable[[str], Entry | None] = lambda name: None,
+        also: str = "",
+    ) -> None:
         self.kind = kind
         self.entries = dict(entries)
+        self.others = others
+        self.also = also
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.entries or self.others(name) is not None
 
     def names(self) -> list[str]:
-        """All names, in table order."""
+        """All listed names, in table order."""
         return list(self.entries)
 
     def entry(self, name: str) -> Entry:
@@ -50,9 +66,13 @@ class Registry:
         Raises:
             UserError: the name is not registered; the sentence suggests the nearest one.
         """
-        if name not in self.entries:
-            raise UserError(f"no {self.kind} is called {name!r}{did_you_mean(name, self.entries)}")
-        return self.entries[name]
+        if name in self.entries:
+            return self.entries[name]
+        other = self.others(name)
+        if other is None:
+            known = [*self.entries, *([self.also] if self.also else [])]
+            raise UserError(f"no {self.kind} is called {name!r}{did_you_mean(name, known)}")
+        return other
 
     def target(self, name: str) -> Any:
         """The class or function behind a name.
@@ -78,15 +98,16 @@ class Registry:
             Unavailable: a package that it requires is not installed.
         """
         target = self.target(name)
+        fixed = self.entry(name).options
         given = dict(options or {})
         allowed = {f.name: f for f in dataclasses.fields(target) if f.init}
         for option in given:
-            if option in self.entries[name].options:
+            if option in fixed:
                 raise UserError(f"{name} fixes {option}; choose another {self.kind} to change it")
             if option not in allowed:
                 hint = did_you_mean(option, allowed)
                 raise UserError(f"{name} has no option {option!r}{hint}")
-        return target(**{**self.entries[name].options, **given})
+        return target(**{**fixed, **given})
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

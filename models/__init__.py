@@ -1,4 +1,7 @@
-"""Encoders: line images to `Encoded`. One line here enrols an encoder everywhere."""
+"""Encoders: line images to `Encoded`. One line here enrols an encoder everywhere.
+
+A name with a slash means a checkpoint that is not listed: a Hub id or a folder.
+"""
 
 from bench.registry import Entry, Registry
 
@@ -22,6 +25,14 @@ TROCR = {
     "trocr-large-printed": _trocr("large", "printed", "large-sinusoidal"),
 }
 
+
+def _checkpoint(name: str) -> Entry | None:
+    """A VisionEncoderDecoder of the Hub, or of a folder."""
+    if "/" not in name:
+        return None
+    return Entry("models.trocr:TrOCRSpec", f"the checkpoint {name}", {"repo": name})
+
+
 ENCODERS = Registry(
     "encoder",
     {
@@ -30,4 +41,6 @@ ENCODERS = Registry(
         ),
         **TROCR,
     },
+    others=_checkpoint,
+    also="any TrOCR of the Hub (owner/name) or in a folder (./name)",
 )

@@ -1,7 +1,6 @@
 """Where the files of a checkpoint are: a local folder, or the Hub's cache on this disk.
 
-Nothing here downloads. What is not here is fetched by the Hub's own program, which shows progress,
-keeps the files that are complete and obeys HF_HOME and HF_ENDPOINT; `locate` says with which
+Nothing here downloads. What is not here is fetched by `models.download`; `locate` says with which
 command.
 """
 
@@ -9,31 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.errors import CacheNotFound, HFValidationError
+from huggingface_hub.file_download import repo_folder_name
 
-from bench.errors import Unavailable
+from bench.errors import Unavailable, UserError
+from models import ENCODERS
 
 MAIN = "main"  # the branch that the Hub means when no revision is given
+
+PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
 
 # Best first. Pickled weights are read by torch with weights_only=True.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
-# Each line is a way to say the same thing; one of them has to be there. transformers 5 writes the
-# image processor into processor_config.json.
+# transformers 5 writes the image processor into processor_config.json.
 SENTENCEPIECE = "sentencepiece.bpe.model"
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), (SENTENCEPIECE,))
-_NEEDED: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
-    ("the model's configuration", (("config.json",),)),
-    ("the image processor", (("preprocessor_config.json",), ("processor_config.json",))),
-    ("the tokenizer", _TOKENIZERS),
-    ("the weights", tuple((name,) for name in WEIGHTS)),
-)
+# What a checkpoint consists of, and the ways to say each: all files of one way have to be there.
+NEEDED: Mapping[str, Sequence[Sequence[str]]] = {
+    "the model's configuration": (("config.json",),),
+    "the image processor": (("preprocessor_config.json",), ("processor_config.json",)),
+    "the tokenizer": _TOKENIZERS,
+    "the weights": tuple((name,) for name in WEIGHTS),
+}
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,12 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Its last component: "trocr-small-handwritten"."""
-        return self.folder.name if _is_path(self.repo) else self.repo.rpartition("/")[2]
+        return self.folder.name if is_path(self.repo) else self.repo.rpartition("/")[2]
 
     @property
     def origin(self) -> str:
         """From where it can be got again, "owner/name@commit"; "" for a folder."""
-        return "" if _is_path(self.repo) else f"{self.repo}@{self.folder.name}"
+        return "" if is_path(self.repo) else f"{self.repo}@{self.folder.name}"
 
 
 def locate(repo: str, revision: str = MAIN) -> Checkpoint:
@@ -71,21 +76,17 @@ def locate(repo: str, revision: str = MAIN) -> Checkpoint:
         Unavailable: it is not here, or not all of it, or it needs a package that is not here;
             the remedy is the one command that mends this.
     """
-    if _is_path(repo):
+    if is_path(repo):
         folder, remedy = _local_folder(repo, revision), "copy the whole checkpoint into it"
     else:
-        remedy = _download_command(repo, revision)
+        remedy = download_command(repo, revision)
         folder = _cached_folder(repo, revision, remedy)
-    for what, ways in _NEEDED:
-        if not any(_has(folder, way) for way in ways):
-            names = " or ".join("+".join(way) for way in ways)
-            raise Unavailable(
-                f"{repo} is here only in part: {what} ({names}) is not in {folder}", remedy
-            )
-    if _has(folder, (SENTENCEPIECE,)) and not any(_has(folder, way) for way in _TOKENIZERS[:2]):
+    here = {path.name for path in folder.iterdir() if path.is_file()}
+    if absent := next(lacking(here), None):
+        raise Unavailable(f"{repo} is here only in part: {absent} is not in {folder}", remedy)
+    if SENTENCEPIECE in here and not any(here.issuperset(way) for way in _TOKENIZERS[:2]):
         _require(repo, ("sentencepiece", "protobuf"))
-    weights = next(folder / name for name in WEIGHTS if _has(folder, (name,)))
-    return Checkpoint(repo, folder, weights)
+    return Checkpoint(repo, folder, folder / best_weights(here))
 
 
 def missing(repo: str, revision: str = MAIN) -> Unavailable | None:
@@ -97,19 +98,98 @@ def missing(repo: str, revision: str = MAIN) -> Unavailable | None:
     return None
 
 
-def content_hash(path: Path, length: int = 16) -> str:
+def cached() -> list[tuple[Checkpoint, tuple[str, ...]]]:
+    """All complete TrOCRs in the Hub's cache, each with the branches and tags that mean it."""
+    try:
+        repos = scan_cache_dir().repos
+    except (CacheNotFound, ValueError):
+        return []
+    found = []
+    for repo in sorted(repos, key=lambda repo: repo.repo_id):
+        for revision in repo.revisions if repo.repo_type == "model" else ():
+            try:
+                checkpoint = locate(repo.repo_id, revision.commit_hash)
+                check_architecture(repo.repo_id, checkpoint.folder)
+            except UserError:  # another model, or not all of it
+                continue
+            found.append((checkpoint, tuple(sorted(revision.refs))))
+    return found
+
+
+def lacking(names: Collection[str]) -> Iterator[str]:
+    """What a folder with files of these names lacks to be a checkpoint, each with its files."""
+    for what, ways in NEEDED.items():
+        if not any(set(names).issuperset(way) for way in ways):
+            yield f"{what} ({' or '.join('+'.join(way) for way in ways)})"
+
+
+def best_weights(names: Collection[str]) -> str:
+    """The weights file to read among these, safetensors before pickles; one has to be there."""
+    return next(name for name in WEIGHTS if name in names)
+
+
+def check_architecture(repo: str, folder: Path) -> None:
+    """Refuse what is not an image encoder with TrOCR's decoder, before anything is built of it.
+
+    Raises:
+        UserError: its config.json is damaged, or is that of another model.
+    """
+    config = read_json(folder / "config.json")
+    kind = config.get("model_type")
+    if kind != "vision-encoder-decoder":
+        raise UserError(
+            f"config.json of {repo} says model_type {kind}, not vision-encoder-decoder; "
+            "give a TrOCR"
+        )
+    decoder = (config.get("decoder") or {}).get("model_type")
+    if decoder != "trocr":
+        raise UserError(
+            f"the decoder of {repo} is a {decoder} model; only trocr decoders can be read here"
+        )
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A JSON object of a checkpoint.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); fetch it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a JSON object; fetch it again")
+    return content
+
+
+def content_hash(
+    path: Path, length: int = 16, seen: Callable[[int], None] = lambda done: None
+) -> str:
     """The first `length` hex digits of SHA-256 over a file's bytes.
 
-    The same as the Hub's own hash of a large file.
+    The same as the Hub's own hash of a large file. `seen` hears how many bytes are done.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            seen(file.tell())
     return digest.hexdigest()[:length]
 
 
-def _is_path(repo: str) -> bool:
+def repo_folder(repo: str) -> Path:
+    """Where the Hub's cache keeps a model."""
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
+
+
+def registered_name(repo: str) -> str:
+    """What an encoder of this repository is called here."""
+    entries = ENCODERS.entries.items()
+    return next((name for name, entry in entries if entry.options.get("repo") == repo), repo)
+
+
+def is_path(repo: str) -> bool:
     """Whether a name means a folder: one that is there, or a name that no Hub id can have."""
     return bool(repo) and (
         repo.startswith(("/", ".", "~")) or repo.count("/") > 1 or Path(repo).is_dir()
@@ -139,18 +219,17 @@ def _cached_folder(repo: str, revision: str, remedy: str) -> Path:
         ) from error
     if not isinstance(config, str):
         which = repo if revision == MAIN else f"revision {revision} of {repo}"
-        raise Unavailable(f"{which} is not in {constants.HF_HUB_CACHE}", remedy)
+        broken_off = any(repo_folder(repo).glob(f"blobs/*{PARTIAL}"))
+        state = "is only partly" if broken_off else "is not"
+        raise Unavailable(f"{which} {state} in {constants.HF_HUB_CACHE}", remedy)
     return Path(config).parent
 
 
-def _download_command(repo: str, revision: str) -> str:
+def download_command(repo: str, revision: str) -> str:
+    """The one command that fetches a revision, whatever the environment says."""
     offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
     chosen = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
-    return f"{offline}hf download {repo}{chosen}"
-
-
-def _has(folder: Path, names: Sequence[str]) -> bool:
-    return all((folder / name).is_file() for name in names)
+    return f"{offline}python -m bench weights get {registered_name(repo)}{chosen}"
 
 
 def _require(repo: str, packages: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,23 +29,6 @@ _TRAINED_ON = {
     "handwritten": f"{_STAGE_1}, 17.9 M synthetic handwritten lines, IAM train (Aachen split)",
     "printed": f"{_STAGE_1}, 3.3 M receipt lines, SROIE train",
 }
-
-
-def check_architecture(checkpoint: hub.Checkpoint) -> None:
-    """Refuse what is not an image encoder with TrOCR's decoder, before anything is built of it."""
-    config = _read_json(checkpoint.folder / "config.json")
-    kind = config.get("model_type")
-    if kind != "vision-encoder-decoder":
-        raise UserError(
-            f"config.json of {checkpoint.repo} says model_type {kind}, not vision-encoder-decoder; "
-            "give a TrOCR"
-        )
-    decoder = (config.get("decoder") or {}).get("model_type")
-    if decoder != "trocr":
-        raise UserError(
-            f"the decoder of {checkpoint.repo} is a {decoder} model; only trocr decoders can be "
-            "read here"
-        )
 
 
 def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
@@ -83,8 +65,8 @@ def _stated_processing(folder: Path) -> Mapping[str, Any]:
     """What the checkpoint says of its image processor, in the old layout or the new one."""
     old = folder / "preprocessor_config.json"
     if old.is_file():
-        return _read_json(old)
-    nested: Mapping[str, Any] = _read_json(folder / "processor_config.json").get(
+        return hub.read_json(old)
+    nested: Mapping[str, Any] = hub.read_json(folder / "processor_config.json").get(
         "image_processor", {}
     )
     return nested
@@ -127,16 +109,6 @@ def trained_on(checkpoint: hub.Checkpoint) -> str:
     if checkpoint.repo.startswith(_AUTHORS):
         return _TRAINED_ON.get(checkpoint.repo.rpartition("-")[2], "")
     return ""
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); fetch it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a JSON object; fetch it again")
-    return content
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
 from models.trocr_files import (
-    check_architecture,
     load_processor,
     load_tokenizer,
     loading,
@@ -77,7 +76,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
     Raises:
         UserError: the checkpoint is damaged, or is not a TrOCR.
     """
-    check_architecture(checkpoint)
+    hub.check_architecture(checkpoint.repo, checkpoint.folder)
     model, parameters = settled(_load_model(checkpoint, runtime), runtime)
     processor = load_processor(checkpoint, model.config.encoder)
     tokenizer = load_tokenizer(checkpoint, model.config.decoder)

@@ -1,10 +1,12 @@
-"""A Hub on this machine: as much of its protocol as `hf download` uses, over real HTTP."""
+"""A Hub on this machine: as much of its protocol as downloads use, over real HTTP."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+# A checkpoint as far as finding and fetching it goes; nothing can be read with it.
+FILES = {
+    "config.json": b'{"model_type": "vision-encoder-decoder", "decoder": {"model_type": "trocr"}}',
+    "generation_config.json": b'{"use_cache": false}',
+    "preprocessor_config.json": b'{"size": 384}',
+    "tokenizer.json": b'{"version": "1.0"}',
+    "model.safetensors": os.urandom(3_000_000),
+}
+
 LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS, with SHA-256 as its ETag
+
+
+def write(folder: Path, *leave_out: str) -> Path:
+    """A folder of `FILES`, but for some of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in FILES.items():
+        if name not in leave_out:
+            (folder / name).write_bytes(content)
+    return folder
 
 
 @dataclass
@@ -25,12 +45,22 @@ class FakeHub:
     repos: id to {revision: commit}.
     commits: commit to the folder of its files.
     stall: files of which only the first half is sent until `resume` is set.
+    cuts: files to how often the connection breaks after half of what was asked for.
+    spoilt: files that are sent with a wrong byte.
+    refusals: ids to (status, X-Error-Code) of every answer about them.
+    whole: whether all of a file is sent whatever range is asked for.
     requests: "METHOD path" of all requests so far.
+    ranges: the first bytes that were asked for, of the requests that asked for some.
     """
 
     repos: dict[str, dict[str, str]] = field(default_factory=dict)
     commits: dict[str, Path] = field(default_factory=dict)
     stall: set[str] = field(default_factory=set)
+    cuts: dict[str, int] = field(default_factory=dict)
+    spoilt: set[str] = field(default_factory=set)
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    whole: bool = False
+    ranges: list[int] = field(default_factory=list)
     resume: threading.Event = field(default_factory=threading.Event)
     stalled: threading.Event = field(default_factory=threading.Event)
     requests: list[str] = field(default_factory=list)
@@ -94,7 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _with_commit(self, repo: str, revision: str, answer: Any) -> None:
         refs = self.state.repos.get(repo)
-        if refs is None:
+        if repo in self.state.refusals:
+            self._error(*self.state.refusals[repo], "not for you")
+        elif refs is None:
             self._error(404, "RepoNotFound", "Repository not found")
         elif revision not in refs:
             self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -102,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer(repo, refs[revision])
 
     def _info(self, repo: str, commit: str) -> None:
-        files = [{"rfilename": path.name} for path in sorted(self.state.commits[commit].iterdir())]
+        files = [_sibling(path) for path in sorted(self.state.commits[commit].iterdir())]
         self._json({"_id": "0", "id": repo, "modelId": repo, "sha": commit, "siblings": files})
 
     def _tree(self, repo: str, commit: str) -> None:
@@ -115,13 +147,30 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = path.read_bytes()
         first = int(re.sub(r"\D", "", self.headers.get("Range", "").partition("-")[0]) or 0)
-        self.send_response(206 if "Range" in self.headers else 200)
-        if "Range" in self.headers:
+        self.state.ranges += [first] if first else []
+        first = 0 if self.state.whole else first
+        if name in self.state.spoilt:
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        self.send_response(206 if first else 200)
+        if first:
             self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
         self.send_header("X-Repo-Commit", commit)
         self.send_header("ETag", f'"{_oid(path)}"')
         self.send_header("Accept-Ranges", "bytes")
-        self._body(body[first:], stall=name in self.state.stall)
+        if self.command == "GET" and self.state.cuts.get(name, 0):
+            self.state.cuts[name] -= 1
+            self._half(body[first:])
+        else:
+            self._body(body[first:], stall=name in self.state.stall)
+
+    def _half(self, body: bytes) -> None:
+        """Promise all of it, and hang up after half of it."""
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _json(self, content: Any) -> None:
         self.send_response(200)
@@ -156,6 +205,16 @@ def _oid(path: Path) -> str:
     if path.suffix in LARGE:
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _sibling(path: Path) -> dict[str, Any]:
+    """A file in what the Hub tells of a repository."""
+    entry = _entry(path)
+    told = {"rfilename": path.name, "size": entry["size"], "blobId": entry["oid"]}
+    if "lfs" in entry:
+        lfs = entry["lfs"]
+        told["lfs"] = {"sha256": lfs["oid"], "size": lfs["size"], "pointerSize": 134}
+    return told
 
 
 def _entry(path: Path) -> dict[str, Any]:

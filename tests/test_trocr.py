@@ -165,7 +165,7 @@ def test_text_keeps_the_spaces_before_punctuation(
     kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
 ) -> None:
     folder, _ = saved[kind, False]
-    ar = opened(folder)._ar
+    ar = opened(folder).ar
     tokenizer = ar.detokenize.func.__self__
     for text in TEXT[:3]:
         ids = tokenizer(text)["input_ids"]
@@ -189,7 +189,7 @@ def test_a_sentencepiece_model_as_trocr_small_has_it(checkpoint: Path) -> None:
         )
     write_json(checkpoint / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
     pieces = spm.SentencePieceProcessor(str(checkpoint / "sentencepiece.bpe.model"))
-    detokenize = opened(checkpoint)._ar.detokenize
+    detokenize = opened(checkpoint).ar.detokenize
     for text in TEXT[:3]:
         ids = [piece + 1 for piece in pieces.encode(text)]
         assert detokenize([*ids, 2]) == text
@@ -229,12 +229,12 @@ def test_new_checkpoints_keep_their_image_processor_elsewhere(checkpoint: Path) 
 
 
 def test_the_start_token_may_be_in_either_file(checkpoint: Path) -> None:
-    assert opened(checkpoint)._ar.start_id == 2
+    assert opened(checkpoint).ar.start_id == 2
     edit(checkpoint / "generation_config.json", lambda c: c.update(decoder_start_token_id=0))
-    assert opened(checkpoint)._ar.start_id == 0
+    assert opened(checkpoint).ar.start_id == 0
     (checkpoint / "generation_config.json").unlink()
     edit(checkpoint / "config.json", lambda c: c.pop("decoder_start_token_id", None))
-    assert opened(checkpoint)._ar.start_id == 2
+    assert opened(checkpoint).ar.start_id == 2
 
 
 def test_what_it_was_trained_on(checkpoint: Path) -> None:
@@ -273,8 +273,8 @@ def test_the_registered_ones_say_how_to_get_them(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     for size in ("small", "base", "large"):
         missing = ENCODERS.create(f"trocr-{size}").missing()
-        assert missing.remedy == f"hf download microsoft/trocr-{size}-handwritten"
-    with pytest.raises(UserError, match="hf download microsoft/trocr-base-handwritten"):
+        assert missing.remedy == f"python -m bench weights get trocr-{size}"
+    with pytest.raises(UserError, match="bench weights get trocr-base"):
         ENCODERS.create("trocr-base").open(Runtime())
 
 

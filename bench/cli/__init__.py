@@ -44,6 +44,7 @@ COMMANDS = {
     "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
     "doctor": Command("bench.cli.doctor", "what this machine has, and what is wrong with it"),
     "data": Command("bench.cli.data", "list, get and check data sets"),
+    "weights": Command("bench.cli.weights", "list and get the weights of encoders"),
     "damage": Command("bench.cli.damage", "look at the damages"),
     "lm": Command("bench.cli.lm", "build and inspect n-gram language models"),
     "tune": Command("bench.cli.tune", "tune language model weights on a validation split"),

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from bench.cli import PROGRAM, add_data_root
-from bench.doctor import Thing, inventory
+from bench.doctor import Thing, inventory, look_up
 from bench.errors import UserError
 from bench.options import describe, option_types
 from bench.registry import Registry, did_you_mean
@@ -74,9 +74,9 @@ def _asked(words: list[str]) -> tuple[list[str], list[str]]:
     Raises:
         UserError: a word is neither.
     """
-    names = {name for registry in _REGISTRIES.values() for name in registry.names()}
     for word in words:
-        if word not in names and word not in _REGISTRIES:
+        if word not in _REGISTRIES and not any(word in r for r in _REGISTRIES.values()):
+            names = {name for registry in _REGISTRIES.values() for name in registry.names()}
             known = [*_REGISTRIES, *sorted(names)]
             raise UserError(f"nothing is called {word!r}{did_you_mean(word, known)}")
     if not words:
@@ -91,8 +91,8 @@ def _record(thing: Thing) -> dict[str, Any]:
 
 def _detail(name: str) -> dict[str, Any]:
     """A thing with its documentation and the options that a user may set."""
-    registry = next(r for r in _REGISTRIES.values() if name in r.entries)
-    thing = next(thing for thing in inventory(registry) if thing.name == name)
+    registry = next(r for r in _REGISTRIES.values() if name in r)
+    thing = look_up(registry, name)
     if not thing.here and _cannot_be_read(registry, name):
         return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
     target = registry.target(name)
@@ -131,6 +131,8 @@ def _kind_text(kind: str, things: list[Thing]) -> str:
         mark = " " if thing.here else "-"
         lines.append(f"{mark} {thing.name:<{width}}  {thing.summary}")
         lines += [f"  {'':<{width}}  {line}" for line in _why(thing)]
+    if _REGISTRIES[kind].also:
+        lines.append(f"  {_REGISTRIES[kind].also}")
     return "\n".join(lines)
 
 
