@@ -39,7 +39,7 @@ class Pictures:
 
         What it does not do (rescale, normalise) is the identity here.
         """
-        own = (processor.size["height"], processor.size["width"])
+        own = (int(processor.size.height), int(processor.size.width))
         normalised = processor.do_normalize
         return Pictures(
             size=size or own,

@@ -1,4 +1,4 @@
-"""`python -m bench train`: the shipped encoder again, or further."""
+"""`python -m bench train`: `mini` again or further, and CTC heads for TrOCR's encoders."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import add_data_root
+from bench.cli import add_data_root, train_ctc
+from bench.cli.curves import Curves
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from models.training.loop import Progress
     from models.training.validate import Score
 
 _EPILOG = """\
+examples:
+  python -m bench train encoder --out runs/mini                    mini's encoder with its CTC head
+  python -m bench train ar --out runs/mini                         mini's AR head, encoder frozen
+  python -m bench train ctc --encoder trocr-base --dataset hooker  a CTC head for a TrOCR
+  python -m bench train ctc --help
+
+Checkpoints are written atomically: stop with Ctrl-C or kill, and start the same command again.
+"""
+
+_MINI_EPILOG = """\
 examples:
   python -m bench train encoder --steps 20000 --out runs/mini
   python -m bench train encoder --steps 30000 --out runs/mini      goes on from its checkpoint
@@ -34,11 +44,24 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train an encoder and its heads",
-        description="Train mini: the encoder with CTC, then the AR head on the frozen encoder.",
+        description="Train mini, or a CTC head for a TrOCR.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("part", choices=("encoder", "ar"), help="what to train")
+    parts = parser.add_subparsers(title="what to train", metavar="PART", required=True)
+    _add_mini(parts, "encoder", "mini's encoder with its CTC head")
+    _add_mini(parts, "ar", "mini's AR head on the frozen encoder")
+    train_ctc.add(parts)
+
+
+def _add_mini(parts: Any, part: str, what: str) -> None:
+    parser = parts.add_parser(
+        part,
+        help=what,
+        description=f"Train {what}.",
+        epilog=_MINI_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/mini"), help="folder to write to")
     parser.add_argument("--steps", type=int, default=20_000, help="steps in all, resumed ones too")
     parser.add_argument("--init", type=Path, help="safetensors weights to start from")
@@ -50,11 +73,11 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     add_data_root(parser)
-    parser.set_defaults(handler=run)
+    parser.set_defaults(handler=run, part=part)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, with a progress bar and TensorBoard curves."""
+    """Train a part of mini, with a progress bar and TensorBoard curves."""
     import torch
 
     from datasets.root import data_root
@@ -62,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.steps < 1:
         raise UserError("--steps wants a number above 0")
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here; leave --device out to train on the CPU")
+    train_ctc.check_device(args.device)
     torch.set_num_threads(args.threads)
     join_processes()
     options = TrainOptions(
@@ -78,71 +100,13 @@ def run(args: argparse.Namespace) -> int:
         save_every=args.save_every,
         device=args.device,
     )
-    with _Curves(args.out, args.steps) as curves:
+    with Curves(args.out, args.steps) as curves:
+
+        def scores(step: int, found: Mapping[str, Score]) -> None:
+            for name, score in found.items():
+                curves.validated(step, name, score.cer, score.reference, score.text)
+
         train = train_encoder if args.part == "encoder" else train_ar
-        weights = train(options, Watcher(curves.step, curves.scores))
+        weights = train(options, Watcher(curves.step, scores))
     print(f"weights: {weights}")
     return 0
-
-
-class _Curves:
-    """A progress bar on stderr and scalars for TensorBoard, where that is installed."""
-
-    def __init__(self, out: Path, steps: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        from models.training.loop import rank
-
-        self.console = Console(stderr=True, quiet=rank() != 0)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-        )
-        self.task = self.bar.add_task("loss -", total=steps)
-        self.writer = _summary_writer(out) if rank() == 0 else None
-
-    def __enter__(self) -> _Curves:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-        if self.writer is not None:
-            self.writer.close()
-
-    def step(self, progress: Progress) -> None:
-        """One step done."""
-        self.bar.update(self.task, completed=progress.step, description=f"loss {progress.loss:.3f}")
-        if self.writer is not None:
-            self.writer.add_scalar("loss", progress.loss, progress.step)
-            self.writer.add_scalar("rate", progress.rate, progress.step)
-
-    def scores(self, step: int, scores: Mapping[str, Score]) -> None:
-        """One validation done."""
-        for name, score in scores.items():
-            self.console.print(
-                f"step {step}  {name} val CER {100 * score.cer:.2f} %  "
-                f"[{score.reference!r} -> {score.text!r}]",
-                markup=False,
-                highlight=False,
-            )
-            if self.writer is not None:
-                self.writer.add_scalar(f"cer/{name}", score.cer, step)
-
-
-def _summary_writer(out: Path) -> Any | None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # TensorBoard is optional
-        return None
-    return SummaryWriter(out)

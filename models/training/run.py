@@ -25,7 +25,7 @@ from models.training.tasks import ARTask, EncoderTask, Task
 from models.training.tokens import learn_tokenizer
 from models.training.validate import Score, ar_scores, ctc_scores
 
-_VALIDATION = ("lines", "unipen-all", "hooker")
+VALIDATION = ("lines", "unipen-all", "hooker")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _first_head(path: Path | None, width: int) -> MiniAR:
 
 def _validation_sets(options: TrainOptions) -> dict[str, Sequence[Line]]:
     sets: dict[str, Sequence[Line]] = {}
-    for name in _VALIDATION:
+    for name in VALIDATION:
         dataset = DATASETS.create(name)
         if dataset.missing() is None:
             lines = dataset.load("val", options.validation_lines).lines

@@ -13,9 +13,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from bench.errors import UserError
@@ -115,7 +117,9 @@ class Features:
         done = _done(progress) if self._draft.is_file() else 0
         mode = "r+" if done else "w+"
         try:
-            file = np.lib.format.open_memmap(self._draft, mode, np.float16, self.shape)
+            file: Any = open_memmap(  # type: ignore[no-untyped-call]
+                self._draft, mode, np.float16, self.shape
+            )
             total = self.views * len(self.lines)
             while done < total:
                 view, first = divmod(done, len(self.lines))

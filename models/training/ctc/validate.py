@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +22,32 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class CTCScore:
-    """Micro CER of lines, as a fraction, and the last line as an example.
+    """How lines were read.
 
-    blank: share of frames whose best symbol is the blank; 1 is a collapsed head.
+    edits, characters: summed over the lines.
+    reference, text: the last line as an example.
+    blanks, frames: those whose best symbol is the blank, and all.
     """
 
-    cer: float
+    edits: int
+    characters: int
     reference: str
     text: str
-    blank: float
+    blanks: int
+    frames: int
+
+    @property
+    def cer(self) -> float:
+        """Micro CER, a fraction."""
+        return self.edits / max(1, self.characters)
+
+
+def total(scores: Iterable[CTCScore]) -> tuple[float, float]:
+    """Micro CER over all lines of several sets, and the share of blanks (1: a collapsed head)."""
+    scores = list(scores)
+    edits, characters = sum(s.edits for s in scores), sum(s.characters for s in scores)
+    blanks, frames = sum(s.blanks for s in scores), sum(s.frames for s in scores)
+    return edits / max(1, characters), blanks / max(1, frames)
 
 
 class Judge:
@@ -60,10 +76,9 @@ class Judge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with closing(self._decoder):
-            pass
+        self._decoder.close()
 
-    def score(self, logits: Iterator[Tensor], texts: Sequence[str]) -> CTCScore:
+    def score(self, logits: Iterable[Tensor], texts: Sequence[str]) -> CTCScore:
         """Score batches of (B, T, V) logits against all their texts, in order."""
         read: list[str] = []
         blanks = frames = 0
@@ -74,9 +89,9 @@ class Judge:
             read += [decoded.text for decoded in self._decoder.decode(_encoded(log_probs))]
         pairs = list(zip(texts, read, strict=True))
         counts = [score_line(reference, text) for reference, text in pairs]
-        characters = max(1, sum(count.characters for count in counts))
         edits = sum(count.edits for count in counts)
-        return CTCScore(edits / characters, *pairs[-1], blanks / max(1, frames))
+        characters = sum(count.characters for count in counts)
+        return CTCScore(edits, characters, *pairs[-1], blanks, frames)
 
 
 @torch.inference_mode()

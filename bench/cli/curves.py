@@ -1,0 +1,78 @@
+"""What a training shows: a progress bar with ETA on stderr, and curves for TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import TaskID
+
+from bench.cli.bars import bars
+
+if TYPE_CHECKING:
+    from models.training.loop import Progress
+
+
+class Curves:
+    """A context manager with the callbacks of a training."""
+
+    def __init__(self, out: Path | None, steps: int) -> None:
+        """Begin.
+
+        Args:
+            out: folder of the curves; None for none.
+            steps: in all.
+        """
+        from models.training.loop import rank
+
+        self._console = Console(stderr=True, quiet=rank() != 0)
+        self._bars = bars(self._console)
+        self._steps = steps
+        self._tasks: dict[str, TaskID] = {}
+        self._writer = _summary_writer(out) if out is not None and rank() == 0 else None
+
+    def __enter__(self) -> Curves:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def report(self, doing: str, done: float, total: float) -> None:
+        """So much is done of something; each thing has a bar of its own, from when it begins."""
+        if doing not in self._tasks:
+            self._tasks[doing] = self._bars.add_task(doing, total=total)
+        self._bars.update(self._tasks[doing], completed=done)
+
+    def step(self, progress: Progress) -> None:
+        """One step done."""
+        self.report("training", progress.step, self._steps)
+        said = f"training, loss {progress.loss:.3f}"
+        self._bars.update(self._tasks["training"], description=said)
+        self.scalar("loss", progress.loss, progress.step)
+        self.scalar("rate", progress.rate, progress.step)
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """One value of a curve."""
+        if self._writer is not None:
+            self._writer.add_scalar(name, value, step)
+
+    def say(self, text: str) -> None:
+        """A line on stderr, above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def validated(self, step: int, name: str, cer: float, reference: str, text: str) -> None:
+        """The CER of one set, with an example."""
+        self.say(f"step {step}  {name} val CER {100 * cer:.2f} %  [{reference!r} -> {text!r}]")
+        self.scalar(f"cer/{name}", cer, step)
+
+
+def _summary_writer(out: Path) -> Any | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # TensorBoard is optional
+        return None
+    return SummaryWriter(out)
