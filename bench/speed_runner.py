@@ -20,12 +20,12 @@ first, and from what it costs follows how many lines and passes are taken.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+from bench.budget import Budget, check_memory
 from bench.cells import Cell
 from bench.errors import Unavailable
 from bench.fairseq_timing import TimedAsFairseq
@@ -35,47 +35,28 @@ from bench.plan import ONCE, Block, Part, Plan, Rounds
 from bench.progress import Progress
 from bench.provenance import free_memory_mib, gpu_clocks
 from bench.random_head import BehindHead, RandomHead, can_have_head
-from bench.speed import PARTS, SpeedBlock, SpeedJob, System
+from bench.speed import PARTS, SpeedBlock, System
 from bench.stopwatch import Lap, Stopwatch
 from bench.store import RunStore
 from bench.types import EncoderInfo, Line, LineSet, Row
 from decoders.base import Decoder
 from models.base import Encoder
 
-_LONG_S = 120.0  # a system whose passes together would take longer is not repeated
+_PREPARE, _ENCODE = "preparing", "encoding"
 _VALUES_MATTER = ("ctc-kenlm",)  # decoders whose cost depends on what the posteriors say
 
 
-class Budget:
-    """The seconds that a table may take, shared evenly among the blocks still to come.
-
-    seconds: in all; infinity for no limit.
-    """
-
-    def __init__(self, seconds: float, blocks: int, now: Callable[[], float]) -> None:
-        self.seconds = seconds
-        self._blocks, self._now, self._begin = blocks, now, now()
-
-    def left(self) -> float:
-        """Seconds that remain."""
-        return self.seconds - (self._now() - self._begin)
-
-    def share(self) -> float:
-        """Seconds for the block that comes next."""
-        return max(0.0, self.left() / max(1, self._blocks))
-
-    def block_ended(self) -> None:
-        """One block fewer is to come."""
-        self._blocks -= 1
-
-
 def measure(
-    job: SpeedJob, store: RunStore, watching: Callable[[Plan], AbstractContextManager[Progress]]
+    plans: Sequence[Plan],
+    seconds: float,
+    store: RunStore,
+    watching: Callable[[Plan], AbstractContextManager[Progress]],
 ) -> Outcome:
     """Measure what is not finished of a job.
 
     Args:
-        job: what is asked for.
+        plans: of a `SpeedJob`.
+        seconds: for all of them; infinity for no limit.
         store: where rows go.
         watching: makes what listens to a plan.
 
@@ -85,9 +66,8 @@ def measure(
     Raises:
         UserError: see `bench.harness.run`.
     """
-    plans = job.plans()
     blocks = sum(len(plan.blocks) for plan in plans)
-    budget = Budget(job.seconds, blocks, Stopwatch.for_device("cpu").now)
+    budget = Budget(seconds, blocks, Stopwatch.for_device("cpu").now)
     total = Outcome([])
     for plan in plans:
         with watching(plan) as progress:
@@ -213,7 +193,7 @@ class SpeedRunner(Runner):
         encoder: Encoder,
         warm: set[str],
     ) -> Mapping[str, Lap]:
-        """What one line of middle width costs the encoder (its own name) and each decoder.
+        """What one line of middle width costs: to prepare, the encoder, and each decoder.
 
         Tried once an encoder, alone in its batch; what ran is warm.
         """
@@ -227,10 +207,10 @@ class SpeedRunner(Runner):
             one.run(ONCE, lambda share: None)
             good = {n: r.laps[0][0] for n, r in one.readings.items() if not r.failure}
             if good:
-                known.update({**good, block.encoder.name: one.encode[0][0]})
+                known.update({**good, _PREPARE: one.prepare[0][0], _ENCODE: one.encode[0][0]})
                 if not runtime.device.startswith("cuda"):
                     warm.update(good)
-        wanted = {block.encoder.name, *(cell.decoder.name for cell in todo)}
+        wanted = {_PREPARE, _ENCODE, *(cell.decoder.name for cell in todo)}
         return {name: lap for name, lap in known.items() if name in wanted}
 
     def _affordable(
@@ -242,42 +222,14 @@ class SpeedRunner(Runner):
             Unavailable: not even one batch fits into the time, or the memory, that is left.
         """
         size = self.origin.runtime.batch_size
+        if trial and self.origin.runtime.device == "cpu":  # a GPU says itself that it is full
+            self.watch.meter.reset_peak()
+            grown = max(lap.peak_mib for lap in trial.values()) - self.watch.meter.peak_mib()
+            check_memory(size, grown, free_memory_mib())
         asked = max(block.condition.limit or len(clean.lines), size)
         line_s = sum(lap.wall_s for lap in trial.values())
-        self._check_memory(trial, size)
-        if size * line_s > self.budget.left():
-            raise Unavailable(
-                f"a batch of {size} would take about {math.ceil(size * line_s)} s, and "
-                f"{max(0, math.floor(self.budget.left()))} s were left",
-                f"give it more than --minutes {self.budget.seconds / 60:g}",
-            )
-        wanted, share = block.rounds, self.budget.share()
-        batches = _ratio(share, wanted.least * size * line_s)
-        count = asked if batches >= asked / size else size * max(1, math.floor(batches))
-        least = math.floor(min(wanted.least, max(1.0, _ratio(share, count * line_s))))
-        rounds = replace(wanted, least=least, most_s=min(share, _LONG_S))
+        count, rounds = self.budget.affordable(line_s, size, asked, block.rounds)
         return spread_by_width(clean.lines, count), rounds
-
-    def _check_memory(self, trial: Mapping[str, Lap], size: int) -> None:
-        """Refuse a batch that would not fit into this machine's memory.
-
-        A GPU says so itself, and its failure is a row; on a CPU the kernel would end the process.
-        What a batch needs is guessed from what its decoders needed for one line.
-
-        Raises:
-            Unavailable: it would not fit.
-        """
-        if self.origin.runtime.device != "cpu" or not trial:
-            return
-        self.watch.meter.reset_peak()
-        now = self.watch.meter.peak_mib()
-        needed = (size - 1) * max(0.0, max(lap.peak_mib for lap in trial.values()) - now)
-        if needed > (free := free_memory_mib()):
-            raise Unavailable(
-                f"a batch of {size} would need about {needed / 1024:.0f} GiB more memory, and "
-                f"{free / 1024:.0f} GiB are free",
-                "give a smaller --batch-size",
-            )
 
 
 def spread_by_width(lines: Sequence[Line], count: int) -> tuple[Line, ...]:
@@ -303,10 +255,6 @@ def passes(measure: BlockMeasure, decoder: str) -> dict[str, Any]:
         "passes": [[sum(one[part::count]) for part in range(count)] for one in seconds],
         "parts": [sum(sizes[part::count]) for part in range(count)],
     }
-
-
-def _ratio(top: float, bottom: float) -> float:
-    return top / bottom if bottom else math.inf
 
 
 def _cell_name(cell: Cell) -> str:

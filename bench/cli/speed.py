@@ -102,17 +102,21 @@ def run(args: argparse.Namespace) -> int:
     from bench.store import RunStore
 
     job = _job(args)
+    plans = job.plans()
     store = RunStore(runs.choose(job.identity(), args.out, args.fresh))
     runs.begin(store.path, job.identity())
-    outcome = measure(job, store, RunProgress)
-    keys = {*outcome.done, *outcome.reused, *outcome.failed}
-    results = [result for result in collect(store) if result.row.key in keys]
+    outcome = measure(plans, job.seconds, store, RunProgress)
+    results = collect(store)
+    if not outcome.interrupted:  # else what was finished before may not have been reached
+        keys = {*outcome.done, *outcome.reused, *outcome.failed}
+        results = [result for result in results if result.row.key in keys]
     rows = speed_rows(results, job.systems(), absences(job.systems(), outcome.skipped))
     files = write(store.path, rows)
     if outcome.interrupted:
+        finished = sum(row.origin == "measured" for row in rows)
         raise KeyboardInterrupt(
-            f"interrupted; {len(outcome.done) + len(outcome.reused)} finished rows are in "
-            f"{files[0]}, and the same command goes on from there"
+            f"interrupted; {finished} finished rows are in {files[0]}, and the same command goes "
+            "on from there"
         )
     runs.end(store.path)
     if args.json:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from bench.files import write_atomically
 from bench.report import render
+from bench.report.speed_differences import differences
 from bench.report.speed_plot import draw
 from bench.report.speed_rows import SpeedRow
-from bench.report.speed_table import differences, ratio_table, speed_table
+from bench.report.speed_table import ratio_table, speed_table
 
 
 def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:

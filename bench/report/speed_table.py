@@ -13,18 +13,17 @@ from bench.report.format import (
     parameters,
     plain,
     plural,
-    short,
     significant,
 )
-from bench.report.remarks import cer_cell
+from bench.report.remarks import cer_cell, failed_cell
 from bench.report.results import Result
 from bench.report.speed import PUBLISHED, seconds_text
+from bench.report.speed_differences import count_range
 from bench.report.speed_rows import NOT_STATED, SpeedRow, reads_at_random, size_ratios
 from bench.report.table import Cell, Column, Notes, Table, name
 from bench.speed import PARTS, REFERENCE, SENTENCES
 from bench.types import Spread
 
-_BRIEF = 24
 _DECODERS = {
     REFERENCE: "AR beam 10",
     "ar-beam-5": "AR beam 5",
@@ -75,7 +74,7 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
     if not ratios:
         return None
     sizes = [row.model.removeprefix("TrOCR-") for row in PUBLISHED]
-    paper = [row.sentences_per_s / PUBLISHED[-1].sentences_per_s for row in PUBLISHED]
+    paper = [PUBLISHED[-1].seconds / row.seconds for row in PUBLISHED]
     reported = (
         *map(name, ("reported", _DECODERS[REFERENCE], NOT_STATED, NOT_STATED)),
         *(Cell(number(ratio, 2), values=(ratio,)) for ratio in paper),
@@ -108,49 +107,6 @@ def label(row: SpeedRow) -> str:
     return plain(", ".join((*parts, *map(_precision, row.dtypes))))
 
 
-def differences(rows: Sequence[SpeedRow]) -> list[str]:
-    """What differs between the paper's measurement and this one, a sentence or two each."""
-    told = [
-        "The paper states neither the GPU nor the number of GPUs, batch size, precision or "
-        "software of its speed table. Absolute times are therefore no comparison; the ratios of "
-        "the sizes are the fairer check, since the machine cancels out of them."
-    ]
-    measured = [row for row in rows if row.result and row.figures]
-    if not measured:
-        return told
-    first = measured[0].result
-    assert first is not None
-    runtime, condition = first.row.runtime, first.row.condition
-    told.append(
-        f"Here: {plain(first.setting.machine)}, device {runtime.device}, "
-        f"{plural(runtime.threads, 'thread')}, {first.setting.software}. The searches are "
-        "this project's over transformers' models, not fairseq's."
-    )
-    if untrained := sorted({row.model for row in measured if row.weights == "untrained"}):
-        told.append(
-            f"The weights of {listing(untrained)} are not here (python -m bench weights get NAME "
-            "fetches them): random weights of the same architecture did the same work, each line "
-            "made to emit as many tokens as its width lets expect, on average as many as in the "
-            "paper's table. They have a speed but no CER."
-        )
-    if condition.dataset != "iam":
-        told.append(
-            f"Lines are those of {plain(first.names.dataset)}, not of IAM: the encoder's work "
-            "does not depend on them, the decoder's does through their number of tokens."
-        )
-    cut = sorted({row.figures.measured_lines for row in measured if row.figures})
-    if cut != [SENTENCES]:
-        told.append(
-            f"The paper read {SENTENCES:,} lines, here {_range(cut)} were read: totals are "
-            "extrapolated, speeds are measured."
-        )
-    told.append(
-        "The paper's timer counts its first batch, in which the machine warms up; here that is "
-        "left out."
-    )
-    return told
-
-
 def _lead(rows: Sequence[SpeedRow]) -> str:
     cut = sorted({row.figures.measured_lines for row in rows if row.figures and row.result})
     lead = (
@@ -165,7 +121,7 @@ def _lead(rows: Sequence[SpeedRow]) -> str:
     if cut and cut != [SENTENCES]:
         lead += (
             f". Sums marked with ~ are extrapolated to {SENTENCES:,} lines from those that the "
-            f"column Measured counts ({_range(cut)}); speeds are as measured"
+            f"column Measured counts ({count_range(cut)}); speeds are as measured"
         )
     clocks = {
         f"{told['sm_mhz']} MHz"
@@ -247,9 +203,10 @@ def _size(row: SpeedRow) -> tuple[Cell]:
 def _absent(row: SpeedRow, notes: Notes) -> tuple[Cell, ...]:
     """In the place of the totals: that there are none, and why."""
     why = f"{row.reason} ({row.remedy})" if row.remedy else row.reason
-    text = "not run" if row.origin == "not run" else short(f"failed: {plain(row.reason)}", _BRIEF)
-    mark = notes.mark(f"{row.origin}: {why}")
-    return (Cell(""), Cell(""), Cell(text, values=(f"{row.origin}: {why}",), marks=(mark,)))
+    marks = (notes.mark(f"{row.origin}: {why}"),)
+    if row.result:
+        return (Cell(""), Cell(""), failed_cell(row.result, marks))
+    return (Cell(""), Cell(""), Cell("not run", values=(f"not run: {why}",), marks=marks))
 
 
 def _ratio(row: SpeedRow, notes: Notes) -> Cell:
@@ -287,11 +244,6 @@ def _spread(
     if found.n == 1:
         return Cell(text(found.median), values=values[:1], marks=marks)
     return Cell(text(found.median), f"[{text(found.low)}, {text(found.high)}]", values, marks)
-
-
-def _range(counts: Sequence[int]) -> str:
-    """Sorted counts in words."""
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
 
 
 def _rate(value: float) -> str:
