@@ -7,6 +7,7 @@ https://arxiv.org/abs/2109.10282. What is needed to list it is here; to run it, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from bench.errors import Unavailable, UserError
@@ -28,6 +29,7 @@ class TrOCRSpec(EncoderSpec):
     revision: branch, tag or commit on the Hub.
     shape: the architecture that `untrained` builds; a checkpoint has its own.
     untrained: random weights instead of the checkpoint, always the same; nothing is downloaded.
+    head: safetensors file of a CTC head that was trained on this checkpoint; "" for none.
     """
 
     name: ClassVar[str] = "trocr"
@@ -36,8 +38,11 @@ class TrOCRSpec(EncoderSpec):
     revision: str = hub.MAIN
     shape: str = ""
     untrained: bool = False
+    head: str = ""
 
     def __post_init__(self) -> None:
+        if self.untrained and self.head:
+            raise UserError("untrained weights have no head; leave out untrained or head")
         if self.shape:
             shape_of(self.shape)
         elif self.untrained:
@@ -48,14 +53,22 @@ class TrOCRSpec(EncoderSpec):
 
     def missing(self) -> Unavailable | None:
         """Whether the checkpoint is here, all of it; never downloads."""
-        return None if self.untrained else hub.missing(self.repo, self.revision)
+        if self.untrained:
+            return None
+        if absent := hub.missing(self.repo, self.revision):
+            return absent
+        if self.head and not Path(self.head).expanduser().is_file():
+            return Unavailable(
+                f"there is no head {self.head}", f"python -m bench train ctc --encoder {self.repo}"
+            )
+        return None
 
     def open(self, runtime: Runtime) -> Encoder:
         """Load it.
 
         Raises:
             Unavailable: it is not here.
-            UserError: it is damaged, or is not a TrOCR.
+            UserError: it is damaged, or is not a TrOCR, or its head is not for it.
         """
         if self.untrained:
             from models.trocr_untrained import UntrainedTrOCR
@@ -63,4 +76,9 @@ class TrOCRSpec(EncoderSpec):
             return UntrainedTrOCR(self.shape, runtime)
         from models.trocr_model import open_checkpoint
 
-        return open_checkpoint(hub.locate(self.repo, self.revision), runtime)
+        encoder = open_checkpoint(hub.locate(self.repo, self.revision), runtime)
+        if not self.head:
+            return encoder
+        from models.heads.trocr import HeadedTrOCR
+
+        return HeadedTrOCR(encoder, Path(self.head).expanduser(), runtime)

@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image as Picture
 from transformers import VisionEncoderDecoderModel
 
 from bench.errors import UserError
 from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
+from models.pictures import Pictures
 from models.trocr_files import (
     load_processor,
     load_tokenizer,
@@ -30,32 +29,39 @@ _HARMLESS = re.compile(
     r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$"
 )
 
+# In config.json of this program's own checkpoints: false where the encoder was trained with a CTC
+# head and the AR decoder, which has never seen its new states, was not.
+AR_FITS = "ar_fits"
+
 
 class TrOCREncoder(Encoder):
     """A VisionEncoderDecoder: its encoder, and its decoder as the AR head."""
 
     def __init__(
-        self, model: Any, processor: Any, ar: ARModel, info: EncoderInfo, runtime: Runtime
+        self,
+        model: Any,
+        pictures: Pictures,
+        ar: ARModel | None,
+        info: EncoderInfo,
+        runtime: Runtime,
     ) -> None:
         """Take up what is loaded.
 
         Args:
             model: a `VisionEncoderDecoderModel` on the device and in the precision of `runtime`.
-            processor: its image processor.
-            ar: its decoder.
+            pictures: how lines become its pixels.
+            ar: its decoder; None when it was not trained on these states.
             info: what rows say of it.
             runtime: where it runs.
         """
         self.info = info
-        self._model, self._processor, self._ar = model, processor, ar
+        self.pictures, self.ar, self._model = pictures, ar, model
         self._dtype = getattr(torch, runtime.dtype)
         self._device = torch.device(runtime.device)
 
     def prepare(self, images: Sequence[Image]) -> torch.Tensor:
         """Grey images of any size to (B, 3, H, W) floats, squeezed to the size of the encoder."""
-        pictures = [Picture.fromarray(np.ascontiguousarray(i)).convert("RGB") for i in images]
-        pixels: torch.Tensor = self._processor(pictures, return_tensors="pt")["pixel_values"]
-        return pixels
+        return self.pictures.pixels(self.pictures.squeeze(images))
 
     @torch.inference_mode()
     def encode(self, batch: torch.Tensor) -> Encoded:
@@ -63,7 +69,7 @@ class TrOCREncoder(Encoder):
         pixels = batch.to(self._device, self._dtype, non_blocking=True)
         states = self._model.encoder(pixels).last_hidden_state
         mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-        return Encoded(states=states, state_mask=mask, ar=self._ar)
+        return Encoded(states=states, state_mask=mask, ar=self.ar)
 
     def module(self) -> Any:
         """The `VisionEncoderDecoderModel`."""
@@ -78,18 +84,20 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
     """
     hub.check_architecture(checkpoint.repo, checkpoint.folder)
     model, parameters = settled(_load_model(checkpoint, runtime), runtime)
-    processor = load_processor(checkpoint, model.config.encoder)
+    pictures = Pictures.of(load_processor(checkpoint, model.config.encoder))
     tokenizer = load_tokenizer(checkpoint, model.config.decoder)
+    fits = getattr(model.config, AR_FITS, True)
     info = EncoderInfo(
         name=checkpoint.name,
         weights=hub.content_hash(checkpoint.weights),
         parameters=parameters,
         alphabet=(),
-        has_ar=True,
+        has_ar=fits,
         trained_on=trained_on(checkpoint),
         origin=checkpoint.origin,
     )
-    return TrOCREncoder(model, processor, ar_model(model, _detokenizer(tokenizer)), info, runtime)
+    ar = ar_model(model, _detokenizer(tokenizer)) if fits else None
+    return TrOCREncoder(model, pictures, ar, info, runtime)
 
 
 def settled(model: Any, runtime: Runtime) -> tuple[Any, dict[str, int]]:

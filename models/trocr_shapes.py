@@ -174,7 +174,7 @@ def shape_of(name: str) -> Shape:
     return SHAPES[name]
 
 
-def build(shape: str, seed: int) -> Any:
+def build(shape: str | Shape, seed: int) -> Any:
     """A `VisionEncoderDecoderModel` of a shape with random weights, on the CPU, in eval mode.
 
     Each tensor is drawn by a generator of its own, seeded with `seed` and the tensor's name, from
@@ -191,7 +191,7 @@ def build(shape: str, seed: int) -> Any:
 
     from models.trocr_sinusoids import restore_sinusoids
 
-    config = shape_of(shape).config()
+    config = (shape_of(shape) if isinstance(shape, str) else shape).config()
     with torch.device("meta"):  # shapes only: transformers' own initialisation is not run
         model = VisionEncoderDecoderModel(config=config)
     tied = set(model.all_tied_weights_keys)

@@ -16,6 +16,7 @@ from transformers import ViTImageProcessorPil
 
 from bench.types import Encoded, EncoderInfo, Image, Runtime
 from models.base import Encoder
+from models.pictures import Pictures
 from models.trocr_model import TrOCREncoder, ar_model, settled
 from models.trocr_shapes import BOS, EOS, IMAGE, PAD, Shape, build, shape_of
 
@@ -49,7 +50,7 @@ class UntrainedTrOCR(Encoder):
             has_ar=True,
         )
         head = ar_model(model, written_out)
-        self._reader = TrOCREncoder(model, _processor(), head, self.info, runtime)
+        self._reader = TrOCREncoder(model, Pictures.of(processor()), head, self.info, runtime)
         self._shape = shape_of(shape)
 
     def prepare(self, images: Sequence[Image]) -> UntrainedBatch:
@@ -85,7 +86,7 @@ def written_out(tokens: list[int]) -> str:
     return " ".join(f"<{token}>" for token in tokens if token not in (BOS, PAD, EOS))
 
 
-def _processor() -> ViTImageProcessorPil:
+def processor() -> ViTImageProcessorPil:
     """As the authors prepare images: squeezed into a square, grey levels from -1 to 1."""
     half = [0.5] * 3
     return ViTImageProcessorPil(
