@@ -38,10 +38,11 @@ from bench.random_head import BehindHead, RandomHead, can_have_head
 from bench.speed import PARTS, SpeedBlock, System
 from bench.stopwatch import Lap, Stopwatch
 from bench.store import RunStore
-from bench.types import EncoderInfo, Line, LineSet, Row
+from bench.types import EncoderInfo, Image, Line, LineSet, Row
 from decoders.base import Decoder
 from models.base import Encoder
 
+_QUICK_S = 3.0  # a first line that takes less is tried again, without what the first call costs
 _PREPARE, _ENCODE = "preparing", "encoding"
 _VALUES_MATTER = ("ctc-kenlm",)  # decoders whose cost depends on what the posteriors say
 
@@ -201,17 +202,24 @@ class SpeedRunner(Runner):
         new = [cell.decoder for cell in todo if cell.decoder.name not in known]
         if new:
             self.progress.note("trying a line")
-            runtime = replace(self.origin.runtime, batch_size=1)
             image = spread_by_width(clean.lines, 1)[0].image
-            one = BlockMeasure(encoder, self.readers(new), [image], runtime, self.watch)
-            one.run(ONCE, lambda share: None)
-            good = {n: r.laps[0][0] for n, r in one.readings.items() if not r.failure}
-            if good:
-                known.update({**good, _PREPARE: one.prepare[0][0], _ENCODE: one.encode[0][0]})
-                if not runtime.device.startswith("cuda"):
-                    warm.update(good)
+            cold = self._once(encoder, new, image)
+            quick = sum(lap.wall_s for lap in cold.values()) < _QUICK_S
+            known.update(self._once(encoder, new, image) if quick else cold)
+            if not self.origin.runtime.device.startswith("cuda"):
+                warm.update(known)
         wanted = {_PREPARE, _ENCODE, *(cell.decoder.name for cell in todo)}
         return {name: lap for name, lap in known.items() if name in wanted}
+
+    def _once(self, encoder: Encoder, decoders: Sequence[Part], image: Image) -> dict[str, Lap]:
+        """Laps of one line through everything that does not fail, without a warm-up."""
+        runtime = replace(self.origin.runtime, batch_size=1)
+        one = BlockMeasure(encoder, self.readers(decoders), [image], runtime, self.watch)
+        one.run(ONCE, lambda share: None, warm=tuple(one.readings))
+        good = {name: r.laps[0][0] for name, r in one.readings.items() if not r.failure}
+        if good:
+            good |= {_PREPARE: one.prepare[0][0], _ENCODE: one.encode[0][0]}
+        return good
 
     def _affordable(
         self, block: Block, clean: LineSet, trial: Mapping[str, Lap]

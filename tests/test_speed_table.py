@@ -112,8 +112,8 @@ def test_each_batch_size_is_a_row_and_is_filled(clock, tmp_path):
 
 
 def test_short_time_means_fewer_lines_and_they_are_marked(clock, tmp_path):
-    # A line costs 100 s to prepare and 1 + 3 + 1 s; trying one twice has cost 210 s.
-    (beam, greedy) = ours(rows_of(job(limit=12, minutes=(210 + 3 * 2 * 105) / 60), tmp_path))
+    # A line costs 100 s to prepare and 1 + 3 + 1 s; trying one has cost 105 s.
+    (beam, greedy) = ours(rows_of(job(limit=12, minutes=(105 + 3 * 2 * 105) / 60), tmp_path))
     assert beam.figures and greedy.figures
     assert (beam.figures.measured_lines, beam.figures.passes) == (2, 3)
     assert beam.figures.measured_lines == greedy.figures.measured_lines
