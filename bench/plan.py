@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.errors import Unavailable, UserError
@@ -67,6 +67,8 @@ class Selection:
     swept: damages that run at every severity, whatever `severities` says.
     damaged: the data sets that are damaged, the others are read clean only; None for all.
     options: option values by the name of their encoder, decoder, data set or damage.
+    samples: encoders that read so many lines of the first data set, clean and once, and no more.
+    stand_ins: options with which an encoder runs where it is missing.
     """
 
     encoders: tuple[str, ...]
@@ -82,18 +84,25 @@ class Selection:
     rounds: Rounds = field(default_factory=Rounds)
     swept: tuple[str, ...] = ()
     damaged: tuple[str, ...] | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
+    stand_ins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def all(cls, registries: Registries | None = None) -> Selection:
-        """The main job: every encoder and decoder on the main sets, and `lines` damaged."""
+        """The main job: encoders and decoders on the main sets, and `lines` damaged."""
         names = registries or Registries()
+        encoders = {
+            name: entry for name, entry in names.encoders.entries.items() if entry.sample != 0
+        }
         return cls(
-            encoders=tuple(names.encoders.names()),
+            encoders=tuple(encoders),
             decoders=tuple(names.decoders.names()),
             datasets=MAIN_SETS,
             damages=(CLEAN, *names.damages.names()),
             swept=MAIN_SWEEP,
             damaged=MAIN_DAMAGED,
+            samples={name: entry.sample for name, entry in encoders.items() if entry.sample},
+            stand_ins={name: entry.stand_in for name, entry in encoders.items() if entry.stand_in},
         )
 
 
@@ -169,7 +178,11 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
         made = (_part(registry, name, selection.options, skipped) for name in _unique(wanted))
         return [part for part in made if part is not None]
 
-    encoders = parts(names.encoders, selection.encoders)
+    encoders = [
+        part
+        for name in _unique(selection.encoders)
+        if (part := _encoder(names.encoders, name, selection, skipped)) is not None
+    ]
     datasets = parts(names.datasets, selection.datasets)
     wanted = (name for name in (*selection.damages, *selection.swept) if name != CLEAN)
     damages = {part.name: part for part in parts(names.damages, wanted)}
@@ -177,10 +190,12 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
     for encoder in encoders:
         # A decoder is opened for one encoder, so each encoder has decoders of its own.
         decoders = tuple(parts(names.decoders, selection.decoders))
-        for dataset in datasets if decoders else ():
-            for condition in _conditions(selection, dataset, list(damages)):
+        sample = selection.samples.get(encoder.name)
+        for dataset in datasets[: None if sample is None else 1] if decoders else ():
+            found = _conditions(selection, dataset, list(damages))
+            for condition in found if sample is None else _sampled(found, sample):
                 damage = damages.get(condition.damage)
-                rounds = ONCE if damage else selection.rounds
+                rounds = selection.rounds if damage is None and sample is None else ONCE
                 blocks.append(Block(encoder, decoders, dataset, damage, condition, rounds))
     return Plan(tuple(blocks), tuple(skipped.values()), selection.runtime)
 
@@ -245,6 +260,35 @@ def _part(
         skipped[registry.kind, name] = Skipped(registry.kind, name, absent.reason, absent.remedy)
         return None
     return Part(name, thing, given)
+
+
+def _encoder(
+    registry: Registry,
+    name: str,
+    selection: Selection,
+    skipped: dict[tuple[str, str], Skipped],
+) -> Part | None:
+    """An encoder, or what stands in for it; that it is missing is noted all the same."""
+    part = _part(registry, name, selection.options, skipped)
+    stand_in = selection.stand_ins.get(name)
+    if part is not None or not stand_in:
+        return part
+    part = _part(registry, name, {name: {**selection.options.get(name, {}), **stand_in}}, {})
+    absent = skipped[registry.kind, name]
+    if part is not None:
+        instead = ", ".join(f"{option}={value}" for option, value in stand_in.items())
+        reason = f"{absent.reason}; it runs with {instead} instead"
+        skipped[registry.kind, name] = replace(absent, reason=reason)
+    return part
+
+
+def _sampled(conditions: Iterable[Condition], sample: int) -> list[Condition]:
+    """The clean condition, with so many lines at most."""
+    return [
+        replace(condition, limit=min(sample, condition.limit or sample))
+        for condition in conditions
+        if condition.damage == CLEAN
+    ]
 
 
 def _conditions(selection: Selection, dataset: Part, damages: Sequence[str]) -> list[Condition]:

@@ -25,12 +25,17 @@ class Entry:
     target: "module:attribute", a frozen dataclass whose fields are its options.
     options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
     requires: import names of packages that may be absent.
+    sample: lines of the first data set, clean, that are all that the main job reads with this
+        encoder; None for the whole job, 0 for nothing of it.
+    stand_in: options with which the main job runs this encoder where its weights are missing.
     """
 
     target: str
     summary: str
     options: Mapping[str, Any] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    sample: int | None = None
+    stand_in: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Registry:

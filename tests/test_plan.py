@@ -90,7 +90,7 @@ def test_rounds_go_on_until_there_are_enough_or_they_take_too_long(seconds, agai
 def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded_one():
     asked = Selection.all()
     names = Registries()
-    assert list(asked.encoders) == names.encoders.names()
+    assert asked.encoders == ("mini", "trocr-small", "trocr-base", "trocr-large")
     assert list(asked.decoders) == names.decoders.names()
     assert asked.datasets == ("lines", "unipen", "hooker")
     doubles = registries()
@@ -113,6 +113,62 @@ def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded
     assert sorted(c.severity for c in hurt if c.damage == "char_erase") == [1, 2, 3, 4, 5]
     assert {c.severity for c in hurt if c.damage != "char_erase"} == {3}
     assert {c.damage for c in hurt} == set(names.damages.names())
+
+
+def with_encoders(**entries):
+    doubles = registries()
+    pixels = doubles.encoders.entry("pixels")
+    everything = {"pixels": pixels, **{k: replace(pixels, **v) for k, v in entries.items()}}
+    return replace(doubles, encoders=Registry("encoder", everything))
+
+
+SLOW = {"sample": 2, "stand_in": {"absent": False}}
+
+
+def test_a_slow_encoder_has_a_look_at_the_first_set_in_the_main_job():
+    mine = with_encoders(slow={"sample": 2}, other={"sample": 0})
+    asked = replace(
+        ASKED,
+        encoders=("pixels", "slow"),
+        datasets=("words", "more-words"),
+        damages=("none", "eraser"),
+        samples={"slow": 2},
+    )
+    blocks = [b for b in build_plan(asked, mine).blocks if b.encoder.name == "slow"]
+    assert [(b.condition, b.rounds) for b in blocks] == [(Condition("words", limit=2), ONCE)]
+    for limit, expected in ((1, 1), (9, 2)):
+        plan = build_plan(replace(asked, limit=limit), mine)
+        assert plan.blocks[-1].condition == Condition("words", limit=expected)
+    damaged = build_plan(replace(asked, damages=("eraser",)), mine)
+    assert {block.encoder.name for block in damaged.blocks} == {"pixels"}
+
+
+def test_what_the_registry_says_of_slow_encoders_reaches_the_main_job():
+    doubles = with_encoders(slow=SLOW, other={"sample": 0})
+    sets = {name: doubles.datasets.entry("words") for name in ("lines", "unipen", "hooker")}
+    asked = Selection.all(replace(doubles, datasets=Registry("data set", sets)))
+    assert asked.encoders == ("pixels", "slow")
+    assert asked.samples == {"slow": 2}
+    assert asked.stand_ins == {"slow": {"absent": False}}
+
+
+def test_a_stand_in_runs_and_what_is_missing_is_told():
+    mine = with_encoders(slow={**SLOW, "options": {}})
+    asked = replace(ASKED, encoders=("slow",), options={"slow": {"absent": True}})
+    assert build_plan(asked, mine).blocks == ()
+    plan = build_plan(replace(asked, stand_ins={"slow": {"absent": False}}), mine)
+    (block,) = plan.blocks
+    assert block.encoder.options == {"absent": False}
+    assert plan.skipped == (
+        Skipped(
+            "encoder",
+            "slow",
+            "no weights; it runs with absent=False instead",
+            "python -m bench get pixels",
+        ),
+    )
+    here = replace(asked, options={}, stand_ins={"slow": {"absent": True}})
+    assert build_plan(here, mine).blocks[0].encoder.options == {}, "it is here, so nothing does"
 
 
 def test_the_names_of_the_main_job_are_registered():

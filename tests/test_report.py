@@ -346,7 +346,7 @@ def test_names_tell_options_weights_limits_and_contents_apart():
     limited = replace(short, condition=replace(short.condition, limit=50))
     (table,) = tables(row(), limited)
     assert [column.head for column in table.columns[2:]] == [
-        "lines[limit=none]",
+        "lines",
         "lines[limit=50]",
     ]
     assert "the first 24 lines" in table.conditions

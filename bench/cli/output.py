@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bench.harness import Outcome
     from bench.plan import Block, Part, Plan, Skipped
     from bench.store import RunStore
+
+_GET = re.compile(r"(.*python -m bench \w+ get) (\S+)")  # such commands take several names
 
 
 def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
@@ -97,13 +100,32 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
 
 
 def missing(skipped: Sequence[Skipped]) -> str:
-    """Each thing once, with the one command that would make it run."""
-    lines = []
-    for item in skipped:
-        lines.append(f"  {item.kind} {item.name}: {item.reason}")
-        if item.remedy:
-            lines.append(f"      {item.remedy}")
+    """Each reason once with the things that it keeps from running, and the one command for them.
+
+    Things that are got by the same command are got together.
+    """
+    lines: list[str] = []
+    for remedy, items in _by_remedy(skipped).items():
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for item in items:
+            reasons.setdefault((item.kind, item.reason), []).append(item.name)
+        lines += [f"  {kind} {', '.join(names)}: {why}" for (kind, why), names in reasons.items()]
+        lines += [f"      {remedy}"] if remedy else []
     return "\n".join(lines)
+
+
+def _by_remedy(skipped: Sequence[Skipped]) -> dict[str, list[Skipped]]:
+    """What is missing by the command that mends it; `get A` and `get B` become `get A B`."""
+    groups: dict[str, tuple[list[str], list[Skipped]]] = {}
+    for item in skipped:
+        getting = _GET.fullmatch(item.remedy)
+        command, name = getting.groups() if getting else (item.remedy, "")
+        names, items = groups.setdefault(command, ([], []))
+        names += [name] if name not in names else []
+        items.append(item)
+    return {
+        " ".join([command, *names]).strip(): items for command, (names, items) in groups.items()
+    }
 
 
 def _failures(failed: Sequence[Row]) -> str:

@@ -23,7 +23,7 @@ def add_choices(group: argparse._ArgumentGroup) -> None:
         "--all", action="store_true", help="the main job; the options below narrow it"
     )
     for flag, what, default in (
-        ("--encoder", "encoders", "the first of `list`"),
+        ("--encoder", "encoders, also owner/name or ./folder", "the first of `list`"),
         ("--decoder", "decoders", "all"),
         ("--dataset", "data sets", "the first of `list`"),
         ("--damage", "damages, and none for the clean set", "none"),
@@ -97,6 +97,9 @@ def selection(args: argparse.Namespace) -> Selection:
         seed=args.seed,
         runtime=_runtime(args),
         options=typed_options(parse_options(args.options), registries),
+        # An encoder that is asked for by name does the whole job, with the weights that it has.
+        samples={} if args.encoder else base.samples,
+        stand_ins={} if args.encoder else base.stand_ins,
         rounds=base.rounds if args.rounds is None else _rounds(args.rounds),
     )
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from bench.report.format import plain
 from bench.types import Row
 
+_USUAL = ("limit", "none")  # the whole set: told apart by the others' limits, it keeps its name
+
 
 class Names(NamedTuple):
     """What the parts of a row are called in tables."""
@@ -45,7 +47,7 @@ def _told_apart(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
         telling = [
             f"{mark}={value}"
             for mark, value in marks.items()
-            if value and len(seen[name, mark] - {""}) > 1
+            if value and (mark, value) != _USUAL and len(seen[name, mark] - {""}) > 1
         ]
         labels.append(plain(f"{name}[{','.join(telling)}]" if telling else name))
     return labels
