@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -9,12 +10,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bench.report.format import tick
+from bench.report.format import plain, plural, tick
 from bench.report.plots import COLOURS, STYLE, Plot, saved
 from bench.report.speed_rows import SpeedRow
 from bench.report.speed_table import label
 
-_WIDTH, _HEAD, _LINE = 6.4, 1.1, 0.2  # inches: of the figure, around its rows, of a row
+_WIDTH, _HEAD, _LINE = 7.0, 1.4, 0.2  # inches: of the figure, around its rows, of a row
+_LETTERS = 62  # of a title line
+
+
+def _where(rows: Sequence[SpeedRow]) -> str:
+    """The machine of the filled marks; what it is that is hollow."""
+    hollow = "hollow: reported by Li et al. (2021) from a machine that they do not name"
+    result = next((row.result for row in rows if row.result), None)
+    if result is None:
+        return hollow
+    threads = plural(result.row.runtime.threads, "thread")
+    return plain(f"filled: measured on {result.setting.machine}, {threads}; {hollow}")
 
 
 def draw(rows: Sequence[SpeedRow]) -> Plot:
@@ -47,6 +59,6 @@ def draw(rows: Sequence[SpeedRow]) -> Plot:
         axes.xaxis.set_major_locator(LogLocator())
         axes.xaxis.set_major_formatter(lambda value, _: tick(value))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("sentences/s (log scale; hollow: reported by the paper, other machine)")
-        axes.set_title(title, loc="left")
+        axes.set_xlabel("sentences/s (log scale; bar: range)")
+        axes.set_title("\n".join((title, *textwrap.wrap(_where(shown), _LETTERS))), loc="left", x=0)
         return saved(figure, "speed", title)
