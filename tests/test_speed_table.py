@@ -11,6 +11,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,7 +206,7 @@ def test_tokens_are_counted_as_fairseq_counts_them(monkeypatch):
     monkeypatch.setattr(
         AutoregressiveDecoder, "_search", lambda self, ar, encoded: (found, [-1.0] * 6)
     )
-    encoded = speed_doubles.ClockworkEncoder("").encode(speed_doubles.torch.zeros(3, 1))
+    encoded = speed_doubles.ClockworkEncoder("").encode(torch.zeros(3, 1))
     decoded = decoder.decode(encoded)
     assert [line.tokens for line in decoded] == [3, 1, 5]
     assert [line.truncated for line in decoded] == [False, False, True]
@@ -463,8 +464,10 @@ def test_mistakes_are_one_sentence(call, words, said):
 def test_ctrl_c_keeps_what_is_finished(clock, call, monkeypatch, tmp_path):
     stopping = Entry(f"{HERE}:Search", "", {"on_call": "raise"})
     use(monkeypatch, speed_doubles.clockwork(stopping=stopping))
-    asked = ("--dataset", "words", "--size", "small", "--limit", "3", "--batch-size", "1", "2")
-    asked = (*asked, "--minutes", "1000")
+    asked = (
+        *("--dataset", "words", "--size", "small", "--limit", "3", "--batch-size", "1", "2"),
+        *("--minutes", "1000"),
+    )
     assert call(*asked, "--decoder", REFERENCE, "--out", f"{tmp_path}/a", "--json")[0] == 0
     speed_doubles.RAISES.append(KeyboardInterrupt())
     code, out, err = call(*asked, "--out", f"{tmp_path}/a")
