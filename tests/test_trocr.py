@@ -145,6 +145,8 @@ def test_what_a_row_says_of_it(
     runs = sum(p.numel() for p in encoder.module().parameters())
     assert runs == sum(encoder.info.parameters.values()) - size["encoder.pooler"]
     assert encoder.info.origin == ""
+    assert encoder.module().encoder.config._attn_implementation == "sdpa"
+    assert encoder.module().decoder.config._attn_implementation == "eager"
     other = tmp_path / "other"
     save_checkpoint(other, kind, seed=6)
     assert opened(other).info.weights != encoder.info.weights

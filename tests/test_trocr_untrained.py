@@ -83,6 +83,13 @@ def test_what_is_said_of_it(tiny: Any) -> None:
     assert runs == info.parameters["encoder"] + info.parameters["ar"]
 
 
+def test_the_encoder_has_fast_attention_and_the_decoder_what_it_can_do(tiny: Any) -> None:
+    """transformers refuses its fast attention to TrOCR's decoder."""
+    model = tiny.module()
+    assert model.encoder.config._attn_implementation == "sdpa"
+    assert model.decoder.config._attn_implementation == "eager"
+
+
 def test_its_text_is_its_tokens() -> None:
     assert written_out([0, 17, 4002, 2]) == "<17> <4002>"
     assert written_out([2]) == ""

@@ -20,6 +20,9 @@ examples:
   {PROGRAM} run --all                       the main job: all that can run on this machine
   {PROGRAM} run --all --dry-run             what that would be, and what of it is finished
   {PROGRAM} run --encoder mini --decoder ctc-greedy,ar-beam --dataset lines --limit 50
+  {PROGRAM} run --encoder microsoft/trocr-base-str --decoder ar-beam --limit 20
+  {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `weights` gets others
+  {PROGRAM} run --encoder trocr-base -o trocr-base.untrained=true --limit 4    speed, no CER
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
   {PROGRAM} run --dataset hooker --damage blot,char_erase --severity 1,3,5
   {PROGRAM} run --all --out mine --json     the folder results/runs/mine, a summary for programs

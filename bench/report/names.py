@@ -10,6 +10,7 @@ from bench.report.format import plain
 from bench.types import Row
 
 _USUAL = ("limit", "none")  # the whole set: told apart by the others' limits, it keeps its name
+_ALWAYS = ("weights", "untrained")
 
 
 class Names(NamedTuple):
@@ -36,6 +37,7 @@ def _told_apart(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
     """Each thing's name on one line, with those of its marks in which its namesakes differ.
 
     A mark that is "" or absent is not known (a failed row has no weights) and tells nothing.
+    Untrained weights are always told.
     """
     things = list(things)
     seen: dict[tuple[str, str], set[str]] = {}
@@ -47,7 +49,8 @@ def _told_apart(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
         telling = [
             f"{mark}={value}"
             for mark, value in marks.items()
-            if value and (mark, value) != _USUAL and len(seen[name, mark] - {""}) > 1
+            if (value and (mark, value) != _USUAL and len(seen[name, mark] - {""}) > 1)
+            or (mark, value) == _ALWAYS
         ]
         labels.append(plain(f"{name}[{','.join(telling)}]" if telling else name))
     return labels
