@@ -133,6 +133,8 @@ def signature(row: Row) -> str:
     def given(part: str) -> str:
         return _bracketed(row.extras.get(f"{part}_options", {}))
 
+    # An option left to the decoder (tuned weights, the number of workers) is told as it was chosen.
+    chosen = {name: row.extras[name] for name in row.options if name in row.extras}
     hashes = [
         f"{name.removesuffix('_sha256')}:{str(value)[:8]}"
         for name, value in row.extras.items()
@@ -141,7 +143,7 @@ def signature(row: Row) -> str:
     return "|".join(
         [
             f"e:{row.encoder}{given('encoder')}@{row.weights[:8] or '?'}",
-            f"d:{row.decoder}{_bracketed(row.options)}",
+            f"d:{row.decoder}{_bracketed({**row.options, **chosen})}",
             *hashes,
             f"s:{_set_name(row.condition)}{given('dataset')}@{row.dataset_sha256[:8] or '?'}",
             f"dmg:{_damage_name(row.condition)}{given('damage')}",

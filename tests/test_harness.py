@@ -13,6 +13,7 @@ from bench.errors import UserError
 from bench.harness import run
 from bench.metrics import NORMALISER
 from bench.plan import Block, Plan, build_plan
+from bench.provenance import signature
 from bench.registry import Entry
 from bench.stopwatch import HostMeter
 from bench.store import RunStore
@@ -57,6 +58,16 @@ def test_rows_hold_text_counts_times_and_conditions(tmp_path):
     )
     assert row.timing.decode_s.n == 2 and row.timing.scenario == "batch"
     assert row.timing.decode_s.low <= row.timing.decode_s.median <= row.timing.decode_s.high
+
+
+def test_a_signature_tells_what_a_decoder_chose_for_options_left_to_it(tmp_path):
+    go(tmp_path)
+    row = replace(
+        by_decoder(tmp_path)["reader"],
+        options={"alpha": None, "beta": None, "workers": 0},
+        extras={"alpha": 0.2, "workers": 2, "tuned_on": "lines-val"},
+    )
+    assert "|d:reader[alpha=0.2,workers=2]|" in signature(row)
 
 
 def test_line_results_are_raw_and_in_the_order_of_the_set(tmp_path):
