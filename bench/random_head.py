@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 
-from bench.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
+from bench.types import UNTRAINED, Decoded, Encoded, EncoderInfo, Needs, Runtime
 from decoders.base import Decoder
 from models.alphabet import ALPHABET
 from models.base import Encoder
@@ -44,7 +44,7 @@ class RandomHead:
         self._head = head.eval().to(runtime.device, getattr(torch, runtime.dtype))
         self.info: EncoderInfo = replace(
             encoder.info,
-            weights="untrained",
+            weights=UNTRAINED,
             parameters={**encoder.info.parameters, "ctc": parameters},
             alphabet=ALPHABET,
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Needs = Literal["states", "log_probs"]
 
+UNTRAINED = "untrained"  # what stands for the hash of weights that were never trained
 BLANK = 0  # index of the CTC blank in every alphabet of this project
 
 
@@ -149,7 +150,7 @@ class EncoderInfo:
     @property
     def trained(self) -> bool:
         """Whether the weights may be given a CER."""
-        return self.weights != "untrained"
+        return self.weights != UNTRAINED
 
 
 @dataclass(frozen=True)

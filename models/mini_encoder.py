@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
+from bench.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
 from models.hub import content_hash
@@ -42,7 +42,7 @@ class MiniEncoder(Encoder):
         self.info = EncoderInfo(
             name="mini",
             # A file that does not say what it was trained on gets no CER.
-            weights=content_hash(path) if notes.get("trained_on") else "untrained",
+            weights=content_hash(path) if notes.get("trained_on") else UNTRAINED,
             parameters=_parameters(self.net, self.head),
             alphabet=ALPHABET,
             has_ar=self.head is not None,

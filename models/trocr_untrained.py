@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import ViTImageProcessorPil
 
-from bench.types import Encoded, EncoderInfo, Image, Runtime
+from bench.types import UNTRAINED, Encoded, EncoderInfo, Image, Runtime
 from models.base import Encoder
 from models.pictures import Pictures
 from models.trocr_model import TrOCREncoder, ar_model, settled
@@ -44,7 +44,7 @@ class UntrainedTrOCR(Encoder):
         model, parameters = settled(build(shape, SEED), runtime)
         self.info = EncoderInfo(
             name=f"untrained TrOCR {shape}",
-            weights="untrained",
+            weights=UNTRAINED,
             parameters=parameters,
             alphabet=(),
             has_ar=True,

@@ -159,6 +159,15 @@ def test_untrained_weights_never_show_a_cer():
     assert table.rows[0][0].text == "mini[weights=untrained]"  # told apart from the trained one
 
 
+def test_a_set_that_only_untrained_weights_read_has_no_column():
+    timed = row(dataset="hooker", cer=None, weights="untrained", encoder="trocr-base")
+    (table,) = tables(row(cer=0.1), timed)
+    assert [column.head for column in table.columns] == ["Encoder", "Decoder", "lines"]
+    assert [cells[0].text for cells in table.rows] == ["mini"]
+    (alone,) = tables(timed)  # nothing else was read, so that the table says why it is empty
+    assert alone.rows[0][2].text == "—"
+
+
 def test_failures_are_cells_with_their_reason():
     reason = "the decoder failed: out of memory on cuda at batch size 32; try a smaller one"
     (table,) = tables(row(), failed(decoder="ctc-beam", reason=reason))

@@ -10,6 +10,7 @@ from bench.report.format import UNKNOWN, percent
 from bench.report.remarks import cer_cell, remarks
 from bench.report.results import Place, Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
+from bench.types import UNTRAINED
 
 _MICRO = f"Micro CER in percent (edits over reference characters, never clipped), {INTERVAL}"
 _DAMAGED = (
@@ -38,8 +39,14 @@ _SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place
 
 
 def by_set(results: Sequence[Result]) -> list[Table]:
-    """CER of every system on every clean set, one table a setting."""
-    clean = (result for result in results if result.clean)
+    """CER of every system on every clean set, one table a setting.
+
+    A set that only untrained weights have read has no column: there can be no CER in it.
+    """
+    clean = [result for result in results if result.clean]
+    read = {r.names.dataset for r in clean if r.row.weights != UNTRAINED}
+    if read:
+        clean = [result for result in clean if result.names.dataset in read]
     return [
         _pivot(
             f"cer-{number}",

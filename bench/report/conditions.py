@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from bench.report.format import listing, plain, plural
 from bench.report.results import Result, parsed_signature
 from bench.stats import LEVEL, RESAMPLES, SEED
+from bench.types import UNTRAINED
 
 INTERVAL = (
     f"in brackets the {100 * LEVEL:.0f} % interval of a percentile bootstrap over writers "
@@ -118,7 +119,7 @@ def _encoders(results: Sequence[Result]) -> str:
     return listing(
         [
             f"{name} with untrained weights"
-            if known == "untrained"
+            if known == UNTRAINED
             else f"{name} (weights {known[:12] or 'not opened'})"
             for name, known in weights.items()
         ]

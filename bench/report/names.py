@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.report.format import plain
-from bench.types import Row
+from bench.types import UNTRAINED, Row
 
 _USUAL = ("limit", "none")  # the whole set: told apart by the others' limits, it keeps its name
-_ALWAYS = ("weights", "untrained")
+_ALWAYS = ("weights", UNTRAINED)
 
 
 class Names(NamedTuple):
@@ -57,7 +57,7 @@ def _told_apart(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
 
 
 def _encoder_marks(row: Row) -> dict[str, str]:
-    weights = row.weights if row.weights == "untrained" else row.weights[:8]
+    weights = row.weights if row.weights == UNTRAINED else row.weights[:8]
     return {**_given("encoder", row), "weights": weights}
 
 

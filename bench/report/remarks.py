@@ -8,6 +8,7 @@ from collections.abc import Collection
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result
 from bench.report.table import Cell, Notes
+from bench.types import UNTRAINED
 
 _FEW_WRITERS = 10
 _BRIEF = 28
@@ -51,7 +52,7 @@ def failure(result: Result) -> str:
 
 def trained(result: Result) -> bool:
     """Whether the weights may be given a CER; whatever the row says, untrained ones may not."""
-    return result.row.weights != "untrained"
+    return result.row.weights != UNTRAINED
 
 
 def remarks(result: Result) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.report.format import listing, plain, plural
 from bench.report.speed_rows import SpeedRow
 from bench.speed import SENTENCES
+from bench.types import UNTRAINED
 
 
 def differences(rows: Sequence[SpeedRow]) -> list[str]:
@@ -27,7 +28,7 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
         f"{plural(runtime.threads, 'thread')}, {first.setting.software}. The "
         "search is transformers' with a KV cache, the paper's is fairseq's."
     )
-    if untrained := sorted({row.model for row in measured if row.weights == "untrained"}):
+    if untrained := sorted({row.model for row in measured if row.weights == UNTRAINED}):
         told.append(
             f"The weights of {listing(untrained)} are not here (python -m bench weights get NAME "
             "fetches them): random weights of the same architecture did the same work, each line "

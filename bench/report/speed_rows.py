@@ -12,7 +12,7 @@ from bench.report.results import Result
 from bench.report.speed import PUBLISHED, Published
 from bench.speed import REFERENCE, SENTENCES, SIZES, System
 from bench.stopwatch import spread
-from bench.types import Row, Spread
+from bench.types import UNTRAINED, Row, Spread
 
 Origin = Literal["reported", "measured", "failed", "not run"]
 
@@ -126,7 +126,7 @@ def size_ratios(rows: Sequence[SpeedRow]) -> dict[tuple[str, int, str], dict[str
 
 def reads_at_random(row: Row) -> bool:
     """Whether a CTC head that was never trained decided how many symbols there are."""
-    return row.weights == "untrained" and "ctc" in row.parameters
+    return row.weights == UNTRAINED and "ctc" in row.parameters
 
 
 def _system(row: Row) -> System:
