@@ -61,16 +61,16 @@ def head_steps(config: Any, head: Head, lines: int = 1) -> list[Step]:
     resized = head.geometry.image != Grid.of(config).image
     placed = "positions interpolated" if resized else "positions added"
     steps = [
-        Step("pixels", "B, 3, H, W", seen["pixels"], 0, "the line squeezed into the image"),
-        Step("patches", "B, N, D", seen["patches"], patches, "one vector a patch"),
+        Step("pixels", "B, 3, H, W", seen["pixels"], 0, "The line squeezed into the image"),
+        Step("patches", "B, N, D", seen["patches"], patches, "One vector a patch"),
         Step("tokens", "B, S, D", seen["tokens"], whole - patches, f"{special} special, {placed}"),
-        Step("states", "B, S, D", states, _count(encoder) - whole, "the transformer's layers"),
+        Step("states", "B, S, D", states, _count(encoder) - whole, "The transformer's layers"),
     ]
     stages = _stages(head, states)
     for name, stage in head.named_children():
         steps.append(Step(name, _LETTERS[name], stages[name], _count(stage), _about(stage)))
     last = steps[-1].shape
-    return [*steps, Step("log_probs", "B, T, V", last, 0, "logarithm of the softmax over V")]
+    return [*steps, Step("log_probs", "B, T, V", last, 0, "Logarithm of the softmax over V")]
 
 
 def _encoder(config: Any, head: Head, lines: int) -> tuple[Any, Mapping[str, Shape]]:
@@ -105,7 +105,7 @@ def _stages(head: Head, states: Shape) -> Mapping[str, Shape]:
 def _about(stage: nn.Module) -> str:
     """What a stage does: the first line of its documentation."""
     if isinstance(stage, nn.Linear):
-        return "logits of the blank and of the characters"
+        return "Logits of the blank and of the characters"
     return (inspect.getdoc(type(stage)) or "").partition("\n")[0].rstrip(".")
 
 

@@ -83,15 +83,15 @@ def test_a_head_gives_its_frames_and_every_parameter_learns(name, kind):
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-@pytest.mark.parametrize("shape", ["small", "base", "large", "tiny"])
-def test_the_default_heads_fit_every_trocr(name, shape):
+@pytest.mark.parametrize("shape", ["small", "tiny"])
+def test_the_default_heads_fit_trocr(name, shape):
     config, vision = HEADS.create(name), SHAPES[shape].config().encoder
     grid = Grid.of(vision, config.image())
     assert grid.rows * grid.columns == 576
-    with torch.device("meta"):
-        head = Head(config, grid, V)
-        states = torch.empty(3, 576 + SHAPES[shape].special_tokens, grid.width)
-        assert head(states).shape == (3, 160 if name == "query" else 192, V)
+    states = torch.zeros(1, 576 + SHAPES[shape].special_tokens, grid.width)
+    with torch.inference_mode():
+        logits = Head(config, grid, V)(states)
+    assert logits.shape == (1, 160 if name == "query" else 192, V)
 
 
 def test_patches_are_laid_out_in_reading_order_without_special_tokens():
@@ -196,7 +196,7 @@ def test_a_head_of_another_encoder_is_refused(tmp_path):
     config = tiny_model("base", 100).encoder.config
     path = tmp_path / "head.safetensors"
     save_head(path, head_for("grid-linear", config).state_dict(), notes("grid-linear", "theirs"))
-    with pytest.raises(UserError, match="was trained on the weights theirs .* cannot read those"):
+    with pytest.raises(UserError, match=r"was trained on the weights theirs .* cannot read those"):
         load_head(path, config, "ours")
 
 
@@ -300,8 +300,9 @@ CTC = [name for name in DECODERS.names() if DECODERS.create(name).needs == "log_
 
 
 @pytest.mark.parametrize("name", CTC)
-def test_ctc_decoders_keep_their_contract_on_a_head(folder, name):
-    encoder = headed(folder, "grid-subcol")
+def test_ctc_decoders_keep_their_contract_on_a_head(tmp_path, name):
+    save_checkpoint(tmp_path / "tiny-base", "base")
+    encoder = headed(tmp_path / "tiny-base", "grid-subcol")
     images = lines(4)
     decoder = DECODERS.create(name)
     assert decoder.missing(encoder.info) is None

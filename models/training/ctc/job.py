@@ -74,6 +74,7 @@ class Job:
             UserError: see `train_ctc`.
         """
         self.options, self.encoded, self.by_heart = options, encoded, by_heart
+        self._witness: Reader | None = None
         self.start = open_start(options.encoder, options.seed, options.device)
         config: HeadConfig = HEADS.create(options.head, options.head_options)
         if by_heart:
@@ -101,14 +102,14 @@ class Job:
         """What is learned."""
         if self.options.unfreeze:
             return ReaderTask(self.reader, self.pictures)
-        return HeadTask(self.reader.head)
+        return HeadTask(self.reader)
 
-    def rate_groups(self) -> list[dict[str, Any]]:
+    def rate_groups(self, task: HeadTask | ReaderTask) -> list[dict[str, Any]]:
         """Shares of the learning rate by layer; none for a head alone."""
         options = self.options
         if not options.unfreeze:
             return []
-        return rate_groups(self.reader, options.share, options.layer_decay)
+        return rate_groups(task.module, options.share, options.layer_decay)
 
     def supply(self) -> Supply:
         """Where the batches come from."""
@@ -140,10 +141,13 @@ class Job:
         return known
 
     def witness(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """A copy of what is trained, with these weights, for validation."""
-        if not hasattr(self, "_witness"):
-            self._witness = copy.deepcopy(self.task().module)
-        self._witness.load_state_dict(dict(weights))
+        """A copy of the head (unfrozen: of the whole reader) with these weights, to validate."""
+        if self._witness is None:
+            self._witness = copy.deepcopy(self.reader)
+        self._witness.head.load_state_dict(without_prefix(weights, "head."))
+        if not self.options.unfreeze:
+            return self._witness.head
+        self._witness.encoder.load_state_dict(without_prefix(weights, "encoder."))
         return self._witness
 
     def export(self, history: History) -> Path:
@@ -158,7 +162,6 @@ class Job:
             data = [self.start.trained_on, f"{self.material.name} (train)"]
             encoder = without_prefix(weights, "encoder.")
             encoder_hash = save_encoder(folder, self.start, encoder, [d for d in data if d])
-            weights = without_prefix(weights, "head.")
         notes = HeadNotes(
             head=options.head,
             options=dataclasses.asdict(self.reader.head.config),
@@ -175,7 +178,7 @@ class Job:
             seed=options.seed,
         )
         path = folder / f"{options.head}.safetensors"
-        save_head(path, weights, notes)
+        save_head(path, without_prefix(weights, "head."), notes)
         return path
 
     def _material(self, said: Callable[[str], None]) -> Material:

@@ -132,10 +132,8 @@ class _Run:
         )
         self.job, self.judge, self.watcher = job, judge, watcher
         self.supply, self.validation = job.supply(), job.validation()
-        path = options.out / "ctc.pt"
-        self.loop: Loop[LineBatch] = Loop(
-            job.task(), config, path, options.device, job.rate_groups()
-        )
+        path, task = options.out / "ctc.pt", job.task()
+        self.loop: Loop[LineBatch] = Loop(task, config, path, options.device, job.rate_groups(task))
         self.history = History(options.out / "history.jsonl", self.loop.step)
         self.losses: list[float] = []
         self.left_out = 0

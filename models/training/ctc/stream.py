@@ -20,6 +20,7 @@ from models.training.augment import augment
 from models.training.ctc.lines import margins, new_look, on_paper, why_unfit
 from models.training.sources import Source, sources
 
+_ASPECT = 12.8  # mean width / height of the embedded lines
 _FIRST = 1 / 3  # of the augmentation's strength; heb-ocr's cure for heads that say only blanks
 
 
@@ -118,6 +119,10 @@ class MixtureSupply:
         ink, text = source.draw(rng, max(6, round(self.longest * progress)))
         strength = ramped(step, self.ramp)
         ink = margins(augment(ink, rng, strength), rng, strength)
+        # Paper behind the short lines of the beginning, so that their letters have the size of
+        # a full line's: squeezed into the image alone, they would be giants.
+        least = round((1 - progress) * rng.uniform(0.7, 1.1) * _ASPECT * ink.shape[0])
+        ink = np.pad(ink, ((0, 0), (0, max(0, least - ink.shape[1]))))
         black, white = rng.uniform(0, 110), rng.uniform(180, 255)
         return on_paper(ink, float(black), float(white)), text
 
@@ -170,6 +175,7 @@ def batches(supply: Supply, start: int, workers: int) -> Iterator[LineBatch]:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_single_thread if workers else None,
+            generator=torch.Generator(),  # its own, so that a resumed dropout goes on as it was
         )
     )
 

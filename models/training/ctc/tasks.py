@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.heads.base import Head
 from models.heads.reader import Reader
@@ -13,47 +13,86 @@ from models.pictures import Pictures
 from models.training.ctc.stream import LineBatch
 from models.training.tasks import ctc_loss, ctc_targets
 
+_SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
+
+
+class Pupil(nn.Module):
+    """What learns: a head, perhaps its encoder, and a shortcut that is dropped after training.
+
+    The shortcut is a second CTC on the frames that a sequence model is about to read: through it
+    the encoder hears sooner what it should have said (Retsinas et al., arXiv 2404.11339).
+    """
+
+    def __init__(self, reader: Reader, unfreeze: bool) -> None:
+        super().__init__()
+        self.head = reader.head
+        self.shortcut = _shortcut(reader.head)
+        if unfreeze:
+            self.encoder = reader.encoder
+
+    def loss(self, states: Tensor, batch: LineBatch) -> Tensor:
+        """CTC loss a character, of the head and of the shortcut."""
+        length = torch.full((len(states),), self.head.length)
+        targets = ctc_targets(batch.texts, length)
+        frames = states
+        for name, stage in self.head.named_children():
+            if name == "sequence":
+                frames = states
+            states = stage(states)
+        loss = ctc_loss(states, length, *targets)
+        if self.shortcut is None:
+            return loss
+        return loss + _SHORTCUT * ctc_loss(self.shortcut(frames), length, *targets)
+
 
 class HeadTask:
     """A head on the states of a frozen encoder."""
 
-    def __init__(self, head: Head) -> None:
-        self.module = head
+    def __init__(self, reader: Reader) -> None:
+        self.module = Pupil(reader, unfreeze=False)
 
     def loss(self, batch: LineBatch) -> Tensor:
-        """CTC loss a character."""
-        return _loss(self.module(batch.inputs.float()), batch)
+        """See `Pupil.loss`."""
+        return self.module.loss(batch.inputs.float(), batch)
 
 
 class ReaderTask:
     """A head and its encoder, trained along."""
 
     def __init__(self, reader: Reader, pictures: Pictures) -> None:
-        self.module, self.pictures = reader, pictures
+        self.module = Pupil(reader, unfreeze=True)
+        self._reader, self._pictures = reader, pictures
 
     def loss(self, batch: LineBatch) -> Tensor:
-        """CTC loss a character."""
-        return _loss(self.module(self.pictures.pixels(batch.inputs)), batch)
+        """See `Pupil.loss`."""
+        states = self._reader.states(self._pictures.pixels(batch.inputs))
+        return self.module.loss(states, batch)
 
 
-def _loss(logits: Tensor, batch: LineBatch) -> Tensor:
-    frames = torch.full((len(logits),), logits.shape[1])
-    return ctc_loss(logits, frames, *ctc_targets(batch.texts, frames))
-
-
-def rate_groups(reader: Reader, share: float, decay: float) -> list[dict[str, Any]]:
-    """The parameters of a reader, each layer with its share of the learning rate.
+def rate_groups(pupil: Pupil, share: float, decay: float) -> list[dict[str, Any]]:
+    """The parameters of a head and its encoder, each layer with its share of the learning rate.
 
     Layer-wise decay (Howard & Ruder, arXiv 1801.06146; for ViTs Bao et al., arXiv 2106.08254):
     the head learns at the full rate, the encoder's last layer at `share` of it, and each layer
     below at `decay` of the one above, the embeddings last.
     """
-    encoder = reader.encoder
+    encoder: Any = pupil.encoder
     parts = [encoder.embeddings, *encoder.layers]  # lowest first
     groups: list[dict[str, Any]] = [
         {"params": list(part.parameters()), "scale": share * decay ** (len(parts) - 1 - height)}
         for height, part in enumerate(parts)
     ]
     groups.append({"params": list(encoder.layernorm.parameters()), "scale": share})
-    groups.append({"params": list(reader.head.parameters()), "scale": 1.0})
+    own = [value for name, value in pupil.named_parameters() if not name.startswith("encoder.")]
+    groups.append({"params": own, "scale": 1.0})
     return groups
+
+
+def _shortcut(head: Head) -> nn.Linear | None:
+    """Frames to symbols; None where no sequence model stands between them."""
+    stages = dict(head.named_children())
+    if "sequence" not in stages:
+        return None
+    symbols: Any = stages["symbols"]
+    frames: Any = stages["sequence"]
+    return nn.Linear(frames.lstm.input_size, symbols.out_features)

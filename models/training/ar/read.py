@@ -1,0 +1,98 @@
+"""How well a model reads lines, by a decoder of the registry: no teacher gives it the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError
+from bench.metrics import score_line
+from bench.types import ARModel, EncoderInfo, Line, Runtime
+from decoders import DECODERS
+from models.pictures import Pictures
+from models.trocr_model import TrOCREncoder
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class ReadScore:
+    """How lines were read.
+
+    edits, characters: summed over the lines.
+    reference, text: one line as an example.
+    """
+
+    edits: int
+    characters: int
+    reference: str
+    text: str
+
+    @property
+    def cer(self) -> float:
+        """Micro CER, a fraction."""
+        return self.edits / max(1, self.characters)
+
+
+def micro_cer(scores: Mapping[str, ReadScore]) -> float:
+    """Over all lines of several sets, a fraction."""
+    edits = sum(score.edits for score in scores.values())
+    return edits / max(1, sum(score.characters for score in scores.values()))
+
+
+class Judge:
+    """Reads lines with one decoder, opened once.
+
+    A context manager.
+    """
+
+    def __init__(self, decoder: str) -> None:
+        """Take up a decoder.
+
+        Raises:
+            UserError: there is no such decoder, or it does not read an AR head.
+        """
+        self.name = decoder
+        self._decoder = DECODERS.create(decoder)
+        if self._decoder.needs != "states":
+            raise UserError(f"{decoder} does not read with the AR decoder; choose ar-greedy")
+        self.info = EncoderInfo("in training", "in training", {}, (), True)
+        self._decoder.open(self.info)
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._decoder.close()
+
+    def score(
+        self,
+        model: Any,
+        pictures: Pictures,
+        ar: ARModel,
+        lines: Sequence[Line],
+        done: Callable[[int], None],
+    ) -> ReadScore:
+        """Read lines in float32, as a run does by default, and score them.
+
+        Args:
+            model: a `VisionEncoderDecoderModel` in eval mode.
+            pictures: how lines become its pixels.
+            ar: its decoder.
+            lines: as they are, without augmentation.
+            done: hears how many more lines were read.
+        """
+        runtime = Runtime(device=str(model.device))
+        encoder = TrOCREncoder(model, pictures, ar, self.info, runtime)
+        edits = characters = 0
+        # Like lengths together: a batch takes as many steps as its longest line.
+        ordered = sorted(lines, key=lambda line: line.image.shape[1] / line.image.shape[0])
+        for start in range(0, len(ordered), _BATCH):
+            batch = ordered[start : start + _BATCH]
+            encoded = encoder.encode(encoder.prepare([line.image for line in batch]))
+            for line, read in zip(batch, self._decoder.decode(encoded), strict=True):
+                counts = score_line(line.text, read.text)
+                edits, characters = edits + counts.edits, characters + counts.characters
+            done(len(batch))
+        return ReadScore(edits, characters, line.text, read.text)

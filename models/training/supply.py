@@ -1,0 +1,104 @@
+"""Batches by their step: the batch of a step is the same whenever and wherever it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from bench.types import Line
+from datasets.seeds import stream
+from models.pictures import Pictures
+from models.training.looks import new_look
+
+
+@dataclass(frozen=True, eq=False)
+class LineBatch:
+    """A batch of lines.
+
+    inputs: (B, height, width) uint8 pictures, or (B, S, D) float16 states.
+    texts: B strings.
+    left_out: drawn lines that could not be learned from and that others replaced.
+    """
+
+    inputs: torch.Tensor
+    texts: tuple[str, ...]
+    left_out: int = 0
+
+    def to(self, device: torch.device) -> LineBatch:
+        """The same batch with its inputs on a device."""
+        return replace(self, inputs=self.inputs.to(device, non_blocking=True))
+
+
+class Supply(Protocol):
+    """Makes the batch of a step."""
+
+    def batch(self, step: int) -> LineBatch:
+        """The batch of a step, always the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shuffled:
+    """Lines, all once an epoch in random order; each draw has a look of its own."""
+
+    lines: Sequence[Line]
+    pictures: Pictures
+    seed: int
+
+    def batch(self, draws: Iterable[int], strength: float) -> LineBatch:
+        """The lines of some draws, with looks of this strength."""
+        chosen = [(draw, self.lines[place(draw, len(self.lines), self.seed)]) for draw in draws]
+        looks = [
+            new_look(line.image, stream("kaidoku-ctc-line-1", self.seed, draw), strength)
+            for draw, line in chosen
+        ]
+        return LineBatch(self.pictures.squeeze(looks), tuple(line.text for _, line in chosen))
+
+
+class _Steps(IterableDataset[LineBatch]):
+    """The batches from a step on; worker w of W makes every W-th."""
+
+    def __init__(self, supply: Supply, start: int) -> None:
+        super().__init__()
+        self.supply, self.start = supply, start
+
+    def __iter__(self) -> Iterator[LineBatch]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        step = self.start + worker
+        while True:
+            yield self.supply.batch(step)
+            step += workers
+
+
+def batches(supply: Supply, start: int, workers: int) -> Iterator[LineBatch]:
+    """The batches from step `start` on, in order, made by so many worker processes."""
+    return iter(
+        DataLoader(
+            _Steps(supply, start),
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_single_thread if workers else None,
+        )
+    )
+
+
+def place(draw: int, lines: int, seed: int) -> int:
+    """Which line a draw takes: every line once an epoch, each epoch in its own order."""
+    return int(_order(draw // lines, lines, seed)[draw % lines])
+
+
+@lru_cache(maxsize=4)
+def _order(epoch: int, lines: int, seed: int) -> NDArray[np.int64]:
+    return stream("kaidoku-ctc-epoch-1", seed, epoch).permutation(lines)
+
+
+def _single_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,450 @@
+"""Training of CTC heads: material, streams, cached states, the loop, export, the command line."""
+
+import dataclasses
+import shutil
+from collections import namedtuple
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cli import main
+from bench.errors import UserError
+from bench.registry import Entry
+from bench.types import Runtime
+from datasets import DATASETS
+from decoders import DECODERS
+from models import ENCODERS
+from models.heads import HEADS
+from models.heads.base import Grid, Head
+from models.heads.files import read_notes
+from models.heads.reader import Reader
+from models.pictures import Pictures
+from models.training import checkpoint
+from models.training.ctc.features import Features
+from models.training.ctc.history import History, Point
+from models.training.ctc.job import Job
+from models.training.ctc.material import Wanted, gather
+from models.training.ctc.run import CTCOptions, CTCWatcher, train_ctc
+from models.training.ctc.start import open_start
+from models.training.ctc.stream import (
+    LinesSupply,
+    MixtureSupply,
+    StatesSupply,
+    batches,
+    place,
+    ramped,
+)
+from models.training.ctc.tasks import Pupil, rate_groups
+from models.trocr_shapes import build
+from tests.marks import Marks
+from tests.tiny_trocr import save_checkpoint, tiny_model
+
+HEAD = {"per_column": 4, "width": 24, "hidden": 24, "layers": 1}
+QUIET = CTCWatcher(lambda text: None, lambda *of: None, lambda p: None, lambda step, scores: None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("trocr") / "tiny-base"
+    save_checkpoint(made, "base")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The set of marks, registered, and one thread."""
+    monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars"))
+    odd = Entry("tests.marks:Marks", "bars", {"odd": True})
+    monkeypatch.setitem(DATASETS.entries, "odd-marks", odd)
+    torch.set_num_threads(1)
+
+
+def options(folder: Path, tmp_path: Path, **changes: Any) -> CTCOptions:
+    made = CTCOptions(
+        encoder=str(folder), head="grid-subcol", out=tmp_path / "out",
+        wanted=Wanted(("marks",), validation=10), features=tmp_path / "features",
+        head_options=HEAD, steps=8, batch=8, rate=5e-3, save_every=4, workers=0,
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def reader_of(kind: Any = "base") -> tuple[Reader, Pictures]:
+    torch.manual_seed(0)
+    encoder = tiny_model(kind, 100).encoder
+    head = Head(HEADS.create("grid-subcol", HEAD), Grid.of(encoder.config), 96)
+    return Reader(encoder, head), Pictures((32, 32), 2, 1 / 255, (0.5,) * 3, (0.5,) * 3)
+
+
+# ---- material and streams ----
+
+
+def test_lines_that_do_not_fit_are_told_and_left_out(folder, tmp_path):
+    said: list[str] = []
+    wanted = Wanted(("odd-marks",), validation=5)
+    job = Job(options(folder, tmp_path, wanted=wanted), said.append, lambda *of: None)
+    assert len(job.material.lines) == 38 and len(job.material.validation["odd-marks"]) == 5
+    assert said == [
+        "2 of 40 lines cannot be spelled and are left out (train-0: 'é' is not in the alphabet; "
+        "train-1: it needs 18 frames and the head has 16)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (("markz",), "did you mean marks"),
+        (("mixture", "marks"), "give it alone"),
+        (("odd-marks",), "no line of odd-marks"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused(sets, said):
+    with pytest.raises(UserError, match=said):
+        gather(Wanted(sets), frames=0 if sets == ("odd-marks",) else 16)
+
+
+def test_two_sets_are_joined_and_their_hash_is_of_both():
+    one, both = gather(Wanted(("marks",)), 16), gather(Wanted(("marks", "odd-marks")), 16)
+    assert len(both.lines) == len(one.lines) + 38
+    assert both.sha256 != one.sha256 and set(both.validation) == {"marks", "odd-marks"}
+
+
+def test_every_line_comes_once_an_epoch_in_another_order():
+    epochs = [[place(draw, 7, seed=0) for draw in range(7 * e, 7 * e + 7)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_batch_of_a_step_is_the_same_whoever_draws_it():
+    _, pictures = reader_of()
+    supply = LinesSupply(Marks().load("train").lines, pictures, 4, seed=1, ramp=3)
+    alone = list(islice(batches(supply, 2, 0), 4))
+    shared = list(islice(batches(supply, 2, 2), 4))
+    for step, (ours, theirs) in enumerate(zip(alone, shared, strict=True), start=2):
+        assert torch.equal(ours.inputs, theirs.inputs) and ours.texts == theirs.texts
+        assert torch.equal(supply.batch(step).inputs, ours.inputs)
+    plain = LinesSupply(supply.lines, pictures, 4, seed=1, ramp=None).batch(0)
+    assert not torch.equal(plain.inputs, supply.batch(0).inputs)
+    assert plain.texts == supply.batch(0).texts
+
+
+def test_the_mixture_leaves_out_what_cannot_be_spelled():
+    _, pictures = reader_of()
+    supply = MixtureSupply(None, pictures, frames=5, size=3, seed=0, ramp=1000)
+    drawn = [supply.batch(step) for step in range(2)]
+    assert all(len(batch.texts) == 3 and max(map(len, batch.texts)) <= 5 for batch in drawn)
+    assert sum(batch.left_out for batch in drawn) > 0
+    again = MixtureSupply(None, pictures, frames=5, size=3, seed=0, ramp=1000).batch(1)
+    assert torch.equal(again.inputs, drawn[1].inputs)
+
+
+def test_augmentation_grows_from_a_third():
+    assert [ramped(step, 10) for step in (0, 5, 10, 99)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
+    assert ramped(5, None) == 0
+
+
+# ---- cached states ----
+
+
+def features(folder: Path, views: int = 1, kind: str = "base", **changes: Any) -> Features:
+    reader, pictures = reader_of(kind)
+    lines = Marks().load("train", 11).lines
+    made = Features(folder, reader, pictures, lines, "abc", views, batch=4)
+    return dataclasses.replace(made, **changes)
+
+
+@pytest.mark.parametrize("kind", ["base", "small"])
+def test_cached_states_are_those_that_the_encoder_gives(tmp_path, kind, monkeypatch):
+    made = features(tmp_path, views=2, kind=kind)
+    reports: list[tuple[str, float, float]] = []
+    cached = made.load(lambda *of: reports.append(of))
+    assert cached.shape == made.shape == (2, 11, 18 if kind == "small" else 17, 24)
+    assert made.path.stat().st_size == pytest.approx(made.bytes, abs=200)
+    assert reports[-1] == ("encoding lines", 22, 22)
+    images = [line.image for line in made.lines]
+    with torch.inference_mode():
+        pixels = made.pictures.pixels(made.pictures.squeeze(images))
+        states = made.reader.eval().states(pixels).half().numpy()
+    np.testing.assert_allclose(cached[0], states, atol=4e-3)
+    assert np.abs(cached[1].astype(float) - cached[0]).mean() > 0.01  # another look
+    monkeypatch.setattr(Features, "states", None)  # not asked again
+    assert np.array_equal(made.load(lambda *of: None), cached)
+
+
+def test_the_name_of_the_cache_is_what_it_holds(tmp_path):
+    made = features(tmp_path)
+    others = (
+        {"encoder_hash": "xyz"},
+        {"lines": made.lines[:5]},
+        {"views": 2},
+        {"pictures": dataclasses.replace(made.pictures, resample=3)},
+    )
+    paths = {dataclasses.replace(made, **change).path for change in others}
+    assert len(paths) == 4 and made.path not in paths
+    assert features(tmp_path, batch=7).path == made.path
+
+
+def test_computing_states_goes_on_where_it_was_cut_off(tmp_path):
+    whole = features(tmp_path / "whole").load(lambda *of: None)
+
+    class Cut(Exception):  # noqa: N818
+        pass
+
+    def cut(doing: str, done: float, total: float) -> None:
+        if done >= 8:
+            raise Cut
+
+    made = features(tmp_path / "cut")
+    with pytest.raises(Cut):
+        made.load(cut)
+    assert not made.path.exists()
+    counts: list[float] = []
+    again = features(tmp_path / "cut").load(lambda _, done, total: counts.append(done))
+    assert counts == [11]  # 8 were there
+    assert np.array_equal(again, whole)
+    assert [path.suffix for path in (tmp_path / "cut").iterdir()] == [".npy"]
+
+
+def test_a_full_disk_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1000))
+    with pytest.raises(UserError, match=r"11 lines take .* GiB and .* free; make room"):
+        features(tmp_path).load(lambda *of: None)
+
+
+def test_views_take_turns():
+    states = np.arange(2 * 3, dtype=np.float16).reshape(2, 3, 1, 1)
+    supply = StatesSupply(states, ["a", "b", "c"], 3, seed=0)
+    first, second = supply.batch(0), supply.batch(1)
+    assert sorted(first.inputs.flatten().tolist()) == [0, 1, 2]
+    assert sorted(second.inputs.flatten().tolist()) == [3, 4, 5]
+    assert [("a", "b", "c")[int(x) % 3] for x in first.inputs.flatten()] == list(first.texts)
+
+
+# ---- the loop ----
+
+
+def test_layers_learn_slower_the_lower_they_are():
+    pupil = Pupil(reader_of()[0], unfreeze=True)
+    groups = rate_groups(pupil, share=0.1, decay=0.5)
+    assert [g["scale"] for g in groups] == pytest.approx([0.025, 0.05, 0.1, 0.1, 1.0])
+    counted = [p for g in groups for p in g["params"]]
+    without_pooler = {id(p) for n, p in pupil.named_parameters() if ".pooler." not in n}
+    assert len(counted) == len({id(p) for p in counted})
+    assert {id(p) for p in counted} == without_pooler
+
+
+@pytest.mark.parametrize("unfreeze", [False, True])
+def test_a_killed_training_ends_where_an_unbroken_one_does(folder, tmp_path, unfreeze):
+    """Bit for bit: dropout, batches, looks and averages are those of the step."""
+    whole = options(folder, tmp_path / "whole", unfreeze=unfreeze)
+    train_ctc(whole, QUIET)
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    def kill(step: int, scores: Mapping[str, Any]) -> None:
+        raise Killed  # after the checkpoint of step 4, before its validation is noted
+
+    cut = options(folder, tmp_path / "cut", unfreeze=unfreeze)
+    with pytest.raises((Killed, UserError)):
+        train_ctc(cut, dataclasses.replace(QUIET, scores=kill))
+    assert checkpoint.load(cut.out / "ctc.pt")["step"] == 4
+    train_ctc(cut, QUIET)
+    ours, theirs = (checkpoint.load(o.out / "ctc.pt") for o in (cut, whole))
+    assert ours["step"] == theirs["step"] == 8
+    for key in ("weights", "average"):
+        assert all(torch.equal(ours[key][name], theirs[key][name]) for name in theirs[key])
+    histories = [History(o.out / "history.jsonl", 99).points for o in (cut, whole)]
+    assert [p.step for p in histories[0]] == [p.step for p in histories[1]] == [4, 8]
+    assert [p.cer for p in histories[0]] == [p.cer for p in histories[1]]
+
+
+def test_a_frozen_training_writes_a_head_that_reads_as_well_as_it_says(folder, tmp_path):
+    easy = {**HEAD, "dropout": 0.0}
+    asked = options(
+        folder, tmp_path, steps=300, save_every=50, batch=16, rate=1e-2, head_options=easy
+    )
+    result = train_ctc(asked, QUIET)
+    notes = read_notes(result.head)
+    assert notes.val_cer == result.best.cer < 0.4
+    assert (notes.decoder, notes.val_data, notes.steps) == ("ctc-greedy", "marks", result.best.step)
+    assert not notes.unfrozen and result.head.parent == asked.out
+    encoder = ENCODERS.create(str(folder), {"head": str(result.head)}).open(Runtime())
+    assert encoder.info.has_ar
+    assert cer_of(encoder, 10) == pytest.approx(result.best.cer, abs=0.08)  # bf16 and fp16 there
+
+
+def test_an_unfrozen_training_writes_a_folder_like_the_hubs(folder, tmp_path):
+    easy = {**HEAD, "dropout": 0.0}
+    asked = options(
+        folder, tmp_path, steps=300, save_every=50, batch=16, rate=1e-2, head_options=easy,
+        unfreeze=True,
+    )  # fmt: skip
+    result = train_ctc(asked, QUIET)
+    assert result.best.cer < 0.6
+    model = asked.out / "model"
+    assert result.head == model / "grid-subcol.safetensors"
+    encoder = ENCODERS.create(str(model), {"head": str(result.head)}).open(Runtime())
+    assert not encoder.info.has_ar and "marks (train)" in encoder.info.trained_on
+    best = checkpoint.load(asked.out / "best.pt")["weights"]
+    own = encoder.module().encoder.state_dict()
+    assert all(torch.equal(own[k], best[f"encoder.{k}"]) for k in own)
+    assert cer_of(encoder, 10) == pytest.approx(result.best.cer, abs=0.08)
+    alone = ENCODERS.create(str(model)).open(Runtime())
+    assert not alone.info.has_ar  # its AR decoder has never seen these states
+    with pytest.raises(UserError, match="was trained on the weights"):
+        ENCODERS.create(str(folder), {"head": str(result.head)}).open(Runtime())
+
+
+def cer_of(encoder: Any, count: int) -> float:
+    lines = Marks().load("val", count).lines
+    encoded = encoder.encode(encoder.prepare([line.image for line in lines]))
+    texts = [d.text for d in DECODERS.create("ctc-greedy").decode(encoded)]
+    from bench.metrics import score_line
+
+    scores = [score_line(line.text, text) for line, text in zip(lines, texts, strict=True)]
+    return sum(s.edits for s in scores) / sum(s.characters for s in scores)
+
+
+def test_random_weights_become_a_folder_with_a_tokenizer(tmp_path):
+    """The shape "tiny": saved before it has learned anything, and opened again."""
+    from models.training.ctc.export import save_encoder
+
+    start = open_start("tiny", 3, "cpu")
+    assert not start.trained
+    first = build("tiny", 3).encoder.state_dict()
+    ours = start.model.encoder.state_dict()
+    assert all(torch.equal(ours[k], first[k]) for k in ours)
+    save_encoder(tmp_path / "model", start, ours, ["nothing"])
+    encoder = ENCODERS.create(str(tmp_path / "model")).open(Runtime())
+    back = encoder.module().encoder.state_dict()
+    assert all(torch.equal(back[k], ours[k]) for k in ours)
+    assert encoder.info.trained_on == "nothing" and not encoder.info.has_ar
+
+
+def test_training_stops_when_it_gets_no_better(folder, tmp_path):
+    asked = options(folder, tmp_path, steps=40, save_every=2, patience=2, rate=0.0)
+    train_ctc(asked, QUIET)
+    assert checkpoint.load(asked.out / "ctc.pt")["step"] == 6
+    train_ctc(asked, QUIET)  # it has stopped, and stays so
+    assert checkpoint.load(asked.out / "ctc.pt")["step"] == 6
+
+
+def test_a_folder_of_another_training_is_refused(folder, tmp_path):
+    asked = options(folder, tmp_path)
+    train_ctc(asked, QUIET)
+    for change in ({"head_options": {**HEAD, "layers": 2}}, {"unfreeze": True}):
+        with pytest.raises(UserError, match="choose another --out"):
+            train_ctc(dataclasses.replace(asked, **change), QUIET)
+
+
+def test_a_curve_forgets_what_came_after_the_checkpoint(tmp_path):
+    history = History(tmp_path / "h.jsonl", 0)
+    assert [history.add(Point(s, 1.0, c, 0.5)) for s, c in ((1, 0.9), (2, 0.5), (3, 0.5))] == [
+        True, True, False,
+    ]  # fmt: skip
+    assert history.waited == 1 and history.best == Point(2, 1.0, 0.5, 0.5)
+    assert [p.step for p in History(tmp_path / "h.jsonl", 2).points] == [1, 2]
+    (tmp_path / "h.jsonl").write_text("{broken")
+    with pytest.raises(UserError, match="damaged"):
+        History(tmp_path / "h.jsonl", 2)
+
+
+# ---- the command line ----
+
+
+@pytest.fixture
+def call(capsys):
+    def called(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        return left.value.code, *capsys.readouterr()
+
+    return called
+
+
+def small_head() -> list[str]:
+    return [word for name, value in HEAD.items() for word in ("-o", f"grid-subcol.{name}={value}")]
+
+
+def test_the_self_test_learns_32_lines_by_heart(call, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("train", "ctc", "--encoder", str(folder), "--dataset", "marks", "--sanity")
+    how = ("--rate", "1e-2", "--workers", "0", *small_head())
+    code, out, err = call(*words, *how, "--steps", "400")
+    assert code == 0 and out.startswith("sanity: CER 0.00 % after ") and "passed" in out
+    assert "all 40 lines can be spelled in 16 frames" in err
+    code, out, _ = call(*words, *how, "--steps", "2")
+    assert code == 1 and "not passed" in out
+    assert list(tmp_path.iterdir()) == []  # nothing is kept
+
+
+def test_a_training_by_command_line(call, folder, tmp_path):
+    out = tmp_path / "out"
+    words = ["train", "ctc", "--encoder", str(folder), "--dataset", "marks", "--out", str(out)]
+    words += ["--features", str(tmp_path / "f"), "--steps", "4", "--save-every", "2", *small_head()]
+    code, printed, err = call(*words, "--workers", "0", "--val-lines", "5")
+    assert code == 0 and f"head: {out / 'grid-subcol.safetensors'}" in printed
+    assert "(ctc-greedy) at step" in printed and "marks val CER" in err
+    assert (out / "grid-subcol.md").is_file() and list((tmp_path / "f").glob("*.npy"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--encoder", "tniy"), "did you mean tiny"),
+        (("--encoder", "mini"), "no TrOCR"),
+        (("--encoder", "tiny", "--head", "grid-subcool"), "did you mean grid-subcol"),
+        (("--encoder", "tiny", "--dataset", "lines"), "add --unfreeze to train it from scratch"),
+        (("--encoder", "FOLDER", "--dataset", "mixture"), "cannot be cached; add --unfreeze"),
+        (("--encoder", "FOLDER", "--dataset", "markz"), "did you mean marks"),
+        (("--encoder", "FOLDER", "--layer-decay", "0.8"), "--unfreeze"),
+        (("--encoder", "FOLDER", "--unfreeze", "--layer-decay", "1.8"), "up to 1"),
+        (("--encoder", "FOLDER", "--unfreeze", "--views", "2"), "each line looks new"),
+        (("--encoder", "FOLDER", "--steps", "0"), "above 0"),
+        (("--encoder", "FOLDER", "-o", "query.count=3"), "not trained here"),
+        (("--encoder", "FOLDER", "--decoder", "ar-beam"), "reads no CTC output"),
+        (("--encoder", "FOLDER", "--decoder", "ctc-gredy"), "did you mean ctc-greedy"),
+        (("--encoder", "FOLDER", "--device", "cuda"), "no CUDA device"),
+        ((), "--encoder"),
+    ],
+)
+def test_mistakes_are_one_sentence(call, folder, tmp_path, words, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    chosen = [str(folder) if word == "FOLDER" else word for word in words]
+    code, out, err = call("train", "ctc", *chosen)
+    assert (code, out) == (2, "") and said in err
+    assert err.count("error: ") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("head", ["grid-linear", "wide"])
+def test_show_tells_every_step_without_weights(call, head):
+    code, out, _ = call("show", "tiny", "--head", head, "--lines", "1")
+    assert code == 0 and "T = 192" in out
+    image = "(1, 3, 96, 1536)" if head == "wide" else "(1, 3, 384, 384)"
+    grid = "(1, 6, 96, 192)" if head == "wide" else "(1, 24, 24, 192)"
+    for shape in (image, "(1, 576, 192)", "(1, 577, 192)", grid, "(1, 192, 96)"):
+        assert shape in out
+    count = sum(p.numel() for p in build("tiny", 0).encoder.parameters())
+    pooler = 192 * 192 + 192
+    assert f"encoder: {count - pooler:,} parameters" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("mini", "--head", "wide"), "no TrOCR"),
+        (("trocr-base", "--head", "widr"), "did you mean wide"),
+        (("trocr-base", "--head", "wide", "-o", "wide.height=90"), "whole number of patches"),
+        (("trocr-base", "--head", "wide", "--depth", "1"), "leave out"),
+    ],
+)
+def test_show_of_a_head_that_cannot_be(call, words, said):
+    code, out, err = call("show", *words)
+    assert (code, out) == (2, "") and said in err and "Traceback" not in err
