@@ -8,7 +8,6 @@ each writer's lines together.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ from bench.plan import Registries
 from bench.reading import Track, encode, open_encoder, opened
 from bench.stats import Interval, micro_interval, ratio_interval
 from bench.types import Line, Runtime
-from datasets.base import Dataset
+from datasets.base import Dataset, named_in
 from decoders.base import Decoder
 from models.base import Encoder
 
@@ -108,8 +107,7 @@ class Check:
     @property
     def known(self) -> bool:
         """Whether the weights say that they were trained on this very set."""
-        said = set(re.findall(r"[a-z0-9]+", self.trained_on.lower()))
-        return self.dataset.partition("-")[0].lower() in said
+        return named_in(self.dataset, self.trained_on)
 
 
 def check(job: Job, registries: Registries, track: Track) -> Check:

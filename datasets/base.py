@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,3 +43,14 @@ def fingerprint(lines: Iterable[Line]) -> str:
         digest.update(head.encode())
         digest.update(line.image.tobytes())
     return digest.hexdigest()
+
+
+def named_in(dataset: str, trained_on: str) -> bool:
+    """Whether words on what weights were trained on name a data set, whichever part of it.
+
+    >>> named_in("unipen-lex", "Unipen-all (train), 684 M printed lines")
+    True
+    >>> named_in("lines", "hooker (train)")
+    False
+    """
+    return dataset.partition("-")[0].lower() in re.findall(r"[a-z0-9]+", trained_on.lower())

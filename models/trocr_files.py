@@ -117,12 +117,9 @@ def loading(checkpoint: hub.Checkpoint, what: str) -> Iterator[None]:
 
     Foreign files can make it raise anything; the cause stays chained for --traceback.
     """
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
     try:
-        yield
+        with quiet():
+            yield
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         reason = words.partition(". ")[0][:200]
@@ -130,6 +127,17 @@ def loading(checkpoint: hub.Checkpoint, what: str) -> Iterator[None]:
             f"{what} of {checkpoint.repo} cannot be used ({reason}); fetch the checkpoint "
             "again, or choose another"
         ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Run transformers without its log and its bars."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:

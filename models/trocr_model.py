@@ -96,7 +96,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
         trained_on=trained_on(checkpoint),
         origin=checkpoint.origin,
     )
-    ar = ar_model(model, _detokenizer(tokenizer)) if fits else None
+    ar = ar_model(model, detokenizer(tokenizer)) if fits else None
     return TrOCREncoder(model, pictures, ar, info, runtime)
 
 
@@ -166,7 +166,7 @@ def ar_model(model: Any, detokenize: Callable[[list[int]], str]) -> ARModel:
     )
 
 
-def _detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:
+def detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:
     """Special tokens dropped; spaces before punctuation kept, which transformers 4 took away."""
     return partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 

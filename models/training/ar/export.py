@@ -15,6 +15,7 @@ from bench.types import ARModel
 from models.hub import is_path
 from models.training.ar.curve import Epoch
 from models.training.start import Start
+from models.trocr_files import quiet
 from models.trocr_model import AR_FITS
 
 
@@ -33,7 +34,8 @@ def save_model(folder: Path, model: Any, ar: ARModel, start: Start, card: str) -
     Raises:
         UserError: the folder may not be written to, or the disk is full.
     """
-    model.config.update({AR_FITS: True})
+    if hasattr(model.config, AR_FITS):  # it was trained with a CTC head, and fits again
+        delattr(model.config, AR_FITS)
     model.generation_config = GenerationConfig(
         bos_token_id=model.config.decoder.bos_token_id,
         decoder_start_token_id=ar.start_id,
@@ -46,7 +48,8 @@ def save_model(folder: Path, model: Any, ar: ARModel, start: Start, card: str) -
         shutil.rmtree(draft, ignore_errors=True)  # of a training that was killed
         draft.mkdir(parents=True)
         # transformers writes the names of weights that its older versions know too.
-        model.save_pretrained(draft, max_shard_size="1TB")
+        with quiet():
+            model.save_pretrained(draft, max_shard_size="1TB")
         start.save_processing(draft)
         (draft / "README.md").write_text(card, "utf-8")
         folder.mkdir(exist_ok=True)
