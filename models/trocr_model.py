@@ -159,7 +159,7 @@ def ar_model(model: Any, detokenize: Callable[[list[int]], str]) -> ARModel:
         decoder=model.decoder,
         project=getattr(model, "enc_to_dec_proj", None),
         detokenize=detokenize,
-        start_id=_start_id(model),
+        start_id=start_id(model),
         eos_id=config.eos_token_id,
         pad_id=config.pad_token_id,
         max_new_tokens=config.max_position_embeddings,
@@ -171,7 +171,7 @@ def detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:
     return partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def _start_id(model: Any) -> int:
+def start_id(model: Any) -> int:
     """The token that starts a line: </s> for the authors' checkpoints, not <s>."""
     for config in (model.generation_config, model.config, model.config.decoder):
         start = getattr(config, "decoder_start_token_id", None)

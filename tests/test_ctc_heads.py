@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from models.heads.files import HeadNotes, load_head, read_notes, save_head
 from models.heads.reader import Reader
 from models.hub import content_hash
 from models.pictures import Pictures
-from models.training.ctc.lines import new_look, sort_out
+from models.training.ctc.material import why_unfit
+from models.training.looks import new_look
+from models.training.material import sort_out
 from models.trocr_shapes import SHAPES
 from tests.marks import Marks
 from tests.tiny_trocr import lines, save_checkpoint, tiny_model
@@ -138,7 +141,7 @@ def test_an_image_of_broken_patches_is_refused(config, image, said):
 
 
 def test_lines_that_cannot_be_spelled_are_named_with_the_reason():
-    fit, unfit = sort_out(Marks(odd=True).load("train").lines, frames=16)
+    fit, unfit = sort_out(Marks(odd=True).load("train").lines, partial(why_unfit, frames=16))
     assert len(fit) == 38
     assert {one.id: one.reason for one in unfit} == {
         "train-0": "'é' is not in the alphabet",

@@ -26,20 +26,17 @@ from models.heads.reader import Reader
 from models.pictures import Pictures
 from models.training import checkpoint
 from models.training.ctc.features import Features
-from models.training.ctc.history import History, Point
 from models.training.ctc.job import Job
-from models.training.ctc.material import Wanted, gather
+from models.training.ctc.material import gather
 from models.training.ctc.run import CTCOptions, CTCWatcher, train_ctc
-from models.training.ctc.start import open_start
-from models.training.ctc.stream import (
-    LinesSupply,
-    MixtureSupply,
-    StatesSupply,
-    batches,
-    place,
-    ramped,
-)
+from models.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply
 from models.training.ctc.tasks import Pupil, rate_groups
+from models.training.ctc.validate import Point
+from models.training.history import History
+from models.training.looks import ramped
+from models.training.material import Wanted
+from models.training.start import open_start
+from models.training.supply import batches, place
 from models.trocr_shapes import build
 from tests.marks import Marks
 from tests.tiny_trocr import save_checkpoint, tiny_model
@@ -251,7 +248,7 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(folder, tmp_path, unf
         raise Killed  # after the checkpoint of step 4, before its validation is noted
 
     cut = options(folder, tmp_path / "cut", unfreeze=unfreeze)
-    with pytest.raises((Killed, UserError)):
+    with pytest.raises(Killed):
         train_ctc(cut, dataclasses.replace(QUIET, scores=kill))
     assert checkpoint.load(cut.out / "ctc.pt")["step"] == 4
     train_ctc(cut, QUIET)
@@ -259,7 +256,7 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(folder, tmp_path, unf
     assert ours["step"] == theirs["step"] == 8
     for key in ("weights", "average"):
         assert all(torch.equal(ours[key][name], theirs[key][name]) for name in theirs[key])
-    histories = [History(o.out / "history.jsonl", 99).points for o in (cut, whole)]
+    histories = [History(o.out / "history.jsonl", Point, 99).points for o in (cut, whole)]
     assert [p.step for p in histories[0]] == [p.step for p in histories[1]] == [4, 8]
     assert [p.cer for p in histories[0]] == [p.cer for p in histories[1]]
 
@@ -270,13 +267,16 @@ def test_a_frozen_training_writes_a_head_that_reads_as_well_as_it_says(folder, t
         folder, tmp_path, steps=300, save_every=50, batch=16, rate=1e-2, head_options=easy
     )
     result = train_ctc(asked, QUIET)
+    assert result is not None
     notes = read_notes(result.head)
     assert notes.val_cer == result.best.cer < 0.4
     assert (notes.decoder, notes.val_data, notes.steps) == ("ctc-greedy", "marks", result.best.step)
     assert not notes.unfrozen and result.head.parent == asked.out
     encoder = ENCODERS.create(str(folder), {"head": str(result.head)}).open(Runtime())
     assert encoder.info.has_ar
-    assert cer_of(encoder, 10) == pytest.approx(result.best.cer, abs=0.08)  # bf16 and fp16 there
+    assert cer_of(encoder, 10) == pytest.approx(
+        result.best.cer, abs=0.08
+    )  # its states were float16
 
 
 def test_an_unfrozen_training_writes_a_folder_like_the_hubs(folder, tmp_path):
@@ -286,6 +286,7 @@ def test_an_unfrozen_training_writes_a_folder_like_the_hubs(folder, tmp_path):
         unfreeze=True,
     )  # fmt: skip
     result = train_ctc(asked, QUIET)
+    assert result is not None
     assert result.best.cer < 0.6
     model = asked.out / "model"
     assert result.head == model / "grid-subcol.safetensors"
@@ -294,7 +295,7 @@ def test_an_unfrozen_training_writes_a_folder_like_the_hubs(folder, tmp_path):
     best = checkpoint.load(asked.out / "best.pt")["weights"]
     own = encoder.module().encoder.state_dict()
     assert all(torch.equal(own[k], best[f"encoder.{k}"]) for k in own)
-    assert cer_of(encoder, 10) == pytest.approx(result.best.cer, abs=0.08)
+    assert cer_of(encoder, 10) == pytest.approx(result.best.cer)
     alone = ENCODERS.create(str(model)).open(Runtime())
     assert not alone.info.has_ar  # its AR decoder has never seen these states
     with pytest.raises(UserError, match="was trained on the weights"):
@@ -324,7 +325,7 @@ def test_random_weights_become_a_folder_with_a_tokenizer(tmp_path):
     encoder = ENCODERS.create(str(tmp_path / "model")).open(Runtime())
     back = encoder.module().encoder.state_dict()
     assert all(torch.equal(back[k], ours[k]) for k in ours)
-    assert encoder.info.trained_on == "nothing" and not encoder.info.has_ar
+    assert encoder.info.trained_on == "nothing (train)" and not encoder.info.has_ar
 
 
 def test_training_stops_when_it_gets_no_better(folder, tmp_path):
@@ -344,15 +345,18 @@ def test_a_folder_of_another_training_is_refused(folder, tmp_path):
 
 
 def test_a_curve_forgets_what_came_after_the_checkpoint(tmp_path):
-    history = History(tmp_path / "h.jsonl", 0)
-    assert [history.add(Point(s, 1.0, c, 0.5)) for s, c in ((1, 0.9), (2, 0.5), (3, 0.5))] == [
-        True, True, False,
-    ]  # fmt: skip
+    history = History(tmp_path / "h.jsonl", Point, 0)
+    better = []
+    for step, cer in ((1, 0.9), (2, 0.5), (3, 0.5)):
+        point = Point(step, 1.0, cer, 0.5)
+        better.append(history.betters(point))
+        history.add(point)
+    assert better == [True, True, False]
     assert history.waited == 1 and history.best == Point(2, 1.0, 0.5, 0.5)
-    assert [p.step for p in History(tmp_path / "h.jsonl", 2).points] == [1, 2]
+    assert [p.step for p in History(tmp_path / "h.jsonl", Point, 2).points] == [1, 2]
     (tmp_path / "h.jsonl").write_text("{broken")
     with pytest.raises(UserError, match="damaged"):
-        History(tmp_path / "h.jsonl", 2)
+        History(tmp_path / "h.jsonl", Point, 2)
 
 
 # ---- the command line ----

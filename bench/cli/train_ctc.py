@@ -22,6 +22,7 @@ examples:
   {PROGRAM} train ctc --encoder trocr-base --dataset hooker,unipen --head grid-linear
   {PROGRAM} train ctc --encoder trocr-base --dataset hooker --unfreeze --layer-decay 0.8
   {PROGRAM} train ctc --encoder tiny --dataset mixture --unfreeze --steps 20000 --out runs/tiny
+  torchrun --nproc-per-node 2 -m bench train ctc --encoder tiny --head wide --unfreeze
   {PROGRAM} train ctc --encoder trocr-base --dataset lines --sanity
   {PROGRAM} run --encoder ./runs/tiny/model -o ./runs/tiny/model.head=runs/tiny/model/grid-subcol.safetensors
   tensorboard --logdir runs/tiny
@@ -123,10 +124,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from models.training.ctc.run import CTCWatcher, learn_by_heart, train_ctc
+    from models.training.run import join_processes
 
     options = _options(args)
     check_device(args.device)
     torch.set_num_threads(args.threads)
+    join_processes()
     out = None if args.sanity else options.out
     with Curves(out, args.steps) as curves:
 
@@ -145,11 +148,10 @@ def run(args: argparse.Namespace) -> int:
         verdict = "passed" if passed else "not passed: raise --steps, or look for a fault"
         print(f"sanity: CER {100 * last.cer:.2f} % after {last.step} steps, {verdict}")
         return 0 if passed else 1
-    best = result.best
-    print(
-        f"head: {result.head}\nval CER {100 * best.cer:.2f} % ({options.decoder}) at step "
-        f"{best.step}"
-    )
+    if result is not None:
+        best = result.best
+        said = f"val CER {100 * best.cer:.2f} % ({options.decoder}) at step {best.step}"
+        print(f"head: {result.head}\n{said}")
     return 0
 
 
@@ -174,8 +176,9 @@ def _options(args: argparse.Namespace) -> CTCOptions:
     from datasets import DATASETS
     from datasets.root import data_root
     from models.heads import HEADS
-    from models.training.ctc.material import MIXTURE, Wanted
+    from models.training.ctc.material import MIXTURE
     from models.training.ctc.run import CTCOptions
+    from models.training.material import Wanted
     from models.trocr_shapes import SHAPES
 
     for flag in ("steps", "batch", "views", "val_lines", "save_every"):

@@ -65,4 +65,3 @@ class History(Generic[P]):
         """Validations since the best one."""
         best = self.best
         return 0 if best is None else len(self.points) - 1 - self.points.index(best)
-

@@ -150,6 +150,20 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def world() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def agreed(flag: bool) -> bool:
+    """What the first process says, in all of them."""
+    if not torch.distributed.is_initialized():
+        return flag
+    said = torch.tensor([flag])
+    torch.distributed.broadcast(said, 0)
+    return bool(said)
+
+
 def average_gradients(module: nn.Module) -> None:
     """Mean of the gradients over all processes, in a single all-reduce."""
     if not torch.distributed.is_initialized():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from models.mini_ar import TOKENIZER, MiniAR, load_tokenizer
 from models.mini_encoder import read_head, read_weights
 from models.mini_net import MiniNet
 from models.training.export import export, without_prefix
-from models.training.loop import Loop, LoopConfig, Progress, rank
+from models.training.loop import Loop, LoopConfig, Progress, rank, world
 from models.training.sources import FILES
 from models.training.stream import Batch, StreamConfig, loader
 from models.training.tasks import ARTask, EncoderTask, Task
@@ -121,7 +120,7 @@ def data_hash(root: Path | None) -> str:
 
 def join_processes() -> None:
     """Train together with the other processes that torchrun started, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world() > 1:
         torch.distributed.init_process_group("gloo")
 
 

@@ -24,7 +24,7 @@ from models.trocr_shapes import SHAPES, build
 _ENCODER = ("encoder", "width", "layers", "heads", "feed_forward", "qkv_bias")
 _SPECIAL = {"bos_token": START, "pad_token": PAD, "eos_token": EOS}
 # Of a checkpoint's files, those that a training writes anew.
-_OURS = {"config.json", "pytorch_model.bin", ".gitattributes"}
+_OURS = {"config.json", "generation_config.json", "pytorch_model.bin", ".gitattributes"}
 _OURS_TOO = (".safetensors", ".md")
 
 
@@ -68,7 +68,7 @@ class Start:
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
     def save_processing(self, folder: Path) -> None:
-        """Write image processor and tokenizer (of a checkpoint its generation too) beside weights.
+        """Write image processor and tokenizer beside weights.
 
         Raises:
             OSError: the folder may not be written to, or the disk is full.

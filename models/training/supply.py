@@ -62,30 +62,31 @@ class Shuffled:
 
 
 class _Steps(IterableDataset[LineBatch]):
-    """The batches from a step on; worker w of W makes every W-th."""
+    """Every `stride`-th batch from a step on; worker w of W makes every W-th of them."""
 
-    def __init__(self, supply: Supply, start: int) -> None:
+    def __init__(self, supply: Supply, start: int, stride: int) -> None:
         super().__init__()
-        self.supply, self.start = supply, start
+        self.supply, self.start, self.stride = supply, start, stride
 
     def __iter__(self) -> Iterator[LineBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        step = self.start + worker
+        step = self.start + worker * self.stride
         while True:
             yield self.supply.batch(step)
-            step += workers
+            step += workers * self.stride
 
 
-def batches(supply: Supply, start: int, workers: int) -> Iterator[LineBatch]:
-    """The batches from step `start` on, in order, made by so many worker processes."""
+def batches(supply: Supply, start: int, workers: int, stride: int = 1) -> Iterator[LineBatch]:
+    """Every `stride`-th batch from step `start` on, made by so many worker processes."""
     return iter(
         DataLoader(
-            _Steps(supply, start),
+            _Steps(supply, start, stride),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             worker_init_fn=_single_thread if workers else None,
+            generator=torch.Generator(),  # its own, so that a resumed dropout goes on as it was
         )
     )
 

@@ -13,11 +13,12 @@ from torch import Tensor
 from bench.errors import UserError
 from bench.types import Line
 from datasets.base import named_in
+from models.training.ar.card import model_card
 from models.training.ar.curve import Epoch
-from models.training.ar.export import model_card, save_model
 from models.training.ar.labels import Speller
 from models.training.ar.read import Judge, ReadScore
 from models.training.ar.task import TeacherForcing
+from models.training.folder import save_folder
 from models.training.material import Material, Wanted, gather, named
 from models.training.start import open_start
 from models.training.supply import LineBatch, Shuffled
@@ -175,8 +176,7 @@ class Job:
         card = model_card(
             self.start, list(self.material.sets), epochs, options.decoder, options.sample
         )
-        ar = ar_model(self._witness, self._detokenize)
-        save_model(options.out / "model", self._witness, ar, self.start, card)
+        save_folder(options.out / "model", self._witness, self.start, card, ar_fits=True)
         return options.out / "model"
 
     def _take(self, weights: Mapping[str, Tensor]) -> None:

@@ -28,8 +28,7 @@ from datasets.seeds import stream
 from models.heads.base import Grid
 from models.heads.reader import Reader
 from models.pictures import Pictures
-from models.training.ctc.lines import new_look
-from models.training.ctc.stream import ramped
+from models.training.looks import new_look, ramped
 
 _RECIPE = "1"  # part of the file's name; change it when the same lines give other numbers
 _SPARE = 1 << 28  # bytes that stay free on the disk

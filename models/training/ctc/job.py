@@ -25,14 +25,16 @@ from models.heads.reader import Reader
 from models.training import checkpoint
 from models.training.ctc.export import save_encoder
 from models.training.ctc.features import Features, Report
-from models.training.ctc.history import History
-from models.training.ctc.lines import summary
-from models.training.ctc.material import MIXTURE, Material, gather
-from models.training.ctc.start import open_start
-from models.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply, Supply
+from models.training.ctc.material import MIXTURE, gather, summary
+from models.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply
 from models.training.ctc.tasks import HeadTask, ReaderTask, rate_groups
-from models.training.ctc.validate import read_lines, read_states
+from models.training.ctc.validate import Point, read_lines, read_states
 from models.training.export import without_prefix
+from models.training.history import History
+from models.training.loop import rank, world
+from models.training.material import Material
+from models.training.start import open_start
+from models.training.supply import Supply
 
 if TYPE_CHECKING:
     from bench.types import Line
@@ -84,6 +86,7 @@ class Job:
         head = Head(config, Grid.of(encoder.config, config.image()), len(ALPHABET))
         self.reader = Reader(encoder, head).to(options.device)
         self.pictures = self.start.pictures(config.image())
+        torch.manual_seed(options.seed + rank())  # each process drops out units of its own
         self.material = self._material(said)
         self._check()
 
@@ -114,7 +117,7 @@ class Job:
     def supply(self) -> Supply:
         """Where the batches come from."""
         options, lines = self.options, self.material.lines
-        ramp = min(1500, options.steps // 2)
+        ramp = min(1500, options.steps // 2) * world()  # each process has steps of its own
         if self.material.name == MIXTURE:
             return MixtureSupply(
                 options.wanted.root, self.pictures, self.reader.head.length, options.batch,
@@ -150,18 +153,28 @@ class Job:
         self._witness.encoder.load_state_dict(without_prefix(weights, "encoder."))
         return self._witness
 
-    def export(self, history: History) -> Path:
-        """Write the best weights so far: the head, and the encoder if it was trained along."""
+    @property
+    def head_path(self) -> Path:
+        """Where the finished head is written."""
+        out = self.options.out
+        folder = out / "model" if self.options.unfreeze else out
+        return folder / f"{self.options.head}.safetensors"
+
+    def export(self, history: History[Point]) -> None:
+        """Write the best weights so far: the head, and the encoder if it was trained along.
+
+        Raises:
+            UserError: there are none, or they cannot be written.
+        """
         options, best = self.options, history.best
         if best is None:
             raise UserError("nothing was validated yet, so no weights are written; train longer")
         weights = checkpoint.load(options.out / BEST)["weights"]
-        folder, encoder_hash = options.out, self.start.weights
+        encoder_hash = self.start.weights
         if options.unfreeze:
-            folder = options.out / "model"
-            data = [self.start.trained_on, f"{self.material.name} (train)"]
             encoder = without_prefix(weights, "encoder.")
-            encoder_hash = save_encoder(folder, self.start, encoder, [d for d in data if d])
+            data = list(self.material.sets) or [self.material.name]
+            encoder_hash = save_encoder(self.head_path.parent, self.start, encoder, data)
         notes = HeadNotes(
             head=options.head,
             options=dataclasses.asdict(self.reader.head.config),
@@ -177,23 +190,24 @@ class Job:
             decoder=options.decoder,
             seed=options.seed,
         )
-        path = folder / f"{options.head}.safetensors"
-        save_head(path, without_prefix(weights, "head."), notes)
-        return path
+        save_head(self.head_path, without_prefix(weights, "head."), notes)
 
     def _material(self, said: Callable[[str], None]) -> Material:
         frames = self.reader.head.length
         material = gather(self.options.wanted, frames)
         if material.name == MIXTURE:
             return material
-        said(summary(material.unfit, len(material.lines) + len(material.unfit), frames))
+        said(summary(material.unfit, material.count, frames))
         if not self.by_heart:
             return material
         few = material.lines[: self.by_heart]
-        return replace(material, lines=few, validation={"the same lines": few})
+        same = {"the same lines": few}
+        return replace(material, sets=same, validation=same)
 
     def _check(self) -> None:
         """Refuse what cannot be trained."""
+        if world() > 1 and (self.by_heart or not self.options.unfreeze):
+            raise UserError("several processes train with --unfreeze only; run it without torchrun")
         if self.options.unfreeze:
             return
         if self.material.name == MIXTURE:

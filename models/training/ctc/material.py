@@ -1,60 +1,24 @@
-"""The lines of a training: of data sets' train splits, or a mixture that is drawn anew."""
+"""The lines of a CTC training: of data sets' train splits, or a mixture that is drawn anew."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 from bench.errors import UserError
-from bench.registry import did_you_mean
-from bench.types import Line, LineSet
 from datasets import DATASETS
-from models.training.ctc.lines import Unfit, sort_out
+from models.alphabet import encode, frames_needed
+from models.training import material
+from models.training.material import Material, Unfit, Wanted, named
 from models.training.run import VALIDATION, data_hash
 
 MIXTURE = "mixture"  # what `mini` is trained on: rendered and joined lines, UNIPEN, Hooker, Copiste
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What to train and to validate on.
-
-    datasets: registered names, or MIXTURE alone.
-    options: of the data sets, by name.
-    limit: first lines of each train split; None for all.
-    validation: first lines of each val split.
-    root: of the data that the mixture draws from; None for rendered lines alone.
-    """
-
-    datasets: tuple[str, ...]
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    limit: int | None = None
-    validation: int = 100
-    root: Path | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Lines to train and to validate on.
-
-    lines: those that the head can spell; none where a mixture is drawn.
-    unfit: those that it cannot.
-    validation: by data set, what the head cannot spell included.
-    name: of the data; sha256: of its lines.
-    """
-
-    lines: Sequence[Line]
-    unfit: Sequence[Unfit]
-    validation: Mapping[str, Sequence[Line]]
-    name: str
-    sha256: str
-
-
 def gather(wanted: Wanted, frames: int) -> Material:
-    """The lines of the data sets, sorted out for a head of so many frames.
+    """The lines of the data sets, or of the mixture, sorted out for a head of so many frames.
+
+    The loss alone would pass over what does not fit without a word (`zero_infinity`).
 
     Raises:
         UserError: an unknown data set, a set without a line that fits, or none to validate on.
@@ -62,37 +26,36 @@ def gather(wanted: Wanted, frames: int) -> Material:
     """
     if wanted.datasets == (MIXTURE,):
         return _mixture(wanted)
-    for name in wanted.datasets:
-        if name == MIXTURE:
-            raise UserError(f"{MIXTURE} cannot be joined with other data sets; give it alone")
-        if name not in DATASETS.entries:
-            hint = did_you_mean(name, [*DATASETS.names(), MIXTURE])
-            raise UserError(f"no data set is called {name!r}{hint}")
-    sets = [_load(wanted, name, "train", wanted.limit) for name in wanted.datasets]
-    lines, unfit = sort_out([line for one in sets for line in one.lines], frames)
-    if not lines:
-        raise UserError(f"no line of {', '.join(wanted.datasets)} (train) can be trained on")
-    hashes = "".join(one.sha256 for one in sets)
-    return Material(
-        lines,
-        unfit,
-        {name: _load(wanted, name, "val", wanted.validation).lines for name in wanted.datasets},
-        ", ".join(wanted.datasets),
-        hashlib.sha256(hashes.encode()).hexdigest(),
-    )
+    if MIXTURE in wanted.datasets:
+        raise UserError(f"{MIXTURE} cannot be joined with other data sets; give it alone")
+    return material.gather(wanted, partial(why_unfit, frames=frames), also=(MIXTURE,))
+
+
+def why_unfit(text: str, frames: int) -> str:
+    """Why a text cannot be spelled in so many frames; "" when it can.
+
+    It needs a frame for each character and one between two equal neighbours.
+    """
+    symbols = encode(text)
+    if symbols is None:
+        foreign = sorted({char for char in text if encode(char) is None})
+        return f"{''.join(foreign)!r} is not in the alphabet"
+    if not symbols:
+        return "it has no text"
+    needed = frames_needed(symbols)
+    return f"it needs {needed} frames and the head has {frames}" if needed > frames else ""
+
+
+def summary(unfit: Sequence[Unfit], lines: int, frames: int) -> str:
+    """One sentence on the lines that are left out; the first ones by name."""
+    if not unfit:
+        return f"all {lines} lines can be spelled in {frames} frames"
+    return f"{len(unfit)} of {lines} lines cannot be spelled and are left out ({named(unfit)})"
 
 
 def _mixture(wanted: Wanted) -> Material:
     here = [name for name in VALIDATION if DATASETS.create(name).missing() is None]
-    validation = {name: _load(wanted, name, "val", wanted.validation).lines for name in here}
-    return Material((), (), validation, MIXTURE, data_hash(wanted.root))
-
-
-def _load(wanted: Wanted, name: str, split: str, limit: int | None) -> LineSet:
-    dataset = DATASETS.create(name, wanted.options.get(name))
-    if absent := dataset.missing():
-        raise absent
-    loaded: LineSet = dataset.load(split, limit)
-    if not loaded.lines:
-        raise UserError(f"{name} has no line that can be read in its split {split}")
-    return loaded
+    validation = {
+        name: material.load(wanted, name, "val", wanted.validation).lines for name in here
+    }
+    return Material({}, (), validation, MIXTURE, data_hash(wanted.root))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -12,16 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.errors import UserError
-from bench.files import write_atomically
 from models.training import checkpoint
+from models.training.claim import claim
 from models.training.ctc.features import Report
-from models.training.ctc.history import History, Point
 from models.training.ctc.job import BEST, Job
-from models.training.ctc.material import Wanted
-from models.training.ctc.stream import LineBatch, batches
-from models.training.ctc.validate import CTCScore, Judge, total
-from models.training.loop import Loop, LoopConfig, Progress
+from models.training.ctc.validate import COLLAPSE, CTCScore, Judge, Point, collapsed, total
+from models.training.history import History
+from models.training.loop import Loop, LoopConfig, Progress, agreed, rank, world
+from models.training.material import Wanted
+from models.training.supply import LineBatch, batches
 
 BY_HEART = 32  # lines of the self-test
 
@@ -84,8 +82,14 @@ class Result:
     best: Point
 
 
-def train_ctc(options: CTCOptions, watcher: CTCWatcher) -> Result:
+def train_ctc(options: CTCOptions, watcher: CTCWatcher) -> Result | None:
     """Train a head, resuming `out/ctc.pt`; writes it, and the encoder if that was trained along.
+
+    The best weights are written whenever they get better. Several processes train together when
+    torchrun started them; the first one validates and writes.
+
+    Returns:
+        How it ended; None in all processes but the first.
 
     Raises:
         UserError: an unknown name, no line that fits, no room on the disk, a damaged checkpoint.
@@ -93,14 +97,14 @@ def train_ctc(options: CTCOptions, watcher: CTCWatcher) -> Result:
     """
     with Judge(options.decoder) as judge:
         job = Job(options, watcher.said, watcher.encoded)
-        _claim(options.out / "training.json", job.identity)
+        if rank() == 0:
+            claim(options.out / "training.json", job.identity)
         run = _Run(job, judge, watcher)
-        try:
-            run.train()
-        finally:  # also when the user has seen enough
-            head = job.export(run.history)
-    assert run.history.best is not None
-    return Result(head, run.history.best)
+        run.train()
+        if rank() == 0:
+            job.export(run.history)  # again, should the last one have been cut off
+        best = run.history.best
+    return Result(job.head_path, best) if best else None
 
 
 def learn_by_heart(options: CTCOptions, watcher: CTCWatcher) -> Point:
@@ -134,22 +138,23 @@ class _Run:
         self.supply, self.validation = job.supply(), job.validation()
         path, task = options.out / "ctc.pt", job.task()
         self.loop: Loop[LineBatch] = Loop(task, config, path, options.device, job.rate_groups(task))
-        self.history = History(options.out / "history.jsonl", self.loop.step)
+        self.history = History(options.out / "history.jsonl", Point, self.loop.step)
         self.losses: list[float] = []
         self.left_out = 0
 
     def train(self) -> None:
         """To the last step, or until it gets no better."""
         step = self.loop.step
-        if step and step not in [point.step for point in self.history.points]:
+        if agreed(step > 0 and step not in [point.step for point in self.history.points]):
             self._validate(step, self.loop.average.state)  # the end came between save and this
-        self.loop.stopped = self._enough()
+        self.loop.stopped = agreed(self._enough())
         self.loop.run(self._batches, self._stepped, self._validate)
         if self.left_out:
             self.watcher.said(f"{self.left_out} drawn lines could not be spelled and were redrawn")
 
     def _batches(self, step: int) -> Iterator[LineBatch]:
-        for batch in batches(self.supply, step, self.job.options.workers):
+        first = step * world() + rank()
+        for batch in batches(self.supply, first, self.job.options.workers, stride=world()):
             self.left_out += batch.left_out
             yield batch
 
@@ -158,6 +163,11 @@ class _Run:
         self.watcher.step(progress)
 
     def _validate(self, step: int, average: Mapping[str, Tensor]) -> None:
+        if rank() == 0:
+            self._judge(step, average)
+        self.loop.stopped = agreed(self._enough())
+
+    def _judge(self, step: int, average: Mapping[str, Tensor]) -> None:
         weights = self.loop.task.module.state_dict() if self.job.by_heart else average
         witness = self.job.witness(weights)
         scores = {
@@ -168,35 +178,21 @@ class _Run:
         loss = sum(self.losses) / len(self.losses) if self.losses else math.nan
         self.losses.clear()
         self.watcher.scores(step, scores)
-        if blank == 1.0 and not self.job.by_heart:
-            self.watcher.said(
-                f"step {step}: every frame is a blank; if that stays so, lower --rate or try "
-                "--sanity"
-            )
-        if self.history.add(Point(step, loss, cer, blank)) and not self.job.by_heart:
+        point = Point(step, loss, cer, blank)
+        better = self.history.betters(point) and not self.job.by_heart
+        if better:  # before it is noted: a kill may come between
             checkpoint.save(self.job.options.out / BEST, {"step": step, "weights": dict(weights)})
+        self.history.add(point)
+        if better:
             self.job.export(self.history)
-        self.loop.stopped = self._enough()
+        if collapsed(self.history.points) and not self.job.by_heart:
+            self.watcher.said(
+                f"step {step}: for {COLLAPSE} validations every frame was a blank; every CTC head "
+                "begins so, but if it lasts, lower --rate or try --sanity"
+            )
 
     def _enough(self) -> bool:
         if self.job.by_heart:
             return bool(self.history.points) and self.history.points[-1].cer == 0
         patience = self.job.options.patience
         return 0 < patience <= self.history.waited
-
-
-def _claim(path: Path, identity: Mapping[str, str]) -> None:
-    """Note what a folder's checkpoints belong to, or refuse a folder of something else."""
-    if path.is_file():
-        try:
-            noted = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            noted = {}
-        for what, value in identity.items():
-            if noted.get(what) != value:
-                raise UserError(
-                    f"{path.parent} holds a training with another {what} "
-                    f"({noted.get(what)}, not {value}); choose another --out, or delete it"
-                )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(dict(identity), indent=2).encode())

@@ -1,52 +1,25 @@
-"""Batches by their step: the batch of a step is the same whenever and wherever it is drawn."""
+"""Where the batches of CTC training come from: lines, a mixture, or cached states."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bench.types import Image, Line
 from datasets.seeds import stream
 from models.pictures import Pictures
 from models.training.augment import augment
-from models.training.ctc.lines import margins, new_look, on_paper, why_unfit
+from models.training.ctc.material import why_unfit
+from models.training.looks import margins, on_paper, ramped
 from models.training.sources import Source, sources
+from models.training.supply import LineBatch, Shuffled, place
 
 _ASPECT = 12.8  # mean width / height of the embedded lines
-_FIRST = 1 / 3  # of the augmentation's strength; heb-ocr's cure for heads that say only blanks
-
-
-@dataclass(frozen=True, eq=False)
-class LineBatch:
-    """A batch for a head.
-
-    inputs: (B, height, width) uint8 pictures, or (B, S, D) float16 states.
-    texts: B strings.
-    left_out: drawn lines that the head could not spell and that others replaced.
-    """
-
-    inputs: torch.Tensor
-    texts: tuple[str, ...]
-    left_out: int = 0
-
-    def to(self, device: torch.device) -> LineBatch:
-        """The same batch with its inputs on a device."""
-        return replace(self, inputs=self.inputs.to(device, non_blocking=True))
-
-
-class Supply(Protocol):
-    """Makes the batch of a step."""
-
-    def batch(self, step: int) -> LineBatch:
-        """The batch of a step, always the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +38,9 @@ class LinesSupply:
 
     def batch(self, step: int) -> LineBatch:
         """The next `size` lines."""
-        images: list[Image] = []
-        texts: list[str] = []
-        for draw in range(step * self.size, (step + 1) * self.size):
-            line = self.lines[place(draw, len(self.lines), self.seed)]
-            rng = stream("kaidoku-ctc-line-1", self.seed, draw)
-            images.append(new_look(line.image, rng, ramped(step, self.ramp)))
-            texts.append(line.text)
-        return LineBatch(self.pictures.squeeze(images), tuple(texts))
+        shuffled = Shuffled(self.lines, self.pictures, self.seed)
+        draws = range(step * self.size, (step + 1) * self.size)
+        return shuffled.batch(draws, ramped(step, self.ramp))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,54 +116,3 @@ class StatesSupply:
         chosen = [(draw // lines) % views for draw in draws]
         states = np.stack([self.states[v, p] for v, p in zip(chosen, places, strict=True)])
         return LineBatch(torch.from_numpy(states), tuple(self.texts[p] for p in places))
-
-
-class _Steps(IterableDataset[LineBatch]):
-    """The batches from a step on; worker w of W makes every W-th."""
-
-    def __init__(self, supply: Supply, start: int) -> None:
-        super().__init__()
-        self.supply, self.start = supply, start
-
-    def __iter__(self) -> Iterator[LineBatch]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        step = self.start + worker
-        while True:
-            yield self.supply.batch(step)
-            step += workers
-
-
-def batches(supply: Supply, start: int, workers: int) -> Iterator[LineBatch]:
-    """The batches from step `start` on, in order, made by so many worker processes."""
-    return iter(
-        DataLoader(
-            _Steps(supply, start),
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=_single_thread if workers else None,
-            generator=torch.Generator(),  # its own, so that a resumed dropout goes on as it was
-        )
-    )
-
-
-def ramped(step: int, ramp: int | None) -> float:
-    """Strength of the augmentation: a third at first, full after `ramp` steps; 0 without one."""
-    if ramp is None:
-        return 0.0
-    return _FIRST + (1 - _FIRST) * min(1.0, step / max(1, ramp))
-
-
-def place(draw: int, lines: int, seed: int) -> int:
-    """Which line a draw takes: every line once an epoch, each epoch in its own order."""
-    return int(_order(draw // lines, lines, seed)[draw % lines])
-
-
-@lru_cache(maxsize=4)
-def _order(epoch: int, lines: int, seed: int) -> NDArray[np.int64]:
-    return stream("kaidoku-ctc-epoch-1", seed, epoch).permutation(lines)
-
-
-def _single_thread(_: int) -> None:
-    torch.set_num_threads(1)

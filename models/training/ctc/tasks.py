@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from models.heads.base import Head
 from models.heads.reader import Reader
 from models.pictures import Pictures
-from models.training.ctc.stream import LineBatch
+from models.training.rates import encoder_groups
+from models.training.supply import LineBatch
 from models.training.tasks import ctc_loss, ctc_targets
 
 _SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
@@ -72,17 +73,10 @@ class ReaderTask:
 def rate_groups(pupil: Pupil, share: float, decay: float) -> list[dict[str, Any]]:
     """The parameters of a head and its encoder, each layer with its share of the learning rate.
 
-    Layer-wise decay (Howard & Ruder, arXiv 1801.06146; for ViTs Bao et al., arXiv 2106.08254):
-    the head learns at the full rate, the encoder's last layer at `share` of it, and each layer
-    below at `decay` of the one above, the embeddings last.
+    The head learns at the full rate, the encoder's last layer at `share` of it, and each layer
+    below at `decay` of the one above.
     """
-    encoder: Any = pupil.encoder
-    parts = [encoder.embeddings, *encoder.layers]  # lowest first
-    groups: list[dict[str, Any]] = [
-        {"params": list(part.parameters()), "scale": share * decay ** (len(parts) - 1 - height)}
-        for height, part in enumerate(parts)
-    ]
-    groups.append({"params": list(encoder.layernorm.parameters()), "scale": share})
+    groups = encoder_groups(pupil.encoder, share, decay)
     own = [value for name, value in pupil.named_parameters() if not name.startswith("encoder.")]
     groups.append({"params": own, "scale": 1.0})
     return groups

@@ -1,4 +1,4 @@
-"""How well a reader reads lines, with a decoder of the registry."""
+"""How well a reader reads lines, with a decoder of the registry; float32, as rows are by default."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from models.heads.reader import Reader
 from models.pictures import Pictures
 
 _BATCH = 16
+COLLAPSE = 3  # validations of blanks alone that are worth a word
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,27 @@ class CTCScore:
     def cer(self) -> float:
         """Micro CER, a fraction."""
         return self.edits / max(1, self.characters)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One validation.
+
+    loss: mean training loss since the point before.
+    cer: of the validation lines, a fraction.
+    blank: share of frames whose best symbol is the blank.
+    """
+
+    step: int
+    loss: float
+    cer: float
+    blank: float
+
+
+def collapsed(points: Sequence[Point]) -> bool:
+    """Whether the last points say nothing but blanks."""
+    last = points[-COLLAPSE:]
+    return len(last) == COLLAPSE and all(point.blank == 1 for point in last)
 
 
 def total(scores: Iterable[CTCScore]) -> tuple[float, float]:
@@ -102,8 +124,7 @@ def read_lines(reader: Reader, pictures: Pictures, lines: Sequence[Line]) -> Ite
     for start in range(0, len(lines), _BATCH):
         images = [line.image for line in lines[start : start + _BATCH]]
         squeezed = pictures.squeeze(images).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            logits: Tensor = reader(pictures.pixels(squeezed))
+        logits: Tensor = reader(pictures.pixels(squeezed))
         yield logits
 
 
@@ -114,8 +135,7 @@ def read_states(head: Any, states: Any) -> Iterator[Tensor]:
     head.eval()
     for start in range(0, len(states), _BATCH):
         batch = torch.from_numpy(states[start : start + _BATCH].copy()).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
-            logits: Tensor = head(batch.float())
+        logits: Tensor = head(batch.float())
         yield logits
 
 
