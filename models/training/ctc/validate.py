@@ -1,4 +1,4 @@
-"""How well a reader reads lines, with a decoder of the registry; float32, as rows are by default."""
+"""How well a reader reads lines, with a decoder of the registry; in float32, as rows are read."""
 
 from __future__ import annotations
 
