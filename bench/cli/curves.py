@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 class Curves:
     """A context manager with the callbacks of a training."""
 
-    def __init__(self, out: Path | None, steps: int) -> None:
+    def __init__(self, out: Path | None, steps: int = 0) -> None:
         """Begin.
 
         Args:
             out: folder of the curves; None for none.
-            steps: in all.
+            steps: in all; 0 when `step` is told.
         """
         from models.training.loop import rank
 
@@ -45,11 +45,14 @@ class Curves:
         """So much is done of something; each thing has a bar of its own, from when it begins."""
         if doing not in self._tasks:
             self._tasks[doing] = self._bars.add_task(doing, total=total)
-        self._bars.update(self._tasks[doing], completed=done)
+        task = self._tasks[doing]
+        if done < self._bars.tasks[task].completed:  # it has begun again
+            self._bars.reset(task, total=total)
+        self._bars.update(task, completed=done)
 
-    def step(self, progress: Progress) -> None:
-        """One step done."""
-        self.report("training", progress.step, self._steps)
+    def step(self, progress: Progress, steps: int = 0) -> None:
+        """One step done, of so many."""
+        self.report("training", progress.step, steps or self._steps)
         said = f"training, loss {progress.loss:.3f}"
         self._bars.update(self._tasks["training"], description=said)
         self.scalar("loss", progress.loss, progress.step)

@@ -193,7 +193,7 @@ def _options(args: argparse.Namespace) -> CTCOptions:
             raise UserError(f"--{flag.replace('_', '-')} lies above 0 and up to 1, not {value}")
     if args.views > 1 and args.unfreeze:
         raise UserError("--views is of a frozen encoder; with --unfreeze each line looks new")
-    sets = _words(args.dataset) or ((MIXTURE,) if random and not args.sanity else ("lines",))
+    sets = words(args.dataset) or ((MIXTURE,) if random and not args.sanity else ("lines",))
     HEADS.entry(args.head)  # says so here when it does not exist
     typed = typed_options(parse_options(args.options), (HEADS, DATASETS))
     for name in typed:
@@ -226,6 +226,7 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _words(values: Sequence[str] | None) -> tuple[str, ...]:
-    words = (word.strip() for value in values or () for word in value.split(","))
-    return tuple(dict.fromkeys(word for word in words if word))
+def words(values: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of a repeatable option, each of which may hold several with commas between."""
+    found = (word.strip() for value in values or () for word in value.split(","))
+    return tuple(dict.fromkeys(word for word in found if word))

@@ -149,7 +149,7 @@ class Job:
         lines = Shuffled(self.material.lines, self.pictures, self.options.seed)
         return Epochs(lines, self.options.batch, self.options.augment)
 
-    def read(self, judge: Judge, weights: Mapping[str, Tensor], doing: str) -> Reading:
+    def read(self, judge: Judge, weights: Mapping[str, Tensor]) -> Reading:
         """Read the same lines of train and of val as always, with these weights."""
         self._take(weights)
         ar = ar_model(self._witness, self._detokenize)
@@ -159,7 +159,7 @@ class Job:
         def done(lines: int) -> None:
             nonlocal read
             read += lines
-            self._report(doing, read, total)
+            self._report("reading train and val", read, total)
 
         def scores(sets: Mapping[str, Sequence[Line]]) -> dict[str, ReadScore]:
             return {

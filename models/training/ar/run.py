@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class ARWatcher:
     said: Said
     report: Report
     step: Callable[[Progress, int], None]
-    epoch: Callable[[list[Epoch], Reading], None]
+    epoch: Callable[[Sequence[Epoch], Reading], None]
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,7 @@ class _Run:
 
     def _read(self, step: int, average: Mapping[str, Tensor]) -> None:
         number = step // self.supply.steps
-        doing = f"reading lines after epoch {number}" if number else "reading lines before training"
-        reading = self.job.read(self.judge, average, doing)
+        reading = self.job.read(self.judge, average)
         loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses.clear()
         epoch = Epoch(number, step, loss, micro_cer(reading.train), micro_cer(reading.val))
