@@ -19,8 +19,8 @@ _INCHES = (6.4, 4.2)
 def line(epochs: Sequence[Epoch], of: int, decoder: str) -> str:
     """The last epoch: "epoch 3/10  loss 0.412  train CER 1.20 %  val CER 4.33 %, best so far"."""
     last = epochs[-1]
-    trained = [epoch for epoch in epochs if epoch.step]
-    best = last.step > 0 and all(last.cer <= epoch.cer for epoch in trained)
+    earlier = [epoch for epoch in epochs[:-1] if epoch.step]
+    best = last.step > 0 and all(last.cer < epoch.cer for epoch in earlier)
     loss = "" if last.loss is None else f"  loss {number(last.loss, 3)}"
     return (
         f"epoch {last.epoch}/{of}{loss}  train CER {percent(last.train_cer)} %  "

@@ -45,6 +45,7 @@ def save_folder(folder: Path, model: Any, start: Start, card: str, ar_fits: bool
         with quiet():
             # It writes the names of weights that older versions of transformers know too.
             model.save_pretrained(draft, max_shard_size="1TB")
+        (draft / WEIGHTS).chmod(0o644)  # safetensors writes it for the owner alone
         start.save_processing(draft)
         (draft / "README.md").write_text(card, "utf-8")
         folder.mkdir(exist_ok=True)

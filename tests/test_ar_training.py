@@ -1,0 +1,480 @@
+"""Fine-tuning of a TrOCR: labels, epochs, resuming, stopping, the folder, the command line."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import VisionEncoderDecoderModel
+
+from bench.cli import main, train_mini
+from bench.errors import UserError
+from bench.metrics import score_line
+from bench.registry import Entry
+from bench.report.epochs import line, outcome, warning
+from bench.types import Runtime
+from datasets import DATASETS
+from decoders import DECODERS
+from models import ENCODERS
+from models.training import checkpoint
+from models.training.ar.curve import Epoch, turned_at
+from models.training.ar.job import AROptions, Epochs, spread
+from models.training.ar.labels import IGNORED, Speller
+from models.training.ar.run import ARWatcher, Tuned, fine_tune
+from models.training.ar.task import TeacherForcing
+from models.training.folder import save_folder
+from models.training.material import Wanted
+from models.training.start import open_start
+from models.training.supply import LineBatch, Shuffled
+from models.trocr_model import ar_model, detokenizer
+from tests.few_marks import TEXTS, FewMarks
+from tests.marks import Marks
+from tests.tiny_trocr import Kind, save_checkpoint, tiny_model
+
+QUIET = ARWatcher(lambda text: None, lambda *of: None, lambda *of: None, lambda *of: None)
+
+
+def save(folder: Path, kind: Kind) -> Path:
+    """A checkpoint of weights that learn quickly."""
+    save_checkpoint(folder, kind)
+    vocabulary = json.loads((folder / "config.json").read_text())["decoder"]["vocab_size"]
+    tiny_model(kind, vocabulary, init_std=0.1).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    made = tmp_path_factory.mktemp("trocr")
+    return {kind: save(made / f"tiny-{kind}", kind) for kind in ("base", "small")}
+
+
+@pytest.fixture(autouse=True)
+def marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sets of marks, registered, and one thread."""
+    monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars"))
+    monkeypatch.setitem(DATASETS.entries, "few", Entry("tests.few_marks:FewMarks", "few bars"))
+    torch.set_num_threads(1)
+
+
+def options(folder: Path, out: Path, **changes: Any) -> AROptions:
+    made = AROptions(
+        str(folder), out, Wanted(("few",), limit=16), epochs=2, batch=8, rate=3e-3, layer_decay=1.0,
+        augment=0.0, patience=0, sample=4, workers=0,
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def speller(folder: Path | str) -> Speller:
+    start = open_start(str(folder), 0, "cpu")
+    tokenizer = start.tokenizer()
+    return Speller(tokenizer, ar_model(start.model, detokenizer(tokenizer)))
+
+
+# ---- labels ----
+
+
+@pytest.mark.parametrize("kind", ["base", "small", "tiny"])
+def test_labels_are_tokens_and_eos_and_the_start_is_eos(folders, kind):
+    spell = speller(folders.get(kind, kind))
+    texts = ["the room .", "fox"]
+    given, labels = spell.targets(texts)
+    assert given.shape == labels.shape and given.shape[1] % 8 == 0
+    for text, fed, answer in zip(texts, given.tolist(), labels.tolist(), strict=True):
+        tokens = spell.tokens(text)
+        assert spell.ar.detokenize(tokens) == text and 0 not in tokens  # no <s> before it
+        after = len(fed) - len(tokens) - 1
+        assert fed == [2, *tokens, *[1] * after]  # </s> starts, <pad> fills
+        assert answer == [*tokens, 2, *[IGNORED] * after]  # </s> ends and is learned
+
+
+def test_the_tokenizers_own_start_token_is_left_out(folders):
+    spell = speller(folders["base"])
+    assert spell.tokenizer("fox")["input_ids"][0] == 0
+    assert spell.tokens("fox")[0] != 0
+
+
+def test_what_cannot_be_taught_is_told_why(folders):
+    base, small = speller(folders["base"]), speller(folders["small"])
+    assert base.why_unfit("fox") == small.why_unfit("fox") == ""
+    assert base.why_unfit("  ") == "it has no text"
+    assert small.why_unfit("f\u4e2dx") == "the tokenizer cannot write '\u4e2d'"
+    assert base.why_unfit("a</s>b") == "it contains </s>"
+    text = "xq" * 40
+    needed = len(base.tokens(text)) + 1
+    assert base.why_unfit(text) == f"it needs {needed} tokens and the decoder has 64"
+    with pytest.raises(ValueError, match="sort it out"):
+        base.targets([text])
+    longest = "xq" * 31 + "x"
+    assert len(base.tokens(longest)) == 63 and base.why_unfit(longest) == ""
+    given, labels = base.targets([longest])
+    assert given.shape == (1, 64) and labels[0, -1] == 2
+
+
+def test_a_text_that_the_tokenizer_changes_is_known(folders):
+    assert speller(folders["base"]).exact("a \ufb01x") and speller(folders["small"]).exact("a fox")
+    assert not speller(folders["small"]).exact("\uff26ox")  # full width: sentencepiece's NFKC
+
+
+def test_the_loss_is_that_of_the_next_token_given_the_text_so_far(folders):
+    start = open_start(str(folders["base"]), 0, "cpu")
+    spell = speller(folders["base"])
+    task = TeacherForcing(start.model, start.pictures(), spell, frozen=False)
+    task.module.eval()
+    images = [line.image for line in FewMarks().load("train", 3).lines]
+    pictures = start.pictures().squeeze(images)
+    loss = task.loss(LineBatch(pictures, TEXTS[:3]))
+    losses = []
+    for picture, text in zip(pictures, TEXTS[:3], strict=True):  # alone and unpadded
+        tokens = spell.tokens(text)
+        model = start.model
+        states = model.encoder(start.pictures().pixels(picture[None])).last_hidden_state
+        fed = torch.tensor([[2, *tokens]])
+        logits = model.decoder(input_ids=fed, encoder_hidden_states=states, use_cache=False).logits
+        log_probs = functional.log_softmax(logits[0], -1)
+        for place, token in enumerate([*tokens, 2]):
+            told = -log_probs[place, token]
+            losses.append(0.9 * told - 0.1 * log_probs[place].mean())
+    assert float(loss.detach()) == pytest.approx(
+        float(torch.stack(losses).mean().detach()), rel=1e-4
+    )
+
+
+# ---- epochs ----
+
+
+def test_an_epoch_has_every_line_once(folders):
+    lines = Marks().load("train", 10).lines
+    pictures = open_start(str(folders["base"]), 0, "cpu").pictures()
+    supply = Epochs(Shuffled(lines, pictures, 3), 4, 0.0)
+    assert supply.steps == 3
+    batches = [supply.batch(step) for step in range(6)]
+    assert [len(batch.texts) for batch in batches] == [4, 4, 2] * 2
+    epochs = [[t for b in batches[i : i + 3] for t in b.texts] for i in (0, 3)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(line.text for line in lines)
+    assert epochs[0] != epochs[1]
+    looks = Epochs(Shuffled(lines, pictures, 3), 4, 1.0)
+    assert looks.batch(0).texts == batches[0].texts
+    assert not torch.equal(looks.batch(0).inputs, batches[0].inputs)
+    assert not torch.equal(looks.batch(0).inputs[0], looks.batch(3).inputs[0])
+
+
+def test_a_sample_is_spread_over_all_lines():
+    lines = Marks().load("train", 10).lines
+    assert [line.id for line in spread(lines, 3)] == ["train-0", "train-3", "train-6"]
+    assert spread(lines, 99) == list(lines)
+
+
+def curve(*cers: tuple[float, float]) -> list[Epoch]:
+    return [Epoch(i, 10 * i, 0.5 if i else None, t, v) for i, (t, v) in enumerate(cers)]
+
+
+def test_over_fitting_is_told_as_it_happens():
+    """The numbers of the one who asked for it: 4.33 before, then 0.0001 against 7.89."""
+    by_heart = curve((0.03, 0.0433), (0.01, 0.05), (0.000001, 0.0789))
+    assert turned_at(by_heart) == by_heart[0]
+    assert warning(by_heart) == (
+        "it learns its train lines by heart: their CER has fallen to 0.00 %, and that of val has "
+        "risen from 4.33 % before training to 7.89 %"
+    )
+    assert "Nothing is gained" in outcome(by_heart, by_heart[1], "ar-greedy")
+    later = curve((0.5, 0.5), (0.04, 0.05), (0.01, 0.08))
+    assert "from 5.00 % after epoch 1 to 8.00 %" in warning(later)
+    assert outcome(later, later[1], "ar-greedy") == (
+        "val CER 5.00 % (ar-greedy) after epoch 1, 50.00 % before training; no better in 1 epoch "
+        "since"
+    )
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        curve((0.5, 0.5)),
+        curve((0.5, 0.5), (0.01, 0.4)),  # val still falls
+        curve((0.5, 0.5), (0.2, 0.2), (0.19, 0.3)),  # train is not far below
+        curve((0.5, 0.5), (0.02, 0.2), (0.03, 0.3)),  # both rise
+        curve((0.5, 0.5), (0.02, 0.2), (0.01, 0.205)),  # as good as before
+    ],
+)
+def test_other_curves_are_no_over_fitting(epochs):
+    assert turned_at(epochs) is None and warning(epochs) == ""
+
+
+def test_a_line_an_epoch():
+    epochs = curve((1.5, 2.0), (0.2, 0.25), (0.1, 0.25))
+    assert line(epochs[:1], 5, "ar-greedy") == (
+        "epoch 0/5  train CER 150.00 %  val CER 200.00 % (ar-greedy)"
+    )
+    assert line(epochs[:2], 5, "ar-beam") == (
+        "epoch 1/5  loss 0.500  train CER 20.00 %  val CER 25.00 % (ar-beam), best so far"
+    )
+    assert "best" not in line(epochs, 5, "ar-greedy")
+
+
+# ---- training ----
+
+
+@pytest.fixture(scope="module")
+def learned(folders, tmp_path_factory) -> Tuned:
+    """A model that has learned a few lines by heart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS.entries, "few", Entry("tests.few_marks:FewMarks", "few bars"))
+        torch.set_num_threads(1)
+        out = tmp_path_factory.mktemp("by-heart") / "out"
+        return fine_tune(options(folders["base"], out, wanted=Wanted(("few",)), epochs=12), QUIET)
+
+
+def cer_of(encoder: Any, lines: Any) -> float:
+    encoded = encoder.encode(encoder.prepare([one.image for one in lines]))
+    texts = [decoded.text for decoded in DECODERS.create("ar-greedy").decode(encoded)]
+    scores = [score_line(one.text, text) for one, text in zip(lines, texts, strict=True)]
+    return sum(s.edits for s in scores) / sum(s.characters for s in scores)
+
+
+def test_a_few_lines_are_learned_by_heart(learned):
+    epochs = learned.epochs
+    assert [(e.epoch, e.step) for e in epochs] == [(i, 10 * i) for i in range(13)]
+    assert epochs[0].loss is None and epochs[0].train_cer > 1  # before training
+    assert epochs[-1].train_cer == 0 and epochs[-1].loss is not None
+    assert epochs[-1].cer > 0.3  # val has other texts
+
+
+def test_the_best_epoch_is_saved_and_reads_as_it_did(learned):
+    assert learned.best == min(learned.epochs[1:], key=lambda epoch: epoch.cer)
+    encoder = ENCODERS.create(str(learned.model)).open(Runtime())
+    assert encoder.info.has_ar and encoder.info.trained_on == "few (train)"
+    assert cer_of(encoder, spread(FewMarks().load("train").lines, 4)) == learned.best.train_cer
+    assert cer_of(encoder, spread(FewMarks().load("val").lines, 4)) == learned.best.cer
+
+
+def test_the_folder_is_like_the_hubs(learned, folders):
+    names = {path.name for path in learned.model.iterdir()}
+    assert names == {path.name for path in folders["base"].iterdir()}
+    said = json.loads((learned.model / "generation_config.json").read_text())
+    assert said["decoder_start_token_id"] == said["eos_token_id"] == 2
+    assert said["max_new_tokens"] == 64 and said.get("use_cache", True)
+    theirs = VisionEncoderDecoderModel.from_pretrained(learned.model)
+    ours = ENCODERS.create(str(learned.model)).open(Runtime()).module()
+    state = theirs.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in ours.state_dict().items())
+    card = (learned.model / "README.md").read_text()
+    assert f"| {learned.best.epoch} | " in card and "| 0 | " in card
+
+
+class Killed(Exception):  # noqa: N818
+    """The end comes here."""
+
+
+@pytest.mark.parametrize("when", ["before training", "in an epoch", "after an epoch"])
+def test_a_killed_training_ends_where_an_unbroken_one_does(folders, tmp_path, when):
+    """Bit for bit: dropout, batches, looks and averages are those of the step."""
+    how = {"augment": 1.0, "save_every": 1, "wanted": Wanted(("few",), limit=20)}
+    whole = fine_tune(options(folders["small"], tmp_path / "whole", **how), QUIET)
+
+    def epoch(epochs: Any, reading: Any) -> None:
+        if len(epochs) == {"before training": 1, "after an epoch": 2}.get(when):
+            raise Killed
+
+    def step(progress: Any, steps: int) -> None:
+        if (progress.step, when) == (5, "in an epoch"):
+            raise Killed  # the last checkpoint is of step 4
+
+    asked = options(folders["small"], tmp_path / "cut", **how)
+    with pytest.raises(Killed):
+        fine_tune(asked, dataclasses.replace(QUIET, step=step, epoch=epoch))
+    cut = fine_tune(asked, QUIET)
+    ours, theirs = (checkpoint.load(tmp_path / name / "ar.pt") for name in ("cut", "whole"))
+    assert ours["step"] == theirs["step"] == 6
+    for key in ("weights", "average"):
+        assert all(torch.equal(ours[key][name], theirs[key][name]) for name in theirs[key])
+    assert [dataclasses.replace(e, loss=None) for e in cut.epochs] == [
+        dataclasses.replace(e, loss=None) for e in whole.epochs
+    ]
+    weights = [(t.model / "model.safetensors").read_bytes() for t in (cut, whole)]
+    assert weights[0] == weights[1]
+
+
+def test_a_kill_between_checkpoint_and_note_loses_no_best_weights(folders, tmp_path, monkeypatch):
+    from models.training.history import History
+
+    whole = fine_tune(options(folders["base"], tmp_path / "whole"), QUIET)
+    add = History.add
+
+    def killed(self: Any, point: Epoch) -> None:
+        if point.epoch == 1:
+            raise Killed
+        add(self, point)
+
+    asked = options(folders["base"], tmp_path / "cut")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(History, "add", killed)
+        fine_tune(asked, QUIET)
+    cut = fine_tune(asked, QUIET)
+    assert [e.cer for e in cut.epochs] == [e.cer for e in whole.epochs]
+    assert cut.best.epoch == whole.best.epoch
+    weights = [(t.model / "model.safetensors").read_bytes() for t in (cut, whole)]
+    assert weights[0] == weights[1]
+
+
+def test_training_stops_when_val_gets_no_better(folders, tmp_path):
+    asked = options(folders["base"], tmp_path, epochs=9, patience=2, rate=1e-12)
+    assert len(fine_tune(asked, QUIET).epochs) == 4  # 0, the best one, and two more
+    again = fine_tune(asked, QUIET)  # it has stopped, and stays so
+    assert len(again.epochs) == 4 and again.best.epoch == 1
+
+
+def test_a_frozen_encoder_stays_as_it_is(folders, tmp_path):
+    start = open_start(str(folders["base"]), 0, "cpu").model.state_dict()
+    result = fine_tune(options(folders["base"], tmp_path, frozen=True), QUIET)
+    after = ENCODERS.create(str(result.model)).open(Runtime()).module().state_dict()
+    changed = {name for name in start if not torch.equal(start[name], after[name])}
+    assert changed and all(name.startswith("decoder.") for name in changed)
+    kept = checkpoint.load(tmp_path / "ar.pt")["weights"]
+    assert all(name.startswith("decoder.") for name in kept)
+
+
+def test_lower_layers_learn_slower(folders):
+    start = open_start(str(folders["base"]), 0, "cpu")
+    spell = speller(folders["base"])
+    task = TeacherForcing(start.model, start.pictures(), spell, frozen=False)
+    groups = task.rate_groups(0.5)
+    assert [group["scale"] for group in groups] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    counted = [id(p) for group in groups for p in group["params"]]
+    assert sorted(counted) == sorted({id(p) for p in start.model.parameters()})
+
+
+def test_a_shape_learns_from_random_weights_and_brings_its_tokenizer(tmp_path):
+    asked = options(Path("tiny"), tmp_path, epochs=1, sample=1, wanted=Wanted(("few",), limit=4))
+    result = fine_tune(dataclasses.replace(asked, batch=2), QUIET)
+    encoder = ENCODERS.create(str(result.model)).open(Runtime())
+    assert encoder.info.trained_on == "few (train)" and encoder.info.has_ar
+    assert encoder.ar.detokenize([*speller("tiny").tokens("fox"), 2]) == "fox"
+    with pytest.raises(UserError, match="leave out --freeze-encoder"):
+        fine_tune(dataclasses.replace(asked, frozen=True, out=tmp_path / "x"), QUIET)
+
+
+def test_a_decoder_that_did_not_fit_its_encoder_fits_again(folders, tmp_path):
+    start = open_start(str(folders["base"]), 0, "cpu")
+    save_folder(tmp_path / "ctc", start.model, start, "# after CTC\n", ar_fits=False)
+    assert not ENCODERS.create(str(tmp_path / "ctc")).open(Runtime()).info.has_ar
+    result = fine_tune(options(tmp_path / "ctc", tmp_path / "out", epochs=1), QUIET)
+    assert ENCODERS.create(str(result.model)).open(Runtime()).info.has_ar
+
+
+def test_the_user_is_told_what_the_lines_are(folders, tmp_path, monkeypatch):
+    long = Entry("tests.few_marks:FewMarks", "bars", {"texts": ("ab", "ab" * 40, "c")})
+    monkeypatch.setitem(DATASETS.entries, "few-long", long)
+    (tmp_path / "known").mkdir()
+    for path in folders["base"].iterdir():
+        (tmp_path / "known" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "known" / "README.md").write_text("---\ndatasets:\n- Few (train)\n---\n")
+    said: list[str] = []
+    asked = options(tmp_path / "known", tmp_path / "out", epochs=1)
+    wanted = Wanted(("few-long",), limit=6)
+    watcher = dataclasses.replace(QUIET, said=said.append)
+    fine_tune(dataclasses.replace(asked, wanted=wanted), watcher)
+    assert said == [
+        "the checkpoint says that it was trained on few-long already (Few (train)): its CER on "
+        "train lines of few-long means little, and so does what it gains there",
+        "2 of 6 lines cannot be learned and are left out (train-1: it needs 81 tokens and the "
+        "decoder has 64; train-4: it needs 81 tokens and the decoder has 64)",
+    ]
+
+
+def test_a_folder_of_another_training_is_refused(folders, tmp_path):
+    fine_tune(options(folders["base"], tmp_path, epochs=1), QUIET)
+    for change in ({"frozen": True}, {"batch": 4}, {"wanted": Wanted(("few",), limit=9)}):
+        with pytest.raises(UserError, match="choose another --out"):
+            fine_tune(options(folders["base"], tmp_path, epochs=1, **change), QUIET)
+
+
+# ---- the command line ----
+
+
+@pytest.fixture
+def call(capsys):
+    def called(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        return left.value.code, *capsys.readouterr()
+
+    return called
+
+
+def test_a_training_by_command_line_and_its_check(call, folders, tmp_path):
+    out = tmp_path / "out"
+    words = ("--encoder", str(folders["base"]), "--dataset", "few", "--epochs", "2", "--workers")
+    code, printed, err = call(
+        "train", "ar", *words, "0", "--limit", "16", "--sample", "4", "--out", str(out)
+    )
+    assert code == 0 and printed.startswith(f"model: {out / 'model'}\nval CER ")
+    lines = [row for row in err.splitlines() if row.startswith("epoch ")]
+    assert [row[:9] for row in lines] == ["epoch 0/2", "epoch 1/2", "epoch 2/2"]
+    assert all("train CER" in row and "val CER" in row and "(ar-greedy)" in row for row in lines)
+    assert [json.loads(row)["epoch"] for row in (out / "history.jsonl").open()] == [0, 1, 2]
+    assert (out / "curves.png").read_bytes()[1:4] == b"PNG"
+    assert "kept: epoch" in (out / "curves.svg").read_text()
+    assert list(out.glob("events.out.tfevents.*"))
+    code, printed, _ = call(
+        "check", "overfit", "--system", f"{out / 'model'}:ar-greedy", "--dataset", "few",
+        "--limit", "8", "--device", "cpu", "--json",
+    )  # fmt: skip
+    found = json.loads(printed)
+    assert found["trained_on"] == "few (train)" and set(found["splits"]) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--encoder", "tniy"), "did you mean tiny"),
+        (("--dataset", "marks"), "--dataset is of a TrOCR; give one with --encoder"),
+        (("--freeze-encoder",), "--freeze-encoder is of a TrOCR"),
+        (("-o", "marks.size=3"), "-o is of a TrOCR"),
+        (("--encoder", "FOLDER", "--steps", "9"), "--steps is of mini alone"),
+        (("--encoder", "FOLDER", "--columns", "9"), "--columns is of mini alone"),
+        (("--encoder", "FOLDER", "--dataset", "markz"), "did you mean marks"),
+        (("--encoder", "FOLDER", "--dataset", "marks", "-o", "few.size=3"), "not trained on here"),
+        (("--encoder", "FOLDER", "--epochs", "0"), "above 0"),
+        (("--encoder", "FOLDER", "--layer-decay", "1.2"), "up to 1"),
+        (("--encoder", "FOLDER", "--augment", "-1"), "from 0 to 1"),
+        (("--encoder", "FOLDER", "--patience", "-1"), "0 for never"),
+        (("--encoder", "FOLDER", "--freeze-encoder", "--layer-decay", "0.5"), "leave out --freeze"),
+        (("--encoder", "FOLDER", "--decoder", "ctc-greedy"), "choose ar-greedy"),
+        (("--encoder", "FOLDER", "--decoder", "ar-gredy"), "did you mean ar-greedy"),
+        (("--encoder", "FOLDER", "--device", "cuda"), "no CUDA device"),
+        (("--encoder", "FOLDER", "--epoch", "3"), "did you mean --epochs"),
+        (("--encoder", "./nowhere"), "there is no folder ./nowhere"),
+    ],
+)
+def test_mistakes_are_one_sentence(call, folders, tmp_path, words, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    chosen = [str(folders["base"]) if word == "FOLDER" else word for word in words]
+    code, out, err = call("train", "ar", *chosen)
+    assert (code, out) == (2, "") and said in err
+    assert err.count("error: ") == 1 and "Traceback" not in err
+
+
+def test_mini_is_trained_as_before(call, tmp_path, monkeypatch):
+    from models.training import run
+
+    seen: list[Any] = []
+
+    def train(options: Any, watcher: Any) -> str:
+        seen.append(options)
+        return "w"
+
+    monkeypatch.setattr(run, "train_ar", train)
+    monkeypatch.chdir(tmp_path)
+    assert call("train", "ar")[:2] == (0, "weights: w\n")
+    words = ("--steps", "5", "--rate", "1e-4", "--out", "there", "--seed", "3", "--save-every", "2")
+    assert call("train", "ar", *words, "--init", "a.safetensors", "--columns", "99")[0] == 0
+    plain, chosen = seen
+    assert (plain.out, plain.steps, plain.rate) == (Path("runs/mini"), 20_000, 1.2e-3)
+    assert (plain.columns, plain.save_every, plain.init) == (12_500, 400, None)
+    assert (chosen.out, chosen.steps, chosen.rate) == (Path("there"), 5, 1e-4)
+    assert (chosen.seed, chosen.save_every, chosen.columns) == (3, 2, 99)
+    assert chosen.init == Path("a.safetensors")
+    assert set(train_mini.DEFAULTS) <= {field.name for field in dataclasses.fields(plain)}
