@@ -250,6 +250,11 @@ def _cpu() -> dict[str, Any]:
     }
 
 
+def bf16_units() -> bool:
+    """Whether this CPU computes in bfloat16 by itself; else it is slower there than in float32."""
+    return bool({"amx_bf16", "avx512_bf16"} & set(_cpu()["units"]))
+
+
 def _usable_cores() -> int | None:
     """Cores that this process may run on; a container or `taskset` may allow it only some."""
     if hasattr(os, "sched_getaffinity"):

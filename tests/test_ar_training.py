@@ -137,9 +137,7 @@ def test_the_loss_is_that_of_the_next_token_given_the_text_so_far(folders):
         for place, token in enumerate([*tokens, 2]):
             told = -log_probs[place, token]
             losses.append(0.9 * told - 0.1 * log_probs[place].mean())
-    assert float(loss.detach()) == pytest.approx(
-        float(torch.stack(losses).mean().detach()), rel=1e-4
-    )
+    torch.testing.assert_close(loss, torch.stack(losses).mean(), rtol=1e-4, atol=0)
 
 
 # ---- epochs ----
