@@ -30,7 +30,7 @@ class CTCDecoder(Decoder, ABC):
         """An encoder without a CTC head cannot be decoded by any CTC decoder."""
         if encoder.alphabet:
             return None
-        return Unavailable(f"{encoder.name} has no CTC head", "python -m bench list")
+        return Unavailable(f"{encoder.name} has no CTC head", "python -m bench train ctc --help")
 
 
 def check_beam(beam: int, nbest: int) -> None:
