@@ -112,7 +112,7 @@ def _speed(count: int, results: Sequence[Result], looks: Mapping[str, Look]) -> 
     axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("speed of encoder + decoder (lines/s, log scale; bar: lowest to highest)")
+    axes.set_xlabel("speed of encoder + decoder (lines/s, log scale; bar: range of the rounds)")
     axes.set_ylabel("CER (%; bar: 95 % interval)")
     names = [
         f"{r.names.encoder} + {r.names.decoder}" if several else r.names.decoder for r in results
@@ -127,7 +127,9 @@ def _drawn(
     """Draw a system; gives its point and its error bars."""
     assert result.row.timing is not None  # `draw` takes no others
     rate, (cer, low, high) = result.row.timing.lines_per_s, _cer(result)
-    slow, fast = min(rate.low, rate.median), max(rate.high, rate.median)
+    slow, fast = rate.median, rate.median
+    if rate.n > 1:  # the range of one round is that of its batches, of short lines and of long
+        slow, fast = min(rate.low, slow), max(rate.high, fast)
     axes.errorbar(
         [rate.median],
         [cer],
