@@ -21,6 +21,12 @@ class _UnfitError(ValueError):
     """The text is not of the type; `typed_options` knows the option's name and says it."""
 
 
+def words(values: Iterable[str] | None) -> tuple[str, ...]:
+    """The words of an option that is repeated, separated by commas, or both; each once."""
+    found = (word.strip() for value in values or () for word in value.split(","))
+    return tuple(dict.fromkeys(word for word in found if word))
+
+
 def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
     """`["ctc-kenlm.alpha=0.7"]` to `{"ctc-kenlm": {"alpha": "0.7"}}`.
 

@@ -8,7 +8,7 @@ each writer's lines together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -18,8 +18,8 @@ from bench.metrics import score_line
 from bench.plan import Registries
 from bench.reading import Track, encode, open_encoder, opened
 from bench.stats import Interval, micro_interval, ratio_interval
-from bench.types import Line, Runtime
-from datasets.base import Dataset, named_in
+from bench.types import Runtime
+from datasets.base import Dataset, named_in, spread
 from decoders.base import Decoder
 from models.base import Encoder
 
@@ -150,7 +150,7 @@ def _score(
 ) -> SplitScore:
     for each in track([dataset], f"loading {job.dataset} {split}"):
         found = each.load(split)
-    lines = _spread([line for line in found.lines if line.text.strip()], job.limit)
+    lines = spread([line for line in found.lines if line.text.strip()], job.limit)
     if not lines:
         raise UserError(f"{job.dataset} has no line with a text in its split {split}")
     edits, characters, writers = [], [], []
@@ -162,9 +162,3 @@ def _score(
             characters.append(score.characters)
             writers.append(line.writer)
     return SplitScore(split, found.sha256, tuple(edits), tuple(characters), tuple(writers))
-
-
-def _spread(lines: Sequence[Line], count: int) -> list[Line]:
-    """So many lines, evenly over all of them: the first ones alone are of few writers."""
-    count = min(count, len(lines))
-    return [lines[place * len(lines) // count] for place in range(count)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,3 +54,9 @@ def named_in(dataset: str, trained_on: str) -> bool:
     False
     """
     return dataset.partition("-")[0].lower() in re.findall(r"[a-z0-9]+", trained_on.lower())
+
+
+def spread(lines: Sequence[Line], count: int) -> list[Line]:
+    """So many lines, evenly over all of them: the first ones alone are of few writers."""
+    count = min(count, len(lines))
+    return [lines[place * len(lines) // count] for place in range(count)]

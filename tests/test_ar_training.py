@@ -10,18 +10,19 @@ import torch
 from torch.nn import functional
 from transformers import VisionEncoderDecoderModel
 
-from bench.cli import main, train_mini
+from bench.cli import train_mini
 from bench.errors import UserError
 from bench.metrics import score_line
 from bench.registry import Entry
 from bench.report.epochs import line, outcome, warning
 from bench.types import Runtime
 from datasets import DATASETS
+from datasets.base import spread
 from decoders import DECODERS
 from models import ENCODERS
 from models.training import checkpoint
 from models.training.ar.curve import Epoch, turned_at
-from models.training.ar.job import AROptions, Epochs, spread
+from models.training.ar.job import AROptions, Epochs
 from models.training.ar.labels import IGNORED, Speller
 from models.training.ar.run import ARWatcher, Tuned, fine_tune
 from models.training.ar.task import TeacherForcing
@@ -389,16 +390,6 @@ def test_a_folder_of_another_training_is_refused(folders, tmp_path):
 
 
 # ---- the command line ----
-
-
-@pytest.fixture
-def call(capsys):
-    def called(*words: str) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(words))
-        return left.value.code, *capsys.readouterr()
-
-    return called
 
 
 def test_a_training_by_command_line_and_its_check(call, folders, tmp_path):

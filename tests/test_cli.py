@@ -58,18 +58,6 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.report, "terminal", lambda store: "")
 
 
-@pytest.fixture
-def call(capsys):
-    """Run a command line: exit code, stdout, stderr."""
-
-    def called(*words: str) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(words))
-        return left.value.code, *capsys.readouterr()
-
-    return called
-
-
 def folders() -> list[Path]:
     return sorted(runs.RUNS.glob("*"))
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cli import main
 from bench.errors import UserError
 from bench.registry import Entry
 from bench.types import Runtime
@@ -360,16 +359,6 @@ def test_a_curve_forgets_what_came_after_the_checkpoint(tmp_path):
 
 
 # ---- the command line ----
-
-
-@pytest.fixture
-def call(capsys):
-    def called(*words: str) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(words))
-        return left.value.code, *capsys.readouterr()
-
-    return called
 
 
 def small_head() -> list[str]:

@@ -18,20 +18,7 @@ from datasets.rebuild.tree import silent
 from datasets.rebuild.unipen_raw import Segment, contributors, segments, stroke_numbers
 from datasets.root import data_root, set_data_root
 from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table
-from tests.trees import FolderTree
-
-
-class Files:
-    """A tree of files in memory."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-
-    def names(self) -> list[str]:
-        return sorted(self.files)
-
-    def read(self, name: str) -> bytes:
-        return self.files[name]
+from tests.trees import Files, FolderTree
 
 
 def _index(*rows: str) -> Files:

@@ -27,7 +27,7 @@ from datasets.rebuild.tree import Tree, silent
 from datasets.root import data_root, set_data_root
 from datasets.sources import SOURCES, Pieces, Source
 from tests.git_server import make_repository, served
-from tests.trees import FolderTree
+from tests.trees import Files, FolderTree
 
 WANTED = {pieces.name: pieces for pieces in SOURCES["unipen"].pieces}
 
@@ -56,19 +56,6 @@ INK = b"""
 """
 BOTH = [[0, 30, 3, 0, 0, 30], [30, 20]]  # strokes 0 and 1
 FIRST = [[0, 30, 3, 0, 0, 30]]
-
-
-class Files:
-    """A tree of files in memory."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = files
-
-    def names(self) -> list[str]:
-        return sorted(self.files)
-
-    def read(self, name: str) -> bytes:
-        return self.files[name]
 
 
 def _index(contributor: str, ink: str, *segments: str) -> bytes:

@@ -20,3 +20,16 @@ class FolderTree:
 
     def read(self, name: str) -> bytes:
         return self._paths[name].read_bytes()
+
+
+class Files:
+    """A tree of files in memory."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def names(self) -> list[str]:
+        return sorted(self.files)
+
+    def read(self, name: str) -> bytes:
+        return self.files[name]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli import PROGRAM
 from bench.errors import UserError
-from bench.options import parse_options, typed_options
+from bench.options import parse_options, typed_options, words
 from bench.types import Runtime
 
 if TYPE_CHECKING:
@@ -107,24 +107,18 @@ def selection(args: argparse.Namespace) -> Selection:
 def named(args: argparse.Namespace) -> list[str]:
     """The things that the user chose by name."""
     chosen = (args.encoder, args.decoder, args.dataset, args.damage)
-    return [name for values in chosen for name in _words(values)]
-
-
-def _words(values: Sequence[str] | None) -> list[str]:
-    """The words of an option that is repeated, separated by commas, or both."""
-    words = (word.strip() for value in values or () for word in value.split(","))
-    return list(dict.fromkeys(word for word in words if word))
+    return [name for values in chosen for name in words(values)]
 
 
 def _names(values: Sequence[str] | None, everything: Sequence[str]) -> tuple[str, ...]:
     """The names that were chosen; `all` stands for every one; () when nothing was."""
-    words = _words(values)
-    return tuple(everything) if "all" in words else tuple(words)
+    chosen = words(values)
+    return tuple(everything) if "all" in chosen else chosen
 
 
 def _severities(values: Sequence[str] | None) -> tuple[int, ...]:
     try:
-        return tuple(int(word) for word in _words(values))
+        return tuple(int(word) for word in words(values))
     except ValueError:
         raise UserError(f"--severity takes whole numbers, not {','.join(values or ())}") from None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.errors import UserError
+from bench.options import words
 
 if TYPE_CHECKING:
     from bench.report.speed_rows import SpeedRow
@@ -147,9 +148,9 @@ def _job(args: argparse.Namespace) -> SpeedJob:
     registries = (names.encoders, names.decoders, names.datasets)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     on_cpu = device == "cpu"
-    decoders = _words(args.decoder) or names.decoders.names()
+    decoders = words(args.decoder) or names.decoders.names()
     minutes = args.minutes if args.minutes is not None else _CPU_MINUTES if on_cpu else math.inf
-    dtypes = _words(args.dtype) or ["float32"]
+    dtypes = words(args.dtype) or ["float32"]
     threads = torch.get_num_threads() if args.threads is None else args.threads
     for dtype in dtypes:
         check_runtime(Runtime(device, dtype))
@@ -163,15 +164,9 @@ def _job(args: argparse.Namespace) -> SpeedJob:
         runtime=Runtime(device=device, threads=threads),
         options=typed_options(parse_options(args.options), registries),
     )
-    sizes = _words(args.size) or list(SIZES)
-    batch_sizes = _numbers("--batch-size", _words(args.batch_size)) or [1, 16]
+    sizes = words(args.size) or list(SIZES)
+    batch_sizes = _numbers("--batch-size", words(args.batch_size)) or [1, 16]
     return speed_job(sizes, selection, dtypes, batch_sizes, 60.0 * minutes)
-
-
-def _words(values: Sequence[str] | None) -> list[str]:
-    """The words of an option, separated by spaces, commas, or both."""
-    words = (word.strip() for value in values or () for word in value.split(","))
-    return list(dict.fromkeys(word for word in words if word))
 
 
 def _numbers(flag: str, words: Sequence[str]) -> list[int]:
@@ -183,5 +178,5 @@ def _numbers(flag: str, words: Sequence[str]) -> list[int]:
 
 def _left_out(rows: Sequence[SpeedRow], args: argparse.Namespace) -> bool:
     """Whether a decoder that the user named did not run."""
-    named = _words(args.decoder)
+    named = words(args.decoder)
     return any(row.origin == "not run" and row.decoder in named for row in rows)

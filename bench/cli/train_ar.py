@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root, train_mini
 from bench.cli.curves import Curves
-from bench.cli.train_ctc import check_device, words
+from bench.cli.train_machine import add_machine, check_device
 from bench.errors import UserError
 from bench.files import write_atomically
-from bench.options import parse_options, typed_options
+from bench.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
     from models.training.ar.curve import Epoch
@@ -72,7 +72,7 @@ def add(parts: Any) -> None:
         "--save-every", type=int, metavar="STEPS",
         help="between checkpoints; default: 400, of a TrOCR 200 and every epoch",
     )  # fmt: skip
-    train_mini.add_machine(parser)
+    add_machine(parser)
     add_data_root(parser)
     _add_what(parser.add_argument_group("what a TrOCR learns"))
     _add_how(parser.add_argument_group("how a TrOCR learns"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.curves import Curves
+from bench.cli.train_machine import add_machine, check_device
 from bench.errors import UserError
-from bench.options import parse_options, typed_options
+from bench.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
     from models.training.ctc.run import CTCOptions
@@ -105,7 +106,6 @@ def _add_how(group: Any) -> None:
         "--save-every", type=int, default=200, metavar="STEPS",
         help="between checkpoints with validation; default: %(default)s",
     )  # fmt: skip
-    group.add_argument("--seed", type=int, default=0)
 
 
 def _add_where(group: Any) -> None:
@@ -114,9 +114,7 @@ def _add_where(group: Any) -> None:
         "--features", type=Path, default=Path("runs/features"), metavar="DIR",
         help="where states of frozen encoders are kept; default: %(default)s",
     )  # fmt: skip
-    group.add_argument("--workers", type=int, default=1, help="processes that draw lines")
-    group.add_argument("--threads", type=int, default=1, help="torch threads")
-    group.add_argument("--device", default="cpu", help="cpu or cuda")
+    add_machine(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,18 +151,6 @@ def run(args: argparse.Namespace) -> int:
         said = f"val CER {100 * best.cer:.2f} % ({options.decoder}) at step {best.step}"
         print(f"head: {result.head}\n{said}")
     return 0
-
-
-def check_device(device: str) -> None:
-    """Refuse a CUDA device that is not there.
-
-    Raises:
-        UserError: with what to do.
-    """
-    import torch
-
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here; leave --device out to train on the CPU")
 
 
 def _options(args: argparse.Namespace) -> CTCOptions:
@@ -224,9 +210,3 @@ def _options(args: argparse.Namespace) -> CTCOptions:
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def words(values: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of a repeatable option, each of which may hold several with commas between."""
-    found = (word.strip() for value in values or () for word in value.split(","))
-    return tuple(dict.fromkeys(word for word in found if word))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import add_data_root
 from bench.cli.curves import Curves
+from bench.cli.train_machine import add_machine, check_device
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from models.training.validate import Score
+    from models.training.score import ReadScore
 
 # What stands for an option that was not given. `train ar` needs to know which ones were.
 DEFAULTS: Mapping[str, Any] = {
@@ -76,19 +77,10 @@ def add_options(parser: Any) -> None:
     )  # fmt: skip
 
 
-def add_machine(parser: Any) -> None:
-    """The options that every training on lines has."""
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw lines")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-
-
 def run(args: argparse.Namespace, part: str) -> int:
     """Train the encoder ("encoder") or the AR head ("ar"), with TensorBoard curves."""
     import torch
 
-    from bench.cli.train_ctc import check_device
     from datasets.root import data_root
     from models.training.run import TrainOptions, Watcher, join_processes, train_ar, train_encoder
 
@@ -104,7 +96,7 @@ def run(args: argparse.Namespace, part: str) -> int:
     )
     with Curves(options.out, options.steps) as curves:
 
-        def scores(step: int, found: Mapping[str, Score]) -> None:
+        def scores(step: int, found: Mapping[str, ReadScore]) -> None:
             for name, score in found.items():
                 curves.validated(step, name, score.cer, score.reference, score.text)
 

@@ -18,11 +18,12 @@ from models.mini_encoder import read_head, read_weights
 from models.mini_net import MiniNet
 from models.training.export import export, without_prefix
 from models.training.loop import Loop, LoopConfig, Progress, rank, world
+from models.training.score import ReadScore
 from models.training.sources import FILES
 from models.training.stream import Batch, StreamConfig, loader
 from models.training.tasks import ARTask, EncoderTask, Task
 from models.training.tokens import learn_tokenizer
-from models.training.validate import Score, ar_scores, ctc_scores
+from models.training.validate import ar_scores, ctc_scores
 
 VALIDATION = ("lines", "unipen-all", "hooker")
 
@@ -54,7 +55,7 @@ class Watcher:
     """Callbacks of a training run: every step, and every validation."""
 
     step: Callable[[Progress], None]
-    scores: Callable[[int, Mapping[str, Score]], None]
+    scores: Callable[[int, Mapping[str, ReadScore]], None]
 
 
 def train_encoder(options: TrainOptions, watcher: Watcher) -> Path:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from datasets.seeds import stream
 from models.images import to_batch
 from models.mini_net import padded_width
 from models.training.augment import augment
+from models.training.background import in_background
 from models.training.sources import Sample, Source, sources
 
 _POOL = 96  # samples sorted by width together: little padding, and still mixed batches
@@ -99,16 +100,4 @@ def _batches(pool: Sequence[Sample], columns: int, rng: np.random.Generator) -> 
 
 def loader(config: StreamConfig, start: int, rank: int, workers: int) -> Iterator[Batch]:
     """Batches from `workers` background processes, or from this one when 0."""
-    return iter(
-        DataLoader(
-            SampleStream(config, start, rank),
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=6 if workers else None,
-            worker_init_fn=_single_thread if workers else None,
-        )
-    )
-
-
-def _single_thread(_: int) -> None:
-    torch.set_num_threads(1)
+    return in_background(SampleStream(config, start, rank), workers, 6)

@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from bench.types import Line
 from datasets.seeds import stream
 from models.pictures import Pictures
+from models.training.background import in_background
 from models.training.looks import new_look
 
 
@@ -79,16 +80,8 @@ class _Steps(IterableDataset[LineBatch]):
 
 def batches(supply: Supply, start: int, workers: int, stride: int = 1) -> Iterator[LineBatch]:
     """Every `stride`-th batch from step `start` on, made by so many worker processes."""
-    return iter(
-        DataLoader(
-            _Steps(supply, start, stride),
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=_single_thread if workers else None,
-            generator=torch.Generator(),  # its own, so that a resumed dropout goes on as it was
-        )
-    )
+    # Its own generator, so that a resumed dropout goes on as it was.
+    return in_background(_Steps(supply, start, stride), workers, 4, torch.Generator())
 
 
 def place(draw: int, lines: int, seed: int) -> int:
@@ -99,7 +92,3 @@ def place(draw: int, lines: int, seed: int) -> int:
 @lru_cache(maxsize=4)
 def _order(epoch: int, lines: int, seed: int) -> NDArray[np.int64]:
     return stream("kaidoku-ctc-epoch-1", seed, epoch).permutation(lines)
-
-
-def _single_thread(_: int) -> None:
-    torch.set_num_threads(1)

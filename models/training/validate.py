@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bench.metrics import score_line
 from bench.types import BLANK, Line
 from models.alphabet import ALPHABET
 from models.images import darkness, to_batch, to_height
 from models.mini_ar import EOS, START, MiniAR, detokenize, load_tokenizer
 from models.mini_net import MiniNet, frames_of
+from models.training.score import ReadScore, scored
 
 _BATCH = 16
 
 
-@dataclass(frozen=True)
-class Score:
-    """Micro CER of a set, as a fraction, and its last line as an example."""
-
-    cer: float
-    reference: str
-    text: str
-
-
-def ctc_scores(net: MiniNet, sets: Mapping[str, Sequence[Line]]) -> dict[str, Score]:
+def ctc_scores(net: MiniNet, sets: Mapping[str, Sequence[Line]]) -> dict[str, ReadScore]:
     """Best-path CER of each set."""
     return {name: _score(lines, _ctc_texts(net, lines)) for name, lines in sets.items()}
 
 
-def ar_scores(net: MiniNet, head: MiniAR, sets: Mapping[str, Sequence[Line]]) -> dict[str, Score]:
+def ar_scores(
+    net: MiniNet, head: MiniAR, sets: Mapping[str, Sequence[Line]]
+) -> dict[str, ReadScore]:
     """Greedy AR CER of each set."""
     return {name: _score(lines, _ar_texts(net, head, lines)) for name, lines in sets.items()}
 
 
-def _score(lines: Sequence[Line], texts: Iterable[str]) -> Score:
-    pairs = [(line.text, text) for line, text in zip(lines, texts, strict=True)]
-    counts = [score_line(reference, text) for reference, text in pairs]
-    characters = max(1, sum(c.characters for c in counts))
-    return Score(sum(c.edits for c in counts) / characters, *pairs[-1])
+def _score(lines: Sequence[Line], texts: Iterable[str]) -> ReadScore:
+    return scored(zip([line.text for line in lines], texts, strict=True))
 
 
 @torch.inference_mode()

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from bench.errors import UserError
 from bench.types import Line
-from datasets.base import named_in
+from datasets.base import named_in, spread
 from models.training.ar.card import model_card
 from models.training.ar.curve import Epoch
 from models.training.ar.labels import Speller
-from models.training.ar.read import Judge, ReadScore
+from models.training.ar.read import Judge
 from models.training.ar.task import TeacherForcing
 from models.training.folder import save_folder
 from models.training.material import Material, Wanted, gather, named
+from models.training.score import ReadScore
 from models.training.start import open_start
 from models.training.supply import LineBatch, Shuffled
 from models.trocr_model import ar_model, detokenizer
@@ -208,9 +209,3 @@ def remarks(material: Material, speller: Speller, trained_on: str) -> list[str]:
             f"(first {changed[0].id}: {changed[0].text!r}), so their CER cannot be 0"
         )
     return said
-
-
-def spread(lines: Sequence[Line], count: int) -> list[Line]:
-    """So many lines, evenly over all of them: the first ones alone are of few writers."""
-    count = min(count, len(lines))
-    return [lines[place * len(lines) // count] for place in range(count)]

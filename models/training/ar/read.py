@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.errors import UserError
-from bench.metrics import score_line
 from bench.types import ARModel, EncoderInfo, Line, Runtime
 from decoders import DECODERS
 from models.pictures import Pictures
+from models.training.score import ReadScore, scored
 from models.trocr_model import TrOCREncoder
 
 _BATCH = 16
-
-
-@dataclass(frozen=True)
-class ReadScore:
-    """How lines were read.
-
-    edits, characters: summed over the lines.
-    reference, text: one line as an example.
-    """
-
-    edits: int
-    characters: int
-    reference: str
-    text: str
-
-    @property
-    def cer(self) -> float:
-        """Micro CER, a fraction."""
-        return self.edits / max(1, self.characters)
-
-
-def micro_cer(scores: Mapping[str, ReadScore]) -> float:
-    """Over all lines of several sets, a fraction."""
-    edits = sum(score.edits for score in scores.values())
-    return edits / max(1, sum(score.characters for score in scores.values()))
 
 
 class Judge:
@@ -85,14 +59,13 @@ class Judge:
         """
         runtime = Runtime(device=str(model.device))
         encoder = TrOCREncoder(model, pictures, ar, self.info, runtime)
-        edits = characters = 0
+        pairs: list[tuple[str, str]] = []
         # Like lengths together: a batch takes as many steps as its longest line.
         ordered = sorted(lines, key=lambda line: line.image.shape[1] / line.image.shape[0])
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
             encoded = encoder.encode(encoder.prepare([line.image for line in batch]))
-            for line, read in zip(batch, self._decoder.decode(encoded), strict=True):
-                counts = score_line(line.text, read.text)
-                edits, characters = edits + counts.edits, characters + counts.characters
+            texts = [read.text for read in self._decoder.decode(encoded)]
+            pairs += zip([line.text for line in batch], texts, strict=True)
             done(len(batch))
-        return ReadScore(edits, characters, line.text, read.text)
+        return scored(pairs)

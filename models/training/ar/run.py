@@ -10,10 +10,11 @@ from torch import Tensor
 
 from models.training.ar.curve import Epoch
 from models.training.ar.job import AROptions, Job, Reading, Report, Said
-from models.training.ar.read import Judge, micro_cer
+from models.training.ar.read import Judge
 from models.training.claim import claim
 from models.training.history import History
 from models.training.loop import Loop, LoopConfig, Progress
+from models.training.score import micro_cer
 from models.training.supply import LineBatch, batches
 
 HISTORY = "history.jsonl"
@@ -116,7 +117,9 @@ class _Run:
         reading = self.job.read(self.judge, average)
         loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses.clear()
-        epoch = Epoch(number, step, loss, micro_cer(reading.train), micro_cer(reading.val))
+        epoch = Epoch(
+            number, step, loss, micro_cer(reading.train.values()), micro_cer(reading.val.values())
+        )
         if step and self.history.betters(epoch):  # before it is noted: a kill may come between
             self.job.export([*self.history.points, epoch])
         self.history.add(epoch)

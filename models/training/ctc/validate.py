@@ -10,37 +10,26 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.metrics import score_line
 from bench.types import BLANK, Encoded, EncoderInfo, Line
 from decoders import DECODERS
 from models.alphabet import ALPHABET
 from models.heads.reader import Reader
 from models.pictures import Pictures
+from models.training.score import ReadScore, micro_cer, scored
 
 _BATCH = 16
 COLLAPSE = 3  # validations of blanks alone that are worth a word
 
 
 @dataclass(frozen=True)
-class CTCScore:
-    """How lines were read.
+class CTCScore(ReadScore):
+    """How lines were read, and from what.
 
-    edits, characters: summed over the lines.
-    reference, text: the last line as an example.
     blanks, frames: those whose best symbol is the blank, and all.
     """
 
-    edits: int
-    characters: int
-    reference: str
-    text: str
     blanks: int
     frames: int
-
-    @property
-    def cer(self) -> float:
-        """Micro CER, a fraction."""
-        return self.edits / max(1, self.characters)
 
 
 @dataclass(frozen=True)
@@ -67,9 +56,8 @@ def collapsed(points: Sequence[Point]) -> bool:
 def total(scores: Iterable[CTCScore]) -> tuple[float, float]:
     """Micro CER over all lines of several sets, and the share of blanks (1: a collapsed head)."""
     scores = list(scores)
-    edits, characters = sum(s.edits for s in scores), sum(s.characters for s in scores)
     blanks, frames = sum(s.blanks for s in scores), sum(s.frames for s in scores)
-    return edits / max(1, characters), blanks / max(1, frames)
+    return micro_cer(scores), blanks / max(1, frames)
 
 
 class Judge:
@@ -109,11 +97,7 @@ class Judge:
             best = log_probs.argmax(-1)
             blanks, frames = blanks + int((best == BLANK).sum()), frames + best.numel()
             read += [decoded.text for decoded in self._decoder.decode(_encoded(log_probs))]
-        pairs = list(zip(texts, read, strict=True))
-        counts = [score_line(reference, text) for reference, text in pairs]
-        edits = sum(count.edits for count in counts)
-        characters = sum(count.characters for count in counts)
-        return CTCScore(edits, characters, *pairs[-1], blanks, frames)
+        return CTCScore(**vars(scored(zip(texts, read, strict=True))), blanks=blanks, frames=frames)
 
 
 @torch.inference_mode()
