@@ -113,14 +113,14 @@ class Cell:
         )
 
     def _foreign(self, results: Sequence[LineResult]) -> int:
-        if self.info is None or self.decoder.thing.needs != "log_probs":
+        alphabet = self.decoder.thing.alphabet(self.info) if self.info else ()
+        if not alphabet:
             return 0
-        references = (result.reference for result in results)
-        return metrics.foreign_characters(references, self.info.alphabet)
+        return metrics.foreign_characters((result.reference for result in results), alphabet)
 
     def _parameters(self) -> dict[str, int]:
-        """Of the parts that run: the encoder and the head that the decoder reads."""
-        other = {"states": "ctc", "log_probs": "ar"}[self.decoder.thing.needs]
+        """Of the parts that run: the encoder and the heads that the decoder reads."""
+        other = {"states": "ctc", "log_probs": "ar"}.get(self.decoder.thing.needs)
         parts = self.info.parameters if self.info else {}
         return {part: count for part, count in parts.items() if part != other}
 

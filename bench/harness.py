@@ -201,7 +201,7 @@ class Runner:
         decoder: Decoder = part.thing
         if absent := decoder.missing(info):
             return absent
-        if decoder.needs == "log_probs" and not info.alphabet:
+        if decoder.needs != "states" and not info.alphabet:
             return Unavailable(f"{info.name} has no CTC head")
         return None
 

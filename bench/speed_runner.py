@@ -106,7 +106,7 @@ class SpeedRunner(Runner):
     def info(self, decoder: Part, encoder: Encoder) -> EncoderInfo:
         """An encoder without a CTC head gets a random one, but only where speed is not affected."""
         own = encoder.info
-        if own.alphabet or decoder.thing.needs == "states" or decoder.name in _VALUES_MATTER:
+        if own.alphabet or decoder.thing.needs != "log_probs" or decoder.name in _VALUES_MATTER:
             return own
         if self._head is None and can_have_head(encoder):
             self._head = RandomHead(encoder, self.origin.runtime)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Image = NDArray[np.uint8]
-Needs = Literal["states", "log_probs"]
+Needs = Literal["states", "log_probs", "both"]
 
 UNTRAINED = "untrained"  # what stands for the hash of weights that were never trained
 BLANK = 0  # index of the CTC blank in every alphabet of this project
@@ -76,6 +76,7 @@ class ARModel:
         encoder_attention_mask, past_key_values).
     project: maps states to the decoder's cross-attention width, or None.
     detokenize: token ids, special ones included, to text.
+    tokenize: text to token ids, special ones left out; None for weights without a vocabulary.
     forced_lengths: (B,) int64, for untrained weights: tokens (EOS included) that each line of the
         batch emits, unless the decoder's limit ends it before; else None.
     """
@@ -88,6 +89,7 @@ class ARModel:
     pad_id: int
     max_new_tokens: int
     forced_lengths: torch.Tensor | None = None
+    tokenize: Callable[[str], list[int]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,15 @@ class Decoder(ABC):
     the measured time, and given back by `close`.
     """
 
-    needs: ClassVar[Needs]
+    needs: ClassVar[Needs]  # what it reads of an encoding
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Why it cannot decode this encoder here, with the remedy; None when it can."""
         return None
+
+    def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
+        """The symbols that its texts are made of; () where any character may be in them."""
+        return encoder.alphabet if self.needs == "log_probs" else ()
 
     def open(self, encoder: EncoderInfo) -> None:
         """Make what `decode` needs; called once before the first `decode`.

@@ -117,3 +117,8 @@ def load_tokenizer() -> Tokenizer:
 def detokenize(tokenizer: Tokenizer, tokens: list[int]) -> str:
     """Token ids to text, special tokens left out."""
     return str(tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def tokenize(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Text to token ids, none of them special."""
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -18,7 +18,7 @@ from models.alphabet import ALPHABET
 from models.base import Encoder
 from models.hub import content_hash
 from models.images import darkness, to_batch, to_height
-from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer
+from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer, tokenize
 from models.mini_net import MiniNet, frames_of
 
 _DECODER = "ar.decoder."
@@ -76,10 +76,12 @@ class MiniEncoder(Encoder):
 
     def _ar_model(self, head: MiniAR) -> ARModel:
         head.to(self.dtype)
+        tokenizer = load_tokenizer()
         return ARModel(
             decoder=head.decoder,
             project=head.project,
-            detokenize=partial(detokenize, load_tokenizer()),
+            detokenize=partial(detokenize, tokenizer),
+            tokenize=partial(tokenize, tokenizer),
             start_id=START,
             eos_id=EOS,
             pad_id=PAD,

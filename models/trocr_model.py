@@ -96,7 +96,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
         trained_on=trained_on(checkpoint),
         origin=checkpoint.origin,
     )
-    ar = ar_model(model, detokenizer(tokenizer)) if fits else None
+    ar = ar_model(model, detokenizer(tokenizer), spelling(tokenizer)) if fits else None
     return TrOCREncoder(model, pictures, ar, info, runtime)
 
 
@@ -148,7 +148,11 @@ def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
             )
 
 
-def ar_model(model: Any, detokenize: Callable[[list[int]], str]) -> ARModel:
+def ar_model(
+    model: Any,
+    detokenize: Callable[[list[int]], str],
+    tokenize: Callable[[str], list[int]] | None = None,
+) -> ARModel:
     """The decoder of a `VisionEncoderDecoderModel` as an AR head.
 
     Raises:
@@ -159,6 +163,7 @@ def ar_model(model: Any, detokenize: Callable[[list[int]], str]) -> ARModel:
         decoder=model.decoder,
         project=getattr(model, "enc_to_dec_proj", None),
         detokenize=detokenize,
+        tokenize=tokenize,
         start_id=start_id(model),
         eos_id=config.eos_token_id,
         pad_id=config.pad_token_id,
@@ -169,6 +174,16 @@ def ar_model(model: Any, detokenize: Callable[[list[int]], str]) -> ARModel:
 def detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:
     """Special tokens dropped; spaces before punctuation kept, which transformers 4 took away."""
     return partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def spelling(tokenizer: Any) -> Callable[[str], list[int]]:
+    """Text to token ids as the authors' code has them: without <s> before and </s> behind."""
+
+    def tokenize(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    return tokenize
 
 
 def start_id(model: Any) -> int:

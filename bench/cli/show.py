@@ -251,11 +251,13 @@ def _settings(decoder: Decoder) -> list[str]:
 
 def _reads(decoder: Decoder, encoded: Encoded) -> str:
     """What the decoder is given, with its shape."""
-    if decoder.needs == "states":
-        return f"states (B, S, D) = {tuple(encoded.states.shape)}"
-    if encoded.log_probs is None:
-        return "no log_probs"
-    return f"log_probs (B, T, V) = {tuple(encoded.log_probs.shape)}"
+    read = []
+    if decoder.needs != "log_probs":
+        read.append(f"states (B, S, D) = {tuple(encoded.states.shape)}")
+    if decoder.needs != "states":
+        shape = None if encoded.log_probs is None else tuple(encoded.log_probs.shape)
+        read.append(f"log_probs (B, T, V) = {shape}" if shape else "no log_probs")
+    return " and ".join(read)
 
 
 def _texts(lines: Sequence[Line], decoded: Sequence[Decoded]) -> list[str]:
