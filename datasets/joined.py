@@ -81,23 +81,30 @@ def read_bank(root: Path, split: str = "train") -> Bank:
     )
 
 
-def join(pieces: list[tuple[Ink, float]], rng: np.random.Generator) -> list[Stroke]:
+def join(
+    pieces: list[tuple[Ink, float]], rng: np.random.Generator
+) -> tuple[list[Stroke], list[float]]:
     """Set pieces side by side on a slightly wandering baseline.
 
     Args:
         pieces: ink and the gap before it, in x-heights.
         rng: draws the baseline's drift and the sizes.
+
+    Returns:
+        The strokes, and the middle of each piece in their coordinates.
     """
     slope, cursor, lift = float(rng.normal(0, 0.008)), 0.0, 0.0
     out: list[Stroke] = []
+    middles: list[float] = []
     for ink, gap in pieces:
         cursor += gap
         lift = 0.8 * lift + float(rng.normal(0, 0.05))
         size = float(np.exp(rng.normal(0, 0.05)))
         shift = np.array([cursor, lift + slope * cursor], np.float32)
         out += [stroke * np.float32(size) + shift for stroke in ink.strokes]
+        middles.append(cursor + ink.width * size / 2)
         cursor += ink.width * size
-    return out
+    return out, middles
 
 
 def _read(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:

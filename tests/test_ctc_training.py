@@ -18,24 +18,26 @@ from bench.types import Runtime
 from datasets import DATASETS
 from decoders import DECODERS
 from models import ENCODERS
+from models.alphabet import ALPHABET
 from models.heads import HEADS
 from models.heads.base import Grid, Head
 from models.heads.files import read_notes
 from models.heads.reader import Reader
 from models.pictures import Pictures
 from models.training import checkpoint
+from models.training.attention import use_products
 from models.training.ctc.features import Features
 from models.training.ctc.job import Job
 from models.training.ctc.material import gather
 from models.training.ctc.run import CTCOptions, CTCWatcher, train_ctc
 from models.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply
-from models.training.ctc.tasks import Pupil, rate_groups
+from models.training.ctc.tasks import Pupil, nearest_symbols, rate_groups
 from models.training.ctc.validate import Point
 from models.training.history import History
 from models.training.looks import ramped
 from models.training.material import Wanted
 from models.training.start import open_start
-from models.training.supply import batches, place
+from models.training.supply import LineBatch, batches, place
 from models.trocr_shapes import build
 from tests.marks import Marks
 from tests.tiny_trocr import save_checkpoint, tiny_model
@@ -130,12 +132,64 @@ def test_the_batch_of_a_step_is_the_same_whoever_draws_it():
 
 def test_the_mixture_leaves_out_what_cannot_be_spelled():
     _, pictures = reader_of()
-    supply = MixtureSupply(None, pictures, frames=5, size=3, seed=0, ramp=1000)
-    drawn = [supply.batch(step) for step in range(2)]
-    assert all(len(batch.texts) == 3 and max(map(len, batch.texts)) <= 5 for batch in drawn)
+    supply = MixtureSupply(None, pictures, frames=5, size=8, seed=0, ramp=1000)
+    drawn = [supply.batch(step) for step in range(3)]
+    assert all(len(batch.texts) == 8 and max(map(len, batch.texts)) <= 5 for batch in drawn)
     assert sum(batch.left_out for batch in drawn) > 0
-    again = MixtureSupply(None, pictures, frames=5, size=3, seed=0, ramp=1000).batch(1)
+    again = MixtureSupply(None, pictures, frames=5, size=8, seed=0, ramp=1000).batch(1)
     assert torch.equal(again.inputs, drawn[1].inputs)
+
+
+@pytest.mark.parametrize("ramp", [1, 4000], ids=["full lines", "short lines on much paper"])
+def test_the_mixture_knows_where_its_letters_stand(ramp):
+    """At the middle of nearly every letter is ink; at that of nearly every space is none."""
+    _, pictures = reader_of()
+    wide = dataclasses.replace(pictures, size=(64, 1024))
+    batch = MixtureSupply(None, wide, frames=192, size=12, seed=3, ramp=ramp).batch(400)
+    letters, spaces = [], []
+    for picture, text, centres in zip(batch.inputs, batch.texts, batch.centres, strict=True):
+        assert centres is not None and len(centres) == len(text)
+        grey = picture.numpy().astype(int)
+        inked = (np.median(grey) - grey > 0.4 * (np.median(grey) - grey.min())).any(0)
+        quarter = max(1, round(0.25 * 1024 * float(np.ptp(centres)) / len(text)))
+        for char, centre in zip(text, centres, strict=True):
+            column = round(float(centre) * 1023)
+            here = bool(inked[max(0, column - quarter) : column + quarter + 1].any())
+            (spaces if char == " " else letters).append(here)
+    assert np.mean(letters) > 0.95 and np.mean(spaces) < 0.3
+
+
+def test_each_frame_stands_on_its_nearest_letter():
+    centres = np.array([0.125, 0.375], np.float32)
+    batch = LineBatch(torch.zeros(2, 1, 1), ("ab", "c"), centres=(centres, None))
+    a, b = (ALPHABET.index(char) for char in "ab")
+    # 0.25 apart: what lies farther than that behind the last letter is paper.
+    assert nearest_symbols(batch, [0], 8).tolist() == [[a, a, b, b, b, 0, 0, 0]]
+    assert nearest_symbols(batch, [], 8).shape == (0, 8)
+
+
+def test_frames_learn_their_letters_where_these_are_known():
+    reader, _ = reader_of()
+    pupil = Pupil(reader, unfreeze=False)
+    geometry = reader.head.geometry
+    states = torch.randn(2, geometry.rows * geometry.columns + 1, geometry.width)
+    centres = np.array([0.2, 0.6], np.float32)
+    for known in ((centres, None), ()):
+        pupil.zero_grad()
+        pupil.loss(states, LineBatch(states, ("ab", "c"), centres=known)).backward()
+        told = pupil.placed.weight.grad
+        # Never None: several processes average the gradients of the same weights.
+        assert told is not None and bool(told.any()) == bool(known)
+
+
+def test_plain_products_attend_as_the_fused_kernel_does():
+    start = open_start("tiny", 0, "cpu")
+    pixels = torch.rand(1, 3, 384, 384)
+    fused = start.model.encoder(pixels).last_hidden_state
+    use_products(start.model.encoder)
+    plain = start.model.encoder(pixels).last_hidden_state
+    assert plain.grad_fn is not None
+    torch.testing.assert_close(plain, fused, atol=1e-5, rtol=1e-4)
 
 
 def test_augmentation_grows_from_a_third():

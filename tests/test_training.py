@@ -126,7 +126,8 @@ def test_training_text_is_not_english_unless_asked():
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_augmentation_keeps_the_form_of_a_line(strength):
     rng = np.random.default_rng(1)
-    image, text = Rendered(Texts(), writers=3).draw(rng, 40)
+    sample = Rendered(Texts(), writers=3).draw(rng, 40)
+    image, text = sample.ink, sample.text
     for _ in range(20):
         out = augment(image, rng, strength)
         assert out.shape[0] == 64 and out.dtype == np.float32
@@ -136,9 +137,10 @@ def test_augmentation_keeps_the_form_of_a_line(strength):
 
 def test_joined_pieces_stand_in_order():
     piece = Ink((np.array([[0, 0], [1, -1]], np.float32),), 1.0)
-    strokes = join([(piece, 0.0), (piece, 0.5), (piece, 0.5)], np.random.default_rng(0))
+    strokes, middles = join([(piece, 0.0), (piece, 0.5), (piece, 0.5)], np.random.default_rng(0))
     lefts = [float(s[:, 0].min()) for s in strokes]
     assert lefts == sorted(lefts) and lefts[2] > 2.5
+    assert all(left < middle < left + 1 for left, middle in zip(lefts, middles, strict=True))
 
 
 @needs_data
@@ -156,8 +158,9 @@ def test_real_sources_never_touch_val_or_test():
         assert {split_of(writer) for writer in mixture[name].writers} == {"train"}
     rng = np.random.default_rng(0)
     for name, source in mixture.items():
-        image, text = source.draw(rng, 30)
-        assert image.shape[0] == 64 and text, name
+        sample = source.draw(rng, 30)
+        assert sample.ink.shape[0] == 64 and sample.text, name
+        assert (sample.centres is not None) == source.placed, name
 
 
 def test_the_ar_head_goes_on_from_a_weights_file_and_says_when_there_is_none(tmp_path):

@@ -25,18 +25,18 @@ def new_look(image: Image, rng: np.random.Generator, strength: float) -> Image:
         width = max(1, round(image.shape[1] * _TALLEST / image.shape[0]))
         image = cv2.resize(image, (width, _TALLEST), interpolation=cv2.INTER_AREA)
     ink, paper = np.percentile(image, (1, 80))
-    return on_paper(margins(augment(darkness(image), rng, strength), rng, strength), ink, paper)
+    looks = augment(darkness(image), rng, strength)
+    sides = margins(looks.shape[1], rng, strength)
+    return on_paper(np.pad(looks, ((0, 0), sides)), ink, paper)
 
 
-def margins(
-    ink: NDArray[np.float32], rng: np.random.Generator, strength: float
-) -> NDArray[np.float32]:
-    """Paper added to both sides, up to a tenth of the width each.
+def margins(width: int, rng: np.random.Generator, strength: float) -> tuple[int, int]:
+    """Columns of paper to add on the left and on the right, up to a tenth of the width each.
 
     Lines are squeezed into one width, so margins are what changes the width of their letters.
     """
-    sides = rng.uniform(0, 0.1 * strength * ink.shape[1], 2).astype(int)
-    return np.pad(ink, ((0, 0), (int(sides[0]), int(sides[1]))))
+    left, right = rng.uniform(0, 0.1 * strength * width, 2).astype(int)
+    return int(left), int(right)
 
 
 def on_paper(ink: NDArray[np.float32], black: float, white: float) -> Image:

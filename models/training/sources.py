@@ -1,4 +1,4 @@
-"""Where training lines come from. A source draws a line: (64, W) darkness and its text."""
+"""Where training lines come from: sources that draw a line each time they are asked."""
 
 from __future__ import annotations
 
@@ -30,19 +30,33 @@ _HOOKER = "hooker_lines.parquet"
 _COPISTE = "copiste_fr_lines.parquet"
 FILES = (_PEN_LINES, WORDS, CHARACTERS, _HOOKER, _COPISTE)
 
-Sample = tuple[NDArray[np.float32], str]
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A training line.
+
+    ink: (64, W) darkness.
+    centres: (len(text),) where the middle of each character stands, as a fraction of the width;
+        None where the source does not know.
+    """
+
+    ink: NDArray[np.float32]
+    text: str
+    centres: NDArray[np.float32] | None = None
 
 
 class Source(Protocol):
     """Draws one training line.
 
     bounded: whether it keeps to `longest` characters; short lines come first in training.
+    placed: whether it knows where the characters stand.
     """
 
     bounded: ClassVar[bool]
+    placed: ClassVar[bool]
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
-        """A line and its text."""
+        """A line."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Rendered:
     """Stroke-font lines in the hands of any number of train writers."""
 
     bounded: ClassVar[bool] = True
+    placed: ClassVar[bool] = True
     texts: Texts
     writers: int = 1000
 
@@ -60,7 +75,8 @@ class Rendered:
         line = str(rng.integers(1 << 40))
         writing = write(text, writer, line)
         coverage = draw_strokes(writing.strokes, writing.shape, writing.widths, supersample=2)
-        return darkness(to_height(on_paper(coverage, writer, line))), text
+        centres = writing.boxes.mean(1) / np.float32(writing.shape[1])
+        return Sample(darkness(to_height(on_paper(coverage, writer, line))), text, centres)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +84,7 @@ class JoinedCharacters:
     """A writer's isolated UNIPEN characters set side by side into any text."""
 
     bounded: ClassVar[bool] = True
+    placed: ClassVar[bool] = True
     bank: Bank
     texts: Texts
     writers: Sequence[str] = field(init=False)
@@ -93,7 +110,8 @@ class JoinedCharacters:
             forms = own[char]
             pieces.append((forms[int(rng.integers(len(forms)))], gap))
             gap = letter_gap + float(rng.normal(0.05, 0.08))
-        return _drawn(join(pieces, rng), rng), text
+        strokes, middles = join(pieces, rng)
+        return _drawn(strokes, text, rng, middles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +119,7 @@ class JoinedWords:
     """A writer's isolated UNIPEN words in random order."""
 
     bounded: ClassVar[bool] = True
+    placed: ClassVar[bool] = False
     bank: Bank
     writers: Sequence[str] = field(init=False)
     words: dict[str, list[str]] = field(init=False)
@@ -123,7 +142,7 @@ class JoinedWords:
             gap = word_gap * float(rng.uniform(0.75, 1.3)) if chosen else 0.0
             pieces.append((forms[int(rng.integers(len(forms)))], gap))
             chosen.append(word)
-        return _drawn(join(pieces, rng), rng), " ".join(chosen)
+        return _drawn(join(pieces, rng)[0], " ".join(chosen), rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +150,7 @@ class PenLines:
     """UNIPEN's own lines of the train writers."""
 
     bounded: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
     lines: Sequence[tuple[list[Stroke], str]]
 
     @staticmethod
@@ -148,7 +168,7 @@ class PenLines:
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
         """A line drawn with a pen of random width; `longest` is not the source's to choose."""
         strokes, text = self.lines[int(rng.integers(len(self.lines)))]
-        return _drawn(strokes, rng), text
+        return _drawn(strokes, text, rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +176,7 @@ class Scans:
     """Scanned lines of a Parquet set's train split, kept as encoded bytes."""
 
     bounded: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
     lines: Sequence[tuple[bytes, str]]
 
     @staticmethod
@@ -173,7 +194,7 @@ class Scans:
         """A scanned line; `longest` is not the source's to choose."""
         data, text = self.lines[int(rng.integers(len(self.lines)))]
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        return darkness(to_height(image)), text
+        return Sample(darkness(to_height(image)), text)
 
 
 def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]:
@@ -201,11 +222,26 @@ def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]
     return mixture
 
 
-def _drawn(strokes: list[Stroke], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Strokes at 64 px with a margin and a pen of random width, as darkness."""
-    placed, shape = fit_strokes(strokes, HEIGHT, float(rng.uniform(2.0, 8.0)))
+def _drawn(
+    strokes: list[Stroke], text: str, rng: np.random.Generator, middles: Sequence[float] = ()
+) -> Sample:
+    """Strokes at 64 px with a margin and a pen of random width.
+
+    middles: of the characters but for spaces, in the strokes' coordinates, where they are known.
+    """
+    margin = float(rng.uniform(2.0, 8.0))
+    placed, shape = fit_strokes(strokes, HEIGHT, margin)
     pen = float(rng.uniform(1.3, 3.2))
-    return darkness(pen_image(draw_strokes(placed, shape, pen, supersample=2)))
+    ink = darkness(pen_image(draw_strokes(placed, shape, pen, supersample=2)))
+    if not middles:
+        return Sample(ink, text)
+    across = np.concatenate([stroke[:, 0] for stroke in strokes])
+    scale = (shape[1] - 2 * margin) / max(float(np.ptp(across)), 1e-6)
+    inked = [place for place, char in enumerate(text) if char != " "]
+    at = (np.array(middles) - across.min()) * scale + margin
+    # A space stands half way between its neighbours.
+    centres = np.interp(range(len(text)), inked, at / shape[1])
+    return Sample(ink, text, centres.astype(np.float32))
 
 
 def _fold(text: str) -> str:

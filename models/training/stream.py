@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from datasets.seeds import stream
@@ -80,22 +79,22 @@ class SampleStream(IterableDataset[Batch]):
 def _draw(source: Source, rng: np.random.Generator, progress: float, longest: int) -> Sample:
     """One augmented sample that fits a batch; over-wide ones are drawn again."""
     while True:
-        image, text = source.draw(rng, max(6, round(longest * progress)))
-        image = augment(image, rng, 0.3 + 0.7 * progress)
-        if text and image.shape[1] <= 3200:
-            return image, text
+        sample = source.draw(rng, max(6, round(longest * progress)))
+        ink = augment(sample.ink, rng, 0.3 + 0.7 * progress)
+        if sample.text and ink.shape[1] <= 3200:
+            return Sample(ink, sample.text)
 
 
 def _batches(pool: Sequence[Sample], columns: int, rng: np.random.Generator) -> Iterator[Batch]:
     """Cut a pool, sorted by width, into batches of at most `columns`; in random order."""
     groups: list[list[Sample]] = [[]]
-    for sample in sorted(pool, key=lambda s: s[0].shape[1]):
-        if groups[-1] and padded_width(sample[0].shape[1]) * (len(groups[-1]) + 1) > columns:
+    for sample in sorted(pool, key=lambda s: s.ink.shape[1]):
+        if groups[-1] and padded_width(sample.ink.shape[1]) * (len(groups[-1]) + 1) > columns:
             groups.append([])
         groups[-1].append(sample)
     for index in rng.permutation(len(groups)):
-        images: list[NDArray[np.float32]] = [image for image, _ in groups[index]]
-        yield Batch(*to_batch(images), tuple(text for _, text in groups[index]))
+        inks = [sample.ink for sample in groups[index]]
+        yield Batch(*to_batch(inks), tuple(sample.text for sample in groups[index]))
 
 
 def loader(config: StreamConfig, start: int, rank: int, workers: int) -> Iterator[Batch]:

@@ -26,11 +26,14 @@ class LineBatch:
     inputs: (B, height, width) uint8 pictures, or (B, S, D) float16 states.
     texts: B strings.
     left_out: drawn lines that could not be learned from and that others replaced.
+    centres: of each line's characters as fractions of the picture's width, (len(text),); None for
+        a line where they are not known. Empty: known of no line.
     """
 
     inputs: torch.Tensor
     texts: tuple[str, ...]
     left_out: int = 0
+    centres: tuple[NDArray[np.float32] | None, ...] = ()
 
     def to(self, device: torch.device) -> LineBatch:
         """The same batch with its inputs on a device."""

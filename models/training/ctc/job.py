@@ -23,6 +23,7 @@ from models.heads.base import Grid, Head, HeadConfig
 from models.heads.files import HeadNotes, save_head
 from models.heads.reader import Reader
 from models.training import checkpoint
+from models.training.attention import use_products
 from models.training.ctc.export import save_encoder
 from models.training.ctc.features import Features, Report
 from models.training.ctc.material import MIXTURE, gather, summary
@@ -83,6 +84,8 @@ class Job:
             config = config.plain()
         torch.manual_seed(options.seed)
         encoder = self.start.model.encoder.requires_grad_(options.unfreeze)
+        if options.unfreeze:
+            use_products(encoder)
         head = Head(config, Grid.of(encoder.config, config.image()), len(ALPHABET))
         self.reader = Reader(encoder, head).to(options.device)
         self.pictures = self.start.pictures(config.image())
@@ -117,7 +120,7 @@ class Job:
     def supply(self) -> Supply:
         """Where the batches come from."""
         options, lines = self.options, self.material.lines
-        ramp = min(1500, options.steps // 2) * world()  # each process has steps of its own
+        ramp = min(1500, options.steps // 4) * world()  # each process has steps of its own
         if self.material.name == MIXTURE:
             return MixtureSupply(
                 options.wanted.root, self.pictures, self.reader.head.length, options.batch,

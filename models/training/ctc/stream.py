@@ -16,10 +16,11 @@ from models.pictures import Pictures
 from models.training.augment import augment
 from models.training.ctc.material import why_unfit
 from models.training.looks import margins, on_paper, ramped
-from models.training.sources import Source, sources
+from models.training.sources import Sample, Source, sources
 from models.training.supply import LineBatch, Shuffled, place
 
 _ASPECT = 12.8  # mean width / height of the embedded lines
+_PLACED = 2.0  # times as often as for `mini` come lines whose letters have known places
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,8 @@ class MixtureSupply:
     """Lines drawn anew from what `mini` is trained on (`models.training.sources`).
 
     frames: T; lines that need more are replaced and counted.
-    ramp: steps over which texts grow to full length and augmentation to full strength.
+    ramp: steps over which texts grow to full length and augmentation to full strength; in its
+        first half only lines whose letters have known places are drawn.
     """
 
     root: Path | None
@@ -64,35 +66,50 @@ class MixtureSupply:
         """The `size` lines of a step."""
         if not self._mixture:  # in the process that draws, which is not the one that trains
             self._mixture.extend((w, s) for _, w, s in sources(self.root, english=False))
-        rng = stream("kaidoku-ctc-mixture-1", self.seed, step)
-        images: list[Image] = []
-        texts: list[str] = []
+        rng = stream("kaidoku-ctc-mixture-2", self.seed, step)
+        samples: list[Sample] = []
         left_out = 0
-        while len(images) < self.size:
-            image, text = self._draw(rng, step)
-            if why_unfit(text, self.frames):
+        while len(samples) < self.size:
+            sample = self._draw(rng, step)
+            if why_unfit(sample.text, self.frames):
                 left_out += 1
                 continue
-            images.append(image)
-            texts.append(text)
-        return LineBatch(self.pictures.squeeze(images), tuple(texts), left_out)
+            samples.append(sample)
+        images = [_on_any_paper(sample.ink, rng) for sample in samples]
+        return LineBatch(
+            self.pictures.squeeze(images),
+            tuple(sample.text for sample in samples),
+            left_out,
+            tuple(sample.centres for sample in samples),
+        )
 
-    def _draw(self, rng: np.random.Generator, step: int) -> tuple[Image, str]:
+    def _draw(self, rng: np.random.Generator, step: int) -> Sample:
         progress = min(1.0, step / max(1, self.ramp))
         # Short lines first, as for `mini`: a reader that cannot find its place learns nothing
         # from long ones.
-        usable = [(w, s) for w, s in self._mixture if progress >= 0.5 or s.bounded]
-        weights = np.array([weight for weight, _ in usable])
+        usable = [(w, s) for w, s in self._mixture if progress >= 0.5 or s.placed]
+        weights = np.array([w * (_PLACED if s.placed else 1.0) for w, s in usable])
         source = usable[int(rng.choice(len(usable), p=weights / weights.sum()))][1]
-        ink, text = source.draw(rng, max(6, round(self.longest * progress)))
+        sample = source.draw(rng, max(6, round(self.longest * progress)))
         strength = ramped(step, self.ramp)
-        ink = margins(augment(ink, rng, strength), rng, strength)
+        ink = augment(sample.ink, rng, strength)
+        left, right = margins(ink.shape[1], rng, strength)
         # Paper behind the short lines of the beginning, so that their letters have the size of
         # a full line's: squeezed into the image alone, they would be giants.
         least = round((1 - progress) * rng.uniform(0.7, 1.1) * _ASPECT * ink.shape[0])
-        ink = np.pad(ink, ((0, 0), (0, max(0, least - ink.shape[1]))))
-        black, white = rng.uniform(0, 110), rng.uniform(180, 255)
-        return on_paper(ink, float(black), float(white)), text
+        right = max(right, least - left - ink.shape[1])
+        padded = np.pad(ink, ((0, 0), (left, right)))
+        if sample.centres is None:
+            return Sample(padded, sample.text)
+        # Augmentation stretches about the middle, so fractions of the width stay what they were.
+        centres = (left + sample.centres * ink.shape[1]) / padded.shape[1]
+        return Sample(padded, sample.text, centres.astype(np.float32))
+
+
+def _on_any_paper(ink: NDArray[np.float32], rng: np.random.Generator) -> Image:
+    """Darkness as grey levels of some ink on some paper."""
+    black, white = rng.uniform(0, 110), rng.uniform(180, 255)
+    return on_paper(ink, float(black), float(white))
 
 
 @dataclass(frozen=True, eq=False)
