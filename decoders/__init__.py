@@ -9,6 +9,9 @@ DECODERS = Registry(
         "ar-greedy": Entry(
             "decoders.ar:AutoregressiveDecoder", "the encoder's own AR head, greedy", {"beam": 1}
         ),
+        "ar-hf": Entry(
+            "decoders.ar_hf:GenerateDecoder", "the same search by transformers' generate, to compare"
+        ),
         "ctc-greedy": Entry("decoders.ctc_greedy:CTCGreedy", "best CTC path, no language"),
         "ctc-beam": Entry("decoders.ctc_beam:CTCBeam", "CTC prefix beam, no language"),
         "ctc-kenlm": Entry(

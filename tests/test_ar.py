@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import GenerationConfig
 
 from bench.errors import UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo
@@ -187,33 +186,6 @@ def test_padding_would_change_the_text_if_it_were_read() -> None:
     masked, read = decoder.decode(batch), decoder.decode(unmasked)
     assert masked[0].text != read[0].text
     assert masked[1].text == read[1].text
-
-
-@pytest.mark.parametrize("beam", [1, 4])
-def test_both_attentions_are_cached(beam: int) -> None:
-    """Cross-attention is projected once a line; self-attention sees one token a step."""
-    model = tiny_model("base", WORDS, 1)
-    # What the Hub's checkpoints say, and worse: none of it may reach the search.
-    model.decoder.generation_config = GenerationConfig(
-        use_cache=False, max_length=5, no_repeat_ngram_size=1, num_beams=3, min_new_tokens=9
-    )
-    layer = model.decoder.model.decoder.layers[1]
-    cross: list[tuple[int, ...]] = []
-    own: list[tuple[int, ...]] = []
-    for module, seen in ((layer.encoder_attn.k_proj, cross), (layer.self_attn.k_proj, own)):
-        module.register_forward_hook(
-            lambda _, inputs, __, seen=seen: seen.append(tuple(inputs[0].shape))
-        )
-    batch = encoded(model, pictures(3, 1))
-    found = AutoregressiveDecoder(beam=beam, max_new_tokens=LIMIT).decode(batch)
-    assert cross == [(3, batch.states.shape[1], 24)]
-    assert set(own) == {(3 * beam, 1, 32)}
-    assert len(own) == max(d.tokens for d in found) == LIMIT
-    fresh = tiny_model("base", WORDS, 1)
-    expected = AutoregressiveDecoder(beam=beam, max_new_tokens=LIMIT).decode(
-        encoded(fresh, pictures(3, 1))
-    )
-    assert found == expected
 
 
 LENGTHS = [17, 1, 2, 9, 17, 3]

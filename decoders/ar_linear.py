@@ -1,0 +1,101 @@
+"""Linear layers as a search needs them: a few rows through large weights, the same at each step.
+
+torch's own linear layer reads weights as they lie. oneDNN can lay them out in blocks beforehand
+and is then up to three times as fast for the 5 to 40 rows of a step, in the same IEEE float32
+(relative differences below 1e-6). How torch reaches it is internal (it is what `torch.compile`
+emits on CPUs), so it is used only where it is there and was measured to be faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from bench.stopwatch import HostMeter
+
+_FEW, _MANY = 16, 128  # rows up to which a product is slim, and up to which it is middling
+_TRIED = (8, 48, 256)  # rows by which each of the three sizes is judged
+_INPUTS, _OUTPUTS = 1024, 4096  # of TrOCR base's largest layer, so that weights leave the L1 cache
+_REPETITIONS = 3
+_CLEARLY = 0.95  # of the time of torch's own; a packed copy takes memory
+
+
+class Linear:
+    """y = x W^T + b on (rows, inputs), by the faster of the two ways for that many rows."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """Take up weights, and pack a copy of them where that pays.
+
+        Args:
+            weight: (outputs, inputs).
+            bias: (outputs,) or None.
+        """
+        self.weight, self.bias = weight, bias
+        self._faster = _where_faster(weight)
+        self._packed = _packed(weight) if any(self._faster) else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(rows, inputs) to (rows, outputs)."""
+        if self._packed is None or not self._faster[_size(len(x))]:
+            return linear(x, self.weight, self.bias)
+        return _multiply(x, self._packed, self.bias)
+
+
+def joined(weights: list[Tensor], biases: list[Tensor | None]) -> Linear:
+    """Several layers that read the same rows as one; outputs one behind the other."""
+    there = [bias for bias in biases if bias is not None]
+    return Linear(torch.cat(weights), torch.cat(there) if there else None)
+
+
+def _where_faster(weight: Tensor) -> tuple[bool, ...]:
+    """For slim, middling and large products: whether packed weights are faster here."""
+    if weight.device.type != "cpu" or not _can_pack(weight.dtype):
+        return (False,) * len(_TRIED)
+    return tuple(_measured_faster(weight.dtype, rows, torch.get_num_threads()) for rows in _TRIED)
+
+
+def _size(rows: int) -> int:
+    return 0 if rows <= _FEW else 1 if rows <= _MANY else 2
+
+
+@cache
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Whether this build of torch has the internal operators, and they give the right product."""
+    x, weight = torch.ones(2, 3, dtype=dtype), torch.ones(4, 3, dtype=dtype)
+    try:
+        product = _multiply(x, _packed(weight), None)
+    except (AttributeError, RuntimeError):
+        return False
+    return bool((product == linear(x, weight)).all())
+
+
+@cache
+def _measured_faster(dtype: torch.dtype, rows: int, threads: int) -> bool:
+    """Whether a product with packed weights is clearly faster; `threads` only keys the answer."""
+    x = torch.ones(rows, _INPUTS, dtype=dtype)
+    weight = torch.ones(_OUTPUTS, _INPUTS, dtype=dtype)
+    packed = _packed(weight)
+    ways = (lambda: linear(x, weight), lambda: _multiply(x, packed, None))
+    times = [[_seconds(way) for way in ways] for _ in range(_REPETITIONS + 1)][1:]
+    own, ours = (min(column) for column in zip(*times, strict=True))
+    return ours < _CLEARLY * own
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    meter = HostMeter()
+    start = meter.wall()
+    work()
+    return meter.wall() - start
+
+
+def _packed(weight: Tensor) -> Tensor:
+    """An opaque copy in oneDNN's layout."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+
+
+def _multiply(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
