@@ -146,7 +146,8 @@ def test_the_mixture_knows_where_its_letters_stand(ramp):
     _, pictures = reader_of()
     wide = dataclasses.replace(pictures, size=(64, 1024))
     batch = MixtureSupply(None, wide, frames=192, size=12, seed=3, ramp=ramp).batch(400)
-    letters, spaces = [], []
+    letters: list[bool] = []
+    spaces: list[bool] = []
     for picture, text, centres in zip(batch.inputs, batch.texts, batch.centres, strict=True):
         assert centres is not None and len(centres) == len(text)
         grey = picture.numpy().astype(int)
@@ -171,6 +172,7 @@ def test_each_frame_stands_on_its_nearest_letter():
 def test_frames_learn_their_letters_where_these_are_known():
     reader, _ = reader_of()
     pupil = Pupil(reader, unfreeze=False)
+    assert pupil.placed is not None
     geometry = reader.head.geometry
     states = torch.randn(2, geometry.rows * geometry.columns + 1, geometry.width)
     centres = np.array([0.2, 0.6], np.float32)
