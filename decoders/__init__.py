@@ -19,5 +19,6 @@ DECODERS = Registry(
             "CTC beam with a word n-gram (pyctcdecode + KenLM)",
             requires=("pyctcdecode", "kenlm"),
         ),
+        "ctc-ngram": Entry("decoders.ctc_ngram:CTCNGram", "CTC prefix beam, character n-gram"),
     },
 )

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from bench.types import Decoded, Encoded, EncoderInfo
-from decoders.ctc import CTCDecoder, check_beam, check_threshold, join_symbols, on_host
-from decoders.prefix_beam import search
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.prefix_beam import no_language
+from decoders.prefix_search import Limits, PrefixSearch
 
 
 @dataclass(frozen=True)
@@ -25,27 +20,26 @@ class CTCBeam(CTCDecoder):
     token_min_logp: a symbol with a lower log-probability opens no new prefix in that frame,
         unless it is the frame's likeliest; none: every symbol may.
     nbest: texts given for each line; with 1 the best one alone.
+    beam_prune_logp: prefixes worse than the best by more than this are dropped; none: kept.
     """
 
     # On synthetic posteriors this read 380 of 384 lines as a beam of 200 without a threshold did,
-    # at thousands of lines a second on one core. The threshold is that of ctc-kenlm, so that the
-    # two prune symbols alike.
+    # at thousands of lines a second on one core. The thresholds are those of ctc-kenlm and
+    # ctc-ngram, so that all prune alike.
     beam: int = 32
     token_min_logp: float | None = -5.0
     nbest: int = 1
-    _workers: int = field(default=1, init=False, repr=False, compare=False)
-    _threads: ThreadPoolExecutor | None = field(default=None, init=False, repr=False, compare=False)
+    beam_prune_logp: float | None = -10.0
+    _open: PrefixSearch | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
         check_threshold("token_min_logp", self.token_min_logp)
+        check_threshold("beam_prune_logp", self.beam_prune_logp)
 
     def open(self, encoder: EncoderInfo) -> None:
         """Compile the search (seconds, once a machine) and start as many threads as torch has."""
-        self._search(np.zeros((1, 1, 1), np.float32), np.ones(1, np.int64))
-        object.__setattr__(self, "_workers", torch.get_num_threads())
-        if self._workers > 1:
-            object.__setattr__(self, "_threads", ThreadPoolExecutor(self._workers))
+        object.__setattr__(self, "_open", PrefixSearch())
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is the log-probability of the text, of its paths inside the beam.
@@ -54,47 +48,17 @@ class CTCBeam(CTCDecoder):
             UserError: the log-probabilities are broken (NaN, not normalised).
         """
         log_probs, frames = on_host(encoded)
-        symbols, lengths, scores = self._search(log_probs, frames)
-        counts = np.maximum(lengths, 0)
-        written = np.arange(symbols.shape[2]) < counts[:, :, None]
-        texts = join_symbols(symbols[written], counts.ravel(), encoded.alphabet)
-        decoded = []
-        for line, found in enumerate((lengths >= 0).sum(axis=1).tolist()):
-            first = line * self.nbest
-            ranked = zip(texts[first : first + found], scores[line, :found].tolist(), strict=True)
-            nbest = tuple(ranked)
-            text, score = nbest[0]
-            kept = nbest if self.nbest > 1 else ()
-            decoded.append(Decoded(text, int(counts[line, 0]), score, kept))
-        return decoded
+        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
+        search = self._open or PrefixSearch(threads=1)
+        found = search.run(log_probs, frames, no_language(log_probs.shape[2]), limits)
+        return found.decoded(encoded.alphabet)
 
     def close(self) -> None:
         """End the threads."""
-        if self._threads is not None:
-            self._threads.shutdown()
-            object.__setattr__(self, "_threads", None)
-            object.__setattr__(self, "_workers", 1)
+        if self._open is not None:
+            self._open.close()
+            object.__setattr__(self, "_open", None)
 
     def extras(self) -> Mapping[str, Any]:
         """How many threads share the lines of a batch."""
-        return {"workers": self._workers}
-
-    def _search(
-        self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-        """Symbols (B, N, T), lengths (B, N) and scores (B, N) of the N best prefixes of a line."""
-        lines, steps = log_probs.shape[:2]
-        symbols = np.empty((lines, self.nbest, steps), np.int32)
-        lengths = np.empty((lines, self.nbest), np.int64)
-        scores = np.empty((lines, self.nbest), np.float64)
-        logp = -math.inf if self.token_min_logp is None else self.token_min_logp
-
-        def share(part: NDArray[np.int64]) -> None:
-            search(log_probs, frames, part, self.beam, logp, symbols, lengths, scores)
-
-        if self._threads is None:
-            share(np.arange(lines))
-        else:  # every n-th line, since neighbours in a batch are of like length
-            parts = [np.arange(first, lines, self._workers) for first in range(self._workers)]
-            list(self._threads.map(share, parts))
-        return symbols, lengths, scores
+        return {"workers": self._open.threads if self._open else 1}

@@ -102,7 +102,9 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
         decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
         workers = (self.workers or torch.get_num_threads()) if can_fork() else 1
         pool = WorkerPool(decoder, workers) if workers > 1 else None
-        values, tuned_on = self._weights(encoder, lm)
+        untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
+        name = (self._lm_name(lm), lm.sha256)
+        values, tuned_on = tuned.weights(self, (_NAME,), encoder, name, untuned)
         state = _Open(lm, foreign, decoder, pool, values, tuned_on)
         object.__setattr__(self, "_open", state)
 
@@ -149,23 +151,6 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
         if self._open is None:
             raise RuntimeError(f"{_NAME} is not open")
         return self._open
-
-    def _weights(self, encoder: EncoderInfo, lm: WordLM) -> tuple[dict[str, float], str]:
-        """The weights in force, and in words where they come from."""
-        given = {
-            name: float(value) for name in self.tunes if (value := getattr(self, name)) is not None
-        }
-        entry = tuned.find(_NAME, encoder.name, self._lm_name(lm))
-        source = (
-            entry.source(encoder.weights, lm.sha256)
-            if entry
-            else "nothing (pyctcdecode's defaults)"
-        )
-        values = {**(entry.values if entry else _UNTUNED), **given}
-        if given:
-            rest = "" if len(given) == len(self.tunes) else f"; the others: {source}"
-            source = f"set by hand: {', '.join(given)}{rest}"
-        return values, source
 
     def _lm_name(self, lm: WordLM) -> str:
         """What weights are tuned for: the embedded model, whatever its text, or one very file."""

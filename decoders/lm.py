@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from bench.errors import Unavailable, UserError
 from datasets.corpus import documents
@@ -18,10 +20,13 @@ from decoders.kenlm_files import (
     load_kenlm,
     read_binary_header,
 )
-from decoders.ngram import MAX_ORDER, estimate, words_of
+from decoders.ngram import MAX_ORDER, characters_of, estimate, words_of
+
+Unit = Literal["word", "char"]
 
 MIN_ORDER = 2  # KenLM loads no unigram models
 EMBEDDED_TEXT = "train documents of the embedded corpus"
+_SPLIT: dict[Unit, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
 _RECIPE = "1"  # part of the cached files' names; change it when the same text gives other numbers
 
 
@@ -71,8 +76,12 @@ def word_lm(order: int = 3) -> WordLM:
     return replace(model, path=_fastest(arpa), trained_on=EMBEDDED_TEXT)
 
 
-def embedded_arpa(order: int = 3) -> Path:
-    """The cached ARPA file of the embedded model, made if it is not there.
+def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
+    """The cached ARPA file of an embedded model, made if it is not there.
+
+    Args:
+        order: 1 to 6.
+        unit: what it is a model of: words, or characters with `ngram.SPACE` between words.
 
     Raises:
         UserError: an order outside 1 to 6, or the cache may not be written to.
@@ -80,9 +89,9 @@ def embedded_arpa(order: int = 3) -> Path:
     text = train_text()
     content = "\n".join((_RECIPE, *text))
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
-    path = cache_folder() / f"word-{order}gram-{key}.arpa"
+    path = cache_folder() / f"{unit}-{order}gram-{key}.arpa"
     if not path.is_file():
-        write_arpa(estimate((words_of(paragraph) for paragraph in text), order).model, path)
+        write_arpa(estimate(map(_SPLIT[unit], text), order).model, path)
     return path
 
 

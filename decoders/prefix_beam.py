@@ -1,10 +1,11 @@
-"""CTC prefix beam search, compiled by numba: no Python objects, no GIL.
+"""CTC prefix beam search, with a language or without, compiled by numba: no objects, no GIL.
 
 A hypothesis is a prefix (a text) with two masses: of the paths that end in a blank, and of those
 that end in its last symbol. Prefixes are nodes of a trie, so that two ways to one prefix meet in
 one node and their masses are added, exactly. Masses are plain probabilities divided by the
 largest of their frame (the logarithms of the divisors are summed): the inner loops need no
-logarithm.
+logarithm. A language is a table of factors: what a symbol multiplies a prefix's masses by depends
+on the prefix alone, so that merging stays exact with it.
 
 Sources: Graves & Jaitly 2014, "Towards end-to-end speech recognition with recurrent neural
 networks", algorithm 1; Hannun et al. 2014, "First-pass large vocabulary continuous speech
@@ -25,7 +26,34 @@ _NONE = -1
 _ROOT = 0
 # Masses so far below the best of their frame are dropped: denormal numbers, which are slow, lie
 # beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
-_NEGLIGIBLE = 1e-200
+NEGLIGIBLE = 1e-200
+
+
+class Language(NamedTuple):
+    """What each symbol costs, L states of the language by V symbols.
+
+    factor: (L, V) what a prefix in a state is multiplied by when a symbol opens a new one.
+    following: (L, V) the state of that new prefix.
+    final: (L,) what a prefix is multiplied by at the end of the line.
+    start: the state of the empty prefix.
+    largest: the largest of `factor`.
+    """
+
+    factor: NDArray[np.float32]
+    following: NDArray[np.int32]
+    final: NDArray[np.float32]
+    start: int
+    largest: float
+
+
+def no_language(symbols: int) -> Language:
+    """Every text at the same price.
+
+    Args:
+        symbols: V.
+    """
+    ones = np.ones((1, symbols), np.float32)
+    return Language(ones, np.zeros((1, symbols), np.int32), ones[:, 0].copy(), 0, 1.0)
 
 
 class _Trie(NamedTuple):
@@ -33,6 +61,8 @@ class _Trie(NamedTuple):
 
     parent: NDArray[np.int32]
     last: NDArray[np.int32]  # last symbol
+    state: NDArray[np.int32]  # of the language
+    factor: NDArray[np.float64]  # that it got from the language when its last symbol was added
     child: NDArray[np.int32]  # the youngest child; its siblings are chained
     sibling: NDArray[np.int32]
     place: NDArray[np.int32]  # where in the beam it stands now, or _NONE
@@ -70,8 +100,10 @@ def search(
     log_probs: NDArray[np.float32],
     frames: NDArray[np.int64],
     lines: NDArray[np.int64],
+    language: Language,
     beam_width: int,
     token_min_logp: float,
+    prune: float,
     symbols: NDArray[np.int32],
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],
@@ -82,9 +114,11 @@ def search(
         log_probs: (B, T, V) natural log; the largest of each valid frame is finite.
         frames: (B,) valid frames.
         lines: indices of the lines to search.
+        language: the price of texts.
         beam_width: K, prefixes kept after each frame.
         token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
             likeliest; prefixes of the beam receive all their mass in any case.
+        prune: prefixes below this share of the best one's mass are dropped; 0 drops none.
         symbols: (B, N, T), written: the N best prefixes, best first.
         lengths: (B, N), written: their lengths; -1 where there are fewer than N.
         scores: (B, N), written: natural log of their masses.
@@ -92,14 +126,18 @@ def search(
     steps, width = log_probs.shape[1], log_probs.shape[2]
     size = steps * beam_width + 1  # a frame adds at most K nodes
     room = beam_width * (width + 1)
-    trie = _Trie(_ints(size), _ints(size), _ints(size), _ints(size), _ints(size))
+    trie = _Trie(
+        _ints(size), _ints(size), _ints(size), np.empty(size), _ints(size), _ints(size), _ints(size)
+    )
     beam = _Beam(_ints(beam_width), np.empty(beam_width), np.empty(beam_width))
     found = _Candidates(
         _ints(room), _ints(room), np.empty(room), np.empty(room), np.empty(room), _ints(room)
     )
     frame = _Frame(np.empty(width), _ints(width), np.empty((beam_width, width), np.int32))
+    least = max(prune, NEGLIGIBLE)
     for line in lines:
         trie.parent[_ROOT] = trie.last[_ROOT] = trie.child[_ROOT] = _NONE
+        trie.state[_ROOT] = language.start
         trie.place[_ROOT] = 0
         beam.node[0], beam.blank[0], beam.symbol[0] = _ROOT, 1.0, 0.0
         frame.met[:] = _NONE
@@ -107,14 +145,18 @@ def search(
         for t in range(frames[line]):
             row = log_probs[line, t]
             tokens = _read(row, token_min_logp, frame)
-            smallest = _stay(t, row, trie, beam, kept, frame, found)
-            floor = _NEGLIGIBLE
-            if kept == beam_width:  # what is no better than all of these cannot survive
-                floor = max(floor, smallest)
-            count = _extend(t, trie, beam, kept, frame, tokens, floor, found)
+            smallest, best = _stay(t, row, trie, beam, kept, frame, found)
+            if kept < beam_width:  # else what is no better than all of these cannot survive
+                smallest = 0.0
+            count, best = _extend(
+                t, trie, beam, kept, frame, tokens, language, smallest, best, least, found
+            )
             chosen = _choose(found, count, beam_width)
-            kept, nodes, best = _renew(trie, nodes, beam, kept, found, chosen)
+            kept, nodes = _renew(trie, nodes, language, beam, kept, found, chosen, best, least)
             log_scale += np.log(best)
+        for k in range(kept):
+            found.total[k] = beam.blank[k] + beam.symbol[k]
+            found.total[k] *= language.final[trie.state[beam.node[k]]]
         _write(trie, beam, kept, log_scale, found, symbols[line], lengths[line], scores[line])
 
 
@@ -151,12 +193,12 @@ def _stay(
     kept: int,
     frame: _Frame,
     found: _Candidates,
-) -> float:
+) -> tuple[float, float]:
     """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
-    Returns the smallest of their masses.
+    Returns the smallest and the largest of their masses.
     """
-    smallest = np.inf
+    smallest, largest = np.inf, 0.0
     for k in range(kept):
         node = beam.node[k]
         blank = (beam.blank[k] + beam.symbol[k]) * frame.probability[BLANK]
@@ -165,18 +207,20 @@ def _stay(
             symbol = trie.last[node]
             if frame.probability[symbol] < 0.0:
                 frame.probability[symbol] = np.exp(np.float64(row[symbol]))
-            grown = beam.symbol[k]
-            shorter = trie.place[trie.parent[node]]
+            parent = trie.parent[node]
+            shorter = trie.place[parent]
             if shorter != _NONE:
                 frame.met[shorter, symbol] = t
-                grown += beam.blank[shorter]
-                if trie.last[trie.parent[node]] != symbol:  # else only a blank parts the two
+                grown = beam.blank[shorter]
+                if trie.last[parent] != symbol:  # else only a blank parts the two
                     grown += beam.symbol[shorter]
-            grown *= frame.probability[symbol]
+                grown *= trie.factor[node]
+            grown = (grown + beam.symbol[k]) * frame.probability[symbol]
+        total = blank + grown
         found.source[k], found.added[k] = k, _NONE
-        found.blank[k], found.symbol[k], found.total[k] = blank, grown, blank + grown
-        smallest = min(smallest, blank + grown)
-    return smallest
+        found.blank[k], found.symbol[k], found.total[k] = blank, grown, total
+        smallest, largest = min(smallest, total), max(largest, total)
+    return smallest, largest
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -187,22 +231,38 @@ def _extend(
     kept: int,
     frame: _Frame,
     tokens: int,
-    floor: float,
+    language: Language,
+    smallest: float,
+    best: float,
+    least: float,
     found: _Candidates,
-) -> int:
-    """New prefixes with a mass above `floor`; returns the number of all candidates."""
+) -> tuple[int, float]:
+    """New prefixes, but for those that cannot survive.
+
+    Returns the number of all candidates and the largest of all masses.
+    """
     count = kept
+    floor = max(smallest, best * least)
     for k in range(kept):
         both = beam.blank[k] + beam.symbol[k]
-        own = trie.last[beam.node[k]]
+        node = beam.node[k]
+        own = trie.last[node]
+        factors = language.factor[trie.state[node]]
         for token in range(tokens):
             symbol = frame.tokens[token]
             mass = (beam.blank[k] if symbol == own else both) * frame.probability[symbol]
-            if mass > floor and frame.met[k, symbol] != t:
+            # Reading the table costs more than all else here: most have no chance at any price.
+            if mass * language.largest <= floor or frame.met[k, symbol] == t:
+                continue
+            mass *= factors[symbol]
+            if mass > floor:
                 found.source[count], found.added[count] = k, symbol
                 found.blank[count], found.symbol[count], found.total[count] = 0.0, mass, mass
                 count += 1
-    return count
+                if mass > best:
+                    best = mass
+                    floor = max(floor, best * least)
+    return count, best
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -239,44 +299,55 @@ def _choose(found: _Candidates, count: int, beam_width: int) -> int:
 def _renew(
     trie: _Trie,
     nodes: int,
+    language: Language,
     beam: _Beam,
     kept: int,
     found: _Candidates,
     chosen: int,
-) -> tuple[int, int, float]:
+    best: float,
+    least: float,
+) -> tuple[int, int]:
     """Put the chosen candidates into the beam, their masses divided by the largest.
 
-    Returns the size of the beam, the number of nodes and the largest mass.
+    Returns the size of the beam and the number of nodes.
     """
     for k in range(kept):
         trie.place[beam.node[k]] = _NONE
-    best = 0.0
     for i in range(chosen):  # `source` becomes the node, before the beam is overwritten
         c = found.order[i]
         node = beam.node[found.source[c]]
-        symbol = found.added[c]
-        if symbol != _NONE:
-            parent, node = node, trie.child[node]
-            while node != _NONE and trie.last[node] != symbol:
-                node = trie.sibling[node]
-            if node == _NONE:
-                node, nodes = nodes, nodes + 1
-                trie.parent[node], trie.last[node], trie.child[node] = parent, symbol, _NONE
-                trie.sibling[node], trie.child[parent] = trie.child[parent], node
+        if found.added[c] != _NONE and found.total[c] > least * best:
+            node, nodes = _child(trie, nodes, language, node, found.added[c])
         found.source[c] = node
-        best = max(best, found.total[c])
     kept = 0
     for i in range(chosen):
         c = found.order[i]
-        if found.total[c] > _NEGLIGIBLE * best:
+        if found.total[c] > least * best:
             beam.node[kept] = found.source[c]
             beam.blank[kept] = found.blank[c] / best
             beam.symbol[kept] = found.symbol[c] / best
             trie.place[found.source[c]] = kept
             kept += 1
-        else:
-            trie.place[found.source[c]] = _NONE
-    return kept, nodes, best
+    return kept, nodes
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _child(
+    trie: _Trie, nodes: int, language: Language, parent: int, symbol: int
+) -> tuple[int, int]:
+    """The prefix one symbol longer, made where it was never in the beam; and the node count."""
+    node = trie.child[parent]
+    while node != _NONE:
+        if trie.last[node] == symbol:
+            return node, nodes
+        node = trie.sibling[node]
+    state = trie.state[parent]
+    trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, _NONE
+    trie.state[nodes] = language.following[state, symbol]
+    trie.factor[nodes] = language.factor[state, symbol]
+    trie.place[nodes] = _NONE
+    trie.sibling[nodes], trie.child[parent] = trie.child[parent], nodes
+    return nodes, nodes + 1
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -291,8 +362,6 @@ def _write(
     scores: NDArray[np.float64],
 ) -> None:
     """The best prefixes of a finished line: symbols (N, T), lengths (N,), scores (N,)."""
-    for k in range(kept):
-        found.total[k] = beam.blank[k] + beam.symbol[k]
     for rank in range(lengths.size):
         lengths[rank] = _NONE
         if rank < kept:

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.errors import UserError
+from bench.types import EncoderInfo
 from decoders.base import Decoder
 
 PATH = Path(__file__).with_name("tuned.json")
@@ -119,6 +120,37 @@ def load(path: Path | None = None) -> tuple[Tuned, ...]:
 def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned | None:
     """The entry of a decoder behind an encoder with a language model, if there is one."""
     return next((e for e in load(path) if e.identity == (decoder, encoder, lm)), None)
+
+
+def weights(
+    decoder: Tunable,
+    names: Sequence[str],
+    encoder: EncoderInfo,
+    lm: tuple[str, str],
+    untuned: tuple[Mapping[str, float], str],
+) -> tuple[dict[str, float], str]:
+    """The weights in force: the user's, else the tuned ones, else the untuned.
+
+    Args:
+        decoder: whose options of `tunes` are None where the user left them open.
+        names: under which entries are looked up; the first that there is counts.
+        encoder: whose output is decoded.
+        lm: what the decoder calls its language model, and its hash.
+        untuned: the weights where nobody has tuned, and in words where they come from.
+
+    Returns:
+        The weights by option, and in words where they come from.
+    """
+    entries = (find(name, encoder.name, lm[0]) for name in names)
+    values, source = untuned
+    if entry := next(filter(None, entries), None):
+        values, source = entry.values, entry.source(encoder.weights, lm[1])
+    options = {name: getattr(decoder, name) for name in decoder.tunes}
+    given = {name: float(value) for name, value in options.items() if value is not None}
+    if given:
+        rest = "" if len(given) == len(options) else f"; the others: {source}"
+        source = f"set by hand: {', '.join(given)}{rest}"
+    return {**values, **given}, source
 
 
 def freeze(entry: Tuned, path: Path | None = None) -> Path:

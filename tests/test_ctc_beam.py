@@ -32,7 +32,8 @@ ALL = 400  # more prefixes than 5 frames of 3 symbols have
 def decode(
     matrix: NDArray[np.float32], beam: int = 32, logp: float | None = None, nbest: int = 1
 ) -> Decoded:
-    (line,) = CTCBeam(beam, logp, nbest).decode(encoded([matrix], NAMES[: matrix.shape[1]]))
+    decoder = CTCBeam(beam, logp, nbest, beam_prune_logp=None)
+    (line,) = decoder.decode(encoded([matrix], NAMES[: matrix.shape[1]]))
     return line
 
 
@@ -136,6 +137,20 @@ def test_a_prefix_gets_the_mass_of_pruned_symbols():
     assert decode(matrix, 4, math.log(0.5), 4).score == pytest.approx(math.log(0.7 + 0.3 * 0.1))
 
 
+@settings(max_examples=60, deadline=None)
+@given(matrices(), st.floats(-6.0, -0.1))
+def test_pruned_prefixes_are_those_far_below_the_best(matrix, prune):
+    names = NAMES[: matrix.shape[1]]
+    (line,) = CTCBeam(ALL, None, ALL, prune).decode(encoded([matrix], names))
+    whole = dict(decode(matrix, ALL, None, ALL).nbest)
+    for text, score in line.nbest:
+        assert score >= line.nbest[0][1] + prune - 1e-9
+        assert score <= whole[text] + 1e-6
+    assert decode(matrix[:1], ALL, None, ALL).nbest[0] == CTCBeam(ALL, None, ALL, prune).decode(
+        encoded([matrix[:1]], names)
+    )[0].nbest[0]
+
+
 def test_the_likeliest_symbol_opens_a_prefix_below_the_threshold():
     matrix = logs([[0.1, 0.3, 0.3, 0.3 - 1e-3, 1e-3]])
     assert decode(matrix, 8, -0.5, 8).text == "a"
@@ -223,6 +238,7 @@ def test_masses_beyond_the_range_of_a_float():
         ({"nbest": 0}, "nbest lies between 1"),
         ({"beam": 4, "nbest": 5}, r"nbest lies between 1 and the beam \(4\)"),
         ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
+        ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),
     ],
 )
 def test_options_that_make_no_sense(options, sentence):

@@ -1,0 +1,148 @@
+"""CTC prefix beam search with a character n-gram model as dense tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from bench.errors import UserError
+from bench.types import Decoded, Encoded, EncoderInfo
+from decoders import tuned
+from decoders.arpa_lm import ArpaLM, arpa_lm
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.ctc_ngram_torch import TorchSearch
+from decoders.dense_lm import DenseLM, dense_lm
+from decoders.ngram import check_order
+from decoders.prefix_beam import Language
+from decoders.prefix_search import Limits, PrefixSearch
+
+_NAME = "ctc-ngram"
+_UNTUNED = {"alpha": 0.5, "beta": 0.5}
+
+
+@dataclass(frozen=True)
+class CTCNGram(CTCDecoder, tuned.Tunable):
+    """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
+
+    The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
+    the dose of language. Where the log-probabilities lie on a GPU the same search runs there.
+
+    alpha: weight of the language model (natural logarithms).
+    beta: bonus of each character.
+        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    beam: prefixes kept after each frame.
+    beam_prune_logp: prefixes worse than the best by more than this are dropped; none: kept.
+    token_min_logp: a symbol with a lower log-probability opens no new prefix in that frame,
+        unless it is the frame's likeliest; none: every symbol may.
+    score_boundary: take the line for a sentence, with the model's marks at both ends; else it
+        begins behind a space and ends anywhere.
+    lm: an ARPA file of characters, U+2581 for the space; "" for the model of the embedded corpus.
+    order: of the embedded model.
+    nbest: texts given for each line; with 1 the best one alone.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "alpha": (0.2, 0.35, 0.5, 0.7, 0.9, 1.2),
+        "beta": (0.0, 0.5, 1.0, 1.5, 2.0),
+    }
+
+    alpha: float | None = None
+    beta: float | None = None
+    beam: int = 32
+    beam_prune_logp: float | None = -10.0
+    token_min_logp: float | None = -5.0
+    score_boundary: bool = False  # lines break anywhere in a sentence
+    lm: str = ""
+    order: int = 6
+    nbest: int = 1
+    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_beam(self.beam, self.nbest)
+        check_threshold("token_min_logp", self.token_min_logp)
+        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        check_order(self.order)
+        if self.lm and self.order != type(self).order:
+            raise UserError("order is of the embedded model; a file of your own has its own order")
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Read the model (the embedded one is built at first use) and compile the search.
+
+        Raises:
+            UserError: the model cannot be read or does not fit the encoder's alphabet.
+        """
+        lm = arpa_lm(self.lm, "char", self.order)
+        dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
+        values, source = tuned.weights(
+            self, (_NAME,), encoder, (lm.name, lm.sha256), (_UNTUNED, "nothing (a guess)")
+        )
+        state = _Open(lm, dense, values, source, self._language(dense, values), PrefixSearch())
+        object.__setattr__(self, "_open", state)
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The score is that of the search: log-probability + language model + bonus of length.
+
+        Raises:
+            UserError: the log-probabilities are broken (NaN, not normalised).
+        """
+        state = self._opened()
+        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
+        if encoded.log_probs is not None and encoded.log_probs.device.type != "cpu":
+            state.there = state.there or TorchSearch(state.language, encoded.log_probs.device)
+            return state.there.run(encoded, limits).decoded(encoded.alphabet)
+        log_probs, frames = on_host(encoded)
+        return state.search.run(log_probs, frames, state.language, limits).decoded(encoded.alphabet)
+
+    def close(self) -> None:
+        """End the threads and let go of the tables."""
+        if self._open is not None:
+            self._open.search.close()
+            object.__setattr__(self, "_open", None)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The model, the weights in force and where they were tuned, the threads in use."""
+        state = self._opened()
+        return {
+            "lm": state.lm.name,
+            "lm_sha256": state.lm.sha256,
+            "lm_order": state.lm.model.order,
+            "lm_trained_on": state.lm.trained_on,
+            "lm_states": len(state.dense.log_prob),
+            "lm_missing": "".join(state.dense.missing),  # characters that it takes for <unk>
+            **state.values,
+            "tuned_on": state.source,
+            "workers": state.search.threads,
+        }
+
+    def reweight(self, values: Mapping[str, float]) -> None:
+        """Decode with these weights from now on; the tables are worked out anew."""
+        state = self._opened()
+        state.values.update(values)
+        state.language = self._language(state.dense, state.values)
+        state.there = None
+
+    def _language(self, dense: DenseLM, values: Mapping[str, float]) -> Language:
+        return dense.language(values["alpha"], values["beta"], self.score_boundary)
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise RuntimeError(f"{_NAME} is not open")
+        return self._open
+
+
+@dataclass
+class _Open:
+    """What `open` makes.
+
+    values: the weights in force; source: where they come from, in words.
+    language: the model's tables at these weights; there: on the device that is not the CPU.
+    """
+
+    lm: ArpaLM
+    dense: DenseLM
+    values: dict[str, float]
+    source: str
+    language: Language
+    search: PrefixSearch
+    there: TorchSearch | None = None
