@@ -12,6 +12,9 @@ DECODERS = Registry(
         "ar-hf": Entry(
             "decoders.ar_hf:GenerateDecoder", "the same search by transformers' generate, to compare"
         ),
+        "ar-draft": Entry(
+            "decoders.ar_draft:DraftedDecoder", "ar-greedy's tokens, drafted by the best CTC path"
+        ),
         "ctc-greedy": Entry("decoders.ctc_greedy:CTCGreedy", "best CTC path, no language"),
         "ctc-beam": Entry("decoders.ctc_beam:CTCBeam", "CTC prefix beam, no language"),
         "ctc-kenlm": Entry(
@@ -19,6 +22,12 @@ DECODERS = Registry(
             "CTC beam with a word n-gram (pyctcdecode + KenLM)",
             requires=("pyctcdecode", "kenlm"),
         ),
+        "ctc-ngram-word": Entry(
+            "decoders.ctc_ngram_word:CTCNGramWord", "ctc-kenlm's search and model, compiled"
+        ),
         "ctc-ngram": Entry("decoders.ctc_ngram:CTCNGram", "CTC prefix beam, character n-gram"),
+        "ctc-rescore": Entry(
+            "decoders.ctc_rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"
+        ),
     },
 )

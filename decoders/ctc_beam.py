@@ -9,7 +9,7 @@ from typing import Any
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
 from decoders.prefix_beam import no_language
-from decoders.prefix_search import Limits, PrefixSearch
+from decoders.prefix_search import Limits, Threads, compile_search, search_prefixes
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CTCBeam(CTCDecoder):
     token_min_logp: float | None = -5.0
     nbest: int = 1
     beam_prune_logp: float | None = -10.0
-    _open: PrefixSearch | None = field(default=None, init=False, repr=False, compare=False)
+    _open: Threads | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
@@ -39,7 +39,8 @@ class CTCBeam(CTCDecoder):
 
     def open(self, encoder: EncoderInfo) -> None:
         """Compile the search (seconds, once a machine) and start as many threads as torch has."""
-        object.__setattr__(self, "_open", PrefixSearch())
+        compile_search(len(encoder.alphabet), no_language(len(encoder.alphabet)))
+        object.__setattr__(self, "_open", Threads())
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is the log-probability of the text, of its paths inside the beam.
@@ -49,9 +50,11 @@ class CTCBeam(CTCDecoder):
         """
         log_probs, frames = on_host(encoded)
         limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
-        search = self._open or PrefixSearch(threads=1)
-        found = search.run(log_probs, frames, no_language(log_probs.shape[2]), limits)
-        return found.decoded(encoded.alphabet)
+        language = no_language(log_probs.shape[2])
+        threads = self._open or Threads(1)
+        return search_prefixes(threads, log_probs, frames, language, limits).decoded(
+            encoded.alphabet
+        )
 
     def close(self) -> None:
         """End the threads."""
@@ -61,4 +64,4 @@ class CTCBeam(CTCDecoder):
 
     def extras(self) -> Mapping[str, Any]:
         """How many threads share the lines of a batch."""
-        return {"workers": self._open.threads if self._open else 1}
+        return {"workers": self._open.count if self._open else 1}

@@ -15,7 +15,7 @@ from decoders.ctc_ngram_torch import TorchSearch
 from decoders.dense_lm import DenseLM, dense_lm
 from decoders.ngram import check_order
 from decoders.prefix_beam import Language
-from decoders.prefix_search import Limits, PrefixSearch
+from decoders.prefix_search import Limits, Threads, compile_search, search_prefixes
 
 _NAME = "ctc-ngram"
 _UNTUNED = {"alpha": 0.5, "beta": 0.5}
@@ -77,7 +77,9 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
         values, source = tuned.weights(
             self, (_NAME,), encoder, (lm.name, lm.sha256), (_UNTUNED, "nothing (a guess)")
         )
-        state = _Open(lm, dense, values, source, self._language(dense, values), PrefixSearch())
+        language = self._language(dense, values)
+        compile_search(len(encoder.alphabet), language)
+        state = _Open(lm, dense, values, source, language, Threads())
         object.__setattr__(self, "_open", state)
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
@@ -92,12 +94,13 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
             state.there = state.there or TorchSearch(state.language, encoded.log_probs.device)
             return state.there.run(encoded, limits).decoded(encoded.alphabet)
         log_probs, frames = on_host(encoded)
-        return state.search.run(log_probs, frames, state.language, limits).decoded(encoded.alphabet)
+        found = search_prefixes(state.threads, log_probs, frames, state.language, limits)
+        return found.decoded(encoded.alphabet)
 
     def close(self) -> None:
         """End the threads and let go of the tables."""
         if self._open is not None:
-            self._open.search.close()
+            self._open.threads.close()
             object.__setattr__(self, "_open", None)
 
     def extras(self) -> Mapping[str, Any]:
@@ -112,7 +115,7 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
             "lm_missing": "".join(state.dense.missing),  # characters that it takes for <unk>
             **state.values,
             "tuned_on": state.source,
-            "workers": state.search.threads,
+            "workers": state.threads.count,
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
@@ -144,5 +147,5 @@ class _Open:
     values: dict[str, float]
     source: str
     language: Language
-    search: PrefixSearch
+    threads: Threads
     there: TorchSearch | None = None

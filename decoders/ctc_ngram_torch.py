@@ -70,7 +70,7 @@ class TorchSearch:
         lines, steps, symbols = log_probs.shape
         if lines and steps:
             check_frames(log_probs.amax(dim=2).cpu().numpy(), frames, symbols)
-        least = max(math.exp(_off(limits.beam_prune_logp)), NEGLIGIBLE)
+        least = max(limits.prune, NEGLIGIBLE)
         beam = self._first(lines, limits.beam)
         scale = torch.zeros(lines, dtype=torch.float64, device=self.device)
         sources, added = [], []
@@ -165,7 +165,7 @@ def _frames(
     certain = torch.full((symbols,), -math.inf, device=log_probs.device)
     certain[BLANK] = 0.0
     rows = torch.where(over[:, :, None], certain, log_probs)
-    opens = rows >= (-math.inf if limits.token_min_logp is None else limits.token_min_logp)
+    opens = rows >= limits.token_logp
     opens.scatter_(2, rows.argmax(dim=2, keepdim=True), True)
     opens[:, :, BLANK] = False
     opens &= ~over[:, :, None]
@@ -215,7 +215,3 @@ def _spell(
     lengths = (backwards != BLANK).sum(axis=2)
     order = np.argsort(backwards == BLANK, axis=2, kind="stable")
     return np.take_along_axis(backwards, order, axis=2), lengths
-
-
-def _off(threshold: float | None) -> float:
-    return -math.inf if threshold is None else threshold

@@ -151,7 +151,7 @@ def search(
             count, best = _extend(
                 t, trie, beam, kept, frame, tokens, language, smallest, best, least, found
             )
-            chosen = _choose(found, count, beam_width)
+            chosen = choose(found.order, found.total, count, beam_width)
             kept, nodes = _renew(trie, nodes, language, beam, kept, found, chosen, best, least)
             log_scale += np.log(best)
         for k in range(kept):
@@ -266,9 +266,10 @@ def _extend(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _choose(found: _Candidates, count: int, beam_width: int) -> int:
+def choose(
+    order: NDArray[np.int32], total: NDArray[np.float64], count: int, beam_width: int
+) -> int:
     """Bring the best K candidates to the front of `order` (quickselect); returns how many."""
-    order, total = found.order, found.total
     for i in range(count):
         order[i] = i
     if count <= beam_width:

@@ -1,9 +1,9 @@
-"""The compiled prefix search over a batch: its threads, and its findings as texts."""
+"""What the compiled searches share: their limits, their threads, and their findings as texts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from bench.types import Decoded
 from decoders.ctc import join_symbols
-from decoders.prefix_beam import Language, no_language, search
+from decoders.prefix_beam import Language, search
 
 
 class Limits(NamedTuple):
     """What a search keeps; None keeps all.
 
-    beam: prefixes after each frame.
-    beam_prune_logp: prefixes worse than the best by more than this are dropped.
+    beam: hypotheses after each frame.
+    beam_prune_logp: hypotheses worse than the best by more than this are dropped.
     token_min_logp: symbols below it open no new prefix in a frame, unless likeliest.
-    nbest: prefixes told of each line.
+    nbest: texts told of each line.
     """
 
     beam: int
@@ -30,9 +30,19 @@ class Limits(NamedTuple):
     token_min_logp: float | None
     nbest: int
 
+    @property
+    def prune(self) -> float:
+        """The share of the best one's mass below which a hypothesis is dropped."""
+        return 0.0 if self.beam_prune_logp is None else math.exp(self.beam_prune_logp)
+
+    @property
+    def token_logp(self) -> float:
+        """`token_min_logp` as a number."""
+        return -math.inf if self.token_min_logp is None else self.token_min_logp
+
 
 class Found(NamedTuple):
-    """The N best prefixes of each line, best first.
+    """The N best texts of each line, best first.
 
     symbols: (B, N, T); lengths: (B, N), -1 where there are fewer than N; scores: (B, N).
     """
@@ -40,6 +50,15 @@ class Found(NamedTuple):
     symbols: NDArray[np.int32]
     lengths: NDArray[np.int64]
     scores: NDArray[np.float64]
+
+    @classmethod
+    def room(cls, lines: int, nbest: int, steps: int) -> Found:
+        """Arrays for a search to write to."""
+        return cls(
+            np.empty((lines, nbest, steps), np.int32),
+            np.empty((lines, nbest), np.int64),
+            np.empty((lines, nbest), np.float64),
+        )
 
     def decoded(self, alphabet: Sequence[str]) -> list[Decoded]:
         """As texts; alternatives only where more than one was asked for."""
@@ -57,54 +76,58 @@ class Found(NamedTuple):
         return decoded
 
 
-class PrefixSearch:
-    """The search, compiled, and the threads that share the lines of a batch."""
+class Threads:
+    """Threads that share the lines of a batch; compiled code holds no lock that they need."""
 
-    def __init__(self, threads: int | None = None) -> None:
-        """Compile the search (seconds, once a machine).
+    def __init__(self, count: int | None = None) -> None:
+        """Start them.
 
         Args:
-            threads: as many as torch has by default.
+            count: as many as torch has by default.
         """
-        self.threads = threads or torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
-        self.run(
-            np.zeros((1, 1, 1), np.float32), np.ones(1, np.int64), no_language(1),
-            Limits(1, None, None, 1),
-        )  # fmt: skip
+        self.count = count or torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
 
-    def run(
-        self,
-        log_probs: NDArray[np.float32],
-        frames: NDArray[np.int64],
-        language: Language,
-        limits: Limits,
-    ) -> Found:
-        """Search all lines of a batch: log_probs (B, T, V), frames (B,)."""
-        lines, steps = log_probs.shape[:2]
-        found = Found(
-            np.empty((lines, limits.nbest, steps), np.int32),
-            np.empty((lines, limits.nbest), np.int64),
-            np.empty((lines, limits.nbest), np.float64),
-        )
-        least_token = _off(limits.token_min_logp)
-        prune = math.exp(_off(limits.beam_prune_logp))
-
-        def share(part: NDArray[np.int64]) -> None:
-            search(log_probs, frames, part, language, limits.beam, least_token, prune, *found)
-
-        if self._pool is None:
-            share(np.arange(lines))
+    def share(self, work: Callable[[NDArray[np.int64]], None], lines: int) -> None:
+        """Have lines 0 to `lines` worked on, each thread being given some of their numbers."""
+        if self._pool is None or lines < 2:
+            work(np.arange(lines))
         else:  # every n-th line, since neighbours in a batch are of like length
-            parts = [np.arange(first, lines, self.threads) for first in range(self.threads)]
-            list(self._pool.map(share, parts))
-        return found
+            parts = [np.arange(first, lines, self.count) for first in range(self.count)]
+            list(self._pool.map(work, parts))
 
     def close(self) -> None:
-        """End the threads."""
+        """End them."""
         if self._pool is not None:
             self._pool.shutdown()
 
 
-def _off(threshold: float | None) -> float:
-    return -math.inf if threshold is None else threshold
+def search_prefixes(
+    threads: Threads,
+    log_probs: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    language: Language,
+    limits: Limits,
+) -> Found:
+    """Search all lines of a batch: log_probs (B, T, V), frames (B,)."""
+    lines, steps = log_probs.shape[:2]
+    found = Found.room(lines, limits.nbest, steps)
+    logp, prune = limits.token_logp, limits.prune
+    threads.share(
+        lambda part: search(
+            log_probs, frames, part, language, limits.beam, logp, prune, *found
+        ),
+        lines,
+    )  # fmt: skip
+    return found
+
+
+def compile_search(symbols: int, language: Language) -> None:
+    """Compile the search, seconds once a machine, so that no measured time holds it.
+
+    Args:
+        symbols: V.
+        language: any one over V symbols.
+    """
+    nothing = np.zeros((0, 0, symbols), np.float32)
+    search_prefixes(Threads(1), nothing, np.zeros(0, np.int64), language, Limits(1, None, None, 1))

@@ -1,0 +1,559 @@
+"""CTC beam search with a word n-gram in pyctcdecode's semantics, compiled by numba.
+
+Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode, `_decode_logits`,
+whose texts and scores this search gives. Its hypothesis is a text, the part of a word behind it,
+and whether the last frame was a blank; so a prefix takes up to two places of the beam. A word is
+scored by the model once a space ends it; until then a part that begins no word costs. Of
+hypotheses that no later word can tell apart the best alone goes on.
+
+Prefixes are nodes of a trie, a run of spaces counting as one and spaces in front as none. Masses
+are probabilities times the factors of the language, divided by the largest of their frame, as in
+`decoders.prefix_beam`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.types import BLANK
+from decoders.prefix_beam import NEGLIGIBLE, choose
+from decoders.word_tables import NO_NODE, WordTables, find, predict
+
+_NONE = -1
+_ROOT = 0
+_IN_BLANK, _IN_SYMBOL = 0, 1
+_CLIP = 1e-15  # pyctcdecode's least probability of a symbol
+_USUAL_LENGTH = 6  # of a word; a longer part that begins no word costs more
+_LEAST_LOG = -600.0  # of a factor: smaller ones are no numbers
+_MIX, _OTHER = -7046029254386353131, 2862933555777941757  # odd, of many bits
+
+
+class Weights(NamedTuple):
+    """The weights of a search, and the history that it keeps apart.
+
+    alpha, beta: of the model, and the bonus of each word, natural log.
+    unk_offset: of an unknown word, natural log and to be weighed by alpha.
+    partial: of a part that begins no word, natural log.
+    history: words that hypotheses may differ in; 0 keeps all apart.
+    boundary: the line is a sentence.
+    """
+
+    alpha: float
+    beta: float
+    unk_offset: float
+    partial: float
+    history: int
+    boundary: bool
+
+
+class _Trie(NamedTuple):
+    """Every prefix that was ever in the beam. Node 0 is the empty one."""
+
+    parent: NDArray[np.int32]
+    last: NDArray[np.int32]  # last symbol; of the empty prefix the space
+    child: NDArray[np.int32]  # the youngest child; its siblings are chained
+    sibling: NDArray[np.int32]
+    place: NDArray[np.int32]  # where in the beam it stands now, or _NONE
+    length: NDArray[np.int32]  # symbols of its last word; 0 behind a space
+    begin: NDArray[np.int32]  # the node in which that word begins
+    part: NDArray[np.int32]  # where that word stands in the vocabulary's trie, or NO_NODE
+    state: NDArray[np.int32]  # of the model, behind all whole words
+    whole: NDArray[np.float64]  # score of all whole words
+    score: NDArray[np.float64]  # `whole`, and what the part of a word costs
+    factor: NDArray[np.float64]  # e ** (score - the parent's score)
+    spaced: NDArray[np.float64]  # `factor` of the space behind it; NaN until asked for
+    ended: NDArray[np.float64]  # `whole` then
+    next_state: NDArray[np.int32]  # `state` then
+    spelling: NDArray[np.int64]  # hash of the part of a word; behind a space of the word before
+    past: NDArray[np.int64]  # hash of the last words, in nodes in which a word begins
+
+
+class _Beam(NamedTuple):
+    """The prefixes that are kept, at most K."""
+
+    node: NDArray[np.int32]
+    blank: NDArray[np.float64]  # mass of the paths that end in a blank; 0: no hypothesis
+    symbol: NDArray[np.float64]  # mass of the paths that end in the last symbol; 0: none
+
+
+class _Candidates(NamedTuple):
+    """Hypotheses that a frame makes of the beam's."""
+
+    source: NDArray[np.int32]  # place in the beam, later the node
+    added: NDArray[np.int32]  # the symbol that opens a new prefix, or _NONE
+    ending: NDArray[np.int32]  # _IN_BLANK or _IN_SYMBOL
+    mass: NDArray[np.float64]
+    order: NDArray[np.int32]
+
+
+class _Frame(NamedTuple):
+    """The probabilities of one frame."""
+
+    probability: NDArray[np.float64]  # (V,), 0 of symbols that are passed over
+    tokens: NDArray[np.int32]  # symbols that are not, the blank apart
+    met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
+
+
+class _Parts(NamedTuple):
+    """What masses are multiplied by when a word gets longer that begins none of the vocabulary.
+
+    entering, staying: by its new length, when its last symbol made it so, and if it was before.
+    largest: of them and of 1, the factor of what does begin a word.
+    """
+
+    entering: NDArray[np.float64]
+    staying: NDArray[np.float64]
+    largest: float
+
+
+class _Histories(NamedTuple):
+    """A hash table over the hypotheses of a frame, by what later words can see of them."""
+
+    key: NDArray[np.int64]
+    best: NDArray[np.int32]  # the candidate, or _NONE
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def search_words(
+    log_probs: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    lines: NDArray[np.int64],
+    tables: WordTables,
+    weights: Weights,
+    space: int,
+    beam_width: int,
+    token_min_logp: float,
+    prune: float,
+    symbols: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """Search some lines of a batch. Threads may share the arrays when their lines differ.
+
+    Args:
+        log_probs: (B, T, V) natural log; the largest of each valid frame is finite.
+        frames: (B,) valid frames.
+        lines: indices of the lines to search.
+        tables: the model.
+        weights: of the model.
+        space: the symbol between words.
+        beam_width: K, hypotheses kept after each frame.
+        token_min_logp: a symbol below it is passed over in that frame, unless it is likeliest.
+        prune: hypotheses below this share of the best one's mass are dropped.
+        symbols: (B, N, T), written: the N best texts, best first.
+        lengths: (B, N), written: their lengths; -1 where there are fewer than N.
+        scores: (B, N), written.
+    """
+    steps, width = log_probs.shape[1], log_probs.shape[2]
+    trie = _new_trie(steps * beam_width + 1)
+    beam = _Beam(_ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    room = beam_width * (width + 2)
+    found = _Candidates(_ints(room), _ints(room), _ints(room), np.empty(room), _ints(room))
+    frame = _Frame(np.empty(width), _ints(width), np.empty((beam_width, width), np.int32))
+    size = 8
+    while size < 4 * beam_width:
+        size *= 2
+    histories = _Histories(np.empty(size, np.int64), _ints(size))
+    parts = _part_factors(weights, steps + 2)
+    least = max(prune, NEGLIGIBLE)
+    for line in lines:
+        _plant(trie, tables, weights, space)
+        beam.node[0], beam.blank[0], beam.symbol[0] = _ROOT, 1.0, 0.0
+        frame.met[:] = _NONE
+        nodes, kept, log_scale = 1, 1, 0.0
+        for t in range(frames[line]):
+            tokens = _read(log_probs[line, t], token_min_logp, frame)
+            count = _stay(t, trie, beam, kept, frame, found)
+            count, best = _extend(
+                t, trie, beam, kept, frame, tokens, tables, weights, parts, space, count,
+                beam_width, least, found,
+            )  # fmt: skip
+            chosen = choose(found.order, found.mass, count, beam_width)
+            nodes = _grow(trie, nodes, tables, weights, space, beam, kept, found, chosen, best, least)
+            if weights.history:
+                _forget(trie, found, chosen, histories)
+            kept = _renew(trie, beam, kept, found, chosen, best, least)
+            log_scale += np.log(best)
+        _finish(
+            trie, beam, kept, log_scale, tables, weights, prune, beam_width, frames[line],
+            symbols[line], lengths[line], scores[line],
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _ints(size: int) -> NDArray[np.int32]:
+    return np.empty(size, np.int32)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _new_trie(size: int) -> _Trie:
+    return _Trie(
+        _ints(size), _ints(size), _ints(size), _ints(size), _ints(size), _ints(size), _ints(size),
+        _ints(size), _ints(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size),
+        np.empty(size), _ints(size), np.empty(size, np.int64), np.empty(size, np.int64),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _plant(trie: _Trie, tables: WordTables, weights: Weights, space: int) -> None:
+    """The empty prefix, alone in the beam."""
+    trie.parent[_ROOT] = trie.child[_ROOT] = _NONE
+    trie.last[_ROOT] = space
+    trie.place[_ROOT] = trie.length[_ROOT] = trie.begin[_ROOT] = trie.part[_ROOT] = 0
+    trie.state[_ROOT] = tables.beginning if weights.boundary else 0
+    trie.whole[_ROOT] = trie.score[_ROOT] = 0.0
+    trie.spelling[_ROOT] = trie.past[_ROOT] = 1
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _partial(weights: Weights, length: int) -> float:
+    """What a part of a word costs that begins no word of the vocabulary."""
+    if length > _USUAL_LENGTH:
+        return weights.partial * length / _USUAL_LENGTH
+    return weights.partial
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _part_factors(weights: Weights, size: int) -> _Parts:
+    entering, staying = np.ones(size), np.ones(size)
+    for length in range(1, size):
+        cost = _partial(weights, length)
+        entering[length] = np.exp(max(cost, _LEAST_LOG))
+        if length > 1:
+            staying[length] = np.exp(max(cost - _partial(weights, length - 1), _LEAST_LOG))
+    return _Parts(entering, staying, max(1.0, entering.max(), staying.max()))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _read(row: NDArray[np.float32], token_min_logp: float, frame: _Frame) -> int:
+    """Begin a frame; returns how many symbols are not passed over, the blank apart."""
+    likeliest = row.argmax()
+    count = 0
+    for symbol in range(row.size):
+        frame.probability[symbol] = 0.0
+        if row[symbol] >= token_min_logp or symbol == likeliest:
+            frame.probability[symbol] = max(np.exp(np.float64(row[symbol])), _CLIP)
+            if symbol != BLANK:
+                frame.tokens[count] = symbol
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _stay(
+    t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Candidates
+) -> int:
+    """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
+
+    Returns the number of hypotheses.
+    """
+    count = 0
+    for k in range(kept):
+        node = beam.node[k]
+        both, symbol = beam.blank[k] + beam.symbol[k], trie.last[node]
+        # Behind a space another one changes nothing, with a blank between or without.
+        grown = beam.symbol[k] if trie.length[node] else both
+        if node != _ROOT:
+            parent = trie.parent[node]
+            shorter = trie.place[parent]
+            if shorter != _NONE:
+                frame.met[shorter, symbol] = t
+                mass = beam.blank[shorter]
+                if trie.last[parent] != symbol:  # else only a blank parts the two
+                    mass += beam.symbol[shorter]
+                grown += mass * trie.factor[node]
+        masses = (both * frame.probability[BLANK], grown * frame.probability[symbol])
+        for ending in range(2):
+            if masses[ending] > 0.0:
+                found.source[count], found.added[count] = k, _NONE
+                found.ending[count], found.mass[count] = ending, masses[ending]
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _extend(
+    t: int,
+    trie: _Trie,
+    beam: _Beam,
+    kept: int,
+    frame: _Frame,
+    tokens: int,
+    tables: WordTables,
+    weights: Weights,
+    parts: _Parts,
+    space: int,
+    count: int,
+    beam_width: int,
+    least: float,
+    found: _Candidates,
+) -> tuple[int, float]:
+    """New prefixes, but for those that cannot survive; called with the `count` that stay.
+
+    Returns the number of all candidates and the largest of all masses.
+    """
+    smallest, best = np.inf, 0.0
+    for i in range(count):
+        smallest, best = min(smallest, found.mass[i]), max(best, found.mass[i])
+    floor = best * least
+    if count >= beam_width:  # what is no better than all of these cannot survive
+        floor = max(floor, smallest)
+    for k in range(kept):
+        node = beam.node[k]
+        blank, both = beam.blank[k], beam.blank[k] + beam.symbol[k]
+        own, length, part = trie.last[node], trie.length[node], trie.part[node]
+        entering, staying = parts.entering[length + 1], parts.staying[length + 1]
+        for token in range(tokens):
+            symbol = frame.tokens[token]
+            mass = (blank if symbol == own else both) * frame.probability[symbol]
+            if symbol == space:
+                if length == 0 or frame.met[k, symbol] == t:
+                    continue
+                if np.isnan(trie.spaced[node]):
+                    _ask(trie, node, tables, weights)
+                mass *= trie.spaced[node]
+            else:
+                if mass * parts.largest <= floor or frame.met[k, symbol] == t:
+                    continue
+                if part == NO_NODE:
+                    mass *= staying
+                elif not tables.opens[part, symbol >> 6] >> (symbol & 63) & 1:
+                    mass *= entering
+            if mass > floor:
+                found.source[count], found.added[count] = k, symbol
+                found.ending[count], found.mass[count] = _IN_SYMBOL, mass
+                count += 1
+                if mass > best:
+                    best = mass
+                    floor = max(floor, best * least)
+    return count, best
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _ask(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
+    """What a space behind a prefix makes of its last word."""
+    score, trie.next_state[node] = _score_word(trie, node, tables, weights)
+    trie.ended[node] = trie.whole[node] + score
+    trie.spaced[node] = np.exp(max(trie.ended[node] - trie.score[node], _LEAST_LOG))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _score_word(
+    trie: _Trie, node: int, tables: WordTables, weights: Weights
+) -> tuple[float, int]:
+    """The score of a prefix's last word as a whole one, and the state behind it.
+
+    The word of no symbols is an unknown one.
+    """
+    part = trie.part[node]
+    word = tables.word[part] if part != NO_NODE else _NONE
+    log_prob, state = predict(tables, trie.state[node], word)
+    if word == _NONE:
+        log_prob += weights.unk_offset
+    return weights.alpha * log_prob + weights.beta, state
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _grow(
+    trie: _Trie,
+    nodes: int,
+    tables: WordTables,
+    weights: Weights,
+    space: int,
+    beam: _Beam,
+    kept: int,
+    found: _Candidates,
+    chosen: int,
+    best: float,
+    least: float,
+) -> int:
+    """Make the nodes of the chosen candidates; `source` becomes the node. Returns the count."""
+    for i in range(chosen):
+        c = found.order[i]
+        node, symbol = beam.node[found.source[c]], found.added[c]
+        if symbol != _NONE and found.mass[c] >= least * best:
+            parent, node = node, trie.child[node]
+            while node != _NONE and trie.last[node] != symbol:
+                node = trie.sibling[node]
+            if node == _NONE:
+                node, nodes = nodes, nodes + 1
+                trie.parent[node], trie.last[node], trie.child[node] = parent, symbol, _NONE
+                trie.sibling[node], trie.child[parent] = trie.child[parent], node
+                trie.place[node], trie.spaced[node] = _NONE, np.nan
+                if symbol == space:
+                    _end_word(trie, node, weights)
+                else:
+                    _lengthen_word(trie, node, tables, weights)
+                trie.factor[node] = np.exp(max(trie.score[node] - trie.score[parent], _LEAST_LOG))
+        found.source[c] = node
+    return nodes
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _lengthen_word(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
+    """Fill in a node behind whose parent a symbol was added."""
+    parent, symbol = trie.parent[node], trie.last[node]
+    length = trie.length[parent] + 1
+    trie.length[node], trie.begin[node] = length, trie.begin[parent]
+    trie.state[node], trie.whole[node] = trie.state[parent], trie.whole[parent]
+    trie.part[node] = NO_NODE
+    if trie.part[parent] != NO_NODE:
+        trie.part[node] = find(tables.trie, trie.part[parent] * tables.symbols + symbol)
+    trie.score[node] = trie.whole[node]
+    if trie.part[node] == NO_NODE:
+        trie.score[node] += _partial(weights, length)
+    before = trie.spelling[parent] if length > 1 else 1
+    trie.spelling[node] = _mix(before, symbol)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _end_word(trie: _Trie, node: int, weights: Weights) -> None:
+    """Fill in a node behind whose parent a space was added; its `ended` has been asked for."""
+    parent = trie.parent[node]
+    trie.length[node] = trie.part[node] = 0
+    trie.begin[node] = node
+    trie.state[node], trie.whole[node] = trie.next_state[parent], trie.ended[parent]
+    trie.score[node] = trie.whole[node]
+    trie.spelling[node] = trie.spelling[parent]
+    past, begin = _mix(1, trie.spelling[parent]), trie.begin[parent]
+    for _ in range(weights.history - 1):
+        if begin == _ROOT:
+            break
+        past = _mix(past, trie.spelling[begin])
+        begin = trie.begin[trie.parent[begin]]
+    trie.past[node] = past
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _mix(before: int, value: int) -> int:
+    """A 64-bit hash of a sequence, one more value added."""
+    mixed = (before ^ value) * _MIX + value
+    return (mixed ^ (mixed >> 29)) * _OTHER
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _forget(trie: _Trie, found: _Candidates, chosen: int, histories: _Histories) -> None:
+    """Of candidates that no later word can tell apart leave the best alone its mass."""
+    mask = histories.key.size - 1
+    histories.best[:] = _NONE
+    for i in range(chosen):
+        c = found.order[i]
+        node = found.source[c]
+        key = trie.past[trie.begin[node]]
+        if trie.length[node]:
+            key = _mix(key, trie.spelling[node])
+        key = _mix(key, 2 + found.ending[c])
+        place = (key >> 20) & mask
+        while histories.best[place] != _NONE and histories.key[place] != key:
+            place = (place + 1) & mask
+        other = histories.best[place]
+        if other == _NONE or found.mass[other] < found.mass[c]:
+            histories.key[place], histories.best[place] = key, c
+            if other != _NONE:
+                found.mass[other] = 0.0
+        else:
+            found.mass[c] = 0.0
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _renew(
+    trie: _Trie,
+    beam: _Beam,
+    kept: int,
+    found: _Candidates,
+    chosen: int,
+    best: float,
+    least: float,
+) -> int:
+    """Put the chosen candidates into the beam, masses divided by the largest; its new size."""
+    for k in range(kept):
+        trie.place[beam.node[k]] = _NONE
+    kept = 0
+    for i in range(chosen):
+        c = found.order[i]
+        if found.mass[c] < least * best:
+            continue
+        node = found.source[c]
+        place = trie.place[node]
+        if place == _NONE:
+            place, kept = kept, kept + 1
+            trie.place[node] = place
+            beam.node[place], beam.blank[place], beam.symbol[place] = node, 0.0, 0.0
+        if found.ending[c] == _IN_BLANK:
+            beam.blank[place] = found.mass[c] / best
+        else:
+            beam.symbol[place] = found.mass[c] / best
+    return kept
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _finish(
+    trie: _Trie,
+    beam: _Beam,
+    kept: int,
+    log_scale: float,
+    tables: WordTables,
+    weights: Weights,
+    prune: float,
+    beam_width: int,
+    frames: int,
+    symbols: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """End the last words of a line's hypotheses, and write the best texts.
+
+    A text with a space behind it and the same without are one text now; pyctcdecode scores it as
+    the better of the two ended, and so, when that is the one with the space, with one unknown
+    word of no symbols more.
+    """
+    lengths[:] = _NONE
+    if frames == 0:
+        lengths[0], scores[0] = 0, 0.0
+        return
+    texts, total = _ints(kept), np.full(kept, -np.inf)
+    better, ends = np.zeros(kept), np.empty(kept)
+    count = 0
+    for k in range(kept):
+        trie.place[beam.node[k]] = _NONE
+    for k in range(kept):
+        node = beam.node[k]
+        text = node if trie.length[node] or node == _ROOT else trie.parent[node]
+        place = trie.place[text]
+        if place == _NONE:
+            place, count = count, count + 1
+            trie.place[text], texts[place] = place, text
+        mass = max(beam.blank[k], beam.symbol[k])
+        if mass > better[place]:
+            better[place] = mass
+            score, state = _score_word(trie, node, tables, weights)
+            ends[place] = trie.whole[node] + score
+            if weights.boundary:
+                ends[place] += weights.alpha * predict(tables, state, tables.end)[0]
+        alone = np.log(beam.blank[k] + beam.symbol[k]) - trie.score[node]  # without the model
+        least, most = min(alone, total[place]), max(alone, total[place])
+        total[place] = most + np.log1p(np.exp(least - most))
+    for i in range(count):
+        trie.place[texts[i]] = _NONE
+        total[i] += log_scale + ends[i]
+    order = np.argsort(-total[:count])
+    for rank in range(min(lengths.size, count, beam_width)):
+        best = order[rank]
+        if total[best] >= total[order[0]] + np.log(prune):
+            scores[rank] = total[best]
+            lengths[rank] = _spell(trie, texts[best], symbols[rank])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _spell(trie: _Trie, node: int, symbols: NDArray[np.int32]) -> int:
+    """Write the symbols of a prefix, first to last; returns how many there are."""
+    length, walk = 0, node
+    while walk != _ROOT:
+        length, walk = length + 1, trie.parent[walk]
+    for i in range(length - 1, -1, -1):
+        symbols[i], node = trie.last[node], trie.parent[node]
+    return length
