@@ -1,9 +1,8 @@
-"""Keys and values of both attentions of a search, for the lines that are still searched.
+"""Self-attention's keys and values of a search, which are never copied.
 
-Neither cache is ever copied when hypotheses change places. Cross-attention is computed once a
-line and read by all its hypotheses. Self-attention keeps what each hypothesis of each step wrote
-where it was written; a hypothesis is a path through it, and a mask says which columns lie on the
-path. A line that is done gives its place to the last one.
+What each hypothesis of each step wrote stays where it was written. A hypothesis is a path through
+it, and a mask says which columns lie on the path; when hypotheses change places, the mask changes.
+A line that is over gives its place to the last one.
 """
 
 from __future__ import annotations
@@ -16,38 +15,6 @@ from torch import Tensor
 from decoders.ar_weights import Weights
 
 _FIRST_STEPS = 32  # room for so many steps to begin with; doubled when it is used up
-
-
-class CrossAttention:
-    """What the hypotheses of a line read of its image."""
-
-    def __init__(self, weights: Weights, states: Tensor, mask: Tensor | None) -> None:
-        """Compute it.
-
-        Args:
-            weights: of the decoder.
-            states: (B, S, encoder width) states as the decoder takes them.
-            mask: (B, 1, 1, S) additive, or None.
-        """
-        lines, steps, _ = states.shape
-        shape = (lines, steps, 2, weights.heads, weights.width // weights.heads)
-        rows = states.reshape(lines * steps, -1)
-        # (layers, 2, B, heads, S, D / heads)
-        self._kept = states.new_empty(len(weights.layers), 2, lines, shape[3], steps, shape[4])
-        for kept, layer in zip(self._kept, weights.layers, strict=True):
-            kept.copy_(layer.cross_memory(rows).view(shape).permute(2, 0, 3, 1, 4))
-        self.mask = mask
-
-    def read(self, layer: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of a layer, (B, heads, S, D / heads) each."""
-        keys, values = self._kept[layer]
-        return keys, values
-
-    def keep(self, places: Sequence[int]) -> None:
-        """See `Paths.keep`."""
-        self._kept = _moved(self._kept, places)
-        if self.mask is not None:
-            self.mask = self.mask[list(places)]
 
 
 class Paths:
@@ -114,7 +81,7 @@ class Paths:
         Args:
             places: of each line that goes on, where it was; as `remaining` gives them.
         """
-        self._kept = _moved(self._kept, places)
+        self._kept = moved(self._kept, places)
         if self.mask is not None:
             self.mask = self.mask[list(places)]
 
@@ -129,8 +96,13 @@ def remaining(over: Sequence[bool]) -> list[int]:
     return [place if not over[place] else stay.pop() for place in range(len(stay))]
 
 
-def _moved(kept: Tensor, places: Sequence[int]) -> Tensor:
-    """(layers, 2, B, ...) with lines moved within their memory; a view of the first ones."""
+def moved(kept: Tensor, places: Sequence[int]) -> Tensor:
+    """(layers, 2, B, ...) with lines moved within its memory; a view of those that go on.
+
+    Args:
+        kept: overwritten.
+        places: of each line that goes on, where it was; as `remaining` gives them.
+    """
     for place, source in enumerate(places):
         if place != source:
             kept[:, :, place] = kept[:, :, source]

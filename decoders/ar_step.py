@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from decoders.ar_memory import CrossAttention, Paths
+from decoders.ar_cross import CrossAttention
+from decoders.ar_memory import Paths
 from decoders.ar_weights import Layer, Weights
 
 
@@ -27,7 +28,7 @@ class Stepper:
             steps: most steps of the search.
         """
         self._weights = weights
-        self._cross = CrossAttention(weights, states, mask)
+        self._cross = CrossAttention(weights, states, mask, beam)
         self._paths = Paths(weights, len(states), beam, steps)
 
     def logits(self, tokens: Tensor, step: int) -> Tensor:
@@ -42,10 +43,13 @@ class Stepper:
         """
         weights = self._weights
         self._paths.extend()
+        self._cross.extend(tokens.shape[1])
         x = weights.embed(tokens.flatten(), step)
         for index, layer in enumerate(weights.layers):
             x = layer.own_norm(x + layer.own_out(self._own(layer, index, x, len(tokens))))
-            x = layer.cross_norm(x + layer.cross_out(self._image(layer, index, x, len(tokens))))
+            x = layer.cross_norm(
+                x + layer.cross_out(self._cross.read(index, layer.cross_queries(x)))
+            )
             x = layer.norm(x + layer.down(layer.activation(layer.up(x))))
         return weights.vocabulary(x).float()
 
@@ -64,14 +68,4 @@ class Stepper:
         split = layer.own(x).view(lines, -1, 3, heads, x.shape[1] // heads).permute(2, 0, 3, 1, 4)
         keys, values = self._paths.write(index, split[1:])
         attended = scaled_dot_product_attention(split[0], keys, values, self._paths.mask)
-        return attended.transpose(1, 2).reshape(x.shape)
-
-    def _image(self, layer: Layer, index: int, x: Tensor, lines: int) -> Tensor:
-        """Cross-attention, (rows, D) to (rows, D)."""
-        heads = self._weights.heads
-        queries = layer.cross_queries(x).view(lines, -1, heads, x.shape[1] // heads)
-        keys, values = self._cross.read(index)
-        attended = scaled_dot_product_attention(
-            queries.transpose(1, 2), keys, values, self._cross.mask
-        )
         return attended.transpose(1, 2).reshape(x.shape)
