@@ -49,3 +49,12 @@ class Decoder(ABC):
         Callable after `open`.
         """
         return {}
+
+
+def missing_heads(encoder: EncoderInfo) -> Unavailable | None:
+    """Why an encoder does not have both a CTC and an autoregressive head; None when it has."""
+    if not encoder.alphabet:
+        return Unavailable(f"{encoder.name} has no CTC head", "python -m bench train ctc --help")
+    if not encoder.has_ar:
+        return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
+    return None
