@@ -104,8 +104,8 @@ class Weights:
         """D."""
         return self.tokens.shape[1]
 
-    def embed(self, tokens: Tensor, step: int) -> Tensor:
-        """(rows,) tokens that are fed at a step, from 0, to (rows, D)."""
+    def embed(self, tokens: Tensor, step: int | Tensor) -> Tensor:
+        """(rows,) tokens that are fed at a step, from 0, or each at its own, to (rows, D)."""
         position = self.positions[step + self.first_position]
         embedded = embedding(tokens, self.tokens) * self.scale
         if self.pad_id is not None:
