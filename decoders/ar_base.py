@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.errors import Unavailable, UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
@@ -79,6 +81,16 @@ class ARDecoder(Decoder):
         with torch.inference_mode():
             tokens, scores = self._search(encoded.ar, encoded)
         return list(self._decoded(encoded.ar, tokens, scores))
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """Each text in its usual spelling: log-probability / tokens ** length_penalty."""
+        if encoded.ar is None or encoded.ar.tokenize is None:
+            return None
+        from decoders.ar_score import score_texts  # which is built of parts of this search
+
+        return score_texts(encoded.ar, encoded, texts, self.length_penalty)
 
     @abstractmethod
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:

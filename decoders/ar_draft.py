@@ -9,11 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import Unavailable, UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders.ar_memory import remaining
+from decoders.ar_score import score_texts
 from decoders.base import Decoder, missing_heads
 from decoders.ctc_greedy import CTCGreedy
 from decoders.text_draft import TextDraft
@@ -69,6 +71,14 @@ class DraftedDecoder(Decoder):
         with torch.inference_mode():
             _search(TreeReader(ar, encoded), lines, encoded.states.device)
         return [self._decoded(ar, line, place) for place, line in enumerate(lines, 1)]
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """As ar-greedy's: log-probability / tokens ** length_penalty."""
+        if encoded.ar is None or encoded.ar.tokenize is None:
+            return None
+        return score_texts(encoded.ar, encoded, texts, self.length_penalty)
 
     def _decoded(self, ar: ARModel, line: _Line, place: int) -> Decoded:
         if math.isnan(line.score):

@@ -15,8 +15,8 @@ from decoders.tree_reader import TreeReader
 
 
 def score_texts(
-    ar: ARModel, encoded: Encoded, texts: Sequence[Sequence[str]]
-) -> list[NDArray[np.float64] | None]:
+    ar: ARModel, encoded: Encoded, texts: Sequence[Sequence[str]], length_penalty: float = 0.0
+) -> list[NDArray[np.float64]]:
     """Log-probabilities of texts, each spelled in the head's vocabulary and ended by EOS.
 
     A text has many spellings; this is the probability of the one that the tokeniser gives, which
@@ -26,10 +26,11 @@ def score_texts(
         ar: the head, with a vocabulary.
         encoded: B lines.
         texts: of each line, any number of texts.
+        length_penalty: each is divided by its number of tokens, EOS included, to this power.
 
     Returns:
-        Of each line (K,) natural-log probabilities; None where a text is longer than the head
-        can write, so that the texts of the line cannot be compared.
+        Of each line (K,) natural-log probabilities; minus infinity for a text that is longer than
+        the head can write.
 
     Raises:
         ValueError: the head has no vocabulary.
@@ -37,10 +38,17 @@ def score_texts(
     if ar.tokenize is None:
         raise ValueError("untrained weights have no vocabulary to spell texts with")
     spelled = [[[*ar.tokenize(text), ar.eos_id] for text in line] for line in texts]
-    fits = [all(len(one) <= ar.max_new_tokens for one in line) for line in spelled]
-    kept = [line if fit else [] for line, fit in zip(spelled, fits, strict=True)]
-    scores = score_tokens(ar, encoded, kept)
-    return [of_line if fit else None for of_line, fit in zip(scores, fits, strict=True)]
+    fits = [np.array([len(one) <= ar.max_new_tokens for one in line], bool) for line in spelled]
+    kept = [
+        [one for one, fit in zip(line, of_line, strict=True) if fit]
+        for line, of_line in zip(spelled, fits, strict=True)
+    ]
+    found = []
+    for scores, line, fit in zip(score_tokens(ar, encoded, kept), kept, fits, strict=True):
+        whole = np.full(len(fit), -np.inf)
+        whole[fit] = scores / np.array([len(one) for one in line], float) ** length_penalty
+        found.append(whole)
+    return found
 
 
 @torch.inference_mode()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import Unavailable
 from bench.types import Decoded, Encoded, EncoderInfo, Needs
@@ -39,6 +42,24 @@ class Decoder(ABC):
     @abstractmethod
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """One `Decoded` a line, in order. Synchronises the device by reading its result."""
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """What the search looks for the most of, for given texts: its objective, without a search.
+
+        `bench.diagnostics` tells by it whether a text was missed by the search or by the model.
+
+        Args:
+            encoded: B lines, as for `decode`.
+            texts: of each line, any number of texts.
+
+        Returns:
+            Of each line (K,) scores, higher is better, comparable with each other and not lower
+            than `Decoded.score` of the same text; minus infinity for what it can never write.
+            None where the objective is not known.
+        """
+        return None
 
     def close(self) -> None:
         """Give back what `open` made."""

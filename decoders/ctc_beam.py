@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.ctc_score import ctc_scores
 from decoders.prefix_beam import no_language
 from decoders.prefix_search import Limits, Threads, compile_search, search_prefixes
 
@@ -55,6 +59,12 @@ class CTCBeam(CTCDecoder):
         return search_prefixes(threads, log_probs, frames, language, limits).decoded(
             encoded.alphabet
         )
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The log-probability of each text, all its paths summed."""
+        return ctc_scores(encoded, texts)
 
     def close(self) -> None:
         """End the threads."""

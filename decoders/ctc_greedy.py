@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.types import BLANK, Decoded, Encoded
 from decoders.ctc import CTCDecoder, check_frames, ctc_output, inside_frames, join_symbols
+from decoders.ctc_score import ctc_scores
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class CTCGreedy(CTCDecoder):
             Decoded(text, tokens, score)
             for text, tokens, score in zip(texts, counts.tolist(), scores.tolist(), strict=True)
         ]
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The log-probability of each text, all its paths summed: what the best path stands for."""
+        return ctc_scores(encoded, texts)
 
 
 def _best_path(log_probs: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

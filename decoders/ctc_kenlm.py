@@ -16,6 +16,7 @@ from bench.errors import Unavailable, UserError
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.ctc_score import ctc_scores
 from decoders.kenlm_files import load_kenlm
 from decoders.kenlm_pool import (
     Ranked,
@@ -24,6 +25,7 @@ from decoders.kenlm_pool import (
     build_decoder,
     can_fork,
     decode_line,
+    word_price,
 )
 from decoders.lm import WordLM, read_word_lm, word_lm
 
@@ -119,6 +121,19 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
         lines = [log_probs[place, : frames[place]] for place in places]
         found = dict(zip(places.tolist(), self._search(lines), strict=True))
         return [self._decoded(found.get(place, [("", 0.0)])) for place in range(len(frames))]
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The log-probability of each text, all its paths summed, and what its words add to it."""
+        state, values = self._opened(), self._opened().values
+        state.decoder.reset_params(
+            values["alpha"], values["beta"], values["unk_offset"], self.score_boundary
+        )
+        found = ctc_scores(encoded, texts)
+        for of_line, line in zip(found, texts, strict=True):
+            of_line += [word_price(state.decoder, text) for text in line]
+        return found
 
     def close(self) -> None:
         """End the workers and let go of the model, which pyctcdecode holds in a class variable."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.types import Decoded, Encoded, EncoderInfo
@@ -12,6 +16,7 @@ from decoders import tuned
 from decoders.arpa_lm import ArpaLM, arpa_lm
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
 from decoders.ctc_ngram_torch import TorchSearch
+from decoders.ctc_score import ctc_scores
 from decoders.dense_lm import DenseLM, dense_lm
 from decoders.ngram import check_order
 from decoders.prefix_beam import Language
@@ -97,6 +102,17 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
         found = search_prefixes(state.threads, log_probs, frames, state.language, limits)
         return found.decoded(encoded.alphabet)
 
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The log-probability of each text, all its paths summed, and what the model adds to it."""
+        found = ctc_scores(encoded, texts)
+        for of_line, line in zip(found, texts, strict=True):
+            reachable = np.flatnonzero(np.isfinite(of_line))
+            for place in reachable:
+                of_line[place] += self._price(line[place], encoded.alphabet)
+        return found
+
     def close(self) -> None:
         """End the threads and let go of the tables."""
         if self._open is not None:
@@ -124,6 +140,15 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
         state.values.update(values)
         state.language = self._language(state.dense, state.values)
         state.there = None
+
+    def _price(self, text: str, alphabet: Sequence[str]) -> float:
+        """Natural log of all that the model multiplies a text by."""
+        language, total = self._opened().language, 0.0
+        state = language.start
+        for symbol in map(alphabet.index, text):
+            total += math.log(language.factor[state, symbol])
+            state = int(language.following[state, symbol])
+        return total + math.log(language.final[state])
 
     def _language(self, dense: DenseLM, values: Mapping[str, float]) -> Language:
         return dense.language(values["alpha"], values["beta"], self.score_boundary)

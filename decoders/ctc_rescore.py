@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import Unavailable, UserError
 from bench.types import Decoded, Encoded, EncoderInfo, Needs
@@ -106,6 +107,19 @@ class CTCRescore(tuned.Tunable):
         judged = score_texts(encoded.ar, encoded, [[text for text, _ in one] for one in lists])
         return [self._ranked(one, scores) for one, scores in zip(lists, judged, strict=True)]
 
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The objective of the first pass, the AR head's log-probability and the bonus."""
+        first = self._opened().first.score(encoded, texts)
+        if first is None or encoded.ar is None:
+            return None
+        judged = score_texts(encoded.ar, encoded, texts)
+        return [
+            self._sum(of_first, of_head, line)
+            for of_first, of_head, line in zip(first, judged, texts, strict=True)
+        ]
+
     def close(self) -> None:
         """Close the first pass."""
         if self._open is not None:
@@ -127,23 +141,27 @@ class CTCRescore(tuned.Tunable):
         """Decode with these weights from now on."""
         self._opened().values.update(values)
 
-    def _ranked(self, texts: tuple[tuple[str, float], ...], judged: Any) -> Decoded:
+    def _ranked(self, texts: Sequence[tuple[str, float]], judged: NDArray[np.float64]) -> Decoded:
         """The texts of a line in their new order.
 
         Args:
             texts: with the scores of the first pass.
-            judged: (K,) log-probabilities of the second, or None.
+            judged: (K,) log-probabilities of the AR head.
         """
-        values = self._opened().values
         scores = np.array([score for _, score in texts])
-        if judged is not None:
-            lengths = np.array([len(text) for text, _ in texts])
-            scores = scores + values["alpha"] * judged + values["beta"] * lengths
+        if np.isfinite(judged).all():
+            scores = self._sum(scores, judged, [text for text, _ in texts])
         order = np.argsort(-scores, kind="stable")
         ranked = tuple((texts[place][0], float(scores[place])) for place in order)
         text, score = ranked[0]
-        kept = ranked[: self.nbest] if self.nbest > 1 else ()
-        return Decoded(text, len(text), score, kept)
+        return Decoded(text, len(text), score, ranked[: self.nbest] if self.nbest > 1 else ())
+
+    def _sum(
+        self, first: NDArray[np.float64], judged: NDArray[np.float64], texts: Sequence[str]
+    ) -> NDArray[np.float64]:
+        values, lengths = self._opened().values, np.array([len(text) for text in texts])
+        total: NDArray[np.float64] = first + values["alpha"] * judged + values["beta"] * lengths
+        return total
 
     def _first(self) -> CTCDecoder:
         options = {"beam": self.first_beam, "nbest": self.beam}

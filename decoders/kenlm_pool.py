@@ -76,6 +76,16 @@ def decode_line(decoder: Any, search: WordSearch, log_probs: NDArray[np.float32]
     return [(text, float(score)) for text, *_, score in beams[: search.nbest]]
 
 
+def word_price(decoder: Any, text: str) -> float:
+    """What the language model adds to the score of a text, by the parameters in force."""
+    model, words = decoder._language_model, text.split()
+    state, total = model.get_start_state(), 0.0
+    for place, word in enumerate(words, 1):
+        price, state = model.score(state, word, is_last_word=place == len(words))
+        total += float(price)
+    return total
+
+
 class WorkerPool:
     """Worker processes that share a decoder with this process by being forked from it."""
 

@@ -49,6 +49,7 @@ COMMANDS = {
     "lm": Command("bench.cli.lm", "build and inspect n-gram language models"),
     "tune": Command("bench.cli.tune", "tune language model weights on a validation split"),
     "check": Command("bench.cli.check", "is a system over-fitted?"),
+    "diagnose": Command("bench.cli.diagnose", "do errors come from the search or the model?"),
     "train": Command("bench.cli.train", "train an encoder and its heads"),
 }
 
