@@ -70,7 +70,7 @@ class CrossAttention:
     def _project(self) -> Tensor:
         layers, heads = self._weights.layers, self._weights.heads
         lines, steps, _ = self._states.shape
-        rows = self._states.reshape(lines * steps, -1)
+        rows = self._states.flatten(0, 1)
         kept = rows.new_empty(len(layers), 2, lines, heads, steps, self._head)
         for of_layer, layer in zip(kept, layers, strict=True):
             projected = layer.cross_memory(rows).view(lines, steps, 2, heads, self._head)

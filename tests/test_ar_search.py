@@ -26,14 +26,14 @@ from models.trocr_shapes import build
 from tests.test_ar import head, padded
 from tests.tiny_trocr import Kind, lines, tiny_model
 
-WORDS = 14
+WORDS = 9  # few, so that lines end at different steps
 # Wide heads read the states themselves for their first steps (see ar_cross), narrow ones never do.
 WIDE, NARROW = 1, 4
 MODELS = {
-    (kind, heads, seed): tiny_model(kind, WORDS, seed, decoder_attention_heads=heads)
+    (kind, heads, seed): tiny_model(kind, WORDS, seed, decoder_attention_heads=heads, init_std=0.3)
     for kind in get_args(Kind)
     for heads in (WIDE, NARROW)
-    for seed in (1, 2)
+    for seed in (3, 4)
 }
 
 
@@ -92,8 +92,8 @@ def test_same_hypotheses_and_scores_as_generate(
 @pytest.mark.parametrize(("heads", "beam"), [(WIDE, 1), (WIDE, 2), (NARROW, 1), (NARROW, 3)])
 def test_the_same_far_into_long_lines(kind: Kind, heads: int, beam: int) -> None:
     """Caches grow, the way to read the image changes, lines leave one after the other."""
-    batch = padded(MODELS[kind, heads, 1], [7, 20, 3, 11], 5)
-    told = replace(head(MODELS[kind, heads, 1]), forced_lengths=torch.tensor([64, 2, 40, 64]))
+    batch = padded(MODELS[kind, heads, 3], [7, 20, 3, 11], 5)
+    told = replace(head(MODELS[kind, heads, 3]), forced_lengths=torch.tensor([64, 2, 40, 64]))
     found, expected = both(replace(batch, ar=told), beam=beam)
     assert [line.tokens for line in found] == [64, 2, 40, 64]
     assert [line.text for line in found] == [line.text for line in expected]
@@ -101,11 +101,11 @@ def test_the_same_far_into_long_lines(kind: Kind, heads: int, beam: int) -> None
 
 def test_lines_of_a_batch_end_at_different_steps() -> None:
     """What the tests above stand on."""
-    found = AutoregressiveDecoder(beam=2, max_new_tokens=12).decode(
-        padded(MODELS["base", WIDE, 1], [3, 9, 14, 20, 5, 6], 0)
-    )
-    assert len({line.tokens for line in found}) >= 3
-    assert {line.truncated for line in found} == {True, False}
+    decoder = AutoregressiveDecoder(beam=2, max_new_tokens=12)
+    found = [decoder.decode(padded(m, [3, 9, 14, 20, 5, 6], 0)) for m in MODELS.values()]
+    assert max(len({line.tokens for line in batch}) for batch in found) >= 3
+    assert {line.truncated for batch in found for line in batch} == {True, False}
+    assert len({line.text for batch in found for line in batch}) > 12
 
 
 @pytest.mark.parametrize("beam", [6, 40])
@@ -161,7 +161,7 @@ def test_trocr_small_reads_as_with_generate() -> None:
 
 
 def test_states_and_weights_are_left_as_they_are() -> None:
-    model = MODELS["small", WIDE, 2]
+    model = MODELS["small", WIDE, 4]
     batch = padded(model, [4, 9, 6], 1)
     before = batch.states.clone(), {k: v.clone() for k, v in model.decoder.state_dict().items()}
     AutoregressiveDecoder(beam=2, max_new_tokens=9).decode(batch)
@@ -252,7 +252,7 @@ def test_lines_that_go_on_move_up_and_no_more_than_need_be(over: list[bool]) -> 
 @pytest.mark.parametrize("name", ["ar-beam", "ar-greedy"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_states_that_are_no_numbers(name: str, value: float) -> None:
-    batch = padded(MODELS["base", NARROW, 1], [4, 6], 0)
+    batch = padded(MODELS["base", NARROW, 3], [4, 6], 0)
     batch.states[1, 2] = value
     with pytest.raises(UserError, match="line 2 of a batch are not numbers"):
         DECODERS.create(name).decode(batch)
@@ -260,7 +260,7 @@ def test_states_that_are_no_numbers(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_line_without_states(beam: int) -> None:
-    batch = padded(MODELS["base", NARROW, 1], [4, 6], 0)
+    batch = padded(MODELS["base", NARROW, 3], [4, 6], 0)
     nothing = Encoded(batch.states[:, :0], batch.state_mask[:, :0], ar=batch.ar)
     assert_same(*both(nothing, beam=beam, max_new_tokens=5))
 
