@@ -96,7 +96,9 @@ class Selection:
         }
         return cls(
             encoders=tuple(encoders),
-            decoders=tuple(names.decoders.names()),
+            decoders=tuple(
+                name for name, entry in names.decoders.entries.items() if entry.sample != 0
+            ),
             datasets=MAIN_SETS,
             damages=(CLEAN, *names.damages.names()),
             swept=MAIN_SWEEP,

@@ -26,7 +26,8 @@ class Entry:
     options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
     requires: import names of packages that may be absent.
     sample: lines of the first data set, clean, that are all that the main job reads with this
-        encoder; None for the whole job, 0 for nothing of it.
+        encoder; None for the whole job, 0 for nothing of it (decoders too: peers of ours that
+        `bench perf` alone is for).
     stand_in: options with which the main job runs this encoder where its weights are missing.
     """
 

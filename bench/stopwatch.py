@@ -198,6 +198,11 @@ def overhead(wall_s: float, measured_s: float) -> float:
     return (wall_s - measured_s) / wall_s if wall_s > 0 else 0.0
 
 
+def pause(seconds: float) -> None:
+    """Do nothing for so long."""
+    time.sleep(seconds)
+
+
 def now_utc() -> str:
     """The time now, ISO 8601, UTC, whole seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

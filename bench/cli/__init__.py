@@ -39,6 +39,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("bench.cli.run", "measure encoders x decoders x data sets x damages"),
     "speed": Command("bench.cli.speed", "the speed table of TrOCR, reported and measured"),
+    "perf": Command("bench.cli.perf", "our decoders against their peers, in one run"),
     "report": Command("bench.cli.report", "tables and plots of a run that is there"),
     "list": Command("bench.cli.listing", "what can be run here, and what is missing"),
     "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
