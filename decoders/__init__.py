@@ -26,6 +26,9 @@ DECODERS = Registry(
             "decoders.ctc_ngram_word:CTCNGramWord", "ctc-kenlm's search and model, compiled"
         ),
         "ctc-ngram": Entry("decoders.ctc_ngram:CTCNGram", "CTC prefix beam, character n-gram"),
+        "ctc-flashlight": Entry(
+            "decoders.ctc_flashlight:CTCFlashlight", "a peer: flashlight-text with KenLM"
+        ),
         "ctc-rescore": Entry(
             "decoders.ctc_rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"
         ),

@@ -68,8 +68,12 @@ class TorchSearch:
         """
         log_probs, frames = ctc_output(encoded)
         lines, steps, symbols = log_probs.shape
-        if lines and steps:
-            check_frames(log_probs.amax(dim=2).cpu().numpy(), frames, symbols)
+        if not (lines and steps):
+            nothing = Found.room(lines, limits.nbest, 0)
+            nothing.lengths[:], nothing.scores[:] = -1, 0.0
+            nothing.lengths[:, 0] = 0
+            return nothing
+        check_frames(log_probs.amax(dim=2).cpu().numpy(), frames, symbols)
         least = max(limits.prune, NEGLIGIBLE)
         beam = self._first(lines, limits.beam)
         scale = torch.zeros(lines, dtype=torch.float64, device=self.device)
@@ -206,12 +210,11 @@ def _spell(
     Each step's beam says of each place which place it came from and what was added there.
     """
     backwards = np.zeros((*place.shape, steps), np.int32)
-    if steps:
-        came = torch.stack(sources).cpu().numpy()
-        symbols = torch.stack(added).cpu().numpy()
-        for step in range(steps - 1, -1, -1):
-            backwards[:, :, step] = np.take_along_axis(symbols[step], place, axis=1)
-            place = np.take_along_axis(came[step], place, axis=1)
+    came = torch.stack(sources).cpu().numpy()
+    symbols = torch.stack(added).cpu().numpy()
+    for step in range(steps - 1, -1, -1):
+        backwards[:, :, step] = np.take_along_axis(symbols[step], place, axis=1)
+        place = np.take_along_axis(came[step], place, axis=1)
     lengths = (backwards != BLANK).sum(axis=2)
     order = np.argsort(backwards == BLANK, axis=2, kind="stable")
     return np.take_along_axis(backwards, order, axis=2), lengths

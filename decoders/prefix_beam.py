@@ -27,6 +27,7 @@ _ROOT = 0
 # Masses so far below the best of their frame are dropped: denormal numbers, which are slow, lie
 # beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
 NEGLIGIBLE = 1e-200
+_BLOCK = 16
 
 
 class Language(NamedTuple):
@@ -146,13 +147,16 @@ def search(
             row = log_probs[line, t]
             tokens = _read(row, token_min_logp, frame)
             smallest, best = _stay(t, row, trie, beam, kept, frame, found)
-            if kept < beam_width:  # else what is no better than all of these cannot survive
-                smallest = 0.0
+            # Where the beam is full, what is no better than all of these cannot survive.
+            floor = smallest if kept == beam_width else 0.0
             count, best = _extend(
-                t, trie, beam, kept, frame, tokens, language, smallest, best, least, found
+                t, trie, beam, kept, frame, tokens, language, floor, best, least, found
             )
-            chosen = choose(found.order, found.total, count, beam_width)
-            kept, nodes = _renew(trie, nodes, language, beam, kept, found, chosen, best, least)
+            if count == kept and smallest > least * best:
+                _scale(beam, kept, found, best)
+            else:
+                chosen = choose(found.order, found.total, count, beam_width)
+                kept, nodes = _renew(trie, nodes, language, beam, kept, found, chosen, best, least)
             log_scale += np.log(best)
         for k in range(kept):
             found.total[k] = beam.blank[k] + beam.symbol[k]
@@ -166,18 +170,39 @@ def _ints(size: int) -> NDArray[np.int32]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def tokens_of(row: NDArray[np.float32], token_min_logp: float, tokens: NDArray[np.int32]) -> int:
+    """Write the symbols that are not below a threshold, or else the likeliest one; the blank apart.
+
+    Args:
+        row: (V,) log-probabilities of a frame.
+        token_min_logp: the threshold.
+        tokens: (V,), written.
+
+    Returns:
+        How many there are.
+    """
+    count = 0
+    for begin in range(0, row.size, _BLOCK):
+        end, some = min(begin + _BLOCK, row.size), False
+        for symbol in range(begin, end):  # without a jump, so that it becomes vector code
+            some |= row[symbol] >= token_min_logp
+        if some:
+            for symbol in range(max(begin, BLANK + 1), end):
+                if row[symbol] >= token_min_logp:
+                    tokens[count] = symbol
+                    count += 1
+    if count == 0 and row[BLANK] < token_min_logp:
+        tokens[0] = row.argmax()
+        count = 0 if tokens[0] == BLANK else 1
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _read(row: NDArray[np.float32], token_min_logp: float, frame: _Frame) -> int:
     """Begin a frame; returns how many symbols may open a new prefix."""
     frame.probability[:] = -1.0
     frame.probability[BLANK] = np.exp(np.float64(row[BLANK]))
-    count = 0
-    for symbol in range(BLANK + 1, row.size):
-        if row[symbol] >= token_min_logp:
-            frame.tokens[count] = symbol
-            count += 1
-    if count == 0 and row[BLANK] < token_min_logp:
-        frame.tokens[0] = row.argmax()
-        count = 0 if frame.tokens[0] == BLANK else 1
+    count = tokens_of(row, token_min_logp, frame.tokens)
     for token in range(count):
         symbol = frame.tokens[token]
         frame.probability[symbol] = np.exp(np.float64(row[symbol]))
@@ -232,17 +257,17 @@ def _extend(
     frame: _Frame,
     tokens: int,
     language: Language,
-    smallest: float,
+    floor: float,
     best: float,
     least: float,
     found: _Candidates,
 ) -> tuple[int, float]:
-    """New prefixes, but for those that cannot survive.
+    """New prefixes with masses above `floor`, but for those that cannot survive.
 
     Returns the number of all candidates and the largest of all masses.
     """
     count = kept
-    floor = max(smallest, best * least)
+    floor = max(floor, best * least)
     for k in range(kept):
         both = beam.blank[k] + beam.symbol[k]
         node = beam.node[k]
@@ -294,6 +319,14 @@ def choose(
         else:
             break
     return beam_width
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _scale(beam: _Beam, kept: int, found: _Candidates, best: float) -> None:
+    """Leave every prefix where it is: most frames are blank and open none."""
+    for k in range(kept):
+        beam.blank[k] = found.blank[k] / best
+        beam.symbol[k] = found.symbol[k] / best
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -20,7 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.types import BLANK
-from decoders.prefix_beam import NEGLIGIBLE, choose
+from decoders.prefix_beam import NEGLIGIBLE, choose, tokens_of
 from decoders.word_tables import NO_NODE, WordTables, find, predict
 
 _NONE = -1
@@ -164,9 +164,14 @@ def search_words(
         _plant(trie, tables, weights, space)
         beam.node[0], beam.blank[0], beam.symbol[0] = _ROOT, 1.0, 0.0
         frame.met[:] = _NONE
-        nodes, kept, log_scale = 1, 1, 0.0
+        frame.probability[:] = 0.0
+        nodes, kept, log_scale, tokens = 1, 1, 0.0, 0
         for t in range(frames[line]):
-            tokens = _read(log_probs[line, t], token_min_logp, frame)
+            before = tokens
+            tokens = _read(log_probs[line, t], token_min_logp, before, frame)
+            if t > 0 and before == tokens == 0:  # a second blank changes nothing
+                log_scale += np.log(frame.probability[BLANK])
+                continue
             count = _stay(t, trie, beam, kept, frame, found)
             count, best = _extend(
                 t, trie, beam, kept, frame, tokens, tables, weights, parts, space, count,
@@ -229,17 +234,17 @@ def _part_factors(weights: Weights, size: int) -> _Parts:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _read(row: NDArray[np.float32], token_min_logp: float, frame: _Frame) -> int:
-    """Begin a frame; returns how many symbols are not passed over, the blank apart."""
-    likeliest = row.argmax()
-    count = 0
-    for symbol in range(row.size):
-        frame.probability[symbol] = 0.0
-        if row[symbol] >= token_min_logp or symbol == likeliest:
-            frame.probability[symbol] = max(np.exp(np.float64(row[symbol])), _CLIP)
-            if symbol != BLANK:
-                frame.tokens[count] = symbol
-                count += 1
+def _read(row: NDArray[np.float32], token_min_logp: float, before: int, frame: _Frame) -> int:
+    """Begin a frame behind one of `before` tokens; returns how many this one has."""
+    for token in range(before):
+        frame.probability[frame.tokens[token]] = 0.0
+    count = tokens_of(row, token_min_logp, frame.tokens)
+    for token in range(count):
+        symbol = frame.tokens[token]
+        frame.probability[symbol] = max(np.exp(np.float64(row[symbol])), _CLIP)
+    frame.probability[BLANK] = 0.0
+    if row[BLANK] >= token_min_logp or count == 0:
+        frame.probability[BLANK] = max(np.exp(np.float64(row[BLANK])), _CLIP)
     return count
 
 
@@ -443,10 +448,8 @@ def _forget(trie: _Trie, found: _Candidates, chosen: int, histories: _Histories)
     for i in range(chosen):
         c = found.order[i]
         node = found.source[c]
-        key = trie.past[trie.begin[node]]
-        if trie.length[node]:
-            key = _mix(key, trie.spelling[node])
-        key = _mix(key, 2 + found.ending[c])
+        part = trie.spelling[node] if trie.length[node] else 0
+        key = _mix(_mix(trie.past[trie.begin[node]], part), found.ending[c])
         place = (key >> 20) & mask
         while histories.best[place] != _NONE and histories.key[place] != key:
             place = (place + 1) & mask
@@ -508,7 +511,7 @@ def _finish(
     """End the last words of a line's hypotheses, and write the best texts.
 
     A text with a space behind it and the same without are one text now; pyctcdecode scores it as
-    the better of the two ended, and so, when that is the one with the space, with one unknown
+    the worse of the two ended, and so, when that is the one with the space, with one unknown
     word of no symbols more.
     """
     lengths[:] = _NONE
@@ -516,7 +519,7 @@ def _finish(
         lengths[0], scores[0] = 0, 0.0
         return
     texts, total = _ints(kept), np.full(kept, -np.inf)
-    better, ends = np.zeros(kept), np.empty(kept)
+    worst, ends = np.full(kept, np.inf), np.empty(kept)
     count = 0
     for k in range(kept):
         trie.place[beam.node[k]] = _NONE
@@ -527,9 +530,11 @@ def _finish(
         if place == _NONE:
             place, count = count, count + 1
             trie.place[text], texts[place] = place, text
-        mass = max(beam.blank[k], beam.symbol[k])
-        if mass > better[place]:
-            better[place] = mass
+        mass = min(beam.blank[k], beam.symbol[k])
+        if mass == 0.0:  # there is one hypothesis of the two
+            mass = max(beam.blank[k], beam.symbol[k])
+        if mass < worst[place]:
+            worst[place] = mass
             score, state = _score_word(trie, node, tables, weights)
             ends[place] = trie.whole[node] + score
             if weights.boundary:

@@ -1,0 +1,341 @@
+"""Characters as dense tables: against KenLM, every labelling, ctc-beam and the torch version."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import UserError
+from bench.types import BLANK
+from decoders import tuned
+from decoders.arpa import BOS, EOS, NGramModel, write_arpa
+from decoders.arpa_reader import read_arpa
+from decoders.ctc_beam import CTCBeam
+from decoders.ctc_ngram import CTCNGram
+from decoders.ctc_ngram_torch import TorchSearch
+from decoders.dense_lm import dense_lm
+from decoders.ngram import SPACE, characters_of, estimate
+from decoders.perplexity import score_arpa
+from decoders.prefix_search import Limits
+from tests.ctc_doubles import encoded, every_labelling, info, logs, matrices, random_matrix
+
+ALPHABET = ("", " ", "a", "b", "c")
+TEXT = ("abc ab a", "cab cab ab", "a ba ac", "bb abba cab", "ca ca abc a", "b")
+ORDERS = (1, 2, 3, 5)
+
+
+def model(order: int) -> NGramModel:
+    return estimate(map(characters_of, TEXT), order).model
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """An ARPA file of each order."""
+    folder = tmp_path_factory.mktemp("lm")
+    for order in ORDERS:
+        write_arpa(model(order), folder / f"{order}.arpa")
+    return {order: str(folder / f"{order}.arpa") for order in ORDERS}
+
+
+@pytest.fixture(autouse=True)
+def _untuned(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+
+
+def opened(lm: str, alphabet=ALPHABET, **options) -> CTCNGram:
+    decoder = CTCNGram(lm=lm, **options)
+    decoder.open(info(alphabet))
+    return decoder
+
+
+def walk(tables, state: int, text: str) -> tuple[float, int]:
+    """Log-probability of a text by the tables, and the state behind it."""
+    total = 0.0
+    for character in text:
+        symbol = ALPHABET.index(character)
+        total += float(tables.log_prob[state, symbol])
+        state = int(tables.following[state, symbol])
+    return total, state
+
+
+# The tables
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_tables_say_what_backing_off_says(order):
+    tables = dense_lm(model(order), ALPHABET, "m")
+    texts = ["".join(t) for n in (1, 2, 3, 4, 7) for t in itertools.islice(
+        itertools.product(" abc", repeat=n), 0, 300, 3)]  # fmt: skip
+    for text in texts:
+        tokens = [SPACE if character == " " else character for character in text]
+        scores, _ = score_arpa(model(order), [tokens])
+        found, state = walk(tables, tables.beginning, text)
+        found += float(tables.log_prob[state, BLANK])
+        assert found == pytest.approx(float(scores.sum()) * math.log(10), abs=1e-4)
+
+
+def test_tables_say_what_kenlm_says(files):
+    kenlm = pytest.importorskip("kenlm")
+    other = kenlm.Model(files[5])
+    tables = dense_lm(read_arpa(Path(files[5])), ALPHABET, "m")
+    rng = np.random.default_rng(0)
+    for length in rng.integers(1, 20, 60):
+        text = "".join(rng.choice(list(" abc"), length))
+        words = " ".join(SPACE if character == " " else character for character in text)
+        found, state = walk(tables, tables.beginning, text)
+        expected = other.score(words, bos=True, eos=False) * math.log(10)
+        assert found == pytest.approx(expected, abs=1e-4)
+        ended = other.score(words, bos=True, eos=True) * math.log(10)
+        assert found + tables.log_prob[state, BLANK] == pytest.approx(ended, abs=1e-4)
+        behind_space, _ = walk(tables, tables.between, text)
+        state_a, state_b = kenlm.State(), kenlm.State()
+        other.NullContextWrite(state_a)
+        other.BaseScore(state_a, SPACE, state_b)
+        total = 0.0
+        for word in words.split():
+            total += other.BaseScore(state_b, word, state_a)
+            state_a, state_b = state_b, state_a
+        assert behind_space == pytest.approx(total * math.log(10), abs=1e-4)
+
+
+PRUNED = f"""\\data\\
+ngram 1=6
+ngram 2=3
+ngram 3=2
+
+\\1-grams:
+-1.5\t<unk>
+-99\t<s>\t-0.3
+-1.2\t</s>
+-0.8\ta\t-0.3
+-0.7\tb\t-0.2
+-1.0\t{SPACE}\t-0.4
+
+\\2-grams:
+-0.2\ta b\t-0.5
+-0.9\tb a\t-0.1
+-0.5\t<s> b\t-0.6
+
+\\3-grams:
+-0.1\ta b {SPACE}
+-0.3\t<s> b a
+
+\\end\\
+"""
+
+
+def test_a_pruned_model_whose_shorter_ngrams_are_gone(tmp_path):
+    # "b _" is not there, although "a b _" is: the context behind it is "_".
+    path = tmp_path / "pruned.arpa"
+    path.write_text(PRUNED)
+    pruned = read_arpa(path)
+    tables = dense_lm(pruned, ("", " ", "a", "b"), "m")
+    for text in ("ab a", "ab", "ba", "bab b", "aab ab"):
+        tokens = [SPACE if character == " " else character for character in text]
+        scores, _ = score_arpa(pruned, [tokens])
+        state, total = tables.beginning, 0.0
+        for character in text:
+            symbol = " ab".index(character) + 1
+            total += float(tables.log_prob[state, symbol])
+            state = int(tables.following[state, symbol])
+        total += float(tables.log_prob[state, BLANK])
+        assert total == pytest.approx(float(scores.sum()) * math.log(10), abs=1e-5)
+
+
+# The search
+
+
+@settings(max_examples=80, deadline=None)
+@given(matrices(), st.floats(0, 2), st.floats(-1, 2), st.booleans(), st.sampled_from(ORDERS))
+def test_a_wide_beam_is_every_labelling_with_its_price(
+    files, matrix, alpha, beta, boundary, order
+):
+    names = (*ALPHABET[: matrix.shape[1]],)
+    decoder = opened(
+        files[order], names, alpha=alpha, beta=beta, beam=400, beam_prune_logp=None,
+        token_min_logp=None, score_boundary=boundary, nbest=400,
+    )  # fmt: skip
+    (line,) = decoder.decode(encoded([matrix], names))
+    decoder.close()
+    tables = dense_lm(model(order), ALPHABET, "m")
+    truth = {}
+    for label, probability in every_labelling(matrix).items():
+        if probability > 1e-30:
+            text = "".join(names[symbol] for symbol in label)
+            language, state = walk(tables, tables.beginning if boundary else tables.between, text)
+            language += float(tables.log_prob[state, BLANK]) if boundary else 0.0
+            truth[text] = math.log(probability) + alpha * language + beta * len(label)
+    found = dict(line.nbest)
+    assert found.keys() >= truth.keys()
+    for text, score in truth.items():
+        assert found[text] == pytest.approx(score, abs=1e-4)
+    assert line.score == max(found.values())
+
+
+def test_a_close_call_by_hand(files):
+    # The matrix says "ab" or "ac" alike but for a little; the model has seen "ab" far more often.
+    names = ALPHABET
+    matrix = logs([[0, 0, 1, 0, 0], [0, 0, 0, 0.45, 0.55]])
+    assert CTCBeam().decode(encoded([matrix], names))[0].text == "ac"
+    decoder = opened(files[2], alpha=1.0, beta=0.0, nbest=2)
+    (line,) = decoder.decode(encoded([matrix], names))
+    tables = dense_lm(model(2), ALPHABET, "m")
+    assert [text for text, _ in line.nbest] == ["ab", "ac"]
+    for (text, score), share in zip(line.nbest, (0.45, 0.55), strict=True):
+        language, _ = walk(tables, tables.between, text)
+        assert score == pytest.approx(math.log(share) + language, abs=1e-5)
+    decoder.reweight({"alpha": 0.0})
+    assert decoder.decode(encoded([matrix], names))[0].text == "ac"
+    decoder.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0.2, 3.0))
+def test_no_dose_is_the_beam_without_language(files, seed, steps, peaked):
+    batch = encoded([random_matrix(seed, steps, 5, peaked)], ALPHABET)
+    decoder = opened(files[3], alpha=0.0, beta=0.0, nbest=8)
+    assert decoder.decode(batch) == CTCBeam(nbest=8).decode(batch)
+    decoder.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10**6), st.integers(1, 12), st.floats(0.2, 3.0), st.booleans(),
+    st.sampled_from([None, -1.0, -5.0]), st.sampled_from([None, -3.0, -10.0]),
+)  # fmt: skip
+def test_torch_reads_the_same(files, seed, beam, peaked, boundary, token, prune):
+    lines = [random_matrix(seed + i, 1 + (seed + 17 * i) % 40, 5, peaked) for i in range(4)]
+    batch = encoded([*lines, lines[0]], ALPHABET, [*map(len, lines), 0], padding=-1.0)
+    limits = Limits(beam, prune, token, beam)
+    decoder = opened(
+        files[3], alpha=0.7, beta=0.8, score_boundary=boundary, beam=beam,
+        beam_prune_logp=prune, token_min_logp=token, nbest=beam,
+    )  # fmt: skip
+    expected = decoder.decode(batch)
+    language = dense_lm(read_arpa(Path(files[3])), ALPHABET, "m").language(0.7, 0.8, boundary)
+    decoder.close()
+    found = TorchSearch(language, torch.device("cpu")).run(batch, limits).decoded(ALPHABET)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [text for text, _ in ours.nbest or ((ours.text, 0),)] == [
+            text for text, _ in theirs.nbest or ((theirs.text, 0),)
+        ]
+        assert ours.score == pytest.approx(theirs.score, abs=1e-9)
+        assert ours.tokens == theirs.tokens
+
+
+def test_torch_of_nothing(files):
+    language = dense_lm(model(2), ALPHABET, "m").language(1.0, 0.0, False)
+    search = TorchSearch(language, torch.device("cpu"))
+    for batch in (encoded([], ALPHABET), encoded([np.zeros((0, 5), np.float32)], ALPHABET)):
+        lines = search.run(batch, Limits(4, -10.0, -5.0, 1)).decoded(ALPHABET)
+        assert [line.text for line in lines] == [""] * len(batch.log_probs)
+    broken = random_matrix(1, 5, 5)
+    broken[2] = np.nan
+    with pytest.raises(UserError, match="frame 2 of line 0"):
+        search.run(encoded([broken], ALPHABET), Limits(4, -10.0, -5.0, 1))
+
+
+def test_lines_of_a_batch_and_threads_do_not_see_each_other(files):
+    lines = [random_matrix(seed, 3 + seed % 30, 5) for seed in range(23)]
+    before = torch.get_num_threads()
+    decoder = opened(files[3], alpha=0.5, beta=0.5)
+    alone = [decoder.decode(encoded([line], ALPHABET))[0] for line in lines]
+    decoder.close()
+    try:
+        torch.set_num_threads(3)
+        several = opened(files[3], alpha=0.5, beta=0.5)
+        assert several.extras()["workers"] == 3
+        order = np.random.default_rng(1).permutation(23)
+        together = several.decode(encoded([lines[i] for i in order], ALPHABET))
+        several.close()
+    finally:
+        torch.set_num_threads(before)
+    assert together == [alone[i] for i in order]
+
+
+# Bad input
+
+
+def test_nothing_to_read(files):
+    decoder = opened(files[3], alpha=0.5, beta=0.0)
+    assert decoder.decode(encoded([], ALPHABET)) == []
+    blank = logs([[1.0, 0, 0, 0, 0]] * 9)
+    some = encoded([blank, blank], ALPHABET, frames=[0, 9])
+    assert [(line.text, line.tokens) for line in decoder.decode(some)] == [("", 0), ("", 0)]
+    broken = random_matrix(1, 5, 5)
+    for bad in (np.nan, np.inf, 3.0):
+        broken[2] = bad
+        with pytest.raises(UserError, match="frame 2 of line 0"):
+            decoder.decode(encoded([broken], ALPHABET))
+    wide = opened(files[3], alpha=0.5, beta=0.0, beam=500, nbest=500)
+    assert wide.decode(encoded([random_matrix(1, 3, 5)], ALPHABET))[0].text
+    for each in (decoder, wide):
+        each.close()
+        each.close()
+
+
+def test_characters_that_the_model_does_not_know(files, tmp_path):
+    alphabet = (*ALPHABET, "x", "§")
+    decoder = opened(files[3], alphabet, alpha=0.3, beta=0.0)
+    assert decoder.extras()["lm_missing"] == "x§"
+    matrix = logs([[0.01, 0, 0, 0, 0, 0.99, 0], [0.9, 0, 0, 0, 0, 0.1, 0], [0, 0, 0, 0, 0, 0, 1]])
+    assert decoder.decode(encoded([matrix], alphabet))[0].text == "x§"
+    decoder.close()
+    text = Path(files[1]).read_text().replace("ngram 1=7", "ngram 1=6")
+    lines = [line for line in text.split("\n") if "<unk>" not in line]
+    path = tmp_path / "closed.arpa"
+    path.write_text("\n".join(lines))
+    opened(str(path), alpha=0.5, beta=0.0).close()
+    with pytest.raises(UserError, match="does not know 2 characters of the alphabet: x §"):
+        opened(str(path), alphabet)
+
+
+def test_models_that_cannot_be_used(tmp_path, files):
+    words = tmp_path / "words.arpa"
+    write_arpa(estimate([["the", "cat"], ["the", "dog"]], 2).model, words)
+    with pytest.raises(UserError, match="knows no character of the alphabet"):
+        opened(str(words))
+    binary = tmp_path / "model.bin"
+    binary.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0" + b"\0" * 200)
+    with pytest.raises(UserError, match="is a KenLM binary"):
+        opened(str(binary))
+    with pytest.raises(UserError, match=r"absent\.arpa"):
+        opened(str(tmp_path / "absent.arpa"))
+    for mark in (BOS, EOS):
+        text = Path(files[1]).read_text().replace("ngram 1=7", "ngram 1=6")
+        path = tmp_path / "markless.arpa"
+        path.write_text("\n".join(line for line in text.split("\n") if mark not in line))
+        with pytest.raises(UserError, match=f"has no {mark}"):
+            opened(str(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"beam": 0}, "beam is the number"),
+        ({"order": 7}, "order of a language model"),
+        ({"order": 4, "lm": "my.arpa"}, "order is of the embedded model"),
+        ({"beam_prune_logp": 1.0}, "beam_prune_logp is a log-probability"),
+    ],
+)
+def test_options_that_make_no_sense(options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        CTCNGram(**options)
+
+
+def test_weights_say_where_they_come_from(files):
+    decoder = opened(files[3])
+    extras = decoder.extras()
+    assert extras["tuned_on"] == "nothing (a guess)"
+    assert (extras["lm_order"], extras["lm_missing"]) == (3, "")
+    decoder.close()
+    decoder = opened(files[3], alpha=0.25)
+    assert decoder.extras()["tuned_on"] == "set by hand: alpha; the others: nothing (a guess)"
+    decoder.close()
