@@ -26,7 +26,10 @@ from decoders.ngram import MAX_ORDER, SPACE
 
 _NAME = "ctc-flashlight"
 _UNTUNED = {"alpha": 0.5, "beta": 0.0}
-_ORDERS: Mapping[Unit, int] = {"char": MAX_ORDER, "word": 3}  # those of ctc-ngram and ctc-ngram-word
+_ORDERS: Mapping[Unit, int] = {
+    "char": MAX_ORDER,
+    "word": 3,
+}  # those of ctc-ngram and ctc-ngram-word
 _ANY = 1e9  # no threshold
 _IMPOSSIBLE = -1e4  # a log-probability; flashlight adds them up and wants no infinities
 _UNENDED = -30.0  # what it costs to drop a line's last word because it is no word of the lexicon
@@ -224,7 +227,7 @@ def _words(lm: ArpaLM, encoder: EncoderInfo) -> tuple[str, ...]:
 
 def _load(path: Path, written: Sequence[str]) -> Any:
     """KenLM as flashlight holds it; the numbers of symbols or words are their places."""
-    from flashlight.lib.text.decoder import KenLM
+    from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import Dictionary
 
     entries = Dictionary()

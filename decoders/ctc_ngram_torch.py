@@ -160,9 +160,7 @@ class TorchSearch:
         )
 
 
-def _frames(
-    log_probs: torch.Tensor, frames: NDArray[np.int64], limits: Limits
-) -> Iterator[_Frame]:
+def _frames(log_probs: torch.Tensor, frames: NDArray[np.int64], limits: Limits) -> Iterator[_Frame]:
     """The frames of a batch, one after another; past its end a line reads certain blanks."""
     steps, symbols = log_probs.shape[1:]
     over = torch.from_numpy(np.arange(steps) >= frames[:, None]).to(log_probs.device)

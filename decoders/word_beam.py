@@ -178,7 +178,9 @@ def search_words(
                 beam_width, least, found,
             )  # fmt: skip
             chosen = choose(found.order, found.mass, count, beam_width)
-            nodes = _grow(trie, nodes, tables, weights, space, beam, kept, found, chosen, best, least)
+            nodes = _grow(
+                trie, nodes, tables, weights, space, beam, kept, found, chosen, best, least
+            )
             if weights.history:
                 _forget(trie, found, chosen, histories)
             kept = _renew(trie, beam, kept, found, chosen, best, least)
@@ -249,9 +251,7 @@ def _read(row: NDArray[np.float32], token_min_logp: float, before: int, frame: _
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _stay(
-    t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Candidates
-) -> int:
+def _stay(t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
     """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
     Returns the number of hypotheses.
@@ -347,9 +347,7 @@ def _ask(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _score_word(
-    trie: _Trie, node: int, tables: WordTables, weights: Weights
-) -> tuple[float, int]:
+def _score_word(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> tuple[float, int]:
     """The score of a prefix's last word as a whole one, and the state behind it.
 
     The word of no symbols is an unknown one.

@@ -125,8 +125,8 @@ def _spelt(
     keys = np.fromiter(nodes, np.int64, len(nodes))
     _fill(trie, keys, np.arange(1, len(nodes) + 1))
     opens = np.zeros((len(nodes) + 1, len(alphabet) // 64 + 1), np.int64)
-    node, symbol = np.divmod(keys, len(alphabet))
-    np.bitwise_or.at(opens, (node, symbol >> 6), np.left_shift(1, symbol & 63))
+    from_node, by = np.divmod(keys, len(alphabet))
+    np.bitwise_or.at(opens, (from_node, by >> 6), np.left_shift(1, by & 63))
     return trie, opens, word_at
 
 

@@ -146,9 +146,10 @@ def test_pruned_prefixes_are_those_far_below_the_best(matrix, prune):
     for text, score in line.nbest:
         assert score >= line.nbest[0][1] + prune - 1e-9
         assert score <= whole[text] + 1e-6
-    assert decode(matrix[:1], ALL, None, ALL).nbest[0] == CTCBeam(ALL, None, ALL, prune).decode(
-        encoded([matrix[:1]], names)
-    )[0].nbest[0]
+    assert (
+        decode(matrix[:1], ALL, None, ALL).nbest[0]
+        == CTCBeam(ALL, None, ALL, prune).decode(encoded([matrix[:1]], names))[0].nbest[0]
+    )
 
 
 def test_the_likeliest_symbol_opens_a_prefix_below_the_threshold():
