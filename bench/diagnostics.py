@@ -24,6 +24,7 @@ from bench.measure import sorted_batches
 from bench.metrics import normalise, score_line
 from bench.plan import CLEAN, MAIN_SEVERITY, Registries
 from bench.reading import Track, open_encoder, opened
+from bench.registry import did_you_mean
 from bench.types import Condition, Decoded, Encoded, EncoderInfo, Line, Runtime
 from datasets.base import spread
 from decoders.base import Decoder
@@ -132,6 +133,9 @@ def diagnose(job: Job, registries: Registries, track: Track) -> Diagnosis:
     dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
     if absent := dataset.missing():
         raise absent
+    if job.split not in dataset.splits:
+        hint = did_you_mean(job.split, dataset.splits)
+        raise UserError(f"{job.dataset} has no split {job.split!r}{hint}")
     options = job.options.get(job.encoder)
     encoder = open_encoder(registries.encoders, job.encoder, options, job.runtime)
     for each in track([dataset], f"loading {job.dataset}"):

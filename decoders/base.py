@@ -55,8 +55,8 @@ class Decoder(ABC):
             texts: of each line, any number of texts.
 
         Returns:
-            Of each line (K,) scores, higher is better, comparable with each other and not lower
-            than `Decoded.score` of the same text; minus infinity for what it can never write.
+            Of each line (K,) scores, higher is better, comparable with each other and with
+            `Decoded.score`; minus infinity for what it can never write.
             None where the objective is not known.
         """
         return None

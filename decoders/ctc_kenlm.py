@@ -125,15 +125,22 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
     def score(
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]] | None:
-        """The log-probability of each text, all its paths summed, and what its words add to it."""
+        """The log-probability of each text, all its paths summed, and what its words add to it.
+
+        The paths may have a space at either end, since pyctcdecode drops it from the text.
+        """
         state, values = self._opened(), self._opened().values
         state.decoder.reset_params(
             values["alpha"], values["beta"], values["unk_offset"], self.score_boundary
         )
-        found = ctc_scores(encoded, texts)
-        for of_line, line in zip(found, texts, strict=True):
-            of_line += [word_price(state.decoder, text) for text in line]
-        return found
+        ends = [(before, behind) for before in ("", " ") for behind in ("", " ")]
+        spaced = [[f"{a}{text}{b}" for text in line for a, b in ends] for line in texts]
+        found = ctc_scores(encoded, spaced)
+        return [
+            np.logaddexp.reduce(paths.reshape(len(line), len(ends)), axis=1)
+            + [word_price(state.decoder, text) for text in line]
+            for paths, line in zip(found, texts, strict=True)
+        ]
 
     def close(self) -> None:
         """End the workers and let go of the model, which pyctcdecode holds in a class variable."""

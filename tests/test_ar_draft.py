@@ -1,0 +1,155 @@
+"""ar-draft against ar-greedy: the same tokens, whatever the draft says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
+
+from bench.errors import UserError
+from bench.types import Decoded, Encoded, Runtime
+from datasets import DATASETS
+from decoders import DECODERS
+from decoders.ar import AutoregressiveDecoder
+from decoders.ar_draft import DraftedDecoder
+from decoders.text_draft import TextDraft
+from decoders.tree_reader import TreeReader
+from models import ENCODERS
+from tests import judge_doubles as doubles
+from tests.tiny_trocr import Kind
+
+WORDS = st.text("ab c", max_size=12)
+
+
+@given(WORDS, st.lists(WORDS, max_size=4))
+def test_the_place_in_a_draft_is_the_last_with_the_smallest_edit_distance(
+    text: str, parts: list[str]
+) -> None:
+    draft, read = TextDraft(text), ""
+    for part in [*parts, "", "b"]:
+        read += part
+        distances = [Levenshtein.distance(read, text[:n]) for n in range(len(text) + 1)]
+        place = max(n for n, d in enumerate(distances) if d == min(distances))
+        assert draft.rest(read) == text[place:]
+
+
+def test_a_reading_whose_end_has_changed_begins_anew() -> None:
+    draft = TextDraft("one two three")
+    assert draft.rest("one x") != " three"
+    assert draft.rest("one two") == " three"
+
+
+def same(found: list[Decoded], expected: list[Decoded]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.text, ours.tokens, ours.truncated) == (
+            theirs.text, theirs.tokens, theirs.truncated,
+        )  # fmt: skip
+        assert ours.score == pytest.approx(theirs.score, abs=1e-4)
+
+
+MODELS = {(kind, seed): doubles.model(kind, seed) for kind in get_args(Kind) for seed in range(3)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    which=st.sampled_from(sorted(MODELS)),
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=6),
+    limit=st.integers(1, 20),
+    penalty=st.sampled_from([0.0, 1.0, 2.0]),
+    seed=st.integers(0, 999),
+)
+def test_the_tokens_are_those_of_greedy_search_for_any_draft(
+    which: tuple[Kind, int], lengths: list[int], limit: int, penalty: float, seed: int
+) -> None:
+    batch = doubles.encoded(MODELS[which], lengths, seed)
+    options = {"max_new_tokens": limit, "length_penalty": penalty}
+    expected = AutoregressiveDecoder(beam=1, **options).decode(batch)  # type: ignore[arg-type]
+    drafted = DraftedDecoder(**options)  # type: ignore[arg-type]
+    same(drafted.decode(batch), expected)
+    # Drafts that agree for a while, and one that agrees to the end.
+    noise = np.random.default_rng(seed)
+    texts = [
+        "".join(noise.choice(list(doubles.LETTERS)) if noise.random() < 0.3 else x for x in e.text)
+        for e in expected
+    ]
+    texts[0] = expected[0].text
+    same(drafted.decode(doubles.saying(batch, texts)), expected)
+
+
+def spelled() -> tuple[Encoded, list[Decoded]]:
+    """Lines of several lengths whose tokens are all letters, and what greedy search reads."""
+    batch = doubles.encoded(MODELS["base", 0], [9] * 40, 1)
+    found = AutoregressiveDecoder(beam=1, max_new_tokens=30).decode(batch)
+    good = [i for i, line in enumerate(found) if 2 < line.tokens == len(line.text) + 1]
+    assert len({found[i].tokens for i in good}) > 2
+    assert batch.log_probs is not None and batch.frames is not None
+    chosen = replace(
+        batch,
+        states=batch.states[good],
+        state_mask=batch.state_mask[good],
+        log_probs=batch.log_probs[good],
+        frames=batch.frames[good],
+    )
+    return chosen, [found[i] for i in good]
+
+
+def test_drafts_that_agree_save_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, expected = spelled()
+    longest = max(line.tokens for line in expected)
+    passes: list[tuple[int, ...]] = []
+    read = TreeReader.read
+
+    def counted(self: TreeReader, *parts: torch.Tensor) -> torch.Tensor:
+        passes.append(tuple(parts[0].shape))
+        return read(self, *parts)
+
+    monkeypatch.setattr(TreeReader, "read", counted)
+    texts = [line.text for line in expected]
+    found = DraftedDecoder(max_new_tokens=30).decode(doubles.saying(batch, texts))
+    same(found, expected)
+    assert len(passes) == 1
+    passes.clear()
+    wrong = ["a" if text[:1] != "a" else "b" for text in texts]
+    same(DraftedDecoder(max_new_tokens=30).decode(doubles.saying(batch, wrong)), expected)
+    assert 1 < len(passes) <= longest
+    assert passes[-1][0] < passes[0][0] == len(texts)  # lines that are over leave the batch
+
+
+def test_on_real_lines() -> None:
+    encoder = ENCODERS.create("mini").open(Runtime())
+    lines = DATASETS.create("lines").load("test", 24).lines
+    encoded = encoder.encode(encoder.prepare([line.image for line in lines]))
+    same(DECODERS.create("ar-draft").decode(encoded), DECODERS.create("ar-greedy").decode(encoded))
+
+
+def test_bad_input() -> None:
+    batch = doubles.encoded(MODELS["base", 0], [4, 6])
+    with pytest.raises(UserError, match="max_new_tokens is 0"):
+        DraftedDecoder(max_new_tokens=0)
+    with pytest.raises(UserError, match="spell a draft"):
+        DraftedDecoder().decode(replace(batch, ar=None))
+    with pytest.raises(UserError, match="line 1 of a batch are not numbers"):
+        DraftedDecoder().decode(replace(batch, states=batch.states * torch.nan))
+    assert batch.log_probs is not None
+    with pytest.raises(UserError, match="no log-probability"):
+        DraftedDecoder().decode(replace(batch, log_probs=batch.log_probs * torch.nan))
+    none = Encoded(
+        batch.states[:0], batch.state_mask[:0], batch.log_probs[:0], torch.zeros(0).long(),
+        doubles.ALPHABET, batch.ar,
+    )  # fmt: skip
+    assert DraftedDecoder().decode(none) == []
+    silent = replace(batch, frames=torch.zeros(2, dtype=torch.long))
+    same(DraftedDecoder().decode(silent), AutoregressiveDecoder(beam=1).decode(batch))
+
+
+def test_both_heads_are_needed() -> None:
+    assert DraftedDecoder().missing(doubles.info()) is None
+    for changes, what in (({"alphabet": ()}, "no CTC head"), ({"has_ar": False}, "no autoreg")):
+        absent = DraftedDecoder().missing(doubles.info(**changes))
+        assert absent is not None and what in absent.reason and absent.remedy

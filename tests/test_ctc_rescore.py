@@ -1,0 +1,139 @@
+"""ctc-rescore: the first pass's texts, in the order of both passes' sums."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.errors import UserError
+from bench.types import Decoded, Encoded
+from decoders import DECODERS, tuned
+from decoders.ar_score import score_texts
+from decoders.ctc_rescore import CTCRescore
+from tests import judge_doubles as doubles
+
+MODEL = doubles.model("base", 1)
+BATCH = doubles.encoded(MODEL, [6, 15, 9], 3)
+
+
+def read(encoded: Encoded = BATCH, **options: Any) -> list[Decoded]:
+    decoder = CTCRescore(**options)
+    decoder.open(doubles.info())
+    try:
+        return decoder.decode(encoded)
+    finally:
+        decoder.close()
+
+
+def first_pass(encoded: Encoded = BATCH, nbest: int = 8) -> list[Decoded]:
+    decoder = DECODERS.create("ctc-beam", {"beam": 64, "nbest": nbest})
+    decoder.open(doubles.info())
+    found: list[Decoded] = decoder.decode(encoded)
+    decoder.close()
+    return found
+
+
+def test_without_weights_the_order_is_that_of_the_first_pass() -> None:
+    found = read(alpha=0.0, beta=0.0, beam=8, nbest=8)
+    for ours, theirs in zip(found, first_pass(), strict=True):
+        assert ours.nbest == theirs.nbest
+        assert (ours.text, ours.score) == (theirs.text, theirs.score)
+
+
+def test_the_score_is_the_weighed_sum_of_both_passes() -> None:
+    found = read(alpha=0.7, beta=0.3, beam=8, nbest=8)
+    first = first_pass()
+    assert BATCH.ar is not None
+    judged = score_texts(BATCH.ar, BATCH, [[text for text, _ in line.nbest] for line in first])
+    changed = 0
+    for ours, theirs, scores in zip(found, first, judged, strict=True):
+        expected = {
+            text: score + 0.7 * of_head + 0.3 * len(text)
+            for (text, score), of_head in zip(theirs.nbest, scores.tolist(), strict=True)
+        }
+        assert dict(ours.nbest) == pytest.approx(expected, abs=1e-6)
+        ranked = [score for _, score in ours.nbest]
+        assert ranked == sorted(ranked, reverse=True)
+        assert (ours.text, ours.score) == ours.nbest[0]
+        assert ours.tokens == len(ours.text)
+        changed += ours.text != theirs.text
+    assert changed  # else this would show nothing
+
+
+def test_texts_that_the_head_cannot_hold_keep_the_order_of_the_first_pass() -> None:
+    short = replace(BATCH, ar=doubles.head(MODEL, max_new_tokens=3))
+    found = read(short, alpha=1.0, beta=0.5, beam=8, nbest=8)
+    assert [line.nbest for line in found] == [line.nbest for line in first_pass()]
+
+
+def test_the_objective_is_the_score_but_for_what_the_beam_lost() -> None:
+    decoder = CTCRescore(alpha=0.7, beta=0.3)
+    decoder.open(doubles.info())
+    found = decoder.decode(BATCH)
+    scores = decoder.score(BATCH, [[line.text, "a" * 99] for line in found])
+    decoder.close()
+    assert scores is not None
+    for line, (own, unreachable) in zip(found, scores, strict=True):
+        assert line.score is not None
+        assert line.score - 1e-5 <= own <= line.score + 0.5
+        assert unreachable == -torch.inf
+
+
+def test_tuned_weights_are_used_and_told(monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+    decoder = CTCRescore(beta=0.25)
+    decoder.open(doubles.info())
+    said = decoder.extras()
+    assert (said["alpha"], said["beta"], said["lm"]) == (0.5, 0.25, "ctc-beam")
+    assert said["tuned_on"].startswith("set by hand: beta; the others: nothing")
+    assert "first_workers" in said
+    json.dumps(dict(said))
+    decoder.close()
+    entry = tuned.Tuned(
+        "ctc-rescore", "tiny", {"alpha": 0.9, "beta": -0.5}, "0" * 16, "ctc-beam", "", "lines",
+        "val", "a" * 64, 9, ("clean",), {}, {}, 0.1, 0.2, (),
+    )  # fmt: skip
+    tuned.freeze(entry)
+    decoder = CTCRescore()
+    decoder.open(doubles.info())
+    assert (decoder.extras()["alpha"], decoder.extras()["beta"]) == (0.9, -0.5)
+    before = decoder.decode(BATCH)
+    decoder.reweight({"alpha": 0.0, "beta": 0.0})
+    assert [line.score for line in decoder.decode(BATCH)] != [line.score for line in before]
+    decoder.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"beam": 0}, "beam is the number of hypotheses"),
+        ({"beam": 65}, "first_beam of 64 cannot tell the 65 best"),
+        ({"nbest": 17}, "nbest lies between 1 and the beam"),
+        ({"first": "ctc-greedy"}, "first is one of ctc-beam"),
+        ({"first": "ctc-rescore"}, "first is one of ctc-beam"),
+        ({"first": "ar-beam"}, "first is one of ctc-beam"),
+        ({"first": "ctc-bean"}, "did you mean ctc-beam"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        CTCRescore(**options)
+
+
+def test_bad_input() -> None:
+    assert BATCH.log_probs is not None and BATCH.frames is not None
+    with pytest.raises(UserError, match="no log-probability"):
+        read(replace(BATCH, log_probs=BATCH.log_probs * torch.nan))
+    with pytest.raises(UserError, match="no autoregressive head"):
+        read(replace(BATCH, ar=None))
+    silent = read(replace(BATCH, frames=torch.zeros_like(BATCH.frames)))
+    assert [line.text for line in silent] == ["", "", ""]
+    for changes, what in (({"alphabet": ()}, "no CTC head"), ({"has_ar": False}, "no autoreg")):
+        absent = CTCRescore().missing(doubles.info(**changes))
+        assert absent is not None and what in absent.reason and absent.remedy
+    assert CTCRescore().missing(doubles.info()) is None

@@ -1,0 +1,211 @@
+"""Search errors, model errors and oracle CER, on decoders whose faults are known."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bench.diagnostics import Diagnosis, Finding, Job, LineFinding, diagnose, judged
+from bench.errors import UserError
+from bench.plan import Registries
+from bench.registry import Entry
+from bench.report import render
+from bench.report.diagnostics import tables
+from bench.types import Condition, Decoded, Encoded, Line, Needs, Runtime
+from decoders import DECODERS
+from decoders.base import Decoder
+from decoders.ctc_greedy import CTCGreedy
+from decoders.ctc_score import ctc_scores
+from tests import judge_doubles as doubles
+from tests.ctc_doubles import encoded, every_labelling, info, random_matrix
+from tests.harness_doubles import TEXTS, registries
+
+Item = TypeVar("Item")
+Call = Callable[..., tuple[object, str, str]]
+
+
+@dataclass(frozen=True)
+class Faulty(Decoder):
+    """Reads every fourth line rightly, and the others wrongly, each for a reason of its own.
+
+    The second of four lines is a search error, the third a model error, the fourth has a
+    reference that it can never write. It tells `nbest` texts, the last one the true one.
+    """
+
+    needs: ClassVar[Needs] = "log_probs"
+    beam: int = 3
+    nbest: int = 1
+    mute: bool = False
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        read = CTCGreedy().decode(encoded)
+        found = []
+        for place, line in enumerate(read):
+            text = line.text + "x" * (place % 4 > 0)
+            told = (*((text + "y" * k, -float(k)) for k in range(self.nbest - 1)), (line.text, -99))
+            found.append(Decoded(text, len(text), 0.0, told if self.nbest > 1 else ()))
+        return found
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        if self.mute:
+            return None
+        references = (0.0, 1.0, -1.0, -math.inf)
+        return [np.array([-5.0, references[i % 4]]) for i, _ in enumerate(texts)]
+
+
+def mine() -> Registries:
+    return registries(faulty=Entry(f"{__name__}:Faulty", "errs"))
+
+
+def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
+    return items
+
+
+def diagnosed(**changes: object) -> Diagnosis:
+    settings = {"limit": None, "runtime": Runtime(batch_size=4), **changes}
+    threads = torch.get_num_threads()
+    try:
+        return diagnose(Job("pixels", ("faulty",), "words", **settings), mine(), track)  # type: ignore[arg-type]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_every_wrong_line_is_told_by_its_reason() -> None:
+    (finding,) = diagnosed().findings
+    assert len(finding.lines) == len(TEXTS) == 12
+    for kind in ("right", "search", "model", "unreachable"):
+        assert finding.count(kind) == 3
+        assert finding.share(kind) == (0 if kind == "right" else pytest.approx(1 / 3))
+    gaps = {line.kind: line.gap for line in finding.lines}
+    assert gaps == {"right": None, "search": 1.0, "model": -1.0, "unreachable": None}
+
+
+def test_the_oracle_is_the_best_of_the_first_texts() -> None:
+    """It asks for as many texts as the beam holds; the third is the true one."""
+    (finding,) = diagnosed().findings
+    characters = sum(map(len, TEXTS))
+    assert finding.options["nbest"] == 3 == finding.width
+    assert finding.oracle(1) == finding.oracle(2) == pytest.approx(9 / characters)
+    assert finding.oracle(3) == finding.oracle(64) == 0
+    (finding,) = diagnosed(options={"faulty": {"nbest": 2}}).findings
+    assert (finding.width, finding.oracle(2)) == (2, 0)
+
+
+def test_a_decoder_that_cannot_score_texts_has_an_oracle_all_the_same() -> None:
+    found = diagnosed(options={"faulty": {"mute": True}})
+    (finding,) = found.findings
+    assert (finding.count("right"), finding.count("unknown")) == (3, 9)
+    (table,) = tables(found)
+    assert [cell.text for cell in table.rows[0][3:6]] == ["—"] * 3
+
+
+def test_conditions_have_findings_of_their_own() -> None:
+    found = diagnosed(damages=("none", "eraser"), severities=(1, 3), limit=5)
+    told = [(one.condition.damage, one.condition.severity) for one in found.findings]
+    assert told == [("none", 0), ("eraser", 1), ("eraser", 3)]
+    assert all(len(one.lines) == 5 for one in found.findings)
+    assert len({table.slug for table in tables(found)}) == 3
+
+
+def test_the_table() -> None:
+    (table,) = tables(diagnosed())
+    text = render.markdown(table)
+    assert "| faulty" in text and "3 [33 %]" in text and "oracle @4" in text
+    assert "12 lines of words-test@" in text
+    assert table.rows[0][3].values == (3, pytest.approx(100 / 3))
+
+
+def test_mistakes() -> None:
+    with pytest.raises(UserError, match="limit of 0"):
+        diagnosed(limit=0)
+    with pytest.raises(UserError, match="no decoder is called"):
+        diagnose(Job("pixels", ("fualty",), "words"), mine(), track)
+    with pytest.raises(UserError, match="no split"):
+        diagnosed(split="tset")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ctc_scores_are_those_of_all_paths_added_up(seed: int) -> None:
+    long, short = random_matrix(seed, 5, 3), random_matrix(seed + 9, 2, 3)
+    batch = encoded([long, short], ("", "a", "b"))
+    for line, matrix in enumerate((long, short)):
+        labellings = every_labelling(matrix)
+        texts = ["".join("_ab"[symbol] for symbol in label) for label in labellings]
+        found = ctc_scores(batch, [texts if other == line else [] for other in range(2)])[line]
+        assert np.exp(found) == pytest.approx(list(labellings.values()), abs=1e-12)
+    assert ctc_scores(batch, [["aaaa", "c"], ["aa"]])[0].tolist() == [-math.inf] * 2
+    assert (
+        ctc_scores(encoded([long], ("", "a", "b"), [0]), [["a", ""]])[0].tolist() == [-math.inf] * 2
+    )
+
+
+LETTERS = ("", " ", *"abcdefghijklmnopqrstuvwxyz")
+
+
+@pytest.mark.parametrize("name", ["ctc-beam", "ctc-kenlm", "ctc-ngram"])
+def test_a_wide_beam_finds_nearly_all_of_the_objective(name: str) -> None:
+    """The score that a search tells of a text is its objective, less the paths that it pruned."""
+    options = {"beam": 200, "beam_prune_logp": None, "token_min_logp": None}
+    decoder = DECODERS.create(name, options)
+    decoder.open(info(LETTERS))
+    try:
+        batch = encoded([random_matrix(seed, 9, len(LETTERS), 3.0) for seed in range(6)], LETTERS)
+        read = decoder.decode(batch)
+        found = decoder.score(batch, [[line.text] for line in read])
+    finally:
+        decoder.close()
+    for line, (score,) in zip(read, found, strict=True):
+        assert len(line.text) > 2
+        assert line.score - 1e-4 <= score < line.score + 0.7
+
+
+def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
+    batch = doubles.encoded(doubles.model("base", 0), [9] * 24, 1)
+    wide = DECODERS.create("ar-beam", {"beam": 10, "max_new_tokens": 20}).decode(batch)
+    lines = [
+        Line(str(i), np.zeros((1, 1), np.uint8), one.text, "w", "test")
+        for i, one in enumerate(wide)
+    ]
+    greedy = DECODERS.create("ar-greedy", {"max_new_tokens": 20})
+    kinds = [finding.kind for finding in judged(greedy, batch, lines)]
+    assert "search" in kinds
+    assert "unknown" not in kinds
+
+
+def test_shares_without_an_error() -> None:
+    lines = (LineFinding("1", "right", (0,), 4, None),)
+    finding = Finding("d", Condition("words"), {}, lines)
+    assert finding.share("search") is None
+    assert finding.oracle(1) == 0
+    assert Finding("d", Condition("words"), {}, ()).oracle(1) is None
+
+
+def test_the_command(call: Call, tmp_path: Path) -> None:
+    words = ["diagnose", "--limit", "6", "--decoder", "ctc-greedy,ctc-beam", "--threads", "1"]
+    code, out, _ = call(*words, "--json", "--out", str(tmp_path / "new"))
+    assert code == 0
+    record = json.loads(out)
+    for one in record["findings"]:
+        kinds = [one[kind] for kind in ("right", "search", "model", "unreachable")]
+        assert sum(kinds) == len(one["lines"]) == 6
+        assert one["oracle_cer"] == sorted(one["oracle_cer"], reverse=True)
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {"diagnostics.md", "diagnostics.tex", "diagnostics.csv"}
+    for wrong, sentence in (
+        (["--severity", "9"], "severity 9 is not one of 1 to 5"),
+        (["--damage", "blto"], "did you mean blot"),
+        (["--decoder", "ctc-gredy"], "did you mean ctc-greedy"),
+    ):
+        code, _, err = call(*words[:3], *wrong)
+        assert code == 2 and sentence in err and "Traceback" not in err
