@@ -48,8 +48,8 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "alpha": (0.2, 0.35, 0.5, 0.7, 0.9, 1.2),
-        "beta": (0.0, 0.5, 1.0, 1.5, 2.0),
+        "alpha": (0.35, 0.5, 0.7, 0.9, 1.2, 1.5),
+        "beta": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
     }
 
     alpha: float | None = None

@@ -216,7 +216,7 @@ def _plant(trie: _Trie, tables: WordTables, weights: Weights, space: int) -> Non
     trie.spelling[_ROOT] = trie.past[_ROOT] = 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _partial(weights: Weights, length: int) -> float:
     """What a part of a word costs that begins no word of the vocabulary."""
     if length > _USUAL_LENGTH:
@@ -338,7 +338,7 @@ def _extend(
     return count, best
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _ask(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
     """What a space behind a prefix makes of its last word."""
     score, trie.next_state[node] = _score_word(trie, node, tables, weights)
@@ -346,7 +346,7 @@ def _ask(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
     trie.spaced[node] = np.exp(max(trie.ended[node] - trie.score[node], _LEAST_LOG))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _score_word(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> tuple[float, int]:
     """The score of a prefix's last word as a whole one, and the state behind it.
 
@@ -391,12 +391,11 @@ def _grow(
                     _end_word(trie, node, weights)
                 else:
                     _lengthen_word(trie, node, tables, weights)
-                trie.factor[node] = np.exp(max(trie.score[node] - trie.score[parent], _LEAST_LOG))
         found.source[c] = node
     return nodes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _lengthen_word(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
     """Fill in a node behind whose parent a symbol was added."""
     parent, symbol = trie.parent[node], trie.last[node]
@@ -406,21 +405,23 @@ def _lengthen_word(trie: _Trie, node: int, tables: WordTables, weights: Weights)
     trie.part[node] = NO_NODE
     if trie.part[parent] != NO_NODE:
         trie.part[node] = find(tables.trie, trie.part[parent] * tables.symbols + symbol)
-    trie.score[node] = trie.whole[node]
+    trie.score[node], trie.factor[node] = trie.whole[node], 1.0
     if trie.part[node] == NO_NODE:
         trie.score[node] += _partial(weights, length)
+        change = trie.score[node] - trie.score[parent]
+        trie.factor[node] = np.exp(max(change, _LEAST_LOG))
     before = trie.spelling[parent] if length > 1 else 1
     trie.spelling[node] = _mix(before, symbol)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _end_word(trie: _Trie, node: int, weights: Weights) -> None:
     """Fill in a node behind whose parent a space was added; its `ended` has been asked for."""
     parent = trie.parent[node]
     trie.length[node] = trie.part[node] = 0
     trie.begin[node] = node
     trie.state[node], trie.whole[node] = trie.next_state[parent], trie.ended[parent]
-    trie.score[node] = trie.whole[node]
+    trie.score[node], trie.factor[node] = trie.whole[node], trie.spaced[parent]
     trie.spelling[node] = trie.spelling[parent]
     past, begin = _mix(1, trie.spelling[parent]), trie.begin[parent]
     for _ in range(weights.history - 1):
@@ -431,7 +432,7 @@ def _end_word(trie: _Trie, node: int, weights: Weights) -> None:
     trie.past[node] = past
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _mix(before: int, value: int) -> int:
     """A 64-bit hash of a sequence, one more value added."""
     mixed = (before ^ value) * _MIX + value
