@@ -123,7 +123,8 @@ def test_the_table() -> None:
     text = render.markdown(table)
     assert "| faulty" in text and "3 [33 %]" in text and "oracle @4" in text
     assert "12 lines of words-test@" in text
-    assert table.rows[0][3].values == (3, pytest.approx(100 / 3))
+    count, share = table.rows[0][3].values
+    assert count == 3 and share == pytest.approx(100 / 3)
 
 
 def test_mistakes() -> None:
