@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from bench.types import BLANK, Encoded
+from decoders.beam_kit import NEGLIGIBLE
 from decoders.ctc import check_frames, ctc_output
-from decoders.prefix_beam import NEGLIGIBLE, Language
+from decoders.prefix_beam import Language
 from decoders.prefix_search import Found, Limits
 
 # Hashes that no prefix has: of a free place in the beam, and of what came before the empty prefix.

@@ -18,8 +18,9 @@ from decoders.arpa_lm import ArpaLM, arpa_lm
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
 from decoders.ngram import check_order
 from decoders.prefix_search import Found, Limits, Threads
-from decoders.word_beam import Weights, search_words
+from decoders.word_beam import search_words
 from decoders.word_tables import WordTables, word_tables
+from decoders.word_trie import Weights
 
 _NAME = "ctc-ngram-word"
 # The same search under the same weights: those of the other hold for both.

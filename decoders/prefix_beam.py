@@ -21,13 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.types import BLANK
-
-_NONE = -1
-_ROOT = 0
-# Masses so far below the best of their frame are dropped: denormal numbers, which are slow, lie
-# beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
-NEGLIGIBLE = 1e-200
-_BLOCK = 16
+from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, choose, ints, spell, tokens_of
 
 
 class Language(NamedTuple):
@@ -66,7 +60,7 @@ class _Trie(NamedTuple):
     factor: NDArray[np.float64]  # that it got from the language when its last symbol was added
     child: NDArray[np.int32]  # the youngest child; its siblings are chained
     sibling: NDArray[np.int32]
-    place: NDArray[np.int32]  # where in the beam it stands now, or _NONE
+    place: NDArray[np.int32]  # where in the beam it stands now, or NONE
 
 
 class _Beam(NamedTuple):
@@ -81,7 +75,7 @@ class _Candidates(NamedTuple):
     """What the beam becomes in a frame: its prefixes as they are, then new ones."""
 
     source: NDArray[np.int32]  # place in the beam
-    added: NDArray[np.int32]  # the symbol that opens a new prefix, or _NONE
+    added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
     blank: NDArray[np.float64]
     symbol: NDArray[np.float64]
     total: NDArray[np.float64]
@@ -128,20 +122,20 @@ def search(
     size = steps * beam_width + 1  # a frame adds at most K nodes
     room = beam_width * (width + 1)
     trie = _Trie(
-        _ints(size), _ints(size), _ints(size), np.empty(size), _ints(size), _ints(size), _ints(size)
+        ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
     )
-    beam = _Beam(_ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    beam = _Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
     found = _Candidates(
-        _ints(room), _ints(room), np.empty(room), np.empty(room), np.empty(room), _ints(room)
+        ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
     )
-    frame = _Frame(np.empty(width), _ints(width), np.empty((beam_width, width), np.int32))
+    frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
-        trie.parent[_ROOT] = trie.last[_ROOT] = trie.child[_ROOT] = _NONE
-        trie.state[_ROOT] = language.start
-        trie.place[_ROOT] = 0
-        beam.node[0], beam.blank[0], beam.symbol[0] = _ROOT, 1.0, 0.0
-        frame.met[:] = _NONE
+        trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
+        trie.state[ROOT] = language.start
+        trie.place[ROOT] = 0
+        beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
+        frame.met[:] = NONE
         nodes, kept, log_scale = 1, 1, 0.0
         for t in range(frames[line]):
             row = log_probs[line, t]
@@ -162,39 +156,6 @@ def search(
             found.total[k] = beam.blank[k] + beam.symbol[k]
             found.total[k] *= language.final[trie.state[beam.node[k]]]
         _write(trie, beam, kept, log_scale, found, symbols[line], lengths[line], scores[line])
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _ints(size: int) -> NDArray[np.int32]:
-    return np.empty(size, np.int32)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def tokens_of(row: NDArray[np.float32], token_min_logp: float, tokens: NDArray[np.int32]) -> int:
-    """Write the symbols that are not below a threshold, or else the likeliest one; the blank apart.
-
-    Args:
-        row: (V,) log-probabilities of a frame.
-        token_min_logp: the threshold.
-        tokens: (V,), written.
-
-    Returns:
-        How many there are.
-    """
-    count = 0
-    for begin in range(0, row.size, _BLOCK):
-        end, some = min(begin + _BLOCK, row.size), False
-        for symbol in range(begin, end):  # without a jump, so that it becomes vector code
-            some |= row[symbol] >= token_min_logp
-        if some:
-            for symbol in range(max(begin, BLANK + 1), end):
-                if row[symbol] >= token_min_logp:
-                    tokens[count] = symbol
-                    count += 1
-    if count == 0 and row[BLANK] < token_min_logp:
-        tokens[0] = row.argmax()
-        count = 0 if tokens[0] == BLANK else 1
-    return count
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -228,13 +189,13 @@ def _stay(
         node = beam.node[k]
         blank = (beam.blank[k] + beam.symbol[k]) * frame.probability[BLANK]
         grown = 0.0
-        if node != _ROOT:
+        if node != ROOT:
             symbol = trie.last[node]
             if frame.probability[symbol] < 0.0:
                 frame.probability[symbol] = np.exp(np.float64(row[symbol]))
             parent = trie.parent[node]
             shorter = trie.place[parent]
-            if shorter != _NONE:
+            if shorter != NONE:
                 frame.met[shorter, symbol] = t
                 grown = beam.blank[shorter]
                 if trie.last[parent] != symbol:  # else only a blank parts the two
@@ -242,7 +203,7 @@ def _stay(
                 grown *= trie.factor[node]
             grown = (grown + beam.symbol[k]) * frame.probability[symbol]
         total = blank + grown
-        found.source[k], found.added[k] = k, _NONE
+        found.source[k], found.added[k] = k, NONE
         found.blank[k], found.symbol[k], found.total[k] = blank, grown, total
         smallest, largest = min(smallest, total), max(largest, total)
     return smallest, largest
@@ -291,37 +252,6 @@ def _extend(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def choose(
-    order: NDArray[np.int32], total: NDArray[np.float64], count: int, beam_width: int
-) -> int:
-    """Bring the best K candidates to the front of `order` (quickselect); returns how many."""
-    for i in range(count):
-        order[i] = i
-    if count <= beam_width:
-        return count
-    low, high = 0, count - 1
-    while low < high:
-        pivot = total[order[(low + high) // 2]]
-        i, j = low, high
-        while i <= j:
-            while total[order[i]] > pivot:
-                i += 1
-            while total[order[j]] < pivot:
-                j -= 1
-            if i <= j:
-                order[i], order[j] = order[j], order[i]
-                i += 1
-                j -= 1
-        if beam_width - 1 <= j:
-            high = j
-        elif beam_width - 1 >= i:
-            low = i
-        else:
-            break
-    return beam_width
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _scale(beam: _Beam, kept: int, found: _Candidates, best: float) -> None:
     """Leave every prefix where it is: most frames are blank and open none."""
     for k in range(kept):
@@ -346,11 +276,11 @@ def _renew(
     Returns the size of the beam and the number of nodes.
     """
     for k in range(kept):
-        trie.place[beam.node[k]] = _NONE
+        trie.place[beam.node[k]] = NONE
     for i in range(chosen):  # `source` becomes the node, before the beam is overwritten
         c = found.order[i]
         node = beam.node[found.source[c]]
-        if found.added[c] != _NONE and found.total[c] > least * best:
+        if found.added[c] != NONE and found.total[c] > least * best:
             node, nodes = _child(trie, nodes, language, node, found.added[c])
         found.source[c] = node
     kept = 0
@@ -371,15 +301,15 @@ def _child(
 ) -> tuple[int, int]:
     """The prefix one symbol longer, made where it was never in the beam; and the node count."""
     node = trie.child[parent]
-    while node != _NONE:
+    while node != NONE:
         if trie.last[node] == symbol:
             return node, nodes
         node = trie.sibling[node]
     state = trie.state[parent]
-    trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, _NONE
+    trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, NONE
     trie.state[nodes] = language.following[state, symbol]
     trie.factor[nodes] = language.factor[state, symbol]
-    trie.place[nodes] = _NONE
+    trie.place[nodes] = NONE
     trie.sibling[nodes], trie.child[parent] = trie.child[parent], nodes
     return nodes, nodes + 1
 
@@ -397,7 +327,7 @@ def _write(
 ) -> None:
     """The best prefixes of a finished line: symbols (N, T), lengths (N,), scores (N,)."""
     for rank in range(lengths.size):
-        lengths[rank] = _NONE
+        lengths[rank] = NONE
         if rank < kept:
             best = 0
             for k in range(kept):
@@ -405,15 +335,4 @@ def _write(
                     best = k
             scores[rank] = np.log(found.total[best]) + log_scale
             found.total[best] = -1.0
-            lengths[rank] = _spell(trie, beam.node[best], symbols[rank])
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _spell(trie: _Trie, node: int, symbols: NDArray[np.int32]) -> int:
-    """Write the symbols of a prefix, first to last; returns how many there are."""
-    length, walk = 0, node
-    while walk != _ROOT:
-        length, walk = length + 1, trie.parent[walk]
-    for i in range(length - 1, -1, -1):
-        symbols[i], node = trie.last[node], trie.parent[node]
-    return length
+            lengths[rank] = spell(trie.parent, trie.last, beam.node[best], symbols[rank])

@@ -6,9 +6,8 @@ and whether the last frame was a blank; so a prefix takes up to two places of th
 scored by the model once a space ends it; until then a part that begins no word costs. Of
 hypotheses that no later word can tell apart the best alone goes on.
 
-Prefixes are nodes of a trie, a run of spaces counting as one and spaces in front as none. Masses
-are probabilities times the factors of the language, divided by the largest of their frame, as in
-`decoders.prefix_beam`.
+Masses are probabilities times the factors of the language, divided by the largest of their frame,
+as in `decoders.prefix_beam`.
 """
 
 from __future__ import annotations
@@ -20,56 +19,24 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.types import BLANK
-from decoders.prefix_beam import NEGLIGIBLE, choose, tokens_of
-from decoders.word_tables import NO_NODE, WordTables, find, predict
+from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, choose, ints, spell, tokens_of
+from decoders.word_tables import NO_NODE, WordTables, predict
+from decoders.word_trie import (
+    LEAST_LOG,
+    Trie,
+    Weights,
+    ask,
+    end_word,
+    lengthen_word,
+    mix,
+    new_trie,
+    partial_cost,
+    plant,
+    score_word,
+)
 
-_NONE = -1
-_ROOT = 0
 _IN_BLANK, _IN_SYMBOL = 0, 1
 _CLIP = 1e-15  # pyctcdecode's least probability of a symbol
-_USUAL_LENGTH = 6  # of a word; a longer part that begins no word costs more
-_LEAST_LOG = -600.0  # of a factor: smaller ones are no numbers
-_MIX, _OTHER = -7046029254386353131, 2862933555777941757  # odd, of many bits
-
-
-class Weights(NamedTuple):
-    """The weights of a search, and the history that it keeps apart.
-
-    alpha, beta: of the model, and the bonus of each word, natural log.
-    unk_offset: of an unknown word, natural log and to be weighed by alpha.
-    partial: of a part that begins no word, natural log.
-    history: words that hypotheses may differ in; 0 keeps all apart.
-    boundary: the line is a sentence.
-    """
-
-    alpha: float
-    beta: float
-    unk_offset: float
-    partial: float
-    history: int
-    boundary: bool
-
-
-class _Trie(NamedTuple):
-    """Every prefix that was ever in the beam. Node 0 is the empty one."""
-
-    parent: NDArray[np.int32]
-    last: NDArray[np.int32]  # last symbol; of the empty prefix the space
-    child: NDArray[np.int32]  # the youngest child; its siblings are chained
-    sibling: NDArray[np.int32]
-    place: NDArray[np.int32]  # where in the beam it stands now, or _NONE
-    length: NDArray[np.int32]  # symbols of its last word; 0 behind a space
-    begin: NDArray[np.int32]  # the node in which that word begins
-    part: NDArray[np.int32]  # where that word stands in the vocabulary's trie, or NO_NODE
-    state: NDArray[np.int32]  # of the model, behind all whole words
-    whole: NDArray[np.float64]  # score of all whole words
-    score: NDArray[np.float64]  # `whole`, and what the part of a word costs
-    factor: NDArray[np.float64]  # e ** (score - the parent's score)
-    spaced: NDArray[np.float64]  # `factor` of the space behind it; NaN until asked for
-    ended: NDArray[np.float64]  # `whole` then
-    next_state: NDArray[np.int32]  # `state` then
-    spelling: NDArray[np.int64]  # hash of the part of a word; behind a space of the word before
-    past: NDArray[np.int64]  # hash of the last words, in nodes in which a word begins
 
 
 class _Beam(NamedTuple):
@@ -84,7 +51,7 @@ class _Candidates(NamedTuple):
     """Hypotheses that a frame makes of the beam's."""
 
     source: NDArray[np.int32]  # place in the beam, later the node
-    added: NDArray[np.int32]  # the symbol that opens a new prefix, or _NONE
+    added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
     ending: NDArray[np.int32]  # _IN_BLANK or _IN_SYMBOL
     mass: NDArray[np.float64]
     order: NDArray[np.int32]
@@ -114,7 +81,7 @@ class _Histories(NamedTuple):
     """A hash table over the hypotheses of a frame, by what later words can see of them."""
 
     key: NDArray[np.int64]
-    best: NDArray[np.int32]  # the candidate, or _NONE
+    best: NDArray[np.int32]  # the candidate, or NONE
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -149,21 +116,21 @@ def search_words(
         scores: (B, N), written.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
-    trie = _new_trie(steps * beam_width + 1)
-    beam = _Beam(_ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    trie = new_trie(steps * beam_width + 1)
+    beam = _Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
     room = beam_width * (width + 2)
-    found = _Candidates(_ints(room), _ints(room), _ints(room), np.empty(room), _ints(room))
-    frame = _Frame(np.empty(width), _ints(width), np.empty((beam_width, width), np.int32))
+    found = _Candidates(ints(room), ints(room), ints(room), np.empty(room), ints(room))
+    frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
     size = 8
     while size < 4 * beam_width:
         size *= 2
-    histories = _Histories(np.empty(size, np.int64), _ints(size))
+    histories = _Histories(np.empty(size, np.int64), ints(size))
     parts = _part_factors(weights, steps + 2)
     least = max(prune, NEGLIGIBLE)
     for line in lines:
-        _plant(trie, tables, weights, space)
-        beam.node[0], beam.blank[0], beam.symbol[0] = _ROOT, 1.0, 0.0
-        frame.met[:] = _NONE
+        plant(trie, tables, weights, space)
+        beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
+        frame.met[:] = NONE
         frame.probability[:] = 0.0
         nodes, kept, log_scale, tokens = 1, 1, 0.0, 0
         for t in range(frames[line]):
@@ -192,46 +159,13 @@ def search_words(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _ints(size: int) -> NDArray[np.int32]:
-    return np.empty(size, np.int32)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _new_trie(size: int) -> _Trie:
-    return _Trie(
-        _ints(size), _ints(size), _ints(size), _ints(size), _ints(size), _ints(size), _ints(size),
-        _ints(size), _ints(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size),
-        np.empty(size), _ints(size), np.empty(size, np.int64), np.empty(size, np.int64),
-    )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _plant(trie: _Trie, tables: WordTables, weights: Weights, space: int) -> None:
-    """The empty prefix, alone in the beam."""
-    trie.parent[_ROOT] = trie.child[_ROOT] = _NONE
-    trie.last[_ROOT] = space
-    trie.place[_ROOT] = trie.length[_ROOT] = trie.begin[_ROOT] = trie.part[_ROOT] = 0
-    trie.state[_ROOT] = tables.beginning if weights.boundary else 0
-    trie.whole[_ROOT] = trie.score[_ROOT] = 0.0
-    trie.spelling[_ROOT] = trie.past[_ROOT] = 1
-
-
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _partial(weights: Weights, length: int) -> float:
-    """What a part of a word costs that begins no word of the vocabulary."""
-    if length > _USUAL_LENGTH:
-        return weights.partial * length / _USUAL_LENGTH
-    return weights.partial
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _part_factors(weights: Weights, size: int) -> _Parts:
     entering, staying = np.ones(size), np.ones(size)
     for length in range(1, size):
-        cost = _partial(weights, length)
-        entering[length] = np.exp(max(cost, _LEAST_LOG))
+        cost = partial_cost(weights, length)
+        entering[length] = np.exp(max(cost, LEAST_LOG))
         if length > 1:
-            staying[length] = np.exp(max(cost - _partial(weights, length - 1), _LEAST_LOG))
+            staying[length] = np.exp(max(cost - partial_cost(weights, length - 1), LEAST_LOG))
     return _Parts(entering, staying, max(1.0, entering.max(), staying.max()))
 
 
@@ -251,7 +185,7 @@ def _read(row: NDArray[np.float32], token_min_logp: float, before: int, frame: _
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _stay(t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
+def _stay(t: int, trie: Trie, beam: _Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
     """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
     Returns the number of hypotheses.
@@ -262,10 +196,10 @@ def _stay(t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Ca
         both, symbol = beam.blank[k] + beam.symbol[k], trie.last[node]
         # Behind a space another one changes nothing, with a blank between or without.
         grown = beam.symbol[k] if trie.length[node] else both
-        if node != _ROOT:
+        if node != ROOT:
             parent = trie.parent[node]
             shorter = trie.place[parent]
-            if shorter != _NONE:
+            if shorter != NONE:
                 frame.met[shorter, symbol] = t
                 mass = beam.blank[shorter]
                 if trie.last[parent] != symbol:  # else only a blank parts the two
@@ -274,7 +208,7 @@ def _stay(t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Ca
         masses = (both * frame.probability[BLANK], grown * frame.probability[symbol])
         for ending in range(2):
             if masses[ending] > 0.0:
-                found.source[count], found.added[count] = k, _NONE
+                found.source[count], found.added[count] = k, NONE
                 found.ending[count], found.mass[count] = ending, masses[ending]
                 count += 1
     return count
@@ -283,7 +217,7 @@ def _stay(t: int, trie: _Trie, beam: _Beam, kept: int, frame: _Frame, found: _Ca
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _extend(
     t: int,
-    trie: _Trie,
+    trie: Trie,
     beam: _Beam,
     kept: int,
     frame: _Frame,
@@ -319,7 +253,7 @@ def _extend(
                 if length == 0 or frame.met[k, symbol] == t:
                     continue
                 if np.isnan(trie.spaced[node]):
-                    _ask(trie, node, tables, weights)
+                    ask(trie, node, tables, weights)
                 mass *= trie.spaced[node]
             else:
                 if mass * parts.largest <= floor or frame.met[k, symbol] == t:
@@ -338,31 +272,9 @@ def _extend(
     return count, best
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _ask(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
-    """What a space behind a prefix makes of its last word."""
-    score, trie.next_state[node] = _score_word(trie, node, tables, weights)
-    trie.ended[node] = trie.whole[node] + score
-    trie.spaced[node] = np.exp(max(trie.ended[node] - trie.score[node], _LEAST_LOG))
-
-
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _score_word(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> tuple[float, int]:
-    """The score of a prefix's last word as a whole one, and the state behind it.
-
-    The word of no symbols is an unknown one.
-    """
-    part = trie.part[node]
-    word = tables.word[part] if part != NO_NODE else _NONE
-    log_prob, state = predict(tables, trie.state[node], word)
-    if word == _NONE:
-        log_prob += weights.unk_offset
-    return weights.alpha * log_prob + weights.beta, state
-
-
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _grow(
-    trie: _Trie,
+    trie: Trie,
     nodes: int,
     tables: WordTables,
     weights: Weights,
@@ -378,84 +290,40 @@ def _grow(
     for i in range(chosen):
         c = found.order[i]
         node, symbol = beam.node[found.source[c]], found.added[c]
-        if symbol != _NONE and found.mass[c] >= least * best:
+        if symbol != NONE and found.mass[c] >= least * best:
             parent, node = node, trie.child[node]
-            while node != _NONE and trie.last[node] != symbol:
+            while node != NONE and trie.last[node] != symbol:
                 node = trie.sibling[node]
-            if node == _NONE:
+            if node == NONE:
                 node, nodes = nodes, nodes + 1
-                trie.parent[node], trie.last[node], trie.child[node] = parent, symbol, _NONE
+                trie.parent[node], trie.last[node], trie.child[node] = parent, symbol, NONE
                 trie.sibling[node], trie.child[parent] = trie.child[parent], node
-                trie.place[node], trie.spaced[node] = _NONE, np.nan
+                trie.place[node], trie.spaced[node] = NONE, np.nan
                 if symbol == space:
-                    _end_word(trie, node, weights)
+                    end_word(trie, node, weights)
                 else:
-                    _lengthen_word(trie, node, tables, weights)
+                    lengthen_word(trie, node, tables, weights)
         found.source[c] = node
     return nodes
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _lengthen_word(trie: _Trie, node: int, tables: WordTables, weights: Weights) -> None:
-    """Fill in a node behind whose parent a symbol was added."""
-    parent, symbol = trie.parent[node], trie.last[node]
-    length = trie.length[parent] + 1
-    trie.length[node], trie.begin[node] = length, trie.begin[parent]
-    trie.state[node], trie.whole[node] = trie.state[parent], trie.whole[parent]
-    trie.part[node] = NO_NODE
-    if trie.part[parent] != NO_NODE:
-        trie.part[node] = find(tables.trie, trie.part[parent] * tables.symbols + symbol)
-    trie.score[node], trie.factor[node] = trie.whole[node], 1.0
-    if trie.part[node] == NO_NODE:
-        trie.score[node] += _partial(weights, length)
-        change = trie.score[node] - trie.score[parent]
-        trie.factor[node] = np.exp(max(change, _LEAST_LOG))
-    before = trie.spelling[parent] if length > 1 else 1
-    trie.spelling[node] = _mix(before, symbol)
-
-
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _end_word(trie: _Trie, node: int, weights: Weights) -> None:
-    """Fill in a node behind whose parent a space was added; its `ended` has been asked for."""
-    parent = trie.parent[node]
-    trie.length[node] = trie.part[node] = 0
-    trie.begin[node] = node
-    trie.state[node], trie.whole[node] = trie.next_state[parent], trie.ended[parent]
-    trie.score[node], trie.factor[node] = trie.whole[node], trie.spaced[parent]
-    trie.spelling[node] = trie.spelling[parent]
-    past, begin = _mix(1, trie.spelling[parent]), trie.begin[parent]
-    for _ in range(weights.history - 1):
-        if begin == _ROOT:
-            break
-        past = _mix(past, trie.spelling[begin])
-        begin = trie.begin[trie.parent[begin]]
-    trie.past[node] = past
-
-
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
-def _mix(before: int, value: int) -> int:
-    """A 64-bit hash of a sequence, one more value added."""
-    mixed = (before ^ value) * _MIX + value
-    return (mixed ^ (mixed >> 29)) * _OTHER
-
-
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _forget(trie: _Trie, found: _Candidates, chosen: int, histories: _Histories) -> None:
+def _forget(trie: Trie, found: _Candidates, chosen: int, histories: _Histories) -> None:
     """Of candidates that no later word can tell apart leave the best alone its mass."""
     mask = histories.key.size - 1
-    histories.best[:] = _NONE
+    histories.best[:] = NONE
     for i in range(chosen):
         c = found.order[i]
         node = found.source[c]
         part = trie.spelling[node] if trie.length[node] else 0
-        key = _mix(_mix(trie.past[trie.begin[node]], part), found.ending[c])
+        key = mix(mix(trie.past[trie.begin[node]], part), found.ending[c])
         place = (key >> 20) & mask
-        while histories.best[place] != _NONE and histories.key[place] != key:
+        while histories.best[place] != NONE and histories.key[place] != key:
             place = (place + 1) & mask
         other = histories.best[place]
-        if other == _NONE or found.mass[other] < found.mass[c]:
+        if other == NONE or found.mass[other] < found.mass[c]:
             histories.key[place], histories.best[place] = key, c
-            if other != _NONE:
+            if other != NONE:
                 found.mass[other] = 0.0
         else:
             found.mass[c] = 0.0
@@ -463,7 +331,7 @@ def _forget(trie: _Trie, found: _Candidates, chosen: int, histories: _Histories)
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _renew(
-    trie: _Trie,
+    trie: Trie,
     beam: _Beam,
     kept: int,
     found: _Candidates,
@@ -473,7 +341,7 @@ def _renew(
 ) -> int:
     """Put the chosen candidates into the beam, masses divided by the largest; its new size."""
     for k in range(kept):
-        trie.place[beam.node[k]] = _NONE
+        trie.place[beam.node[k]] = NONE
     kept = 0
     for i in range(chosen):
         c = found.order[i]
@@ -481,7 +349,7 @@ def _renew(
             continue
         node = found.source[c]
         place = trie.place[node]
-        if place == _NONE:
+        if place == NONE:
             place, kept = kept, kept + 1
             trie.place[node] = place
             beam.node[place], beam.blank[place], beam.symbol[place] = node, 0.0, 0.0
@@ -494,7 +362,7 @@ def _renew(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _finish(
-    trie: _Trie,
+    trie: Trie,
     beam: _Beam,
     kept: int,
     log_scale: float,
@@ -513,20 +381,20 @@ def _finish(
     the worse of the two ended, and so, when that is the one with the space, with one unknown
     word of no symbols more.
     """
-    lengths[:] = _NONE
+    lengths[:] = NONE
     if frames == 0:
         lengths[0], scores[0] = 0, 0.0
         return
-    texts, total = _ints(kept), np.full(kept, -np.inf)
+    texts, total = ints(kept), np.full(kept, -np.inf)
     worst, ends = np.full(kept, np.inf), np.empty(kept)
     count = 0
     for k in range(kept):
-        trie.place[beam.node[k]] = _NONE
+        trie.place[beam.node[k]] = NONE
     for k in range(kept):
         node = beam.node[k]
-        text = node if trie.length[node] or node == _ROOT else trie.parent[node]
+        text = node if trie.length[node] or node == ROOT else trie.parent[node]
         place = trie.place[text]
-        if place == _NONE:
+        if place == NONE:
             place, count = count, count + 1
             trie.place[text], texts[place] = place, text
         mass = min(beam.blank[k], beam.symbol[k])
@@ -534,7 +402,7 @@ def _finish(
             mass = max(beam.blank[k], beam.symbol[k])
         if mass < worst[place]:
             worst[place] = mass
-            score, state = _score_word(trie, node, tables, weights)
+            score, state = score_word(trie, node, tables, weights)
             ends[place] = trie.whole[node] + score
             if weights.boundary:
                 ends[place] += weights.alpha * predict(tables, state, tables.end)[0]
@@ -542,22 +410,11 @@ def _finish(
         least, most = min(alone, total[place]), max(alone, total[place])
         total[place] = most + np.log1p(np.exp(least - most))
     for i in range(count):
-        trie.place[texts[i]] = _NONE
+        trie.place[texts[i]] = NONE
         total[i] += log_scale + ends[i]
     order = np.argsort(-total[:count])
     for rank in range(min(lengths.size, count, beam_width)):
         best = order[rank]
         if total[best] >= total[order[0]] + np.log(prune):
             scores[rank] = total[best]
-            lengths[rank] = _spell(trie, texts[best], symbols[rank])
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _spell(trie: _Trie, node: int, symbols: NDArray[np.int32]) -> int:
-    """Write the symbols of a prefix, first to last; returns how many there are."""
-    length, walk = 0, node
-    while walk != _ROOT:
-        length, walk = length + 1, trie.parent[walk]
-    for i in range(length - 1, -1, -1):
-        symbols[i], node = trie.last[node], trie.parent[node]
-    return length
+            lengths[rank] = spell(trie.parent, trie.last, texts[best], symbols[rank])
