@@ -8,6 +8,7 @@ emits on CPUs), so it is used only where it is there and was measured to be fast
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from functools import cache
 
@@ -17,9 +18,10 @@ from torch.nn.functional import linear
 
 from bench.stopwatch import HostMeter
 
-_FEW, _MANY = 16, 128  # rows up to which a product is slim, and up to which it is middling
-_TRIED = (8, 48, 256)  # rows by which each of the three sizes is judged
-_INPUTS, _OUTPUTS = 1024, 4096  # of TrOCR base's largest layer, so that weights leave the L1 cache
+# Products are judged by size: up to so many rows, and the rows that are tried for each size.
+_LIMITS, _TRIED = (16, 64, 128), (8, 40, 96, 256)
+# TrOCR base's largest layer, several times: in a search, too, no cache holds the weights.
+_INPUTS, _OUTPUTS, _LAYERS = 1024, 4096, 8
 _REPETITIONS = 3
 _CLEARLY = 0.95  # of the time of torch's own; a packed copy takes memory
 
@@ -57,14 +59,14 @@ def joined(weights: list[Tensor], biases: list[Tensor | None]) -> Linear:
 
 
 def _where_faster(weight: Tensor) -> tuple[bool, ...]:
-    """For slim, middling and large products: whether packed weights are faster here."""
+    """For each size of a product: whether packed weights are faster here."""
     if weight.device.type != "cpu" or not _can_pack(weight.dtype):
         return (False,) * len(_TRIED)
     return tuple(_measured_faster(weight.dtype, rows, torch.get_num_threads()) for rows in _TRIED)
 
 
 def _size(rows: int) -> int:
-    return 0 if rows <= _FEW else 1 if rows <= _MANY else 2
+    return bisect.bisect_left(_LIMITS, rows)
 
 
 @cache
@@ -82,9 +84,12 @@ def _can_pack(dtype: torch.dtype) -> bool:
 def _measured_faster(dtype: torch.dtype, rows: int, threads: int) -> bool:
     """Whether a product with packed weights is clearly faster; `threads` only keys the answer."""
     x = torch.ones(rows, _INPUTS, dtype=dtype)
-    weight = torch.ones(_OUTPUTS, _INPUTS, dtype=dtype)
-    packed = _packed(weight)
-    ways = (lambda: linear(x, weight), lambda: _multiply(x, packed, None))
+    weights = torch.ones(_LAYERS, _OUTPUTS, _INPUTS, dtype=dtype)
+    packed = [_packed(weight) for weight in weights]
+    ways = (
+        lambda: [linear(x, weight) for weight in weights],
+        lambda: [_multiply(x, weight, None) for weight in packed],
+    )
     times = [[_seconds(way) for way in ways] for _ in range(_REPETITIONS + 1)][1:]
     own, ours = (min(column) for column in zip(*times, strict=True))
     return ours < _CLEARLY * own
