@@ -21,9 +21,7 @@ from decoders.ctc_greedy import CTCGreedy
 from decoders.text_draft import TextDraft
 from decoders.tree_reader import TreeReader
 
-# Where the draft and the head differ all the time, reading all of the rest after every token
-# would cost more than it brings; a draft that agrees again gets its length back by doubling.
-_LEAST_WINDOW = 8
+_MOST_FAILURES = 5  # after which a line waits no longer for its next try: 30 passes
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,9 @@ class _Line:
 
     tokens: all that were chosen, EOS included; score: the sum of their log-probabilities.
     columns: (P,) bool, which of the P tokens that were read for the line belong to it.
+    window: tokens of the draft that are worth a try in the next pass. Twice as many as agreed in
+        the last one; where none did, one, and that only after twice as many passes as the time
+        before: a draft that is of no use costs little then, and a good one comes back soon.
     """
 
     def __init__(self, ar: ARModel, text: str, limit: int) -> None:
@@ -106,20 +107,24 @@ class _Line:
         self.tokens: list[int] = []
         self.score = 0.0
         self.columns = np.zeros(0, bool)
-        self._window = limit
+        self.window = limit
+        self._failures = self._passes_to_wait = 0
 
     @property
     def over(self) -> bool:
         """Whether it is finished."""
         return self.tokens[-1] == self._ar.eos_id or len(self.tokens) == self._limit
 
+    @property
+    def last(self) -> int:
+        """The token that was chosen last, or the start token."""
+        return self.tokens[-1] if self.tokens else self._ar.start_id
+
     def next(self) -> list[int]:
         """The token that was chosen last, and a draft of those to come."""
         assert self._ar.tokenize is not None  # `decode` has looked
         rest = self._draft.rest(self._ar.detokenize(self.tokens))
-        last = self.tokens[-1] if self.tokens else self._ar.start_id
-        draft = self._ar.tokenize(rest)[: self._window]
-        return [last, *draft][: self._limit - len(self.tokens)]
+        return [self.last, *self._ar.tokenize(rest)][: self._limit - len(self.tokens)]
 
     def take(
         self, given: Sequence[int], chosen: Sequence[int], scores: Sequence[float], width: int
@@ -137,15 +142,25 @@ class _Line:
             agreed += 1
         self.tokens += chosen[: agreed + 1]
         self.score += sum(scores[: agreed + 1])
-        self._window = max(_LEAST_WINDOW, 2 * agreed)
+        self._aim(agreed, tried=len(given) > 1)
         self.columns = np.concatenate((self.columns, np.arange(width) <= agreed))
+
+    def _aim(self, agreed: int, tried: bool) -> None:
+        if agreed:
+            self.window, self._failures = 2 * agreed, 0
+            return
+        if tried:
+            self._failures = min(self._failures + 1, _MOST_FAILURES)
+            self._passes_to_wait = 2**self._failures - 2
+        self._passes_to_wait -= 1
+        self.window = int(self._passes_to_wait < 0)
 
 
 def _search(reader: TreeReader, lines: Sequence[_Line], device: torch.device) -> None:
     """Finish all lines; those that are over leave the batch."""
     live = list(lines)
     while live:
-        given = [line.next() for line in live]
+        given = _next(live)
         width = max(map(len, given))
         rows = reader.read(*(part.to(device) for part in _batch(live, given, width)))
         chosen, scores = _choices(reader, rows, [len(tokens) for tokens in given], width)
@@ -157,6 +172,19 @@ def _search(reader: TreeReader, lines: Sequence[_Line], device: torch.device) ->
             live = [live[place] for place in places]
             if live:
                 reader.keep(places)
+
+
+def _next(lines: Sequence[_Line]) -> list[list[int]]:
+    """What each line reads next: equally much, since padding would cost as much as tokens do."""
+    window = math.ceil(sum(line.window for line in lines) / len(lines))
+    if window == 0:
+        return [[line.last] for line in lines]
+    given = [line.next() for line in lines]
+    width = 1 + math.ceil(
+        sum(min(line.window, len(tokens) - 1) for line, tokens in zip(lines, given, strict=True))
+        / len(lines)
+    )
+    return [tokens[:width] for tokens in given]
 
 
 def _batch(
