@@ -10,7 +10,9 @@ DECODERS = Registry(
             "decoders.ar:AutoregressiveDecoder", "the encoder's own AR head, greedy", {"beam": 1}
         ),
         "ar-hf": Entry(
-            "decoders.ar_hf:GenerateDecoder", "the same search by transformers' generate, to compare"
+            "decoders.ar_hf:GenerateDecoder",
+            "the same search by transformers' generate, to compare",
+            sample=0,
         ),
         "ar-draft": Entry(
             "decoders.ar_draft:DraftedDecoder", "ar-greedy's tokens, drafted by the best CTC path"
@@ -27,7 +29,9 @@ DECODERS = Registry(
         ),
         "ctc-ngram": Entry("decoders.ctc_ngram:CTCNGram", "CTC prefix beam, character n-gram"),
         "ctc-flashlight": Entry(
-            "decoders.ctc_flashlight:CTCFlashlight", "a peer: flashlight-text with KenLM"
+            "decoders.ctc_flashlight:CTCFlashlight",
+            "a peer: flashlight-text with KenLM",
+            sample=0,
         ),
         "ctc-rescore": Entry(
             "decoders.ctc_rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"

@@ -91,7 +91,8 @@ def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded
     asked = Selection.all()
     names = Registries()
     assert asked.encoders == ("mini", "trocr-small", "trocr-base", "trocr-large")
-    assert list(asked.decoders) == names.decoders.names()
+    peers = {"ar-hf", "ctc-flashlight"}
+    assert list(asked.decoders) == [n for n in names.decoders.names() if n not in peers]
     assert asked.datasets == ("lines", "unipen", "hooker")
     doubles = registries()
     mine = Registries(

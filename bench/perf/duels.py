@@ -81,7 +81,10 @@ def all_duels(reader: str, reader_options: Mapping[str, Any] | None = None) -> l
     given = dict(reader_options or {})
     return [
         *_ngrams(reader, given),
-        Duel("draft", "mini", Side("ar-draft"), Side("ar-greedy"), lines=64, batch=16),
+        *(
+            Duel("draft", "mini", Side("ar-draft"), Side("ar-greedy"), lines=64, batch=batch)
+            for batch in (1, 16)
+        ),
         _search("mini", batch=16, beam=5, rounds=5),
         _search("mini", batch=16, beam=1, rounds=5),
         *_encoders("mini", lines=16, rounds=5),

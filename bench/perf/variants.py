@@ -24,7 +24,7 @@ def packed(encoder: Encoder) -> None:
     if not any(linear.packs for _, linear in made):
         raise Unavailable("packed weights are no faster here than torch's own", "")
     for one, linear in made:
-        one.forward = _flattened(linear)
+        setattr(one, "forward", _flattened(linear))  # noqa: B010 - a method of this layer alone
 
 
 def compiled(encoder: Encoder) -> None:
