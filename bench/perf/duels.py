@@ -130,7 +130,7 @@ def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[Duel]:
     return [
         Duel(
             "n-gram", encoder, ours, peer, lines=300, batch=64, options=options, damage=damage,
-            aim=20.0 if damage is None else 40.0, rounds=3,
+            aim=20.0 if damage is None else 40.0, rounds=9 if damage is None else 3,
         )
         for damage in (None, _DAMAGE)
         for ours in sides

@@ -17,7 +17,7 @@ from bench.perf.duels import Duel
 from bench.perf.machine import Neighbours, Peaks
 from bench.perf.variants import VARIANTS
 from bench.reading import opened
-from bench.stopwatch import Stopwatch
+from bench.stopwatch import Stopwatch, pause
 from bench.types import Decoded, Encoded, Image, Line, Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
@@ -29,6 +29,7 @@ Said = TypeVar("Said")
 
 _SET = "lines"
 _SPLIT = "test"
+_REST_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _rounds(
 ) -> tuple[tuple[Said, Said], tuple[tuple[float, ...], tuple[float, ...]], float]:
     """What both sides say, their seconds by round, and what others used of the machine meanwhile.
 
-    Each side warms up once. In each round the order is drawn anew, by a fixed seed.
+    Each side warms up once. In each round the order is drawn anew, by a fixed seed. Before a turn
+    there is a rest, so that what the other side's workers still tidy up does not fall on it.
     """
     sides = (ours, peer)
     said: list[Said] = []
@@ -163,6 +165,7 @@ def _rounds(
     neighbours = Neighbours()
     for _ in range(duel.rounds):
         for place in shuffler.sample((0, 1), 2):
+            pause(_REST_S)
             times[place].append(watch.measure(sides[place])[1].wall_s)
             turn()
     return (said[0], said[1]), (tuple(times[0]), tuple(times[1])), neighbours.share()

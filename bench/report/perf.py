@@ -53,7 +53,8 @@ def _conditions(record: Record) -> str:
     changed = " with uncommitted changes" if git.get("dirty") else ""
     return plain(
         "Both sides read the same batches in one process; each warmed up once, then took turns in "
-        "a seeded random order. Times faster: seconds of the peer by those of ours, round by "
+        "a seeded random order, with a rest of 0.2 s before each. "
+        "Times faster: seconds of the peer by those of ours, round by "
         "round; the median, in brackets the lowest and the highest round. Lines/s likewise. The "
         "clock runs around the decoder alone (in duels of encoders: around the encoder alone). "
         "Lines: the first of the embedded set's test split. "
