@@ -337,7 +337,7 @@ def test_a_frozen_training_writes_a_head_that_reads_as_well_as_it_says(folder, t
 def test_an_unfrozen_training_writes_a_folder_like_the_hubs(folder, tmp_path):
     easy = {**HEAD, "dropout": 0.0}
     asked = options(
-        folder, tmp_path, steps=300, save_every=50, batch=16, rate=1e-2, head_options=easy,
+        folder, tmp_path, steps=550, save_every=50, batch=16, rate=1e-2, head_options=easy,
         unfreeze=True,
     )  # fmt: skip
     result = train_ctc(asked, QUIET)
