@@ -62,8 +62,8 @@ def _conditions(record: Record) -> str:
         f"{plural(runtime.threads, 'thread')}, {_EXACT} unless said. Peaks measured here: "
         f"{number(peaks.flops / 1e9, 0)} GFLOP/s of an {_EXACT} product, "
         f"{number(peaks.bytes_per_s / 1e9, 0)} GB/s of reading; the bound is the roofline of the "
-        "products with weights and of the reading of weights and cross-attention, keys and values of "
-        "all states among them (a short search that reads the states themselves needs less). "
+        "products with weights and of the reading of weights and cross-attention, keys and values "
+        "of all states among them (a short search that reads the states themselves needs less). "
         f"{packages}; kaidoku {record.environment['kaidoku']}, "
         f"commit {str(git.get('commit', 'unknown'))[:12]}{changed}."
     )
