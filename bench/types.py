@@ -31,6 +31,7 @@ class Line:
     boxes: (len(text), 2) float32, left and right column of each character in pixels,
         in the order of `text` (spaces too); None when the source does not know them.
     box_source: where the boxes come from ("renderer", "strokes", ...); "" without boxes.
+    page: the page, form or letter that the line stands on; "" when the source does not say.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Line:
     split: str
     boxes: NDArray[np.float32] | None = None
     box_source: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True)
