@@ -120,6 +120,12 @@ def equal_slots(geometry: Geometry, count: int) -> NDArray[np.float32]:
     return boxes
 
 
+def box_edges(boxes: NDArray[np.float32], width: int) -> NDArray[np.int64]:
+    """(N, 2) boxes in pixels to whole columns within an image; an unknown box (NaN) is empty."""
+    edges = np.nan_to_num(np.rint(np.clip(boxes, 0, width))).astype(np.int64)
+    return np.stack((edges[:, 0], edges.max(axis=1)), axis=1)
+
+
 def _background(image: Image) -> Float:
     """The paper: dark strokes closed with an ellipse of .35 H, then smoothed."""
     rows, columns = image.shape

@@ -17,7 +17,7 @@ from bench.types import Image, Line
 from datasets.damage.base import Damaged
 from datasets.damage.fields import smooth_field
 from datasets.damage.fill import fill_paper
-from datasets.damage.geometry import Float, Geometry, Mask, equal_slots
+from datasets.damage.geometry import Float, Geometry, Mask, box_edges, equal_slots
 from datasets.damage.recipe import INK_LOST, Recipe, ScoreRecipe, masked
 
 GAPS = 2  # of span_erase
@@ -136,9 +136,8 @@ def erased_columns(ink: Mask, boxes: NDArray[np.float32], share: float) -> NDArr
     weight = np.diff(left)
     erased = np.zeros(ink.shape[1], np.bool_)
     target, lost = share * float(left[-1]), 0.0
-    edges = np.nan_to_num(np.rint(np.clip(boxes, 0, ink.shape[1]))).astype(np.int64)
-    for a, b in edges:
-        if b <= a or left[b] == left[a]:
+    for a, b in box_edges(boxes, ink.shape[1]):
+        if left[b] == left[a]:
             continue
         gain = float(weight[a:b][~erased[a:b]].sum())
         if erased.any() and lost + gain - target > gain / 2:

@@ -1,0 +1,65 @@
+"""How much of each character's ink a damage left to be seen.
+
+A character under .2 is hidden: what a reader writes there comes from the context, not from the
+ink. That is the notion of loss by which language and ink are told apart.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.types import Line
+from datasets.damage.base import Damaged
+from datasets.damage.geometry import box_edges, equal_slots, measure
+
+Visibility = Literal["visible", "partial", "hidden", "none"]
+
+VISIBLE = 0.8  # share of the ink; from here on a character is visible
+HIDDEN = 0.2  # below it a character is hidden
+STRICTLY_HIDDEN = 0.05  # up to here hardly a trace is left
+
+
+def visible_shares(clean: Line, damaged: Damaged) -> NDArray[np.float32]:
+    """The share of each character's clean ink that a damage left uncovered.
+
+    The ink of a character is the ink in the columns of its box, so ink that hangs over into the
+    box of a neighbour counts for both. A line without boxes gets slots of equal width over its
+    ink (`box_source` "equal-slots" of what `char_erase` returns): an estimate.
+
+    Args:
+        clean: the line before the damage.
+        damaged: what the damage made of it.
+
+    Returns:
+        (len(text),) float32 from 0 to 1; NaN for a character without ink (a space), and for all
+        of them when there is no ink on the line or the damage has no mask (signal damages).
+    """
+    shares = np.full(len(clean.text), np.nan, np.float32)
+    geometry = measure(clean.image)
+    if geometry is None or damaged.mask is None or not clean.text:
+        return shares
+    boxes = clean.boxes if clean.boxes is not None else equal_slots(geometry, len(clean.text))
+    edges = box_edges(boxes, geometry.width)
+    ink = _ink_between(geometry.ink, edges)
+    left = _ink_between(geometry.ink & ~damaged.mask, edges)
+    np.divide(left, ink, out=shares, where=ink > 0)
+    return shares
+
+
+def visibility(share: float) -> Visibility:
+    """The class of a share: visible from .8 on, hidden below .2, "none" for NaN (no ink)."""
+    if np.isnan(share):
+        return "none"
+    if share >= VISIBLE:
+        return "visible"
+    return "hidden" if share < HIDDEN else "partial"
+
+
+def _ink_between(ink: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(N,) ink pixels in the columns of each of (N, 2) boxes."""
+    upto = np.concatenate(([0], np.cumsum(ink.sum(axis=0))))
+    found: NDArray[np.float32] = (upto[edges[:, 1]] - upto[edges[:, 0]]).astype(np.float32)
+    return found
