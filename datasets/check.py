@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.types import BadLine
-from datasets.parquet import Columns, decode, read_rows
+from datasets.images import decode
+from datasets.parquet import Columns, read_rows
 from datasets.pieces import Piece, read_pieces
 from datasets.rebuild.tree import Report, silent
 from datasets.sources import Pieces, Source

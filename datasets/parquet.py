@@ -5,26 +5,21 @@ A file is read a row group at a time, and of a row group only the columns and ro
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
 from bench.registry import did_you_mean
-from bench.types import BadLine, Image, Line, LineSet
+from bench.types import BadLine, Line, LineSet
 from datasets.base import Dataset, fingerprint
+from datasets.images import decode
 from datasets.sources import SOURCES, missing_files, root_of
-
-_PAPER = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -141,24 +136,6 @@ def read_rows(
         if isinstance(error, PermissionError):
             raise
         raise UserError(f"{path} cannot be read as Parquet: {error}") from error
-
-
-def decode(content: bytes) -> Image:
-    """An encoded image of any format that Pillow reads to grey; transparent is white paper.
-
-    Raises:
-        ValueError: it is damaged, cut short or absurdly large.
-    """
-    try:
-        with Pillow.open(io.BytesIO(content)) as image:
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                above = image.convert("RGBA")
-                image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
-            return np.array(image.convert("L"))
-    except UnidentifiedImageError as error:
-        raise ValueError("it is not an image") from error
-    except (OSError, SyntaxError, Pillow.DecompressionBombError) as error:
-        raise ValueError(str(error)) from error
 
 
 def _line(row: Row, split: str) -> Line | BadLine:

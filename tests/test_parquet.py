@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from bench.errors import Unavailable, UserError
 from datasets import parquet
-from datasets.parquet import Columns, ParquetLines, decode, read_rows
+from datasets.images import decode
+from datasets.parquet import Columns, ParquetLines, read_rows
 from datasets.rebuild import page_lines
 from datasets.rebuild.crops import crop, outlines, shrink
 from datasets.rebuild.page_lines import COPISTE, HOOKER, PageSet

@@ -1,0 +1,204 @@
+"""What every loader trusts: paths that stay inside, XML without entities, one image decoder."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.errors import UserError
+from datasets.images import MAX_PIXELS, decode
+from datasets.paths import content, inside
+from datasets.xml import child, elements, local, parse
+
+
+def test_a_path_inside_is_resolved_and_need_not_exist(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    (tmp_path / "set").mkdir()
+    link.symlink_to(tmp_path / "set")
+    for root in (tmp_path / "set", link):
+        assert inside(root, "a/b..c.png") == tmp_path.resolve() / "set/a/b..c.png"
+        assert inside(root, str(tmp_path / "set/x.png")).name == "x.png"
+
+
+@pytest.mark.parametrize(
+    "name", ["../other/a.png", "a/../../b.png", "/etc/passwd", "", "a\0b", "out/a.png", "loop/a"]
+)
+def test_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "out").symlink_to(tmp_path)
+    (root / "loop").symlink_to(root / "loop")
+    with pytest.raises(ValueError, match=r"leads out|no path|cannot be followed"):
+        inside(root, name)
+
+
+@given(name=st.text(alphabet="./\\ab\0", max_size=12))
+def test_whatever_the_name_the_path_lies_inside_or_is_refused(name: str) -> None:
+    root = Path("/nowhere/set")
+    try:
+        found = inside(root, name)
+    except ValueError:
+        return
+    assert os.path.commonpath([found, root]) == str(root)
+
+
+def test_only_regular_files_of_a_sane_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    os.mkfifo(tmp_path / "pipe")
+    assert content(tmp_path / "a") == b"12345"
+    for name, limit, reason in (
+        ("a", 4, "5 bytes; at most 4"),
+        ("b", 9, "is missing"),
+        ("pipe", 9, "not a file"),
+        (".", 9, "not a file"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            content(tmp_path / name, limit)
+
+
+FORM = '<?xml version="1.0" encoding="{}"?>{}<form xmlns="urn:x"><line text="caf\u00e9"/></form>'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
+@pytest.mark.parametrize("doctype", ["", '<!DOCTYPE form SYSTEM "form-metadata.dtd">'])
+def test_xml_is_read_in_its_encoding_and_a_named_dtd_is_passed_over(
+    encoding: str, doctype: str
+) -> None:
+    root = parse(FORM.format(encoding, doctype).encode(encoding), "f.xml")
+    assert [line.get("text") for line in elements(root, "line")] == ["caf\u00e9"]
+    found = child(root, "line")
+    assert found is not None and local(found) == "line" and child(root, "word") is None
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]>'  # grows with every level
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    "doctype",
+    [BOMB, '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>', "<!DOCTYPE a [ ]>"],
+)
+def test_xml_that_declares_anything_is_refused(encoding: str, doctype: str) -> None:
+    with pytest.raises(UserError, match=r"f\.xml declares entities"):
+        parse(FORM.format(encoding, doctype).encode(encoding), "f.xml")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"", b"<a>", b"<a></b>", b"\xff\xfe", b'<?xml version="1.0" encoding="klingon"?><a/>',
+     b'<?xml version="1.0" encoding="utf-8"?><a>\xe9</a>', b"<a>&b;</a>",
+     b'<!DOCTYPE a SYSTEM "a.dtd"><a>&b;</a>', b'<?xml version="1.0" encoding="shift_jis"?><a/>'],
+)  # fmt: skip
+def test_what_is_no_xml_is_a_user_error(document: bytes) -> None:
+    with pytest.raises(UserError, match=r"f\.xml is not XML"):
+        parse(document, "f.xml")
+
+
+@given(st.binary(max_size=60))
+def test_bytes_are_xml_or_a_user_error(document: bytes) -> None:
+    for bytes_ in (document, b"<a>" + document + b"</a>"):
+        try:
+            parse(bytes_, "f.xml")
+        except UserError as error:
+            assert "f.xml" in str(error)
+
+
+def _encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+RAMP: NDArray[np.uint8] = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("BMP", {}),
+     ("WEBP", {"lossless": True}), ("PPM", {}), ("GIF", {})],
+)  # fmt: skip
+def test_grey_is_kept_in_every_format(kind: str, options: dict[str, object]) -> None:
+    image = Image.fromarray(RAMP)
+    found = decode(_encoded(image.convert("RGB") if kind == "WEBP" else image, kind, **options))
+    assert found.dtype == np.uint8 and found.tolist() == RAMP.tolist()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled_and_one_bit_is_black_and_white(kind: str) -> None:
+    deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
+    assert decode(_encoded(deep, kind)).tolist() == RAMP.tolist()
+    flat = Image.fromarray(RAMP).point(lambda value: 255 * (value > 100), mode="1")
+    assert decode(_encoded(flat, kind)).tolist() == (255 * (RAMP > 100)).tolist()
+
+
+def test_the_bits_of_a_fax_are_black_on_white() -> None:
+    """Group 4 TIFF keeps white as zero, whichever way round Pillow is handed it."""
+    flat = Image.new("1", (32, 16), 1)
+    flat.putpixel((3, 5), 0)
+    found = decode(_encoded(flat, "TIFF", compression="group4"))
+    assert found[5, 3] == 0 and found.sum() == (32 * 16 - 1) * 255
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_an_image_is_turned_as_its_exif_says(orientation: int, turns: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = _encoded(Image.fromarray(RAMP), exif=exif)
+    assert decode(stored).tolist() == np.rot90(RAMP, turns).tolist()
+    assert decode(stored, upright=False).tolist() == RAMP.tolist()
+
+
+def test_transparent_is_white_paper() -> None:
+    pixels = np.zeros((2, 3, 4), np.uint8)
+    pixels[0, :, 3] = 255
+    assert decode(_encoded(Image.fromarray(pixels))).tolist() == [[0] * 3, [255] * 3]
+    palette = Image.fromarray(RAMP).convert("P")
+    assert decode(_encoded(palette, transparency=0))[0, 0] == 255
+
+
+def test_absurd_images_are_refused_before_they_are_decoded() -> None:
+    with pytest.raises(ValueError, match="6 x 4 pixels"):
+        decode(_encoded(Image.fromarray(RAMP)), max_pixels=23)
+    for side in (10_200, 40_000):  # under and over what Pillow itself calls a bomb
+        bomb = _encoded(Image.new("1", (side, side)), "TIFF", compression="group4")
+        assert len(bomb) < 100_000 and side**2 > MAX_PIXELS
+        with pytest.raises(ValueError, match="pixels"):
+            decode(bomb)
+
+
+def test_what_is_no_scan_is_refused() -> None:
+    floats = _encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF")
+    with pytest.raises(ValueError, match="floating-point"):
+        decode(floats)
+    for other in (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"", b"<svg/>"):
+        with pytest.raises(ValueError, match="it is not an image"):
+            decode(other)
+
+
+WHOLE = [
+    _encoded(Image.effect_noise((40, 30), 60), kind) for kind in ("PNG", "JPEG", "TIFF", "BMP")
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(WHOLE), st.data())
+def test_a_damaged_image_decodes_or_is_a_value_error(whole: bytes, data: st.DataObject) -> None:
+    spoilt = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        spoilt[data.draw(st.integers(0, min(len(whole) - 1, 200)))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(whole)))
+    for damaged in (bytes(spoilt), whole[:cut]):
+        try:
+            found = decode(damaged)
+        except ValueError as error:
+            assert str(error)
+        else:
+            assert found.ndim == 2 and found.dtype == np.uint8
