@@ -23,7 +23,7 @@ from bench.harness import check_runtime
 from bench.measure import sorted_batches
 from bench.metrics import normalise, score_line
 from bench.plan import CLEAN, MAIN_SEVERITY, Registries
-from bench.reading import Track, open_encoder, opened
+from bench.reading import Track, open_trained, opened
 from bench.registry import did_you_mean
 from bench.types import Condition, Decoded, Encoded, EncoderInfo, Line, Runtime
 from datasets.base import spread
@@ -137,7 +137,7 @@ def diagnose(job: Job, registries: Registries, track: Track) -> Diagnosis:
         hint = did_you_mean(job.split, dataset.splits)
         raise UserError(f"{job.dataset} has no split {job.split!r}{hint}")
     options = job.options.get(job.encoder)
-    encoder = open_encoder(registries.encoders, job.encoder, options, job.runtime)
+    encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
     for each in track([dataset], f"loading {job.dataset}"):
         found = each.load(job.split)
     clean = spread(found.lines, job.limit) if job.limit else list(found.lines)

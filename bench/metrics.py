@@ -70,6 +70,12 @@ def score_line(reference: str, hypothesis: str) -> LineScore:
     )
 
 
+def count_edits(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """Edits and reference characters over pairs of reference and text: what a micro CER is of."""
+    scores = [score_line(reference, text) for reference, text in pairs]
+    return sum(score.edits for score in scores), sum(score.characters for score in scores)
+
+
 def is_looping(text: str) -> bool:
     """Whether the end of a text repeats itself, as a decoder does that cannot stop.
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from bench.errors import UserError
 from bench.metrics import score_line
 from bench.plan import Registries
-from bench.reading import Track, encode, open_encoder, opened
+from bench.reading import Track, encode, open_trained, opened
 from bench.stats import Interval, micro_interval, ratio_interval
 from bench.types import Runtime
 from datasets.base import Dataset, named_in, spread
@@ -125,7 +125,7 @@ def check(job: Job, registries: Registries, track: Track) -> Check:
         raise absent
     decoder: Decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
     options = job.options.get(job.encoder)
-    encoder = open_encoder(registries.encoders, job.encoder, options, job.runtime)
+    encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
     with opened(decoder, encoder.info):
         scores = [
             _score(encoder, decoder, dataset, split, job, track)

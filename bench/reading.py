@@ -38,10 +38,10 @@ class Reading:
 def open_encoder(
     registry: Registry, name: str, options: Mapping[str, Any] | None, runtime: Runtime
 ) -> Encoder:
-    """An encoder by name, whose weights can be given a CER.
+    """An encoder by name.
 
     Raises:
-        UserError: an unknown name or option, or the weights are untrained.
+        UserError: an unknown name or option.
         Unavailable: the weights are not here.
     """
     spec = registry.create(name, options)
@@ -49,6 +49,19 @@ def open_encoder(
         raise absent
     torch.set_num_threads(runtime.threads)
     encoder: Encoder = spec.open(runtime)
+    return encoder
+
+
+def open_trained(
+    registry: Registry, name: str, options: Mapping[str, Any] | None, runtime: Runtime
+) -> Encoder:
+    """An encoder by name, whose weights can be given a CER.
+
+    Raises:
+        UserError: an unknown name or option, or the weights are untrained.
+        Unavailable: the weights are not here.
+    """
+    encoder = open_encoder(registry, name, options, runtime)
     if not encoder.info.trained:
         raise UserError(f"the weights of {name} are untrained: they can be given no CER")
     return encoder

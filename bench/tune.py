@@ -15,10 +15,10 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.harness import check_runtime
-from bench.metrics import score_line
+from bench.metrics import count_edits
 from bench.plan import MAIN_SEVERITY, Registries
 from bench.provenance import plain
-from bench.reading import Reading, Track, encode, open_encoder, opened
+from bench.reading import Reading, Track, encode, open_trained, opened
 from bench.registry import did_you_mean
 from bench.types import Line, Runtime
 from datasets.damage.base import SEVERITIES
@@ -64,7 +64,7 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
     _check(job)
     decoder, grid = _decoder(job, registries)
     dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
-    encoder = open_encoder(
+    encoder = open_trained(
         registries.encoders, job.encoder, job.options.get(job.encoder), job.runtime
     )
     for each in track([dataset], f"loading {job.dataset}"):
@@ -98,7 +98,7 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
 
 
 def search(
-    decoder: Tunable, readings: Sequence[Reading], grid: Grid, track: Track
+    decoder: Tunable[Any], readings: Sequence[Reading], grid: Grid, track: Track
 ) -> list[dict[str, float]]:
     """The CER at every point of the grid, the first option varying slowest.
 
@@ -121,13 +121,11 @@ def search(
 
 def error_rate(decoder: Decoder, readings: Iterable[Reading]) -> float:
     """Micro CER of an open decoder, a fraction; the references hold at least one character."""
-    edits = characters = 0
-    for reading in readings:
-        decoded = decoder.decode(reading.encoded)
-        for line, read in zip(reading.lines, decoded, strict=True):
-            score = score_line(line.text, read.text)
-            edits += score.edits
-            characters += score.characters
+    edits, characters = count_edits(
+        (line.text, read.text)
+        for reading in readings
+        for line, read in zip(reading.lines, decoder.decode(reading.encoded), strict=True)
+    )
     return edits / characters
 
 
@@ -145,7 +143,7 @@ def _check(job: Job) -> None:
     check_runtime(job.runtime)
 
 
-def _decoder(job: Job, registries: Registries) -> tuple[Tunable, Grid]:
+def _decoder(job: Job, registries: Registries) -> tuple[Tunable[Any], Grid]:
     """The decoder, and the values to try: its own, or the user's in their place."""
     decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
     if not isinstance(decoder, Tunable):

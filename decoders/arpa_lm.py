@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import UserError
-from decoders.arpa import NGramModel
+from decoders.arpa import MARKS, NGramModel
 from decoders.arpa_reader import is_arpa, read_arpa
 from decoders.lm import EMBEDDED_TEXT, Unit, embedded_arpa, file_hash
+from decoders.ngram import check_order
 
 EMBEDDED = "embedded"
 
@@ -26,6 +27,27 @@ class ArpaLM:
     name: str
     sha256: str
     trained_on: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it is a model of, without the marks."""
+        return tuple(word for word in self.model.vocabulary if word not in MARKS)
+
+
+def check_embedded_order(path: str, order: int, default: int) -> None:
+    """Refuse an order that there is not, or one beside a model that has its own.
+
+    Args:
+        path: the user's own model, "" for the embedded one.
+        order: the option.
+        default: of the option.
+
+    Raises:
+        UserError: with what to change.
+    """
+    check_order(order)
+    if path and order != default:
+        raise UserError("order is of the embedded model; a file of your own has its own order")
 
 
 def arpa_lm(path: str, unit: Unit, order: int) -> ArpaLM:

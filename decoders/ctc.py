@@ -33,6 +33,13 @@ class CTCDecoder(Decoder, ABC):
         return Unavailable(f"{encoder.name} has no CTC head", "python -m bench train ctc --help")
 
 
+def missing_space(encoder: EncoderInfo) -> Unavailable | None:
+    """Why an encoder's CTC head writes no words; None when it does, or has no such head."""
+    if encoder.alphabet and " " not in encoder.alphabet:
+        return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
+    return None
+
+
 def check_beam(beam: int, nbest: int) -> None:
     """Refuse widths that make no sense.
 

@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from bench.errors import Unavailable, UserError
 from bench.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.arpa import MARKS
 from decoders.arpa_lm import ArpaLM, arpa_lm
-from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
-from decoders.lm import Unit
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, missing_space, on_host
+from decoders.lm import Unit, writable_words
 from decoders.ngram import MAX_ORDER, SPACE
 
 _NAME = "ctc-flashlight"
@@ -36,7 +35,7 @@ _UNENDED = -30.0  # what it costs to drop a line's last word because it is no wo
 
 
 @dataclass(frozen=True)
-class CTCFlashlight(CTCDecoder, tuned.Tunable):
+class CTCFlashlight(CTCDecoder, tuned.Tunable["_Open"]):
     """Shallow fusion of CTC with KenLM by flashlight-text 0.0.7, the decoder behind torchaudio's.
 
     Source: https://github.com/flashlight/text; J. Kahn et al. 2022, "Flashlight: enabling
@@ -70,7 +69,6 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable):
     beam_tokens: int = 16
     lm: str = ""
     nbest: int = 1
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
@@ -84,9 +82,7 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable):
             return Unavailable(
                 "ctc-flashlight needs the package flashlight-text", "pip install flashlight-text"
             )
-        if encoder.alphabet and " " not in encoder.alphabet:
-            return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
-        return super().missing(encoder)
+        return missing_space(encoder) or super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> None:
         """Load the model (the embedded one is built at first use).
@@ -96,16 +92,16 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable):
         """
         unit: Unit = "word" if self.lexicon else "char"
         lm = arpa_lm(self.lm, unit, _ORDERS[unit])
-        words = _words(lm, encoder) if self.lexicon else ()
+        words = writable_words(lm.words, lm.path, encoder) if self.lexicon else ()
         name = lm.name if self.lm else f"{lm.name} {unit}"
         untuned = (_UNTUNED, "nothing (a guess)")
-        values, source = tuned.weights(self, (_NAME,), encoder, (name, lm.sha256), untuned)
+        weights = tuned.weights(self, (_NAME,), encoder, (name, lm.sha256), untuned)
         written = words or tuple(SPACE if s == " " else s for s in encoder.alphabet)
         model = _load(lm.path, written)
         trie = _trie(words, encoder.alphabet) if self.lexicon else None
         symbols, space = len(encoder.alphabet), encoder.alphabet.index(" ")
-        state = _Open(lm, name, words, symbols, space, model, trie, values, source)
-        object.__setattr__(self, "_open", state)
+        state = _Open(*weights, lm, name, words, symbols, space, model, trie)
+        self._keep(state)
         self.reweight({})
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
@@ -120,7 +116,7 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable):
 
     def close(self) -> None:
         """Let go of the model."""
-        object.__setattr__(self, "_open", None)
+        self._keep(None)
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned."""
@@ -138,8 +134,8 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable):
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Decode with these weights from now on; the model stays."""
+        super().reweight(values)
         state = self._opened()
-        state.values.update(values)
         state.search = self._search(state)
 
     def _search(self, state: _Open) -> Any:
@@ -175,18 +171,12 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable):
         nbest = tuple(ranked.items()) or (("", -math.inf),)
         return Decoded(nbest[0][0], len(nbest[0][0]), nbest[0][1], nbest if self.nbest > 1 else ())
 
-    def _opened(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError(f"{_NAME} is not open")
-        return self._open
-
 
 @dataclass
-class _Open:
+class _Open(tuned.Weighted):
     """What `open` makes.
 
     name: what weights are tuned for; words: of the lexicon, () without one.
-    values: the weights in force; source: where they come from, in words.
     """
 
     lm: ArpaLM
@@ -196,8 +186,6 @@ class _Open:
     space: int
     model: Any
     trie: Any
-    values: dict[str, float]
-    source: str
     search: Any = None
 
 
@@ -206,23 +194,6 @@ def _installed() -> bool:
         return importlib.util.find_spec("flashlight.lib.text") is not None
     except ModuleNotFoundError:
         return False
-
-
-def _words(lm: ArpaLM, encoder: EncoderInfo) -> tuple[str, ...]:
-    """The words of a model that the alphabet can write.
-
-    Raises:
-        UserError: none.
-    """
-    known = set(encoder.alphabet)
-    own = [word for word in lm.model.vocabulary if word not in MARKS]
-    words = tuple(word for word in own if known.issuperset(word))
-    if not words:
-        raise UserError(
-            f"{encoder.name} can write none of the {len(own)} words of {lm.path}; give a language "
-            "model of words in its alphabet"
-        )
-    return words
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.errors import Unavailable, UserError
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, missing_space, on_host
 from decoders.ctc_score import ctc_scores
 from decoders.kenlm_files import load_kenlm
 from decoders.kenlm_pool import (
@@ -27,7 +27,7 @@ from decoders.kenlm_pool import (
     decode_line,
     word_price,
 )
-from decoders.lm import WordLM, read_word_lm, word_lm
+from decoders.lm import WordLM, read_word_lm, word_lm, writable_words
 
 _NAME = "ctc-kenlm"
 _EMBEDDED = "embedded"
@@ -36,7 +36,7 @@ _UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
 
 
 @dataclass(frozen=True)
-class CTCKenLM(CTCDecoder, tuned.Tunable):
+class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode; its search is
@@ -78,7 +78,6 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
     lm: str = ""
     workers: int = 0
     nbest: int = 1
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
@@ -89,9 +88,7 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Without a space there are no words."""
-        if encoder.alphabet and " " not in encoder.alphabet:
-            return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
-        return super().missing(encoder)
+        return missing_space(encoder) or super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> None:
         """Load the language model (the embedded one is built at first use), then fork the workers.
@@ -100,15 +97,15 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
             UserError: the model cannot be read, or shares no word with the encoder's alphabet.
         """
         lm = read_word_lm(Path(self.lm)) if self.lm else word_lm()
-        foreign = _foreign_words(lm, encoder)
+        writable = writable_words(lm.unigrams, lm.path, encoder)
         decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
         workers = (self.workers or torch.get_num_threads()) if can_fork() else 1
         pool = WorkerPool(decoder, workers) if workers > 1 else None
         untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
         name = (self._lm_name(lm), lm.sha256)
-        values, tuned_on = tuned.weights(self, (_NAME,), encoder, name, untuned)
-        state = _Open(lm, foreign, decoder, pool, values, tuned_on)
-        object.__setattr__(self, "_open", state)
+        weights = tuned.weights(self, (_NAME,), encoder, name, untuned)
+        state = _Open(*weights, lm, len(lm.unigrams) - len(writable), decoder, pool)
+        self._keep(state)
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is that of the search: log-probability + language model + bonus of words.
@@ -148,7 +145,7 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
             if self._open.pool is not None:
                 self._open.pool.close()
             self._open.decoder.cleanup()
-            object.__setattr__(self, "_open", None)
+            self._keep(None)
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the workers in use."""
@@ -161,18 +158,9 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
             "lm_words": len(state.lm.unigrams),
             "lm_words_foreign": state.foreign,  # hold a character that the encoder cannot write
             **state.values,
-            "tuned_on": state.tuned_on,
+            "tuned_on": state.source,
             "workers": state.pool.workers if state.pool else 1,
         }
-
-    def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these weights from now on; the model and the workers stay."""
-        self._opened().values.update(values)
-
-    def _opened(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError(f"{_NAME} is not open")
-        return self._open
 
     def _lm_name(self, lm: WordLM) -> str:
         """What weights are tuned for: the embedded model, whatever its text, or one very file."""
@@ -202,36 +190,17 @@ class CTCKenLM(CTCDecoder, tuned.Tunable):
 
 
 @dataclass
-class _Open:
+class _Open(tuned.Weighted):
     """What `open` makes.
 
     foreign: words of the model that the encoder's alphabet cannot write.
     decoder: pyctcdecode's, in this process.
-    values: the weights in force.
     """
 
     lm: WordLM
     foreign: int
     decoder: Any
     pool: WorkerPool | None
-    values: dict[str, float]
-    tuned_on: str
-
-
-def _foreign_words(lm: WordLM, encoder: EncoderInfo) -> int:
-    """How many words of a model the encoder's alphabet cannot write.
-
-    Raises:
-        UserError: all of them.
-    """
-    known = set("".join(encoder.alphabet))
-    foreign = sum(not known.issuperset(word) for word in lm.unigrams)
-    if foreign == len(lm.unigrams):
-        raise UserError(
-            f"{encoder.name} can write none of the {foreign} words of {lm.path}; give a language "
-            "model of words in its alphabet"
-        )
-    return foreign
 
 
 def _off(threshold: float | None) -> float:

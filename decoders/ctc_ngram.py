@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.arpa_lm import ArpaLM, arpa_lm
+from decoders.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
 from decoders.ctc_ngram_torch import TorchSearch
 from decoders.ctc_score import ctc_scores
 from decoders.dense_lm import DenseLM, dense_lm
-from decoders.ngram import check_order
 from decoders.prefix_beam import Language
 from decoders.prefix_search import Limits, Threads, compile_search, search_prefixes
 
@@ -27,7 +25,7 @@ _UNTUNED = {"alpha": 0.5, "beta": 0.5}
 
 
 @dataclass(frozen=True)
-class CTCNGram(CTCDecoder, tuned.Tunable):
+class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
     """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
 
     The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
@@ -61,15 +59,12 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
     lm: str = ""
     order: int = 6
     nbest: int = 1
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
         check_threshold("token_min_logp", self.token_min_logp)
         check_threshold("beam_prune_logp", self.beam_prune_logp)
-        check_order(self.order)
-        if self.lm and self.order != type(self).order:
-            raise UserError("order is of the embedded model; a file of your own has its own order")
+        check_embedded_order(self.lm, self.order, type(self).order)
 
     def open(self, encoder: EncoderInfo) -> None:
         """Read the model (the embedded one is built at first use) and compile the search.
@@ -79,13 +74,13 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
         """
         lm = arpa_lm(self.lm, "char", self.order)
         dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
-        values, source = tuned.weights(
+        weights = tuned.weights(
             self, (_NAME,), encoder, (lm.name, lm.sha256), (_UNTUNED, "nothing (a guess)")
         )
-        language = self._language(dense, values)
+        language = self._language(dense, weights[0])
         compile_search(len(encoder.alphabet), language)
-        state = _Open(lm, dense, values, source, language, Threads())
-        object.__setattr__(self, "_open", state)
+        state = _Open(*weights, lm, dense, language, Threads())
+        self._keep(state)
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is that of the search: log-probability + language model + bonus of length.
@@ -117,7 +112,7 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
         """End the threads and let go of the tables."""
         if self._open is not None:
             self._open.threads.close()
-            object.__setattr__(self, "_open", None)
+            self._keep(None)
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the threads in use."""
@@ -136,8 +131,8 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Decode with these weights from now on; the tables are worked out anew."""
+        super().reweight(values)
         state = self._opened()
-        state.values.update(values)
         state.language = self._language(state.dense, state.values)
         state.there = None
 
@@ -153,24 +148,16 @@ class CTCNGram(CTCDecoder, tuned.Tunable):
     def _language(self, dense: DenseLM, values: Mapping[str, float]) -> Language:
         return dense.language(values["alpha"], values["beta"], self.score_boundary)
 
-    def _opened(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError(f"{_NAME} is not open")
-        return self._open
-
 
 @dataclass
-class _Open:
+class _Open(tuned.Weighted):
     """What `open` makes.
 
-    values: the weights in force; source: where they come from, in words.
     language: the model's tables at these weights; there: on the device that is not the CPU.
     """
 
     lm: ArpaLM
     dense: DenseLM
-    values: dict[str, float]
-    source: str
     language: Language
     threads: Threads
     there: TorchSearch | None = None

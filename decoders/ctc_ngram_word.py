@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
+from bench.errors import Unavailable
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.arpa import MARKS
-from decoders.arpa_lm import ArpaLM, arpa_lm
-from decoders.ctc import CTCDecoder, check_beam, check_threshold, on_host
-from decoders.ngram import check_order
+from decoders.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
+from decoders.ctc import CTCDecoder, check_beam, check_threshold, missing_space, on_host
+from decoders.lm import writable_words
 from decoders.prefix_search import Found, Limits, Threads
 from decoders.word_beam import search_words
 from decoders.word_tables import WordTables, word_tables
@@ -29,7 +28,7 @@ _UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
 
 
 @dataclass(frozen=True)
-class CTCNGramWord(CTCDecoder, tuned.Tunable):
+class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Texts and scores are those of ctc-kenlm at the same options (pyctcdecode 0.5.0's search),
@@ -69,25 +68,20 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable):
     lm: str = ""
     order: int = 3
     nbest: int = 1
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
         check_threshold("token_min_logp", self.token_min_logp)
         check_threshold("beam_prune_logp", self.beam_prune_logp)
-        check_order(self.order)
-        if self.lm and self.order != type(self).order:
-            raise UserError("order is of the embedded model; a file of your own has its own order")
+        check_embedded_order(self.lm, self.order, type(self).order)
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Without a space there are no words, and words are spelt in single characters."""
-        if encoder.alphabet and " " not in encoder.alphabet:
-            return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
         if long := next((symbol for symbol in encoder.alphabet if len(symbol) > 1), None):
             return Unavailable(
                 f"the alphabet of {encoder.name} has {long!r}, which is more than one character"
             )
-        return super().missing(encoder)
+        return missing_space(encoder) or super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> None:
         """Read the model (the embedded one is built at first use) and compile the search.
@@ -96,15 +90,15 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable):
             UserError: the model cannot be read, or shares no word with the encoder's alphabet.
         """
         lm = arpa_lm(self.lm, "word", self.order)
-        foreign = _foreign_words(lm, encoder)
-        values, source = tuned.weights(
+        writable = writable_words(lm.words, lm.path, encoder)
+        weights = tuned.weights(
             self, _TUNED_AS, encoder, (lm.name, lm.sha256),
             (_UNTUNED, "nothing (pyctcdecode's defaults)"),
         )  # fmt: skip
         tables = word_tables(lm.model, encoder.alphabet)
         space = encoder.alphabet.index(" ")
-        state = _Open(lm, foreign, tables, space, values, source, Threads())
-        object.__setattr__(self, "_open", state)
+        state = _Open(*weights, lm, len(lm.words) - len(writable), tables, space, Threads())
+        self._keep(state)
         self._search(np.zeros((0, 0, len(encoder.alphabet)), np.float32), np.zeros(0, np.int64))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
@@ -119,7 +113,7 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable):
         """End the threads and let go of the tables."""
         if self._open is not None:
             self._open.threads.close()
-            object.__setattr__(self, "_open", None)
+            self._keep(None)
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the threads in use."""
@@ -129,16 +123,12 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable):
             "lm_sha256": state.lm.sha256,
             "lm_order": state.lm.model.order,
             "lm_trained_on": state.lm.trained_on,
-            "lm_words": state.lm.model.counts[0] - _marks(state.lm),
+            "lm_words": len(state.lm.words),
             "lm_words_foreign": state.foreign,  # hold a character that the encoder cannot write
             **state.values,
             "tuned_on": state.source,
             "workers": state.threads.count,
         }
-
-    def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these weights from now on; the tables stay."""
-        self._opened().values.update(values)
 
     def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Found:
         state = self._opened()
@@ -164,45 +154,16 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable):
         )  # fmt: skip
         return found
 
-    def _opened(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError(f"{_NAME} is not open")
-        return self._open
-
 
 @dataclass
-class _Open:
+class _Open(tuned.Weighted):
     """What `open` makes.
 
     foreign: words of the model that the encoder's alphabet cannot write.
-    values: the weights in force; source: where they come from, in words.
     """
 
     lm: ArpaLM
     foreign: int
     tables: WordTables
     space: int
-    values: dict[str, float]
-    source: str
     threads: Threads
-
-
-def _marks(lm: ArpaLM) -> int:
-    return sum(mark in lm.model.vocabulary for mark in MARKS)
-
-
-def _foreign_words(lm: ArpaLM, encoder: EncoderInfo) -> int:
-    """How many words of a model the encoder's alphabet cannot write.
-
-    Raises:
-        UserError: all of them.
-    """
-    known = set("".join(encoder.alphabet))
-    words = [word for word in lm.model.vocabulary if word not in MARKS]
-    foreign = sum(not known.issuperset(word) for word in words)
-    if foreign == len(words):
-        raise UserError(
-            f"{encoder.name} can write none of the {foreign} words of {lm.path}; give a language "
-            "model of words in its alphabet"
-        )
-    return foreign

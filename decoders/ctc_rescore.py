@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ _UNTUNED = {"alpha": 0.5, "beta": 0.0}
 
 
 @dataclass(frozen=True)
-class CTCRescore(tuned.Tunable):
+class CTCRescore(tuned.Tunable["_Open"]):
     """Two passes: log p of a CTC beam + alpha * log p of the AR head + beta * characters.
 
     The AR head reads all hypotheses of a line in one pass, the texts being fed to it, so that it
@@ -51,7 +51,6 @@ class CTCRescore(tuned.Tunable):
     first_beam: int = 64
     beam: int = 16
     nbest: int = 1
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
@@ -86,10 +85,10 @@ class CTCRescore(tuned.Tunable):
         said = dict(first.extras())
         lm = f"{self.first}/{said['lm']}" if "lm" in said else self.first
         digest = said.get("lm_sha256", "")
-        values, source = tuned.weights(
+        weights = tuned.weights(
             self, (_NAME,), encoder, (lm, digest), (_UNTUNED, "nothing (a guess)")
         )
-        object.__setattr__(self, "_open", _Open(first, lm, digest, values, source))
+        self._keep(_Open(*weights, first, lm, digest))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is the sum of both passes and the bonus.
@@ -124,7 +123,7 @@ class CTCRescore(tuned.Tunable):
         """Close the first pass."""
         if self._open is not None:
             self._open.first.close()
-            object.__setattr__(self, "_open", None)
+            self._keep(None)
 
     def extras(self) -> Mapping[str, Any]:
         """The weights in force and where they were tuned, and what the first pass says."""
@@ -136,10 +135,6 @@ class CTCRescore(tuned.Tunable):
             "tuned_on": state.source,
             **{f"first_{name}": value for name, value in state.first.extras().items()},
         }
-
-    def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these weights from now on."""
-        self._opened().values.update(values)
 
     def _ranked(self, texts: Sequence[tuple[str, float]], judged: NDArray[np.float64]) -> Decoded:
         """The texts of a line in their new order.
@@ -168,25 +163,17 @@ class CTCRescore(tuned.Tunable):
         first: CTCDecoder = DECODERS.create(self.first, options)
         return first
 
-    def _opened(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError(f"{_NAME} is not open")
-        return self._open
-
 
 @dataclass
-class _Open:
+class _Open(tuned.Weighted):
     """What `open` makes.
 
     lm, lm_sha256: the first pass with its language model, for which the weights are tuned.
-    values: the weights in force; source: where they come from, in words.
     """
 
     first: CTCDecoder
     lm: str
     lm_sha256: str
-    values: dict[str, float]
-    source: str
 
 
 def _tells_nbest(name: str) -> bool:

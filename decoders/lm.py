@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from bench.errors import Unavailable, UserError
+from bench.types import EncoderInfo
 from datasets.corpus import documents
 from decoders.arpa import BOS, EOS, MARKS, NGramModel, write_arpa
 from decoders.arpa_reader import is_arpa, read_arpa
@@ -121,6 +122,27 @@ def read_word_lm(path: Path) -> WordLM:
 def train_text() -> tuple[str, ...]:
     """The text of the embedded model: every paragraph of the corpus' train documents."""
     return tuple(p for document in documents("train") for p in document.paragraphs)
+
+
+def writable_words(words: Sequence[str], path: Path, encoder: EncoderInfo) -> tuple[str, ...]:
+    """The words of a model that an encoder's CTC alphabet can write.
+
+    Args:
+        words: of the model, without its marks.
+        path: of the model.
+        encoder: whose alphabet.
+
+    Raises:
+        UserError: none of them.
+    """
+    known = set("".join(encoder.alphabet))
+    writable = tuple(word for word in words if known.issuperset(word))
+    if not writable:
+        raise UserError(
+            f"{encoder.name} can write none of the {len(words)} words of {path}; give a language "
+            "model of words in its alphabet"
+        )
+    return writable
 
 
 def cache_folder() -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from bench.errors import UserError
 from bench.types import EncoderInfo
@@ -21,8 +21,22 @@ _SCHEMA = 1
 _SHORT = 8  # hex digits of a hash in a sentence
 
 
+@dataclass
+class Weighted:
+    """What every open decoder of this kind has besides its models.
+
+    values: the weights in force; source: where they come from, in words.
+    """
+
+    values: dict[str, float]
+    source: str
+
+
+State = TypeVar("State", bound=Weighted)
+
+
 @dataclass(frozen=True)
-class Tunable(Decoder, ABC):
+class Tunable(Decoder, ABC, Generic[State]):
     """A decoder whose weights can be changed while it is open.
 
     Its `extras` name its language model: `lm`, what the weights are tuned for, and `lm_sha256`.
@@ -30,9 +44,20 @@ class Tunable(Decoder, ABC):
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]]  # option to the values to try, rising
 
-    @abstractmethod
+    _open: State | None = field(default=None, init=False, repr=False, compare=False)
+
     def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these values of options of `tunes` from now on."""
+        """Decode with these values of options of `tunes` from now on; what was opened stays."""
+        self._opened().values.update(values)
+
+    def _keep(self, state: State | None) -> None:
+        """Hold what `open` made, or let go of it; a decoder is frozen but for this."""
+        object.__setattr__(self, "_open", state)
+
+    def _opened(self) -> State:
+        if self._open is None:
+            raise RuntimeError(f"{type(self).__name__} is not open")
+        return self._open
 
 
 @dataclass(frozen=True)
@@ -123,7 +148,7 @@ def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned
 
 
 def weights(
-    decoder: Tunable,
+    decoder: Tunable[Any],
     names: Sequence[str],
     encoder: EncoderInfo,
     lm: tuple[str, str],

@@ -9,9 +9,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
+from bench.cli.runtime import add_runtime, runtime_of
 from bench.errors import UserError
 from bench.options import parse_options, typed_options
-from bench.types import Runtime
 
 if TYPE_CHECKING:
     from bench.overfit import Check
@@ -57,9 +57,7 @@ def add(subparsers: Any) -> None:
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
         help="set an option of anything above; may be repeated",
     )  # fmt: skip
-    overfit.add_argument("--batch-size", type=int, default=32, metavar="N")
-    overfit.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
-    overfit.add_argument("--dtype", default="float32", help="default: %(default)s")
+    add_runtime(overfit)
     overfit.add_argument("--json", action="store_true", help="every number, for programs")
     add_data_root(overfit)
     overfit.set_defaults(handler=run)
@@ -67,8 +65,6 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, compare, judge."""
-    import torch
-
     from bench.cli.bars import track
     from bench.harness import check_runtime
     from bench.overfit import Job, check
@@ -83,12 +79,7 @@ def run(args: argparse.Namespace) -> int:
         )
     names = Registries()
     registries = (names.encoders, names.decoders, names.datasets)
-    runtime = Runtime(
-        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        dtype=args.dtype,
-        batch_size=args.batch_size,
-        threads=torch.get_num_threads(),
-    )
+    runtime = runtime_of(args)
     check_runtime(runtime)
     options = typed_options(parse_options(args.options), registries)
     found = check(Job(encoder, decoder, args.dataset, args.limit, options, runtime), names, track)

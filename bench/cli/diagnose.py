@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
+from bench.cli.runtime import add_runtime, runtime_of
 from bench.errors import UserError
 from bench.options import parse_options, typed_options, words
-from bench.types import Runtime
 
 if TYPE_CHECKING:
     from bench.diagnostics import Diagnosis, Job
@@ -64,10 +64,7 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     add_data_root(parser)
     how = parser.add_argument_group("how")
-    how.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
-    how.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
-    how.add_argument("--dtype", default="float32", help="default: %(default)s")
-    how.add_argument("--threads", type=int, metavar="N", help="of torch; default: its own choice")
+    add_runtime(how)
     how.add_argument("--out", type=Path, metavar="DIR", help="write the tables there as well")
     how.add_argument("--json", action="store_true", help="every line, for programs")
     parser.set_defaults(handler=run)
@@ -101,8 +98,6 @@ def _job(args: argparse.Namespace) -> Job:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    import torch
-
     from bench.diagnostics import Job
     from bench.plan import CLEAN, Registries
     from datasets.damage.base import SEVERITIES
@@ -126,12 +121,7 @@ def _job(args: argparse.Namespace) -> Job:
         seed=args.seed,
         limit=args.limit,
         options=typed_options(parse_options(args.options), registries),
-        runtime=Runtime(
-            device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            dtype=args.dtype,
-            batch_size=args.batch_size,
-            threads=torch.get_num_threads() if args.threads is None else args.threads,
-        ),
+        runtime=runtime_of(args),
     )
 
 

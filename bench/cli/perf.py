@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
+from bench.cli.runtime import add_machine, machine_of
 from bench.options import parse_options, typed_options
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def add(subparsers: Any) -> None:
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
         help="set an option of that encoder; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
-    parser.add_argument("--threads", type=int, metavar="N", help="of torch; default: its choice")
+    add_machine(parser)
     parser.add_argument(
         "--wait", type=float, default=5.0, metavar="MINUTES",
         help="for a quiet machine, at most; default: %(default)g",
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Fight the duels, write the table, print it."""
     from bench import runs
     from bench.files import write_atomically
+    from bench.harness import check_runtime
     from bench.perf.duels import all_duels, chosen
     from bench.report import perf, render
 
@@ -81,14 +82,16 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(duel.label for duel in duels) or "no duel has all of these words")
         return 0 if duels else 2
     folder = runs.folder(args.out)
-    runtime = _runtime(args)
+    runtime = machine_of(args)
+    check_runtime(runtime)
     _wait(60 * args.wait)
     record = _fought(duels, _record(folder, runtime, args.fresh), folder)
-    for file, content in perf.files(record).items():
-        write_atomically(folder / file, content)
     table = perf.table(record)
+    files = perf.files(table)
+    for file, content in files.items():
+        write_atomically(folder / file, content)
     print(render.terminal(table, shutil.get_terminal_size((100, 24)).columns))
-    print(f"files in {folder}: perf.json, {', '.join(perf.files(record))}")
+    print(f"files in {folder}: perf.json, {', '.join(files)}")
     return int(any(verdict.reason for verdict in record.verdicts))
 
 
@@ -144,24 +147,6 @@ def _record(folder: Path, runtime: Runtime, fresh: bool) -> Record:
     if old is not None and old.goes_on(here, runtime):
         return old
     return Record(here, runtime, peaks(Stopwatch.for_device("cpu")))
-
-
-def _runtime(args: argparse.Namespace) -> Runtime:
-    """Device and threads.
-
-    Raises:
-        UserError: there is no such device here.
-    """
-    import torch
-
-    from bench.harness import check_runtime
-    from bench.types import Runtime
-
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    threads = torch.get_num_threads() if args.threads is None else args.threads
-    runtime = Runtime(device=device, threads=threads)
-    check_runtime(runtime)
-    return runtime
 
 
 def _registries(encoder: str) -> tuple[Any, ...]:

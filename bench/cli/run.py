@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
-from bench.cli.selection import add_choices, add_runtime, named, selection
+from bench.cli.selection import add_choices, add_how, named, selection
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add(subparsers: Any) -> None:
     )
     add_choices(parser.add_argument_group("what to measure"))
     add_data_root(parser)
-    add_runtime(parser.add_argument_group("how"))
+    add_how(parser.add_argument_group("how"))
     _add_output(parser.add_argument_group("results"))
     parser.set_defaults(handler=run)
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.cli import PROGRAM
+from bench.cli.runtime import add_runtime, runtime_of
 from bench.errors import UserError
 from bench.options import parse_options, typed_options, words
-from bench.types import Runtime
 
 if TYPE_CHECKING:
     from bench.plan import Rounds, Selection
@@ -43,16 +43,9 @@ def add_choices(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
-def add_runtime(group: argparse._ArgumentGroup) -> None:
+def add_how(group: argparse._ArgumentGroup) -> None:
     """The options that say where and how it runs."""
-    group.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="default: %(default)s"
-    )
-    group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
-    group.add_argument(
-        "--dtype", default="float32", help="float32, bfloat16 or float16; default: %(default)s"
-    )
-    group.add_argument("--threads", type=int, metavar="N", help="of torch; default: its own choice")
+    add_runtime(group)
     group.add_argument(
         "--rounds", type=int, metavar="N",
         help="passes over each clean set; default: at least 3, fewer where one takes over 10 s",
@@ -95,7 +88,7 @@ def selection(args: argparse.Namespace) -> Selection:
         split=args.split,
         limit=args.limit,
         seed=args.seed,
-        runtime=_runtime(args),
+        runtime=runtime_of(args),
         options=typed_options(parse_options(args.options), registries),
         # An encoder that is asked for by name does the whole job, with the weights that it has.
         samples={} if args.encoder else base.samples,
@@ -130,14 +123,3 @@ def _rounds(count: int) -> Rounds:
     if count < 1:
         raise UserError(f"--rounds {count} measures nothing; take 1 or more")
     return Rounds(least=count, least_s=0.0, most_s=math.inf)
-
-
-def _runtime(args: argparse.Namespace) -> Runtime:
-    import torch
-
-    return Runtime(
-        device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-        dtype=args.dtype,
-        batch_size=args.batch_size,
-        threads=torch.get_num_threads() if args.threads is None else args.threads,
-    )

@@ -23,7 +23,6 @@ from models import ENCODERS
 if TYPE_CHECKING:
     from bench.show import Node
     from decoders.base import Decoder
-    from models.base import Encoder
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -180,6 +179,9 @@ def _vision_config(name: str) -> Any:
 
 def _sight(args: argparse.Namespace, options: Options) -> Sight:
     """Open what is needed, send the lines through, and look."""
+    import torch
+
+    from bench.reading import open_encoder
     from bench.show import trace
 
     lines = DATASETS.create(args.dataset, options.get(args.dataset)).load("test", args.lines).lines
@@ -188,7 +190,9 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
     shapes = ", ".join("x".join(map(str, line.image.shape)) for line in lines)
     head = [f"input: {len(lines)} lines of {args.dataset} (test), H x W = {shapes} px"]
     is_encoder = args.name in ENCODERS
-    encoder = _open_encoder(args.name if is_encoder else _encoder_name(args), options)
+    name = args.name if is_encoder else _encoder_name(args)
+    runtime = Runtime(threads=torch.get_num_threads())
+    encoder = open_encoder(ENCODERS, name, options.get(name), runtime)
     info = encoder.info
     images = [line.image for line in lines]
     if is_encoder:
@@ -206,19 +210,6 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
     head += [f"encoder: {info.name}, {_reads(decoder, encoded)}", *extras, *_texts(lines, decoded)]
     about = [f"decoder {args.name}", _about(type(decoder)), *_settings(decoder)]
     return Sight([*about, *head], {"ar": tree.parameters} if tree else {}, tree)
-
-
-def _open_encoder(name: str, options: Options) -> Encoder:
-    """Load an encoder on the CPU.
-
-    Raises:
-        Unavailable: its weights are not here.
-    """
-    spec = ENCODERS.create(name, options.get(name))
-    if (missing := spec.missing()) is not None:
-        raise missing
-    encoder: Encoder = spec.open(Runtime())
-    return encoder
 
 
 def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:

@@ -7,9 +7,11 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
+from bench.cli.runtime import add_machine, machine_of
 from bench.errors import UserError
 from bench.options import words
 
@@ -74,8 +76,7 @@ def add(subparsers: Any) -> None:
         "--dtype", nargs="+", metavar="NAME",
         help="float32, bfloat16, float16; default: float32",
     )  # fmt: skip
-    how.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
-    how.add_argument("--threads", type=int, metavar="N", help="of torch; default: its own choice")
+    add_machine(how)
     how.add_argument(
         "--minutes", type=float, metavar="M",
         help=f"for all of it; default: {_CPU_MINUTES:g} on a CPU, no limit on a GPU",
@@ -136,24 +137,20 @@ def _job(args: argparse.Namespace) -> SpeedJob:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    import torch
-
     from bench.harness import check_runtime
     from bench.options import parse_options, typed_options
     from bench.plan import Selection
     from bench.speed import SENTENCES, SIZES, default_set, speed_job, speed_registries
-    from bench.types import Runtime
 
     names = speed_registries()
     registries = (names.encoders, names.decoders, names.datasets)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    on_cpu = device == "cpu"
+    runtime = machine_of(args)
+    on_cpu = runtime.device == "cpu"
     decoders = words(args.decoder) or names.decoders.names()
     minutes = args.minutes if args.minutes is not None else _CPU_MINUTES if on_cpu else math.inf
     dtypes = words(args.dtype) or ["float32"]
-    threads = torch.get_num_threads() if args.threads is None else args.threads
     for dtype in dtypes:
-        check_runtime(Runtime(device, dtype))
+        check_runtime(replace(runtime, dtype=dtype))
     for decoder in decoders:
         names.decoders.entry(decoder)
     selection = Selection(
@@ -161,7 +158,7 @@ def _job(args: argparse.Namespace) -> SpeedJob:
         decoders=tuple(name for name in names.decoders.names() if name in decoders),
         datasets=(args.dataset or default_set(),),
         limit=args.limit if args.limit is not None else _CPU_LINES if on_cpu else SENTENCES,
-        runtime=Runtime(device=device, threads=threads),
+        runtime=runtime,
         options=typed_options(parse_options(args.options), registries),
     )
     sizes = words(args.size) or list(SIZES)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
+from bench.cli.runtime import add_runtime, runtime_of
 from bench.errors import UserError
 from bench.options import parse_options, typed_options
-from bench.types import Runtime
 
 if TYPE_CHECKING:
     from bench.tune import Job
@@ -63,10 +63,7 @@ def add(subparsers: Any) -> None:
     lines.add_argument("--severity", type=int, default=3, metavar="N", help="default: %(default)s")
     lines.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
     how = parser.add_argument_group("how")
-    how.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
-    how.add_argument("--device", help="cpu, cuda, cuda:1; default: cuda where there is one")
-    how.add_argument("--dtype", default="float32", help="default: %(default)s")
-    how.add_argument("--threads", type=int, metavar="N", help="of torch; default: its own choice")
+    add_runtime(how)
     how.add_argument("--dry-run", action="store_true", help="tell the best, freeze nothing")
     how.add_argument("--json", action="store_true", help="the whole entry, for programs")
     parser.set_defaults(handler=run)
@@ -100,8 +97,6 @@ def _job(args: argparse.Namespace) -> Job:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    import torch
-
     from bench.plan import Registries
     from bench.tune import Job
 
@@ -118,12 +113,7 @@ def _job(args: argparse.Namespace) -> Job:
         limit=args.limit,
         grid=dict(_values(item) for item in args.grid),
         options=typed_options(parse_options(args.options), registries),
-        runtime=Runtime(
-            device=args.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            dtype=args.dtype,
-            batch_size=args.batch_size,
-            threads=torch.get_num_threads() if args.threads is None else args.threads,
-        ),
+        runtime=runtime_of(args),
     )
 
 

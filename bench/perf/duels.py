@@ -6,14 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+# An AR search against generate, an AR search with a CTC draft against one without, CTC with an
+# n-gram against pyctcdecode, ways to run an encoder against plain float32.
 Group = Literal["search", "draft", "n-gram", "encoder"]
-
-GROUPS: Mapping[Group, str] = {
-    "search": "AR search: ours against transformers' generate, encoder states given",
-    "draft": "AR with a CTC draft against AR greedy, encoder states given",
-    "n-gram": "CTC with an n-gram: ours against pyctcdecode with KenLM, posteriors given",
-    "encoder": "Encoders: bfloat16, packed weights and torch.compile against plain float32",
-}
 
 _RANDOM = {"untrained": True}
 _DAMAGE = ("blot", 2)

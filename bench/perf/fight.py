@@ -11,19 +11,18 @@ from typing import TypeVar
 
 from bench.errors import Unavailable, UserError
 from bench.measure import sorted_batches
-from bench.metrics import score_line
+from bench.metrics import count_edits
 from bench.perf.bounds import least_seconds
 from bench.perf.duels import Duel
 from bench.perf.machine import Neighbours, Peaks
 from bench.perf.variants import VARIANTS
-from bench.reading import opened
+from bench.reading import open_encoder, opened
 from bench.stopwatch import Stopwatch, pause
 from bench.types import Decoded, Encoded, Image, Line, Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS
 from models import ENCODERS
-from models.base import Encoder
 
 Said = TypeVar("Said")
 
@@ -94,7 +93,7 @@ def turns(duel: Duel) -> int:
 def _decoders(
     duel: Duel, runtime: Runtime, watch: Stopwatch, turn: Callable[[], None], peaks: Peaks
 ) -> Verdict:
-    encoder = _encoder(duel, runtime)
+    encoder = open_encoder(ENCODERS, duel.encoder, duel.options, runtime)
     lines = _lines(duel)
     batches = [
         [lines[place] for place in batch]
@@ -127,7 +126,8 @@ def _encoders(duel: Duel, runtime: Runtime, watch: Stopwatch, turn: Callable[[],
     lines = _lines(duel)
     images = [line.image for line in lines]
     ours, peer = (
-        _encoder(duel, replace(runtime, dtype=side.dtype)) for side in (duel.ours, duel.peer)
+        open_encoder(ENCODERS, duel.encoder, duel.options, replace(runtime, dtype=side.dtype))
+        for side in (duel.ours, duel.peer)
     )
     VARIANTS[duel.ours.variant](ours)
     mine, theirs = ours.prepare(images), peer.prepare(images)
@@ -171,14 +171,6 @@ def _rounds(
     return (said[0], said[1]), (tuple(times[0]), tuple(times[1])), neighbours.share()
 
 
-def _encoder(duel: Duel, runtime: Runtime) -> Encoder:
-    spec = ENCODERS.create(duel.encoder, duel.options)
-    if absent := spec.missing():
-        raise absent
-    encoder: Encoder = spec.open(runtime)
-    return encoder
-
-
 def _lines(duel: Duel) -> Sequence[Line]:
     lines = DATASETS.create(_SET).load(_SPLIT, duel.lines).lines
     if duel.damage is None:
@@ -202,9 +194,8 @@ def _gap(ours: Sequence[Decoded], peer: Sequence[Decoded]) -> float | None:
 
 
 def _cer(references: Sequence[str], said: Sequence[Decoded]) -> float | None:
-    scores = [score_line(text, one.text) for text, one in zip(references, said, strict=True)]
-    characters = sum(score.characters for score in scores)
-    return sum(score.edits for score in scores) / characters if characters else None
+    edits, characters = count_edits(zip(references, (one.text for one in said), strict=True))
+    return edits / characters if characters else None
 
 
 def _change(ours: Encoded, peer: Encoded) -> float:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import get_args
 
 import numpy as np
 
-from bench.perf.duels import GROUPS
+from bench.perf.duels import Group
 from bench.perf.fight import Verdict
 from bench.perf.machine import QUIET
 from bench.perf.record import Record
 from bench.provenance import PRECISIONS
+from bench.report import render
 from bench.report.format import DASH, listing, number, percent, plain, plural, significant
 from bench.report.table import Cell, Column, Notes, Table, name
 
@@ -30,7 +31,7 @@ def table(record: Record) -> Table:
         Column("Times faster", parts=("low", "high")),
         *map(Column, ("Aim", "Same texts", "CER % ours", "CER % peer", "Of the bound %")),
     )
-    ordered = [v for group in GROUPS for v in record.verdicts if v.duel.group == group]
+    ordered = [v for group in get_args(Group) for v in record.verdicts if v.duel.group == group]
     return Table(
         "perf",
         "Duels: speed at the same work",
@@ -131,11 +132,8 @@ def _hundredfold(fraction: float | None) -> float | None:
     return None if fraction is None else 100.0 * fraction
 
 
-def files(record: Record) -> Mapping[str, Any]:
-    """The table as files, by name: bytes."""
-    from bench.report import render
-
-    made = table(record)
+def files(made: Table) -> Mapping[str, bytes]:
+    """The table as files, by name."""
     return {
         "perf.md": render.markdown(made).encode(),
         "perf.csv": render.spreadsheet(made).encode("utf-8-sig"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.metrics import score_line
+from bench.metrics import count_edits
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,7 @@ class ReadScore:
 def scored(pairs: Iterable[tuple[str, str]]) -> ReadScore:
     """The score of at least one (reference, text)."""
     pairs = list(pairs)
-    counts = [score_line(reference, text) for reference, text in pairs]
-    edits = sum(count.edits for count in counts)
-    return ReadScore(edits, sum(count.characters for count in counts), *pairs[-1])
+    return ReadScore(*count_edits(pairs), *pairs[-1])
 
 
 def micro_cer(scores: Iterable[ReadScore]) -> float:
