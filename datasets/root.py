@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bench.errors import Unavailable
+
 VARIABLE = "BENCH_DATA"
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -36,3 +38,24 @@ def data_root() -> Path | None:
 def writable_root() -> Path:
     """Where new data goes: the data root, or `data/` in the checkout when there is none yet."""
     return data_root() or _CHECKOUT / "data"
+
+
+def folder_of(name: str, chosen: Path | None, remedy: str) -> Path:
+    """The folder of a set that the user got: the chosen one, else NAME in the data root.
+
+    Args:
+        name: of the set.
+        chosen: the set's option `root`.
+        remedy: how to get the set, in one sentence.
+
+    Raises:
+        Unavailable: there is no such folder; the sentence says how else to name it.
+    """
+    root = data_root()
+    folder = chosen or (root / name if root else None)
+    elsewhere = f"{remedy}; a folder elsewhere is named with -o {name}.root=DIR"
+    if folder is None:
+        raise Unavailable(f"{name} is not here: there is no data root", elsewhere)
+    if not folder.is_dir():
+        raise Unavailable(f"{name} is not here: there is no folder {folder}", elsewhere)
+    return folder
