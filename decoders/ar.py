@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.types import ARModel, Encoded
-from decoders.ar_base import ARDecoder, additive_mask
+from decoders.ar_base import ARDecoder
 from decoders.ar_beam import Beams, Rules
+from decoders.ar_cross import additive_mask
 from decoders.ar_memory import remaining
 from decoders.ar_step import Stepper
 from decoders.ar_weights import weights_of

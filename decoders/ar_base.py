@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.errors import Unavailable, UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
+from decoders.ar_score import score_texts
 from decoders.base import Decoder
 
 # transformers fills the places of hypotheses that a line does not have with a score of -1e9.
@@ -88,8 +89,6 @@ class ARDecoder(Decoder):
         """Each text in its usual spelling: log-probability / tokens ** length_penalty."""
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
-        from decoders.ar_score import score_texts  # which is built of parts of this search
-
         return score_texts(encoded.ar, encoded, texts, self.length_penalty)
 
     @abstractmethod
@@ -129,19 +128,6 @@ class ARDecoder(Decoder):
                 nbest=tuple(texts) if self.nbest > 1 else (),
                 truncated=best[-1] != ar.eos_id,
             )
-
-
-def additive_mask(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
-    """(B, S) bool to (B, 1, 1, S): 0 for states of the line, the most negative number for padding.
-
-    None where nothing is padded.
-    """
-    if bool(mask.all()):
-        return None
-    lowest = torch.finfo(dtype).min
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, lowest)[
-        :, None, None
-    ]
 
 
 def _until_eos(tokens: list[int], eos_id: int) -> list[int]:

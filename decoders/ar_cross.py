@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -90,3 +91,16 @@ class CrossAttention:
         told = (by_head @ values.transpose(1, 2)).transpose(0, 1).reshape(queries.shape)
         bias = layer.cross_memory.bias
         return told if bias is None else told + bias[len(bias) // 2 :]
+
+
+def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """(B, S) bool to (B, 1, 1, S): 0 for states of the line, the most negative number for padding.
+
+    None where nothing is padded.
+    """
+    if bool(mask.all()):
+        return None
+    lowest = torch.finfo(dtype).min
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, lowest)[
+        :, None, None
+    ]

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.types import ARModel, Encoded
-from decoders.ar_base import additive_mask
-from decoders.ar_cross import CrossAttention
+from decoders.ar_cross import CrossAttention, additive_mask
 from decoders.ar_weights import Layer, weights_of
 
 _LOGITS_AT_ONCE = 1 << 24  # logits held in memory at a time

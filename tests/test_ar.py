@@ -86,6 +86,19 @@ def test_same_tokens_as_the_whole_model(kind: Kind, beam: int, lines: int, seed:
         assert [d.score for d in found] == pytest.approx(scores, abs=1e-4)
 
 
+@pytest.mark.parametrize("decoder", ["ar-greedy", "ar-beam", "ar-hf"])
+def test_a_checkpoints_own_settings_of_generation_never_reach_the_search(decoder: str) -> None:
+    model, images = tiny_model("base", WORDS, 1), pictures(7, 1)
+    asked = DECODERS.create(decoder, {"max_new_tokens": LIMIT})
+    plain = asked.decode(encoded(model, images))
+    odd = {"max_length": 5, "min_length": 4, "use_cache": False, "no_repeat_ngram_size": 1,
+           "repetition_penalty": 3.0, "num_beams": 3, "length_penalty": -2.0, "do_sample": True,
+           "suppress_tokens": [4, 5, 6]}  # fmt: skip
+    for owner in (model, model.decoder):
+        owner.generation_config.update(**odd)
+    assert asked.decode(encoded(model, images)) == plain
+
+
 def test_the_lines_of_these_tests_differ_in_length_and_in_how_they_end() -> None:
     found: list[Decoded] = []
     for seed in range(4):

@@ -19,13 +19,15 @@ def table(tuned: Tuned) -> Table:
         if all(point[other] == tuned.values[other] for other in others)
     }
     best = [f"{option} {value:g}" for option, value in tuned.values.items()]
+    # A first pass that a model rescores may itself be without one.
+    language = f"Language model {tuned.lm_sha256[:8]}. " if tuned.lm_sha256 else ""
     return Table(
         slug="tuning",
         title=f"Tuning of {tuned.decoder} behind {tuned.encoder}",
         conditions=(
             f"CER % (micro) on {plural(tuned.lines, 'line')} of {tuned.dataset}, split "
             f"{tuned.split}, read by {tuned.encoder}@{tuned.weights[:8]}: "
-            f"{listing(list(tuned.conditions))}. Language model {tuned.lm_sha256[:8]}. "
+            f"{listing(list(tuned.conditions))}. {language}"
             f"Best: {listing(best)}, CER {percent(tuned.cer)} %; without language (greedy) "
             f"{percent(tuned.greedy_cer)} %."
         ),
