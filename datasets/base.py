@@ -5,19 +5,48 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bench.errors import Unavailable
-from bench.types import Line, LineSet
+from bench.errors import Unavailable, UserError
+from bench.types import BadLine, Line, LineSet
+from datasets.rebuild.tree import Report, silent
+
+EMPTY = "its text is empty"  # the reason of a bad line that `data check` counts by itself
+
+# A line beyond these is no line of writing, and would cost an encoder all memory.
+MIN_SIDE = 4  # pixels
+MAX_RATIO = 200  # width to height
+
+_report: ContextVar[Report] = ContextVar("report", default=silent)
+
+
+class BadLinesError(UserError):
+    """A set that was to be read strictly has lines that cannot be used; `found` has them."""
+
+    def __init__(self, found: LineSet) -> None:
+        first = found.bad[0]
+        super().__init__(
+            f"{len(found.bad)} of {len(found.bad) + len(found.lines)} lines of {found.name} "
+            f"({found.split}) cannot be used, and strict was asked for; "
+            f"the first is {first.id}: {first.reason}"
+        )
+        self.found = found
 
 
 @dataclass(frozen=True)
 class Dataset(ABC):
-    """A registered data set; its fields are its options."""
+    """A registered data set; its fields are its options.
+
+    strict: refuse the whole split where a line of it cannot be used, instead of leaving it out.
+    """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    strict: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def missing(self) -> Unavailable | None:
@@ -32,7 +61,88 @@ class Dataset(ABC):
         Raises:
             Unavailable: the data is not here.
             UserError: the split does not exist, or a file lacks what it must have.
+            BadLinesError: a line cannot be used, and the set is to be read strictly.
         """
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that can be asked for.
+
+        Raises:
+            Unavailable: that is known from the data alone, and the data is not here.
+            UserError: a file lacks what it must have.
+        """
+        return self.splits
+
+    def gathered(
+        self,
+        name: str,
+        split: str,
+        found: Iterable[Line | BadLine],
+        *,
+        source: str,
+        licence: str,
+        references: str,
+        total: int = 0,
+    ) -> LineSet:
+        """The set of what a loader found, in order; what cannot be used is set aside.
+
+        Besides what the loader found bad that is a line whose id another line has (results are
+        paired by id), and one that is absurdly small or long.
+
+        Args:
+            name: of the set, as it is registered.
+            split: which split this is.
+            found: may be made as it is read; a `listening` report hears of each.
+            source, licence, references: as `LineSet` has them.
+            total: how many there will be, for the report; 0 when it is not known.
+
+        Raises:
+            BadLinesError: a line cannot be used, and the set is to be read strictly.
+        """
+        report = _report.get()
+        lines: dict[str, Line] = {}
+        bad: list[BadLine] = []
+        for count, each in enumerate(found):
+            report(f"reading {split}", count, max(total, count))
+            if isinstance(each, BadLine):
+                bad.append(each)
+            elif each.id in lines:
+                bad.append(BadLine(each.id, "another line has the same id"))
+            elif unfit := _unfit(each):
+                bad.append(BadLine(each.id, unfit))
+            else:
+                lines[each.id] = each
+        made = LineSet(
+            name=name,
+            split=split,
+            lines=tuple(lines.values()),
+            bad=tuple(bad),
+            sha256=fingerprint(lines.values()),
+            source=source,
+            licence=licence,
+            references=references,
+        )
+        if self.strict and bad:
+            raise BadLinesError(made)
+        return made
+
+
+@contextmanager
+def listening(report: Report) -> Iterator[None]:
+    """Have `report` hear how far every set is that is loaded inside the block."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+def _unfit(line: Line) -> str:
+    """Why an image cannot be a line of writing; "" when it can."""
+    height, width = line.image.shape
+    if min(height, width) < MIN_SIDE or width > MAX_RATIO * height:
+        return f"its image of {width} x {height} pixels is no line of writing"
+    return ""
 
 
 def fingerprint(lines: Iterable[Line]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from bench.errors import Unavailable, UserError
 from bench.registry import did_you_mean
 from bench.types import Line, LineSet
-from datasets.base import Dataset, fingerprint
+from datasets.base import Dataset
 from datasets.handwriting import write
 from datasets.levels import LEVELS, line_texts
 from datasets.paper import on_paper
@@ -46,13 +46,11 @@ class RenderedLines(Dataset):
         if split not in self.splits:
             raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
         count = self.size if limit is None else min(limit, self.size)
-        lines = tuple(self._line(split, number, text) for number, text in self._texts(split, count))
-        return LineSet(
-            name="lines" if self.level == "english" else f"lines-{self.level}",
-            split=split,
-            lines=lines,
-            bad=(),
-            sha256=fingerprint(lines),
+        return self.gathered(
+            "lines" if self.level == "english" else f"lines-{self.level}",
+            split,
+            (self._line(split, number, text) for number, text in self._texts(split, count)),
+            total=count,
             source="Kaidoku corpus, rendered from Hershey's stroke fonts",
             licence="as the project",
             references="corpus",

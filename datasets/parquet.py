@@ -17,7 +17,7 @@ from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
 from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
-from datasets.base import Dataset, fingerprint
+from datasets.base import EMPTY, Dataset
 from datasets.images import decode
 from datasets.sources import SOURCES, missing_files, root_of
 
@@ -90,17 +90,14 @@ class ParquetLines(Dataset):
         root = root_of(self.source)
         layout, source = _LAYOUTS[self.source], SOURCES[self.source]
         rows = read_rows(root / layout.file, layout.columns, split, limit)
-        read = [_line(row, split) for row in rows]
-        lines = tuple(line for line in read if isinstance(line, Line))
-        return LineSet(
-            name=self.source,
-            split=split,
-            lines=lines,
-            bad=tuple(line for line in read if isinstance(line, BadLine)),
-            sha256=fingerprint(lines),
+        return self.gathered(
+            self.source,
+            split,
+            (as_line(row, split) for row in rows),
             source=f"{source.url} @ {source.commit[:12]}",
             licence=source.licence,
             references=layout.references,
+            total=min(source.lines[split], limit or source.lines[split]),
         )
 
 
@@ -138,10 +135,11 @@ def read_rows(
         raise UserError(f"{path} cannot be read as Parquet: {error}") from error
 
 
-def _line(row: Row, split: str) -> Line | BadLine:
+def as_line(row: Row, split: str) -> Line | BadLine:
+    """A row with its image decoded, as a line of a split."""
     text = normalise(row.text or "")
     if not text:
-        return BadLine(row.id, "its text is empty")
+        return BadLine(row.id, EMPTY)
     if row.image is None:
         return BadLine(row.id, "it has no image")
     try:

@@ -23,7 +23,7 @@ from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
 from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
-from datasets.base import Dataset, fingerprint
+from datasets.base import EMPTY, Dataset
 from datasets.raster import Stroke, draw_strokes, fit_strokes
 from datasets.sources import SOURCES, missing_files, root_of
 
@@ -74,7 +74,16 @@ class Unipen(Dataset):
             for index, row in enumerate(read_table(root / TABLE))
             if row["split"] == split and row["file"].partition("_")[0] in _SUBSETS[self.subset]
         ]
-        return self._line_set(split, list(self._lines(root, frozenset(wanted[:limit]))))
+        source = SOURCES["unipen"]
+        return self.gathered(
+            "unipen" if self.subset == "bb+lex" else f"unipen-{self.subset}",
+            split,
+            self._lines(root, frozenset(wanted[:limit])),
+            source=f"{source.url} @ {source.commit[:12]}",
+            licence=source.licence,
+            references="unipen",
+            total=len(wanted[:limit]),
+        )
 
     def _lines(self, root: Path, wanted: frozenset[int]) -> Iterator[Line | BadLine]:
         """The wanted rows of the table, drawn; no other stroke is parsed."""
@@ -85,20 +94,6 @@ class Unipen(Dataset):
                 return
             if index in wanted and row is not None:
                 yield _line(row, record)
-
-    def _line_set(self, split: str, read: list[Line | BadLine]) -> LineSet:
-        lines = tuple(line for line in read if isinstance(line, Line))
-        source = SOURCES["unipen"]
-        return LineSet(
-            name="unipen" if self.subset == "bb+lex" else f"unipen-{self.subset}",
-            split=split,
-            lines=lines,
-            bad=tuple(line for line in read if isinstance(line, BadLine)),
-            sha256=fingerprint(lines),
-            source=f"{source.url} @ {source.commit[:12]}",
-            licence=source.licence,
-            references="unipen",
-        )
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:
@@ -159,7 +154,7 @@ def _line(row: Mapping[str, str], record: bytes | None) -> Line | BadLine:
     name = row["file"].removesuffix(".png")
     text = normalise(row["text"])
     if not text:
-        return BadLine(name, "its text is empty")
+        return BadLine(name, EMPTY)
     try:
         strokes = parse_strokes(row, record)
     except (TypeError, ValueError) as error:  # what is not JSON is a ValueError too
