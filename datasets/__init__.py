@@ -30,6 +30,7 @@ DATASETS = Registry(
         "copiste": Entry(
             "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
         ),
+        "iam": Entry("datasets.iam:Iam", "IAM, as its users downloaded it: English, 657 writers"),
     },
 )
 
