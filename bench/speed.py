@@ -36,6 +36,7 @@ SPEED_DECODERS = Registry(
         "ar-greedy": _variant("ar-greedy"),
         "ctc-greedy": _variant("ctc-greedy"),
         "ctc-kenlm": _variant("ctc-kenlm"),
+        "ar-hf-10": _variant("ar-hf", beam=10),  # as a peer it is only read by name
     },
 )
 
@@ -117,6 +118,11 @@ class SpeedJob:
             for size in reversed(self.batch_sizes)
         )
         return replace(plan, blocks=blocks)
+
+
+def default_decoders() -> tuple[str, ...]:
+    """What a table has a row of without being asked."""
+    return tuple(name for name, entry in SPEED_DECODERS.entries.items() if entry.sample != 0)
 
 
 def speed_registries() -> Registries:

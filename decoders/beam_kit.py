@@ -6,6 +6,8 @@ files that call it as well, or delete their `__pycache__`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -18,6 +20,17 @@ ROOT = 0  # the node of the empty prefix
 # beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
 NEGLIGIBLE = 1e-200
 _BLOCK = 16
+
+
+class Beam(NamedTuple):
+    """The prefixes that are kept, at most K.
+
+    blank, symbol: mass of the paths that end in a blank, or in the last symbol; 0: there are none.
+    """
+
+    node: NDArray[np.int32]
+    blank: NDArray[np.float64]
+    symbol: NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

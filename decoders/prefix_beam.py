@@ -21,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.types import BLANK
-from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, choose, ints, spell, tokens_of
+from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, Beam, choose, ints, spell, tokens_of
 
 
 class Language(NamedTuple):
@@ -61,14 +61,6 @@ class _Trie(NamedTuple):
     child: NDArray[np.int32]  # the youngest child; its siblings are chained
     sibling: NDArray[np.int32]
     place: NDArray[np.int32]  # where in the beam it stands now, or NONE
-
-
-class _Beam(NamedTuple):
-    """The prefixes that are kept, at most K."""
-
-    node: NDArray[np.int32]
-    blank: NDArray[np.float64]  # mass of the paths that end in a blank
-    symbol: NDArray[np.float64]  # mass of the paths that end in the last symbol
 
 
 class _Candidates(NamedTuple):
@@ -124,7 +116,7 @@ def search(
     trie = _Trie(
         ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
     )
-    beam = _Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
     found = _Candidates(
         ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
     )
@@ -175,7 +167,7 @@ def _stay(
     t: int,
     row: NDArray[np.float32],
     trie: _Trie,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     frame: _Frame,
     found: _Candidates,
@@ -213,7 +205,7 @@ def _stay(
 def _extend(
     t: int,
     trie: _Trie,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     frame: _Frame,
     tokens: int,
@@ -252,7 +244,7 @@ def _extend(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _scale(beam: _Beam, kept: int, found: _Candidates, best: float) -> None:
+def _scale(beam: Beam, kept: int, found: _Candidates, best: float) -> None:
     """Leave every prefix where it is: most frames are blank and open none."""
     for k in range(kept):
         beam.blank[k] = found.blank[k] / best
@@ -264,7 +256,7 @@ def _renew(
     trie: _Trie,
     nodes: int,
     language: Language,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     found: _Candidates,
     chosen: int,
@@ -317,7 +309,7 @@ def _child(
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _write(
     trie: _Trie,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     log_scale: float,
     found: _Candidates,

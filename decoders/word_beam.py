@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.types import BLANK
-from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, choose, ints, spell, tokens_of
+from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, Beam, choose, ints, spell, tokens_of
 from decoders.word_tables import NO_NODE, WordTables, predict
 from decoders.word_trie import (
     LEAST_LOG,
@@ -37,14 +37,6 @@ from decoders.word_trie import (
 
 _IN_BLANK, _IN_SYMBOL = 0, 1
 _CLIP = 1e-15  # pyctcdecode's least probability of a symbol
-
-
-class _Beam(NamedTuple):
-    """The prefixes that are kept, at most K."""
-
-    node: NDArray[np.int32]
-    blank: NDArray[np.float64]  # mass of the paths that end in a blank; 0: no hypothesis
-    symbol: NDArray[np.float64]  # mass of the paths that end in the last symbol; 0: none
 
 
 class _Candidates(NamedTuple):
@@ -117,7 +109,7 @@ def search_words(
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
     trie = new_trie(steps * beam_width + 1)
-    beam = _Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
     room = beam_width * (width + 2)
     found = _Candidates(ints(room), ints(room), ints(room), np.empty(room), ints(room))
     frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
@@ -185,7 +177,7 @@ def _read(row: NDArray[np.float32], token_min_logp: float, before: int, frame: _
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _stay(t: int, trie: Trie, beam: _Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
+def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
     """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
     Returns the number of hypotheses.
@@ -218,7 +210,7 @@ def _stay(t: int, trie: Trie, beam: _Beam, kept: int, frame: _Frame, found: _Can
 def _extend(
     t: int,
     trie: Trie,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     frame: _Frame,
     tokens: int,
@@ -279,7 +271,7 @@ def _grow(
     tables: WordTables,
     weights: Weights,
     space: int,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     found: _Candidates,
     chosen: int,
@@ -332,7 +324,7 @@ def _forget(trie: Trie, found: _Candidates, chosen: int, histories: _Histories) 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _renew(
     trie: Trie,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     found: _Candidates,
     chosen: int,
@@ -363,7 +355,7 @@ def _renew(
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _finish(
     trie: Trie,
-    beam: _Beam,
+    beam: Beam,
     kept: int,
     log_scale: float,
     tables: WordTables,

@@ -58,7 +58,8 @@ def add(subparsers: Any) -> None:
     )
     what.add_argument(
         "--decoder", nargs="+", metavar="NAME",
-        help="ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; default: all",
+        help="default: ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; there is also "
+        "ar-hf-10, generate of transformers, which is slow",
     )  # fmt: skip
     what.add_argument("--dataset", metavar="NAME", help="default: iam where it is here, else lines")
     what.add_argument(
@@ -140,13 +141,20 @@ def _job(args: argparse.Namespace) -> SpeedJob:
     from bench.harness import check_runtime
     from bench.options import parse_options, typed_options
     from bench.plan import Selection
-    from bench.speed import SENTENCES, SIZES, default_set, speed_job, speed_registries
+    from bench.speed import (
+        SENTENCES,
+        SIZES,
+        default_decoders,
+        default_set,
+        speed_job,
+        speed_registries,
+    )
 
     names = speed_registries()
     registries = (names.encoders, names.decoders, names.datasets)
     runtime = machine_of(args)
     on_cpu = runtime.device == "cpu"
-    decoders = words(args.decoder) or names.decoders.names()
+    decoders = words(args.decoder) or default_decoders()
     minutes = args.minutes if args.minutes is not None else _CPU_MINUTES if on_cpu else math.inf
     dtypes = words(args.dtype) or ["float32"]
     for dtype in dtypes:

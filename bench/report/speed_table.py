@@ -26,6 +26,7 @@ from bench.types import Spread
 
 _DECODERS = {
     REFERENCE: "AR beam 10",
+    "ar-hf-10": "generate beam 10",
     "ar-beam-5": "AR beam 5",
     "ar-greedy": "AR greedy",
     "ctc-greedy": "CTC greedy",
