@@ -15,12 +15,12 @@ from PIL import Image, ImageDraw
 
 from bench.errors import Unavailable, UserError
 from datasets import parquet
+from datasets.crops import crop, outlines, shrink
 from datasets.images import decode
+from datasets.page_xml import PageLine, Points
 from datasets.parquet import Columns, ParquetLines, read_rows
 from datasets.rebuild import page_lines
-from datasets.rebuild.crops import crop, outlines, shrink
 from datasets.rebuild.page_lines import COPISTE, HOOKER, PageSet
-from datasets.rebuild.page_xml import PageLine, Points, parse_alto, parse_page
 from datasets.rebuild.selection import load_selection
 from datasets.rebuild.tree import silent
 from datasets.root import data_root, set_data_root
@@ -34,15 +34,6 @@ PAGE = """<?xml version="1.0"?>
  <TextLine id="b"><Coords points="10,100 90,100 90,140"/></TextLine>
  <TextLine id="c"><TextEquiv><Unicode>no outline</Unicode></TextEquiv></TextLine>
  <TextEquiv><Unicode>the region</Unicode></TextEquiv></TextRegion></Page></PcGts>"""
-
-ALTO = """<?xml version="1.0"?>
-<alto xmlns="http://www.loc.gov/standards/alto/ns-v4#"><Layout><Page><TextBlock>
- <Shape><Polygon POINTS="0 0 9 9"/></Shape>
- <TextLine BASELINE="10 50 90 50"><Shape><Polygon POINTS="10 20 90 20 90 60 10 60"/></Shape>
-  <String CONTENT="l&#x27;e\u0301te\u0301"/><SP/><String CONTENT="fut"/></TextLine>
- <TextLine><String CONTENT="no outline"/></TextLine>
- <TextLine><Shape><Polygon POINTS="1 2 3 4 5 6"/></Shape></TextLine>
-</TextBlock></Page></Layout></alto>"""
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
@@ -58,27 +49,6 @@ def _jpeg() -> bytes:
 
 
 GREY = _png(np.full((4, 9), 200, np.uint8))
-
-
-def test_page_xml_gives_lines_with_their_own_text() -> None:
-    first, second = parse_page(PAGE.encode(), "p.xml")
-    assert (first.item, first.text) == ("a", "one & two")
-    assert first.polygon.tolist() == [[10, 20], [90, 20], [90, 60], [10, 60]]
-    assert first.baseline is not None and first.baseline.tolist() == [[10, 50], [90, 50]]
-    assert (second.item, second.text, second.baseline) == ("b", "", None)
-
-
-def test_alto_lines_are_numbered_as_they_stand_and_composed() -> None:
-    first, second = parse_alto(ALTO.encode(), "p.xml")
-    assert (first.item, first.text) == ("00", "l'\u00e9t\u00e9 fut")
-    assert first.baseline is not None and first.baseline.tolist() == [[10, 50], [90, 50]]
-    assert (second.item, second.polygon.shape) == ("02", (3, 2))
-
-
-@pytest.mark.parametrize("content", [b"", b"<a>", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'])
-def test_what_is_no_transcription_is_a_user_error(content: bytes) -> None:
-    with pytest.raises(UserError, match=r"p\.xml"):
-        parse_page(content, "p.xml")
 
 
 def _line(top: float, baseline: float, bottom: float, item: str = "a") -> PageLine:

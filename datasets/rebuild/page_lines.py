@@ -18,11 +18,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bench.errors import UserError
-from datasets.rebuild.crops import crop, jpeg, outlines, shrink
-from datasets.rebuild.page_xml import PageLine, parse_alto, parse_page
+from datasets.crops import crop, jpeg, outlines, shrink
+from datasets.images import decode
+from datasets.page_xml import PageLine, Transcript, parse_alto, parse_page
 from datasets.rebuild.selection import Selection
 from datasets.rebuild.tree import Report, Tree
 from datasets.sources import SOURCES
@@ -48,14 +49,14 @@ class PageSet:
     """How the pages of a source become lines.
 
     file: the Parquet file.
-    parse: the lines of a transcription.
+    parse: reads a transcription.
     encode: page, outline of a line to its JPEG.
     group: the letter or text that a page belongs to, by the stem of its file; splits are by group.
     line_id: group, stem and item to the line's id.
     """
 
     file: str
-    parse: Callable[[bytes, str], list[PageLine]]
+    parse: Callable[[bytes, str], Transcript]
     encode: Callable[[Image.Image, Any], bytes]
     group: Callable[[str], str]
     line_id: Callable[[str, str, str], str]
@@ -77,7 +78,8 @@ def build(pages: PageSet, tree: Tree, chosen: Selection, folder: Path, report: R
             if stem not in texts or stem not in pictures:
                 missing += [f"{stem} {item}" for item in sorted(chosen[stem])]
                 continue
-            lines = pages.parse(tree.read(texts[stem]), texts[stem])
+            transcript = pages.parse(tree.read(texts[stem]), texts[stem])
+            lines = [line for line in transcript.lines if len(line.polygon)]
             picture = _grey(tree.read(pictures[stem]), pictures[stem])
             done = list(_rows(pages, stem, lines, picture, chosen[stem]))
             found = {item for item, _ in done}
@@ -128,8 +130,8 @@ def _by_stem(names: list[str], suffix: str) -> dict[str, str]:
 
 def _grey(content: bytes, name: str) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(content)).convert("L")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        return Image.fromarray(decode(content, upright=False))
+    except ValueError as error:
         raise UserError(f"the page {name} cannot be read as a picture ({error})") from error
 
 

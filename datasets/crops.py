@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.rebuild.page_xml import PageLine, Points
+from datasets.page_xml import PageLine, Points
 
 _BORDER = 6  # pixels around the polygon's bounding box
 _GROWTH = 9  # side of the square by which the polygon is dilated
@@ -17,23 +17,55 @@ _PAPER = 70  # percentile of the grey inside that the outside is filled with
 _THIN = 0.55  # of the page's median ascent; a polygon below that is not a line's outline
 _DESCENT = 0.4  # of the ascent, where an outline is rebuilt from the baseline
 _ASCENTS = (45.0, 110.0)  # pixels between which a page's median ascent is believed
+_PITCH_SHARES = (0.4, 1.0)  # the same as shares of the distance from baseline to baseline
+_BESIDE = 0.3  # of the shorter baseline: lines that share less of their width are in two columns
 
 
-def outlines(lines: Sequence[PageLine]) -> list[Points]:
+def outlines(lines: Sequence[PageLine], ascents: tuple[float, float] = _ASCENTS) -> list[Points]:
     """The outlines of a page's lines, thin ones rebuilt from their baselines.
 
-    Lines that were drawn by hand often have a polygon that is a mere ribbon at the baseline. The
-    ascent of a line is its mean baseline less the top of its polygon.
+    Lines that were drawn by hand often have a polygon that is a mere ribbon at the baseline, and
+    some have only a baseline. The ascent of a line is its mean baseline less the top of its
+    polygon; the page's is the median.
+
+    Args:
+        lines: of one page.
+        ascents: pixels between which the page's ascent is believed; the mean of both is taken
+            where no line has one. By default those of pages about 2,000 pixels high.
+
+    Returns:
+        One outline a line, empty where a line has neither polygon nor baseline.
     """
-    ascents = [_ascent(line) for line in lines]
-    known = [ascent for ascent in ascents if ascent is not None]
-    usual = float(np.clip(np.median(known), *_ASCENTS)) if known else 0.0
+    found = [_ascent(line) for line in lines]
+    known = [a for line, a in zip(lines, found, strict=True) if a is not None and len(line.polygon)]
+    usual = float(np.clip(np.median(known), *ascents) if known else np.mean(ascents))
     return [
         _around(line.baseline, usual)
         if line.baseline is not None and ascent is not None and ascent < _THIN * usual
         else line.polygon
-        for line, ascent in zip(lines, ascents, strict=True)
+        for line, ascent in zip(lines, found, strict=True)
     ]
+
+
+def likely_ascents(lines: Sequence[PageLine]) -> tuple[float, float]:
+    """Pixels between which a page's ascent is believed, from how far apart its baselines are.
+
+    Where nothing is below anything it is told by the polygons alone: 0 and infinity.
+    """
+    spans = [
+        (line.baseline[:, 1].mean(), line.baseline[:, 0].min(), line.baseline[:, 0].max())
+        for line in lines
+        if line.baseline is not None and len(line.baseline)
+    ]
+    gaps = [
+        min(below)
+        for height, left, right in spans
+        if (below := [y - height for y, a, b in spans if _is_below(y - height, left, right, a, b)])
+    ]
+    if not gaps:
+        return 0.0, float("inf")
+    pitch = float(np.median(gaps))
+    return _PITCH_SHARES[0] * pitch, _PITCH_SHARES[1] * pitch
 
 
 def crop(page: Image.Image, outline: Points, height: int) -> Image.Image:
@@ -47,6 +79,8 @@ def crop(page: Image.Image, outline: Points, height: int) -> Image.Image:
     Raises:
         ValueError: nothing of the outline lies on the page.
     """
+    # What lies far outside has no effect but on the arithmetic.
+    outline = np.clip(outline, -np.array(page.size), 2 * np.array(page.size))
     left, top = np.maximum((outline.min(0) - _BORDER).astype(int), 0).tolist()
     right, bottom = np.minimum((outline.max(0) + _BORDER).astype(int), page.size).tolist()
     if right <= left or bottom <= top:
@@ -79,6 +113,8 @@ def jpeg(image: Image.Image, quality: int) -> bytes:
 def _ascent(line: PageLine) -> float | None:
     if line.baseline is None or not len(line.baseline):
         return None
+    if not len(line.polygon):
+        return 0.0
     return float(line.baseline[:, 1].mean() - line.polygon[:, 1].min())
 
 
@@ -87,3 +123,9 @@ def _around(baseline: Points, ascent: float) -> Points:
     above = baseline - np.array([0.0, ascent])
     below = baseline + np.array([0.0, _DESCENT * ascent])
     return np.concatenate([above, below[::-1]])
+
+
+def _is_below(gap: float, left: float, right: float, start: float, end: float) -> bool:
+    """Whether a baseline from `start` to `end` is under another one, in the same column."""
+    shared = min(right, end) - max(left, start)
+    return gap > 1 and shared > _BESIDE * min(right - left, end - start)

@@ -1,0 +1,209 @@
+"""Lines of page transcriptions: PAGE XML (2010 to 2019) and ALTO (2 to 4).
+
+https://www.primaresearch.org/tools/PAGELibraries and https://www.loc.gov/standards/alto/.
+Both have namespaces that change with their versions, so elements are found by local name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.metrics import normalise
+from datasets.xml import child, elements, local, parse
+
+Points = NDArray[np.float64]  # (N, 2) x, y in pixels of the page
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+# The start of every namespace of a format; "" is the lack of one, as in much of ALTO 2.
+_PAGE = ("http://schema.primaresearch.org/PAGE/gts/pagecontent/",)
+_ALTO = (
+    "http://www.loc.gov/standards/alto/",
+    "http://schema.ccs-gmbh.com/",
+    "http://bibnum.bnf.fr/ns/alto",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PageLine:
+    """A transcribed line of a page.
+
+    item: its name on the page: PAGE's line id, or the line's two-digit number in ALTO.
+    polygon: (0, 2) where there is none.
+    baseline: None where there is none.
+    box: the corners of ALTO's rectangle; None where there is none.
+    """
+
+    item: str
+    text: str
+    polygon: Points
+    baseline: Points | None
+    box: Points | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Transcript:
+    """What a document says of its page.
+
+    image: the file name of the picture, perhaps with folders; "" when it is not said.
+    size: width and height that the points are measured in; None when it is not said.
+    pixels: whether points are pixels; else they are shares of `size`.
+    lines: in document order.
+    """
+
+    image: str
+    size: tuple[float, float] | None
+    pixels: bool
+    lines: Sequence[PageLine]
+
+
+def parse_page(content: bytes, name: str) -> Transcript:
+    """Read a PAGE XML document.
+
+    A line's text is its own, the first by index where there are several, or else that of its
+    words.
+
+    Raises:
+        UserError: it is no PAGE XML.
+    """
+    root = _root(content, name, "PcGts", _PAGE, "PAGE XML")
+    page = next(elements(root, "Page"), None)
+    attributes = {} if page is None else page.attrib
+    return Transcript(
+        image=attributes.get("imageFilename", ""),
+        size=_size(attributes.get("imageWidth"), attributes.get("imageHeight")),
+        pixels=True,
+        lines=[
+            PageLine(
+                item=element.get("id", "") or f"{number:02d}",
+                text=normalise(_written(element)),
+                polygon=_outline(child(element, "Coords")),
+                baseline=_baseline(child(element, "Baseline")),
+            )
+            for number, element in enumerate(elements(root, "TextLine"))
+        ],
+    )
+
+
+def parse_alto(content: bytes, name: str) -> Transcript:
+    """Read an ALTO document; a hyphen at the end of a line belongs to its last word.
+
+    Raises:
+        UserError: it is no ALTO.
+    """
+    root = _root(content, name, "alto", _ALTO, "ALTO")
+    page = next(elements(root, "Page"), None)
+    attributes = {} if page is None else page.attrib
+    unit = next(elements(root, "MeasurementUnit"), None)
+    file = next(elements(root, "fileName"), None)
+    return Transcript(
+        image="" if file is None else (file.text or "").strip(),
+        size=_size(attributes.get("WIDTH"), attributes.get("HEIGHT")),
+        pixels=unit is None or (unit.text or "").strip() in ("", "pixel"),
+        lines=[
+            _alto_line(number, element) for number, element in enumerate(elements(root, "TextLine"))
+        ],
+    )
+
+
+def _root(content: bytes, name: str, root: str, namespaces: tuple[str, ...], kind: str) -> Element:
+    found = parse(content, name)
+    namespace = found.tag[1:].rpartition("}")[0]
+    if local(found) != root or (namespace and not namespace.startswith(namespaces)):
+        raise UserError(f"{name} is no {kind}: its root is {found.tag}")
+    return found
+
+
+def _size(width: str | None, height: str | None) -> tuple[float, float] | None:
+    found = [float(n) for text in (width, height) for n in _NUMBER.findall(text or "")]
+    return (found[0], found[1]) if len(found) == 2 and min(found) > 0 else None
+
+
+def _written(line: Element) -> str:
+    """The text of a PAGE line: its own, or that of its words."""
+    own = _equivalent(line)
+    if own is not None:
+        return own
+    words = (_equivalent(word) for word in line if local(word) == "Word")
+    return " ".join(word for word in words if word)
+
+
+def _equivalent(element: Element) -> str | None:
+    """The text of the first alternative by index; None where there is none."""
+    given = [inner for inner in element if local(inner) == "TextEquiv"]
+    if not given:
+        return None
+    best = min(given, key=lambda equivalent: _index(equivalent.get("index", "")))
+    written = child(best, "Unicode")
+    if written is None:
+        written = child(best, "PlainText")
+    return (written.text or "") if written is not None else ""
+
+
+def _index(text: str) -> int:
+    return int(text) if re.fullmatch(r"\d{1,9}", text) else -1
+
+
+def _outline(coords: Element | None) -> Points:
+    """The points of an attribute, or of elements as PAGE 2010 has them."""
+    if coords is None:
+        return _points("")
+    listed = (f"{p.get('x')},{p.get('y')}" for p in coords if local(p) == "Point")
+    return _points(coords.get("points", "") or " ".join(listed))
+
+
+def _baseline(element: Element | None) -> Points | None:
+    return None if element is None else _points(element.get("points", ""))
+
+
+def _alto_line(number: int, element: Element) -> PageLine:
+    polygon = next(elements(element, "Polygon"), None)
+    box = _box(element)
+    return PageLine(
+        item=f"{number:02d}",
+        text=normalise(_contents(element)),
+        polygon=_points("" if polygon is None else polygon.get("POINTS", "")),
+        baseline=_alto_baseline(element.get("BASELINE"), box),
+        box=box,
+    )
+
+
+def _contents(line: Element) -> str:
+    text = ""
+    for inner in line:
+        if local(inner) == "String":
+            text += f" {inner.get('CONTENT', '')}"
+        elif local(inner) == "HYP":
+            text += inner.get("CONTENT", "")
+    return text
+
+
+def _box(element: Element) -> Points | None:
+    texts = [element.get(name, "") for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
+    if not all(_NUMBER.fullmatch(text) for text in texts):
+        return None
+    left, top, width, height = map(float, texts)
+    right, bottom = left + width, top + height
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def _alto_baseline(text: str | None, box: Points | None) -> Points | None:
+    """Points, or before ALTO 4.2 one height on the page."""
+    if text is None:
+        return None
+    if _NUMBER.fullmatch(text.strip()) and box is not None:
+        return np.array([[box[0, 0], float(text)], [box[1, 0], float(text)]])
+    return _points(text)
+
+
+def _points(text: str) -> Points:
+    """`x,y x,y` (PAGE) or `x y x y` (ALTO) to points; an odd number at the end is dropped."""
+    numbers = [float(number) for number in _NUMBER.findall(text)]
+    return np.array(numbers[: len(numbers) // 2 * 2], np.float64).reshape(-1, 2)
