@@ -31,6 +31,7 @@ DATASETS = Registry(
             "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
         ),
         "iam": Entry("datasets.iam:Iam", "IAM, as its users downloaded it: English, 657 writers"),
+        "cvl": Entry("datasets.cvl:Cvl", "CVL, as its users downloaded it: 310 writers, 7 texts"),
     },
 )
 

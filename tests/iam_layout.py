@@ -11,12 +11,12 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import quoteattr
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from xml.sax.saxutils import quoteattr
 
 from datasets.handwriting import write
 from datasets.paper import on_paper

@@ -1,0 +1,236 @@
+"""The data set `cvl`: the CVL database 1.1 as its users downloaded it.
+
+310 writers copied five or seven of seven printed texts (Kleber, Fiel, Diem and Sablatnig, ICDAR
+2013). Its folder has `trainset` and `testset`, unpacked from cvl-database-1-1.zip, and in each
+
+    lines/0052/0052-1-0.tif        the line images: writer, text, line
+    xml/0052-1_attributes.xml      the transcriptions (`datasets.cvl_xml`)
+
+What to know of it: every split that was published has the same seven texts, about 300 different
+words in all, so a language model can know a test text by heart; the transcriptions have next to no
+punctuation although the writers wrote it, so an error rate counts every comma that was read; and
+the published split is one for writer retrieval, whose train set is the small part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from bench.errors import Unavailable, UserError
+from bench.metrics import normalise
+from bench.registry import did_you_mean
+from bench.types import BadLine, Line, LineSet
+from datasets.base import EMPTY, Dataset
+from datasets.cvl_xml import LINE_ID, parse_page
+from datasets.images import decode
+from datasets.paths import content, inside
+from datasets.root import folder_of
+from datasets.splits import split_of
+
+URL = "https://doi.org/10.5281/zenodo.1492267"
+LICENCE = "non-commercial (CC-BY-NC-3.0 by its readme)"
+
+# There is no text 5. 3 is English with some German words, 6 is German.
+TEXTS = {
+    1: "Edwin Abbott Abbott, Flatland",
+    2: "William Shakespeare, Macbeth",
+    3: "Wikipedia, Mailüfterl",
+    4: "Charles Darwin, On the Origin of Species",
+    6: "Johann Wolfgang von Goethe, Faust",
+    7: "Oscar Wilde, The Picture of Dorian Gray",
+    8: "Edgar Allan Poe, The Fall of the House of Usher",
+}
+PARTS = {"train": "trainset", "test": "testset"}  # the published split
+
+_XML = "_attributes.xml"
+_NO_TRANSCRIPTION = "its page has no transcription of it"
+
+
+class Page(NamedTuple):
+    """A page of the database; sorted by writer and text."""
+
+    writer: str
+    text: int
+    part: str  # trainset or testset
+
+    @property
+    def name(self) -> str:
+        """Writer and text, as files are named."""
+        return f"{self.writer}-{self.text}"
+
+
+@dataclass(frozen=True)
+class Cvl(Dataset):
+    """Lines of the CVL database.
+
+    root: the folder it lies in; none means `cvl` in the data root.
+    partition: texts (a test line is of a writer and of a text that no train or val line is of),
+        writers (disjoint writers, the same texts) or published (27 writers train, 283 test, no
+        val, the same texts).
+    texts: which of the texts 1, 2, 3, 4, 6, 7, 8 are read; 6 is German, 3 has German words.
+    test_texts: of the partition texts.
+    val_texts: of the partition texts; train has what is left.
+    skip: writers and pages that are left out: blank ones, which others leave out too.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    root: Path | None = None
+    partition: Literal["texts", "writers", "published"] = "texts"
+    texts: tuple[int, ...] = (1, 2, 3, 4, 7, 8)
+    test_texts: tuple[int, ...] = (1,)
+    val_texts: tuple[int, ...] = (4,)
+    skip: tuple[str, ...] = ("0431", "0992-1")
+
+    def missing(self) -> Unavailable | None:
+        """Why it cannot be read here, and where the user gets it."""
+        try:
+            self._folder()
+        except Unavailable as reason:
+            return reason
+        return None
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits of the partition; the published one has no val."""
+        return tuple(PARTS) if self.partition == "published" else self.splits
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """The first `limit` lines of a split, by writer, text and line.
+
+        An image without a transcription and a transcription without an image are bad lines.
+
+        Raises:
+            Unavailable: the data is not here.
+            UserError: the partition has no such split, or an option makes no sense.
+            BadLinesError: a line cannot be used, and the set is to be read strictly.
+        """
+        self._check(split)
+        root = self._folder()
+        pages = sorted(page for page in _pages(root) if self._wanted(page, split))
+        found = (line for page in pages for line in _lines(root, page, split))
+        return self.gathered(
+            "cvl",
+            split,
+            islice(found, limit),
+            source=f"{URL} ({self._chosen()})",
+            licence=LICENCE,
+            references="cvl-xml (no punctuation)",
+            total=limit or 0,
+        )
+
+    def _check(self, split: str) -> None:
+        if split not in self.split_names():
+            hint = did_you_mean(split, self.split_names())
+            raise UserError(f"the partition {self.partition} of cvl has no split {split!r}{hint}")
+        for text in (*self.texts, *self.test_texts, *self.val_texts):
+            if text not in TEXTS:
+                known = ", ".join(f"{number} ({title})" for number, title in TEXTS.items())
+                raise UserError(f"cvl has no text {text}; it has {known}")
+        if both := set(self.test_texts) & set(self.val_texts):
+            raise UserError(f"cvl's text {min(both)} cannot be held out for test and for val")
+
+    def _folder(self) -> Path:
+        root = folder_of(
+            "cvl", self.root, f"get cvl-database-1-1.zip from {URL} and unpack it into that folder"
+        )
+        absent = [
+            part
+            for part in PARTS.values()
+            if not ((root / part / "lines").is_dir() and (root / part / "xml").is_dir())
+        ]
+        if len(absent) == len(PARTS):
+            raise Unavailable(
+                f"cvl is not in {root}: neither trainset nor testset has lines/ and xml/",
+                f"unpack cvl-database-1-1.zip of {URL} so that {root / 'testset' / 'xml'} is there",
+            )
+        if absent and self.partition == "published":
+            raise Unavailable(
+                f"cvl is not whole: {root / absent[0]} has no lines/ and xml/",
+                f"unpack cvl-database-1-1.zip of {URL} again",
+            )
+        return root
+
+    def _wanted(self, page: Page, split: str) -> bool:
+        if page.text not in self.texts or {page.writer, page.name} & set(self.skip):
+            return False
+        if self.partition == "published":
+            return page.part == PARTS[split]
+        if split_of(page.writer) != split:
+            return False
+        return self.partition == "writers" or self._split_of_text(page.text) == split
+
+    def _split_of_text(self, text: int) -> str:
+        held_out = {"test": self.test_texts, "val": self.val_texts}
+        return next((split for split, texts in held_out.items() if text in texts), "train")
+
+    def _chosen(self) -> str:
+        """The options that decide what is read, in words."""
+        words = [f"partition {self.partition}", f"texts {_listed(self.texts)}"]
+        if self.partition == "texts":
+            words.append(f"test {_listed(self.test_texts)}, val {_listed(self.val_texts)}")
+        if self.skip:
+            words.append(f"without {_listed(self.skip)}")
+        return "; ".join(words)
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    return ", ".join(map(str, values)) or "none"
+
+
+def _pages(root: Path) -> set[Page]:
+    """Every page that has a transcription or an image of a line."""
+    names = {
+        (file.name.removesuffix(_XML), part)
+        for part in PARTS.values()
+        for file in (root / part / "xml").glob(f"*{_XML}")
+    }
+    names |= {
+        (file.stem.rpartition("-")[0], part)
+        for part in PARTS.values()
+        for file in (root / part / "lines").glob("*/*.tif")
+    }
+    found = ((LINE_ID.fullmatch(f"{name}-0"), part) for name, part in names)
+    return {Page(match[1], int(match[2]), part) for match, part in found if match}
+
+
+def _lines(root: Path, page: Page, split: str) -> Iterator[Line | BadLine]:
+    """The lines of a page, in the order of reading."""
+    folder = inside(root, f"{page.part}/lines/{page.writer}")
+    images = {file.stem for file in folder.glob(f"{page.name}-*.tif")}
+    name = f"{page.part}/xml/{page.name}{_XML}"
+    why = _NO_TRANSCRIPTION
+    try:
+        texts = parse_page(content(inside(root, name)), name)
+    except ValueError as error:
+        texts, why = {}, str(error)
+        if not images:
+            yield BadLine(page.name, why)
+    for line in sorted(images | set(texts), key=_place):
+        yield _line(root, page, line, texts.get(line), split, why)
+
+
+def _place(line: str) -> tuple[int, str]:
+    match = LINE_ID.fullmatch(line)
+    return (int(match[3]) if match else 10**6, line)
+
+
+def _line(
+    root: Path, page: Page, name: str, written: str | None, split: str, why: str
+) -> Line | BadLine:
+    """A line with its image, or why it cannot be used; `why` is of one without a text."""
+    if written is None:
+        return BadLine(name, why)
+    text = normalise(written)
+    if not text:
+        return BadLine(name, EMPTY)
+    if name.rpartition("-")[0] != page.name:
+        return BadLine(name, f"the transcription of the page {page.name} has it")
+    try:
+        image = decode(content(inside(root, f"{page.part}/lines/{page.writer}/{name}.tif")))
+    except ValueError as error:
+        return BadLine(name, f"its image cannot be read: {error}")
+    return Line(id=name, image=image, text=text, writer=page.writer, split=split, page=page.name)
