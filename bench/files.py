@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,3 +55,18 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise UserError(
             f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
         ) from error
+
+
+def content_hash(
+    path: Path, length: int = 16, seen: Callable[[int], None] = lambda done: None
+) -> str:
+    """The first `length` hex digits of SHA-256 over a file's bytes.
+
+    The same as the Hub's own hash of a large file. `seen` hears how many bytes are done.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            seen(file.tell())
+    return digest.hexdigest()[:length]

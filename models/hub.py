@@ -6,25 +6,22 @@ command.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
 from huggingface_hub.errors import CacheNotFound, HFValidationError
-from huggingface_hub.file_download import repo_folder_name
 
 from bench.errors import Unavailable, UserError
+from bench.hub_fetch import PARTIAL, repo_folder
 from models import ENCODERS
 
 MAIN = "main"  # the branch that the Hub means when no revision is given
-
-PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
 
 # Best first. Pickled weights are read by torch with weights_only=True.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -161,26 +158,6 @@ def read_json(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object; fetch it again")
     return content
-
-
-def content_hash(
-    path: Path, length: int = 16, seen: Callable[[int], None] = lambda done: None
-) -> str:
-    """The first `length` hex digits of SHA-256 over a file's bytes.
-
-    The same as the Hub's own hash of a large file. `seen` hears how many bytes are done.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            seen(file.tell())
-    return digest.hexdigest()[:length]
-
-
-def repo_folder(repo: str) -> Path:
-    """Where the Hub's cache keeps a model."""
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
 
 
 def registered_name(repo: str) -> str:

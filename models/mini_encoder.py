@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.files import content_hash
 from bench.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
-from models.hub import content_hash
 from models.images import darkness, to_batch, to_height
 from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer, tokenize
 from models.mini_net import MiniNet, frames_of

@@ -15,6 +15,7 @@ from PIL import Image as Picture
 from transformers import AutoImageProcessor, DeiTConfig, ViTConfig
 
 from bench.errors import Unavailable, UserError
+from bench.files import content_hash
 from bench.types import Runtime
 from decoders import DECODERS
 from models import ENCODERS
@@ -23,7 +24,6 @@ from models.heads import HEADS
 from models.heads.base import Grid, Head, PatchGrid, SubFrames
 from models.heads.files import HeadNotes, load_head, read_notes, save_head
 from models.heads.reader import Reader
-from models.hub import content_hash
 from models.pictures import Pictures
 from models.training.ctc.material import why_unfit
 from models.training.looks import new_look

@@ -22,9 +22,11 @@ from huggingface_hub import constants
 
 from bench import ROOT
 from bench.errors import UserError
+from bench.files import content_hash
+from bench.hub_fetch import size_of
 from bench.types import Runtime
 from models import hub
-from models.download import download, size_of
+from models.download import download
 from models.trocr import TrOCRSpec
 from tests.fake_hub import FILES, FakeHub, serve, write
 from tests.tiny_trocr import Kind, save_checkpoint
@@ -108,7 +110,7 @@ def test_the_remedy_is_all_it_takes(home: Home) -> None:
     assert found.weights.read_bytes() == FILES[WEIGHTS]
     assert "downloading 3 MB" in done.stderr and "checking" in done.stderr
     # The blob of a large file is named by its SHA-256 in the Hub's cache.
-    assert found.weights.resolve().name.startswith(hub.content_hash(found.weights))
+    assert found.weights.resolve().name.startswith(content_hash(found.weights))
     assert {path.name for path in found.folder.iterdir()} == set(FILES)
     asked = len(home.server.requests)
     assert hub.missing(REPO) is None
@@ -213,7 +215,7 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file(home: Home) -> None:
 
 def test_damaged_weights_are_told_and_not_kept(home: Home) -> None:
     home.server.spoilt.add(WEIGHTS)
-    with pytest.raises(UserError, match="arrived damaged and were removed"):
+    with pytest.raises(UserError, match="arrived damaged and was removed"):
         get()
     assert hub.missing(REPO) is not None
     assert not list((home.path / "hub").glob("*/blobs/*.partial"))
@@ -302,7 +304,7 @@ def test_a_full_disk(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match=r"needs 3 MB more, and .* has 1 MB free; make room or"):
             get()
     with monkeypatch.context() as patch:
-        patch.setattr("models.download._stream", full)
+        patch.setattr("bench.hub_fetch._stream", full)
         with pytest.raises(UserError, match=r"no space left in .*; make room or set HF_HOME"):
             get()
     assert get().weights.read_bytes() == FILES[WEIGHTS]
@@ -328,7 +330,7 @@ def test_a_fetched_checkpoint_is_read_without_a_network(
     encoder = TrOCRSpec("tiny/real").open(Runtime())
     assert (encoder.info.name, encoder.info.origin) == ("real", f"tiny/real@{commit}")
     file = tmp_path / "real" / ("pytorch_model.bin" if pickled else WEIGHTS)
-    assert encoder.info.weights == hub.content_hash(file)
+    assert encoder.info.weights == content_hash(file)
     batch = encoder.prepare([np.full((40, 300), 200, np.uint8)])
     expected = model.encoder(batch).last_hidden_state
     assert torch.allclose(encoder.encode(batch).states, expected, atol=1e-5)

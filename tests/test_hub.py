@@ -14,6 +14,7 @@ from huggingface_hub import constants
 
 from bench import ROOT
 from bench.errors import Unavailable
+from bench.files import content_hash
 from models import hub
 from tests.fake_hub import write
 
@@ -144,10 +145,10 @@ def test_content_hash(tmp_path: Path) -> None:
     data = os.urandom(3 << 20)
     path = tmp_path / "weights"
     path.write_bytes(data)
-    assert hub.content_hash(path) == hashlib.sha256(data).hexdigest()[:16]
-    assert hub.content_hash(path, length=64) == hashlib.sha256(data).hexdigest()
+    assert content_hash(path) == hashlib.sha256(data).hexdigest()[:16]
+    assert content_hash(path, length=64) == hashlib.sha256(data).hexdigest()
     path.write_bytes(data[:-1])
-    assert hub.content_hash(path) != hashlib.sha256(data).hexdigest()[:16]
+    assert content_hash(path) != hashlib.sha256(data).hexdigest()[:16]
 
 
 def test_listing_checkpoints_needs_no_torch() -> None:

@@ -14,8 +14,9 @@ from huggingface_hub import constants
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.errors import UserError
+from bench.hub_fetch import size_of
 from models import ENCODERS, hub
-from models.download import download, size_of
+from models.download import download
 from models.trocr import TrOCRSpec
 from models.trocr_shapes import SHAPES
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.files import content_hash
 from bench.types import Encoded, EncoderInfo, Image, Runtime
 from models.base import Encoder
 from models.heads.files import HeadNotes, load_head
 from models.heads.reader import Reader
-from models.hub import content_hash
 from models.trocr_model import TrOCREncoder
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers import GenerationConfig
 
-from bench.files import plain_errors
-from models.hub import content_hash, is_path
+from bench.files import content_hash, plain_errors
+from models.hub import is_path
 from models.training.start import Start
 from models.trocr_files import quiet
 from models.trocr_model import AR_FITS, start_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from huggingface_hub import constants, errors
 
@@ -14,11 +15,14 @@ from bench.errors import UserError
 NETWORK: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Kind = Literal["model", "dataset"]  # of a repository, as the Hub calls it
+_NAMES: dict[Kind, tuple[str, str]] = {"model": ("", "model"), "dataset": ("datasets/", "data set")}
+
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 @contextmanager
-def plain_errors(repo: str, revision: str) -> Iterator[None]:
+def plain_errors(repo: str, revision: str, kind: Kind = "model") -> Iterator[None]:
     """Turn what goes wrong with a repository of the Hub into a `UserError`.
 
     Foreign servers and proxies can answer anything; the cause stays chained for --traceback.
@@ -28,16 +32,17 @@ def plain_errors(repo: str, revision: str) -> Iterator[None]:
     except errors.HFValidationError as error:
         raise UserError(f"{repo!r} is no Hub id; give a name like owner/name") from error
     except (errors.HfHubHTTPError, NETWORK, OSError, ValueError) as error:
-        raise UserError(_sentence(error, repo, revision)) from error
+        raise UserError(_sentence(error, repo, revision, kind)) from error
 
 
-def _sentence(error: Exception, repo: str, revision: str) -> str:
-    page = f"{constants.ENDPOINT}/{repo}"
+def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
+    folder, noun = _NAMES[kind]
+    page = f"{constants.ENDPOINT}/{folder}{repo}"
     if isinstance(error, errors.GatedRepoError):
         return f"{repo} is given out on conditions; accept them on {page} and {_LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError) or _status(error) == 401:
         return (
-            f"there is no model {repo} on {constants.ENDPOINT}, or it is private; "
+            f"there is no {noun} {repo} on {constants.ENDPOINT}, or it is private; "
             f"check its name, or {_LOG_IN}"
         )
     if isinstance(error, errors.RevisionNotFoundError):
