@@ -30,6 +30,7 @@ DATASETS = Registry(
         "copiste": Entry(
             "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
         ),
+        "parquet": Entry("datasets.hub_lines:HubLines", "yours or the Hub's: -o parquet.path=..."),
         "iam": Entry("datasets.iam:Iam", "IAM, as its users downloaded it: English, 657 writers"),
         "cvl": Entry("datasets.cvl:Cvl", "CVL, as its users downloaded it: 310 writers, 7 texts"),
     },

@@ -5,7 +5,9 @@ A file is read a row group at a time, and of a row group only the columns and ro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from bench.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, Dataset
 from datasets.images import decode
 from datasets.sources import SOURCES, missing_files, root_of
+from datasets.splits import canonical
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Columns:
     """What the columns of a file are called.
 
     image: a struct {bytes, path} as Hugging Face's image column, or the encoded bytes themselves.
-    name, writer: None where the file has none; then lines are numbered, and all of one writer.
+    name: None where the file has none; then lines are numbered.
+    writer, page: None where the file has none.
     split: None where the whole file is one split.
     """
 
@@ -36,6 +40,12 @@ class Columns:
     name: str | None = "id"
     writer: str | None = "writer"
     split: str | None = "split"
+    page: str | None = None
+
+    def named(self) -> list[str]:
+        """All columns that are read."""
+        optional = (self.name, self.writer, self.split, self.page)
+        return [self.image, self.text, *(name for name in optional if name is not None)]
 
 
 class Row(NamedTuple):
@@ -46,18 +56,20 @@ class Row(NamedTuple):
     text: str | None
     writer: str
     split: str
+    page: str = ""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    file: str
+    """Of a recorded set: its references, and what of a line's id names the page."""
+
     references: str
-    columns: Columns = Columns()
+    page: re.Pattern[str]
 
 
 _LAYOUTS = {
-    "hooker": _Layout(SOURCES["hooker"].files[0], "page-xml"),
-    "copiste": _Layout(SOURCES["copiste"].files[0], "alto"),
+    "hooker": _Layout("page-xml", re.compile(r"(.+)_")),
+    "copiste": _Layout("alto", re.compile(r".+?__(.+)_")),
 }
 
 
@@ -89,11 +101,11 @@ class ParquetLines(Dataset):
             raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
         root = root_of(self.source)
         layout, source = _LAYOUTS[self.source], SOURCES[self.source]
-        rows = read_rows(root / layout.file, layout.columns, split, limit)
+        rows = read_rows(root / source.files[0], Columns(), split, limit)
         return self.gathered(
             self.source,
             split,
-            (as_line(row, split) for row in rows),
+            (as_line(row._replace(page=_page(layout, row.id)), split) for row in rows),
             source=f"{source.url} @ {source.commit[:12]}",
             licence=source.licence,
             references=layout.references,
@@ -109,26 +121,37 @@ def read_rows(
     Args:
         path: a Parquet file.
         columns: what its columns are called.
-        split: the value of the split's column that is wanted; None for all rows.
+        split: the split that is wanted, whatever name the file has for it; None for all rows.
         limit: at most so many rows.
 
     Raises:
         UserError: the file is damaged, or lacks a column or has one of another type.
     """
+    with open_parquet(path) as file:
+        _expect(path, file.schema_arrow, columns)
+        number = 0  # of a row in the file: an id where there is no column of ids
+        left = limit
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            wanted = _wanted(file, group, rows, columns, split)[:left]
+            if wanted:
+                yield from _read(file, group, wanted, columns, number)
+            number += rows
+            left = None if left is None else left - len(wanted)
+            if left == 0:
+                return
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A Parquet file, open; what fails while it is read is told plainly.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     try:
         with pq.ParquetFile(path) as file:
-            _expect(path, file.schema_arrow, columns)
-            number = 0  # of a row in the file: an id where there is no column of ids
-            left = limit
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                wanted = _wanted(file, group, rows, columns, split)[:left]
-                if wanted:
-                    yield from _read(file, group, wanted, columns, number)
-                number += rows
-                left = None if left is None else left - len(wanted)
-                if left == 0:
-                    return
+            yield file
     except (pa.ArrowException, OSError, EOFError) as error:
         if isinstance(error, PermissionError):
             raise
@@ -146,27 +169,39 @@ def as_line(row: Row, split: str) -> Line | BadLine:
         image = decode(row.image)
     except ValueError as error:
         return BadLine(row.id, f"its image cannot be read: {error}")
-    return Line(id=row.id, image=image, text=text, writer=row.writer, split=split)
+    return Line(row.id, image, text, row.writer, split, page=row.page)
+
+
+def _page(layout: _Layout, name: str) -> str:
+    found = layout.page.match(name)
+    return found[1] if found else ""
 
 
 def _expect(path: Path, schema: Any, columns: Columns) -> None:
     """Check names and types of the columns before anything is read."""
-    needed = [columns.image, columns.text, columns.name, columns.writer, columns.split]
-    absent = [name for name in needed if name is not None and name not in schema.names]
+    absent = [name for name in columns.named() if name not in schema.names]
     if absent:
         raise UserError(
             f"{path} has no column {' and no column '.join(absent)}; "
             f"its columns are {', '.join(schema.names) or 'none'}"
         )
     kind = schema.field(columns.image).type
-    if pa.types.is_struct(kind):
-        inner = kind.get_field_index("bytes")
-        kind = kind.field(inner).type if inner >= 0 else kind
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+    if not holds_images(kind):
         raise UserError(
             f"the column {columns.image} of {path} holds {kind}, not encoded images "
             "(bytes, or a struct with bytes)"
         )
+    kind = schema.field(columns.text).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise UserError(f"the column {columns.text} of {path} holds {kind}, not text")
+
+
+def holds_images(kind: Any) -> bool:
+    """Whether a column of this Arrow type can hold encoded images."""
+    if pa.types.is_struct(kind):
+        inner = kind.get_field_index("bytes")
+        kind = kind.field(inner).type if inner >= 0 else kind
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | None) -> list[int]:
@@ -174,12 +209,11 @@ def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | Non
     if split is None or columns.split is None:
         return list(range(rows))
     values = file.read_row_group(group, columns=[columns.split]).column(0).to_pylist()
-    return [position for position, value in enumerate(values) if value == split]
+    return [position for position, value in enumerate(values) if canonical(str(value)) == split]
 
 
 def _read(file: Any, group: int, wanted: list[int], columns: Columns, first: int) -> Iterator[Row]:
-    optional = [name for name in (columns.name, columns.writer, columns.split) if name is not None]
-    table = file.read_row_group(group, columns=[columns.image, columns.text, *optional])
+    table = file.read_row_group(group, columns=columns.named())
     for position, row in zip(wanted, table.take(wanted).to_pylist(), strict=True):
         image, text = row[columns.image], row[columns.text]
         yield Row(
@@ -188,6 +222,7 @@ def _read(file: Any, group: int, wanted: list[int], columns: Columns, first: int
             text=None if text is None else str(text),
             writer=_text(row, columns.writer),
             split=_text(row, columns.split),
+            page=_text(row, columns.page),
         )
 
 

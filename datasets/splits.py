@@ -1,4 +1,6 @@
-"""The split of the real sets: train, val and test by who wrote, never by line.
+"""Splits: what others call them, and the project's own of the real sets.
+
+Those are train, val and test by who wrote, never by line.
 
 A hand that is trained on is never tested on. The group is a UNIPEN writer, a letter of Hooker's
 or a text of Copiste; a hash decides, so a group's split depends on nothing but its name.
@@ -7,9 +9,39 @@ or a text of Copiste; a hash decides, so a group's split depends on nothing but 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterable
+
+_ORDER = ("train", "val", "test")
+_OTHER_NAMES = {
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "testing": "test",
+}
 
 
 def split_of(group: str) -> str:
     """The split of a group: md5 of its name modulo 10, 0 test, 1 val, else train."""
     digit = int(hashlib.md5(group.encode()).hexdigest(), 16) % 10
     return {0: "test", 1: "val"}.get(digit, "train")
+
+
+def canonical(name: str) -> str:
+    """A split by the project's name for it: "Validation" is "val"; others stay as they are."""
+    plain = name.strip()
+    lower = plain.lower()
+    return _OTHER_NAMES.get(lower, lower if lower in _ORDER else plain)
+
+
+def named_split(name: str) -> str:
+    """The split that a folder or a file name like `train-00000-of-00002` names; "" for none."""
+    word = canonical(re.split(r"[-._]", name, maxsplit=1)[0])
+    return word if word in _ORDER else ""
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of splits, each once: train, val, test, then others by the alphabet."""
+    rank = {name: place for place, name in enumerate(_ORDER)}
+    return tuple(sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name)))

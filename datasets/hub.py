@@ -1,0 +1,142 @@
+"""Parquet files of data sets of the Hugging Face Hub: in the Hub's cache, or fetched into it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from fnmatch import fnmatch
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+from bench.errors import Unavailable, UserError
+from bench.hub_errors import plain_errors
+from bench.hub_fetch import Report, fetch
+
+MAIN = "main"  # the branch that the Hub means when no revision is given
+
+_CARD = "README.md"
+_SHARD = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name means a repository and no file: owner/name, which is not a path here."""
+    return (
+        name.count("/") == 1
+        and not name.startswith(("/", ".", "~"))
+        and not name.endswith((".parquet", "/"))
+        and not Path(name).exists()
+    )
+
+
+def locate(repo: str, revision: str, pattern: str) -> Path:
+    """The snapshot of a data set in the Hub's cache; nothing is fetched.
+
+    Raises:
+        Unavailable: it is not here, or not all of it; the remedy fetches it.
+    """
+    remedy = get_command(repo, revision, pattern)
+    try:
+        folder = Path(
+            snapshot_download(repo, repo_type="dataset", revision=revision, local_files_only=True)
+        )
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        which = repo if revision == MAIN else f"revision {revision} of {repo}"
+        raise Unavailable(f"{which} is not in {constants.HF_HUB_CACHE}", remedy) from error
+    here = parquet_files(folder, pattern)
+    if not here or _lacks_a_shard(here):
+        raise Unavailable(f"{repo} is only partly in {constants.HF_HUB_CACHE}", remedy)
+    return folder
+
+
+def parquet_files(folder: Path, pattern: str) -> list[Path]:
+    """The Parquet files of a folder whose path in it has a pattern, by name; hidden ones not."""
+    named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.parquet")}
+    return [
+        named[name]
+        for name in sorted(named)
+        if fnmatch(name, pattern) and not any(part.startswith(".") for part in name.split("/"))
+    ]
+
+
+def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
+    """Fetch the Parquet files of a data set; goes on where an earlier download stopped.
+
+    Args:
+        repo: Hub id.
+        revision: branch, tag or commit; it is resolved to a commit first, and all files are of it.
+        pattern: which files, as `fnmatch` has it.
+        report: hears of the progress, in bytes.
+
+    Returns:
+        The folder of the snapshot.
+
+    Raises:
+        UserError: the Hub does not give it or cannot be reached, it has no such files, or the
+            disk is full.
+    """
+    if constants.HF_HUB_OFFLINE:
+        command = get_command(repo, revision, pattern)
+        raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; give: {command}")
+    disable_progress_bars()  # of huggingface_hub; ours is drawn
+    with plain_errors(repo, revision, "dataset"):
+        info = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
+        files = {file.rfilename: file for file in info.siblings or ()}
+        wanted = [n for n in sorted(files) if n.endswith(".parquet") and fnmatch(n, pattern)]
+        if not wanted:
+            raise UserError(_no_files(repo, pattern, any(n.endswith(".parquet") for n in files)))
+        commit = str(info.sha)
+        for number, name in enumerate(wanted, 1):
+            fetch(repo, commit, files[name], _numbered(report, number, len(wanted)), "dataset")
+        if _CARD in files:
+            hf_hub_download(repo, _CARD, revision=commit, repo_type="dataset")
+        # Asked by the name of the branch, it notes in the cache which commit that is: at the end,
+        # so that what was interrupted is not taken for the whole.
+        hf_hub_download(repo, wanted[0], revision=revision, repo_type="dataset")
+    return locate(repo, revision, pattern)
+
+
+def licence_of(folder: Path) -> str:
+    """The licence that a snapshot's card names; "not stated" where it names none."""
+    try:
+        card = (folder / _CARD).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "not stated"
+    front = re.match(r"\ufeff?---\s*\n(.*?)\n---", card, re.DOTALL)
+    found = re.search(r"^license:[ \t]*['\"]?([\w.-]+)", front[1] if front else "", re.MULTILINE)
+    return found[1] if found else "not stated"
+
+
+def get_command(repo: str, revision: str, pattern: str) -> str:
+    """The one command that fetches a data set, whatever the environment says."""
+    offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
+    version = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
+    files = "" if pattern == "*" else f" --files {shlex.quote(pattern)}"
+    return f"{offline}python -m bench data get {repo}{version}{files}"
+
+
+def _lacks_a_shard(files: list[Path]) -> bool:
+    """Whether one of `name-00000-of-00003` is missing of a set of shards that is begun."""
+    found = [match for path in files if (match := _SHARD.fullmatch(path.stem))]
+    numbers: dict[tuple[str, int], set[int]] = {}
+    for match in found:
+        numbers.setdefault((match["set"], int(match["count"])), set()).add(int(match["number"]))
+    return any(len(have) < count for (_, count), have in numbers.items())
+
+
+def _numbered(report: Report, number: int, count: int) -> Report:
+    def numbered(doing: str, done: float, total: float) -> None:
+        report(f"{doing} (file {number} of {count})", done, total)
+
+    return numbered
+
+
+def _no_files(repo: str, pattern: str, has_parquet: bool) -> str:
+    if has_parquet:
+        return f"{repo} has no Parquet file of the pattern {pattern}; choose another"
+    return (
+        f"{repo} has no Parquet files; the Hub makes some of many data sets: "
+        "try the revision refs/convert/parquet"
+    )

@@ -1,0 +1,204 @@
+"""The data set `parquet`: any line set in Parquet files with images and texts, of the user or Hub.
+
+    python -m bench data get Teklia/IAM-line
+    python -m bench run --dataset parquet -o parquet.path=Teklia/IAM-line
+
+A line's split is told by a column, or by the name of its file or folder as on the Hub
+(`data/train-00000-of-00002.parquet`, `default/test/0000.parquet`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants
+
+from bench.errors import Unavailable, UserError
+from bench.registry import did_you_mean
+from bench.types import BadLine, Line, LineSet
+from datasets.base import Dataset
+from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
+from datasets.parquet import Columns, as_line, holds_images, open_parquet, read_rows
+from datasets.splits import canonical, in_order, named_split
+
+# What columns are called that are not named by an option; the first that is there counts.
+TEXTS = ("text", "transcription", "transcript", "sentence", "ground_truth", "gt", "label")
+NAMES = ("id", "line_id", "name", "file_name", "filename")
+WRITERS = ("writer", "writer_id", "author")
+PAGES = ("page", "page_id", "form", "form_id", "document", "document_id")
+SPLITS = ("split", "partition")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file, its columns, and how many lines it has of each split."""
+
+    file: Path
+    columns: Columns
+    lines: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class HubLines(Dataset):
+    """Lines of Parquet files: one file, a folder of them, or a data set of the Hub.
+
+    path: a file, a folder, or owner/name of the Hub (got by `python -m bench data get`).
+    revision: branch, tag or commit of the Hub's.
+    files: pattern of the files to read, as paths in the folder.
+    image, text, id, writer, page, split_column: names of columns; those not given are looked for
+        under usual names.
+    split: all lines are of this split, whatever columns and files say.
+    """
+
+    path: str = ""
+    revision: str = MAIN
+    files: str = "*"
+    image: str = ""
+    text: str = ""
+    id: str = ""
+    writer: str = ""
+    page: str = ""
+    split_column: str = ""
+    split: str = ""
+
+    def missing(self) -> Unavailable | None:
+        """What is not here, and the command that gets it."""
+        try:
+            self._folder()
+        except Unavailable as reason:
+            return reason
+        return None
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that columns and files name; `test` for what names none.
+
+        Raises:
+            Unavailable: the files are not here.
+            UserError: a file is damaged or lacks a column.
+        """
+        return in_order(name for part in self._parts() for name in part.lines)
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Decode the first `limit` lines of a split to grey, file by file.
+
+        Raises:
+            Unavailable: the files are not here.
+            UserError: a file is damaged or lacks a column, or there is no such split.
+            BadLinesError: a line cannot be used, and the set is to be read strictly.
+        """
+        folder, split, parts = self._folder(), canonical(split), list(self._parts())
+        names = in_order(name for part in parts for name in part.lines)
+        if split not in names:
+            raise UserError(
+                f"{self.path} has no split {split}{did_you_mean(split, names)}; where all lines "
+                f"are one split, -o parquet.split={split} names it"
+            )
+        count = sum(part.lines.get(split, 0) for part in parts)
+        address = f"{constants.ENDPOINT}/datasets/{self.path} @ {folder.name[:12]}"
+        return self.gathered(
+            "parquet",
+            split,
+            _lines(parts, split, limit),
+            source=address if is_hub_id(self.path) else folder.name,
+            licence=licence_of(folder),
+            references="parquet",
+            total=count if limit is None else min(count, limit),
+        )
+
+    def _folder(self) -> Path:
+        """The file or folder.
+
+        Raises:
+            Unavailable: it is not here.
+        """
+        if not self.path:
+            raise Unavailable(
+                "parquet is any line set, and none is named",
+                "name one with -o parquet.path=FILE|FOLDER|OWNER/NAME",
+            )
+        if is_hub_id(self.path):
+            return locate(self.path, self.revision, self.files)
+        folder = Path(self.path).expanduser()
+        if not folder.exists():
+            raise Unavailable(
+                f"there is no file or folder {folder}",
+                "name one that is there, or a Hub id, with -o parquet.path=FILE|FOLDER|OWNER/NAME",
+            )
+        if folder.is_dir() and not parquet_files(folder, self.files):
+            raise Unavailable(
+                f"{folder} has no Parquet file of the pattern {self.files}",
+                "name the folder that has them with -o parquet.path=FOLDER",
+            )
+        return folder
+
+    def _parts(self) -> Iterator[_Part]:
+        """The files; of each, only what tells the split is read."""
+        folder = self._folder()
+        for file in parquet_files(folder, self.files) if folder.is_dir() else [folder]:
+            with open_parquet(file) as opened:
+                columns = self._columns(file, opened.schema_arrow)
+                if columns.split is None:
+                    split = canonical(self.split) or _named(file, folder)
+                    yield _Part(file, columns, {split: opened.metadata.num_rows})
+                else:
+                    values = opened.read(columns=[columns.split]).column(0).to_pylist()
+                    yield _Part(file, columns, Counter(canonical(str(v)) for v in values))
+
+    def _columns(self, file: Path, schema: Any) -> Columns:
+        """The columns of a file, those of the options first.
+
+        Raises:
+            UserError: it has no column of images or of texts.
+        """
+        given = {"image": self.image, "text": self.text, "name": self.id, "writer": self.writer,
+                 "page": self.page, "split": self.split_column}  # fmt: skip
+        found = found_columns(schema.names, given)
+        if not found["image"]:
+            images = [name for name in schema.names if holds_images(schema.field(name).type)]
+            found["image"] = images[0] if len(images) == 1 else None
+        for what in ("image", "text"):
+            if not found[what]:
+                raise UserError(
+                    f"{file} has no column that is known to hold the {what}; name one of "
+                    f"{', '.join(schema.names) or 'none'} with -o parquet.{what}=COLUMN"
+                )
+        if self.split:
+            found["split"] = None
+        return Columns(**found)  # type: ignore[arg-type]
+
+
+def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Line | BadLine]:
+    left = limit
+    for part in parts:
+        if not part.lines.get(split):
+            continue
+        for row in read_rows(part.file, part.columns, split, left):
+            if part.columns.name is None:
+                row = row._replace(id=f"{part.file.stem}-{row.id}")
+            yield as_line(row, split)
+            left = None if left is None else left - 1
+
+
+def _named(file: Path, folder: Path) -> str:
+    """The split that the name of a file tells, or that of a folder above it; else test."""
+    parts = file.relative_to(folder).parts if folder.is_dir() else (file.name,)
+    return next(filter(None, map(named_split, reversed(parts))), "test")
+
+
+def found_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str | None]:
+    """Columns by what they hold: those that the user named, else the first of the usual names.
+
+    Args:
+        names: of all columns.
+        given: what the user named for image, text, name, writer, page and split; "" for nothing.
+    """
+    usual = {"image": ("image",), "text": TEXTS, "name": NAMES, "writer": WRITERS,
+             "page": PAGES, "split": SPLITS}  # fmt: skip
+    return {
+        what: given[what] or next((name for name in known if name in names), None)
+        for what, known in usual.items()
+    }
