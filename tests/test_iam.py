@@ -1,0 +1,408 @@
+"""The user's copy of IAM, on a rendered one in the true layout."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bench.errors import Unavailable, UserError
+from bench.options import parse_options, typed_options
+from bench.types import LineSet
+from datasets import DATASETS
+from datasets.base import BadLinesError
+from datasets.iam import Iam
+from datasets.iam_boxes import character_boxes
+from datasets.iam_partitions import PARTITIONS, read_list
+from datasets.iam_text import Box, Word, Written, laia, parse_form, parse_forms, parse_lines
+from datasets.root import set_data_root
+from tests.iam_layout import FORMS, Drawn, write_iam, write_list
+
+IDS = [f"{form.id}-{number:02d}" for form in FORMS for number in range(len(form.lines))]
+TEXTS = [line.text for form in FORMS for line in form.lines]
+CORRECT = [line.correct for form in FORMS for line in form.lines]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Drawn]]:
+    """A copy of IAM that no test changes, and what was drawn."""
+    root = tmp_path_factory.mktemp("iam")
+    drawn = write_iam(root)
+    write_list(root / "splits" / "aachen" / "te.lst", padded(IDS, "aachen", "test"))
+    return root, drawn
+
+
+@pytest.fixture
+def own(copied: tuple[Path, dict[str, Drawn]], tmp_path: Path) -> Path:
+    """A copy of IAM to spoil."""
+    return Path(shutil.copytree(copied[0], tmp_path / "iam"))
+
+
+def padded(ids: Sequence[str], partition: str, split: str) -> list[str]:
+    """These ids and as many others as make the published count."""
+    others = (f"z{n // 1000:02d}-{n % 1000:03d}-00" for n in range(10_000))
+    count = PARTITIONS[partition].counts[split]
+    return [*ids, *(next(others) for _ in range(count - len(ids)))]
+
+
+def first(root: Path, count: int = len(IDS), **options: object) -> LineSet:
+    return Iam(root=root, **options).load("test", count)  # type: ignore[arg-type]
+
+
+def reasons(found: LineSet) -> dict[str, str]:
+    return {line.id: line.reason for line in found.bad}
+
+
+def test_lines_come_as_they_were_written(copied) -> None:
+    root, drawn = copied
+    found = first(root)
+    assert not found.bad
+    assert [line.id for line in found.lines] == IDS
+    assert [line.text for line in found.lines] == TEXTS  # entities of two levels decoded
+    assert [line.writer for line in found.lines] == ["000"] * 3 + ["171"] * 2
+    assert [line.page for line in found.lines] == ["a01-000u"] * 3 + ["c04-160"] * 2
+    for line in found.lines:
+        assert np.array_equal(line.image, drawn[line.id].image)
+    assert found.references == "iam-xml"
+    assert "aachen" in found.source
+
+
+def test_the_three_styles_of_reference_are_told_apart(copied) -> None:
+    texts = {}
+    for style in ("xml", "ascii", "laia"):
+        found = first(copied[0], references=style)
+        assert found.references == f"iam-{style}"
+        texts[style] = [line.text for line in found.lines]
+    assert texts["ascii"][1:] == [
+        "M Ps tomorrow . Mr. Foot",
+        'We \'ll say " prop up " & go',
+        "over # the top",
+        "Griffiths , of Hull ;",
+    ]
+    assert texts["laia"][1:] == [
+        "MPs tomorrow . Mr. Foot",
+        'We\'ll say " prop up " & go',
+        "over # the top",
+        "Griffiths , of Hull ;",
+    ]
+    assert texts["xml"] == TEXTS
+
+
+def test_laia_writes_what_its_own_script_writes() -> None:
+    """The substitutions of prepare_iam_text.sh, done by sed."""
+    if shutil.which("sed") is None:
+        pytest.skip("sed is not here")
+    rows = ["We|'ll|go", "B B C|news", "it|'s|John|'s", "THEY|'RE|'t|'tis", "I|'m|'d", "a|'|s|'sad"]
+    script = r"s/ '\(s\|d\|ll\|m\|ve\|t\|re\|S\|D\|LL\|M\|VE\|T\|RE\)\b/'\1/g"
+    done = subprocess.run(
+        ["sed", "-e", "s/ //g", "-e", "s/|/ /g", "-e", script],
+        input="\n".join(rows), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [laia(row.split("|")) for row in rows] == done.stdout.splitlines()
+
+
+def test_boxes_lie_where_the_writer_wrote(copied) -> None:
+    """The oracle is the renderer, which knows where it put each character."""
+    root, drawn = copied
+    for line, correct in zip(first(root).lines, CORRECT, strict=True):
+        if not correct:  # IAM's components of such a line are not those of its words
+            assert line.boxes is None and line.box_source == ""
+            continue
+        assert line.boxes is not None and line.box_source == "iam-xml"
+        assert line.boxes.dtype == np.float32 and line.boxes.shape == (len(line.text), 2)
+        assert (line.boxes[:, 0] <= line.boxes[:, 1]).all()
+        inked = np.array([not char.isspace() for char in line.text])
+        centres = np.abs(line.boxes.mean(1) - drawn[line.id].boxes.mean(1))[inked]
+        width = np.diff(drawn[line.id].boxes, axis=1)[inked].mean()
+        assert centres.mean() < 0.3 * width
+        assert centres.max() < 0.8 * width
+
+
+def test_boxes_are_those_of_the_text_in_every_style(copied) -> None:
+    root = copied[0]
+    for style in ("ascii", "laia"):
+        for line in first(root, references=style).lines:
+            assert line.boxes is None or line.boxes.shape == (len(line.text), 2)
+    xml, ascii = (first(root, references=style).lines[-1] for style in ("xml", "ascii"))
+    assert ascii.text.replace(" ", "") == xml.text.replace(" ", "")
+    kept = [i for i, char in enumerate(ascii.text) if char != " "]
+    same = [i for i, char in enumerate(xml.text) if char != " "]
+    assert ascii.boxes is not None and xml.boxes is not None
+    assert np.array_equal(ascii.boxes[kept], xml.boxes[same])
+
+
+def written(
+    words: Sequence[tuple[str, Sequence[tuple[int, int]]]], correct: bool = True
+) -> Written:
+    """Words with the left and right columns of their components, 10 pixels high."""
+    tokens = tuple(
+        Word(text, tuple(Box(left, 100, right - left, 10) for left, right in parts))
+        for text, parts in words
+    )
+    return Written(" ".join(word.text for word in tokens), correct, "0", tokens)
+
+
+def test_components_that_are_letters_are_taken_as_they_are() -> None:
+    """The dot of an i lies over its stem; a word of one component is shared out by widths."""
+    line = written([("ai", [(100, 120), (124, 130), (125, 129)]), ("mi", [(140, 181)])])
+    boxes = character_boxes("ai mi", line, (10, 81))
+    assert boxes is not None
+    assert boxes[:3].tolist() == [[0, 20], [24, 30], [30, 40]]
+    assert boxes[3, 0] == 40 and boxes[3, 1] == boxes[4, 0] and boxes[4, 1] == 81
+    assert np.diff(boxes[3:]).ravel().tolist() == pytest.approx([41 * 1.5 / 2.05, 41 * 0.55 / 2.05])
+
+
+def test_overlapping_words_leave_a_space_without_width() -> None:
+    boxes = character_boxes("a b", written([("a", [(0, 20)]), ("b", [(14, 40)])]), (10, 40))
+    assert boxes is not None and boxes.tolist() == [[0, 20], [17, 17], [14, 40]]
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "shape"),
+    [
+        (written([("ab", [(0, 9)])], correct=False), "ab", (10, 9)),
+        (written([("ab", [(0, 9)])]), "abc", (10, 9)),
+        (written([("ab", [(0, 9)]), ("c", [])]), "ab c", (10, 9)),
+        (written([("ab", [(0, 90)])]), "ab", (10, 50)),  # the image was scaled
+        (written([]), "ab", (10, 9)),
+    ],
+)
+def test_boxes_that_cannot_be_told_are_not(line: Written, text: str, shape) -> None:
+    assert character_boxes(text, line, shape) is None
+
+
+def test_wrongly_segmented_lines_are_dropped_when_asked(copied) -> None:
+    right = [name for name, correct in zip(IDS, CORRECT, strict=True) if correct]
+    for style in ("xml", "ascii"):
+        found = first(copied[0], 3, references=style, errors="drop")
+        assert [line.id for line in found.lines] == right[:3]
+
+
+def test_ascii_alone_is_enough(own: Path) -> None:
+    shutil.rmtree(own / "xml")
+    found = first(own, references="ascii")
+    assert [line.writer for line in found.lines] == ["000"] * 3 + ["171"] * 2
+    assert all(line.boxes is None for line in found.lines)
+    (own / "ascii" / "lines.txt").rename(own / "lines.txt")  # where some put it
+    (own / "ascii" / "forms.txt").unlink()
+    found = first(own, references="ascii")
+    assert [line.writer for line in found.lines] == ["a01-000u"] * 3 + ["c04-160"] * 2
+
+
+def test_images_in_one_folder_are_found(own: Path) -> None:
+    for image in sorted((own / "lines").rglob("*.png")):
+        image.rename(own / "lines" / image.name)
+    assert len(first(own).lines) == len(IDS)
+
+
+def test_xml_alone_is_enough_for_boxes(own: Path) -> None:
+    shutil.rmtree(own / "ascii")
+    assert [line.boxes is not None for line in first(own).lines] == CORRECT
+
+
+def test_a_list_of_another_length_is_told(own: Path) -> None:
+    (own / "splits" / "aachen" / "te.lst").write_text("\n".join(IDS))
+    found = Iam(root=own).load("test")
+    assert len(found.lines) == len(IDS)
+    assert "5 lines" in reasons(found)["splits/aachen/te.lst"]
+    assert "2915" in reasons(found)["splits/aachen/te.lst"]
+
+
+def test_what_is_wrong_in_a_list_is_told_by_its_line(own: Path) -> None:
+    path = own / "splits" / "aachen" / "te.lst"
+    path.write_text(
+        f"# Aachen\n\n{IDS[0]} a01\\MOVE\nlines/a01/{IDS[1]}.png 7\n../../etc/passwd\n{IDS[0]}\n"
+    )
+    ids, told = read_list(own, "aachen", "test")
+    assert ids == IDS[:2]
+    assert [line.id.rpartition("/")[2] for line in told] == ["te.lst:5", "te.lst:6", "te.lst"]
+    assert "passwd" in told[0].reason and "twice" in told[1].reason
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_every_published_list_is_found_under_its_own_names(own: Path, partition: str) -> None:
+    shutil.rmtree(own / "splits")
+    published = PARTITIONS[partition]
+    for split, names in published.files.items():
+        for folder, name in ((own / "splits", names[0]), (own, names[-1])):
+            write_list(folder / name, padded(IDS, partition, split))
+            ids, told = read_list(own, partition, split)
+            assert len(ids) == published.counts[split] and not told
+            (folder / name).unlink()
+
+
+def test_the_second_validation_set_is_official_s_alone(own: Path) -> None:
+    official = Iam(root=own, partition="official")
+    write_list(own / "splits" / "validationset2.txt", padded(IDS, "official", "val2"))
+    assert official.split_names() == ("train", "val", "val2", "test")
+    assert [line.id for line in official.load("val2", 2).lines] == IDS[:2]
+    assert Iam(root=own).split_names() == ("train", "val", "test")
+    with pytest.raises(UserError, match="aachen of iam has no split 'val2'; it has train, val"):
+        Iam(root=own).load("val2")
+
+
+def test_what_is_missing_is_said_with_where_to_get_it(own: Path, tmp_path: Path) -> None:
+    def absent(**options: object) -> str:
+        reason = Iam(**{"root": own, **options}).missing()  # type: ignore[arg-type]
+        assert isinstance(reason, Unavailable)
+        return str(reason)
+
+    assert Iam(root=own).missing() is None
+    assert "shonenkov/IAM-Splitting" in absent(partition="rwth")
+    assert "largeWriterIndependent" in absent(partition="official")
+    assert "-o iam.root=DIR" in absent(root=tmp_path / "nowhere")
+    (own / "xml").rename(own / "yml")
+    assert "-o iam.references=ascii" in absent()
+    (own / "ascii").rename(own / "asci")
+    assert "unpack ascii.tgz" in absent(references="laia")
+    (own / "lines").rename(own / "line")
+    assert "lines.tgz" in absent()
+    with pytest.raises(Unavailable):
+        Iam(root=own).load()
+
+
+def test_the_data_root_has_it_under_its_name(own: Path) -> None:
+    try:
+        set_data_root(own.parent)
+        assert Iam().missing() is None
+    finally:
+        set_data_root(None)
+
+
+def test_the_command_line_reaches_every_option(own: Path) -> None:
+    given = parse_options(
+        [f"iam.root={own}", "iam.partition=rwth", "iam.references=laia", "iam.errors=drop"]
+    )
+    made = DATASETS.create("iam", typed_options(given, [DATASETS])["iam"])
+    assert made == Iam(root=own, partition="rwth", references="laia", errors="drop")
+    with pytest.raises(UserError, match="did you mean aachen"):
+        typed_options(parse_options(["iam.partition=achen"]), [DATASETS])
+
+
+def test_bad_input_costs_its_own_lines_only(own: Path, tmp_path: Path) -> None:
+    form = own / "lines" / "a01" / "a01-000u"
+    (form / f"{IDS[0]}.png").unlink()
+    image = form / f"{IDS[1]}.png"
+    image.write_bytes(image.read_bytes()[:300])
+    xml = own / "xml" / "c04-160.xml"
+    xml.write_bytes(xml.read_bytes()[:-200])
+    found = first(own)
+    assert [line.id for line in found.lines] == [IDS[2]]
+    why = reasons(found)
+    assert "no image" in why[IDS[0]]
+    assert "image cannot be read" in why[IDS[1]]
+    assert "c04-160.xml" in why[IDS[3]] and "c04-160.xml" in why[IDS[4]]
+    with pytest.raises(BadLinesError, match=IDS[0]):
+        first(own, strict=True)
+
+
+def test_forms_that_are_no_forms_are_told(own: Path) -> None:
+    bomb = '<!DOCTYPE form [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><form>&c;</form>'
+    (own / "xml" / "a01-000u.xml").write_text(bomb)
+    (own / "xml" / "c04-160.xml").write_text("<html/>")
+    found = first(own)
+    assert not found.lines
+    assert "entities" in reasons(found)[IDS[0]]
+    assert "no handwritten part" in reasons(found)[IDS[3]]
+    (own / "xml" / "c04-160.xml").unlink()
+    assert "missing" in reasons(first(own))[IDS[3]]
+
+
+def test_a_line_that_its_form_does_not_have_is_told(own: Path) -> None:
+    write_list(own / "splits" / "aachen" / "te.lst", padded(["a01-000u-09"], "aachen", "test"))
+    assert "no such line" in reasons(first(own, 1))["a01-000u-09"]
+    assert "no such line" in reasons(first(own, 1, references="ascii"))["a01-000u-09"]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(own: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    Image.new("L", (900, 90)).save(secret)
+    image = own / "lines" / "a01" / "a01-000u" / f"{IDS[0]}.png"
+    image.unlink()
+    image.symlink_to(secret)
+    assert "leads out" in reasons(first(own, 1))[IDS[0]]
+
+
+def test_an_empty_text_is_told(own: Path) -> None:
+    xml = own / "xml" / "c04-160.xml"
+    xml.write_text(xml.read_text("latin-1").replace('text="over # the top"', 'text=" "'), "latin-1")
+    assert reasons(first(own))[IDS[3]] == "its text is empty"
+
+
+def test_forms_in_other_encodings_are_read(own: Path) -> None:
+    path = own / "xml" / "c04-160.xml"
+    text = path.read_text("latin-1").replace("over # the top", "caf\u00e9 # the top")
+    path.write_bytes(text.encode("latin-1"))
+    assert first(own).lines[3].text == "caf\u00e9 # the top"
+    path.write_bytes(text.replace("ISO-8859-1", "UTF-16").encode("utf-16"))
+    assert first(own).lines[3].text == "caf\u00e9 # the top"
+
+
+def test_the_ascii_files_are_read_as_their_heads_say() -> None:
+    found = parse_lines(
+        "# format\n"
+        "a01-000u-03 err 156 23 430 1290 1883 70 M Ps|tomorrow|.|Mr.\n"
+        "a01-007x-00 ok 174 23 356 874 1658 152 Since|1958|,|#\n"
+        "a01-007x-01 ok 174 23 356 874 x 152 Since\n"
+        "a01-007x-02 ok 174\n"
+    )
+    assert list(found) == ["a01-000u-03", "a01-007x-00"]
+    assert found["a01-000u-03"].tokens == ("M Ps", "tomorrow", ".", "Mr.")
+    assert not found["a01-000u-03"].correct and found["a01-007x-00"].correct
+    assert found["a01-007x-00"].box == Box(356, 874, 1658, 152)
+    assert parse_forms("# head\na01-000x 001 2 all 6 6 52 52\n\n") == {"a01-000x": "001"}
+
+
+TOKENS = st.text(
+    st.characters(categories=["L", "N", "P"], exclude_characters="|"), min_size=1, max_size=8
+)
+
+
+@given(st.lists(TOKENS, min_size=1, max_size=8), st.booleans(), st.lists(st.integers(0, 9999),
+       min_size=4, max_size=4))  # fmt: skip
+def test_a_row_of_lines_txt_comes_back(tokens, correct: bool, box: list[int]) -> None:
+    state = "ok" if correct else "err"
+    row = f"a01-000u-00 {state} 154 19 {' '.join(map(str, box))} {'|'.join(tokens)}"
+    entry = parse_lines(row)["a01-000u-00"]
+    assert entry.tokens == tuple(tokens)
+    assert entry.correct == correct and entry.box == Box(*box)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_ascii_readers(text: str) -> None:
+    assert all(name in text for name in parse_lines(text))
+    assert all(name in text and writer in text for name, writer in parse_forms(text).items())
+
+
+@given(st.binary(max_size=300), st.integers(0, 2000))
+def test_no_bytes_break_the_xml_reader(junk: bytes, place: int) -> None:
+    for document in (junk, XML[:place] + junk + XML[place:]):
+        try:
+            parse_form(document, "a.xml")
+        except ValueError as error:
+            assert "a.xml" in str(error)
+
+
+XML = (
+    b'<?xml version="1.0" encoding="ISO-8859-1"?><!DOCTYPE form SYSTEM "form-metadata.dtd">'
+    b'<form writer-id="000"><handwritten-part><line id="a01-000u-00" text="a &amp;quot; b" '
+    b'segmentation="ok"><word text="a"><cmp x="1" y="2" width="x" height="4"/>'
+    b'<cmp x="1" y="2" width="3" height="4"/></word></line></handwritten-part></form>'
+)
+
+
+def test_a_component_that_is_no_rectangle_is_left_out() -> None:
+    line = parse_form(XML, "a.xml").lines["a01-000u-00"]
+    assert line.text == 'a " b' and line.correct
+    assert line.words == (Word("a", (Box(1, 2, 3, 4),)),)
+
+
+def test_two_loads_are_the_same(copied) -> None:
+    assert first(copied[0]).sha256 == first(copied[0]).sha256 != first(copied[0], 4).sha256
