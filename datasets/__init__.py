@@ -31,6 +31,14 @@ DATASETS = Registry(
             "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
         ),
         "parquet": Entry("datasets.hub_lines:HubLines", "yours or the Hub's: -o parquet.path=..."),
+        "page": Entry(
+            "datasets.pages:PageLines",
+            "your PAGE XML: -o page.root=DIR",
+            {"format": "page"},
+        ),
+        "alto": Entry(
+            "datasets.pages:PageLines", "your ALTO: -o alto.root=DIR", {"format": "alto"}
+        ),
         "iam": Entry("datasets.iam:Iam", "IAM, as its users downloaded it: English, 657 writers"),
         "cvl": Entry("datasets.cvl:Cvl", "CVL, as its users downloaded it: 310 writers, 7 texts"),
     },

@@ -7,7 +7,7 @@ Both have namespaces that change with their versions, so elements are found by l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -29,6 +29,16 @@ _ALTO = (
     "http://schema.ccs-gmbh.com/",
     "http://bibnum.bnf.fr/ns/alto",
 )
+
+
+# Formats that stand in one folder, as Transkribus and eScriptorium export them.
+_COMPANIONS = {"PcGts", "alto", "mets", "trpDocMetadata"}
+
+_FAR = 1e7  # pixels; no page is so large, and no point beyond it means anything
+
+
+class OtherFormatError(UserError):
+    """A document of another format that stands beside transcriptions; nothing is wrong with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +81,11 @@ def parse_page(content: bytes, name: str) -> Transcript:
     words.
 
     Raises:
-        UserError: it is no PAGE XML.
+        UserError: it is no PAGE XML of one page.
+        OtherFormatError: it is ALTO, METS or the like.
     """
     root = _root(content, name, "PcGts", _PAGE, "PAGE XML")
-    page = next(elements(root, "Page"), None)
-    attributes = {} if page is None else page.attrib
+    attributes = _page(root, name)
     return Transcript(
         image=attributes.get("imageFilename", ""),
         size=_size(attributes.get("imageWidth"), attributes.get("imageHeight")),
@@ -96,11 +106,11 @@ def parse_alto(content: bytes, name: str) -> Transcript:
     """Read an ALTO document; a hyphen at the end of a line belongs to its last word.
 
     Raises:
-        UserError: it is no ALTO.
+        UserError: it is no ALTO of one page.
+        OtherFormatError: it is PAGE XML, METS or the like.
     """
     root = _root(content, name, "alto", _ALTO, "ALTO")
-    page = next(elements(root, "Page"), None)
-    attributes = {} if page is None else page.attrib
+    attributes = _page(root, name)
     unit = next(elements(root, "MeasurementUnit"), None)
     file = next(elements(root, "fileName"), None)
     return Transcript(
@@ -116,9 +126,19 @@ def parse_alto(content: bytes, name: str) -> Transcript:
 def _root(content: bytes, name: str, root: str, namespaces: tuple[str, ...], kind: str) -> Element:
     found = parse(content, name)
     namespace = found.tag[1:].rpartition("}")[0]
+    if local(found) in _COMPANIONS - {root}:
+        raise OtherFormatError(f"{name} is no {kind} but {local(found)}")
     if local(found) != root or (namespace and not namespace.startswith(namespaces)):
         raise UserError(f"{name} is no {kind}: its root is {found.tag}")
     return found
+
+
+def _page(root: Element, name: str) -> Mapping[str, str]:
+    """The attributes of the page; none where there is no page."""
+    pages = list(elements(root, "Page"))
+    if len(pages) > 1:
+        raise UserError(f"{name} holds {len(pages)} pages; only one page a document can be read")
+    return pages[0].attrib if pages else {}
 
 
 def _size(width: str | None, height: str | None) -> tuple[float, float] | None:
@@ -187,10 +207,10 @@ def _contents(line: Element) -> str:
 
 def _box(element: Element) -> Points | None:
     texts = [element.get(name, "") for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
-    if not all(_NUMBER.fullmatch(text) for text in texts):
+    found = _points(" ".join(texts))
+    if not all(_NUMBER.fullmatch(text) for text in texts) or not len(found):
         return None
-    left, top, width, height = map(float, texts)
-    right, bottom = left + width, top + height
+    (left, top), (right, bottom) = found[0], found.sum(0)
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
@@ -199,11 +219,16 @@ def _alto_baseline(text: str | None, box: Points | None) -> Points | None:
     if text is None:
         return None
     if _NUMBER.fullmatch(text.strip()) and box is not None:
-        return np.array([[box[0, 0], float(text)], [box[1, 0], float(text)]])
+        text = f"{box[0, 0]} {text} {box[1, 0]} {text}"
     return _points(text)
 
 
 def _points(text: str) -> Points:
-    """`x,y x,y` (PAGE) or `x y x y` (ALTO) to points; an odd number at the end is dropped."""
+    """`x,y x,y` (PAGE) or `x y x y` (ALTO) to points; an odd number at the end is dropped.
+
+    None at all where one is absurdly far away.
+    """
     numbers = [float(number) for number in _NUMBER.findall(text)]
+    if any(abs(number) > _FAR for number in numbers):
+        numbers = []
     return np.array(numbers[: len(numbers) // 2 * 2], np.float64).reshape(-1, 2)

@@ -1,0 +1,270 @@
+"""The data sets `page` and `alto`: lines cut out of the user's transcribed pages.
+
+A folder, with folders in it or without, of PAGE XML or ALTO documents and the pictures of their
+pages, as Transkribus and eScriptorium export them. A picture has the name that the document says,
+or the document's own, and lies beside it, one folder above it, or is the only one of its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image as Pillow
+
+from bench.errors import Unavailable, UserError
+from bench.registry import did_you_mean
+from bench.types import BadLine, Image, Line, LineSet
+from datasets.base import EMPTY, Dataset
+from datasets.crops import crop, likely_ascents, outlines
+from datasets.images import decode
+from datasets.page_xml import OtherFormatError, PageLine, Points, Transcript, parse_alto, parse_page
+from datasets.paths import content, inside
+from datasets.root import folder_of
+from datasets.splits import canonical, in_order
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".jp2", ".webp", ".bmp", ".gif", ".pbm",
+             ".pgm", ".ppm")  # fmt: skip
+_NAMES = {"page": "PAGE XML", "alto": "ALTO"}
+_STRETCH = 0.02  # by which the two sides of a picture may be scaled differently from its document
+
+
+@dataclass(frozen=True)
+class PageLines(Dataset):
+    """Lines of pages transcribed in PAGE XML (2010 to 2019) or ALTO (2 to 4).
+
+    format: "page" or "alto".
+    root: the folder; none means one of that name in the data root.
+    height: pixels that a line's image is at most high; a higher one is scaled down.
+    split: all lines are of this split; else a folder called train, val or test tells it, and what
+        lies in none is of test.
+    """
+
+    format: Literal["page", "alto"] = "page"
+    root: Path | None = None
+    height: int = 128
+    split: str = ""
+
+    def missing(self) -> Unavailable | None:
+        """That there is no folder, or no document in it."""
+        try:
+            self._documents()
+        except Unavailable as reason:
+            return reason
+        return None
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that the folders of the documents tell.
+
+        Raises:
+            Unavailable: there is no folder, or no document in it.
+        """
+        return in_order(self._split(name) for name in self._documents())
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Cut the first `limit` lines of a split out of their pages, to grey, on paper.
+
+        Raises:
+            Unavailable: there is no folder, or no document in it.
+            UserError: there is no such split, or no line may be higher than 0 pixels.
+            BadLinesError: a line cannot be used, and the set is to be read strictly.
+        """
+        root, split = self._root(), canonical(split)
+        names = self._documents()
+        if split not in (known := in_order(map(self._split, names))):
+            raise UserError(
+                f"{root} has no split {split}{did_you_mean(split, known)}; put its documents into "
+                f"a folder {split}, or call all of them so with -o {self.format}.split={split}"
+            )
+        if self.height < 1:
+            raise UserError(f"a line cannot be {self.height} pixels high; take 1 or more")
+        read = [self._read(root, name) for name in names if self._split(name) == split]
+        pictures = _Pictures(root)
+        count = sum(1 if isinstance(each, BadLine) else len(each.lines) for each in read)
+        return self.gathered(
+            self.format,
+            split,
+            islice(self._lines(read, pictures, split), limit),
+            source=root.name,
+            licence="not stated",
+            references="page-xml" if self.format == "page" else "alto",
+            total=count if limit is None else min(count, limit),
+        )
+
+    def _root(self) -> Path:
+        kind = _NAMES[self.format]
+        remedy = f"put pictures of pages with their {kind} documents into it"
+        return folder_of(self.format, self.root, remedy)
+
+    def _documents(self) -> list[str]:
+        """The names of all XML files in the folder, sorted.
+
+        Raises:
+            Unavailable: there is no folder, or no such file in it.
+        """
+        root = self._root()
+        found = (
+            path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() == ".xml"
+        )
+        names = sorted(
+            path.as_posix() for path in found if not any(p.startswith(".") for p in path.parts)
+        )
+        if not names:
+            raise Unavailable(
+                f"{root} has no XML documents",
+                f"name the folder that has them with -o {self.format}.root=DIR",
+            )
+        return names
+
+    def _split(self, name: str) -> str:
+        if self.split:
+            return canonical(self.split)
+        folders = (canonical(part) for part in reversed(PurePosixPath(name).parts[:-1]))
+        return next((folder for folder in folders if folder in self.splits), "test")
+
+    def _read(self, root: Path, name: str) -> _Document | BadLine:
+        """A document, without lines where it is of another format; or why it cannot be read."""
+        parse = parse_page if self.format == "page" else parse_alto
+        try:
+            path = inside(root, name)
+            return _Document(name, path, parse(content(path), name))
+        except OtherFormatError:
+            return _Document(name, path, Transcript("", None, True, ()))
+        except (UserError, ValueError) as error:
+            return BadLine(name, str(error))
+
+    def _lines(
+        self, read: Sequence[_Document | BadLine], pictures: _Pictures, split: str
+    ) -> Iterator[Line | BadLine]:
+        for each in read:
+            if isinstance(each, BadLine):
+                yield each
+            elif each.lines:
+                yield from self._cut(each, pictures, split)
+
+    def _cut(
+        self, document: _Document, pictures: _Pictures, split: str
+    ) -> Iterator[Line | BadLine]:
+        """The lines of a page."""
+        page = str(PurePosixPath(document.name).with_suffix(""))
+        try:
+            picture = pictures.of(document)
+            lines = _in_pixels(document.transcript, picture)
+        except ValueError as error:
+            for line in document.lines:
+                yield BadLine(f"{page}_{line.item}", f"its page cannot be read: {error}")
+            return
+        drawn = Pillow.fromarray(picture)
+        for line, outline in zip(lines, outlines(lines, likely_ascents(lines)), strict=True):
+            name = f"{page}_{line.item}"
+            try:
+                image = _line_image(drawn, line, outline, self.height)
+            except ValueError as error:
+                yield BadLine(name, str(error))
+                continue
+            # A page is all that is known of who wrote it: lines of one page are of one hand.
+            yield Line(name, image, line.text, writer=page, split=split, page=page)
+
+
+@dataclass(frozen=True, eq=False)
+class _Document:
+    """A document that was read.
+
+    name: in its set. path: where it lies.
+    """
+
+    name: str
+    path: Path
+    transcript: Transcript
+
+    @property
+    def lines(self) -> Sequence[PageLine]:
+        return self.transcript.lines
+
+
+def _line_image(page: Pillow.Image, line: PageLine, outline: Points, height: int) -> Image:
+    """Cut a line out.
+
+    Raises:
+        ValueError: it has no text, no outline, or does not lie on the page.
+    """
+    if not line.text:
+        raise ValueError(EMPTY)
+    if len(outline) < 3 or not np.isfinite(outline).all():
+        raise ValueError("nothing tells its outline on the page")
+    return np.array(crop(page, outline, height))
+
+
+class _Pictures:
+    """The pictures of a folder, found by the documents of their pages."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._by_name: dict[str, list[PurePosixPath]] = {}
+        for path in sorted(root.rglob("*")):
+            if path.suffix.lower() in _PICTURES:
+                place = PurePosixPath(path.relative_to(root).as_posix())
+                self._by_name.setdefault(place.name.lower(), []).append(place)
+
+    def of(self, document: _Document) -> Image:
+        """The page of a document in grey, the way up that the document's size has.
+
+        Raises:
+            ValueError: there is none, or it cannot be read.
+        """
+        encoded = content(self._path(document))
+        picture = decode(encoded)
+        size = document.transcript.size
+        if size is not None and picture.shape[::-1] != size:
+            as_stored = decode(encoded, upright=False)
+            if as_stored.shape[::-1] == size:
+                return as_stored
+        return picture
+
+    def _path(self, document: _Document) -> Path:
+        """By the name that the document says, else by the document's own; the nearest one."""
+        said = PurePosixPath(document.transcript.image.replace("\\", "/")).name
+        own = PurePosixPath(document.name)
+        for name in (said, own.stem, *(f"{own.stem}{suffix}" for suffix in _PICTURES)):
+            found = self._by_name.get(name.lower(), ())
+            for folder in (own.parent, own.parent.parent):
+                if near := [place for place in found if place.parent == folder]:
+                    return inside(self._root, str(near[0]))
+            if len(found) == 1:
+                return inside(self._root, str(found[0]))
+            if found:
+                raise ValueError(f"{len(found)} pictures are called {name}, none beside it")
+        raise ValueError(f"there is no picture {said or own.stem}")
+
+
+def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
+    """The lines with their points in pixels of the picture.
+
+    Raises:
+        ValueError: the picture has another shape than the page of the document.
+    """
+    height, width = picture.shape
+    if transcript.size is None:
+        if not transcript.pixels:
+            raise ValueError("its points are no pixels, and it does not say how large the page is")
+        return [_outlined(line, 1.0) for line in transcript.lines]
+    across, down = width / transcript.size[0], height / transcript.size[1]
+    if abs(across / down - 1) > _STRETCH:
+        said = " x ".join(f"{side:g}" for side in transcript.size)
+        raise ValueError(f"its picture has {width} x {height} pixels, the document {said}")
+    scale = 1.0 if across == down == 1 else np.array([across, down])
+    return [_outlined(line, scale) for line in transcript.lines]
+
+
+def _outlined(line: PageLine, scale: Any) -> PageLine:
+    """A line in other units; its box stands in for a polygon that is none."""
+    polygon = line.polygon
+    if len(polygon) < 3:
+        polygon = polygon[:0] if line.box is None else line.box
+    baseline = None if line.baseline is None else line.baseline * scale
+    return dataclasses.replace(line, polygon=polygon * scale, baseline=baseline)
