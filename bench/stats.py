@@ -9,7 +9,7 @@ Only sums are resampled, never texts: nothing is scored again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -105,6 +105,96 @@ def ratio_interval(
     # Between a number and infinity nothing can be interpolated.
     low, high = np.quantile(ratios, _tails(level), method="nearest")
     return Interval(float(low), float(high), blocks)
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """Blocks drawn anew with replacement: the same draws for every sum that is asked for.
+
+    So a difference between two systems, or between two severities of a damage, is resampled in
+    pairs, as Bisani and Ney (ICASSP 2004) have it.
+
+    blocks: their names; every one counts, also where a sum has nothing of it.
+    resamples: how many times all of them are drawn.
+    seed: of the draws.
+    """
+
+    blocks: tuple[str, ...]
+    resamples: int = RESAMPLES
+    seed: int = SEED
+    _times: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.blocks)
+        draws = np.random.default_rng(self.seed)
+        times = draws.multinomial(count, np.full(count, 1 / count), size=self.resamples)
+        object.__setattr__(self, "_times", times.astype(np.float64))
+
+    def block_sums(self, values: ArrayLike, names: Sequence[str]) -> NDArray[np.float64]:
+        """Of each block the sum of its lines: (N, ...) values and N names give (blocks, ...).
+
+        Raises:
+            ValueError: a name is no block, or there is not one name a value.
+        """
+        lines = np.asarray(values, dtype=np.float64)
+        if len(lines) != len(names):
+            raise ValueError("values and names must have one entry a line")
+        place = {name: index for index, name in enumerate(self.blocks)}
+        if unknown := set(names) - set(place):
+            raise ValueError(f"{min(unknown)} is no block")
+        sums = np.zeros((len(self.blocks), *lines.shape[1:]))
+        np.add.at(sums, [place[name] for name in names], lines)
+        return sums
+
+    def sums(self, of_blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sums over each draw: (blocks, ...) to (resamples, ...)."""
+        return np.tensordot(self._times, of_blocks, axes=1)
+
+    def interval(self, resampled: NDArray[np.float64], level: float = LEVEL) -> Interval | None:
+        """Percentile interval of a number that was worked out of each draw.
+
+        Returns:
+            None where fewer than two blocks leave nothing to resample, or where a draw does not
+            have the number (0 / 0).
+        """
+        if len(self.blocks) < 2 or not np.isfinite(resampled).all():
+            return None
+        low, high = np.quantile(resampled, _tails(level))
+        return Interval(float(low), float(high), len(self.blocks))
+
+
+def sign_flip_p(contributions: ArrayLike, *, flips: int = RESAMPLES, seed: int = SEED) -> float:
+    """Randomisation p-value that a sum of blocks' contributions is above 0.
+
+    Under the null hypothesis each block's contribution is as likely to have the other sign: for a
+    difference of two systems that is to swap their readings of the block (approximate
+    randomisation, Noreen 1989).
+
+    Args:
+        contributions: (blocks,) what each block adds to the number.
+        flips: random choices of signs.
+        seed: of these.
+
+    Returns:
+        (1 + choices at least as high) / (1 + flips), never 0; 1 without a contribution.
+    """
+    found = np.asarray(contributions, dtype=np.float64)
+    observed = float(found.sum())
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(flips, len(found)))
+    # Equal sums are counted as high, and sums in another order may differ in the last digits.
+    tolerance = 1e-12 * float(np.abs(found).sum())
+    reached = int((signs @ found >= observed - tolerance).sum())
+    return (1 + reached) / (1 + flips)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of a family adjusted by Holm (Scandinavian Journal of Statistics 6, 1979)."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, highest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
 
 
 def _tails(level: float) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def draw(results: Sequence[Result]) -> list[Plot]:
     scored = [r for r in results if trained(r) and math.isfinite(_cer(r)[0])]
     timed = grouped((r for r in scored if r.clean and r.row.timing), lambda r: r.names.dataset)
     decoders = [r.names.decoder for r in sorted(scored, key=lambda r: r.place.decoder)]
-    looks = {name: _look(index) for index, name in enumerate(dict.fromkeys(decoders))}
+    looks = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
     with mpl.rc_context(STYLE):
         return [
             *(_severity(count, group, looks) for count, group in enumerate(curves(scored), 1)),
@@ -169,7 +169,8 @@ def _canvas(title: str, result: Result) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _look(index: int) -> Look:
+def look_of(index: int) -> Look:
+    """Colour, marker and line of the so-many-th curve of a plot."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": _MARKERS[index % len(_MARKERS)],
