@@ -31,6 +31,9 @@ DATASETS = Registry(
             "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
         ),
         "parquet": Entry("datasets.hub_lines:HubLines", "yours or the Hub's: -o parquet.path=..."),
+        "manifest": Entry(
+            "datasets.manifest:ManifestLines", "your images and a table: -o manifest.path=FILE"
+        ),
         "page": Entry(
             "datasets.pages:PageLines",
             "your PAGE XML: -o page.root=DIR",

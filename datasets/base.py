@@ -93,7 +93,9 @@ class Dataset(ABC):
             name: of the set, as it is registered.
             split: which split this is.
             found: may be made as it is read; a `listening` report hears of each.
-            source, licence, references: as `LineSet` has them.
+            source: as `LineSet` has it.
+            licence: as `LineSet` has it.
+            references: as `LineSet` has it.
             total: how many there will be, for the report; 0 when it is not known.
 
         Raises:
@@ -138,7 +140,11 @@ def listening(report: Report) -> Iterator[None]:
 
 
 def _unfit(line: Line) -> str:
-    """Why an image cannot be a line of writing; "" when it can."""
+    """Why something cannot be a line of writing; "" when it can."""
+    try:
+        f"{line.id}{line.text}{line.writer}{line.page}".encode()
+    except UnicodeEncodeError:
+        return "half of a UTF-16 pair stands in its text, id or writer"
     height, width = line.image.shape
     if min(height, width) < MIN_SIDE or width > MAX_RATIO * height:
         return f"its image of {width} x {height} pixels is no line of writing"

@@ -21,23 +21,25 @@ from bench.errors import Unavailable, UserError
 from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
 from datasets.base import Dataset
+from datasets.columns import found_columns
 from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
-from datasets.parquet import Columns, as_line, holds_images, open_parquet, read_rows
+from datasets.parquet import (
+    Columns,
+    as_line,
+    expect_columns,
+    holds_images,
+    open_parquet,
+    read_rows,
+)
 from datasets.splits import canonical, in_order, named_split
-
-# What columns are called that are not named by an option; the first that is there counts.
-TEXTS = ("text", "transcription", "transcript", "sentence", "ground_truth", "gt", "label")
-NAMES = ("id", "line_id", "name", "file_name", "filename")
-WRITERS = ("writer", "writer_id", "author")
-PAGES = ("page", "page_id", "form", "form_id", "document", "document_id")
-SPLITS = ("split", "partition")
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A file, its columns, and how many lines it has of each split."""
+    """A file, its path in the folder without the suffix, its columns, and its lines by split."""
 
     file: Path
+    name: str
     columns: Columns
     lines: Mapping[str, int]
 
@@ -139,14 +141,17 @@ class HubLines(Dataset):
         """The files; of each, only what tells the split is read."""
         folder = self._folder()
         for file in parquet_files(folder, self.files) if folder.is_dir() else [folder]:
+            name = file.relative_to(folder if folder.is_dir() else folder.parent)
+            stem = name.with_suffix("").as_posix()
             with open_parquet(file) as opened:
                 columns = self._columns(file, opened.schema_arrow)
                 if columns.split is None:
-                    split = canonical(self.split) or _named(file, folder)
-                    yield _Part(file, columns, {split: opened.metadata.num_rows})
+                    split = canonical(self.split) or _named(name)
+                    yield _Part(file, stem, columns, {split: opened.metadata.num_rows})
                 else:
                     values = opened.read(columns=[columns.split]).column(0).to_pylist()
-                    yield _Part(file, columns, Counter(canonical(str(v)) for v in values))
+                    lines = Counter(canonical(str(value)) for value in values)
+                    yield _Part(file, stem, columns, lines)
 
     def _columns(self, file: Path, schema: Any) -> Columns:
         """The columns of a file, those of the options first.
@@ -154,11 +159,11 @@ class HubLines(Dataset):
         Raises:
             UserError: it has no column of images or of texts.
         """
-        given = {"image": self.image, "text": self.text, "name": self.id, "writer": self.writer,
+        given = {"image": self.image, "text": self.text, "id": self.id, "writer": self.writer,
                  "page": self.page, "split": self.split_column}  # fmt: skip
         found = found_columns(schema.names, given)
-        if not found["image"]:
-            images = [name for name in schema.names if holds_images(schema.field(name).type)]
+        images = [name for name in schema.names if holds_images(schema.field(name).type)]
+        if not self.image and found["image"] not in images:
             found["image"] = images[0] if len(images) == 1 else None
         for what in ("image", "text"):
             if not found[what]:
@@ -166,9 +171,16 @@ class HubLines(Dataset):
                     f"{file} has no column that is known to hold the {what}; name one of "
                     f"{', '.join(schema.names) or 'none'} with -o parquet.{what}=COLUMN"
                 )
-        if self.split:
-            found["split"] = None
-        return Columns(**found)  # type: ignore[arg-type]
+        columns = Columns(
+            image=str(found["image"]),
+            text=str(found["text"]),
+            name=found["id"],
+            writer=found["writer"],
+            split=None if self.split else found["split"],
+            page=found["page"],
+        )
+        expect_columns(file, schema, columns)
+        return columns
 
 
 def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Line | BadLine]:
@@ -178,27 +190,11 @@ def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Li
             continue
         for row in read_rows(part.file, part.columns, split, left):
             if part.columns.name is None:
-                row = row._replace(id=f"{part.file.stem}-{row.id}")
+                row = row._replace(id=f"{part.name}-{row.id}")
             yield as_line(row, split)
             left = None if left is None else left - 1
 
 
-def _named(file: Path, folder: Path) -> str:
+def _named(name: Path) -> str:
     """The split that the name of a file tells, or that of a folder above it; else test."""
-    parts = file.relative_to(folder).parts if folder.is_dir() else (file.name,)
-    return next(filter(None, map(named_split, reversed(parts))), "test")
-
-
-def found_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str | None]:
-    """Columns by what they hold: those that the user named, else the first of the usual names.
-
-    Args:
-        names: of all columns.
-        given: what the user named for image, text, name, writer, page and split; "" for nothing.
-    """
-    usual = {"image": ("image",), "text": TEXTS, "name": NAMES, "writer": WRITERS,
-             "page": PAGES, "split": SPLITS}  # fmt: skip
-    return {
-        what: given[what] or next((name for name in known if name in names), None)
-        for what, known in usual.items()
-    }
+    return next(filter(None, map(named_split, reversed(name.parts))), "test")

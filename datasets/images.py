@@ -17,6 +17,9 @@ MAX_PIXELS = 100_000_000
 # No format of Pillow's that starts another program (EPS does) or is not for scans.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pbm",
+            ".pgm", ".ppm")  # fmt: skip
+
 _PAPER = (255, 255, 255, 255)
 
 

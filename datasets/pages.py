@@ -22,14 +22,12 @@ from bench.registry import did_you_mean
 from bench.types import BadLine, Image, Line, LineSet
 from datasets.base import EMPTY, Dataset
 from datasets.crops import crop, likely_ascents, outlines
-from datasets.images import decode
+from datasets.images import SUFFIXES, decode
 from datasets.page_xml import OtherFormatError, PageLine, Points, Transcript, parse_alto, parse_page
 from datasets.paths import content, inside
 from datasets.root import folder_of
 from datasets.splits import canonical, in_order
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".jp2", ".webp", ".bmp", ".gif", ".pbm",
-             ".pgm", ".ppm")  # fmt: skip
 _NAMES = {"page": "PAGE XML", "alto": "ALTO"}
 _STRETCH = 0.02  # by which the two sides of a picture may be scaled differently from its document
 
@@ -207,7 +205,7 @@ class _Pictures:
         self._root = root
         self._by_name: dict[str, list[PurePosixPath]] = {}
         for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in _PICTURES:
+            if path.suffix.lower() in SUFFIXES:
                 place = PurePosixPath(path.relative_to(root).as_posix())
                 self._by_name.setdefault(place.name.lower(), []).append(place)
 
@@ -230,7 +228,7 @@ class _Pictures:
         """By the name that the document says, else by the document's own; the nearest one."""
         said = PurePosixPath(document.transcript.image.replace("\\", "/")).name
         own = PurePosixPath(document.name)
-        for name in (said, own.stem, *(f"{own.stem}{suffix}" for suffix in _PICTURES)):
+        for name in (said, own.stem, *(f"{own.stem}{suffix}" for suffix in SUFFIXES)):
             found = self._by_name.get(name.lower(), ())
             for folder in (own.parent, own.parent.parent):
                 if near := [place for place in found if place.parent == folder]:

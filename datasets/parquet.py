@@ -128,7 +128,7 @@ def read_rows(
         UserError: the file is damaged, or lacks a column or has one of another type.
     """
     with open_parquet(path) as file:
-        _expect(path, file.schema_arrow, columns)
+        expect_columns(path, file.schema_arrow, columns)
         number = 0  # of a row in the file: an id where there is no column of ids
         left = limit
         for group in range(file.num_row_groups):
@@ -177,8 +177,12 @@ def _page(layout: _Layout, name: str) -> str:
     return found[1] if found else ""
 
 
-def _expect(path: Path, schema: Any, columns: Columns) -> None:
-    """Check names and types of the columns before anything is read."""
+def expect_columns(path: Path, schema: Any, columns: Columns) -> None:
+    """Check names and types of the columns before anything is read.
+
+    Raises:
+        UserError: the file lacks one, or has one of another type.
+    """
     absent = [name for name in columns.named() if name not in schema.names]
     if absent:
         raise UserError(
