@@ -8,7 +8,7 @@ English prompts of the LOB corpus, copied by 657 writers, scanned at 300 dpi (Ma
     ascii/lines.txt, ascii/forms.txt      unpacked from ascii.tgz
     splits/                               lists of a partition (`datasets.iam_partitions`)
 
-or Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line) in data/.
+or, all in one, Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line) in data/.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bench.errors import Unavailable
+from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
 from bench.types import BadLine, Image, Line, LineSet
 from datasets.base import EMPTY, Dataset
+from datasets.hub_lines import HubLines
 from datasets.iam_boxes import SOURCE, character_boxes
-from datasets.iam_partitions import PARTITIONS, list_file, read_list
-from datasets.iam_text import Transcripts, Written, ascii_file, form_of
+from datasets.iam_partitions import PARTITIONS, list_file, miscount, read_list
+from datasets.iam_text import Style, Transcripts, Written, ascii_file, form_of
 from datasets.images import decode
 from datasets.paths import content, inside
 from datasets.root import folder_of
 
 URL = "https://fki.tic.heia-fr.ch/databases/iam-handwriting-database"
+TEKLIA = "https://huggingface.co/datasets/Teklia/IAM-line"
 LICENCE = "non-commercial research, by registration"
 
 _SUFFIXES = (".png", ".tif", ".jpg")  # of line images; IAM's own are PNG
@@ -45,22 +47,25 @@ class Iam(Dataset):
         VAN's), official (6161, 900 and 940, 1861) or iam-d (9652, 1840, 1861).
     references: xml (the text as it is written, of xml/), ascii (lines.txt: a space between all
         tokens, also before a comma), laia (lines.txt as Laia and TrOCR's labels have it: no
-        space inside a token, contractions joined). Error rates differ between them.
+        space inside a token, contractions joined) or teklia (its Parquet files, images and all:
+        partition rwth, no writers). Error rates differ between them.
     errors: what is done with lines whose words IAM segmented wrongly; the partitions count them.
+        Teklia's files do not tell them.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "val2", "test")
 
     root: Path | None = None
     partition: Literal["aachen", "rwth", "official", "iam-d"] = "aachen"
-    references: Literal["xml", "ascii", "laia"] = "xml"
+    references: Literal["xml", "ascii", "laia", "teklia"] = "xml"
     errors: Literal["keep", "drop"] = "keep"
 
     def missing(self) -> Unavailable | None:
         """What of IAM is not here, and where the user gets it."""
         try:
-            root = self._folder()
-            list_file(root, self.partition, "test")
+            if self.references == "teklia":
+                return self._teklia().missing()
+            list_file(self._folder(), self.partition, "test")
         except Unavailable as reason:
             return reason
         return None
@@ -79,17 +84,46 @@ class Iam(Dataset):
             UserError: the partition has no such split.
             BadLinesError: a line cannot be used, and the set is to be read strictly.
         """
+        style = self.references
+        if style == "teklia":
+            return self._load_teklia(split, limit)
         root = self._folder()
         ids, told = read_list(root, self.partition, split)
-        wanted = islice(self._written(root, ids), limit)
+        wanted = islice(self._written(root, ids, style), limit)
         return self.gathered(
             "iam",
             split,
             chain(told, (_line(root, name, written, split) for name, written in wanted)),
             source=f"{URL} (partition {self.partition})",
             licence=LICENCE,
-            references=f"iam-{self.references}",
+            references=f"iam-{style}",
             total=min(len(ids), limit or len(ids)),
+        )
+
+    def _teklia(self) -> HubLines:
+        """Teklia's Parquet files in the root."""
+        remedy = f"put the folder data of {TEKLIA} into it"
+        return HubLines(path=str(folder_of("iam", self.root, remedy).resolve()))
+
+    def _load_teklia(self, split: str, limit: int | None) -> LineSet:
+        if self.errors == "drop":
+            raise UserError("Teklia's files do not tell which lines IAM segmented wrongly")
+        if self.partition != "rwth" and (self.partition, split) != ("aachen", "test"):
+            raise UserError(
+                f"Teklia's files are the partition rwth, so they have no {split} of "
+                f"{self.partition}; take -o iam.partition=rwth"
+            )
+        found = self._teklia().load(split, limit)
+        count = len(found.lines) + len(found.bad)
+        told = miscount("Teklia's files", "rwth", split, count) if limit is None else []
+        return self.gathered(
+            "iam",
+            split,
+            chain(told, found.bad, found.lines),
+            source=f"{TEKLIA} (partition {self.partition})",
+            licence=LICENCE,
+            references="iam-teklia",
+            total=count,
         )
 
     def _folder(self) -> Path:
@@ -103,7 +137,8 @@ class Iam(Dataset):
         if not (root / "lines").is_dir():
             raise Unavailable(
                 f"iam has no images: {root / 'lines'} is missing",
-                f"unpack lines.tgz of {URL} into that folder",
+                f"unpack lines.tgz of {URL} into that folder, or read Teklia's Parquet files with "
+                "-o iam.references=teklia",
             )
         has_xml, has_ascii = (root / "xml").is_dir(), ascii_file(root, "lines.txt") is not None
         if self.references == "xml" and not has_xml:
@@ -120,9 +155,11 @@ class Iam(Dataset):
             )
         return root
 
-    def _written(self, root: Path, ids: Iterable[str]) -> Iterator[tuple[str, Written | str]]:
+    def _written(
+        self, root: Path, ids: Iterable[str], style: Style
+    ) -> Iterator[tuple[str, Written | str]]:
         """What is said of each wanted line, or why nothing is."""
-        transcripts = Transcripts(root, self.references)
+        transcripts = Transcripts(root, style)
         for name in ids:
             try:
                 written = transcripts[name]

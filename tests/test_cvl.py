@@ -234,6 +234,17 @@ def test_words_without_numbers_are_read_from_left_to_right() -> None:
     assert parse_page(page(word("a", "x"), word(" ", 0)), "p") == {"0001-2-3": "a"}
 
 
+def test_printed_lines_and_words_are_not_handwriting() -> None:
+    printed, hand = (
+        f'<AttrRegion attrType="1" fontType="{font}" text="w{font}"/>' for font in "12"
+    )
+    document = "".join(
+        f'<AttrRegion attrType="2" fontType="{font}" id="0001-2-{line}">{words}</AttrRegion>'
+        for line, (font, words) in enumerate([(1, hand), (2, hand + printed), (2, printed)])
+    )
+    assert parse_page(f"<a>{document}</a>".encode(), "p") == {"0001-2-1": "w2"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @given(text=st.text(st.characters(max_codepoint=0x17F, exclude_categories=["C"]), min_size=9))
 def test_text_is_read_in_every_encoding_of_unicode(encoding: str, text: str) -> None:

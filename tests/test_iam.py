@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -402,6 +405,48 @@ def test_a_component_that_is_no_rectangle_is_left_out() -> None:
     line = parse_form(XML, "a.xml").lines["a01-000u-00"]
     assert line.text == 'a " b' and line.correct
     assert line.words == (Word("a", (Box(1, 2, 3, 4),)),)
+
+
+def teklia(root: Path, texts: Sequence[str]) -> Path:
+    """Files as on the Hub: a split in two of them, images as JPEG in a struct."""
+    rng = np.random.default_rng(0)
+    for part, half in enumerate((texts[:1], texts[1:])):
+        images = []
+        for _ in half:
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (128, 700, 3), np.uint8)).save(buffer, "JPEG")
+            images.append({"bytes": buffer.getvalue(), "path": None})
+        path = root / "data" / f"test-{part:05d}-of-00002.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"image": images, "text": list(half)}), path)
+    return root
+
+
+def test_teklia_s_files_are_a_partition_and_a_style_of_their_own(tmp_path: Path) -> None:
+    root = teklia(tmp_path / "iam", TEXTS[:3])
+    made = Iam(root=root, partition="rwth", references="teklia")
+    assert made.missing() is None
+    found = made.load("test", 2)
+    assert [line.text for line in found.lines] == TEXTS[:2] and not found.bad
+    assert found.lines[0].image.shape == (128, 700)
+    assert (found.name, found.references) == ("iam", "iam-teklia")
+    assert "Teklia" in found.source and "rwth" in found.source
+    assert "3 lines" in made.load("test").bad[0].reason
+
+
+def test_teklia_s_files_are_not_passed_off_as_another_partition(tmp_path: Path) -> None:
+    root = teklia(tmp_path / "iam", TEXTS[:3])
+    same = Iam(root=root, references="teklia").load("test", 2)  # rwth and aachen test alike
+    assert len(same.lines) == 2
+    with pytest.raises(UserError, match=r"no val of aachen; take -o iam\.partition=rwth"):
+        Iam(root=root, references="teklia").load("val")
+    with pytest.raises(UserError, match="no test of official"):
+        Iam(root=root, partition="official", references="teklia").load("test")
+    with pytest.raises(UserError, match="do not tell which lines"):
+        Iam(root=root, references="teklia", errors="drop").load("test")
+    shutil.rmtree(root / "data")
+    assert "no Parquet file" in str(Iam(root=root, references="teklia").missing())
+    assert "-o iam.references=teklia" in str(Iam(root=root).missing())
 
 
 def test_two_loads_are_the_same(copied) -> None:
