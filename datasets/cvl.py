@@ -116,9 +116,9 @@ class Cvl(Dataset):
             "cvl",
             split,
             islice(found, limit),
-            source=f"{URL} ({self._chosen()})",
+            source=URL,
             licence=LICENCE,
-            references="cvl-xml (no punctuation)",
+            references=f"cvl-xml without punctuation, {self._chosen()}",
             total=limit or 0,
         )
 
@@ -174,11 +174,11 @@ class Cvl(Dataset):
             words.append(f"test {_listed(self.test_texts)}, val {_listed(self.val_texts)}")
         if self.skip:
             words.append(f"without {_listed(self.skip)}")
-        return "; ".join(words)
+        return ", ".join(words)
 
 
 def _listed(values: tuple[object, ...]) -> str:
-    return ", ".join(map(str, values)) or "none"
+    return "+".join(map(str, values)) or "none"
 
 
 def _pages(root: Path) -> set[Page]:

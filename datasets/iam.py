@@ -94,9 +94,9 @@ class Iam(Dataset):
             "iam",
             split,
             chain(told, (_line(root, name, written, split) for name, written in wanted)),
-            source=f"{URL} (partition {self.partition})",
+            source=URL,
             licence=LICENCE,
-            references=f"iam-{style}",
+            references=f"iam-{style}, partition {self.partition}",
             total=min(len(ids), limit or len(ids)),
         )
 
@@ -120,9 +120,9 @@ class Iam(Dataset):
             "iam",
             split,
             chain(told, found.bad, found.lines),
-            source=f"{TEKLIA} (partition {self.partition})",
+            source=TEKLIA,
             licence=LICENCE,
-            references="iam-teklia",
+            references=f"iam-teklia, partition {self.partition}",
             total=count,
         )
 

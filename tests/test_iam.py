@@ -73,15 +73,14 @@ def test_lines_come_as_they_were_written(copied) -> None:
     assert [line.page for line in found.lines] == ["a01-000u"] * 3 + ["c04-160"] * 2
     for line in found.lines:
         assert np.array_equal(line.image, drawn[line.id].image)
-    assert found.references == "iam-xml"
-    assert "aachen" in found.source
+    assert found.references == "iam-xml, partition aachen"
 
 
 def test_the_three_styles_of_reference_are_told_apart(copied) -> None:
     texts = {}
     for style in ("xml", "ascii", "laia"):
         found = first(copied[0], references=style)
-        assert found.references == f"iam-{style}"
+        assert found.references == f"iam-{style}, partition aachen"
         texts[style] = [line.text for line in found.lines]
     assert texts["ascii"][1:] == [
         "M Ps tomorrow . Mr. Foot",
@@ -429,8 +428,8 @@ def test_teklia_s_files_are_a_partition_and_a_style_of_their_own(tmp_path: Path)
     found = made.load("test", 2)
     assert [line.text for line in found.lines] == TEXTS[:2] and not found.bad
     assert found.lines[0].image.shape == (128, 700)
-    assert (found.name, found.references) == ("iam", "iam-teklia")
-    assert "Teklia" in found.source and "rwth" in found.source
+    assert (found.name, found.references) == ("iam", "iam-teklia, partition rwth")
+    assert "Teklia" in found.source
     assert "3 lines" in made.load("test").bad[0].reason
 
 
