@@ -74,7 +74,7 @@ class Cvl(Dataset):
     texts: which of the texts 1, 2, 3, 4, 6, 7, 8 are read; 6 is German, 3 has German words.
     test_texts: of the partition texts.
     val_texts: of the partition texts; train has what is left.
-    skip: writers and pages that are left out: blank ones, which others leave out too.
+    skip: writers and pages that are left out, as other users of the set do: 0431 has blank pages.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
