@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import metrics
+from bench.leak_check import told_in_row
 from bench.plan import Block, Part
 from bench.provenance import code_version, digest, plain, signature
 from bench.rowjson import SCHEMA
@@ -108,6 +109,7 @@ class Cell:
             ink_lost=ink_lost,
             counts=counts,
             timing=timing,
+            leak=told_in_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
             extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
             **rates,
         )

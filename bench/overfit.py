@@ -36,6 +36,7 @@ class Job:
 
     limit: lines of each split, spread evenly over it.
     options: of encoder, decoder and data set, by name.
+    learned: the split that the system may have learned from; unseen: one that it has not.
     """
 
     encoder: str
@@ -44,6 +45,8 @@ class Job:
     limit: int = 300
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
+    learned: str = LEARNED
+    unseen: str = UNSEEN
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Check:
     """A system on the splits of a data set.
 
     trained_on: what the weights say that they were trained on; "" when they say nothing.
+    learned, unseen: the splits that are compared.
     """
 
     encoder: str
@@ -80,6 +84,8 @@ class Check:
     dataset: str
     trained_on: str
     scores: tuple[SplitScore, ...]
+    learned: str = LEARNED
+    unseen: str = UNSEEN
 
     def score(self, split: str) -> SplitScore:
         """Of a split."""
@@ -88,7 +94,7 @@ class Check:
     @cached_property
     def ratio(self) -> Interval | None:
         """95 % interval of unseen CER / learned CER; infinite without an error in training."""
-        learned, unseen = self.score(LEARNED), self.score(UNSEEN)
+        learned, unseen = self.score(self.learned), self.score(self.unseen)
         return ratio_interval(
             (unseen.edits, unseen.characters, unseen.writers),
             (learned.edits, learned.characters, learned.writers),
@@ -123,18 +129,20 @@ def check(job: Job, registries: Registries, track: Track) -> Check:
     dataset: Dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
     if absent := dataset.missing():
         raise absent
+    if not {job.learned, job.unseen} <= set(dataset.splits) or job.learned == job.unseen:
+        raise UserError(
+            f"{job.dataset} has no split {job.learned} and {job.unseen} to compare; it has "
+            f"{', '.join(dataset.splits)}"
+        )
     decoder: Decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
     options = job.options.get(job.encoder)
     encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
     with opened(decoder, encoder.info):
         scores = [
             _score(encoder, decoder, dataset, split, job, track)
-            for split in (LEARNED, "val", UNSEEN)
+            for split in dict.fromkeys((job.learned, "val", job.unseen))
             if split in dataset.splits
         ]
-    splits = [score.split for score in scores]
-    if LEARNED not in splits or UNSEEN not in splits:
-        raise UserError(f"{job.dataset} has no split {LEARNED} and {UNSEEN} to compare")
     return Check(
         encoder=job.encoder,
         weights=encoder.info.weights,
@@ -142,6 +150,8 @@ def check(job: Job, registries: Registries, track: Track) -> Check:
         dataset=job.dataset,
         trained_on=encoder.info.trained_on,
         scores=tuple(scores),
+        learned=job.learned,
+        unseen=job.unseen,
     )
 
 

@@ -18,6 +18,7 @@ RESAMPLES = 10_000
 SEED = 20_260_101
 LEVEL = 0.95
 
+_MOST_OF_THE_DRAWS = 0.99  # have to have a number that is given an interval
 _DRAWS_AT_ONCE = 2_000_000  # indices held in memory at a time
 
 
@@ -154,12 +155,13 @@ class Redrawn:
         """Percentile interval of a number that was worked out of each draw.
 
         Returns:
-            None where fewer than two blocks leave nothing to resample, or where a draw does not
-            have the number (0 / 0).
+            None where fewer than two blocks leave nothing to resample, or where more than one
+            draw in a hundred does not have the number (0 / 0).
         """
-        if len(self.blocks) < 2 or not np.isfinite(resampled).all():
+        found = resampled[np.isfinite(resampled)]
+        if len(self.blocks) < 2 or len(found) < _MOST_OF_THE_DRAWS * len(resampled):
             return None
-        low, high = np.quantile(resampled, _tails(level))
+        low, high = np.quantile(found, _tails(level))
         return Interval(float(low), float(high), len(self.blocks))
 
 

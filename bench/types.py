@@ -245,6 +245,8 @@ class Row:
     parameters: of the encoder and of the head that the decoder reads, by part.
     cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
     extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
+    leak: what of the lines was seen before, see `bench.leak_check.told_in_row`; None of a failure
+        and of rows that are older than this.
     """
 
     key: str
@@ -272,6 +274,7 @@ class Row:
     cer_macro: float | None = None
     cer_median: float | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+    leak: Mapping[str, Any] | None = None
     schema: int = 1
 
 

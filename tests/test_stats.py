@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import astuple
 
 import numpy as np
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from bench.stats import micro_interval, ratio_interval
+from bench.stats import (
+    Interval,
+    Redrawn,
+    holm,
+    micro_interval,
+    ratio_interval,
+    sign_flip_p,
+)
 
 
 def _lines(
@@ -158,3 +166,62 @@ def test_a_ratio_over_no_errors_is_infinite_and_of_no_errors_at_all_is_one():
     assert infinite is not None and infinite.low == infinite.high == np.inf
     assert even is not None and even.low == even.high == 1.0
     assert ratio_interval(wrong, (np.ones(2), np.ones(2), ["a", "a"])) is None
+
+
+def test_redrawn_blocks_give_the_interval_of_a_rate():
+    rng = np.random.default_rng(3)
+    writers = [f"w{i % 30}" for i in range(300)]
+    edits, characters = rng.poisson(4, 300), np.full(300, 40)
+    redrawn = Redrawn(tuple(sorted(set(writers))))
+    sums = redrawn.sums(redrawn.block_sums(np.stack([edits, characters], 1), writers))
+    found = redrawn.interval(sums[:, 0] / sums[:, 1])
+    other = micro_interval(edits, characters, writers)
+    assert found is not None
+    assert other is not None
+    assert (found.low, found.high) == pytest.approx((other.low, other.high), rel=0.02)
+    assert found.blocks == 30
+
+
+def test_the_same_draws_serve_every_sum():
+    redrawn = Redrawn(("a", "b", "c"), resamples=50)
+    sums = redrawn.block_sums([1.0, 2.0, 4.0, 8.0], ["a", "b", "c", "c"])
+    assert sums.tolist() == [1, 2, 12]
+    assert np.array_equal(redrawn.sums(2 * sums), 2 * redrawn.sums(sums))
+    assert redrawn.interval(redrawn.sums(sums) * 0 + 7) == Interval(7, 7, 3)
+
+
+def test_what_most_draws_do_not_have_has_no_interval():
+    redrawn = Redrawn(("a", "b"), resamples=1000)
+    rates = np.ones(1000)
+    rates[:5] = np.nan
+    assert redrawn.interval(rates) == Interval(1, 1, 2)
+    rates[:11] = np.nan
+    assert redrawn.interval(rates) is None
+    assert Redrawn(("a",)).interval(np.ones(10)) is None
+
+
+def test_names_that_are_no_block_are_refused():
+    with pytest.raises(ValueError, match="c is no block"):
+        Redrawn(("a", "b")).block_sums([1.0], ["c"])
+    with pytest.raises(ValueError, match="one entry a line"):
+        Redrawn(("a", "b")).block_sums([1.0, 2.0], ["a"])
+
+
+def test_sign_flips_agree_with_all_sign_choices():
+    found = np.array([3.0, -1.0, 2.0, 0.5, 1.5, -0.5, 2.5, 1.0])
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(found))))
+    exact = (signs @ found >= found.sum()).mean()
+    assert sign_flip_p(found) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p(-found) == pytest.approx(1 - exact, abs=0.02)
+
+
+def test_a_null_effect_is_significant_as_often_as_it_should_be():
+    rng = np.random.default_rng(11)
+    p = [sign_flip_p(rng.normal(0, 1, 20), flips=199, seed=i) for i in range(400)]
+    assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.09
+
+
+def test_holm_adjusts_as_published():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
@@ -23,27 +24,38 @@ examples:
   {PROGRAM} check overfit --system trocr-base:ar-greedy --dataset unipen --json
   {PROGRAM} check overfit --system mini:ctc-greedy -o mini.weights=runs/mini/mini.safetensors
 
+  {PROGRAM} check leak --dataset hooker
+  {PROGRAM} check leak --dataset iam -o iam.root=~/IAM --text my-letters.txt
+
 A system is ENCODER:DECODER. The same number of lines of the train, val and test split is read.
 A set that the system never learned from tells nothing but how hard its splits are.
 
-exit codes: 0 not over-fitted; 1 over-fitted, or no verdict; 2 a mistake in what was asked for, or
-something that is not here
+exit codes: 0 all is well; 1 over-fitted or no verdict, or more than one text or image in a hundred
+in two splits; 2 a mistake in what was asked for, or something that is not here
 """
 
 
 def add(subparsers: Any) -> None:
-    """Register `check` and its sub-command `overfit`."""
+    """Register `check` and its sub-commands `overfit` and `leak`."""
     layout = argparse.RawDescriptionHelpFormatter
     command = subparsers.add_parser(
-        "check", help="is a system over-fitted?", epilog=_EPILOG, formatter_class=layout
+        "check",
+        help="is a system over-fitted? does a split leak?",
+        epilog=_EPILOG,
+        formatter_class=layout,
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_overfit(actions)
+    _add_leak(actions)
+
+
+def _add_overfit(actions: Any) -> None:
     overfit = actions.add_parser(
         "overfit",
         help="CER on lines that were learned from against lines that were not",
         description="CER of one system on the train, val and test split, and what that says.",
         epilog=_EPILOG,
-        formatter_class=layout,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     overfit.add_argument(
         "--system", default="mini:ctc-greedy", metavar="ENCODER:DECODER",
@@ -57,10 +69,73 @@ def add(subparsers: Any) -> None:
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
         help="set an option of anything above; may be repeated",
     )  # fmt: skip
+    overfit.add_argument(
+        "--learned", default="train", metavar="SPLIT",
+        help="that the system may have learned from; default: %(default)s",
+    )  # fmt: skip
+    overfit.add_argument(
+        "--unseen", default="test", metavar="SPLIT",
+        help="that it has not seen; default: %(default)s",
+    )  # fmt: skip
     add_runtime(overfit)
     overfit.add_argument("--json", action="store_true", help="every number, for programs")
     add_data_root(overfit)
     overfit.set_defaults(handler=run)
+
+
+def _add_leak(actions: Any) -> None:
+    leak = actions.add_parser(
+        "leak",
+        help="texts, pages, writers and images that two splits of a set share",
+        description="What the splits of a data set share, and what of its test lines a language "
+        "model has read.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    leak.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
+    leak.add_argument(
+        "--text", type=Path, nargs="+", metavar="FILE",
+        help="text of a language model; default: that of the embedded one",
+    )  # fmt: skip
+    leak.add_argument(
+        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
+        help="set an option of the data set; may be repeated",
+    )  # fmt: skip
+    leak.add_argument("--json", action="store_true", help="every number, for programs")
+    add_data_root(leak)
+    leak.set_defaults(handler=run_leak)
+
+
+def run_leak(args: argparse.Namespace) -> int:
+    """Compare the splits, look into the text, judge."""
+    from bench.cli.bars import track
+    from bench.leak import known, seen_too_often
+    from bench.leak_check import check_splits, check_text
+    from bench.lm import read_text
+    from bench.plan import Part, Registries
+    from bench.report import render
+    from bench.report.leak import table, verdict
+    from decoders.lm import train_text
+
+    names = Registries()
+    given = typed_options(parse_options(args.options), (names.datasets,)).get(args.dataset, {})
+    part = Part(args.dataset, names.datasets.create(args.dataset, given), given)
+    leaks = check_splits(part, track)
+    text = read_text(args.text) if args.text else train_text()
+    texts = check_text(text, [part], track)
+    if args.json:
+        record = {
+            "dataset": args.dataset,
+            "splits": [dataclasses.asdict(leak) for leak in leaks],
+            "text": [dataclasses.asdict(one) for one in texts],
+            "known": known(args.dataset),
+        }
+        print(json.dumps(record, indent=2))
+    else:
+        print(render.terminal(table(args.dataset, leaks), shutil.get_terminal_size().columns))
+        print(verdict(args.dataset, leaks, texts))
+    spoilt = any(leak.spoils for leak in leaks) or any(seen_too_often(t.overlap) for t in texts)
+    return int(spoilt)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,7 +157,10 @@ def run(args: argparse.Namespace) -> int:
     runtime = runtime_of(args)
     check_runtime(runtime)
     options = typed_options(parse_options(args.options), registries)
-    found = check(Job(encoder, decoder, args.dataset, args.limit, options, runtime), names, track)
+    job = Job(
+        encoder, decoder, args.dataset, args.limit, options, runtime, args.learned, args.unseen
+    )
+    found = check(job, names, track)
     if args.json:
         print(json.dumps(_record(found), indent=2))
     else:

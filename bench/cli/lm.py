@@ -13,10 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.cli import PROGRAM
+from bench.cli import PROGRAM, add_data_root
 from bench.cli.bars import bars
+from bench.cli.guard import add_guard, guard_text
 from bench.errors import UserError
 from bench.lm import UNITS, ModelFile, open_model, read_text
+from bench.options import words
 from bench.overlap import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import terminal
@@ -42,6 +44,8 @@ examples:
 _BUILD = """\
 Modified Kneser-Ney as KenLM's lmplz estimates it (interpolated, unpruned, with fall-back
 discounts for small texts). One sentence a line; blank lines are left out.
+A text that holds more than 1 % of the test lines of a data set, or of their runs of 8 words, is
+refused.
 """
 
 _INSPECT = """\
@@ -96,6 +100,13 @@ def _add_build(actions: Any) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="X.arpa", help="file to write")
     parser.add_argument(
+        "--against", action="append", metavar="NAMES",
+        help="data sets whose test lines must not stand in the text, or none; default: those of "
+        "run --all that are here",
+    )  # fmt: skip
+    add_guard(parser)
+    add_data_root(parser)
+    parser.add_argument(
         "--lmplz", action="store_true", help="let KenLM's lmplz on PATH estimate instead"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -128,6 +139,7 @@ def _add_inspect(actions: Any) -> None:
 
 def _build(args: argparse.Namespace) -> int:
     text = read_text(args.text) if args.text else list(train_text())
+    guard_text(text, _against(args.against), args.allow_leak)
     sentences = [UNITS[args.unit](line) for line in text]
     made = None
     if args.lmplz:
@@ -147,6 +159,12 @@ def _build(args: argparse.Namespace) -> int:
         tables.append(discounts_table(made))
     _print(facts, tables, args.json)
     return 0
+
+
+def _against(given: list[str] | None) -> tuple[str, ...] | None:
+    """The data sets that were asked for; () for "none", None where nothing was said."""
+    names = words(given)
+    return None if not names else () if names == ("none",) else names
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root, train_mini
 from bench.cli.curves import Curves
+from bench.cli.guard import add_guard, guard_training
 from bench.cli.train_machine import add_machine, check_device
 from bench.errors import UserError
 from bench.files import write_atomically
@@ -23,7 +24,7 @@ _MINI = "mini"
 _EPILOG = f"""\
 examples:
   {PROGRAM} train ar --encoder trocr-base --dataset hooker --device cuda
-  {PROGRAM} train ar --encoder trocr-base --dataset hooker,unipen --freeze-encoder
+  {PROGRAM} train ar --encoder trocr-base --dataset hooker,unipen-bb --freeze-encoder
   {PROGRAM} train ar --encoder trocr-small --dataset hooker --epochs 20 --patience 5 --out runs/hooker
   {PROGRAM} train ar --encoder ./runs/hooker/model --dataset unipen    goes on from its own model
   {PROGRAM} train ar --encoder tiny --dataset lines --epochs 100       from random weights
@@ -72,6 +73,7 @@ def add(parts: Any) -> None:
         "--save-every", type=int, metavar="STEPS",
         help="between checkpoints; default: 400, of a TrOCR 200 and every epoch",
     )  # fmt: skip
+    add_guard(parser)
     add_machine(parser)
     add_data_root(parser)
     _add_what(parser.add_argument_group("what a TrOCR learns"))
@@ -149,6 +151,7 @@ def _fine_tune(args: argparse.Namespace) -> int:
     options = _options(args)
     check_device(args.device)
     torch.set_num_threads(args.threads)
+    guard_training(options.wanted.datasets, options.wanted.options, args.allow_leak)
     with Curves(options.out) as curves, _plotted(options) as seen:
 
         def epoch(epochs: Sequence[Epoch], reading: Reading) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.curves import Curves
+from bench.cli.guard import add_guard, guard_training
 from bench.cli.train_machine import add_machine, check_device
 from bench.errors import UserError
 from bench.options import parse_options, typed_options, words
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _EPILOG = f"""\
 examples:
   {PROGRAM} train ctc --encoder trocr-base --dataset hooker
-  {PROGRAM} train ctc --encoder trocr-base --dataset hooker,unipen --head grid-linear
+  {PROGRAM} train ctc --encoder trocr-base --dataset hooker,unipen --head grid-linear --allow-leak
   {PROGRAM} train ctc --encoder trocr-base --dataset hooker --unfreeze --layer-decay 0.8
   {PROGRAM} train ctc --encoder tiny --dataset mixture --unfreeze --steps 20000 --out runs/tiny
   torchrun --nproc-per-node 2 -m bench train ctc --encoder tiny --head wide --unfreeze
@@ -66,6 +67,7 @@ def _add_what(group: Any) -> None:
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
         help="set an option of the head or of a data set; may be repeated",
     )  # fmt: skip
+    add_guard(group)
     group.add_argument(
         "--sanity", action="store_true",
         help="learn 32 lines by heart and keep nothing; exit code 0 when CER 0 is reached, else 1",
@@ -128,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     torch.set_num_threads(args.threads)
     join_processes()
+    if not args.sanity:
+        guard_training(options.wanted.datasets, options.wanted.options, args.allow_leak)
     out = None if args.sanity else options.out
     with Curves(out, args.steps) as curves:
 

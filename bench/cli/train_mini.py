@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import add_data_root
 from bench.cli.curves import Curves
+from bench.cli.guard import add_guard, guard_training
 from bench.cli.train_machine import add_machine, check_device
 from bench.errors import UserError
 
@@ -59,6 +60,7 @@ def add(parts: Any) -> None:
         help=f"between checkpoints; default: {DEFAULTS['save_every']}",
     )  # fmt: skip
     add_options(parser)
+    add_guard(parser)
     add_machine(parser)
     add_data_root(parser)
     parser.set_defaults(handler=lambda args: run(args, "encoder"))
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace, part: str) -> int:
     import torch
 
     from datasets.root import data_root
+    from models.training.ctc.material import MIXTURE
     from models.training.run import TrainOptions, Watcher, join_processes, train_ar, train_encoder
 
     given = {name: getattr(args, name) for name in DEFAULTS if getattr(args, name) is not None}
@@ -91,6 +94,7 @@ def run(args: argparse.Namespace, part: str) -> int:
     check_device(args.device)
     torch.set_num_threads(args.threads)
     join_processes()
+    guard_training((MIXTURE,), {}, args.allow_leak)
     options = TrainOptions(
         root=data_root(), seed=args.seed, workers=args.workers, device=args.device, **chosen
     )

@@ -88,9 +88,7 @@ def _systems(
     return found
 
 
-def _placed(
-    lines: Sequence[Line], texts: Sequence[str], shares: Sequence[Shares]
-) -> list[Placed]:
+def _placed(lines: Sequence[Line], texts: Sequence[str], shares: Sequence[Shares]) -> list[Placed]:
     return [
         place(line.text, text, visible)
         for line, text, visible in zip(lines, texts, shares, strict=True)

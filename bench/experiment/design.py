@@ -220,8 +220,6 @@ def _times(factor: float, terms: Sequence[Term]) -> tuple[Term, ...]:
 def _known(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            raise UserError(
-                f"the experiment has no {kind} {name!r}{did_you_mean(name, known)}"
-            )
+            raise UserError(f"the experiment has no {kind} {name!r}{did_you_mean(name, known)}")
     if not names:
         raise UserError(f"no {kind} was chosen; there are: {', '.join(known)}")

@@ -187,12 +187,12 @@ def _language(measured: Measured) -> dict[str, Any]:
 def _lost(measured: Measured, damage: str) -> tuple[float, ...]:
     means = []
     for severity in SEVERITIES[1:]:
-        rows = [
-            row
+        shares = [
+            row.ink_lost
             for (_, name, step, _, system), row in measured.rows.items()
-            if (name, step, system) == (damage, severity, BASELINE)
+            if (name, step, system) == (damage, severity, BASELINE) and row.ink_lost is not None
         ]
-        means.append(float(np.mean([row.ink_lost for row in rows])))
+        means.append(float(np.mean(shares)))
     return tuple(means)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bench import ROOT
 from bench.cells import Cell
 from bench.errors import Unavailable, UserError
 from bench.experiment.design import BASELINE, LEVELS, SPLIT, Design, System
@@ -21,6 +23,7 @@ from datasets.base import Dataset
 from datasets.damage.base import SEVERITIES
 from models.base import Encoder
 
+EXPERIMENTS = ROOT / "results" / "experiments"
 SHARES = "visible"  # folder of the visible shares in that of the experiment
 
 
@@ -46,6 +49,11 @@ class Measured:
     def systems(self) -> list[System]:
         """Those with all of their cells."""
         return [system for system in self.design.systems if system.name not in self.left_out]
+
+
+def folder(name: str) -> Path:
+    """The folder a user means: a name under `EXPERIMENTS`, or a path when it has a slash."""
+    return Path(name).expanduser() if "/" in name else EXPERIMENTS / name
 
 
 def key(level: str, condition: Condition, system: str) -> tuple[str, str, int, int, str]:

@@ -92,9 +92,7 @@ def classes(shares: Shares) -> NDArray[np.int64]:
     return found
 
 
-def _damaged(
-    damage: Part, condition: Condition, clean: LineSet
-) -> list[tuple[Line, Damaged]]:
+def _damaged(damage: Part, condition: Condition, clean: LineSet) -> list[tuple[Line, Damaged]]:
     done = damaged_lines(
         damage.thing, clean.lines, condition.dataset, condition.severity, condition.seed
     )

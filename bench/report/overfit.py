@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.overfit import LEARNED, OVER, UNSEEN, Check, SplitScore
+from bench.overfit import OVER, Check, SplitScore
 from bench.report.format import bracket, number, percent, plural
 from bench.report.table import Cell, Column, Table, name
 from bench.stats import Interval
@@ -27,7 +27,7 @@ def table(check: Check) -> Table:
             Column("lines"),
             Column("writers"),
             Column("CER %", parts=("low", "high")),
-            Column(f"times {LEARNED}"),
+            Column(f"times {check.learned}"),
         ),
         rows=tuple(_row(check, score) for score in check.scores),
     )
@@ -39,7 +39,7 @@ def verdict(check: Check) -> str:
 
 
 def _row(check: Check, score: SplitScore) -> tuple[Cell, ...]:
-    learned, interval = check.score(LEARNED).cer, score.interval
+    learned, interval = check.score(check.learned).cer, score.interval
     ends = (100 * interval.low, 100 * interval.high) if interval else (None, None)
     return (
         name(score.split),
@@ -62,7 +62,7 @@ def _judgement(check: Check) -> str:
     ratio = check.ratio
     if ratio is None:
         return "No verdict: a split has a single writer, so chance cannot be told from learning."
-    times = f"{UNSEEN} lines have {_times(ratio)} the error rate of {LEARNED} lines"
+    times = f"{check.unseen} lines have {_times(ratio)} the error rate of {check.learned} lines"
     if check.verdict == "over-fitted":
         return (
             f"Over-fitted: {times}, surely more than {OVER:g}; it has learned its training lines "
@@ -76,14 +76,14 @@ def _judgement(check: Check) -> str:
 def _knowledge(check: Check) -> str:
     if check.known:
         return (
-            f"The weights say that they were trained on {check.dataset}: its {LEARNED} "
+            f"The weights say that they were trained on {check.dataset}: its {check.learned} "
             "lines are no test, and new hands and texts are best taken from another set."
         )
     if not check.trained_on:
         return "The weights do not say what they were trained on."
     return (
         f"The weights do not name {check.dataset} among what they were trained on: if that is so, "
-        f"its {LEARNED} split is as unseen as its {UNSEEN} split."
+        f"its {check.learned} split is as unseen as its {check.unseen} split."
     )
 
 

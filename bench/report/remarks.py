@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from bench.leak import MOST
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result
 from bench.report.table import Cell, Notes
@@ -75,7 +76,24 @@ def remarks(result: Result) -> list[str]:
         )
     if changed := row.extras.get("lines_changed_between_rounds"):
         texts.append(f"{changed} of its lines read otherwise in a later round; the first counts")
-    return [*texts, *_of_interval(result)]
+    return [*texts, *_of_leaks(result), *_of_interval(result)]
+
+
+def _of_leaks(result: Result) -> list[str]:
+    """What of the lines was seen before, where that is more than chance would have it."""
+    row, name = result.row, result.names.dataset
+    told, lines = row.leak or {}, row.counts.lines if row.counts else 0
+    shared = told.get("train") or {}
+    texts = [
+        f"{count} of the {lines} test lines of {name} have the {kind} of one of its train lines"
+        for kind in ("text", "image", "near image")
+        if (count := shared.get(kind, 0)) > MOST * lines
+    ]
+    share = (told.get("lm") or {}).get("lines") or 0.0
+    if share > MOST:
+        part = f"{percent(share)} % of the lines of {name}"
+        texts.append(f"{part} stand in the language model's text")
+    return texts
 
 
 def _of_interval(result: Result) -> list[str]:

@@ -1,0 +1,314 @@
+"""The language experiment as one page in plain words, and as tables.
+
+Every sentence follows from the numbers, whichever way they came out: a declared contrast that does
+not hold says so in the same place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.experiment.analysis import Estimate, Judged
+from bench.experiment.counts import CLOZE
+from bench.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
+from bench.experiment.finding import Finding
+from bench.report.experiment_tables import bracket, of_cells, of_page, p_value, slope_of
+from bench.report.format import listing, number, percent, plain, plural
+from bench.report.render import latex, markdown, markdown_text, spreadsheet
+from bench.stats import LEVEL, RESAMPLES, SEED
+from datasets.damage.base import SEVERITIES, SUITE
+
+_LAST = SEVERITIES[-1]
+_PLOTS = (
+    ("gain", "Language gain by severity, at four linguistic levels"),
+    ("hidden", "Hidden characters read right, beside the cloze ceiling"),
+    ("dose", "CER by dose of language"),
+    ("systems", "Gain of every system on English"),
+)
+# What the design cannot tell apart, whatever comes out.
+_LIMITS = (
+    "With more errors there is more to gain and more to lose, so G may move with severity by that "
+    "alone: tables/all-gains.csv has it as a share of the baseline's CER, too.",
+    "Blank paper takes the place of the ink: nothing shows a decoder that something is missing, "
+    "and a CTC decoder can hardly write where the encoder saw paper.",
+    "The lines are rendered and their damage is made; they compare decoders, and foretell no CER "
+    "of real damaged pages.",
+    "One dose of language serves all severities, that of the weights tuned on val (below); what a "
+    "dose of its own would gain at each severity is in plots/dose.png.",
+)
+
+
+def page(finding: Finding) -> str:
+    """`finding.md`: what was asked, what came out, and under which conditions."""
+    drawn = _PLOTS if finding.judged else _PLOTS[3:] if finding.systems else ()
+    return "\n".join(
+        [
+            "# Does language help more, the more of the ink is lost?\n",
+            f"{markdown_text(in_short(finding))}\n",
+            _points_of(_particulars(finding)),
+            *(markdown(table) for table in of_page(finding)),
+            *(f"![{title}](plots/{slug}.png)\n" for slug, title in drawn),
+            "## What it does not say\n",
+            _points_of(_LIMITS),
+            "## How it was measured\n",
+            f"{markdown_text(conditions(finding))}\n",
+        ]
+    )
+
+
+def files(finding: Finding) -> dict[str, bytes]:
+    """The page and all tables by their paths in the experiment's folder."""
+    made = {"finding.md": page(finding).encode()}
+    for table in of_page(finding):
+        made[f"tables/{table.slug}.tex"] = latex(table).encode()
+    for table in (*of_page(finding), *of_cells(finding)):
+        made[f"tables/{table.slug}.csv"] = spreadsheet(table).encode("utf-8-sig")
+    return made
+
+
+def in_short(finding: Finding) -> str:
+    """The answer in a few sentences."""
+    return " ".join(_in_short(finding))
+
+
+def conditions(finding: Finding) -> str:
+    """All that the numbers depend on, in plain words."""
+    design, runtime, language = finding.design, finding.design.runtime, finding.language
+    read = [
+        f"{level} is {one.dataset} ({one.split}, {plural(one.lines, 'line')} by "
+        f"{plural(one.writers, 'writer')}, {one.characters:,} characters, sha256 {one.sha256[:12]})"
+        for level, one in finding.read.items()
+    ]
+    lost = [
+        f"{damage} {', '.join(percent(share, 1) for share in shares)} %"
+        for damage, shares in finding.lost.items()
+    ]
+    machine = finding.environment.get("machine", {})
+    parts = [
+        f"Levels: {'; '.join(read)}",
+        f"Damage: {SUITE}, severities 1 to {_LAST}, seeds "
+        f"{listing([str(seed) for seed in design.seeds])}; ink lost at these severities (mean): "
+        f"{'; '.join(lost)}",
+        f"Encoder: {design.encoder} (weights {finding.weights[:12]}; trained on: "
+        f"{finding.trained_on or 'the weights do not say'})",
+        _language_words(language) if language else "",
+        "Gain G: CER of ctc-greedy less CER of the decoder on the same lines, micro, never "
+        f"clipped, edits summed over seeds. Brackets: {100 * LEVEL:.0f} % interval of a paired "
+        f"bootstrap over writers ({RESAMPLES:,} resamples, seed {SEED}; the same draws for both "
+        "decoders, all severities and all levels). p: randomisation of signs by writer, one-sided "
+        "in the declared direction, Holm over the declared contrasts",
+        "A character is hidden when less than 20 % of its ink is left, partial below 80 %; of a "
+        "space the more visible neighbour decides. Of the shortest edit scripts that one is taken "
+        "that faults the least visible characters",
+        f"Device: {runtime.device} ({machine.get('cpu', {}).get('model', 'not recorded')}), "
+        f"{plural(runtime.threads, 'thread')}, {runtime.dtype}, batch size {runtime.batch_size}. "
+        f"Kaidoku {finding.environment.get('kaidoku', '?')}, Python {machine.get('python', '?')}",
+        _left_out(finding),
+    ]
+    return plain(". ".join(filter(None, parts)) + ".")
+
+
+# The page in words
+
+
+def _in_short(finding: Finding) -> list[str]:
+    """The answer: the primary contrast, then the control that says whether it is language."""
+    if not finding.judged:
+        return [f"{PRIMARY} was not part of it, so none of the declared contrasts was computed."]
+    judged = {one.contrast.name: one for one in finding.judged}
+    return [
+        _slope_words(judged["slope on english"]),
+        _control_words(judged["slope on random"]),
+        _difference_words(judged["english over random"]),
+        _clean_words(finding),
+    ]
+
+
+def _slope_words(one: Judged) -> str:
+    if one.verdict == "holds":
+        return (
+            f"Yes, on average over the damages: on English the gain of {one.system} over "
+            f"{BASELINE} rises with the ink that is lost, {_told(one, ' a step of severity')}."
+        )
+    if one.verdict == "the opposite holds":
+        return (
+            f"No, the other way round: on English the gain of {one.system} over {BASELINE} falls "
+            f"with the ink that is lost, {_told(one, ' a step of severity')}."
+        )
+    return (
+        f"No effect was shown: on English the gain of {one.system} over {BASELINE} changes by "
+        f"{_told(one, ' a step of severity')}."
+    )
+
+
+def _control_words(one: Judged) -> str:
+    bound = number(100 * NO_SLOPE, 1)
+    if one.verdict == "holds":
+        return (
+            f"On random characters it changes by less than {bound} points a step "
+            f"({_told(one)}), so what changes on English is language."
+        )
+    if one.verdict == "does not hold":
+        return (
+            f"But on random characters it changes too ({_told(one)}), where there is no language "
+            "beyond the frequency of letters: a slope by itself is no proof of language."
+        )
+    return (
+        f"Whether it stays the same on random characters (within {bound} points a step either way) "
+        f"cannot be said from so many lines ({_told(one)})."
+    )
+
+
+def _difference_words(one: Judged) -> str:
+    if one.verdict == "holds":
+        return f"It rises faster on English than there, by {_told(one)}."
+    if one.verdict == "the opposite holds":
+        return f"It rises faster there than on English: the difference is {_told(one)}."
+    return f"That it rises faster on English than there was not shown ({_told(one)})."
+
+
+def _clean_words(finding: Finding) -> str:
+    damage = finding.design.damages[0]
+    english, random = (finding.gain(level, damage, 0, PRIMARY) for level in ("english", "random"))
+    return (
+        f"On clean lines the gain is {_told_points(english.gain)} points on English (of a CER of "
+        f"{_percents(finding.gain('english', damage, 0, BASELINE).cer)}) and "
+        f"{_told_points(random.gain)} on random characters."
+    )
+
+
+def _particulars(finding: Finding) -> list[str]:
+    """What else the declared contrasts say, where language harmed, and the hidden characters."""
+    judged = {one.contrast.name: one for one in finding.judged}
+    said = [
+        _declared_words(judged[key])
+        for key in ("characters over breaks", "saturation on spans", "context")
+        if key in judged
+    ]
+    if finding.judged:
+        said += [*_harm_words(finding), *_hidden_words(finding), _dose_words(finding)]
+    return [*said, *_system_words(finding)]
+
+
+def _declared_words(one: Judged) -> str:
+    verdict = {
+        "holds": "Declared, and it holds",
+        "the opposite holds": "Declared, and the opposite holds",
+        "does not hold": "Declared, and it does not hold",
+        "not shown": "Declared, but not shown",
+    }[one.verdict]
+    return f"{verdict}: {one.contrast.claim} G differs by {_told(one)}."
+
+
+def _harm_words(finding: Finding) -> list[str]:
+    """The cells of English in which language surely made it worse, and those where it helped."""
+    cells = [
+        gain
+        for gain in finding.gains
+        if gain.level == "english" and gain.system == PRIMARY and gain.severity
+    ]
+    worse = [g for g in cells if g.gain.interval and g.gain.interval.high < 0]
+    better = [g for g in cells if g.gain.interval and g.gain.interval.low > 0]
+    said = [
+        f"Of the {len(cells)} damaged conditions of English, {PRIMARY} surely reads better than "
+        f"{BASELINE} in {len(better)} and surely worse in {len(worse)}"
+    ]
+    if worse:
+        named = [f"{g.damage} {g.severity} ({_told_points(g.gain)})" for g in worse]
+        said.append(f": {listing(named)}")
+    return ["".join(said) + "."]
+
+
+def _hidden_words(finding: Finding) -> list[str]:
+    said = []
+    for damage in finding.design.damages:
+        own = finding.recall("english", damage, _LAST, PRIMARY)
+        base = finding.recall("english", damage, _LAST, BASELINE)
+        ceiling = finding.recall("english", damage, _LAST, CLOZE)
+        if own is None or base is None or ceiling is None or own.right.value is None:
+            continue
+        said.append(
+            f"{damage} {_LAST}: {_percents(own.right)} right and {_percents(own.wrong)} wrong "
+            f"({BASELINE} {_percents(base.right)} and {_percents(base.wrong)}; the cloze ceiling "
+            f"is {_percents(ceiling.right)})"
+        )
+    if not said:
+        return []
+    return [f"What {PRIMARY} writes for hidden characters of English. {'; '.join(said)}."]
+
+
+def _dose_words(finding: Finding) -> str:
+    """The best dose at the first and the last severity, mean over the damages."""
+    best = []
+    for severity in (SEVERITIES[1], _LAST):
+        cers = {dose: _mean_cer(finding, severity, dose) for dose in DOSES}
+        dose = min(cers, key=cers.__getitem__)
+        best.append(
+            f"at severity {severity} dose {dose:g} of the tuned weights reads best "
+            f"(CER {percent(cers[dose], 1)} %, without language {percent(cers[0.0], 1)} %)"
+        )
+    return f"Dose, mean over the damages on English: {listing(best)}. This was not declared."
+
+
+def _mean_cer(finding: Finding, severity: int, dose: float) -> float:
+    values = [
+        finding.gain("english", damage, severity, dosed(PRIMARY, dose)).cer.value
+        for damage in finding.design.damages
+    ]
+    return math.fsum(value for value in values if value is not None) / len(values)
+
+
+def _system_words(finding: Finding) -> list[str]:
+    """The other systems, in a sentence: none of this was declared."""
+    doses = {PRIMARY, *(f"{PRIMARY}@{dose:g}" for dose in DOSES)}
+    others = [system for system in finding.systems if system not in doses]
+    if not others:
+        return []
+    told = [
+        f"{system} {_told_points(slope_of(finding, 'english', system), 2)} on English and "
+        f"{_told_points(slope_of(finding, 'random', system), 2)} on random characters"
+        for system in others
+    ]
+    return [
+        f"Slopes of the other systems, not declared, points a step: {'; '.join(told)}. The AR "
+        "decoders and ctc-rescore differ from ctc-greedy by a head of their own, too."
+    ]
+
+
+def _language_words(said: Mapping[str, Any]) -> str:
+    return (
+        f"Language: {PRIMARY}, character {said.get('lm_order')}-gram {said.get('lm')} (sha256 "
+        f"{str(said.get('lm_sha256'))[:12]}, text: {said.get('lm_trained_on')}), alpha "
+        f"{said.get('alpha')}, beta {said.get('beta')} (tuned on: {said.get('tuned_on')}); a dose "
+        "takes both times its number, so that dose 0 is ctc-beam"
+    )
+
+
+def _left_out(finding: Finding) -> str:
+    if not finding.left_out:
+        return ""
+    reasons = [f"{system} ({why})" for system, why in finding.left_out.items()]
+    return f"Left out: {listing(reasons)}"
+
+
+def _told_points(estimate: Estimate, decimals: int = 1) -> str:
+    text = percent(estimate.value, decimals)
+    interval = estimate.interval
+    return f"{text} {bracket(interval, decimals)}" if interval else text
+
+
+def _percents(estimate: Estimate) -> str:
+    return f"{percent(estimate.value, 1)} %"
+
+
+def _told(one: Judged, each: str = "") -> str:
+    interval = f" {bracket(one.interval, 2)}" if one.interval else ""
+    sign = "+" if one.value > 0 else ""
+    p = p_value(one.adjusted)
+    return f"{sign}{percent(one.value)} points{each}{interval}, p after Holm {p}"
+
+
+def _points_of(sentences: Sequence[str]) -> str:
+    return "".join(f"- {markdown_text(sentence)}\n" for sentence in sentences)

@@ -1,0 +1,84 @@
+"""Leaks in words and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.leak import MOST, WORDS, Leak, known
+from bench.leak_check import TextLeak
+from bench.overlap import GRAM
+from bench.report.format import DASH, listing, number, percent, plural
+from bench.report.table import Cell, Column, Table, name
+
+_PHRASES = {
+    "text": "the text",
+    "page": "the page",
+    "writer": "the writer",
+    "image": "the very image",
+    "near image": "nearly the image",
+}
+
+
+def table(dataset: str, leaks: Sequence[Leak]) -> Table:
+    """What each split shares with the ones before it."""
+    return Table(
+        slug="leak",
+        title=f"Leaks between the splits of {dataset}",
+        conditions=(
+            f"Lines of the second split that share something with a line of the first, and among "
+            f"how many that could (texts of {WORDS} words and more; known pages and writers). A "
+            "near image differs from one of the first split in less than an eighth of its 512 "
+            "bits: light or dark from column to column."
+        ),
+        columns=(
+            Column("splits", key=True),
+            Column("shared", key=True),
+            Column("lines"),
+            Column("of"),
+            Column("%"),
+            Column("for example", key=True),
+        ),
+        rows=tuple(
+            (
+                name(f"{leak.learned} → {leak.tested}"),
+                name(found.kind),
+                Cell(number(found.lines, 0), values=(found.lines,)),
+                Cell(number(found.of, 0), values=(found.of,)),
+                Cell(percent(found.share) if found.of else DASH, values=(100 * found.share,)),
+                name(" = ".join(reversed(found.example)) if found.example else ""),
+            )
+            for leak in leaks
+            for found in leak.found
+        ),
+    )
+
+
+def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> str:
+    """What follows, in plain sentences, with what is known of the published splits."""
+    said = [sentence(leak) for leak in leaks if leak.spoils]
+    said += [text_sentence(one) for one in texts]
+    if not any(leak.spoils for leak in leaks):
+        said.insert(0, f"No more than {percent(MOST, 0)} % of the texts and images of any split "
+                       f"of {dataset} stand in an earlier one.")  # fmt: skip
+    return "\n".join([*said, *(f"Known: {fact}" for fact in known(dataset))])
+
+
+def sentence(leak: Leak) -> str:
+    """What is shared, as a warning has it."""
+    shared = [
+        f"{found.lines} of {found.of} have {_PHRASES[found.kind]} of a line there"
+        for found in leak.found
+        if found.lines
+    ]
+    what = listing(shared) if shared else "nothing is shared"
+    return f"lines of {leak.tested} that stand in {leak.learned}: {what}"
+
+
+def text_sentence(one: TextLeak) -> str:
+    """What a text holds of a split."""
+    seen = one.overlap
+    return (
+        f"{seen.lines_seen} of {plural(seen.lines, 'line')} of {one.split} ({WORDS} words and "
+        f"more) and {seen.grams_seen} of {plural(seen.grams, 'run')} of {GRAM} words in them stand "
+        "in the text of the language model"
+    )

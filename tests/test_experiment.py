@@ -1,0 +1,280 @@
+"""The language experiment: statistics on made-up counts, and a small real run to its finding."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import UserError
+from bench.experiment.analysis import ALL, Estimate, gains, judge, recalls, slopes
+from bench.experiment.counts import CHARACTERS, CLOZE, COLUMNS, EDITS, INKED, RIGHT, WRONG, Counts
+from bench.experiment.design import (
+    BASELINE,
+    DAMAGES,
+    LEVELS,
+    NO_SLOPE,
+    PRIMARY,
+    Design,
+    contrasts,
+)
+from bench.experiment.finding import DECLARED, SUMMARY, Finding, Read
+from bench.experiment.visibility import CLASSES, _completed, classes
+from bench.report import experiment
+from bench.report.experiment_plots import draw
+from bench.stats import Redrawn
+from datasets.damage.base import SEVERITIES
+from decoders.arpa import write_arpa
+from decoders.ngram import characters_of, estimate
+
+WRITERS = tuple(f"w{i:02d}" for i in range(24))
+
+
+def made(gain_of) -> Counts:
+    """Counts in which the gain of `PRIMARY` is `gain_of(level, damage, severity)`, with noise."""
+    rng = np.random.default_rng(5)
+    redrawn = Redrawn(WRITERS, resamples=500)
+    cells = {}
+    for level in LEVELS:
+        for damage in DAMAGES:
+            for severity in SEVERITIES:
+                base = np.zeros((len(WRITERS), COLUMNS))
+                base[:, CHARACTERS] = (200, 100, 700)
+                base[:, EDITS] = 100 * severity * np.array([0.6, 0.3, 0.1]) + 5
+                own = base.copy()
+                noise = rng.normal(0, 4, len(WRITERS))
+                own[:, 2] -= 1000 * gain_of(level, damage, severity) + noise
+                base[:, INKED] = own[:, INKED] = 150 if severity else 0
+                own[:, RIGHT], own[:, WRONG] = 30, 60
+                cloze = np.zeros_like(base)
+                cloze[:, INKED], cloze[:, RIGHT] = base[:, INKED], 75
+                for name, sums in ((BASELINE, base), (PRIMARY, own), (CLOZE, cloze)):
+                    cells[level, damage, severity, name] = sums
+    return Counts(redrawn, cells)
+
+
+def rising(level: str, damage: str, severity: int) -> float:
+    """Language helps more with damage on English alone, most with erased characters."""
+    steepness = {"char_erase": 0.03, "stroke_breaks": 0.01}.get(damage, 0.02)
+    if damage == "span_erase":
+        return 0.02 * min(severity, 2) if level == "english" else 0.0
+    return steepness * severity if level == "english" else 0.0
+
+
+def number(estimate: Estimate) -> float:
+    assert estimate.value is not None
+    return estimate.value
+
+
+def verdicts(gain_of) -> dict[str, str]:
+    judged = judge(made(gain_of), contrasts(DAMAGES), PRIMARY)
+    return {one.contrast.name: one.verdict for one in judged}
+
+
+def test_an_effect_that_is_there_is_found():
+    assert set(verdicts(rising).values()) == {"holds"}
+
+
+def test_the_opposite_effect_is_told_as_such():
+    found = verdicts(lambda *cell: -rising(*cell))
+    assert found["slope on english"] == "the opposite holds"
+    assert found["slope on random"] == "holds"
+    assert found["characters over breaks"] == "the opposite holds"
+    assert found["saturation on spans"] == "the opposite holds"
+
+
+def test_no_effect_is_no_effect():
+    found = verdicts(lambda *cell: 0.01)
+    assert found["slope on random"] == "holds"
+    others = [verdict for name, verdict in found.items() if name != "slope on random"]
+    assert set(others) == {"not shown"}
+
+
+def test_a_slope_on_random_text_is_not_taken_for_language():
+    found = verdicts(lambda level, damage, severity: 2 * NO_SLOPE * severity)
+    assert found["slope on english"] == "holds"
+    assert found["slope on random"] == "does not hold"
+    assert found["english over random"] == "not shown"
+
+
+def test_slopes_are_those_of_a_straight_line():
+    counts = made(rising)
+    found = {(s.level, s.damage): s.slope for s in slopes(counts, [PRIMARY], DAMAGES)}
+    for damage in DAMAGES:
+        own = [g.gain.value for g in gains(counts, [PRIMARY], [damage]) if g.level == "english"]
+        expected = np.polyfit(SEVERITIES, np.array(own, float), 1)[0]
+        assert found["english", damage].value == pytest.approx(expected)
+    mean = float(np.mean([number(found["english", damage]) for damage in DAMAGES]))
+    assert found["english", ALL].value == pytest.approx(mean)
+    interval = found["english", ALL].interval
+    assert interval is not None
+    assert interval.low < mean < interval.high
+
+
+def test_the_gain_is_the_sum_of_its_parts():
+    for gain in gains(made(rising), [PRIMARY], DAMAGES):
+        parts = [number(gain.hidden), number(gain.partial), number(gain.visible)]
+        assert gain.gain.value == pytest.approx(sum(parts))
+        baseline = number(gain.cer) + number(gain.gain)
+        assert gain.gain.value == pytest.approx(number(gain.relative) * baseline)
+
+
+def test_hidden_characters_have_a_recall_where_there_are_some():
+    found = recalls(made(rising), [BASELINE, PRIMARY], ["char_erase"])
+    own = next(r for r in found if r.system == PRIMARY and r.severity == 5)
+    ceiling = next(r for r in found if r.system == CLOZE and r.severity == 5)
+    assert (own.right.value, own.wrong.value, ceiling.right.value) == (0.2, 0.4, 0.5)
+    assert own.share == pytest.approx(0.2)
+
+
+def test_contrasts_need_their_damages():
+    names = [one.name for one in contrasts(("char_erase",))]
+    assert names == ["slope on english", "slope on random", "english over random"]
+    assert len(contrasts(DAMAGES)) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"decoders": ("ctc-kenlm",)}, "no decoder 'ctc-kenlm'"),
+        ({"damages": ("blot",)}, "no damage 'blot'"),
+        ({"damages": ()}, "no damage was chosen"),
+        ({"lines": 1}, "2 or more"),
+        ({"seeds": (-1,)}, "seed"),
+    ],
+)
+def test_a_design_that_makes_no_sense_is_refused(options, words):
+    with pytest.raises(UserError, match=words):
+        Design(**options)
+
+
+def test_a_space_is_as_visible_as_the_better_seen_of_its_neighbours():
+    nan = np.nan
+    shares = np.array([nan, 0.1, nan, 0.9, nan, 0.1, nan, 0.0, nan], np.float32)
+    found = _completed("x" * len(shares), shares)
+    assert found.tolist() == pytest.approx([0.1, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.0, 0.0])
+    kinds = [CLASSES[place] for place in classes(np.array([0.0, 0.19, 0.2, 0.79, 0.8, 1.0]))]
+    assert kinds == ["hidden"] * 2 + ["partial"] * 2 + ["visible"] * 2
+    assert _completed("ab", np.array([nan, nan], np.float32)).tolist() == [1, 1]
+
+
+def finding(counts: Counts) -> Finding:
+    systems = (PRIMARY,)
+    return Finding(
+        design=Design(decoders=(PRIMARY,)),
+        weights="0123456789abcdef",
+        trained_on="",
+        read={
+            level: Read(name, "test", 24, 24_000, 24, "f" * 64) for level, name in LEVELS.items()
+        },
+        systems=systems,
+        language={"alpha": 0.9, "lm_order": 6},
+        lost=dict.fromkeys(DAMAGES, (0.05, 0.1, 0.2, 0.35, 0.5)),
+        gains=tuple(gains(with_doses(counts), (BASELINE, *dose_names()), DAMAGES)),
+        recalls=tuple(recalls(counts, (BASELINE, *systems), DAMAGES)),
+        slopes=tuple(slopes(counts, systems, DAMAGES)),
+        judged=tuple(judge(counts, contrasts(DAMAGES), PRIMARY)),
+        left_out={"ar-beam": "mini has no autoregressive head"},
+        environment={},
+    )
+
+
+def dose_names() -> list[str]:
+    return [
+        system.name for system in Design(decoders=(PRIMARY,)).systems if system.dose is not None
+    ]
+
+
+def with_doses(counts: Counts) -> Counts:
+    cells = dict(counts.cells)
+    for (level, damage, severity, name), sums in counts.cells.items():
+        if name == PRIMARY:
+            cells.update({(level, damage, severity, dose): sums for dose in dose_names()})
+    return dataclasses.replace(counts, cells=cells)
+
+
+@pytest.mark.parametrize(
+    ("gain_of", "first"),
+    [
+        (rising, "Yes, on average"),
+        (lambda *cell: -rising(*cell), "No, the other way round"),
+        (lambda *cell: 0.01, "No effect was shown"),
+    ],
+)
+def test_the_page_says_what_the_numbers_say(gain_of, first):
+    found = finding(made(gain_of))
+    assert experiment.in_short(found).startswith(first)
+    text = experiment.page(found)
+    assert "Left out: ar-beam (mini has no autoregressive head)" in text
+    for one in found.judged:
+        assert one.verdict in text
+
+
+def test_the_plots_are_drawn_alike_each_time():
+    found = finding(made(rising))
+    plots = draw(found)
+    assert [plot.slug for plot in plots] == ["gain", "hidden", "dose", "systems"]
+    assert [plot.svg for plot in draw(found)[:1]] == [plots[0].svg]
+
+
+@pytest.fixture(scope="module")
+def small_lm(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("lm") / "small.arpa"
+    text = ["the small model of the test", "it is there to be read soon"]
+    write_arpa(estimate(map(characters_of, text), 3).model, path)
+    return path
+
+
+def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small_lm, tmp_path):
+    words = (
+        "experiment", "language", "--damage", "char_erase", "--lines", "2", "--seeds", "0",
+        "--decoder", "ctc-ngram,ctc-beam", "-o", f"ctc-ngram.lm={small_lm}", "--out",
+        f"{tmp_path}/mine", "--threads", "1",
+    )  # fmt: skip
+    code, out, _ = call(*words)
+    assert code == 0
+    folder = tmp_path / "mine"
+    declared = json.loads((folder / DECLARED).read_text())
+    assert [c["name"] for c in declared["contrasts"]] == [
+        c.name for c in contrasts(("char_erase",))
+    ]
+    summary = json.loads((folder / SUMMARY).read_text())
+    assert {g["system"] for g in summary["gains"]} == {
+        "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-ngram@0", "ctc-ngram@0.25", "ctc-ngram@0.5",
+    }  # fmt: skip
+    told = {
+        (g["level"], g["damage"], g["severity"], g["system"]): g["cer"] for g in summary["gains"]
+    }
+    for cell, cer in told.items():  # no language is no language, number for number
+        if cell[3] == "ctc-ngram@0":
+            assert cer == told[cell[0], cell[1], cell[2], "ctc-beam"]
+    hidden = [r for r in summary["recalls"] if r["severity"] == 5 and r["system"] == CLOZE]
+    assert all(r["characters"] > 0 for r in hidden)
+    assert (folder / "finding.md").read_text().startswith("# Does language help more")
+    assert (folder / "plots/gain.svg").is_file()
+    before = (folder / "rows.jsonl").read_bytes()
+    (shares := sorted((folder / "visible").iterdir()))[0].unlink()
+    code, again, _ = call(*words)
+    assert (code, again) == (0, out)
+    assert (folder / "rows.jsonl").read_bytes() == before  # nothing was measured twice
+    assert sorted((folder / "visible").iterdir()) == shares
+    assert json.loads((folder / SUMMARY).read_text()) == summary
+
+
+def test_untrained_weights_have_no_gain(call, tmp_path):
+    code, _, error = call(
+        "experiment", "language", "--encoder", "trocr-small", "-o", "trocr-small.untrained=true",
+        "--decoder", "ctc-beam", "--lines", "2", "--seeds", "0", "--damage", "char_erase",
+        "--out", f"{tmp_path}/x",
+    )  # fmt: skip
+    assert code == 2
+    assert "untrained" in error
+    code, _, error = call("experiment", "language", "--seeds", "one", "--out", f"{tmp_path}/x")
+    assert (code, "whole numbers" in error) == (2, True)
+    code, _, error = call(
+        "experiment", "language", "-o", "ctc-kenlm.alpha=1", "--out", f"{tmp_path}/x"
+    )
+    assert (code, "not part of this experiment" in error) == (2, True)

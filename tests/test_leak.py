@@ -1,0 +1,226 @@
+"""Leaks: found where they were planted, refused before something learns, told in rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.leak import KINDS, NEAR, Leak, compare, image_bits, known
+from bench.leak_check import check_splits, check_text, check_training, told_in_row
+from bench.overlap import GRAM
+from bench.plan import Part
+from bench.report.leak import sentence, table, verdict
+from bench.types import Line, LineSet
+from datasets.base import Dataset, fingerprint
+from datasets.lines import RenderedLines
+from decoders.lm import EMBEDDED_TEXT, train_text
+
+TEXTS = ("the quick brown fox jumps", "over a lazy dog they say", "and then it rained all day")
+
+
+def track(items, doing):
+    return items
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "cache"))
+
+
+def noise(seed: int, width: int = 300) -> NDArray[np.uint8]:
+    blocks = np.random.default_rng(seed).integers(0, 255, (8, width // 10), dtype=np.uint8)
+    image: NDArray[np.uint8] = cv2.resize(blocks, (width, 64), interpolation=cv2.INTER_NEAREST)
+    return image
+
+
+def made(split: str, lines: Sequence[tuple[str, int, str, str]], source: str = "made") -> LineSet:
+    """Lines of (text, image, writer, page)."""
+    found = tuple(
+        Line(f"{split}-{i}", noise(image), text, writer, split, page=page)
+        for i, (text, image, writer, page) in enumerate(lines)
+    )
+    return LineSet("made", split, found, (), fingerprint(found), source, "CC0", "ascii")
+
+
+LEARNED = made(
+    "train", [(TEXTS[0], 1, "w1", "p1"), ("so be it", 2, "w2", ""), (TEXTS[2], 3, "w3", "p3")]
+)
+
+
+def counts(leak: Leak) -> dict[str, tuple[int, int]]:
+    return {found.kind: (found.lines, found.of) for found in leak.found}
+
+
+def test_nothing_shared_is_nothing_found():
+    tested = made("test", [(TEXTS[1], 11, "v1", "q1"), ("so be it", 12, "v2", "")])
+    leak = compare(LEARNED, tested)
+    assert counts(leak) == {
+        "text": (0, 1), "page": (0, 1), "writer": (0, 2), "image": (0, 2), "near image": (0, 2),
+    }  # fmt: skip
+    assert leak.clean
+    assert not leak.spoils
+    assert tuple(counts(leak)) == KINDS
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "spoils"),
+    [
+        ((f"  {TEXTS[0].replace(' ', '  ')}", 11, "v1", "q1"), "text", True),
+        ((TEXTS[1], 11, "v1", "p3"), "page", False),
+        ((TEXTS[1], 11, "w3", "q1"), "writer", False),
+        ((TEXTS[1], 2, "v1", "q1"), "image", True),
+    ],
+)
+def test_each_kind_is_found_by_itself(line, kind, spoils):
+    leak = compare(LEARNED, made("test", [line]))
+    assert {found.kind for found in leak.found if found.lines} == {kind}
+    assert leak.of(kind).example is not None
+    assert leak.spoils is spoils
+    assert kind in sentence(leak)
+
+
+def test_writers_and_pages_of_another_source_are_others():
+    tested = made("test", [(TEXTS[1], 11, "w1", "p1")], source="elsewhere")
+    assert compare(LEARNED, tested).clean
+
+
+def test_a_copy_in_another_size_and_format_is_nearly_the_image():
+    learned = RenderedLines().load("test", 12)
+    copies = []
+    for line in learned.lines:
+        small = cv2.resize(line.image, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+        _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 70])
+        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        copies.append(dataclasses.replace(line, id=f"copy of {line.id}", image=image))
+    others = RenderedLines().load("val", 12).lines
+    tested = dataclasses.replace(learned, lines=(*copies, *others))
+    found = compare(learned, tested).of("near image")
+    assert (found.lines, found.of) == (12, 24)
+    bits = image_bits(learned.lines[0].image) ^ image_bits(others[0].image)
+    assert sum(int(word).bit_count() for word in bits) > NEAR
+
+
+@dataclasses.dataclass(frozen=True)
+class Two(Dataset):
+    """A set whose test repeats so many of its train lines."""
+
+    repeated: int = 0
+    read: list[str] = dataclasses.field(default_factory=list, compare=False)
+
+    def missing(self):
+        return None
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        self.read.append(split)
+        first = {"train": 0, "val": 50, "test": 100}[split]
+        number = [first + i for i in range(8)]
+        if split == "test":
+            number[: self.repeated] = range(self.repeated)
+        return made(split, [(f"this is text number {n}", n, f"w{n}", "") for n in number])
+
+
+def part(thing: Dataset) -> Part:
+    return Part("two", thing, {"repeated": getattr(thing, "repeated", 0)})
+
+
+def test_every_pair_of_splits_is_compared():
+    leaks = check_splits(part(Two(2)), track)
+    assert [(leak.learned, leak.tested) for leak in leaks] == [
+        ("made train", "made val"), ("made train", "made test"), ("made val", "made test"),
+    ]  # fmt: skip
+    assert [leak.of("text").lines for leak in leaks] == [0, 2, 0]
+    assert "2 of 8 have the text" in verdict("two", leaks, [])
+    assert len(table("two", leaks).rows) == 3 * len(KINDS)
+
+
+def test_the_train_split_is_looked_through_once():
+    two = Two(1)
+    first = check_training([part(two)], track)
+    assert two.read == ["test", "train"]
+    assert check_training([part(two)], track) == first
+    assert two.read == ["test", "train", "test"]
+    told = told_in_row(part(two), two.load("test"), {})
+    assert told == {
+        "train": {"text": 1, "page": 0, "writer": 1, "image": 1, "near image": 0},
+        "lm": None,
+    }
+
+
+def test_a_row_tells_what_the_embedded_model_has_read():
+    text = train_text()[0].split()
+    lines = [(" ".join(text[:GRAM]), 1, "w", ""), (TEXTS[0], 2, "w", "")]
+    told = told_in_row(part(Two()), made("test", lines), {"lm_trained_on": EMBEDDED_TEXT})
+    assert told == {"train": None, "lm": {"lines": 0.5, "runs": 1.0}}
+    assert told_in_row(part(Two()), made("test", lines), {"lm_trained_on": "a file"})["lm"] is None
+
+
+def test_a_text_that_holds_test_lines_is_told():
+    found = check_text(["this is text number 100", "and more"], [part(Two())], track)
+    assert (found[0].overlap.lines_seen, found[0].overlap.lines) == (1, 8)
+
+
+def test_what_is_known_of_published_splits_is_told():
+    assert any("Aachen" in fact for fact in known("iam"))
+    assert known("unipen-all") == known("unipen") != ()
+    assert known("lines") == ()
+    assert "Known: " in verdict("cvl", [], [])
+
+
+def test_lm_build_refuses_test_text_unless_allowed(call, tmp_path):
+    text = tmp_path / "text.txt"
+    lines = [line.text for line in RenderedLines().load("test", 30).lines]
+    text.write_text("\n".join(["some other words that nobody wrote before", *lines]))
+    out = tmp_path / "x.arpa"
+    asked = (
+        "lm",
+        "build",
+        "--text",
+        str(text),
+        "--order",
+        "2",
+        "--against",
+        "lines",
+        "--out",
+        str(out),
+    )
+    code, _, error = call(*asked)
+    assert (code, out.exists()) == (2, False)
+    assert "would be no test" in error
+    assert "--allow-leak" in error
+    code, _, error = call(*asked, "--allow-leak")
+    assert (code, out.exists()) == (0, True)
+    assert "note: " in error
+
+
+def test_the_command_compares_and_judges(call):
+    code, out, _ = call("check", "leak", "--dataset", "lines", "--json")
+    record = json.loads(out)
+    assert code == 0
+    train_test = next(
+        s for s in record["splits"] if s["tested"] == "lines test" and s["learned"] == "lines train"
+    )
+    assert {f["kind"]: f["lines"] for f in train_test["found"]}["writer"] == 0
+    assert record["text"][0]["overlap"]["lines_seen"] == 0
+    code, _, error = call("check", "leak", "--dataset", "lynes")
+    assert (code, "did you mean" in error) == (2, True)
+
+
+def test_a_training_on_a_leaking_set_is_refused(monkeypatch, capsys):
+    from bench.cli.guard import guard_training
+    from bench.registry import Entry, Registry
+
+    two = Registry("data set", {"two": Entry(f"{__name__}:Two", "two")})
+    monkeypatch.setattr("datasets.DATASETS", two)
+    guard_training(("two",), {}, False)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match="made test would be no test"):
+        guard_training(("two",), {"two": {"repeated": 3}}, False)
+    guard_training(("two",), {"two": {"repeated": 3}}, True)
+    assert "3 of 8 have the text" in capsys.readouterr().err
