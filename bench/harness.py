@@ -27,6 +27,8 @@ from bench.provenance import digest, environment
 from bench.stopwatch import Stopwatch, now_utc, overhead
 from bench.store import RunStore
 from bench.types import EncoderInfo, Line, LineSet, Row, Runtime
+from datasets.base import BadLinesError
+from datasets.damage.lines import damaged_lines
 from decoders.base import Decoder
 from models.base import Encoder
 
@@ -74,7 +76,8 @@ def run(
 
     Raises:
         UserError: the device or precision does not exist here, another run writes to the store,
-            or the store cannot be written (no permission, disk full).
+            the store cannot be written (no permission, disk full), or a set that is to be read
+            strictly has a line that cannot be used.
     """
     check_runtime(plan.runtime)
     record = environment()
@@ -239,7 +242,11 @@ class Runner:
             self.progress.note(f"loading {condition.dataset}")
             try:
                 lines = block.dataset.thing.load(condition.split, condition.limit)
+                self.store.note_bad(condition.dataset, lines)
                 self.sets[name] = lines if lines.lines else _nothing_readable(lines)
+            except BadLinesError as error:
+                path = self.store.note_bad(condition.dataset, error.found)
+                raise UserError(f"{error}; all are in {path}") from error
             except Exception as error:
                 why = reason(error, self.origin.runtime)
                 self.sets[name] = f"the data set did not load: {why}"

@@ -4,6 +4,7 @@
         env.json            environment records by hash
         rows.jsonl          one `Row` a line, appended and synced to disk one by one
         lines/<key>.jsonl   one `LineResult` a line of that cell, there before its row is
+        bad-lines.jsonl     the lines of data sets that could not be used, each with the reason
         lock                held while a run writes
 
 A process may be killed at any moment: a torn last row is dropped when the folder is next opened
@@ -20,11 +21,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import bad_lines
 from bench.errors import UserError
 from bench.files import UNFINISHED, plain_errors, write_atomically
 from bench.provenance import digest
 from bench.rowjson import dump, load_line, load_row
-from bench.types import LineResult, Row
+from bench.types import LineResult, LineSet, Row
 
 _LOCKED_HERE: set[Path] = set()  # a POSIX lock does not hold against its own process
 
@@ -115,6 +117,16 @@ class RunStore:
                 write_atomically(self._lines_path(row.key), b"".join(map(dump, lines)))
             _append(self.path / "rows.jsonl", record)
         self._remember(row)
+
+    def note_bad(self, dataset: str, found: LineSet) -> Path:
+        """Note which lines of a split could not be used, in the place of what was noted before.
+
+        Returns:
+            The file of reasons; it is not there when there is no such line.
+        """
+        path = self.path / bad_lines.NAME
+        bad_lines.note(path, dataset, found.split, found.bad)
+        return path
 
     def adopt(self, key: str) -> Row:
         """A finished row that is used again: made the newest of its cell where it is not.

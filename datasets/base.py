@@ -114,11 +114,13 @@ class Dataset(ABC):
                 bad.append(BadLine(each.id, unfit))
             else:
                 lines[each.id] = each
+        # Bytes that are no text may be what is wrong with a line; its id is printed all the same.
+        told = (BadLine(_printable(line.id), _printable(line.reason)) for line in bad)
         made = LineSet(
             name=name,
             split=split,
             lines=tuple(lines.values()),
-            bad=tuple(bad),
+            bad=tuple(told),
             sha256=fingerprint(lines.values()),
             source=source,
             licence=licence,
@@ -137,6 +139,10 @@ def listening(report: Report) -> Iterator[None]:
         yield
     finally:
         _report.reset(token)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _unfit(line: Line) -> str:

@@ -5,7 +5,7 @@ A file is read a row group at a time, and of a row group only the columns and ro
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, Dataset
 from datasets.images import decode
+from datasets.rebuild.selection import load_selection
 from datasets.sources import SOURCES, missing_files, root_of
 from datasets.splits import canonical
 
@@ -59,18 +60,7 @@ class Row(NamedTuple):
     page: str = ""
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Of a recorded set: its references, and what of a line's id names the page."""
-
-    references: str
-    page: re.Pattern[str]
-
-
-_LAYOUTS = {
-    "hooker": _Layout("page-xml", re.compile(r"(.+)_")),
-    "copiste": _Layout("alto", re.compile(r".+?__(.+)_")),
-}
+_REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class ParquetLines(Dataset):
 
     def missing(self) -> Unavailable | None:
         """The command that gets the set when its file is not in the data root."""
-        return missing_files(self.source) if self.source in _LAYOUTS else None
+        return missing_files(self.source) if self.source in _REFERENCES else None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Decode the first `limit` lines of a split to grey.
@@ -94,21 +84,25 @@ class ParquetLines(Dataset):
             UserError: the source or the split does not exist, or the file is no such file.
             Unavailable: the file is not here.
         """
-        if self.source not in _LAYOUTS:
-            hint = did_you_mean(self.source, _LAYOUTS)
+        if self.source not in _REFERENCES:
+            hint = did_you_mean(self.source, _REFERENCES)
             raise UserError(f"no line images come from {self.source!r}{hint}")
         if split not in self.splits:
             raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
         root = root_of(self.source)
-        layout, source = _LAYOUTS[self.source], SOURCES[self.source]
+        source, pages = SOURCES[self.source], _pages(self.source)
         rows = read_rows(root / source.files[0], Columns(), split, limit)
         return self.gathered(
             self.source,
             split,
-            (as_line(row._replace(page=_page(layout, row.id)), split) for row in rows),
+            (
+                # Copiste's ids begin with the text, t0221__.
+                as_line(row._replace(page=pages.get(row.id.rpartition("__")[2], "")), split)
+                for row in rows
+            ),
             source=f"{source.url} @ {source.commit[:12]}",
             licence=source.licence,
-            references=layout.references,
+            references=_REFERENCES[self.source],
             total=min(source.lines[split], limit or source.lines[split]),
         )
 
@@ -172,9 +166,11 @@ def as_line(row: Row, split: str) -> Line | BadLine:
     return Line(row.id, image, text, row.writer, split, page=row.page)
 
 
-def _page(layout: _Layout, name: str) -> str:
-    found = layout.page.match(name)
-    return found[1] if found else ""
+@functools.cache
+def _pages(source: str) -> Mapping[str, str]:
+    """The page of each line of a recorded set, by what its id ends with."""
+    chosen = load_selection(source).items()
+    return {f"{page}_{item}": page for page, items in chosen for item in items}
 
 
 def expect_columns(path: Path, schema: Any, columns: Columns) -> None:

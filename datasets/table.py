@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +84,14 @@ def _rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[Recor
     names: list[str] = []
     for number, fields in _numbered(reader):
         if isinstance(fields, str):
-            yield Record(number, {}, fields)
-        elif not any(fields):
-            continue
-        elif not names:
-            names = _names(path, fields)
-            if names is _NAMELESS:
-                yield _record(number, names, fields)
-        else:
-            yield _record(number, names, fields)
+            yield Record(number, {}, fields + _swallowed(number, reader.line_num))
+        elif any(fields):
+            named = bool(names)
+            names = names or _names(path, fields)
+            if named or names is _NAMELESS:
+                record = _record(number, names, fields)
+                more = _swallowed(number, reader.line_num) if record.trouble else ""
+                yield replace(record, trouble=record.trouble + more)
 
 
 _NAMELESS = ["image", "text"]
@@ -118,6 +117,11 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
             return
         except csv.Error as error:
             yield number, f"the row cannot be read ({error})"
+
+
+def _swallowed(first: int, last: int) -> str:
+    """What to say of a bad row that goes over many lines."""
+    return f"; it goes on to line {last}: is a quote never closed?" if last > first else ""
 
 
 def _record(number: int, names: Sequence[str], fields: Sequence[str]) -> Record:

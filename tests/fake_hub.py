@@ -26,7 +26,7 @@ FILES = {
     "model.safetensors": os.urandom(3_000_000),
 }
 
-LARGE = (".safetensors", ".bin")  # what the Hub keeps in LFS, with SHA-256 as its ETag
+LARGE = (".safetensors", ".bin", ".parquet")  # what the Hub keeps in LFS, with SHA-256 as its ETag
 
 
 def write(folder: Path, *leave_out: str) -> Path:
@@ -38,11 +38,14 @@ def write(folder: Path, *leave_out: str) -> Path:
     return folder
 
 
+_REVISION = r"refs/[^/]+/[^/]+|[^/]+"
+
+
 @dataclass
 class FakeHub:
     """What is served, and how badly.
 
-    repos: id to {revision: commit}.
+    repos: id ("datasets/owner/name" of a data set) to {revision: commit}.
     commits: commit to the folder of its files.
     stall: files of which only the first half is sent until `resume` is set.
     cuts: files to how often the connection breaks after half of what was asked for.
@@ -68,7 +71,7 @@ class FakeHub:
 
     def push(self, repo: str, folder: Path, *revisions: str) -> str:
         """Publish a folder under "main" and other names; returns its commit."""
-        names = sorted(path.name for path in folder.iterdir())
+        names = [_name(path, folder) for path in _files(folder)]
         commit = hashlib.sha1((repo + str(folder) + str(names)).encode()).hexdigest()
         self.commits[commit] = folder
         refs = self.repos.setdefault(repo, {})
@@ -113,10 +116,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.state.requests.append(f"{self.command} {path}")
-        if found := re.fullmatch(r"/api/models/(.+)/(revision|tree)/([^/]+)", path):
+        if found := re.fullmatch(
+            rf"/api/(?:models/|(?=datasets))(.+?)/(revision|tree)/({_REVISION})", path
+        ):
             repo, what, revision = found.groups()
             self._with_commit(repo, revision, self._info if what == "revision" else self._tree)
-        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif found := re.fullmatch(
+            rf"/((?:datasets/)?[^/]+/[^/]+)/resolve/({_REVISION})/(.+)", path
+        ):
             repo, revision, name = found.groups()
             self._with_commit(repo, revision, partial(self._file, name=name))
         else:
@@ -134,11 +141,13 @@ class _Handler(BaseHTTPRequestHandler):
             answer(repo, refs[revision])
 
     def _info(self, repo: str, commit: str) -> None:
-        files = [_sibling(path) for path in sorted(self.state.commits[commit].iterdir())]
+        folder = self.state.commits[commit]
+        files = [_sibling(path, folder) for path in _files(folder)]
         self._json({"_id": "0", "id": repo, "modelId": repo, "sha": commit, "siblings": files})
 
     def _tree(self, repo: str, commit: str) -> None:
-        self._json([_entry(path) for path in sorted(self.state.commits[commit].iterdir())])
+        folder = self.state.commits[commit]
+        self._json([_entry(path, folder) for path in _files(folder)])
 
     def _file(self, repo: str, commit: str, name: str) -> None:
         path = self.state.commits[commit] / name
@@ -207,20 +216,29 @@ def _oid(path: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _sibling(path: Path) -> dict[str, Any]:
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _sibling(path: Path, folder: Path) -> dict[str, Any]:
     """A file in what the Hub tells of a repository."""
-    entry = _entry(path)
-    told = {"rfilename": path.name, "size": entry["size"], "blobId": entry["oid"]}
+    entry = _entry(path, folder)
+    told = {"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]}
     if "lfs" in entry:
         lfs = entry["lfs"]
         told["lfs"] = {"sha256": lfs["oid"], "size": lfs["size"], "pointerSize": 134}
     return told
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def _entry(path: Path, folder: Path) -> dict[str, Any]:
     """A file in the Hub's list of a tree."""
     size = path.stat().st_size
-    entry: dict[str, Any] = {"type": "file", "oid": _oid(path), "size": size, "path": path.name}
+    name = _name(path, folder)
+    entry: dict[str, Any] = {"type": "file", "oid": _oid(path), "size": size, "path": name}
     if path.suffix in LARGE:
         entry["lfs"] = {"oid": _oid(path), "size": size, "pointerSize": 134}
         entry["oid"] = "0" * 40

@@ -24,7 +24,7 @@ from bench.plan import Registries, Rounds, Selection, build_plan
 from bench.registry import Entry, Registry
 from bench.store import RunStore
 from bench.types import BadLine, Decoded, Encoded, EncoderInfo, Image, Line, LineSet, Needs, Runtime
-from datasets.base import Dataset, fingerprint
+from datasets.base import BadLinesError, Dataset, fingerprint
 from datasets.damage.base import Damage, Damaged
 from decoders.base import Decoder
 from models.base import Encoder, EncoderSpec
@@ -112,7 +112,10 @@ class Words(Dataset):
             for i, text in enumerate(texts)
         )
         bad = tuple(BadLine(f"bad-{i}", "the image is truncated") for i in range(self.unreadable))
-        return LineSet("words", split, lines, bad, fingerprint(lines), "made up", "CC0", "ascii")
+        found = LineSet("words", split, lines, bad, fingerprint(lines), "made up", "CC0", "ascii")
+        if self.strict and bad:
+            raise BadLinesError(found)
+        return found
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ def test_get_over_http_makes_exactly_the_recorded_files(
     # 70 wide and 40 high at 52 px of ink height and 6 px margins: 91 + 12
     assert table[1][:3] == ["bba_ann_00001.png", "bba/ann", _split("bba/ann")]
     assert table[1][3:] == ["103", "64", "OK", 'he said "no"']
-    assert _run("data", "check", "unipen", "--data-root", str(root)) == 0
+    words = ["data", "check", "unipen", "--data-root", str(root), "--out", str(tmp_path / "out")]
+    assert _run(*words) == 0
 
 
 def test_pages_over_http_make_the_recorded_lines(tmp_path: Path) -> None:

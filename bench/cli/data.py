@@ -10,8 +10,12 @@ from typing import Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.bars import Steps
+from bench.cli.data_check import add_arguments, by_split, without
 from bench.errors import UserError
+from bench.hub_fetch import size_of
 from bench.registry import did_you_mean
+from datasets import DATASETS
+from datasets.hub import MAIN, download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root
 from datasets.sources import SOURCES, Source, missing_files, missing_pieces
 
@@ -20,8 +24,17 @@ examples:
   {PROGRAM} data list                    the sets, their licences, and which are here
   {PROGRAM} data get unipen hooker       download, rebuild and verify two sets
   {PROGRAM} data get hooker --url https://mirror.example/JosephHookerHTR.git
+  {PROGRAM} data get Teklia/IAM-line     the Parquet files of a data set of the Hub
   {PROGRAM} data check                   read what is here to the end, compare it with the record
+  {PROGRAM} data check hooker            the same for one set, and count what it holds
+  {PROGRAM} data check iam -o iam.root=~/IAM --strict
+  {PROGRAM} data check parquet -o parquet.path=Teklia/IAM-line --split test
+  {PROGRAM} data check page -o page.root=my-letters --out letters-check
   {PROGRAM} data check unipen --json | jq '.[0].state'
+
+`check NAME` reads any data set of `list` and tells its lines by split, writers, alphabet, lengths,
+texts and images that occur twice, and every line that cannot be used, with the reason. It writes a
+contact sheet (sheet.png) to look at, and all reasons (bad-lines.jsonl).
 
 The data root is the first of: --data-root, the environment variable {VARIABLE}, data/ in the
 checkout, shared/data/ beside the checkout. Sets are got from their public git repositories at a
@@ -29,7 +42,8 @@ pinned commit, and are put in place only when their content has the recorded has
 with isolated words and characters: `train` reads them, nothing else does, and nothing else is
 wrong without them.
 
-exit codes: 0 all is well; 1 a set differs from its record, or one that was named is missing
+exit codes: 0 all is well; 1 a set differs from its record, lines cannot be used, or a set that was
+named is missing; 2 a mistake in what was asked for, or --strict and a line that cannot be used
 """
 
 _FORMATTER = argparse.RawDescriptionHelpFormatter
@@ -65,14 +79,17 @@ def _add_list(actions: Any) -> None:
 
 def _add_get(actions: Any) -> None:
     parser = _action(actions, "get", "download, rebuild and verify sets", _get)
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"of {', '.join(SOURCES)}")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help=f"{', '.join(SOURCES)}, or owner/name of the Hub"
+    )
     parser.add_argument("--url", help="fetch the pinned commit from here (a mirror, a clone)")
+    parser.add_argument("--revision", metavar="REV", help="of the Hub's: branch, tag or commit")
+    parser.add_argument("--files", metavar="PATTERN", help="of the Hub's: only Parquet files of it")
 
 
 def _add_check(actions: Any) -> None:
-    parser = _action(actions, "check", "compare what is here with its record", _check)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="all by default")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    summary = "compare sets with their record, and count what a set holds"
+    add_arguments(_action(actions, "check", summary, None))
 
 
 def _action(actions: Any, name: str, summary: str, do: Any) -> argparse.ArgumentParser:
@@ -101,7 +118,7 @@ def _list(args: argparse.Namespace) -> int:
             print(f"    missing: {missing.reason}\n    mend it: {missing.remedy}")
         elif absent := missing_pieces(source.name):
             names = " and ".join(pieces.name for pieces in absent)
-            print(f"    {_optional(names, source.name)}")
+            print(f"    {without(names, source.name)}")
     return 0
 
 
@@ -119,6 +136,9 @@ def _listed(source: Source) -> dict[str, Any]:
 def _get(args: argparse.Namespace) -> int:
     from datasets.fetch import get
 
+    repos = [name for name in args.names if is_hub_id(name)]
+    if repos or args.revision or args.files:
+        return _get_repos(repos, args)
     sources = _sources(args.names)
     if args.url and len(sources) > 1:
         raise UserError("--url is the address of one source; get one set at a time with it")
@@ -137,72 +157,54 @@ def _get(args: argparse.Namespace) -> int:
     return 0
 
 
+def _get_repos(repos: list[str], args: argparse.Namespace) -> int:
+    """Parquet files of data sets of the Hub."""
+    from huggingface_hub import constants
+
+    if len(repos) < len(args.names) or args.url:
+        raise UserError(
+            "a data set of the Hub is got by --revision and --files, the others by --url; "
+            "get them by commands of their own"
+        )
+    if args.revision and len(repos) > 1:
+        raise UserError("--revision is of one data set; get one at a time with it")
+    revision, pattern = args.revision or MAIN, args.files or "*"
+    for repo in dict.fromkeys(repos):
+        print(f"{repo}: of {constants.ENDPOINT}, revision {revision}", flush=True)
+        try:
+            with Steps(repo) as steps:
+                folder = download(repo, revision, pattern, steps.report)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
+        files = parquet_files(folder, pattern)
+        size = size_of(sum(file.stat().st_size for file in files))
+        print(f"  licence  {licence_of(folder)}, as its card says")
+        print(f"  here     {len(files)} files, {size}, in {folder}")
+        print(f"  read it  {PROGRAM} data check parquet -o parquet.path={repo}")
+        print(f"  commit   {folder.name}; -o parquet.revision={folder.name} pins it")
+    return 0
+
+
 def _notice(source: Source) -> str:
     alike = ", what you make of it under the same licence" if "-SA-" in source.licence else ""
     return f"{source.licence}: free to use and to share{alike}, if you name: {source.attribution}"
-
-
-def _check(args: argparse.Namespace) -> int:
-    from datasets.check import check
-
-    verdicts = []
-    for source in _sources(args.names or list(SOURCES)):
-        with Steps(source.name) as steps:
-            verdicts.append(check(source, data_root(), steps.report))
-    if args.json:
-        records = [{**dataclasses.asdict(v), "foreign": v.foreign} for v in verdicts]
-        print(json.dumps(records, indent=2))
-    else:
-        print(f"data root: {data_root() or 'none yet'}")
-        for verdict in verdicts:
-            print("\n".join(_lines_of(verdict)))
-    wrong = {"differs", "missing"} if args.names else {"differs"}
-    states = {verdict.state for verdict in verdicts} & wrong
-    return int(bool(states) or any(p.state == "differs" for v in verdicts for p in v.pieces))
-
-
-def _lines_of(verdict: Any) -> list[str]:
-    head = f"{verdict.name:<8} {verdict.state:<8}"
-    if verdict.lines:
-        foreign = verdict.foreign
-        letters = f", of them not printable ASCII: {' '.join(foreign)}" if foreign else ""
-        head += f" {by_split(verdict.lines)}; {len(verdict.alphabet)} characters{letters}"
-    details = [f"sha256 {verdict.sha256}"] if verdict.sha256 else []
-    details += [f"unreadable {line.id}: {line.reason}" for line in verdict.unreadable[:10]]
-    if verdict.reason:
-        details += [verdict.reason, f"mend it: {verdict.remedy}"]
-    details += [_piece_line(found, verdict.name) for found in verdict.pieces]
-    return [head, *(f"{'':<8} {detail}" for detail in details)]
-
-
-def _piece_line(found: Any, name: str) -> str:
-    if found.state == "missing":
-        return _optional(found.name, name)
-    if found.state == "right":
-        return f"{found.name} right: {found.count}, for training; sha256 {found.sha256}"
-    return f"{found.name} differ: {found.reason}; mend it: {PROGRAM} data get {name}"
-
-
-def _optional(names: str, source: str) -> str:
-    return (
-        f"no {names} here: only training reads them, no test does; "
-        f"get them: {PROGRAM} data get {source}"
-    )
 
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def by_split(lines: Mapping[str, int]) -> str:
-    """Lines by split in words."""
-    order = [split for split in ("train", "val", "test") if split in lines]
-    order += sorted(set(lines) - set(order))
-    return ", ".join(f"{lines[split]} {split}" for split in order)
-
-
 def _sources(names: list[str]) -> list[Source]:
     for name in names:
+        if name in DATASETS and name not in SOURCES:
+            raise UserError(_not_to_get(name))
         if name not in SOURCES:
             raise UserError(f"no data set is called {name!r}{did_you_mean(name, SOURCES)}")
     return [SOURCES[name] for name in dict.fromkeys(names)]
+
+
+def _not_to_get(name: str) -> str:
+    missing = DATASETS.create(name).missing()
+    if missing is None:
+        return f"{name} is here already; there is nothing to get"
+    return f"{name} cannot be got for you: {missing}"

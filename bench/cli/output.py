@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench import bad_lines
 from bench.provenance import plain
 from bench.types import Row, Runtime
 
@@ -92,7 +93,11 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     if outcome.loop_s:
         print(f"the harness itself took {percent(outcome.overhead)} % of the measuring loops")
     tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
-    print(f"files in {store.path}: {', '.join(('rows.jsonl', *tops))}")
+    bad = bad_lines.read(store.path / bad_lines.NAME)
+    reasons = [bad_lines.NAME] if bad else []
+    print(f"files in {store.path}: {', '.join(('rows.jsonl', *reasons, *tops))}")
+    if bad:
+        print(f"{len(bad)} lines could not be used: why stands in {store.path / bad_lines.NAME}")
     if failed := [row for row in store.rows() if row.key in outcome.failed]:
         print(f"\nfailed:\n{_failures(failed)}")
     if outcome.skipped:

@@ -24,6 +24,7 @@ examples:
   {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `weights` gets others
   {PROGRAM} run --encoder trocr-base -o trocr-base.untrained=true --limit 4    speed, no CER
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
+  {PROGRAM} run --dataset iam -o iam.root=~/IAM --strict     no line may be left out
   {PROGRAM} run --dataset hooker --damage blot,char_erase --severity 1,3,5
   {PROGRAM} run --all --out mine --json     the folder results/runs/mine, a summary for programs
 

@@ -38,6 +38,10 @@ def add_choices(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--limit", type=int, metavar="N", help="the first N lines of a set only")
     group.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
     group.add_argument(
+        "--strict", action="store_true",
+        help="stop at a data set with a line that cannot be used (exit code 2)",
+    )  # fmt: skip
+    group.add_argument(
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
         help="set an option of anything above; `list NAME` shows which; may be repeated",
     )  # fmt: skip
@@ -75,11 +79,15 @@ def selection(args: argparse.Namespace) -> Selection:
     damages = _names(args.damage, (CLEAN, *names.damages.names())) or base.damages
     if damages == (CLEAN,) and (args.severity or args.seed):
         raise UserError("--severity and --seed are of damages; add --damage NAMES")
+    datasets = _names(args.dataset, names.datasets.names()) or base.datasets
+    options = typed_options(parse_options(args.options), registries)
+    if args.strict:
+        options |= {name: {**options.get(name, {}), "strict": True} for name in datasets}
     return dataclasses.replace(
         base,
         encoders=_names(args.encoder, names.encoders.names()) or base.encoders,
         decoders=_names(args.decoder, names.decoders.names()) or base.decoders,
-        datasets=_names(args.dataset, names.datasets.names()) or base.datasets,
+        datasets=datasets,
         damages=damages,
         severities=_severities(args.severity) or base.severities,
         swept=tuple(name for name in base.swept if name in damages and not args.severity),
@@ -89,7 +97,7 @@ def selection(args: argparse.Namespace) -> Selection:
         limit=args.limit,
         seed=args.seed,
         runtime=runtime_of(args),
-        options=typed_options(parse_options(args.options), registries),
+        options=options,
         # An encoder that is asked for by name does the whole job, with the weights that it has.
         samples={} if args.encoder else base.samples,
         stand_ins={} if args.encoder else base.stand_ins,

@@ -1,0 +1,197 @@
+"""What a data set holds: counted split by split, whatever its source is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.types import BadLine, Line, LineSet
+from datasets.base import EMPTY, BadLinesError, Dataset, spread
+
+BIN = 10  # characters of a bar of the histogram of lengths
+SHOWN = 12  # lines of a split that are kept to be looked at
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """A split in numbers.
+
+    characters: of all texts, in code points.
+    shortest, median, longest: characters of a line's text; 0 without lines.
+    heights, widths: of images, the least, the median and the most pixels; zeros without lines.
+    unreadable: lines that cannot be used for another reason than an empty text.
+    empty: lines whose text is empty.
+    """
+
+    split: str
+    lines: int
+    writers: int
+    pages: int
+    characters: int
+    shortest: int
+    median: int
+    longest: int
+    heights: tuple[int, int, int]
+    widths: tuple[int, int, int]
+    unreadable: int
+    empty: int
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What occurs in several lines.
+
+    groups: things that occur more than once.
+    lines: lines that they occur in.
+    across: groups with lines of more than one split.
+    examples: ids of the lines of a few groups, "split/id"; those across splits first.
+    """
+
+    groups: int
+    lines: int
+    across: int
+    examples: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Census:
+    """A set in numbers.
+
+    alphabet: how often each character occurs, by code point.
+    lengths: lines by the length of their text, `BIN` characters a bar from 0 on.
+    texts, images: what occurs more than once; images by their pixels.
+    bad: lines that cannot be used, with their split.
+    shown: some lines of each split, evenly over all of them.
+    """
+
+    name: str
+    source: str
+    licence: str
+    references: str
+    splits: tuple[SplitCount, ...]
+    alphabet: Mapping[str, int]
+    lengths: tuple[int, ...]
+    texts: Repeats
+    images: Repeats
+    bad: tuple[tuple[str, BadLine], ...]
+    shown: tuple[Line, ...]
+
+    @property
+    def lines(self) -> int:
+        """Lines of all splits."""
+        return sum(count.lines for count in self.splits)
+
+    @property
+    def foreign(self) -> str:
+        """Characters that are not printable ASCII."""
+        return "".join(character for character in self.alphabet if not " " <= character <= "~")
+
+
+def take(
+    name: str, dataset: Dataset, splits: Sequence[str] = (), limit: int | None = None
+) -> Census:
+    """Read splits to their end and count; of each split only one at a time is in memory.
+
+    A strict set is counted too: whoever asks decides what its bad lines mean.
+
+    Args:
+        name: of the set.
+        dataset: where the lines come from.
+        splits: which; all by default.
+        limit: the first lines of each only.
+
+    Raises:
+        Unavailable: the data is not here.
+        UserError: there is no such split, or a file lacks what it must have.
+    """
+    counts: list[SplitCount] = []
+    alphabet: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    texts: dict[str, list[str]] = {}
+    images: dict[str, list[str]] = {}
+    bad: list[tuple[str, BadLine]] = []
+    shown: list[Line] = []
+    told = ("", "", "")
+    for split in splits or dataset.split_names():
+        found = _load(dataset, split, limit)
+        counts.append(_count(found))
+        told = (found.source, found.licence, found.references)
+        bad += [(split, line) for line in found.bad]
+        shown += spread(found.lines, SHOWN)
+        for line in found.lines:
+            alphabet.update(line.text)
+            lengths[len(line.text) // BIN] += 1
+            texts.setdefault(line.text, []).append(f"{split}/{line.id}")
+            images.setdefault(_pixels(line), []).append(f"{split}/{line.id}")
+    return Census(
+        name=name,
+        source=told[0],
+        licence=told[1],
+        references=told[2],
+        splits=tuple(counts),
+        alphabet=dict(sorted(alphabet.items())),
+        lengths=tuple(lengths[bar] for bar in range(max(lengths, default=-1) + 1)),
+        texts=_repeats(texts.values()),
+        images=_repeats(images.values()),
+        bad=tuple(bad),
+        shown=tuple(shown),
+    )
+
+
+def _load(dataset: Dataset, split: str, limit: int | None) -> LineSet:
+    try:
+        return dataset.load(split, limit)
+    except BadLinesError as error:
+        return error.found
+
+
+def _count(found: LineSet) -> SplitCount:
+    lengths = sorted(len(line.text) for line in found.lines)
+    empty = sum(line.reason == EMPTY for line in found.bad)
+    shortest, median, longest = _range(lengths)
+    return SplitCount(
+        split=found.split,
+        lines=len(found.lines),
+        writers=len({line.writer for line in found.lines} - {""}),
+        pages=len({line.page for line in found.lines} - {""}),
+        characters=sum(lengths),
+        shortest=shortest,
+        median=median,
+        longest=longest,
+        heights=_range(sorted(line.image.shape[0] for line in found.lines)),
+        widths=_range(sorted(line.image.shape[1] for line in found.lines)),
+        unreadable=len(found.bad) - empty,
+        empty=empty,
+    )
+
+
+def _range(ordered: Sequence[int]) -> tuple[int, int, int]:
+    """The least, the lower median and the most; zeros of nothing."""
+    if not ordered:
+        return 0, 0, 0
+    return ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1]
+
+
+def _pixels(line: Line) -> str:
+    digest = hashlib.sha256(repr(line.image.shape).encode())
+    digest.update(line.image.tobytes())
+    return digest.hexdigest()
+
+
+def _repeats(places: Iterable[Sequence[str]]) -> Repeats:
+    groups = [group for group in places if len(group) > 1]
+    across = [group for group in groups if len(set(_splits(group))) > 1]
+    within = [group for group in groups if len(set(_splits(group))) == 1]
+    return Repeats(
+        groups=len(groups),
+        lines=sum(map(len, groups)),
+        across=len(across),
+        examples=tuple(tuple(group[:_EXAMPLES]) for group in (across + within)[:_EXAMPLES]),
+    )
+
+
+def _splits(group: Sequence[str]) -> Iterator[str]:
+    return (place.partition("/")[0] for place in group)

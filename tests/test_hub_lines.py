@@ -1,0 +1,251 @@
+"""`parquet`: line sets of the user's folders and of a Hub that runs on this machine."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import constants
+from PIL import Image
+
+from bench.errors import Unavailable, UserError
+from datasets.base import BadLinesError
+from datasets.hub import MAIN, download, is_hub_id, licence_of, locate
+from datasets.hub_lines import HubLines
+from datasets.rebuild.tree import silent
+from datasets.root import data_root
+from tests.fake_hub import FakeHub, serve
+
+REPO = "tiny/lines"
+
+
+def _png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 30), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _write(path: Path, texts: list[str], **columns: list[object]) -> Path:
+    """A file in the Hub's layout: an image and a text column, and perhaps others."""
+    images = [{"bytes": _png(100 + i), "path": "line.png"} for i in range(len(texts))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": images, "text": texts, **columns}), path, row_group_size=2)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A set as the Hub has it: shards by split, and a card."""
+    root = tmp_path / "repo"
+    _write(root / "data/train-00000-of-00002.parquet", ["a", "b", "c"])
+    _write(root / "data/train-00001-of-00002.parquet", ["d"])
+    _write(root / "data/validation-00000-of-00001.parquet", ["e"])
+    _write(root / "data/test-00000-of-00001.parquet", ["f", "g"])
+    (root / "README.md").write_text("---\npretty_name: x\nlicense: cc-by-4.0\n---\n# Lines\n")
+    return root
+
+
+def _texts(spec: HubLines, split: str, limit: int | None = None) -> list[str]:
+    return [line.text for line in spec.load(split, limit).lines]
+
+
+def test_a_folder_in_the_hubs_layout_has_its_splits(folder: Path) -> None:
+    spec = HubLines(str(folder))
+    assert spec.missing() is None and spec.split_names() == ("train", "val", "test")
+    assert _texts(spec, "train") == ["a", "b", "c", "d"]
+    assert _texts(spec, "train", 3) == ["a", "b", "c"] and _texts(spec, "train", 0) == []
+    assert _texts(spec, "val") == _texts(spec, "validation") == ["e"]
+    found = spec.load("test")
+    assert [line.id for line in found.lines] == [f"data/test-00000-of-00001-{i}" for i in range(2)]
+    assert (found.name, found.licence, found.references) == ("parquet", "cc-by-4.0", "parquet")
+    assert found.lines[1].image.tolist() == [[101] * 30] * 8
+    only = HubLines(str(folder), files="data/t*")
+    assert only.split_names() == ("train", "test")
+
+
+def test_the_layout_of_converted_sets(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        _write(tmp_path / "default" / split / "0000.parquet", [split])
+    spec = HubLines(str(tmp_path))
+    assert spec.split_names() == ("train", "test") and _texts(spec, "train") == ["train"]
+
+
+def test_columns_are_found_or_named(tmp_path: Path) -> None:
+    file = _write(
+        tmp_path / "lines.parquet", ["a", "b", "c"], line_id=[7, 8, 9], split=["dev", "test", None],
+        author=["x", "y", "z"], form=["p", "q", "r"], other=["A", "B", "C"],
+    )  # fmt: skip
+    spec = HubLines(str(file))
+    assert spec.split_names() == ("val", "test", "None")
+    (line,) = spec.load("val").lines
+    assert (line.id, line.text, line.writer, line.page) == ("7", "a", "x", "p")
+    named = HubLines(str(file), text="other", split="train")
+    assert _texts(named, "train") == ["A", "B", "C"] and named.split_names() == ("train",)
+    for wrong in (HubLines(str(file), text="nope"), HubLines(str(file), split_column="nope")):
+        with pytest.raises(UserError, match=r"no column nope; its columns are image, text, line_"):
+            wrong.load()
+    with pytest.raises(UserError, match=r"column line_id of .* holds int64, not text"):
+        HubLines(str(file), text="line_id").load()
+
+
+def test_an_image_column_of_any_name_is_found(tmp_path: Path) -> None:
+    table = pa.table({"path": ["x.png"], "scan": [_png(9)], "sentence": ["s"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert _texts(HubLines(str(tmp_path)), "test") == ["s"]
+    pq.write_table(pa.table({"scan": [_png(9)], "words": ["s"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"known to hold the text; .*-o parquet\.text=COLUMN"):
+        HubLines(str(tmp_path)).split_names()
+
+
+def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
+    wide = io.BytesIO()
+    Image.new("L", (5000, 10)).save(wide, "PNG")
+    images = [_png(1), b"junk", None, _png(2), _png(3), wide.getvalue()]
+    texts = ["good", "x", "x", " ", "again", "x"]
+    ids = ["a", "b", "c", "d", "a", "e"]
+    pq.write_table(pa.table({"image": images, "text": texts, "id": ids}), tmp_path / "a.parquet")
+    found = HubLines(str(tmp_path)).load()
+    assert [line.id for line in found.lines] == ["a"]
+    assert [(bad.id, bad.reason) for bad in found.bad] == [
+        ("b", "its image cannot be read: it is not an image"),
+        ("c", "it has no image"),
+        ("d", "its text is empty"),
+        ("a", "another line has the same id"),
+        ("e", "its image of 5000 x 10 pixels is no line of writing"),
+    ]
+    with pytest.raises(BadLinesError, match=r"5 of 6 lines of parquet .* the first is b: ") as told:
+        HubLines(str(tmp_path), strict=True).load()
+    assert told.value.found.bad == found.bad
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
+    for path, reason in (("", "none is named"), ("./nowhere", "no file or folder nowhere"),
+                         (str(tmp_path / "a.parquet"), "no file or folder")):  # fmt: skip
+        missing = HubLines(path).missing()
+        assert missing is not None and reason in missing.reason and missing.remedy
+        with pytest.raises(Unavailable):
+            HubLines(path).load()
+    missing = HubLines(str(folder), files="*.csv").missing()
+    assert missing is not None and "no Parquet file of the pattern *.csv" in missing.reason
+    with pytest.raises(UserError, match=r"no split eval; .*-o parquet\.split=eval"):
+        HubLines(str(folder)).load("eval")
+    (folder / "data/train-00000-of-00002.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        HubLines(str(folder)).load()
+
+
+def test_a_path_is_no_hub_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert [is_hub_id(n) for n in (REPO, "repo/data", "./a/b", "a", "a/b/c", "a/b.parquet")] == [
+        True, False, False, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [("---\nlicense: mit\n---\n", "mit"), ("---\r\nlicense: 'mit'\r\n---\r\n", "mit"),
+     ("license: mit\n", "not stated"), ("---\nlicense:\n- mit\n---\n", "not stated"),
+     (None, "not stated")],
+)  # fmt: skip
+def test_the_licence_is_that_of_the_card(tmp_path: Path, card: str | None, licence: str) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card, newline="")
+    assert licence_of(tmp_path) == licence
+
+
+@pytest.fixture
+def hub(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """An empty cache, and a Hub that has `folder` as REPO."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    with serve(FakeHub()) as server:
+        server.push(f"datasets/{REPO}", folder, "v1", "refs/convert/parquet")
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", re.sub("^.*?(?=/{)", server.url, template)
+        )
+        yield server
+
+
+Call = Callable[..., tuple[object, str, str]]
+
+
+def test_a_set_of_the_hub_is_got_and_read(hub: FakeHub, call: Call) -> None:
+    missing = HubLines(REPO).missing()
+    assert missing is not None and f"{REPO} is not in " in missing.reason
+    assert missing.remedy == f"python -m bench data get {REPO}"
+    code, out, err = call(*missing.remedy.split()[3:])
+    assert code == 0, err
+    assert "3 files" not in out and "4 files" in out and "cc-by-4.0" in out
+    hub.requests.clear()
+    found = HubLines(REPO).load("train", 2)
+    assert [line.text for line in found.lines] == ["a", "b"] and found.licence == "cc-by-4.0"
+    commit = hub.repos[f"datasets/{REPO}"]["main"]
+    assert found.source == f"{hub.url}/datasets/{REPO} @ {commit[:12]}"
+    assert hub.requests == []  # reading asks the Hub nothing
+    download(REPO, MAIN, "*", silent)
+    assert not [r for r in hub.requests if r.startswith("GET") and r.endswith(".parquet")]
+
+
+def test_a_pattern_and_a_revision_are_heeded(hub: FakeHub, call: Call) -> None:
+    spec = HubLines(REPO, revision="refs/convert/parquet", files="data/test*")
+    missing = spec.missing()
+    assert missing is not None
+    assert missing.remedy.endswith(f"{REPO} --revision refs/convert/parquet --files 'data/test*'")
+    code, _, err = call(
+        "data", "get", REPO, "--revision", "refs/convert/parquet", "--files", "data/test*"
+    )
+    assert code == 0, err
+    assert spec.split_names() == ("test",)
+    assert sum(r.startswith("GET /datasets") and "train" in r for r in hub.requests) == 0
+
+
+def test_an_interrupted_download_is_not_taken_for_the_set(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "data/train-00001-of-00002.parquet"
+    hub.spoilt.add(name)
+    with pytest.raises(UserError, match=f"{name} of {REPO} arrived damaged and was removed"):
+        download(REPO, MAIN, "*", silent)
+    assert HubLines(REPO).missing() is not None
+    commit = hub.repos[f"datasets/{REPO}"]["main"]
+    with pytest.raises(Unavailable, match="only partly"):  # a shard of two
+        locate(REPO, commit, "*")
+    hub.spoilt.clear()
+    folder = download(REPO, MAIN, "*", silent)
+    assert _texts(HubLines(REPO), "train") == ["a", "b", "c", "d"] and folder.name == commit
+
+
+def test_what_the_hub_refuses_is_told(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="there is no data set tiny/none on"):
+        download("tiny/none", MAIN, "*", silent)
+    with pytest.raises(UserError, match=r"no revision v9; take one of .*/datasets/tiny/lines/comm"):
+        download(REPO, "v9", "*", silent)
+    with pytest.raises(UserError, match="no Parquet file of the pattern a"):
+        download(REPO, MAIN, "a", silent)
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv/a.csv").write_text("a")
+    hub.push("datasets/tiny/csv", tmp_path / "csv")
+    with pytest.raises(UserError, match="try the revision refs/convert/parquet"):
+        download("tiny/csv", MAIN, "*", silent)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=f"give: HF_HUB_OFFLINE=0 python -m bench data get {REPO}"):
+        download(REPO, MAIN, "*", silent)
+
+
+def test_a_real_file_by_its_path() -> None:
+    root = data_root()
+    if root is None or not (root / "hooker_lines.parquet").is_file():
+        pytest.skip("the data root has no hooker_lines.parquet")
+    spec = HubLines(str(root / "hooker_lines.parquet"))
+    assert spec.split_names() == ("train", "val", "test")
+    found = spec.load("test", 3)
+    assert len(found.lines) == 3 and all(line.writer.startswith("JDH_") for line in found.lines)

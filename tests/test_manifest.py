@@ -1,0 +1,208 @@
+"""`manifest`: line images and a table, in every way that people write tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bench.errors import Unavailable, UserError
+from datasets.base import BadLinesError
+from datasets.manifest import ManifestLines
+from datasets.table import read_table
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images a.png to e.png, of as many columns as their letter's place is above 20."""
+    (tmp_path / "lines").mkdir()
+    for place, name in enumerate("abcde"):
+        pixels = np.full((10, 20 + place), 200, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "lines" / f"{name}.png")
+    return tmp_path
+
+
+def _texts(path: Path, split: str = "test", **options: object) -> list[str]:
+    found = ManifestLines(path, **options).load(split)  # type: ignore[arg-type]
+    assert not found.bad, found.bad
+    return [line.text for line in found.lines]
+
+
+def test_a_csv_with_all_columns(folder: Path) -> None:
+    path = folder / "lines.csv"
+    path.write_text(
+        "writer,split,image,text,id,form,severity\n"
+        'ann,train,lines/a.png,"a, ""b""",1,f1,3\n'
+        "bob,validation,lines/b.png,second,2,f2,\n"
+        "bob,test,lines/c.png, third  line ,3,f2,\n"
+    )
+    spec = ManifestLines(path)
+    assert spec.missing() is None and spec.split_names() == ("train", "val", "test")
+    (line,) = spec.load("train").lines
+    assert (line.id, line.text, line.writer, line.page) == ("1", 'a, "b"', "ann", "f1")
+    assert (line.split, line.image.shape) == ("train", (10, 20))
+    assert _texts(path, "val") == ["second"] and _texts(path) == ["third line"]
+    found = spec.load("test", 0)
+    assert (found.name, found.lines, found.source) == ("manifest", (), "lines.csv")
+    with pytest.raises(UserError, match=r"no split dev2.*-o manifest\.split=dev2"):
+        spec.load("dev2")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.csv", "\ufefffile_name,text\nlines/a.png,caf\u00e9\nlines/b.png,two\n"),
+        ("m.csv", "file_name;text\r\nlines\\a.png;caf\u00e9\r\nlines/b.png;two\r\n"),
+        ("m.tsv", "image\ttext\nlines/a.png\tcaf\u00e9\n\nlines/b.png\ttwo"),
+        ("m.txt", "lines/a.png\tcafe\u0301\nlines/b.png\ttwo\n"),
+        ("m.jsonl", '{"image": "lines/a.png", "text": "caf\\u00e9"}\n\n'
+                    '{"image": "lines/b.png", "text": "two", "boxes": [[0, 1]]}\n'),
+        ("m.tsv", ("utf-16", "image\ttext\nlines/a.png\tcaf\u00e9\nlines/b.png\ttwo\n")),
+    ],
+    ids=["csv of a spreadsheet", "semicolons", "tsv", "without names", "jsonl", "utf-16"],
+)  # fmt: skip
+def test_the_same_lines_in_every_dress(folder: Path, name: str, content: str | tuple[str, str]) -> None:
+    encoding, text = content if isinstance(content, tuple) else ("utf-8", content)
+    (folder / name).write_bytes(text.encode(encoding))
+    found = ManifestLines(folder / name).load()
+    assert [(line.id, line.text) for line in found.lines] == [
+        ("lines/a", "caf\u00e9"), ("lines/b", "two"),
+    ]  # fmt: skip
+
+
+def test_a_tsv_keeps_its_quotes_unless_told(folder: Path) -> None:
+    path = folder / "m.tsv"
+    path.write_text('image\ttext\nlines/a.png\t"Go," he said\nlines/b.png\t"He said ""go"""\n')
+    assert _texts(path) == ['"Go," he said', '"He said ""go"""']
+    path.write_text('image\ttext\nlines/b.png\t"He said ""go"""\n')
+    assert _texts(path, quoted=True) == ['He said "go"']
+
+
+def test_columns_the_root_and_the_split_can_be_named(folder: Path) -> None:
+    (folder / "tables").mkdir()
+    path = folder / "tables" / "m.csv"
+    path.write_text("scan,words,part\na.png,one,x\nb.png,two,y\n")
+    options = {"root": folder / "lines", "image": "scan", "text": "words"}
+    assert _texts(path, "x", split_column="part", **options) == ["one"]
+    found = ManifestLines(path, split="train", **options).load("train")  # type: ignore[arg-type]
+    assert [line.text for line in found.lines] == ["one", "two"]
+    with pytest.raises(UserError, match=r"to hold the image; .*scan, words, part with -o mani"):
+        ManifestLines(path).load()
+    with pytest.raises(UserError, match="no column nope; its columns are scan, words, part"):
+        ManifestLines(path, image="nope").load()
+
+
+def test_bad_rows_are_told_one_by_one(folder: Path) -> None:
+    outside = folder.parent / "secret.png"
+    Image.new("L", (30, 10)).save(outside)
+    (folder / "link.png").symlink_to(outside)
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    rows = [
+        b"image,text,id", b"lines/a.png,good,1", b"../secret.png,x,2", b"link.png,x,3",
+        str(outside).encode() + b",x,4", b"lines/none.png,x,5", b"broken.png,x,6",
+        b"lines/b.png,,7", b"lines/c.png,caf\xe9,8", b"lines/d.png,x", b",x,10", b"lines/e.png,e,1",
+    ]  # fmt: skip
+    path = folder / "m.csv"
+    path.write_bytes(b"\n".join(rows))
+    found = ManifestLines(path).load()
+    assert [line.text for line in found.lines] == ["good"]
+    reasons = {bad.id: bad.reason for bad in found.bad}
+    assert "leads out of" in reasons["2"] and "leads out" in reasons["3"]
+    assert "leads out of" in reasons["4"] and "none.png is missing" in reasons["5"]
+    assert "cannot be read" in reasons["6"] and reasons["7"] == "its text is empty"
+    assert reasons["8"] == "line 9 of the table: it is not UTF-8; save the whole table in UTF-8"
+    assert reasons["lines/d"] == "line 10 of the table: it has 2 fields, not 3"
+    assert reasons["10"] == "it names no image" and "same id" in reasons["1"]
+    with pytest.raises(BadLinesError, match="10 of 11 lines of manifest"):
+        ManifestLines(path, strict=True).load()
+
+
+def test_bad_objects_are_told_one_by_one(folder: Path) -> None:
+    path = folder / "m.jsonl"
+    path.write_text(
+        '{"image": "lines/a.png", "text": "good"}\n{"image": "lines/b.png", "te\n[1, 2]\n'
+        '{"image": "lines/c.png", "text": "\\ud800"}\n{"image": "lines/d.png", "text": null}\n'
+        '{"text": ["x"], "image": "lines/e.png"}\n' + "[" * 100_000 + "\n"
+    )
+    found = ManifestLines(path).load()
+    assert [line.text for line in found.lines] == ["good"]
+    reasons = [(bad.id, bad.reason.partition(" (")[0]) for bad in found.bad]
+    assert reasons == [
+        ("line 2", "line 2 of the table: it is not JSON"),
+        ("line 3", "line 3 of the table: it is no JSON object"),
+        ("lines/c", "line 4 of the table: it is not UTF-8; save the whole table in UTF-8"),
+        ("lines/d", "its text is empty"),
+        ("lines/e", "its text is empty"),
+        ("line 7", "line 7 of the table: it is not JSON"),
+    ]
+
+
+def test_a_quote_that_is_never_closed_loses_no_other_row_silently(folder: Path) -> None:
+    path = folder / "m.csv"
+    rows = "".join(f"lines/a.png,{'x' * 500},{i}\n" for i in range(400))
+    path.write_text('image,text,id\nlines/a.png,fine,f\nlines/b.png,"open,9\n' + rows)
+    found = ManifestLines(path).load(limit=5)
+    assert found.lines[0].text == "fine"
+    assert re.search(r"field limit.*goes on to line \d+: is a quote never", found.bad[0].reason)
+    path.write_text('image,text,id\nlines/a.png,fine,f\nlines/b.png,"open,9\n' + rows[:5000])
+    (bad,) = ManifestLines(path).load().bad
+    assert "it has 2 fields, not 3; it goes on to line 13: is a quote" in bad.reason
+
+
+def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+    for path, reason in ((None, "none is named"), (tmp_path / "no.csv", "there is no file")):
+        missing = ManifestLines(path).missing()
+        assert missing is not None and reason in missing.reason and missing.remedy
+        with pytest.raises(Unavailable):
+            ManifestLines(path).load()
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"should end in \.csv, \.tsv"):
+        ManifestLines(tmp_path / "a.xlsx").load()
+    (tmp_path / "a.csv").write_text("image,image\n")
+    with pytest.raises(UserError, match="the column 'image' twice"):
+        ManifestLines(tmp_path / "a.csv").load()
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(UserError, match="one of none with"):
+        ManifestLines(tmp_path / "a.csv").load()
+
+
+WORDS = st.text(string.ascii_letters + ",;\t\"'\u00e9 \n", max_size=8)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
+def test_what_pythons_own_writer_wrote_is_read_back(
+    tmp_path: Path, rows: list[tuple[str, str]]
+) -> None:
+    path = tmp_path / "m.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("image", "text"), *rows])
+    records = read_table(path)
+    assert [tuple(r.values.values()) for r in records] == [row for row in rows if any(row)]
+    path = tmp_path / "m.jsonl"
+    path.write_text("".join(json.dumps({"image": a, "text": b}) + "\n" for a, b in rows))
+    assert [tuple(r.values.values()) for r in read_table(path)] == rows
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=80), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
+def test_bytes_are_rows_or_a_user_error(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(content)
+    try:
+        found = ManifestLines(path).load()
+    except UserError:
+        return
+    assert not found.lines and found.bad  # there is no image
