@@ -141,8 +141,8 @@ class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
         language, total = self._opened().language, 0.0
         state = language.start
         for symbol in map(alphabet.index, text):
-            total += math.log(language.factor[state, symbol])
-            state = int(language.following[state, symbol])
+            factor, state = language.steps[state, symbol].item()
+            total += math.log(factor)
         return total + math.log(language.final[state])
 
     def _language(self, dense: DenseLM, values: Mapping[str, float]) -> Language:

@@ -55,8 +55,8 @@ class TorchSearch:
     """The search with its tables where the log-probabilities are."""
 
     def __init__(self, language: Language, device: torch.device) -> None:
-        self.factor = torch.from_numpy(language.factor).to(device)
-        self.following = torch.from_numpy(language.following).to(device)
+        self.factor = torch.from_numpy(language.steps["factor"]).to(device)
+        self.following = torch.from_numpy(language.steps["following"]).to(device)
         self.final = torch.from_numpy(language.final).to(device)
         self.start = language.start
         self.device = device

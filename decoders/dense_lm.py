@@ -20,7 +20,7 @@ from bench.errors import UserError
 from bench.types import BLANK
 from decoders.arpa import BOS, EOS, UNK, NGramModel
 from decoders.ngram import SPACE
-from decoders.prefix_beam import Language
+from decoders.prefix_beam import STEP, Language
 
 _MOST_BYTES = 4 << 30
 # The smallest factor of one symbol, e^-69: smaller ones would leave the range of float32, and a
@@ -57,8 +57,10 @@ class DenseLM:
         final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
         factor *= np.float32(math.exp(beta))
         factor[:, BLANK] = 0  # the blank opens no prefix
+        steps = np.empty(factor.shape, STEP)
+        steps["factor"], steps["following"] = factor, self.following
         start = self.beginning if score_boundary else self.between
-        return Language(factor, self.following, final, start, float(factor.max()))
+        return Language(steps, final, start, float(factor.max()))
 
 
 def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:

@@ -23,19 +23,21 @@ from numpy.typing import NDArray
 from bench.types import BLANK
 from decoders.beam_kit import NEGLIGIBLE, NONE, ROOT, Beam, choose, ints, spell, tokens_of
 
+STEP = np.dtype([("factor", np.float32), ("following", np.int32)])  # of a Language
+
 
 class Language(NamedTuple):
     """What each symbol costs, L states of the language by V symbols.
 
-    factor: (L, V) what a prefix in a state is multiplied by when a symbol opens a new one.
-    following: (L, V) the state of that new prefix.
+    steps: (L, V) of `STEP`: what a prefix in a state is multiplied by when a symbol opens a new
+        one, and the state of that one. Side by side, because the search waits for memory: the
+        tables are larger than the caches, and its way through them is nobody's to foresee.
     final: (L,) what a prefix is multiplied by at the end of the line.
     start: the state of the empty prefix.
-    largest: the largest of `factor`.
+    largest: the largest factor of `steps`.
     """
 
-    factor: NDArray[np.float32]
-    following: NDArray[np.int32]
+    steps: NDArray[np.void]
     final: NDArray[np.float32]
     start: int
     largest: float
@@ -47,8 +49,7 @@ def no_language(symbols: int) -> Language:
     Args:
         symbols: V.
     """
-    ones = np.ones((1, symbols), np.float32)
-    return Language(ones, np.zeros((1, symbols), np.int32), ones[:, 0].copy(), 0, 1.0)
+    return Language(np.array([[(1.0, 0)] * symbols], STEP), np.ones(1, np.float32), 0, 1.0)
 
 
 class _Trie(NamedTuple):
@@ -225,14 +226,14 @@ def _extend(
         both = beam.blank[k] + beam.symbol[k]
         node = beam.node[k]
         own = trie.last[node]
-        factors = language.factor[trie.state[node]]
+        own_steps = language.steps[trie.state[node]]
         for token in range(tokens):
             symbol = frame.tokens[token]
             mass = (beam.blank[k] if symbol == own else both) * frame.probability[symbol]
             # Reading the table costs more than all else here: most have no chance at any price.
             if mass * language.largest <= floor or frame.met[k, symbol] == t:
                 continue
-            mass *= factors[symbol]
+            mass *= own_steps[symbol].factor
             if mass > floor:
                 found.source[count], found.added[count] = k, symbol
                 found.blank[count], found.symbol[count], found.total[count] = 0.0, mass, mass
@@ -297,10 +298,9 @@ def _child(
         if trie.last[node] == symbol:
             return node, nodes
         node = trie.sibling[node]
-    state = trie.state[parent]
     trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, NONE
-    trie.state[nodes] = language.following[state, symbol]
-    trie.factor[nodes] = language.factor[state, symbol]
+    step = language.steps[trie.state[parent], symbol]
+    trie.state[nodes], trie.factor[nodes] = step.following, step.factor
     trie.place[nodes] = NONE
     trie.sibling[nodes], trie.child[parent] = trie.child[parent], nodes
     return nodes, nodes + 1
