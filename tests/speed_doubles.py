@@ -11,7 +11,7 @@ import torch
 
 from bench.plan import Registries
 from bench.registry import Entry, Registry
-from bench.speed import REFERENCE
+from bench.speed.job import REFERENCE
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Image, Needs, Runtime
 from decoders.base import Decoder
 from models.base import Encoder, EncoderSpec

@@ -17,7 +17,7 @@ from bench.options import words
 
 if TYPE_CHECKING:
     from bench.report.speed_rows import SpeedRow
-    from bench.speed import SpeedJob
+    from bench.speed.job import SpeedJob
 
 _CPU_LINES, _CPU_MINUTES = 16, 4.0
 
@@ -100,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
     from bench.report.speed_files import write
     from bench.report.speed_rows import speed_rows
     from bench.report.speed_table import ratio_table, speed_table
-    from bench.speed import absences
-    from bench.speed_runner import measure
+    from bench.speed.job import absences
+    from bench.speed.runner import measure
     from bench.store import RunStore
 
     job = _job(args)
@@ -141,7 +141,7 @@ def _job(args: argparse.Namespace) -> SpeedJob:
     from bench.harness import check_runtime
     from bench.options import parse_options, typed_options
     from bench.plan import Selection
-    from bench.speed import (
+    from bench.speed.job import (
         SENTENCES,
         SIZES,
         default_decoders,

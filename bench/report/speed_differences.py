@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.report.format import listing, plain, plural
 from bench.report.speed_rows import SpeedRow
-from bench.speed import SENTENCES
+from bench.speed.job import SENTENCES
 from bench.types import UNTRAINED
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bench.plan import Skipped
 from bench.report.results import Result
 from bench.report.speed import PUBLISHED, Published
-from bench.speed import REFERENCE, SENTENCES, SIZES, System
+from bench.speed.job import REFERENCE, SENTENCES, SIZES, System
 from bench.stopwatch import spread
 from bench.types import UNTRAINED, Row, Spread
 

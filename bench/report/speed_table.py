@@ -21,7 +21,7 @@ from bench.report.speed import PUBLISHED, seconds_text
 from bench.report.speed_differences import count_range
 from bench.report.speed_rows import NOT_STATED, SpeedRow, reads_at_random, size_ratios
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.speed import PARTS, REFERENCE, SENTENCES
+from bench.speed.job import PARTS, REFERENCE, SENTENCES
 from bench.types import Spread
 
 _DECODERS = {

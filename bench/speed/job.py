@@ -1,7 +1,7 @@
 """TrOCR's speed table: which systems it has, in which order they run, and what was left out.
 
 The table is that of Li et al. 2021 (https://arxiv.org/abs/2109.10282, Table 5). How time is taken
-is said in `bench.speed_runner`.
+is said in `bench.speed.runner`.
 """
 
 from __future__ import annotations

@@ -25,17 +25,17 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from bench.budget import Budget, check_memory
 from bench.cells import Cell
 from bench.errors import Unavailable
-from bench.fairseq_timing import TimedAsFairseq
 from bench.harness import Open, Outcome, Runner, run
 from bench.measure import BlockMeasure
 from bench.plan import ONCE, Block, Part, Plan, Rounds
 from bench.progress import Progress
 from bench.provenance import free_memory_mib, gpu_clocks
-from bench.random_head import BehindHead, RandomHead, can_have_head
-from bench.speed import PARTS, SpeedBlock, System
+from bench.speed.budget import Budget, check_memory
+from bench.speed.fairseq_timing import TimedAsFairseq
+from bench.speed.job import PARTS, SpeedBlock, System
+from bench.speed.random_head import BehindHead, RandomHead, can_have_head
 from bench.stopwatch import Lap, Stopwatch
 from bench.store import RunStore
 from bench.types import EncoderInfo, Image, Line, LineSet, Row
