@@ -154,7 +154,7 @@ def _job(args: argparse.Namespace) -> SpeedJob:
     registries = (names.encoders, names.decoders, names.datasets)
     runtime = machine_of(args)
     on_cpu = runtime.device == "cpu"
-    decoders = words(args.decoder) or default_decoders()
+    decoders = words(args.decoder) or default_decoders(names)
     minutes = args.minutes if args.minutes is not None else _CPU_MINUTES if on_cpu else math.inf
     dtypes = words(args.dtype) or ["float32"]
     for dtype in dtypes:

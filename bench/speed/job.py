@@ -120,9 +120,9 @@ class SpeedJob:
         return replace(plan, blocks=blocks)
 
 
-def default_decoders() -> tuple[str, ...]:
+def default_decoders(names: Registries) -> tuple[str, ...]:
     """What a table has a row of without being asked."""
-    return tuple(name for name, entry in SPEED_DECODERS.entries.items() if entry.sample != 0)
+    return tuple(name for name, entry in names.decoders.entries.items() if entry.sample != 0)
 
 
 def speed_registries() -> Registries:
