@@ -1,0 +1,432 @@
+"""`page` and `alto`: documents of every version to lines, and lines out of pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from bench.errors import Unavailable, UserError
+from datasets.base import BadLinesError
+from datasets.crops import likely_ascents, outlines
+from datasets.page_xml import OtherFormatError, PageLine, parse_alto, parse_page
+from datasets.pages import PageLines
+from datasets.root import data_root, set_data_root
+
+PAGE_NS = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+ALTO_NS = "http://www.loc.gov/standards/alto/ns-v4#"
+
+
+def page(
+    lines: str, attributes: str = 'imageWidth="400" imageHeight="300"', ns: str = PAGE_NS
+) -> str:
+    """A PAGE document with these lines."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><PcGts xmlns="{ns}"><Metadata/>'
+        f"<Page {attributes}><TextRegion>{lines}</TextRegion></Page></PcGts>"
+    )
+
+
+def alto(
+    lines: str, head: str = "", attributes: str = 'WIDTH="400" HEIGHT="300"', ns: str = ALTO_NS
+) -> str:
+    """An ALTO document with these lines."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><alto xmlns="{ns}">{head}<Layout>'
+        f"<Page {attributes}><PrintSpace><TextBlock>{lines}</TextBlock></PrintSpace></Page>"
+        "</Layout></alto>"
+    )
+
+
+def page_line(name: str, text: str, top: int, bottom: int = 0, base: int = 0) -> str:
+    """A line from column 20 to 380, with a baseline where `base` says it is."""
+    bottom = bottom or top + 40
+    coords = f'<Coords points="20,{top} 380,{top} 380,{bottom} 20,{bottom}"/>'
+    baseline = f'<Baseline points="20,{base} 380,{base}"/>' if base else ""
+    return (
+        f'<TextLine id="{name}">{coords}{baseline}'
+        f"<TextEquiv><Unicode>{text}</Unicode></TextEquiv></TextLine>"
+    )
+
+
+def alto_line(text: str, top: int, unit: float = 1) -> str:
+    box = f'HPOS="{20 * unit}" VPOS="{top * unit}" WIDTH="{360 * unit}" HEIGHT="{40 * unit}"'
+    return f'<TextLine {box}><String CONTENT="{text}"/></TextLine>'
+
+
+def scan(width: int = 400, height: int = 300) -> Image.Image:
+    """Paper of grey 200 with a bar of ink, grey level 10 * n, in the n-th fifth."""
+    image = Image.new("L", (width, height), 200)
+    for n in range(5):
+        top = (n * 60 + 25) * height // 300
+        span = (60 * width // 400, top, 340 * width // 400, top + 9 * height // 300)
+        ImageDraw.Draw(image).rectangle(span, fill=10 * n)
+    return image
+
+
+def ink_of(line: NDArray[np.uint8]) -> int:
+    return int(line.min())
+
+
+def put(folder: Path, name: str, content: str | bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def shown(spec: PageLines, split: str = "test") -> list[tuple[str, str, int]]:
+    """Id, text and ink of every line; none may be bad."""
+    found = spec.load(split)
+    assert not found.bad, found.bad
+    return [(line.id, line.text, ink_of(line.image)) for line in found.lines]
+
+
+# Parsing
+
+
+def test_page_lines_have_their_own_text_before_that_of_their_words() -> None:
+    found = parse_page(
+        page(
+            '<TextLine id="a"><Coords points="10,20 90,20 90,60"/><Baseline points="10,50 90,50"/>'
+            "<Word><TextEquiv><Unicode>word</Unicode></TextEquiv></Word>"
+            "<TextEquiv><Unicode>one  &amp; two </Unicode></TextEquiv></TextLine>"
+            '<TextLine><Coords points="1,1 9,1 9,9"/>'
+            "<Word><TextEquiv><PlainText>first</PlainText></TextEquiv></Word><Word/>"
+            "<Word><TextEquiv><Unicode>second</Unicode></TextEquiv></Word></TextLine>"
+            '<TextLine id="c"><TextEquiv index="1"><Unicode>worse</Unicode></TextEquiv>'
+            '<TextEquiv index="0"><Unicode>e\u0301</Unicode></TextEquiv></TextLine>'
+            "<TextEquiv><Unicode>the region</Unicode></TextEquiv>",
+            'imageFilename="a/b.jpg" imageWidth="100" imageHeight="200"',
+        ).encode(),
+        "p.xml",
+    )
+    assert (found.image, found.size, found.pixels) == ("a/b.jpg", (100, 200), True)
+    assert [(line.item, line.text) for line in found.lines] == [
+        ("a", "one & two"), ("01", "first second"), ("c", "\u00e9"),
+    ]  # fmt: skip
+    first, _, last = found.lines
+    assert first.polygon.tolist() == [[10, 20], [90, 20], [90, 60]]
+    assert first.baseline is not None and first.baseline.tolist() == [[10, 50], [90, 50]]
+    assert last.polygon.shape == (0, 2) and last.baseline is None
+
+
+@pytest.mark.parametrize(
+    "ns", [f"http://schema.primaresearch.org/PAGE/gts/pagecontent/{v}"
+           for v in ("2010-03-19", "2013-07-15", "2019-07-15")] + [""],
+)  # fmt: skip
+def test_every_version_of_page(ns: str) -> None:
+    points = '<Point x="1" y="2"/><Point x="9" y="2"/><Point x="9" y="7"/>'
+    text = page(f"<TextLine><Coords>{points}</Coords></TextLine>", ns=ns)
+    (line,) = parse_page(text.encode("utf-8"), "p.xml").lines
+    assert line.polygon.tolist() == [[1, 2], [9, 2], [9, 7]]
+
+
+@pytest.mark.parametrize(
+    "ns", [*(f"http://www.loc.gov/standards/alto/ns-v{v}#" for v in (2, 3, 4)), "",
+           "http://schema.ccs-gmbh.com/ALTO", "http://bibnum.bnf.fr/ns/alto_prod"],
+)  # fmt: skip
+def test_every_version_of_alto(ns: str) -> None:
+    lines = (
+        '<TextLine HPOS="5" VPOS="6" WIDTH="10" HEIGHT="4" BASELINE="9.5"><String CONTENT="un"/>'
+        '<SP/><String CONTENT="mathe\u0301"/><HYP CONTENT="-"/></TextLine>'
+        '<TextLine BASELINE="1 5 8 5"><Shape><Polygon POINTS="1 2 8 2 8 6"/></Shape></TextLine>'
+        '<TextLine HPOS="x" VPOS="6" WIDTH="10" HEIGHT="4" BASELINE="4"/>'
+    )
+    head = (
+        "<Description><MeasurementUnit>mm10</MeasurementUnit><sourceImageInformation>"
+        "<fileName> C:\\scans\\x.tif </fileName></sourceImageInformation></Description>"
+    )
+    found = parse_alto(alto(lines, head, ns=ns).encode(), "p.xml")
+    assert (found.image, found.size, found.pixels) == ("C:\\scans\\x.tif", (400, 300), False)
+    first, second, third = found.lines
+    assert (first.item, first.text, second.item) == ("00", "un math\u00e9-", "01")
+    assert first.box is not None
+    assert first.box.tolist() == [[5, 6], [15, 6], [15, 10], [5, 10]]
+    assert first.baseline is not None and first.baseline.tolist() == [[5, 9.5], [15, 9.5]]
+    assert second.box is None and second.polygon.tolist() == [[1, 2], [8, 2], [8, 6]]
+    assert second.baseline is not None and second.baseline.tolist() == [[1, 5], [8, 5]]
+    assert third.box is None and third.baseline is not None and not len(third.baseline)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not XML"),
+        (page("").encode()[:-20], "not XML"),
+        (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"),
+        (page("", ns="urn:mine").encode(), "is no PAGE XML: its root is {urn:mine}PcGts"),
+        (b"<html/>", "is no PAGE XML: its root is html"),
+        (page('</TextRegion></Page><Page imageWidth="1"><TextRegion>').encode(), "2 pages"),
+    ],
+)  # fmt: skip
+def test_what_is_no_transcription_is_a_user_error(content: bytes, reason: str) -> None:
+    with pytest.raises(UserError, match=f"^p.xml.*{re.escape(reason)}"):
+        parse_page(content, "p.xml")
+
+
+def test_documents_that_stand_beside_transcriptions_are_known() -> None:
+    for content in (alto(""), "<mets/>", '<m:mets xmlns:m="http://www.loc.gov/METS/"/>'):
+        with pytest.raises(OtherFormatError):
+            parse_page(content.encode(), "p.xml")
+    with pytest.raises(OtherFormatError):
+        parse_alto(page("").encode(), "p.xml")
+
+
+@given(st.text("0123456789,.- \n-e", max_size=40), st.text("0123456789.-e", max_size=8))
+def test_any_points_are_points_or_none(points: str, size: str) -> None:
+    line = f'<TextLine><Coords points="{points}"/><Baseline points="{points}"/></TextLine>'
+    found = parse_page(page(line, f'imageWidth="{size}" imageHeight="{size}"').encode(), "p.xml")
+    assert found.lines[0].polygon.shape[1:] == (2,) and np.isfinite(found.lines[0].polygon).all()
+    assert found.size is None or min(found.size) > 0
+    box = f'HPOS="{size}" VPOS="{size}" WIDTH="{size}" HEIGHT="{size}" BASELINE="{points}"'
+    parse_alto(alto(f"<TextLine {box}/>").encode(), "p.xml")
+
+
+# From baselines to outlines
+
+
+def _bare(base: float, left: float = 0, right: float = 100, top: float | None = None) -> PageLine:
+    """A line with a baseline, and with a polygon where `top` is given."""
+    ends = [[left, base], [right, base]]
+    above = [] if top is None else [[left, top], [right, top], *ends[::-1]]
+    return PageLine("a", "text", np.array(above, float).reshape(-1, 2), np.array(ends, float))
+
+
+def test_how_far_apart_baselines_are_tells_what_ascent_is_likely() -> None:
+    column = [_bare(y) for y in (100, 150, 200, 260)]
+    beside = [_bare(y + 20, 120, 200) for y in (100, 150, 200, 260)]
+    assert likely_ascents([*column, *beside]) == (0.4 * 50, 50)
+    for few in (column[:1], [column[0], beside[0]], []):
+        assert likely_ascents(few) == (0, np.inf)
+
+
+def test_lines_of_baselines_alone_are_as_high_as_the_others() -> None:
+    lines = [_bare(100, top=70), _bare(150, top=116), _bare(200)]
+    first, second, third = outlines(lines, (20, 50))
+    assert first is lines[0].polygon and second is lines[1].polygon
+    assert (third[:, 1].min(), third[:, 1].max()) == (200 - 32, 200 + 0.4 * 32)
+    (alone,) = outlines([_bare(100)], (20, 50))
+    assert alone[:, 1].min() == 100 - 35
+
+
+# The sets
+
+
+def test_lines_are_cut_out_of_their_pages(tmp_path: Path) -> None:
+    scan().save(tmp_path / "p1.png")
+    lines = "".join(page_line(f"l{n}", f"line {n}", 60 * n + 10) for n in range(5))
+    put(tmp_path, "p1.xml", page(lines))
+    spec = PageLines("page", tmp_path)
+    assert spec.missing() is None and spec.split_names() == ("test",)
+    assert shown(spec) == [(f"p1_l{n}", f"line {n}", 10 * n) for n in range(5)]
+    found = spec.load(limit=2)
+    assert (
+        [line.page for line in found.lines] == [line.writer for line in found.lines] == ["p1"] * 2
+    )
+    assert (found.name, found.references, found.licence) == ("page", "page-xml", "not stated")
+    assert found.lines[0].image.shape == (40 + 12, 360 + 12)
+    low = PageLines("page", tmp_path, height=26).load(limit=1)
+    assert low.lines[0].image.shape == (26, 186)
+    with pytest.raises(UserError, match="cannot be 0 pixels high"):
+        PageLines("page", tmp_path, height=0).load()
+
+
+@pytest.mark.parametrize(
+    ("document", "said", "picture"),
+    [
+        ("p.xml", "", "p.jpg"),
+        ("p.xml", "other.png", "other.png"),
+        ("p.xml", "C:\\scans\\other.PNG", "other.png"),
+        ("p.xml", "https://example.org/none.jpg", "P.TIF"),
+        ("page/p.xml", "p.png", "p.png"),
+        ("xml/deep/p.xml", "q.png", "images/q.png"),
+        ("p.jpg.xml", "", "p.jpg"),
+    ],
+)
+def test_pictures_are_found_where_exports_put_them(
+    tmp_path: Path, document: str, said: str, picture: str
+) -> None:
+    (tmp_path / picture).parent.mkdir(exist_ok=True)
+    scan().save(tmp_path / picture)
+    put(tmp_path, document, page(page_line("l", "text", 190), f'imageFilename="{said}"'))
+    ((_, _, ink),) = shown(PageLines("page", tmp_path))
+    assert abs(ink - 30) < 4
+
+
+def test_of_pictures_of_one_name_the_nearest_counts(tmp_path: Path) -> None:
+    for folder, value in (("a", 10), ("b", 60), (".", 90)):
+        put(tmp_path, f"{folder}/p.xml", page(page_line("l", "text", 190), ""))
+        Image.new("L", (400, 300), value).save(tmp_path / folder / "p.png")
+    assert shown(PageLines("page", tmp_path)) == [
+        ("a/p_l", "text", 10), ("b/p_l", "text", 60), ("p_l", "text", 90),
+    ]  # fmt: skip
+    put(tmp_path, "c/d/e/q.xml", page(page_line("l", "text", 190), 'imageFilename="p.png"'))
+    (bad,) = PageLines("page", tmp_path).load().bad
+    assert bad.id == "c/d/e/q_l" and "3 pictures are called p.png, none beside it" in bad.reason
+
+
+def test_folders_are_splits_and_an_option_is_stronger(tmp_path: Path) -> None:
+    for folder in ("train/a", "validation", "eval", "."):
+        put(tmp_path, f"{folder}/p.xml", page(page_line("l", folder, 10)))
+        scan().save(tmp_path / folder / "p.png")
+    spec = PageLines("page", tmp_path)
+    assert spec.split_names() == ("train", "val", "test")
+    assert [line.text for line in spec.load("train").lines] == ["train/a"]
+    assert [line.text for line in spec.load("validation").lines] == ["validation"]
+    assert [line.text for line in spec.load("test").lines] == ["eval", "."]
+    assert len(PageLines("page", tmp_path, split="train").load("train").lines) == 4
+    with pytest.raises(UserError, match=r"a folder dev9, or call all of them so with -o page\.spl"):
+        spec.load("dev9")
+
+
+def test_transkribus_exports_are_read_in_either_format(tmp_path: Path) -> None:
+    """PAGE and ALTO side by side, METS and metadata above them, pictures in the folder itself."""
+    scan().save(tmp_path / "0001.png")
+    put(tmp_path, "mets.xml", '<mets xmlns="http://www.loc.gov/METS/"/>')
+    put(tmp_path, "metadata.xml", "<trpDocMetadata/>")
+    put(tmp_path, "page/0001.xml", page(page_line("l", "of page", 10)))
+    put(tmp_path, "alto/0001.xml", alto(alto_line("of alto", 70)))
+    put(tmp_path, ".trash/0001.xml", "no XML")
+    assert shown(PageLines("page", tmp_path)) == [("page/0001_l", "of page", 0)]
+    assert shown(PageLines("alto", tmp_path)) == [("alto/0001_00", "of alto", 10)]
+
+
+def test_a_picture_of_another_resolution_is_measured_in_its_own_pixels(tmp_path: Path) -> None:
+    put(tmp_path, "p.xml", page(page_line("l", "text", 190)))
+    scan(800, 600).save(tmp_path / "p.png")
+    (line,) = PageLines("page", tmp_path).load().lines
+    assert ink_of(line.image) == 30 and line.image.shape == (80 + 12, 720 + 12)
+    scan(800, 300).save(tmp_path / "p.png")
+    (bad,) = PageLines("page", tmp_path).load().bad
+    assert bad.reason.endswith("its picture has 800 x 300 pixels, the document 400 x 300")
+
+
+def test_tenths_of_millimetres_are_scaled_by_the_page(tmp_path: Path) -> None:
+    head = "<Description><MeasurementUnit>mm10</MeasurementUnit></Description>"
+    text = alto(alto_line("text", 190, 2.5), head, 'WIDTH="1000" HEIGHT="750"')
+    put(tmp_path, "p.xml", text)
+    scan().save(tmp_path / "p.png")
+    (line,) = PageLines("alto", tmp_path).load().lines
+    assert ink_of(line.image) == 30 and line.image.shape == (52, 372)
+    put(tmp_path, "p.xml", alto(alto_line("text", 190), head, ""))
+    (bad,) = PageLines("alto", tmp_path).load().bad
+    assert "does not say how large the page is" in bad.reason
+
+
+@pytest.mark.parametrize("size", ["400x300", "300x400"])
+def test_a_photo_lies_as_the_document_saw_it(tmp_path: Path, size: str) -> None:
+    """EXIF says to turn it; tools that make documents heed that, or do not."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = scan() if size == "400x300" else scan().transpose(Image.Transpose.ROTATE_90)
+    stored.save(tmp_path / "p.png", exif=exif)
+    put(tmp_path, "p.xml", page(page_line("l", "text", 190)))
+    assert shown(PageLines("page", tmp_path)) == [("p_l", "text", 30)]
+
+
+def test_bad_lines_and_pages_are_told_and_lose_no_other(tmp_path: Path) -> None:
+    lines = "".join(
+        (
+            page_line("good", "text", 10),
+            page_line("empty", " ", 70),
+            page_line("off", "text", 900),
+            page_line("good", "the id again", 130),
+            page_line("over", "reaches over the edge", 270, 9000),
+            '<TextLine id="far"><Coords points="1,1 1e9,1 99999999999,9 1,9"/>'
+            "<TextEquiv><Unicode>x</Unicode></TextEquiv></TextLine>",
+            '<TextLine id="bare"><TextEquiv><Unicode>x</Unicode></TextEquiv></TextLine>',
+            '<TextLine id="thin"><Coords points="1,1 9,1"/>'
+            "<TextEquiv><Unicode>x</Unicode></TextEquiv></TextLine>",
+        )
+    )
+    put(tmp_path, "p.xml", page(lines))
+    scan().save(tmp_path / "p.png")
+    put(tmp_path, "q.xml", page(page_line("a", "x", 1) + page_line("b", "y", 1)))
+    put(tmp_path, "r.xml", page(page_line("a", "x", 1)))
+    put(tmp_path, "r.png", b"\x89PNG not")
+    put(tmp_path, "s.xml", page("")[:-9])
+    secret = tmp_path.parent / "secret.xml"
+    secret.write_text(page(page_line("a", "x", 1)))
+    (tmp_path / "t.xml").symlink_to(secret)
+    put(tmp_path, "u.xml", page(page_line("a", "x", 1)))
+    scan().save(tmp_path.parent / "secret.png")
+    (tmp_path / "u.png").symlink_to(tmp_path.parent / "secret.png")
+    found = PageLines("page", tmp_path).load()
+    assert [line.id for line in found.lines] == ["p_good", "p_over"]
+    reasons = {bad.id: bad.reason for bad in found.bad}
+    assert reasons == {
+        "p_empty": "its text is empty",
+        "p_off": "the line lies outside of its page",
+        "p_good": "another line has the same id",
+        "p_far": "nothing tells its outline on the page",
+        "p_bare": "nothing tells its outline on the page",
+        "p_thin": "nothing tells its outline on the page",
+        "q_a": "its page cannot be read: there is no picture q",
+        "q_b": "its page cannot be read: there is no picture q",
+        "r_a": "its page cannot be read: it is not an image",
+        "s.xml": reasons["s.xml"],
+        "t.xml": f"the path t.xml leads out of {tmp_path}",
+        "u_a": f"its page cannot be read: the path u.png leads out of {tmp_path}",
+    }
+    assert "s.xml is not XML" in reasons["s.xml"]
+    with pytest.raises(BadLinesError, match="12 of 14 lines of page"):
+        PageLines("page", tmp_path, strict=True).load()
+
+
+def test_where_there_is_nothing_that_is_told(tmp_path: Path) -> None:
+    try:
+        set_data_root(tmp_path)
+        missing = PageLines("page").missing()
+        assert missing is not None and f"no folder {tmp_path / 'page'}" in missing.reason
+        assert "-o page.root=DIR" in missing.remedy
+    finally:
+        set_data_root(None)
+    missing = PageLines("alto", tmp_path).missing()
+    assert missing is not None and "has no XML documents" in missing.reason
+    with pytest.raises(Unavailable):
+        PageLines("alto", tmp_path).load()
+
+
+def _real(folder: str) -> Path:
+    root = data_root()
+    if root is None or not (root / folder).is_dir():
+        pytest.skip(f"the data root has no {folder}")
+    return root / folder
+
+
+def test_real_pages() -> None:
+    """Four letters in PAGE 2013; four of their lines were left untranscribed."""
+    found = PageLines("page", _real("hooker_pages")).load()
+    assert len(found.lines) == 77 and {bad.reason for bad in found.bad} == {"its text is empty"}
+    assert [line.text for line in found.lines][1:3] == ["Decr 13 1900", "THE CAMP."]
+    assert {line.page for line in found.lines} == {
+        f"JDH_2_16_{n}" for n in ("172_001", "172_002", "190_003", "190_004")
+    }
+    for line in found.lines:
+        assert 30 < line.image.shape[0] <= 128 and np.percentile(line.image, 1) < 120
+    found = PageLines("alto", _real("alto_pages")).load()
+    assert len(found.lines) == 41 and not found.bad
+    assert found.lines[0].text == "Nom de r\u00e9f\u00e9rence: imp_wikitexte_0212"
+
+
+def test_real_lines_are_found_by_their_baselines_alone(tmp_path: Path) -> None:
+    """Without polygons the crops still hold the ink that they hold with them."""
+    folder = _real("hooker_pages")
+    for path in folder.glob("*_190_004.*"):
+        content = path.read_bytes()
+        if path.suffix == ".xml":
+            content, count = re.subn(rb"(<TextLine.*?>\s*)<Coords [^>]*/>", rb"\1", content)
+            assert count > 10
+        put(tmp_path, path.name, content)
+    bare = {line.id: line for line in PageLines("page", tmp_path, height=999).load().lines}
+    whole = [line for line in PageLines("page", folder, height=999).load().lines if line.id in bare]
+    dark: Callable[[NDArray[np.uint8]], int] = lambda image: int((image < 110).sum())  # noqa: E731
+    kept = sum(dark(bare[line.id].image) for line in whole) / sum(dark(x.image) for x in whole)
+    assert len(whole) == 16 and 0.8 < kept < 1.1
