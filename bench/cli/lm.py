@@ -27,7 +27,7 @@ from datasets import DATASETS
 from decoders.arpa import write_arpa
 from decoders.kenlm_files import lmplz
 from decoders.lm import EMBEDDED_TEXT, embedded_arpa, train_text
-from decoders.ngram import MAX_ORDER, estimate
+from decoders.ngram import MAX_ORDER, check_order, estimate
 
 _SLOW_CHARACTERS = 5_000_000  # of text; about two seconds, from here on with a progress bar
 
@@ -139,6 +139,7 @@ def _add_inspect(actions: Any) -> None:
 
 def _build(args: argparse.Namespace) -> int:
     text = read_text(args.text) if args.text else list(train_text())
+    check_order(args.order)
     guard_text(text, _against(args.against), args.allow_leak)
     sentences = [UNITS[args.unit](line) for line in text]
     made = None

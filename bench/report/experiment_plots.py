@@ -13,6 +13,7 @@ from bench.experiment.analysis import Estimate
 from bench.experiment.counts import CLOZE
 from bench.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, dosed
 from bench.experiment.finding import Finding
+from bench.report.format import plural
 from bench.report.plots import STYLE, Plot, look_of, saved
 from datasets.damage.base import SEVERITIES
 
@@ -128,9 +129,9 @@ def _panels(
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels))
     where = ", ".join(f"{level} {one.lines} lines" for level, one in finding.read.items())
-    seeds = len(finding.design.seeds)
+    seeds = plural(len(finding.design.seeds), "seed")
     figure.suptitle(
-        f"{title}\n{finding.design.encoder}@{finding.weights[:8]}; {where}; {seeds} seeds",
+        f"{title}\n{finding.design.encoder}@{finding.weights[:8]}; {where}; {seeds}",
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
     figure.subplots_adjust(
