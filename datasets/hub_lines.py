@@ -130,6 +130,8 @@ class HubLines(Dataset):
                 f"there is no file or folder {folder}",
                 "name one that is there, or a Hub id, with -o parquet.path=FILE|FOLDER|OWNER/NAME",
             )
+        if self.revision != MAIN:
+            raise Unavailable(f"{folder} is a path and has no revision", "leave the revision out")
         if folder.is_dir() and not parquet_files(folder, self.files):
             raise Unavailable(
                 f"{folder} has no Parquet file of the pattern {self.files}",

@@ -133,6 +133,8 @@ def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
             HubLines(path).load()
     missing = HubLines(str(folder), files="*.csv").missing()
     assert missing is not None and "no Parquet file of the pattern *.csv" in missing.reason
+    missing = HubLines(str(folder), revision="v1").missing()
+    assert missing is not None and "is a path and has no revision" in missing.reason
     with pytest.raises(UserError, match=r"no split eval; .*-o parquet\.split=eval"):
         HubLines(str(folder)).load("eval")
     (folder / "data/train-00000-of-00002.parquet").write_bytes(b"PAR1 no more")

@@ -257,7 +257,7 @@ def test_pictures_are_found_where_exports_put_them(
     scan().save(tmp_path / picture)
     put(tmp_path, document, page(page_line("l", "text", 190), f'imageFilename="{said}"'))
     ((_, _, ink),) = shown(PageLines("page", tmp_path))
-    assert abs(ink - 30) < 12  # as JPEG keeps it
+    assert abs(ink - 30) < 20  # as JPEG keeps it
 
 
 def test_of_pictures_of_one_name_the_nearest_counts(tmp_path: Path) -> None:
