@@ -437,6 +437,9 @@ def test_a_training_by_command_line(call, folder, tmp_path):
     out = tmp_path / "out"
     words = ["train", "ctc", "--encoder", str(folder), "--dataset", "marks", "--out", str(out)]
     words += ["--features", str(tmp_path / "f"), "--steps", "4", "--save-every", "2", *small_head()]
+    code, _, err = call(*words)
+    assert code == 2 and "marks test would be no test" in err  # few letters: the images repeat
+    words.append("--allow-leak")
     code, printed, err = call(*words, "--workers", "0", "--val-lines", "5")
     assert code == 0 and f"head: {out / 'grid-subcol.safetensors'}" in printed
     assert "(ctc-greedy) at step" in printed and "marks val CER" in err
