@@ -69,7 +69,9 @@ def test_a_csv_with_all_columns(folder: Path) -> None:
     ],
     ids=["csv of a spreadsheet", "semicolons", "tsv", "without names", "jsonl", "utf-16"],
 )  # fmt: skip
-def test_the_same_lines_in_every_dress(folder: Path, name: str, content: str | tuple[str, str]) -> None:
+def test_the_same_lines_in_every_dress(
+    folder: Path, name: str, content: str | tuple[str, str]
+) -> None:
     encoding, text = content if isinstance(content, tuple) else ("utf-8", content)
     (folder / name).write_bytes(text.encode(encoding))
     found = ManifestLines(folder / name).load()

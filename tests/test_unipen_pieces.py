@@ -247,7 +247,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
 
 def _run(root: Path, *words: str) -> int:
     with pytest.raises(SystemExit) as left:
-        main(["data", *words, "--data-root", str(root)])
+        out = ["--out", str(root.parent / "out")] if words[0] == "check" else []
+        main(["data", *words, "--data-root", str(root), *out])
     return int(left.value.code or 0)
 
 
