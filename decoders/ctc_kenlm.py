@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bench.errors import Unavailable, UserError
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
+from decoders.arpa_lm import EMBEDDED
 from decoders.ctc import CTCDecoder, check_beam, check_threshold, missing_space, on_host
 from decoders.ctc_score import ctc_scores
 from decoders.kenlm_files import load_kenlm
@@ -30,7 +31,8 @@ from decoders.kenlm_pool import (
 from decoders.lm import WordLM, read_word_lm, word_lm, writable_words
 
 _NAME = "ctc-kenlm"
-_EMBEDDED = "embedded"
+# The same search under the same weights: those of the other, which is quicker to tune, hold too.
+_TUNED_AS = (_NAME, "ctc-ngram-word")
 # pyctcdecode's own defaults, for encoders that nobody has tuned for.
 _UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
 
@@ -46,7 +48,8 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
     beta: bonus of each word.
     unk_offset: added to the log10 probability of a word that the model does not know (and so
         weighed by alpha), and to the score of a partial word that begins none (not weighed).
-        These three: none is the value tuned for the encoder, see `decoders/tuned.json`.
+        These three: none is the value tuned for the encoder, with this decoder or with
+        ctc-ngram-word, see `decoders/tuned.json`.
     beam: hypotheses kept after each frame.
     beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
     token_min_logp: symbols below this log-probability are skipped in a frame, unless likeliest;
@@ -59,9 +62,9 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "alpha": (0.2, 0.35, 0.5, 0.7, 0.9, 1.2),
+        "alpha": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
         "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
-        "unk_offset": (-2.0, -5.0, -10.0),
+        "unk_offset": (-2.0, -5.0, -10.0, -15.0, -20.0),
     }
 
     alpha: float | None = None
@@ -103,7 +106,7 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
         pool = WorkerPool(decoder, workers) if workers > 1 else None
         untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
         name = (self._lm_name(lm), lm.sha256)
-        weights = tuned.weights(self, (_NAME,), encoder, name, untuned)
+        weights = tuned.weights(self, _TUNED_AS, encoder, name, untuned)
         state = _Open(*weights, lm, len(lm.unigrams) - len(writable), decoder, pool)
         self._keep(state)
 
@@ -164,7 +167,7 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
 
     def _lm_name(self, lm: WordLM) -> str:
         """What weights are tuned for: the embedded model, whatever its text, or one very file."""
-        return lm.sha256 if self.lm else _EMBEDDED
+        return lm.sha256 if self.lm else EMBEDDED
 
     def _search(self, lines: Sequence[NDArray[np.float32]]) -> list[Ranked]:
         state = self._opened()

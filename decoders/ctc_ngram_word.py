@@ -52,9 +52,9 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "alpha": (0.2, 0.35, 0.5, 0.7, 0.9, 1.2),
+        "alpha": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
         "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
-        "unk_offset": (-2.0, -5.0, -10.0),
+        "unk_offset": (-2.0, -5.0, -10.0, -15.0, -20.0),
     }
 
     alpha: float | None = None
