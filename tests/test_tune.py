@@ -29,7 +29,7 @@ OPENED: list[str] = []
 
 
 @dataclass(frozen=True)
-class Shaky(Tunable):
+class Shaky(Tunable[Any]):
     """Reads best at cut 2 and keep 0.5: every step away from that costs a character a line."""
 
     needs: ClassVar[Needs] = "log_probs"
