@@ -311,10 +311,15 @@ class Runner:
             return clean.lines, None
         condition = block.condition
         self.progress.note(f"damaging {condition.dataset}")
-        damaged = [
-            block.damage.thing.apply(line, condition.dataset, condition.severity, condition.seed)
-            for line in clean.lines
-        ]
+        damaged = list(
+            damaged_lines(
+                block.damage.thing,
+                clean.lines,
+                condition.dataset,
+                condition.severity,
+                condition.seed,
+            )
+        )
         lost = [item.ink_lost for item in damaged if item.ink_lost is not None]
         return [item.line for item in damaged], float(np.mean(lost)) if lost else None
 

@@ -22,6 +22,7 @@ from bench.reading import Reading, Track, encode, open_trained, opened
 from bench.registry import did_you_mean
 from bench.types import Line, Runtime
 from datasets.damage.base import SEVERITIES
+from datasets.damage.lines import others
 from decoders.base import Decoder
 from decoders.tuned import Tunable, Tuned
 
@@ -167,9 +168,10 @@ def _mixture(
     mixture = list(lines)
     if job.damages:
         damages = [registries.damages.create(name, job.options.get(name)) for name in job.damages]
-        for place, line in track(list(enumerate(lines)), "damaging lines"):
+        pairs = zip(lines, others(lines, job.dataset, job.seed), strict=True)
+        for place, (line, other) in track(list(enumerate(pairs)), "damaging lines"):
             damage = damages[place % len(damages)]
-            mixture.append(damage.apply(line, job.dataset, job.severity, job.seed).line)
+            mixture.append(damage.apply(line, job.dataset, job.severity, job.seed, other).line)
     used = job.damages[: len(lines)]
     return mixture, ("clean", *(f"{name} {job.severity}" for name in used))
 

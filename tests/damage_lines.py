@@ -10,12 +10,15 @@ from bench.types import Line
 from datasets.damage import DAMAGES
 from datasets.damage.base import SEVERITIES, Damaged
 from datasets.damage.geometry import Geometry, measure
+from datasets.damage.lines import damaged_lines
 
 NAMES = DAMAGES.names()
-EXACT = ("stroke_breaks", "span_erase", "half_line", "blot")  # lose an exact share of the ink
-MISSING = ("stroke_breaks", "char_erase", "span_erase", "half_line")
-MASKED = (*MISSING, "blot", "strike")
-SIGNAL = ("defocus", "noise")
+PAPER = ("stroke_breaks", "char_erase", "span_erase", "half_line")  # paper takes the ink's place
+EXACT = ("stroke_breaks", "span_erase", "half_line", "holes", "blot")  # lose an exact share of it
+MASKED = (*PAPER, "holes", "blot", "strike")
+UNMASKED = (
+    "fade", "bleed_through", "defocus", "low_resolution", "noise", "kanungo", "warp",
+)  # fmt: skip
 LEVELS = SEVERITIES[1:]
 TEXTS = (
     "The quick brown fox jumps over a lazy dog",
@@ -51,14 +54,14 @@ def geometry(line: Line) -> Geometry:
     return measured
 
 
-def damage(name: str, line: Line, severity: int, seed: int = 0) -> Damaged:
-    result: Damaged = DAMAGES.create(name).apply(line, "set", severity, seed)
+def damage(name: str, line: Line, severity: int, seed: int = 0, **options: str) -> Damaged:
+    result: Damaged = DAMAGES.create(name, options).apply(line, "set", severity, seed)
     return result
 
 
 @cache
 def damaged(name: str, severity: int) -> tuple[Damaged, ...]:
-    return tuple(damage(name, line, severity) for line in written())
+    return tuple(damaged_lines(DAMAGES.create(name), written(), "set", severity, 0))
 
 
 def mask_of(result: Damaged) -> NDArray[np.bool_]:

@@ -231,7 +231,9 @@ class Eraser(Damage):
     family: ClassVar[Any] = "missing"
     broken: bool = False
 
-    def apply(self, line: Line, dataset: str, severity: int, seed: int) -> Damaged:
+    def apply(
+        self, line: Line, dataset: str, severity: int, seed: int, other: Line | None = None
+    ) -> Damaged:
         if self.broken:
             raise ValueError("no boxes")
         mask = np.zeros(line.image.shape, bool)

@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import UserError
-from bench.plan import ONCE, Registries, Rounds, Selection, Skipped, build_plan
+from bench.plan import (
+    MAIN_DAMAGES,
+    ONCE,
+    Registries,
+    Rounds,
+    Selection,
+    Skipped,
+    build_plan,
+)
 from bench.registry import Entry, Registry
 from bench.types import Condition, Runtime
 from tests.harness_doubles import Eraser, Reader, registries
@@ -99,11 +107,11 @@ def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded
         doubles.encoders,
         doubles.decoders,
         Registry("data set", {name: doubles.datasets.entry("words") for name in asked.datasets}),
-        Registry("damage", {n: doubles.damages.entry("eraser") for n in names.damages.names()}),
+        Registry("damage", {n: doubles.damages.entry("eraser") for n in MAIN_DAMAGES}),
     )
     selection = replace(Selection.all(mine), options={})
     found = [block.condition for block in build_plan(selection, mine).blocks]
-    assert len(found) == len(set(found)) == 3 + (len(names.damages.names()) - 1) + 5
+    assert len(found) == len(set(found)) == 3 + (len(MAIN_DAMAGES) - 1) + 5
     assert {(c.dataset, c.severity) for c in found if c.damage == "none"} == {
         ("lines", 0),
         ("unipen", 0),
@@ -113,7 +121,7 @@ def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded
     assert {c.dataset for c in hurt} == {"lines"} and {c.seed for c in hurt} == {0}
     assert sorted(c.severity for c in hurt if c.damage == "char_erase") == [1, 2, 3, 4, 5]
     assert {c.severity for c in hurt if c.damage != "char_erase"} == {3}
-    assert {c.damage for c in hurt} == set(names.damages.names())
+    assert {c.damage for c in hurt} == set(MAIN_DAMAGES)
 
 
 def with_encoders(**entries):
@@ -177,7 +185,7 @@ def test_the_names_of_the_main_job_are_registered():
     asked = Selection.all()
     for name in asked.datasets:
         names.datasets.entry(name)
-    for name in asked.swept:
+    for name in (*MAIN_DAMAGES, *asked.swept):
         names.damages.entry(name)
 
 

@@ -21,6 +21,7 @@ from bench.stopwatch import Stopwatch, pause
 from bench.types import Decoded, Encoded, Image, Line, Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
+from datasets.damage.lines import damaged_lines
 from decoders import DECODERS
 from models import ENCODERS
 
@@ -177,7 +178,7 @@ def _lines(duel: Duel) -> Sequence[Line]:
         return list(lines)
     name, severity = duel.damage
     damage = DAMAGES.create(name)
-    return [damage.apply(line, _SET, severity, 0).line for line in lines]
+    return [result.line for result in damaged_lines(damage, lines, _SET, severity, 0)]
 
 
 def _read(decode: Callable[[Encoded], list[Decoded]], given: Sequence[Encoded]) -> list[Decoded]:

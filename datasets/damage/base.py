@@ -19,9 +19,11 @@ SEVERITIES = (0, 1, 2, 3, 4, 5)
 class Damaged:
     """A damaged line.
 
-    line: the line with its damaged image; text, id, boxes as before.
-    mask: (H, W) bool, pixels whose ink is removed or covered; None for signal damages.
-    ink_lost: share of the clean ink under `mask`; None for signal damages.
+    line: the line with its damaged image; text and id as before, and so are the boxes, unless the
+        damage moves the ink (`warp`) or had to make them up (`char_erase`).
+    mask: (H, W) bool, pixels whose ink is removed or covered; None for a damage that weakens or
+        moves the ink of the whole line and hides no part of it.
+    ink_lost: share of the clean ink under `mask`; None without a mask.
     """
 
     line: Line
@@ -31,14 +33,17 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Damage(ABC):
-    """A registered damage."""
+    """A registered damage; its fields are its options."""
 
     family: ClassVar[Literal["missing", "overlay", "signal", "geometry"]]
 
     @abstractmethod
-    def apply(self, line: Line, dataset: str, severity: int, seed: int) -> Damaged:
+    def apply(
+        self, line: Line, dataset: str, severity: int, seed: int, other: Line | None = None
+    ) -> Damaged:
         """Damage a line; severity 0 returns it untouched.
 
         The result is a function of (suite, data set, line id, damage, seed, severity) and of the
-        image alone; with severity, masks only grow.
+        image alone; with severity, masks only grow. Of the damages one, `bleed_through`, also
+        looks at `other`, another line of the set: `datasets.damage.lines.damaged_lines` chooses it.
         """

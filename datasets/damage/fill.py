@@ -1,6 +1,8 @@
-"""Masks of an exact share of ink, and what is put in the place of what they cover."""
+"""Masks of an exact share of ink, what is put in the place of what they cover, and scaling."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -8,7 +10,11 @@ import numpy as np
 from bench.types import Image
 from datasets.damage.geometry import Float, Geometry, Mask
 
+Fill = Literal["paper", "mark"]
+
 MAX_PAPER_NOISE = 0.03  # stains and neighbouring lines would otherwise count as grain
+MARK = 0.06  # grey level of a hole: the bed of a scanner seen through the paper
+MARK_NOISE = 0.01  # standard deviation
 
 
 def threshold_mask(score: Float, ink: Mask, share: float) -> Mask:
@@ -38,6 +44,20 @@ def fill_paper(geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Imag
     return to_image(_blend(geometry, np.maximum(_soft(geometry, mask), mask), paper))
 
 
+def fill_mark(geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
+    """Show a dark hole where the mask is: nobody can overlook that something is missing."""
+    noise = rng.standard_normal(mask.shape, dtype=np.float32)
+    bed = np.float32(MARK) + np.float32(MARK_NOISE) * noise
+    filled = _blend(geometry, np.maximum(_soft(geometry, mask), mask), bed)
+    # Beside the hole ink stays as dark as it was; in it nothing of the ink may come through.
+    return to_image(np.where(mask, filled, np.minimum(geometry.grey, filled)))
+
+
+def fill_missing(fill: Fill, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
+    """Put bare paper or a visible hole in the place of missing ink."""
+    return (fill_mark if fill == "mark" else fill_paper)(geometry, mask, rng)
+
+
 def fill_ink(geometry: Geometry, mask: Mask) -> Image:
     """Cover the mask with ink, a little darker than the darkest stroke and fully opaque."""
     darkest = float(geometry.darkness[geometry.ink].max())
@@ -50,6 +70,13 @@ def to_image(grey: Float) -> Image:
     """Grey values 0 to 1 to 8 bit, as the damaged lines are stored."""
     image: Image = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
     return image
+
+
+def resized(grey: Float, size: tuple[int, int]) -> Float:
+    """Scale an image to (width, height): by area downwards, cubic upwards."""
+    method = cv2.INTER_AREA if size[1] < grey.shape[0] else cv2.INTER_CUBIC
+    scaled: Float = cv2.resize(grey, size, interpolation=method)
+    return scaled
 
 
 def _soft(geometry: Geometry, mask: Mask) -> Float:

@@ -75,7 +75,7 @@ def measure(image: Image) -> Geometry | None:
     grey = np.ascontiguousarray(image, dtype=np.float32) / np.float32(255)
     background = _background(image)
     darkness: Float = np.clip(background - grey, 0, 1)
-    ink = _otsu(darkness)
+    ink = otsu(darkness)
     if not ink.any() or ink.all():
         return None
     ink_darkness = float(np.median(darkness[ink]))
@@ -120,6 +120,14 @@ def equal_slots(geometry: Geometry, count: int) -> NDArray[np.float32]:
     return boxes
 
 
+def otsu(darkness: Float) -> Mask:
+    """(H, W) bool, the pixels that are ink by Otsu's threshold on their darkness (0 to 1)."""
+    levels = np.rint(darkness * 255).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    ink: Mask = levels > threshold
+    return ink
+
+
 def box_edges(boxes: NDArray[np.float32], width: int) -> NDArray[np.int64]:
     """(N, 2) boxes in pixels to whole columns within an image; an unknown box (NaN) is empty."""
     edges = np.nan_to_num(np.rint(np.clip(boxes, 0, width))).astype(np.int64)
@@ -142,13 +150,6 @@ def _background(image: Image) -> Float:
     if rows > PAPER_ROWS:
         paper = cv2.resize(paper, (columns, rows), interpolation=cv2.INTER_LINEAR)
     return paper
-
-
-def _otsu(darkness: Float) -> Mask:
-    levels = np.rint(darkness * 255).astype(np.uint8)
-    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    ink: Mask = levels > threshold
-    return ink
 
 
 def _stroke_width(ink: Mask) -> float:

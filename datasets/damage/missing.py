@@ -1,6 +1,7 @@
-"""Ink that is gone: the same share of it, lost in pieces, characters, spans or as half a line.
+"""Ink that is gone: the same share of it, lost in pieces, characters, spans, half a line or holes.
 
-Paper takes its place, so a reader cannot see that something is missing.
+Paper takes its place, so a reader cannot see that something is missing; with `fill=mark` a dark
+hole does, so that only the ink is lost and not the knowledge of where it was.
 """
 
 from __future__ import annotations
@@ -13,25 +14,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Image, Line
+from bench.types import Image
 from datasets.damage.base import Damaged
 from datasets.damage.fields import smooth_field
-from datasets.damage.fill import fill_paper
+from datasets.damage.fill import Fill, fill_mark, fill_missing
 from datasets.damage.geometry import Float, Geometry, Mask, box_edges, equal_slots
-from datasets.damage.recipe import INK_LOST, Recipe, ScoreRecipe, masked
+from datasets.damage.recipe import INK_LOST, Recipe, ScoreRecipe, Task
 
 GAPS = 2  # of span_erase
+BLOB = 0.9  # correlation length of holes and blots in x-heights
 
 
 @dataclass(frozen=True)
-class _PaperScore(ScoreRecipe):
-    """A loss of an exact share of the ink that leaves paper.
+class _MissingScore(ScoreRecipe):
+    """A loss of an exact share of the ink.
 
     A margin of a quarter of a stroke goes with what is lost, so that no fringe of a cut stroke
     stays; it counts in the share.
+
+    fill: what takes the place of the ink.
     """
 
     family = "missing"
+    fill: Fill = "paper"
 
     def _score(self, geometry: Geometry, rng: np.random.Generator) -> Float:
         steps = max(1, round(0.25 * geometry.stroke_width))
@@ -43,14 +48,16 @@ class _PaperScore(ScoreRecipe):
         """(H, W); what is higher is lost first, each pixel with its margin."""
 
     def _fill(self, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
-        return fill_paper(geometry, mask, rng)
+        return fill_missing(self.fill, geometry, mask, rng)
 
 
 @dataclass(frozen=True)
-class StrokeBreaks(_PaperScore):
+class StrokeBreaks(_MissingScore):
     """M1: strokes break into pieces; every character is touched, few are hidden.
 
     After the disconnection spots of Kieu et al. (ICPR 2012) and Kanungo et al. (TPAMI 2000).
+
+    fill: what takes the place of the ink, bare paper or a dark hole.
     """
 
     name = "stroke_breaks"
@@ -66,30 +73,34 @@ class CharErase(Recipe):
 
     After OST (Wang et al., ICCV 2021) and the missing characters of HDR28K (Yang et al., AAAI
     2025). A line without boxes gets slots of equal width, and its `box_source` says so.
+
+    fill: what takes the place of the ink, bare paper or a dark hole.
     """
 
     family = "missing"
     name = "char_erase"
+    fill: Fill = "paper"
 
-    def _damage(
-        self, line: Line, geometry: Geometry, severity: int, rng: np.random.Generator
-    ) -> Damaged:
-        boxes = line.boxes
+    def _damage(self, task: Task, severity: int) -> Damaged:
+        geometry, boxes = task.geometry, task.line.boxes
         if boxes is None:
-            boxes = equal_slots(geometry, len(line.text))
-            line = dataclasses.replace(line, boxes=boxes, box_source="equal-slots")
-        order = rng.permutation(len(boxes))
+            boxes = equal_slots(geometry, len(task.line.text))
+            line = dataclasses.replace(task.line, boxes=boxes, box_source="equal-slots")
+            task = dataclasses.replace(task, line=line)
+        order = task.rng.permutation(len(boxes))
         columns = erased_columns(geometry.ink, boxes[order], INK_LOST[severity - 1])
         mask = np.repeat(columns[None, :], geometry.height, axis=0)
-        return masked(line, geometry, mask, fill_paper(geometry, mask, rng))
+        return task.masked(mask, fill_missing(self.fill, geometry, mask, task.rng))
 
 
 @dataclass(frozen=True)
-class SpanErase(_PaperScore):
+class SpanErase(_MissingScore):
     """M3: two gaps with ragged edges grow in the line and swallow words and their context.
 
     After the lacunae of Borkar and Smith ("Mind the Gap", ICDAR workshops 2024), TACo
     (Easter2.0, 2022) and Random Erasing (Zhong et al., AAAI 2020).
+
+    fill: what takes the place of the ink, bare paper or a dark hole.
     """
 
     name = "span_erase"
@@ -105,10 +116,12 @@ class SpanErase(_PaperScore):
 
 
 @dataclass(frozen=True)
-class HalfLine(_PaperScore):
+class HalfLine(_MissingScore):
     """M4: the line is torn away from the top or from the bottom, at a ragged edge.
 
     After tears and cropped scans, and the partial damage of FPHDR (Zhang et al., ACL 2025).
+
+    fill: what takes the place of the ink, bare paper or a dark hole.
     """
 
     name = "half_line"
@@ -119,6 +132,30 @@ class HalfLine(_PaperScore):
         rows = np.arange(geometry.height, dtype=np.float32)[:, None]
         score: Float = edge * np.float32(0.18 * geometry.x_height) + (-rows if from_top else rows)
         return score
+
+
+@dataclass(frozen=True)
+class Holes(ScoreRecipe):
+    """M5: the paper has holes, through which the dark bed of the scanner is seen.
+
+    After the holes of DocCreator (Journet et al., J. Imaging 2017), the blobs of ocrodeg (Breuel)
+    and the paper damage of HDR28K (Yang et al., AAAI 2025).
+    """
+
+    family = "missing"
+    name = "holes"
+
+    def _score(self, geometry: Geometry, rng: np.random.Generator) -> Float:
+        return blobs(geometry, rng)
+
+    def _fill(self, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
+        return fill_mark(geometry, mask, rng)
+
+
+def blobs(geometry: Geometry, rng: np.random.Generator) -> Float:
+    """(H, W) a field whose hills are about as large as a letter: where holes and blots grow."""
+    size = BLOB * geometry.x_height / geometry.height
+    return smooth_field(rng, geometry.height, geometry.width, size)
 
 
 def erased_columns(ink: Mask, boxes: NDArray[np.float32], share: float) -> NDArray[np.bool_]:

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Image, Line
+from bench.types import Image
 from datasets.damage.base import Damaged
-from datasets.damage.fields import smooth_field
 from datasets.damage.fill import fill_ink, to_image
 from datasets.damage.geometry import Float, Geometry, Mask, words
-from datasets.damage.recipe import Recipe, ScoreRecipe, masked
+from datasets.damage.missing import blobs
+from datasets.damage.recipe import Recipe, ScoreRecipe, Task
 
 WORDS_STRUCK = (0.10, 0.20, 0.35, 0.60, 1.00)  # share of the words at severity 1 to 5
 SUPERSAMPLING = 4  # of the pen's path
@@ -34,8 +34,7 @@ class Blot(ScoreRecipe):
     name = "blot"
 
     def _score(self, geometry: Geometry, rng: np.random.Generator) -> Float:
-        size = 0.9 * geometry.x_height / geometry.height
-        return smooth_field(rng, geometry.height, geometry.width, size)
+        return blobs(geometry, rng)
 
     def _fill(self, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
         return fill_ink(geometry, mask)
@@ -51,9 +50,8 @@ class Strike(Recipe):
     family = "overlay"
     name = "strike"
 
-    def _damage(
-        self, line: Line, geometry: Geometry, severity: int, rng: np.random.Generator
-    ) -> Damaged:
+    def _damage(self, task: Task, severity: int) -> Damaged:
+        geometry, rng = task.geometry, task.rng
         spans = words(geometry)
         order = rng.permutation(len(spans))
         kinds = rng.integers(0, len(_STROKES), len(spans))
@@ -66,7 +64,7 @@ class Strike(Recipe):
         colour: Float = np.clip(geometry.background - np.float32(geometry.ink_darkness), 0, 1)
         blend = geometry.grey * (1 - coverage) + colour * coverage
         mask: Mask = coverage > 0.5
-        return masked(line, geometry, mask, to_image(np.minimum(geometry.grey, blend)))
+        return task.masked(mask, to_image(np.minimum(geometry.grey, blend)))
 
 
 def _single(geometry: Geometry, span: tuple[int, int], j: NDArray[np.float64]) -> list[Points]:

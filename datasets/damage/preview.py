@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -20,7 +20,13 @@ MIN_ROW = 14  # rows, so that labels of very low images do not touch
 FONT, TEXT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 
 
-def contact_sheet(line: Line, dataset: str, damages: Sequence[str], seed: int = 0) -> Image:
+def contact_sheet(
+    line: Line,
+    dataset: str,
+    damages: Mapping[str, Damage],
+    seed: int = 0,
+    other: Line | None = None,
+) -> Image:
     """Draw the clean line and, damage by damage, the line at severity 1 to 5.
 
     Pixels of the line are pixels of the sheet; a line over 2,400 columns is cut on the right.
@@ -28,28 +34,27 @@ def contact_sheet(line: Line, dataset: str, damages: Sequence[str], seed: int = 
     Args:
         line: the clean line.
         dataset: name of its set, part of the random stream.
-        damages: registered names.
+        damages: by their registered names.
         seed: of the random stream.
+        other: another line of the set, for `bleed_through`.
 
     Returns:
         (H, W) uint8, paper white.
-
-    Raises:
-        UserError: a damage is not registered.
     """
-    chosen = [(name, DAMAGES.create(name)) for name in damages]
     rows = [_heading(f"{dataset} / {line.id}: {line.text}"), _row("clean", line.image)]
-    for name, damage in chosen:
+    for name, damage in damages.items():
         rows.append(_heading(f"{name}  ({DAMAGES.entry(name).summary}), {damage.family}"))
-        rows.extend(_severities(damage, line, dataset, seed))
+        rows.extend(_severities(damage, line, dataset, seed, other))
     width = max(row.shape[1] for row in rows) + MARGIN
     sheet = [np.pad(r, ((0, 0), (0, width - r.shape[1])), constant_values=255) for r in rows]
     return np.pad(np.concatenate(sheet), ((MARGIN, MARGIN), (0, 0)), constant_values=255)
 
 
-def _severities(damage: Damage, line: Line, dataset: str, seed: int) -> Iterator[Image]:
+def _severities(
+    damage: Damage, line: Line, dataset: str, seed: int, other: Line | None
+) -> Iterator[Image]:
     for severity in SEVERITIES[1:]:
-        result = damage.apply(line, dataset, severity, seed)
+        result = damage.apply(line, dataset, severity, seed, other)
         label = str(severity)
         if result.ink_lost is not None:
             label += f"  ink lost {result.ink_lost:.0%}"

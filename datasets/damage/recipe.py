@@ -16,7 +16,34 @@ from datasets.damage.fill import threshold_mask
 from datasets.damage.geometry import Float, Geometry, Mask, measure
 from datasets.seeds import stream
 
-INK_LOST = (0.05, 0.10, 0.20, 0.35, 0.50)  # share of the ink at severity 1 to 5, in all of M and O1
+INK_LOST = (0.05, 0.10, 0.20, 0.35, 0.50)  # share of the ink at severity 1 to 5: M1 to M5 and O1
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A line that has ink and is to be damaged.
+
+    geometry: what was measured on it.
+    rng: its stream for this damage and seed. What does not depend on severity is drawn first, so
+        that all severities share it.
+    other: another line of the set; None when there is none.
+    """
+
+    line: Line
+    geometry: Geometry
+    rng: np.random.Generator
+    other: Line | None
+
+    def masked(self, mask: Mask, image: Image) -> Damaged:
+        """The result of a damage that removes or covers the ink under a mask."""
+        return Damaged(self._with(image), mask, self.geometry.lost(mask))
+
+    def changed(self, image: Image) -> Damaged:
+        """The result of a damage that hides no part of the ink."""
+        return Damaged(self._with(image), None, None)
+
+    def _with(self, image: Image) -> Line:
+        return dataclasses.replace(self.line, image=image)
 
 
 @dataclass(frozen=True)
@@ -24,11 +51,15 @@ class Recipe(Damage):
     """A damage whose sizes come from the clean line and whose chance comes from its stream.
 
     name: as registered; part of the text that the random stream is made of.
+    masks: whether it takes or covers ink under a mask.
     """
 
     name: ClassVar[str]
+    masks: ClassVar[bool] = True
 
-    def apply(self, line: Line, dataset: str, severity: int, seed: int) -> Damaged:
+    def apply(
+        self, line: Line, dataset: str, severity: int, seed: int, other: Line | None = None
+    ) -> Damaged:
         """Damage a line; severity 0 and a line without ink come back untouched.
 
         Raises:
@@ -36,25 +67,24 @@ class Recipe(Damage):
         """
         if severity not in SEVERITIES:
             raise UserError(f"severity {severity} does not exist; take one of 0 to 5")
-        geometry = measure(line.image) if severity else None
-        if geometry is None:
-            return self._untouched(line)
-        # Common random numbers: severity is no part of the stream's name, it only moves a
-        # threshold, so masks are nested and curves over severity carry less noise.
-        rng = stream(SUITE, dataset, line.id, self.name, seed)
-        return self._damage(line, geometry, severity, rng)
+        task = self._task(line, dataset, seed, other) if severity else None
+        return self._untouched(line) if task is None else self._damage(task, severity)
 
     @abstractmethod
-    def _damage(
-        self, line: Line, geometry: Geometry, severity: int, rng: np.random.Generator
-    ) -> Damaged:
-        """Damage a line that has ink, severity 1 to 5.
+    def _damage(self, task: Task, severity: int) -> Damaged:
+        """Damage a line that has ink, severity 1 to 5."""
 
-        What does not depend on severity is drawn first, so that all severities share it.
-        """
+    def _task(self, line: Line, dataset: str, seed: int, other: Line | None) -> Task | None:
+        """The line measured, with its stream; None when there is no ink on it."""
+        geometry = measure(line.image)
+        if geometry is None:
+            return None
+        # Common random numbers: severity is no part of the stream's name, it only moves a
+        # threshold, so masks are nested and curves over severity carry less noise.
+        return Task(line, geometry, stream(SUITE, dataset, line.id, self.name, seed), other)
 
     def _untouched(self, line: Line) -> Damaged:
-        if self.family in ("missing", "overlay"):
+        if self.masks:
             return Damaged(line, np.zeros(line.image.shape, np.bool_), 0.0)
         return Damaged(line, None, None)
 
@@ -63,12 +93,10 @@ class Recipe(Damage):
 class ScoreRecipe(Recipe):
     """A damage that takes an exact share of the ink, in the order of a score over the pixels."""
 
-    def _damage(
-        self, line: Line, geometry: Geometry, severity: int, rng: np.random.Generator
-    ) -> Damaged:
-        score = self._score(geometry, rng)
-        mask = threshold_mask(score, geometry.ink, INK_LOST[severity - 1])
-        return masked(line, geometry, mask, self._fill(geometry, mask, rng))
+    def _damage(self, task: Task, severity: int) -> Damaged:
+        score = self._score(task.geometry, task.rng)
+        mask = threshold_mask(score, task.geometry.ink, INK_LOST[severity - 1])
+        return task.masked(mask, self._fill(task.geometry, mask, task.rng))
 
     @abstractmethod
     def _score(self, geometry: Geometry, rng: np.random.Generator) -> Float:
@@ -79,6 +107,29 @@ class ScoreRecipe(Recipe):
         """The image with something else under the mask."""
 
 
-def masked(line: Line, geometry: Geometry, mask: Mask, image: Image) -> Damaged:
-    """The result of a damage that removes or covers the ink under a mask."""
-    return Damaged(dataclasses.replace(line, image=image), mask, geometry.lost(mask))
+@dataclass(frozen=True)
+class StrengthRecipe(Recipe):
+    """A damage of the whole line that one number makes stronger.
+
+    strengths: that number at severity 1 to 5.
+    ladder: the weakest and the strongest number between which a calibration looks for these five;
+        None where they are given by what they mean and not by how hard they make reading.
+    """
+
+    masks = False
+    strengths: ClassVar[tuple[float, ...]]
+    ladder: ClassVar[tuple[float, float] | None] = None
+
+    def at(
+        self, line: Line, dataset: str, strength: float, seed: int, other: Line | None = None
+    ) -> Damaged:
+        """Damage a line with a strength that need not be that of a severity."""
+        task = self._task(line, dataset, seed, other)
+        return self._untouched(line) if task is None else self._at(task, strength)
+
+    def _damage(self, task: Task, severity: int) -> Damaged:
+        return self._at(task, self.strengths[severity - 1])
+
+    @abstractmethod
+    def _at(self, task: Task, strength: float) -> Damaged:
+        """Damage a line that has ink."""

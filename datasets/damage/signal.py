@@ -1,29 +1,26 @@
-"""Damage done by the camera, not to the paper: out of focus, and grain. No ink is lost."""
+"""Damage done by the camera, not to the paper: out of focus, few pixels, grain. No ink is lost."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from bench.types import Line
 from datasets.damage.base import Damaged
 from datasets.damage.fields import smooth_field
-from datasets.damage.fill import to_image
-from datasets.damage.geometry import Float, Geometry
-from datasets.damage.recipe import Recipe
+from datasets.damage.fill import resized, to_image
+from datasets.damage.geometry import Float
+from datasets.damage.recipe import StrengthRecipe, Task
 
-RADIUS = (0.4, 0.7, 1.1, 1.6, 2.2)  # of the blur disc in stroke widths, severity 1 to 5
-SIGMA = (0.08, 0.16, 0.28, 0.45, 0.70)  # of the grain over the darkness of the ink
 SUPERSAMPLING = 4  # of discs that are too small to be drawn in pixels
 LARGE = 8.0  # pixels; from this radius on a disc is drawn in pixels
+SMALLEST = (4, 3)  # columns and rows that low resolution leaves
 
 
 @dataclass(frozen=True)
-class Defocus(Recipe):
+class Defocus(StrengthRecipe):
     """S1: out of focus, a disc of confusion whose radius is counted in stroke widths.
 
     After ImageNet-C (Hendrycks and Dietterich, ICLR 2019) and RoDLA (Chen et al., CVPR 2024).
@@ -31,17 +28,41 @@ class Defocus(Recipe):
 
     family = "signal"
     name = "defocus"
+    strengths = (0.64, 0.83, 1.03, 1.32, 1.74)
+    ladder = (0.4, 2.5)
 
-    def _damage(
-        self, line: Line, geometry: Geometry, severity: int, rng: np.random.Generator
-    ) -> Damaged:
-        kernel = disc_of_confusion(RADIUS[severity - 1] * geometry.stroke_width)
-        blurred = cv2.filter2D(geometry.grey, -1, kernel, borderType=cv2.BORDER_REPLICATE)
-        return Damaged(dataclasses.replace(line, image=to_image(blurred)), None, None)
+    def _at(self, task: Task, strength: float) -> Damaged:
+        kernel = disc_of_confusion(strength * task.geometry.stroke_width)
+        grey = task.geometry.grey
+        blurred = cv2.filter2D(grey, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+        return task.changed(to_image(blurred))
 
 
 @dataclass(frozen=True)
-class Noise(Recipe):
+class LowResolution(StrengthRecipe):
+    """S2: so few pixels that the small letters are only so many rows high, then enlarged again.
+
+    After the pixelation of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) and STRAug (Atienza,
+    ICCV workshops 2021). A line whose x-height is lower already stays as it is.
+    """
+
+    family = "signal"
+    name = "low_resolution"
+    strengths = (5.7, 4.7, 4.0, 3.3, 2.65)
+    ladder = (7.0, 2.2)
+
+    def _at(self, task: Task, strength: float) -> Damaged:
+        g = task.geometry
+        scale = min(1.0, strength / g.x_height)
+        size = max(SMALLEST[0], round(g.width * scale)), max(SMALLEST[1], round(g.height * scale))
+        if size[0] >= g.width or size[1] >= g.height:
+            return task.changed(task.line.image)
+        few = cv2.resize(task.line.image, size, interpolation=cv2.INTER_AREA)
+        return task.changed(to_image(resized(few.astype(np.float32) / 255, (g.width, g.height))))
+
+
+@dataclass(frozen=True)
+class Noise(StrengthRecipe):
     """S3: grain a little finer than the pen, its strength counted in the darkness of the ink.
 
     After ImageNet-C's noises and the multiscale paper of ocrodeg (Breuel).
@@ -49,15 +70,14 @@ class Noise(Recipe):
 
     family = "signal"
     name = "noise"
+    strengths = (0.113, 0.145, 0.167, 0.2, 0.236)
+    ladder = (0.04, 0.30)
 
-    def _damage(
-        self, line: Line, geometry: Geometry, severity: int, rng: np.random.Generator
-    ) -> Damaged:
-        size = max(0.8 * geometry.stroke_width, 1.0) / geometry.height
-        grain = smooth_field(rng, geometry.height, geometry.width, size)
-        strength = np.float32(SIGMA[severity - 1] * geometry.ink_darkness)
-        image = to_image(geometry.grey + strength * grain)
-        return Damaged(dataclasses.replace(line, image=image), None, None)
+    def _at(self, task: Task, strength: float) -> Damaged:
+        g = task.geometry
+        size = max(0.8 * g.stroke_width, 1.0) / g.height
+        grain = smooth_field(task.rng, g.height, g.width, size)
+        return task.changed(to_image(g.grey + np.float32(strength * g.ink_darkness) * grain))
 
 
 def disc_of_confusion(radius: float) -> Float:
