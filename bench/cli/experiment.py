@@ -72,6 +72,7 @@ def add(subparsers: Any) -> None:
         help="set an option of the encoder or a decoder; may be repeated",
     )  # fmt: skip
     add_runtime(parser.add_argument_group("how"))
+    parser.set_defaults(batch_size=LINES)  # one batch a condition: AR steps are shared by all lines
     parser.add_argument(
         "--out", default="language", metavar="NAME",
         help="folder under results/experiments, or a path with a slash; default: %(default)s",

@@ -188,7 +188,12 @@ def _particulars(finding: Finding) -> list[str]:
         if key in judged
     ]
     if finding.judged:
-        said += [*_harm_words(finding), *_hidden_words(finding), _dose_words(finding)]
+        said += [
+            *_harm_words(finding),
+            _relative_words(finding),
+            *_hidden_words(finding),
+            _dose_words(finding),
+        ]
     return [*said, *_system_words(finding)]
 
 
@@ -221,6 +226,24 @@ def _harm_words(finding: Finding) -> list[str]:
     return ["".join(said) + "."]
 
 
+def _relative_words(finding: Finding) -> str:
+    """The gain as a share of the baseline's errors: that does not rise by their number alone."""
+    told = []
+    for severity in (0, SEVERITIES[1], _LAST):
+        pairs = [
+            [finding.gain("english", damage, severity, system).cer.value or 0.0
+             for damage in finding.design.damages]
+            for system in (BASELINE, PRIMARY)
+        ]  # fmt: skip
+        base, own = map(math.fsum, pairs)
+        share = percent((base - own) / base if base else None, 1)
+        told.append(f"{share} % {f'at severity {severity}' if severity else 'on clean lines'}")
+    return (
+        f"As a share of the errors of {BASELINE} on English, all damages together, the gain is "
+        f"{listing(told)}. This was not declared."
+    )
+
+
 def _hidden_words(finding: Finding) -> list[str]:
     said = []
     for damage in finding.design.damages:
@@ -230,7 +253,8 @@ def _hidden_words(finding: Finding) -> list[str]:
         if own is None or base is None or ceiling is None or own.right.value is None:
             continue
         said.append(
-            f"{damage} {_LAST}: {_percents(own.right)} right and {_percents(own.wrong)} wrong "
+            f"{damage} {_LAST} ({number(own.characters, 0)} hidden): "
+            f"{_percents(own.right)} right and {_percents(own.wrong)} wrong "
             f"({BASELINE} {_percents(base.right)} and {_percents(base.wrong)}; the cloze ceiling "
             f"is {_percents(ceiling.right)})"
         )

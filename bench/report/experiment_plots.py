@@ -65,7 +65,7 @@ def _hidden(finding: Finding) -> Plot:
         return found
 
     title = "Hidden characters read right, English; cloze: the same model with the true text"
-    return _panels(finding, "hidden", title, "hidden characters right (%)", curves)
+    return _panels(finding, "hidden", title, "hidden characters right (%)", curves, "severity")
 
 
 def _dose(finding: Finding) -> Plot:

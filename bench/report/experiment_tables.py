@@ -122,9 +122,10 @@ def of_every_system(finding: Finding) -> Table:
         slug="systems",
         title="Every system on English",
         conditions=(
-            "Slope: rise of the gain a step of severity, mean over the damages; CER and gain at "
-            f"severity {_LAST} by damage; points. The AR decoders and ctc-rescore read the "
-            "encoder's states too: theirs is a gap between systems, not language alone."
+            "Slope: rise of the gain a step of severity, mean over the damages. Then the gain on "
+            f"clean lines, and under each damage at severity {_LAST}; points. The AR decoders and "
+            "ctc-rescore read the encoder's states too: theirs is a gap between systems, not "
+            "language alone."
         ),
         columns=(
             Column("system", key=True),
