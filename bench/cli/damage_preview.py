@@ -23,6 +23,7 @@ examples:
   {PROGRAM} damage preview --damage span_erase --option span_erase.fill=mark
 """
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+_JPEG_QUALITY = 70  # a sheet is for looking at
 
 
 def add(actions: Any) -> None:
@@ -80,9 +81,8 @@ def run(args: argparse.Namespace) -> int:
     damages = {name: DAMAGES.create(name, options.get(name)) for name in names}
     lines = _lines(DATASETS.create(args.dataset, options.get(args.dataset)), args)
     line, other = lines[args.line - 1], others(lines, args.dataset, args.seed)[args.line - 1]
-    _, data = cv2.imencode(
-        args.out.suffix, contact_sheet(line, args.dataset, damages, args.seed, other)
-    )
+    sheet = contact_sheet(line, args.dataset, damages, args.seed, other)
+    _, data = cv2.imencode(args.out.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     with plain_errors(args.out.parent):
         args.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.out, data.tobytes())
