@@ -45,9 +45,10 @@ _SUBSETS = {
 class Unipen(Dataset):
     """UNIPEN train_r01_v07: 5,528 English lines in 88 hands; splits by writer.
 
-    subset: "bb+lex", whose texts hardly ever repeat; its parts "bb" (news sentences of about 117
-        characters) and "lex" (about 25 characters); or "all", where some contributors had their
-        writers copy the same prompts, so that a language model may have seen a test text.
+    subset: "bb+lex"; its parts "bb" (news sentences of about 117 characters, none of them twice)
+        and "lex" (about 25 characters, half of the longer ones in train as well: `check leak`);
+        or "all", where most contributors had their writers copy the same prompts, so that what
+        has learned from the train lines has seen many a test text.
     """
 
     subset: str = "bb+lex"
