@@ -1,5 +1,6 @@
 """Lines of script with known boxes, and shorthands, for the tests of the damages."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -72,3 +73,19 @@ def mask_of(result: Damaged) -> NDArray[np.bool_]:
 def lost_of(result: Damaged) -> float:
     assert result.ink_lost is not None
     return result.ink_lost
+
+
+def change(clean: Line, result: Damaged) -> float:
+    """Mean absolute difference of the pixels, in grey levels."""
+    return float(np.abs(clean.image.astype(float) - result.line.image).mean())
+
+
+def leak(clean: Sequence[Line], results: Sequence[Damaged]) -> float:
+    """Slope of the output's darkness on the original's, under the masks of all lines."""
+    before, after = [], []
+    for line, result in zip(clean, results, strict=True):
+        g, mask = geometry(line), mask_of(result)
+        before.append(g.darkness[mask])
+        after.append((g.background - result.line.image / 255)[mask])
+    x, y = np.concatenate(before).astype(float), np.concatenate(after).astype(float)
+    return float(np.polyfit(x, y, 1)[0])

@@ -5,9 +5,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +14,9 @@ import pytest
 
 from bench.errors import UserError
 from bench.types import Image, Line
-from datasets import DATASETS
 from datasets.damage import DAMAGES
 from datasets.damage.base import SUITE, Damaged
 from datasets.damage.geometry import words
-from datasets.damage.lines import damaged_lines
 from datasets.damage.missing import erased_columns
 from datasets.damage.recipe import INK_LOST
 from datasets.seeds import stream
@@ -33,9 +28,11 @@ from tests.damage_lines import (
     PAPER,
     TEXTS,
     UNMASKED,
+    change,
     damage,
     damaged,
     geometry,
+    leak,
     lost_of,
     mask_of,
     write,
@@ -72,16 +69,12 @@ def test_masks_are_nested_in_severity(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_severity_changes_the_line_and_more_than_the_one_before(name):
     effect = [
-        np.mean([_change(c, d) for c, d in zip(written(), damaged(name, s), strict=True)])
+        np.mean([change(c, d) for c, d in zip(written(), damaged(name, s), strict=True)])
         for s in LEVELS
     ]
     assert effect[0] > 0.2  # grey levels of 255, mean over the image
     # Most of what kanungo changes is the paper, made white by every severity alike.
     assert all(b > a * (1.005 if name == "kanungo" else 1.04) for a, b in pairwise(effect))
-
-
-def _change(clean: Line, result: Damaged) -> float:
-    return float(np.abs(clean.image.astype(float) - result.line.image).mean())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,18 +201,7 @@ def test_span_erase_leaves_two_gaps_and_half_line_one_side():
 @pytest.mark.parametrize("name", (*PAPER, "holes", "blot"))
 @pytest.mark.parametrize("severity", LEVELS)
 def test_no_removed_ink_leaks(name, severity):
-    assert abs(_leak(written(), damaged(name, severity))) <= 0.03
-
-
-def _leak(clean: Sequence[Line], results: Sequence[Damaged]) -> float:
-    """Slope of the output's darkness on the original's, under the masks of all lines."""
-    before, after = [], []
-    for line, result in zip(clean, results, strict=True):
-        g, mask = geometry(line), mask_of(result)
-        before.append(g.darkness[mask])
-        after.append((g.background - result.line.image / 255)[mask])
-    x, y = np.concatenate(before).astype(float), np.concatenate(after).astype(float)
-    return float(np.polyfit(x, y, 1)[0])
+    assert abs(leak(written(), damaged(name, severity))) <= 0.03
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -410,59 +392,3 @@ def test_a_stroke_that_runs_through_20000_px_can_be_struck():
     image[14:18, 5:-5] = 30
     result = damage("strike", Line("rule", image, "-", "w", "test"), 5)
     assert mask_of(result)[:, 19_900:].any() and mask_of(result)[:, :100].any()
-
-
-# --- real lines and speed -----------------------------------------------------------------------
-
-
-@cache
-def real(dataset: str) -> tuple[Line, ...]:
-    """Lines of a real set, the first that are over 200 px long."""
-    found = DATASETS.create(dataset)
-    if absent := found.missing():
-        pytest.skip(f"{dataset}: {absent.reason}")
-    lines = found.load("train", 12).lines
-    return tuple(line for line in lines if line.image.shape[1] > 200)[:6]
-
-
-@pytest.mark.parametrize("dataset", ["hooker", "unipen"])
-@pytest.mark.parametrize("name", NAMES)
-def test_real_lines(name, dataset):
-    clean, one = real(dataset), DAMAGES.create(name)
-    series = [list(damaged_lines(one, clean, dataset, severity, 0)) for severity in LEVELS]
-    effect = [
-        np.mean([_change(c, d) for c, d in zip(clean, results, strict=True)]) for results in series
-    ]
-    assert effect[0] > 0.05 and effect[0] < effect[2] < effect[4]
-    # On a line of few words the low severities of a strike are the same one word.
-    assert all(b > a or (name == "strike" and b == a) for a, b in pairwise(effect))
-    if name in UNMASKED:
-        return
-    for before, after in pairwise(series):
-        for smaller, larger in zip(before, after, strict=True):
-            assert not (mask_of(smaller) & ~mask_of(larger)).any()
-    if name in EXACT:
-        for share, results in zip(INK_LOST, series, strict=True):
-            assert all(lost_of(r) == pytest.approx(share, abs=0.01) for r in results)
-    if name in (*PAPER, "holes", "blot"):
-        assert all(abs(_leak(clean, results)) <= 0.03 for results in series)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_speed(benchmark, name):
-    one = DAMAGES.create(name)
-    lines = written()
-    benchmark.extra_info["lines"] = len(lines)
-    benchmark(lambda: [one.apply(line, "set", 3, 0) for line in lines])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_hundred_lines_a_second(name):
-    """CPU time, the best of five passes; at half the speed, as this core may be a slow one."""
-    one, lines, times = DAMAGES.create(name), written(), []
-    for _ in range(5):
-        begun = time.process_time()
-        for line in lines:
-            one.apply(line, "set", 5, 0)
-        times.append(time.process_time() - begun)
-    assert len(lines) / min(times) > 50
