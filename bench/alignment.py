@@ -112,7 +112,8 @@ def boxes_between(
         columns = np.arange(max(first, 0), min(last + 1, len(ink)))
         if len(columns):
             least = columns[ink[columns] == ink[columns].min()]
-            centre = float(least[np.argmin(np.abs(least + 0.5 - centre))]) + 0.5
+            column = float(least[np.argmin(np.abs(least + 0.5 - centre))]) + 0.5
+            centre = min(max(column, before), after)  # nearer than a column to one another
         edges.append(max(centre, edges[-1]))
     edges.append(max(float(ends[1]), float(middles[-1]), edges[-1]))
     return np.stack((edges[:-1], edges[1:]), axis=1).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.alignment import boxes_between, with_boxes
@@ -118,6 +118,7 @@ def test_a_border_lies_where_there_is_least_ink():
     st.lists(st.floats(0, 300), min_size=1, max_size=30),
     st.lists(st.integers(0, 20), min_size=1, max_size=300),
 )
+@example([9.9, 10.1], [1] * 20)
 def test_boxes_are_in_order_and_hold_their_middles(middles, ink):
     ordered = np.sort(np.array(middles))
     boxes = boxes_between(ordered, np.array(ink), (0, len(ink)))
