@@ -202,7 +202,7 @@ def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
 def _storage() -> Iterator[Check]:
     from bench.runs import RUNS
     from datasets.root import data_root
-    from decoders.lm import cache_folder
+    from decoders.language.lm import cache_folder
 
     root = data_root()
     there = root is not None and root.is_dir()

@@ -24,7 +24,7 @@ from bench.provenance import code_version, digest
 from bench.reading import Track
 from bench.types import LineSet
 from datasets.base import Dataset
-from decoders.lm import EMBEDDED_TEXT, cache_folder, train_text
+from decoders.language.lm import EMBEDDED_TEXT, cache_folder, train_text
 
 LEARNED, TESTED = "train", "test"
 

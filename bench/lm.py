@@ -8,12 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from bench.errors import UserError
-from decoders.arpa import MARKS
-from decoders.arpa_reader import is_arpa, read_arpa
-from decoders.kenlm_files import check_binary, load_kenlm, read_binary_header
-from decoders.lm import file_hash
-from decoders.ngram import characters_of, words_of
-from decoders.perplexity import Log10, Perplexity, Unknown, perplexity, score_arpa, score_kenlm
+from decoders.language.arpa import MARKS
+from decoders.language.arpa_reader import is_arpa, read_arpa
+from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
+from decoders.language.lm import file_hash
+from decoders.language.ngram import characters_of, words_of
+from decoders.language.perplexity import (
+    Log10,
+    Perplexity,
+    Unknown,
+    perplexity,
+    score_arpa,
+    score_kenlm,
+)
 
 UNITS: dict[str, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
 

@@ -113,8 +113,8 @@ def plain(value: Any) -> Any:
 def code_version(modules: Iterable[str]) -> str:
     """Hash of the source text of modules and of what they use of their own package.
 
-    Followed are imports of submodules of the same top-level package ("decoders.ngram" from
-    "decoders.ctc_kenlm"), not the packages' own `__init__` files: a new registry line changes no
+    Followed are imports of submodules of the same top-level package ("decoders.language.ngram" from
+    "decoders.ctc.kenlm"), not the packages' own `__init__` files: a new registry line changes no
     stage. Files of `bench` are taken one by one, since the nouns there are used by everything.
     So a changed file re-runs the cells of the stages that use it, and no others.
     """

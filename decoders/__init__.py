@@ -5,36 +5,40 @@ from bench.registry import Entry, Registry
 DECODERS = Registry(
     "decoder",
     {
-        "ar-beam": Entry("decoders.ar:AutoregressiveDecoder", "the encoder's own AR head, beam"),
+        "ar-beam": Entry(
+            "decoders.ar.decoder:AutoregressiveDecoder", "the encoder's own AR head, beam"
+        ),
         "ar-greedy": Entry(
-            "decoders.ar:AutoregressiveDecoder", "the encoder's own AR head, greedy", {"beam": 1}
+            "decoders.ar.decoder:AutoregressiveDecoder",
+            "the encoder's own AR head, greedy",
+            {"beam": 1},
         ),
         "ar-hf": Entry(
-            "decoders.ar_hf:GenerateDecoder",
+            "decoders.ar.hf:GenerateDecoder",
             "the same search by transformers' generate, to compare",
             sample=0,
         ),
         "ar-draft": Entry(
-            "decoders.ar_draft:DraftedDecoder", "ar-greedy's tokens, drafted by the best CTC path"
+            "decoders.ar.draft:DraftedDecoder", "ar-greedy's tokens, drafted by the best CTC path"
         ),
-        "ctc-greedy": Entry("decoders.ctc_greedy:CTCGreedy", "best CTC path, no language"),
-        "ctc-beam": Entry("decoders.ctc_beam:CTCBeam", "CTC prefix beam, no language"),
+        "ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedy", "best CTC path, no language"),
+        "ctc-beam": Entry("decoders.ctc.beam:CTCBeam", "CTC prefix beam, no language"),
         "ctc-kenlm": Entry(
-            "decoders.ctc_kenlm:CTCKenLM",
+            "decoders.ctc.kenlm:CTCKenLM",
             "CTC beam with a word n-gram (pyctcdecode + KenLM)",
             requires=("pyctcdecode", "kenlm"),
         ),
         "ctc-ngram-word": Entry(
-            "decoders.ctc_ngram_word:CTCNGramWord", "ctc-kenlm's search and model, compiled"
+            "decoders.ctc.ngram_word:CTCNGramWord", "ctc-kenlm's search and model, compiled"
         ),
-        "ctc-ngram": Entry("decoders.ctc_ngram:CTCNGram", "CTC prefix beam, character n-gram"),
+        "ctc-ngram": Entry("decoders.ctc.ngram:CTCNGram", "CTC prefix beam, character n-gram"),
         "ctc-flashlight": Entry(
-            "decoders.ctc_flashlight:CTCFlashlight",
+            "decoders.ctc.flashlight:CTCFlashlight",
             "a peer: flashlight-text with KenLM",
             sample=0,
         ),
         "ctc-rescore": Entry(
-            "decoders.ctc_rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"
+            "decoders.ctc.rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"
         ),
     },
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.errors import UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo
 from decoders import DECODERS
-from decoders.ar import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveDecoder
 from tests.tiny_trocr import IMAGE, Kind, tiny_model
 
 EOS, PAD, START = 2, 1, 2

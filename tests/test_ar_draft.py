@@ -16,10 +16,10 @@ from bench.errors import UserError
 from bench.types import Decoded, Encoded, Runtime
 from datasets import DATASETS
 from decoders import DECODERS
-from decoders.ar import AutoregressiveDecoder
-from decoders.ar_draft import DraftedDecoder
-from decoders.text_draft import TextDraft
-from decoders.tree_reader import TreeReader
+from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.draft import DraftedDecoder
+from decoders.ar.text_draft import TextDraft
+from decoders.ar.tree_reader import TreeReader
 from models import ENCODERS
 from tests import judge_doubles as doubles
 from tests.tiny_trocr import Kind

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.types import Encoded
-from decoders.ar_score import score_texts, score_tokens
-from decoders.token_tree import TokenTree
+from decoders.ar.score import score_texts, score_tokens
+from decoders.ar.token_tree import TokenTree
 from tests import judge_doubles as doubles
 from tests.tiny_trocr import Kind
 

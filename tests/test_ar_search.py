@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.types import Decoded, Encoded, Runtime
-from decoders import DECODERS, ar_linear, ar_weights
-from decoders.ar import AutoregressiveDecoder
-from decoders.ar_beam import best_of
-from decoders.ar_hf import GenerateDecoder
-from decoders.ar_linear import Linear
-from decoders.ar_memory import remaining
+from decoders import DECODERS
+from decoders.ar import linear as ar_linear
+from decoders.ar import weights as ar_weights
+from decoders.ar.beam import best_of
+from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.hf import GenerateDecoder
+from decoders.ar.linear import Linear
+from decoders.ar.memory import remaining
 from models.mini import MiniSpec
 from models.trocr_model import ar_model
 from models.trocr_shapes import build

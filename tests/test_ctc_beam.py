@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.types import Decoded
-from decoders.ctc_beam import CTCBeam
-from decoders.ctc_greedy import CTCGreedy
+from decoders.ctc.beam import CTCBeam
+from decoders.ctc.greedy import CTCGreedy
 from tests.ctc_doubles import (
     encoded,
     every_labelling,

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from decoders import ctc_flashlight, tuned
-from decoders.arpa import write_arpa
-from decoders.ctc_flashlight import CTCFlashlight
-from decoders.ngram import characters_of, estimate, words_of
+from decoders import tuned
+from decoders.ctc import flashlight as ctc_flashlight
+from decoders.ctc.flashlight import CTCFlashlight
+from decoders.language.arpa import write_arpa
+from decoders.language.ngram import characters_of, estimate, words_of
 from tests.ctc_doubles import ALPHABET, encoded, info, logs, written
 
 TEXT = ("the cat and the dog", "a cat sat on the cot", "the dog sat on a cat")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.types import Decoded, Encoded
-from decoders.ctc import join_symbols
-from decoders.ctc_beam import CTCBeam
-from decoders.ctc_greedy import CTCGreedy
+from decoders.ctc.base import join_symbols
+from decoders.ctc.beam import CTCBeam
+from decoders.ctc.greedy import CTCGreedy
 from tests.ctc_doubles import encoded, info, logs, matrices, random_matrix
 
 SOUND = random_matrix(0, 6, 4)

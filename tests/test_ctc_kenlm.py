@@ -22,7 +22,7 @@ from bench.errors import UserError
 from bench.metrics import normalise
 from bench.types import Decoded
 from decoders import tuned
-from decoders.ctc_beam import CTCBeam
+from decoders.ctc.beam import CTCBeam
 from tests.ctc_doubles import (
     ALPHABET,
     encoded,
@@ -39,8 +39,8 @@ pytest.importorskip("kenlm")
 
 from pyctcdecode.decoder import BeamSearchDecoderCTC
 
-from decoders.ctc_kenlm import CTCKenLM
-from decoders.kenlm_pool import WorkerPool, can_fork
+from decoders.ctc.kenlm import CTCKenLM
+from decoders.ctc.kenlm_pool import WorkerPool, can_fork
 
 ARPA = """
 \\data\\
@@ -284,7 +284,8 @@ def test_weights_set_by_hand_are_called_so(opened):
 
 
 def test_the_embedded_model_is_the_default(monkeypatch, arpa):
-    from decoders import ctc_kenlm, lm
+    from decoders.ctc import kenlm as ctc_kenlm
+    from decoders.language import lm
 
     monkeypatch.setattr(ctc_kenlm, "word_lm", lambda: lm.read_word_lm(Path(arpa)))
     tuned.freeze(entry(lm_sha256="0" * 64))
@@ -366,7 +367,7 @@ def test_a_killed_worker_is_an_error_and_no_hang(opened):
 def test_workers_do_not_outlive_a_killed_parent():
     program = (
         "import sys, psutil\n"
-        "from decoders.kenlm_pool import WorkerPool\n"
+        "from decoders.ctc.kenlm_pool import WorkerPool\n"
         "pool = WorkerPool(None, 2)\n"
         "print(*(child.pid for child in psutil.Process().children()), flush=True)\n"
         "sys.stdin.read()\n"
@@ -385,7 +386,7 @@ def test_workers_do_not_outlive_a_killed_parent():
 
 
 def test_without_fork_there_is_one_process(opened, monkeypatch):
-    monkeypatch.setattr("decoders.ctc_kenlm.can_fork", lambda: False)
+    monkeypatch.setattr("decoders.ctc.kenlm.can_fork", lambda: False)
     assert opened(workers=4).extras()["workers"] == 1
 
 

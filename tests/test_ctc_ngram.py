@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from bench.errors import UserError
 from bench.types import BLANK
 from decoders import tuned
-from decoders.arpa import BOS, EOS, NGramModel, write_arpa
-from decoders.arpa_reader import read_arpa
-from decoders.ctc_beam import CTCBeam
-from decoders.ctc_ngram import CTCNGram
-from decoders.ctc_ngram_torch import TorchSearch
-from decoders.dense_lm import dense_lm
-from decoders.ngram import SPACE, characters_of, estimate
-from decoders.perplexity import score_arpa
-from decoders.prefix_search import Limits
+from decoders.ctc.beam import CTCBeam
+from decoders.ctc.dense_lm import dense_lm
+from decoders.ctc.ngram import CTCNGram
+from decoders.ctc.ngram_torch import TorchSearch
+from decoders.ctc.prefix_search import Limits
+from decoders.language.arpa import BOS, EOS, NGramModel, write_arpa
+from decoders.language.arpa_reader import read_arpa
+from decoders.language.ngram import SPACE, characters_of, estimate
+from decoders.language.perplexity import score_arpa
 from tests.ctc_doubles import encoded, every_labelling, info, logs, matrices, random_matrix
 
 ALPHABET = ("", " ", "a", "b", "c")

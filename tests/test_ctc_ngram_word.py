@@ -16,19 +16,19 @@ from bench.types import Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import tuned
-from decoders.arpa import write_arpa
-from decoders.arpa_lm import arpa_lm
-from decoders.arpa_reader import read_arpa
-from decoders.ctc_ngram_word import CTCNGramWord
-from decoders.ngram import estimate, words_of
-from decoders.word_tables import predict, word_tables
+from decoders.ctc.ngram_word import CTCNGramWord
+from decoders.ctc.word_tables import predict, word_tables
+from decoders.language.arpa import write_arpa
+from decoders.language.arpa_lm import arpa_lm
+from decoders.language.arpa_reader import read_arpa
+from decoders.language.ngram import estimate, words_of
 from models import ENCODERS
 from tests.ctc_doubles import ALPHABET, encoded, info, logs, random_matrix, written
 
 pytest.importorskip("pyctcdecode")
 pytest.importorskip("kenlm")
 
-from decoders.ctc_kenlm import CTCKenLM
+from decoders.ctc.kenlm import CTCKenLM
 
 TEXT = (
     "the cat and the dog", "a cat sat", "the dog sat on a cat", "on and on the cot",

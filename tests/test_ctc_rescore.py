@@ -13,8 +13,8 @@ import torch
 from bench.errors import UserError
 from bench.types import Decoded, Encoded
 from decoders import DECODERS, tuned
-from decoders.ar_score import score_texts
-from decoders.ctc_rescore import CTCRescore
+from decoders.ar.score import score_texts
+from decoders.ctc.rescore import CTCRescore
 from tests import judge_doubles as doubles
 
 MODEL = doubles.model("base", 1)

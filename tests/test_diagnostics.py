@@ -23,8 +23,8 @@ from bench.report.diagnostics import tables
 from bench.types import Condition, Decoded, Encoded, Line, Needs, Runtime
 from decoders import DECODERS
 from decoders.base import Decoder
-from decoders.ctc_greedy import CTCGreedy
-from decoders.ctc_score import ctc_scores
+from decoders.ctc.greedy import CTCGreedy
+from decoders.ctc.score import ctc_scores
 from tests import judge_doubles as doubles
 from tests.ctc_doubles import encoded, every_labelling, info, random_matrix
 from tests.harness_doubles import TEXTS, registries

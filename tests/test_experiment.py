@@ -27,8 +27,8 @@ from bench.report import experiment
 from bench.report.experiment_plots import draw
 from bench.stats import Redrawn
 from datasets.damage.base import SEVERITIES
-from decoders.arpa import write_arpa
-from decoders.ngram import characters_of, estimate
+from decoders.language.arpa import write_arpa
+from decoders.language.ngram import characters_of, estimate
 
 WRITERS = tuple(f"w{i:02d}" for i in range(24))
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.experiment.cloze import Cloze
-from decoders.dense_lm import DenseLM, dense_lm
-from decoders.ngram import characters_of, estimate
+from decoders.ctc.dense_lm import DenseLM, dense_lm
+from decoders.language.ngram import characters_of, estimate
 
 ALPHABET = ("", " ", "a", "b", "c")
 TEXT = ["abc cab", "ab ab ab c", "cab cab", "a b c", "bca abc", "cc ba ab"]

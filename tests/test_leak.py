@@ -20,7 +20,7 @@ from bench.report.leak import sentence, table, verdict
 from bench.types import Line, LineSet
 from datasets.base import Dataset, fingerprint
 from datasets.lines import RenderedLines
-from decoders.lm import EMBEDDED_TEXT, train_text
+from decoders.language.lm import EMBEDDED_TEXT, train_text
 
 TEXTS = ("the quick brown fox jumps", "over a lazy dog they say", "and then it rained all day")
 

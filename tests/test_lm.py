@@ -21,13 +21,13 @@ from bench.files import write_atomically
 from bench.lm import open_model, read_text
 from bench.overlap import overlap
 from datasets.corpus import documents
-from decoders import arpa_reader, kenlm_files
-from decoders.arpa import BOS, EOS, MARKS, write_arpa
-from decoders.arpa_reader import read_arpa
-from decoders.kenlm_files import check_binary, lmplz, load_kenlm, read_binary_header
-from decoders.lm import embedded_arpa, read_word_lm, train_text, word_lm
-from decoders.ngram import estimate, words_of
-from decoders.perplexity import score_kenlm
+from decoders.language import arpa_reader, kenlm_files
+from decoders.language.arpa import BOS, EOS, MARKS, write_arpa
+from decoders.language.arpa_reader import read_arpa
+from decoders.language.kenlm_files import check_binary, lmplz, load_kenlm, read_binary_header
+from decoders.language.lm import embedded_arpa, read_word_lm, train_text, word_lm
+from decoders.language.ngram import estimate, words_of
+from decoders.language.perplexity import score_kenlm
 
 TEXT = ["the cat sat on the mat", "the dog sat", "a cat and a dog", "naïve cats — sat"]
 

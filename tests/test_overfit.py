@@ -19,7 +19,7 @@ from bench.registry import Entry
 from bench.report.overfit import table, verdict
 from bench.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
 from decoders.base import Decoder
-from decoders.ctc_greedy import CTCGreedy
+from decoders.ctc.greedy import CTCGreedy
 from tests.harness_doubles import Words, registries
 
 Item = TypeVar("Item")

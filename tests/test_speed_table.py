@@ -35,7 +35,7 @@ from bench.speed.runner import measure, spread_by_width
 from bench.stopwatch import Stopwatch
 from bench.store import RunStore
 from bench.types import Runtime, Spread
-from decoders.ar import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveDecoder
 from tests import speed_doubles
 from tests.harness_doubles import FakeMeter, Words
 from tests.run_rows import Rows, failed, row, timing

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from bench.errors import UserError
 from bench.types import Runtime
-from decoders.ar import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveDecoder
 from models import ENCODERS
 from tests.tiny_trocr import (
     GENERATION,

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from bench.errors import UserError
 from bench.types import Image, Runtime
 from datasets import DATASETS
-from decoders.ar import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveDecoder
 from models import ENCODERS
 from models.trocr import TrOCRSpec
 from models.trocr_shapes import SHAPES

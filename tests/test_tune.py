@@ -20,7 +20,7 @@ from bench.report.tuning import at_the_edge, table
 from bench.tune import Job, tune
 from bench.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from decoders import tuned
-from decoders.ctc_greedy import CTCGreedy
+from decoders.ctc.greedy import CTCGreedy
 from decoders.tuned import Tunable, find, freeze, load
 from tests.harness_doubles import TEXTS, registries
 
@@ -63,7 +63,7 @@ class Shaky(Tunable[Any]):
 def mine() -> Registries:
     return registries(
         shaky=Entry(f"{__name__}:Shaky", "needs tuning"),
-        **{"ctc-greedy": Entry("decoders.ctc_greedy:CTCGreedy", "best path")},
+        **{"ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedy", "best path")},
     )
 
 

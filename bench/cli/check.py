@@ -115,7 +115,7 @@ def run_leak(args: argparse.Namespace) -> int:
     from bench.plan import Part, Registries
     from bench.report import render
     from bench.report.leak import table, verdict
-    from decoders.lm import train_text
+    from decoders.language.lm import train_text
 
     names = Registries()
     given = typed_options(parse_options(args.options), (names.datasets,)).get(args.dataset, {})

@@ -24,10 +24,10 @@ from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import terminal
 from bench.report.table import Table
 from datasets import DATASETS
-from decoders.arpa import write_arpa
-from decoders.kenlm_files import lmplz
-from decoders.lm import EMBEDDED_TEXT, embedded_arpa, train_text
-from decoders.ngram import MAX_ORDER, check_order, estimate
+from decoders.language.arpa import write_arpa
+from decoders.language.kenlm_files import lmplz
+from decoders.language.lm import EMBEDDED_TEXT, embedded_arpa, train_text
+from decoders.language.ngram import MAX_ORDER, check_order, estimate
 
 _SLOW_CHARACTERS = 5_000_000  # of text; about two seconds, from here on with a progress bar
 

@@ -17,8 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.types import BLANK
-from decoders.arpa_lm import arpa_lm
-from decoders.dense_lm import DenseLM, dense_lm
+from decoders.ctc.dense_lm import DenseLM, dense_lm
+from decoders.language.arpa_lm import arpa_lm
 
 STATES = 512  # kept after each character; fewer contexts than that are summed exactly
 _HIDDEN = -1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import Unavailable
-from decoders.ar_linear import Linear
+from decoders.ar.linear import Linear
 from models.base import Encoder
 
 

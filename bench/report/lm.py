@@ -6,8 +6,8 @@ from bench.lm import ModelFile
 from bench.overlap import GRAM, Overlap
 from bench.report.format import DASH, number, percent, significant
 from bench.report.table import Cell, Column, Table, name
-from decoders.ngram import Estimate
-from decoders.perplexity import Perplexity
+from decoders.language.ngram import Estimate
+from decoders.language.perplexity import Perplexity
 
 
 def model_table(model: ModelFile, about: str) -> Table:

@@ -1,0 +1,135 @@
+"""What every autoregressive search shares: its options, and how its findings become text."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable, UserError
+from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
+from decoders.ar.score import score_texts
+from decoders.base import Decoder
+
+# transformers fills the places of hypotheses that a line does not have with a score of -1e9.
+_NO_HYPOTHESIS = -1e8
+
+
+@dataclass(frozen=True)
+class ARDecoder(Decoder):
+    """Greedy (beam of 1) or beam search with the encoder's own autoregressive head.
+
+    The defaults but for the beam are those of TrOCR's evaluation (fairseq's: length penalty 1,
+    a line ends once it has as many finished hypotheses as beams, at most 200 tokens; Li et al.
+    2021, "TrOCR", https://arxiv.org/abs/2109.10282, which has a beam of 10).
+
+    beam: hypotheses kept a line; 1 takes the likeliest token at each step.
+    length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, the
+        length in tokens, EOS included.
+    early_stopping: when a line that has `beam` finished hypotheses ends. True: at once. False:
+        when no open one is better than the worst of them at its present length. "never": when
+        none could be at any length (transformers' three rules, by their names).
+    max_new_tokens: most tokens of a line, EOS included; the head may allow fewer.
+    nbest: hypotheses told of each line, at most `beam`.
+    """
+
+    needs: ClassVar[Needs] = "states"
+
+    beam: int = 5
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = True
+    max_new_tokens: int = 200
+    nbest: int = 1
+
+    def __post_init__(self) -> None:
+        for option in ("beam", "max_new_tokens", "nbest"):
+            if getattr(self, option) < 1:
+                raise UserError(f"{option} is {getattr(self, option)}; give at least 1")
+        if self.early_stopping not in (True, False, "never"):
+            raise UserError(f"early_stopping is {self.early_stopping!r}; give true, false or never")
+        if self.nbest > self.beam:
+            raise UserError(
+                f"a beam of {self.beam} cannot tell the {self.nbest} best hypotheses; "
+                "give a wider beam or a smaller nbest"
+            )
+        if self.beam == 1 and self.early_stopping is not True:
+            raise UserError("early_stopping has no meaning without a beam; leave it out")
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """Only an encoder that has an autoregressive head can be decoded with it."""
+        if encoder.has_ar:
+            return None
+        return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The best hypothesis of each line.
+
+        The score is that of the ranking: log-probability / tokens ** length_penalty.
+
+        Raises:
+            UserError: the encoder has no autoregressive head, or what it computes for a line are
+                no numbers.
+        """
+        if encoded.ar is None:
+            raise UserError("this encoder has no autoregressive head; choose a ctc decoder")
+        if not len(encoded.states):
+            return []
+        with torch.inference_mode():
+            tokens, scores = self._search(encoded.ar, encoded)
+        return list(self._decoded(encoded.ar, tokens, scores))
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """Each text in its usual spelling: log-probability / tokens ** length_penalty."""
+        if encoded.ar is None or encoded.ar.tokenize is None:
+            return None
+        return score_texts(encoded.ar, encoded, texts, self.length_penalty)
+
+    @abstractmethod
+    def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
+        """Token ids without the start token, and scores, of B * nbest hypotheses, best first.
+
+        Behind its EOS a hypothesis may hold anything; one that a line does not have scores less
+        than any other can.
+        """
+
+    def _limit(self, ar: ARModel) -> int:
+        """Most tokens that any line of the batch may have."""
+        limit = min(self.max_new_tokens, ar.max_new_tokens)
+        if ar.forced_lengths is not None:
+            limit = min(limit, int(ar.forced_lengths.max()))
+        return limit
+
+    def _decoded(
+        self, ar: ARModel, tokens: list[list[int]], scores: list[float]
+    ) -> Iterator[Decoded]:
+        for first in range(0, len(tokens), self.nbest):
+            if not scores[first] > _NO_HYPOTHESIS:
+                raise UserError(
+                    f"the log-probabilities of line {first // self.nbest + 1} of a batch are not "
+                    "numbers; run in float32 and check the weights"
+                )
+            best = _until_eos(tokens[first], ar.eos_id)
+            texts = [
+                (ar.detokenize(_until_eos(tokens[i], ar.eos_id)), scores[i])
+                for i in range(first, first + self.nbest)
+                if scores[i] > _NO_HYPOTHESIS
+            ]
+            yield Decoded(
+                text=texts[0][0],
+                tokens=len(best),
+                score=texts[0][1],
+                nbest=tuple(texts) if self.nbest > 1 else (),
+                truncated=best[-1] != ar.eos_id,
+            )
+
+
+def _until_eos(tokens: list[int], eos_id: int) -> list[int]:
+    """The tokens up to and including the first EOS: what TrOCR's speed table counts."""
+    return tokens[: tokens.index(eos_id) + 1] if eos_id in tokens else tokens

@@ -1,0 +1,229 @@
+"""Open and finished hypotheses of a batch, by the rules of transformers' beam search.
+
+The rules (`GenerationMixin._beam_search` of transformers 5.23): of the 2 * beam best continuations
+of a line, those among the best `beam` that end are finished, and the best `beam` of those that do
+not end stay open; finished ones are ranked by log-probability / length ** length_penalty, and the
+best `beam` of them are kept. The lines of a batch never look at one another. With a beam of 1 this
+is greedy search.
+
+Two things are put differently. A hypothesis that a line does not have scores minus infinity and
+not -1e9, so that it is never taken for one. And no sequence is copied: each step leaves a token
+and a parent, and sequences are read back from there at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+_NONE = -torch.inf  # the score of a hypothesis that a line does not have
+_CHUNK = 64  # tokens; see `best_of`
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a search is told.
+
+    early_stopping: see `decoders.ar.base.ARDecoder`.
+    limit: most tokens of a line.
+    """
+
+    beam: int
+    length_penalty: float
+    early_stopping: bool | Literal["never"]
+    limit: int
+    eos_id: int
+
+
+class Beams:
+    """The hypotheses of the B lines that are still searched.
+
+    tokens: (B, n) latest token of each open hypothesis, the likeliest first; n is 1 at first, and
+        the beam after the first step.
+    parents: (B, n) which open hypothesis of the step before each of them goes on from.
+    """
+
+    def __init__(self, rules: Rules, lines: int, start_id: int, device: torch.device) -> None:
+        """Begin with one hypothesis a line, the start token."""
+        self._rules = rules
+        self.tokens = torch.full((lines, 1), start_id, device=device)
+        self.parents = torch.zeros_like(self.tokens)
+        self._scores = torch.zeros(lines, 1, device=device)  # of the open ones
+        self._lines = torch.arange(lines, device=device)  # which line of the batch each one is
+        self._ends = _Ends.none(lines, rules.beam, device)
+        self._found = _Ends.none(lines, rules.beam, device)  # of the whole batch
+        # Of each step (whole batch, beam): parent and token of each open hypothesis, as one number.
+        self._history: list[Tensor] = []
+        self._vocabulary = 0
+
+    def advance(self, logits: Tensor, forced: Tensor | None) -> Tensor:
+        """Take the best continuations of all open hypotheses.
+
+        Args:
+            logits: (B * n, V) float32, what follows each of `tokens`; overwritten.
+            forced: (B,) tokens, EOS included, that each line has to have; or None.
+
+        Returns:
+            (B,) bool, which lines are over.
+        """
+        beam, length = self._rules.beam, len(self._history) + 1
+        self._vocabulary = logits.shape[1]
+        totals = logits.logsumexp(1, keepdim=True)
+        if forced is not None:
+            ends = (forced <= length).repeat_interleave(self.tokens.shape[1])
+            _force(logits, ends, self._rules.eos_id, totals)
+        values, tokens = best_of(logits, min(2 * beam, self._vocabulary))
+        values -= totals
+        values.view(len(self.tokens), -1, values.shape[1]).add_(self._scores[:, :, None])
+        scores, parents, tokens = _best_of_lines(values, tokens, len(self.tokens), 2 * beam)
+        at_end = tokens == self._rules.eos_id
+        if length == self._rules.limit:
+            at_end = torch.ones_like(at_end)
+        self._finish(scores[:, :beam], parents[:, :beam], tokens[:, :beam], at_end[:, :beam])
+        self._scores, which = scores.masked_fill(at_end, _NONE).topk(beam)
+        self.parents, self.tokens = parents.gather(1, which), tokens.gather(1, which)
+        self._remember()
+        return self._over()
+
+    def keep(self, places: list[int], over: Tensor) -> None:
+        """Let lines go on, and no others.
+
+        Args:
+            places: of each line that goes on, where it was; see `ar_memory.remaining`.
+            over: (B,) bool, which lines do not go on: they have what they have found.
+        """
+        lines, ended = self._lines[over], self._ends.at(over)
+        self._found.scores[lines], self._found.codes[lines] = ended.scores, ended.codes
+        at = torch.tensor(places, dtype=torch.long, device=over.device)
+        self._lines, self._ends = self._lines[at], self._ends.at(at)
+        self._scores = self._scores[at]
+        self.tokens, self.parents = self.tokens[at], self.parents[at]
+
+    def best(self, count: int) -> tuple[list[list[int]], list[float]]:
+        """Tokens and scores of the `count` best hypotheses of each line, when all are over.
+
+        They are told line by line; one that a line does not have scores minus infinity.
+        """
+        history = torch.stack(self._history).tolist()
+        codes = self._found.codes[:, :count].tolist()
+        tokens = [
+            self._read_back(history, line, code)
+            for line, of_line in enumerate(codes)
+            for code in of_line
+        ]
+        return tokens, self._found.scores[:, :count].flatten().tolist()
+
+    def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, at_end: Tensor) -> None:
+        """Take up which of the best continuations end; all (B, beam)."""
+        step, length = len(self._history), len(self._history) + 1
+        ranked = (scores / length**self._rules.length_penalty).masked_fill_(~at_end, _NONE)
+        # What is no number must not be lost among what is: the line has no result.
+        ranked.masked_fill_(scores.isnan(), torch.nan)
+        codes = (step * self._rules.beam + parents) * self._vocabulary + tokens
+        self._ends = self._ends.with_more(ranked, codes)
+
+    def _remember(self) -> None:
+        codes = self.parents * self._vocabulary + self.tokens
+        if len(codes) < len(self._found.scores):  # of the whole batch
+            whole = codes.new_zeros(self._found.codes.shape)
+            codes = whole.index_copy_(0, self._lines, codes)
+        self._history.append(codes)
+
+    def _over(self) -> Tensor:
+        """(B,) bool, which lines have no open hypothesis that could count."""
+        rules, best, ends = self._rules, self._scores[:, 0], self._ends.scores
+        full = ends[:, -1] > _NONE
+        over = ~(best > _NONE) | ends[:, 0].isnan()
+        if rules.early_stopping is True:
+            return over | full
+        to_the_limit = rules.early_stopping == "never" and rules.length_penalty > 0
+        length = rules.limit if to_the_limit else len(self._history)
+        return over | (full & ~(best / length**rules.length_penalty > ends[:, -1]))
+
+    def _read_back(self, history: list[list[list[int]]], line: int, code: int) -> list[int]:
+        rest, token = divmod(code, self._vocabulary)
+        step, parent = divmod(rest, self._rules.beam)
+        tokens = [token]
+        for before in reversed(history[:step]):
+            parent, token = divmod(before[line][parent], self._vocabulary)
+            tokens.append(token)
+        return tokens[::-1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ends:
+    """Finished hypotheses of B lines, the best first.
+
+    scores: (B, beam) float32, minus infinity where there is none.
+    codes: (B, beam) int64, (step * beam + parent) * V + token of the last token.
+    """
+
+    scores: Tensor
+    codes: Tensor
+
+    @classmethod
+    def none(cls, lines: int, beam: int, device: torch.device) -> _Ends:
+        scores = torch.full((lines, beam), _NONE, device=device)
+        return cls(scores, torch.zeros_like(scores, dtype=torch.long))
+
+    def at(self, lines: Tensor) -> _Ends:
+        return _Ends(self.scores[lines], self.codes[lines])
+
+    def with_more(self, scores: Tensor, codes: Tensor) -> _Ends:
+        """The best of both."""
+        best, which = torch.cat([self.scores, scores], 1).topk(scores.shape[1])
+        return _Ends(best, torch.cat([self.codes, codes], 1).gather(1, which))
+
+
+def best_of(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `topk` of (N, V) rows, in a fraction of its time where rows are long.
+
+    The largest numbers lie in the `count` chunks with the largest maxima, or in the rest that
+    makes no whole chunk.
+    """
+    chunks = rows.shape[1] // _CHUNK
+    if chunks <= 4 * count:
+        return rows.topk(count)
+    whole = chunks * _CHUNK
+    maxima = rows[:, :whole].unflatten(1, (chunks, _CHUNK)).amax(2)
+    inside = torch.arange(_CHUNK, device=rows.device)
+    columns = (maxima.topk(count).indices[:, :, None] * _CHUNK + inside).flatten(1)
+    rest = torch.arange(whole, rows.shape[1], device=rows.device).expand(len(rows), -1)
+    columns = torch.cat([columns, rest], 1)
+    values, which = rows.gather(1, columns).topk(count)
+    return values, columns.gather(1, which)
+
+
+def _best_of_lines(
+    scores: Tensor, tokens: Tensor, lines: int, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best continuations of each line.
+
+    Args:
+        scores: (B * n, k) of the best continuations of each hypothesis.
+        tokens: (B * n, k).
+        lines: B.
+        count: how many to take; where there are fewer, the rest scores minus infinity.
+
+    Returns:
+        Scores, parents and tokens, (B, count) each, the best first.
+    """
+    each = scores.shape[1]
+    scores, tokens = scores.view(lines, -1), tokens.view(lines, -1)
+    parents = torch.arange(scores.shape[1], device=scores.device) // each
+    short = count - scores.shape[1]
+    if short > 0:
+        scores = pad(scores, (0, short), value=_NONE)
+        tokens, parents = pad(tokens, (0, short)), pad(parents, (0, short))
+    best, which = scores.topk(count)
+    return best, parents[which], tokens.gather(1, which)
+
+
+def _force(logits: Tensor, ends: Tensor, eos_id: int, totals: Tensor) -> None:
+    """Nothing but EOS, and for certain, in the (N,) rows that end, and no EOS in the others."""
+    logits.masked_fill_(ends[:, None], _NONE)
+    logits[:, eos_id] = torch.where(ends, totals[:, 0], _NONE)

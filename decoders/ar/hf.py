@@ -1,0 +1,125 @@
+"""transformers' own `generate`, as its user gets it with the KV cache on: the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
+from transformers.generation import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+
+from bench.types import ARModel, Encoded
+from decoders.ar.base import ARDecoder
+
+
+@dataclass(frozen=True)
+class GenerateDecoder(ARDecoder):
+    """Greedy or beam search by `generate` (https://huggingface.co/docs/transformers, 5.23).
+
+    The states are given, as `VisionEncoderDecoderModel.generate` gives them to its decoder; from
+    there on all is transformers' work: states repeated for every beam, a growing cache, keys and
+    values of both attentions copied when beams change places. The score of a hypothesis is asked
+    for too, which costs `generate` one copy of the log-probabilities a step.
+    """
+
+    def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
+        memory = encoded.states.to(ar.decoder.dtype)
+        if ar.project is not None:
+            memory = ar.project(memory)
+        running = _RunningScores(greedy=self.beam == 1)
+        # `generate` fills what is left open below with the checkpoint's own settings.
+        ar.decoder.generation_config = GenerationConfig()
+        found = ar.decoder.generate(
+            torch.full((len(memory), 1), ar.start_id, device=memory.device),
+            generation_config=self._config(ar),
+            encoder_hidden_states=memory,
+            encoder_attention_mask=None if bool(encoded.state_mask.all()) else encoded.state_mask,
+            # A causal decoder that is not told otherwise gets a cache of one kind, in which both
+            # attentions would land on top of each other.
+            past_key_values=EncoderDecoderCache(
+                DynamicCache(config=ar.decoder.config), DynamicCache(config=ar.decoder.config)
+            ),
+            logits_processor=self._forced(ar),
+            stopping_criteria=StoppingCriteriaList([running]),
+        )
+        tokens = found.sequences[:, 1:]
+        if self.beam > 1:
+            return tokens.tolist(), found.sequences_scores.tolist()
+        is_eos = (tokens == ar.eos_id).long()
+        after = is_eos.cumsum(1) > is_eos  # behind the first EOS
+        total = torch.stack(running.steps, dim=1).masked_fill(after, 0).sum(1)
+        return tokens.tolist(), (total / (~after).sum(1) ** self.length_penalty).tolist()
+
+    def _config(self, ar: ARModel) -> GenerationConfig:
+        """The search of these options.
+
+        Everything is said: by default `generate` ends a line after 20 tokens, and TrOCR's
+        checkpoints on the Hub switch the KV cache off.
+        """
+        settings: dict[str, Any] = {
+            "max_new_tokens": self._limit(ar),
+            "do_sample": False,
+            "num_beams": self.beam,
+            "num_return_sequences": self.nbest,
+            "use_cache": True,
+            "bos_token_id": ar.start_id,
+            "eos_token_id": ar.eos_id,
+            "pad_token_id": ar.pad_id,
+            "return_dict_in_generate": True,
+            "output_scores": True,
+        }
+        if self.beam > 1:
+            settings["length_penalty"] = self.length_penalty
+            settings["early_stopping"] = self.early_stopping
+        return GenerationConfig(**settings)
+
+    def _forced(self, ar: ARModel) -> LogitsProcessorList:
+        """What makes untrained weights end each line where it has to end."""
+        if ar.forced_lengths is None:
+            return LogitsProcessorList()
+        return LogitsProcessorList([_ForcedLengths(ar.forced_lengths, ar.eos_id, self.beam)])
+
+
+class _ForcedLengths(LogitsProcessor):  # type: ignore[misc]  # transformers has no types here
+    """No EOS before a line has its length, and nothing but EOS from there on."""
+
+    def __init__(self, lengths: torch.Tensor, eos_id: int, beam: int) -> None:
+        self.lengths = lengths.repeat_interleave(beam)  # (B * beam,)
+        self.eos_id = eos_id
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.lengths = self.lengths.to(scores.device)
+        ends = input_ids.shape[1] >= self.lengths  # the start token counts for the EOS to come
+        scores = scores.masked_fill(ends[:, None], -torch.inf)
+        scores[:, self.eos_id] = torch.where(ends, 0.0, -torch.inf)
+        return scores
+
+
+class _RunningScores(StoppingCriteria):  # type: ignore[misc]  # transformers has no types here
+    """Follows the scores of a search step by step; never stops it.
+
+    `generate` gives the score of a hypothesis only along with the log-probabilities of all steps
+    (B * beam * V floats each, gigabytes for TrOCR's vocabulary), which nobody reads: they are
+    freed here as soon as they have been used. Greedy search has no score of its own, so that of
+    each token taken is kept in `steps`, (B,) each.
+    """
+
+    def __init__(self, greedy: bool) -> None:
+        self.greedy = greedy
+        self.steps: list[torch.Tensor] = []
+
+    def __call__(
+        self, input_ids: torch.Tensor, scores: tuple[torch.Tensor, ...], **kwargs: Any
+    ) -> torch.Tensor:
+        latest = scores[-1]
+        if self.greedy:
+            taken = latest.gather(1, input_ids[:, -1:]).squeeze(1)
+            self.steps.append(taken - latest.logsumexp(1))
+        latest.untyped_storage().resize_(0)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)

@@ -1,0 +1,187 @@
+"""A back-off n-gram model as dense tables: one row of log-probabilities and next states a state.
+
+A state is a context that tells something: an n-gram that others begin with, or that has a back-off
+weight of its own. Its row is that of the next shorter state, moved by the back-off weight, with
+its own n-grams written over it; so the rows are built order by order, and a lookup never backs
+off. Source of the automaton: C. Allauzen, M. Mohri, B. Roark, "Generalized algorithms for
+constructing statistical language models" (ACL 2003), with the failure transitions taken out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.types import BLANK
+from decoders.ctc.prefix_beam import STEP, Language
+from decoders.language.arpa import BOS, EOS, UNK, NGramModel
+from decoders.language.ngram import SPACE
+
+_MOST_BYTES = 4 << 30
+# The smallest factor of one symbol, e^-69: smaller ones would leave the range of float32, and a
+# text would become impossible that is only very unlikely.
+_LEAST_FACTOR = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLM:
+    """A model over the symbols of a CTC alphabet, L states by V symbols.
+
+    log_prob: (L, V) float32, natural log; in the column of the blank that of the sentence's end.
+    following: (L, V) int32, the state behind each symbol; 0 in the column of the blank.
+    between: the state behind a space, `<s>` or not: where a line that is no sentence begins.
+    beginning: the state behind `<s>`.
+    missing: symbols that the model does not know and takes for `<unk>`.
+    """
+
+    log_prob: NDArray[np.float32]
+    following: NDArray[np.int32]
+    between: int
+    beginning: int
+    missing: tuple[str, ...]
+
+    def language(self, alpha: float, beta: float, score_boundary: bool) -> Language:
+        """The factors p ** alpha * e ** beta of each symbol.
+
+        Args:
+            alpha: weight of the model; 0 makes every factor of it exactly 1.
+            beta: bonus of each symbol, natural log.
+            score_boundary: the line is a sentence: it begins behind `<s>` and pays for `</s>`.
+        """
+        factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
+        final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
+        factor *= np.float32(math.exp(beta))
+        factor[:, BLANK] = 0  # the blank opens no prefix
+        steps = np.empty(factor.shape, STEP)
+        steps["factor"], steps["following"] = factor, self.following
+        start = self.beginning if score_boundary else self.between
+        return Language(steps, final, start, float(factor.max()))
+
+
+def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
+    """Tables of a character model, its n-grams that the alphabet cannot write left out.
+
+    Args:
+        model: its words are single symbols, `SPACE` the one between words.
+        alphabet: V symbols, "" (the blank) first.
+        name: the model's, for the error's sentence.
+
+    Raises:
+        UserError: the model knows none of the symbols, has no `<unk>` for those that it does not
+            know (each is named), or is too large.
+    """
+    column, missing = _columns(model, alphabet, name)
+    tables = _Tables(model, column, len(alphabet), name)
+    for order in range(1, model.order + 1):
+        tables.add(order)
+    log_prob, following = tables.log_prob[: tables.rows], tables.following[: tables.rows]
+    unknown = len(alphabet)  # the last column, of <unk>
+    places = [place for place, symbol in enumerate(alphabet) if symbol in missing]
+    log_prob[:, places] = log_prob[:, [unknown]]
+    following[:, places] = following[:, [unknown]]
+    space = alphabet.index(" ") if " " in alphabet else unknown
+    return DenseLM(
+        log_prob=np.ascontiguousarray(log_prob[:, :unknown]),
+        following=np.ascontiguousarray(following[:, :unknown]),
+        between=int(following[0, space]) if " " in alphabet else 0,
+        beginning=tables.beginning,
+        missing=missing,
+    )
+
+
+def _columns(
+    model: NGramModel, alphabet: Sequence[str], name: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The column of each word of the model, -1 for none, and the symbols that it does not know."""
+    words = {word: index for index, word in enumerate(model.vocabulary)}
+    for mark in (BOS, EOS):
+        if mark not in words:
+            raise UserError(f"{name} has no {mark}; build it from text with sentence marks")
+    written = {symbol: SPACE if symbol == " " else symbol for symbol in alphabet[1:]}
+    missing = tuple(s for s, word in written.items() if word not in words)
+    if len(missing) == len(written):
+        raise UserError(
+            f"{name} knows no character of the alphabet; it may be a model of words: build one of "
+            "characters with `python -m bench lm build --unit char`"
+        )
+    if missing and UNK not in words:
+        raise UserError(
+            f"{name} has no {UNK} and does not know {len(missing)} characters of the alphabet: "
+            f"{' '.join(missing)}; build it from text that has them"
+        )
+    column = np.full(len(words), -1, np.int64)
+    column[words[EOS]] = BLANK
+    if UNK in words:
+        column[words[UNK]] = len(alphabet)
+    for place, symbol in enumerate(alphabet[1:], 1):
+        if (word := words.get(written[symbol])) is not None:
+            column[word] = place
+    return column, missing
+
+
+class _Tables:
+    """The rows as they grow, shortest states first; state 0 is the empty context.
+
+    Of the n-grams added last: `state` (-1 for none) and `shorter`, the longest state that is a
+    proper suffix.
+    """
+
+    def __init__(
+        self, model: NGramModel, column: NDArray[np.int64], symbols: int, name: str
+    ) -> None:
+        self.model = model
+        self.column = column
+        self.bos = model.vocabulary.index(BOS)
+        self.beginning = 0
+        self.state = np.zeros(1, np.int64)
+        self.shorter = np.zeros(1, np.int64)
+        states = 1 + sum(int(self._tells(n).sum()) for n in range(1, model.order))
+        size = states * (symbols + 1) * 12  # log-probabilities, states, and factors of them
+        if size > _MOST_BYTES:
+            raise UserError(
+                f"{name} would take {size >> 20} MiB as tables; give a model of a lower order"
+            )
+        self.rows = 1
+        self.log_prob = np.zeros((states, symbols + 1), np.float32)
+        self.following = np.zeros((states, symbols + 1), np.int32)
+
+    def add(self, order: int) -> None:
+        """The n-grams of an order; the rows of the states that they are."""
+        grams = self.model.orders[order - 1]
+        column = self.column[grams.word]
+        context = self.state[grams.context]
+        begins = (grams.word == self.bos) & (order == 1)
+        reachable = (column >= 0) & (context >= 0)
+        shorter = np.zeros(len(grams), np.int64)
+        if order > 1:
+            below = self.shorter[grams.context]
+            shorter[reachable] = self.following[below[reachable], column[reachable]]
+        state = np.full(len(grams), -1, np.int64)
+        if order < self.model.order:
+            tells = (reachable & (column != BLANK) | begins) & self._tells(order)
+            state[tells] = np.arange(self.rows, self.rows + tells.sum())
+        own = np.flatnonzero(reachable)
+        self.log_prob[context[own], column[own]] = grams.log10_prob[own] * math.log(10)
+        own = np.flatnonzero(reachable & (state >= 0))
+        self.following[context[own], column[own]] = state[own]
+        new = np.flatnonzero(state >= 0)
+        backoff = grams.log10_backoff[new, None] * np.float32(math.log(10))
+        rows = slice(self.rows, self.rows + len(new))
+        self.log_prob[rows] = self.log_prob[shorter[new]] + backoff
+        self.following[rows] = self.following[shorter[new]]
+        self.rows = rows.stop
+        if begins.any():
+            self.beginning = max(int(state[begins][0]), 0)
+        self.state, self.shorter = state, shorter
+
+    def _tells(self, order: int) -> NDArray[np.bool_]:
+        """Of each n-gram of an order below the highest: whether it is worth a state."""
+        grams, above = self.model.orders[order - 1], self.model.orders[order]
+        tells: NDArray[np.bool_] = grams.log10_backoff != 0
+        tells[above.context] = True
+        return tells

@@ -1,0 +1,163 @@
+"""CTC prefix beam search with a character n-gram model as dense tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.types import Decoded, Encoded, EncoderInfo
+from decoders import tuned
+from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.ctc.dense_lm import DenseLM, dense_lm
+from decoders.ctc.ngram_torch import TorchSearch
+from decoders.ctc.prefix_beam import Language
+from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
+from decoders.ctc.score import ctc_scores
+from decoders.language.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
+
+_NAME = "ctc-ngram"
+_UNTUNED = {"alpha": 0.5, "beta": 0.5}
+
+
+@dataclass(frozen=True)
+class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
+    """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
+
+    The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
+    the dose of language. Where the log-probabilities lie on a GPU the same search runs there.
+
+    alpha: weight of the language model (natural logarithms).
+    beta: bonus of each character.
+        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    beam: prefixes kept after each frame.
+    beam_prune_logp: prefixes worse than the best by more than this are dropped; none: kept.
+    token_min_logp: a symbol with a lower log-probability opens no new prefix in that frame,
+        unless it is the frame's likeliest; none: every symbol may.
+    score_boundary: take the line for a sentence, with the model's marks at both ends; else it
+        begins behind a space and ends anywhere.
+    lm: an ARPA file of characters, U+2581 for the space; "" for the model of the embedded corpus.
+    order: of the embedded model.
+    nbest: texts given for each line; with 1 the best one alone.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "alpha": (0.35, 0.5, 0.7, 0.9, 1.2, 1.5),
+        "beta": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
+    }
+
+    alpha: float | None = None
+    beta: float | None = None
+    beam: int = 32
+    beam_prune_logp: float | None = -10.0
+    token_min_logp: float | None = -5.0
+    score_boundary: bool = False  # lines break anywhere in a sentence
+    lm: str = ""
+    order: int = 6
+    nbest: int = 1
+
+    def __post_init__(self) -> None:
+        check_beam(self.beam, self.nbest)
+        check_threshold("token_min_logp", self.token_min_logp)
+        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        check_embedded_order(self.lm, self.order, type(self).order)
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Read the model (the embedded one is built at first use) and compile the search.
+
+        Raises:
+            UserError: the model cannot be read or does not fit the encoder's alphabet.
+        """
+        lm = arpa_lm(self.lm, "char", self.order)
+        dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
+        weights = tuned.weights(
+            self, (_NAME,), encoder, (lm.name, lm.sha256), (_UNTUNED, "nothing (a guess)")
+        )
+        language = self._language(dense, weights[0])
+        compile_search(len(encoder.alphabet), language)
+        state = _Open(*weights, lm, dense, language, Threads())
+        self._keep(state)
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The score is that of the search: log-probability + language model + bonus of length.
+
+        Raises:
+            UserError: the log-probabilities are broken (NaN, not normalised).
+        """
+        state = self._opened()
+        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
+        if encoded.log_probs is not None and encoded.log_probs.device.type != "cpu":
+            state.there = state.there or TorchSearch(state.language, encoded.log_probs.device)
+            return state.there.run(encoded, limits).decoded(encoded.alphabet)
+        log_probs, frames = on_host(encoded)
+        found = search_prefixes(state.threads, log_probs, frames, state.language, limits)
+        return found.decoded(encoded.alphabet)
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The log-probability of each text, all its paths summed, and what the model adds to it."""
+        found = ctc_scores(encoded, texts)
+        for of_line, line in zip(found, texts, strict=True):
+            reachable = np.flatnonzero(np.isfinite(of_line))
+            for place in reachable:
+                of_line[place] += self._price(line[place], encoded.alphabet)
+        return found
+
+    def close(self) -> None:
+        """End the threads and let go of the tables."""
+        if self._open is not None:
+            self._open.threads.close()
+            self._keep(None)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The model, the weights in force and where they were tuned, the threads in use."""
+        state = self._opened()
+        return {
+            "lm": state.lm.name,
+            "lm_sha256": state.lm.sha256,
+            "lm_order": state.lm.model.order,
+            "lm_trained_on": state.lm.trained_on,
+            "lm_states": len(state.dense.log_prob),
+            "lm_missing": "".join(state.dense.missing),  # characters that it takes for <unk>
+            **state.values,
+            "tuned_on": state.source,
+            "workers": state.threads.count,
+        }
+
+    def reweight(self, values: Mapping[str, float]) -> None:
+        """Decode with these weights from now on; the tables are worked out anew."""
+        super().reweight(values)
+        state = self._opened()
+        state.language = self._language(state.dense, state.values)
+        state.there = None
+
+    def _price(self, text: str, alphabet: Sequence[str]) -> float:
+        """Natural log of all that the model multiplies a text by."""
+        language, total = self._opened().language, 0.0
+        state = language.start
+        for symbol in map(alphabet.index, text):
+            factor, state = language.steps[state, symbol].item()
+            total += math.log(factor)
+        return total + math.log(language.final[state])
+
+    def _language(self, dense: DenseLM, values: Mapping[str, float]) -> Language:
+        return dense.language(values["alpha"], values["beta"], self.score_boundary)
+
+
+@dataclass
+class _Open(tuned.Weighted):
+    """What `open` makes.
+
+    language: the model's tables at these weights; there: on the device that is not the CPU.
+    """
+
+    lm: ArpaLM
+    dense: DenseLM
+    language: Language
+    threads: Threads
+    there: TorchSearch | None = None

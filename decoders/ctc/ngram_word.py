@@ -1,0 +1,169 @@
+"""CTC beam search with a word n-gram: what pyctcdecode and KenLM read, by a compiled search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable
+from bench.types import Decoded, Encoded, EncoderInfo
+from decoders import tuned
+from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, missing_space, on_host
+from decoders.ctc.prefix_search import Found, Limits, Threads
+from decoders.ctc.word_beam import search_words
+from decoders.ctc.word_tables import WordTables, word_tables
+from decoders.ctc.word_trie import Weights
+from decoders.language.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
+from decoders.language.lm import writable_words
+
+_NAME = "ctc-ngram-word"
+# The same search under the same weights: those of the other hold for both.
+_TUNED_AS = (_NAME, "ctc-kenlm")
+_UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
+
+
+@dataclass(frozen=True)
+class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
+    """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
+
+    Texts and scores are those of ctc-kenlm at the same options (pyctcdecode 0.5.0's search),
+    without Python objects and without worker processes.
+
+    alpha: weight of the language model (natural logarithms).
+    beta: bonus of each word.
+    unk_offset: added to the log10 probability of a word that the model does not know (and so
+        weighed by alpha), and to the score of a partial word that begins none (not weighed).
+        These three: none is the value tuned for the encoder, with this decoder or with ctc-kenlm,
+        see `decoders/tuned.json`.
+    beam: hypotheses kept after each frame.
+    beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
+    token_min_logp: symbols below this log-probability are skipped in a frame, unless likeliest;
+        none: never.
+    prune_history: of hypotheses that no later word can tell apart keep the best alone.
+    score_boundary: take the line for a sentence, with the model's marks at both ends.
+    lm: an ARPA file of words; "" for the model of the embedded corpus.
+    order: of the embedded model.
+    nbest: texts given for each line; with 1 the best one alone.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "alpha": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
+        "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
+        "unk_offset": (-2.0, -5.0, -10.0, -15.0, -20.0),
+    }
+
+    alpha: float | None = None
+    beta: float | None = None
+    unk_offset: float | None = None
+    beam: int = 64  # that of ctc-kenlm
+    beam_prune_logp: float | None = -10.0
+    token_min_logp: float | None = -5.0
+    prune_history: bool = True
+    score_boundary: bool = False  # lines break anywhere in a sentence
+    lm: str = ""
+    order: int = 3
+    nbest: int = 1
+
+    def __post_init__(self) -> None:
+        check_beam(self.beam, self.nbest)
+        check_threshold("token_min_logp", self.token_min_logp)
+        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        check_embedded_order(self.lm, self.order, type(self).order)
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """Without a space there are no words, and words are spelt in single characters."""
+        if long := next((symbol for symbol in encoder.alphabet if len(symbol) > 1), None):
+            return Unavailable(
+                f"the alphabet of {encoder.name} has {long!r}, which is more than one character"
+            )
+        return missing_space(encoder) or super().missing(encoder)
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Read the model (the embedded one is built at first use) and compile the search.
+
+        Raises:
+            UserError: the model cannot be read, or shares no word with the encoder's alphabet.
+        """
+        lm = arpa_lm(self.lm, "word", self.order)
+        writable = writable_words(lm.words, lm.path, encoder)
+        weights = tuned.weights(
+            self, _TUNED_AS, encoder, (lm.name, lm.sha256),
+            (_UNTUNED, "nothing (pyctcdecode's defaults)"),
+        )  # fmt: skip
+        tables = word_tables(lm.model, encoder.alphabet)
+        space = encoder.alphabet.index(" ")
+        state = _Open(*weights, lm, len(lm.words) - len(writable), tables, space, Threads())
+        self._keep(state)
+        self._search(np.zeros((0, 0, len(encoder.alphabet)), np.float32), np.zeros(0, np.int64))
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The score is that of the search: log-probability + language model + bonus of words.
+
+        Raises:
+            UserError: the log-probabilities are broken (NaN, not normalised).
+        """
+        return self._search(*on_host(encoded)).decoded(encoded.alphabet)
+
+    def close(self) -> None:
+        """End the threads and let go of the tables."""
+        if self._open is not None:
+            self._open.threads.close()
+            self._keep(None)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The model, the weights in force and where they were tuned, the threads in use."""
+        state = self._opened()
+        return {
+            "lm": state.lm.name,
+            "lm_sha256": state.lm.sha256,
+            "lm_order": state.lm.model.order,
+            "lm_trained_on": state.lm.trained_on,
+            "lm_words": len(state.lm.words),
+            "lm_words_foreign": state.foreign,  # hold a character that the encoder cannot write
+            **state.values,
+            "tuned_on": state.source,
+            "workers": state.threads.count,
+        }
+
+    def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Found:
+        state = self._opened()
+        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
+        unk_offset = state.values["unk_offset"]
+        weights = Weights(
+            alpha=state.values["alpha"],
+            beta=state.values["beta"],
+            unk_offset=unk_offset * math.log(10),
+            partial=unk_offset,
+            history=max(1, state.lm.model.order - 1) if self.prune_history else 0,
+            boundary=self.score_boundary,
+        )
+        lines, steps = log_probs.shape[:2]
+        found = Found.room(lines, self.nbest, steps)
+        logp, prune = limits.token_logp, limits.prune
+        state.threads.share(
+            lambda part: search_words(
+                log_probs, frames, part, state.tables, weights, state.space, self.beam,
+                logp, prune, *found,
+            ),
+            lines,
+        )  # fmt: skip
+        return found
+
+
+@dataclass
+class _Open(tuned.Weighted):
+    """What `open` makes.
+
+    foreign: words of the model that the encoder's alphabet cannot write.
+    """
+
+    lm: ArpaLM
+    foreign: int
+    tables: WordTables
+    space: int
+    threads: Threads

@@ -1,0 +1,330 @@
+"""CTC prefix beam search, with a language or without, compiled by numba: no objects, no GIL.
+
+A hypothesis is a prefix (a text) with two masses: of the paths that end in a blank, and of those
+that end in its last symbol. Prefixes are nodes of a trie, so that two ways to one prefix meet in
+one node and their masses are added, exactly. Masses are plain probabilities divided by the
+largest of their frame (the logarithms of the divisors are summed): the inner loops need no
+logarithm. A language is a table of factors: what a symbol multiplies a prefix's masses by depends
+on the prefix alone, so that merging stays exact with it.
+
+Sources: Graves & Jaitly 2014, "Towards end-to-end speech recognition with recurrent neural
+networks", algorithm 1; Hannun et al. 2014, "First-pass large vocabulary continuous speech
+recognition using bi-directional recurrent DNNs" (arXiv:1408.2873), algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.types import BLANK
+from decoders.ctc.beam_kit import NEGLIGIBLE, NONE, ROOT, Beam, choose, ints, spell, tokens_of
+
+STEP = np.dtype([("factor", np.float32), ("following", np.int32)])  # of a Language
+
+
+class Language(NamedTuple):
+    """What each symbol costs, L states of the language by V symbols.
+
+    steps: (L, V) of `STEP`: what a prefix in a state is multiplied by when a symbol opens a new
+        one, and the state of that one. Side by side, because the search waits for memory: the
+        tables are larger than the caches, and its way through them is nobody's to foresee.
+    final: (L,) what a prefix is multiplied by at the end of the line.
+    start: the state of the empty prefix.
+    largest: the largest factor of `steps`.
+    """
+
+    steps: NDArray[np.void]
+    final: NDArray[np.float32]
+    start: int
+    largest: float
+
+
+def no_language(symbols: int) -> Language:
+    """Every text at the same price.
+
+    Args:
+        symbols: V.
+    """
+    return Language(np.array([[(1.0, 0)] * symbols], STEP), np.ones(1, np.float32), 0, 1.0)
+
+
+class _Trie(NamedTuple):
+    """Every prefix that was ever in the beam. Node 0 is the empty one."""
+
+    parent: NDArray[np.int32]
+    last: NDArray[np.int32]  # last symbol
+    state: NDArray[np.int32]  # of the language
+    factor: NDArray[np.float64]  # that it got from the language when its last symbol was added
+    child: NDArray[np.int32]  # the youngest child; its siblings are chained
+    sibling: NDArray[np.int32]
+    place: NDArray[np.int32]  # where in the beam it stands now, or NONE
+
+
+class _Candidates(NamedTuple):
+    """What the beam becomes in a frame: its prefixes as they are, then new ones."""
+
+    source: NDArray[np.int32]  # place in the beam
+    added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
+    blank: NDArray[np.float64]
+    symbol: NDArray[np.float64]
+    total: NDArray[np.float64]
+    order: NDArray[np.int32]
+
+
+class _Frame(NamedTuple):
+    """The probabilities of one frame, worked out as they are asked for."""
+
+    probability: NDArray[np.float64]  # (V,), negative where not yet worked out
+    tokens: NDArray[np.int32]  # the symbols that may open a new prefix
+    met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def search(
+    log_probs: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    lines: NDArray[np.int64],
+    language: Language,
+    beam_width: int,
+    token_min_logp: float,
+    prune: float,
+    symbols: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """Search some lines of a batch. Threads may share the arrays when their lines differ.
+
+    Args:
+        log_probs: (B, T, V) natural log; the largest of each valid frame is finite.
+        frames: (B,) valid frames.
+        lines: indices of the lines to search.
+        language: the price of texts.
+        beam_width: K, prefixes kept after each frame.
+        token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
+            likeliest; prefixes of the beam receive all their mass in any case.
+        prune: prefixes below this share of the best one's mass are dropped; 0 drops none.
+        symbols: (B, N, T), written: the N best prefixes, best first.
+        lengths: (B, N), written: their lengths; -1 where there are fewer than N.
+        scores: (B, N), written: natural log of their masses.
+    """
+    steps, width = log_probs.shape[1], log_probs.shape[2]
+    size = steps * beam_width + 1  # a frame adds at most K nodes
+    room = beam_width * (width + 1)
+    trie = _Trie(
+        ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
+    )
+    beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
+    found = _Candidates(
+        ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
+    )
+    frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
+    least = max(prune, NEGLIGIBLE)
+    for line in lines:
+        trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
+        trie.state[ROOT] = language.start
+        trie.place[ROOT] = 0
+        beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
+        frame.met[:] = NONE
+        nodes, kept, log_scale = 1, 1, 0.0
+        for t in range(frames[line]):
+            row = log_probs[line, t]
+            tokens = _read(row, token_min_logp, frame)
+            smallest, best = _stay(t, row, trie, beam, kept, frame, found)
+            # Where the beam is full, what is no better than all of these cannot survive.
+            floor = smallest if kept == beam_width else 0.0
+            count, best = _extend(
+                t, trie, beam, kept, frame, tokens, language, floor, best, least, found
+            )
+            if count == kept and smallest > least * best:
+                _scale(beam, kept, found, best)
+            else:
+                chosen = choose(found.order, found.total, count, beam_width)
+                kept, nodes = _renew(trie, nodes, language, beam, kept, found, chosen, best, least)
+            log_scale += np.log(best)
+        for k in range(kept):
+            found.total[k] = beam.blank[k] + beam.symbol[k]
+            found.total[k] *= language.final[trie.state[beam.node[k]]]
+        _write(trie, beam, kept, log_scale, found, symbols[line], lengths[line], scores[line])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _read(row: NDArray[np.float32], token_min_logp: float, frame: _Frame) -> int:
+    """Begin a frame; returns how many symbols may open a new prefix."""
+    frame.probability[:] = -1.0
+    frame.probability[BLANK] = np.exp(np.float64(row[BLANK]))
+    count = tokens_of(row, token_min_logp, frame.tokens)
+    for token in range(count):
+        symbol = frame.tokens[token]
+        frame.probability[symbol] = np.exp(np.float64(row[symbol]))
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _stay(
+    t: int,
+    row: NDArray[np.float32],
+    trie: _Trie,
+    beam: Beam,
+    kept: int,
+    frame: _Frame,
+    found: _Candidates,
+) -> tuple[float, float]:
+    """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
+
+    Returns the smallest and the largest of their masses.
+    """
+    smallest, largest = np.inf, 0.0
+    for k in range(kept):
+        node = beam.node[k]
+        blank = (beam.blank[k] + beam.symbol[k]) * frame.probability[BLANK]
+        grown = 0.0
+        if node != ROOT:
+            symbol = trie.last[node]
+            if frame.probability[symbol] < 0.0:
+                frame.probability[symbol] = np.exp(np.float64(row[symbol]))
+            parent = trie.parent[node]
+            shorter = trie.place[parent]
+            if shorter != NONE:
+                frame.met[shorter, symbol] = t
+                grown = beam.blank[shorter]
+                if trie.last[parent] != symbol:  # else only a blank parts the two
+                    grown += beam.symbol[shorter]
+                grown *= trie.factor[node]
+            grown = (grown + beam.symbol[k]) * frame.probability[symbol]
+        total = blank + grown
+        found.source[k], found.added[k] = k, NONE
+        found.blank[k], found.symbol[k], found.total[k] = blank, grown, total
+        smallest, largest = min(smallest, total), max(largest, total)
+    return smallest, largest
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _extend(
+    t: int,
+    trie: _Trie,
+    beam: Beam,
+    kept: int,
+    frame: _Frame,
+    tokens: int,
+    language: Language,
+    floor: float,
+    best: float,
+    least: float,
+    found: _Candidates,
+) -> tuple[int, float]:
+    """New prefixes with masses above `floor`, but for those that cannot survive.
+
+    Returns the number of all candidates and the largest of all masses.
+    """
+    count = kept
+    floor = max(floor, best * least)
+    for k in range(kept):
+        both = beam.blank[k] + beam.symbol[k]
+        node = beam.node[k]
+        own = trie.last[node]
+        own_steps = language.steps[trie.state[node]]
+        for token in range(tokens):
+            symbol = frame.tokens[token]
+            mass = (beam.blank[k] if symbol == own else both) * frame.probability[symbol]
+            # Reading the table costs more than all else here: most have no chance at any price.
+            if mass * language.largest <= floor or frame.met[k, symbol] == t:
+                continue
+            mass *= own_steps[symbol].factor
+            if mass > floor:
+                found.source[count], found.added[count] = k, symbol
+                found.blank[count], found.symbol[count], found.total[count] = 0.0, mass, mass
+                count += 1
+                if mass > best:
+                    best = mass
+                    floor = max(floor, best * least)
+    return count, best
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _scale(beam: Beam, kept: int, found: _Candidates, best: float) -> None:
+    """Leave every prefix where it is: most frames are blank and open none."""
+    for k in range(kept):
+        beam.blank[k] = found.blank[k] / best
+        beam.symbol[k] = found.symbol[k] / best
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _renew(
+    trie: _Trie,
+    nodes: int,
+    language: Language,
+    beam: Beam,
+    kept: int,
+    found: _Candidates,
+    chosen: int,
+    best: float,
+    least: float,
+) -> tuple[int, int]:
+    """Put the chosen candidates into the beam, their masses divided by the largest.
+
+    Returns the size of the beam and the number of nodes.
+    """
+    for k in range(kept):
+        trie.place[beam.node[k]] = NONE
+    for i in range(chosen):  # `source` becomes the node, before the beam is overwritten
+        c = found.order[i]
+        node = beam.node[found.source[c]]
+        if found.added[c] != NONE and found.total[c] > least * best:
+            node, nodes = _child(trie, nodes, language, node, found.added[c])
+        found.source[c] = node
+    kept = 0
+    for i in range(chosen):
+        c = found.order[i]
+        if found.total[c] > least * best:
+            beam.node[kept] = found.source[c]
+            beam.blank[kept] = found.blank[c] / best
+            beam.symbol[kept] = found.symbol[c] / best
+            trie.place[found.source[c]] = kept
+            kept += 1
+    return kept, nodes
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _child(
+    trie: _Trie, nodes: int, language: Language, parent: int, symbol: int
+) -> tuple[int, int]:
+    """The prefix one symbol longer, made where it was never in the beam; and the node count."""
+    node = trie.child[parent]
+    while node != NONE:
+        if trie.last[node] == symbol:
+            return node, nodes
+        node = trie.sibling[node]
+    trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, NONE
+    step = language.steps[trie.state[parent], symbol]
+    trie.state[nodes], trie.factor[nodes] = step.following, step.factor
+    trie.place[nodes] = NONE
+    trie.sibling[nodes], trie.child[parent] = trie.child[parent], nodes
+    return nodes, nodes + 1
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _write(
+    trie: _Trie,
+    beam: Beam,
+    kept: int,
+    log_scale: float,
+    found: _Candidates,
+    symbols: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    scores: NDArray[np.float64],
+) -> None:
+    """The best prefixes of a finished line: symbols (N, T), lengths (N,), scores (N,)."""
+    for rank in range(lengths.size):
+        lengths[rank] = NONE
+        if rank < kept:
+            best = 0
+            for k in range(kept):
+                if found.total[k] > found.total[best]:
+                    best = k
+            scores[rank] = np.log(found.total[best]) + log_scale
+            found.total[best] = -1.0
+            lengths[rank] = spell(trie.parent, trie.last, beam.node[best], symbols[rank])

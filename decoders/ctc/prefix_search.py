@@ -1,0 +1,133 @@
+"""What the compiled searches share: their limits, their threads, and their findings as texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.types import Decoded
+from decoders.ctc.base import join_symbols
+from decoders.ctc.prefix_beam import Language, search
+
+
+class Limits(NamedTuple):
+    """What a search keeps; None keeps all.
+
+    beam: hypotheses after each frame.
+    beam_prune_logp: hypotheses worse than the best by more than this are dropped.
+    token_min_logp: symbols below it open no new prefix in a frame, unless likeliest.
+    nbest: texts told of each line.
+    """
+
+    beam: int
+    beam_prune_logp: float | None
+    token_min_logp: float | None
+    nbest: int
+
+    @property
+    def prune(self) -> float:
+        """The share of the best one's mass below which a hypothesis is dropped."""
+        return 0.0 if self.beam_prune_logp is None else math.exp(self.beam_prune_logp)
+
+    @property
+    def token_logp(self) -> float:
+        """`token_min_logp` as a number."""
+        return -math.inf if self.token_min_logp is None else self.token_min_logp
+
+
+class Found(NamedTuple):
+    """The N best texts of each line, best first.
+
+    symbols: (B, N, T); lengths: (B, N), -1 where there are fewer than N; scores: (B, N).
+    """
+
+    symbols: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    @classmethod
+    def room(cls, lines: int, nbest: int, steps: int) -> Found:
+        """Arrays for a search to write to."""
+        return cls(
+            np.empty((lines, nbest, steps), np.int32),
+            np.empty((lines, nbest), np.int64),
+            np.empty((lines, nbest), np.float64),
+        )
+
+    def decoded(self, alphabet: Sequence[str]) -> list[Decoded]:
+        """As texts; alternatives only where more than one was asked for."""
+        counts = np.maximum(self.lengths, 0)
+        written = np.arange(self.symbols.shape[2]) < counts[:, :, None]
+        texts = join_symbols(self.symbols[written], counts.ravel(), alphabet)
+        wanted = self.lengths.shape[1]
+        decoded = []
+        for line, found in enumerate((self.lengths >= 0).sum(axis=1).tolist()):
+            first = line * wanted
+            scores = self.scores[line, :found].tolist()
+            nbest = tuple(zip(texts[first : first + found], scores, strict=True))
+            kept = nbest if wanted > 1 else ()
+            decoded.append(Decoded(nbest[0][0], int(counts[line, 0]), nbest[0][1], kept))
+        return decoded
+
+
+class Threads:
+    """Threads that share the lines of a batch; compiled code holds no lock that they need."""
+
+    def __init__(self, count: int | None = None) -> None:
+        """Start them.
+
+        Args:
+            count: as many as torch has by default.
+        """
+        self.count = count or torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
+
+    def share(self, work: Callable[[NDArray[np.int64]], None], lines: int) -> None:
+        """Have lines 0 to `lines` worked on, each thread being given some of their numbers."""
+        if self._pool is None or lines < 2:
+            work(np.arange(lines))
+        else:  # every n-th line, since neighbours in a batch are of like length
+            parts = [np.arange(first, lines, self.count) for first in range(self.count)]
+            list(self._pool.map(work, parts))
+
+    def close(self) -> None:
+        """End them."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def search_prefixes(
+    threads: Threads,
+    log_probs: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    language: Language,
+    limits: Limits,
+) -> Found:
+    """Search all lines of a batch: log_probs (B, T, V), frames (B,)."""
+    lines, steps = log_probs.shape[:2]
+    found = Found.room(lines, limits.nbest, steps)
+    logp, prune = limits.token_logp, limits.prune
+    threads.share(
+        lambda part: search(
+            log_probs, frames, part, language, limits.beam, logp, prune, *found
+        ),
+        lines,
+    )  # fmt: skip
+    return found
+
+
+def compile_search(symbols: int, language: Language) -> None:
+    """Compile the search, seconds once a machine, so that no measured time holds it.
+
+    Args:
+        symbols: V.
+        language: any one over V symbols.
+    """
+    nothing = np.zeros((0, 0, symbols), np.float32)
+    search_prefixes(Threads(1), nothing, np.zeros(0, np.int64), language, Limits(1, None, None, 1))

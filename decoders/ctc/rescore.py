@@ -1,0 +1,190 @@
+"""The n best texts of a CTC beam, put in order by the encoder's own autoregressive head."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import Unavailable, UserError
+from bench.types import Decoded, Encoded, EncoderInfo, Needs
+from decoders import DECODERS, tuned
+from decoders.ar.score import score_texts
+from decoders.base import missing_heads
+from decoders.ctc.base import CTCDecoder, check_beam
+
+_NAME = "ctc-rescore"
+_UNTUNED = {"alpha": 0.5, "beta": 0.0}
+
+
+@dataclass(frozen=True)
+class CTCRescore(tuned.Tunable["_Open"]):
+    """Two passes: log p of a CTC beam + alpha * log p of the AR head + beta * characters.
+
+    The AR head reads all hypotheses of a line in one pass, the texts being fed to it, so that it
+    need not write them token by token; it cannot leave the list. Known from speech as attention
+    rescoring (Zhang et al. 2020, "U2", https://arxiv.org/abs/2012.05481). Texts with more tokens
+    than the head can write leave the order of their line as the first pass has it.
+
+    alpha: weight of the AR head (natural logarithms); 0 keeps the order of the first pass.
+    beta: bonus of each character.
+        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    first: the CTC decoder of the first pass, with the weights tuned for it; one with n-best.
+    first_beam: its beam.
+    beam: its best texts, which the AR head judges.
+    nbest: texts given for each line; with 1 the best one alone.
+    """
+
+    needs: ClassVar[Needs] = "both"
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "alpha": (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5),
+        "beta": (-0.5, 0.0, 0.5, 1.0, 1.5),
+    }
+
+    alpha: float | None = None
+    beta: float | None = None
+    first: str = "ctc-beam"
+    first_beam: int = 64
+    beam: int = 16
+    nbest: int = 1
+
+    def __post_init__(self) -> None:
+        check_beam(self.beam, self.nbest)
+        if self.beam > self.first_beam:
+            raise UserError(
+                f"a first_beam of {self.first_beam} cannot tell the {self.beam} best texts; "
+                "give a wider first_beam or a smaller beam"
+            )
+        if not _tells_nbest(self.first):
+            fitting = ", ".join(name for name in DECODERS.names() if _tells_nbest(name))
+            raise UserError(f"first is one of {fitting}, not {self.first}")
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """Both heads are needed."""
+        try:
+            return missing_heads(encoder) or self._first().missing(encoder)
+        except Unavailable as absent:
+            return absent
+
+    def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
+        """The AR head only judges: all texts are the CTC head's."""
+        return encoder.alphabet
+
+    def open(self, encoder: EncoderInfo) -> None:
+        """Open the first pass.
+
+        Raises:
+            UserError: it cannot be opened.
+        """
+        first = self._first()
+        first.open(encoder)
+        said = dict(first.extras())
+        lm = f"{self.first}/{said['lm']}" if "lm" in said else self.first
+        digest = said.get("lm_sha256", "")
+        weights = tuned.weights(
+            self, (_NAME,), encoder, (lm, digest), (_UNTUNED, "nothing (a guess)")
+        )
+        self._keep(_Open(*weights, first, lm, digest))
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The score is the sum of both passes and the bonus.
+
+        Raises:
+            UserError: the encoder has no AR head, or the log-probabilities are broken.
+        """
+        state = self._opened()
+        if encoded.ar is None:
+            raise UserError("this encoder has no autoregressive head; choose another decoder")
+        found = state.first.decode(encoded)
+        if not found:
+            return []
+        lists = [line.nbest or ((line.text, line.score or 0.0),) for line in found]
+        judged = score_texts(encoded.ar, encoded, [[text for text, _ in one] for one in lists])
+        return [self._ranked(one, scores) for one, scores in zip(lists, judged, strict=True)]
+
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The objective of the first pass, the AR head's log-probability and the bonus."""
+        first = self._opened().first.score(encoded, texts)
+        if first is None or encoded.ar is None:
+            return None
+        judged = score_texts(encoded.ar, encoded, texts)
+        return [
+            self._sum(of_first, of_head, line)
+            for of_first, of_head, line in zip(first, judged, texts, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the first pass."""
+        if self._open is not None:
+            self._open.first.close()
+            self._keep(None)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The weights in force and where they were tuned, and what the first pass says."""
+        state = self._opened()
+        return {
+            "lm": state.lm,
+            "lm_sha256": state.lm_sha256,
+            **state.values,
+            "tuned_on": state.source,
+            **{f"first_{name}": value for name, value in state.first.extras().items()},
+        }
+
+    def _ranked(self, texts: Sequence[tuple[str, float]], judged: NDArray[np.float64]) -> Decoded:
+        """The texts of a line in their new order.
+
+        Args:
+            texts: with the scores of the first pass.
+            judged: (K,) log-probabilities of the AR head.
+        """
+        scores = np.array([score for _, score in texts])
+        if np.isfinite(judged).all():
+            scores = self._sum(scores, judged, [text for text, _ in texts])
+        order = np.argsort(-scores, kind="stable")
+        ranked = tuple((texts[place][0], float(scores[place])) for place in order)
+        text, score = ranked[0]
+        return Decoded(text, len(text), score, ranked[: self.nbest] if self.nbest > 1 else ())
+
+    def _sum(
+        self, first: NDArray[np.float64], judged: NDArray[np.float64], texts: Sequence[str]
+    ) -> NDArray[np.float64]:
+        values, lengths = self._opened().values, np.array([len(text) for text in texts])
+        total: NDArray[np.float64] = first + values["alpha"] * judged + values["beta"] * lengths
+        return total
+
+    def _first(self) -> CTCDecoder:
+        options = {"beam": self.first_beam, "nbest": self.beam}
+        first: CTCDecoder = DECODERS.create(self.first, options)
+        return first
+
+
+@dataclass
+class _Open(tuned.Weighted):
+    """What `open` makes.
+
+    lm, lm_sha256: the first pass with its language model, for which the weights are tuned.
+    """
+
+    first: CTCDecoder
+    lm: str
+    lm_sha256: str
+
+
+def _tells_nbest(name: str) -> bool:
+    """Whether a decoder reads CTC output alone and tells the n best texts of a beam.
+
+    Raises:
+        UserError: there is no such decoder.
+    """
+    try:
+        target = DECODERS.target(name)
+    except Unavailable:  # `missing` says why
+        return True
+    options = {option.name for option in dataclasses.fields(target)}
+    return issubclass(target, CTCDecoder) and {"beam", "nbest"} <= options

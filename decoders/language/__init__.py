@@ -1,0 +1,1 @@
+"""Language models that decoders read: estimated, written, read, held as tables."""

@@ -1,0 +1,84 @@
+"""Language models whose numbers a decoder of our own reads: ARPA files, the embedded ones too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.errors import UserError
+from decoders.language.arpa import MARKS, NGramModel
+from decoders.language.arpa_reader import is_arpa, read_arpa
+from decoders.language.lm import EMBEDDED_TEXT, Unit, embedded_arpa, file_hash
+from decoders.language.ngram import check_order
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, eq=False)
+class ArpaLM:
+    """A model in memory, and what a row says of it.
+
+    name: what weights are tuned for: `EMBEDDED` whatever its text, or the hash of one very file.
+    trained_on: the text behind it, as a row says it.
+    """
+
+    path: Path
+    model: NGramModel
+    name: str
+    sha256: str
+    trained_on: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it is a model of, without the marks."""
+        return tuple(word for word in self.model.vocabulary if word not in MARKS)
+
+
+def check_embedded_order(path: str, order: int, default: int) -> None:
+    """Refuse an order that there is not, or one beside a model that has its own.
+
+    Args:
+        path: the user's own model, "" for the embedded one.
+        order: the option.
+        default: of the option.
+
+    Raises:
+        UserError: with what to change.
+    """
+    check_order(order)
+    if path and order != default:
+        raise UserError("order is of the embedded model; a file of your own has its own order")
+
+
+def arpa_lm(path: str, unit: Unit, order: int) -> ArpaLM:
+    """A user's own model, or the embedded one of an order, estimated at first use and cached.
+
+    Args:
+        path: an ARPA file; "" for the embedded model.
+        unit: of the embedded model.
+        order: of the embedded model, 1 to 6.
+
+    Raises:
+        UserError: the file is missing or broken, or is a KenLM binary; or the cache may not be
+            written to.
+    """
+    if path:
+        return _read(Path(path).expanduser())
+    arpa = embedded_arpa(order, unit)
+    try:
+        lm = _read(arpa)
+    except UserError:  # someone or something has broken the cached file
+        arpa.unlink()
+        lm = _read(embedded_arpa(order, unit))
+    return replace(lm, name=EMBEDDED, trained_on=EMBEDDED_TEXT)
+
+
+def _read(path: Path) -> ArpaLM:
+    if not is_arpa(path):
+        raise UserError(
+            f"{path} is a KenLM binary, which keeps its numbers to itself; give the ARPA file that "
+            "it was made from"
+        )
+    model = read_arpa(path)
+    sha256 = file_hash(path)
+    return ArpaLM(path, model, sha256, sha256, f"unknown text ({path.name})")

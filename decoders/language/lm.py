@@ -1,0 +1,199 @@
+"""Word language models for decoders: the embedded one, and a user's own ARPA or KenLM file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import Unavailable, UserError
+from bench.types import EncoderInfo
+from datasets.corpus import documents
+from decoders.language.arpa import BOS, EOS, MARKS, NGramModel, write_arpa
+from decoders.language.arpa_reader import is_arpa, read_arpa
+from decoders.language.kenlm_files import (
+    BinaryHeader,
+    build_binary,
+    check_binary,
+    load_kenlm,
+    read_binary_header,
+)
+from decoders.language.ngram import MAX_ORDER, characters_of, estimate, words_of
+
+Unit = Literal["word", "char"]
+
+MIN_ORDER = 2  # KenLM loads no unigram models
+EMBEDDED_TEXT = "train documents of the embedded corpus"
+_SPLIT: dict[Unit, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
+_RECIPE = "1"  # part of the cached files' names; change it when the same text gives other numbers
+
+
+@dataclass(frozen=True)
+class WordLM:
+    """A word n-gram model on disk that KenLM is known to load.
+
+    path: ARPA file or KenLM binary.
+    unigrams: its words without the marks, which pyctcdecode wants beside the file.
+    sha256: of the ARPA file when it is known (a binary made from it has the same hash), else of
+        the binary.
+    trained_on: the text behind it, as a row says it.
+    """
+
+    path: Path
+    unigrams: tuple[str, ...]
+    sha256: str
+    order: int
+    trained_on: str
+
+
+def word_lm(order: int = 3) -> WordLM:
+    """The embedded model, estimated from the corpus' train documents at first use and cached.
+
+    A sentence of it is a whole paragraph: lines break anywhere, so what stands at the beginning
+    of a line says nothing, and whole paragraphs predict the words of val lines better than
+    paragraphs broken into lines do. Decode with it without sentence boundaries.
+
+    Args:
+        order: 2 to 6.
+
+    Raises:
+        UserError: an order that KenLM does not take, or the cache may not be written to.
+        Unavailable: kenlm is not installed.
+    """
+    if not MIN_ORDER <= order <= MAX_ORDER:
+        raise UserError(f"KenLM takes orders from {MIN_ORDER} to {MAX_ORDER}, not {order}")
+    arpa = embedded_arpa(order)
+    try:
+        model = read_word_lm(arpa)
+    except Unavailable:
+        raise
+    except UserError:  # someone or something has broken the cached file
+        arpa.unlink()
+        arpa.with_suffix(".bin").unlink(missing_ok=True)
+        model = read_word_lm(embedded_arpa(order))
+    return replace(model, path=_fastest(arpa), trained_on=EMBEDDED_TEXT)
+
+
+def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
+    """The cached ARPA file of an embedded model, made if it is not there.
+
+    Args:
+        order: 1 to 6.
+        unit: what it is a model of: words, or characters with `ngram.SPACE` between words.
+
+    Raises:
+        UserError: an order outside 1 to 6, or the cache may not be written to.
+    """
+    text = train_text()
+    content = "\n".join((_RECIPE, *text))
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    path = cache_folder() / f"{unit}-{order}gram-{key}.arpa"
+    if not path.is_file():
+        write_arpa(estimate(map(_SPLIT[unit], text), order).model, path)
+    return path
+
+
+def read_word_lm(path: Path) -> WordLM:
+    """A user's own model, checked so that loading it can end no run.
+
+    Raises:
+        UserError: the file is missing or broken, or KenLM cannot use it; the sentence says why.
+        Unavailable: kenlm is not installed.
+    """
+    path = path.expanduser()
+    model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
+    _check_fit(path, model)
+    if isinstance(model, BinaryHeader):
+        check_binary(path, model.vocabulary)
+    else:
+        load_kenlm(path)
+    return WordLM(
+        path=path,
+        unigrams=tuple(word for word in model.vocabulary if word not in MARKS),
+        sha256=file_hash(path),
+        order=len(model.counts),
+        trained_on=f"unknown text ({path.name})",
+    )
+
+
+def train_text() -> tuple[str, ...]:
+    """The text of the embedded model: every paragraph of the corpus' train documents."""
+    return tuple(p for document in documents("train") for p in document.paragraphs)
+
+
+def writable_words(words: Sequence[str], path: Path, encoder: EncoderInfo) -> tuple[str, ...]:
+    """The words of a model that an encoder's CTC alphabet can write.
+
+    Args:
+        words: of the model, without its marks.
+        path: of the model.
+        encoder: whose alphabet.
+
+    Raises:
+        UserError: none of them.
+    """
+    known = set("".join(encoder.alphabet))
+    writable = tuple(word for word in words if known.issuperset(word))
+    if not writable:
+        raise UserError(
+            f"{encoder.name} can write none of the {len(words)} words of {path}; give a language "
+            "model of words in its alphabet"
+        )
+    return writable
+
+
+def cache_folder() -> Path:
+    """Where built models are kept, made if need be.
+
+    `KAIDOKU_CACHE`, else `kaidoku` under `XDG_CACHE_HOME`, else `~/.cache/kaidoku`.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    own = os.environ.get("KAIDOKU_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(own or f"{base}/kaidoku").expanduser() / "lm"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the cache folder {folder} ({error.strerror}); set KAIDOKU_CACHE to a "
+            "folder that may be written to"
+        ) from error
+    return folder
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _fastest(arpa: Path) -> Path:
+    """The binary of a cached ARPA file, made if this machine can; else the file itself."""
+    binary = arpa.with_suffix(".bin")
+    try:
+        if binary.is_file():
+            check_binary(binary, MARKS)
+            return binary
+    except UserError:
+        binary.unlink()
+    return binary if build_binary(arpa, binary) else arpa
+
+
+def _check_fit(path: Path, model: NGramModel | BinaryHeader) -> None:
+    order = len(model.counts)
+    if not MIN_ORDER <= order <= MAX_ORDER:
+        raise UserError(
+            f"{path} has n-grams up to order {order}, but KenLM takes models of order "
+            f"{MIN_ORDER} to {MAX_ORDER}"
+        )
+    for mark in (BOS, EOS):
+        if mark not in model.vocabulary:
+            raise UserError(f"{path} has no {mark}; build it from text with sentence marks")

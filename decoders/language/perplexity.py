@@ -1,0 +1,117 @@
+"""How well an n-gram model predicts a text, counted as KenLM's `query` counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoders.language.arpa import BOS, EOS, UNK, Floats, NGramModel, NGrams, Rows
+
+_NO_UNK = -100.0  # KenLM's log10 probability of an unknown word where a model has no <unk>
+
+Log10 = NDArray[np.float64]
+Unknown = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """What a model makes of a text.
+
+    tokens: words, or characters, and one `</s>` a sentence; perplexities are per token.
+    unknown: tokens outside the vocabulary.
+    with_unknown: unknown tokens count with the probability of `<unk>`; depends as much on how
+        the model treats `<unk>` as on what it knows, so compare it within one estimator only.
+    without_unknown: they are left out; None where nothing is left.
+    """
+
+    sentences: int
+    tokens: int
+    unknown: int
+    with_unknown: float
+    without_unknown: float | None
+
+    @property
+    def unknown_rate(self) -> float:
+        """Share of the text's own tokens (`</s>` apart) outside the vocabulary."""
+        return self.unknown / max(self.tokens - self.sentences, 1)
+
+
+def perplexity(log10_probs: Log10, unknown: Unknown, sentences: int) -> Perplexity:
+    """Perplexities from the scores of each token.
+
+    Args:
+        log10_probs: (T,) of each token given those before it.
+        unknown: (T,) whether it is outside the vocabulary.
+        sentences: how many sentences the tokens make up; one at least.
+    """
+    known = log10_probs[~unknown]
+    return Perplexity(
+        sentences=sentences,
+        tokens=len(log10_probs),
+        unknown=int(unknown.sum()),
+        with_unknown=float(10 ** -log10_probs.mean()),
+        without_unknown=float(10 ** -known.mean()) if len(known) else None,
+    )
+
+
+def score_kenlm(model: Any, sentences: Sequence[Sequence[str]]) -> tuple[Log10, Unknown]:
+    """Scores by a `kenlm.Model`: what `score_arpa` returns."""
+    scored = [s for sentence in sentences for s in model.full_scores(" ".join(sentence))]
+    return np.array([s[0] for s in scored], np.float64), np.array([s[2] for s in scored], bool)
+
+
+def score_arpa(model: NGramModel, sentences: Sequence[Sequence[str]]) -> tuple[Log10, Unknown]:
+    """Scores of every word and `</s>` of each sentence, all at once.
+
+    Returns:
+        (T,) log10 probability of each token given those before it; (T,) whether it is unknown.
+    """
+    ids, position, unknown = _index(model, sentences)
+    before = np.roll(np.arange(len(ids)), 1)
+    row = ids  # of each place: the row of the n-gram that ends there, -1 where there is none
+    log10 = _at(model.orders[0].log10_prob, row, _NO_UNK)
+    for n in range(2, model.order + 1):
+        lower, grams = model.orders[n - 2], model.orders[n - 1]
+        # What stands before the sentence's <s> is no context.
+        context = np.where(position >= n - 1, row[before], -1)
+        backoff = _at(lower.log10_backoff, context, 0)
+        row = _find(grams, context, ids, len(model.vocabulary))
+        log10 = _at(grams.log10_prob, row, log10 + backoff)
+    scored = position > 0
+    return log10[scored], unknown[scored]
+
+
+def _index(
+    model: NGramModel, sentences: Sequence[Sequence[str]]
+) -> tuple[Rows, NDArray[np.int64], Unknown]:
+    """Index of each token (of `<unk>` when unknown, else -1), its place, whether it is unknown."""
+    known = {word: index for index, word in enumerate(model.vocabulary)}
+    unk = known.pop(UNK, -1)
+    marked = [(BOS, *sentence, EOS) for sentence in sentences]
+    ids = np.array([known.get(word, -1) for sentence in marked for word in sentence], np.int64)
+    position = np.array([place for sentence in marked for place in range(len(sentence))], np.int64)
+    unknown = ids < 0
+    return np.where(unknown, unk, ids), position, unknown
+
+
+def _at(values: Floats, rows: Rows, otherwise: Log10 | float) -> Log10:
+    """The values at rows; `otherwise` where a row is -1."""
+    found = np.broadcast_to(np.asarray(otherwise, np.float64), rows.shape).copy()
+    there = rows >= 0
+    found[there] = values[rows[there]]
+    return found
+
+
+def _find(grams: NGrams, context: Rows, word: Rows, words: int) -> Rows:
+    """Rows of the n-grams `context` + `word`; -1 where a model has none."""
+    if not len(grams):
+        return np.full_like(context, -1)
+    keys = grams.context * words + grams.word
+    by_key = np.argsort(keys)
+    sought = context * words + word
+    at = by_key[np.minimum(np.searchsorted(keys, sought, sorter=by_key), len(keys) - 1)]
+    return np.where((context >= 0) & (word >= 0) & (keys[at] == sought), at, -1)
