@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -129,6 +129,15 @@ class Dataset(ABC):
         if self.strict and bad:
             raise BadLinesError(made)
         return made
+
+
+def absence(look: Callable[[], object]) -> Unavailable | None:
+    """What `look` misses, for `Dataset.missing`; None when it finds what it looks for."""
+    try:
+        look()
+    except Unavailable as reason:
+        return reason
+    return None
 
 
 @contextmanager

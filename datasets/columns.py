@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.errors import UserError
 
 # The first that is there counts.
 _USUAL: Mapping[str, tuple[str, ...]] = {
@@ -15,15 +18,45 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def found_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str | None]:
-    """Columns by what they hold: image, text, id, writer, page, split; None where none does.
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """The options by which a user names the columns of a table.
+
+    image, text, id, writer, page, split_column: names of columns; those not given are looked for
+        under usual names.
+    """
+
+    image: str = ""
+    text: str = ""
+    id: str = ""
+    writer: str = ""
+    page: str = ""
+    split_column: str = ""
+
+    def found_columns(self, names: Sequence[str]) -> dict[str, str | None]:
+        """Columns by what they hold: image, text, id, writer, page, split; None where none does.
+
+        Args:
+            names: of all columns. Whether the table has those that the user named is not asked.
+        """
+        given = {"image": self.image, "text": self.text, "id": self.id, "writer": self.writer,
+                 "page": self.page, "split": self.split_column}  # fmt: skip
+        return {
+            what: given[what] or next((name for name in usual if name in names), None)
+            for what, usual in _USUAL.items()
+        }
+
+
+def lacks_column(table: object, dataset: str, what: str, names: Sequence[str]) -> UserError:
+    """The error that no column is known to hold what every line must have.
 
     Args:
-        names: of all columns.
-        given: those that the user named, by what they hold; "" for not named. Whether the table
-            has them is not asked.
+        table: the file or folder, as the user knows it.
+        dataset: the registered name of the data set, whose option would name the column.
+        what: image or text.
+        names: of the columns that there are.
     """
-    return {
-        what: given.get(what) or next((name for name in usual if name in names), None)
-        for what, usual in _USUAL.items()
-    }
+    return UserError(
+        f"{table} has no column that is known to hold the {what}; name one of "
+        f"{', '.join(names) or 'none'} with -o {dataset}.{what}=COLUMN"
+    )

@@ -24,7 +24,7 @@ from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
 from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
-from datasets.base import EMPTY, Dataset
+from datasets.base import EMPTY, Dataset, absence
 from datasets.cvl_xml import LINE_ID, parse_page
 from datasets.images import decode
 from datasets.paths import content, inside
@@ -88,11 +88,7 @@ class Cvl(Dataset):
 
     def missing(self) -> Unavailable | None:
         """Why it cannot be read here, and where the user gets it."""
-        try:
-            self._folder()
-        except Unavailable as reason:
-            return reason
-        return None
+        return absence(self._folder)
 
     def split_names(self) -> tuple[str, ...]:
         """The splits of the partition; the published one has no val."""

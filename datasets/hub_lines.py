@@ -17,11 +17,10 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from bench.errors import Unavailable, UserError
-from bench.registry import did_you_mean
+from bench.errors import Unavailable
 from bench.types import BadLine, Line, LineSet
-from datasets.base import Dataset
-from datasets.columns import found_columns
+from datasets.base import Dataset, absence
+from datasets.columns import TableOptions, lacks_column
 from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
 from datasets.parquet import (
     Columns,
@@ -31,7 +30,7 @@ from datasets.parquet import (
     open_parquet,
     read_rows,
 )
-from datasets.splits import canonical, in_order, named_split
+from datasets.splits import canonical, in_order, named_split, no_split
 
 
 @dataclass(frozen=True)
@@ -45,35 +44,24 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class HubLines(Dataset):
+class HubLines(TableOptions, Dataset):
     """Lines of Parquet files: one file, a folder of them, or a data set of the Hub.
 
     path: a file, a folder, or owner/name of the Hub (got by `python -m bench data get`).
     revision: branch, tag or commit of the Hub's.
     files: pattern of the files to read, as paths in the folder.
-    image, text, id, writer, page, split_column: names of columns; those not given are looked for
-        under usual names.
+    image, text, id, writer, page, split_column: see `datasets.columns.TableOptions`.
     split: all lines are of this split, whatever columns and files say.
     """
 
     path: str = ""
     revision: str = MAIN
     files: str = "*"
-    image: str = ""
-    text: str = ""
-    id: str = ""
-    writer: str = ""
-    page: str = ""
-    split_column: str = ""
     split: str = ""
 
     def missing(self) -> Unavailable | None:
         """What is not here, and the command that gets it."""
-        try:
-            self._folder()
-        except Unavailable as reason:
-            return reason
-        return None
+        return absence(self._folder)
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that columns and files name; `test` for what names none.
@@ -95,10 +83,7 @@ class HubLines(Dataset):
         folder, split, parts = self._folder(), canonical(split), list(self._parts())
         names = in_order(name for part in parts for name in part.lines)
         if split not in names:
-            raise UserError(
-                f"{self.path} has no split {split}{did_you_mean(split, names)}; where all lines "
-                f"are one split, -o parquet.split={split} names it"
-            )
+            raise no_split(self.path, "parquet", split, names)
         count = sum(part.lines.get(split, 0) for part in parts)
         address = f"{constants.ENDPOINT}/datasets/{self.path} @ {folder.name[:12]}"
         return self.gathered(
@@ -161,18 +146,13 @@ class HubLines(Dataset):
         Raises:
             UserError: it has no column of images or of texts.
         """
-        given = {"image": self.image, "text": self.text, "id": self.id, "writer": self.writer,
-                 "page": self.page, "split": self.split_column}  # fmt: skip
-        found = found_columns(schema.names, given)
+        found = self.found_columns(schema.names)
         images = [name for name in schema.names if holds_images(schema.field(name).type)]
         if not self.image and found["image"] not in images:
             found["image"] = images[0] if len(images) == 1 else None
         for what in ("image", "text"):
             if not found[what]:
-                raise UserError(
-                    f"{file} has no column that is known to hold the {what}; name one of "
-                    f"{', '.join(schema.names) or 'none'} with -o parquet.{what}=COLUMN"
-                )
+                raise lacks_column(file, "parquet", what, schema.names)
         columns = Columns(
             image=str(found["image"]),
             text=str(found["text"]),

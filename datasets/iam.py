@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
 from bench.types import BadLine, Image, Line, LineSet
-from datasets.base import EMPTY, Dataset
+from datasets.base import EMPTY, Dataset, absence
 from datasets.hub_lines import HubLines
 from datasets.iam_boxes import SOURCE, character_boxes
 from datasets.iam_partitions import PARTITIONS, list_file, miscount, read_list
@@ -62,13 +62,9 @@ class Iam(Dataset):
 
     def missing(self) -> Unavailable | None:
         """What of IAM is not here, and where the user gets it."""
-        try:
-            if self.references == "teklia":
-                return self._teklia().missing()
-            list_file(self._folder(), self.partition, "test")
-        except Unavailable as reason:
-            return reason
-        return None
+        if self.references == "teklia":
+            return self._teklia().missing()
+        return absence(lambda: list_file(self._folder(), self.partition, "test"))
 
     def split_names(self) -> tuple[str, ...]:
         """The splits of the partition; only `official` has a second validation set."""

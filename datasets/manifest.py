@@ -17,46 +17,35 @@ from pathlib import Path
 
 from bench.errors import Unavailable, UserError
 from bench.metrics import normalise
-from bench.registry import did_you_mean
 from bench.types import BadLine, Line, LineSet
-from datasets.base import EMPTY, Dataset
-from datasets.columns import found_columns
+from datasets.base import EMPTY, Dataset, absence
+from datasets.columns import TableOptions, lacks_column
 from datasets.images import decode
 from datasets.paths import content, inside
-from datasets.splits import canonical, in_order
+from datasets.splits import canonical, in_order, no_split
 from datasets.table import Record, read_table
 
 
 @dataclass(frozen=True)
-class ManifestLines(Dataset):
+class ManifestLines(TableOptions, Dataset):
     """Line images in a folder, listed in a CSV, TSV or JSON Lines file.
 
     path: the file.
     root: the folder that its image paths begin at, and must not leave; none means its own.
-    image, text, id, writer, page, split_column: names of columns; those not given are looked for
-        under usual names. Without ids a line is called after its image.
+    image, text, id, writer, page, split_column: see `datasets.columns.TableOptions`. Without ids a
+        line is called after its image.
     split: all lines are of this split; else the column tells it, and where none does it is test.
     quoted: whether fields may stand in double quotes; none means in CSV and not in TSV.
     """
 
     path: Path | None = None
     root: Path | None = None
-    image: str = ""
-    text: str = ""
-    id: str = ""
-    writer: str = ""
-    page: str = ""
-    split_column: str = ""
     split: str = ""
     quoted: bool | None = None
 
     def missing(self) -> Unavailable | None:
         """That no file is named, or none is there."""
-        try:
-            self._path()
-        except Unavailable as reason:
-            return reason
-        return None
+        return absence(self._path)
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that the table names.
@@ -82,10 +71,7 @@ class ManifestLines(Dataset):
         records, columns = self._table()
         known = in_order(self._split(row, columns) for row in records if not row.trouble)
         if split not in known:
-            raise UserError(
-                f"{path} has no split {split}{did_you_mean(split, known)}; where all lines are "
-                f"one split, -o manifest.split={split} names it"
-            )
+            raise no_split(path, "manifest", split, known)
         wanted = [
             row for row in records if row.trouble or self._split(row, columns) == split
         ]  # fmt: skip
@@ -122,19 +108,14 @@ class ManifestLines(Dataset):
         path = self._path()
         records = read_table(path, self.quoted)
         names = list(dict.fromkeys(name for record in records for name in record.values))
-        given = {"image": self.image, "text": self.text, "id": self.id, "writer": self.writer,
-                 "page": self.page, "split": self.split_column}  # fmt: skip
-        columns = found_columns(names, given)
+        columns = self.found_columns(names)
         for what, column in columns.items():
             if column is not None and column not in names:
                 raise UserError(
                     f"{path} has no column {column}; its columns are {', '.join(names) or 'none'}"
                 )
             if column is None and what in ("image", "text"):
-                raise UserError(
-                    f"{path} has no column that is known to hold the {what}; name one of "
-                    f"{', '.join(names) or 'none'} with -o manifest.{what}=COLUMN"
-                )
+                raise lacks_column(path, "manifest", what, names)
         return records, columns
 
     def _split(self, row: Record, columns: Mapping[str, str | None]) -> str:

@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from bench.errors import Unavailable, UserError
 from bench.registry import did_you_mean
 from bench.types import BadLine, Image, Line, LineSet
-from datasets.base import EMPTY, Dataset
+from datasets.base import EMPTY, Dataset, absence
 from datasets.crops import crop, likely_ascents, outlines
 from datasets.images import SUFFIXES, decode
 from datasets.page_xml import OtherFormatError, PageLine, Points, Transcript, parse_alto, parse_page
@@ -50,11 +50,7 @@ class PageLines(Dataset):
 
     def missing(self) -> Unavailable | None:
         """That there is no folder, or no document in it."""
-        try:
-            self._documents()
-        except Unavailable as reason:
-            return reason
-        return None
+        return absence(self._documents)
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that the folders of the documents tell.

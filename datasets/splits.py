@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from bench.errors import UserError
+from bench.registry import did_you_mean
 
 _ORDER = ("train", "val", "test")
 _OTHER_NAMES = {
@@ -45,3 +48,18 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names of splits, each once: train, val, test, then others by the alphabet."""
     rank = {name: place for place, name in enumerate(_ORDER)}
     return tuple(sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name)))
+
+
+def no_split(table: object, dataset: str, split: str, known: Sequence[str]) -> UserError:
+    """The error that a table of the user's names no such split.
+
+    Args:
+        table: the file or folder, as the user knows it.
+        dataset: the registered name of the data set, whose option would name the split of all.
+        split: what was asked for.
+        known: the splits that the table names.
+    """
+    return UserError(
+        f"{table} has no split {split}{did_you_mean(split, known)}; where all lines are one "
+        f"split, -o {dataset}.split={split} names it"
+    )
