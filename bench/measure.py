@@ -31,6 +31,8 @@ from models.base import Encoder
 
 Batch = tuple[int, ...]  # places of its lines in the set
 
+_MOST_LATENCIES = 1_001  # that a row keeps: every tenth of a percent
+
 
 @dataclass
 class Reading:
@@ -153,6 +155,7 @@ class BlockMeasure:
             latency_p95_s=percentile(latencies, 95),
             peak_mib=max(max(e.peak_mib, d.peak_mib) for pair in pairs for e, d, _ in pair),
             scenario="single" if self._runtime.batch_size == 1 else "batch",
+            latencies_s=_distribution(latencies),
         )
 
     def _good(self, names: Iterable[str]) -> list[str]:
@@ -252,6 +255,14 @@ def _check_count(what: str, got: int, wanted: int) -> None:
 
 def _wall(laps: Sequence[Lap]) -> float:
     return sum(lap.wall_s for lap in laps)
+
+
+def _distribution(values: Sequence[float]) -> tuple[float, ...]:
+    """The values in ascending order; of too many so many evenly spaced quantiles."""
+    if len(values) <= _MOST_LATENCIES:
+        return tuple(sorted(values))
+    quantiles: list[float] = np.quantile(values, np.linspace(0, 1, _MOST_LATENCIES)).tolist()
+    return tuple(quantiles)
 
 
 def _spread(rounds: Sequence[float], batches: Sequence[float]) -> Spread:

@@ -78,4 +78,5 @@ def _object(text: bytes) -> dict[str, Any]:
 
 def _timing(fields: Mapping[str, Any]) -> Timing:
     spreads = {name: Spread(**fields[name]) for name in _SPREADS}
-    return Timing(**{**fields, **spreads})
+    latencies = tuple(fields.get("latencies_s", ()))  # absent in older rows
+    return Timing(**{**fields, **spreads, "latencies_s": latencies})

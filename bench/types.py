@@ -223,6 +223,8 @@ class Timing:
     host_s: preparing images on the host; encode_s: the encoder, shared by all decoders of the
     condition; decode_s: the decoder with its detokenisation.
     latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
+    latencies_s: these latencies of all batches and rounds, ascending; of more than 1,001 so many
+        evenly spaced quantiles. () in rows that are older than this.
     """
 
     host_s: float
@@ -235,6 +237,7 @@ class Timing:
     latency_p95_s: float
     peak_mib: float
     scenario: Literal["single", "batch"]
+    latencies_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,18 @@ def test_times_of_several_rounds_are_medians_over_rounds():
     assert timing.decode_lines_per_s == Spread(0.5, 3 / 9, 1.0, 3)
     assert timing.cpu_s == 2.0 * 3 + 0.5 * 2
     assert timing.latency_p50_s == 3.0 and timing.latency_p95_s == 4.0
+    assert timing.latencies_s == (2, 2, 3, 3, 4, 4)  # encoding takes 1 s a line
     assert timing.peak_mib == 7.0
     assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
     # the loop holds everything but the warm-up, and nothing was left unmeasured here
     assert block.loop_s == block.measured_s == 3 * (0.5 + 3.0) + 3 + 9 + 6
+
+
+def test_of_very_many_latencies_quantiles_are_kept():
+    paces = [99.0, *(float(pace) for pace in range(2001, 0, -1))]
+    block = fake_block(FakeMeter(), {"d": paces}, ("a",) * 2001, size=1)
+    block.run(ONCE, lambda share: None)
+    assert block.timing("d").latencies_s == tuple(2.0 + 2.0 * place for place in range(1001))
 
 
 def test_times_of_one_round_have_the_range_of_their_batches():

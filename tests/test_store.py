@@ -42,7 +42,7 @@ options = st.dictionaries(texts, values | st.lists(values), max_size=3)
 spreads = st.builds(Spread, numbers, numbers, numbers, counts)
 timings = st.builds(
     Timing, numbers, numbers, spreads, numbers, spreads, spreads, numbers, numbers, numbers,
-    st.sampled_from(["single", "batch"]),
+    st.sampled_from(["single", "batch"]), st.lists(numbers, max_size=3).map(tuple),
 )  # fmt: skip
 rows = st.builds(
     Row,
@@ -103,6 +103,7 @@ def other(key: str, **more: object) -> Row:
     return row(key, decoder=key, **more)
 
 
+ONCE = Spread(1, 1, 1, 1)
 LINE = LineResult("1", "w", "ab\u2028c", "ab\n", 3, -1.5, False, 0, 1, 0, 1)
 
 
@@ -120,6 +121,15 @@ def test_a_row_comes_back_exactly(made):
 @given(line_results)
 def test_a_line_result_comes_back_exactly(made):
     assert repr(load_line(dump(made))) == repr(made)
+
+
+def test_a_row_of_before_latencies_were_kept_has_none():
+    timed = row(timing=Timing(1, 1, ONCE, 1, ONCE, ONCE, 1, 1, 1, "batch", (0.5,)))
+    record = json.loads(dump(timed))
+    assert load_row(dump(timed)) == timed
+    del record["timing"]["latencies_s"]
+    old = load_row(json.dumps(record).encode()).timing
+    assert old is not None and old.latencies_s == ()
 
 
 def test_what_json_cannot_hold_is_refused():
