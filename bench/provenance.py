@@ -156,6 +156,11 @@ def signature(row: Row) -> str:
     )
 
 
+def parsed_signature(signature: str) -> dict[str, str]:
+    """The parts of a signature by their prefix ("n:nfc-ws1"); parts without one by themselves."""
+    return {part.partition(":")[0]: part for part in signature.split("|") if part}
+
+
 def _bracketed(options: Mapping[str, Any]) -> str:
     shown = [f"{name}={_short(value)}" for name, value in options.items() if value is not None]
     return f"[{','.join(shown)}]" if shown else ""

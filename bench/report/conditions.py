@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from bench.provenance import parsed_signature
 from bench.report.format import listing, plain, plural
-from bench.report.results import Result, parsed_signature
+from bench.report.results import Result
 from bench.stats import LEVEL, RESAMPLES, SEED
 from bench.types import UNTRAINED
 

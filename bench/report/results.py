@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from bench.errors import UserError
 from bench.metrics import normalise
-from bench.provenance import digest
+from bench.provenance import digest, parsed_signature
 from bench.report.names import Names, names
 from bench.stats import Interval, micro_interval
 from bench.types import LineResult, Row, Runtime
@@ -136,11 +136,6 @@ def grouped(
     for result in results:
         groups.setdefault((result.setting, key(result)), []).append(result)
     return list(groups.values())
-
-
-def parsed_signature(signature: str) -> dict[str, str]:
-    """The parts of a signature by their prefix ("n:nfc-ws1"); parts without one by themselves."""
-    return {part.partition(":")[0]: part for part in signature.split("|") if part}
 
 
 def _setting(row: Row, record: Mapping[str, Any]) -> Setting:
