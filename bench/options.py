@@ -86,6 +86,18 @@ def option_types(target: Any) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(target) if f.init}
 
 
+def restored(target: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a row keeps them (`provenance.plain`) as the types of their fields again.
+
+    Args:
+        target: the registered dataclass.
+        stored: its options as JSON holds them: paths as text, tuples as lists. What is no option
+            of `target` stays as it is; `Registry.create` has the sentence for that.
+    """
+    hints = option_types(target)
+    return {name: _from_json(hints.get(name, object), value) for name, value in stored.items()}
+
+
 def describe(kind: Any) -> str:
     """A type in words, for a sentence or for a list of options.
 
@@ -136,6 +148,18 @@ def convert(kind: Any, text: str) -> Any:
     if _is_union(kind):
         return _to_first(get_args(kind), text)
     raise TypeError(f"no option can be of type {kind!r}")
+
+
+def _from_json(kind: Any, value: Any) -> Any:
+    inner = get_args(kind)
+    if isinstance(value, list):
+        element = next((k for k in (kind, *inner) if get_origin(k) is tuple), tuple[Any, ...])
+        kinds = get_args(element)
+        kinds = (kinds[0],) * len(value) if _is_open(kinds) else kinds
+        return tuple(_from_json(k, item) for k, item in zip(kinds, value, strict=False))
+    if isinstance(value, str) and (kind is Path or Path in inner):
+        return Path(value)
+    return float(value) if kind is float and isinstance(value, int) else value
 
 
 def _typed(name: str, option: str, kind: Any, text: str) -> Any:

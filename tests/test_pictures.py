@@ -1,0 +1,138 @@
+"""The images of a row are those that its system read, or none and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bench import pictures as module
+from bench.options import restored
+from bench.pictures import pictures
+from bench.provenance import plain, signature
+from bench.types import Condition, LineSet, Row
+from datasets.cvl import Cvl
+from datasets.damage import DAMAGES
+from datasets.damage.lines import damaged_lines
+from datasets.lines import RenderedLines
+from datasets.manifest import ManifestLines
+from tests.run_rows import row
+
+
+@pytest.fixture(scope="module")
+def clean() -> LineSet:
+    return RenderedLines().load("test", 6)
+
+
+def _row(clean: LineSet, damage: str = "none", severity: int = 0, **more) -> Row:
+    condition = Condition("lines", "test", damage, severity, seed=3 * bool(severity), limit=6)
+    made = row(condition=condition, dataset_sha256=clean.sha256, **more)
+    return dataclasses.replace(made, signature=signature(made))
+
+
+def test_clean_lines_are_those_of_the_set(clean):
+    wanted = [clean.lines[4].id, clean.lines[1].id]
+    found = pictures(_row(clean), wanted)
+    assert found.absent == ""
+    assert list(found.by_id) == wanted
+    for line in (clean.lines[4], clean.lines[1]):
+        picture = found.by_id[line.id]
+        assert picture.boxes is not None and line.boxes is not None
+        np.testing.assert_array_equal(picture.image, line.image)
+        np.testing.assert_array_equal(picture.boxes, line.boxes)
+        assert (picture.text, picture.box_source) == (line.text, "renderer")
+        assert picture.mask is None and picture.visible is None
+
+
+@pytest.mark.parametrize("damage", ["char_erase", "bleed_through", "warp"])
+def test_damaged_lines_are_those_that_the_harness_reads(clean, damage):
+    """Of bleed-through, too, although what shows through is another line of the set."""
+    expected = list(damaged_lines(DAMAGES.create(damage), clean.lines, "lines", 4, 3))
+    found = pictures(_row(clean, damage, 4), [clean.lines[5].id, clean.lines[0].id]).by_id
+    for place in (0, 5):
+        picture, line = found[clean.lines[place].id], expected[place].line
+        mask = expected[place].mask
+        assert picture.boxes is not None and line.boxes is not None
+        np.testing.assert_array_equal(picture.image, line.image)
+        np.testing.assert_array_equal(picture.boxes, line.boxes)
+        if mask is None:
+            assert picture.mask is None and picture.visible is None
+        else:
+            assert picture.mask is not None and picture.visible is not None
+            np.testing.assert_array_equal(picture.mask, mask)
+            assert np.nanmin(picture.visible) < 0.2
+            assert picture.visible.shape == (len(picture.text),)
+
+
+def test_unknown_ids_have_no_picture(clean):
+    assert pictures(_row(clean), ["nobody"]).by_id == {}
+
+
+def test_other_data_gives_no_picture_and_says_why(clean):
+    other = dataclasses.replace(_row(clean), dataset_sha256="0" * 64)
+    found = pictures(other, [clean.lines[0].id])
+    assert not found.by_id
+    assert "changed since it was read" in found.absent
+
+
+def test_another_suite_gives_no_picture(clean):
+    made = _row(clean, "blot", 2)
+    older = dataclasses.replace(made, signature=made.signature.replace("damage-1", "damage-0"))
+    found = pictures(older, [clean.lines[0].id])
+    assert not found.by_id
+    assert "kaidoku-damage-0" in found.absent and "kaidoku-damage-1" in found.absent
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sha256", "why"),
+    [("nowhere", "ab", "no data set is called 'nowhere'"), ("lines", "", "did not load")],
+)
+def test_what_cannot_be_had_is_said(clean, dataset, sha256, why):
+    found = pictures(row(dataset=dataset, dataset_sha256=sha256), ["x"])
+    assert not found.by_id and why in found.absent
+
+
+def test_options_of_the_set_are_heeded(tmp_path: Path):
+    image = np.full((32, 200), 255, np.uint8)
+    image[10:20, 20:180] = 0
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    table = tmp_path / "set.csv"
+    table.write_text("image,text,id,split\na.png,some text,one,test\n")
+    dataset = ManifestLines(path=table)
+    read = row(
+        dataset="manifest",
+        dataset_sha256=dataset.load("test").sha256,
+        extras={"dataset_options": plain({"path": table})},
+    )
+    found = pictures(read, ["one"])
+    assert found.absent == ""
+    np.testing.assert_array_equal(found.by_id["one"].image, image)
+    table.unlink()
+    module._loaded.cache_clear()
+    assert str(table) in pictures(read, ["one"]).absent
+
+
+def test_a_set_is_loaded_once_for_all_its_rows(clean, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    load = RenderedLines.load
+
+    def counted(*asked) -> LineSet:
+        calls.append(asked)
+        return load(*asked)
+
+    monkeypatch.setattr(RenderedLines, "load", counted)
+    module._loaded.cache_clear()
+    for severity in (1, 2, 3):
+        pictures(_row(clean, "blot", severity), [clean.lines[0].id])
+    other = dataclasses.replace(_row(clean), dataset_sha256="0" * 64)
+    assert pictures(other, []).absent == pictures(other, []).absent != ""
+    assert len(calls) == 2
+
+
+def test_stored_options_get_their_types_back():
+    options = {"root": Path("/some/where"), "texts": (1, 2), "skip": ("a",), "strict": True}
+    assert restored(Cvl, plain(options)) == options
+    assert restored(Cvl, {"root": None, "unknown": [1]}) == {"root": None, "unknown": (1,)}
