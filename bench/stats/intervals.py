@@ -165,40 +165,6 @@ class Redrawn:
         return Interval(float(low), float(high), len(self.blocks))
 
 
-def sign_flip_p(contributions: ArrayLike, *, flips: int = RESAMPLES, seed: int = SEED) -> float:
-    """Randomisation p-value that a sum of blocks' contributions is above 0.
-
-    Under the null hypothesis each block's contribution is as likely to have the other sign: for a
-    difference of two systems that is to swap their readings of the block (approximate
-    randomisation, Noreen 1989).
-
-    Args:
-        contributions: (blocks,) what each block adds to the number.
-        flips: random choices of signs.
-        seed: of these.
-
-    Returns:
-        (1 + choices at least as high) / (1 + flips), never 0; 1 without a contribution.
-    """
-    found = np.asarray(contributions, dtype=np.float64)
-    observed = float(found.sum())
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(flips, len(found)))
-    # Equal sums are counted as high, and sums in another order may differ in the last digits.
-    tolerance = 1e-12 * float(np.abs(found).sum())
-    reached = int((signs @ found >= observed - tolerance).sum())
-    return (1 + reached) / (1 + flips)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of a family adjusted by Holm (Scandinavian Journal of Statistics 6, 1979)."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
-
-
 def _tails(level: float) -> tuple[float, float]:
     tail = (1.0 - level) / 2.0
     return tail, 1.0 - tail
