@@ -27,7 +27,7 @@ from bench.reading import Track, open_trained, opened
 from bench.registry import did_you_mean
 from bench.types import Condition, Decoded, Encoded, EncoderInfo, Line, Runtime
 from datasets.base import spread
-from datasets.damage.lines import damaged_lines
+from datasets.damage.cache import cached_lines
 from decoders.base import Decoder
 from models.base import Encoder
 
@@ -194,7 +194,7 @@ def _damaged(
         return lines
     damage = registries.damages.create(condition.damage, job.options.get(condition.damage))
     doing = f"damaging lines: {condition.damage} {condition.severity}"
-    results = damaged_lines(damage, lines, condition.dataset, condition.severity, condition.seed)
+    results = cached_lines(damage, lines, condition.dataset, condition.severity, condition.seed)
     return [result.line for result, _ in zip(results, track(lines, doing), strict=True)]
 
 

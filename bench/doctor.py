@@ -200,9 +200,9 @@ def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
 
 
 def _storage() -> Iterator[Check]:
+    from bench.cache import cache_folder
     from bench.runs import RUNS
     from datasets.root import data_root
-    from decoders.language.lm import cache_folder
 
     root = data_root()
     there = root is not None and root.is_dir()
@@ -214,7 +214,7 @@ def _storage() -> Iterator[Check]:
     )
     yield _writable("results", RUNS)
     try:
-        yield _writable("cache", cache_folder())
+        yield _writable("cache", cache_folder("lm"))
     except UserError as error:
         yield Check("write to cache", "problem", str(error), "set KAIDOKU_CACHE to such a folder")
     free = shutil.disk_usage(_existing(RUNS)).free // 2**20

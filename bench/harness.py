@@ -28,7 +28,7 @@ from bench.stopwatch import Stopwatch, now_utc, overhead
 from bench.store import RunStore
 from bench.types import EncoderInfo, Line, LineSet, Row, Runtime
 from datasets.base import BadLinesError
-from datasets.damage.lines import damaged_lines
+from datasets.damage.cache import cached_lines
 from decoders.base import Decoder
 from models.base import Encoder
 
@@ -312,7 +312,7 @@ class Runner:
         condition = block.condition
         self.progress.note(f"damaging {condition.dataset}")
         damaged = list(
-            damaged_lines(
+            cached_lines(
                 block.damage.thing,
                 clean.lines,
                 condition.dataset,

@@ -15,6 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from bench.cache import cache_folder
 from bench.errors import UserError
 from bench.files import write_atomically
 from bench.leak import Found, Leak, compare, long_enough
@@ -24,7 +25,7 @@ from bench.provenance import code_version, digest
 from bench.reading import Track
 from bench.types import LineSet
 from datasets.base import Dataset
-from decoders.language.lm import EMBEDDED_TEXT, cache_folder, train_text
+from decoders.language.lm import EMBEDDED_TEXT, train_text
 
 LEARNED, TESTED = "train", "test"
 
@@ -159,6 +160,4 @@ def _found(fields: Mapping[str, Any]) -> Found:
 def _path(part: Part, tested: LineSet) -> Path:
     """By the data set with its options, its whole test split, and the code that looks."""
     identity = [part.name, part.options, tested.sha256, code_version(("bench.leak",))]
-    folder = cache_folder().parent / "leak"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{digest(identity)}.json"
+    return cache_folder("leak") / f"{digest(identity)}.json"

@@ -20,7 +20,7 @@ from bench.plan import Block, Part
 from bench.provenance import code_version, digest
 from bench.types import Condition, Line, LineSet
 from datasets.damage.base import SUITE, Damaged
-from datasets.damage.lines import damaged_lines
+from datasets.damage.cache import cached_lines
 from datasets.damage.visible import HIDDEN, VISIBLE, visible_shares
 
 Shares = NDArray[np.float32]
@@ -93,7 +93,7 @@ def classes(shares: Shares) -> NDArray[np.int64]:
 
 
 def _damaged(damage: Part, condition: Condition, clean: LineSet) -> list[tuple[Line, Damaged]]:
-    done = damaged_lines(
+    done = cached_lines(
         damage.thing, clean.lines, condition.dataset, condition.severity, condition.seed
     )
     return list(zip(clean.lines, done, strict=True))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bench.cache import cache_folder
 from bench.errors import Unavailable, UserError
 from bench.types import EncoderInfo
 from datasets.corpus import documents
@@ -90,7 +90,7 @@ def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
     text = train_text()
     content = "\n".join((_RECIPE, *text))
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
-    path = cache_folder() / f"{unit}-{order}gram-{key}.arpa"
+    path = cache_folder("lm") / f"{unit}-{order}gram-{key}.arpa"
     if not path.is_file():
         write_arpa(estimate(map(_SPLIT[unit], text), order).model, path)
     return path
@@ -143,27 +143,6 @@ def writable_words(words: Sequence[str], path: Path, encoder: EncoderInfo) -> tu
             "model of words in its alphabet"
         )
     return writable
-
-
-def cache_folder() -> Path:
-    """Where built models are kept, made if need be.
-
-    `KAIDOKU_CACHE`, else `kaidoku` under `XDG_CACHE_HOME`, else `~/.cache/kaidoku`.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    own = os.environ.get("KAIDOKU_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(own or f"{base}/kaidoku").expanduser() / "lm"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make the cache folder {folder} ({error.strerror}); set KAIDOKU_CACHE to a "
-            "folder that may be written to"
-        ) from error
-    return folder
 
 
 def file_hash(path: Path) -> str:
