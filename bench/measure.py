@@ -156,6 +156,7 @@ class BlockMeasure:
             peak_mib=max(max(e.peak_mib, d.peak_mib) for pair in pairs for e, d, _ in pair),
             scenario="single" if self._runtime.batch_size == 1 else "batch",
             latencies_s=_distribution(latencies),
+            batches=tuple(map(_batch_time, zip(*pairs, strict=True))),
         )
 
     def _good(self, names: Iterable[str]) -> list[str]:
@@ -255,6 +256,12 @@ def _check_count(what: str, got: int, wanted: int) -> None:
 
 def _wall(laps: Sequence[Lap]) -> float:
     return sum(lap.wall_s for lap in laps)
+
+
+def _batch_time(rounds: Sequence[tuple[Lap, Lap, Batch]]) -> tuple[int, float]:
+    """Lines of a batch and its median seconds, from its encoding and decoding in each round."""
+    seconds = [encode.wall_s + decode.wall_s for encode, decode, _ in rounds]
+    return len(rounds[0][2]), float(np.median(seconds))
 
 
 def _distribution(values: Sequence[float]) -> tuple[float, ...]:

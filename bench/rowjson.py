@@ -79,4 +79,5 @@ def _object(text: bytes) -> dict[str, Any]:
 def _timing(fields: Mapping[str, Any]) -> Timing:
     spreads = {name: Spread(**fields[name]) for name in _SPREADS}
     latencies = tuple(fields.get("latencies_s", ()))  # absent in older rows
-    return Timing(**{**fields, **spreads, "latencies_s": latencies})
+    batches = tuple(map(tuple, fields.get("batches", ())))
+    return Timing(**{**fields, **spreads, "latencies_s": latencies, "batches": batches})

@@ -225,6 +225,8 @@ class Timing:
     latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
     latencies_s: these latencies of all batches and rounds, ascending; of more than 1,001 so many
         evenly spaced quantiles. () in rows that are older than this.
+    batches: (lines, seconds of encode + decode) of each batch from narrow to wide, its median over
+        the rounds: what the speeds of two systems are compared by. () in older rows.
     """
 
     host_s: float
@@ -238,6 +240,7 @@ class Timing:
     peak_mib: float
     scenario: Literal["single", "batch"]
     latencies_s: tuple[float, ...] = ()
+    batches: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

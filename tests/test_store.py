@@ -43,6 +43,7 @@ spreads = st.builds(Spread, numbers, numbers, numbers, counts)
 timings = st.builds(
     Timing, numbers, numbers, spreads, numbers, spreads, spreads, numbers, numbers, numbers,
     st.sampled_from(["single", "batch"]), st.lists(numbers, max_size=3).map(tuple),
+    st.lists(st.tuples(counts, numbers), max_size=3).map(tuple),
 )  # fmt: skip
 rows = st.builds(
     Row,
@@ -124,12 +125,12 @@ def test_a_line_result_comes_back_exactly(made):
 
 
 def test_a_row_of_before_latencies_were_kept_has_none():
-    timed = row(timing=Timing(1, 1, ONCE, 1, ONCE, ONCE, 1, 1, 1, "batch", (0.5,)))
+    timed = row(timing=Timing(1, 1, ONCE, 1, ONCE, ONCE, 1, 1, 1, "batch", (0.5,), ((2, 1.0),)))
     record = json.loads(dump(timed))
     assert load_row(dump(timed)) == timed
-    del record["timing"]["latencies_s"]
+    del record["timing"]["latencies_s"], record["timing"]["batches"]
     old = load_row(json.dumps(record).encode()).timing
-    assert old is not None and old.latencies_s == ()
+    assert old is not None and old.latencies_s == old.batches == ()
 
 
 def test_what_json_cannot_hold_is_refused():
