@@ -36,15 +36,17 @@ def load_row(text: bytes) -> Row:
     """The row of a line.
 
     Raises:
-        UserError: the row was written by a newer version of this program.
+        UserError: the row was written by another version of this program.
         ValueError: the line is not the JSON of a row.
     """
     fields = _object(text)
-    schema = fields.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
+    if "schema" not in fields:
+        raise ValueError("not a row: it names no schema")
+    if (schema := fields["schema"]) != SCHEMA:
         raise UserError(
-            f"the rows have schema {schema}, but this version reads up to {SCHEMA}; "
-            "update the program or use another run folder"
+            f"the rows have schema {schema}, but this version reads schema {SCHEMA}; "
+            f"{'update the program' if _is_newer(schema) else 'measure again'} or use another run "
+            "folder"
         )
     try:
         for name, kind in _PARTS.items():
@@ -74,6 +76,10 @@ def _object(text: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     return fields
+
+
+def _is_newer(schema: object) -> bool:
+    return isinstance(schema, int) and schema > SCHEMA
 
 
 def _timing(fields: Mapping[str, Any]) -> Timing:

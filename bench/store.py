@@ -42,6 +42,7 @@ class RunStore:
         self._by_key: dict[str, Row] = {}
         self._by_cell: dict[str, Row] = {}  # a dict keeps the place of what is replaced in it
         self._read = False
+        self._half_written: list[str] = []
 
     def rows(self) -> list[Row]:
         """The newest row of every cell, in the order in which the cells first ran.
@@ -50,10 +51,21 @@ class RunStore:
         data have changed since, its key has changed too, and only its newest row is given.
 
         Raises:
-            UserError: a row is of a newer schema, is damaged, or cannot be read.
+            UserError: a row is of another schema, or the file cannot be read.
         """
         self._load()
         return list(self._by_cell.values())
+
+    def half_written(self) -> list[str]:
+        """Where a line of the file is not a whole row, and why; such a line counts for nothing.
+
+        A killed machine or another program may leave one. Its cell runs again with the next run.
+
+        Raises:
+            UserError: as `rows`.
+        """
+        self._load()
+        return list(self._half_written)
 
     def finished(self, key: str) -> bool:
         """Whether a cell has a good row; a failed one is to be tried again."""
@@ -144,7 +156,8 @@ class RunStore:
     def _load(self) -> None:
         if not self._read:
             self._by_key, self._by_cell, self._read = {}, {}, True
-            for row in _read_rows(self.path / "rows.jsonl"):
+            rows, self._half_written = _read_rows(self.path / "rows.jsonl")
+            for row in rows:
                 self._remember(row)
 
     def _remember(self, row: Row) -> None:
@@ -162,26 +175,26 @@ def _cell(row: Row) -> str:
     )
 
 
-def _read_rows(path: Path) -> list[Row]:
-    """All whole rows of the file; a torn last line is no row."""
+def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
+    """All whole rows of the file, and where and why a line is none."""
     try:
-        records = path.read_bytes().split(b"\n")[:-1]
+        records = path.read_bytes().split(b"\n")
     except FileNotFoundError:
-        return []
+        return [], []
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    rows = []
+    torn = records.pop()
+    rows, half_written = [], []
     for number, record in enumerate(records, start=1):
         try:
             rows.append(load_row(record))
         except UserError as error:
             raise UserError(f"{path}, line {number}: {error}") from None
         except ValueError as error:
-            raise UserError(
-                f"{path}, line {number} is damaged ({error}); delete that line and its cell will "
-                "run again"
-            ) from None
-    return rows
+            half_written.append(f"{path}, line {number}: {error}")
+    if torn:
+        half_written.append(f"{path}, line {len(records) + 1}: it has no end")
+    return rows, half_written
 
 
 def _append(path: Path, record: bytes) -> None:

@@ -130,7 +130,7 @@ def test_a_row_of_before_latencies_were_kept_has_none():
     assert load_row(dump(timed)) == timed
     del record["timing"]["latencies_s"], record["timing"]["batches"]
     old = load_row(json.dumps(record).encode()).timing
-    assert old is not None and old.latencies_s == old.batches == ()
+    assert old is not None and (old.latencies_s, old.batches) == ((), ())
 
 
 def test_what_json_cannot_hold_is_refused():
@@ -201,6 +201,7 @@ def test_a_torn_last_row_is_tolerated_and_mended(tmp_path, keep):
         path.write_bytes(whole + torn[:keep])
     reader = RunStore(tmp_path)
     assert reader.rows() == [row("k1")]
+    assert len(reader.half_written()) == 1
     assert path.read_bytes() == whole + torn[:keep]  # a reader changes nothing
     with store.writing(ENVIRONMENT):
         assert path.read_bytes() == whole
@@ -210,16 +211,32 @@ def test_a_torn_last_row_is_tolerated_and_mended(tmp_path, keep):
 
 
 @pytest.mark.parametrize("bad", [b"\0\0\0", b"{}", b"[1]", b'{"key": "x"}', b"\xff\xfe"])
-def test_a_damaged_row_in_the_middle_says_which_line_to_delete(tmp_path, bad):
+def test_a_damaged_row_in_the_middle_is_skipped_and_counted(tmp_path, bad):
     (tmp_path / "rows.jsonl").write_bytes(dump(row("k1")) + bad + b"\n" + dump(other("k2")))
-    with pytest.raises(UserError, match=r"line 2 is damaged .*delete that line"):
-        RunStore(tmp_path).rows()
+    store = RunStore(tmp_path)
+    assert store.rows() == [row("k1"), other("k2")]
+    (told,) = store.half_written()
+    assert "rows.jsonl, line 2: " in told
+    with store.writing(ENVIRONMENT):  # what is there stays as it is, and more can be added
+        store.write(other("k3"), [])
+    again = RunStore(tmp_path)
+    assert [each.key for each in again.rows()] == ["k1", "k2", "k3"]
+    assert len(again.half_written()) == 1
 
 
-def test_a_newer_schema_says_to_update(tmp_path):
-    newer = json.loads(dump(row())) | {"schema": SCHEMA + 1, "novelty": 1}
-    (tmp_path / "rows.jsonl").write_text(json.dumps(newer) + "\n")
-    with pytest.raises(UserError, match=r"line 1: .*schema 2, .*update"):
+@pytest.mark.parametrize(
+    ("schema", "sentence"),
+    [
+        (SCHEMA + 1, r"line 1: .*schema 2, .*update"),
+        (0, r"line 1: .*schema 0, .*measure again"),
+        (None, r"line 1: .*schema None, .*measure again"),
+        ("two", r"line 1: .*schema two, .*measure again"),
+    ],
+)
+def test_another_schema_says_what_to_do(tmp_path, schema, sentence):
+    changed = json.loads(dump(row())) | {"schema": schema, "novelty": 1}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(changed) + "\n")
+    with pytest.raises(UserError, match=sentence):
         RunStore(tmp_path).finished("k1")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from bench.cli import PROGRAM
 from bench.errors import UserError
-from bench.registry import did_you_mean
 
 _EPILOG = f"""\
 examples:
@@ -74,11 +73,11 @@ def _benchmark(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from bench import report, runs
-    from bench.store import RunStore
+    from bench import report
+    from bench.cli.stored import open_run
 
-    path = runs.newest() if args.run is None else _folder(args.run)
-    store = RunStore(path)
+    store = open_run(args.run)
+    path = store.path
     formats = report.FORMATS if args.format in (None, "all") else (args.format,)
     with Console(stderr=True).status(f"tables and plots of {path.name}"):
         text = report.terminal(store)
@@ -89,18 +88,3 @@ def _run(args: argparse.Namespace) -> int:
     for folder, count in folders.items():
         print(f"  {'report.md' if folder == path else f'{folder.name}/  {count} files'}")
     return 0
-
-
-def _folder(name: str) -> Path:
-    """The folder of a run that is there.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    from bench import runs
-
-    path = Path(name) if Path(name).is_dir() else runs.folder(name)
-    if not any((path / file).is_file() for file in ("rows.jsonl", "run.json")):
-        known = [file.parent.name for file in sorted(runs.RUNS.glob("*/run.json"))]
-        raise UserError(f"there is no run at {path}{did_you_mean(name, known) if known else ''}")
-    return path
