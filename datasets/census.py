@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.errors import Unavailable
 from bench.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, BadLinesError, Dataset, spread
 
@@ -65,6 +66,7 @@ class Census:
     texts, images: what occurs more than once; images by their pixels.
     bad: lines that cannot be used, with their split.
     shown: some lines of each split, evenly over all of them.
+    absent: splits that are not here, with what is missing; not those that were counted.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Census:
     images: Repeats
     bad: tuple[tuple[str, BadLine], ...]
     shown: tuple[Line, ...]
+    absent: tuple[tuple[str, Unavailable], ...] = ()
 
     @property
     def lines(self) -> int:
@@ -95,7 +98,8 @@ def take(
 ) -> Census:
     """Read splits to their end and count; of each split only one at a time is in memory.
 
-    A strict set is counted too: whoever asks decides what its bad lines mean.
+    A strict set is counted too: whoever asks decides what its bad lines mean. A split that is not
+    here (the list of one of IAM's is missing) does not keep the others from being counted.
 
     Args:
         name: of the set.
@@ -104,9 +108,10 @@ def take(
         limit: the first lines of each only.
 
     Raises:
-        Unavailable: the data is not here.
+        Unavailable: the data of none of the splits is here.
         UserError: there is no such split, or a file lacks what it must have.
     """
+    absent: list[tuple[str, Unavailable]] = []
     counts: list[SplitCount] = []
     alphabet: Counter[str] = Counter()
     lengths: Counter[int] = Counter()
@@ -116,7 +121,11 @@ def take(
     shown: list[Line] = []
     told = ("", "", "")
     for split in splits or dataset.split_names():
-        found = _load(dataset, split, limit)
+        try:
+            found = _load(dataset, split, limit)
+        except Unavailable as reason:
+            absent.append((split, reason))
+            continue
         counts.append(_count(found))
         told = (found.source, found.licence, found.references)
         bad += [(split, line) for line in found.bad]
@@ -126,6 +135,8 @@ def take(
             lengths[len(line.text) // BIN] += 1
             texts.setdefault(line.text, []).append(f"{split}/{line.id}")
             images.setdefault(_pixels(line), []).append(f"{split}/{line.id}")
+    if absent and not counts:
+        raise absent[0][1]
     return Census(
         name=name,
         source=told[0],
@@ -138,6 +149,7 @@ def take(
         images=_repeats(images.values()),
         bad=tuple(bad),
         shown=tuple(shown),
+        absent=tuple(absent),
     )
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import UserError
+from bench.errors import Unavailable, UserError
 from bench.types import Line
 from datasets.census import Repeats, take
+from datasets.iam import Iam
 from datasets.manifest import ManifestLines
 from datasets.root import set_data_root
 from datasets.sheet import HEIGHT, WIDTH, contact_sheet
+from tests.iam_layout import write_iam, write_list
 
 Call = Callable[..., tuple[object, str, str]]
 
@@ -73,6 +75,26 @@ def test_a_census_of_some_lines(table: Path) -> None:
     assert found.images.groups == 0 and not found.bad
     with pytest.raises(UserError, match="no split none"):
         take("mine", ManifestLines(table), ("none",))
+
+
+def test_a_split_that_is_not_here_is_told_and_the_others_counted(
+    tmp_path: Path, call: Call
+) -> None:
+    drawn = write_iam(tmp_path)
+    lists = tmp_path / "splits" / "aachen"
+    write_list(lists / "te.lst", list(drawn))
+    options = ("-o", f"iam.root={tmp_path}", "--out", str(tmp_path / "out"))
+    code, out, _ = call("data", "check", "iam", *options)
+    assert code == 1
+    assert "not here          train: there is no list of the partition aachen" in out
+    code, out, _ = call("data", "check", "iam", *options, "--json")
+    (record,) = json.loads(out)
+    assert code == 1
+    assert [absent["split"] for absent in record["census"]["absent"]] == ["train", "val"]
+    assert record["census"]["absent"][1]["remedy"].startswith("get ")
+    assert [count["split"] for count in record["census"]["splits"]] == ["test"]
+    with pytest.raises(Unavailable, match="no list"):
+        take("iam", Iam(root=tmp_path), ("val",))
 
 
 def test_a_sheet_shows_every_line_scaled_to_fit() -> None:

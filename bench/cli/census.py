@@ -35,6 +35,10 @@ def census_lines(census: Census) -> list[str]:
         f"  texts twice       {_repeats(census.texts)}",
         f"  images twice      {_repeats(census.images)}",
         *_bad_lines(census),
+        *(
+            f"  not here          {split}: {missing.reason}; mend it: {missing.remedy}"
+            for split, missing in census.absent
+        ),
         "  characters a line",
         *_histogram(census.lengths),
     ]  # fmt: skip

@@ -69,7 +69,8 @@ class Checked:
         states = (
             {self.verdict.state, *(p.state for p in self.verdict.pieces)} if self.verdict else ()
         )
-        return "differs" not in states and not (self.census and self.census.bad)
+        census = self.census
+        return "differs" not in states and not (census and (census.bad or census.absent))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,8 +153,15 @@ def _record(checked: Checked) -> dict[str, Any]:
     else:
         record |= {"state": "no record"}
     if census:
-        kept = [field.name for field in dataclasses.fields(census) if field.name != "shown"]
-        counted = {name: getattr(census, name) for name in kept} | {"foreign": census.foreign}
+        fields = {field.name for field in dataclasses.fields(census)} - {"shown", "absent"}
+        counted = {name: getattr(census, name) for name in sorted(fields)}
+        counted |= {
+            "foreign": census.foreign,
+            "absent": [
+                {"split": split, "reason": missing.reason, "remedy": missing.remedy}
+                for split, missing in census.absent
+            ],
+        }
         record["census"] = json.loads(json.dumps(counted, default=dataclasses.asdict))
         record["files"] = [str(path) for path in checked.files]
     return record
