@@ -16,6 +16,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
 
@@ -25,6 +26,32 @@ NORMALISER = "nfc-ws1"  # rename whenever `normalise` changes: the name is in ke
 
 LOOP_REPEATS = 4
 LOOP_CHARACTERS = 20
+
+
+EditKind = Literal["substitution", "deletion", "insertion"]
+
+_KINDS: dict[str, EditKind] = {
+    "replace": "substitution",
+    "delete": "deletion",
+    "insert": "insertion",
+}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One step of a shortest edit script; a unit is a character or a word.
+
+    at: place in the units of the normalised reference; what was inserted stands before that unit.
+    read_at: place in the units of the normalised hypothesis; what was left out is missing there.
+    truth: the unit of the reference; "" of an insertion.
+    read: the unit that was read; "" of a deletion.
+    """
+
+    kind: EditKind
+    at: int
+    read_at: int
+    truth: str
+    read: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,29 @@ def score_line(reference: str, hypothesis: str) -> LineScore:
         words=len(truth.split()),
         word_edits=Levenshtein.distance(truth.split(), read.split()),
     )
+
+
+def character_edits(reference: str, hypothesis: str) -> list[Edit]:
+    """The very edits on characters that `score_line` counts, from left to right."""
+    return _script(normalise(reference), normalise(hypothesis))
+
+
+def word_edits(reference: str, hypothesis: str) -> list[Edit]:
+    """The edits on words that `score_line` counts, from left to right."""
+    return _script(normalise(reference).split(), normalise(hypothesis).split())
+
+
+def _script(truth: Sequence[str], read: Sequence[str]) -> list[Edit]:
+    return [
+        Edit(
+            kind=_KINDS[step.tag],
+            at=step.src_pos,
+            read_at=step.dest_pos,
+            truth="" if step.tag == "insert" else truth[step.src_pos],
+            read="" if step.tag == "delete" else read[step.dest_pos],
+        )
+        for step in Levenshtein.editops(truth, read)
+    ]
 
 
 def count_edits(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:

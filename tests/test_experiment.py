@@ -22,7 +22,7 @@ from bench.experiment.design import (
     contrasts,
 )
 from bench.experiment.finding import DECLARED, SUMMARY, Finding, Read
-from bench.experiment.visibility import CLASSES, _completed, classes
+from bench.experiment.visibility import CLASSES, completed, classes
 from bench.report import experiment
 from bench.report.experiment_plots import draw
 from bench.stats import Redrawn
@@ -154,11 +154,11 @@ def test_a_design_that_makes_no_sense_is_refused(options, words):
 def test_a_space_is_as_visible_as_the_better_seen_of_its_neighbours():
     nan = np.nan
     shares = np.array([nan, 0.1, nan, 0.9, nan, 0.1, nan, 0.0, nan], np.float32)
-    found = _completed("x" * len(shares), shares)
+    found = completed("x" * len(shares), shares)
     assert found.tolist() == pytest.approx([0.1, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.0, 0.0])
     kinds = [CLASSES[place] for place in classes(np.array([0.0, 0.19, 0.2, 0.79, 0.8, 1.0]))]
     assert kinds == ["hidden"] * 2 + ["partial"] * 2 + ["visible"] * 2
-    assert _completed("ab", np.array([nan, nan], np.float32)).tolist() == [1, 1]
+    assert completed("ab", np.array([nan, nan], np.float32)).tolist() == [1, 1]
 
 
 def finding(counts: Counts) -> Finding:

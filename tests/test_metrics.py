@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.metrics import (
+    Edit,
     cer,
+    character_edits,
     foreign_characters,
     is_looping,
     macro_cer,
@@ -16,6 +18,7 @@ from bench.metrics import (
     score_line,
     totals,
     wer,
+    word_edits,
 )
 from bench.types import LineResult
 
@@ -182,3 +185,30 @@ def test_any_unit_repeated_four_times_loops(unit, before):
 
 def test_foreign_characters_are_those_that_the_alphabet_cannot_write():
     assert foreign_characters(["a é\u00a0b", "cc"], ("", " ", "a", "b")) == 3
+
+
+def carried_out(truth: list[str], edits: list[Edit]) -> list[str]:
+    """The units after the edits."""
+    read, done = [], 0
+    for edit in edits:
+        read += truth[done : edit.at]
+        assert len(read) == edit.read_at
+        done = edit.at + (edit.kind != "insertion")
+        assert edit.truth == ("" if edit.kind == "insertion" else truth[edit.at])
+        read += [edit.read] if edit.read else []
+    return read + truth[done:]
+
+
+@settings(max_examples=200)
+@given(st.text("ab \u0301é", max_size=12), st.text("ab \u0301é", max_size=12))
+def test_edits_turn_the_reference_into_what_was_read_and_are_those_that_are_counted(truth, text):
+    score = score_line(truth, text)
+    edits = character_edits(truth, text)
+    kinds = [edit.kind for edit in edits]
+    assert "".join(carried_out(list(normalise(truth)), edits)) == normalise(text)
+    assert kinds.count("substitution") == score.substitutions
+    assert kinds.count("deletion") == score.deletions
+    assert kinds.count("insertion") == score.insertions
+    edits = word_edits(truth, text)
+    assert carried_out(normalise(truth).split(), edits) == normalise(text).split()
+    assert len(edits) == score.word_edits

@@ -56,7 +56,7 @@ class Shelf:
 
     def keep(self, block: Block, clean: LineSet, done: Sequence[tuple[Line, Damaged]]) -> None:
         """Work out and keep the shares of a condition, of all its lines in order."""
-        shares = [_completed(line.text, visible_shares(line, damaged)) for line, damaged in done]
+        shares = [completed(line.text, visible_shares(line, damaged)) for line, damaged in done]
         self.folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps([each.tolist() for each in shares])
         write_atomically(self._path(block, clean), content.encode())
@@ -99,7 +99,7 @@ def _damaged(damage: Part, condition: Condition, clean: LineSet) -> list[tuple[L
     return list(zip(clean.lines, done, strict=True))
 
 
-def _completed(text: str, shares: Shares) -> Shares:
+def completed(text: str, shares: Shares) -> Shares:
     """Every character without ink gets the share of its more visible neighbour with ink.
 
     So a space is hidden only where the characters on both sides are: then nothing tells of it.
