@@ -92,30 +92,32 @@ def test_latex_has_no_special_character_left(text):
 
 def test_latex_of_a_whole_table():
     full = table(
-        (name("ctc_beam"), Cell("4.20", "[3.10, 5.30]", marks=(1,))),
+        (name("ctc_beam"), Cell("4.20", "[3.10, 5.30]", marks=(1,), bold=True)),
         published=((name("a--b"), Cell("—")),),
         notes=("100 % & more",),
         signatures=("e:mini|d:x",),
     )
     assert render.latex(full) == "\n".join(
         [
-            r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
+            r"% needs \usepackage{booktabs,graphicx} and \usepackage[T1]{fontenc}",
             r"\begin{table}",
             r"\centering\small",
-            r"\caption[T]{T. C.}",
+            r"\caption{T}",
             r"\label{tab:t}",
             r"\smallskip",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             r"\begin{tabular}{lr}",
             r"\toprule",
             r"c0 & c1 \\",
             r"\midrule",
-            r"ctc\_beam & 4.20 {[}3.10, 5.30{]}\textsuperscript{1} \\",
+            r"ctc\_beam & \textbf{4.20} {[}3.10, 5.30{]}\textsuperscript{1} \\",
             r"\midrule",
             r"a-{}-b & --- \\",
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
+            r"\par\smallskip\raggedright\footnotesize C.",
             r"\par\smallskip\raggedright\footnotesize \textsuperscript{1}100 \% \& more",
-            r"\par\smallskip\raggedright\footnotesize Signature: "
+            r"\par\smallskip\raggedright\scriptsize signature "
             r"\texttt{e:\allowbreak{}mini\textbar{}\allowbreak{}d:\allowbreak{}x}",
             r"\end{table}",
             "",

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
 from bench.report import accuracy, render, speed
+from bench.report.captions import language, say
 from bench.report.format import plain
+from bench.report.leading import Judge, judge_of, nobody
 from bench.report.results import Result, collect
 from bench.report.table import Table
 from bench.store import RunStore
@@ -30,12 +32,13 @@ FORMATS = ("md", "tex", "csv")
 _NOTHING = "No cell of this run is finished yet."
 
 
-def write(store: RunStore, formats: Collection[str] = FORMATS) -> list[Path]:
+def write(store: RunStore, formats: Collection[str] = FORMATS, lang: str = "en") -> list[Path]:
     """Write the tables, and with markdown the plots that it shows, into the run folder.
 
     Args:
         store: the run.
         formats: some of `FORMATS`.
+        lang: of the words in tables and plots, one of `captions.LANGUAGES`.
 
     Returns:
         The files, in the order in which a reader wants them.
@@ -44,8 +47,19 @@ def write(store: RunStore, formats: Collection[str] = FORMATS) -> list[Path]:
         UserError: the run cannot be read.
         OSError: the run folder cannot be written.
     """
+    with language(lang):
+        files = _files(store, formats)
+    for name, content in files.items():
+        path = store.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    return [store.path / name for name in files]
+
+
+def _files(store: RunStore, formats: Collection[str]) -> dict[str, bytes]:
+    """The content of each file by its name in the run folder."""
     results = collect(store)
-    tables = [*_main(results), *_further(results)]
+    tables = [*_main(results, judge_of(store)), *_further(results)]
     files: dict[str, bytes] = {}
     if "md" in formats:
         from bench.report import plots  # matplotlib takes a while to import
@@ -60,33 +74,31 @@ def write(store: RunStore, formats: Collection[str] = FORMATS) -> list[Path]:
             files[f"tables/{table.slug}.tex"] = render.latex(table).encode()
         if "csv" in formats:
             files[f"tables/{table.slug}.csv"] = render.spreadsheet(table).encode("utf-8-sig")
-    for name, content in files.items():
-        path = store.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    return [store.path / name for name in files]
+    return files
 
 
-def terminal(store: RunStore, width: int | None = None) -> str:
+def terminal(store: RunStore, width: int | None = None, lang: str = "en") -> str:
     """The main tables as text for a terminal.
 
     Args:
         store: the run.
         width: columns; those of the terminal by default.
+        lang: of the words, one of `captions.LANGUAGES`.
 
     Raises:
         UserError: the run cannot be read.
     """
     columns = width or shutil.get_terminal_size((100, 24)).columns
-    tables = _main(collect(store))
-    return "\n".join(render.terminal(table, columns) for table in tables) or _NOTHING
+    with language(lang):
+        tables = _main(collect(store), nobody)  # a terminal shows nothing in bold
+        return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
 
 
-def _main(results: Sequence[Result]) -> list[Table]:
+def _main(results: Sequence[Result], judge: Judge) -> list[Table]:
     return [
-        *accuracy.by_set(results),
-        *accuracy.by_damage(results),
-        *accuracy.by_severity(results),
+        *accuracy.by_set(results, judge),
+        *accuracy.by_damage(results, judge),
+        *accuracy.by_severity(results, judge),
         *speed.as_in_trocr(results),
     ]
 
@@ -100,7 +112,8 @@ def _further(results: Sequence[Result]) -> list[Table]:
 
 
 def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot]) -> str:
-    parts = [f"# Run {render.markdown_text(plain(name))}\n", *([] if tables else [f"{_NOTHING}\n"])]
+    head = say("Run {name}", name=render.markdown_text(plain(name)))
+    parts = [f"# {head}\n", *([] if tables else [f"{say(_NOTHING)}\n"])]
     parts += [render.markdown(table) for table in tables]
     parts += [f"![{render.markdown_text(plot.title)}](plots/{plot.slug}.png)\n" for plot in drawn]
     return "\n".join(parts)

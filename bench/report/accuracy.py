@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.report.conditions import INTERVAL, conditions, signatures
+from bench.report.captions import say
+from bench.report.conditions import conditions, interval, signatures
 from bench.report.format import UNKNOWN, percent
+from bench.report.leading import Judge, leaders, nobody, test_in_words
 from bench.report.remarks import cer_cell, remarks
 from bench.report.results import Place, Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 from bench.types import UNTRAINED
-
-_MICRO = f"Micro CER in percent (edits over reference characters, never clipped), {INTERVAL}"
-_DAMAGED = (
-    f"{_MICRO}; ink lost is the mean share of ink removed or covered, {UNKNOWN} where a damage "
-    "takes none away"
-)
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,14 @@ _DAMAGES = Axis(lambda r: r.names.damage, lambda place: (place.damage,))
 _SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place.severity,))
 
 
-def by_set(results: Sequence[Result]) -> list[Table]:
+def by_set(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
     """CER of every system on every clean set, one table a setting.
 
     A set that only untrained weights have read has no column: there can be no CER in it.
+
+    Args:
+        results: of a run.
+        judge: says which results of one condition stand in bold.
     """
     clean = [result for result in results if result.clean]
     read = {r.names.dataset for r in clean if r.row.weights != UNTRAINED}
@@ -50,21 +50,22 @@ def by_set(results: Sequence[Result]) -> list[Table]:
     return [
         _pivot(
             f"cer-{number}",
-            "CER by decoder and set",
+            say("CER by decoder and set"),
             group,
             (_SYSTEMS, _SETS),
-            [Column("Encoder", key=True), Column("Decoder", key=True)],
+            [Column(say("Encoder"), key=True), Column(say("Decoder"), key=True)],
             lambda row: (name(row[0].names.encoder), name(row[0].names.decoder)),
-            _MICRO,
+            judge,
         )
         for number, group in enumerate(grouped(clean), 1)
     ]
 
 
-def by_damage(results: Sequence[Result]) -> list[Table]:
+def by_damage(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
     """CER of every decoder under every damage of one severity.
 
     A severity has a table when several damages were run at it, or one that has no curve.
+    `judge` is that of `by_set`.
     """
     tables: list[Table] = []
     curved = {(_series(r), r.names.damage) for group in _curves(results) for r in group}
@@ -76,28 +77,41 @@ def by_damage(results: Sequence[Result]) -> list[Table]:
             tables.append(
                 _pivot(
                     f"damage-{len(tables) + 1}",
-                    f"CER by damage at severity {first.row.condition.severity}: "
-                    f"{first.names.encoder} on {first.names.dataset}",
+                    say(
+                        "CER by damage at severity {severity}: {encoder} on {set}",
+                        severity=first.row.condition.severity,
+                        encoder=first.names.encoder,
+                        set=first.names.dataset,
+                    ),
                     group,
                     (_DAMAGES, _DECODERS),
-                    [Column("Damage", key=True), Column("Ink lost %")],
+                    [Column(say("Damage"), key=True), Column(say("Ink lost %"))],
                     lambda row: (name(row[0].names.damage), _ink_lost(row)),
+                    judge,
                 )
             )
     return tables
 
 
-def by_severity(results: Sequence[Result]) -> list[Table]:
-    """CER of every decoder against the severity of one damage, 0 being the clean set."""
+def by_severity(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
+    """CER of every decoder against the severity of one damage, 0 being the clean set.
+
+    `judge` is that of `by_set`.
+    """
     return [
         _pivot(
             f"severity-{number}",
-            f"CER by severity of {group[-1].names.damage}: "
-            f"{group[-1].names.encoder} on {group[-1].names.dataset}",
+            say(
+                "CER by severity of {damage}: {encoder} on {set}",
+                damage=group[-1].names.damage,
+                encoder=group[-1].names.encoder,
+                set=group[-1].names.dataset,
+            ),
             group,
             (_SEVERITIES, _DECODERS),
-            [Column("Severity", key=True), Column("Ink lost %")],
+            [Column(say("Severity"), key=True), Column(say("Ink lost %"))],
             lambda row: (name(row[0].row.condition.severity), _ink_lost(row)),
+            judge,
         )
         for number, group in enumerate(curves(results), 1)
     ]
@@ -143,7 +157,7 @@ def _pivot(
     axes: tuple[Axis, Axis],
     leading: Sequence[Column],
     lead: Callable[[Sequence[Result]], tuple[Cell, ...]],
-    what: str = _DAMAGED,
+    judge: Judge,
 ) -> Table:
     """A table of CERs.
 
@@ -154,9 +168,10 @@ def _pivot(
         axes: what goes down and what across.
         leading: columns before those of the second axis.
         lead: their cells, from the results of a row.
-        what: what the numbers are.
+        judge: says which results of one condition stand in bold.
     """
     down, across = axes
+    bold = leaders(results, judge)
     notes = Notes()
     columns, said = list(leading), {}
     for head in _along(across, results):
@@ -167,17 +182,39 @@ def _pivot(
     rows = []
     for line in _along(down, results):
         there = {across.of(result): result for result in results if down.of(result) == line}
-        cells = (cer_cell(there.get(head), notes, texts) for head, texts in said.items())
+        cells = []
+        for head, texts in said.items():
+            result = there.get(head)
+            is_bold = result is not None and result.row.key in bold
+            cells.append(replace(cer_cell(result, notes, texts), bold=is_bold))
         rows.append((*lead(list(there.values())), *cells))
     return Table(
         slug,
         title,
-        conditions(what, results),
+        conditions(_what(results, bool(bold)), results),
         tuple(columns),
         tuple(rows),
         notes=tuple(notes.texts),
         signatures=signatures(results),
     )
+
+
+def _what(results: Iterable[Result], judged: bool) -> str:
+    """What the numbers of a table of CERs are, and what is bold."""
+    told = [
+        say(
+            "Micro CER in percent (edits over reference characters, never clipped), {interval}",
+            interval=interval(),
+        )
+    ]
+    if not all(result.clean for result in results):
+        lost = say(
+            "ink lost is the mean share of ink removed or covered, {unknown} where a damage takes "
+            "none away",
+            unknown=UNKNOWN,
+        )
+        told.append(lost)
+    return "; ".join([*told, test_in_words()] if judged else told)
 
 
 def _along(axis: Axis, results: Iterable[Result]) -> list[str]:
@@ -199,8 +236,8 @@ def _kinds_of_errors(number: int, results: Sequence[Result]) -> Table:
         *("CER %", "Macro %", "Median %", "WER %", "Sub. %", "Del. %", "Ins. %"),
         *("Over half %", "Empty %", "Truncated", "Looping"),
     ]
-    keys = [Column(head, key=True) for head in ("Set", "Encoder", "Decoder")]
-    lead = (
+    keys = [Column(say(head), key=True) for head in ("Set", "Encoder", "Decoder")]
+    lead = say(
         "Micro CER, its macro mean and median over lines, WER, and substitutions, deletions and "
         "insertions over reference characters, in percent; then the percentage of lines of which "
         "over half was read wrongly and of lines read as nothing, and the number of lines that "
@@ -208,9 +245,9 @@ def _kinds_of_errors(number: int, results: Sequence[Result]) -> Table:
     )
     return Table(
         f"errors-{number}",
-        "Kinds of errors",
+        say("Kinds of errors"),
         conditions(lead, results),
-        (*keys, *map(Column, heads)),
+        (*keys, *(Column(say(head)) for head in heads)),
         tuple(_kinds_row(result) for result in results),
         signatures=signatures(results),
     )

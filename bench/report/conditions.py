@@ -6,15 +6,22 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bench.provenance import parsed_signature
+from bench.report.captions import say
 from bench.report.format import listing, plain, plural
 from bench.report.results import Result
 from bench.stats import LEVEL, RESAMPLES, SEED
 from bench.types import UNTRAINED
 
-INTERVAL = (
-    f"in brackets the {100 * LEVEL:.0f} % interval of a percentile bootstrap over writers "
-    f"({RESAMPLES:,} resamples, seed {SEED})"
-)
+
+def interval() -> str:
+    """What stands in brackets behind a CER."""
+    return say(
+        "in brackets the {level} % interval of a percentile bootstrap over writers "
+        "({resamples} resamples, seed {seed})",
+        level=f"{100 * LEVEL:.0f}",
+        resamples=f"{RESAMPLES:,}",
+        seed=SEED,
+    )
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
@@ -32,14 +39,21 @@ def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
     sizes = sorted({result.row.runtime.batch_size for result in results})
     parts = [
         lead,
-        f"Read: {read or _sets(results)}",
+        say("Read: {sets}", sets=read or _sets(results)),
         _damage(results),
-        f"Encoder: {_encoders(results)}",
-        "; ".join(filter(None, _unique(map(_decoder, results)))),
-        f"Device: {runtime.device} ({setting.machine}), {plural(runtime.threads, 'thread')}, "
-        f"{listing(precisions)}, batch size {listing([str(size) for size in sizes])}, lines sorted "
-        f"by width at equal height into batches, {_rounds(results)}",
-        f"Texts compared after the normaliser {setting.normaliser}",
+        say("Encoder: {encoders}", encoders=_encoders(results)),
+        _decoders(results),
+        say(
+            "Device: {device} ({machine}), {threads}, {precisions}, batch size {sizes}, lines "
+            "sorted by width at equal height into batches, {rounds}",
+            device=runtime.device,
+            machine=setting.machine,
+            threads=plural(runtime.threads, "thread"),
+            precisions=listing(precisions),
+            sizes=listing([str(size) for size in sizes]),
+            rounds=_rounds(results),
+        ),
+        say("Texts compared after the normaliser {normaliser}", normaliser=setting.normaliser),
         f"{setting.software}; {_origin(results)}",
     ]
     return plain(". ".join(filter(None, parts)) + ".")
@@ -92,13 +106,15 @@ def _set(results: Sequence[Result]) -> str:
     writers = next((result.interval.blocks for result in results if result.interval), None)
     sha256 = next((row.dataset_sha256 for row in rows if row.dataset_sha256), "")
     references = next((row.references for row in rows if row.references), "")
-    told = [f"{condition.split} split"]
+    told = [say("{split} split", split=condition.split)]
     if lines is not None:
-        first = "the first " if condition.limit else ""
-        by = f" by {plural(writers, 'writer')}" if writers else ""
-        told.append(f"{first}{plural(lines, 'line')}{by}")
+        counted = plural(lines, "line")
+        counted = say("the first {lines}", lines=counted) if condition.limit else counted
+        if writers:
+            counted = say("{lines} by {writers}", lines=counted, writers=plural(writers, "writer"))
+        told.append(counted)
     told += [f"sha256 {sha256[:12]}"] if sha256 else []
-    told += [f"references {references}"] if references else []
+    told += [say("references {references}", references=references)] if references else []
     return ", ".join(told)
 
 
@@ -108,7 +124,13 @@ def _damage(results: Sequence[Result]) -> str:
     for result in results:
         if not result.clean:
             suite = parsed_signature(result.row.signature).get("dmg", "").rpartition("@")[2]
-            told.append(f"Damaged by {suite or 'a suite'} with seed {result.row.condition.seed}")
+            told.append(
+                say(
+                    "Damaged by {suite} with seed {seed}",
+                    suite=suite or say("a suite"),
+                    seed=result.row.condition.seed,
+                )
+            )
     return listing(_unique(told))
 
 
@@ -119,12 +141,21 @@ def _encoders(results: Sequence[Result]) -> str:
         weights[result.names.encoder] = weights.get(result.names.encoder) or result.row.weights
     return listing(
         [
-            f"{name} with untrained weights"
+            say("{name} with untrained weights", name=name)
             if known == UNTRAINED
-            else f"{name} (weights {known[:12] or 'not opened'})"
+            else say("{name} (weights {hash})", name=name, hash=known[:12] or say("not opened"))
             for name, known in weights.items()
         ]
     )
+
+
+def _decoders(results: Iterable[Result]) -> str:
+    """What is to be said of the decoders, of those together that it is the same of."""
+    alike: dict[str, list[str]] = {}
+    for result in results:
+        if about := _decoder(result):
+            alike.setdefault(about, []).append(result.names.decoder)
+    return "; ".join(f"{listing(_unique(names))}: {about}" for about, names in alike.items())
 
 
 def _decoder(result: Result) -> str:
@@ -133,7 +164,7 @@ def _decoder(result: Result) -> str:
     told = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
     told += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
     told += _language(result)
-    return f"{result.names.decoder}: {', '.join(told)}" if told else ""
+    return ", ".join(told)
 
 
 def _language(result: Result) -> list[str]:
@@ -141,28 +172,35 @@ def _language(result: Result) -> list[str]:
     extras = result.row.extras
     if "lm_sha256" not in extras:
         return []
-    told = [f"sha256 {str(extras['lm_sha256'])[:12]}"]
-    told += [f"order {extras['lm_order']}"] if "lm_order" in extras else []
-    told += [f"text: {extras['lm_trained_on']}"] if extras.get("lm_trained_on") else []
+    # A first pass without language that a model rescores has weights, and "" for a model.
+    told = [f"sha256 {str(extras['lm_sha256'])[:12]}"] if extras["lm_sha256"] else []
+    told += [say("order {order}", order=extras["lm_order"])] if "lm_order" in extras else []
+    trained_on = extras.get("lm_trained_on")
+    told += [say("text: {text}", text=trained_on)] if trained_on else []
     # An option that says "as tuned" has the value in force among the extras.
     weights = [
         f"{name} {extras[name]}"
         for name in result.row.options
         if isinstance(extras.get(name), float)
     ]
+    model = say("language model {name} ({about})", name=extras.get("lm"), about=", ".join(told))
     return [
-        f"language model {extras.get('lm') or ''} ({', '.join(told)})",
-        f"weights {', '.join(weights)} (tuned on: {extras.get('tuned_on') or 'not recorded'})",
+        *([model] if told else []),
+        say(
+            "weights {weights} (tuned on: {tuned_on})",
+            weights=", ".join(weights),
+            tuned_on=extras.get("tuned_on") or say("not recorded"),
+        ),
     ]
 
 
 def _rounds(results: Iterable[Result]) -> str:
     counts = sorted({r.row.timing.lines_per_s.n for r in results if r.row.timing})
     if not counts:
-        return "no finished round"
+        return say("no finished round")
     if counts[0] == counts[-1]:
         return plural(counts[0], "round")
-    return f"{counts[0]} to {counts[-1]} rounds"
+    return say("{least} to {most} rounds", least=counts[0], most=counts[-1])
 
 
 def _origin(results: Sequence[Result]) -> str:
@@ -170,10 +208,10 @@ def _origin(results: Sequence[Result]) -> str:
     commits = _unique(result.commit for result in results if result.commit)
     records = _unique(result.row.environment[:8] for result in results)
     days = sorted({result.row.started[:10] for result in results})
-    told = [f"commit {listing(commits)}"] if commits else []
-    told.append(f"environment {listing(records)} of env.json")
-    told.append(f"run {days[0]}" if len(days) == 1 else f"run {days[0]} to {days[-1]}")
-    return ", ".join(told)
+    told = [say("commit {commits}", commits=listing(commits))] if commits else []
+    told.append(say("environment {records} of env.json", records=listing(records)))
+    when = say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
+    return ", ".join([*told, say("run {when}", when=when)])
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from bench.report.captions import in_force, say
 from bench.stats import Interval
 
 DASH = "—"  # there can be no such number (the CER of untrained weights)
@@ -44,6 +45,22 @@ def bracket(interval: Interval) -> str:
     return f"[{percent(interval.low)}, {percent(interval.high)}]"
 
 
+def decimals_told(low: float, high: float, most: int) -> int:
+    """How many decimals of a number its interval bears out, 0 to `most`.
+
+    By the rule of the Particle Data Group (Review of Particle Physics, Introduction, section 5.3):
+    the uncertainty, here half of the interval, keeps two figures when its first three lie between
+    100 and 354, one when they lie between 355 and 949, and from 950 on is rounded up to 1000 with
+    two; the number ends where its uncertainty does.
+    """
+    half = (high - low) / 2
+    if not (math.isfinite(half) and half > 0):
+        return most
+    size = math.floor(math.log10(half))
+    figures_short = half / 10.0**size < 3.545
+    return min(max(1 - size if figures_short else -size, 0), most)
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number by its leading digits: 0.0123, 1.23, 12.3, 1,230."""
     if value is None:
@@ -72,6 +89,8 @@ def parameters(count: int) -> str:
 
 def listing(words: list[str]) -> str:
     """Words as a sentence has them: "a", "a and b", "a, b and c"."""
+    if in_force() == "ja":
+        return "、".join(words)
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
@@ -79,4 +98,6 @@ def listing(words: list[str]) -> str:
 
 def plural(count: int, noun: str) -> str:
     """A count with its noun: "1 line", "2,915 lines"."""
+    if in_force() == "ja":
+        return f"{count:,} {say(noun)}"
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

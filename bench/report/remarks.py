@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 
 from bench.leak import MOST
+from bench.report.captions import say
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result
 from bench.report.table import Cell, Notes
@@ -24,7 +25,7 @@ def cer_cell(result: Result | None, notes: Notes, said: Collection[str] = ()) ->
         said: remarks that the column's head already carries.
     """
     if result is None:
-        return Cell("not run")
+        return Cell(say("not run"))
     marks = tuple(notes.mark(text) for text in remarks(result) if text not in said)
     row = result.row
     if row.status == "failed":
@@ -42,13 +43,14 @@ def cer_cell(result: Result | None, notes: Notes, said: Collection[str] = ()) ->
 def failed_cell(result: Result, marks: tuple[int, ...]) -> Cell:
     """A failure in a few words; the footnote and the spreadsheet have all of them."""
     reason = failure(result)
-    brief = re.sub(r"^failed: the [a-z ]+: ", "failed: ", reason)  # the harness's own words
+    head = say("failed: {reason}", reason="")
+    brief = re.sub(rf"^{re.escape(head)}the [a-z ]+: ", head, reason)  # the harness's own words
     return Cell(short(brief, _BRIEF), values=(reason,), marks=marks)
 
 
 def failure(result: Result) -> str:
     """Why a result is not there."""
-    return f"failed: {plain(result.row.reason) or 'no reason given'}"
+    return say("failed: {reason}", reason=plain(result.row.reason) or say("no reason given"))
 
 
 def trained(result: Result) -> bool:
@@ -62,20 +64,33 @@ def remarks(result: Result) -> list[str]:
     texts = []
     if row.unreadable:
         texts.append(
-            f"{plural(row.unreadable, 'line')} of {result.names.dataset} could not be read and "
-            f"{'is' if row.unreadable == 1 else 'are'} left out"
+            say(
+                "{lines} of {set} could not be read and is left out"
+                if row.unreadable == 1
+                else "{lines} of {set} could not be read and are left out",
+                lines=plural(row.unreadable, "line"),
+                set=result.names.dataset,
+            )
         )
     if row.status == "failed":
         return [*texts, failure(result)]
     if not trained(result):
-        return [*texts, f"{DASH}: untrained weights have a speed but no CER"]
+        return [*texts, say("{dash}: untrained weights have a speed but no CER", dash=DASH)]
     if row.foreign:
         texts.append(
-            f"{plural(row.foreign, 'reference character')} of {result.names.dataset} lie outside "
-            "of the decoder's alphabet and count as errors"
+            say(
+                "{characters} of {set} lie outside of the decoder's alphabet and count as errors",
+                characters=plural(row.foreign, "reference character"),
+                set=result.names.dataset,
+            )
         )
     if changed := row.extras.get("lines_changed_between_rounds"):
-        texts.append(f"{changed} of its lines read otherwise in a later round; the first counts")
+        texts.append(
+            say(
+                "{count} of its lines read otherwise in a later round; the first counts",
+                count=changed,
+            )
+        )
     return [*texts, *_of_leaks(result), *_of_interval(result)]
 
 
@@ -85,24 +100,40 @@ def _of_leaks(result: Result) -> list[str]:
     told, lines = row.leak or {}, row.counts.lines if row.counts else 0
     shared = told.get("train") or {}
     texts = [
-        f"{count} of the {lines} test lines of {name} have the {kind} of one of its train lines"
+        say(
+            "{count} of the {lines} test lines of {set} have the {kind} of one of its train lines",
+            count=count,
+            lines=lines,
+            set=name,
+            kind=say(kind),
+        )
         for kind in ("text", "image", "near image")
         if (count := shared.get(kind, 0)) > MOST * lines
     ]
     share = (told.get("lm") or {}).get("lines") or 0.0
     if share > MOST:
-        part = f"{percent(share)} % of the lines of {name}"
-        texts.append(f"{part} stand in the language model's text")
+        texts.append(
+            say(
+                "{share} % of the lines of {set} stand in the language model's text",
+                share=percent(share),
+                set=name,
+            )
+        )
     return texts
 
 
 def _of_interval(result: Result) -> list[str]:
     if result.row.cer is None:
-        return [f"{UNKNOWN}: no reference characters"]
+        return [say("{unknown}: no reference characters", unknown=UNKNOWN)]
     if result.interval is None:
-        return ["no interval: fewer than two writers, or its lines are not stored any more"]
+        return [say("no interval: fewer than two writers, or its lines are not stored any more")]
     if result.interval.blocks < _FEW_WRITERS:
-        return [f"only {result.interval.blocks} writers, so the interval is rough"]
+        return [
+            say(
+                "only {count} writers, so the interval is rough",
+                count=result.interval.blocks,
+            )
+        ]
     return []
 
 

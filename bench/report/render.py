@@ -14,37 +14,22 @@ from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
+from bench.report.captions import say
+from bench.report.latex import latex
 from bench.report.table import Cell, Column, Table, Value
+
+__all__ = [
+    "latex",
+    "markdown",
+    "markdown_float",
+    "markdown_text",
+    "spreadsheet",
+    "superscript",
+    "terminal",
+]
 
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FORMULA = tuple("=+-@" + "\uff1d\uff0b\uff0d\uff20")  # the full-width ones begin a formula too
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
-    "[": "{[}",  # a row that begins with one would be an argument of \\ before it
-    "]": "{]}",
-    "*": "{*}",  # likewise
-    "\u2013": "--",
-    "—": "---",
-    "…": r"\ldots{}",
-    "\u00d7": r"\texttimes{}",
-    "µ": r"\textmu{}",
-    "†": r"\textdagger{}",
-}
 
 
 def superscript(marks: Sequence[int]) -> str:
@@ -57,29 +42,46 @@ def superscript(marks: Sequence[int]) -> str:
 
 def markdown(table: Table) -> str:
     """GitHub's markdown, heading and conditions above, footnotes and signatures below."""
-    body = tabulate(
-        [[_markdown_cell(cell) for cell in row] for row in _all_rows(table)],
-        headers=[
-            markdown_text(column.head) + superscript(column.marks) for column in table.columns
-        ],
-        tablefmt="github",
-        colalign=_alignment(table.columns),
-        disable_numparse=True,
+    head = [f"### {markdown_text(table.title)}", markdown_text(table.conditions)]
+    return "\n\n".join([*head, _markdown_body(table), *_markdown_below(table)]) + "\n"
+
+
+def markdown_float(table: Table) -> str:
+    """A table to stand in a text: Pandoc's caption, conditions and all else below, no heading."""
+    caption = f"Table: {markdown_text(table.title)}"
+    parts = [_markdown_body(table), caption, markdown_text(table.conditions)]
+    return "\n\n".join([*parts, *_markdown_below(table)]) + "\n"
+
+
+def _markdown_body(table: Table) -> str:
+    heads = [markdown_text(column.head) + superscript(column.marks) for column in table.columns]
+    return str(
+        tabulate(
+            [[_markdown_cell(cell) for cell in row] for row in table.all_rows],
+            headers=heads,
+            tablefmt="github",
+            colalign=_alignment(table.columns),
+            disable_numparse=True,
+        )
     )
-    parts = [f"### {markdown_text(table.title)}", markdown_text(table.conditions), body]
+
+
+def _markdown_below(table: Table) -> list[str]:
+    parts = []
     if table.notes:
         notes = enumerate(table.notes, 1)
         parts.append("\n".join(f"- {superscript([n])} {markdown_text(text)}" for n, text in notes))
     if table.signatures:
         parts.append(
-            "\n".join(f"- signature `{s.replace('`', chr(39))}`" for s in table.signatures)
+            "\n".join(f"- {say('signature')} `{s.replace('`', chr(39))}`" for s in table.signatures)
         )
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = markdown_text(" ".join(filter(None, (cell.text, cell.detail))))
-    return text + superscript(cell.marks)
+    text = markdown_text(cell.text)
+    told = " ".join(filter(None, (f"**{text}**" if cell.bold else text, cell.detail)))
+    return told + superscript(cell.marks)
 
 
 def markdown_text(text: str) -> str:
@@ -90,66 +92,6 @@ def markdown_text(text: str) -> str:
         text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(").replace("![", "!\\[")
     )
     return re.sub(r"^([#>+-])", r"\\\1", text)
-
-
-# LaTeX
-
-
-def latex(table: Table) -> str:
-    r"""A `table` environment with booktabs rules, to be read by \input."""
-    columns = "".join("l" if column.key else "r" for column in table.columns)
-    heads = [_latex_text(column.head) + _latex_marks(column.marks) for column in table.columns]
-    rows = [_latex_row(row) for row in table.rows]
-    if table.published:
-        rows += [r"\midrule", *(_latex_row(row) for row in table.published)]
-    below = [_latex_marks((n,)) + _latex_text(text) for n, text in enumerate(table.notes, 1)]
-    below += [f"Signature: {_latex_code(signature)}" for signature in table.signatures]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}",
-            r"\begin{table}",
-            r"\centering\small",
-            rf"\caption[{_latex_text(table.title)}]"
-            rf"{{{_latex_text(table.title)}. {_latex_text(table.conditions)}}}",
-            rf"\label{{tab:{table.slug}}}",
-            r"\smallskip",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in below),
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _latex_row(row: Sequence[Cell]) -> str:
-    texts = (" ".join(filter(None, (cell.text, cell.detail))) for cell in row)
-    marked = (_latex_text(t) + _latex_marks(cell.marks) for t, cell in zip(texts, row, strict=True))
-    return " & ".join(marked) + r" \\"
-
-
-def _latex_marks(marks: Sequence[int]) -> str:
-    return rf"\textsuperscript{{{','.join(map(str, marks))}}}" if marks else ""
-
-
-def _latex_text(text: str) -> str:
-    """Text for pdfLaTeX, which stops at letters that it has no font for: those become U+1234."""
-    escaped = "".join(
-        _LATEX.get(c) or (c if c.isascii() or "\xa1" <= c <= "\xff" else f"U+{ord(c):04X}")
-        for c in re.sub(r"(?<=([-,']))(?=\1)", "\0", text)  # two in a row would melt together
-    )
-    return escaped.replace("\0", "{}")
-
-
-def _latex_code(text: str) -> str:
-    r"""Text in typewriter letters that may break at its separators."""
-    escaped = "".join(_latex_text(c) + (r"\allowbreak{}" if c in "|:,/" else "") for c in text)
-    return rf"\texttt{{{escaped}}}"
 
 
 # CSV
@@ -164,7 +106,7 @@ def spreadsheet(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     heads = [head for column in table.columns for head in _spreadsheet_heads(column)]
     writer.writerow(_harmless(head) for head in (*heads, "notes", "conditions", "signatures"))
-    for row in _all_rows(table):
+    for row in table.all_rows:
         values: list[Value] = []
         for cell, column in zip(row, table.columns, strict=True):
             given = cell.values or (cell.text,)
@@ -225,7 +167,7 @@ def _blocks(table: Table, width: int) -> list[list[int]]:
 
 def _block(table: Table, indices: Sequence[int]) -> str:
     columns = [table.columns[i] for i in indices]
-    rows = [[_terminal_cell(row[i]) for i in indices] for row in _all_rows(table)]
+    rows = [[_terminal_cell(row[i]) for i in indices] for row in table.all_rows]
     return str(
         tabulate(
             rows,
@@ -243,10 +185,6 @@ def _terminal_cell(cell: Cell) -> str:
 
 
 # Common parts
-
-
-def _all_rows(table: Table) -> tuple[tuple[Cell, ...], ...]:
-    return table.rows + table.published
 
 
 def _alignment(columns: Sequence[Column]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from bench.report.captions import say
 from bench.report.conditions import conditions, signatures
 from bench.report.format import UNKNOWN, number, parameters, significant
 from bench.report.remarks import failed_cell, failure
@@ -31,7 +32,7 @@ PUBLISHED = (
     Published("TrOCR-base", 334, 2_915, 31_959, 633.7, 4.60, 50.43),
     Published("TrOCR-large", 558, 2_915, 31_966, 666.8, 4.37, 47.94),
 )
-_PUBLISHED_NOTE = (
+_PUBLISHED_NOTE = (  # said in the language in force where it is used
     "published by Li et al. (2021), arXiv:2109.10282, Table 5: IAM test lines, beam 10; their "
     "hardware, batch size and precision are not stated, so that the row is a reference and no "
     "comparison"
@@ -50,7 +51,13 @@ def by_stage(results: Sequence[Result]) -> list[Table]:
     """Where the time goes on the clean sets, one table a setting."""
     clean = [result for result in results if result.clean and result.row.timing]
     return [
-        _by_stage(f"stages-{count}", "Time by stage", group, ("Set",), lambda r: (r.names.dataset,))
+        _by_stage(
+            f"stages-{count}",
+            say("Time by stage"),
+            group,
+            ("Set",),
+            lambda r: (r.names.dataset,),
+        )
         for count, group in enumerate(grouped(clean), 1)
     ]
 
@@ -61,7 +68,7 @@ def by_stage_damaged(results: Sequence[Result]) -> list[Table]:
     return [
         _by_stage(
             f"stages-damaged-{count}",
-            "Time by stage on damaged lines",
+            say("Time by stage on damaged lines"),
             group,
             ("Set", "Damage", "Severity"),
             lambda r: (r.names.dataset, r.names.damage, str(r.row.condition.severity)),
@@ -72,7 +79,7 @@ def by_stage_damaged(results: Sequence[Result]) -> list[Table]:
 
 def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
     notes = Notes()
-    lead = (
+    lead = say(
         "Columns as in the speed table of TrOCR. Tokens are those of the best hypothesis, the end "
         "token counted and the start token not (CTC: symbols emitted). Time is that of encoder "
         "and decoder with detokenising, without preparing the images, for one pass over the set "
@@ -86,9 +93,9 @@ def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
     published = tuple(_published_row(row, notes) for row in PUBLISHED)
     return Table(
         f"speed-{count}",
-        f"Speed on {results[0].names.dataset}, as TrOCR reports it",
+        say("Speed on {set}, as TrOCR reports it", set=results[0].names.dataset),
         conditions(lead, results),
-        (Column("Model", key=True), *map(Column, heads)),
+        (Column(say("Model"), key=True), *(Column(say(head)) for head in heads)),
         rows,
         published=published,
         notes=tuple(notes.texts),
@@ -109,7 +116,9 @@ def _trocr_row(result: Result, notes: Notes) -> tuple[Cell, ...]:
 
 def _published_row(row: Published, notes: Notes) -> tuple[Cell, ...]:
     return (
-        Cell(f"{row.model} (the paper's)", marks=(notes.mark(_PUBLISHED_NOTE),)),
+        Cell(
+            say("{model} (the paper's)", model=row.model), marks=(notes.mark(say(_PUBLISHED_NOTE)),)
+        ),
         Cell(f"{row.millions}M", values=(row.millions * 1_000_000,)),
         *_trocr_cells(*row[2:]),
     )
@@ -122,8 +131,8 @@ def _trocr_cells(
         Cell(f"{sentences:,}", values=(sentences,)),
         Cell(f"{tokens:,}", values=(tokens,)),
         Cell(seconds_text(seconds), values=(seconds,)),
-        Cell(number(sentences_per_s, 2, " sentences/s"), values=(sentences_per_s,)),
-        Cell(number(tokens_per_s, 2, " tokens/s"), values=(tokens_per_s,)),
+        Cell(number(sentences_per_s, 2, say(" sentences/s")), values=(sentences_per_s,)),
+        Cell(number(tokens_per_s, 2, say(" tokens/s")), values=(tokens_per_s,)),
     )
 
 
@@ -149,16 +158,17 @@ def _by_stage(
     lead_of: Callable[[Result], tuple[str, ...]],
 ) -> Table:
     notes = Notes()
-    lead = (
+    lead = say(
         "Wall seconds of one pass over the set: host (preparing the images), encoder, decoder "
         "with detokenising; lines/s counts encoder and decoder, with lowest and highest in "
         "brackets; latency is encoder and decoder a line, percentiles over batches; CPU seconds "
         "are those of all threads and worker processes; memory is the highest of the whole process "
         "(on a GPU: of its allocations)"
     )
-    keys = [Column(head, key=True) for head in (*heads, "Encoder", "Decoder")]
-    spreads = [Column(head, parts=("low", "high")) for head in ("Decoder s", "Lines/s")]
-    singles = map(Column, ("p50 ms/line", "p95 ms/line", "CPU s/line", "Peak MiB", "Rounds"))
+    keys = [Column(say(head), key=True) for head in (*heads, "Encoder", "Decoder")]
+    spreads = [Column(say(head), parts=("low", "high")) for head in ("Decoder s", "Lines/s")]
+    single_heads = ("p50 ms/line", "p95 ms/line", "CPU s/line", "Peak MiB", "Rounds")
+    singles = (Column(say(head)) for head in single_heads)
     rows = tuple(
         (
             *map(name, (*lead_of(result), result.names.encoder, result.names.decoder)),
@@ -171,7 +181,7 @@ def _by_stage(
         slug,
         title,
         conditions(lead, results),
-        (*keys, Column("Host s"), Column("Encoder s"), *spreads, *singles),
+        (*keys, *(Column(say(head)) for head in ("Host s", "Encoder s")), *spreads, *singles),
         rows,
         notes=tuple(notes.texts),
         signatures=signatures(results),
@@ -180,7 +190,7 @@ def _by_stage(
 
 def _stage_cells(timing: Timing, counts: EditCounts, notes: Notes) -> tuple[Cell, ...]:
     rounds = timing.lines_per_s.n
-    marks = (notes.mark(_ONE_ROUND),) if rounds < 2 else ()
+    marks = (notes.mark(say(_ONE_ROUND)),) if rounds < 2 else ()
     cpu_s = timing.cpu_s / counts.lines if counts.lines else None
     return (
         _value(timing.host_s),

@@ -31,12 +31,14 @@ class Cell:
     detail: what belongs to the text but may stand on a line below it (an interval).
     values: unrounded values for a spreadsheet, one for the column and each of its parts;
         without them the text goes there.
+    bold: as good as the best of its condition; the table's conditions say by which test.
     """
 
     text: str
     detail: str = ""
     values: tuple[Value, ...] = ()
     marks: tuple[int, ...] = ()
+    bold: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Table:
     published: tuple[tuple[Cell, ...], ...] = ()
     notes: tuple[str, ...] = ()
     signatures: tuple[str, ...] = ()
+
+    @property
+    def all_rows(self) -> tuple[tuple[Cell, ...], ...]:
+        """Its own rows and the published ones."""
+        return self.rows + self.published
 
 
 @dataclass

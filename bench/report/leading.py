@@ -1,0 +1,72 @@
+"""Which results of a condition stand in bold: the best, and all that are not surely worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
+
+from bench.errors import UserError
+from bench.evidence import Reading, readings
+from bench.report.captions import say
+from bench.report.remarks import trained
+from bench.report.results import Result, Store
+from bench.significance import standing
+from bench.stats import RESAMPLES
+from bench.stats.power import ALPHA
+
+Judge = Callable[[frozenset[str]], Collection[str]]  # keys of rows of one condition, some of them
+
+
+def nobody(keys: frozenset[str]) -> Collection[str]:
+    """A judge that sets nothing in bold."""
+    return ()
+
+
+def judge_of(store: Store) -> Judge:
+    """A judge that tests the lines of a run.
+
+    Raises:
+        UserError: by the judge, when the rows cannot be read.
+    """
+
+    @cache
+    def read() -> dict[str, Reading]:
+        return {reading.row.key: reading for reading in readings([store])}
+
+    @cache
+    def judge(keys: frozenset[str]) -> Collection[str]:
+        found = read()
+        if not keys <= set(found):  # one whose lines are gone may be the best
+            return ()
+        try:
+            stand = standing([found[key] for key in sorted(keys)])
+        except UserError:  # not of the same lines after all
+            return ()
+        return stand.not_worse if stand else ()
+
+    return judge
+
+
+def leaders(results: Sequence[Result], judge: Judge) -> frozenset[str]:
+    """Keys of the results of a table that stand in bold, each judged among those of its condition.
+
+    A result that nothing is compared with is not bold.
+    """
+    conditions: dict[object, set[str]] = {}
+    for result in results:
+        if trained(result) and result.row.cer is not None:
+            condition = (result.names.dataset, result.names.damage, result.row.condition)
+            conditions.setdefault(condition, set()).add(result.row.key)
+    several = (frozenset(keys) for keys in conditions.values() if len(keys) > 1)
+    return frozenset(key for keys in several for key in judge(keys))
+
+
+def test_in_words() -> str:
+    """What bold means, in words."""
+    return say(
+        "in bold the best of each condition and all that are not significantly worse (two-sided "
+        "approximate randomisation by writers against the best, {resamples} choices, Holm over the "
+        "condition, alpha {alpha})",
+        resamples=f"{RESAMPLES:,}",
+        alpha=f"{ALPHA:g}",
+    )
