@@ -1,0 +1,170 @@
+"""The web report: one self-contained page that needs no network.
+
+    page.html.j2   the frame: tables, conditions and signatures, readable without scripts
+    page.css       its looks, light and dark
+    script/*.js    sorting, plots, the gallery of lines, the table of disagreement
+    words          English and Japanese
+
+Nothing of a run can act in the page: the template escapes all text, the scripts make text nodes
+only, the data lies in the page as base64, and a content security policy allows no script but the
+page's own and no request at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from bench.report.captions import in_force
+from bench.report.format import plain
+from bench.report.results import Result, Setting, Store
+from bench.report.table import Cell, Column, Table
+from bench.report.web.images import Report, Shots, shots
+from bench.report.web.payload import gather
+from bench.report.web.words import say
+
+PICTURES = 40  # lines of a set that have pictures: about 3 MB in the main job
+
+_HERE = Path(__file__).parent
+_SCRIPTS = (
+    *("page", "sort", "diff", "plot", "curves"),
+    *("gallery", "filters", "disagreement", "main"),
+)
+
+
+def page(
+    name: str,
+    store: Store,
+    results: Sequence[Result],
+    main: Sequence[Table],
+    further: Sequence[Table],
+    most: int | None = PICTURES,
+    report: Report = lambda doing, done, total: None,
+) -> bytes:
+    """The page of a run, in the language in force.
+
+    Args:
+        name: of the run.
+        store: has the lines.
+        results: of the run, in order.
+        main: tables that are open at first.
+        further: tables that are folded.
+        most: lines of a set that have pictures; None for all, 0 for none.
+        report: told of the progress.
+    """
+    gathered = gather(results, store)
+    pictured = shots(gathered, most, report) if most != 0 else Shots()
+    script = _script()
+    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals.update(say=say, columns_of=_columns_of)
+    sections = ("Tables", "Plots", "Lines", "Disagreement", "Conditions")
+    html = environment.get_template("page.html.j2").render(
+        lang=in_force(),
+        run=plain(name),
+        lead=_lead(results),
+        sections=[(section.lower(), say(section)) for section in sections],
+        tables=[*((table, True) for table in main), *((table, False) for table in further)],
+        settings=_settings(results),
+        row_heads=(
+            *("Encoder", "Decoder", "Set", "Damage", "Severity", "Status", "Key", "Signature"),
+        ),
+        rows=[_row(result) for result in results],
+        picture_notes=pictured.notes,
+        hidden_known=pictured.hidden_known,
+        footer=say(
+            "Written by Kaidoku from the stored rows; nothing of it is loaded from elsewhere."
+        ),
+        payload=_packed(gathered.payload),
+        pictures=_trusted(_json(pictured.by_condition).replace("<", "\\u003c")),
+        style=_trusted(style),
+        style_hash=_hash(style),
+        script=_trusted(script),
+        script_hash=_hash(script),
+    )
+    return html.encode()
+
+
+def _script() -> str:
+    """All scripts in one scope of their own, so that none of their names is the page's."""
+    parts = [(_HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+
+
+def _trusted(text: str) -> Markup:
+    """Text of the program's own that the template takes as it is.
+
+    Raises:
+        ValueError: it would end the element that it stands in.
+    """
+    if "</" in text:
+        raise ValueError("an inlined file must not hold '</'")
+    return Markup(text)
+
+
+def _hash(text: str) -> str:
+    """What a content security policy names an inline script or style by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _packed(payload: Any) -> str:
+    """JSON, gzip and base64: the same bytes for the same data, and no character of markup."""
+    return base64.b64encode(gzip.compress(_json(payload).encode(), mtime=0)).decode()
+
+
+def _json(payload: Any) -> str:
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False)
+
+
+def _columns_of(row: Sequence[Cell], columns: Sequence[Column]) -> list[tuple[Cell, Column]]:
+    return list(zip(row, columns, strict=True))
+
+
+def _lead(results: Sequence[Result]) -> str:
+    """What the run holds, in a sentence."""
+    days = sorted({result.row.started[:10] for result in results})
+    return say(
+        "{rows} rows, {failed} of them failed; measured {when}.",
+        rows=len(results),
+        failed=sum(result.row.status == "failed" for result in results),
+        when=plain(" – ".join(dict.fromkeys([*days[:1], *days[-1:]])) or "—"),
+    )
+
+
+def _settings(results: Sequence[Result]) -> list[list[tuple[str, str]]]:
+    settings = dict.fromkeys(result.setting for result in results)
+    return [_setting(setting) for setting in settings]
+
+
+def _setting(setting: Setting) -> list[tuple[str, str]]:
+    runtime = setting.runtime
+    told = {
+        "Machine": setting.machine,
+        "Device": runtime.device,
+        "Threads": runtime.threads,
+        "Precision": runtime.dtype,
+        "Batch size": runtime.batch_size,
+        "Software": setting.software,
+        "Normaliser": setting.normaliser,
+    }
+    return [(say(word), plain(value)) for word, value in told.items()]
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    row, names = result.row, result.names
+    status = f"{row.status}: {row.reason}" if row.status == "failed" else row.status
+    texts = (names.encoder, names.decoder, names.dataset, names.damage, row.condition.severity)
+    return tuple(map(plain, (*texts, status, row.key, row.signature)))

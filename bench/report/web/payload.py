@@ -1,0 +1,239 @@
+"""What the scripts of the web report read: the lines of a run, and the points of its plots.
+
+A JSON object:
+
+    words      the words of the scripts in the page's language (`words.for_scripts`)
+    systems    {name, colour, marker, dash}; everything below counts systems by their place here
+    sets       {name, lines, texts}: lines [id, writer, reference], and for each line the different
+               texts that any system read on it under any damage
+    readings   one a row that was read with trained weights: {set, system, damage, severity, texts,
+               edits}. texts has for each line of the set the place of its text among
+               `sets[set].texts[line]`, -1 where the row has none; edits the character edits
+    curves     {title, series: [{system, points: [{x, y, low, high, say, reading}]}]}
+    speeds     {title, points: [{system, x, left, right, y, low, high, say, front, reading}]}
+
+References and texts are normalised, as they are for counting edits. Rates are percentages.
+`reading` is the place among the readings, null for a row whose lines are not stored any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.errors import UserError
+from bench.metrics import normalise
+from bench.report.accuracy import curves
+from bench.report.format import bracket, percent, plain, significant
+from bench.report.plots import COLOURS, look_of
+from bench.report.remarks import trained
+from bench.report.results import Result, Store, grouped
+from bench.report.web.words import for_scripts, say
+from bench.types import LineResult
+
+Payload = dict[str, Any]
+Places = Mapping[int, Mapping[str, int | None]]  # by id of a result: {"system", "reading"}
+
+# Matplotlib's dashes as SVG's, in pixels; a pattern of its own is the last of `plots`.
+_DASHES = {"-": "", "--": "6 3", "-.": "7 3 1.5 3", ":": "1.5 3"}
+_OWN_DASH = "7 2 1.5 2 1.5 2"
+
+
+@dataclass(eq=False)
+class _Set:
+    """The lines of one content hash, and the different texts read on each."""
+
+    name: str
+    places: dict[str, int] = field(default_factory=dict)
+    lines: list[list[str]] = field(default_factory=list)
+    texts: list[dict[str, int]] = field(default_factory=list)
+
+    def place(self, line: LineResult) -> int:
+        """The place of a line, new or known."""
+        if line.id not in self.places:
+            self.places[line.id] = len(self.lines)
+            self.lines.append([line.id, line.writer, normalise(line.reference)])
+            self.texts.append({})
+        return self.places[line.id]
+
+    def read(self, lines: Iterable[LineResult]) -> Payload:
+        """What one row read of each line."""
+        texts, edits = {}, {}
+        for line in lines:
+            place = self.place(line)
+            known = self.texts[place]
+            texts[place] = known.setdefault(normalise(line.text), len(known))
+            edits[place] = line.substitutions + line.deletions + line.insertions
+        everywhere = range(len(self.lines))
+        return {
+            "texts": [texts.get(place, -1) for place in everywhere],
+            "edits": [edits.get(place, 0) for place in everywhere],
+        }
+
+    def payload(self) -> Payload:
+        """The set as the scripts read it."""
+        return {"name": self.name, "lines": self.lines, "texts": [list(t) for t in self.texts]}
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What the scripts read, and the result behind each of its readings."""
+
+    payload: Payload
+    results: Sequence[Result]
+
+    def ids(self, reading: int) -> list[str]:
+        """The ids of the lines of a reading's set, in its order."""
+        lines = self.payload["sets"][self.payload["readings"][reading]["set"]]["lines"]
+        return [line[0] for line in lines]
+
+
+def gather(results: Sequence[Result], store: Store) -> Gathered:
+    """What the scripts read of a run.
+
+    Args:
+        results: of the run, in order.
+        store: has the lines of each row.
+    """
+    scored = [r for r in results if r.row.status == "ok" and trained(r)]
+    systems = _systems(results, scored)
+    names = list(dict.fromkeys(systems))
+    sets: dict[tuple[str, str], _Set] = {}
+    readings: list[Payload] = []
+    read: list[Result] = []
+    places: dict[int, dict[str, int | None]] = {}
+    several_seeds = len({r.row.condition.seed for r in scored if not r.clean}) > 1
+    for result, name in zip(scored, systems, strict=True):
+        system = names.index(name)
+        places[id(result)] = {"system": system, "reading": None}
+        try:
+            lines = store.lines(result.row.key)
+        except UserError:  # the tables have the row all the same
+            continue
+        key = (result.names.dataset, result.row.dataset_sha256)
+        own = sets.setdefault(key, _Set(result.names.dataset))
+        places[id(result)]["reading"] = len(readings)
+        condition = {
+            "set": list(sets).index(key),
+            "system": system,
+            "damage": _damage(result, several_seeds),
+            "severity": result.row.condition.severity,
+        }
+        readings.append({**condition, **own.read(lines)})
+        read.append(result)
+    payload = {
+        "words": dict(for_scripts()),
+        "systems": [{"name": name, **_looks(place)} for place, name in enumerate(names)],
+        "sets": [one.payload() for one in sets.values()],
+        "readings": readings,
+        "curves": [_curve(group, places) for group in curves(_finite(scored))],
+        "speeds": [_speeds(group, places) for group in _timed(scored)],
+    }
+    return Gathered(payload, read)
+
+
+def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
+    """The system of each result: its decoder, and what else tells it from the run's others.
+
+    An only encoder goes without saying; of several settings ("batch 1", "batch 32") the number is
+    said that the page's conditions have.
+    """
+    settings = list(dict.fromkeys(result.setting for result in results))
+    several = len({result.names.encoder for result in scored}) > 1
+    names = []
+    for result in scored:
+        encoder = f"{result.names.encoder} + " if several else ""
+        used = f" §{settings.index(result.setting) + 1}" if len(settings) > 1 else ""
+        names.append(f"{encoder}{result.names.decoder}{used}")
+    return names
+
+
+def _looks(place: int) -> Payload:
+    """Colour, mark and line of a system, as in the plots that are files."""
+    look = look_of(place)
+    line = look["linestyle"]
+    dash = _DASHES[line] if isinstance(line, str) else _OWN_DASH
+    return {"colour": COLOURS.index(look["color"]), "marker": look["marker"], "dash": dash}
+
+
+def _damage(result: Result, several_seeds: bool) -> str:
+    """The damage, with its seed where the run has several; "" of a clean set."""
+    if result.clean:
+        return ""
+    seed = f" (seed {result.row.condition.seed})" if several_seeds else ""
+    return f"{result.names.damage}{seed}"
+
+
+# Plots
+
+
+def _finite(results: Iterable[Result]) -> list[Result]:
+    return [r for r in results if r.row.cer is not None and math.isfinite(r.row.cer)]
+
+
+def _timed(results: Iterable[Result]) -> list[list[Result]]:
+    timed = (r for r in _finite(results) if r.clean and r.row.timing)
+    return grouped(timed, lambda result: (result.names.dataset, result.row.dataset_sha256))
+
+
+def _curve(results: Sequence[Result], places: Places) -> Payload:
+    last = results[-1]
+    series: dict[int | None, list[Payload]] = {}
+    for result in results:
+        place, severity = places[id(result)], result.row.condition.severity
+        point = {
+            "x": severity,
+            **_cer(result),
+            "say": f"{say('severity')} {severity}: {_cer_words(result)}",
+            "reading": place["reading"],
+        }
+        series.setdefault(place["system"], []).append(point)
+    return {
+        "title": f"{last.names.damage} · {last.names.encoder} · {last.names.dataset}",
+        "series": [{"system": system, "points": points} for system, points in series.items()],
+    }
+
+
+def _speeds(results: Sequence[Result], places: Places) -> Payload:
+    first, front = results[0], _front(results)
+    points = [
+        {**places[id(r)], **_rates(r), **_cer(r), "front": id(r) in front} for r in results
+    ]
+    return {"title": f"{first.names.dataset} · {first.row.condition.split}", "points": points}
+
+
+def _rates(result: Result) -> Payload:
+    """Lines/s with their range, and the point in words."""
+    assert result.row.timing is not None  # `_timed` takes no others
+    rate = result.row.timing.lines_per_s
+    several = rate.n > 1  # the range of one round is that of its batches, of short lines and long
+    return {
+        "x": rate.median,
+        "left": min(rate.low, rate.median) if several else rate.median,
+        "right": max(rate.high, rate.median) if several else rate.median,
+        "say": f"{significant(rate.median)} {say('lines/s')}, {_cer_words(result)}",
+    }
+
+
+def _front(results: Sequence[Result]) -> set[int]:
+    """Ids of the results that no other beats in speed and CER at once: the Pareto front."""
+    lowest, front = math.inf, set()
+    for result in sorted(results, key=lambda r: (-_rates(r)["x"], r.row.cer or 0.0)):
+        if (result.row.cer or 0.0) < lowest:
+            lowest = result.row.cer or 0.0
+            front.add(id(result))
+    return front
+
+
+def _cer(result: Result) -> dict[str, float]:
+    """CER and its interval in percent; without an interval the CER thrice."""
+    cer = result.row.cer or 0.0
+    low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)
+    return {"y": 100.0 * cer, "low": 100.0 * min(low, cer), "high": 100.0 * max(high, cer)}
+
+
+def _cer_words(result: Result) -> str:
+    interval = f" {bracket(result.interval)}" if result.interval else ""
+    return f"CER {percent(result.row.cer)} %{interval}"
