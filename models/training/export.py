@@ -20,6 +20,11 @@ def export(
     """Write weights, matrices as float16 (half the size), the rest as float32; atomically."""
     named = {f"net.{k}": v for k, v in net.items()}
     named |= {f"ar.{k}": v for k, v in (head or {}).items() if not _tied(k)}
+    write_weights(path, named, notes)
+
+
+def write_weights(path: Path, named: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """Write a safetensors file, matrices as float16 and the rest as it is; atomically."""
     tensors = {
         name: value.half().contiguous() if _is_matrix(value) else value.clone()
         for name, value in named.items()

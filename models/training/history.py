@@ -18,8 +18,8 @@ class Scored(Protocol):
         """Steps that were trained before it; 0 for none."""
 
     @property
-    def cer(self) -> float:
-        """Of the validation lines, a fraction."""
+    def error(self) -> float:
+        """What is to become small: the CER of the validation lines, or a loss."""
 
 
 P = TypeVar("P", bound=Scored)
@@ -52,13 +52,13 @@ class History(Generic[P]):
 
     def betters(self, point: P) -> bool:
         """Whether a validation is better than all so far."""
-        return self.best is None or point.cer < self.best.cer
+        return self.best is None or point.error < self.best.error
 
     @property
     def best(self) -> P | None:
-        """The one with the lowest CER after a step at least, the first of several."""
+        """The one with the lowest error after a step at least, the first of several."""
         trained = (point for point in self.points if point.step)
-        return min(trained, key=lambda point: point.cer, default=None)
+        return min(trained, key=lambda point: point.error, default=None)
 
     @property
     def waited(self) -> int:

@@ -26,6 +26,11 @@ class Epoch:
     train_cer: float
     cer: float
 
+    @property
+    def error(self) -> float:
+        """What the best epoch has least of."""
+        return self.cer
+
 
 def turned_at(epochs: Sequence[Epoch]) -> Epoch | None:
     """Since when a model learns its training lines by heart; None if it does not.

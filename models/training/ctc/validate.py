@@ -46,6 +46,11 @@ class Point:
     cer: float
     blank: float
 
+    @property
+    def error(self) -> float:
+        """What the best point has least of."""
+        return self.cer
+
 
 def collapsed(points: Sequence[Point]) -> bool:
     """Whether the last points say nothing but blanks."""

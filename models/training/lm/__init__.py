@@ -1,0 +1,1 @@
+"""Training of the embedded language model over characters."""
