@@ -137,9 +137,9 @@ _SAME: dict[str, Callable[[Row], object]] = {
     "the schema of their rows": lambda row: row.schema,
     "the data set": lambda row: row.condition.dataset,
     "the split": lambda row: row.condition.split,
-    "the damage": lambda row: parsed_signature(row.signature).get("dmg"),
-    "the content of the data set (sha256)": lambda row: row.dataset_sha256,
-    "the normaliser": lambda row: parsed_signature(row.signature).get("n"),
+    "the damage": lambda row: _part(row, "dmg"),
+    "the data (sha256, so the lines or how many of them)": lambda row: row.dataset_sha256,
+    "the normaliser": lambda row: _part(row, "n"),
 }  # in the order in which a difference is told
 
 
@@ -167,6 +167,10 @@ def _unlike(first: Reading, second: Reading, why: str) -> UserError:
         f"{_told(first.row)} and {_told(second.row)} cannot be compared: {why}, though their rows "
         "name the same data; run both again"
     )
+
+
+def _part(row: Row, prefix: str) -> str:
+    return parsed_signature(row.signature).get(prefix, "").removeprefix(f"{prefix}:")
 
 
 def _told(row: Row) -> str:

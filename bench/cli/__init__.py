@@ -41,6 +41,7 @@ COMMANDS = {
     "speed": Command("bench.cli.speed", "the speed table of TrOCR, reported and measured"),
     "perf": Command("bench.cli.perf", "our decoders against their peers, in one run"),
     "report": Command("bench.cli.report", "tables and plots of a run that is there"),
+    "compare": Command("bench.cli.compare", "what one system gains over another, and at what cost"),
     "list": Command("bench.cli.listing", "what can be run here, and what is missing"),
     "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
     "doctor": Command("bench.cli.doctor", "what this machine has, and what is wrong with it"),

@@ -84,20 +84,22 @@ def _blocks_needed(deviation: float, difference: float, alpha: float, wanted: fl
     """The fewest blocks of this standard deviation that show the difference.
 
     The t quantiles depend on the answer, so it is doubled until it is enough and then halved in.
+    With fewer than 1 + log2(1 / alpha) blocks no randomisation of them can be significant.
     """
+    fewest = max(_FEWEST_BLOCKS, math.ceil(1 - math.log2(alpha)))
 
     def enough(blocks: int) -> bool:
         smallest = _quantiles(blocks - 1, alpha, wanted) * deviation / math.sqrt(blocks)
         return smallest <= difference
 
-    high = _FEWEST_BLOCKS
+    high = fewest
     while not enough(high):
         high *= 2
-    low = high // 2
+    low = fewest - 1 if high == fewest else high // 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return max(high, _FEWEST_BLOCKS)
+    return high
 
 
 def _quantiles(freedom: int, alpha: float, wanted: float) -> float:

@@ -1,0 +1,110 @@
+"""Systems by the names that a user gives them: `mini:ctc-greedy`, or `RUN/mini:ctc-greedy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from bench.store import RunStore
+    from bench.types import LineResult, Row
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """A system that was asked for.
+
+    label: the user's own word for it.
+    store: the run that holds it.
+    found: its rows, one a condition.
+    """
+
+    label: str
+    store: RunStore
+    found: tuple[Row, ...]
+
+    def rows(self) -> list[Row]:
+        """Its rows: so it is a store of itself alone."""
+        return list(self.found)
+
+    def lines(self, key: str) -> list[LineResult]:
+        """The lines of a row."""
+        return self.store.lines(key)
+
+    def environments(self) -> dict[str, Any]:
+        """Environment records by `Row.environment`."""
+        return self.store.environments()
+
+
+class Runs:
+    """The runs that words may mean, opened once each.
+
+    name: the run that a word without one means; None for the newest.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+        self._open: dict[Path | None, tuple[RunStore, dict[str, list[Row]]]] = {}
+
+    def named(self, word: str, wanted: Callable[[Row], bool] = lambda row: True) -> Named:
+        """The system of a word.
+
+        Args:
+            word: encoder:decoder as tables call them (with the options in brackets that tell
+                namesakes apart), and before it RUN/ where it is of another run: a name under
+                results/runs, or a path.
+            wanted: which of its rows.
+
+        Raises:
+            UserError: there is no such run or system, or several are called so.
+        """
+        tried = self._meanings(word)
+        for path, system in tried:
+            store, systems = self._systems(path)
+            variants = [name for name in systems if system in (name, _bare(name))]
+            if system in systems or len(variants) == 1:
+                found = systems[system if system in systems else variants[0]]
+                return Named(word, store, tuple(filter(wanted, found)))
+            if variants:
+                raise UserError(f"{store.path} has several {system}: {', '.join(variants)}")
+        path, system = tried[-1]
+        store, systems = self._systems(path)
+        hint = did_you_mean(system, systems) if systems else "; it has no row yet"
+        raise UserError(f"{store.path} has no system {system!r}{hint}")
+
+    def _meanings(self, word: str) -> list[tuple[Path | None, str]]:
+        """What a word may mean: names of encoders and runs may both hold slashes."""
+        from bench import runs
+        from bench.cli.stored import is_run
+
+        meanings: list[tuple[Path | None, str]] = [(None, word)]
+        for place in (i for i, letter in enumerate(word) if letter == "/"):
+            name, system = word[:place], word[place + 1 :]
+            path = Path(name) if is_run(Path(name)) else runs.folder(name)
+            if is_run(path):
+                meanings.append((path, system))
+        return meanings
+
+    def _systems(self, path: Path | None) -> tuple[RunStore, Mapping[str, Sequence[Row]]]:
+        """A run with its rows by the name of their system."""
+        if path not in self._open:
+            from bench.cli.stored import open_run
+            from bench.report.names import names
+
+            store = open_run(self._name if path is None else str(path))
+            rows, systems = store.rows(), dict[str, list["Row"]]()
+            for row, told in zip(rows, names(rows), strict=True):
+                systems.setdefault(f"{told.encoder}:{told.decoder}", []).append(row)
+            self._open[path] = store, systems
+        return self._open[path]
+
+
+def _bare(name: str) -> str:
+    """A system's name without what tells its namesakes apart."""
+    encoder, _, decoder = name.partition("]:") if "]:" in name else name.partition(":")
+    return f"{encoder.partition('[')[0]}:{decoder.partition('[')[0]}"

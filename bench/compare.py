@@ -1,0 +1,309 @@
+"""Systems side by side on the same lines: what one gains over another, and what it costs.
+
+Of each pair the second is judged against the first: a ΔCER below 0 means fewer errors, a speed
+ratio above 1 more lines a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from bench.errors import UserError
+from bench.evidence import Pairs, Reading, paired
+from bench.stats import (
+    Difference,
+    Interval,
+    Power,
+    Ratio,
+    holm,
+    micro_interval,
+    power,
+    rate_difference,
+    sum_ratio,
+)
+from bench.types import Condition, Timing
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A system as the user named it, with what it read."""
+
+    label: str
+    readings: tuple[Reading, ...]
+
+
+class Lines(NamedTuple):
+    """How the lines of a pair fared, counted.
+
+    improved, worse: fewer and more character edits with the second than with the first.
+    first_alone, second_alone: without any edit with this one, and not so with the other.
+    """
+
+    improved: int
+    same: int
+    worse: int
+    first_alone: int
+    second_alone: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Lines a second of the second over those of the first, encoder and decoder.
+
+    interval: by "batches" a paired bootstrap over the batches of the set; by "rounds" the range
+        that the rounds of both allow, of rows that do not have their batches; else None.
+    """
+
+    value: float
+    interval: Interval | None
+    by: Literal["batches", "rounds", ""]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a line costs in one system, encoder and decoder.
+
+    lines_per_s: with its bootstrap interval over batches, None where the row does not have these.
+    wall_s, cpu_s: seconds a line; cpu_s of all threads and workers.
+    device_s: seconds a line for which an accelerator was held; None on a CPU.
+    threads: of torch.
+    """
+
+    lines_per_s: float
+    lines_per_s_interval: Interval | None
+    wall_s: float
+    cpu_s: float
+    device_s: float | None
+    threads: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """One system on one condition: its rates, its cost, and whether another beats it in both."""
+
+    label: str
+    reading: Reading
+    cer_interval: Interval | None
+    wer_interval: Interval | None
+    cost: Cost | None
+    on_front: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second of a pair against the first, on one condition.
+
+    cer, wer: second less first; None where one of them has no CER (untrained weights).
+    cer_ratio: the second's errors over the first's.
+    p_holm: `cer.p` adjusted for all pairs that were compared with it.
+    cpu_ratio: CPU seconds a line, second over first.
+    """
+
+    condition: Condition
+    first: Side
+    second: Side
+    cer: Difference | None
+    cer_ratio: Ratio | None
+    p_holm: float | None
+    wer: Difference | None
+    power: Power | None
+    lines: Lines | None
+    speed: Speed | None
+    cpu_ratio: float | None
+
+
+def compare(systems: Sequence[System]) -> list[Comparison]:
+    """Every pair of systems on every condition that both have read.
+
+    Raises:
+        UserError: fewer than two systems, a pair has no condition in common, or what it read
+            may not be compared.
+    """
+    if len(systems) < 2:
+        raise UserError("a comparison needs two systems; name one more")
+    found = []
+    for one, other in itertools.combinations(systems, 2):
+        matched = [
+            (first, second)
+            for first in one.readings
+            if (second := _counterpart(first, other.readings)) is not None
+        ]
+        if not matched:
+            raise UserError(
+                f"{one.label} and {other.label} have read nothing in common: {_told(one)}; "
+                f"{_told(other)}"
+            )
+        found += [(one.label, other.label, paired(*both)) for both in matched]
+    judged = _sides(found)
+    compared = [
+        _compared(pairs, judged[one, pairs.first.row.key], judged[other, pairs.second.row.key])
+        for one, other, pairs in found
+    ]
+    return _adjusted(compared)
+
+
+def sides(comparisons: Iterable[Comparison]) -> list[Side]:
+    """Each system of the comparisons once a condition, in order of appearance."""
+    found: dict[Hashable, Side] = {}
+    for comparison in comparisons:
+        for side in (comparison.first, comparison.second):
+            found.setdefault((side.label, side.reading.row.key), side)
+    by_condition: dict[Hashable, list[Side]] = {}
+    for side in found.values():
+        by_condition.setdefault(_place(side.reading), []).append(side)
+    return [side for sides in by_condition.values() for side in sides]
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which points (CER, lines a second) no other beats: none is better in one and as good in both.
+
+    >>> pareto([(0.1, 30.0), (0.2, 40.0), (0.2, 30.0)])
+    [True, True, False]
+    """
+    return [
+        not any(
+            (cer <= own_cer and speed >= own_speed) and (cer < own_cer or speed > own_speed)
+            for cer, speed in points
+        )
+        for own_cer, own_speed in points
+    ]
+
+
+def _counterpart(reading: Reading, others: Iterable[Reading]) -> Reading | None:
+    """What another system read under the same condition; of the whole set where not of so much."""
+    near = [other for other in others if _place(other) == _place(reading)]
+    exact = [other for other in near if other.row.condition == reading.row.condition]
+    return next(iter([*exact, *near]), None)
+
+
+def _place(reading: Reading) -> Condition:
+    return dataclasses.replace(reading.row.condition, limit=None)
+
+
+def _told(system: System) -> str:
+    places = {
+        f"{place.dataset} {f'{place.damage} {place.severity}' if place.severity else 'clean'}"
+        for place in map(_place, system.readings)
+    }
+    return f"{system.label} has {', '.join(sorted(places)) or 'nothing'}"
+
+
+def _sides(found: Sequence[tuple[str, str, Pairs]]) -> dict[tuple[str, str], Side]:
+    """Every side of the pairs by label and key, marked where it is on its condition's front."""
+    sides: dict[tuple[str, str], Side] = {}
+    for one, other, pairs in found:
+        for label, reading in ((one, pairs.first), (other, pairs.second)):
+            if (label, reading.row.key) not in sides:
+                sides[label, reading.row.key] = _side(label, reading)
+    groups: dict[Hashable, list[tuple[str, str]]] = {}
+    for key, side in sides.items():
+        if side.cost is not None and side.reading.scored:
+            groups.setdefault(_place(side.reading), []).append(key)
+    for keys in groups.values():
+        points = [_point(sides[key]) for key in keys]
+        for key, is_best in zip(keys, pareto(points), strict=True):
+            sides[key] = dataclasses.replace(sides[key], on_front=is_best)
+    return sides
+
+
+def _point(side: Side) -> tuple[float, float]:
+    assert side.reading.row.cer is not None and side.cost is not None  # the groups hold no others
+    return side.reading.row.cer, side.cost.lines_per_s
+
+
+def _side(label: str, reading: Reading) -> Side:
+    if not reading.scored:
+        return Side(label, reading, None, None, _cost(reading))
+    return Side(
+        label,
+        reading,
+        micro_interval(reading.edits, reading.characters, reading.writers),
+        micro_interval(reading.word_edits, reading.words, reading.writers),
+        _cost(reading),
+    )
+
+
+def _cost(reading: Reading) -> Cost | None:
+    row = reading.row
+    if row.timing is None or row.counts is None:
+        return None
+    timing, lines = row.timing, row.counts.lines
+    batches = timing.batches
+    names = [str(place) for place in range(len(batches))]
+    pace = sum_ratio([n for n, _ in batches], [s for _, s in batches], names) if batches else None
+    wall_s = 1.0 / timing.lines_per_s.median
+    return Cost(
+        lines_per_s=timing.lines_per_s.median,
+        lines_per_s_interval=pace.interval if pace else None,
+        wall_s=wall_s,
+        cpu_s=timing.cpu_s / lines,
+        device_s=None if row.runtime.device == "cpu" else wall_s,
+        threads=row.runtime.threads,
+    )
+
+
+def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
+    one, other = pairs.first, pairs.second
+    scored = one.scored and other.scored
+    chars, writers = one.characters, one.writers
+    return Comparison(
+        condition=one.row.condition,
+        first=first,
+        second=second,
+        cer=rate_difference(other.edits, one.edits, chars, writers) if scored else None,
+        cer_ratio=sum_ratio(other.edits, one.edits, writers) if scored else None,
+        p_holm=None,
+        wer=rate_difference(other.word_edits, one.word_edits, one.words, writers)
+        if scored
+        else None,
+        power=power(other.edits, one.edits, chars, writers) if scored else None,
+        lines=_lines(one, other) if scored else None,
+        speed=_speed(one.row.timing, other.row.timing),
+        cpu_ratio=second.cost.cpu_s / first.cost.cpu_s
+        if first.cost and second.cost and first.cost.cpu_s
+        else None,
+    )
+
+
+def _lines(first: Reading, second: Reading) -> Lines:
+    before, after = first.edits, second.edits
+    return Lines(
+        improved=int(np.sum(after < before)),
+        same=int(np.sum(after == before)),
+        worse=int(np.sum(after > before)),
+        first_alone=int(np.sum((before == 0) & (after > 0))),
+        second_alone=int(np.sum((after == 0) & (before > 0))),
+    )
+
+
+def _speed(first: Timing | None, second: Timing | None) -> Speed | None:
+    if first is None or second is None:
+        return None
+    sizes = [lines for lines, _ in first.batches]
+    if sizes and sizes == [lines for lines, _ in second.batches]:
+        names = [str(place) for place in range(len(sizes))]
+        ratio = sum_ratio([s for _, s in first.batches], [s for _, s in second.batches], names)
+        if ratio is not None:
+            return Speed(ratio.value, ratio.interval, "batches" if ratio.interval else "")
+    one, other = first.lines_per_s, second.lines_per_s
+    rounds = min(one.n, other.n)
+    value = other.median / one.median
+    if rounds < 2:  # the range of a single round is that of its batches, length and all
+        return Speed(value, None, "")
+    return Speed(value, Interval(other.low / one.high, other.high / one.low, rounds), "rounds")
+
+
+def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
+    """With p-values of one family."""
+    tested = [item for item in compared if item.cer is not None]
+    adjusted = iter(holm([item.cer.p for item in tested if item.cer is not None]))
+    return [
+        item if item.cer is None else dataclasses.replace(item, p_holm=next(adjusted))
+        for item in compared
+    ]
