@@ -75,7 +75,8 @@ class Runs:
         path, system = tried[-1]
         store, systems = self._systems(path)
         hint = did_you_mean(system, systems) if systems else "; it has no row yet"
-        raise UserError(f"{store.path} has no system {system!r}{hint}")
+        name = "" if path or "/" not in word else f"there is no run {word.rpartition('/')[0]}, and "
+        raise UserError(f"{name}{store.path} has no system {system!r}{hint}")
 
     def _meanings(self, word: str) -> list[tuple[Path | None, str]]:
         """What a word may mean: names of encoders and runs may both hold slashes."""

@@ -40,6 +40,7 @@ _ESCAPES = {
     "\u00d7": r"\texttimes{}",
     "µ": r"\textmu{}",
     "†": r"\textdagger{}",
+    "Δ": r"\ensuremath{\Delta}",
 }
 
 
