@@ -16,10 +16,21 @@ examples:
   {PROGRAM} report 20260131-120000          a run of results/runs
   {PROGRAM} report results/runs/mine        a run folder anywhere
   {PROGRAM} report mine --format tex        write the LaTeX tables only
+  {PROGRAM} report mine --format html --pictures all   the page, with a picture of every line
+  {PROGRAM} report mine --lang ja           tables and plots with Japanese words
+  {PROGRAM} report mine --into thesis.tex   renew the tables between markers in a manuscript
+  {PROGRAM} report --into thesis.md --check exit 1 when a table there is stale
   {PROGRAM} report --benchmark b.json       pytest-benchmark's file as a markdown table
   {PROGRAM} report --benchmark b.json --format csv > b.csv
 
 Make such a file with: pytest --benchmark-only --benchmark-json b.json
+
+A block of a manuscript is two lines, in LaTeX and in Markdown:
+  % kaidoku:begin damage run=mine decoder=ctc-* severity=3 lang=ja
+  % kaidoku:end
+  <!-- kaidoku:begin cer -->
+  <!-- kaidoku:end -->
+Tables, filters and all else about them: docs/manuscript.md
 """
 
 
@@ -29,7 +40,8 @@ def add(subparsers: Any) -> None:
         "report",
         help="tables and plots of a run that is there",
         description="Print the main tables of a run and write all tables and plots into its "
-        "folder: report.md, tables/ (LaTeX, CSV), plots/ (PNG, SVG).",
+        "folder: report.md, tables/ (LaTeX, CSV), plots/ (PNG, SVG, PDF), and report.html, a page to "
+        "look through tables, plots and lines in a browser.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,7 +51,7 @@ def add(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--format",
-        choices=("md", "tex", "csv", "all"),
+        choices=("md", "tex", "csv", "html", "all"),
         help="which files to write (md brings the plots); default: all. With --benchmark, what to "
         "print; default: md",
     )
@@ -47,14 +59,47 @@ def add(subparsers: Any) -> None:
         "--benchmark", type=Path, metavar="FILE.json",
         help="print the tables of this file of pytest --benchmark-json, and no run",
     )  # fmt: skip
+    parser.add_argument(
+        "--lang", choices=("en", "ja"), default="en",
+        help="of the words in tables and plots; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pictures", metavar="N|all", default="40",
+        help="lines of each set of which report.html has pictures, from the best read to the "
+        "worst; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--into", type=Path, action="append", metavar="FILE",
+        help="write nothing but the tables between the markers of this manuscript (.md, .tex); may "
+        "be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check", action="store_true",
+        help="with --into: change nothing, exit 1 when a table of the manuscript is stale",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="with --into: print what became of each block as JSON"
+    )
     parser.set_defaults(handler=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Report a run or a benchmark file."""
+    """Report a run or a benchmark file, or renew a manuscript."""
+    if args.into is None and (args.check or args.json):
+        raise UserError(f"{'--check' if args.check else '--json'} goes with --into FILE")
     if args.benchmark is not None:
         return _benchmark(args)
+    if args.into is not None:
+        return _into(args)
     return _run(args)
+
+
+def _into(args: argparse.Namespace) -> int:
+    from bench.cli import into
+
+    if args.format is not None:
+        raise UserError("--into takes its format from the manuscript; leave --format out")
+    return into.run(args.into, args.run, args.lang, args.check, args.json)
 
 
 def _benchmark(args: argparse.Namespace) -> int:
@@ -62,6 +107,10 @@ def _benchmark(args: argparse.Namespace) -> int:
 
     if args.run is not None:
         raise UserError("give a run or --benchmark FILE.json, not both")
+    if args.into is not None:
+        raise UserError("give --into FILE or --benchmark FILE.json, not both")
+    if args.format == "html":
+        raise UserError("--benchmark has tables only; take --format md, tex or csv")
     formats = {"md": render.markdown, "tex": render.latex, "csv": render.spreadsheet}
     tables = benchmark.tables(args.benchmark)
     asked = args.format or "md"
@@ -71,20 +120,36 @@ def _benchmark(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from bench import report
+    from bench.cli.bars import Steps
     from bench.cli.stored import open_run
 
+    pictured = _pictured(args.pictures)
     store = open_run(args.run)
     path = store.path
     formats = report.FORMATS if args.format in (None, "all") else (args.format,)
-    with Console(stderr=True).status(f"tables and plots of {path.name}"):
-        text = report.terminal(store)
-        files = report.write(store, formats)
+    with Steps(path.name) as steps:
+        files = report.write(store, formats, args.lang, pictured, steps.report)
+    text = report.terminal(store, lang=args.lang)
     print(text)
     print(f"files in {path}:")
-    folders = Counter(file.parent for file in files)
+    for file in files:
+        if file.parent == path:
+            print(f"  {file.name}")
+    folders = Counter(file.parent.name for file in files if file.parent != path)
     for folder, count in folders.items():
-        print(f"  {'report.md' if folder == path else f'{folder.name}/  {count} files'}")
+        print(f"  {folder}/  {count} files")
     return 0
+
+
+def _pictured(text: str) -> int | None:
+    """How many lines of a set have pictures; None for all.
+
+    Raises:
+        UserError: it is no number.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise UserError(f"--pictures takes a number or all, not {text!r}")
+    return int(text)

@@ -56,7 +56,7 @@ def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
         say("Texts compared after the normaliser {normaliser}", normaliser=setting.normaliser),
         f"{setting.software}; {_origin(results)}",
     ]
-    return plain(". ".join(filter(None, parts)) + ".")
+    return plain("".join(say("{sentence}. ", sentence=part) for part in parts if part))
 
 
 def signatures(results: Sequence[Result]) -> tuple[str, ...]:

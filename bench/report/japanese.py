@@ -113,6 +113,7 @@ _CONDITIONS: Mapping[str, str] = {
         "(最良のものに対する筆者単位の両側近似無作為化検定、{resamples} 回、"
         "条件ごとに Holm の補正、有意水準 {alpha})"
     ),
+    "{sentence}. ": "{sentence}。",
     "Read: {sets}": "対象: {sets}",
     "{split} split": "{split} 分割",
     "the first {lines}": "先頭の {lines}",
