@@ -51,20 +51,20 @@ def latex(table: Table) -> str:
     smaller; before that, a wide one has its intervals on lines of their own.
     """
     columns = "".join("l" if column.key else "r" for column in table.columns)
-    heads = [_text(column.head) + _marks(column.marks) for column in table.columns]
+    heads = [latex_text(column.head) + _marks(column.marks) for column in table.columns]
     as_rows = _stacked if _is_wide(table) else _row
     rows = [as_rows(row) for row in table.rows]
     if table.published:
         rows += [r"\midrule", *(as_rows(row) for row in table.published)]
-    below = [_text(table.conditions)]
-    below += [_marks((n,)) + _text(text) for n, text in enumerate(table.notes, 1)]
-    traced = [f"{_text(say('signature'))} {_code(s)}" for s in table.signatures]
+    below = [latex_text(table.conditions)]
+    below += [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
+    traced = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in table.signatures]
     return "\n".join(
         [
             *_NEEDS[in_force()],
             r"\begin{table}",
             r"\centering\small",
-            rf"\caption{{{_text(table.title)}}}",
+            rf"\caption{{{latex_text(table.title)}}}",
             rf"\label{{tab:{table.slug}}}",
             r"\smallskip",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -102,21 +102,21 @@ def _stacked(row: Sequence[Cell]) -> str:
     first = " & ".join(_cell(cell) for cell in row) + r" \\"
     if not any(cell.detail for cell in row):
         return first
-    second = (rf"\scriptsize {_text(cell.detail)}" if cell.detail else "" for cell in row)
+    second = (rf"\scriptsize {latex_text(cell.detail)}" if cell.detail else "" for cell in row)
     return f"{first}*\n{' & '.join(second)} " + r"\\[\smallskipamount]"
 
 
 def _cell(cell: Cell, detail: str = "") -> str:
-    text = _text(cell.text)
+    text = latex_text(cell.text)
     told = rf"\textbf{{{text}}}" if cell.bold else text
-    return (f"{told} {_text(detail)}" if detail else told) + _marks(cell.marks)
+    return (f"{told} {latex_text(detail)}" if detail else told) + _marks(cell.marks)
 
 
 def _marks(marks: Sequence[int]) -> str:
     return rf"\textsuperscript{{{','.join(map(str, marks))}}}" if marks else ""
 
 
-def _text(text: str) -> str:
+def latex_text(text: str) -> str:
     """Text for LaTeX, which has no font for some letters: those become U+1234.
 
     What pdfLaTeX knows is Latin 1; in a Japanese document there are Japanese letters too.
@@ -129,7 +129,7 @@ def _text(text: str) -> str:
     return escaped.replace("\0", "{}")
 
 
-def _code(text: str) -> str:
+def latex_code(text: str) -> str:
     r"""Text in typewriter letters that may break at its separators."""
-    escaped = "".join(_text(c) + (r"\allowbreak{}" if c in "|:,/" else "") for c in text)
+    escaped = "".join(latex_text(c) + (r"\allowbreak{}" if c in "|:,/" else "") for c in text)
     return rf"\texttt{{{escaped}}}"
