@@ -115,11 +115,11 @@ def test_latex_of_a_whole_table():
             r"a-{}-b & --- \\",
             r"\bottomrule",
             r"\end{tabular}}",
-            r"\par\smallskip\raggedright\footnotesize C.",
             r"\par\smallskip\raggedright\footnotesize \textsuperscript{1}100 \% \& more",
-            r"\par\smallskip\raggedright\scriptsize signature "
-            r"\texttt{e:\allowbreak{}mini\textbar{}\allowbreak{}d:\allowbreak{}x}",
             r"\end{table}",
+            r"\par{\footnotesize\noindent Table \ref{tab:t}: C.\par}",
+            r"{\scriptsize\noindent\raggedright signature "
+            r"\texttt{e:\allowbreak{}mini\textbar{}\allowbreak{}d:\allowbreak{}x}\par}",
             "",
         ]
     )

@@ -188,6 +188,7 @@ _REMARKS: Mapping[str, str] = {
         "計測は 1 回。範囲はバッチ間のもので、行の長さの違いを含む"
     ),
     "signature": "署名",
+    "Table {number}": "表 {number}",
     "Run {name}": "実行 {name}",
     "No cell of this run is finished yet.": "この実行にはまだ完了した測定がない。",
     " sentences/s": " 行/s",

@@ -12,7 +12,7 @@ _NEEDS = {
     "en": [r"% needs \usepackage{booktabs,graphicx} and \usepackage[T1]{fontenc}"],
     "ja": [r"% needs \usepackage{booktabs,graphicx,luatexja} and lualatex"],
 }
-_WIDTH = 66  # letters of a row that fit beside each other on a page
+_WIDTH = 80  # letters of a row that fit beside each other on a page
 _LATIN = re.compile("[\0-\x7f\xa1-\xff]")
 _JAPANESE = re.compile("[\0-\x7f\xa1-\xff\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
 _ESCAPES = {
@@ -47,7 +47,8 @@ _ESCAPES = {
 def latex(table: Table) -> str:
     r"""A `table` environment with booktabs rules, to be read by \input.
 
-    Conditions, footnotes and signatures stand below. A table that is wider than the text is made
+    Footnotes stand below in the float; conditions and signatures follow as text that refers to it,
+    because a float cannot be longer than a page. A table that is wider than the text is made
     smaller; before that, a wide one has its intervals on lines of their own.
     """
     columns = "".join("l" if column.key else "r" for column in table.columns)
@@ -56,8 +57,8 @@ def latex(table: Table) -> str:
     rows = [as_rows(row) for row in table.rows]
     if table.published:
         rows += [r"\midrule", *(as_rows(row) for row in table.published)]
-    below = [latex_text(table.conditions)]
-    below += [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
+    notes = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
+    where = say("Table {number}", number=rf"\ref{{tab:{table.slug}}}")
     traced = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in table.signatures]
     return "\n".join(
         [
@@ -75,9 +76,10 @@ def latex(table: Table) -> str:
             *rows,
             r"\bottomrule",
             r"\end{tabular}}",
-            *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in below),
-            *(rf"\par\smallskip\raggedright\scriptsize {text}" for text in traced),
+            *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in notes),
             r"\end{table}",
+            rf"\par{{\footnotesize\noindent {where}: {latex_text(table.conditions)}\par}}",
+            *(rf"{{\scriptsize\noindent\raggedright {text}\par}}" for text in traced),
             "",
         ]
     )
