@@ -17,7 +17,8 @@ import numpy as np
 from bench.errors import UserError
 from bench.plan import Registries
 from bench.reading import Track, encode, open_trained, opened
-from bench.tune import BASELINE, SPLIT, error_rate
+from bench.tune import BASELINE, SPLIT
+from bench.tune_search import error_rate
 from bench.types import Line, Runtime
 from datasets.damage.lines import others
 from datasets.damage.recipe import StrengthRecipe
@@ -168,7 +169,7 @@ class _Reader:
     def cer(self, lines: Sequence[Line]) -> float:
         """The micro CER of lines, a fraction."""
         size = self.job.runtime.batch_size
-        read = encode(self.encoder, self.decoder, lines, size, self.track)
+        read = list(encode(self.encoder, self.decoder, lines, size, self.track))
         return error_rate(self.decoder, read)
 
 

@@ -19,6 +19,8 @@ from bench.provenance import digest, plain
 from bench.stopwatch import now_utc
 
 RUNS = ROOT / "results" / "runs"
+REFERENCE = ROOT / "results" / "reference"
+CHECKS = ROOT / "results" / "checks"  # what other commands leave to be looked at
 
 _RECORD = "run.json"
 
@@ -38,6 +40,12 @@ def newest() -> Path:
     if found is None:
         raise UserError(f"there is no run in {RUNS}; make one with python -m bench run --all")
     return found
+
+
+def everywhere() -> Iterator[Path]:
+    """Every folder with rows: of this machine the newest first, then those that are committed."""
+    folders = [*_newest_first(), *sorted(REFERENCE.glob("*"))]
+    yield from (path for path in folders if (path / "rows.jsonl").is_file())
 
 
 def choose(selection: Selection, name: str | None = None, fresh: bool = False) -> Path:

@@ -1,4 +1,4 @@
-"""Tuning: the weights of a decoder by a grid on a validation split, frozen for every later run.
+"""Tuning: the weights of a decoder on a validation split, frozen for every later run.
 
 The lines are encoded once and read again at every point of the grid by one open decoder. Each
 line is there twice, clean and damaged, since the best weight of a language model depends on how
@@ -8,25 +8,25 @@ much is left for it to mend: weights tuned on clean lines alone are too small fo
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.errors import UserError
 from bench.harness import check_runtime
-from bench.metrics import count_edits
 from bench.plan import MAIN_SEVERITY, Registries
 from bench.provenance import plain
-from bench.reading import Reading, Track, encode, open_trained, opened
+from bench.reading import Track, encode, open_trained, opened
 from bench.registry import did_you_mean
+from bench.stats.paired import rate_difference
+from bench.tune_search import Bench, Grid, Point, Values, edits_of, lengths_of, search
 from bench.types import Line, Runtime
-from datasets.damage.base import SEVERITIES
+from datasets.damage.base import SEVERITIES, SUITE
 from datasets.damage.lines import others
-from decoders.base import Decoder
 from decoders.tuned import Tunable, Tuned
-
-Grid = Mapping[str, tuple[float, ...]]
 
 SPLIT = "val"
 BASELINE = "ctc-greedy"  # whose CER says how hard the lines were
@@ -37,7 +37,9 @@ class Job:
     """What to tune, by registered names, and on what.
 
     damages: each line is damaged by one of them, in turn; with none the lines are clean only.
-    grid: values to try in the place of the decoder's own, by option.
+    grid: values to try in the place of the decoder's own, by option; it may name other options of
+        numbers as well (a beam, a threshold).
+    trials: of Optuna's sampler, within the bounds of the grid; None tries every point of it.
     options: of encoder, decoder, data set and damages, by name.
     """
 
@@ -50,12 +52,13 @@ class Job:
     seed: int = 0
     limit: int | None = None
     grid: Grid = field(default_factory=dict)
+    trials: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
 
 
 def tune(job: Job, registries: Registries, track: Track) -> Tuned:
-    """Search the grid. The result is told, not frozen.
+    """Search. The result is told, not frozen; a search that was stopped goes on where it was.
 
     Raises:
         UserError: a split that is no validation split, a decoder without weights, weights of the
@@ -72,16 +75,19 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         lines = each.load(job.split, job.limit)
     mixture, conditions = _mixture(job, lines.lines, registries, track)
     readings = list(encode(encoder, decoder, mixture, job.runtime.batch_size, track))
-    with opened(decoder, encoder.info):
-        points = search(decoder, readings, grid, track)
-        extras = plain(decoder.extras())
     with opened(registries.decoders.create(BASELINE), encoder.info) as baseline:
-        greedy_cer = error_rate(baseline, readings)
-    best = min(points, key=lambda point: point["cer"])  # of equals the first
+        greedy = edits_of(baseline, readings)
+    identity = [encoder.info.weights, lines.sha256, conditions, job.seed, job.options, SUITE]
+    with Bench(decoder, encoder.info, readings, [*identity, job.runtime]) as bench:
+        points = search(bench, grid, job.trials, track)
+        extras = bench.extras()
+    best = min(points, key=lambda point: point.edits.sum())  # of equals the first
+    lengths = lengths_of(readings)
+    writers = [line.writer for reading in readings for line in reading.lines]
     return Tuned(
         decoder=job.decoder,
         encoder=job.encoder,
-        values={name: best[name] for name in grid},
+        values={k: v for k, v in best.values.items() if k in decoder.tunes},
         weights=encoder.info.weights,
         lm=extras["lm"],
         lm_sha256=extras["lm_sha256"],
@@ -90,44 +96,21 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         dataset_sha256=lines.sha256,
         lines=len(lines.lines),
         conditions=conditions,
-        options=_fixed_options(decoder, grid),
+        options=_fixed_options(decoder, best.values),
         grid=dict(grid),
-        cer=best["cer"],
-        greedy_cer=greedy_cer,
-        cer_map=tuple(points),
+        cer=float(best.edits.sum() / lengths.sum()),
+        greedy_cer=float(greedy.sum() / lengths.sum()),
+        cer_map=tuple(_told(point, best, lengths, writers) for point in points),
     )
 
 
-def search(
-    decoder: Tunable[Any], readings: Sequence[Reading], grid: Grid, track: Track
-) -> list[dict[str, float]]:
-    """The CER at every point of the grid, the first option varying slowest.
-
-    Args:
-        decoder: open; it keeps the weights of the last point.
-        readings: the encoded lines.
-        grid: values by option.
-        track: told of each point.
-
-    Returns:
-        For each point its values and its "cer", micro, a fraction.
-    """
-    points = []
-    for values in track(list(itertools.product(*grid.values())), "searching the grid"):
-        point = dict(zip(grid, values, strict=True))
-        decoder.reweight(point)
-        points.append({**point, "cer": error_rate(decoder, readings)})
-    return points
-
-
-def error_rate(decoder: Decoder, readings: Iterable[Reading]) -> float:
-    """Micro CER of an open decoder, a fraction; the references hold at least one character."""
-    edits, characters = count_edits(
-        (line.text, read.text)
-        for reading in readings
-        for line, read in zip(reading.lines, decoder.decode(reading.encoded), strict=True)
-    )
-    return edits / characters
+def _told(
+    point: Point, best: Point, lengths: NDArray[np.int64], writers: Sequence[str]
+) -> dict[str, float]:
+    """A point of the map: values, CER, and p of its gap to the best (randomised over writers)."""
+    gap = rate_difference(point.edits, best.edits, lengths, writers)
+    assert gap is not None  # the references hold at least one character
+    return {**point.values, "cer": float(point.edits.sum() / lengths.sum()), "p": gap.p}
 
 
 def _check(job: Job) -> None:
@@ -141,6 +124,8 @@ def _check(job: Job) -> None:
         raise UserError(f"severity {job.severity} is not one of 1 to {SEVERITIES[-1]}")
     if job.limit is not None and job.limit < 1:
         raise UserError(f"a limit of {job.limit} lines leaves nothing to tune on")
+    if job.trials is not None and job.trials < 1:
+        raise UserError(f"{job.trials} trials try nothing; take 1 or more")
     check_runtime(job.runtime)
 
 
@@ -149,14 +134,27 @@ def _decoder(job: Job, registries: Registries) -> tuple[Tunable[Any], Grid]:
     decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
     if not isinstance(decoder, Tunable):
         raise UserError(f"{job.decoder} has no weights to tune")
-    for option, values in job.grid.items():
-        if option not in decoder.tunes:
-            raise UserError(
-                f"{job.decoder} does not tune {option!r}{did_you_mean(option, decoder.tunes)}"
-            )
-        if not values:
-            raise UserError(f"the grid has no values of {option}")
-    return decoder, {name: job.grid.get(name, values) for name, values in decoder.tunes.items()}
+    asked = {name: _values(job.decoder, decoder, name, job.grid[name]) for name in job.grid}
+    others = {name: values for name, values in asked.items() if name not in decoder.tunes}
+    own = {name: asked.get(name, values) for name, values in decoder.tunes.items()}
+    return decoder, {**others, **own}  # weights vary fastest: for them nothing is opened anew
+
+
+def _values(
+    name: str, decoder: Tunable[Any], option: str, values: tuple[float, ...]
+) -> tuple[float, ...]:
+    """The values to try of an option, whole numbers where it is one."""
+    now = getattr(decoder, option, None) if option not in decoder.tunes else 0.0
+    if isinstance(now, bool) or not isinstance(now, int | float):
+        numbers = [f.name for f in dataclasses.fields(decoder) if f.init]
+        raise UserError(f"{name} does not tune {option!r}{did_you_mean(option, numbers)}")
+    if not values:
+        raise UserError(f"the grid has no values of {option}")
+    if not isinstance(now, int):
+        return values
+    if any(value != int(value) for value in values):
+        raise UserError(f"{option} of {name} is a whole number")
+    return tuple(int(value) for value in values)
 
 
 def _mixture(
@@ -176,8 +174,8 @@ def _mixture(
     return mixture, ("clean", *(f"{name} {job.severity}" for name in used))
 
 
-def _fixed_options(decoder: Any, grid: Grid) -> dict[str, Any]:
-    """The options that were not tuned."""
-    names = (f.name for f in dataclasses.fields(decoder) if f.init and f.name not in grid)
-    fixed: dict[str, Any] = plain({name: getattr(decoder, name) for name in names})
+def _fixed_options(decoder: Tunable[Any], best: Values) -> dict[str, Any]:
+    """The options that are no weights, as they are at the best point."""
+    names = (f.name for f in dataclasses.fields(decoder) if f.init and f.name not in decoder.tunes)
+    fixed: dict[str, Any] = plain({name: best.get(name, getattr(decoder, name)) for name in names})
     return fixed

@@ -64,15 +64,16 @@ class Tunable(Decoder, ABC, Generic[State]):
 class Tuned:
     """The weights of one decoder behind one encoder, and where they come from.
 
-    values: the weights that were best, by option.
+    values: the weights that were best, by option; they are what later runs use.
     weights: content hash of the encoder's weights.
     lm: what the decoder calls its language model; lm_sha256: its hash.
     dataset, split, dataset_sha256, lines: the set it was tuned on.
     conditions: how these lines were read, such as "clean" and "blot 3".
-    options: the decoder's other options at the time (its beam, its pruning).
-    grid: the values that were tried.
+    options: the decoder's other options at the best point (its beam, its pruning).
+    grid: the values that were tried, or between which; of weights and perhaps of other options.
     cer: of the best point, micro, a fraction; greedy_cer: of the best path on the same lines.
-    cer_map: one entry a point of the grid, its values and its "cer".
+    cer_map: one entry a point that was tried: its values, its "cer", and with "p" how likely a
+        gap as large to the best point is by chance (older entries have none).
     """
 
     decoder: str
@@ -91,6 +92,12 @@ class Tuned:
     cer: float
     greedy_cer: float
     cer_map: tuple[Mapping[str, float], ...]
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        """The value of each option of the grid at the best point."""
+        found = {**self.options, **self.values}
+        return {name: found[name] for name in self.grid}
 
     @property
     def identity(self) -> tuple[str, str, str]:

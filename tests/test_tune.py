@@ -11,12 +11,14 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 import torch
 
+from bench.cache import cache_folder
 from bench.cli import main
 from bench.errors import Unavailable, UserError
 from bench.plan import Registries
 from bench.registry import Entry, Registry
 from bench.report import render
-from bench.report.tuning import at_the_edge, table
+from bench.report.tuning import as_good, at_the_edge, table
+from bench.report.tuning_plot import draw
 from bench.tune import Job, tune
 from bench.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from decoders import tuned
@@ -58,6 +60,11 @@ class Shaky(Tunable[Any]):
         off = int(abs(self.values["cut"] - 2) + 2 * abs(self.values["keep"] - 0.5))
         lines = CTCGreedy().decode(encoded)
         return [replace(line, text=line.text[: len(line.text) - off]) for line in lines]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def mine() -> Registries:
@@ -295,3 +302,95 @@ def test_mistakes_are_one_sentence(monkeypatch, capsys, words, sentence):
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and err.count("\n") == 1
     assert re.search(sentence, err), err
+
+
+# Other options, trials, going on, the map
+
+
+def test_other_numbers_of_the_decoder_are_tried_as_well_and_told():
+    entry = tuned_entry(replace(JOB, grid={"width": (7.0, 9.0), "keep": (0.5,)}))
+    assert OPENED == ["open", "open", "close", "close"]  # once for each width
+    assert [point["width"] for point in entry.cer_map] == [7, 7, 7, 7, 9, 9, 9, 9]
+    assert entry.values == {"cut": 2.0, "keep": 0.5}  # weights alone are frozen
+    assert entry.options == {"width": 7}
+    assert entry.best == {"width": 7, "cut": 2.0, "keep": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("grid", "sentence"),
+    [
+        ({"width": (7.5,)}, "width of shaky is a whole number"),
+        ({"widht": (7.0,)}, "did you mean width"),
+        ({"needs": (7.0,)}, "does not tune 'needs'"),
+    ],
+)
+def test_options_that_cannot_be_tried(grid, sentence):
+    with pytest.raises(UserError, match=sentence):
+        tuned_entry(replace(JOB, grid=grid))
+
+
+def test_trials_stay_between_the_ends_of_the_grid_and_come_closer():
+    entry = tuned_entry(replace(JOB, trials=25))
+    assert len(entry.cer_map) == 25
+    for point in entry.cer_map:
+        assert 0 <= point["cut"] <= 3 and 0 <= point["keep"] <= 1
+    assert abs(entry.values["cut"] - 2) < 1 and abs(entry.values["keep"] - 0.5) < 0.5
+    assert entry == tuned_entry(replace(JOB, trials=25))
+    with pytest.raises(UserError, match="0 trials"):
+        tuned_entry(replace(JOB, trials=0))
+
+
+@pytest.mark.parametrize("trials", [None, 12])
+def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch, trials):
+    job = replace(JOB, trials=trials)
+    whole = tuned_entry(replace(job, seed=1))  # of another identity: nothing of it is used again
+    before_it = set(cache_folder("tuning").iterdir())
+    decode, read = Shaky.decode, []
+
+    def counted(self, encoded):
+        read.append(dict(self.values))
+        if len(read) == 8:
+            raise KeyboardInterrupt
+        return decode(self, encoded)
+
+    monkeypatch.setattr(Shaky, "decode", counted)
+    with pytest.raises(KeyboardInterrupt):
+        tuned_entry(job)
+    (file,) = set(cache_folder("tuning").iterdir()) - before_it
+    file.write_bytes(file.read_bytes() + b'{"values": {"cut": 0')  # torn by a kill
+    before = len(read)
+    entry = tuned_entry(job)
+    assert entry.cer_map == whole.cer_map
+    batches = -(-2 * len(TEXTS) // JOB.runtime.batch_size)
+    finished = 7 // batches
+    assert finished >= 1  # of these nothing is read again
+    assert len(read) - before == (len(whole.cer_map) - finished) * batches
+    done = len(read)
+    assert tuned_entry(job) == entry and len(read) == done
+
+
+def test_what_may_be_as_good_as_the_best_is_told_and_bold():
+    entry = tuned_entry()
+    best = next(point for point in entry.cer_map if point["cer"] == entry.cer)
+    worst = max(entry.cer_map, key=lambda point: point["cer"])
+    assert best["p"] == 1.0 and as_good(best)
+    assert worst["p"] == 0.25  # all of the three writers were read worse: 2 of 8 ways to swap them
+    sure = replace(entry, cer_map=tuple({**p, "p": p["p"] / 6} for p in entry.cer_map))
+    good = sum(as_good(point) for point in sure.cer_map)
+    assert 0 < good < len(sure.cer_map) and as_good(worst) and not as_good({"p": 0.25 / 6})
+    text = render.markdown(table(sure))
+    assert f"Bold: the {good} of 12 points tried" in text
+    assert text.count("**") == 2 * good
+    old = replace(entry, cer_map=tuple({**p, "p": 0.0} for p in entry.cer_map))
+    assert "**" not in render.markdown(table(old))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"grid": {"keep": (0.5,)}}, {"grid": {"cut": (2.0,), "keep": (0.5,)}}, {"trials": 9}],
+)
+def test_every_kind_of_map_can_be_drawn_and_listed(change):
+    entry = tuned_entry(replace(JOB, **change))
+    plot = draw(entry)
+    assert plot.png.startswith(b"\x89PNG") and b"cut" in plot.svg and b"</svg>" in plot.svg
+    assert "CER %" in render.markdown(table(entry))

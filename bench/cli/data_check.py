@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import ROOT, bad_lines
+from bench import bad_lines
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.errors import Unavailable, UserError
 from bench.options import parse_options, typed_options
+from bench.runs import CHECKS
 from datasets import DATASETS
 from datasets.root import data_root
 from datasets.sources import SOURCES
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from datasets.census import Census
     from datasets.check import PiecesVerdict, Verdict
 
-CHECKS = ROOT / "results" / "checks"
 SHEET = "sheet.png"
 
 _FILES = {SHEET: "contact sheet", bad_lines.NAME: "all reasons"}

@@ -1,4 +1,4 @@
-"""`python -m bench tune`: weights of a decoder by a grid on a validation split, then frozen."""
+"""`python -m bench tune`: weights of a decoder on a validation split, then frozen."""
 
 from __future__ import annotations
 
@@ -8,27 +8,34 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
 from bench.cli.runtime import add_runtime, runtime_of
 from bench.errors import UserError
 from bench.options import parse_options, typed_options
+from bench.runs import CHECKS
 
 if TYPE_CHECKING:
     from bench.tune import Job
+    from decoders.tuned import Tuned
 
 _EPILOG = f"""\
 examples:
   {PROGRAM} tune --encoder mini --dataset lines --split val
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
   {PROGRAM} tune --grid alpha=0.3,0.5,0.7 --grid unk_offset=-5
+  {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
+  {PROGRAM} tune --trials 60        no grid: Optuna's sampler, between its least and greatest values
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
   {PROGRAM} tune -o ctc-kenlm.lm=my.arpa                    frozen for this very file
 
 Every line is read clean and again damaged (each damage in its turn), so that the errors are as
-many as those of a test. The best point is written to decoders/tuned.json together with what it
-was tuned on, and runs use it from then on where these options are not set by hand.
+many as those of a test. The best weights are written to decoders/tuned.json together with what
+they were tuned on, and runs use them from then on where these options are not set by hand. A map of
+what was tried, with how flat the CER lies around the best, is written as a plot and as a table. A
+search that was stopped goes on where it was.
 """
 
 
@@ -37,7 +44,7 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "tune",
         help="tune language model weights on a validation split",
-        description="Tune the weights of a decoder by a grid on a validation split.",
+        description="Tune the weights of a decoder on a validation split.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,6 +54,11 @@ def add(subparsers: Any) -> None:
     what.add_argument(
         "--grid", action="append", default=[], metavar="OPTION=V,V,...",
         help="values to try in the place of the decoder's own; may be repeated",
+    )  # fmt: skip
+    what.add_argument(
+        "--trials", type=int, metavar="N",
+        help="try N points between the least and the greatest values of the grid, chosen by "
+        "Optuna's sampler; without it every point of the grid",
     )  # fmt: skip
     what.add_argument(
         "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
@@ -64,6 +76,10 @@ def add(subparsers: Any) -> None:
     lines.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
     how = parser.add_argument_group("how")
     add_runtime(how)
+    how.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="where the map goes; default: results/checks/tuning",
+    )  # fmt: skip
     how.add_argument("--dry-run", action="store_true", help="tell the best, freeze nothing")
     how.add_argument("--json", action="store_true", help="the whole entry, for programs")
     parser.set_defaults(handler=run)
@@ -86,9 +102,31 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(render.terminal(table(found), shutil.get_terminal_size().columns))
     print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")
+    print("map: " + ", ".join(map(str, _written(found, args.out or CHECKS / "tuning"))))
     for sentence in at_the_edge(found):
         print(f"note: {sentence}", file=sys.stderr)
     return 0
+
+
+def _written(found: Tuned, folder: Path) -> list[Path]:
+    """The map as a plot and as a table."""
+    from bench.files import plain_errors, write_atomically
+    from bench.report import render
+    from bench.report.tuning import table
+    from bench.report.tuning_plot import draw
+
+    plot, told = draw(found), table(found)
+    files = {
+        f"{plot.slug}.png": plot.png,
+        f"{plot.slug}.svg": plot.svg,
+        f"{plot.slug}.md": render.markdown(told).encode(),
+        f"{plot.slug}.csv": render.spreadsheet(told).encode("utf-8-sig"),
+    }
+    with plain_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in files]
 
 
 def _job(args: argparse.Namespace) -> Job:
@@ -112,6 +150,7 @@ def _job(args: argparse.Namespace) -> Job:
         seed=args.seed,
         limit=args.limit,
         grid=dict(_values(item) for item in args.grid),
+        trials=args.trials,
         options=typed_options(parse_options(args.options), registries),
         runtime=runtime_of(args),
     )

@@ -1,51 +1,117 @@
-"""The grid of a tuning as a table."""
+"""What a tuning tried as a table: a slice of its grid, or the best of its points."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from bench.report.format import listing, percent, plural
 from bench.report.table import Cell, Column, Table, name
 from decoders.tuned import Tuned
 
+ALPHA = 0.05  # a point is worse than the best when its gap is less likely than this by chance
+
+_LISTED = 20
+
 
 def table(tuned: Tuned) -> Table:
-    """CER over the first two tuned options, the others at their best."""
-    rows, columns, *others = [*tuned.grid, *([""] * (2 - len(tuned.grid)))]
-    across = tuned.grid.get(columns, (0.0,))
-    cer = {
-        (point[rows], point.get(columns, 0.0)): point["cer"]
-        for point in tuned.cer_map
-        if all(point[other] == tuned.values[other] for other in others)
-    }
-    best = [f"{option} {value:g}" for option, value in tuned.values.items()]
-    # A first pass that a model rescores may itself be without one.
-    language = f"Language model {tuned.lm_sha256[:8]}. " if tuned.lm_sha256 else ""
+    """CER over the two first options that vary, the others at their best; without a grid a list."""
+    slice_ = grid_slice(tuned)
+    columns, rows = _list(tuned) if slice_ is None else _matrix(slice_)
     return Table(
         slug="tuning",
         title=f"Tuning of {tuned.decoder} behind {tuned.encoder}",
-        conditions=(
-            f"CER % (micro) on {plural(tuned.lines, 'line')} of {tuned.dataset}, split "
-            f"{tuned.split}, read by {tuned.encoder}@{tuned.weights[:8]}: "
-            f"{listing(list(tuned.conditions))}. {language}"
-            f"Best: {listing(best)}, CER {percent(tuned.cer)} %; without language (greedy) "
-            f"{percent(tuned.greedy_cer)} %."
-        ),
-        columns=(
-            Column(f"{rows} \\ {columns}" if columns else rows, key=True),
-            *(Column(f"{value:g}" if columns else "CER %") for value in across),
-        ),
-        rows=tuple(
-            (name(f"{down:g}"), *(_cell(cer[down, value]) for value in across))
-            for down in tuned.grid[rows]
-        ),
+        conditions=_conditions(tuned),
+        columns=columns,
+        rows=rows,
     )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Two options of a grid, the others at their best.
+
+    down, across: the options; "" across where only one varies.
+    point: of each pair of values its entry of the map.
+    """
+
+    down: str
+    across: str
+    rows: tuple[float, ...]
+    columns: tuple[float, ...]
+    point: Mapping[tuple[float, float], Mapping[str, float]]
+
+
+def grid_slice(tuned: Tuned) -> Slice | None:
+    """The slice of the grid that a table and a plot show; None where no grid was searched."""
+    if len(tuned.cer_map) != math.prod(map(len, tuned.grid.values())):
+        return None
+    varying = [name for name, values in tuned.grid.items() if len(values) > 1]
+    names = [*varying, *(name for name in tuned.grid if name not in varying)]
+    down, across, *others = [*names, *([""] * (2 - len(names)))]
+    best = tuned.best
+    point = {
+        (point[down], point.get(across, 0.0)): point
+        for point in tuned.cer_map
+        if all(point[other] == best[other] for other in others)
+    }
+    return Slice(down, across, tuned.grid[down], tuned.grid.get(across, (0.0,)), point)
+
+
+def as_good(point: Mapping[str, float]) -> bool:
+    """Whether a point of the map may well be as good as the best; older maps do not say."""
+    return point.get("p", 0.0) >= ALPHA
+
+
+def _conditions(tuned: Tuned) -> str:
+    best = [f"{option} {value:g}" for option, value in tuned.best.items()]
+    # A first pass that a model rescores may itself be without one.
+    language = f"Language model {tuned.lm_sha256[:8]}. " if tuned.lm_sha256 else ""
+    tested = any("p" in point for point in tuned.cer_map)
+    flat = sum(map(as_good, tuned.cer_map))
+    level = (
+        f" Bold: the {flat} of {plural(len(tuned.cer_map), 'point')} tried that are not "
+        f"significantly worse than the best (two-sided, writers randomised, p of {ALPHA:g})."
+        if tested
+        else ""
+    )
+    return (
+        f"CER % (micro) on {plural(tuned.lines, 'line')} of {tuned.dataset}, split "
+        f"{tuned.split}, read by {tuned.encoder}@{tuned.weights[:8]}: "
+        f"{listing(list(tuned.conditions))}. {language}"
+        f"Best: {listing(best)}, CER {percent(tuned.cer)} %; without language (greedy) "
+        f"{percent(tuned.greedy_cer)} %.{level}"
+    )
+
+
+def _matrix(found: Slice) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
+    head = f"{found.down} \\ {found.across}" if found.across else found.down
+    columns = (
+        Column(head, key=True),
+        *(Column(f"{value:g}" if found.across else "CER %") for value in found.columns),
+    )
+    rows = tuple(
+        (name(f"{down:g}"), *(_cell(found.point[down, value]) for value in found.columns))
+        for down in found.rows
+    )
+    return columns, rows
+
+
+def _list(tuned: Tuned) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
+    """The best points that were tried, one a row."""
+    ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
+    columns = (*(Column(option, key=True) for option in tuned.grid), Column("CER %"))
+    rows = tuple(
+        (*(name(f"{point[option]:.3g}") for option in tuned.grid), _cell(point)) for point in ranked
+    )
+    return columns, rows
 
 
 def at_the_edge(tuned: Tuned) -> Iterator[str]:
     """A sentence for each option whose best value is the last one that was tried."""
     for option, values in tuned.grid.items():
-        best = tuned.values[option]
+        best = tuned.best[option]
         if len(values) > 1 and best in (min(values), max(values)):
             yield (
                 f"the best {option}, {best:g}, is at the edge of the grid; "
@@ -53,5 +119,5 @@ def at_the_edge(tuned: Tuned) -> Iterator[str]:
             )
 
 
-def _cell(fraction: float) -> Cell:
-    return Cell(percent(fraction), values=(100.0 * fraction,))
+def _cell(point: Mapping[str, float]) -> Cell:
+    return Cell(percent(point["cer"]), values=(100.0 * point["cer"],), bold=as_good(point))
