@@ -418,7 +418,7 @@ def test_write_leaves_every_file_and_names_it(store):
     names = ("cer-1", "severity-1", "speed-1", "errors-1", "stages-1", "stages-damaged-1")
     expected = {f"tables/{name}.{kind}" for name in names for kind in ("tex", "csv")}
     expected |= {f"plots/{n}.{k}" for n in ("severity-1", "cer-speed-1") for k in ("png", "svg")}
-    assert set(files) == {"report.md", *expected}
+    assert set(files) == {"report.md", "report.html", *expected}
     assert all((store.path / name).stat().st_size > 100 for name in files)
     assert (store.path / "plots/cer-speed-1.png").read_bytes().startswith(b"\x89PNG")
     text = (store.path / "report.md").read_text(encoding="utf-8")
@@ -456,8 +456,9 @@ def test_terminal_has_the_main_tables_within_its_width(store):
 def test_empty_run(tmp_path):
     store = RunStore(tmp_path / "run")
     assert report.terminal(store) == "No cell of this run is finished yet."
-    (file,) = report.write(store)
-    assert "No cell of this run is finished yet." in file.read_text()
+    files = report.write(store)
+    assert [file.name for file in files] == ["report.md", "report.html"]
+    assert all("No cell of this run is finished yet." in file.read_text() for file in files)
 
 
 def test_only_failures(tmp_path):

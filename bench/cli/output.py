@@ -72,14 +72,13 @@ def _is_finished(block: Block, part: Part, runtime: Runtime, store: RunStore) ->
 
 def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     """Write the files, then print the tables (or a summary for programs) and what is missing."""
-    from rich.console import Console
-
     from bench import report
+    from bench.cli.bars import Steps
     from bench.report.format import percent
 
-    with Console(stderr=True).status("tables and plots"):
-        files = report.write(store)
-        text = "" if as_json else report.terminal(store)
+    with Steps("report") as steps:
+        files = report.write(store, report=steps.report)
+    text = "" if as_json else report.terminal(store)
     if as_json:
         record = {
             "folder": str(store.path),

@@ -40,8 +40,8 @@ def add(subparsers: Any) -> None:
         "report",
         help="tables and plots of a run that is there",
         description="Print the main tables of a run and write all tables and plots into its "
-        "folder: report.md, tables/ (LaTeX, CSV), plots/ (PNG, SVG, PDF), and report.html, a page to "
-        "look through tables, plots and lines in a browser.",
+        "folder: report.md, tables/ (LaTeX, CSV), plots/ (PNG, SVG, PDF), and report.html, a page "
+        "to look through tables, plots and lines in a browser.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -6,6 +6,7 @@
     tables/NAME.tex     a table for LaTeX (booktabs)
     tables/NAME.csv     a table for spreadsheets, values unrounded
     plots/NAME.png/svg  a plot
+    report.html         all of that and the lines to look through: `bench.report.web`
 """
 
 from __future__ import annotations
@@ -23,22 +24,32 @@ from bench.report.leading import Judge, judge_of, nobody
 from bench.report.results import Result, collect
 from bench.report.table import Table
 from bench.store import RunStore
+from datasets.rebuild.tree import Report, silent
 
 if TYPE_CHECKING:
     from bench.report.plots import Plot
 
-FORMATS = ("md", "tex", "csv")
+FORMATS = ("md", "tex", "csv", "html")
+PICTURES = 40  # lines of a set that have pictures in the page: 3 MB in the main job
 
 _NOTHING = "No cell of this run is finished yet."
 
 
-def write(store: RunStore, formats: Collection[str] = FORMATS, lang: str = "en") -> list[Path]:
-    """Write the tables, and with markdown the plots that it shows, into the run folder.
+def write(
+    store: RunStore,
+    formats: Collection[str] = FORMATS,
+    lang: str = "en",
+    pictured: int | None = PICTURES,
+    report: Report = silent,
+) -> list[Path]:
+    """Write the tables, with markdown the plots that it shows, and the page into the run folder.
 
     Args:
         store: the run.
         formats: some of `FORMATS`.
         lang: of the words in tables and plots, one of `captions.LANGUAGES`.
+        pictured: lines of each set of which the page has pictures; None for all.
+        report: hears of the progress.
 
     Returns:
         The files, in the order in which a reader wants them.
@@ -48,7 +59,7 @@ def write(store: RunStore, formats: Collection[str] = FORMATS, lang: str = "en")
         OSError: the run folder cannot be written.
     """
     with language(lang):
-        files = _files(store, formats)
+        files = _files(store, formats, pictured, report)
     for name, content in files.items():
         path = store.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,10 +67,14 @@ def write(store: RunStore, formats: Collection[str] = FORMATS, lang: str = "en")
     return [store.path / name for name in files]
 
 
-def _files(store: RunStore, formats: Collection[str]) -> dict[str, bytes]:
+def _files(
+    store: RunStore, formats: Collection[str], pictured: int | None, report: Report
+) -> dict[str, bytes]:
     """The content of each file by its name in the run folder."""
+    report("tables and plots", 0, 1)
     results = collect(store)
-    tables = [*_main(results, judge_of(store)), *_further(results)]
+    main, further = _main(results, judge_of(store)), _further(results)
+    tables = [*main, *further]
     files: dict[str, bytes] = {}
     if "md" in formats:
         from bench.report import plots  # matplotlib takes a while to import
@@ -74,6 +89,12 @@ def _files(store: RunStore, formats: Collection[str]) -> dict[str, bytes]:
             files[f"tables/{table.slug}.tex"] = render.latex(table).encode()
         if "csv" in formats:
             files[f"tables/{table.slug}.csv"] = render.spreadsheet(table).encode("utf-8-sig")
+    report("tables and plots", 1, 1)
+    if "html" in formats:
+        from bench.report import web  # pictures are made by data sets and damages
+
+        name = store.path.name
+        files["report.html"] = web.page(name, store, results, main, further, pictured, report)
     return files
 
 

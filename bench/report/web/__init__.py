@@ -27,11 +27,10 @@ from bench.report.captions import in_force
 from bench.report.format import plain
 from bench.report.results import Result, Setting, Store
 from bench.report.table import Cell, Column, Table
-from bench.report.web.images import Report, Shots, shots
+from bench.report.web.images import shots
 from bench.report.web.payload import gather
 from bench.report.web.words import say
-
-PICTURES = 40  # lines of a set that have pictures: about 3 MB in the main job
+from datasets.rebuild.tree import Report, silent
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
@@ -46,8 +45,8 @@ def page(
     results: Sequence[Result],
     main: Sequence[Table],
     further: Sequence[Table],
-    most: int | None = PICTURES,
-    report: Report = lambda doing, done, total: None,
+    pictured: int | None,
+    report: Report = silent,
 ) -> bytes:
     """The page of a run, in the language in force.
 
@@ -57,11 +56,11 @@ def page(
         results: of the run, in order.
         main: tables that are open at first.
         further: tables that are folded.
-        most: lines of a set that have pictures; None for all, 0 for none.
+        pictured: lines of a set that have pictures; None for all.
         report: told of the progress.
     """
     gathered = gather(results, store)
-    pictured = shots(gathered, most, report) if most != 0 else Shots()
+    images = shots(gathered, pictured, report)
     script = _script()
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -83,13 +82,13 @@ def page(
             *("Encoder", "Decoder", "Set", "Damage", "Severity", "Status", "Key", "Signature"),
         ),
         rows=[_row(result) for result in results],
-        picture_notes=pictured.notes,
-        hidden_known=pictured.hidden_known,
+        picture_notes=images.notes,
+        hidden_known=images.hidden_known,
         footer=say(
             "Written by Kaidoku from the stored rows; nothing of it is loaded from elsewhere."
         ),
         payload=_packed(gathered.payload),
-        pictures=_trusted(_json(pictured.by_condition).replace("<", "\\u003c")),
+        pictures=_trusted(_json(images.by_condition).replace("<", "\\u003c")),
         style=_trusted(style),
         style_hash=_hash(style),
         script=_trusted(script),
@@ -135,12 +134,13 @@ def _columns_of(row: Sequence[Cell], columns: Sequence[Column]) -> list[tuple[Ce
 
 def _lead(results: Sequence[Result]) -> str:
     """What the run holds, in a sentence."""
-    days = sorted({result.row.started[:10] for result in results})
+    days = sorted({plain(result.row.started[:10]) for result in results}) or ["—"]
+    when = say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
     return say(
         "{rows} rows, {failed} of them failed; measured {when}.",
         rows=len(results),
         failed=sum(result.row.status == "failed" for result in results),
-        when=plain(" – ".join(dict.fromkeys([*days[:1], *days[-1:]])) or "—"),
+        when=when,
     )
 
 

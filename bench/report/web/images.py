@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,7 @@ from bench.report.format import plain
 from bench.report.web.payload import Gathered, Payload
 from bench.report.web.words import say
 from datasets.damage.visible import HIDDEN
-
-Report = Callable[[str, float, float], None]  # what is being done, how much is done, of how much
+from datasets.rebuild.tree import Report
 
 _HEIGHT = 48  # pixels; a page shows lines at about this height
 _WIDTH = 1600  # pixels; longer lines become lower
@@ -56,8 +55,10 @@ def shots(gathered: Gathered, most: int | None, report: Report) -> Shots:
         gathered: the readings.
         most: lines of a set with pictures, spread evenly from the best read line to the worst;
             None for all.
-        report: told of the progress.
+        report: hears of the progress.
     """
+    if most == 0:
+        return Shots()
     payload = gathered.payload
     chosen = [_spread(payload, place, most) for place in range(len(payload["sets"]))]
     firsts: dict[str, int] = {}  # a reading of each condition: all systems saw the same images
@@ -120,17 +121,12 @@ def _shot(picture: Picture) -> dict[str, Any]:
 
 def _told(payload: Payload, found: Payload) -> list[str]:
     """How many lines of each set have a picture, where it is not all of them."""
-    notes = []
+    sets = []
     for place, one in enumerate(payload["sets"]):
-        own = {line for name, shot in found.items() if name.startswith(f"{place}|") for line in shot}
+        shown = (shot for name, shot in found.items() if name.startswith(f"{place}|"))
+        own = {line for shot in shown for line in shot}
         if own and len(own) < len(one["lines"]):
-            notes.append(
-                say(
-                    "Pictures are there for {shown} of {lines} lines of {name}, from the best to "
-                    "the worst read.",
-                    shown=len(own),
-                    lines=len(one["lines"]),
-                    name=plain(one["name"]),
-                )
-            )
-    return notes
+            told = {"shown": len(own), "lines": len(one["lines"]), "name": plain(one["name"])}
+            sets.append(say("{shown} of {lines} lines of {name}", **told))
+    about = "Pictures, spread evenly from the best to the worst read line: {sets}."
+    return [say(about, sets="; ".join(sets))] if sets else []

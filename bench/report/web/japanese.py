@@ -60,10 +60,10 @@ JAPANESE: Mapping[str, str] = {
     "inserted": "挿入",
     "deleted": "脱落",
     "hidden by the damage": "損傷で隠れた文字",
-    "Pictures are there for {shown} of {lines} lines of {name}, from the best to the worst read.": (
-        "画像は {name} の {lines} 行のうち {shown} 行"
-        "(正しく読まれた行から誤りの多い行まで均等に選択)。"
+    "Pictures, spread evenly from the best to the worst read line: {sets}.": (
+        "画像のある行(正しく読まれた行から誤りの多い行まで均等に選択): {sets}。"
     ),
+    "{shown} of {lines} lines of {name}": "{name} の {lines} 行のうち {shown} 行",
     "Set": "データセット",
     "Damage": "損傷",
     "Severity": "損傷の強さ",

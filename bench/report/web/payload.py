@@ -26,7 +26,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.metrics import normalise
 from bench.report.accuracy import curves
-from bench.report.format import bracket, percent, plain, significant
+from bench.report.format import bracket, percent, significant
 from bench.report.plots import COLOURS, look_of
 from bench.report.remarks import trained
 from bench.report.results import Result, Store, grouped
@@ -198,9 +198,7 @@ def _curve(results: Sequence[Result], places: Places) -> Payload:
 
 def _speeds(results: Sequence[Result], places: Places) -> Payload:
     first, front = results[0], _front(results)
-    points = [
-        {**places[id(r)], **_rates(r), **_cer(r), "front": id(r) in front} for r in results
-    ]
+    points = [{**places[id(r)], **_rates(r), **_cer(r), "front": id(r) in front} for r in results]
     return {"title": f"{first.names.dataset} · {first.row.condition.split}", "points": points}
 
 

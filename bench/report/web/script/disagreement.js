@@ -28,16 +28,16 @@ function showPairs() {
   const readings = readingsHere();
   const systems = [...readings.keys()];
   const name = (system) => data.systems[system].name;
-  const heads = [say("fewer edits than →"), ...systems.map(name), say("without an error"), say("right alone")];
+  const heads = [say("fewer edits than →"), say("without an error"), say("right alone"), ...systems.map(name)];
   const rows = systems.map((system) => {
     const right = countLines((line) => lineCer(readings.get(system), line) === 0);
     const alone = countLines((line) => lineCer(readings.get(system), line) === 0 && rightAlone(readings, system, line));
     return el("tr", {}, el("th", { scope: "row" }, name(system)),
-      systems.map((other) => pairCell(readings, system, other)),
-      el("td", { "data-value": right }, number(right)), el("td", { "data-value": alone }, number(alone)));
+      el("td", { "data-value": right }, number(right)), el("td", { "data-value": alone }, number(alone)),
+      systems.map((other) => pairCell(readings, system, other)));
   });
   const table = el("table", { class: "sortable" },
-    el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
+    el("thead", {}, el("tr", {}, heads.map((head, place) => el("th", { scope: "col", class: place ? null : "key" }, head)))),
     el("tbody", {}, rows));
   makeSortable(table);
   const [set, damage] = [data.sets[state.set].name, state.severity ? `${state.damage} ${state.severity}` : say("clean")];
@@ -61,6 +61,7 @@ function pairCell(readings, better, worse) {
 /** Show only the lines that one system reads better than another, or all again. */
 function choosePair(pair) {
   state.pair = pair;
+  if (pair) showAllKinds();
   showPair();
   showLines();
 }

@@ -32,9 +32,9 @@ function showFilters() {
   controls.pair = el("button", { type: "button", class: "chip", hidden: true, click: () => choosePair(null) });
   form.append(
     labelled("Set", controls.set), labelled("Damage", controls.damage),
-    labelled("Severity", controls.severity.range, controls.severity.output),
+    el("label", {}, el("span", { class: "word" }, `${say("Severity")}: `, controls.severity.output), controls.severity.range),
     labelled("Writer", controls.writer), labelled("CER of", controls.of),
-    el("label", {}, el("span", {}, say("CER in %")), el("span", { class: "range" }, controls.low, "–", controls.high)),
+    labelled("CER in %", controls.low, "–", controls.high),
     labelled("Order", controls.sort), labelled("Text or id", controls.text),
     el("fieldset", {}, el("label", {}, controls.pictured, el("span", {}, say("only lines with a picture")))),
     controls.shown, controls.pair);
@@ -47,7 +47,7 @@ function showFilters() {
 }
 
 function labelled(word, ...inputs) {
-  return el("label", {}, el("span", {}, say(word)), el("span", { class: "range" }, inputs));
+  return el("label", {}, el("span", { class: "word" }, say(word)), el("span", { class: "range" }, inputs));
 }
 
 function changed(set) {
@@ -90,7 +90,7 @@ function fill(select, options, chosen) {
 /** Fill the controls that depend on the set, and put the state right where it names what is not there. */
 function fillCondition() {
   const damages = damagesOf(state.set);
-  if (!damages.includes(state.damage)) state.damage = damages[0] ?? CLEAN;
+  if (!damages.includes(state.damage)) state.damage = mostRun(damages);
   fill(controls.damage, damages.length ? damages.map((name) => [name, name]) : [[CLEAN, say("none")]], state.damage);
   const severities = severitiesOf(state.set, state.damage);
   if (!severities.includes(state.severity)) state.severity = severities.at(-1);
@@ -98,6 +98,12 @@ function fillCondition() {
   if (!writers.includes(state.writer)) state.writer = "";
   fill(controls.writer, [["", say("all")], ...writers.map((name) => [name, name])], state.writer);
   conditionChanged();
+}
+
+/** The damage that was run at most severities: there the slider has most to show. */
+function mostRun(damages) {
+  const count = (damage) => severitiesOf(state.set, damage).length;
+  return damages.reduce((most, one) => (count(one) > count(most) ? one : most), damages[0] ?? CLEAN);
 }
 
 /** What follows a change of the condition: the slider, the systems, the table of pairs. */
@@ -134,11 +140,19 @@ function goTo(reading) {
   if (reading === null || reading === undefined) return;
   const { set, damage, severity, system } = data.readings[reading];
   Object.assign(state, { set, severity, of: system, sort: "high", pair: null, damage: damage || state.damage });
+  showAllKinds();
   controls.set.value = String(set);
   controls.sort.value = "high";
   fillCondition();
   showLines();
   document.getElementById("lines").scrollIntoView();
+}
+
+/** Take back what would hide some of the lines that are to be looked at. */
+function showAllKinds() {
+  Object.assign(state, { writer: "", low: 0, high: Infinity, text: "", pictured: false });
+  for (const name of ["writer", "low", "high", "text"]) controls[name].value = "";
+  controls.pictured.checked = false;
 }
 
 const REMEMBERED = ["set", "damage", "severity", "writer", "of", "low", "high", "sort", "text"];

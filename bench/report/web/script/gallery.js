@@ -107,9 +107,9 @@ function showLines(first = true) {
 function card(line, readings, shot) {
   const { lines, texts } = data.sets[state.set];
   const [id, writer, reference] = lines[line];
-  const rows = [...readings].filter(([system]) => !state.hidden.has(system)).map(([system, reading]) => {
-    const text = texts[line][reading.texts[line]];
-    return text === undefined ? null : row(data.systems[system].name, diffed(reference, text), judged(reading, line));
+  const rows = sameTexts(line, readings).map(([text, systems]) => {
+    const names = systems.map((system) => data.systems[system].name).join(", ");
+    return row(names, diffed(reference, texts[line][text]), judged(readings.get(systems[0]), line));
   });
   return el("article", { "aria-label": `${say("line")} ${id}` },
     el("header", {}, el("span", {}, id), writer === id ? null : el("span", {}, `${say("writer")} ${writer}`)),
@@ -117,7 +117,19 @@ function card(line, readings, shot) {
     el("div", { class: "texts" }, row(say("reference"), hiddenMarked(reference, shot), null), rows));
 }
 
-/** What a system made of a line: its name, its text, its edits and CER. */
+/** The systems that are shown, by the text that they read on a line; the best text first. */
+function sameTexts(line, readings) {
+  const systems = new Map();
+  for (const [system, reading] of readings) {
+    const text = reading.texts[line] ?? -1;
+    if (text < 0 || state.hidden.has(system)) continue;
+    systems.set(text, [...(systems.get(text) ?? []), system]);
+  }
+  const edits = ([, [system]]) => readings.get(system).edits[line];
+  return [...systems].sort((a, b) => edits(a) - edits(b));
+}
+
+/** What systems made of a line: their names, their text, its edits and CER. */
 function row(who, read, edits) {
   return el("div", { class: edits ? "row" : "row reference" },
     el("span", { class: "who" }, who), el("span", { class: "read" }, read), edits);
@@ -142,7 +154,9 @@ function showPages(last) {
   const turn = (by) => () => {
     state.page += by;
     showLines(false);
-    document.getElementById("found").scrollIntoView();
+    const found = document.getElementById("found"); // the button that was pressed is gone
+    found.focus();
+    found.scrollIntoView();
   };
   const button = (by, label, off) => el("button", { type: "button", disabled: off, click: turn(by) }, label);
   document.getElementById("pages").replaceChildren(

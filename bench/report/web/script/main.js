@@ -21,7 +21,7 @@ async function main() {
   showSpeeds();
   const recalled = recall();
   if (data.readings.length) {
-    if (!recalled) state.severity = 0;
+    state.pictured = !recalled && Object.keys(picturesHere()).length > 0;
     showFilters();
     showLines();
     if (recalled) document.getElementById("lines").scrollIntoView();

@@ -1,5 +1,6 @@
 // Axes, marks and keys of the plots, as SVG that the page's style colours.
 
+// Pixels; `width` follows the page, so that letters keep their size on a phone.
 const PLOT = { width: 760, height: 400, left: 52, right: 16, top: 12, bottom: 46 };
 
 // Matplotlib's letters, so that a system has the same mark here and in plots/*.svg.
@@ -113,6 +114,7 @@ function choosablePlot(place, heading, choices, systemsOf, draw) {
   const select = el("select", { change: redraw },
     choices.map((choice, index) => el("option", { value: index }, choice.title)));
   function redraw() {
+    PLOT.width = Math.min(760, Math.max(300, place.clientWidth));
     const chosen = choices[select.value];
     const focused = [...drawn.querySelectorAll("button")].indexOf(document.activeElement);
     drawn.replaceChildren(keys(systemsOf(chosen), hidden, redraw), draw(chosen, hidden, hear));
@@ -120,5 +122,10 @@ function choosablePlot(place, heading, choices, systemsOf, draw) {
     hear("");
   }
   place.append(el("h3", {}, heading), el("label", {}, `${say("Show")} `, select), drawn, said);
+  let width = place.clientWidth;
+  new ResizeObserver(() => {
+    if (place.clientWidth !== width) redraw();
+    width = place.clientWidth;
+  }).observe(place);
   redraw();
 }
