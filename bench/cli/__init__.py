@@ -40,6 +40,7 @@ COMMANDS = {
     "run": Command("bench.cli.run", "measure encoders x decoders x data sets x damages"),
     "speed": Command("bench.cli.speed", "the speed table of TrOCR, reported and measured"),
     "perf": Command("bench.cli.perf", "our decoders against their peers, in one run"),
+    "errors": Command("bench.cli.errors", "what is misread, and what language changes of it"),
     "report": Command("bench.cli.report", "tables and plots of a run that is there"),
     "compare": Command("bench.cli.compare", "what one system gains over another, and at what cost"),
     "list": Command("bench.cli.listing", "what can be run here, and what is missing"),
