@@ -248,16 +248,15 @@ def test_few_writers_and_missing_lines_are_said():
 def test_hostile_names_break_no_format():
     bad = "a|b\n\x1b[31m\\end{table} $&%"
     one = row(bad, bad, 0.1, bad, 1, encoder=bad, references=bad, started=bad, signature=bad)
-    results = collect(
-        Rows(one, replace(one, key="two", condition=replace(one.condition, severity=2)))
-    )
+    store = Rows(one, replace(one, key="two", condition=replace(one.condition, severity=2)))
+    results = collect(store)
     kinds = (accuracy.by_severity, speed.by_stage_damaged)
     for table in (table for kind in kinds for table in kind(results)):
         texts = render.markdown(table), render.latex(table), render.terminal(table, 80)
         assert not any("\x1b" in text for text in texts)
         assert texts[0].count("\n|") == 2 + len(table.rows)
         assert texts[1].count(r"\end{table}") == 1
-    assert len(plots.draw(results)) == 1
+    assert [plot.slug for plot in plots.draw(results, store)] == ["severity-1"]
 
 
 # What may share a table, and what it is called
@@ -417,13 +416,14 @@ def test_write_leaves_every_file_and_names_it(store):
     assert files[0] == "report.md"
     names = ("cer-1", "severity-1", "speed-1", "errors-1", "stages-1", "stages-damaged-1")
     expected = {f"tables/{name}.{kind}" for name in names for kind in ("tex", "csv")}
-    expected |= {f"plots/{n}.{k}" for n in ("severity-1", "cer-speed-1") for k in ("png", "svg")}
+    drawn = ("severity-1", "cer-speed-1", "stages-1")
+    expected |= {f"plots/{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")}
     assert set(files) == {"report.md", "report.html", *expected}
     assert all((store.path / name).stat().st_size > 100 for name in files)
     assert (store.path / "plots/cer-speed-1.png").read_bytes().startswith(b"\x89PNG")
     text = (store.path / "report.md").read_text(encoding="utf-8")
     assert "![CER by severity of char_erase: mini on lines" in text
-    assert all(f"(plots/{name}.png)" in text for name in ("severity-1", "cer-speed-1"))
+    assert all(f"(plots/{name}.png)" in text for name in drawn)
     for heading in text.split("### ")[1:]:
         conditions, table = heading.split("\n\n")[1:3]
         assert conditions.endswith(".") and table.startswith("| ")

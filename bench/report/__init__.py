@@ -5,7 +5,7 @@
     report.md           every table with its conditions, and the plots
     tables/NAME.tex     a table for LaTeX (booktabs)
     tables/NAME.csv     a table for spreadsheets, values unrounded
-    plots/NAME.png/svg  a plot
+    plots/NAME          a plot as .png, .svg and .pdf
     report.html         all of that and the lines to look through: `bench.report.web`
 """
 
@@ -79,11 +79,10 @@ def _files(
     if "md" in formats:
         from bench.report import plots  # matplotlib takes a while to import
 
-        drawn = plots.draw(results)
+        drawn = plots.draw(results, store)
         files["report.md"] = _report(store.path.name, tables, drawn).encode()
         for plot in drawn:
-            files[f"plots/{plot.slug}.png"] = plot.png
-            files[f"plots/{plot.slug}.svg"] = plot.svg
+            files |= {f"plots/{file}": content for file, content in plot.files.items()}
     for table in tables:
         if "tex" in formats:
             files[f"tables/{table.slug}.tex"] = render.latex(table).encode()

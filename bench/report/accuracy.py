@@ -67,30 +67,23 @@ def by_damage(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
     A severity has a table when several damages were run at it, or one that has no curve.
     `judge` is that of `by_set`.
     """
-    tables: list[Table] = []
-    curved = {(_series(r), r.names.damage) for group in _curves(results) for r in group}
-    damaged = (result for result in results if not result.clean)
-    for group in grouped(damaged, lambda r: (_series(r), r.row.condition.severity)):
-        names = {result.names.damage for result in group}
-        if len(names) > 1 or (_series(group[0]), *names) not in curved:
-            first = group[0]
-            tables.append(
-                _pivot(
-                    f"damage-{len(tables) + 1}",
-                    say(
-                        "CER by damage at severity {severity}: {encoder} on {set}",
-                        severity=first.row.condition.severity,
-                        encoder=first.names.encoder,
-                        set=first.names.dataset,
-                    ),
-                    group,
-                    (_DAMAGES, _DECODERS),
-                    [Column(say("Damage"), key=True), Column(say("Ink lost %"))],
-                    lambda row: (name(row[0].names.damage), _ink_lost(row)),
-                    judge,
-                )
-            )
-    return tables
+    return [
+        _pivot(
+            f"damage-{number}",
+            say(
+                "CER by damage at severity {severity}: {encoder} on {set}",
+                severity=group[0].row.condition.severity,
+                encoder=group[0].names.encoder,
+                set=group[0].names.dataset,
+            ),
+            group,
+            (_DAMAGES, _DECODERS),
+            [Column(say("Damage"), key=True), Column(say("Ink lost %"))],
+            lambda row: (name(row[0].names.damage), _ink_lost(row)),
+            judge,
+        )
+        for number, group in enumerate(side_by_side(results), 1)
+    ]
 
 
 def by_severity(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
@@ -131,6 +124,18 @@ def curves(results: Sequence[Result]) -> list[list[Result]]:
         ]
         found.append([*clean, *curve])
     return found
+
+
+def side_by_side(results: Sequence[Result]) -> list[list[Result]]:
+    """Results of one severity under several damages, or under one that has no curve."""
+    curved = {(_series(r), r.names.damage) for group in _curves(results) for r in group}
+    damaged = (result for result in results if not result.clean)
+    return [
+        group
+        for group in grouped(damaged, lambda r: (_series(r), r.row.condition.severity))
+        if len({result.names.damage for result in group}) > 1
+        or (_series(group[0]), group[0].names.damage) not in curved
+    ]
 
 
 def kinds_of_errors(results: Sequence[Result]) -> list[Table]:

@@ -195,4 +195,42 @@ _REMARKS: Mapping[str, str] = {
     " tokens/s": " トークン/s",
 }
 
-JAPANESE: Mapping[str, str] = {**_COUNTED, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS}
+_PLOTS: Mapping[str, str] = {
+    "{device} ({machine}), {threads}, {precision}, batch {size}, {software}": (
+        "{device}({machine})、{threads}、{precision}、バッチ {size}、{software}"
+    ),
+    "decoder": "デコーダ",
+    "encoder": "エンコーダ",
+    "preparing the image": "画像の準備",
+    "severity (0: clean)": "損傷の強さ(0: 損傷なし)",
+    "CER (%; band: 95 % interval)": "CER(%、帯: 95 % 信頼区間)",
+    "CER (%; bar: 95 % interval)": "CER(%、棒: 95 % 信頼区間)",
+    "CER against speed: {read}": "CER と速度: {read}",
+    "speed of encoder + decoder (lines/s, log scale; bar: range of the rounds)": (
+        "エンコーダとデコーダの速度(行/s、対数目盛、棒: 計測回の範囲)"
+    ),
+    "Pareto front": "パレートフロント",
+    "Gain over {baseline} by severity of {damage}: {encoder} on {set}": (
+        "{damage} の強さごとの {baseline} に対する改善: {encoder}、{set}"
+    ),
+    "Gain over {baseline} by damage at severity {severity}: {encoder} on {set}": (
+        "損傷の種類ごとの {baseline} に対する改善、強さ {severity}: {encoder}、{set}"
+    ),
+    "gain (points of CER; band: 95 % interval, paired)": (
+        "改善(CER のポイント、帯: 対応のある 95 % 信頼区間)"
+    ),
+    "gain (points of CER; bar: 95 % interval, paired)": (
+        "改善(CER のポイント、棒: 対応のある 95 % 信頼区間)"
+    ),
+    "Latency of encoder + decoder a line: {read}": "1 行あたりの遅延(エンコーダとデコーダ): {read}",
+    "ms a line, of each batch of each round (log scale)": (
+        "1 行あたりの ms(各回の各バッチ、対数目盛)"
+    ),
+    "batches that took at most so long (%)": "その時間以内のバッチの割合(%)",
+    "Time a line by stage: {read}": "1 行あたりの時間の内訳: {read}",
+    "ms a line (one pass over the set, median of the rounds)": (
+        "1 行あたりの ms(一巡の時間、各回の中央値)"
+    ),
+}
+
+JAPANESE: Mapping[str, str] = {**_COUNTED, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS}

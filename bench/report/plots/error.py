@@ -1,0 +1,119 @@
+"""CER against severity, and CER against speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from bench.compare import pareto
+from bench.report.captions import say
+from bench.report.format import plain, short, tick
+from bench.report.labels import Segment, place_labels
+from bench.report.plots.canvas import Look, Plot, canvas, cer_percent, read_by, saved
+from bench.report.results import Result
+
+
+def severity(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
+    """CER of each decoder against the severity of one damage, with the interval as a band."""
+    last = results[-1]
+    title = say(
+        "CER by severity of {damage}: {encoder} on {set}",
+        damage=last.names.damage,
+        encoder=last.names.encoder,
+        set=read_by(last),
+    )
+    figure, axes = canvas(title, last)
+    for decoder, look in looks.items():
+        curve = [result for result in results if result.names.decoder == decoder]
+        if not curve:
+            continue
+        severities = [result.row.condition.severity for result in curve]
+        cers, lows, highs = zip(*map(cer_percent, curve), strict=True)
+        axes.plot(severities, cers, label=short(plain(decoder)), **look)
+        axes.fill_between(severities, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+    axes.set_ylabel(say("CER (%; band: 95 % interval)"))
+    axes.set_ylim(bottom=0)
+    severity_axis(axes)
+    axes.legend(title=say("decoder"), loc="best")
+    return saved(figure, slug, title)
+
+
+def severity_axis(axes: Any) -> None:
+    """Severities from left to right."""
+    axes.set_xlabel(say("severity (0: clean)"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def speed(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
+    """CER of each system against lines/s, both with their spread, and the Pareto front."""
+    first, several = results[0], len({result.names.encoder for result in results}) > 1
+    read = read_by(first) if several else f"{first.names.encoder}, {read_by(first)}"
+    title = say("CER against speed: {read}", read=read)
+    figure, axes = canvas(title, first)
+    points: list[tuple[float, float]] = []
+    bars: list[Segment] = []
+    for result in results:
+        point, own = _drawn(axes, result, looks[result.names.decoder])
+        points.append(point)
+        bars += own
+    _front(axes, points)
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    speed_ticks(axes)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(
+        say("speed of encoder + decoder (lines/s, log scale; bar: range of the rounds)")
+    )
+    axes.set_ylabel(say("CER (%; bar: 95 % interval)"))
+    names = [
+        f"{r.names.encoder} + {r.names.decoder}" if several else r.names.decoder for r in results
+    ]
+    place_labels(axes, points, [short(plain(name)) for name in names], bars)
+    return saved(figure, slug, title)
+
+
+def speed_ticks(axes: Any) -> None:
+    """Ticks of a logarithmic axis from left to right: 1, 2, 5 where it is long enough."""
+    left, right = axes.get_xlim()
+    few = right < 5 * left  # 1, 2, 5 may all lie outside
+    axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
+    """A step through the systems that no other beats in both: the least CER at each speed."""
+    on = pareto([(cer, rate) for rate, cer in points])
+    front = sorted(point for point, is_on in zip(points, on, strict=True) if is_on)
+    rates, cers = zip(*front, strict=True)
+    label = say("Pareto front")
+    axes.step(rates, cers, where="pre", color="0.55", linewidth=0.9, zorder=1, label=label)
+    axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.55", linewidths=0.9, zorder=1)
+    axes.legend(loc="best")
+
+
+def _drawn(
+    axes: Any, result: Result, look: Look
+) -> tuple[tuple[float, float], tuple[Segment, Segment]]:
+    """Draw a system; gives its point and its error bars."""
+    assert result.row.timing is not None  # `draw` takes no others
+    rate, (cer, low, high) = result.row.timing.lines_per_s, cer_percent(result)
+    slow, fast = rate.median, rate.median
+    if rate.n > 1:  # the range of one round is that of its batches, of short lines and of long
+        slow, fast = min(rate.low, slow), max(rate.high, fast)
+    axes.errorbar(
+        [rate.median],
+        [cer],
+        xerr=[[rate.median - slow], [fast - rate.median]],
+        yerr=[[cer - low], [high - cer]],
+        elinewidth=0.8,
+        capsize=2,
+        capthick=0.8,
+        **{**look, "linestyle": "none"},
+    )
+    return (rate.median, cer), (
+        ((slow, cer), (fast, cer)),
+        ((rate.median, low), (rate.median, high)),
+    )

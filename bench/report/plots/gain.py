@@ -1,0 +1,173 @@
+"""What a decoder gains over greedy CTC, which reads the same encoding without language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError
+from bench.evidence import Reading, paired, readings
+from bench.experiment.design import BASELINE
+from bench.report.accuracy import curves, side_by_side
+from bench.report.captions import say
+from bench.report.format import plain, short
+from bench.report.plots.canvas import Look, Plot, canvas, read_by, saved
+from bench.report.plots.error import severity_axis
+from bench.report.results import Result, Store
+from bench.stats import Difference, rate_difference
+
+_ROW, _BAND, _ROUND = 0.13, 0.12, 1.6  # inches: of a decoder, between damages, around them
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Results beside greedy CTC on the same lines.
+
+    results: the scored results of a run.
+    found: by key of a row the CER of greedy CTC less its own, paired by line.
+    """
+
+    results: tuple[Result, ...]
+    found: Mapping[str, Difference]
+
+    @classmethod
+    def of(cls, results: Sequence[Result], store: Store) -> Gains:
+        """Pair each result with the greedy CTC of the same encoder under the same condition.
+
+        What has no such counterpart, or whose lines are not stored, has no gain.
+
+        Raises:
+            UserError: the rows of the run cannot be read.
+        """
+        keys = {result.row.key for result in results}
+        by_key = {r.row.key: r for r in readings([store], lambda row: row.key in keys)}
+        bases = {_place(r): r.row.key for r in results if r.row.decoder == BASELINE}
+        found = {}
+        for result in results:
+            base, own = by_key.get(bases.get(_place(result), "")), by_key.get(result.row.key)
+            if base and own and base is not own and (gain := _gain(base, own)):
+                found[own.row.key] = gain
+        return cls(tuple(results), found)
+
+
+def by_severity(gains: Gains, looks: Mapping[str, Look]) -> list[Plot]:
+    """The gain of each decoder against the severity of a damage, a plot a damage."""
+    drawn: list[Plot] = []
+    for group in curves(gains.results):
+        judged = [result for result in group if result.row.key in gains.found]
+        if judged:
+            drawn.append(_curve(f"gain-{len(drawn) + 1}", judged, gains, looks))
+    return drawn
+
+
+def by_damage(gains: Gains, looks: Mapping[str, Look]) -> list[Plot]:
+    """The gain of each decoder under every damage of one severity, a plot a severity."""
+    drawn: list[Plot] = []
+    for group in side_by_side(gains.results):
+        judged = [result for result in group if result.row.key in gains.found]
+        if judged:
+            drawn.append(_bands(f"gain-damage-{len(drawn) + 1}", judged, gains, looks))
+    return drawn
+
+
+def _place(result: Result) -> tuple[object, ...]:
+    names = result.names
+    return (result.setting, names.encoder, names.dataset, names.damage, result.row.condition)
+
+
+def _gain(base: Reading, own: Reading) -> Difference | None:
+    try:
+        pairs = paired(base, own)
+    except UserError:  # not of the same lines after all
+        return None
+    first, second = pairs.first, pairs.second
+    return rate_difference(first.edits, second.edits, first.characters, first.writers)
+
+
+def _percent(gain: Difference) -> tuple[float, float, float]:
+    """The gain and its interval in points of CER; without an interval the gain thrice."""
+    low, high = (gain.interval.low, gain.interval.high) if gain.interval else (gain.value,) * 2
+    return 100.0 * gain.value, 100.0 * min(low, gain.value), 100.0 * max(high, gain.value)
+
+
+def _curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str, Look]) -> Plot:
+    last = results[-1]
+    title = say(
+        "Gain over {baseline} by severity of {damage}: {encoder} on {set}",
+        baseline=BASELINE,
+        damage=last.names.damage,
+        encoder=last.names.encoder,
+        set=read_by(last),
+    )
+    figure, axes = canvas(title, last)
+    for decoder, look in looks.items():
+        curve = [result for result in results if result.names.decoder == decoder]
+        if not curve:
+            continue
+        severities = [result.row.condition.severity for result in curve]
+        values = [_percent(gains.found[result.row.key]) for result in curve]
+        points, lows, highs = zip(*values, strict=True)
+        axes.plot(severities, points, label=short(plain(decoder)), **look)
+        axes.fill_between(severities, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.set_ylabel(say("gain (points of CER; band: 95 % interval, paired)"))
+    severity_axis(axes)
+    axes.legend(title=say("decoder"), loc="best")
+    return saved(figure, slug, title)
+
+
+def _bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str, Look]) -> Plot:
+    """A band a damage, in it a row a decoder."""
+    first = results[0]
+    title = say(
+        "Gain over {baseline} by damage at severity {severity}: {encoder} on {set}",
+        baseline=BASELINE,
+        severity=first.row.condition.severity,
+        encoder=first.names.encoder,
+        set=read_by(first),
+    )
+    damages = list(dict.fromkeys(result.names.damage for result in results))
+    decoders = [name for name in looks if any(r.names.decoder == name for r in results)]
+    band = _ROW * len(decoders) + _BAND
+    figure, axes = canvas(title, first, _ROUND + band * len(damages), left=0.17)
+    for row, decoder in enumerate(decoders):
+        own = [result for result in results if result.names.decoder == decoder]
+        places = [band * damages.index(r.names.damage) + _ROW * (row + 0.5) for r in own]
+        values = [_percent(gains.found[result.row.key]) for result in own]
+        _bars(axes, places, values, short(plain(decoder)), looks[decoder])
+    for place in range(1, len(damages)):
+        axes.axhline(band * place - _BAND / 2, color="0.8", linewidth=0.6)
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    centres = [band * place + (band - _BAND) / 2 for place in range(len(damages))]
+    axes.set_yticks(centres, [short(plain(damage)) for damage in damages])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylim(band * len(damages) - _BAND / 2, -_BAND / 2)
+    axes.set_xlabel(say("gain (points of CER; bar: 95 % interval, paired)"))
+    _legend_below(figure, axes)
+    return saved(figure, slug, title)
+
+
+def _bars(
+    axes: Any,
+    places: Sequence[float],
+    values: Sequence[tuple[float, float, float]],
+    label: str,
+    look: Look,
+) -> None:
+    points, lows, highs = zip(*values, strict=True)
+    below = [point - low for point, low in zip(points, lows, strict=True)]
+    above = [high - point for point, high in zip(points, highs, strict=True)]
+    axes.errorbar(
+        points, places, xerr=[below, above], label=label, elinewidth=0.8,
+        **{**look, "linestyle": "none", "markersize": 5},
+    )  # fmt: skip
+
+
+def _legend_below(figure: Any, axes: Any) -> None:
+    """The legend in rows under the axes, where no bar can lie."""
+    height = figure.get_size_inches()[1]
+    figure.subplots_adjust(bottom=0.95 / height)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4)
