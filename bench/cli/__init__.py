@@ -43,6 +43,8 @@ COMMANDS = {
     "errors": Command("bench.cli.errors", "what is misread, and what language changes of it"),
     "report": Command("bench.cli.report", "tables and plots of a run that is there"),
     "compare": Command("bench.cli.compare", "what one system gains over another, and at what cost"),
+    "cite": Command("bench.cli.cite", "the footnote of a number: all that it depends on"),
+    "reproduce": Command("bench.cli.reproduce", "measure a cell again: does its number hold?"),
     "list": Command("bench.cli.listing", "what can be run here, and what is missing"),
     "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
     "doctor": Command("bench.cli.doctor", "what this machine has, and what is wrong with it"),

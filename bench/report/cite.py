@@ -1,0 +1,140 @@
+"""The footnote of a number: everything that it depends on, in words, with its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.conditions import conditions, signatures
+from bench.report.format import bracket, listing, number, percent, plain, significant
+from bench.report.latex import latex_code, latex_text
+from bench.report.render import markdown_text
+from bench.report.results import Result, Store, collect, grouped
+from bench.types import UNTRAINED
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """What stands below a text.
+
+    label: by which the text refers to it.
+    text: sentences.
+    signature: of all its numbers.
+    """
+
+    label: str
+    text: str
+    signature: str
+
+
+def footnotes(store: Store) -> list[Footnote]:
+    """One footnote a system and setting of the rows.
+
+    Raises:
+        UserError: the rows cannot be read.
+    """
+    records = store.environments()
+    groups = grouped(collect(store), lambda result: result.names[:2])
+    return [_footnote(group, records.get(group[0].row.environment, {})) for group in groups]
+
+
+def markdown(note: Footnote) -> str:
+    """A footnote of markdown; `[^label]` in the text refers to it."""
+    signature = plain(note.signature).replace("`", "'")
+    return f"[^{note.label}]: {markdown_text(note.text)} Signature: `{signature}`."
+
+
+def latex(note: Footnote) -> str:
+    r"""A footnote for pdfLaTeX, to be put behind the number."""
+    return f"\\footnote{{{latex_text(note.text)} Signature: {latex_code(plain(note.signature))}.}}"
+
+
+def text(note: Footnote) -> str:
+    """The footnote without any markup."""
+    return f"{note.text} Signature: {plain(note.signature)}."
+
+
+def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
+    first = results[0]
+    sentences = [
+        conditions("; ".join(map(_numbers, results)), results),
+        _options(first),
+        _versions(record),
+        _machine(record),
+        _data(results),
+    ]
+    (signature,) = signatures(results)
+    return Footnote(first.row.key, plain(" ".join(filter(None, sentences))), signature)
+
+
+def _numbers(result: Result) -> str:
+    """What was measured, by the words that tell this result from the others."""
+    row, names = result.row, result.names
+    condition = row.condition
+    damage = f" under {names.damage} {condition.severity}" if condition.severity else ""
+    told = [f"{names.encoder}:{names.decoder} on {names.dataset}{damage}"]
+    if row.status != "ok":
+        return f"{told[0]}: failed ({row.reason})"
+    if row.cer is not None and row.weights != UNTRAINED:
+        bounds = f" {bracket(result.interval)}" if result.interval else ""
+        told.append(f"CER {percent(row.cer)} %{bounds}, WER {percent(row.wer)} %")
+    if row.timing:
+        told.append(f"{significant(row.timing.lines_per_s.median)} lines/s")
+    return f"{told[0]}: {', '.join(told[1:])}"
+
+
+def _options(result: Result) -> str:
+    """Every option of the decoder, and what was given to the other parts."""
+    row = result.row
+    told = []
+    for name, options in (
+        (row.decoder, {**row.options, **_chosen(result)}),
+        (row.encoder, row.extras.get("encoder_options")),
+        (row.condition.dataset, row.extras.get("dataset_options")),
+        (row.condition.damage, row.extras.get("damage_options")),
+    ):
+        if isinstance(options, Mapping) and options:
+            values = ", ".join(f"{option}={value}" for option, value in options.items())
+            told.append(f"{name} ({values})")
+    return f"Options: {'; '.join(told)}." if told else ""
+
+
+def _chosen(result: Result) -> dict[str, Any]:
+    """Options that were left to the decoder, as it chose them."""
+    row = result.row
+    return {name: row.extras[name] for name in row.options if name in row.extras}
+
+
+def _versions(record: Mapping[str, Any]) -> str:
+    packages = record.get("machine", {}).get("packages", {})
+    told = [f"{name} {version}" for name, version in packages.items() if version]
+    return f"Packages: {', '.join(told)}." if told else ""
+
+
+def _machine(record: Mapping[str, Any]) -> str:
+    """Cores, memory, system and thread variables; the processor stands in the conditions."""
+    machine = record.get("machine", {})
+    cpu = machine.get("cpu", {})
+    told = []
+    if cpu.get("usable_cores"):
+        told.append(f"{cpu['usable_cores']} of {cpu.get('cores')} cores usable")
+    if record.get("memory_mib"):
+        told.append(f"{number(record['memory_mib'] / 1024, 1)} GiB of memory")
+    if machine.get("os"):
+        told.append(" ".join(map(str, machine["os"])))
+    variables = record.get("thread_variables") or {}
+    told += [f"{name}={value}" for name, value in variables.items() if value is not None]
+    return f"Machine: {', '.join(told)}." if told else ""
+
+
+def _data(results: Sequence[Result]) -> str:
+    """The full hashes, by which data and files can be checked."""
+    hashes = {f"{result.names.dataset} {result.row.dataset_sha256}": None for result in results}
+    hashes |= {
+        f"{name.removesuffix('_sha256')} {value}": None
+        for result in results
+        for name, value in result.row.extras.items()
+        if name.endswith("_sha256")
+    }
+    return f"SHA-256: {listing(list(hashes))}." if hashes else ""

@@ -1,0 +1,56 @@
+"""Whether a number held, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.report.format import bracket, percent, plain, plural, short, significant
+from bench.reproduce import Verdict
+
+_WIDTH = 60
+
+
+def text(verdict: Verdict) -> str:
+    """The verdict, what it rests on, and what is not as it was."""
+    before, after = verdict.before, verdict.after
+    parts = [f"{before.encoder}:{before.decoder} {'holds' if verdict.holds else 'does not hold'}"]
+    if after.status != "ok":
+        parts.append(f"  it failed: {plain(after.reason)}")
+    elif before.dataset_sha256 != after.dataset_sha256:
+        parts.append("  the data is not that of the row, so that nothing can be compared")
+    parts += [f"  {line}" for line in (*_cer(verdict), *_speed(verdict))]
+    if not verdict.differs:
+        parts.append("what differs: nothing that is recorded")
+    else:
+        parts.append("what differs (then, now):")
+        for what, old, new in verdict.differs:
+            parts.append(f"  {what}: {short(plain(old), _WIDTH)}, {short(plain(new), _WIDTH)}")
+    return "\n".join(parts)
+
+
+def _cer(verdict: Verdict) -> Iterator[str]:
+    before, after = verdict.before, verdict.after
+    if before.cer is None:
+        yield "no CER: the weights are untrained"
+    elif after.cer is not None:
+        how = "exactly the same edits" if verdict.exact else "not the same edits"
+        if not verdict.exact and verdict.interval:
+            how = f"{'within' if verdict.within else 'outside'} the interval"
+        bounds = f" {bracket(verdict.interval)}" if verdict.interval else ""
+        yield f"CER % then {percent(before.cer)}{bounds}, now {percent(after.cer)}: {how}"
+    if verdict.changed is None:
+        yield "texts: the stored lines are gone"
+    elif after.counts is not None:
+        yield f"texts: {plural(verdict.changed, 'line')} of {after.counts.lines} read otherwise"
+
+
+def _speed(verdict: Verdict) -> Iterator[str]:
+    speed, old, new = verdict.speed, verdict.before.timing, verdict.after.timing
+    if speed is None or old is None or new is None:
+        return
+    bounds = f"[{significant(speed.low)}, {significant(speed.high)}]"
+    yield (
+        f"lines/s then {significant(old.lines_per_s.median)}, "
+        f"now {significant(new.lines_per_s.median)}: "
+        f"{significant(speed.value)} times as fast {bounds} (range of the rounds)"
+    )
