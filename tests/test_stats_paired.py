@@ -1,0 +1,200 @@
+"""Differences, ratios and power against independent programs and published examples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+from bench.stats import power, rate_difference, sign_flip_p, sum_ratio
+
+# Darwin's maize: heights of crossed less self-fertilised plants in eighths of an inch, 15 pairs.
+# Fisher (The Design of Experiments, 1935, section 21) counts all 2^15 signs: 863 sums are at
+# least as high as the observed 314, so 1,726 at least as far from 0.
+DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+
+
+def systems(
+    seed: int, writers: int = 24, each: int = 6, gain: float = 0.9
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Edits of two systems, characters and writers: what is hard is so for both."""
+    rng = np.random.default_rng(seed)
+    names = [f"w{w:02}" for w in range(writers) for _ in range(each)]
+    chars = rng.integers(20, 70, writers * each)
+    rates = np.repeat(rng.beta(2, 12, writers), each)
+    first = rng.binomial(chars, rates)
+    second = rng.binomial(chars, np.clip(gain * rates, 0, 1))
+    return first, second, chars, names
+
+
+def by_writer(values: NDArray[np.int64], names: list[str]) -> NDArray[np.float64]:
+    _, place = np.unique(names, return_inverse=True)
+    return np.bincount(place, values)
+
+
+def test_signs_are_counted_as_fisher_counted_darwins_maize():
+    assert sum(DARWIN) == 314
+    assert sign_flip_p(DARWIN, flips=2**15) == pytest.approx(863 / 2**15, rel=1e-12)
+    assert sign_flip_p(DARWIN, "two-sided", flips=2**15) == pytest.approx(1726 / 2**15, rel=1e-12)
+    assert sign_flip_p(DARWIN, "two-sided") == pytest.approx(1726 / 2**15, abs=0.006)  # random
+
+
+@pytest.mark.parametrize("writers", [5, 9, 30])
+def test_a_difference_agrees_with_scipy(writers):
+    first, second, chars, names = systems(writers, writers, gain=0.85)
+    found = rate_difference(first, second, chars, names)
+    assert found is not None and found.interval is not None
+    tops, bottoms = by_writer(first - second, names), by_writer(chars, names)
+    assert found.value == pytest.approx(first.sum() / chars.sum() - second.sum() / chars.sum())
+    oracle = scipy_stats.bootstrap(
+        (tops, bottoms),
+        lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    width = oracle.high - oracle.low
+    assert found.interval.low == pytest.approx(oracle.low, abs=0.06 * width)
+    assert found.interval.high == pytest.approx(oracle.high, abs=0.06 * width)
+    assert found.interval.blocks == writers
+    permuted = scipy_stats.permutation_test(
+        (by_writer(first, names), by_writer(second, names)),
+        lambda a, b, axis=-1: a.sum(axis=axis) - b.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9_999 if writers > 13 else np.inf,
+        rng=np.random.default_rng(2),
+    )
+    assert found.p == pytest.approx(permuted.pvalue, abs=1e-9 if writers <= 13 else 0.02)
+
+
+def test_a_ratio_agrees_with_scipy():
+    first, second, _, names = systems(3)
+    found = sum_ratio(second, first, names)
+    assert found is not None and found.interval is not None
+    oracle = scipy_stats.bootstrap(
+        (by_writer(second, names), by_writer(first, names)),
+        lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert found.value == pytest.approx(second.sum() / first.sum())
+    assert found.interval.low == pytest.approx(oracle.low, rel=0.01)
+    assert found.interval.high == pytest.approx(oracle.high, rel=0.01)
+
+
+def test_pairs_know_more_than_two_single_intervals():
+    first, second, chars, names = systems(4, gain=0.8)
+    found = rate_difference(first, second, chars, names)
+    alone = rate_difference(first, np.zeros_like(first), chars, names)
+    assert found is not None and found.interval and alone is not None and alone.interval
+    paired_width = found.interval.high - found.interval.low
+    assert paired_width < 0.6 * (alone.interval.high - alone.interval.low)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9), st.integers(0, 9), st.integers(1, 40), st.sampled_from("abcdef")
+        ),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_swapping_the_systems_turns_the_sign_and_nothing_else(lines):
+    first, second, chars, names = (list(column) for column in zip(*lines, strict=True))
+    found = rate_difference(first, second, chars, names, resamples=300)
+    turned = rate_difference(second, first, chars, names, resamples=300)
+    assert found is not None and turned is not None
+    assert found.value == pytest.approx(-turned.value)
+    assert found.p == turned.p and 0 < found.p <= 1
+    if found.interval is None:
+        assert len(set(names)) == 1 and turned.interval is None
+    else:
+        assert turned.interval is not None
+        assert found.interval.low == pytest.approx(-turned.interval.high, abs=1e-12)
+    if first == second:
+        assert found.p == 1.0
+
+
+def test_one_writer_has_a_difference_and_proves_nothing():
+    found = rate_difference([5, 4], [1, 1], [10, 10], ["a", "a"])
+    assert found is not None
+    assert (found.value, found.interval, found.p) == (0.35, None, 1.0)
+
+
+def test_nothing_to_divide_by_is_no_number():
+    assert rate_difference([1], [2], [0], ["a"]) is None
+    assert sum_ratio([1], [0], ["a"]) is None
+    assert power([1, 2], [1, 1], [0, 0], ["a", "b"]) is None
+    assert power([1, 2], [1, 1], [9, 9], ["a", "a"]) is None
+
+
+@pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_pairs_needed_are_those_of_the_t_test(effect, pairs):
+    # Faul et al., G*Power 3 (Behavior Research Methods 39, 2007): paired t test, two-sided,
+    # alpha 0.05, power 0.8, effect dz. Exact by the noncentral t; ours is the usual approximation.
+    freedom, noncentral = pairs - 1, effect * math.sqrt(pairs)
+    critical = scipy_stats.t.ppf(0.975, freedom)
+    assert scipy_stats.nct.sf(critical, freedom, noncentral) == pytest.approx(0.8, abs=0.03)
+    # 100 blocks of one character whose gaps have the mean `effect` and the deviation 1
+    signs = np.tile([1.0, -1.0], 50) * math.sqrt(99 / 100)
+    found = power(effect + signs, np.zeros(100), np.ones(100), [str(i) for i in range(100)])
+    assert found is not None and found.lines_needed is not None
+    assert found.standard_error == pytest.approx(0.1)
+    assert abs(found.lines_needed - pairs) <= 1
+
+
+def test_the_standard_error_is_that_of_the_bootstrap():
+    first, second, chars, names = systems(5, writers=60)
+    found = power(first, second, chars, names)
+    difference = rate_difference(first, second, chars, names)
+    assert found is not None and difference is not None and difference.interval is not None
+    width = difference.interval.high - difference.interval.low
+    assert found.standard_error == pytest.approx(width / (2 * 1.96), rel=0.06)
+
+
+def test_a_detectable_difference_is_found_as_often_as_promised():
+    rng = np.random.default_rng(6)
+    names = [f"w{w:02}" for w in range(30)]
+    chars = rng.integers(100, 200, 30)
+    noise = 6.0
+    planned = power(rng.normal(0, noise, 30) * 1.0, np.zeros(30), chars, names)
+    assert planned is not None
+    true_error = noise * math.sqrt(30) / chars.sum()  # that of the process, not of one sample
+    gap = planned.detectable / planned.standard_error * true_error * chars.mean()
+    p = [sign_flip_p(rng.normal(gap, noise, 30), "two-sided", flips=499) for _ in range(300)]
+    assert 0.72 < np.mean(np.array(p) <= 0.05) < 0.88
+
+
+def test_as_many_lines_as_are_needed_are_enough():
+    first, second, chars, names = systems(7, writers=12, gain=0.95)
+    small = power(first, second, chars, names)
+    assert small is not None and small.lines_needed is not None
+    observed = abs((first - second).sum() / chars.sum())
+    copies = math.ceil(small.lines_needed / len(names))
+    assert copies > 1
+    many = [f"{name}-{copy}" for copy in range(copies) for name in names]
+    large = power(*(np.tile(v, copies) for v in (first, second, chars)), many)
+    assert large is not None and large.lines_needed is not None
+    assert large.detectable <= observed * 1.01
+    assert large.lines_needed == pytest.approx(small.lines_needed, rel=0.1)
+
+
+def test_equal_systems_need_no_number_of_lines_and_few_writers_are_never_enough():
+    equal = power([1, 2, 3], [1, 2, 3], [9, 9, 9], ["a", "b", "c"])
+    assert equal is not None
+    assert (equal.detectable, equal.lines_needed) == (0, None)
+    # the same gap in each of three writers: no test of fewer than six can have p < 0.05
+    clear = power([5, 5, 5], [1, 1, 1], [9, 9, 9], ["a", "b", "c"])
+    assert clear is not None and clear.lines_needed == 6
+    assert sign_flip_p([4.0] * 5, "two-sided") > 0.05 >= sign_flip_p([4.0] * 6, "two-sided")
