@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.errors import Unavailable, UserError
-from bench.types import Encoded, EncoderInfo, Needs
+from bench.types import BLANK, Encoded, EncoderInfo, Needs
 from decoders.base import Decoder
 
 # How far the largest log-probability of a frame may lie outside [-log V, 0]: rounding only.
@@ -139,12 +139,18 @@ def _is_sound(
     low, high = np.float32(lowest), np.float32(highest)
     for line in range(len(frames)):
         for t in range(frames[line]):
-            over, some = False, False
-            for value in log_probs[line, t]:  # without a jump, so that it becomes vector code
-                over |= not value <= high  # nor is NaN
-                some |= value >= low
-            if over or not some:
+            row = log_probs[line, t]
+            over, some = np.int32(0), np.int32(0)
+            # By index, in whole numbers and without a jump, so that it becomes vector code.
+            for symbol in range(row.size):
+                over |= np.int32(not row[symbol] <= high)  # nor is NaN
+            if over:
                 return False
+            if row[BLANK] < low:  # hardly ever; else the others may be what they like
+                for symbol in range(row.size):
+                    some |= np.int32(row[symbol] >= low)
+                if not some:
+                    return False
     return True
 
 
