@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import metrics
+from bench import correction, metrics
 from bench.leak_check import told_in_row
 from bench.plan import Block, Part
 from bench.provenance import code_version, digest, plain, signature
 from bench.rowjson import SCHEMA
 from bench.types import Decoded, EncoderInfo, Line, LineResult, LineSet, Row, Runtime, Timing
 from datasets.damage.base import SUITE
+from decoders.correctors.stage import Corrected
 
 # The files that say how a number is taken: a change there re-runs every cell.
-MEASURING = ("bench.measure", "bench.metrics", "bench.stopwatch")
+MEASURING = ("bench.correction", "bench.measure", "bench.metrics", "bench.stopwatch")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class Cell:
         ink_lost: float | None,
         changed: int,
         told: Mapping[str, Any] = {},
+        spent: Mapping[str, float] = {},
     ) -> Row:
         """The row of a measured cell; rates only where the weights are trained.
 
@@ -92,10 +94,13 @@ class Cell:
             ink_lost: mean share over the lines, where the damage defines it.
             changed: lines whose text differed between rounds.
             told: further extras of the row, not part of its key.
+            spent: what the corrector has cost, by kind.
         """
         counts = metrics.totals(results)
         rates: dict[str, float | None] = {}
-        if self.info is not None and self.info.trained:
+        trained = self.info is not None and self.info.trained
+        corrected = correction.told(results, trained)
+        if trained:
             rates = {
                 "cer": metrics.cer(counts),
                 "wer": metrics.wer(counts),
@@ -110,6 +115,7 @@ class Cell:
             counts=counts,
             timing=timing,
             leak=told_in_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
+            correction=None if corrected is None else {**corrected, **spent},
             extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
             **rates,
         )
@@ -172,12 +178,17 @@ def line_result(line: Line, decoded: Decoded) -> LineResult:
         deletions=score.deletions,
         insertions=score.insertions,
         word_edits=score.word_edits,
+        uncorrected=decoded.uncorrected,
+        verdict=decoded.verdict,
     )
 
 
 def _identity(part: Part) -> list[Any]:
     """Name, options and code of a part."""
-    return [part.name, _fields(part.thing), _version((type(part.thing).__module__,))]
+    things = [part.thing]
+    if isinstance(part.thing, Corrected):
+        things += [part.thing.decoder, *part.thing.parts]
+    return [part.name, _fields(part.thing), _version(tuple(type(x).__module__ for x in things))]
 
 
 def _fields(thing: Any) -> dict[str, Any]:

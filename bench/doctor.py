@@ -245,9 +245,10 @@ def _existing(folder: Path) -> Path:
 def _things() -> Iterator[Check]:
     from datasets import DATASETS
     from decoders import DECODERS
+    from decoders.correctors import CORRECTORS
     from models import ENCODERS
 
-    for registry in (ENCODERS, DECODERS, DATASETS):
+    for registry in (ENCODERS, DECODERS, DATASETS, CORRECTORS):
         things = inventory(registry)
         here = ", ".join(thing.name for thing in things if thing.here)
         yield Check(f"{registry.kind}s here", "ok", here or "none")

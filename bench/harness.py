@@ -343,7 +343,7 @@ class Runner:
         results = [line_result(line, reading.decoded[i]) for i, line in enumerate(lines)]
         timing = measure.timing(name)
         changed, told = len(reading.changed), self.told(cell, measure)
-        row = cell.ok(results, timing, started, ink_lost, changed, told)
+        row = cell.ok(results, timing, started, ink_lost, changed, told, reading.spent)
         self.store.write(row, results)
         self.outcome.done.append(row.key)
         return row

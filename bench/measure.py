@@ -9,12 +9,15 @@ How time is taken:
 - A round is one pass over the set. In each batch the images are prepared, encoded, and then read
   by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
   machine falls on all of them alike.
+- A corrector is a stage of its own behind its decoder. An answer that it had from its memory counts
+  with the seconds that it took when it was asked for, and what has a memory is measured once.
 - Every stage is measured between two synchronised borders (`bench.stopwatch`).
 - Texts are those of the first round. A line that reads differently in a later round is counted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +30,7 @@ from bench.plan import Rounds
 from bench.stopwatch import Lap, Stopwatch, percentile, spread
 from bench.types import Decoded, Encoded, Image, Runtime, Spread, Timing
 from decoders.base import Decoder
+from decoders.correctors.stage import Corrected
 from models.base import Encoder
 
 Batch = tuple[int, ...]  # places of its lines in the set
@@ -39,13 +43,16 @@ class Reading:
     """What one decoder did with the block.
 
     decoded: of the first round, by place in the set.
-    laps: of each round, one a batch.
+    laps: of each round, one a batch; corrections: those of its corrector, if it has one.
+    spent: what the corrector has cost, warm-up included, by kind.
     changed: places of the lines whose text differed in a later round.
     failure: why it gave up, in one sentence; "" when it did not.
     """
 
     decoded: dict[int, Decoded] = field(default_factory=dict)
     laps: list[list[Lap]] = field(default_factory=list)
+    corrections: list[list[Lap]] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     failure: str = ""
 
@@ -105,6 +112,7 @@ class BlockMeasure:
         Raises:
             KeyboardInterrupt: passed on.
         """
+        costs = {name: _spent(decoder) for name, decoder in self._decoders.items()}
         self._warm_up([name for name in self.readings if name not in warm])
         active = self._good(self.readings)
         while active:
@@ -112,11 +120,14 @@ class BlockMeasure:
             self._round(active, lambda share: advanced(min(share / rounds.least, 1.0)))
             self.loop_s += self._watch.now() - begin
             self.measured_s += self._watch.measured_s - before
-            active = [name for name in self._good(active) if rounds.again(self.system_s(name))]
+            active = [name for name in self._good(active) if self._again(name, rounds)]
+        for name, spent in costs.items():
+            now = _spent(self._decoders[name])
+            self.readings[name].spent = {kind: now[kind] - then for kind, then in spent.items()}
 
     def system_s(self, name: str) -> list[float]:
-        """Seconds of encoder + decoder in each round of a decoder."""
-        laps = self.readings[name].laps
+        """Seconds of encoder + decoder, and its corrector, in each round of a decoder."""
+        laps = self._whole(name)
         return [_wall(e) + _wall(d) for e, d in zip(self.encode, laps, strict=False)]
 
     def timing(self, name: str) -> Timing:
@@ -132,11 +143,11 @@ class BlockMeasure:
         encode = self.encode[: len(reading.laps)]
         pairs = [
             list(zip(es, ds, self.batches, strict=True))
-            for es, ds in zip(encode, reading.laps, strict=True)
+            for es, ds in zip(encode, self._whole(name), strict=True)
         ]
         latencies = [(e.wall_s + d.wall_s) / len(b) for pair in pairs for e, d, b in pair]
-        paces = [d.wall_s / len(b) for pair in pairs for _, d, b in pair]
-        decode_s = [_wall(laps) for laps in reading.laps]
+        decode_s, paces = self._stage(reading.laps)
+        correct_s, correct_paces = self._stage(reading.corrections)
         lines = sum(map(len, self.batches))
         whole = [laps for laps in self.encode if len(laps) == len(self.batches)]
         return Timing(
@@ -157,7 +168,32 @@ class BlockMeasure:
             scenario="single" if self._runtime.batch_size == 1 else "batch",
             latencies_s=_distribution(latencies),
             batches=tuple(map(_batch_time, zip(*pairs, strict=True))),
+            correct_s=_spread(correct_s, [lines * x for x in correct_paces]) if correct_s else None,
         )
+
+    def _stage(self, rounds: Sequence[Sequence[Lap]]) -> tuple[list[float], list[float]]:
+        """Of the laps of a stage the seconds of each round, and of each batch a line."""
+        paces = [
+            lap.wall_s / len(batch)
+            for laps in rounds
+            for lap, batch in zip(laps, self.batches, strict=True)
+        ]
+        return [_wall(laps) for laps in rounds], paces
+
+    def _whole(self, name: str) -> list[list[Lap]]:
+        """Laps of a decoder together with its corrector."""
+        reading = self.readings[name]
+        if not reading.corrections:
+            return reading.laps
+        return [
+            [_together(*pair) for pair in zip(*laps, strict=True)]
+            for laps in zip(reading.laps, reading.corrections, strict=True)
+        ]
+
+    def _again(self, name: str, rounds: Rounds) -> bool:
+        decoder = self._decoders[name]
+        once = isinstance(decoder, Corrected) and decoder.corrector.once
+        return not once and rounds.again(self.system_s(name))
 
     def _good(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if not self.readings[name].failure]
@@ -176,6 +212,8 @@ class BlockMeasure:
         self.encode.append([])
         for name in active:
             self.readings[name].laps.append([])
+            if isinstance(self._decoders[name], Corrected):
+                self.readings[name].corrections.append([])
         for count, batch in enumerate(self.batches, start=1):
             encoded = self._encoded(batch, active)
             if encoded is None:
@@ -206,15 +244,22 @@ class BlockMeasure:
 
     def _decoded(
         self, name: str, encoded: Encoded, batch: Batch
-    ) -> tuple[list[Decoded], Lap] | None:
-        """Decode a batch; None, and the decoder failed, when that raises."""
+    ) -> tuple[list[Decoded], Lap, Lap | None] | None:
+        """Decode a batch, and correct it; None, and the decoder failed, when that raises."""
+        decoder, after, what = self._decoders[name], None, "decoder"
+        read = decoder.read if isinstance(decoder, Corrected) else decoder.decode
         try:
-            decoded, lap = self._watch.measure(lambda: self._decoders[name].decode(encoded))
+            decoded, lap = self._watch.measure(lambda: read(encoded))
             _check_count("texts", len(decoded), len(batch))
+            if isinstance(decoder, Corrected):
+                what, correct, uncorrected = "corrector", decoder.correct, decoded
+                decoded, after = self._watch.measure(lambda: correct(encoded, uncorrected))
+                recalled = decoder.corrector.recalled_s()
+                after = dataclasses.replace(after, wall_s=after.wall_s + recalled)
         except Exception as error:
-            self._fail(name, "the decoder failed", error)
+            self._fail(name, f"the {what} failed", error)
             return None
-        return decoded, lap
+        return decoded, lap, after
 
     def _read(self, name: str, encoded: Encoded, batch: Batch) -> None:
         result = self._decoded(name, encoded, batch)
@@ -222,6 +267,8 @@ class BlockMeasure:
             return
         reading = self.readings[name]
         reading.laps[-1].append(result[1])
+        if result[2] is not None:
+            reading.corrections[-1].append(result[2])
         for place, decoded in zip(batch, result[0], strict=True):
             if reading.decoded.setdefault(place, decoded).text != decoded.text:
                 reading.changed.add(place)
@@ -256,6 +303,17 @@ def _check_count(what: str, got: int, wanted: int) -> None:
 
 def _wall(laps: Sequence[Lap]) -> float:
     return sum(lap.wall_s for lap in laps)
+
+
+def _together(first: Lap, then: Lap) -> Lap:
+    """Two stages, one after the other, as one."""
+    return Lap(
+        first.wall_s + then.wall_s, first.cpu_s + then.cpu_s, max(first.peak_mib, then.peak_mib)
+    )
+
+
+def _spent(decoder: Decoder) -> dict[str, float]:
+    return dict(decoder.corrector.spent()) if isinstance(decoder, Corrected) else {}
 
 
 def _batch_time(rounds: Sequence[tuple[Lap, Lap, Batch]]) -> tuple[int, float]:

@@ -14,6 +14,7 @@ from datasets.base import Dataset
 from datasets.damage import DAMAGES
 from datasets.damage.base import SEVERITIES
 from decoders import DECODERS
+from decoders.correctors import CORRECTORS, options_of, parts_of
 from models import ENCODERS
 from models.base import EncoderSpec
 
@@ -38,6 +39,7 @@ class Registries:
     decoders: Registry = DECODERS
     datasets: Registry = DATASETS
     damages: Registry = DAMAGES
+    correctors: Registry = CORRECTORS
 
 
 @dataclass(frozen=True)
@@ -235,8 +237,9 @@ def _check(selection: Selection, names: Registries) -> None:
     for what in ("batch_size", "threads"):
         if getattr(selection.runtime, what) < 1:
             raise UserError(f"{what.replace('_', ' ')} has to be 1 or more")
+    decoders = (part for name in selection.decoders for part in parts_of(name))
     chosen = {
-        *selection.encoders, *selection.decoders, *selection.datasets,
+        *selection.encoders, *decoders, *selection.datasets,
         *selection.damages, *selection.swept,
     }  # fmt: skip
     for name in selection.options:
@@ -254,7 +257,7 @@ def _part(
     skipped: dict[tuple[str, str], Skipped],
 ) -> Part | None:
     """The thing of a name with its options; None, and noted, when it cannot run here."""
-    given = options.get(name, {})
+    given = options_of(name, options) if registry.kind == "decoder" else options.get(name, {})
     try:
         thing = registry.create(name, given)
         absent = thing.missing() if isinstance(thing, EncoderSpec | Dataset) else None

@@ -86,4 +86,6 @@ def _timing(fields: Mapping[str, Any]) -> Timing:
     spreads = {name: Spread(**fields[name]) for name in _SPREADS}
     latencies = tuple(fields.get("latencies_s", ()))  # absent in older rows
     batches = tuple(map(tuple, fields.get("batches", ())))
+    if fields.get("correct_s") is not None:
+        spreads["correct_s"] = Spread(**fields["correct_s"])
     return Timing(**{**fields, **spreads, "latencies_s": latencies, "batches": batches})

@@ -123,6 +123,8 @@ class Decoded:
     score: the decoder's own score of the best hypothesis (natural log, higher is better).
     nbest: (text, score) best first, when the decoder keeps alternatives.
     truncated: the token limit ended the line, not EOS.
+    uncorrected: what the decoder read before a corrector; None without one.
+    verdict: why a corrector left the line as it was, where a rule decided so; "" else.
     """
 
     text: str
@@ -130,6 +132,8 @@ class Decoded:
     score: float | None = None
     nbest: tuple[tuple[str, float], ...] = ()
     truncated: bool = False
+    uncorrected: str | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,8 +224,11 @@ class Spread:
 class Timing:
     """Seconds of a cell, one median pass over the set; `lines_per_s` counts encoder + decoder.
 
+    Where a corrector stands behind the decoder, what is said of both counts it too.
+
     host_s: preparing images on the host; encode_s: the encoder, shared by all decoders of the
-    condition; decode_s: the decoder with its detokenisation.
+    condition; decode_s: the decoder with its detokenisation; correct_s: the corrector, None without
+    one.
     latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
     latencies_s: these latencies of all batches and rounds, ascending; of more than 1,001 so many
         evenly spaced quantiles. () in rows that are older than this.
@@ -241,6 +248,7 @@ class Timing:
     scenario: Literal["single", "batch"]
     latencies_s: tuple[float, ...] = ()
     batches: tuple[tuple[int, float], ...] = ()
+    correct_s: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -251,6 +259,8 @@ class Row:
     parameters: of the encoder and of the head that the decoder reads, by part.
     cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
     extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
+    correction: what a corrector made of the decoder's lines, see `bench.correction.told`; None
+        without one.
     leak: what of the lines was seen before, see `bench.leak_check.told_in_row`; None of a failure
         and of rows that are older than this.
     """
@@ -281,12 +291,16 @@ class Row:
     cer_median: float | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
     leak: Mapping[str, Any] | None = None
+    correction: Mapping[str, Any] | None = None
     schema: int = 1
 
 
 @dataclass(frozen=True)
 class LineResult:
-    """One line of a cell as stored: raw texts, so that a later scorer can count anew."""
+    """One line of a cell as stored: raw texts, so that a later scorer can count anew.
+
+    uncorrected, verdict: as in `Decoded`.
+    """
 
     id: str
     writer: str
@@ -299,3 +313,5 @@ class LineResult:
     deletions: int
     insertions: int
     word_edits: int
+    uncorrected: str | None = None
+    verdict: str = ""

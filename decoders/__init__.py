@@ -1,6 +1,13 @@
 """Decoders: `Encoded` to text. One line here enrols a decoder everywhere."""
 
 from bench.registry import Entry, Registry
+from decoders.correctors import entry_of
+
+
+def _corrected(name: str) -> Entry | None:
+    """A decoder with a corrector behind it."""
+    return entry_of(name, DECODERS)
+
 
 DECODERS = Registry(
     "decoder",
@@ -41,4 +48,6 @@ DECODERS = Registry(
             "decoders.ctc.rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"
         ),
     },
+    others=_corrected,
+    also="any of them with a corrector behind it (ctc-greedy+lm)",
 )

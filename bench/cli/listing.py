@@ -1,4 +1,4 @@
-"""`python -m bench list`: encoders, decoders, data sets and damages; what is missing and why."""
+"""`python -m bench list`: encoders, decoders, correctors, data sets, damages; what is missing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from bench.registry import Registry, did_you_mean
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS
+from decoders.correctors import CORRECTORS
 from models import ENCODERS
 
 _REGISTRIES = {
     "encoders": ENCODERS,
     "decoders": DECODERS,
+    "correctors": CORRECTORS,
     "datasets": DATASETS,
     "damages": DAMAGES,
 }
@@ -28,7 +30,7 @@ _REGISTRIES = {
 _EPILOG = f"""\
 examples:
   {PROGRAM} list                  everything, with what is missing and what would mend it
-  {PROGRAM} list decoders         one kind: encoders, decoders, datasets or damages
+  {PROGRAM} list decoders         one kind: encoders, decoders, correctors, ...
   {PROGRAM} list ctc-kenlm        one thing, with the options that -o can set
   {PROGRAM} list --json | jq -r '.encoders[] | select(.here) | .name'
 """
@@ -39,7 +41,7 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "list",
         help="what can be run here, and what is missing",
-        description="Encoders, decoders, data sets and damages; what is missing, and its remedy.",
+        description="All that is registered; what of it is missing here, and its remedy.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

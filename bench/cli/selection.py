@@ -24,13 +24,19 @@ def add_choices(group: argparse._ArgumentGroup) -> None:
     )
     for flag, what, default in (
         ("--encoder", "encoders, also owner/name or ./folder", "the first of `list`"),
-        ("--decoder", "decoders", "all"),
+        ("--decoder", "decoders, also with a corrector (ctc-greedy+lm)", "all"),
         ("--dataset", "data sets", "the first of `list`"),
         ("--damage", "damages, and none for the clean set", "none"),
     ):
         group.add_argument(
             flag, action="append", metavar="NAMES", help=f"{what}; default without --all: {default}"
         )
+    group.add_argument(
+        "--llm-url", metavar="URL",
+        help="OpenAI-compatible endpoint of the corrector llm (decoder+llm), such as "
+        "http://localhost:11434/v1; its key comes from KAIDOKU_LLM_KEY or OPENAI_API_KEY",
+    )  # fmt: skip
+    group.add_argument("--llm-model", metavar="NAME", help="as that server names it")
     group.add_argument(
         "--severity", action="append", metavar="N", help="1 to 5 (0 is clean); default: 3"
     )
@@ -63,9 +69,12 @@ def selection(args: argparse.Namespace) -> Selection:
         UserError: an unknown name or option, or a value of a wrong type.
     """
     from bench.plan import CLEAN, Registries, Selection
+    from decoders.correctors import canonical
 
     names = Registries()
-    registries = (names.encoders, names.decoders, names.datasets, names.damages)
+    registries = (
+        names.encoders, names.decoders, names.datasets, names.damages, names.correctors,
+    )  # fmt: skip
     if not (args.all or named(args)):
         raise UserError(
             "say what to measure: --all, or --encoder, --decoder, --dataset, --damage "
@@ -80,13 +89,14 @@ def selection(args: argparse.Namespace) -> Selection:
     if damages == (CLEAN,) and (args.severity or args.seed):
         raise UserError("--severity and --seed are of damages; add --damage NAMES")
     datasets = _names(args.dataset, names.datasets.names()) or base.datasets
-    options = typed_options(parse_options(args.options), registries)
+    options = typed_options(parse_options([*args.options, *_of_llm(args)]), registries)
     if args.strict:
         options |= {name: {**options.get(name, {}), "strict": True} for name in datasets}
     return dataclasses.replace(
         base,
         encoders=_names(args.encoder, names.encoders.names()) or base.encoders,
-        decoders=_names(args.decoder, names.decoders.names()) or base.decoders,
+        decoders=tuple(map(canonical, _names(args.decoder, names.decoders.names())))
+        or base.decoders,
         datasets=datasets,
         damages=damages,
         severities=_severities(args.severity) or base.severities,
@@ -115,6 +125,12 @@ def _names(values: Sequence[str] | None, everything: Sequence[str]) -> tuple[str
     """The names that were chosen; `all` stands for every one; () when nothing was."""
     chosen = words(values)
     return tuple(everything) if "all" in chosen else chosen
+
+
+def _of_llm(args: argparse.Namespace) -> list[str]:
+    """`--llm-url` and `--llm-model` as the options that they are."""
+    given = (("url", args.llm_url), ("model", args.llm_model))
+    return [f"llm.{option}={value}" for option, value in given if value is not None]
 
 
 def _severities(values: Sequence[str] | None) -> tuple[int, ...]:

@@ -1,0 +1,299 @@
+"""An OpenAI-compatible chat endpoint: one question, one answer, patiently and within bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.errors import UserError
+from bench.stopwatch import HostMeter
+
+KEYS = ("KAIDOKU_LLM_KEY", "OPENAI_API_KEY")
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_BUSY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+_PATIENCE_S = 120.0  # a server that wants a longer pause is left alone
+_LONGEST_S = 30.0  # between two tries
+_SAID = 200  # characters of a server's complaint that are told
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where and how to ask.
+
+    timeout: seconds that the server may be silent.
+    attempts: of one question, the first one included.
+    backoff: seconds before the second try at most, doubled for each one after.
+    per_minute: requests; 0 for as many as go.
+    max_requests, max_tokens: of this process, to this model; 0 for no bound.
+    """
+
+    url: str
+    model: str
+    timeout: float = 60.0
+    attempts: int = 6
+    backoff: float = 1.0
+    per_minute: int = 0
+    max_requests: int = 0
+    max_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said. whole: it came to an end; tokens: of question and answer."""
+
+    text: str
+    whole: bool
+    tokens: int
+    model: str
+    seconds: float
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no address of an endpoint, and one that has a secret in it.
+
+    Raises:
+        UserError: with what to give instead.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(
+            "--llm-url is the address of an OpenAI-compatible server, such as "
+            "http://localhost:11434/v1"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UserError(
+            "--llm-url is kept in the results, so it may hold no name, password or query; give "
+            f"the key in the environment variable {KEYS[0]}"
+        )
+
+
+class Ledger:
+    """What one process has asked one model for; all correctors of that model share it."""
+
+    _all: dict[tuple[str, str], Ledger] = {}  # noqa: RUF012  (it is shared on purpose)
+    _making = threading.Lock()
+
+    def __init__(self) -> None:
+        self.requests = self.tokens = 0
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> Ledger:
+        """The one of a model."""
+        with cls._making:
+            return cls._all.setdefault((endpoint.url, endpoint.model), cls())
+
+    def take(self, endpoint: Endpoint, now: float) -> float:
+        """Enter one request; how many seconds it has to wait for the rate limit.
+
+        Raises:
+            UserError: a budget is spent.
+        """
+        with self._lock:
+            for spent, most, name in (
+                (self.requests, endpoint.max_requests, "requests"),
+                (self.tokens, endpoint.max_tokens, "tokens"),
+            ):
+                if most and spent >= most:
+                    raise UserError(
+                        f"the budget of {most} {name} for {endpoint.model} is spent; all answers "
+                        f"so far are kept, so raise llm.max_{name} and run again"
+                    )
+            self.requests += 1
+            wait = max(self._free_at - now, 0.0)
+            if endpoint.per_minute:
+                self._free_at = max(self._free_at, now) + 60.0 / endpoint.per_minute
+            return wait
+
+    def pay(self, tokens: int) -> None:
+        """Enter the tokens of an answer."""
+        with self._lock:
+            self.tokens += tokens
+
+
+class Chat:
+    """A connection to an endpoint. Threads may share it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Connect; nothing is sent yet.
+
+        Raises:
+            UserError: the address is none.
+        """
+        import httpx2
+
+        check_url(endpoint.url)
+        self.endpoint = endpoint
+        self.ledger = Ledger.of(endpoint)
+        self.retries = 0
+        self._now = HostMeter().wall
+        self._key = _key(endpoint.url)
+        self._client = httpx2.Client(
+            timeout=endpoint.timeout,
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            follow_redirects=False,  # the key goes where the user sent it and nowhere else
+        )
+
+    def ask(self, system: str, user: str, most_tokens: int) -> Answer:
+        """One answer at temperature 0.
+
+        Raises:
+            UserError: the server refuses, does not answer as an endpoint does, or a budget is
+                spent.
+        """
+        import tenacity
+
+        body = {
+            "model": self.endpoint.model,
+            "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": user},
+            ],
+            "temperature": 0,
+            "max_tokens": most_tokens,
+            "stream": False,
+        }
+        tries = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.endpoint.attempts),
+            wait=self._pause,
+            retry=tenacity.retry_if_exception_type(_AgainError),
+            before_sleep=self._count,
+            reraise=True,
+        )
+        try:
+            return tries(self._once, body)
+        except _AgainError as error:
+            raise UserError(
+                f"{self._place} gave no answer in {self.endpoint.attempts} tries ({error}); all "
+                "answers so far are kept, so run again when it is well"
+            ) from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @property
+    def _place(self) -> str:
+        return f"the language model at {self.endpoint.url}"
+
+    def _once(self, body: dict[str, Any]) -> Answer:
+        import httpx2
+
+        wait = self.ledger.take(self.endpoint, self._now())
+        if wait > 0:
+            _sleep(wait)
+        begin = self._now()
+        try:
+            response = self._client.post(
+                f"{self.endpoint.url.rstrip('/')}/chat/completions", json=body
+            )
+        except httpx2.TimeoutException:
+            raise _AgainError(f"silent for {self.endpoint.timeout:g} s") from None
+        except httpx2.ConnectError:
+            raise _AgainError("it cannot be reached") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise _AgainError(self._said(str(error)) or type(error).__name__) from None
+        self._check_status(response)
+        answer = self._read(response, self._now() - begin)
+        self.ledger.pay(answer.tokens)
+        return answer
+
+    def _check_status(self, response: Any) -> None:
+        status = int(response.status_code)
+        if status in _BUSY:
+            raise _AgainError(f"status {status}", _retry_after(response.headers))
+        if status != 200:
+            said = self._said(response.text)
+            hint = f"; set {KEYS[0]}" if status in (401, 403) else ""
+            raise UserError(f"{self._place} refuses: status {status} {said}".rstrip() + hint)
+
+    def _read(self, response: Any, seconds: float) -> Answer:
+        with _malformed():
+            record = response.json()
+            choice = record["choices"][0]
+            text = choice["message"]["content"]
+            if not isinstance(text, str):
+                raise TypeError
+            usage = record.get("usage") or {}
+            tokens = usage.get("total_tokens")
+            return Answer(
+                text=text,
+                whole=choice.get("finish_reason") != "length",
+                # A server that does not count: four characters are about a token.
+                tokens=int(tokens) if tokens is not None else -(-len(text) // 4),
+                model=str(record.get("model") or self.endpoint.model),
+                seconds=seconds,
+            )
+
+    def _said(self, text: str) -> str:
+        """A server's words, short, on one line, without the key."""
+        clean = text.replace(self._key, "***") if self._key else text
+        return " ".join(clean.split())[:_SAID]
+
+    def _pause(self, state: Any) -> float:
+        import tenacity
+
+        asked = state.outcome.exception().after
+        if asked is None:
+            jittered = tenacity.wait_random_exponential(
+                multiplier=self.endpoint.backoff, max=_LONGEST_S
+            )
+            return float(jittered(state))
+        if asked > _PATIENCE_S:
+            raise UserError(
+                f"{self._place} asks to come back in {asked:.0f} s; all answers so far are kept, "
+                "so run again then"
+            )
+        return float(asked)
+
+    def _count(self, state: Any) -> None:
+        self.retries += 1
+
+
+class _AgainError(Exception):
+    """Another try may help. after: seconds that the server asks for."""
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+@contextlib.contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise _AgainError("its answer is no chat completion") from None
+
+
+def _key(url: str) -> str:
+    """The key for a server; that of OpenAI goes over no open line."""
+    parts = urlsplit(url)
+    own, openai = (os.environ.get(name, "").strip() for name in KEYS)
+    closed = parts.scheme == "https" or parts.hostname in _LOOPBACK
+    return own or (openai if closed else "")
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds of a Retry-After header, which is a number or a date; None without one."""
+    said = headers.get("retry-after")
+    if not said:
+        return None
+    with contextlib.suppress(ValueError):
+        return max(float(said), 0.0)
+    with contextlib.suppress(ValueError, TypeError):
+        when = email.utils.parsedate_to_datetime(said)
+        return max((when - datetime.now(timezone.utc)).total_seconds(), 0.0)
+    return None
+
+
+def _sleep(seconds: float) -> None:
+    threading.Event().wait(seconds)

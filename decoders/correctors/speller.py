@@ -1,0 +1,182 @@
+"""A speller: words that the train text does not have become words that it has."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.errors import UserError
+from bench.types import EncoderInfo
+from decoders.base import Decoder
+from decoders.correctors.base import Correction, Corrector, Read
+from decoders.language.arpa_lm import EMBEDDED
+from decoders.language.lm import EMBEDDED_TEXT, train_text
+
+_CORE = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")  # a word without what is set around it
+_BACK_OFF = 0.4  # stupid backoff, Brants et al. 2007
+
+
+@dataclass(frozen=True)
+class Speller(Corrector):
+    """Dictionary and bigram on non-words: what every language model has to beat.
+
+    A word of letters that the vocabulary lacks is replaced by the one of it with the least
+    `price` * edits - ln p(word | word before), if that is below `unknown`: what it costs to leave
+    a word that nobody knows. Candidates come from SymSpell (W. Garbe, symmetric deletes, by
+    symspellpy). Capitals and what is set around a word stay; words with a digit, short ones, and
+    capitalised ones inside a line (names) are left alone.
+
+    unknown: in natural logarithms; 0 leaves all words alone. None is the value tuned for the
+        encoder, see `decoders/tuned.json`.
+    price: of one edit.
+    distance: most edits of a word.
+    shortest: letters that a word has at least.
+    text: a UTF-8 text file to take the vocabulary from; "" for the embedded train text.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "unknown": (0.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 23.0, 26.0),
+    }
+    untuned: ClassVar[Mapping[str, float]] = {"unknown": 18.0}
+
+    unknown: float | None = None
+    price: float = 6.0
+    distance: int = 2
+    shortest: int = 4
+    text: str = ""
+    _open: _Words | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.distance <= 3:
+            raise UserError(f"distance is 1 to 3 edits, not {self.distance}")
+        if self.shortest < 1:
+            raise UserError(f"shortest is 1 letter or more, not {self.shortest}")
+
+    def open(self, encoder: EncoderInfo, decoder: Decoder) -> None:
+        """Read the text and index its words.
+
+        Raises:
+            UserError: the file cannot be read, or has no words.
+        """
+        lines = _lines(Path(self.text).expanduser()) if self.text else train_text()
+        object.__setattr__(self, "_open", _Words.of(lines, self.distance))
+
+    def correct(self, read: Read) -> list[Correction]:
+        """Line by line."""
+        return [Correction(self._spelled(line.text)) for line in read.lines]
+
+    def close(self) -> None:
+        """Let go of the words."""
+        object.__setattr__(self, "_open", None)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The text behind the vocabulary."""
+        words = self._words()
+        own = Path(self.text).name
+        return {
+            "lm": own or EMBEDDED,
+            "lm_sha256": words.sha256,
+            "lm_trained_on": f"unknown text ({own})" if own else EMBEDDED_TEXT,
+            "lm_words": len(words.counts),
+        }
+
+    def _spelled(self, line: str) -> str:
+        """A line with its non-words replaced."""
+        before, first = "", True
+        made, end = [], 0
+        for found in _CORE.finditer(line):
+            word = found.group()
+            made.append(line[end : found.start()])
+            end = found.end()
+            if self._doubtful(line, found, first):
+                word = self._nearest(word, before)
+            made.append(word)
+            before, first = word.lower(), False
+        return "".join((*made, line[end:]))
+
+    def _doubtful(self, line: str, found: re.Match[str], first: bool) -> bool:
+        word = found.group()
+        around = line[max(found.start() - 1, 0) : found.end() + 1]
+        named = word[0].isupper() and not word.isupper() and not first
+        return (
+            len(word) >= self.shortest
+            and not named
+            and not any(character.isdigit() for character in around)
+            and word.lower() not in self._words().counts
+        )
+
+    def _nearest(self, word: str, before: str) -> str:
+        words, low = self._words(), word.lower()
+        best, least = low, self._values["unknown"]
+        for term, edits in words.near(low, self.distance):
+            cost = self.price * edits - words.log_prob(term, before)
+            if cost < least:
+                best, least = term, cost
+        return word if best == low else _as(word, best)
+
+    def _words(self) -> _Words:
+        if self._open is None:
+            raise RuntimeError("the corrector is not open")
+        return self._open
+
+
+@dataclass(frozen=True, eq=False)
+class _Words:
+    """A vocabulary: how often its words and their pairs occur, in lower case."""
+
+    counts: Counter[str]
+    pairs: Counter[tuple[str, str]]
+    index: Any
+    sha256: str
+
+    @classmethod
+    def of(cls, lines: Iterable[str], distance: int) -> _Words:
+        from symspellpy import SymSpell
+
+        counts: Counter[str] = Counter()
+        pairs: Counter[tuple[str, str]] = Counter()
+        for line in lines:
+            words = [word.lower() for word in _CORE.findall(line)]
+            counts.update(words)
+            pairs.update(pairwise(words))
+        if not counts:
+            raise UserError("the text of the speller has no words; give another one")
+        index = SymSpell(max_dictionary_edit_distance=distance)
+        for word, count in counts.items():
+            index.create_dictionary_entry(word, count)
+        listed = "\n".join(f"{word} {count}" for word, count in sorted(counts.items()))
+        return cls(counts, pairs, index, hashlib.sha256(listed.encode()).hexdigest())
+
+    def near(self, word: str, distance: int) -> Iterable[tuple[str, int]]:
+        """Words at most so many edits away, the nearest and then the most frequent first."""
+        from symspellpy import Verbosity
+
+        found = self.index.lookup(word, Verbosity.ALL, max_edit_distance=distance)
+        return ((one.term, one.distance) for one in found)
+
+    def log_prob(self, word: str, before: str) -> float:
+        """Natural log of p(word | word before), by stupid backoff."""
+        if pair := self.pairs[before, word]:
+            return math.log(pair / self.counts[before])
+        return math.log(_BACK_OFF * self.counts[word] / self.counts.total())
+
+
+def _as(word: str, other: str) -> str:
+    """Another word in the capitals of a word."""
+    if word.isupper():
+        return other.upper()
+    return other[:1].upper() + other[1:] if word[0].isupper() else other
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text ({error})") from error
