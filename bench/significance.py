@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.evidence import Reading, paired
 from bench.stats import holm, rate_difference
-from bench.stats.power import ALPHA
+from bench.stats.sample_size import ALPHA
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def test_another_suite_of_damages_is_another_damage():
     ],
 )
 def test_other_lines_under_the_same_hash_are_refused(lines):
-    with pytest.raises(UserError, match="did not read the same lines.*run both again"):
+    with pytest.raises(UserError, match=r"did not read the same lines.*run both again"):
         paired(reading(), reading(lines))
 
 

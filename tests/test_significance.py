@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from tests import run_rows
 WRITERS = 12
 
 
-def reading(decoder: str, edits: list[int], cer: float | None = 0.0, **more: str) -> Reading:
+def reading(decoder: str, edits: list[int], cer: float | None = 0.0, **more: Any) -> Reading:
     """A line a writer with so many edits in 50 characters."""
     lines = tuple(
         LineResult(f"l{w}", f"w{w:02}", "a" * 50, "b", 1, None, False, n, 0, 0, 1)

@@ -184,7 +184,8 @@ def test_as_many_lines_as_are_needed_are_enough():
     copies = math.ceil(small.lines_needed / len(names))
     assert copies > 1
     many = [f"{name}-{copy}" for copy in range(copies) for name in names]
-    large = power(*(np.tile(v, copies) for v in (first, second, chars)), many)
+    one, other, units = (np.tile(v, copies) for v in (first, second, chars))
+    large = power(one, other, units, many)
     assert large is not None and large.lines_needed is not None
     assert large.detectable <= observed * 1.01
     assert large.lines_needed == pytest.approx(small.lines_needed, rel=0.1)

@@ -12,7 +12,7 @@ from bench.report.remarks import cer_cell
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, Value, name
 from bench.stats import Interval
-from bench.stats.power import ALPHA, POWER
+from bench.stats.sample_size import ALPHA, POWER
 from bench.types import Condition
 
 Results = Mapping[tuple[str, str], Result]  # of each system's label and row's key

@@ -15,8 +15,8 @@ from bench.stats.intervals import (
     ratio_interval,
 )
 from bench.stats.paired import Difference, Ratio, rate_difference, sum_ratio
-from bench.stats.power import Power, power
 from bench.stats.randomisation import holm, sign_flip_p
+from bench.stats.sample_size import Power, power
 
 __all__ = [
     "LEVEL",
