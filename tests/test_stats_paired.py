@@ -34,7 +34,7 @@ def systems(
 
 def by_writer(values: NDArray[np.int64], names: list[str]) -> NDArray[np.float64]:
     _, place = np.unique(names, return_inverse=True)
-    return np.bincount(place, values)
+    return np.bincount(place, values).astype(np.float64)
 
 
 def test_signs_are_counted_as_fisher_counted_darwins_maize():

@@ -12,7 +12,7 @@ from bench.report.remarks import trained
 from bench.report.results import Result, Store
 from bench.significance import standing
 from bench.stats import RESAMPLES
-from bench.stats.power import ALPHA
+from bench.stats.sample_size import ALPHA
 
 Judge = Callable[[frozenset[str]], Collection[str]]  # keys of rows of one condition, some of them
 
