@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import east_asian_width
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,11 +29,16 @@ Look = dict[str, Any]  # matplotlib's words for colour, marker and line
 # a marker and a line style each, so that none of the three is needed alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+_SIZES = {"*": 10, "P": 7.5, "X": 7}  # thin ones, drawn larger
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 HATCHES = ("", "////", "....")  # of areas, beside their colours
 _INCHES = (6.4, 4.2)
-_TITLE_WIDTH = {"en": 88, "ja": 52}  # letters that fit above the axes
-_HEAD, _FOOT = 0.17, 0.5  # inches: of a line of the head, of what is below the axes
+_TITLE_WIDTH = 88  # letters that fit above the axes, Japanese ones as two
+_LEGEND_WIDTH = 84  # likewise below
+# Inches: a line of the head, what is below the axes, a row of the legend, a margin.
+_HEAD, _FOOT, _LEGEND, _MARGIN = 0.17, 0.5, 0.19, 0.25
+# A piece that stays on one line: a word, or a Japanese letter with what may not begin a line.
+_PIECE = re.compile(r"(?:[^\s\u3000-\u9fff\uff00-\uffef]+|.)[、。)]*")
 
 STYLE = {
     "font.size": 9,
@@ -84,16 +90,13 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def canvas(
-    title: str, result: Result, height: float = _INCHES[1], left: float = 0.1
-) -> tuple[Figure, Any]:
+def canvas(title: str, result: Result, height: float = _INCHES[1]) -> tuple[Figure, Any]:
     """An empty plot whose head says what it shows and under which conditions.
 
     Args:
         title: what it shows.
         result: one of its results, for the conditions.
-        height: of the figure in inches.
-        left: where the axes begin, as a share of the width.
+        height: of the figure in inches, without a legend below.
     """
     runtime, setting = result.row.runtime, result.setting
     where = say(
@@ -105,16 +108,59 @@ def canvas(
         size=runtime.batch_size,
         software=setting.software.partition(",")[0],
     )
-    width = _TITLE_WIDTH[in_force()]
-    head = [line for text in (title, where) for line in textwrap.wrap(plain(text), width)]
+    head = [line for text in (title, where) for line in _wrapped(plain(text))]
     figure = Figure(figsize=(_INCHES[0], height))
     FigureCanvasAgg(figure)
     top = 1.0 - _HEAD * (1 + len(head)) / height
-    figure.subplots_adjust(left=left, right=0.97, bottom=_FOOT / height, top=top)
+    figure.subplots_adjust(left=0.1, right=0.97, bottom=_FOOT / height, top=top)
     axes = figure.add_subplot()
     # The head begins where the figure does, however far the names of the rows push the axes.
     figure.text(0.02, 1.0 - 0.5 * _HEAD / height, "\n".join(head), va="top", fontsize=9)
     return figure, axes
+
+
+def _wrapped(text: str) -> list[str]:
+    """A text in lines of the head's width."""
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if lines[-1] and _width(lines[-1] + piece) > _TITLE_WIDTH:
+            lines.append(piece.lstrip())
+        else:
+            lines[-1] += piece
+    return [line.rstrip() for line in lines]
+
+
+def _width(text: str) -> int:
+    """Letters of a text, wide ones as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def legend_below(figure: Figure, axes: Any) -> None:
+    """The legend in rows under the axes, where no curve can lie; the figure grows by it."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, _LEGEND_WIDTH // (max(map(_width, labels)) + 6))
+    rows = math.ceil(len(labels) / columns)
+    _grow(figure, _LEGEND * rows + 0.05)
+    figure.legend(handles, labels, loc="lower center", ncols=min(columns, len(labels)))
+
+
+def _grow(figure: Figure, by: float) -> None:
+    """Add inches at the bottom; all else keeps its size and its distance to the top."""
+    width, height = figure.get_size_inches()
+    inches = {side: height * getattr(figure.subplotpars, side) for side in ("top", "bottom")}
+    figure.set_size_inches(width, height + by)
+    figure.subplots_adjust(**{side: (at + by) / (height + by) for side, at in inches.items()})
+    for text in figure.texts:
+        text.set_y((text.get_position()[1] * height + by) / (height + by))
+
+
+def name_rows(figure: Figure, axes: Any, places: Sequence[float], names: Sequence[str]) -> None:
+    """Names left of the axes, which begin where the longest one ends."""
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    longest = max(label.get_window_extent().width for label in axes.get_yticklabels())
+    figure.subplots_adjust(left=(longest / figure.dpi + _MARGIN) / figure.get_size_inches()[0])
 
 
 def cer_percent(result: Result) -> tuple[float, float, float]:
@@ -137,7 +183,7 @@ def look_of(index: int) -> Look:
         "color": COLOURS[index % len(COLOURS)],
         "marker": _MARKERS[index % len(_MARKERS)],
         "linestyle": _LINES[index % len(_LINES)],
-        "markersize": 6,
+        "markersize": _SIZES.get(_MARKERS[index % len(_MARKERS)], 6),
         "markeredgecolor": "white",
         "markeredgewidth": 0.5,
         "linewidth": 1.4,

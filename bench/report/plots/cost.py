@@ -6,13 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.report.captions import say
 from bench.report.format import plain, short
-from bench.report.plots.canvas import COLOURS, HATCHES, Look, Plot, canvas, read_by, saved
+from bench.report.plots.canvas import (
+    COLOURS,
+    HATCHES,
+    Look,
+    Plot,
+    canvas,
+    legend_below,
+    name_rows,
+    read_by,
+    saved,
+)
 from bench.report.plots.error import speed_ticks
 from bench.report.results import Result
 from bench.types import Timing
 
-_BAR, _AROUND = 0.3, 1.7  # inches: of a system, around them
+_BAR, _AROUND = 0.3, 1.1  # inches: of a system, around them
 _MS = 1000.0
+_NAME = 48  # letters of a system's name
 _STAGES: Mapping[str, Callable[[Timing], float]] = {
     "preparing the image": lambda timing: timing.host_s,
     "encoder": lambda timing: timing.encode_s,
@@ -54,7 +65,7 @@ def _distribution(slug: str, results: Sequence[Result], looks: Mapping[str, Look
     axes.set_ylim(0, 103)
     axes.set_xlabel(say("ms a line, of each batch of each round (log scale)"))
     axes.set_ylabel(say("batches that took at most so long (%)"))
-    axes.legend(loc="best")
+    legend_below(figure, axes)
     return saved(figure, slug, title)
 
 
@@ -63,7 +74,7 @@ def stages(slug: str, results: Sequence[Result]) -> Plot:
     first, several = results[0], len({result.names.encoder for result in results}) > 1
     title = say("Time a line by stage: {read}", read=read_by(first))
     shown = [result for result in results if result.row.timing and result.row.counts]
-    figure, axes = canvas(title, first, _AROUND + _BAR * len(shown), left=0.27)
+    figure, axes = canvas(title, first, _AROUND + _BAR * len(shown))
     names = [_system(result, several) for result in shown]
     done = [0.0] * len(shown)
     for index, (label, seconds) in enumerate(_STAGES.items()):
@@ -74,12 +85,10 @@ def stages(slug: str, results: Sequence[Result]) -> Plot:
             hatch=HATCHES[index],
         )  # fmt: skip
         done = [before + width for before, width in zip(done, widths, strict=True)]
-    axes.set_yticks(range(len(shown)), names)
+    name_rows(figure, axes, range(len(shown)), names)
     axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
     axes.set_xlabel(say("ms a line (one pass over the set, median of the rounds)"))
-    figure.subplots_adjust(bottom=0.85 / figure.get_size_inches()[1])
-    figure.legend(*axes.get_legend_handles_labels(), loc="lower center", ncols=len(_STAGES))
+    legend_below(figure, axes)
     return saved(figure, slug, title)
 
 
@@ -92,4 +101,5 @@ def _ms_a_line(result: Result, seconds: Callable[[Timing], float]) -> float:
 def _system(result: Result, several: bool) -> str:
     """A decoder, with its encoder where there are several."""
     names = result.names
-    return short(plain(f"{names.encoder} + {names.decoder}" if several else names.decoder))
+    name = f"{names.encoder} + {names.decoder}" if several else names.decoder
+    return short(plain(name), _NAME)

@@ -11,7 +11,7 @@ from bench.compare import pareto
 from bench.report.captions import say
 from bench.report.format import plain, short, tick
 from bench.report.labels import Segment, place_labels
-from bench.report.plots.canvas import Look, Plot, canvas, cer_percent, read_by, saved
+from bench.report.plots.canvas import Look, Plot, canvas, cer_percent, legend_below, read_by, saved
 from bench.report.results import Result
 
 
@@ -36,7 +36,7 @@ def severity(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) ->
     axes.set_ylabel(say("CER (%; band: 95 % interval)"))
     axes.set_ylim(bottom=0)
     severity_axis(axes)
-    axes.legend(title=say("decoder"), loc="best")
+    legend_below(figure, axes)
     return saved(figure, slug, title)
 
 
@@ -89,8 +89,8 @@ def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     front = sorted(point for point, is_on in zip(points, on, strict=True) if is_on)
     rates, cers = zip(*front, strict=True)
     label = say("Pareto front")
-    axes.step(rates, cers, where="pre", color="0.55", linewidth=0.9, zorder=1, label=label)
-    axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.55", linewidths=0.9, zorder=1)
+    axes.step(rates, cers, where="pre", color="0.4", linewidth=0.9, zorder=1, label=label)
+    axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.4", linewidths=0.9, zorder=1)
     axes.legend(loc="best")
 
 

@@ -12,12 +12,12 @@ from bench.experiment.design import BASELINE
 from bench.report.accuracy import curves, side_by_side
 from bench.report.captions import say
 from bench.report.format import plain, short
-from bench.report.plots.canvas import Look, Plot, canvas, read_by, saved
+from bench.report.plots.canvas import Look, Plot, canvas, legend_below, name_rows, read_by, saved
 from bench.report.plots.error import severity_axis
 from bench.report.results import Result, Store
 from bench.stats import Difference, rate_difference
 
-_ROW, _BAND, _ROUND = 0.13, 0.12, 1.6  # inches: of a decoder, between damages, around them
+_ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[st
     axes.axhline(0, color="0.4", linewidth=0.8)
     axes.set_ylabel(say("gain (points of CER; band: 95 % interval, paired)"))
     severity_axis(axes)
-    axes.legend(title=say("decoder"), loc="best")
+    legend_below(figure, axes)
     return saved(figure, slug, title)
 
 
@@ -130,7 +130,7 @@ def _bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[st
     damages = list(dict.fromkeys(result.names.damage for result in results))
     decoders = [name for name in looks if any(r.names.decoder == name for r in results)]
     band = _ROW * len(decoders) + _BAND
-    figure, axes = canvas(title, first, _ROUND + band * len(damages), left=0.17)
+    figure, axes = canvas(title, first, _ROUND + band * len(damages))
     for row, decoder in enumerate(decoders):
         own = [result for result in results if result.names.decoder == decoder]
         places = [band * damages.index(r.names.damage) + _ROW * (row + 0.5) for r in own]
@@ -140,12 +140,10 @@ def _bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[st
         axes.axhline(band * place - _BAND / 2, color="0.8", linewidth=0.6)
     axes.axvline(0, color="0.4", linewidth=0.8)
     centres = [band * place + (band - _BAND) / 2 for place in range(len(damages))]
-    axes.set_yticks(centres, [short(plain(damage)) for damage in damages])
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
+    name_rows(figure, axes, centres, [short(plain(damage)) for damage in damages])
     axes.set_ylim(band * len(damages) - _BAND / 2, -_BAND / 2)
     axes.set_xlabel(say("gain (points of CER; bar: 95 % interval, paired)"))
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     return saved(figure, slug, title)
 
 
@@ -161,13 +159,5 @@ def _bars(
     above = [high - point for point, high in zip(points, highs, strict=True)]
     axes.errorbar(
         points, places, xerr=[below, above], label=label, elinewidth=0.8,
-        **{**look, "linestyle": "none", "markersize": 5},
+        **{**look, "linestyle": "none"},
     )  # fmt: skip
-
-
-def _legend_below(figure: Any, axes: Any) -> None:
-    """The legend in rows under the axes, where no bar can lie."""
-    height = figure.get_size_inches()[1]
-    figure.subplots_adjust(bottom=0.95 / height)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=4)
