@@ -1,0 +1,51 @@
+"""Run folders with made-up rows, for tests of the commands that read what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench import metrics
+from bench.store import RunStore
+from bench.types import LineResult, Row, Timing
+from tests import run_rows
+
+TEXT = "the quick brown fox jumps over the lazy dog"
+
+
+def line(place: int, edits: int, writers: int = 8) -> LineResult:
+    """The line at a place, read with so many wrong characters."""
+    read = "#" * edits + TEXT[edits:]
+    score = metrics.score_line(TEXT, read)
+    return LineResult(
+        f"line-{place:03}", f"w{place % writers}", TEXT, read, len(read), None, False,
+        score.substitutions, score.deletions, score.insertions, score.word_edits,
+    )  # fmt: skip
+
+
+def cell(decoder: str, edits: Sequence[int], **more: Any) -> tuple[Row, list[LineResult]]:
+    """A row with lines of so many edits; `more` as in `run_rows.row`."""
+    lines = [line(place, wrong) for place, wrong in enumerate(edits)]
+    counts = metrics.totals(lines)
+    rate = metrics.cer(counts)
+    made = run_rows.row(decoder, **{"cer": rate, "wer": metrics.wer(counts), **more})
+    return replace(made, counts=counts), lines
+
+
+def timing(seconds: Sequence[float], lines: int, rounds: int = 3) -> Timing:
+    """Times of a row whose batches take so long."""
+    each = lines // len(seconds)
+    pace = lines / sum(seconds)
+    made = run_rows.timing(pace, rounds)
+    return replace(made, batches=tuple((each, s) for s in seconds), cpu_s=2 * sum(seconds))
+
+
+def run(path: Path, *cells: tuple[Row, list[LineResult]]) -> RunStore:
+    """A run folder of these cells."""
+    store = RunStore(path)
+    with store.writing(run_rows.ENVIRONMENT) as name:
+        for row, lines in cells:
+            store.write(replace(row, environment=name), lines)
+    return store

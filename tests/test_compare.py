@@ -1,0 +1,286 @@
+"""Systems side by side: what is worked out, what is printed, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import runs
+from bench.compare import System, compare, pareto, sides
+from bench.errors import UserError
+from bench.evidence import Reading
+from bench.stats import holm, power, rate_difference
+from bench.types import UNTRAINED, Runtime
+from tests.stored_runs import cell, run, timing
+
+GREEDY = [4, 0, 6, 5, 0, 7, 3, 4] * 3
+BEAM = [2, 1, 4, 5, 0, 3, 0, 4] * 3  # of eight: 4 improved, 3 the same, 1 worse
+
+
+def system(decoder: str, edits: list[int], **more: Any) -> System:
+    row, lines = cell(decoder, edits, **more)
+    return System(f"mini:{decoder}", (Reading(row, tuple(lines)),))
+
+
+def test_lines_are_counted_from_the_second_against_the_first():
+    (found,) = compare([system("ctc-greedy", GREEDY), system("ctc-beam", BEAM)])
+    assert found.lines is not None
+    assert found.lines._asdict() == {
+        "improved": 12, "same": 9, "worse": 3, "first_alone": 3, "second_alone": 3,
+    }  # fmt: skip
+    (turned,) = compare([system("ctc-beam", BEAM), system("ctc-greedy", GREEDY)])
+    assert turned.lines is not None and turned.cer is not None and found.cer is not None
+    assert turned.lines.improved == 3 and turned.lines.worse == 12
+    assert turned.cer.value == -found.cer.value
+
+
+def test_rates_and_power_are_those_of_the_statistics():
+    one, other = system("ctc-greedy", GREEDY), system("ctc-beam", BEAM)
+    (found,) = compare([one, other])
+    first, second = one.readings[0], other.readings[0]
+    assert found.cer == rate_difference(second.edits, first.edits, first.characters, first.writers)
+    assert found.cer is not None
+    assert found.cer.value == pytest.approx((sum(BEAM) - sum(GREEDY)) / (24 * 43))
+    assert found.wer == rate_difference(
+        second.word_edits, first.word_edits, first.words, first.writers
+    )
+    assert found.power == power(second.edits, first.edits, first.characters, first.writers)
+    assert found.cer_ratio is not None
+    assert found.cer_ratio.value == pytest.approx(sum(BEAM) / sum(GREEDY))
+
+
+def test_every_pair_is_compared_and_all_p_values_are_one_family():
+    systems = [
+        system("ctc-greedy", GREEDY),
+        system("ctc-beam", BEAM),
+        system("ar-beam", [n + 1 for n in GREEDY]),
+    ]
+    found = compare(systems)
+    assert [(pair.first.label, pair.second.label) for pair in found] == [
+        ("mini:ctc-greedy", "mini:ctc-beam"),
+        ("mini:ctc-greedy", "mini:ar-beam"),
+        ("mini:ctc-beam", "mini:ar-beam"),
+    ]
+    raw = [pair.cer.p for pair in found if pair.cer]
+    assert len(raw) == 3 and [pair.p_holm for pair in found] == holm(raw)
+    assert [side.label for side in sides(found)] == [each.label for each in systems]
+
+
+def test_speeds_are_compared_in_pairs_of_batches():
+    first, second = [1.0, 2.0, 4.0, 5.0], [0.5, 1.0, 2.0, 2.5]
+    one = system("ctc-greedy", GREEDY, timing=timing(first, 24))
+    other = system("ctc-beam", BEAM, timing=timing(second, 24))
+    (found,) = compare([one, other])
+    assert found.speed is not None and found.speed.by == "batches"
+    assert found.speed.value == pytest.approx(2.0)
+    # every batch takes half as long, so no draw of batches says anything else
+    assert found.speed.interval is not None
+    ends = (found.speed.interval.low, found.speed.interval.high)
+    assert ends == pytest.approx((2.0, 2.0)) and found.speed.interval.blocks == 4
+    assert found.cpu_ratio == pytest.approx(0.5)
+    cost = found.first.cost
+    assert cost is not None and cost.lines_per_s_interval is not None
+    assert cost.lines_per_s == pytest.approx(2.0) and cost.wall_s == pytest.approx(0.5)
+    assert cost.cpu_s == pytest.approx(1.0) and cost.device_s is None and cost.threads == 1
+    assert 6 / 5 <= cost.lines_per_s_interval.low < 2 < cost.lines_per_s_interval.high <= 6
+
+
+def test_older_rows_have_the_range_of_their_rounds_or_no_interval():
+    older = replace(timing([1.0, 2.0], 24), batches=())  # 8 lines/s, rounds from 7.2 to 8.8
+    faster = replace(timing([0.5, 1.0], 24), batches=())
+    (found,) = compare(
+        [system("ctc-greedy", GREEDY, timing=older), system("ctc-beam", BEAM, timing=faster)]
+    )
+    assert found.speed is not None and found.speed.by == "rounds"
+    assert found.speed.interval is not None
+    ends = (found.speed.interval.low, found.speed.interval.high)
+    assert ends == pytest.approx((18 / 11, 22 / 9)) and found.speed.interval.blocks == 3
+    once = replace(older, lines_per_s=replace(older.lines_per_s, n=1))
+    (found,) = compare(
+        [system("ctc-greedy", GREEDY, timing=once), system("ctc-beam", BEAM, timing=faster)]
+    )
+    assert found.speed is not None and (found.speed.interval, found.speed.by) == (None, "")
+    assert found.speed.value == pytest.approx(2.0)
+
+
+def test_batches_of_other_sizes_are_no_pairs():
+    (found,) = compare(
+        [
+            system("ctc-greedy", GREEDY, timing=timing([1.0, 2.0], 24)),
+            system("ctc-beam", BEAM, timing=timing([1.0, 1.0, 1.0], 24)),
+        ]
+    )
+    assert found.speed is not None and found.speed.by == "rounds"
+
+
+def test_a_gpu_has_device_seconds():
+    on_gpu = system("ctc-greedy", GREEDY, runtime=Runtime("cuda", "float16", 64, 8))
+    cost = compare([on_gpu, system("ctc-beam", BEAM)])[0].first.cost
+    assert cost is not None and cost.device_s == cost.wall_s and cost.threads == 8
+
+
+def test_untrained_weights_have_a_speed_and_nothing_else():
+    untrained = system("ar-beam", GREEDY, cer=None, wer=None, weights=UNTRAINED)
+    (found,) = compare([system("ctc-greedy", GREEDY), untrained])
+    assert (found.cer, found.wer, found.lines, found.power, found.p_holm) == (None,) * 5
+    assert found.speed is not None and not found.second.on_front
+
+
+def test_the_same_condition_is_found_and_none_is_a_sentence():
+    clean = system("ctc-greedy", GREEDY)
+    hurt, lines = cell("ctc-beam", BEAM, damage="blot", severity=3)
+    both = System("b", (Reading(hurt, tuple(lines)), *system("ctc-beam", BEAM).readings))
+    (found,) = compare([clean, both])
+    assert found.condition.severity == 0
+    with pytest.raises(UserError, match=r"nothing in common: .*lines clean; c has lines blot 3"):
+        compare([clean, System("c", (Reading(hurt, tuple(lines)),))])
+    with pytest.raises(UserError, match="needs two systems"):
+        compare([clean])
+
+
+def test_other_data_is_refused():
+    other = system("ctc-beam", BEAM, dataset_sha256="another")
+    with pytest.raises(UserError, match=r"cannot be compared: the data \(sha256"):
+        compare([system("ctc-greedy", GREEDY), other])
+
+
+points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
+
+
+@given(points)
+def test_the_front_is_what_no_other_beats(found):
+    on_front = pareto([(float(cer), float(speed)) for cer, speed in found])
+    for (cer, speed), is_on in zip(found, on_front, strict=True):
+        beaten = [(c, s) for c, s in found if c <= cer and s >= speed and (c, s) != (cer, speed)]
+        assert is_on == (not beaten)
+    assert any(on_front) or not found
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run `old` with two systems, clean and blotted, and run `new` with one of them."""
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    batches = {"timing": timing([1.0, 2.0, 3.0], 24)}
+    run(
+        tmp_path / "old",
+        cell("ctc-greedy", GREEDY, **batches),
+        cell("ctc-beam", BEAM, **batches),
+        cell("ctc-greedy", [n + 9 for n in GREEDY], damage="blot", severity=3),
+        cell("ctc-beam", [n + 9 for n in BEAM], damage="blot", severity=3),
+        cell("ctc-beam", BEAM, dataset="hooker"),
+    )
+    run(tmp_path / "new", cell("ctc-beam", [max(0, n - 1) for n in BEAM], **batches))
+    (tmp_path / "old" / "run.json").write_text('{"began": "2026-01-01T00:00:00"}')
+    return tmp_path
+
+
+def test_the_tables_say_what_was_compared(call, two_runs):
+    code, out, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--format", "md")
+    assert code == 0 and err == ""
+    pairs = [line for line in out.splitlines() if line.startswith("| lines")]
+    assert len(pairs) == 2 + 4 and "| blot 3 " in pairs[1]
+    cells = [text.strip() for text in pairs[0].strip("|").split("|")]
+    assert re.fullmatch(r"\\-2\.91 \[-\d\.\d\d, -?\d\.\d\d\]", cells[4])  # 30 of 1032 characters
+    assert cells[11:16] == ["12", "9", "3", "3", "3"]
+    assert "Test CPU 9000" in out and "sha256 lines0000000" in out
+    assert "signature `e:mini@01234567|d:{ctc" not in out  # one signature a system
+    assert out.count("- signature `") == 2 * 2
+    assert "10,000 resamples" in out and "all 2 tests of this table" in out
+
+
+def test_filters_json_and_another_run(call, two_runs):
+    words = ("compare", "old/mini:ctc-beam", f"{two_runs}/new/mini:ctc-beam", "--json")
+    code, out, _ = call(*words, "--dataset", "lines")
+    assert code == 0
+    record = json.loads(out)
+    (pair,) = record["pairs"]
+    assert pair["first"] == "old/mini:ctc-beam" and pair["condition"]["severity"] == 0
+    assert pair["cer"]["value"] < 0 and pair["cer"]["interval"]["blocks"] == 8
+    assert pair["lines"]["worse"] == 0 and pair["speed"]["by"] == "batches"
+    assert [side["label"] for side in record["systems"]] == list(words[1:3])
+    assert record["systems"][0]["on_front"] is False and record["systems"][1]["on_front"] is True
+    assert "lines" not in record["systems"][0]
+
+
+def test_csv_keeps_unrounded_numbers_and_no_formula(call, two_runs):
+    words = ("compare", "mini:ctc-greedy", "mini:ctc-beam", "--format", "csv")
+    code, out, _ = call(*words, "--severity", "3", "--damage", "blot")
+    assert code == 0
+    rows = list(csv.reader(io.StringIO(out.split("\r\n\n")[0])))
+    told = dict(zip(rows[0], rows[1], strict=True))
+    assert float(told["ΔCER"]) == pytest.approx(-100 * 30 / (24 * 43), rel=1e-4)
+    assert float(told["ΔCER low"]) < float(told["ΔCER high"])
+    assert not any(text.startswith(("=", "+", "@")) for row in rows for text in row)
+
+
+def test_terminal_and_latex_have_both_tables(call, two_runs):
+    _, out, _ = call("compare", "mini:ctc-greedy", "mini:ctc-beam")
+    assert "Systems in pairs" in out and "The systems and what they cost" in out
+    assert max(map(len, out.splitlines())) <= 100
+    _, out, _ = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--format", "tex")
+    assert out.count(r"\begin{tabular}") == 2 and "U+0394" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("mini:ctc-greedy",), "a comparison needs two systems"),
+        (("mini:ctc-greedy", "mini:ctc-greedy"), "named twice"),
+        (("mini:ctc-greedy", "mini:ctc-bean"), "did you mean mini:ctc-beam"),
+        (("mini:ctc-greedy", "gone/mini:ctc-beam"), "there is no run gone, and "),
+        (("mini:ctc-greedy", "new/mini:ctc-greedy"), "has no system 'mini:ctc-greedy'; did you"),
+        (("mini:ctc-greedy", "mini:ctc-beam", "--dataset", "hooker"), "nothing in common"),
+        (("mini:ctc-greedy", "mini:ctc-beam", "--severity", "x"), "takes whole numbers, not x"),
+        (("mini:ctc-greedy", "mini:ctc-beam", "--run", "nope"), "there is no run at "),
+        (("mini:ctc-greedy", "mini:ctc-beam", "--json", "--format", "md"), "not both"),
+    ],
+)
+def test_mistakes_are_one_sentence(call, two_runs, words, sentence):
+    code, out, err = call("compare", *words)
+    assert code == 2 and out == ""
+    assert err.startswith("error: ") and sentence in err and "Traceback" not in err
+
+
+def test_half_written_rows_and_lines_that_are_gone_are_told(call, two_runs):
+    with (two_runs / "old" / "rows.jsonl").open("ab") as file:
+        file.write(b'{"key": "torn')
+    row = cell("ctc-beam", BEAM, damage="blot", severity=3)[0]
+    (two_runs / "old" / "lines" / f"{row.key}.jsonl").unlink()
+    code, _, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--dataset", "lines")
+    assert code == 1
+    assert "1 half-written row is left out: " in err
+    assert "left out: mini:ctc-beam on lines, blot 3 has no lines" in err
+
+
+def test_rows_of_another_schema_are_refused(call, two_runs):
+    path = two_runs / "new" / "rows.jsonl"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 7'))
+    code, _, err = call("compare", "mini:ctc-beam", "new/mini:ctc-beam")
+    assert code == 2 and "the rows have schema 7, but this version reads schema 1" in err
+
+
+def test_namesakes_are_told_apart_by_their_options(call, two_runs, tmp_path):
+    run(
+        tmp_path / "twins",
+        cell("ctc-beam", BEAM, options={"beam": 4}, key="narrow"),
+        cell("ctc-beam", GREEDY, options={"beam": 16}, key="wide"),
+    )
+    run_of = ("--run", str(tmp_path / "twins"))
+    code, _, err = call("compare", *run_of, "mini:ctc-beam", "mini:ctc-beam[beam=16]")
+    assert code == 2 and "several mini:ctc-beam: mini:ctc-beam[beam=4], mini:ctc-beam[be" in err
+    code, out, _ = call(
+        "compare", *run_of, "mini:ctc-beam[beam=4]", "mini:ctc-beam[beam=16]", "--json"
+    )
+    assert code == 0 and json.loads(out)["pairs"][0]["lines"]["improved"] == 3
