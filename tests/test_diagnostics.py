@@ -154,7 +154,7 @@ def test_ctc_scores_are_those_of_all_paths_added_up(seed: int) -> None:
 LETTERS = ("", " ", *"abcdefghijklmnopqrstuvwxyz")
 
 
-@pytest.mark.parametrize("name", ["ctc-beam", "ctc-kenlm", "ctc-ngram"])
+@pytest.mark.parametrize("name", ["ctc-beam", "ctc-kenlm", "ctc-ngram", "ctc-ngram-word"])
 def test_a_wide_beam_finds_nearly_all_of_the_objective(name: str) -> None:
     """The score that a search tells of a text is its objective, less the paths that it pruned."""
     options = {"beam": 200, "beam_prune_logp": None, "token_min_logp": None}
@@ -169,6 +169,24 @@ def test_a_wide_beam_finds_nearly_all_of_the_objective(name: str) -> None:
     for line, (score,) in zip(read, found, strict=True):
         assert len(line.text) > 2
         assert line.score - 1e-4 <= score < line.score + 0.7
+
+
+@pytest.mark.parametrize("boundary", [False, True])
+def test_the_two_searches_with_a_word_model_think_the_same_of_a_text(boundary: bool) -> None:
+    texts = ["the man", "the", "", " a  man was ", "zxqv man", "zx zxqv", "The", "of the year and"]
+    batch = encoded([random_matrix(3, 24, len(LETTERS), 2.0)], LETTERS)
+    scores = []
+    for name in ("ctc-kenlm", "ctc-ngram-word"):
+        decoder = DECODERS.create(
+            name, {"alpha": 0.7, "beta": 1.1, "unk_offset": -4.0, "score_boundary": boundary}
+        )
+        decoder.open(info(LETTERS))
+        try:
+            scores.append(decoder.score(batch, [texts])[0])
+        finally:
+            decoder.close()
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)  # KenLM holds 32-bit numbers
+    assert len(set(scores[0])) == len(texts)
 
 
 def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from decoders.ctc.kenlm_pool import (
     decode_line,
     word_price,
 )
-from decoders.ctc.score import ctc_scores
+from decoders.ctc.score import worded_scores
 from decoders.language.arpa_lm import EMBEDDED
 from decoders.language.kenlm_files import load_kenlm
 from decoders.language.lm import WordLM, read_word_lm, word_lm, writable_words
@@ -125,22 +126,12 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
     def score(
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]] | None:
-        """The log-probability of each text, all its paths summed, and what its words add to it.
-
-        The paths may have a space at either end, since pyctcdecode drops it from the text.
-        """
+        """The log-probability of each text, all its paths summed, and what its words add to it."""
         state, values = self._opened(), self._opened().values
         state.decoder.reset_params(
             values["alpha"], values["beta"], values["unk_offset"], self.score_boundary
         )
-        ends = [(before, behind) for before in ("", " ") for behind in ("", " ")]
-        spaced = [[f"{a}{text}{b}" for text in line for a, b in ends] for line in texts]
-        found = ctc_scores(encoded, spaced)
-        return [
-            np.logaddexp.reduce(paths.reshape(len(line), len(ends)), axis=1)
-            + [word_price(state.decoder, text) for text in line]
-            for paths, line in zip(found, texts, strict=True)
-        ]
+        return worded_scores(encoded, texts, partial(word_price, state.decoder))
 
     def close(self) -> None:
         """End the workers and let go of the model, which pyctcdecode holds in a class variable."""

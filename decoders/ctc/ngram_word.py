@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,9 @@ from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, missing_space, on_host
 from decoders.ctc.prefix_search import Found, Limits, Threads
+from decoders.ctc.score import worded_scores
 from decoders.ctc.word_beam import search_words
-from decoders.ctc.word_tables import WordTables, word_tables
+from decoders.ctc.word_tables import WordTables, predict, word_of, word_tables
 from decoders.ctc.word_trie import Weights
 from decoders.language.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
 from decoders.language.lm import writable_words
@@ -109,6 +111,13 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
         """
         return self._search(*on_host(encoded)).decoded(encoded.alphabet)
 
+    def score(
+        self, encoded: Encoded, texts: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]] | None:
+        """The log-probability of each text, all its paths summed, and what its words add to it."""
+        symbols = {symbol: place for place, symbol in enumerate(encoded.alphabet)}
+        return worded_scores(encoded, texts, partial(self._price, symbols))
+
     def close(self) -> None:
         """End the threads and let go of the tables."""
         if self._open is not None:
@@ -130,11 +139,23 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
             "workers": state.threads.count,
         }
 
-    def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Found:
+    def _price(self, symbols: Mapping[str, int], text: str) -> float:
+        """What the words of a text add to its score; nothing can spell foreign ones."""
+        tables, weights, words = self._opened().tables, self._weights(), text.split()
+        state, total = tables.beginning if weights.boundary else 0, 0.0
+        for word in words:
+            known = word_of(tables, [symbols.get(character, -1) for character in word])
+            log_prob, state = predict(tables, state, known)
+            unknown = weights.unk_offset if known < 0 else 0.0
+            total += weights.alpha * (log_prob + unknown) + weights.beta
+        if words and weights.boundary:
+            total += weights.alpha * predict(tables, state, tables.end)[0]
+        return total
+
+    def _weights(self) -> Weights:
         state = self._opened()
-        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
         unk_offset = state.values["unk_offset"]
-        weights = Weights(
+        return Weights(
             alpha=state.values["alpha"],
             beta=state.values["beta"],
             unk_offset=unk_offset * math.log(10),
@@ -142,6 +163,11 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
             history=max(1, state.lm.model.order - 1) if self.prune_history else 0,
             boundary=self.score_boundary,
         )
+
+    def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Found:
+        state = self._opened()
+        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
+        weights = self._weights()
         lines, steps = log_probs.shape[:2]
         found = Found.room(lines, self.nbest, steps)
         logp, prune = limits.token_logp, limits.prune

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -49,3 +49,25 @@ def ctc_scores(encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[NDArray
         for (line, k, _), loss in zip(asked, losses.tolist(), strict=True):
             found[line][k] = -loss
     return found
+
+
+def worded_scores(
+    encoded: Encoded, texts: Sequence[Sequence[str]], price: Callable[[str], float]
+) -> list[NDArray[np.float64]]:
+    """What a search with a word model in pyctcdecode's semantics thinks of texts.
+
+    The paths may have a space at either end, since such a search drops it from the text.
+
+    Args:
+        encoded: B lines, with symbols of one character each, a space among them.
+        texts: of each line, any number of texts.
+        price: what the words of a text add to its score.
+    """
+    ends = [(before, behind) for before in ("", " ") for behind in ("", " ")]
+    spaced = [[f"{a}{text}{b}" for text in line for a, b in ends] for line in texts]
+    found = ctc_scores(encoded, spaced)
+    return [
+        np.logaddexp.reduce(paths.reshape(len(line), len(ends)), axis=1)
+        + [price(text) for text in line]
+        for paths, line in zip(found, texts, strict=True)
+    ]

@@ -9,7 +9,7 @@ still become one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -156,6 +156,16 @@ def predict(tables: WordTables, state: int, word: int) -> tuple[float, int]:
             return log_prob + _NO_UNK * np.log(10.0), 0
         log_prob += tables.backoff[state]
         state = tables.shorter[state]
+
+
+def word_of(tables: WordTables, symbols: Iterable[int]) -> int:
+    """The word that symbols spell, or -1 for none of the model's."""
+    node = 0
+    for symbol in symbols:
+        node = find(tables.trie, node * tables.symbols + symbol)
+        if node == NO_NODE:
+            return -1
+    return int(tables.word[node])
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
