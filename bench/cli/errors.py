@@ -147,6 +147,7 @@ def _shown(args: argparse.Namespace, left_out: list[str], steps: Steps) -> list[
     known = vocabulary_of(args.vocabulary, [one.row for one in read.values()])
     shown: list[Shown] = []
     results = [result for result in collect(chosen_store) if result.row.key in read]
+    results.sort(key=lambda r: (r.place.encoder, r.place.dataset, not r.clean))  # clean sets first
     for group in grouped(results, _condition):
         analysis = analyse([read[r.row.key] for r in group], known, against, steps.report)
         shown.append(Shown(len(shown) + 1, analysis, tuple(group)))

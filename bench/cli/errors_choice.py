@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def chosen(args: argparse.Namespace, rows: Sequence[Row]) -> list[Row]:
     damages = words(args.damage)
     if not damages and not args.severity and any(row.condition.damage == _CLEAN for row in rows):
         damages = (_CLEAN,)
-    asked = {
+    asked: dict[str, tuple[tuple[str, ...], Callable[[Row], str]]] = {
         "encoder": (words(args.encoder), lambda row: row.encoder),
         "decoder": (words(args.decoder), lambda row: row.decoder),
         "data set": (words(args.dataset), lambda row: row.condition.dataset),

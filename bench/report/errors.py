@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bench.metrics import EditKind
 from bench.misreadings.analysis import Analysis
 from bench.misreadings.classes import Class, Unit
 from bench.misreadings.profile import Change, Pair, Profile
@@ -14,12 +15,12 @@ from bench.report.remarks import cer_cell
 from bench.report.results import Result
 from bench.report.table import Cell, Column, Notes, Table, name
 from bench.stats import Interval
-from bench.stats.power import ALPHA
+from bench.stats.sample_size import ALPHA
 
 SPACE, NOTHING = "(space)", "(nothing)"  # in words: they survive every format they are pasted into
 
 _THOUSAND = 1000.0
-_KINDS = ("substitution", "deletion", "insertion")
+_KINDS: tuple[EditKind, ...] = ("substitution", "deletion", "insertion")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def _kinds(shown: Shown) -> Table:
     heads = ("Sub.", "Del.", "Ins.", "Edits", "Word edits", "Truncated", "Looping")
     notes = Notes()
     rows = tuple(
-        (name(result.names.decoder), cer_cell(result, notes), *_counts(_sums(profile)))
+        (name(result.names.decoder), cer_cell(result, notes), *_counts(kind_counts(profile)))
         for result, profile in zip(shown.results, shown.analysis.profiles, strict=True)
     )
     return Table(
@@ -113,7 +114,8 @@ def _kinds(shown: Shown) -> Table:
     )
 
 
-def _sums(profile: Profile) -> list[int]:
+def kind_counts(profile: Profile) -> list[int]:
+    """S, D, I, all character edits, word edits, truncated and looping lines."""
     counts = [profile.kinds[kind] for kind in _KINDS]
     words = int(profile.reading.word_edits.sum())
     return [*counts, sum(counts), words, profile.truncated, profile.looping]

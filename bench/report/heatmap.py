@@ -94,7 +94,7 @@ def _draw(
     panel: Any, grid: NDArray[np.int64], axis: Sequence[str], norm: LogNorm, numbered: bool
 ) -> Any:
     """One decoder; what never happens stays white."""
-    drawn = panel.imshow(np.ma.masked_equal(grid, 0), cmap=_COLOURS, norm=norm)
+    drawn = panel.imshow(np.where(grid, grid, np.nan), cmap=_COLOURS, norm=norm)
     names = [{"": _NOTHING, " ": _SPACE}.get(c) or plain(c) or f"U+{ord(c):04X}" for c in axis]
     panel.set_xticks(range(len(axis)), names, fontsize=7)
     panel.set_yticks(range(len(axis)), names, fontsize=7)
