@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,8 @@ def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
         _data(results),
     ]
     (signature,) = signatures(results)
-    return Footnote(first.row.key, plain(" ".join(filter(None, sentences))), signature)
+    label = re.sub(r"[^0-9A-Za-z]", "-", first.row.key)  # rows of other programs have any key
+    return Footnote(label, plain(" ".join(filter(None, sentences))), signature)
 
 
 def _numbers(result: Result) -> str:
