@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,8 @@ def _run(args: argparse.Namespace) -> int:
     store = open_run(args.run)
     path = store.path
     formats = report.FORMATS if args.format in (None, "all") else (args.format,)
+    if args.lang == "ja" and "md" in formats:
+        _tell_of_fonts()
     with Steps(path.name) as steps:
         files = report.write(store, formats, args.lang, pictured, steps.report)
     text = report.terminal(store, lang=args.lang)
@@ -140,6 +143,13 @@ def _run(args: argparse.Namespace) -> int:
     for folder, count in folders.items():
         print(f"  {folder}/  {count} files")
     return 0
+
+
+def _tell_of_fonts() -> None:
+    from bench.report.plots import fonts
+
+    if fonts.japanese() is None:
+        print(fonts.MISSING, file=sys.stderr)
 
 
 def _pictured(text: str) -> int | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
-from bench.report import accuracy, render, speed
+from bench.report import accuracy, lenient, render, speed
 from bench.report.captions import language, say
 from bench.report.format import plain
 from bench.report.leading import Judge, judge_of, nobody
@@ -71,15 +71,16 @@ def _files(
     store: RunStore, formats: Collection[str], pictured: int | None, report: Report
 ) -> dict[str, bytes]:
     """The content of each file by its name in the run folder."""
-    report("tables and plots", 0, 1)
+    report("tables", 0, 1)
     results = collect(store)
-    main, further = _main(results, judge_of(store)), _further(results)
+    main, further = _main(results, judge_of(store)), _further(store, results)
     tables = [*main, *further]
+    report("tables", 1, 1)
     files: dict[str, bytes] = {}
     if "md" in formats:
         from bench.report import plots  # matplotlib takes a while to import
 
-        drawn = plots.draw(results, store)
+        drawn = plots.draw(results, store, report)
         files["report.md"] = _report(store.path.name, tables, drawn).encode()
         for plot in drawn:
             files |= {f"plots/{file}": content for file, content in plot.files.items()}
@@ -88,7 +89,6 @@ def _files(
             files[f"tables/{table.slug}.tex"] = render.latex(table).encode()
         if "csv" in formats:
             files[f"tables/{table.slug}.csv"] = render.spreadsheet(table).encode("utf-8-sig")
-    report("tables and plots", 1, 1)
     if "html" in formats:
         from bench.report import web  # pictures are made by data sets and damages
 
@@ -123,9 +123,10 @@ def _main(results: Sequence[Result], judge: Judge) -> list[Table]:
     ]
 
 
-def _further(results: Sequence[Result]) -> list[Table]:
+def _further(store: RunStore, results: Sequence[Result]) -> list[Table]:
     return [
         *accuracy.kinds_of_errors(results),
+        *lenient.tables(store, results),
         *speed.by_stage(results),
         *speed.by_stage_damaged(results),
     ]

@@ -10,10 +10,11 @@ stages-N        where the time of a line goes
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from bench.report.accuracy import curves
+from bench.report.accuracy import curves, side_by_side
 from bench.report.plots.canvas import (
     COLOURS,
     STYLE,
@@ -24,37 +25,72 @@ from bench.report.plots.canvas import (
     look_of,
     saved,
 )
-from bench.report.plots.cost import latency, stages
+from bench.report.plots.cost import keeps_latencies, latency, stages
 from bench.report.plots.error import severity, speed
-from bench.report.plots.gain import Gains, by_damage, by_severity
+from bench.report.plots.gain import Gains, bands, curve
 from bench.report.remarks import trained
 from bench.report.results import Result, Store, grouped
+from datasets.rebuild.tree import Report, silent
 
 __all__ = ["COLOURS", "STYLE", "Look", "Plot", "draw", "drawing", "look_of", "saved"]
 
 
-def draw(results: Sequence[Result], store: Store) -> list[Plot]:
+Planned = Callable[[], Plot]
+
+
+def draw(results: Sequence[Result], store: Store, report: Report = silent) -> list[Plot]:
     """All plots that the results allow, in the language in force (`captions.language`).
 
     Args:
         results: of the run, as `results.collect` gives them.
         store: the run, for the lines that the gains are paired by.
+        report: hears of the progress.
 
     Raises:
         UserError: the rows of the run cannot be read.
     """
+    planned = _planned(results, store)
+    drawn: list[Plot] = []
+    with drawing():
+        for plot in planned:
+            report("plots", len(drawn), len(planned))
+            drawn.append(plot())
+    report("plots", len(drawn), len(planned))
+    return drawn
+
+
+def _planned(results: Sequence[Result], store: Store) -> list[Planned]:
     scored = [r for r in results if trained(r) and math.isfinite(cer_percent(r)[0])]
-    timed = grouped((r for r in results if r.clean and r.row.timing), lambda r: r.names.dataset)
-    both = grouped((r for r in scored if r.clean and r.row.timing), lambda r: r.names.dataset)
+    timed = _by_set(r for r in results if r.clean and r.row.timing and r.row.counts)
     decoders = [r.names.decoder for r in sorted(results, key=lambda r: r.place.decoder)]
     looks = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
     gains = Gains.of(scored, store)
-    with drawing():
-        return [
-            *(severity(f"severity-{n}", group, looks) for n, group in enumerate(curves(scored), 1)),
-            *by_severity(gains, looks),
-            *by_damage(gains, looks),
-            *(speed(f"cer-speed-{n}", group, looks) for n, group in enumerate(both, 1)),
-            *latency(timed, looks),
-            *(stages(f"stages-{n}", group) for n, group in enumerate(timed, 1)),
-        ]
+    damages = gains.known(side_by_side(scored))
+    return [
+        *_each("severity", curves(scored), lambda s, group: severity(s, group, looks)),
+        *_each("gain", gains.known(curves(scored)), lambda s, group: curve(s, group, gains, looks)),
+        *_each("gain-damage", damages, lambda s, group: bands(s, group, gains, looks)),
+        *_each(
+            "cer-speed",
+            _by_set(r for r in scored if r.clean and r.row.timing),
+            lambda s, group: speed(s, group, looks),
+        ),
+        *_each(
+            "latency",
+            _by_set(r for r in results if r.clean and keeps_latencies(r)),
+            lambda s, group: latency(s, group, looks),
+        ),
+        *_each("stages", timed, stages),
+    ]
+
+
+def _by_set(results: Iterable[Result]) -> list[list[Result]]:
+    return grouped(results, lambda result: result.names.dataset)
+
+
+def _each(
+    kind: str, groups: Sequence[list[Result]], plot: Callable[[str, list[Result]], Plot]
+) -> list[Planned]:
+    """A plot a group, numbered from 1."""
+    numbered = enumerate(groups, 1)
+    return [functools.partial(plot, f"{kind}-{number}", group) for number, group in numbered]

@@ -108,7 +108,7 @@ def canvas(title: str, result: Result, height: float = _INCHES[1]) -> tuple[Figu
         size=runtime.batch_size,
         software=setting.software.partition(",")[0],
     )
-    head = [line for text in (title, where) for line in _wrapped(plain(text))]
+    head = [line for text in (title, where) for line in wrapped(plain(text))]
     figure = Figure(figsize=(_INCHES[0], height))
     FigureCanvasAgg(figure)
     top = 1.0 - _HEAD * (1 + len(head)) / height
@@ -119,11 +119,11 @@ def canvas(title: str, result: Result, height: float = _INCHES[1]) -> tuple[Figu
     return figure, axes
 
 
-def _wrapped(text: str) -> list[str]:
-    """A text in lines of the head's width."""
+def wrapped(text: str, width: int = _TITLE_WIDTH) -> list[str]:
+    """A text in lines of so many letters, Japanese ones as two."""
     lines = [""]
     for piece in _PIECE.findall(text):
-        if lines[-1] and _width(lines[-1] + piece) > _TITLE_WIDTH:
+        if lines[-1] and _width(lines[-1] + piece) > width:
             lines.append(piece.lstrip())
         else:
             lines[-1] += piece

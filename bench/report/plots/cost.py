@@ -32,25 +32,18 @@ _STAGES: Mapping[str, Callable[[Timing], float]] = {
 _COLOURS = (COLOURS[1], COLOURS[6], COLOURS[0])  # of the stages: dark enough apart in grey too
 
 
-def latency(groups: Sequence[Sequence[Result]], looks: Mapping[str, Look]) -> list[Plot]:
-    """The share of batches that took at most so long a line; only of rows that keep them.
-
-    A distribution of two batches is none.
-    """
-    drawn: list[Plot] = []
-    for group in groups:
-        kept = [r for r in group if r.row.timing and len(r.row.timing.latencies_s) > 2]
-        if kept:
-            drawn.append(_distribution(f"latency-{len(drawn) + 1}", kept, looks))
-    return drawn
+def keeps_latencies(result: Result) -> bool:
+    """Whether a row has a distribution of them; that of two batches is none."""
+    return result.row.timing is not None and len(result.row.timing.latencies_s) > 2
 
 
-def _distribution(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
+def latency(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
+    """The share of batches that took at most so long a line."""
     first, several = results[0], len({result.names.encoder for result in results}) > 1
     title = say("Latency of encoder + decoder a line: {read}", read=read_by(first))
     figure, axes = canvas(title, first)
     for result in results:
-        assert result.row.timing is not None  # `latency` takes no others
+        assert result.row.timing is not None  # as `keeps_latencies` says
         times = [_MS * value for value in result.row.timing.latencies_s]
         shares = [100.0 * (place + 1) / len(times) for place in range(len(times))]
         axes.step(
@@ -73,19 +66,18 @@ def stages(slug: str, results: Sequence[Result]) -> Plot:
     """Milliseconds a line of each stage, one on the other, a bar a system."""
     first, several = results[0], len({result.names.encoder for result in results}) > 1
     title = say("Time a line by stage: {read}", read=read_by(first))
-    shown = [result for result in results if result.row.timing and result.row.counts]
-    figure, axes = canvas(title, first, _AROUND + _BAR * len(shown))
-    names = [_system(result, several) for result in shown]
-    done = [0.0] * len(shown)
+    figure, axes = canvas(title, first, _AROUND + _BAR * len(results))
+    names = [_system(result, several) for result in results]
+    done = [0.0] * len(results)
     for index, (label, seconds) in enumerate(_STAGES.items()):
-        widths = [_ms_a_line(result, seconds) for result in shown]
+        widths = [_ms_a_line(result, seconds) for result in results]
         axes.barh(
-            range(len(shown)), widths, left=done, height=0.7, label=say(label),
+            range(len(results)), widths, left=done, height=0.7, label=say(label),
             color=_COLOURS[index], edgecolor="black", linewidth=0.5,
             hatch=HATCHES[index],
         )  # fmt: skip
         done = [before + width for before, width in zip(done, widths, strict=True)]
-    name_rows(figure, axes, range(len(shown)), names)
+    name_rows(figure, axes, range(len(results)), names)
     axes.invert_yaxis()
     axes.set_xlabel(say("ms a line (one pass over the set, median of the rounds)"))
     legend_below(figure, axes)

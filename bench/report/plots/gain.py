@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError
 from bench.evidence import Reading, paired, readings
 from bench.experiment.design import BASELINE
-from bench.report.accuracy import curves, side_by_side
 from bench.report.captions import say
 from bench.report.format import plain, short
 from bench.report.plots.canvas import Look, Plot, canvas, legend_below, name_rows, read_by, saved
@@ -24,11 +23,9 @@ _ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, 
 class Gains:
     """Results beside greedy CTC on the same lines.
 
-    results: the scored results of a run.
     found: by key of a row the CER of greedy CTC less its own, paired by line.
     """
 
-    results: tuple[Result, ...]
     found: Mapping[str, Difference]
 
     @classmethod
@@ -48,27 +45,12 @@ class Gains:
             base, own = by_key.get(bases.get(_place(result), "")), by_key.get(result.row.key)
             if base and own and base is not own and (gain := _gain(base, own)):
                 found[own.row.key] = gain
-        return cls(tuple(results), found)
+        return cls(found)
 
-
-def by_severity(gains: Gains, looks: Mapping[str, Look]) -> list[Plot]:
-    """The gain of each decoder against the severity of a damage, a plot a damage."""
-    drawn: list[Plot] = []
-    for group in curves(gains.results):
-        judged = [result for result in group if result.row.key in gains.found]
-        if judged:
-            drawn.append(_curve(f"gain-{len(drawn) + 1}", judged, gains, looks))
-    return drawn
-
-
-def by_damage(gains: Gains, looks: Mapping[str, Look]) -> list[Plot]:
-    """The gain of each decoder under every damage of one severity, a plot a severity."""
-    drawn: list[Plot] = []
-    for group in side_by_side(gains.results):
-        judged = [result for result in group if result.row.key in gains.found]
-        if judged:
-            drawn.append(_bands(f"gain-damage-{len(drawn) + 1}", judged, gains, looks))
-    return drawn
+    def known(self, groups: Iterable[Sequence[Result]]) -> list[list[Result]]:
+        """Of each group the results that have a gain; groups without any are left out."""
+        judged = ([result for result in group if result.row.key in self.found] for group in groups)
+        return [group for group in judged if group]
 
 
 def _place(result: Result) -> tuple[object, ...]:
@@ -91,7 +73,8 @@ def _percent(gain: Difference) -> tuple[float, float, float]:
     return 100.0 * gain.value, 100.0 * min(low, gain.value), 100.0 * max(high, gain.value)
 
 
-def _curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str, Look]) -> Plot:
+def curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str, Look]) -> Plot:
+    """The gain of each decoder against the severity of one damage."""
     last = results[-1]
     title = say(
         "Gain over {baseline} by severity of {damage}: {encoder} on {set}",
@@ -102,11 +85,11 @@ def _curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[st
     )
     figure, axes = canvas(title, last)
     for decoder, look in looks.items():
-        curve = [result for result in results if result.names.decoder == decoder]
-        if not curve:
+        own = [result for result in results if result.names.decoder == decoder]
+        if not own:
             continue
-        severities = [result.row.condition.severity for result in curve]
-        values = [_percent(gains.found[result.row.key]) for result in curve]
+        severities = [result.row.condition.severity for result in own]
+        values = [_percent(gains.found[result.row.key]) for result in own]
         points, lows, highs = zip(*values, strict=True)
         axes.plot(severities, points, label=short(plain(decoder)), **look)
         axes.fill_between(severities, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
@@ -117,8 +100,8 @@ def _curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[st
     return saved(figure, slug, title)
 
 
-def _bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str, Look]) -> Plot:
-    """A band a damage, in it a row a decoder."""
+def bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str, Look]) -> Plot:
+    """The gain of each decoder under every damage of one severity: a band a damage."""
     first = results[0]
     title = say(
         "Gain over {baseline} by damage at severity {severity}: {encoder} on {set}",
