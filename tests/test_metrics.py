@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.metrics import (
+    LENIENT,
     Edit,
     cer,
     character_edits,
     foreign_characters,
     is_looping,
+    lenient_edits,
     macro_cer,
     median_cer,
     normalise,
@@ -212,3 +214,31 @@ def test_edits_turn_the_reference_into_what_was_read_and_are_those_that_are_coun
     edits = word_edits(truth, text)
     assert carried_out(normalise(truth).split(), edits) == normalise(text).split()
     assert len(edits) == score.word_edits
+
+
+# What does not have to count
+
+
+@pytest.mark.parametrize(
+    ("ignored", "reference", "text", "edits", "characters"),
+    [
+        ("case", "The MAN", "the man", 0, 7),
+        ("case", "Straße", "STRASSE", 0, 7),
+        ("spaces at punctuation", "start . Then ,go", "start. Then, go", 0, 13),
+        ("spaces at punctuation", 'he said "no"', 'he said " no "', 0, 11),
+        ("spaces at punctuation", "a b", "ab", 1, 3),
+        ("punctuation", "We'll say, no: 3 £", "well say no 3", 1, 13),
+        ("punctuation", "a - b", "a b", 0, 3),
+        ("punctuation", "...", "!", 0, 0),
+    ],
+)
+def test_what_is_let_count_on_neither_side(ignored, reference, text, edits, characters):
+    assert lenient_edits(reference, text, ignored) == (edits, characters)
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(sorted(LENIENT)))
+def test_ignoring_is_symmetric_and_done_once(reference, text, ignored):
+    edits, _ = lenient_edits(reference, text, ignored)
+    assert edits == lenient_edits(text, reference, ignored)[0]
+    simpler = LENIENT[ignored](normalise(reference))
+    assert lenient_edits(simpler, reference, ignored)[0] == 0

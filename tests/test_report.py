@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import ROOT, report
-from bench.report import accuracy, plots, render, speed
+from bench.report import accuracy, lenient, plots, render, speed
 from bench.report.results import Result, collect
 from bench.report.table import Table
 from bench.store import RunStore
@@ -405,6 +405,31 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     return stored(tmp_path_factory.mktemp("report") / "run", *rows)
 
 
+def test_what_need_not_count_has_a_table(tmp_path):
+    said = [("ann", "We'll go , he said", "we'll go, he said"), ("bob", "No.", "No")]
+    lines = [
+        LineResult(
+            id=writer, writer=writer, reference=reference, text=text, tokens=1, score=None,
+            truncated=False, substitutions=1, deletions=1, insertions=0, word_edits=1,
+        )
+        for writer, reference, text in said
+    ]  # fmt: skip
+    store = RunStore(tmp_path / "run")
+    with store.writing(dict(ENVIRONMENT)) as environment:
+        told = row(references="cvl-xml without punctuation, published", environment=environment)
+        store.write(told, lines)
+        store.write(row("ctc-beam", environment=environment), lines)
+    (table,) = lenient.tables(store, collect(store))
+    greedy, beam = table.rows
+    assert [cell.text for cell in greedy[4:]] == ["10.53", "9.52", "5.88"]
+    assert greedy[5].values[0] == pytest.approx(100 * 2 / 21)
+    assert greedy[5].detail.startswith("[")
+    assert "no punctuation" in table.notes[greedy[3].marks[0] - 1]
+    assert not beam[3].marks or "punctuation" not in table.notes[beam[3].marks[0] - 1]
+    (tmp_path / "run" / "lines" / f"{told.key}.jsonl").unlink()
+    assert len(lenient.tables(store, collect(store))[0].rows) == 1
+
+
 def test_write_one_format(store):
     files = report.write(store, ("csv",))
     assert files and all(path.suffix == ".csv" for path in files)
@@ -414,7 +439,8 @@ def test_write_one_format(store):
 def test_write_leaves_every_file_and_names_it(store):
     files = [path.relative_to(store.path).as_posix() for path in report.write(store)]
     assert files[0] == "report.md"
-    names = ("cer-1", "severity-1", "speed-1", "errors-1", "stages-1", "stages-damaged-1")
+    names = ("cer-1", "severity-1", "speed-1", "errors-1", "lenient-1", "stages-1",
+             "stages-damaged-1")  # fmt: skip
     expected = {f"tables/{name}.{kind}" for name in names for kind in ("tex", "csv")}
     drawn = ("severity-1", "cer-speed-1", "stages-1")
     expected |= {f"plots/{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")}

@@ -195,6 +195,36 @@ _REMARKS: Mapping[str, str] = {
     " tokens/s": " トークン/s",
 }
 
+_CONFUSIONS: Mapping[str, str] = {  # the heat map of `bench errors`
+    "Characters confused: {encoder} on {set}, {damage}": "文字の混同: {encoder}、{set}、{damage}",
+    "clean": "損傷なし",
+    "{decoder}: {held} of {all} edits": "{decoder}: {all} 編集中 {held}",
+    "{nothing} read is a deletion, {nothing} in the reference an insertion, {space} a space": (
+        "認識結果の {nothing} は脱落、参照の {nothing} は挿入、{space} は空白"
+    ),
+    "read": "認識結果",
+    "reference": "参照",
+    "times (log scale)": "回数(対数目盛)",
+}
+
+_LENIENT: Mapping[str, str] = {
+    "CER when something does not count": "一部の違いを数えない CER",
+    "without spaces at punctuation %": "句読点前後の空白を除く %",
+    "without case %": "大文字小文字を区別しない %",
+    "without punctuation %": "句読点を除く %",
+    "Micro CER in percent as everywhere, and when something does not count on either side: the "
+    "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
+    "{interval}": (
+        "マイクロ CER(%)。左から、他の表と同じもの、句読点に接する空白を両側で除いたもの、"
+        "大文字と小文字を区別しないもの、句読点と記号を両側で除いたもの。{interval}"
+    ),
+    "the references of {set} have no punctuation, so that every mark that is read counts as an "
+    "error; see the table without punctuation": (
+        "{set} の参照文には句読点がなく、読み取られた句読点はすべて誤りとして数えられる。"
+        "句読点を除いた表も参照のこと"
+    ),
+}
+
 _PLOTS: Mapping[str, str] = {
     "{device} ({machine}), {threads}, {precision}, batch {size}, {software}": (
         "{device}({machine})、{threads}、{precision}、バッチ {size}、{software}"
@@ -233,4 +263,6 @@ _PLOTS: Mapping[str, str] = {
     ),
 }
 
-JAPANESE: Mapping[str, str] = {**_COUNTED, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS}
+JAPANESE: Mapping[str, str] = {
+    **_COUNTED, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS, **_CONFUSIONS,
+}  # fmt: skip

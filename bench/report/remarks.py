@@ -91,6 +91,14 @@ def remarks(result: Result) -> list[str]:
                 count=changed,
             )
         )
+    if "without punctuation" in row.references:  # CVL's
+        texts.append(
+            say(
+                "the references of {set} have no punctuation, so that every mark that is read "
+                "counts as an error; see the table without punctuation",
+                set=result.names.dataset,
+            )
+        )
     return [*texts, *_of_leaks(result), *_of_interval(result)]
 
 
