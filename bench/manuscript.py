@@ -35,8 +35,8 @@ EXAMPLES: dict[Syntax, str] = {
 }
 
 _MARKERS: dict[Syntax, re.Pattern[str]] = {
-    "md": re.compile(r"[ \t]*<!--[ \t]*kaidoku:(begin|end)\b(.*?)-->[ \t]*"),
-    "tex": re.compile(r"[ \t]*%+[ \t]*kaidoku:(begin|end)\b(.*)"),
+    "md": re.compile(r"\ufeff?[ \t]*<!--[ \t]*kaidoku:(begin|end)\b(.*?)-->[ \t]*"),
+    "tex": re.compile(r"\ufeff?[ \t]*%+[ \t]*kaidoku:(begin|end)\b(.*)"),
 }
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")

@@ -68,9 +68,11 @@ def parse(words: str) -> Wanted:
         UserError: there is no such table, or no option of that name, or one is given twice.
     """
     try:
-        table, *options = shlex.split(words)
+        table, *options = shlex.split(words) or [""]
     except ValueError as error:
         raise UserError(f"{words!r} cannot be read ({error}); close the quotation") from None
+    if not table:
+        raise UserError(f"the block names no table; there are: {', '.join(TABLES)}")
     if table not in TABLES:
         raise UserError(f"no table is called {table!r}{did_you_mean(table, TABLES)}")
     given: dict[str, str] = {}

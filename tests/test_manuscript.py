@@ -1,0 +1,408 @@
+"""Blocks of a manuscript: what is written, what stays, what is refused; LaTeX compiles it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import manuscript
+from bench.cli import main
+from bench.errors import UserError
+from bench.report import blocks
+from bench.report.captions import language
+from bench.report.format import decimals_told
+from bench.report.latex import latex
+from bench.report.leading import judge_of
+from bench.report.results import collect
+from bench.report.table import Cell, Column, Table
+from bench.store import RunStore
+from bench.types import LineResult, Row
+from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, line, row
+
+BEGIN, END = "<!-- kaidoku:begin x -->\n", "<!-- kaidoku:end -->\n"
+
+
+def made(words: str) -> str:
+    return f"made of {words}\n"
+
+
+def rewritten(text: str, syntax: blocks.Syntax = "md") -> str:
+    return manuscript.rewritten(text, syntax, made, "m")[0]
+
+
+# Finding and rewriting
+
+
+def test_only_what_stands_between_markers_changes():
+    text = f"# A\n\n{BEGIN}old\n\nolder\n{END}\nend without line feed"
+    expected = f"# A\n\n{BEGIN}made of x\n{END}\nend without line feed"
+    assert rewritten(text) == expected
+    assert rewritten(expected) == expected
+
+
+words = st.text(st.characters(exclude_characters="%<`~\n", exclude_categories=("Cs",)), max_size=30)
+
+
+@given(st.lists(words, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_any_text_around_blocks_is_kept_to_the_byte(texts, newline):
+    """Form feeds, separators of lines and paragraphs and lone carriage returns end no line."""
+    block = f"% kaidoku:begin x{newline}{{}}% kaidoku:end{newline}"
+    around = [text + newline for text in texts]
+    old = block.format(f"old{newline}").join(["", *around])
+    new = block.format(f"made of x{newline}").join(["", *around])
+    assert rewritten(old, "tex") == new
+
+
+def test_blocks_are_told_with_their_line_and_whether_they_are_stale():
+    text = f"{BEGIN}made of x\n{END}text\n{BEGIN}{END}"
+    _, found = manuscript.rewritten(text, "md", made, "m")
+    assert found == [manuscript.Block(1, "x", False), manuscript.Block(5, "x", True)]
+
+
+def test_an_example_in_a_code_block_is_no_marker_but_a_fence_inside_of_a_block_hides_no_end():
+    example = f"````md\n```\n{BEGIN}{END}```\n````\n~~~ md\n{BEGIN}~~~~\n"
+    assert rewritten(f"{example}{BEGIN}```\n{END}") == f"{example}{BEGIN}made of x\n{END}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no block", "m has no block; write one"),
+        (f"a\n{BEGIN}", "m:2: this block has no kaidoku:end"),
+        (f"a\n{END}", "m:2: this end has no kaidoku:begin"),
+        (f"{BEGIN}{BEGIN}{END}", "m:2: the block of line 1 has no end"),
+    ],
+)
+def test_torn_blocks_are_refused(text, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        rewritten(text)
+
+
+def test_what_the_maker_refuses_is_told_with_its_place_and_nothing_is_written(tmp_path):
+    path = tmp_path / "m.md"
+    path.write_text(f"{BEGIN}{END}text\n<!-- kaidoku:begin bad -->\n{END}")
+    before = path.read_bytes()
+
+    def some(words: str) -> str:
+        if words == "bad":
+            raise UserError("no table")
+        return made(words)
+
+    with pytest.raises(UserError, match=rf"{path}:4: no table"):
+        manuscript.renew(path, some)
+    assert path.read_bytes() == before
+
+
+def test_a_link_stays_a_link_and_modes_line_ends_and_unchanged_files_are_kept(tmp_path):
+    path, link = tmp_path / "m.tex", tmp_path / "link.tex"
+    path.write_bytes(b"\xef\xbb\xbf% kaidoku:begin x\r\nold\r\n  %% kaidoku:end\r\n")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    manuscript.renew(link, made)
+    assert path.read_bytes() == (
+        b"\xef\xbb\xbf% kaidoku:begin x\r\nmade of x\r\n  %% kaidoku:end\r\n"
+    )
+    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o640
+    before = path.stat().st_mtime_ns
+    assert not manuscript.renew(link, made)[0].stale
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.docx", b"", "neither Markdown nor LaTeX"),
+        ("m.md", b"\xff", "not UTF-8"),
+        ("gone.md", None, "cannot read"),
+    ],
+)
+def test_files_that_are_no_manuscript(tmp_path, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        manuscript.renew(tmp_path / name, made)
+
+
+# What a marker asks for
+
+
+def test_words_of_a_marker():
+    wanted = blocks.parse("damage run=a/b decoder=ctc-*,ar-beam severity=3 title='Two words'")
+    assert (wanted.table, wanted.run, wanted.title) == ("damage", "a/b", "Two words")
+    assert wanted.filters == (("decoder", ("ctc-*", "ar-beam")), ("severity", ("3",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("damages", "no table is called 'damages'; did you mean damage"),
+        ("", "the block names no table"),
+        ("cer decode=x", "no option 'decode'; did you mean decoder"),
+        ("cer decoder", "decoder needs one value"),
+        ("cer decoder=", "decoder needs one value"),
+        ("cer run=a run=b", "run needs one value"),
+        ("cer title='a", "close the quotation"),
+    ],
+)
+def test_words_that_mean_nothing(text, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        blocks.parse(text)
+
+
+def store_of(*rows: Row) -> Rows:
+    return Rows(*rows)
+
+
+def content(text: str, store: Rows, syntax: blocks.Syntax = "md") -> str:
+    return blocks.content(blocks.parse(text), collect(store), judge_of(store), syntax)
+
+
+def cells(text: str) -> dict[str, str]:
+    """The last cell of each row of a markdown table by its second."""
+    rows = [[c.strip() for c in r.strip("|").split("|")] for r in text.splitlines() if r[:1] == "|"]
+    return {each[1]: each[-1] for each in rows[2:]}
+
+
+class Real(Rows):
+    """Lines with the same writers for all systems, each with its own share of errors."""
+
+    def lines(self, key: str) -> list[LineResult]:
+        (found,) = (each for each in self._rows if each.key == key)
+        return [
+            replace(line(f"w{w:02}", edits, 50), id=f"{w}-{n}")
+            for w in range(30)
+            for n in range(2)
+            for edits in [round(50 * (found.cer or 0) + (w * 7 + n) % 3)]
+        ]
+
+
+def test_bold_is_the_best_and_what_is_not_surely_worse():
+    noisy = replace(row("ctc-kenlm", cer=0.1), key="noisy")
+
+    class Noisy(Real):
+        """One system reads every other writer far better and the rest far worse than others."""
+
+        def lines(self, key: str) -> list[LineResult]:
+            found = super().lines(key)
+            if key != "noisy":
+                return found
+            changes = [5 * (-1) ** (place // 2) + (place % 8 == 0) for place in range(len(found))]
+            return [
+                replace(line(each.writer, each.substitutions + change, 50), id=each.id)
+                for each, change in zip(found, changes, strict=True)
+            ]
+
+    store = Noisy(row("ctc-greedy", cer=0.2), row("ctc-ngram", cer=0.08), row("ctc-beam", cer=0.2))
+    found = cells(content("cer", store))
+    assert found["ctc-ngram"].startswith("**8")
+    assert not found["ctc-greedy"].startswith("**") and not found["ctc-beam"].startswith("**")
+    text = content("cer", Noisy(row("ctc-beam", cer=0.1), noisy))
+    assert cells(text)["ctc-beam"].startswith("**") and cells(text)["ctc-kenlm"].startswith("**")
+    assert "in bold the best of each condition" in text and "Holm" in text
+
+
+def test_nothing_is_bold_alone_or_where_lines_are_gone():
+    alone = content("cer", Real(row()))
+    assert "**" not in alone and "in bold" not in alone
+
+    class Lost(Real):
+        def lines(self, key: str) -> list[LineResult]:
+            if "beam" in key:
+                raise UserError("gone")
+            return super().lines(key)
+
+    assert "**" not in content("cer", Lost(row(), row("ctc-beam", cer=0.01)))
+
+
+def test_each_condition_is_judged_by_itself():
+    rows = [row(name, cer=cer) for name, cer in (("ctc-greedy", 0.02), ("ctc-ngram", 0.3))]
+    rows += [
+        row(name, "lines", cer, "blot", severity)
+        for severity in (1, 2)
+        for name, cer in (("ctc-greedy", 0.5), ("ctc-ngram", 0.3))
+    ]
+    text = content("severity", Real(*rows))
+    bold = [re.findall(r"\*\*", line) != [] for line in text.splitlines() if line[:2] == "| "][1:]
+    assert bold == [True, True, True]
+    clean, hurt = (line for line in text.splitlines() if re.match(r"\| +[01] ", line))
+    assert clean.index("**") < len(clean) / 2 < hurt.index("**")
+
+
+def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
+    rows = [row(name, cer=0.1) for name in ("ctc-greedy", "ctc-beam", "ar-beam")]
+    rows += [row("ctc-greedy", "lines", 0.3, "blot", severity) for severity in (1, 2)]
+    rows += [row("ctc-greedy", "lines", 0.3, "noise", severity) for severity in (1, 2)]
+    store = Real(*rows)
+    assert set(cells(content("cer decoder=ctc-*", store))) == {"ctc-greedy", "ctc-beam"}
+    assert set(cells(content("cer decoder=ar-beam,ctc-beam", store))) == {"ar-beam", "ctc-beam"}
+    curve = content("severity damage=blot decoder=ctc-greedy", store)
+    assert "noise" not in curve and re.findall(r"^\| +(\d) ", curve, re.M) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cer decoder=ctc-gredy", "nothing in the run has decoder 'ctc-gredy'; did you mean"),
+        ("damage", "the run has no results for a table damage; change the block"),
+        ("cer lang=jp", "there are no captions in 'jp'"),
+        ("stages-damaged title=x label=y", "the run has no results"),
+    ],
+)
+def test_a_block_that_nothing_fits(text, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        content(text, Real(row()))
+
+
+def test_one_title_for_two_tables_is_refused():
+    rows = [row(dataset=name) for name in ("lines", "hooker")]
+    with pytest.raises(UserError, match="2 tables fit"):
+        content("speed title=Mine", Real(*rows))
+    assert content("speed dataset=hooker title=Mine", Real(*rows)).count("Table: Mine") == 1
+
+
+def test_what_stands_below_a_table():
+    text = content("cer", Real(row()))
+    order = [
+        text.index(part) for part in ("| Encoder", "Table: CER", "Micro CER", "- signature `e:")
+    ]
+    assert order == sorted(order)
+    assert "###" not in text
+
+
+@pytest.mark.parametrize(
+    ("half", "decimals"),
+    [(0.354, 2), (0.355, 1), (0.949, 1), (0.95, 1), (0.999, 1), (1.0, 1), (3.54, 1), (3.55, 0),
+     (9.5, 0), (12.0, 0), (0.0354, 2), (0.0, 2)],
+)  # fmt: skip
+def test_digits_end_where_the_interval_does(half, decimals):
+    """The rule's own borders: 354 keeps two figures, 355 one, 950 becomes 1000 with two."""
+    assert decimals_told(50 - half, 50 + half, 2) == decimals
+
+
+def test_a_block_has_fewer_digits_than_the_report_and_both_bounds_have_the_same():
+    (cell,) = cells(content("cer", Real(row(cer=0.123)))).values()
+    text, low, high = re.fullmatch(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", cell).groups()  # type: ignore[union-attr]
+    assert len({len(each.partition(".")[2]) for each in (text, low, high)}) == 1
+    assert decimals_told(float(low), float(high), 9) >= len(text.partition(".")[2])
+
+
+# LaTeX
+
+
+def hostile() -> Rows:
+    bad = "a|b_{}$&%#~^\\end{table} <x> 漢 —"
+    rows = [row("ctc-greedy"), row("ctc-beam", cer=0.3), failed(decoder="ctc-kenlm", reason=bad)]
+    damaged = [row(name, "lines", 0.4, bad, s) for name in ("ctc-greedy", bad) for s in (1, 2)]
+    return Real(*rows, *damaged)
+
+
+@pytest.mark.parametrize(("engine", "lang"), [("pdflatex", "en"), ("lualatex", "ja")])
+def test_latex_compiles(tmp_path, engine, lang):
+    if shutil.which(engine) is None:
+        pytest.skip(f"{engine} is not installed")
+    if lang == "ja" and not _has("luatexja.sty"):
+        pytest.skip("luatexja is not installed")
+    text = [content(f"{name} lang={lang}", hostile(), "tex") for name in
+            ("cer", "severity", "errors", "speed", "stages", "stages-damaged")]  # fmt: skip
+    font = r"\usepackage[T1]{fontenc}" if lang == "en" else r"\usepackage{luatexja}"
+    preamble = rf"\documentclass{{article}}{font}\usepackage{{booktabs,graphicx}}"
+    body = "\n".join(text)
+    (tmp_path / "m.tex").write_text(f"{preamble}\n\\begin{{document}}\n{body}\n\\end{{document}}\n")
+    command = [engine, "-interaction=nonstopmode", "-halt-on-error", "m.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    log = (tmp_path / "m.log").read_text(errors="replace")
+    assert done.returncode == 0, log[-2000:]
+    assert "Missing character" not in log and "too large for page" not in log
+    assert not re.search(r"Overfull \\hbox \(\d{2,}", log)  # nothing stands out of the page
+
+
+def _has(style: str) -> bool:
+    found = subprocess.run(["kpsewhich", style], capture_output=True, timeout=60, check=False)
+    return found.returncode == 0
+
+
+def test_wide_tables_have_their_intervals_below_and_bold_is_the_number_alone():
+    interval = Cell("24.51", "[23.56, 25.45]", bold=True)
+    for count, stacked in ((2, False), (9, True)):
+        columns = (Column("Damage", key=True), *(Column(f"c{n}") for n in range(count)))
+        text = latex(Table("t", "T", "C.", columns, ((Cell("blot"), *[interval] * count),)))
+        assert text.count(r"\textbf{24.51}") == count
+        assert (r"\scriptsize {[}23.56, 25.45{]}" in text) == stacked
+
+
+def test_japanese_letters_stay_in_a_japanese_document_only():
+    table = Table("t", "損傷", "C.", (Column("c"),), ((Cell("1"),),))
+    assert "U+640D" in latex(table)
+    with language("ja"):
+        assert r"\caption{損傷}" in latex(table) and "luatexja" in latex(table)
+
+
+# The command
+
+
+def called(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["report", *map(str, arguments)])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.runs.RUNS", tmp_path / "runs")
+    store = RunStore(tmp_path / "runs" / "mine")
+    with store.writing(dict(ENVIRONMENT)) as environment:
+        for one in (row("ctc-greedy", cer=0.1), row("ctc-beam", cer=0.1)):
+            store.write(replace(one, environment=environment), cell_lines(0.1))
+    return store.path
+
+
+def test_a_manuscript_is_renewed_checked_and_stale_again(tmp_path, run_folder, capsys):
+    path = tmp_path / "thesis.md"
+    path.write_text("# T\n\n<!-- kaidoku:begin cer run=mine -->\n<!-- kaidoku:end -->\n\nend\n")
+    assert called("--into", path, "--check") == 1
+    assert "thesis.md:3: cer run=mine: stale" in capsys.readouterr().out
+    assert path.read_text().count("\n") == 6
+    assert called("--into", path) == 0
+    assert "| mini " in path.read_text() and path.read_text().endswith("-->\n\nend\n")
+    assert called("--into", path, "--check", "--json") == 0
+    out = capsys.readouterr().out
+    (told,) = json.loads(out[out.index("[") :])
+    assert told["blocks"] == [{"line": 3, "words": "cer run=mine", "stale": False}]
+    path.write_text(path.read_text().replace("10", "9"))
+    assert called("--into", path, "--check") == 1
+
+
+def test_a_run_beside_the_manuscript_and_the_run_of_the_command_line(tmp_path, run_folder):
+    path = tmp_path / "thesis.tex"
+    path.write_text("% kaidoku:begin cer run=./runs/mine lang=ja\n% kaidoku:end\n")
+    assert called("--into", path) == 0
+    assert "エンコーダ" in path.read_text()
+    path.write_text("% kaidoku:begin cer\n% kaidoku:end\n")
+    assert called("mine", "--into", path, "--lang", "ja") == 0
+    assert "エンコーダ" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--check"], "--check goes with --into"),
+        (["--json"], "--json goes with --into"),
+        (["--into", "m.md", "--format", "tex"], "leave --format out"),
+        (["--into", "m.md", "--benchmark", "b.json"], "not both"),
+        (["--into", "gone.md"], "cannot read gone.md"),
+        (["--into", "{path}"], "{path}:1: there is no run at"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, run_folder, capsys, arguments, said):
+    path = tmp_path / "m.md"
+    path.write_text("<!-- kaidoku:begin cer run=nime -->\n<!-- kaidoku:end -->\n")
+    assert called(*(word.format(path=path) for word in arguments)) == 2
+    err = capsys.readouterr().err
+    assert said.format(path=path) in err and err.count("\n") == 1
