@@ -54,6 +54,7 @@ COMMANDS = {
     "lm": Command("bench.cli.lm", "build and inspect n-gram language models"),
     "tune": Command("bench.cli.tune", "tune language model weights on a validation split"),
     "check": Command("bench.cli.check", "is a system over-fitted?"),
+    "trace": Command("bench.cli.trace", "traces of torch's profiler of a system"),
     "diagnose": Command("bench.cli.diagnose", "do errors come from the search or the model?"),
     "experiment": Command("bench.cli.experiment", "does language help more, the more ink is lost?"),
     "train": Command("bench.cli.train", "train an encoder and its heads"),
