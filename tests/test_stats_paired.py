@@ -199,3 +199,25 @@ def test_equal_systems_need_no_number_of_lines_and_few_writers_are_never_enough(
     clear = power([5, 5, 5], [1, 1, 1], [9, 9, 9], ["a", "b", "c"])
     assert clear is not None and clear.lines_needed == 6
     assert sign_flip_p([4.0] * 5, "two-sided") > 0.05 >= sign_flip_p([4.0] * 6, "two-sided")
+
+
+def test_writers_that_read_alike_leave_few_choices_and_those_are_all_taken():
+    # of 40 writers 35 are read alike: what is left has 32 choices of signs, no random ones
+    assert sign_flip_p([*[0.0] * 35, 3, 3, 3, 3, 3], "two-sided") == 2 / 32
+
+
+def test_a_random_p_value_is_never_0():
+    assert sign_flip_p([1.0] * 40, flips=99) == 1 / 100
+
+
+def test_the_standard_error_holds_for_writers_of_very_different_length():
+    rng = np.random.default_rng(8)
+    sizes = rng.integers(20, 2000, 40)
+    names = [f"w{w:02}" for w in range(40)]
+    rates = np.clip(rng.normal(0.3, 0.02, 40), 0, 1)  # much the same rate: what is long has more
+    gap = rng.binomial(sizes, rates)
+    found = power(gap, np.zeros(40), sizes, names)
+    difference = rate_difference(gap, np.zeros(40), sizes, names)
+    assert found is not None and difference is not None and difference.interval is not None
+    width = difference.interval.high - difference.interval.low
+    assert found.standard_error == pytest.approx(width / (2 * 1.96), rel=0.1)
