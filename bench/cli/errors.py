@@ -80,6 +80,10 @@ def add(subparsers: Any) -> None:
         "--heatmap", type=Path, metavar="FILE",
         help="draw the confusions of one condition: .svg, .pdf or .png",
     )  # fmt: skip
+    out.add_argument(
+        "--lang", choices=("en", "ja"), default="en",
+        help="of the words in the heat map; default: %(default)s",
+    )  # fmt: skip
     out.add_argument("--json", action="store_true", help="all counts, for programs")
     parser.set_defaults(handler=run)
 
@@ -170,8 +174,12 @@ def _write(args: argparse.Namespace, found: list[Shown], steps: Steps) -> list[P
 
     written = []
     if args.heatmap is not None:
+        from bench.report.captions import language
         from bench.report.heatmap import heatmap
+        from bench.report.plots import fonts
 
+        if args.lang == "ja" and fonts.japanese() is None:
+            print(fonts.MISSING, file=sys.stderr)
         if len(found) > 1:
             titles = "; ".join(shown.title for shown in found)
             raise UserError(
@@ -179,8 +187,9 @@ def _write(args: argparse.Namespace, found: list[Shown], steps: Steps) -> list[P
                 "them with --encoder, --dataset, --damage and --severity"
             )
         steps.report("drawing", 0, 1)
-        kind = args.heatmap.suffix.lower().removeprefix(".")
-        write_atomically(args.heatmap, heatmap(found[0], kind))
+        with language(args.lang):
+            drawn = heatmap(found[0])
+        write_atomically(args.heatmap, getattr(drawn, args.heatmap.suffix.lower()[1:]))
         written.append(args.heatmap)
     if args.xlsx is not None:
         from bench.report.workbook import workbook

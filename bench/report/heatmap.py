@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +12,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from bench.misreadings.profile import Pair, Profile
+from bench.report.captions import say
 from bench.report.errors import Shown
 from bench.report.format import plain, tick
-from bench.report.plots import STYLE
+from bench.report.plots.canvas import Plot, drawing, read_by, saved, wrapped
 
 MOST = 24  # characters on an axis that are still read at the size of a page
 
@@ -27,20 +27,20 @@ _NOTHING, _SPACE = "∅", "␣"
 _ABREAST = 3
 _PANEL = 3.4  # inches
 _HEAD = 0.9
+_LETTERS = 48  # of the head above a panel
 # The lightest of them would not be told from white, which is "never".
 _COLOURS = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.2, 1, 256)))
 _NUMBERED = 2  # panels from which on there is no room for the counts
 
 
-def heatmap(shown: Shown, kind: str, most: int = MOST) -> bytes:
-    """Draw how often each character was read as each other.
+def heatmap(shown: Shown, most: int = MOST) -> Plot:
+    """Draw how often each character was read as each other, in the language in force.
 
     Blues run from light to dark, to colour-blind eyes and in grey too, over a logarithmic scale
     that all panels share.
 
     Args:
         shown: the condition.
-        kind: "svg", "pdf" or "png".
         most: characters on each axis, those that most edits have to do with; beside them stands
             "nothing", for deletions and insertions.
     """
@@ -50,10 +50,9 @@ def heatmap(shown: Shown, kind: str, most: int = MOST) -> bytes:
     grids = [_grid(counts, axis) for counts in counted]
     abreast = min(_ABREAST, len(grids))
     down = math.ceil(len(grids) / abreast)
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(
-            figsize=(abreast * _PANEL + 1.2, down * _PANEL + _HEAD), layout="constrained"
-        )
+    with drawing(), mpl.rc_context({"axes.grid": False}):
+        size = abreast * _PANEL + 1.2, down * _PANEL + _HEAD
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(down, abreast, squeeze=False).flatten()
         norm = LogNorm(1, max(2, *(grid.max() for grid in grids)))
@@ -64,15 +63,16 @@ def heatmap(shown: Shown, kind: str, most: int = MOST) -> bytes:
             panel.set_title(_title(decoder, grid, profile), loc="left")
         for panel in panels[len(grids) :]:
             panel.set_axis_off()
-        bar = figure.colorbar(drawn, ax=panels.tolist(), label="times (log scale)", shrink=0.6)
+        bar = figure.colorbar(drawn, ax=panels.tolist(), label=say("times (log scale)"), shrink=0.6)
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         bar.ax.yaxis.set_major_formatter(lambda value, _: tick(value))
-        figure.suptitle(_head(shown, abreast), x=0.01, ha="left", fontsize=9)
-        figure.supxlabel("read", fontsize=9)
-        figure.supylabel("reference", fontsize=9)
-        out = io.BytesIO()
-        still = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        figure.savefig(out, format=kind, dpi=160, metadata=still)
-    return out.getvalue()
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        title = _name(shown)
+        head = wrapped(f"{title}; {_legend()}", _LETTERS * abreast)
+        figure.suptitle("\n".join(head), x=0.01, ha="left", fontsize=9)
+        figure.supxlabel(say("read"), fontsize=9)
+        figure.supylabel(say("reference"), fontsize=9)
+        return saved(figure, f"confusions-{shown.number}", title)
 
 
 def _busiest(counted: Sequence[Counter[Pair]], most: int) -> list[str]:
@@ -114,16 +114,28 @@ def _draw(
 
 def _title(decoder: str, grid: NDArray[np.int64], profile: Profile) -> str:
     """The decoder, and how many of its edits the panel holds."""
-    return f"{plain(decoder)}: {grid.sum():,} of {profile.kinds.total():,} edits"
-
-
-def _head(shown: Shown, abreast: int) -> str:
-    first = shown.results[0]
-    counts, runtime = first.row.counts, first.row.runtime
-    lines = f", {counts.lines:,} lines" if counts else ""
-    text = (
-        f"Characters confused: {shown.title} ({first.row.condition.split}{lines}); {_NOTHING} read "
-        f"is a deletion, {_NOTHING} in the reference an insertion, {_SPACE} a space; "
-        f"{runtime.device}, {runtime.dtype}, {first.setting.software.partition(',')[0]}"
+    return say(
+        "{decoder}: {held} of {all} edits",
+        decoder=plain(decoder),
+        held=f"{grid.sum():,}",
+        all=f"{profile.kinds.total():,}",
     )
-    return "\n".join(textwrap.wrap(plain(text), 50 * abreast))
+
+
+def _name(shown: Shown) -> str:
+    first = shown.results[0]
+    severity = first.row.condition.severity
+    return say(
+        "Characters confused: {encoder} on {set}, {damage}",
+        encoder=first.names.encoder,
+        set=read_by(first),
+        damage=f"{first.names.damage} {severity}" if severity else say("clean"),
+    )
+
+
+def _legend() -> str:
+    return say(
+        "{nothing} read is a deletion, {nothing} in the reference an insertion, {space} a space",
+        nothing=_NOTHING,
+        space=_SPACE,
+    )
