@@ -27,7 +27,7 @@ UNKNOWN, PARAGRAPH, SPACE = range(3)
 # Printable ASCII; everything else is the unknown character.
 SYMBOLS = ("\0", "\n", " ", *map(chr, range(ord("!"), ord("~") + 1)))
 _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
-_TIED = "embed_out.weight"  # the output projection is the embedding of the characters: stored once
+_BODY = "gpt_neox."  # what else there is, the output projection, is the embedding once more
 _BATCH = 64  # windows that are read at once
 
 
@@ -118,7 +118,7 @@ def save_notes(config: CharConfig, notes: dict[str, str]) -> dict[str, str]:
 
 def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights that a file holds."""
-    return {name: value for name, value in state.items() if name != _TIED}
+    return {n[len(_BODY) :]: value for n, value in state.items() if n.startswith(_BODY)}
 
 
 def read_char_lm(path: Path, device: str = "cpu") -> CharLM:
@@ -142,7 +142,7 @@ def read_char_lm(path: Path, device: str = "cpu") -> CharLM:
     try:
         config = CharConfig(**json.loads(notes["config"]))
         net = new_net(config)
-        net.load_state_dict({**tensors, _TIED: tensors["gpt_neox.embed_in.weight"]})
+        net.base_model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the weights of {path} do not fit what it says of itself; fetch the file anew"

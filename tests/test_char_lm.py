@@ -1,0 +1,239 @@
+"""The character language model: what it scores, and how it is trained."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench.errors import UserError
+from decoders.language import char_lm
+from decoders.language.char_lm import (
+    PARAGRAPH,
+    SPACE,
+    SYMBOLS,
+    WEIGHTS,
+    CharConfig,
+    bits,
+    char_scores,
+    encode,
+    new_net,
+    paragraph_scores,
+    read_char_lm,
+)
+from models.training.lm.run import baseline, train_lm
+from models.training.lm.text import Draw, Paragraphs, held_out, joined, windows
+from tests.language_models import SENTENCES, SMALL, TEXT, silent, small_options, small_weights
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(3)
+    return new_net(SMALL).eval()
+
+
+def by_hand(net, tokens):
+    """Log-probabilities of all tokens but the first, one forward pass for each."""
+    found = []
+    for end in range(1, len(tokens)):
+        begin = max(0, end - SMALL.context)
+        with torch.inference_mode():
+            logits = net(input_ids=torch.tensor([tokens[begin:end]])).logits[0, -1]
+        found.append(logits.double().log_softmax(-1))
+    return torch.stack(found)
+
+
+def test_a_line_is_read_behind_a_space_and_ends_where_a_word_does(net):
+    tokens = [SPACE, *encode("a fox"), SPACE]
+    table = by_hand(net, tokens)
+    wanted = [float(table[i, token]) for i, token in enumerate(tokens[1:-1])]
+    wanted.append(float(torch.logaddexp(table[-1, SPACE], table[-1, PARAGRAPH])))
+    assert char_scores(net, SMALL, ["a fox"])[0] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_paragraph_ends_with_its_mark(net):
+    tokens = [PARAGRAPH, *encode("a fox"), PARAGRAPH]
+    table = by_hand(net, tokens)
+    wanted = [float(table[i, token]) for i, token in enumerate(tokens[1:])]
+    assert paragraph_scores(net, SMALL, ["a fox"])[0] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_text_longer_than_the_window_keeps_half_a_window_of_context(net):
+    text = " ".join(SENTENCES)
+    found = char_scores(net, SMALL, [text])[0]
+    tokens = [SPACE, *encode(text), SPACE]
+    assert len(found) == len(text) + 1
+    # The first window has all there is, and of later ones every place 16 characters at least.
+    assert found[: SMALL.context] == pytest.approx(
+        [float(row[t]) for row, t in zip(by_hand(net, tokens[: SMALL.context + 1]),
+                                         tokens[1:], strict=False)], abs=1e-5
+    )  # fmt: skip
+    for place in (40, 77, len(text) - 1):
+        least = tokens[max(0, place + 1 - SMALL.context) : place + 1]
+        with torch.inference_mode():
+            spread = [
+                float(net(input_ids=torch.tensor([least[cut:]])).logits[0, -1].double()
+                      .log_softmax(-1)[tokens[place + 1]])
+                for cut in range(len(least) - SMALL.context // 2 + 1)
+            ]  # fmt: skip
+        assert min(abs(found[place] - one) for one in spread) < 1e-5
+
+
+def test_scores_do_not_depend_on_what_else_is_scored(net):
+    texts = ["a", *SENTENCES, "", "the fox " * 20, "caf\u00e9 \U0001f600"]
+    together = char_scores(net, SMALL, texts)
+    alone = [char_scores(net, SMALL, [text])[0] for text in texts]
+    for a, b in zip(together, alone, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+    backwards = char_scores(net, SMALL, texts[::-1])[::-1]
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(together, backwards, strict=True))
+
+
+def test_more_texts_than_a_batch_holds(net, monkeypatch):
+    texts = [f"line {i} of many" for i in range(9)]
+    whole = char_scores(net, SMALL, texts)
+    monkeypatch.setattr(char_lm, "_BATCH", 2)
+    for a, b in zip(char_scores(net, SMALL, texts), whole, strict=True):
+        assert a == pytest.approx(b, abs=1e-5)
+
+
+def test_next_characters_are_a_distribution(net):
+    total = sum(
+        math.exp(char_scores(net, SMALL, [symbol])[0][0]) for symbol in SYMBOLS if symbol != "\0"
+    )
+    unknown = math.exp(char_scores(net, SMALL, ["\u00e9"])[0][0])
+    assert total + unknown == pytest.approx(1, abs=1e-4)
+
+
+def test_bits_are_a_mean_over_characters():
+    half, quarter = np.log([0.5, 0.5]), np.log([0.25])
+    assert bits([half, quarter]) == pytest.approx(4 / 3)
+
+
+def test_training_learns_the_text_and_tells_what_it_did():
+    lm = read_char_lm(small_weights())
+    assert lm.config == SMALL
+    assert lm.notes["trained_on"] == "three sentences"
+    known, odd = lm.score(["the quick brown fox", "the qvick br0wn fux"])
+    assert known > odd + 5
+    assert float(lm.notes["bits_val"]) < 1.5 < math.log2(len(SYMBOLS))
+
+
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
+    whole = train_lm(small_options(tmp_path / "a", steps=40, save_every=20), silent())
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 29:
+            raise StoppedError
+
+    watcher = silent()
+    object.__setattr__(watcher, "step", stop)
+    with pytest.raises(StoppedError):
+        train_lm(small_options(tmp_path / "b", steps=40, save_every=20), watcher)
+    again = train_lm(small_options(tmp_path / "b", steps=40, save_every=20), silent())
+    first, second = load_file(whole.weights), load_file(again.weights)
+    assert all(torch.equal(first[name], second[name]) for name in (*first, *second))
+    rows = (tmp_path / "b" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [20, 40]
+
+
+def test_the_training_ends_when_val_has_stopped_to_fall(tmp_path):
+    points = []
+    watcher = silent()
+    object.__setattr__(watcher, "validated", points.append)
+    # What it is judged by is another language, of which it knows less and less.
+    text = Paragraphs(SENTENCES, ("zyx wvu zyx wvu",), "one language and another")
+    made = small_options(tmp_path, steps=400, save_every=5, rate=3e-3, patience=2)
+    options = replace(made, text=text)
+    best = train_lm(options, watcher).best
+    assert len(points) < 40
+    assert best.val == min(point.val for point in points)
+    assert len(points) - 1 - points.index(best) == 2
+    # The weights are those of the best validation and not of the last.
+    assert read_char_lm(tmp_path / "lm.safetensors").notes["steps"] == str(best.step)
+    # And another start adds nothing.
+    assert train_lm(options, watcher).best == best
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path):
+    train_lm(small_options(tmp_path, steps=2, save_every=2), silent())
+    with pytest.raises(UserError, match="another seed"):
+        train_lm(small_options(tmp_path, steps=2, save_every=2, seed=1), silent())
+
+
+def test_windows_begin_with_a_word_and_are_the_same_for_the_same_step():
+    draw = Draw(context=16, batch=8, seed=5, noise=0.0)
+    text = joined(SENTENCES)
+    stream = windows(SENTENCES, draw, 0)
+    first, second = next(stream), next(stream)
+    again = next(windows(SENTENCES, draw, 1))
+    assert torch.equal(second.inputs, again.inputs) and not torch.equal(first.inputs, second.inputs)
+    whole = "".join(SYMBOLS[i] for i in text)
+    for inputs, targets in zip(first.inputs, first.targets, strict=True):
+        read = "".join(SYMBOLS[i] for i in inputs)
+        assert read[0] in " \n" and read in whole
+        assert torch.equal(inputs[1:], targets[:-1])
+
+
+def test_noise_is_in_what_is_read_and_not_in_what_is_learned():
+    clean, noisy = (next(windows(SENTENCES, Draw(32, 64, 5, noise), 0)) for noise in (0.0, 0.25))
+    assert torch.equal(clean.targets, noisy.targets)
+    share = (clean.inputs != noisy.inputs).double().mean()
+    assert 0.2 < share < 0.3
+
+
+def test_the_baseline_is_the_perplexity_of_bench_lm(tmp_path):
+    from bench.lm import open_model
+    from decoders.language.arpa import write_arpa
+    from decoders.language.ngram import characters_of, estimate
+
+    write_arpa(estimate(map(characters_of, TEXT.train), 6).model, tmp_path / "x.arpa")
+    wanted = open_model(tmp_path / "x.arpa").fit(TEXT.val).with_unknown
+    assert baseline(TEXT) == pytest.approx(math.log2(wanted), abs=1e-6)
+
+
+def test_a_tenth_of_own_text_is_held_out():
+    found = held_out([f"p{i}" for i in range(25)], "mine.txt")
+    assert found.val == ("p9", "p19")
+    assert sorted((*found.train, *found.val)) == sorted(f"p{i}" for i in range(25))
+    with pytest.raises(UserError, match=r"mine\.txt has 9 paragraphs"):
+        held_out(["p"] * 9, "mine.txt")
+    with pytest.raises(UserError, match="too little text"):
+        next(windows(["a"], Draw(128, 2, 0), 0))
+
+
+def test_weights_that_are_none_are_told(tmp_path):
+    from safetensors.torch import save_file
+
+    with pytest.raises(UserError, match="cannot be read"):
+        read_char_lm(tmp_path / "nowhere.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(small_weights().read_bytes()[:999])
+    with pytest.raises(UserError, match="cannot be read"):
+        read_char_lm(tmp_path / "broken.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="no language model of this program"):
+        read_char_lm(tmp_path / "other.safetensors")
+    notes = {"architecture": char_lm.ARCHITECTURE, "config": '{"width": 64}'}
+    save_file({"a": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata=notes)
+    with pytest.raises(UserError, match="do not fit"):
+        read_char_lm(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the weights of the language model are not here")
+def test_the_shipped_model_beats_the_n_gram_on_text_that_it_never_saw():
+    from datasets.corpus import documents
+    from decoders.language.lm import train_text
+
+    lm = read_char_lm(WEIGHTS)
+    assert sum(p.numel() for p in lm.net.parameters()) <= 6_000_000
+    assert WEIGHTS.stat().st_size <= 12 * 2**20
+    test = tuple(p for document in documents("test")[::4] for p in document.paragraphs)
+    found = bits(paragraph_scores(lm.net, lm.config, test))
+    assert found < baseline(Paragraphs(train_text(), test, "test")) - 0.05
+    assert isinstance(lm.config, CharConfig)
