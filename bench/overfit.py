@@ -21,6 +21,7 @@ from bench.stats import Interval, micro_interval, ratio_interval
 from bench.types import Runtime
 from datasets.base import Dataset, named_in, spread
 from decoders.base import Decoder
+from decoders.correctors import options_of
 from models.base import Encoder
 
 LEARNED = "train"  # the split that a model may have learned from
@@ -134,7 +135,7 @@ def check(job: Job, registries: Registries, track: Track) -> Check:
             f"{job.dataset} has no split {job.learned} and {job.unseen} to compare; it has "
             f"{', '.join(dataset.splits)}"
         )
-    decoder: Decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
+    decoder: Decoder = registries.decoders.create(job.decoder, options_of(job.decoder, job.options))
     options = job.options.get(job.encoder)
     encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
     with opened(decoder, encoder.info):

@@ -26,6 +26,7 @@ from bench.tune_search import Bench, Grid, Point, Values, edits_of, lengths_of, 
 from bench.types import Line, Runtime
 from datasets.damage.base import SEVERITIES, SUITE
 from datasets.damage.lines import others
+from decoders.correctors import options_of
 from decoders.tuned import Tunable, Tuned
 
 SPLIT = "val"
@@ -71,6 +72,8 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
     encoder = open_trained(
         registries.encoders, job.encoder, job.options.get(job.encoder), job.runtime
     )
+    if absent := decoder.missing(encoder.info):  # before the lines take their time
+        raise absent
     for each in track([dataset], f"loading {job.dataset}"):
         lines = each.load(job.split, job.limit)
     mixture, conditions = _mixture(job, lines.lines, registries, track)
@@ -131,7 +134,7 @@ def _check(job: Job) -> None:
 
 def _decoder(job: Job, registries: Registries) -> tuple[Tunable[Any], Grid]:
     """The decoder, and the values to try: its own, or the user's in their place."""
-    decoder = registries.decoders.create(job.decoder, job.options.get(job.decoder))
+    decoder = registries.decoders.create(job.decoder, options_of(job.decoder, job.options))
     if not isinstance(decoder, Tunable):
         raise UserError(f"{job.decoder} has no weights to tune")
     asked = {name: _values(job.decoder, decoder, name, job.grid[name]) for name in job.grid}

@@ -27,6 +27,7 @@ examples:
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
   {PROGRAM} tune --grid alpha=0.3,0.5,0.7 --grid unk_offset=-5
   {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
+  {PROGRAM} tune --decoder ctc-greedy+gated-speller         the threshold of a corrector's gate
   {PROGRAM} tune --trials 60        no grid: Optuna's sampler, between its least and greatest values
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
   {PROGRAM} tune -o ctc-kenlm.lm=my.arpa                    frozen for this very file
@@ -137,12 +138,15 @@ def _job(args: argparse.Namespace) -> Job:
     """
     from bench.plan import Registries
     from bench.tune import Job
+    from decoders.correctors import canonical
 
     names = Registries()
-    registries = (names.encoders, names.decoders, names.datasets, names.damages)
+    registries = (
+        names.encoders, names.decoders, names.datasets, names.damages, names.correctors,
+    )  # fmt: skip
     return Job(
         encoder=args.encoder,
-        decoder=args.decoder,
+        decoder=canonical(args.decoder),
         dataset=args.dataset,
         split=args.split,
         damages=_damages(args.damage, names.damages.names()),
