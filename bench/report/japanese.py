@@ -31,6 +31,10 @@ _HEADS: Mapping[str, str] = {
     "Empty %": "空の出力 %",
     "Truncated": "打ち切り",
     "Looping": "反復",
+    "without {what} %": "{what}を除く %",
+    "spaces at punctuation": "句読点に接する空白",
+    "case": "大文字と小文字の別",
+    "punctuation": "句読点",
     "Model": "モデル",
     "Parameters": "パラメータ数",
     "Total Sentences": "行数",
@@ -58,6 +62,7 @@ _TITLES: Mapping[str, str] = {
         "{damage} の強さごとの文字誤り率(CER): {encoder}、{set}"
     ),
     "Kinds of errors": "誤りの種類",
+    "CER when something does not count": "一部の違いを数えない文字誤り率(CER)",
     "Speed on {set}, as TrOCR reports it": "{set} での処理速度(TrOCR の論文の形式)",
     "Time by stage": "処理段階ごとの時間",
     "Time by stage on damaged lines": "損傷した行での処理段階ごとの時間",
@@ -84,6 +89,12 @@ _CONDITIONS: Mapping[str, str] = {
         "マイクロ CER、行ごとの CER のマクロ平均と中央値、WER、参照文字数に対する置換・脱落・挿入"
         "(いずれも %)、続いて半分を超えて誤読した行と空の出力の行の割合(%)、"
         "デコーダのトークン数の上限に達した行(打ち切り)と末尾を繰り返した行(反復)の数"
+    ),
+    "Micro CER in percent as everywhere, and when something does not count on either side: the "
+    "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
+    "{interval}": (
+        "通常のマイクロ CER(% 表示)と、参照と出力の双方で次の違いを数えない場合の CER: "
+        "句読点に接する空白、大文字と小文字の別、句読点と記号。{interval}"
     ),
     "Columns as in the speed table of TrOCR. Tokens are those of the best hypothesis, the end "
     "token counted and the start token not (CTC: symbols emitted). Time is that of encoder "
@@ -169,6 +180,11 @@ _REMARKS: Mapping[str, str] = {
     "near image": "ほぼ画像",
     "{share} % of the lines of {set} stand in the language model's text": (
         "{set} の行の {share} % は言語モデルの学習文に含まれる"
+    ),
+    "the references of {set} have no punctuation, so that every mark that is read counts as an "
+    "error; see the table without punctuation": (
+        "{set} の参照文には句読点がなく、読まれた句読点はすべて誤りに数えられる。"
+        "句読点を除いた表を参照"
     ),
     "{unknown}: no reference characters": "{unknown}: 参照文字がない",
     "no interval: fewer than two writers, or its lines are not stored any more": (

@@ -36,7 +36,7 @@ def _table(
     number: int, results: Sequence[Result], lines: Mapping[str, Sequence[LineResult]]
 ) -> Table:
     notes = Notes()
-    heads = ["CER %", *(say(f"without {what} %") for what in LENIENT)]
+    heads = ["CER %", *(say("without {what} %", what=say(what)) for what in LENIENT)]
     lead = say(
         "Micro CER in percent as everywhere, and when something does not count on either side: the "
         "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
