@@ -69,6 +69,7 @@ def test_the_first_run_that_has_the_row_is_taken():
     [
         ("cccccc", "no row of that run has this key or signature: cccccc"),
         ("e:mini|d:x", "no row of that run"),
+        ("e:mini@01234567|d:ctc-greedy", "no row of that run"),  # a part is no signature
         ("aaaaa", "neither a signature"),
         ("mini:ctc-greedy", "neither a signature"),
         ("", "neither a signature"),
