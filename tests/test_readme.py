@@ -1,0 +1,103 @@
+"""README.ja.md is README.md in Japanese: the same parts, commands, tables, numbers and links.
+
+Whoever changes one of them changes the other; these tests say where they differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from bench import ROOT
+
+_FIGURES = re.compile("[-0-9.,\\[\\] \u00d7]+")  # a cell that is figures alone
+_SMALL = 14  # numbers up to here are words in English prose and figures in Japanese
+
+
+def sections(name: str) -> list[str]:
+    """The file cut before each heading, code included."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.split(r"(?m)^(?=#{1,6} \S)(?!# decoders)", text)[1:]
+
+
+def code(text: str) -> list[str]:
+    """The lines of all code blocks, without the comments behind commands."""
+    blocks = re.findall(r"(?ms)^```\w*\n(.*?)^```$", text)
+    lines = "".join(blocks).splitlines()
+    return [re.sub(r"  +# .*", "", line) if line[:7] in _COMMANDS else line for line in lines]
+
+
+_COMMANDS = ("python ", "pytest ")
+
+
+def prose(text: str) -> str:
+    return re.sub(r"(?ms)^```.*?^```$", "", text)
+
+
+def numbers(text: str) -> Counter[str]:
+    """Numbers outside of code blocks, code in lines, links and names such as "6-gram"."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", prose(text))
+    return Counter(re.findall(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?", text))
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    found, lines = [], [*prose(text).splitlines(), ""]
+    rows: list[list[str]] = []
+    for line in lines:
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif rows:
+            found.append(rows)
+            rows = []
+    return found
+
+
+def links(text: str) -> list[str]:
+    """Where a text leads to, from each language to the other left out."""
+    found = re.findall(r"\]\(([^)]+)\)", text)
+    return [link for link in found if not re.fullmatch(r"README(\.ja)?\.md", link)]
+
+
+def codes(text: str) -> Counter[str]:
+    return Counter(re.findall(r"`([^`\n]+)`", prose(text)))
+
+
+ENGLISH, JAPANESE = sections("README.md"), sections("README.ja.md")
+HEADS = [text.splitlines()[0] for text in ENGLISH]
+
+
+def test_both_have_the_same_headings():
+    levels = [[text.partition(" ")[0] for text in texts] for texts in (ENGLISH, JAPANESE)]
+    assert levels[0] == levels[1]
+
+
+@pytest.mark.parametrize("place", range(len(ENGLISH)), ids=HEADS)
+def test_a_section_says_the_same(place):
+    english, japanese = ENGLISH[place], JAPANESE[place]
+    assert code(japanese) == code(english)
+    assert links(japanese) == links(english)
+    assert codes(japanese) == codes(english)
+    missing = numbers(english) - numbers(japanese)
+    added = {n for n in numbers(japanese) - numbers(english) if not _is_small(n)}
+    assert not missing and not added
+
+
+@pytest.mark.parametrize("place", range(len(ENGLISH)), ids=HEADS)
+def test_tables_have_the_same_rows_and_figures(place):
+    english, japanese = tables(ENGLISH[place]), tables(JAPANESE[place])
+    assert [list(map(len, t)) for t in japanese] == [list(map(len, t)) for t in english]
+    for own, other in zip(english, japanese, strict=True):
+        for row, same in zip(own[1:], other[1:], strict=True):
+            assert list(filter(_FIGURES.fullmatch, row)) == list(filter(_FIGURES.fullmatch, same))
+
+
+def test_the_japanese_text_is_japanese():
+    text = prose("".join(JAPANESE))
+    kana = len(re.findall("[\u3040-\u30ff]", text))
+    assert kana > len(text) / 5
+
+
+def _is_small(number: str) -> bool:
+    return number.isdigit() and int(number) <= _SMALL
