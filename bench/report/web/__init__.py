@@ -82,8 +82,7 @@ def page(
             *("Encoder", "Decoder", "Set", "Damage", "Severity", "Status", "Key", "Signature"),
         ),
         rows=[_row(result) for result in results],
-        picture_notes=images.notes,
-        hidden_known=images.hidden_known,
+        images=images,
         footer=say(
             "Written by Kaidoku from the stored rows; nothing of it is loaded from elsewhere."
         ),

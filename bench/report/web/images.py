@@ -36,11 +36,13 @@ class Shots:
     """The pictures of a page.
 
     by_condition: as the page reads them.
-    notes: sentences on what has pictures, and why something has none.
+    note: which lines have pictures, where it is not all of them; "".
+    absent: why some conditions have none, a sentence each.
     """
 
     by_condition: Payload = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    note: str = ""
+    absent: tuple[str, ...] = ()
 
     @property
     def hidden_known(self) -> bool:
@@ -61,14 +63,11 @@ def shots(gathered: Gathered, most: int | None, report: Report) -> Shots:
         return Shots()
     payload = gathered.payload
     chosen = [_spread(payload, place, most) for place in range(len(payload["sets"]))]
-    firsts: dict[str, int] = {}  # a reading of each condition: all systems saw the same images
-    for reading, one in enumerate(payload["readings"]):
-        firsts.setdefault(f"{one['set']}|{one['damage']}|{one['severity']}", reading)
     found: Payload = {}
     absent: list[str] = []
-    ordered = sorted(firsts.items(), key=lambda item: payload["readings"][item[1]]["set"])
-    for done, (condition, reading) in enumerate(ordered):
-        report("pictures", done, len(ordered))
+    conditions = _conditions(payload)
+    for done, (condition, reading) in enumerate(conditions):
+        report("pictures", done, len(conditions))
         places = chosen[payload["readings"][reading]["set"]]
         ids = gathered.ids(reading)
         made = pictures(gathered.results[reading].row, [ids[place] for place in places])
@@ -80,8 +79,16 @@ def shots(gathered: Gathered, most: int | None, report: Report) -> Shots:
             for place in places
             if ids[place] in made.by_id
         }
-    report("pictures", len(ordered), len(ordered))
-    return Shots(found, (*_told(payload, found), *dict.fromkeys(absent)))
+    report("pictures", len(conditions), len(conditions))
+    return Shots(found, _told(payload, found), tuple(dict.fromkeys(absent)))
+
+
+def _conditions(payload: Payload) -> list[tuple[str, int]]:
+    """Conditions, set by set, each with one of its readings: all systems saw the same images."""
+    firsts: dict[str, int] = {}
+    for reading, one in enumerate(payload["readings"]):
+        firsts.setdefault(f"{one['set']}|{one['damage']}|{one['severity']}", reading)
+    return sorted(firsts.items(), key=lambda item: payload["readings"][item[1]]["set"])
 
 
 def _spread(payload: Payload, place: int, most: int | None) -> Sequence[int]:
@@ -119,7 +126,7 @@ def _shot(picture: Picture) -> dict[str, Any]:
     return shot
 
 
-def _told(payload: Payload, found: Payload) -> list[str]:
+def _told(payload: Payload, found: Payload) -> str:
     """How many lines of each set have a picture, where it is not all of them."""
     sets = []
     for place, one in enumerate(payload["sets"]):
@@ -129,4 +136,4 @@ def _told(payload: Payload, found: Payload) -> list[str]:
             told = {"shown": len(own), "lines": len(one["lines"]), "name": plain(one["name"])}
             sets.append(say("{shown} of {lines} lines of {name}", **told))
     about = "Pictures, spread evenly from the best to the worst read line: {sets}."
-    return [say(about, sets="; ".join(sets))] if sets else []
+    return say(about, sets="; ".join(sets)) if sets else ""

@@ -63,6 +63,7 @@ JAPANESE: Mapping[str, str] = {
     "Pictures, spread evenly from the best to the worst read line: {sets}.": (
         "画像のある行(正しく読まれた行から誤りの多い行まで均等に選択): {sets}。"
     ),
+    "Why some lines have no pictures": "画像がない行の理由",
     "{shown} of {lines} lines of {name}": "{name} の {lines} 行のうち {shown} 行",
     "Set": "データセット",
     "Damage": "損傷",

@@ -1,0 +1,89 @@
+"""Runs with a web report, and its page opened in Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.store import RunStore
+from bench.types import LineResult, Row
+from tests.run_rows import ENVIRONMENT, row, timing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+DECODERS = ("ctc-greedy", "ctc-beam", "ctc-ngram")
+
+
+def line(name: str, reference: str, text: str, edits: int, writer: str = "w1") -> LineResult:
+    """A line with so many substitutions, as its maker counted them."""
+    return LineResult(name, writer, reference, text, len(text), None, False, edits, 0, 0, 1)
+
+
+def stored(folder: Path, *cells: tuple[Row, list[LineResult]]) -> RunStore:
+    """A run of such rows with their lines."""
+    store = RunStore(folder)
+    with store.writing(ENVIRONMENT) as name:
+        for one, lines in cells:
+            store.write(replace(one, environment=name), lines)
+    return RunStore(folder)
+
+
+def edits_of(number: int, place: int, severity: int) -> int:
+    """How many characters the decoder at this place misreads in a line of `a_run`."""
+    return (number % (3 + place)) * (severity + place) % 8
+
+
+def a_run(folder: Path, lines: int = 60) -> RunStore:
+    """Three decoders on lines of two writers, clean and under char_erase 1 and 3."""
+    cells = []
+    for place, decoder in enumerate(DECODERS):
+        for severity in (0, 1, 3):
+            read, characters, errors = [], 0, 0
+            for number in range(lines):
+                reference, edits = f"line {number} of the test", edits_of(number, place, severity)
+                text = "#" * edits + reference[edits:]
+                read.append(line(f"l{number:04}", reference, text, edits, f"w{number % 2}"))
+                characters, errors = characters + len(reference), errors + edits
+            damage: dict[str, Any] = {"damage": "char_erase", "severity": severity}
+            rate = timing(10.0 * (place + 1))
+            made = row(
+                decoder, cer=errors / characters, timing=rate, **(damage if severity else {})
+            )
+            cells.append((made, read))
+    return stored(folder, *cells)
+
+
+@contextmanager
+def opened(browser: Browser, store: RunStore, address: str = "", **context: Any) -> Iterator[Page]:
+    """The page of a run, ready. At the end it must not have complained or asked for anything."""
+    complaints: list[str] = []
+
+    def asked(url: str) -> None:
+        if url.partition(":")[0] not in ("file", "data", "blob"):
+            complaints.append(url)
+
+    held = browser.new_context(**context)
+    page = held.new_page()
+    page.set_default_timeout(15_000)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda told: complaints.append(told.text))
+    page.on("request", lambda request: asked(request.url))
+    page.goto((store.path / "report.html").resolve().as_uri() + address)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    yield page
+    assert complaints == []
+    held.close()
+
+
+def ids(page: Page) -> list[str]:
+    """The ids of the lines that are shown."""
+    return page.locator("#cards article > header span:first-child").all_inner_texts()
+
+
+def found(page: Page) -> str:
+    """How many lines pass the filters."""
+    return page.locator("#found").inner_text()
