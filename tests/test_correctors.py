@@ -1,0 +1,474 @@
+"""Correctors: their contract over the registry, and what each does."""
+
+import dataclasses
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from bench import correction
+from bench.errors import Unavailable, UserError
+from bench.options import option_types, restored, typed_options
+from bench.plan import Registries, Selection, build_plan
+from bench.rowjson import dump, load_line, load_row
+from bench.types import Decoded, EncoderInfo, LineResult, Runtime
+from decoders import DECODERS
+from decoders.correctors import CORRECTORS, GATE, canonical, options_of, parts_of, split_name
+from decoders.correctors.base import Correction, Corrector, Read, alternatives
+from decoders.correctors.confidence import confidences
+from decoders.correctors.gated import Gated
+from decoders.correctors.lm import Rerank
+from decoders.correctors.speller import Speller
+from decoders.correctors.stage import Corrected
+from decoders.ctc.greedy import CTCGreedy
+from decoders.ctc.score import ctc_scores
+from decoders.language.causal import Tokens, line_lm
+from decoders.language.char_lm import read_char_lm
+from models.mini import MiniSpec
+from models.mini_ar import MiniAR
+from models.mini_net import MiniNet
+from models.training.export import export
+from tests.ctc_doubles import info
+from tests.language_models import SENTENCES, small_weights
+from tests.misread_lines import measured
+from tests.run_rows import row as made_row
+
+INNER = [name for name in CORRECTORS.names() if name != GATE]
+ALL = [*INNER, *(f"{GATE}-{name}" for name in INNER)]
+IMAGES = [
+    np.random.default_rng(i).integers(0, 255, (64, width), dtype=np.uint8)
+    for i, width in enumerate((240, 12, 400, 96))
+]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
+    export(path, MiniNet().state_dict(), MiniAR(512).state_dict(), {})
+    return MiniSpec(weights=str(path)).open(Runtime())
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """Options with which each corrector runs here; the chat server gives lines back."""
+    from tests.chat_server import MODEL, serving
+
+    with pytest.MonkeyPatch.context() as patch, serving() as chats:
+        patch.setenv("KAIDOKU_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield {
+            "lm": {"model": str(small_weights())},
+            "llm": {"url": chats.url, "model": MODEL},
+            GATE: {"threshold": 1.01},
+        }
+
+
+@pytest.fixture(scope="module")
+def opened(encoder, given):
+    decoders = {}
+    for name in ALL:
+        pair = f"ctc-greedy+{name}"
+        decoders[name] = DECODERS.create(pair, options_of(pair, given))
+        assert decoders[name].missing(encoder.info) is None
+        decoders[name].open(encoder.info)
+    yield decoders
+    for decoder in decoders.values():
+        decoder.close()
+        decoder.close()  # twice does no harm
+
+
+@pytest.fixture(scope="module")
+def encoded(encoder):
+    return encoder.encode(encoder.prepare(IMAGES))
+
+
+@pytest.mark.parametrize("name", CORRECTORS.names())
+def test_every_entry_is_a_documented_frozen_dataclass_of_options(name):
+    thing = CORRECTORS.create(name)
+    assert isinstance(thing, Corrector) and CORRECTORS.entry(name).summary and type(thing).__doc__
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        thing.changed = 1
+    with pytest.raises(UserError, match="no option"):
+        CORRECTORS.create(name, {"no_such_option": 1})
+    assert set(thing.tunes) == set(thing.untuned)
+    for option, values in thing.tunes.items():
+        assert option_types(type(thing))[option] == float | None
+        assert list(values) == sorted(values) and thing.untuned[option] <= values[-1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_corrector_gives_one_honest_result_a_line(opened, encoded, name):
+    decoder = opened[name]
+    read = CTCGreedy().decode(encoded)
+    results = decoder.decode(encoded)
+    assert [line.uncorrected for line in results] == [line.text for line in read]
+    assert [line.tokens for line in results] == [line.tokens for line in read]
+    for line in results:
+        assert isinstance(line.text, str)
+        assert not line.nbest or line.nbest[0][0] == line.text
+        assert all(a[1] >= b[1] for a, b in pairwise(line.nbest))
+        assert line.verdict == "" or line.text == line.uncorrected
+    assert results == decoder.decode(encoded)
+    assert results == decoder.correct(encoded, decoder.read(encoded))
+    assert decoder.correct(encoded, []) == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_line_is_corrected_the_same_in_any_batch(opened, encoder, encoded, name):
+    texts = [line.text for line in opened[name].decode(encoded)]
+    backwards = encoder.encode(encoder.prepare(IMAGES[::-1]))
+    assert [line.text for line in opened[name].decode(backwards)] == texts[::-1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_corrector_says_of_itself_fits_a_row(opened, name):
+    said = dict(opened[name].extras())
+    assert json.loads(json.dumps(said)) == said
+    assert isinstance(said["lm"], str)
+    assert ("tuned_on" in said) == bool(opened[name].tunes)
+    assert set(opened[name].tunes) <= set(said)
+
+
+def test_names_are_parted():
+    assert split_name("ctc-greedy") == ("ctc-greedy", ())
+    assert split_name("ctc-greedy+lm") == ("ctc-greedy", ("lm",))
+    assert split_name("ar-beam+gated-llm") == ("ar-beam", (GATE, "llm"))
+    assert canonical("ctc-greedy+gated(llm)") == "ctc-greedy+gated-llm"
+    assert canonical("ctc-greedy+lm") == "ctc-greedy+lm"
+    assert parts_of("a+gated-lm") == ("a+gated-lm", "a", GATE, "lm")
+
+
+def test_options_are_given_by_the_name_of_any_part():
+    given = {
+        "ctc-beam": {"beam": 7}, "lm": {"weight": 0.25, "texts": 4}, GATE: {"edits": 0.5},
+        "ctc-beam+gated-lm": {"lm_texts": 5}, "speller": {"price": 1.0},
+    }  # fmt: skip
+    made = DECODERS.create("ctc-beam+gated-lm", options_of("ctc-beam+gated-lm", given))
+    assert (made.beam, made.lm_weight, made.lm_texts, made.gated_edits) == (7, 0.25, 5, 0.5)
+    assert made.corrector == Rerank(weight=0.25, texts=5)
+    assert made.decoder.beam == 7 and made.decoder.nbest == 5  # it is asked for what is ranked
+    assert options_of("ctc-beam", given) == {"beam": 7}
+
+
+def test_options_come_through_the_command_line_and_out_of_a_row():
+    registries = (DECODERS, CORRECTORS)
+    typed = typed_options({"lm": {"weight": "0.5", "length": "none"}}, registries)
+    assert typed == {"lm": {"weight": 0.5, "length": None}}
+    with pytest.raises(UserError, match=r"lm\.weight is a number"):
+        typed_options({"lm": {"weight": "much"}}, registries)
+    target = DECODERS.target("ctc-greedy+speller")
+    kept = {"speller_unknown": 12, "speller_text": "words.txt"}
+    assert DECODERS.create("ctc-greedy+speller", restored(target, kept)).speller_unknown == 12.0
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("ctc-gredy+lm", "did you mean ctc-greedy"),
+        ("ctc-greedy+lmm", "no corrector is called 'lmm'; did you mean"),
+        ("ctc-greedy+", "no corrector"),
+        ("ctc-greedy+gated", "ctc-greedy\\+gated-lm"),
+        ("ctc-greedy+gated-gated", "not before another gate"),
+        ("ctc-greedy+gated-spell", "did you mean speller"),
+    ],
+)
+def test_names_that_mean_nothing_are_refused_with_a_way_out(name, why):
+    with pytest.raises(UserError, match=why):
+        DECODERS.create(name)
+
+
+def test_fixed_options_stay_fixed():
+    with pytest.raises(UserError, match="fixes beam"):
+        DECODERS.create("ar-greedy+lm", {"beam": 3})
+    assert DECODERS.create("ar-greedy+lm").decoder.beam == 1
+
+
+def test_options_of_things_that_do_not_run_are_refused():
+    asked = Selection(
+        encoders=("mini",), decoders=("ctc-greedy+lm",), datasets=("lines",),
+        options={"speller": {"price": 1.0}},
+    )  # fmt: skip
+    with pytest.raises(UserError, match="'speller', which is not part"):
+        build_plan(asked, Registries())
+
+
+def one(log_probs, frames, alphabet):
+    from bench.types import Encoded
+
+    states = torch.zeros(len(log_probs), log_probs.shape[1], 1)
+    return Encoded(states, states[..., 0] == 0, log_probs, frames, alphabet)
+
+
+def readings():
+    """Two lines over the alphabet of `SENTENCES`, hard to read."""
+    alphabet = ("", *sorted(set("".join(SENTENCES))))
+    rng = np.random.default_rng(5)
+    found = []
+    for text in ("the lazy dog", "quick fox"):
+        rows = []
+        for character in text:
+            for symbol in (alphabet.index(character), 0):
+                logits = rng.normal(0, 1.0, len(alphabet))
+                logits[symbol] += 4.0
+                rows.append(logits)
+        found.append(np.array(rows))
+    longest = max(map(len, found))
+    padded = torch.full((2, longest, len(alphabet)), -9.0, dtype=torch.float64)
+    padded[..., 0] = 0.0
+    for row, rows in zip(padded, found, strict=True):
+        row[: len(rows)] = torch.from_numpy(rows)
+    frames = torch.tensor([len(rows) for rows in found])
+    return one(padded.log_softmax(-1).float(), frames, alphabet)
+
+
+def test_reranking_is_the_weighted_sum_of_both_scores():
+    encoded = readings()
+    options = {"lm_model": str(small_weights()), "lm_weight": 0.7, "lm_length": 0.3, "lm_texts": 6}
+    decoder = DECODERS.create("ctc-greedy+lm", options)
+    decoder.open(info(encoded.alphabet))
+    judge = read_char_lm(small_weights())
+    for place, line in enumerate(decoder.decode(encoded)):
+        texts = [text for text, _ in line.nbest]
+        assert line.uncorrected in texts and 6 <= len(texts) <= 7
+        own = ctc_scores(encoded, [texts if i == place else [] for i in range(2)])[place]
+        wanted = own + 0.7 * np.array(judge.score(texts)) + 0.3 * np.array([len(t) for t in texts])
+        assert [score for _, score in line.nbest] == pytest.approx(wanted.tolist(), abs=1e-3)
+        assert line.score == line.nbest[0][1] == max(s for _, s in line.nbest)
+    decoder.reweight({"lm_weight": 0.0, "lm_length": 0.0})
+    for place, line in enumerate(decoder.decode(encoded)):
+        texts = [text for text, _ in line.nbest]
+        own = ctc_scores(encoded, [texts if i == place else [] for i in range(2)])[place]
+        assert list(own) == sorted(own, reverse=True)
+    decoder.close()
+
+
+def test_a_decoder_with_a_beam_has_its_own_list_put_in_order():
+    encoded = readings()
+    options = {"lm_model": str(small_weights()), "lm_texts": 5, "lm_weight": 3.0, "lm_length": 0.0}
+    decoder = DECODERS.create("ctc-beam+lm", options)
+    decoder.open(info(encoded.alphabet))
+    plain = DECODERS.create("ctc-beam", {"nbest": 5})
+    plain.open(info(encoded.alphabet))
+    for line, alone in zip(decoder.decode(encoded), plain.decode(encoded), strict=True):
+        assert sorted(text for text, _ in line.nbest) == sorted(text for text, _ in alone.nbest)
+        assert line.uncorrected == alone.text
+    decoder.close()
+    plain.close()
+
+
+def test_alternatives_have_to_come_from_somewhere():
+    blind = EncoderInfo("trocr", "w", {}, (), True)
+    absent = DECODERS.create("ar-greedy+lm").missing(blind)
+    assert isinstance(absent, Unavailable) and "ar-beam" in absent.remedy
+    assert DECODERS.create("ar-beam+lm").missing(blind) is None
+
+
+def test_reranking_writes_nothing_that_the_encoder_cannot(encoder):
+    assert DECODERS.create("ctc-greedy+lm").alphabet(encoder.info) == encoder.info.alphabet
+    assert DECODERS.create("ctc-greedy+speller").alphabet(encoder.info) == ()
+
+
+def test_confidence_is_of_emitting_frames():
+    # Two emitting frames of .5 and .8, a sure blank, and padding that nobody looks at.
+    probs = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.99, 0.005, 0.005],
+                           [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]],
+                          [[0.9, 0.05, 0.05]] * 5]).clamp_min(1e-9)  # fmt: skip
+    encoded = one(probs.log(), torch.tensor([4, 5]), ("", "a", "b"))
+    lines = CTCGreedy().decode(encoded)
+    found = confidences(Read(encoded, lines, CTCGreedy()))
+    assert found == pytest.approx([(0.8 * 0.5) ** 0.5, 0.0], abs=1e-6)
+
+
+def test_confidence_of_an_autoregressive_line_is_that_of_its_tokens():
+    decoder = DECODERS.create("ar-beam", {"length_penalty": 2.0})
+    encoded = one(torch.zeros(2, 1, 1), torch.tensor([1, 1]), ("",))
+    # log p = -3 over 6 tokens, ranked by log p / 6 ** 2; and a line without a score.
+    lines = [Decoded("abc", 6, -3 / 36), Decoded("x", 2, None)]
+    assert confidences(Read(encoded, lines, decoder)) == pytest.approx([np.exp(-0.5), 0.0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Shouts(Corrector):
+    """Capitals and a mark."""
+
+    def correct(self, read):
+        return [Correction(line.text.upper() + "!") for line in read.lines]
+
+
+def gate(threshold, edits):
+    made = Gated(edits=edits).around(Shouts())
+    made.weigh({"threshold": threshold})
+    return made
+
+
+def test_a_gate_lets_unsure_lines_through_and_small_changes_back():
+    encoded = readings()
+    lines = [Decoded("THE LAZY DOg", 12, -1.0), Decoded("quick fox", 9, -2.0)]
+    read = Read(encoded, lines, CTCGreedy())
+    sure = confidences(read)
+    found = gate(2.0, 0.25).correct(read)
+    assert (found[0].text, found[0].verdict) == ("THE LAZY DOG!", "")
+    assert (found[1].text, found[1].verdict) == (
+        "quick fox", "refused: changes more than the gate allows",
+    )  # fmt: skip
+    assert [x.verdict for x in gate(0.0, 1.0).correct(read)] == ["sure", "sure"]
+    between = float(sure.mean())
+    unsure = int(sure.argmin())
+    verdicts = [x.verdict for x in gate(between, 1.0).correct(read)]
+    assert verdicts[unsure] == "" and verdicts[1 - unsure] == "sure"
+
+
+@pytest.fixture(scope="module")
+def speller(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text("The quick brown fox. The brown bear; the crown of the king.\n" * 3)
+    made = Speller(unknown=30.0, text=str(path))
+    made.open(None, None)
+    made.weigh({"unknown": 30.0})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("the quikc broun fox", "the quick brown fox"),
+        ("The Quikc", "The Quikc"),  # a name may be anything
+        ("Quikc brown", "Quick brown"),
+        ("THE KIGN, (broun)!", "THE KING, (brown)!"),
+        ("a b0ar of kign2 fux", "a b0ar of kign2 fux"),
+        ("of brown", "of brown"),
+        ("zzzzzzz", "zzzzzzz"),
+        ("", ""),
+    ],
+)
+def test_the_speller_mends_non_words_and_keeps_the_rest(speller, line, text):
+    assert speller._spelled(line) == text
+
+
+def test_the_speller_goes_by_the_word_before(speller):
+    assert speller._spelled("the crowm of") == "the crown of"
+    assert speller._spelled("quick crowm") == "quick crown"
+    assert speller._spelled("quick brovn") == "quick brown"
+    # "xrown" is as near to crown as to brown; behind "quick" only brown has been seen.
+    assert speller._spelled("quick xrown") == "quick brown"
+
+
+def test_the_speller_leaves_words_that_are_dear_to_mend(speller):
+    speller.weigh({"unknown": 0.0})
+    assert speller._spelled("the quikc broun fox") == "the quikc broun fox"
+    speller.weigh({"unknown": 30.0})
+
+
+def test_the_speller_says_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        Speller(text=str(tmp_path / "nowhere")).open(None, None)
+    (tmp_path / "empty.txt").write_text("1 2 3\n")
+    with pytest.raises(UserError, match="no words"):
+        Speller(text=str(tmp_path / "empty.txt")).open(None, None)
+    for wrong in ({"distance": 0}, {"distance": 9}, {"shortest": 0}):
+        with pytest.raises(UserError):
+            Speller(**wrong)
+
+
+def test_any_model_of_transformers_can_judge(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    vocabulary = {"<s>": 0, "</s>": 1, **{c: i for i, c in enumerate("abcdef ", 2)}}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
+    inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2, n_positions=32,
+                        bos_token_id=0, eos_token_id=1)  # fmt: skip
+    net = GPT2LMHeadModel(config).eval()
+    tokenizer.save_pretrained(tmp_path)
+    net.save_pretrained(tmp_path)
+    lm = line_lm(str(tmp_path))
+    texts = ["abba", "f", "a deaf cab", ""]
+    with torch.inference_mode():
+        for text, score in zip(texts, lm.score(texts, "cpu"), strict=True):
+            ids = torch.tensor([[0, *(vocabulary[c] for c in text)]])
+            mean = 0.0 if len(text) == 0 else float(net(input_ids=ids, labels=ids).loss)
+            assert score == pytest.approx(-mean * len(text), abs=1e-4)
+    assert len(lm.sha256) == 64 and tmp_path.name in lm.trained_on
+    assert isinstance(Tokens(net, tokenizer).score(["ab"], "cpu")[0], float)
+
+
+def test_models_that_are_none_are_told(tmp_path):
+    with pytest.raises(UserError, match="no folder of a language model"):
+        line_lm(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="train lm"):
+        line_lm(str(tmp_path / "nowhere.safetensors"))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError):
+        line_lm(str(tmp_path))
+
+
+def test_the_row_has_a_stage_of_its_own_for_the_corrector(tmp_path):
+    plain, _ = measured(tmp_path / "a", "ctc-greedy")
+    row, _ = measured(tmp_path / "a", "ctc-greedy+speller")
+    assert plain.timing.correct_s is None and plain.correction is None
+    timing = row.timing
+    assert timing.correct_s.median > 0
+    stages = timing.encode_s + timing.decode_s.median + timing.correct_s.median
+    assert timing.lines_per_s.median == pytest.approx(5 / stages, rel=1e-6)
+    assert sum(seconds for _, seconds in timing.batches) == pytest.approx(stages, rel=1e-6)
+    assert row.correction["cer_before"] == plain.cer
+    assert row.key != plain.key and "d:ctc-greedy+speller[" in row.signature
+    assert load_row(dump(row)) == row
+
+
+def test_rows_from_before_correctors_load():
+    row = made_row()
+    fields = json.loads(dump(row))
+    del fields["correction"], fields["timing"]["correct_s"]
+    assert load_row(json.dumps(fields).encode()) == row
+    line = LineResult("a", "w", "truth", "text", 4, None, False, 1, 2, 3, 4)
+    fields = json.loads(dump(line))
+    del fields["uncorrected"], fields["verdict"]
+    assert load_line(json.dumps(fields).encode()) == line
+
+
+def result(reference, before, after, verdict=""):
+    from bench.cells import line_result
+    from bench.types import Line
+
+    line = Line("a", np.zeros((2, 2), np.uint8), reference, "w", "test")
+    return line_result(line, Decoded(after, 3, uncorrected=before, verdict=verdict))
+
+
+def test_a_row_counts_better_same_and_worse_lines():
+    lines = [
+        result("one two", "onc two", "one two"),
+        result("one two", "onc two", "onc  two"),  # the same but for a space too many
+        result("one two", "onc two", "oxx two"),
+        result("one two", "one two", "one two", "sure"),
+        result("one two", "onc two", "onc two", "refused: length"),
+        result("one two", "onc two", "onx two"),  # another error in its place
+    ]
+    told = correction.told(lines, True)
+    assert (told["improved"], told["same"], told["worse"]) == (1, 4, 1)
+    assert told["changed"] == 3 and told["sure"] == 1 and told["refused"] == {"length": 1}
+    assert told["edits_before"] == 5
+    assert told["cer_before"] == pytest.approx(5 / 42)
+    assert told["wer_before"] == pytest.approx(5 / 12)
+    assert correction.told(lines, False)["cer_before"] is None
+    assert correction.told([], True) is None
+    plain = [result("a", None, "b")]
+    assert correction.told(plain, True) is None
+
+
+def test_texts_of_a_list_come_once():
+    line = Decoded("a", 1, -1.0, (("a", -1.0), ("b", -2.0), ("a", -3.0)))
+    assert [text for text, _ in alternatives(line)] == ["a", "b"]
+    assert alternatives(Decoded("x", 1)) == [("x", 0.0)]
+
+
+def test_a_pair_is_a_decoder_that_can_be_tuned():
+    made = DECODERS.create("ctc-beam+gated-lm")
+    assert isinstance(made, Corrected)
+    assert list(made.tunes) == ["gated_threshold", "lm_weight", "lm_length"]
+    assert DECODERS.target("ctc-beam+gated-lm") is DECODERS.target("ctc-beam+gated-lm")
