@@ -10,10 +10,11 @@ import dataclasses
 import itertools
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from bench.cost import Cost, Speed, cost, pareto, speed_ratio
 from bench.errors import UserError
 from bench.evidence import Pairs, Reading, paired
 from bench.stats import (
@@ -27,7 +28,7 @@ from bench.stats import (
     rate_difference,
     sum_ratio,
 )
-from bench.types import Condition, Timing
+from bench.types import Condition
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,37 +51,6 @@ class Lines(NamedTuple):
     worse: int
     first_alone: int
     second_alone: int
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Lines a second of the second over those of the first, encoder and decoder.
-
-    interval: by "batches" a paired bootstrap over the batches of the set; by "rounds" the range
-        that the rounds of both allow, of rows that do not have their batches; else None.
-    """
-
-    value: float
-    interval: Interval | None
-    by: Literal["batches", "rounds", ""]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a line costs in one system, encoder and decoder.
-
-    lines_per_s: with its bootstrap interval over batches, None where the row does not have these.
-    wall_s, cpu_s: seconds a line; cpu_s of all threads and workers.
-    device_s: seconds a line for which an accelerator was held; None on a CPU.
-    threads: of torch.
-    """
-
-    lines_per_s: float
-    lines_per_s_interval: Interval | None
-    wall_s: float
-    cpu_s: float
-    device_s: float | None
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -160,21 +130,6 @@ def sides(comparisons: Iterable[Comparison]) -> list[Side]:
     return [side for sides in by_condition.values() for side in sides]
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which points (CER, lines a second) no other beats: none is better in one and as good in both.
-
-    >>> pareto([(0.1, 30.0), (0.2, 40.0), (0.2, 30.0)])
-    [True, True, False]
-    """
-    return [
-        not any(
-            (cer <= own_cer and speed >= own_speed) and (cer < own_cer or speed > own_speed)
-            for cer, speed in points
-        )
-        for own_cer, own_speed in points
-    ]
-
-
 def _counterpart(reading: Reading, others: Iterable[Reading]) -> Reading | None:
     """What another system read under the same condition; of the whole set where not of so much."""
     near = [other for other in others if _place(other) == _place(reading)]
@@ -219,32 +174,13 @@ def _point(side: Side) -> tuple[float, float]:
 
 def _side(label: str, reading: Reading) -> Side:
     if not reading.scored:
-        return Side(label, reading, None, None, _cost(reading))
+        return Side(label, reading, None, None, cost(reading.row))
     return Side(
         label,
         reading,
         micro_interval(reading.edits, reading.characters, reading.writers),
         micro_interval(reading.word_edits, reading.words, reading.writers),
-        _cost(reading),
-    )
-
-
-def _cost(reading: Reading) -> Cost | None:
-    row = reading.row
-    if row.timing is None or row.counts is None:
-        return None
-    timing, lines = row.timing, row.counts.lines
-    batches = timing.batches
-    names = [str(place) for place in range(len(batches))]
-    pace = sum_ratio([n for n, _ in batches], [s for _, s in batches], names) if batches else None
-    wall_s = 1.0 / timing.lines_per_s.median
-    return Cost(
-        lines_per_s=timing.lines_per_s.median,
-        lines_per_s_interval=pace.interval if pace else None,
-        wall_s=wall_s,
-        cpu_s=timing.cpu_s / lines,
-        device_s=None if row.runtime.device == "cpu" else wall_s,
-        threads=row.runtime.threads,
+        cost(reading.row),
     )
 
 
@@ -264,7 +200,7 @@ def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
         else None,
         power=power(other.edits, one.edits, chars, writers) if scored else None,
         lines=_lines(one, other) if scored else None,
-        speed=_speed(one.row.timing, other.row.timing),
+        speed=speed_ratio(one.row.timing, other.row.timing),
         cpu_ratio=second.cost.cpu_s / first.cost.cpu_s
         if first.cost and second.cost and first.cost.cpu_s
         else None,
@@ -280,23 +216,6 @@ def _lines(first: Reading, second: Reading) -> Lines:
         first_alone=int(np.sum((before == 0) & (after > 0))),
         second_alone=int(np.sum((after == 0) & (before > 0))),
     )
-
-
-def _speed(first: Timing | None, second: Timing | None) -> Speed | None:
-    if first is None or second is None:
-        return None
-    sizes = [lines for lines, _ in first.batches]
-    if sizes and sizes == [lines for lines, _ in second.batches]:
-        names = [str(place) for place in range(len(sizes))]
-        ratio = sum_ratio([s for _, s in first.batches], [s for _, s in second.batches], names)
-        if ratio is not None:
-            return Speed(ratio.value, ratio.interval, "batches" if ratio.interval else "")
-    one, other = first.lines_per_s, second.lines_per_s
-    rounds = min(one.n, other.n)
-    value = other.median / one.median
-    if rounds < 2:  # the range of a single round is that of its batches, length and all
-        return Speed(value, None, "")
-    return Speed(value, Interval(other.low / one.high, other.high / one.low, rounds), "rounds")
 
 
 def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from bench.cost import Speed, speed_ratio
 from bench.errors import UserError
 from bench.evidence import Reading
 from bench.options import restored
@@ -20,7 +21,7 @@ from bench.plan import CLEAN, Plan, Registries, Rounds, Selection, build_plan
 from bench.provenance import parsed_signature
 from bench.registry import Registry
 from bench.stats import Interval, micro_interval
-from bench.types import LineResult, Row, Spread
+from bench.types import LineResult, Row
 
 _ABSENT = "absent"
 _PREFIXES = {
@@ -38,18 +39,6 @@ class Differing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Lines a second now over those then.
-
-    low, high: what the rounds of both allow.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Whether a number holds.
 
@@ -57,7 +46,7 @@ class Verdict:
     exact: every count of edits is the same; None where the weights are untrained.
     interval: of the CER, from the stored lines, or from the new ones where these are gone.
     changed: lines that read otherwise; None where the stored lines are gone.
-    speed: None where a row has no times.
+    speed: now against then; None where a row has no times.
     differs: what of conditions, software and machine is not as it was.
     """
 
@@ -146,7 +135,7 @@ def judge(
         exact=None if old.cer is None else old.counts == new.counts,
         interval=_interval(before if before.lines else after),
         changed=_changed(before.lines, after.lines) if before.lines else None,
-        speed=_speed(old, new),
+        speed=speed_ratio(old.timing, new.timing),
         differs=(*_conditions(old, new), *_environment(*records)),
     )
 
@@ -174,14 +163,6 @@ def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:
     """Lines of other text, or that only one of both has."""
     old, new = ({line.id: line.text for line in lines} for lines in (before, after))
     return sum(old.get(name) != new.get(name) for name in old.keys() | new.keys())
-
-
-def _speed(before: Row, after: Row) -> Speed | None:
-    if before.timing is None or after.timing is None:
-        return None
-    old: Spread = before.timing.lines_per_s
-    new: Spread = after.timing.lines_per_s
-    return Speed(new.median / old.median, new.low / old.high, new.high / old.low)
 
 
 def _conditions(before: Row, after: Row) -> Iterator[Differing]:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import runs
-from bench.compare import System, compare, pareto, sides
+from bench.compare import System, compare, sides
+from bench.cost import pareto
 from bench.errors import UserError
 from bench.evidence import Reading
 from bench.stats import holm, power, rate_difference

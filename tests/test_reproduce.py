@@ -156,7 +156,9 @@ def test_speed_is_a_ratio_with_the_range_of_the_rounds():
     faster = replace(row, timing=replace(row.timing, lines_per_s=pace))
     found = judged(Reading(row, tuple(lines)), Reading(faster, tuple(lines))).speed
     assert found is not None  # the row's rounds: 10.8 to 13.2 lines/s around 12
-    assert (found.value, found.low, found.high) == pytest.approx((2, 22 / 13.2, 30 / 10.8))
+    assert found.interval is not None and found.by == "rounds"
+    ends = (found.interval.low, found.interval.high)
+    assert (found.value, *ends) == pytest.approx((2, 22 / 13.2, 30 / 10.8))
 
 
 def test_what_differs_in_the_environment_is_named():

@@ -8,6 +8,10 @@ from bench.report.format import bracket, percent, plain, plural, short, signific
 from bench.reproduce import Verdict
 
 _WIDTH = 60
+_RANGES = {
+    "batches": "bootstrap over the batches",
+    "rounds": "what the rounds of both allow",
+}
 
 
 def text(verdict: Verdict) -> str:
@@ -48,9 +52,11 @@ def _speed(verdict: Verdict) -> Iterator[str]:
     speed, old, new = verdict.speed, verdict.before.timing, verdict.after.timing
     if speed is None or old is None or new is None:
         return
-    bounds = f"[{significant(speed.low)}, {significant(speed.high)}]"
+    times = f"{significant(speed.value)} times as fast"
+    if speed.interval is not None:
+        times += f" [{significant(speed.interval.low)}, {significant(speed.interval.high)}]"
+        times += f" ({_RANGES[speed.by]})"
     yield (
         f"lines/s then {significant(old.lines_per_s.median)}, "
-        f"now {significant(new.lines_per_s.median)}: "
-        f"{significant(speed.value)} times as fast {bounds} (range of the rounds)"
+        f"now {significant(new.lines_per_s.median)}: {times}"
     )
