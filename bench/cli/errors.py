@@ -188,8 +188,8 @@ def _write(args: argparse.Namespace, found: list[Shown], steps: Steps) -> list[P
             )
         steps.report("drawing", 0, 1)
         with language(args.lang):
-            drawn = heatmap(found[0])
-        write_atomically(args.heatmap, getattr(drawn, args.heatmap.suffix.lower()[1:]))
+            drawn = heatmap(found[0], args.heatmap.suffix.lower()[1:])
+        write_atomically(args.heatmap, drawn)
         written.append(args.heatmap)
     if args.xlsx is not None:
         from bench.report.workbook import workbook

@@ -19,7 +19,7 @@ from bench.misreadings.profile import Pair, Profile
 from bench.report.captions import say
 from bench.report.errors import Shown
 from bench.report.format import plain, tick
-from bench.report.plots.canvas import Plot, drawing, read_by, saved, wrapped
+from bench.report.plots.canvas import drawing, read_by, saved_as, wrapped
 
 MOST = 24  # characters on an axis that are still read at the size of a page
 
@@ -33,7 +33,7 @@ _COLOURS = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.2, 1, 256)))
 _NUMBERED = 2  # panels from which on there is no room for the counts
 
 
-def heatmap(shown: Shown, most: int = MOST) -> Plot:
+def heatmap(shown: Shown, kind: str, most: int = MOST) -> bytes:
     """Draw how often each character was read as each other, in the language in force.
 
     Blues run from light to dark, to colour-blind eyes and in grey too, over a logarithmic scale
@@ -41,6 +41,7 @@ def heatmap(shown: Shown, most: int = MOST) -> Plot:
 
     Args:
         shown: the condition.
+        kind: "svg", "pdf" or "png".
         most: characters on each axis, those that most edits have to do with; beside them stands
             "nothing", for deletions and insertions.
     """
@@ -67,12 +68,11 @@ def heatmap(shown: Shown, most: int = MOST) -> Plot:
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         bar.ax.yaxis.set_major_formatter(lambda value, _: tick(value))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
-        title = _name(shown)
-        head = wrapped(f"{title}; {_legend()}", _LETTERS * abreast)
+        head = wrapped(f"{_name(shown)}; {_legend()}", _LETTERS * abreast)
         figure.suptitle("\n".join(head), x=0.01, ha="left", fontsize=9)
         figure.supxlabel(say("read"), fontsize=9)
         figure.supylabel(say("reference"), fontsize=9)
-        return saved(figure, f"confusions-{shown.number}", title)
+        return saved_as(figure, kind)
 
 
 def _busiest(counted: Sequence[Counter[Pair]], most: int) -> list[str]:

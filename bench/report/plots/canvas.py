@@ -193,8 +193,14 @@ def look_of(index: int) -> Look:
 
 def saved(figure: Figure, slug: str, title: str) -> Plot:
     """A figure in all formats, the same bytes for the same figure."""
-    png, svg, pdf = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=160)
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return Plot(slug, plain(title), png.getvalue(), svg.getvalue(), pdf.getvalue())
+    png, svg, pdf = (saved_as(figure, kind) for kind in ("png", "svg", "pdf"))
+    return Plot(slug, plain(title), png, svg, pdf)
+
+
+def saved_as(figure: Figure, kind: str) -> bytes:
+    """A figure as "png", "svg" or "pdf", the same bytes for the same figure."""
+    out = io.BytesIO()
+    dates = {"svg": "Date", "pdf": "CreationDate"}
+    still = {dates[kind]: None} if kind in dates else {}
+    figure.savefig(out, format=kind, dpi=160, metadata=still)
+    return out.getvalue()

@@ -1,0 +1,217 @@
+"""`bench errors` as its user meets it: tables, formats, mistakes, heat map."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import struct
+from collections import Counter
+
+import pytest
+
+from bench.metrics import score_line
+from bench.report.captions import language
+from bench.report.errors import Shown
+from bench.report.heatmap import heatmap
+from bench.report.plots import fonts
+from tests.error_runs import make
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    return make(tmp_path_factory.mktemp("runs") / "mine")
+
+
+@pytest.fixture
+def errors(call, run):
+    """Call the command on the run."""
+    return lambda *words: call("errors", str(run[0].path), *words)
+
+
+def test_the_clean_set_with_all_decoders_side_by_side(errors):
+    code, out, err = errors()
+    assert "left out: mini:ctc-kenlm on lines failed: out of memory" in err
+    assert code == 1  # one of the chosen cells failed
+    for title in (
+        "Errors of mini on lines, clean",
+        "Classes of errors: mini on lines, clean",
+        "What decoders change of the errors of ctc-greedy: mini on lines, clean",
+        "What is read as what, characters",
+        "What is read as what, words",
+    ):
+        assert out.count(title) == 1
+    assert "char_erase" not in out and "trocr" not in out
+    assert out.count("Test CPU 9000") == 1  # the conditions once, above the first table
+
+
+def test_the_numbers_are_those_of_the_lines(errors, run):
+    store, clean = run
+    code, out, _ = errors("--decoder", "ctc-greedy,ctc-ngram", "--json")
+    (found,) = json.loads(out)
+    assert code == 0
+    assert found["condition"]["damage"] == "none" and found["against"] is not None
+    for system in found["systems"]:
+        (row,) = [r for r in store.rows() if r.key == system["key"]]
+        lines = store.lines(row.key)
+        kinds = ("substitution", "deletion", "insertion")
+        scores = [score_line(line.reference, line.text) for line in lines]
+        assert system["cer"] == row.cer == sum(s.edits for s in scores) / system["characters"]
+        assert system["kinds"] == {
+            kind: count for kind in kinds if (count := sum(getattr(s, f"{kind}s") for s in scores))
+        }
+        for view in ("what", "where", "ending"):
+            assert sum(system["classes"][view].values()) == row.counts.edits
+        assert sum(system["classes"]["word"].values()) == row.counts.word_edits
+        assert system["classes"]["sight"] == {}
+        assert sum(count for *_, count in system["confusions"]) == row.counts.edits
+    greedy, ngram = found["systems"]
+    text = "".join(line.text for line in clean.lines)
+    confusions = {(a, b): n for a, b, n in greedy["confusions"]}
+    assert confusions == {("n", "u"): text.count("n"), ("w", "v"): text.count("w")}
+    assert greedy["changes"] is None
+    change = ngram["changes"]["what"]["similar shape"]
+    assert (change["removed"], change["added"]) == (text.count("n") + text.count("w"), 0)
+    assert change["interval"][0] <= change["net"] <= change["interval"][1] < 0
+    assert ngram["changes"]["what"]["case"]["added"] == sum(map(str.isupper, text))
+
+
+def test_a_damage_with_a_mask_tells_hallucinations(errors):
+    _, out, _ = errors("--damage", "char_erase", "--json")
+    (found,) = json.loads(out)
+    for system in found["systems"]:
+        assert sum(system["classes"]["sight"].values()) == sum(system["kinds"].values())
+    half = found["systems"][0]["classes"]["sight"]  # ar-beam leaves out and puts in nothing
+    assert "hallucination" not in half and half["left out, hidden"] > 0
+    greedy = found["systems"][1]["classes"]["sight"]
+    assert greedy["hallucination"] > 0 and "left out, hidden" not in greedy
+
+
+def test_a_damage_without_a_mask_tells_none(errors):
+    code, out, _ = errors("--damage", "defocus")
+    assert code == 0 and "defocus 2" in out
+    assert "hallucination" not in out and "Hidden" not in out
+
+
+def test_where_the_data_has_changed_the_table_says_so(call, tmp_path):
+    store, _ = make(tmp_path / "run")
+    path = store.path / "rows.jsonl"
+    text = path.read_text()
+    sha256 = store.rows()[0].dataset_sha256
+    path.write_text(text.replace(sha256, "0" * len(sha256)))
+    code, out, _ = call("errors", str(store.path), "--damage", "char_erase")
+    assert code == 0 and "hallucination" not in out
+    assert "What was hidden is not known (no pictures of lines" in " ".join(out.split())
+
+
+def test_severity_alone_means_all_damages(errors):
+    _, out, _ = errors("--severity", "2,3", "--json")
+    assert [each["condition"]["damage"] for each in json.loads(out)] == ["char_erase", "defocus"]
+    _, out, _ = errors("--damage", "all", "--json")
+    assert [each["condition"]["severity"] for each in json.loads(out)] == [0, 3, 2]
+
+
+def test_formats_that_paste(errors):
+    _, text, _ = errors("--decoder", "ctc-greedy,ctc-ngram", "--format", "csv", "--top", "3")
+    tables = text.split("\n\n") if "\n\n" in text else [text]
+    rows = [row for table in tables for row in csv.reader(io.StringIO(table)) if row]
+    assert max(Counter(map(len, rows)).values()) > 5
+    _, text, _ = errors("--format", "md", "--top", "1")
+    assert text.count("### ") == 5 and "| (nothing) |" in text.replace("  ", "").replace(" |", " |")
+    assert "rarer pairs are left out" in text
+    _, text, _ = errors("--format", "tex")
+    assert text.count("\\toprule") >= 5 and "\\label{tab:classes-1}" in text
+
+
+def test_another_decoder_to_compare_with(errors):
+    _, out, _ = errors("--against", "ctc-ngram")
+    assert "What decoders change of the errors of ctc-ngram" in out
+    _, out, _ = errors("--decoder", "ctc-ngram,ar-beam")
+    assert "What decoders change" not in out  # greedy CTC was not chosen
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--decoder", "ctc-gredy"], "no decoder 'ctc-gredy'; did you mean ctc-greedy or ctc-ng"),
+        (["--dataset", "unipen"], "no data set 'unipen'"),
+        (["--damage", "blot"], "no damage 'blot'"),
+        (["--severity", "5"], "no severity '5'"),
+        (["--damage", "defocus", "--severity", "3"], "no row of damage defocus, severity 3 toget"),
+        (["--encoder", "trocr-small"], "none of the chosen rows has a CER: untrained weights"),
+        (["--decoder", "ctc-kenlm"], "none of the chosen rows has a CER: mini:ctc-kenlm on lines"),
+        (["--against", "ctc-beam"], "no decoder 'ctc-beam'"),
+        (["--top", "0"], "--top 0 shows nothing"),
+        (["--xlsx", "x.ods"], "--xlsx writes .xlsx, which x.ods is not"),
+        (["--heatmap", "x.jpg"], "--heatmap writes .svg or .pdf or .png"),
+        (["--json", "--format", "md"], "give --json or --format md, not both"),
+        (["--vocabulary", "/no/such.arpa"], "/no/such.arpa"),
+    ],
+)
+def test_mistakes_are_one_sentence(errors, words, sentence):
+    code, out, err = errors(*words)
+    told = err.splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert told.startswith("error: ") and sentence in told and "Traceback" not in err
+
+
+def test_a_heat_map_is_of_one_condition(errors, tmp_path):
+    code, _, err = errors("--damage", "all", "--heatmap", str(tmp_path / "a.svg"))
+    assert code == 2 and "these are 3 (mini on lines, clean; mini on lines, char_erase 3" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_or_missing_run_is_said(call, tmp_path):
+    code, _, err = call("errors", str(tmp_path / "nowhere"))
+    assert code == 2 and "there is no run at" in err
+    (tmp_path / "rows.jsonl").touch()
+    code, _, err = call("errors", str(tmp_path))
+    assert code == 2 and "has no row yet" in err
+
+
+def test_a_heat_map_is_written(errors, tmp_path):
+    path = tmp_path / "map.png"
+    code, out, _ = errors("--decoder", "ctc-greedy,ar-beam", "--heatmap", str(path))
+    assert code == 0 and f"written: {path}" in out
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    assert width > height > 400  # two panels abreast
+
+
+@pytest.fixture(scope="module")
+def shown(run) -> Shown:
+    from bench.evidence import readings
+    from bench.misreadings.analysis import analyse
+    from bench.misreadings.vocabulary import vocabulary
+    from bench.report.results import collect
+
+    store, _ = run
+    found = readings(
+        [store], lambda row: row.decoder == "ctc-greedy" and not row.condition.severity
+    )
+    (result,) = [r for r in collect(store) if r.row.key == found[0].row.key]
+    return Shown(1, analyse(found, vocabulary()), (result,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")]
+)
+def test_heat_map_in_three_formats(shown, kind, head):
+    assert heatmap(shown, kind, most=3).startswith(head)
+
+
+def test_the_heat_map_names_what_was_confused(shown, run):
+    svg = heatmap(shown, "svg").decode()
+    assert "Characters confused: mini on lines (test, 5 lines)" in svg
+    text = "".join(line.text for line in run[1].lines)
+    edits = text.count("n") + text.count("w")
+    assert f"ctc-greedy: {edits} of {edits} edits" in svg  # matplotlib notes the text in comments
+    assert f"<!-- {text.count('n')} -->" in svg and "<!-- n -->" in svg and "<!-- u -->" in svg
+    assert heatmap(shown, "svg").decode() == svg  # the same bytes
+
+
+@pytest.mark.skipif(fonts.japanese() is None, reason="no font with Japanese letters is installed")
+def test_the_heat_map_in_japanese(shown, recwarn):
+    with language("ja"):
+        drawn = heatmap(shown, "svg").decode()
+    assert "文字の混同" in drawn and "回数" in drawn
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
