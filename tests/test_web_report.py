@@ -204,7 +204,7 @@ def test_japanese(browser, run, tmp_path):
 
 def test_text_of_a_run_can_do_nothing(browser, tmp_path):
     lines = [line(HURT, f"ref {HURT}", f"{HURT} \u202e\x00\ud800 read", 9, HURT)]
-    hostile = {
+    hostile: dict[str, Any] = {
         "condition": Condition(HURT, "test", HURT, 3),
         "signature": HURT,
         "key": "k2",

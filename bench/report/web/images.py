@@ -121,8 +121,9 @@ def _shot(picture: Picture) -> dict[str, Any]:
     }
     # The reference on the page is normalised; characters keep their places where that changes none.
     if picture.visible is not None and normalise(picture.text) == picture.text:
-        with np.errstate(invalid="ignore"):  # a space has no ink: NaN is not below the bound
-            shot["hidden"] = np.flatnonzero(picture.visible < HIDDEN).tolist()
+        with np.errstate(invalid="ignore"):  # NaN, of a character without ink, is not hidden
+            hidden = np.flatnonzero(picture.visible < HIDDEN).tolist()
+        shot["hidden"] = [place for place in hidden if picture.text[place] != " "]
     return shot
 
 
