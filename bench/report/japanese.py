@@ -166,6 +166,9 @@ _REMARKS: Mapping[str, str] = {
     "{dash}: untrained weights have a speed but no CER": (
         "{dash}: 未学習の重みでは速度のみを測り、CER は示さない"
     ),
+    "{characters} of {set} lies outside of the decoder's alphabet and counts as an error": (
+        "{set} の {characters}はデコーダの文字集合になく、誤りとして数えた"
+    ),
     "{characters} of {set} lie outside of the decoder's alphabet and count as errors": (
         "{set} の {characters}はデコーダの文字集合になく、誤りとして数えた"
     ),

@@ -79,7 +79,11 @@ def remarks(result: Result) -> list[str]:
     if row.foreign:
         texts.append(
             say(
-                "{characters} of {set} lie outside of the decoder's alphabet and count as errors",
+                "{characters} of {set} lies outside of the decoder's alphabet and counts as an "
+                "error"
+                if row.foreign == 1
+                else "{characters} of {set} lie outside of the decoder's alphabet and count as "
+                "errors",
                 characters=plural(row.foreign, "reference character"),
                 set=result.names.dataset,
             )
