@@ -31,7 +31,7 @@ def small_weights() -> Path:
 
 def small_options(folder: Path, **more) -> LMOptions:
     """A training of seconds."""
-    given = {"steps": 80, "rate": 1e-2, "batch": 8, "dropout": 0.0, "save_every": 40, **more}
+    given = {"steps": 120, "rate": 1e-2, "batch": 8, "dropout": 0.0, "save_every": 60, **more}
     return LMOptions(out=folder, text=TEXT, config=SMALL, **given)
 
 
