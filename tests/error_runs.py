@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from bench import metrics
 from bench.cells import line_result
@@ -35,7 +36,7 @@ def make(folder: Path, hostile: bool = False) -> tuple[RunStore, LineSet]:
     with store.writing(ENVIRONMENT) as environment:
         for damage, severity in (("none", 0), ("char_erase", 3), ("defocus", 2)):
             condition = Condition("lines", "test", damage, severity, limit=LINES)
-            shared = {"condition": condition, "dataset_sha256": clean.sha256}
+            shared: dict[str, Any] = {"condition": condition, "dataset_sha256": clean.sha256}
             shared |= {"environment": environment, "damage": damage, "severity": severity}
             for decoder, read in READERS.items():
                 results = [

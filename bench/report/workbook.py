@@ -204,7 +204,7 @@ def _by_line(shown: Shown, names: Sequence[str], place: int) -> Iterator[Any]:
 
 
 def _conditions(book: Workbook, found: Sequence[Shown]) -> None:
-    sheet = Sheet(book, "Conditions", [Head("No.", 5), Head("What", 14), Head("", 140)])
+    sheet = Sheet(book, "Conditions", [Head("No.", 5), Head("What", 14), Head("Text", 140)])
     for shown in found:
         lead = (
             "CER and WER with 95 % bootstrap intervals over writers; words are told from non-words "
