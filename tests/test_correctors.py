@@ -1,5 +1,6 @@
 """Correctors: their contract over the registry, and what each does."""
 
+import csv
 import dataclasses
 import json
 from itertools import pairwise
@@ -472,3 +473,25 @@ def test_a_pair_is_a_decoder_that_can_be_tuned():
     assert isinstance(made, Corrected)
     assert list(made.tunes) == ["gated_threshold", "lm_weight", "lm_length"]
     assert DECODERS.target("ctc-beam+gated-lm") is DECODERS.target("ctc-beam+gated-lm")
+
+
+def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):
+    from bench.report import terminal, write
+    from bench.store import RunStore
+
+    measured(tmp_path, "ctc-greedy")
+    row, _ = measured(tmp_path, "ctc-greedy+speller", speller={"unknown": 30.0})
+    store = RunStore(tmp_path)
+    write(store, ("md", "csv"))
+    with (tmp_path / "tables" / "correction-1.csv").open(encoding="utf-8-sig") as file:
+        cells = list(csv.reader(file))
+    head = next(line for line in cells if "Improved" in line)
+    shown = dict(zip(head, cells[cells.index(head) + 1], strict=True))
+    told = row.correction
+    assert shown["Decoder"] == "ctc-greedy+speller" and told["worse"] > 0
+    for name in ("improved", "same", "worse"):
+        assert shown[name.capitalize()] == str(told[name])
+    assert float(shown["CER before %"]) == pytest.approx(100 * told["cer_before"])
+    assert "Corrector s" in (tmp_path / "report.md").read_text("utf-8")
+    assert "What correctors changed" in terminal(store, 200)
+    assert "訂正器" in terminal(store, 200, "ja")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.files import write_atomically
-from bench.report import accuracy, lenient, render, speed
+from bench.report import accuracy, correction, lenient, render, speed
 from bench.report.captions import language, say
 from bench.report.format import plain
 from bench.report.leading import Judge, judge_of, nobody
@@ -119,6 +119,7 @@ def _main(results: Sequence[Result], judge: Judge) -> list[Table]:
         *accuracy.by_set(results, judge),
         *accuracy.by_damage(results, judge),
         *accuracy.by_severity(results, judge),
+        *correction.tables(results),
         *speed.as_in_trocr(results),
     ]
 

@@ -18,6 +18,27 @@ _HEADS: Mapping[str, str] = {
     "Decoder": "デコーダ",
     "Set": "データセット",
     "Damage": "損傷",
+    "CER before %": "訂正前 CER %",
+    "CER after %": "訂正後 CER %",
+    "Improved": "改善した行",
+    "Same": "変わらない行",
+    "Worse": "悪化した行",
+    "Refused": "却下した回答",
+    "Left alone": "そのままの行",
+    "Corrector s": "訂正器 s",
+    "What correctors changed": "訂正器が変えたもの",
+    "Refused: {why}.": "却下: {why}。",
+    "Answers that were asked for before count with the time that they took then.": (
+        "以前に得た回答は、そのときにかかった時間で数える。"
+    ),
+    "Micro CER in percent of what the decoder read and of what its corrector made of it, "
+    "{interval}; lines that have fewer, as many and more character errors than before; answers "
+    "of the corrector that were refused and lines that a gate left alone; wall seconds of the "
+    "corrector in one pass over the set": (
+        "デコーダの出力と訂正器の出力のマイクロ CER (%)、{interval}。文字誤りが減った行、"
+        "変わらない行、増えた行の数。却下した訂正器の回答の数と、ゲートがそのままにした行の数。"
+        "データセット 1 回分の訂正器の実時間 (秒)"
+    ),
     "Severity": "損傷の強さ",
     "Ink lost %": "失われたインク %",
     "CER %": "CER %",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.report.captions import say
 from bench.report.conditions import conditions, signatures
-from bench.report.format import UNKNOWN, number, parameters, significant
+from bench.report.format import DASH, UNKNOWN, number, parameters, significant
 from bench.report.remarks import failed_cell, failure
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
@@ -158,6 +158,7 @@ def _by_stage(
     lead_of: Callable[[Result], tuple[str, ...]],
 ) -> Table:
     notes = Notes()
+    corrected = any(result.row.correction is not None for result in results)
     lead = say(
         "Wall seconds of one pass over the set: host (preparing the images), encoder, decoder "
         "with detokenising; lines/s counts encoder and decoder, with lowest and highest in "
@@ -166,13 +167,14 @@ def _by_stage(
         "(on a GPU: of its allocations)"
     )
     keys = [Column(say(head), key=True) for head in (*heads, "Encoder", "Decoder")]
-    spreads = [Column(say(head), parts=("low", "high")) for head in ("Decoder s", "Lines/s")]
+    stages = ("Decoder s", *(("Corrector s",) if corrected else ()), "Lines/s")
+    spreads = [Column(say(head), parts=("low", "high")) for head in stages]
     single_heads = ("p50 ms/line", "p95 ms/line", "CPU s/line", "Peak MiB", "Rounds")
     singles = (Column(say(head)) for head in single_heads)
     rows = tuple(
         (
             *map(name, (*lead_of(result), result.names.encoder, result.names.decoder)),
-            *_stage_cells(result.row.timing, result.row.counts, notes),
+            *_stage_cells(result.row.timing, result.row.counts, notes, corrected),
         )
         for result in results
         if result.row.timing and result.row.counts
@@ -188,7 +190,10 @@ def _by_stage(
     )
 
 
-def _stage_cells(timing: Timing, counts: EditCounts, notes: Notes) -> tuple[Cell, ...]:
+def _stage_cells(
+    timing: Timing, counts: EditCounts, notes: Notes, corrected: bool
+) -> tuple[Cell, ...]:
+    """The times of a result. corrected: there is a column of correctors."""
     rounds = timing.lines_per_s.n
     marks = (notes.mark(say(_ONE_ROUND)),) if rounds < 2 else ()
     cpu_s = timing.cpu_s / counts.lines if counts.lines else None
@@ -196,6 +201,7 @@ def _stage_cells(timing: Timing, counts: EditCounts, notes: Notes) -> tuple[Cell
         _value(timing.host_s),
         _value(timing.encode_s),
         _spread(timing.decode_s, marks),
+        *((_corrector(timing, marks),) if corrected else ()),
         _spread(timing.lines_per_s, marks),
         _value(1000.0 * timing.latency_p50_s),
         _value(1000.0 * timing.latency_p95_s),
@@ -203,6 +209,12 @@ def _stage_cells(timing: Timing, counts: EditCounts, notes: Notes) -> tuple[Cell
         Cell(number(timing.peak_mib, 0), values=(timing.peak_mib,)),
         Cell(f"{rounds:,}", values=(rounds,)),
     )
+
+
+def _corrector(timing: Timing, marks: tuple[int, ...]) -> Cell:
+    if timing.correct_s is None:
+        return Cell(DASH, values=(None, None, None))
+    return _spread(timing.correct_s, marks)
 
 
 def _value(value: float | None) -> Cell:
