@@ -248,3 +248,20 @@ def test_five_thousand_lines_do_not_lag(browser, tmp_path):
         for act in acts:
             assert page.evaluate(_ACT, act) < 0.5, act  # seconds; 0.05 on a quiet core
         assert page.locator("#cards article").count() == 25
+
+
+# The command
+
+
+def test_the_command_writes_the_page_alone(call, tmp_path):
+    stored(tmp_path / "run", (row(cer=0.5, dataset="iam"), [line("l1", "ab", "ax", 1)]))
+    code, out, _ = call("report", str(tmp_path / "run"), "--format", "html", "--pictures", "all")
+    assert code == 0 and "  report.html" in out
+    assert not (tmp_path / "run/report.md").exists()
+
+
+def test_a_wrong_number_of_pictures_is_told(call, tmp_path):
+    stored(tmp_path / "run", (row(cer=0.5), [line("l1", "ab", "ax", 1)]))
+    code, _, err = call("report", str(tmp_path / "run"), "--pictures", "many")
+    assert code == 2 and "--pictures takes a number or all, not 'many'" in err
+    assert not (tmp_path / "run/report.html").exists()
