@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import struct
+from collections import Counter
 
 import pytest
 
 from bench.metrics import score_line
 from bench.report.captions import language
 from bench.report.errors import Shown
-from bench.report.heatmap import heatmap
+from bench.report.heatmap import _grid, heatmap
 from bench.report.plots import fonts
 from tests.error_runs import make
 
@@ -213,6 +214,11 @@ def test_the_heat_map_names_what_was_confused(shown, run):
     assert f"ctc-greedy: {edits} of {edits} edits" in svg  # matplotlib notes the text in comments
     assert f"<!-- {text.count('n')} -->" in svg and "<!-- n -->" in svg and "<!-- u -->" in svg
     assert heatmap(shown, "svg").decode() == svg  # the same bytes
+
+
+def test_references_go_down_and_what_was_read_goes_across():
+    grid = _grid(Counter({("n", "u"): 3, ("", "n"): 2, ("n", "x"): 1}), ["", "n", "u"])
+    assert grid.tolist() == [[0, 2, 0], [0, 0, 3], [0, 0, 0]]
 
 
 @pytest.mark.skipif(fonts.japanese() is None, reason="no font with Japanese letters is installed")

@@ -133,6 +133,7 @@ def test_what_is_read_in_hidden_places_is_a_hallucination():
     assert classed(SIGHT, "abcdef", "axcdzf", shares) == ["visible", "partly visible"]
     # What was put in belongs to the less visible neighbour, at the ends to the only one.
     assert classed(SIGHT, "abcdef", "abXcdef", shares) == ["hallucination"]
+    assert classed(SIGHT, "abcdef", "abcdXef", shares) == ["hallucination"]
     assert classed(SIGHT, "abcdef", "aXbcdef", shares) == ["visible"]
     assert classed(SIGHT, "abcdef", "XabcdefX", shares) == ["visible", "visible"]
     assert classed(SIGHT, "abcdef", "abxdef", np.array([1, 1, 0.2, 1, 1, 1], np.float32)) == [
