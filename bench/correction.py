@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import metrics
+from bench.stats import Difference, rate_difference
 from bench.types import LineResult
 from decoders.correctors.base import REFUSED, SURE
 
@@ -46,6 +47,23 @@ def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
         "cer_before": edits / characters if rates else None,
         "wer_before": word_edits / words if rates and words else None,
     }
+
+
+def gain(lines: Sequence[LineResult]) -> Difference | None:
+    """The CER before a corrector less the CER after it, on the same lines, paired by line.
+
+    Returns:
+        Above 0 where it helped; None without a corrector or without reference characters.
+    """
+    if not lines or any(line.uncorrected is None for line in lines):
+        return None
+    before = [metrics.score_line(line.reference, line.uncorrected or "") for line in lines]
+    return rate_difference(
+        [score.edits for score in before],
+        [edits_of(line) for line in lines],
+        [score.characters for score in before],
+        [line.writer for line in lines],
+    )
 
 
 def edits_of(line: LineResult) -> int:

@@ -118,8 +118,7 @@ def _written(found: Tuned, folder: Path) -> list[Path]:
 
     plot, told = draw(found), table(found)
     files = {
-        f"{plot.slug}.png": plot.png,
-        f"{plot.slug}.svg": plot.svg,
+        **plot.files,
         f"{plot.slug}.md": render.markdown(told).encode(),
         f"{plot.slug}.csv": render.spreadsheet(told).encode("utf-8-sig"),
     }

@@ -73,7 +73,7 @@ def _files(
     """The content of each file by its name in the run folder."""
     report("tables", 0, 1)
     results = collect(store)
-    main, further = _main(results, judge_of(store)), _further(store, results)
+    main, further = _main(store, results, judge_of(store)), _further(store, results)
     tables = [*main, *further]
     report("tables", 1, 1)
     files: dict[str, bytes] = {}
@@ -110,16 +110,16 @@ def terminal(store: RunStore, width: int | None = None, lang: str = "en") -> str
     """
     columns = width or shutil.get_terminal_size((100, 24)).columns
     with language(lang):
-        tables = _main(collect(store), nobody)  # a terminal shows nothing in bold
+        tables = _main(store, collect(store), nobody)  # a terminal shows nothing in bold
         return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
 
 
-def _main(results: Sequence[Result], judge: Judge) -> list[Table]:
+def _main(store: RunStore, results: Sequence[Result], judge: Judge) -> list[Table]:
     return [
         *accuracy.by_set(results, judge),
         *accuracy.by_damage(results, judge),
         *accuracy.by_severity(results, judge),
-        *correction.tables(results),
+        *correction.tables(store, results),
         *speed.as_in_trocr(results),
     ]
 

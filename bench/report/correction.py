@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.correction import gain
+from bench.errors import UserError
 from bench.report.captions import say
 from bench.report.conditions import conditions, interval, signatures
-from bench.report.format import DASH, listing, percent, significant
-from bench.report.remarks import cer_cell
-from bench.report.results import Result, grouped
+from bench.report.format import DASH, bracket, listing, percent, significant
+from bench.report.remarks import cer_cell, trained
+from bench.report.results import Result, Store, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
+from bench.stats import Difference
 
 _KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
 _HEADS = ("Improved", "Same", "Worse", "Refused", "Left alone", "Corrector s")
 
 
-def tables(results: Sequence[Result]) -> list[Table]:
-    """One table a setting, of the results behind a corrector, clean and by severity."""
+def tables(store: Store, results: Sequence[Result]) -> list[Table]:
+    """One table a setting, of the results behind a corrector, clean and by severity.
+
+    Raises:
+        UserError: the run cannot be read.
+    """
     corrected = [result for result in results if result.row.correction is not None]
-    return [_table(number, group) for number, group in enumerate(grouped(corrected), 1)]
+    gains = gains_of(store, corrected)
+    ordered = sorted(corrected, key=_place)
+    return [_table(number, group, gains) for number, group in enumerate(grouped(ordered), 1)]
 
 
-def _table(number: int, results: Sequence[Result]) -> Table:
+def _place(result: Result) -> tuple[object, ...]:
+    """Each decoder's conditions together, the clean set first."""
+    place = result.place
+    damage = (not result.clean, place.damage, place.severity)
+    return (place.encoder, place.dataset, place.decoder, result.names.decoder, *damage)
+
+
+def gains_of(store: Store, results: Iterable[Result]) -> dict[str, Difference]:
+    """What the corrector of each result gained, by key of its row; not where its lines are gone."""
+    found: dict[str, Difference] = {}
+    for result in results:
+        if result.row.correction is None or not trained(result):
+            continue
+        with contextlib.suppress(UserError):  # its lines are not stored
+            if difference := gain(store.lines(result.row.key)):
+                found[result.row.key] = difference
+    return found
+
+
+def _table(number: int, results: Sequence[Result], gains: Mapping[str, Difference]) -> Table:
     notes = Notes()
     lead = say(
         "Micro CER in percent of what the decoder read and of what its corrector made of it, "
-        "{interval}; lines that have fewer, as many and more character errors than before; answers "
-        "of the corrector that were refused and lines that a gate left alone; wall seconds of the "
-        "corrector in one pass over the set",
+        "{interval}; the gain in points with the interval of the difference on the same lines and "
+        "its p (two-sided, writers randomised); lines that have fewer, as many and more character "
+        "errors than before; answers of the corrector that were refused and lines that a gate left "
+        "alone; wall seconds of the corrector in one pass over the set",
         interval=interval(),
     )
     return Table(
@@ -39,15 +69,16 @@ def _table(number: int, results: Sequence[Result]) -> Table:
             *(Column(say(head), key=True) for head in _KEYS),
             Column(say("CER before %")),
             Column(say("CER after %"), parts=("low", "high")),
+            Column(say("Gain"), parts=("low", "high", "p")),
             *(Column(say(head)) for head in _HEADS),
         ),
-        tuple(_row(result, notes) for result in results),
+        tuple(_row(result, gains.get(result.row.key), notes) for result in results),
         notes=tuple(notes.texts),
         signatures=signatures(results),
     )
 
 
-def _row(result: Result, notes: Notes) -> tuple[Cell, ...]:
+def _row(result: Result, gained: Difference | None, notes: Notes) -> tuple[Cell, ...]:
     names, told = result.names, result.row.correction or {}
     refused: Mapping[str, int] = told.get("refused", {})
     counts = [told.get(head) for head in ("improved", "same", "worse")]
@@ -56,6 +87,7 @@ def _row(result: Result, notes: Notes) -> tuple[Cell, ...]:
         *map(name, (names.encoder, names.decoder)),
         _before(told.get("cer_before")),
         cer_cell(result, notes),
+        _gain(gained),
         *map(_count, counts),
         _refused(refused, notes),
         _count(told.get("sure")),
@@ -65,6 +97,16 @@ def _row(result: Result, notes: Notes) -> tuple[Cell, ...]:
 
 def _before(cer: float | None) -> Cell:
     return Cell(percent(cer) if cer is not None else DASH, values=(cer and 100.0 * cer,))
+
+
+def _gain(gained: Difference | None) -> Cell:
+    """Points of CER, with the sign: what is worse than before is below 0."""
+    if gained is None:
+        return Cell(DASH)
+    bounds = (gained.interval.low, gained.interval.high) if gained.interval else (None, None)
+    values = (*(x and 100.0 * x for x in (gained.value, *bounds)), gained.p)
+    brackets = f"{bracket(gained.interval)}, " if gained.interval else ""
+    return Cell(f"{100 * gained.value:+.2f}", f"{brackets}p {significant(gained.p, 2)}", values)
 
 
 def _count(count: int | None) -> Cell:

@@ -32,10 +32,12 @@ _HEADS: Mapping[str, str] = {
         "以前に得た回答は、そのときにかかった時間で数える。"
     ),
     "Micro CER in percent of what the decoder read and of what its corrector made of it, "
-    "{interval}; lines that have fewer, as many and more character errors than before; answers "
-    "of the corrector that were refused and lines that a gate left alone; wall seconds of the "
-    "corrector in one pass over the set": (
-        "デコーダの出力と訂正器の出力のマイクロ CER (%)、{interval}。文字誤りが減った行、"
+    "{interval}; the gain in points with the interval of the difference on the same lines and "
+    "its p (two-sided, writers randomised); lines that have fewer, as many and more character "
+    "errors than before; answers of the corrector that were refused and lines that a gate left "
+    "alone; wall seconds of the corrector in one pass over the set": (
+        "デコーダの出力と訂正器の出力のマイクロ CER (%)、{interval}。同じ行での差(ポイント)と"
+        "その区間、p 値(両側、筆者単位の無作為化)。文字誤りが減った行、"
         "変わらない行、増えた行の数。却下した訂正器の回答の数と、ゲートがそのままにした行の数。"
         "データセット 1 回分の訂正器の実時間 (秒)"
     ),
@@ -266,6 +268,11 @@ _LENIENT: Mapping[str, str] = {
 }
 
 _PLOTS: Mapping[str, str] = {
+    "Gain": "改善",
+    "What correction gains by what there was to correct: {encoder} on {set}": (
+        "訂正前の CER と訂正による改善: {encoder}、{set}"
+    ),
+    "CER before the correction (%; a point a condition)": "訂正前の CER(%、点は条件ごと)",
     "{device} ({machine}), {threads}, {precision}, batch {size}, {software}": (
         "{device}({machine})、{threads}、{precision}、バッチ {size}、{software}"
     ),

@@ -6,6 +6,7 @@ gain-damage-N   the same under every damage of one severity
 cer-speed-N     CER against lines/s, with the Pareto front
 latency-N       how the latencies of the batches are distributed
 stages-N        where the time of a line goes
+correction-N    what correctors gain against how much there was to correct
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.report.accuracy import curves, side_by_side
+from bench.report.correction import gains_of
 from bench.report.plots.canvas import (
     COLOURS,
     STYLE,
@@ -25,6 +27,7 @@ from bench.report.plots.canvas import (
     look_of,
     saved,
 )
+from bench.report.plots.correction import gained
 from bench.report.plots.cost import keeps_latencies, latency, stages
 from bench.report.plots.error import severity, speed
 from bench.report.plots.gain import Gains, bands, curve
@@ -66,6 +69,7 @@ def _planned(results: Sequence[Result], store: Store) -> list[Planned]:
     looks = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
     gains = Gains.of(scored, store)
     damages = gains.known(side_by_side(scored))
+    corrected = gains_of(store, scored)
     return [
         *_each("severity", curves(scored), lambda s, group: severity(s, group, looks)),
         *_each("gain", gains.known(curves(scored)), lambda s, group: curve(s, group, gains, looks)),
@@ -81,6 +85,11 @@ def _planned(results: Sequence[Result], store: Store) -> list[Planned]:
             lambda s, group: latency(s, group, looks),
         ),
         *_each("stages", timed, stages),
+        *_each(
+            "correction",
+            _by_set(r for r in results if r.row.key in corrected),
+            lambda s, group: gained(s, group, corrected, looks),
+        ),
     ]
 
 
