@@ -10,12 +10,16 @@ from collections import Counter
 
 import pytest
 
+from bench.cli.errors_choice import vocabulary_of
+from bench.errors import UserError
 from bench.metrics import score_line
 from bench.report.captions import language
 from bench.report.errors import Shown
 from bench.report.heatmap import _grid, heatmap
 from bench.report.plots import fonts
+from bench.types import Row
 from tests.error_runs import make
+from tests.run_rows import row
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +231,15 @@ def test_the_heat_map_in_japanese(shown, recwarn):
         drawn = heatmap(shown, "svg").decode()
     assert "文字の混同" in drawn and "回数" in drawn
     assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_words_are_judged_by_the_model_that_the_rows_were_read_with(tmp_path):
+    def read_with(lm: str) -> Row:
+        return row("ctc-kenlm", options={"lm": lm}, extras={"lm_words": 3})
+
+    embedded = vocabulary_of(None, [row("ctc-greedy"), read_with("")])
+    assert embedded == vocabulary_of("embedded", [read_with("elsewhere.arpa")])
+    with pytest.raises(UserError, match="several word models .*name the one"):
+        vocabulary_of(None, [read_with(""), read_with("own.arpa")])
+    with pytest.raises(UserError, match=r"own\.arpa of the rows is not here; name one with --voc"):
+        vocabulary_of(None, [read_with(str(tmp_path / "own.arpa"))])
