@@ -119,11 +119,11 @@ def test_formats_that_paste(errors):
     chosen = ("--decoder", "ctc-greedy,ctc-ngram")
     _, text, _ = errors(*chosen, "--format", "csv", "--top", "3")
     changes = text[text.index("View,Class,ctc-ngram,") :]
-    for row in csv.DictReader(io.StringIO(changes[: changes.index("Reference,Read")])):
-        if row["Class"] == "similar shape":
-            assert int(row["ctc-ngram"]) > 0 and row["ctc-ngram added"] == "0"
-            assert float(row["ctc-ngram low"]) <= float(row["ctc-ngram net per 1,000"]) < 0
-            assert row["signatures"].count("e:mini@01234567") == 2
+    for cells in csv.DictReader(io.StringIO(changes[: changes.index("Reference,Read")])):
+        if cells["Class"] == "similar shape":
+            assert int(cells["ctc-ngram"]) > 0 and row["ctc-ngram added"] == "0"
+            assert float(cells["ctc-ngram low"]) <= float(row["ctc-ngram net per 1,000"]) < 0
+            assert cells["signatures"].count("e:mini@01234567") == 2
             break
     else:
         pytest.fail("the class is not there")
@@ -239,7 +239,7 @@ def test_words_are_judged_by_the_model_that_the_rows_were_read_with(tmp_path):
 
     embedded = vocabulary_of(None, [row("ctc-greedy"), read_with("")])
     assert embedded == vocabulary_of("embedded", [read_with("elsewhere.arpa")])
-    with pytest.raises(UserError, match="several word models .*name the one"):
+    with pytest.raises(UserError, match=r"several word models .*name the one"):
         vocabulary_of(None, [read_with(""), read_with("own.arpa")])
     with pytest.raises(UserError, match=r"own\.arpa of the rows is not here; name one with --voc"):
         vocabulary_of(None, [read_with(str(tmp_path / "own.arpa"))])
