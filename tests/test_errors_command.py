@@ -121,8 +121,8 @@ def test_formats_that_paste(errors):
     changes = text[text.index("View,Class,ctc-ngram,") :]
     for cells in csv.DictReader(io.StringIO(changes[: changes.index("Reference,Read")])):
         if cells["Class"] == "similar shape":
-            assert int(cells["ctc-ngram"]) > 0 and row["ctc-ngram added"] == "0"
-            assert float(cells["ctc-ngram low"]) <= float(row["ctc-ngram net per 1,000"]) < 0
+            assert int(cells["ctc-ngram"]) > 0 and cells["ctc-ngram added"] == "0"
+            assert float(cells["ctc-ngram low"]) <= float(cells["ctc-ngram net per 1,000"]) < 0
             assert cells["signatures"].count("e:mini@01234567") == 2
             break
     else:
