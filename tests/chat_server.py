@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -40,7 +41,7 @@ class Chats:
     url: str = ""
     answers: Answers = str
     next: list[str] = field(default_factory=list)
-    asked: list[dict[str, object]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     slow_s: float = 1.5
@@ -48,7 +49,7 @@ class Chats:
 
     def users(self) -> list[str]:
         """What the users said."""
-        return [body["messages"][-1]["content"] for body in self.asked]  # type: ignore[index]
+        return [body["messages"][-1]["content"] for body in self.asked]
 
 
 class _Dropped(Response):
@@ -94,10 +95,10 @@ def _app(chats: Chats) -> Starlette:
     )
 
 
-def _completion(chats: Chats, body: dict, do: str) -> dict:
+def _completion(chats: Chats, body: dict[str, Any], do: str) -> dict[str, Any]:
     user = body["messages"][-1]["content"]
     text = do[4:] if do.startswith("say ") else _reply(chats.answers, user)
-    record = {
+    record: dict[str, Any] = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 0,

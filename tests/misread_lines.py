@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.harness import Outcome, run
 from bench.plan import ONCE, Registries, Selection, build_plan
 from bench.registry import Entry, Registry
 from bench.store import RunStore
-from bench.types import Line, LineSet, Row, Runtime
+from bench.types import Line, LineSet, Runtime
 from datasets.base import Dataset, fingerprint
 from decoders import DECODERS
 from tests.harness_doubles import drawn, registries
@@ -52,7 +53,7 @@ def names() -> Registries:
     )
 
 
-def measured(folder: Path, decoder: str, **options) -> tuple[Row, Outcome]:
+def measured(folder: Path, decoder: str, **options: Any) -> tuple[Any, Outcome]:
     """The row of a decoder on this set, and how the run went."""
     selection = Selection(
         encoders=("pixels",),
@@ -64,4 +65,4 @@ def measured(folder: Path, decoder: str, **options) -> tuple[Row, Outcome]:
     )
     outcome = run(build_plan(selection, names()), RunStore(folder))
     rows = RunStore(folder).rows()
-    return (rows[-1] if rows else None), outcome  # type: ignore[return-value]
+    return (rows[-1] if rows else None), outcome

@@ -24,7 +24,7 @@ from decoders.language.char_lm import (
     paragraph_scores,
     read_char_lm,
 )
-from models.training.lm.run import baseline, train_lm
+from models.training.lm.run import Validation, baseline, train_lm
 from models.training.lm.text import Draw, Paragraphs, held_out, joined, windows
 from tests.language_models import SENTENCES, SMALL, TEXT, silent, small_options, small_weights
 
@@ -144,7 +144,7 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
 
 
 def test_the_training_ends_when_val_has_stopped_to_fall(tmp_path):
-    points = []
+    points: list[Validation] = []
     watcher = silent()
     object.__setattr__(watcher, "validated", points.append)
     # What it is judged by is another language, of which it knows less and less.

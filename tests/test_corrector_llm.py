@@ -1,6 +1,7 @@
 """`+llm` end to end against a real OpenAI-compatible server on loopback."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,17 @@ from decoders.correctors import chat
 from decoders.correctors.answers import checked, listed, stripped
 from decoders.correctors.chat import Chat, Endpoint, Ledger
 from decoders.correctors.llm import Instructed
+from decoders.ctc.greedy import CTCGreedy
 from decoders.language.char_lm import read_char_lm
 from tests.chat_server import MODEL, likeliest, serving
+from tests.ctc_doubles import info
 from tests.language_models import small_weights
 from tests.misread_lines import LINES, measured
 
 KEY = "sk-very-secret-0123456789"
 READ = [read for _, read in LINES]
 PATIENT = {"backoff": 0.01}
+ENCODER = info()
 
 
 @pytest.fixture(scope="module")
@@ -151,14 +155,15 @@ def test_retry_after_is_heeded(server, tmp_path):
     assert row.status == "ok" and row.correction["retries"] == 1
     # A date is one too, and one that has passed is no pause.
     assert chat._retry_after({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}) == 0
-    assert chat._retry_after({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"}) > 1e6
+    later = chat._retry_after({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"})
+    assert later is not None and later > 1e6
     assert chat._retry_after({"retry-after": "soon"}) is None
     assert chat._retry_after({}) is None
 
 
 def test_the_pause_is_as_long_as_the_server_asks(server, monkeypatch):
     server.next = ["503 0.25", "429 0.75"]
-    waited = []
+    waited: list[float] = []
     monkeypatch.setattr("tenacity.nap.time.sleep", waited.append)
     one = Chat(Endpoint(server.url, "pauses"))
     assert one.ask("system", "far away", 50).text
@@ -191,7 +196,8 @@ def test_the_key_is_nowhere_on_the_disk(server, tmp_path, capfd):
     assert len(files) > 8
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     opened = Instructed(url=server.url, model=MODEL)
-    opened.open(None, None)
+    opened.open(ENCODER, CTCGreedy())
+    assert opened._open is not None
     assert KEY not in repr(opened) + repr(opened._open.chat)
     opened.close()
 
@@ -345,9 +351,12 @@ def test_the_key_of_openai_goes_over_no_open_line(monkeypatch):
 
 
 def test_it_says_what_to_give_where_it_is_not_told_whom_to_ask():
-    assert "--llm-url" in Instructed().missing(None, None).remedy
-    assert "--llm-model" in Instructed(url="http://a/v1").missing(None, None).remedy
-    assert Instructed(url="http://a/v1", model="m").missing(None, None) is None
+    def missing(**options: str) -> Any:
+        return Instructed(**options).missing(ENCODER, CTCGreedy())  # type: ignore[arg-type]
+
+    assert "--llm-url" in missing().remedy
+    assert "--llm-model" in missing(url="http://a/v1").remedy
+    assert missing(url="http://a/v1", model="m") is None
 
 
 @pytest.mark.parametrize(

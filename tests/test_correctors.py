@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_every_entry_is_a_documented_frozen_dataclass_of_options(name):
     thing = CORRECTORS.create(name)
     assert isinstance(thing, Corrector) and CORRECTORS.entry(name).summary and type(thing).__doc__
     with pytest.raises(dataclasses.FrozenInstanceError):
-        thing.changed = 1
+        thing.changed = 1  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="no option"):
         CORRECTORS.create(name, {"no_such_option": 1})
     assert set(thing.tunes) == set(thing.untuned)
@@ -142,7 +143,7 @@ def test_names_are_parted():
 
 
 def test_options_are_given_by_the_name_of_any_part():
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "ctc-beam": {"beam": 7}, "lm": {"weight": 0.25, "texts": 4}, GATE: {"edits": 0.5},
         "ctc-beam+gated-lm": {"lm_texts": 5}, "speller": {"price": 1.0},
     }  # fmt: skip
@@ -206,7 +207,7 @@ def readings():
     """Two lines over the alphabet of `SENTENCES`, hard to read."""
     alphabet = ("", *sorted(set("".join(SENTENCES))))
     rng = np.random.default_rng(5)
-    found = []
+    found: list[Any] = []
     for text in ("the lazy dog", "quick fox"):
         rows = []
         for character in text:
@@ -237,6 +238,10 @@ def test_reranking_is_the_weighted_sum_of_both_scores():
         wanted = own + 0.7 * np.array(judge.score(texts)) + 0.3 * np.array([len(t) for t in texts])
         assert [score for _, score in line.nbest] == pytest.approx(wanted.tolist(), abs=1e-3)
         assert line.score == line.nbest[0][1] == max(s for _, s in line.nbest)
+    before = decoder.decode(encoded)
+    decoder.reweight({"lm_weight": 0.7, "lm_length": 0.3})
+    assert decoder.decode(encoded) == decoder.decode(encoded)  # and now of what is kept
+    assert [x.text for x in decoder.decode(encoded)] == [x.text for x in before]
     decoder.reweight({"lm_weight": 0.0, "lm_length": 0.0})
     for place, line in enumerate(decoder.decode(encoded)):
         texts = [text for text, _ in line.nbest]
@@ -326,7 +331,7 @@ def speller(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "words.txt"
     path.write_text("The quick brown fox. The brown bear; the crown of the king.\n" * 3)
     made = Speller(unknown=30.0, text=str(path))
-    made.open(None, None)
+    made.open(info(), CTCGreedy())
     made.weigh({"unknown": 30.0})
     return made
 
@@ -364,11 +369,12 @@ def test_the_speller_leaves_words_that_are_dear_to_mend(speller):
 
 def test_the_speller_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        Speller(text=str(tmp_path / "nowhere")).open(None, None)
+        Speller(text=str(tmp_path / "nowhere")).open(info(), CTCGreedy())
     (tmp_path / "empty.txt").write_text("1 2 3\n")
     with pytest.raises(UserError, match="no words"):
-        Speller(text=str(tmp_path / "empty.txt")).open(None, None)
-    for wrong in ({"distance": 0}, {"distance": 9}, {"shortest": 0}):
+        Speller(text=str(tmp_path / "empty.txt")).open(info(), CTCGreedy())
+    wrongs: list[dict[str, Any]] = [{"distance": 0}, {"distance": 9}, {"shortest": 0}]
+    for wrong in wrongs:
         with pytest.raises(UserError):
             Speller(**wrong)
 
@@ -450,13 +456,14 @@ def test_a_row_counts_better_same_and_worse_lines():
         result("one two", "onc two", "onc two", "refused: length"),
         result("one two", "onc two", "onx two"),  # another error in its place
     ]
-    told = correction.told(lines, True)
+    told: Any = correction.told(lines, True)
     assert (told["improved"], told["same"], told["worse"]) == (1, 4, 1)
     assert told["changed"] == 3 and told["sure"] == 1 and told["refused"] == {"length": 1}
     assert told["edits_before"] == 5
     assert told["cer_before"] == pytest.approx(5 / 42)
     assert told["wer_before"] == pytest.approx(5 / 12)
-    assert correction.told(lines, False)["cer_before"] is None
+    untrained: Any = correction.told(lines, False)
+    assert untrained["cer_before"] is None
     assert correction.told([], True) is None
     plain = [result("a", None, "b")]
     assert correction.told(plain, True) is None

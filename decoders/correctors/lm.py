@@ -36,8 +36,8 @@ class Rerank(Corrector):
 
     free: ClassVar[bool] = False
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "weight": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0),
-        "length": (0.0, 0.5, 1.0, 1.5, 2.0),
+        "weight": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5),
+        "length": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
     }
     untuned: ClassVar[Mapping[str, float]] = {"weight": 0.5, "length": 0.5}
 
@@ -82,7 +82,7 @@ class Rerank(Corrector):
         lists, scores = self._lists(read)
         lengths = np.cumsum([0, *map(len, lists)])
         flat = [text for texts in lists for text in texts]
-        judged = np.array(self._state().lm.score(flat, str(read.encoded.states.device)))
+        judged = self._judged(flat, str(read.encoded.states.device))
         weight, length = self._values["weight"], self._values["length"]
         found = []
         for k, (texts, own) in enumerate(zip(lists, scores, strict=True)):
@@ -90,6 +90,17 @@ class Rerank(Corrector):
             sums = own + weight * of_lm + length * np.array([len(text) for text in texts])
             found.append(_ranked(texts, np.where(np.isnan(sums), -np.inf, sums)))
         return found
+
+    def weigh(self, values: Mapping[str, float]) -> None:
+        """Correct with these weights from now on.
+
+        Who changes the weights of an open corrector tunes it, on the same lines again and again,
+        so that from then on the model's word on a text is kept. Nothing is kept in a run.
+        """
+        super().weigh(values)
+        state = self._state()
+        state.known = {} if state.weighed and state.known is None else state.known
+        state.weighed = True
 
     def close(self) -> None:
         """Let go of the model."""
@@ -101,6 +112,15 @@ class Rerank(Corrector):
         """The language model."""
         lm = self._state().lm
         return {"lm": lm.name, "lm_sha256": lm.sha256, "lm_trained_on": lm.trained_on}
+
+    def _judged(self, texts: Sequence[str], device: str) -> Scores:
+        """Log-probabilities of the language model."""
+        state = self._state()
+        if state.known is None:
+            return np.array(state.lm.score(texts, device))
+        new = [text for text in dict.fromkeys(texts) if text not in state.known]
+        state.known.update(zip(new, state.lm.score(new, device), strict=True))
+        return np.array([state.known[text] for text in texts])
 
     def _lists(self, read: Read) -> tuple[list[list[str]], list[Scores]]:
         """The texts of each line, the decoder's own first, and their scores by the decoder."""
@@ -125,12 +145,18 @@ class Rerank(Corrector):
         return self._open
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Open:
-    """What `open` makes. beam: it tells the alternatives where the decoder has none."""
+    """What `open` makes.
+
+    beam: it tells the alternatives where the decoder has none.
+    weighed: the weights have been set. known: see `weigh`.
+    """
 
     lm: LineLM
     beam: CTCBeam | None
+    weighed: bool = False
+    known: dict[str, float] | None = None
 
 
 def _tells(decoder: Decoder) -> bool:
