@@ -237,3 +237,60 @@ def test_the_shipped_model_beats_the_n_gram_on_text_that_it_never_saw():
     found = bits(paragraph_scores(lm.net, lm.config, test))
     assert found < baseline(Paragraphs(train_text(), test, "test")) - 0.03
     assert isinstance(lm.config, CharConfig)
+
+
+@pytest.fixture
+def no_data(tmp_path, monkeypatch):
+    """Only embedded sets are here: looking for leaks in others takes a while."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+
+
+def train(capsys, *words):
+    from bench.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "lm", *map(str, words)])
+    said = capsys.readouterr()
+    return ended.value.code, said.out, said.err
+
+
+def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, capsys, no_data):
+    text = tmp_path / "mine.txt"
+    text.write_text("\n".join(f"{sentence} {i}" for i in range(7) for sentence in SENTENCES))
+    out = tmp_path / "out"
+    small = ("--text", text, "--out", out, "--width", 32, "--layers", 1, "--context", 32,
+             "--batch", 4, "--save-every", 2, "--steps", 4)  # fmt: skip
+    code, told, said = train(capsys, *small)
+    assert code == 0 and str(out / "lm.safetensors") in told and "n-gram model of order 6" in told
+    assert "step 2 " in said and "step 4 " in said
+    lm = read_char_lm(out / "lm.safetensors")
+    assert lm.notes["trained_on"] == "mine.txt" and lm.config.width == 32
+    code, told, said = train(capsys, *small)
+    assert code == 0 and "step 4 " not in said  # it was over
+
+
+def test_text_that_holds_test_lines_is_refused(tmp_path, capsys, no_data):
+    from datasets.levels import line_texts
+
+    text = tmp_path / "leaking.txt"
+    text.write_text("\n".join(line_texts("test", "english")[:200]))
+    code, _, said = train(capsys, "--text", text, "--out", tmp_path / "out", "--steps", 2)
+    assert code == 2 and "--allow-leak" in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--steps", 0), "--steps wants a number above 0"),
+        (("--context", 4), "16 characters at least"),
+        (("--width", 30), "multiple of 8"),
+        (("--dropout", 1), "--dropout lies"),
+        (("--rate", 0), "--rate lies above 0"),
+        (("--patience", -1), "0 for never"),
+        (("--text", "nowhere.txt"), "cannot read nowhere.txt"),
+        (("--device", "cuda:9"), "there is no CUDA device"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(tmp_path, capsys, words, why):
+    code, _, said = train(capsys, "--out", tmp_path / "out", *words)
+    assert code == 2 and why in said
