@@ -19,6 +19,7 @@ PATH = Path(__file__).with_name("tuned.json")
 
 _SCHEMA = 1
 _SHORT = 8  # hex digits of a hash in a sentence
+_NAMED = 4  # conditions that a sentence names
 
 
 @dataclass
@@ -122,8 +123,16 @@ class Tuned:
         since = f"; since then changed: {' and '.join(changed)}" if changed else ""
         return (
             f"{self.dataset}-{self.split}@{self.dataset_sha256[:_SHORT]} read by "
-            f"{self.encoder}@{self.weights[:_SHORT]}, {' + '.join(self.conditions)}{since}"
+            f"{self.encoder}@{self.weights[:_SHORT]}, {_in_short(self.conditions)}{since}"
         )
+
+
+def _in_short(conditions: Sequence[str]) -> str:
+    """Conditions in words; many damages of one severity by their number, for the file names them."""
+    severities = {condition.rpartition(" ")[2] for condition in conditions[1:]}
+    if len(conditions) <= _NAMED or len(severities) > 1:
+        return " + ".join(conditions)
+    return f"{conditions[0]} + {len(conditions) - 1} damages at severity {severities.pop()}"
 
 
 def load(path: Path | None = None) -> tuple[Tuned, ...]:

@@ -221,6 +221,14 @@ def test_the_source_says_what_has_changed_since():
     source = entry.source(entry.weights, entry.lm_sha256)
     assert source.startswith("words-val@")
     assert source.endswith("read by pixels@01234567, clean + eraser 2")
+    many = ("clean", "blot 3", "fade 3", "warp 3", "holes 3")
+    assert (
+        replace(entry, conditions=many)
+        .source(entry.weights, entry.lm_sha256)
+        .endswith(", clean + 4 damages at severity 3")
+    )
+    mixed = replace(entry, conditions=(*many, "noise 2"))
+    assert "holes 3 + noise 2" in mixed.source(entry.weights, entry.lm_sha256)
     assert entry.source("new", "new").endswith(
         "; since then changed: encoder weights and language model"
     )
