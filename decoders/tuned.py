@@ -128,7 +128,7 @@ class Tuned:
 
 
 def _in_short(conditions: Sequence[str]) -> str:
-    """Conditions in words; many damages of one severity by their number, for the file names them."""
+    """Conditions in words; of many damages of one severity the number, for the file names them."""
     severities = {condition.rpartition(" ")[2] for condition in conditions[1:]}
     if len(conditions) <= _NAMED or len(severities) > 1:
         return " + ".join(conditions)

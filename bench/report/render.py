@@ -180,7 +180,7 @@ def _block(table: Table, indices: Sequence[int]) -> str:
 
 
 def _terminal_cell(cell: Cell) -> str:
-    text = cell.text + superscript(cell.marks)
+    text = cell.text + ("*" if cell.bold else "") + superscript(cell.marks)
     return f"{text}\n{cell.detail}" if cell.detail else text
 
 

@@ -71,7 +71,7 @@ def _conditions(tuned: Tuned) -> str:
     tested = any("p" in point for point in tuned.cer_map)
     flat = sum(map(as_good, tuned.cer_map))
     level = (
-        f" Bold: the {flat} of {plural(len(tuned.cer_map), 'point')} tried that are not "
+        f" Bold (in a terminal *): the {flat} of {plural(len(tuned.cer_map), 'point')} tried that are not "
         f"significantly worse than the best (two-sided, writers randomised, p of {ALPHA:g})."
         if tested
         else ""
