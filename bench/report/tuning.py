@@ -71,8 +71,9 @@ def _conditions(tuned: Tuned) -> str:
     tested = any("p" in point for point in tuned.cer_map)
     flat = sum(map(as_good, tuned.cer_map))
     level = (
-        f" Bold (in a terminal *): the {flat} of {plural(len(tuned.cer_map), 'point')} tried that are not "
-        f"significantly worse than the best (two-sided, writers randomised, p of {ALPHA:g})."
+        f" Bold (in a terminal starred): the {flat} of {plural(len(tuned.cer_map), 'point')} tried "
+        "that are not significantly worse than the best (two-sided, writers randomised, "
+        f"p of {ALPHA:g})."
         if tested
         else ""
     )
