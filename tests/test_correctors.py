@@ -17,6 +17,7 @@ from bench.plan import Registries, Selection, build_plan
 from bench.rowjson import dump, load_line, load_row
 from bench.types import Decoded, EncoderInfo, LineResult, Runtime
 from decoders import DECODERS
+from decoders.ar.score import score_texts
 from decoders.correctors import CORRECTORS, GATE, canonical, options_of, parts_of, split_name
 from decoders.correctors.base import Correction, Corrector, Read, alternatives
 from decoders.correctors.confidence import confidences
@@ -262,6 +263,25 @@ def test_a_decoder_with_a_beam_has_its_own_list_put_in_order():
         assert line.uncorrected == alone.text
     decoder.close()
     plain.close()
+
+
+def test_an_autoregressive_score_counts_as_that_of_the_whole_text(encoder, encoded):
+    options = {"lm_model": str(small_weights()), "lm_weight": 0.0, "lm_length": 0.0, "lm_texts": 4}
+    decoder = DECODERS.create("ar-beam+lm", {**options, "max_new_tokens": 6})
+    decoder.open(encoder.info)
+    ar = encoder.ar
+    for place, line in enumerate(decoder.decode(encoded)):
+        texts = [text for text, _ in line.nbest]
+        asked = [texts if i == place else [] for i in range(len(IMAGES))]
+        by_token = decoder.decoder.score(encoded, asked)[place]
+        whole = score_texts(ar, encoded, asked, 0.0)[place]
+        tokens = np.array([len(ar.tokenize(text)) + 1 for text in texts])
+        assert by_token * tokens == pytest.approx(whole, rel=1e-4)
+        told = dict(line.nbest)
+        alone = dict(decoder.read(encoded)[place].nbest)
+        for text, count in zip(texts, tokens, strict=True):
+            assert told[text] == pytest.approx(alone[text] * count, rel=1e-5)
+    decoder.close()
 
 
 def test_alternatives_have_to_come_from_somewhere():

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.errors import Unavailable, UserError
 from bench.types import Decoded, EncoderInfo
+from decoders.ar.base import ARDecoder
 from decoders.base import Decoder
 from decoders.correctors.base import Correction, Corrector, Read, Scores, alternatives
 from decoders.ctc.beam import CTCBeam
@@ -23,10 +24,11 @@ class Rerank(Corrector):
     It cannot leave the list, so it can invent nothing. A decoder with a beam is asked for its
     `texts` best (at most its beam); one that tells a single text, such as ctc-greedy, has the best
     of a CTC beam of the same encoding beside it, each with the decoder's own score of that text.
+    An autoregressive decoder's score counts as log p of the whole text, not of a token.
     Texts that the decoder could never write, or that the model finds impossible, stay behind all
     others. Known from speech as n-best rescoring.
 
-    weight: of the language model (natural logarithms); 0 keeps the decoder's order.
+    weight: of the language model (natural logarithms); 0 leaves it out.
     length: bonus of each character.
         These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
     texts: alternatives that are put in order.
@@ -80,6 +82,7 @@ class Rerank(Corrector):
     def correct(self, read: Read) -> list[Correction]:
         """Each line's texts in their new order; the score is the sum."""
         lists, scores = self._lists(read)
+        scores = _whole(read, lists, scores)
         lengths = np.cumsum([0, *map(len, lists)])
         flat = [text for texts in lists for text in texts]
         judged = self._judged(flat, str(read.encoded.states.device))
@@ -157,6 +160,19 @@ class _Open:
     beam: CTCBeam | None
     weighed: bool = False
     known: dict[str, float] | None = None
+
+
+def _whole(read: Read, lists: Sequence[Sequence[str]], scores: Sequence[Scores]) -> list[Scores]:
+    """Scores of texts as log-probabilities of the whole of them.
+
+    An autoregressive search divides by tokens ** length_penalty, and then a language model's
+    log-probability, which grows with the text, would outweigh it.
+    """
+    decoder, ar = read.decoder, read.encoded.ar
+    if not isinstance(decoder, ARDecoder) or ar is None or ar.tokenize is None:
+        return list(scores)
+    tokens = [np.array([len(ar.tokenize(x)) + 1.0 for x in texts]) for texts in lists]  # and EOS
+    return [s * n**decoder.length_penalty for s, n in zip(scores, tokens, strict=True)]
 
 
 def _tells(decoder: Decoder) -> bool:
