@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 from bench.errors import UserError
+from bench.evidence import Chosen, Store
 from bench.provenance import parsed_signature
-from bench.types import LineResult, Row
+from bench.types import Row
 
 _KEY = re.compile(r"[0-9a-f]{6,}")
 _BRACES = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
 
 
-class Shelf(Protocol):
-    """What is read of a `bench.store.RunStore` here."""
-
-    def rows(self) -> list[Row]:
-        """The newest row of every cell."""
-
-    def lines(self, key: str) -> list[LineResult]:
-        """The lines of a cell."""
-
-    def environments(self) -> dict[str, Any]:
-        """Environment records by `Row.environment`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cited:
-    """Rows that were meant, in the run that holds them; a store of them alone.
-
-    found: at least one.
-    """
-
-    store: Shelf
-    found: tuple[Row, ...]
-
-    def rows(self) -> list[Row]:
-        """The rows that were meant."""
-        return list(self.found)
-
-    def lines(self, key: str) -> list[LineResult]:
-        """The lines of one of them."""
-        return self.store.lines(key)
-
-    def environments(self) -> dict[str, Any]:
-        """Environment records by `Row.environment`."""
-        return self.store.environments()
-
-
-def cited(word: str, stores: Iterable[Shelf]) -> Cited:
+def cited(word: str, stores: Iterable[Store]) -> Chosen:
     """The rows that a signature or key means, of the first run that has such.
 
     Args:
@@ -73,7 +36,7 @@ def cited(word: str, stores: Iterable[Shelf]) -> Cited:
     for store in stores:
         looked += 1
         if found := tuple(row for row in store.rows() if _meant(word, row)):
-            return Cited(store, found)
+            return Chosen(store, found)
     where = "that run" if looked == 1 else f"the {looked} runs that were looked through"
     raise UserError(f"no row of {where} has this key or signature: {word}; name another with --run")
 

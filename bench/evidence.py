@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,33 @@ class Rows(Protocol):
 
     def lines(self, key: str) -> list[LineResult]:
         """The lines of a cell."""
+
+
+class Store(Rows, Protocol):
+    """A run with what it says of its machines."""
+
+    def environments(self) -> dict[str, Any]:
+        """Environment records by `Row.environment`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Some rows of a run, as a run of them alone."""
+
+    store: Store
+    found: tuple[Row, ...]
+
+    def rows(self) -> list[Row]:
+        """The rows."""
+        return list(self.found)
+
+    def lines(self, key: str) -> list[LineResult]:
+        """The lines of one of them."""
+        return self.store.lines(key)
+
+    def environments(self) -> dict[str, Any]:
+        """Environment records by `Row.environment`."""
+        return self.store.environments()
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from bench.cli import PROGRAM
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.cite import Cited
+    from bench.evidence import Chosen
     from bench.store import RunStore
 
 _EPILOG = f"""\
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def find(word: str, run: str | None) -> Cited:
+def find(word: str, run: str | None) -> Chosen:
     """The rows that a signature or key means.
 
     Raises:
@@ -103,7 +103,7 @@ def _stores(run: str | None) -> Iterator[RunStore]:
             print(f"not looked through: {error}", file=sys.stderr)
 
 
-def _record(found: Cited) -> dict[str, Any]:
+def _record(found: Chosen) -> dict[str, Any]:
     rows = found.rows()
     records = found.environments()
     used = {row.environment for row in rows}

@@ -132,15 +132,14 @@ def _shown(args: argparse.Namespace, left_out: list[str], steps: Steps) -> list[
         UserError: there are none.
     """
     from bench.cli.stored import open_run
-    from bench.cli.systems import Named
-    from bench.evidence import readings
+    from bench.evidence import Chosen, readings
     from bench.misreadings.analysis import AGAINST, analyse
     from bench.report.errors import Shown
     from bench.report.results import collect, grouped
 
     store = open_run(args.run)
     rows = chosen(args, store.rows())
-    chosen_store = Named(store.path.name, store, tuple(rows))
+    chosen_store = Chosen(store, tuple(rows))
     steps.report("reading lines", 0, 1)
     found = readings([chosen_store], left_out=left_out.append)
     read = {one.row.key: one for one in found if one.scored}

@@ -15,8 +15,7 @@ from bench.cli.cite import add_run, find
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.cite import Cited
-    from bench.evidence import Reading
+    from bench.evidence import Chosen, Reading
     from bench.plan import Plan
     from bench.store import RunStore
     from bench.types import Row
@@ -90,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     return int(not verdict.holds)
 
 
-def _only(found: Cited) -> Row:
+def _only(found: Chosen) -> Row:
     """The row that was meant.
 
     Raises:

@@ -5,40 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError
+from bench.evidence import Chosen
 from bench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from bench.store import RunStore
-    from bench.types import LineResult, Row
+    from bench.types import Row
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
-    """A system that was asked for.
+class Named(Chosen):
+    """A system that was asked for: its rows, one a condition.
 
     label: the user's own word for it.
-    store: the run that holds it.
-    found: its rows, one a condition.
     """
 
     label: str
-    store: RunStore
-    found: tuple[Row, ...]
-
-    def rows(self) -> list[Row]:
-        """Its rows: so it is a store of itself alone."""
-        return list(self.found)
-
-    def lines(self, key: str) -> list[LineResult]:
-        """The lines of a row."""
-        return self.store.lines(key)
-
-    def environments(self) -> dict[str, Any]:
-        """Environment records by `Row.environment`."""
-        return self.store.environments()
 
 
 class Runs:
@@ -69,7 +54,7 @@ class Runs:
             variants = [name for name in systems if system in (name, _bare(name))]
             if system in systems or len(variants) == 1:
                 found = systems[system if system in systems else variants[0]]
-                return Named(word, store, tuple(filter(wanted, found)))
+                return Named(store, tuple(filter(wanted, found)), word)
             if variants:
                 raise UserError(f"{store.path} has several {system}: {', '.join(variants)}")
         path, system = tried[-1]

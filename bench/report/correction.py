@@ -8,11 +8,12 @@ from typing import Any
 
 from bench.correction import gain
 from bench.errors import UserError
+from bench.evidence import Store
 from bench.report.captions import say
 from bench.report.conditions import conditions, interval, signatures
 from bench.report.format import DASH, bracket, listing, percent, significant
 from bench.report.remarks import cer_cell, trained
-from bench.report.results import Result, Store, grouped
+from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 from bench.stats import Difference
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 from bench.errors import UserError
-from bench.evidence import Reading, readings
+from bench.evidence import Reading, Store, readings
 from bench.report.captions import say
 from bench.report.remarks import trained
-from bench.report.results import Result, Store
+from bench.report.results import Result
 from bench.significance import standing
 from bench.stats import RESAMPLES
 from bench.stats.sample_size import ALPHA

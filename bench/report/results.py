@@ -8,31 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from bench.errors import UserError
+from bench.evidence import Store
 from bench.metrics import normalise
 from bench.provenance import digest, parsed_signature
 from bench.report.names import Names, names
 from bench.stats import Interval, micro_interval
-from bench.types import LineResult, Row, Runtime
+from bench.types import Row, Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS
 from models import ENCODERS
-
-
-class Store(Protocol):
-    """What the report reads of a `bench.store.RunStore`."""
-
-    def rows(self) -> list[Row]:
-        """The newest row of every cell."""
-
-    def lines(self, key: str) -> list[LineResult]:
-        """The lines of a cell."""
-
-    def environments(self) -> dict[str, Any]:
-        """Environment records by `Row.environment`."""
 
 
 @dataclass(frozen=True)

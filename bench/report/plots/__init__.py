@@ -15,6 +15,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from bench.evidence import Store
 from bench.report.accuracy import curves, side_by_side
 from bench.report.correction import gains_of
 from bench.report.plots.canvas import (
@@ -32,7 +33,7 @@ from bench.report.plots.cost import keeps_latencies, latency, stages
 from bench.report.plots.error import severity, speed
 from bench.report.plots.gain import Gains, bands, curve
 from bench.report.remarks import trained
-from bench.report.results import Result, Store, grouped
+from bench.report.results import Result, grouped
 from datasets.rebuild.tree import Report, silent
 
 __all__ = ["COLOURS", "STYLE", "Look", "Plot", "draw", "drawing", "look_of", "saved"]

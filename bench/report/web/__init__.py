@@ -23,9 +23,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from bench.evidence import Store
 from bench.report.captions import in_force
 from bench.report.format import plain
-from bench.report.results import Result, Setting, Store
+from bench.report.results import Result, Setting
 from bench.report.table import Cell, Column, Table
 from bench.report.web.images import shots
 from bench.report.web.payload import gather

@@ -24,12 +24,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import UserError
+from bench.evidence import Store
 from bench.metrics import normalise
 from bench.report.accuracy import curves
 from bench.report.format import bracket, percent, significant
 from bench.report.plots import COLOURS, look_of
 from bench.report.remarks import trained
-from bench.report.results import Result, Store, grouped
+from bench.report.results import Result, grouped
 from bench.report.web.words import for_scripts, say
 from bench.types import LineResult
 
