@@ -403,3 +403,4 @@ def test_every_kind_of_map_can_be_drawn_and_listed(change):
     plot = draw(entry)
     assert plot.png.startswith(b"\x89PNG") and b"cut" in plot.svg and b"</svg>" in plot.svg
     assert "CER %" in render.markdown(table(entry))
+    assert draw(replace(entry, decoder="a+b", encoder="./c/d")).slug == "tuning-a_b-._c_d"

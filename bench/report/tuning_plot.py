@@ -5,6 +5,7 @@ A sharp minimum is one of the lines it was tuned on; what lies flat carries over
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import matplotlib as mpl
@@ -36,7 +37,12 @@ def draw(tuned: Tuned) -> Plot:
             fontsize=9,
         )
         figure.tight_layout()
-        return saved(figure, f"tuning-{tuned.decoder}-{tuned.encoder}".replace("/", "-"), title)
+        return saved(figure, _slug(tuned), title)
+
+
+def _slug(tuned: Tuned) -> str:
+    """A file name of the names, whatever an encoder's path or a corrector has in it."""
+    return re.sub(r"[^\w.-]+", "_", f"tuning-{tuned.decoder}-{tuned.encoder}")
 
 
 def _field(found: Slice, tuned: Tuned) -> Figure:
