@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Call) -> Call:
     made = registries()
     monkeypatch.setattr("bench.plan.Registries", lambda: made)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(bench.report, "write", lambda store: [])
+    monkeypatch.setattr(bench.report, "write", lambda store, **options: [])
     monkeypatch.setattr(bench.report, "terminal", lambda store: "")
     return lambda *words: call(*RUN, "--out", str(tmp_path / "one"), *words)
 
