@@ -22,7 +22,7 @@ from bench.experiment.design import (
     contrasts,
 )
 from bench.experiment.finding import DECLARED, SUMMARY, Finding, Read
-from bench.experiment.visibility import CLASSES, completed, classes
+from bench.experiment.visibility import CLASSES, classes, completed
 from bench.report import experiment
 from bench.report.experiment_plots import draw
 from bench.stats import Redrawn
