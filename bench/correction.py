@@ -29,7 +29,7 @@ def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
     if not lines or any(line.uncorrected is None for line in lines):
         return None
     before = [metrics.score_line(line.reference, line.uncorrected or "") for line in lines]
-    gains = [one.edits - edits_of(line) for one, line in zip(before, lines, strict=True)]
+    gains = [one.edits - line.edits for one, line in zip(before, lines, strict=True)]
     edits, characters = sum(x.edits for x in before), sum(x.characters for x in before)
     words, word_edits = sum(x.words for x in before), sum(x.word_edits for x in before)
     rates = trained and characters > 0
@@ -60,15 +60,10 @@ def gain(lines: Sequence[LineResult]) -> Difference | None:
     before = [metrics.score_line(line.reference, line.uncorrected or "") for line in lines]
     return rate_difference(
         [score.edits for score in before],
-        [edits_of(line) for line in lines],
+        [line.edits for line in lines],
         [score.characters for score in before],
         [line.writer for line in lines],
     )
-
-
-def edits_of(line: LineResult) -> int:
-    """Character edits of a line."""
-    return line.substitutions + line.deletions + line.insertions
 
 
 def refusals(lines: Sequence[LineResult]) -> Mapping[str, int]:

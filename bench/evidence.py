@@ -83,7 +83,7 @@ class Reading:
     @cached_property
     def edits(self) -> NDArray[np.int64]:
         """(N,) character edits of each line."""
-        return _counts(line.substitutions + line.deletions + line.insertions for line in self.lines)
+        return _counts(line.edits for line in self.lines)
 
     @cached_property
     def characters(self) -> NDArray[np.int64]:

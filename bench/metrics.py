@@ -190,7 +190,7 @@ def totals(results: Iterable[LineResult]) -> EditCounts:
     counts: Counter[str] = Counter()
     for result in results:
         truth, read = normalise(result.reference), normalise(result.text)
-        edits = result.substitutions + result.deletions + result.insertions
+        edits = result.edits
         counts.update(
             lines=1,
             characters=len(truth),
@@ -236,6 +236,6 @@ def _line_rates(results: Iterable[LineResult]) -> list[float]:
     for result in results:
         characters = len(normalise(result.reference))
         if characters:
-            edits = result.substitutions + result.deletions + result.insertions
+            edits = result.edits
             rates.append(edits / characters)
     return rates

@@ -315,3 +315,8 @@ class LineResult:
     word_edits: int
     uncorrected: str | None = None
     verdict: str = ""
+
+    @property
+    def edits(self) -> int:
+        """All character edits."""
+        return self.substitutions + self.deletions + self.insertions

@@ -110,7 +110,7 @@ def cer_interval(store: Store, row: Row) -> Interval | None:
     except UserError:
         return None
     return micro_interval(
-        [line.substitutions + line.deletions + line.insertions for line in lines],
+        [line.edits for line in lines],
         [len(normalise(line.reference)) for line in lines],
         [line.writer for line in lines],
     )

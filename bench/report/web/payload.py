@@ -66,7 +66,7 @@ class _Set:
             place = self.place(line)
             known = self.texts[place]
             texts[place] = known.setdefault(normalise(line.text), len(known))
-            edits[place] = line.substitutions + line.deletions + line.insertions
+            edits[place] = line.edits
         everywhere = range(len(self.lines))
         return {
             "texts": [texts.get(place, -1) for place in everywhere],
