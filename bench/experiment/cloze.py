@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled, compiled_part
 from bench.types import BLANK
 from decoders.ctc.dense_lm import DenseLM, dense_lm
 from decoders.language.arpa_lm import arpa_lm
@@ -75,7 +75,7 @@ def cloze_of(lm: str, order: int, alphabet: Sequence[str]) -> Cloze:
     return Cloze.of(dense_lm(model.model, alphabet, str(model.path)), alphabet)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _guesses(
     prob: NDArray[np.float64],
     following: NDArray[np.int32],
@@ -119,7 +119,7 @@ def _guesses(
     return guess
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _step(
     prob: NDArray[np.float64],
     following: NDArray[np.int32],
@@ -144,7 +144,7 @@ def _step(
     return reached
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _keep(
     mass: NDArray[np.float64],
     touched: NDArray[np.int64],

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled
 from bench.metrics import normalise
 
 _RIGHT, _WRONG, _MISSING = 0, 1, 2
@@ -64,7 +64,7 @@ def _code_points(text: str) -> NDArray[np.int32]:
     return np.array([ord(character) for character in text], np.int32)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _placed(
     truth: NDArray[np.int32], read: NDArray[np.int32], visible: NDArray[np.float32]
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:

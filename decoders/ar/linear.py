@@ -18,11 +18,13 @@ from torch.nn.functional import linear
 
 from bench.stopwatch import HostMeter
 
-# Products are judged by size: up to so many rows, and the rows that are tried for each size.
-_LIMITS, _TRIED = (16, 64, 128), (8, 40, 96, 256)
-# TrOCR base's largest layer, several times: in a search, too, no cache holds the weights.
-_INPUTS, _OUTPUTS, _LAYERS = 1024, 4096, 8
-_REPETITIONS = 3
+# Products are judged by size: up to so many rows, and the rows that are tried for each size. The
+# last are those of an image's states; before them come hypotheses.
+_LIMITS, _TRIED = (16, 64, 128), (8, 40, 96, 577)
+# TrOCR base's largest layer, several times: in a search, too, no cache holds the weights. It
+# matters for few rows alone.
+_INPUTS, _OUTPUTS, _LAYERS, _LAYERS_OF_MANY = 1024, 4096, 8, 2
+_REPETITIONS = 5
 _CLEARLY = 0.95  # of the time of torch's own; a packed copy takes memory
 
 
@@ -84,7 +86,8 @@ def _can_pack(dtype: torch.dtype) -> bool:
 def _measured_faster(dtype: torch.dtype, rows: int, threads: int) -> bool:
     """Whether a product with packed weights is clearly faster; `threads` only keys the answer."""
     x = torch.ones(rows, _INPUTS, dtype=dtype)
-    weights = torch.ones(_LAYERS, _OUTPUTS, _INPUTS, dtype=dtype)
+    layers = _LAYERS_OF_MANY if rows > _LIMITS[-1] else _LAYERS
+    weights = torch.ones(layers, _OUTPUTS, _INPUTS, dtype=dtype)
     packed = [_packed(weight) for weight in weights]
     ways = (
         lambda: [linear(x, weight) for weight in weights],

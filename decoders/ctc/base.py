@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
 from bench.errors import Unavailable, UserError
-from bench.types import BLANK, Encoded, EncoderInfo, Needs
+from bench.types import Encoded, EncoderInfo, Needs
 from decoders.base import Decoder
 
 # How far the largest log-probability of a frame may lie outside [-log V, 0]: rounding only.
@@ -64,18 +63,20 @@ def check_threshold(option: str, value: float | None) -> None:
 
 
 def on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The log-probabilities (B, T, V) and frame counts (B,), checked, in C order.
+    """The log-probabilities (B, T, V) and frame counts (B,), in C order; not checked."""
+    log_probs, frames = ctc_output(encoded)
+    return np.ascontiguousarray(log_probs.cpu().numpy(), dtype=np.float32), frames
+
+
+def checked_on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """As `on_host`, for what does not check them itself.
 
     Raises:
         UserError: see `check_frames`.
     """
-    log_probs, frames = ctc_output(encoded)
-    array = np.ascontiguousarray(log_probs.cpu().numpy(), dtype=np.float32)
-    # Compiled, since the threads of a torch maximum go on turning when it is done, and hold up
-    # those of the search for longer than the maximum took.
-    if not _is_sound(array, frames, *_bounds(array.shape[2])):
-        check_frames(array.max(axis=2, initial=-np.inf), frames, array.shape[2])
-    return array, frames
+    log_probs, frames = on_host(encoded)
+    check_frames(log_probs.max(axis=2, initial=-np.inf), frames, log_probs.shape[2])
+    return log_probs, frames
 
 
 def ctc_output(encoded: Encoded) -> tuple[torch.Tensor, NDArray[np.int64]]:
@@ -114,7 +115,7 @@ def check_frames(maxima: NDArray[np.float32], frames: NDArray[np.int64], symbols
         UserError: a valid frame is broken; says which.
     """
     inside = inside_frames(frames, maxima.shape[1])
-    lowest, highest = _bounds(symbols)
+    lowest, highest = bounds(symbols)
     sound = (maxima <= highest) & (maxima >= lowest)
     broken = np.argwhere(inside & ~sound)
     if broken.size:
@@ -126,32 +127,9 @@ def check_frames(maxima: NDArray[np.float32], frames: NDArray[np.int64], symbols
         )
 
 
-def _bounds(symbols: int) -> tuple[float, float]:
+def bounds(symbols: int) -> tuple[float, float]:
     """Between which the largest of V log-probabilities lies."""
     return -math.log(symbols) - _TOLERANCE, _TOLERANCE
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _is_sound(
-    log_probs: NDArray[np.float32], frames: NDArray[np.int64], lowest: float, highest: float
-) -> bool:
-    """What `check_frames` asks of the maxima, in one pass and without them."""
-    low, high = np.float32(lowest), np.float32(highest)
-    for line in range(len(frames)):
-        for t in range(frames[line]):
-            row = log_probs[line, t]
-            over, some = np.int32(0), np.int32(0)
-            # By index, in whole numbers and without a jump, so that it becomes vector code.
-            for symbol in range(row.size):
-                over |= np.int32(not row[symbol] <= high)  # nor is NaN
-            if over:
-                return False
-            if row[BLANK] < low:  # hardly ever; else the others may be what they like
-                for symbol in range(row.size):
-                    some |= np.int32(row[symbol] >= low)
-                if not some:
-                    return False
-    return True
 
 
 def inside_frames(frames: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
@@ -172,10 +150,13 @@ def join_symbols(
         counts: (N,) how many belong to each text.
         alphabet: V symbols, of any number of characters each.
     """
-    pieces = [alphabet[index] for index in symbols.tolist()]
-    lengths = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
-    borders = np.concatenate(([0], np.cumsum(lengths)))
     ends = np.cumsum(counts)
-    text = "".join(pieces)
-    starts = borders[ends - counts].tolist()
-    return [text[start:stop] for start, stop in zip(starts, borders[ends].tolist(), strict=True)]
+    starts = ends - counts
+    letters = np.array(alphabet, "<U")
+    if letters.itemsize == 4:  # of one code point each
+        text = letters[symbols].tobytes().decode("utf-32-le", "surrogatepass")
+    else:
+        pieces = [alphabet[index] for index in symbols.tolist()]
+        borders = np.cumsum([0, *map(len, pieces)])
+        text, starts, ends = "".join(pieces), borders[starts], borders[ends]
+    return [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]

@@ -1,17 +1,13 @@
-"""What the compiled CTC searches share: small pieces over plain arrays.
-
-Numba keeps compiled functions by the text of their own file alone: after a change here change the
-files that call it as well, or delete their `__pycache__`.
-"""
+"""What the compiled CTC searches share: small pieces over plain arrays."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled, compiled_part
 from bench.types import BLANK
 
 NONE = -1  # no symbol, no node, no place
@@ -19,7 +15,6 @@ ROOT = 0  # the node of the empty prefix
 # Masses so far below the best of their frame are dropped: denormal numbers, which are slow, lie
 # beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
 NEGLIGIBLE = 1e-200
-_BLOCK = 16
 
 
 class Beam(NamedTuple):
@@ -33,41 +28,104 @@ class Beam(NamedTuple):
     symbol: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def ints(size: int) -> NDArray[np.int32]:
     """Room for so many numbers."""
     return np.empty(size, np.int32)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def tokens_of(row: NDArray[np.float32], token_min_logp: float, tokens: NDArray[np.int32]) -> int:
+class Glance(NamedTuple):
+    """What was seen of each frame when the line was looked through.
+
+    above: how many symbols are not below the threshold, the blank apart.
+    place: the sum of their indices: where there is one, it is that one.
+    """
+
+    above: NDArray[np.int32]
+    place: NDArray[np.int32]
+
+
+@compiled_part
+def look_through(
+    log_probs: NDArray[np.float32],
+    frames: int,
+    bounds: tuple[float, float],
+    token_min_logp: float,
+    glance: Glance,
+) -> bool:
+    """Look at all frames of a line before it is searched, in one pass and without a jump.
+
+    The search waits for memory wherever it jumps; after this it finds the frames in a cache, and
+    seldom has to read one again.
+
+    Args:
+        log_probs: (T, V) of a line.
+        frames: how many of them are valid.
+        bounds: within which the largest value of each has to lie.
+        token_min_logp: the threshold, exact in float32.
+        glance: (T,), written.
+
+    Returns:
+        False where a frame is out of bounds or holds NaN.
+    """
+    low, high, least = np.float32(bounds[0]), np.float32(bounds[1]), np.float32(token_min_logp)
+    broken = np.int32(0)
+    for t in range(frames):
+        row = log_probs[t]
+        over, enough, above, place = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+        for symbol in range(row.size):  # by index and in whole numbers: this becomes vector code
+            over |= np.int32(not row[symbol] <= high)  # nor is NaN
+            enough |= np.int32(row[symbol] >= low)
+            opens = np.int32(row[symbol] >= least)
+            above += opens
+            place += -opens & np.int32(symbol)  # to which the blank adds 0
+        glance.above[t] = above - np.int32(row[BLANK] >= least)
+        glance.place[t] = place
+        broken |= over | (1 - enough)
+    return not broken
+
+
+@compiled_part
+def tokens_of(
+    row: NDArray[np.float32],
+    token_min_logp: float,
+    above: int,
+    place: int,
+    tokens: NDArray[np.int32],
+) -> int:
     """Write the symbols that are not below a threshold, or else the likeliest one; the blank apart.
 
     Args:
         row: (V,) log-probabilities of a frame.
-        token_min_logp: the threshold.
+        token_min_logp: the threshold, exact in float32.
+        above: see `Glance`.
+        place: likewise.
         tokens: (V,), written.
 
     Returns:
         How many there are.
     """
-    count = 0
-    for begin in range(0, row.size, _BLOCK):
-        end, some = min(begin + _BLOCK, row.size), False
-        for symbol in range(begin, end):  # without a jump, so that it becomes vector code
-            some |= row[symbol] >= token_min_logp
-        if some:
-            for symbol in range(max(begin, BLANK + 1), end):
-                if row[symbol] >= token_min_logp:
-                    tokens[count] = symbol
-                    count += 1
-    if count == 0 and row[BLANK] < token_min_logp:
+    if above == 1:  # in nine frames of ten that have any
+        tokens[0] = place
+    elif above > 1:
+        _write_above(row, token_min_logp, tokens)
+    elif row[BLANK] < token_min_logp:
         tokens[0] = row.argmax()
-        count = 0 if tokens[0] == BLANK else 1
-    return count
+        return int(tokens[0] != BLANK)
+    return above
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
+def _write_above(row: NDArray[np.float32], least: float, tokens: NDArray[np.int32]) -> None:
+    """The symbols that are not below a threshold, the blank apart."""
+    count = 0
+    for symbol in range(BLANK + 1, row.size):
+        if row[symbol] >= least:
+            tokens[count] = symbol
+            count += 1
+
+
+@compiled_part
 def choose(
     order: NDArray[np.int32], total: NDArray[np.float64], count: int, beam_width: int
 ) -> int:
@@ -98,7 +156,7 @@ def choose(
     return beam_width
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def spell(
     parent: NDArray[np.int32], last: NDArray[np.int32], node: int, symbols: NDArray[np.int32]
 ) -> int:

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from bench.errors import Unavailable, UserError
 from bench.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, missing_space, on_host
+from decoders.ctc.base import (
+    CTCDecoder,
+    check_beam,
+    check_threshold,
+    checked_on_host,
+    missing_space,
+)
 from decoders.language.arpa_lm import ArpaLM, arpa_lm
 from decoders.language.lm import Unit, writable_words
 from decoders.language.ngram import MAX_ORDER, SPACE
@@ -110,7 +116,7 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable["_Open"]):
         Raises:
             UserError: the log-probabilities are broken (NaN, not normalised).
         """
-        log_probs, frames = on_host(encoded)
+        log_probs, frames = checked_on_host(encoded)
         lines = zip(log_probs, frames.tolist(), strict=True)
         return [self._line(line[:count], encoded.alphabet) for line, count in lines]
 

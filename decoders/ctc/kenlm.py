@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from bench.errors import Unavailable, UserError
 from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, missing_space, on_host
+from decoders.ctc.base import (
+    CTCDecoder,
+    check_beam,
+    check_threshold,
+    checked_on_host,
+    missing_space,
+)
 from decoders.ctc.kenlm_pool import (
     Ranked,
     WordSearch,
@@ -117,7 +123,7 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
         Raises:
             UserError: the log-probabilities are broken, or a worker died.
         """
-        log_probs, frames = on_host(encoded)
+        log_probs, frames = checked_on_host(encoded)
         places = np.flatnonzero(frames)
         lines = [log_probs[place, : frames[place]] for place in places]
         found = dict(zip(places.tolist(), self._search(lines), strict=True))

@@ -17,11 +17,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled, compiled_part
 from bench.types import BLANK
-from decoders.ctc.beam_kit import NEGLIGIBLE, NONE, ROOT, Beam, choose, ints, spell, tokens_of
+from decoders.ctc.beam_kit import (
+    NEGLIGIBLE,
+    NONE,
+    ROOT,
+    Beam,
+    Glance,
+    choose,
+    ints,
+    look_through,
+    spell,
+    tokens_of,
+)
 
 STEP = np.dtype([("factor", np.float32), ("following", np.int32)])  # of a Language
 
@@ -83,11 +94,12 @@ class _Frame(NamedTuple):
     met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def search(
     log_probs: NDArray[np.float32],
     frames: NDArray[np.int64],
     lines: NDArray[np.int64],
+    bounds: tuple[float, float],
     language: Language,
     beam_width: int,
     token_min_logp: float,
@@ -95,13 +107,14 @@ def search(
     symbols: NDArray[np.int32],
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],
-) -> None:
+) -> bool:
     """Search some lines of a batch. Threads may share the arrays when their lines differ.
 
     Args:
-        log_probs: (B, T, V) natural log; the largest of each valid frame is finite.
+        log_probs: (B, T, V) natural log.
         frames: (B,) valid frames.
         lines: indices of the lines to search.
+        bounds: within which the largest value of each valid frame has to lie.
         language: the price of texts.
         beam_width: K, prefixes kept after each frame.
         token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
@@ -110,6 +123,9 @@ def search(
         symbols: (B, N, T), written: the N best prefixes, best first.
         lengths: (B, N), written: their lengths; -1 where there are fewer than N.
         scores: (B, N), written: natural log of their masses.
+
+    Returns:
+        False as soon as a line has a frame out of bounds.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
     size = steps * beam_width + 1  # a frame adds at most K nodes
@@ -122,8 +138,11 @@ def search(
         ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
     )
     frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
+    glance = Glance(ints(steps), ints(steps))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
+        if not look_through(log_probs[line], frames[line], bounds, token_min_logp, glance):
+            return False
         trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
         trie.state[ROOT] = language.start
         trie.place[ROOT] = 0
@@ -132,7 +151,7 @@ def search(
         nodes, kept, log_scale = 1, 1, 0.0
         for t in range(frames[line]):
             row = log_probs[line, t]
-            tokens = _read(row, token_min_logp, frame)
+            tokens = _read(row, token_min_logp, glance.above[t], glance.place[t], frame)
             smallest, best = _stay(t, row, trie, beam, kept, frame, found)
             # Where the beam is full, what is no better than all of these cannot survive.
             floor = smallest if kept == beam_width else 0.0
@@ -149,21 +168,24 @@ def search(
             found.total[k] = beam.blank[k] + beam.symbol[k]
             found.total[k] *= language.final[trie.state[beam.node[k]]]
         _write(trie, beam, kept, log_scale, found, symbols[line], lengths[line], scores[line])
+    return True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _read(row: NDArray[np.float32], token_min_logp: float, frame: _Frame) -> int:
+@compiled_part
+def _read(
+    row: NDArray[np.float32], token_min_logp: float, above: int, place: int, frame: _Frame
+) -> int:
     """Begin a frame; returns how many symbols may open a new prefix."""
     frame.probability[:] = -1.0
     frame.probability[BLANK] = np.exp(np.float64(row[BLANK]))
-    count = tokens_of(row, token_min_logp, frame.tokens)
+    count = tokens_of(row, token_min_logp, above, place, frame.tokens)
     for token in range(count):
         symbol = frame.tokens[token]
         frame.probability[symbol] = np.exp(np.float64(row[symbol]))
     return count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _stay(
     t: int,
     row: NDArray[np.float32],
@@ -202,7 +224,7 @@ def _stay(
     return smallest, largest
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _extend(
     t: int,
     trie: _Trie,
@@ -244,7 +266,7 @@ def _extend(
     return count, best
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _scale(beam: Beam, kept: int, found: _Candidates, best: float) -> None:
     """Leave every prefix where it is: most frames are blank and open none."""
     for k in range(kept):
@@ -252,7 +274,7 @@ def _scale(beam: Beam, kept: int, found: _Candidates, best: float) -> None:
         beam.symbol[k] = found.symbol[k] / best
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _renew(
     trie: _Trie,
     nodes: int,
@@ -288,7 +310,7 @@ def _renew(
     return kept, nodes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _child(
     trie: _Trie, nodes: int, language: Language, parent: int, symbol: int
 ) -> tuple[int, int]:
@@ -306,7 +328,7 @@ def _child(
     return nodes, nodes + 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _write(
     trie: _Trie,
     beam: Beam,

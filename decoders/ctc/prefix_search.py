@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.types import Decoded
-from decoders.ctc.base import join_symbols
+from decoders.ctc.base import bounds, check_frames, join_symbols
 from decoders.ctc.prefix_beam import Language, search
 
 
@@ -37,8 +37,13 @@ class Limits(NamedTuple):
 
     @property
     def token_logp(self) -> float:
-        """`token_min_logp` as a number."""
-        return -math.inf if self.token_min_logp is None else self.token_min_logp
+        """`token_min_logp` as a number: the smallest in float32 that is not below it."""
+        if self.token_min_logp is None:
+            return -math.inf
+        rounded = np.float32(self.token_min_logp)
+        return float(
+            np.nextafter(rounded, np.float32(np.inf)) if rounded < self.token_min_logp else rounded
+        )
 
 
 class Found(NamedTuple):
@@ -86,15 +91,21 @@ class Threads:
             count: as many as torch has by default.
         """
         self.count = count or torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
+        # The thread that asks takes a share as well.
+        self._pool = ThreadPoolExecutor(self.count - 1) if self.count > 1 else None
 
-    def share(self, work: Callable[[NDArray[np.int64]], None], lines: int) -> None:
-        """Have lines 0 to `lines` worked on, each thread being given some of their numbers."""
+    def share(self, work: Callable[[NDArray[np.int64]], bool], lines: int) -> bool:
+        """Have lines 0 to `lines` worked on, each thread being given some of their numbers.
+
+        Returns:
+            Whether the work was done, for each of them.
+        """
         if self._pool is None or lines < 2:
-            work(np.arange(lines))
-        else:  # every n-th line, since neighbours in a batch are of like length
-            parts = [np.arange(first, lines, self.count) for first in range(self.count)]
-            list(self._pool.map(work, parts))
+            return work(np.arange(lines))
+        # Every n-th line, since neighbours in a batch are of like length.
+        own, *others = [np.arange(first, lines, self.count) for first in range(self.count)]
+        given = [self._pool.submit(work, part) for part in others]
+        return all([work(own), *(one.result() for one in given)])
 
     def close(self) -> None:
         """End them."""
@@ -109,16 +120,22 @@ def search_prefixes(
     language: Language,
     limits: Limits,
 ) -> Found:
-    """Search all lines of a batch: log_probs (B, T, V), frames (B,)."""
-    lines, steps = log_probs.shape[:2]
+    """Search all lines of a batch: log_probs (B, T, V), frames (B,).
+
+    Raises:
+        UserError: see `decoders.ctc.base.check_frames`.
+    """
+    lines, steps, width = log_probs.shape
     found = Found.room(lines, limits.nbest, steps)
     logp, prune = limits.token_logp, limits.prune
-    threads.share(
+    done = threads.share(
         lambda part: search(
-            log_probs, frames, part, language, limits.beam, logp, prune, *found
+            log_probs, frames, part, bounds(width), language, limits.beam, logp, prune, *found
         ),
         lines,
-    )  # fmt: skip
+    )
+    if not done:
+        check_frames(log_probs.max(axis=2), frames, width)
     return found
 
 

@@ -15,11 +15,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled, compiled_part
 from bench.types import BLANK
-from decoders.ctc.beam_kit import NEGLIGIBLE, NONE, ROOT, Beam, choose, ints, spell, tokens_of
+from decoders.ctc.beam_kit import (
+    NEGLIGIBLE,
+    NONE,
+    ROOT,
+    Beam,
+    Glance,
+    choose,
+    ints,
+    look_through,
+    spell,
+    tokens_of,
+)
 from decoders.ctc.word_tables import NO_NODE, WordTables, predict
 from decoders.ctc.word_trie import (
     LEAST_LOG,
@@ -76,11 +87,12 @@ class _Histories(NamedTuple):
     best: NDArray[np.int32]  # the candidate, or NONE
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def search_words(
     log_probs: NDArray[np.float32],
     frames: NDArray[np.int64],
     lines: NDArray[np.int64],
+    bounds: tuple[float, float],
     tables: WordTables,
     weights: Weights,
     space: int,
@@ -90,13 +102,14 @@ def search_words(
     symbols: NDArray[np.int32],
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],
-) -> None:
+) -> bool:
     """Search some lines of a batch. Threads may share the arrays when their lines differ.
 
     Args:
-        log_probs: (B, T, V) natural log; the largest of each valid frame is finite.
+        log_probs: (B, T, V) natural log.
         frames: (B,) valid frames.
         lines: indices of the lines to search.
+        bounds: within which the largest value of each valid frame has to lie.
         tables: the model.
         weights: of the model.
         space: the symbol between words.
@@ -106,6 +119,9 @@ def search_words(
         symbols: (B, N, T), written: the N best texts, best first.
         lengths: (B, N), written: their lengths; -1 where there are fewer than N.
         scores: (B, N), written.
+
+    Returns:
+        False as soon as a line has a frame out of bounds.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
     trie = new_trie(steps * beam_width + 1)
@@ -118,8 +134,11 @@ def search_words(
         size *= 2
     histories = _Histories(np.empty(size, np.int64), ints(size))
     parts = _part_factors(weights, steps + 2)
+    glance = Glance(ints(steps), ints(steps))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
+        if not look_through(log_probs[line], frames[line], bounds, token_min_logp, glance):
+            return False
         plant(trie, tables, weights, space)
         beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
         frame.met[:] = NONE
@@ -127,7 +146,8 @@ def search_words(
         nodes, kept, log_scale, tokens = 1, 1, 0.0, 0
         for t in range(frames[line]):
             before = tokens
-            tokens = _read(log_probs[line, t], token_min_logp, before, frame)
+            above, place = glance.above[t], glance.place[t]
+            tokens = _read(log_probs[line, t], token_min_logp, above, place, before, frame)
             if t > 0 and before == tokens == 0:  # a second blank changes nothing
                 log_scale += np.log(frame.probability[BLANK])
                 continue
@@ -148,9 +168,10 @@ def search_words(
             trie, beam, kept, log_scale, tables, weights, prune, beam_width, frames[line],
             symbols[line], lengths[line], scores[line],
         )  # fmt: skip
+    return True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _part_factors(weights: Weights, size: int) -> _Parts:
     entering, staying = np.ones(size), np.ones(size)
     for length in range(1, size):
@@ -161,12 +182,19 @@ def _part_factors(weights: Weights, size: int) -> _Parts:
     return _Parts(entering, staying, max(1.0, entering.max(), staying.max()))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _read(row: NDArray[np.float32], token_min_logp: float, before: int, frame: _Frame) -> int:
+@compiled_part
+def _read(
+    row: NDArray[np.float32],
+    token_min_logp: float,
+    above: int,
+    place: int,
+    before: int,
+    frame: _Frame,
+) -> int:
     """Begin a frame behind one of `before` tokens; returns how many this one has."""
     for token in range(before):
         frame.probability[frame.tokens[token]] = 0.0
-    count = tokens_of(row, token_min_logp, frame.tokens)
+    count = tokens_of(row, token_min_logp, above, place, frame.tokens)
     for token in range(count):
         symbol = frame.tokens[token]
         frame.probability[symbol] = max(np.exp(np.float64(row[symbol])), _CLIP)
@@ -176,7 +204,7 @@ def _read(row: NDArray[np.float32], token_min_logp: float, before: int, frame: _
     return count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
     """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
@@ -206,7 +234,7 @@ def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: _Frame, found: _Cand
     return count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _extend(
     t: int,
     trie: Trie,
@@ -264,7 +292,7 @@ def _extend(
     return count, best
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _grow(
     trie: Trie,
     nodes: int,
@@ -299,7 +327,7 @@ def _grow(
     return nodes
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _forget(trie: Trie, found: _Candidates, chosen: int, histories: _Histories) -> None:
     """Of candidates that no later word can tell apart leave the best alone its mass."""
     mask = histories.key.size - 1
@@ -321,7 +349,7 @@ def _forget(trie: Trie, found: _Candidates, chosen: int, histories: _Histories) 
             found.mass[c] = 0.0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _renew(
     trie: Trie,
     beam: Beam,
@@ -352,7 +380,7 @@ def _renew(
     return kept
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _finish(
     trie: Trie,
     beam: Beam,

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled, compiled_part
 from decoders.language.arpa import BOS, EOS, MARKS, UNK, NGramModel
 
 NO_NODE = -1
@@ -130,7 +130,7 @@ def _spelt(
     return trie, opens, word_at
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def find(table: Table, key: int) -> int:
     """The value of a key, or -1."""
     mask = table.keys.size - 1
@@ -142,7 +142,7 @@ def find(table: Table, key: int) -> int:
     return table.values[place]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def predict(tables: WordTables, state: int, word: int) -> tuple[float, int]:
     """Natural log of the probability of a word (-1: unknown to the model) in a state; the next."""
     if word < 0:
@@ -168,7 +168,7 @@ def word_of(tables: WordTables, symbols: Iterable[int]) -> int:
     return int(tables.word[node])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def _put(table: Table, key: int, value: int) -> None:
     mask = table.keys.size - 1
     place = (key * _MIX >> 20) & mask
@@ -177,13 +177,13 @@ def _put(table: Table, key: int, value: int) -> None:
     table.keys[place], table.values[place] = key, value
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _fill(table: Table, keys: NDArray[np.int64], values: NDArray[np.int64]) -> None:
     for i in range(keys.size):
         _put(table, keys[i], values[i])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _link(
     arcs: Table,
     target: NDArray[np.int32],

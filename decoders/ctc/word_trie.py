@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bench.jit import compiled, compiled_part
 from decoders.ctc.beam_kit import NONE, ROOT, ints
 from decoders.ctc.word_tables import NO_NODE, WordTables, find, predict
 
@@ -60,7 +60,7 @@ class Trie(NamedTuple):
     past: NDArray[np.int64]  # hash of the last words, in nodes in which a word begins
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def new_trie(size: int) -> Trie:
     """Room for so many nodes."""
     return Trie(
@@ -70,7 +70,7 @@ def new_trie(size: int) -> Trie:
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled_part
 def plant(trie: Trie, tables: WordTables, weights: Weights, space: int) -> None:
     """The empty prefix, alone in the beam."""
     trie.parent[ROOT] = trie.child[ROOT] = NONE
@@ -81,7 +81,7 @@ def plant(trie: Trie, tables: WordTables, weights: Weights, space: int) -> None:
     trie.spelling[ROOT] = trie.past[ROOT] = 1
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled_part
 def partial_cost(weights: Weights, length: int) -> float:
     """What a part of a word costs that begins no word of the vocabulary."""
     if length > _USUAL_LENGTH:
@@ -89,7 +89,7 @@ def partial_cost(weights: Weights, length: int) -> float:
     return weights.partial
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled_part
 def score_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -> tuple[float, int]:
     """The score of a prefix's last word as a whole one, and the state behind it.
 
@@ -103,7 +103,7 @@ def score_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -> t
     return weights.alpha * log_prob + weights.beta, state
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled_part
 def ask(trie: Trie, node: int, tables: WordTables, weights: Weights) -> None:
     """What a space behind a prefix makes of its last word."""
     score, trie.next_state[node] = score_word(trie, node, tables, weights)
@@ -111,7 +111,7 @@ def ask(trie: Trie, node: int, tables: WordTables, weights: Weights) -> None:
     trie.spaced[node] = np.exp(max(trie.ended[node] - trie.score[node], LEAST_LOG))
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled_part
 def lengthen_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -> None:
     """Fill in a node behind whose parent a symbol was added."""
     parent, symbol = trie.parent[node], trie.last[node]
@@ -130,7 +130,7 @@ def lengthen_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -
     trie.spelling[node] = mix(before, symbol)
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled_part
 def end_word(trie: Trie, node: int, weights: Weights) -> None:
     """Fill in a node behind whose parent a space was added; its `ended` has been asked for."""
     parent = trie.parent[node]
@@ -148,7 +148,7 @@ def end_word(trie: Trie, node: int, weights: Weights) -> None:
     trie.past[node] = past
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@compiled_part
 def mix(before: int, value: int) -> int:
     """A 64-bit hash of a sequence, one more value added."""
     mixed = (before ^ value) * _MIX + value
