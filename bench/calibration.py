@@ -17,8 +17,8 @@ import numpy as np
 from bench.errors import UserError
 from bench.plan import Registries
 from bench.reading import Track, encode, open_trained, opened
-from bench.tune import BASELINE, SPLIT
-from bench.tune_search import error_rate
+from bench.tuning.search import error_rate
+from bench.tuning.tune import BASELINE, SPLIT
 from bench.types import Line, Runtime
 from datasets.damage.lines import others
 from datasets.damage.recipe import StrengthRecipe

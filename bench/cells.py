@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import correction, metrics
-from bench.leak_check import told_in_row
+from bench.leaks.check import told_in_row
 from bench.plan import Block, Part
 from bench.provenance import code_version, digest, plain, signature
 from bench.rowjson import SCHEMA

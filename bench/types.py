@@ -261,7 +261,7 @@ class Row:
     extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
     correction: what a corrector made of the decoder's lines, see `bench.correction.told`; None
         without one.
-    leak: what of the lines was seen before, see `bench.leak_check.told_in_row`; None of a failure
+    leak: what of the lines was seen before, see `bench.leaks.check.told_in_row`; None of a failure
         and of rows that are older than this.
     """
 

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.leak import KINDS, NEAR, Leak, compare, image_bits, known
-from bench.leak_check import check_splits, check_text, check_training, told_in_row
-from bench.overlap import GRAM
+from bench.leaks.check import check_splits, check_text, check_training, told_in_row
+from bench.leaks.leak import KINDS, NEAR, Leak, compare, image_bits, known
+from bench.leaks.overlap import GRAM
 from bench.plan import Part
 from bench.report.leak import sentence, table, verdict
 from bench.types import Line, LineSet

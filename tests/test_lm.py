@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from bench import cli
 from bench.errors import Unavailable, UserError
 from bench.files import write_atomically
+from bench.leaks.overlap import overlap
 from bench.lm import open_model, read_text
-from bench.overlap import overlap
 from datasets.corpus import documents
 from decoders.language import arpa_reader, kenlm_files
 from decoders.language.arpa import BOS, EOS, MARKS, write_arpa

@@ -19,7 +19,7 @@ from bench.registry import Entry, Registry
 from bench.report import render
 from bench.report.tuning import as_good, at_the_edge, table
 from bench.report.tuning_plot import draw
-from bench.tune import Job, tune
+from bench.tuning.tune import Job, tune
 from bench.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from decoders import tuned
 from decoders.ctc.greedy import CTCGreedy

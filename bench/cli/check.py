@@ -109,8 +109,8 @@ def _add_leak(actions: Any) -> None:
 def run_leak(args: argparse.Namespace) -> int:
     """Compare the splits, look into the text, judge."""
     from bench.cli.bars import track
-    from bench.leak import known, seen_too_often
-    from bench.leak_check import check_splits, check_text
+    from bench.leaks.check import check_splits, check_text
+    from bench.leaks.leak import known, seen_too_often
     from bench.lm import read_text
     from bench.plan import Part, Registries
     from bench.report import render

@@ -39,7 +39,7 @@ def guard_training(
         UserError: more than one test text or image in a hundred is among the train lines.
     """
     from bench.cli.bars import track
-    from bench.leak_check import check_training
+    from bench.leaks.check import check_training
     from bench.plan import MAIN_SETS
     from bench.report.leak import sentence
     from models.training.ctc.material import MIXTURE
@@ -69,8 +69,8 @@ def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: boo
         UserError: more than one test line, or run of 8 words of them, in a hundred stands in it.
     """
     from bench.cli.bars import track
-    from bench.leak import seen_too_often
-    from bench.leak_check import check_text
+    from bench.leaks.check import check_text
+    from bench.leaks.leak import seen_too_often
     from bench.plan import MAIN_SETS
     from bench.report.leak import text_sentence
 

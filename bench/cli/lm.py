@@ -17,9 +17,9 @@ from bench.cli import PROGRAM, add_data_root
 from bench.cli.bars import bars
 from bench.cli.guard import add_guard, guard_text
 from bench.errors import UserError
+from bench.leaks.overlap import overlap
 from bench.lm import UNITS, ModelFile, open_model, read_text
 from bench.options import words
-from bench.overlap import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import terminal
 from bench.report.table import Table

@@ -18,7 +18,7 @@ from bench.options import parse_options, typed_options
 from bench.runs import CHECKS
 
 if TYPE_CHECKING:
-    from bench.tune import Job
+    from bench.tuning.tune import Job
     from decoders.tuned import Tuned
 
 _EPILOG = f"""\
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.plan import Registries
     from bench.report import render
     from bench.report.tuning import at_the_edge, table
-    from bench.tune import tune
+    from bench.tuning.tune import tune
     from decoders.tuned import freeze
 
     registries = Registries()
@@ -136,7 +136,7 @@ def _job(args: argparse.Namespace) -> Job:
         UserError: an unknown name or option, or a value of a wrong type.
     """
     from bench.plan import Registries
-    from bench.tune import Job
+    from bench.tuning.tune import Job
     from decoders.correctors import canonical
 
     names = Registries()

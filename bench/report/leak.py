@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.leak import MOST, WORDS, Leak, known
-from bench.leak_check import TextLeak
-from bench.overlap import GRAM
+from bench.leaks.check import TextLeak
+from bench.leaks.leak import MOST, WORDS, Leak, known
+from bench.leaks.overlap import GRAM
 from bench.report.format import DASH, listing, number, percent, plural
 from bench.report.table import Cell, Column, Table, name
 

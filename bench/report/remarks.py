@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from bench.leak import MOST
+from bench.leaks.leak import MOST
 from bench.report.captions import say
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result

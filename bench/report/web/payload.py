@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.cost import pareto
 from bench.errors import UserError
 from bench.evidence import Store
 from bench.metrics import normalise
@@ -198,8 +199,12 @@ def _curve(results: Sequence[Result], places: Places) -> Payload:
 
 
 def _speeds(results: Sequence[Result], places: Places) -> Payload:
-    first, front = results[0], _front(results)
-    points = [{**places[id(r)], **_rates(r), **_cer(r), "front": id(r) in front} for r in results]
+    first = results[0]
+    front = pareto([(r.row.cer or 0.0, _rates(r)["x"]) for r in results])
+    points = [
+        {**places[id(r)], **_rates(r), **_cer(r), "front": best}
+        for r, best in zip(results, front, strict=True)
+    ]
     return {"title": f"{first.names.dataset} · {first.row.condition.split}", "points": points}
 
 
@@ -214,16 +219,6 @@ def _rates(result: Result) -> Payload:
         "right": max(rate.high, rate.median) if several else rate.median,
         "say": f"{significant(rate.median)} {say('lines/s')}, {_cer_words(result)}",
     }
-
-
-def _front(results: Sequence[Result]) -> set[int]:
-    """Ids of the results that no other beats in speed and CER at once: the Pareto front."""
-    lowest, front = math.inf, set()
-    for result in sorted(results, key=lambda r: (-_rates(r)["x"], r.row.cer or 0.0)):
-        if (result.row.cer or 0.0) < lowest:
-            lowest = result.row.cer or 0.0
-            front.add(id(result))
-    return front
 
 
 def _cer(result: Result) -> dict[str, float]:

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.leaks.overlap import Overlap
 from bench.metrics import normalise
-from bench.overlap import Overlap
 from bench.types import Image, Line, LineSet
 
 Kind = Literal["text", "page", "writer", "image", "near image"]

@@ -18,8 +18,8 @@ from typing import Any
 from bench.cache import cache_folder
 from bench.errors import UserError
 from bench.files import write_atomically
-from bench.leak import Found, Leak, compare, long_enough
-from bench.overlap import Overlap, overlap
+from bench.leaks.leak import Found, Leak, compare, long_enough
+from bench.leaks.overlap import Overlap, overlap
 from bench.plan import Part
 from bench.provenance import code_version, digest
 from bench.reading import Track
@@ -159,5 +159,5 @@ def _found(fields: Mapping[str, Any]) -> Found:
 
 def _path(part: Part, tested: LineSet) -> Path:
     """By the data set with its options, its whole test split, and the code that looks."""
-    identity = [part.name, part.options, tested.sha256, code_version(("bench.leak",))]
+    identity = [part.name, part.options, tested.sha256, code_version(("bench.leaks.leak",))]
     return cache_folder("leak") / f"{digest(identity)}.json"

@@ -22,7 +22,7 @@ from bench.provenance import plain
 from bench.reading import Track, encode, open_trained, opened
 from bench.registry import did_you_mean
 from bench.stats.paired import rate_difference
-from bench.tune_search import Bench, Grid, Point, Values, edits_of, lengths_of, search
+from bench.tuning.search import Bench, Grid, Point, Values, edits_of, lengths_of, search
 from bench.types import Line, Runtime
 from datasets.damage.base import SEVERITIES, SUITE
 from datasets.damage.lines import others
