@@ -85,6 +85,18 @@ def look_through(
     return not broken
 
 
+@compiled
+def all_sound(
+    log_probs: NDArray[np.float32], frames: NDArray[np.int64], bounds: tuple[float, float]
+) -> bool:
+    """Whether `look_through` finds no line of a batch broken: log_probs (B, T, V), frames (B,)."""
+    glance = Glance(ints(log_probs.shape[1]), ints(log_probs.shape[1]))
+    for line in range(len(frames)):
+        if not look_through(log_probs[line], frames[line], bounds, 0.0, glance):
+            return False
+    return True
+
+
 @compiled_part
 def tokens_of(
     row: NDArray[np.float32],
