@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.types import Decoded
+from decoders.ctc.base import bounds
 from decoders.ctc.beam import CTCBeam
+from decoders.ctc.beam_kit import Glance, look_through, tokens_of
 from decoders.ctc.greedy import CTCGreedy
+from decoders.ctc.prefix_search import Limits
 from tests.ctc_doubles import (
     encoded,
     every_labelling,
@@ -230,6 +233,29 @@ def test_masses_beyond_the_range_of_a_float():
     steep = np.full((30, 3), -700.0, np.float32)
     steep[range(30), [t % 3 for t in range(30)]] = 0.0
     assert decode(steep, 4).text == "ab" * 10
+
+
+@given(st.floats(-20.0, 0.0))
+def test_a_threshold_in_float32_parts_the_same_numbers(threshold):
+    logp = Limits(1, None, threshold, 1).token_logp
+    near = np.float32(threshold)
+    beside = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
+    assert np.float32(logp) == logp
+    assert all((value >= logp) == (float(value) >= threshold) for value in (near, *beside))
+
+
+@pytest.mark.parametrize("symbols", [2, 15, 16, 17, 33, 96, 130])
+def test_one_look_tells_what_opens_a_prefix(symbols):
+    matrix = random_matrix(symbols, 60, symbols)
+    glance = Glance(np.zeros(60, np.int32), np.zeros(60, np.int32))
+    assert look_through(matrix, 60, bounds(symbols), -4.0, glance)
+    tokens = np.zeros(symbols, np.int32)
+    for row, above, place in zip(matrix, *glance, strict=True):
+        count = tokens_of(row, -4.0, above, place, tokens)
+        wanted = np.flatnonzero(row[1:] >= -4.0) + 1
+        if not wanted.size and row[0] < -4.0:  # the likeliest, unless it is the blank
+            wanted = np.trim_zeros([row.argmax()])
+        assert tokens[:count].tolist() == list(wanted)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,13 @@ def test_symbols_of_several_characters_are_one_token_each():
     assert (line.text, line.tokens) == ("ße\u0301", 2)
 
 
+def test_join_symbols_of_any_code_point():
+    odd = ("", "\ufeff", "\ud800", "\U0001f600", "a")  # a byte order mark, half a pair, two units
+    assert join_symbols(np.array([1, 4, 2, 3, 4]), np.array([2, 0, 3]), odd) == [
+        "\ufeffa", "", "\ud800\U0001f600a",
+    ]  # fmt: skip
+
+
 def test_join_symbols_of_nothing():
     assert join_symbols(np.array([], int), np.array([0, 0]), ("", "a")) == ["", ""]
     assert join_symbols(np.array([], int), np.array([], int), ("", "a")) == []
