@@ -87,7 +87,8 @@ _BUSY_AND_IDLE = """
 import json, time
 from bench.stopwatch import HostMeter, Stopwatch
 watch = Stopwatch(HostMeter())
-laps = [watch.measure(work)[1] for work in (lambda: sum(range(9_000_000)), lambda: time.sleep(0.2))]
+works = (lambda: sum(range(30_000_000)), lambda: time.sleep(0.2))
+laps = [watch.measure(work)[1] for work in works]
 print(json.dumps([[lap.wall_s, lap.cpu_s] for lap in laps]))
 """
 
@@ -97,7 +98,8 @@ def test_the_host_meter_sees_cpu_work_and_no_sleep():
         [sys.executable, "-c", _BUSY_AND_IDLE], cwd=ROOT, capture_output=True, text=True, check=True
     )
     (busy_wall, busy_cpu), (idle_wall, idle_cpu) = json.loads(done.stdout)
-    assert 0 < busy_cpu <= busy_wall + 0.02
+    # Counted once, not twice; what a library's threads do at their start is counted, too.
+    assert 0.05 < busy_cpu < 1.6 * busy_wall
     assert idle_wall >= 0.19
     assert idle_cpu < 0.05
 
