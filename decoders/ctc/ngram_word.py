@@ -16,14 +16,12 @@ from bench.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
     CTCDecoder,
-    bounds,
     check_beam,
-    check_frames,
     check_threshold,
     missing_space,
     on_host,
 )
-from decoders.ctc.prefix_search import Found, Limits, Threads
+from decoders.ctc.prefix_search import Found, Limits, Threads, search_lines
 from decoders.ctc.score import worded_scores
 from decoders.ctc.word_beam import search_words
 from decoders.ctc.word_tables import WordTables, predict, word_of, word_tables
@@ -176,19 +174,14 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
         state = self._opened()
         limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
         weights = self._weights()
-        lines, steps, width = log_probs.shape
-        found = Found.room(lines, self.nbest, steps)
         logp, prune = limits.token_logp, limits.prune
-        done = state.threads.share(
-            lambda part: search_words(
-                log_probs, frames, part, bounds(width), state.tables, weights, state.space,
-                self.beam, logp, prune, *found,
+        return search_lines(
+            state.threads, log_probs, frames, self.nbest,
+            lambda part, within, found: search_words(
+                log_probs, frames, part, within, state.tables, weights, state.space, self.beam,
+                logp, prune, *found,
             ),
-            lines,
         )  # fmt: skip
-        if not done:
-            check_frames(log_probs.max(axis=2), frames, width)
-        return found
 
 
 @dataclass

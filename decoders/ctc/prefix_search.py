@@ -113,6 +113,33 @@ class Threads:
             self._pool.shutdown()
 
 
+def search_lines(
+    threads: Threads,
+    log_probs: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    nbest: int,
+    work: Callable[[NDArray[np.int64], tuple[float, float], Found], bool],
+) -> Found:
+    """Search all lines of a batch on several threads.
+
+    Args:
+        threads: share the lines between them.
+        log_probs: (B, T, V).
+        frames: number of frames of each line, (B,).
+        nbest: hypotheses kept of each line.
+        work: searches some lines, given their indices, the bounds of valid log-probabilities and
+            the arrays for the results; False where a line is not valid.
+
+    Raises:
+        UserError: see `decoders.ctc.base.check_frames`.
+    """
+    lines, steps, symbols = log_probs.shape
+    found, within = Found.room(lines, nbest, steps), bounds(symbols)
+    if not threads.share(lambda part: work(part, within, found), lines):
+        check_frames(log_probs.max(axis=2), frames, symbols)
+    return found
+
+
 def search_prefixes(
     threads: Threads,
     log_probs: NDArray[np.float32],
@@ -120,23 +147,14 @@ def search_prefixes(
     language: Language,
     limits: Limits,
 ) -> Found:
-    """Search all lines of a batch: log_probs (B, T, V), frames (B,).
-
-    Raises:
-        UserError: see `decoders.ctc.base.check_frames`.
-    """
-    lines, steps, width = log_probs.shape
-    found = Found.room(lines, limits.nbest, steps)
-    logp, prune = limits.token_logp, limits.prune
-    done = threads.share(
-        lambda part: search(
-            log_probs, frames, part, bounds(width), language, limits.beam, logp, prune, *found
+    """Search all lines of a batch for prefixes: see `search_lines`."""
+    beam, logp, prune = limits.beam, limits.token_logp, limits.prune
+    return search_lines(
+        threads, log_probs, frames, limits.nbest,
+        lambda part, within, found: search(
+            log_probs, frames, part, within, language, beam, logp, prune, *found
         ),
-        lines,
-    )
-    if not done:
-        check_frames(log_probs.max(axis=2), frames, width)
-    return found
+    )  # fmt: skip
 
 
 def compile_search(symbols: int, language: Language) -> None:
