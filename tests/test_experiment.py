@@ -199,8 +199,8 @@ def with_doses(counts: Counts) -> Counts:
 @pytest.mark.parametrize(
     ("gain_of", "first"),
     [
-        (rising, "Yes, on average"),
-        (lambda *cell: -rising(*cell), "No, the other way round"),
+        (rising, "In points of CER, on average"),
+        (lambda *cell: -rising(*cell), "In points of CER it is the other way round"),
         (lambda *cell: 0.01, "No effect was shown"),
     ],
 )

@@ -32,12 +32,12 @@ def of_cells(finding: Finding) -> list[Table]:
 
 
 def contrasts(finding: Finding) -> Table:
-    """The declared family: value, interval, p and verdict."""
+    """The contrasts: value, interval, p and verdict."""
     return Table(
         slug="contrasts",
-        title="What was declared, and what came out",
+        title="What was expected, and what came out",
         conditions=(
-            f"Contrasts of the gain of {PRIMARY}, declared in the code before they were computed; "
+            f"Contrasts of the gain of {PRIMARY}, fixed in code before they were computed; "
             "points of CER (slopes: a step of severity). A claim holds when its p after Holm is at "
             f"most {ALPHA:g}."
         ),
@@ -190,7 +190,7 @@ def all_recalls(finding: Finding) -> Table:
 
 
 def all_slopes(finding: Finding) -> Table:
-    """Slopes of every system on every level and damage; none of them was declared."""
+    """Slopes of every system on every level and damage; not among the contrasts."""
     return Table(
         slug="all-slopes",
         title="Slopes of the gain, exploratory",
