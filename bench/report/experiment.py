@@ -324,7 +324,8 @@ def _system_words(finding: Finding) -> list[str]:
         for system in others
     ]
     return [
-        f"Slopes of the other systems, not among the contrasts, points a step: {'; '.join(told)}. The AR "
+        "Slopes of the other systems, not among the contrasts, points a step: "
+        f"{'; '.join(told)}. The AR "
         "decoders and ctc-rescore differ from ctc-greedy by a head of their own, too."
     ]
 
