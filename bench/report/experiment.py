@@ -248,10 +248,9 @@ def _relative_words(finding: Finding) -> str:
         where = f"at severity {severity}" if severity else "on clean lines"
         share = percent((total - math.fsum(own)) / total if total else None, 1)
         shares.append(f"{share} % {where}")
-        pairs = [
-            _logit(a) - _logit(b) for a, b in zip(base, own, strict=True) if 0 < b and a < 1 > b
-        ]
-        odds.append(number(math.fsum(pairs) / len(pairs) if pairs else None, 2))
+        pairs = zip(base, own, strict=True)
+        gains = [_logit(a) - _logit(b) for a, b in pairs if 0 < min(a, b) and max(a, b) < 1]
+        odds.append(number(math.fsum(gains) / len(gains) if gains else None, 2))
     return (
         f"As a share of the errors of {BASELINE} on English, all damages together, the gain is "
         f"{listing(shares)}; in log-odds of an error, mean over the damages, {listing(odds)}."
