@@ -249,7 +249,7 @@ def _relative_words(finding: Finding) -> str:
         share = percent((total - math.fsum(own)) / total if total else None, 1)
         shares.append(f"{share} % {where}")
         pairs = zip(base, own, strict=True)
-        gains = [_logit(a) - _logit(b) for a, b in pairs if 0 < min(a, b) and max(a, b) < 1]
+        gains = [_logit(a) - _logit(b) for a, b in pairs if min(a, b) > 0 and max(a, b) < 1]
         odds.append(number(math.fsum(gains) / len(gains) if gains else None, 2))
     return (
         f"As a share of the errors of {BASELINE} on English, all damages together, the gain is "
