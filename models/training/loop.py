@@ -75,7 +75,8 @@ class Loop(Generic[B]):
             fused=True,
         )
         # A window of a tenth of the run: a longer one would still hold what it knew far earlier.
-        self.average = checkpoint.Average(task.module, min(0.9998, config.steps / (config.steps + 10)))
+        decay = min(0.9998, config.steps / (config.steps + 10))
+        self.average = checkpoint.Average(task.module, decay)
         self.step = 0
         if path.exists():
             self._resume()
