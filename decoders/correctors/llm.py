@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.cache import cache_folder
+from bench.cache import cache_folder, keep, kept
 from bench.errors import Unavailable, UserError
-from bench.files import write_atomically
 from bench.types import EncoderInfo
 from decoders.base import Decoder
 from decoders.correctors.answers import checked, listed
@@ -174,7 +173,7 @@ class Instructed(Corrector):
             return answer
         answer = state.chat.ask(state.system, user, most_tokens)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(asdict(answer)).encode())
+        keep(path, json.dumps(asdict(answer)).encode())
         state.count(requests=1, tokens=answer.tokens, seconds=answer.seconds)
         return answer
 
@@ -225,6 +224,6 @@ def _shipped(name: str) -> str:
 def _kept(path: Path) -> Answer | None:
     """An answer from the disk; None where there is none, or it is damaged."""
     try:
-        return Answer(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Answer(**json.loads(kept(path) or b""))
+    except (ValueError, TypeError):
         return None
