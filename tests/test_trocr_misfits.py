@@ -111,9 +111,7 @@ def test_weights_that_changed_in_the_cache_of_the_hub_are_refused(checkpoint: Pa
     weights.symlink_to(blob)
     assert opened(checkpoint).info.weights == blob.name[:16]
     blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(
-        UserError, match=r"were damaged on this disk; delete .* and run: "
-    ):
+    with pytest.raises(UserError, match=r"were damaged on this disk; delete .* and run: "):
         opened(checkpoint)
 
 
