@@ -78,7 +78,7 @@ def _encoder(config: Any, head: Head, lines: int) -> tuple[Any, Mapping[str, Sha
     from transformers import AutoModel
 
     with torch.device("meta"):
-        encoder = AutoModel.from_config(config)
+        encoder = AutoModel.from_config(config, trust_remote_code=False)
         pixels = torch.empty(lines, 3, *head.geometry.image)
     encoder.pooler = None
     shapes: dict[str, Shape] = {"pixels": tuple(pixels.shape)}

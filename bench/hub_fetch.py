@@ -30,6 +30,7 @@ Report = Callable[[str, float, float], None]  # what is being done, how much of 
 PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
 
 _CHUNK = 1 << 17  # what a broken connection loses at most
+_IDLE = 3  # answers in a row that bring nothing new
 
 
 def repo_folder(repo: str, kind: Kind = "model") -> Path:
@@ -66,7 +67,14 @@ def _fetch_blob(repo: str, what: str, url: str, blob: Path, size: int, report: R
     partial = blob.with_name(blob.name + PARTIAL)
     with _alone_at(partial, repo) as out:
         _check_room(partial.parent, size - out.tell(), repo)
-        _append(url, out, size, lambda done: report(f"downloading {size_of(size)}", done, size))
+        most = _append(
+            url, out, size, lambda done: report(f"downloading {size_of(size)}", done, size)
+        )
+    if most < size:
+        raise UserError(
+            f"the server sent {size_of(most)} of {size_of(size)} of {what} of {repo} and nothing "
+            "more; give the same command again later: it goes on where it stopped"
+        )
     found = content_hash(partial, 64, lambda done: report("checking", done, size))
     if found != blob.name:
         partial.unlink()
@@ -91,17 +99,25 @@ def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
         yield out
 
 
-def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> None:
-    """Fetch the rest of a file; a broken connection is taken up again as long as bytes come."""
-    while (before := out.tell()) < size:
+def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> int:
+    """Fetch the rest of a file; a broken connection is taken up again as long as bytes come.
+
+    Returns:
+        How much of it is here: less than `size` where the server sends nothing more.
+    """
+    most, idle = out.tell(), 0
+    while most < size and idle < _IDLE:
         try:
-            _stream(url, out, seen)
+            _stream(url, out, size, seen)
         except NETWORK as error:
-            if isinstance(error, HfHubHTTPError) or out.tell() <= before:
+            if isinstance(error, HfHubHTTPError) or out.tell() <= most:
                 raise
+        idle = idle + 1 if out.tell() <= most else 0
+        most = max(most, out.tell())
+    return most
 
 
-def _stream(url: str, out: BinaryIO, seen: Callable[[int], None]) -> None:
+def _stream(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> None:
     """One request for all bytes that are not here yet."""
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if out.tell():
@@ -117,6 +133,8 @@ def _stream(url: str, out: BinaryIO, seen: Callable[[int], None]) -> None:
         for chunk in response.iter_bytes(_CHUNK):
             out.write(chunk)
             seen(out.tell())
+            if out.tell() > size:  # no part of the file
+                return
 
 
 def _check_room(folder: Path, needed: int, repo: str) -> None:

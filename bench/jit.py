@@ -1,23 +1,38 @@
 """Functions compiled by numba: kept on disk, and run without the interpreter's lock.
 
-Numba keeps a compiled function by the text of its own file alone: after a change to one that is
-called from other files change those as well, or delete their `__pycache__`.
+Numba keeps a compiled function by the text of its own file and knows nothing of what it calls in
+others. Here it is kept in a folder named by all sources of this project that its module is built
+from, so that no machine code outlives a change of them and clones of equal sources share it.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
-from numba import njit
+from numba import config, njit
+from numba.core.caching import CacheImpl, _CacheLocator
+
+from bench import ROOT
+from bench.cache import cache_folder
+from bench.errors import UserError
 
 Given = ParamSpec("Given")
 Told = TypeVar("Told")
 
+_NEWEST = 4  # folders of a module that are kept: branches and clones that take turns
+
 
 def compiled(function: Callable[Given, Told]) -> Callable[Given, Told]:
     """Compile a function at its first call."""
-    return cast("Callable[Given, Told]", njit(cache=True, nogil=True)(function))
+    return _njit(function)
 
 
 def compiled_part(function: Callable[Given, Told]) -> Callable[Given, Told]:
@@ -27,4 +42,81 @@ def compiled_part(function: Callable[Given, Told]) -> Callable[Given, Told]:
     memory and that two threads with a view of one array wait for each other at. In a function of
     a few dozen instructions they cost more than its work; without arrays made, nothing needs them.
     """
-    return cast("Callable[Given, Told]", njit(cache=True, nogil=True, _nrt=False)(function))
+    return _njit(function, _nrt=False)
+
+
+def _njit(function: Callable[Given, Told], **options: bool) -> Callable[Given, Told]:
+    """Compile, and keep the result where that is possible."""
+    try:
+        kept = os.access(folder_of(function.__module__), os.W_OK)
+    except (OSError, UserError):
+        kept = False
+    return cast("Callable[Given, Told]", njit(cache=kept, nogil=True, **options)(function))
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    """The place of a function of this project in the cache."""
+
+    def __init__(self, function: Any, file: str) -> None:
+        self._py_file = file
+        self._function = function
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> _Locator | None:
+        """None for functions of others, which numba has places for."""
+        return cls(function, file) if file_of(function.__module__) else None
+
+    def get_cache_path(self) -> str:
+        """The folder of its module's sources."""
+        return str(folder_of(self._function.__module__))
+
+    def get_source_stamp(self) -> str:
+        """Nothing: the folder's name says it."""
+        return ""
+
+    def get_disambiguator(self) -> str:
+        """The line where it stands."""
+        return str(self._function.__code__.co_firstlineno)
+
+
+CacheImpl._locator_classes.insert(0, _Locator)
+
+
+@functools.cache
+def folder_of(module: str) -> Path:
+    """The folder for the machine code of a module; old ones of that module are deleted."""
+    hashed = hashlib.sha256()
+    for name, file in sorted(sources_of(module).items()):
+        hashed.update(f"{name}\0".encode() + file.read_bytes() + b"\0")
+    base = Path(config.CACHE_DIR) if config.CACHE_DIR else cache_folder("kernels")
+    folder = base / f"{module}-{hashed.hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # another process may delete them as well
+        os.utime(folder)  # used just now
+        ages = {path: path.stat().st_mtime for path in base.glob(f"{module}-*")}
+        for old in sorted(ages, key=ages.__getitem__)[:-_NEWEST]:
+            shutil.rmtree(old)
+    return folder
+
+
+def sources_of(module: str) -> dict[str, Path]:
+    """The files of a module and of all modules of this project that it imports, by name."""
+    found: dict[str, Path] = {}
+    todo = {module}
+    while todo:
+        name = todo.pop()
+        if name not in found and (file := file_of(name)):
+            found[name] = file
+            for node in ast.walk(ast.parse(file.read_bytes())):
+                if isinstance(node, ast.Import):
+                    todo |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    todo |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+    return found
+
+
+@functools.cache
+def file_of(module: str) -> Path | None:
+    """The file of a module of this project; None for any other."""
+    path = ROOT.joinpath(*module.split("."))
+    return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)

@@ -72,7 +72,10 @@ def load_line(text: bytes) -> LineResult:
 
 
 def _object(text: bytes) -> dict[str, Any]:
-    fields = json.loads(text)
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON of too many levels") from None
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     return fields

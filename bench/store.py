@@ -68,9 +68,17 @@ class RunStore:
         return list(self._half_written)
 
     def finished(self, key: str) -> bool:
-        """Whether a cell has a good row; a failed one is to be tried again."""
+        """Whether a cell has a good row and its lines; any other is to be measured again."""
         self._load()
-        return key in self._by_key and self._by_key[key].status == "ok"
+        row = self._by_key.get(key)
+        if row is None or row.status != "ok":
+            return False
+        try:
+            lines = self.lines(key)
+            counted = (len(lines), sum(line.edits for line in lines))
+        except (UserError, OSError, TypeError):
+            return False
+        return row.counts is None or counted == (row.counts.lines, row.counts.edits)
 
     def lines(self, key: str) -> list[LineResult]:
         """The line results of a cell, in the order of the set.
@@ -82,9 +90,11 @@ class RunStore:
         try:
             return [load_line(line) for line in path.read_bytes().split(b"\n") if line]
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: the cell failed or was not run here") from None
+            raise UserError(
+                f"{path} is missing: the cell failed or was not run here; run it"
+            ) from None
         except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); delete it and run again") from None
+            raise UserError(f"{path} is damaged ({error}); run again to measure it anew") from None
 
     def environments(self) -> dict[str, Any]:
         """The environment records by hash (`Row.environment`); empty before the first run."""

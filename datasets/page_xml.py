@@ -88,7 +88,7 @@ def parse_page(content: bytes, name: str) -> Transcript:
     attributes = _page(root, name)
     return Transcript(
         image=attributes.get("imageFilename", ""),
-        size=_size(attributes.get("imageWidth"), attributes.get("imageHeight")),
+        size=_size(name, attributes.get("imageWidth"), attributes.get("imageHeight")),
         pixels=True,
         lines=[
             PageLine(
@@ -115,7 +115,7 @@ def parse_alto(content: bytes, name: str) -> Transcript:
     file = next(elements(root, "fileName"), None)
     return Transcript(
         image="" if file is None else (file.text or "").strip(),
-        size=_size(attributes.get("WIDTH"), attributes.get("HEIGHT")),
+        size=_size(name, attributes.get("WIDTH"), attributes.get("HEIGHT")),
         pixels=unit is None or (unit.text or "").strip() in ("", "pixel"),
         lines=[
             _alto_line(number, element) for number, element in enumerate(elements(root, "TextLine"))
@@ -141,9 +141,21 @@ def _page(root: Element, name: str) -> Mapping[str, str]:
     return pages[0].attrib if pages else {}
 
 
-def _size(width: str | None, height: str | None) -> tuple[float, float] | None:
+def _size(name: str, width: str | None, height: str | None) -> tuple[float, float] | None:
+    """Width and height; None where they are not stated, or 0.
+
+    Raises:
+        UserError: no page is so small or so large.
+    """
     found = [float(n) for text in (width, height) for n in _NUMBER.findall(text or "")]
-    return (found[0], found[1]) if len(found) == 2 and min(found) > 0 else None
+    if len(found) != 2 or min(found) <= 0:
+        return None
+    if min(found) < 1 or max(found) > _FAR:
+        raise UserError(
+            f"{name} states a page of {found[0]:g} x {found[1]:g}, and no page is so small or so "
+            "large; correct its size"
+        )
+    return found[0], found[1]
 
 
 def _written(line: Element) -> str:

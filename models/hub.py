@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
 from huggingface_hub.errors import CacheNotFound, HFValidationError
 
 from bench.errors import Unavailable, UserError
+from bench.files import content_hash
 from bench.hub_fetch import PARTIAL, repo_folder
 from models import ENCODERS
 
@@ -84,6 +86,21 @@ def locate(repo: str, revision: str = MAIN) -> Checkpoint:
     if SENTENCEPIECE in here and not any(here.issuperset(way) for way in _TOKENIZERS[:2]):
         _require(repo, ("sentencepiece", "protobuf"))
     return Checkpoint(repo, folder, folder / best_weights(here))
+
+
+def weights_hash(checkpoint: Checkpoint) -> str:
+    """The first 16 hex digits of SHA-256 of the weights, which is their name in the Hub's cache.
+
+    Raises:
+        UserError: they are no longer what was downloaded.
+    """
+    found, stored = content_hash(checkpoint.weights, 64), checkpoint.weights.resolve()
+    if re.fullmatch("[0-9a-f]{64}", stored.name) and stored.name != found:
+        raise UserError(
+            f"the weights of {checkpoint.repo} were damaged on this disk; delete {stored} and run: "
+            + download_command(checkpoint.repo, checkpoint.folder.name)
+        )
+    return found[:16]
 
 
 def missing(repo: str, revision: str = MAIN) -> Unavailable | None:

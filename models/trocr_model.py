@@ -11,7 +11,6 @@ import torch
 from transformers import VisionEncoderDecoderModel
 
 from bench.errors import UserError
-from bench.files import content_hash
 from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
@@ -90,7 +89,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
     fits = getattr(model.config, AR_FITS, True)
     info = EncoderInfo(
         name=checkpoint.name,
-        weights=content_hash(checkpoint.weights),
+        weights=hub.weights_hash(checkpoint),
         parameters=parameters,
         alphabet=(),
         has_ar=fits,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tabulate import tabulate
 
 from bench.cli import main
 
@@ -19,3 +23,42 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str,
         return left.value.code, *capsys.readouterr()
 
     return called
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Open only the benchmarks for --benchmark-only: other tests need the dev packages."""
+    if not config.getoption("benchmark_only") or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text("utf-8")
+    return True if re.search(r"def test_\w+\(benchmark\b", text) is None else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show benchmarks with their CER, which pytest-benchmark's own, far wider table has not."""
+    session: Any = getattr(config, "_benchmarksession", None)
+    if session is None or session.compare or session.verbose:
+        return
+    for group, benchmarks in session.groups or ():
+        session.quiet = True
+        rows = [_row(each) for each in sorted(benchmarks, key=lambda each: each["median"])]
+        aligned = ("left", *["right"] * (len(rows[0]) - 1))
+        terminalreporter.section(f"{group or 'others'} (times in ms)", "-")
+        terminalreporter.write_line(
+            tabulate(rows, headers="keys", disable_numparse=True, colalign=aligned)
+        )
+
+
+def _row(benchmark: dict[str, Any]) -> dict[str, str]:
+    extra, median = benchmark["extra_info"], benchmark["median"]
+    cer = "" if extra.get("cer") is None else f"{100 * extra['cer']:.2f}"
+    return {
+        "name": benchmark["param"] or benchmark["name"],
+        **({"CER %": cer} if "cer" in extra else {}),
+        "median": f"{1000 * median:,.2f}",
+        "IQR": f"{1000 * benchmark['iqr']:,.2f}",
+        "lines/s": f"{extra.get('lines', 1) / median:,.1f}",
+        "rounds": str(benchmark["rounds"]),
+    }

@@ -52,6 +52,7 @@ class FakeHub:
     spoilt: files that are sent with a wrong byte.
     refusals: ids to (status, X-Error-Code) of every answer about them.
     whole: whether all of a file is sent whatever range is asked for.
+    most: bytes that large files have on their way, filled up with zeros; None for their own.
     requests: "METHOD path" of all requests so far.
     ranges: the first bytes that were asked for, of the requests that asked for some.
     """
@@ -63,6 +64,7 @@ class FakeHub:
     spoilt: set[str] = field(default_factory=set)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     whole: bool = False
+    most: int | None = None
     ranges: list[int] = field(default_factory=list)
     resume: threading.Event = field(default_factory=threading.Event)
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -158,6 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         first = int(re.sub(r"\D", "", self.headers.get("Range", "").partition("-")[0]) or 0)
         self.state.ranges += [first] if first else []
         first = 0 if self.state.whole else first
+        if path.suffix in LARGE and self.state.most is not None:
+            body = body[: self.state.most].ljust(self.state.most, b"\0")
         if name in self.state.spoilt:
             body = body[:-1] + bytes([body[-1] ^ 1])
         self.send_response(206 if first else 200)

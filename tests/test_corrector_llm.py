@@ -219,7 +219,7 @@ def test_tokens_have_a_budget_too(server, tmp_path):
 def test_tokens_are_guessed_where_the_server_does_not_count(server):
     server.counts_tokens = False
     one = Chat(Endpoint(server.url, "counts-nothing"))
-    assert one.ask("system", "far away from", 50).tokens == 4
+    assert one.ask("system", "far away from", 50).tokens == 8
     one.close()
 
 
@@ -370,10 +370,18 @@ def test_options_that_make_no_sense_are_refused(wrong):
 
 def test_a_damaged_kept_answer_is_asked_for_again(server, tmp_path):
     run(server, tmp_path / "a")
-    for path in (tmp_path / "cache" / "llm").rglob("*.json"):
-        path.write_text(path.read_text()[:7])
+    for path, place in zip(
+        (tmp_path / "cache" / "llm").rglob("*.json"), range(30, 90), strict=False
+    ):
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
     row, _ = run(server, tmp_path / "b")
     assert row.status == "ok" and len(server.asked) == 10
+    for path in (tmp_path / "cache" / "llm").rglob("*.json"):
+        path.write_bytes(path.read_bytes()[:-7])
+    row, _ = run(server, tmp_path / "b2", edits=0.4)
+    assert row.status == "ok" and len(server.asked) == 15
 
 
 def test_a_gate_asks_for_unsure_lines_alone(server, tmp_path):

@@ -258,7 +258,18 @@ def test_computing_states_goes_on_where_it_was_cut_off(tmp_path):
     again = features(tmp_path / "cut").load(lambda _, done, total: counts.append(done))
     assert counts == [11]  # 8 were there
     assert np.array_equal(again, whole)
-    assert [path.suffix for path in (tmp_path / "cut").iterdir()] == [".npy"]
+    left = sorted(path.name for path in (tmp_path / "cut").iterdir())
+    assert left == [made.path.name, f"{made.path.name}.sha256"]
+
+
+def test_cached_states_that_were_changed_are_computed_again(tmp_path):
+    whole = np.array(features(tmp_path).load(lambda *of: None))
+    path = features(tmp_path).path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    for changed in (bytes(content), bytes(content[:-3]), b""):
+        path.write_bytes(changed)
+        assert np.array_equal(features(tmp_path).load(lambda *of: None), whole)
 
 
 def test_a_full_disk_is_refused_before_anything_is_computed(tmp_path, monkeypatch):

@@ -102,6 +102,32 @@ def test_a_damaged_file_is_made_again(content, folder):
     assert all(map(equal, read(), before))
 
 
+@pytest.mark.parametrize("name", ["blot", "char_erase"])
+def test_what_was_changed_on_the_disk_is_made_again(name, folder, monkeypatch):
+    made = read(name)
+    (file,) = folder.iterdir()
+    sound = file.read_bytes()
+    rng = np.random.default_rng(3)
+    for place in [0, 40, len(sound) - 9, *rng.integers(len(sound), size=30).tolist()]:
+        for span in (1, 300):
+            changed = bytearray(sound)
+            changed[place : place + span] = bytes(b ^ 16 for b in sound[place : place + span])
+            file.write_bytes(changed)
+            assert all(map(equal, read(name), made)), (place, span)
+    assert file.read_bytes() == sound
+    file.write_bytes(bytes(32) + sound[32:])
+    assert all(map(equal, read(name), made))
+
+
+def test_a_file_under_the_name_of_another_is_made_again(folder):
+    made = read("blot", seed=1)
+    (file,) = folder.iterdir()
+    read("blot", seed=2)
+    (other,) = set(folder.iterdir()) - {file}
+    file.write_bytes(other.read_bytes())
+    assert all(map(equal, read("blot", seed=1), made))
+
+
 def test_where_nothing_can_be_kept_it_goes_on_without(folder, monkeypatch):
     made = list(damaged_lines(DAMAGES.create("blot"), written(), "set", 3, 0))
     folder.parent.joinpath("file").touch()

@@ -59,6 +59,7 @@ def test_real_lines(name, dataset):
         assert all(abs(leak(clean, results)) <= 0.03 for results in series)
 
 
+@pytest.mark.benchmark(group="damages")
 @pytest.mark.parametrize("name", NAMES)
 def test_speed(benchmark, name):
     one = DAMAGES.create(name)

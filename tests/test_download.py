@@ -213,6 +213,27 @@ def test_a_server_that_knows_no_ranges_sends_the_whole_file(home: Home) -> None:
     assert len(home.server.ranges) == 1
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("most", [0, 1000])
+def test_a_server_that_sends_nothing_more_is_left_after_a_few_tries(
+    home: Home, most: int, whole: bool
+) -> None:
+    home.server.most, home.server.whole = most, whole
+    with pytest.raises(UserError, match=r"sent (0 B|1 kB) of 3 MB .* and nothing more; .* again"):
+        get()
+    assert home.fetched().count(WEIGHTS) <= 5
+    home.server.most = None
+    assert get().weights.read_bytes() == FILES[WEIGHTS]
+
+
+def test_a_server_that_sends_without_end_is_left(home: Home) -> None:
+    home.server.most = 300_000_000
+    seen: list[float] = []
+    with pytest.raises(UserError, match="arrived damaged and was removed"):
+        download(REPO, hub.MAIN, lambda doing, done, total: seen.append(done))
+    assert max(seen) < 4_000_000
+
+
 def test_damaged_weights_are_told_and_not_kept(home: Home) -> None:
     home.server.spoilt.add(WEIGHTS)
     with pytest.raises(UserError, match="arrived damaged and was removed"):
@@ -310,7 +331,7 @@ def test_a_full_disk(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert get().weights.read_bytes() == FILES[WEIGHTS]
 
 
-def full(url: str, out: Any, seen: Any) -> None:
+def full(url: str, out: Any, size: int, seen: Any) -> None:
     """What a write to a full device raises, from such a device."""
     with Path("/dev/full").open("wb", buffering=0) as device:
         device.write(b"x")

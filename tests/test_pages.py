@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -182,7 +183,12 @@ def test_documents_that_stand_beside_transcriptions_are_known() -> None:
 @given(st.text("0123456789,.- \n-e", max_size=40), st.text("0123456789.-e", max_size=8))
 def test_any_points_are_points_or_none(points: str, size: str) -> None:
     line = f'<TextLine><Coords points="{points}"/><Baseline points="{points}"/></TextLine>'
-    found = parse_page(page(line, f'imageWidth="{size}" imageHeight="{size}"').encode(), "p.xml")
+    document = page(line, f'imageWidth="{size}" imageHeight="{size}"').encode()
+    try:
+        found = parse_page(document, "p.xml")
+    except UserError as error:
+        assert "no page is so small or so large" in str(error)
+        return
     assert found.lines[0].polygon.shape[1:] == (2,) and np.isfinite(found.lines[0].polygon).all()
     assert found.size is None or min(found.size) > 0
     box = f'HPOS="{size}" VPOS="{size}" WIDTH="{size}" HEIGHT="{size}" BASELINE="{points}"'
@@ -378,6 +384,71 @@ def test_bad_lines_and_pages_are_told_and_lose_no_other(tmp_path: Path) -> None:
     assert "s.xml is not XML" in reasons["s.xml"]
     with pytest.raises(BadLinesError, match="12 of 14 lines of page"):
         PageLines("page", tmp_path, strict=True).load()
+
+
+NUMBERS = [
+    "9" * 400, "-" + "9" * 400, "9" * 5000, "0." + "0" * 400 + "1", "0", "0.0", "-1", "inf", "nan",
+    "1e999", "1e-999", "", "x", "0.5", "10000001", "2147483648", "1e5", "1 2", "400.5", "\u0663",
+]  # fmt: skip
+
+
+def page_of(n: Callable[[], str]) -> str:
+    """A PAGE document with numbers from anywhere."""
+    coords = (
+        f'<Coords points="{n()},10 300,{n()} 300,60 10,60"/><Baseline points="10,{n()} 9,{n()}"/>'
+    )
+    text = f'<TextEquiv index="{n()}"><Unicode>t</Unicode></TextEquiv>'
+    line = f'<TextLine id="a">{coords}{text}</TextLine>'
+    return page(line + page_line("b", "u", 140), f'imageWidth="{n()}" imageHeight="{n()}"')
+
+
+def alto_of(n: Callable[[], str]) -> str:
+    """An ALTO document with numbers from anywhere."""
+    box = f'HPOS="{n()}" VPOS="{n()}" WIDTH="{n()}" HEIGHT="{n()}" BASELINE="{n()}"'
+    shape = f'<Shape><Polygon POINTS="{n()} {n()} 310 10 310 60 10 60"/></Shape>'
+    lines = f'<TextLine {box}>{{}}<String CONTENT="t"/></TextLine>'
+    unit = "<Description><MeasurementUnit>mm10</MeasurementUnit></Description>"
+    size = f'WIDTH="{n()}" HEIGHT="{n()}"'
+    return alto(lines.format(shape) + lines.format(""), unit, attributes=size)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["page", "alto"])
+@given(st.data())
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_number_of_a_page_loses_another(
+    kind: Literal["page", "alto"], tmp_path: Path, data: st.DataObject
+) -> None:
+    usual = st.sampled_from(["400", "300", "50"])
+    number = st.one_of(st.sampled_from(NUMBERS), usual)
+    put(tmp_path, "a.xml", (page_of if kind == "page" else alto_of)(lambda: data.draw(number)))
+    good = page_line("a", "good", 20) if kind == "page" else alto_line("good", 20)
+    put(tmp_path, "b.xml", page(good) if kind == "page" else alto(good))
+    for name in ("a.png", "b.png"):
+        scan().save(tmp_path / name)
+    found = PageLines(kind, tmp_path).load()
+    assert "good" in [line.text for line in found.lines]
+    assert {bad.id[0] for bad in found.bad} <= {"a"}
+
+
+@pytest.mark.parametrize("kind", ["page", "alto"])
+@pytest.mark.parametrize("side", ["9" * 400, "0.001", "10000001"])
+def test_a_page_of_absurd_size_is_set_aside(
+    kind: Literal["page", "alto"], side: str, tmp_path: Path
+) -> None:
+    page_size = f'imageWidth="{side}" imageHeight="{side}"'
+    put(
+        tmp_path,
+        "a.xml",
+        page(page_line("a", "t", 20), page_size)
+        if kind == "page"
+        else alto(alto_line("t", 20), attributes=f'WIDTH="{side}" HEIGHT="{side}"'),
+    )
+    scan().save(tmp_path / "a.png")
+    (bad,) = PageLines(kind, tmp_path).load().bad
+    assert bad.id == "a.xml" and "no page is so" in bad.reason and len(bad.reason) < 200
 
 
 def test_where_there_is_nothing_that_is_told(tmp_path: Path) -> None:

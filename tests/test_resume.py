@@ -49,6 +49,28 @@ def test_finished_cells_are_not_run_again_and_things_are_opened_once(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kept", [None, 0.0, 0.5, 0.99, "line", "zeros", "edits"])
+def test_a_cell_whose_lines_are_lost_or_torn_is_measured_again(tmp_path, kept):
+    first = go(tmp_path)
+    spoilt, sound = first.done
+    path = tmp_path / "lines" / f"{spoilt}.jsonl"
+    whole = path.read_bytes()
+    if kept is None:
+        path.unlink()
+    elif kept == "line":
+        path.write_bytes(whole[: whole[:-1].rfind(b"\n") + 1])
+    elif kept == "zeros":
+        path.write_bytes(whole[:90] + bytes(40) + whole[130:])
+    elif kept == "edits":
+        path.write_bytes(whole.replace(b'"substitutions": ', b'"substitutions": 1', 1))
+    else:
+        path.write_bytes(whole[: int(kept * len(whole))])
+    second = go(tmp_path)
+    assert (second.done, second.reused) == ([spoilt], [sound])
+    assert path.read_bytes() == whole
+    assert go(tmp_path).reused == first.done
+
+
 def test_only_the_new_decoder_of_a_finished_block_is_run(tmp_path):
     go(tmp_path)
     outcome = go(tmp_path, replace(ASKED, decoders=("reader", "no-vowel", "no-e")))

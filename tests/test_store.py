@@ -210,7 +210,9 @@ def test_a_torn_last_row_is_tolerated_and_mended(tmp_path, keep):
     assert RunStore(tmp_path).rows() == [row("k1"), other("k3")]
 
 
-@pytest.mark.parametrize("bad", [b"\0\0\0", b"{}", b"[1]", b'{"key": "x"}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "bad", [b"\0\0\0", b"{}", b"[1]", b'{"key": "x"}', b"\xff\xfe", b"[" * 99_999]
+)
 def test_a_damaged_row_in_the_middle_is_skipped_and_counted(tmp_path, bad):
     (tmp_path / "rows.jsonl").write_bytes(dump(row("k1")) + bad + b"\n" + dump(other("k2")))
     store = RunStore(tmp_path)

@@ -1,6 +1,7 @@
 """Training: samples, batches, the loop, resuming."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,57 @@ def test_the_loop_learns_and_averages(tmp_path):
     loop, losses = _run(tmp_path, 60)
     assert losses[-1] < 0.3 * losses[0]
     assert all(torch.isfinite(v).all() for v in loop.average.state.values())
+
+
+class _Slope:
+    """A task of a single weight that only ever grows: from 0.5 on, one rate a step."""
+
+    def __init__(self) -> None:
+        self.module = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.constant_(self.module.weight, 0.5)
+
+    def loss(self, batch: torch.Tensor) -> torch.Tensor:
+        return -self.module(batch).sum()
+
+
+def _slope(tmp_path: Path, steps: int) -> tuple[Loop[Any], list[float], list[float]]:
+    """A loop run to its end, its weights from first to last, and the rates of its steps."""
+    config = LoopConfig(steps, save_every=10_000, weight_decay=0.0)
+    loop: Loop[Any] = Loop(_Slope(), config, tmp_path / f"{steps}.pt")
+    weights, rates = [0.5], []
+
+    def step(progress: Any) -> None:
+        weights.append(loop.task.module.weight.item())
+        rates.append(float(loop.optimizer.param_groups[0]["lr"]))
+        assert 0.5 < loop.average.state["weight"].item() < weights[-1]
+
+    loop.run(lambda _: iter(lambda: torch.ones(1, 1), None), step, lambda *_: None)
+    return loop, weights, rates
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 9, 10, 11, 800])
+def test_averaged_weights_lie_between_those_that_were_averaged(tmp_path: Path, steps: int) -> None:
+    loop, weights, _ = _slope(tmp_path, steps)
+    assert len(weights) == steps + 1
+    with torch.no_grad():
+        loop.average.state["weight"].fill_(0.5)
+        loop.task.module.weight.fill_(1.0)
+    loop.average.update(loop.task.module, steps)
+    assert 0.5 < float(loop.average.state["weight"]) < 1.0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 15, 400, 800, 8000])
+def test_the_rate_rises_joins_the_cosine_and_ends_near_0(tmp_path: Path, steps: int) -> None:
+    _, _, rates = _slope(tmp_path, steps)
+    assert max(rates) == pytest.approx(1e-3)
+    if steps < 20:
+        return
+    peak = rates.index(max(rates))
+    assert 0.5 * min(400, steps / 10) <= peak <= min(400, steps / 10)
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert max(abs(b - a) for a, b in pairwise(rates)) <= 1.01e-3 / min(400, steps / 10)
+    assert rates[-1] < 0.02e-3
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):

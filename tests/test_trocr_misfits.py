@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from collections.abc import Callable
@@ -100,6 +101,18 @@ def test_what_does_not_fit_is_one_sentence(
     sentence = str(raised.value)
     assert "\n" not in sentence and len(sentence) < 600
     assert "tiny-trocr" in sentence
+
+
+def test_weights_that_changed_in_the_cache_of_the_hub_are_refused(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    content = weights.read_bytes()
+    blob = checkpoint.parent / hashlib.sha256(content).hexdigest()
+    weights.rename(blob)
+    weights.symlink_to(blob)
+    assert opened(checkpoint).info.weights == blob.name[:16]
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"were damaged on this disk; delete .* and run: "):
+        opened(checkpoint)
 
 
 class _Exploit:

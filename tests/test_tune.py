@@ -375,6 +375,8 @@ def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch, trials):
     assert len(read) - before == (len(whole.cer_map) - finished) * batches
     done = len(read)
     assert tuned_entry(job) == entry and len(read) == done
+    file.write_bytes(file.read_bytes().replace(b'"edits": [1', b'"edits": [0', 1))  # a flipped bit
+    assert tuned_entry(job) == entry and len(read) == done + batches
 
 
 def test_what_may_be_as_good_as_the_best_is_told_and_bold():

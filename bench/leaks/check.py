@@ -15,9 +15,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from bench.cache import cache_folder
+from bench.cache import cache_folder, keep, kept
 from bench.errors import UserError
-from bench.files import write_atomically
 from bench.leaks.leak import Found, Leak, compare, long_enough
 from bench.leaks.overlap import Overlap, overlap
 from bench.plan import Part
@@ -139,15 +138,15 @@ def _here(part: Part) -> Dataset:
 
 def _keep(part: Part, tested: LineSet, leak: Leak) -> None:
     content = json.dumps(dataclasses.asdict(leak))
-    write_atomically(_path(part, tested), content.encode())
+    keep(_path(part, tested), content.encode())
 
 
 def _kept(part: Part, tested: LineSet) -> Leak | None:
     """What was found of these very lines; None where nobody looked."""
     try:
-        fields = json.loads(_path(part, tested).read_bytes())
+        fields = json.loads(kept(_path(part, tested)) or b"")
         found = tuple(_found(each) for each in fields["found"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
     return Leak(fields["learned"], fields["tested"], found)
 

@@ -196,6 +196,8 @@ def _read(path: Path | None, lines: int) -> Iterator[tuple[str, Point]]:
     for line in path.read_bytes().split(b"\n"):
         try:
             record = json.loads(line)
+            if record.pop("checksum") != digest(record):
+                continue
             edits = np.array(record["edits"], dtype=np.int64)
         except (ValueError, KeyError, TypeError):
             continue
@@ -208,4 +210,5 @@ def _append(path: Path | None, point: Point) -> None:
         return
     record = {"values": point.values, "edits": point.edits.tolist()}
     with plain_errors(path), path.open("ab") as file:
-        file.write(b"\n" + json.dumps(record).encode() + b"\n")  # what was torn ends before it
+        line = json.dumps({**record, "checksum": digest(record)})
+        file.write(f"\n{line}\n".encode())  # what was torn ends before it

@@ -6,6 +6,7 @@ code, the damage with its options, severity and seed, and pixels, texts and boxe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -18,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.cache import cache_folder
+from bench.cache import cache_folder, keep, kept
 from bench.errors import UserError
-from bench.files import draft_of
+from bench.files import UNFINISHED
 from bench.provenance import code_version
 from bench.types import Line
 from datasets.damage.base import SUITE, Damage, Damaged
@@ -53,9 +54,9 @@ def cached_lines(
         UserError: the severity is not one of 0 to 5.
     """
     path = _path(damage, lines, dataset, severity, seed)
-    kept = None if path is None else _read(path, lines)
-    if kept is not None:
-        yield from kept
+    found = None if path is None else _read(path, lines)
+    if found is not None:
+        yield from found
         return
     made = []
     for item in damaged_lines(damage, lines, dataset, severity, seed):
@@ -73,7 +74,7 @@ def _path(
         folder = cache_folder("damage")
     except UserError:
         return None
-    return folder / f"{_identity(damage, lines, dataset, severity, seed)}.parquet"
+    return folder / f"{_identity(damage, lines, dataset, severity, seed)}.lines"
 
 
 def _identity(damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int) -> str:
@@ -91,16 +92,14 @@ def _identity(damage: Damage, lines: Sequence[Line], dataset: str, severity: int
 
 
 def _read(path: Path, lines: Sequence[Line]) -> list[Damaged] | None:
-    """The lines of a file; None when there is none, or a damaged one (which is deleted)."""
-    try:
-        rows = pq.read_table(path, schema=_SCHEMA).to_pylist()
+    """The lines of a file; None when there is none, or a damaged one."""
+    content = kept(path)
+    if content is None:
+        return None
+    with contextlib.suppress(OSError):
         os.utime(path)  # read just now: not the next to go
-        return [_damaged(line, row) for line, row in zip(lines, rows, strict=True)]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, pa.ArrowException):
-        path.unlink(missing_ok=True)
-        return None
+    rows = pq.read_table(pa.BufferReader(content), schema=_SCHEMA).to_pylist()
+    return [_damaged(line, row) for line, row in zip(lines, rows, strict=True)]
 
 
 def _keep(path: Path, found: Sequence[Damaged]) -> None:
@@ -108,15 +107,16 @@ def _keep(path: Path, found: Sequence[Damaged]) -> None:
     if table.nbytes > LIMIT // 4:  # would drive out everything else
         return
     try:
-        with draft_of(path) as draft:
-            pq.write_table(table, draft, compression="zstd", compression_level=1)
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content, compression="zstd", compression_level=1)
+        keep(path, content.getvalue().to_pybytes())
         _make_room(path.parent)
     except (UserError, OSError):
         return
 
 
 def _make_room(folder: Path) -> None:
-    files = [(path, path.stat()) for path in folder.glob("*.parquet")]
+    files = [(path, path.stat()) for path in folder.iterdir() if path.suffix != UNFINISHED]
     left = sum(facts.st_size for _, facts in files)
     for path, facts in sorted(files, key=lambda file: file[1].st_mtime):
         if left <= LIMIT:

@@ -58,7 +58,7 @@ def listed(answer: str, count: int) -> list[str] | None:
     start, end = text.find("["), text.rfind("]")
     try:
         found = json.loads(text[start : end + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     fits = isinstance(found, list) and len(found) == count
     return found if fits and all(isinstance(one, str) for one in found) else None

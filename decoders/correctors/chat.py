@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email.utils
+import json
 import os
+import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -21,13 +23,17 @@ _BUSY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _PATIENCE_S = 120.0  # a server that wants a longer pause is left alone
 _LONGEST_S = 30.0  # between two tries
 _SAID = 200  # characters of a server's complaint that are told
+_LARGEST = 1 << 20  # bytes of an answer, unpacked
+_LONGEST = 3  # time-outs of a request as a whole: to connect, to begin, and to send the answer
+_PER_TOKEN = 16  # characters that a token can have
+_MOST_TOKENS = 10**7  # of a single request; servers that count more do not count
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """Where and how to ask.
 
-    timeout: seconds that the server may be silent.
+    timeout: seconds that the server may be silent; a request may take `_LONGEST` times as long.
     attempts: of one question, the first one included.
     backoff: seconds before the second try at most, doubled for each one after.
     per_minute: requests; 0 for as many as go.
@@ -46,13 +52,19 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said. whole: it came to an end; tokens: of question and answer."""
+    """What the model said.
+
+    whole: it came to an end.
+    tokens: of question and answer.
+    refused: why nothing of it can be used; "" else.
+    """
 
     text: str
     whole: bool
     tokens: int
     model: str
     seconds: float
+    refused: str = ""
 
 
 def check_url(url: str) -> None:
@@ -136,7 +148,10 @@ class Chat:
         self.retries = 0
         self._now = HostMeter().wall
         self._key = _key(endpoint.url)
-        self._client = httpx2.Client(
+        # A loop of its own: only there a request as a whole can be ended in time.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._client = httpx2.AsyncClient(
             timeout=endpoint.timeout,
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             follow_redirects=False,  # the key goes where the user sent it and nowhere else
@@ -178,7 +193,8 @@ class Chat:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
     @property
     def _place(self) -> str:
@@ -190,53 +206,85 @@ class Chat:
         wait = self.ledger.take(self.endpoint, self._now())
         if wait > 0:
             _sleep(wait)
-        begin = self._now()
+        begin, longest = self._now(), _LONGEST * self.endpoint.timeout
+        waiting = asyncio.wait_for(self._receive(body), longest)
+        future = asyncio.run_coroutine_threadsafe(waiting, self._loop)
         try:
-            response = self._client.post(
-                f"{self.endpoint.url.rstrip('/')}/chat/completions", json=body
-            )
+            status, headers, content = future.result()
+        except asyncio.TimeoutError:
+            raise _AgainError(f"its answer took longer than {longest:g} s") from None
         except httpx2.TimeoutException:
             raise _AgainError(f"silent for {self.endpoint.timeout:g} s") from None
         except httpx2.ConnectError:
             raise _AgainError("it cannot be reached") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise _AgainError(self._said(str(error)) or type(error).__name__) from None
-        self._check_status(response)
-        answer = self._read(response, self._now() - begin)
+        finally:
+            future.cancel()
+        self._check_status(status, headers, content)
+        answer = self._read(content, body, self._now() - begin)
         self.ledger.pay(answer.tokens)
         return answer
 
-    def _check_status(self, response: Any) -> None:
-        status = int(response.status_code)
+    async def _receive(self, body: dict[str, Any]) -> tuple[int, Any, bytes]:
+        """Status, headers and content of an answer; little more than `_LARGEST` of the content."""
+        url, content = f"{self.endpoint.url.rstrip('/')}/chat/completions", bytearray()
+        async with self._client.stream("POST", url, json=body) as response:
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > _LARGEST:
+                    break
+        return response.status_code, response.headers, bytes(content)
+
+    def _check_status(self, status: int, headers: Any, content: bytes) -> None:
         if status in _BUSY:
-            raise _AgainError(f"status {status}", _retry_after(response.headers))
+            raise _AgainError(f"status {status}", _retry_after(headers))
         if status != 200:
-            said = self._said(response.text)
+            said = self._said(content.decode("utf-8", "replace"))
             hint = f"; set {KEYS[0]}" if status in (401, 403) else ""
             raise UserError(f"{self._place} refuses: status {status} {said}".rstrip() + hint)
 
-    def _read(self, response: Any, seconds: float) -> Answer:
-        with _malformed():
-            record = response.json()
+    def _read(self, content: bytes, body: dict[str, Any], seconds: float) -> Answer:
+        """The answer in a completion.
+
+        Raises:
+            _AgainError: the content is no completion.
+        """
+        most, model = body["max_tokens"], self.endpoint.model
+        asked = sum(len(message["content"]) for message in body["messages"])
+        try:
+            if len(content) > _LARGEST:
+                raise _TooMuchError(f"larger than {_LARGEST >> 20} MiB")
+            record = json.loads(content)
             choice = record["choices"][0]
             text = choice["message"]["content"]
             if not isinstance(text, str):
                 raise TypeError
-            usage = record.get("usage") or {}
-            tokens = usage.get("total_tokens")
+            if len(text) > _PER_TOKEN * most:
+                raise _TooMuchError("far longer than was asked for")
+            guess = -(-(asked + len(text)) // 4)  # four characters are about a token
             return Answer(
-                text=text,
+                text=self._blotted(text),
                 whole=choice.get("finish_reason") != "length",
-                # A server that does not count: four characters are about a token.
-                tokens=int(tokens) if tokens is not None else -(-len(text) // 4),
-                model=str(record.get("model") or self.endpoint.model),
+                tokens=_plausible(record.get("usage"), guess),
+                model=self._said(str(record.get("model") or model)),
                 seconds=seconds,
             )
+        except RecursionError:
+            why = "nested too deeply"
+        except _TooMuchError as error:
+            why = str(error)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            raise _AgainError("its answer is no chat completion") from None
+        return Answer("", False, most + -(-asked // 4), model, seconds, why)
+
+    def _blotted(self, text: str) -> str:
+        """A server's words without the key."""
+        return text.replace(self._key, "***") if self._key else text
 
     def _said(self, text: str) -> str:
         """A server's words, short, on one line, without the key."""
-        clean = text.replace(self._key, "***") if self._key else text
-        return " ".join(clean.split())[:_SAID]
+        return " ".join(self._blotted(text).split())[:_SAID]
 
     def _pause(self, state: Any) -> float:
         import tenacity
@@ -249,7 +297,7 @@ class Chat:
             return float(jittered(state))
         if asked > _PATIENCE_S:
             raise UserError(
-                f"{self._place} asks to come back in {asked:.0f} s; all answers so far are kept, "
+                f"{self._place} asks to come back in {asked:.6g} s; all answers so far are kept, "
                 "so run again then"
             )
         return float(asked)
@@ -266,12 +314,16 @@ class _AgainError(Exception):
         self.after = after
 
 
-@contextlib.contextmanager
-def _malformed() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise _AgainError("its answer is no chat completion") from None
+class _TooMuchError(Exception):
+    """Another try would bring as much again."""
+
+
+def _plausible(usage: Any, guess: int) -> int:
+    """Tokens that a server counts; the guess where it does not, or where that cannot be."""
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    if isinstance(tokens, (int, float)) and guess // 4 <= tokens <= _MOST_TOKENS:
+        return int(tokens)
+    return guess
 
 
 def _key(url: str) -> str:
@@ -279,17 +331,19 @@ def _key(url: str) -> str:
     parts = urlsplit(url)
     own, openai = (os.environ.get(name, "").strip() for name in KEYS)
     closed = parts.scheme == "https" or parts.hostname in _LOOPBACK
-    return own or (openai if closed else "")
+    key = own or (openai if closed else "")
+    if not re.fullmatch("[!-~]*", key):  # the header would be refused, and the complaint quote it
+        name = KEYS[0] if own else KEYS[1]
+        raise UserError(f"{name} holds a character that no key has; copy the key again")
+    return key
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date; None without one."""
-    said = headers.get("retry-after")
-    if not said:
-        return None
-    with contextlib.suppress(ValueError):
+    """Seconds of a Retry-After header, which is a number or a date; None without a usable one."""
+    said = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"-?[0-9]{1,99}(\.[0-9]{1,99})?", said):
         return max(float(said), 0.0)
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(Exception):  # the parser of dates raises anything
         when = email.utils.parsedate_to_datetime(said)
         return max((when - datetime.now(timezone.utc)).total_seconds(), 0.0)
     return None

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.cache import cache_folder
+from bench.cache import cache_folder, keep, kept
 from bench.errors import Unavailable, UserError
-from bench.files import write_atomically
 from bench.types import EncoderInfo
 from decoders.base import Decoder
 from decoders.correctors.answers import checked, listed
@@ -34,7 +33,8 @@ class Instructed(Corrector):
     Every answer is kept on disk by a hash of server, model, prompt and line, so that a repeated
     run asks nothing and a killed one loses nothing; the time of a kept answer is the one that it
     took. An answer is refused, and counted, that is empty, has several lines, markup or control
-    characters, is far longer or shorter than the line, or differs from it by more than `edits`.
+    characters, is far longer or shorter than the line, or differs from it by more than `edits`;
+    one of more than 1 MiB or too many levels of JSON as well, and it is not kept.
 
     url: of the endpoint, up to and with /v1; --llm-url.
     model: as the server names it; --llm-model.
@@ -42,7 +42,7 @@ class Instructed(Corrector):
     batch: lines of a request.
     parallel: requests at a time.
     edits: most character edits of a correction, as a share of the line.
-    timeout: seconds that the server may be silent.
+    timeout: seconds that the server may be silent; a request may take three times as long.
     attempts: of a request that fails, with growing pauses; a server's Retry-After is heeded.
     backoff: seconds of the first pause at most.
     per_minute: most requests a minute; 0 for no limit.
@@ -155,6 +155,8 @@ class Instructed(Corrector):
         alone = self.batch == 1
         user = lines[0] if alone else json.dumps(list(lines), ensure_ascii=False)
         answer = self._answer(user, 64 + 2 * len(user))
+        if answer.refused:
+            return [Correction(line, REFUSED + answer.refused) for line in lines]
         if alone:
             return [checked(lines[0], answer.text, self.edits, answer.whole)]
         texts = listed(answer.text, len(lines))
@@ -173,8 +175,9 @@ class Instructed(Corrector):
             state.count(recalled=answer.seconds, cached=1)
             return answer
         answer = state.chat.ask(state.system, user, most_tokens)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(asdict(answer)).encode())
+        if not answer.refused:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            keep(path, json.dumps(asdict(answer)).encode())
         state.count(requests=1, tokens=answer.tokens, seconds=answer.seconds)
         return answer
 
@@ -225,6 +228,6 @@ def _shipped(name: str) -> str:
 def _kept(path: Path) -> Answer | None:
     """An answer from the disk; None where there is none, or it is damaged."""
     try:
-        return Answer(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Answer(**json.loads(kept(path) or b""))
+    except (ValueError, TypeError):
         return None

@@ -64,12 +64,7 @@ def arpa_lm(path: str, unit: Unit, order: int) -> ArpaLM:
     """
     if path:
         return _read(Path(path).expanduser())
-    arpa = embedded_arpa(order, unit)
-    try:
-        lm = _read(arpa)
-    except UserError:  # someone or something has broken the cached file
-        arpa.unlink()
-        lm = _read(embedded_arpa(order, unit))
+    lm = _read(embedded_arpa(order, unit))
     return replace(lm, name=EMBEDDED, trained_on=EMBEDDED_TEXT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,21 @@ def _of_transformers(model: str, path: Path) -> LineLM:
         raise UserError(f"{path} is no folder of a language model; give a folder, or owner/name")
     place = str(path) if path.is_dir() else model
     try:
-        with plain_errors(model, "main"):
-            tokenizer: Any = AutoTokenizer.from_pretrained(place)
-            net: Any = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{model} is no causal language model of transformers ({error})") from error
+        with nullcontext() if path.is_dir() else plain_errors(model, "main"):
+            tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+            net: Any = AutoModelForCausalLM.from_pretrained(
+                place, dtype=torch.float32, trust_remote_code=False
+            )
+    except Exception as error:  # foreign files can make transformers raise anything
+        if "trust_remote_code" in f"{error} {error.__cause__}":
+            raise UserError(
+                f"{model} needs code of its own, which Kaidoku never runs; choose a model whose "
+                "architecture transformers has"
+            ) from error
+        if isinstance(error, UserError):
+            raise
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{model} is no causal language model of transformers ({words})") from error
     net.eval().requires_grad_(False)
     revision = getattr(net.config, "_commit_hash", None)
     digest = _folder_hash(path) if path.is_dir() else str(revision or "")

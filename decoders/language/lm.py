@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench.cache import cache_folder
-from bench.errors import Unavailable, UserError
+from bench.cache import cache_folder, intact, seal
+from bench.errors import UserError
 from bench.types import EncoderInfo
 from datasets.corpus import documents
 from decoders.language.arpa import BOS, EOS, MARKS, NGramModel, write_arpa
@@ -66,19 +66,11 @@ def word_lm(order: int = 3) -> WordLM:
     if not MIN_ORDER <= order <= MAX_ORDER:
         raise UserError(f"KenLM takes orders from {MIN_ORDER} to {MAX_ORDER}, not {order}")
     arpa = embedded_arpa(order)
-    try:
-        model = read_word_lm(arpa)
-    except Unavailable:
-        raise
-    except UserError:  # someone or something has broken the cached file
-        arpa.unlink()
-        arpa.with_suffix(".bin").unlink(missing_ok=True)
-        model = read_word_lm(embedded_arpa(order))
-    return replace(model, path=_fastest(arpa), trained_on=EMBEDDED_TEXT)
+    return replace(read_word_lm(arpa), path=_fastest(arpa), trained_on=EMBEDDED_TEXT)
 
 
 def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
-    """The cached ARPA file of an embedded model, made if it is not there.
+    """The cached ARPA file of an embedded model, made if it is not there or is damaged.
 
     Args:
         order: 1 to 6.
@@ -91,8 +83,9 @@ def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
     content = "\n".join((_RECIPE, *text))
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     path = cache_folder("lm") / f"{unit}-{order}gram-{key}.arpa"
-    if not path.is_file():
+    if not intact(path):
         write_arpa(estimate(map(_SPLIT[unit], text), order).model, path)
+        seal(path)
     return path
 
 
@@ -158,12 +151,15 @@ def _fastest(arpa: Path) -> Path:
     """The binary of a cached ARPA file, made if this machine can; else the file itself."""
     binary = arpa.with_suffix(".bin")
     try:
-        if binary.is_file():
-            check_binary(binary, MARKS)
+        if intact(binary):
+            check_binary(binary, MARKS)  # another machine, or another KenLM, may have made it
             return binary
     except UserError:
         binary.unlink()
-    return binary if build_binary(arpa, binary) else arpa
+    if not build_binary(arpa, binary):
+        return arpa
+    seal(binary)
+    return binary
 
 
 def _check_fit(path: Path, model: NGramModel | BinaryHeader) -> None:

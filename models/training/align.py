@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.jit import compiled
 from bench.types import BLANK
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def align(log_probs: NDArray[np.float32], symbols: NDArray[np.int64]) -> NDArray[np.int64]:
     """First and last frame of each symbol on the likeliest path that spells the text.
 

@@ -21,6 +21,7 @@ from models.training.tasks import B, Task
 class LoopConfig:
     """How long and how fast.
 
+    warmup: steps of rising rate; at most a tenth of the run.
     save_every: steps between checkpoints and validations.
     """
 
@@ -74,7 +75,8 @@ class Loop(Generic[B]):
             fused=True,
         )
         # A window of a tenth of the run: a longer one would still hold what it knew far earlier.
-        self.average = checkpoint.Average(task.module, min(0.9998, 1 - 10 / config.steps))
+        decay = min(0.9998, config.steps / (config.steps + 10))
+        self.average = checkpoint.Average(task.module, decay)
         self.step = 0
         if path.exists():
             self._resume()
@@ -124,10 +126,11 @@ class Loop(Generic[B]):
             torch.set_rng_state(state["random"])
 
     def _rate(self) -> float:
-        """Linear warm-up, then a cosine to a hundredth."""
-        if self.step < self.config.warmup:
-            return self.config.rate * (self.step + 1) / self.config.warmup
-        share = min(1.0, self.step / self.config.steps)
+        """Linear warm-up, then a cosine from there to a hundredth."""
+        warmup = min(self.config.warmup, self.config.steps // 10)
+        if self.step < warmup:
+            return self.config.rate * (self.step + 1) / warmup
+        share = min(1.0, (self.step - warmup) / (self.config.steps - warmup))
         return self.config.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
     def _step(self, batch: B) -> float:

@@ -82,7 +82,7 @@ class _Run:
         config = LoopConfig(
             steps,
             options.rate,
-            warmup=min(500, max(1, steps // 10)),
+            warmup=500,
             clip=1.0,
             save_every=self.supply.steps,
         )

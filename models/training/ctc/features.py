@@ -20,6 +20,7 @@ import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from bench.cache import intact, seal
 from bench.errors import UserError
 from bench.files import write_atomically
 from bench.types import Image, Line
@@ -100,7 +101,8 @@ class Features:
         Raises:
             UserError: the disk has no room, or the folder may not be written to.
         """
-        if not self.path.is_file():
+        if not intact(self.path, lambda done: report("checking states", done, self.bytes)):
+            self.path.unlink(missing_ok=True)
             self.check_room()
             self._compute(report)
         states: NDArray[np.float16] = np.load(self.path, mmap_mode="r")
@@ -130,6 +132,7 @@ class Features:
                 report("encoding lines", done, total)
             del file
             self._draft.replace(self.path)
+            seal(self.path)
             progress.unlink()
         except OSError as error:
             raise UserError(f"cannot write {self._draft}: {error.strerror or error}") from error

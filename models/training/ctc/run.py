@@ -130,10 +130,7 @@ class _Run:
 
     def __init__(self, job: Job, judge: Judge, watcher: CTCWatcher) -> None:
         options = job.options
-        warmup = min(400, max(1, options.steps // 10))
-        config = LoopConfig(
-            options.steps, options.rate, warmup, clip=1.0, save_every=options.save_every
-        )
+        config = LoopConfig(options.steps, options.rate, clip=1.0, save_every=options.save_every)
         self.job, self.judge, self.watcher = job, judge, watcher
         self.supply, self.validation = job.supply(), job.validation()
         path, task = options.out / "ctc.pt", job.task()

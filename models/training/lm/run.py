@@ -116,7 +116,7 @@ def train_lm(options: LMOptions, watcher: LMWatcher) -> LMResult:
         LoopConfig(
             options.steps,
             rate=options.rate,
-            warmup=min(200, options.steps // 10),
+            warmup=200,
             weight_decay=options.weight_decay,
             clip=1.0,
             save_every=options.save_every,

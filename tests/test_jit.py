@@ -1,0 +1,110 @@
+"""Machine code on the disk: never older than any source that it is built from."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.jit import sources_of
+
+FILES = {
+    "decoders/step.py": "STEP = 1\n",
+    "decoders/inner.py": """
+from bench.jit import compiled_part
+from decoders.step import STEP
+
+@compiled_part
+def spell(x: int) -> int:
+    return x + STEP
+""",
+    "decoders/outer.py": """
+from bench.jit import compiled
+from decoders.inner import spell
+
+@compiled
+def search(x: int) -> int:
+    return 10 * spell(x)
+""",
+}
+RUN = """
+from decoders.outer import search
+print(search(1), sum(search.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A checkout of two kernels of which one calls the other."""
+    for name, file in sources_of("bench.jit").items():
+        path = tmp_path / "clone" / (name.replace(".", "/") + "/__init__.py")
+        path = path if file.name == "__init__.py" else path.parent.with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, path)
+    for name, text in FILES.items():
+        (tmp_path / "clone" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "clone" / name).write_text(text)
+    return tmp_path / "clone"
+
+
+def run(clone: Path, **variables: str) -> tuple[int, bool]:
+    """What the search gives in a new process, and whether its machine code was kept."""
+    environment = {"KAIDOKU_CACHE": str(clone.parent / "cache"), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        capture_output=True,
+        text=True,
+        cwd=clone,
+        env={**os.environ, "NUMBA_CACHE_DIR": "", "PYTHONDONTWRITEBYTECODE": "1", **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    value, hits = done.stdout.split()
+    return int(value), hits == "1"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "value"),
+    [
+        ("decoders/outer.py", "10 *", "20 *", 40),
+        ("decoders/inner.py", "x + STEP", "x + 2 * STEP", 30),
+        ("decoders/step.py", "STEP = 1", "STEP = 4", 50),
+    ],
+)
+def test_a_change_of_any_source_is_compiled_anew(
+    clone: Path, file: str, old: str, new: str, value: int
+) -> None:
+    assert run(clone) == (20, False)
+    assert run(clone) == (20, True)
+    path = clone / file
+    before, text = path.stat(), path.read_text()
+    path.write_text(text.replace(old, new))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run(clone) == (value, False)
+    path.write_text(text)
+    assert run(clone) == (20, True)  # the old one is still there
+
+
+def test_clones_share_it_and_old_ones_go(clone: Path) -> None:
+    assert run(clone) == (20, False)
+    other = clone.parent / "other"
+    shutil.copytree(clone, other, copy_function=shutil.copyfile)
+    assert run(other) == (20, True)
+    kernels = clone.parent / "cache" / "kernels"
+    assert {path.name.partition("-")[0] for path in kernels.iterdir()} == {
+        "decoders.inner",
+        "decoders.outer",
+    }
+    for n in range(2, 9):
+        (clone / "decoders" / "step.py").write_text(f"STEP = {n}\n")
+        assert run(clone) == (10 + 10 * n, False)
+    assert len(list(kernels.iterdir())) == 8
+    assert not list(clone.rglob("*.nb?"))
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_each_time(clone: Path) -> None:
+    (clone.parent / "file").touch()
+    for _ in range(2):
+        assert run(clone, KAIDOKU_CACHE=str(clone.parent / "file")) == (20, False)
+    assert not list(clone.rglob("*.nb?"))
