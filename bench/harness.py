@@ -183,7 +183,9 @@ class Runner:
                 raise absent
             decoder.open(info)
             stack.callback(_close, decoder)
-            opened.extras[part.name] = dict(decoder.extras())
+            ignored = decoder.ignored(info)
+            unapplied = {"generation_ignored": dict(ignored)} if ignored else {}
+            opened.extras[part.name] = {**decoder.extras(), **unapplied}
         except Unavailable as error:
             self.skip("decoder", f"{part.name} on {encoder}", error)
             opened.skipped.add(part.name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -90,6 +90,17 @@ class ARDecoder(Decoder):
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
         return score_texts(encoded.ar, encoded, texts, self.length_penalty)
+
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """All but those that its own options agree with, and limits that are wider than its own."""
+        own = {"num_beams": self.beam, "length_penalty": self.length_penalty,
+               "early_stopping": self.early_stopping}  # fmt: skip
+        limits = {"max_new_tokens": self.max_new_tokens, "max_length": self.max_new_tokens + 1}
+        return {
+            name: value
+            for name, value in encoder.generation.items()
+            if own.get(name) != value and not (name in limits and value >= limits[name])
+        }
 
     @abstractmethod
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
