@@ -64,7 +64,8 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
         encoded = content(path)
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    text, remedy = _text(encoded), f"it is not UTF-8{_likely(encoded)}; {_SAVE}"
+    text = _text(encoded)
+    remedy = f"it is not UTF-8{'' if _encodable([text]) else _likely(encoded)}; {_SAVE}"
     if "\0" in text:
         raise UserError(f"{path} has NUL characters; is it UTF-16? {_SAVE}")
     if kind == "jsonl":
@@ -74,9 +75,10 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
 
 
 def _text(encoded: bytes) -> str:
-    """The text; what is no UTF-8 becomes lone surrogates, by which its row is known to be bad."""
+    """The text; what cannot be decoded becomes lone surrogates, which mark its row as bad."""
     if encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return encoded.decode("utf-16", "replace")
+        whole = len(encoded) // 2 * 2
+        return encoded[:whole].decode("utf-16", "surrogatepass")
     return encoded.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 

@@ -144,7 +144,8 @@ def generation_settings(folder: Path, decoder: Any) -> dict[str, Any]:
     found = {n: stated[n] for n in _NEUTRAL if stated.get(n) not in (None, [], {}, _NEUTRAL[n])}
     for name in ("max_length", "max_new_tokens"):  # which the decoder's own limit may precede
         limit = found.get(name, 0)
-        if not isinstance(limit, int) or limit > decoder.max_position_embeddings:
+        start = name == "max_length"  # which counts the start token
+        if not isinstance(limit, int) or limit - start >= decoder.max_position_embeddings:
             del found[name]
     return found
 

@@ -61,7 +61,7 @@ def both(lm: str, **options):
     return read(CTCNGram(lm=lm, alpha=0.8, beta=0.5, **options))
 
 
-@pytest.mark.parametrize("space", ["<space>", "|", " ", "<SPACE>", "_"])
+@pytest.mark.parametrize("space", ["<space>", "|", " ", "<SPACE>", "_", "\u3000"])
 @pytest.mark.parametrize("boundary", [False, True])
 def test_a_space_is_understood_however_it_is_written(tmp_path, space, boundary):
     ours = both(character_model(tmp_path, "▁"), score_boundary=boundary)

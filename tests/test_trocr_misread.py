@@ -17,6 +17,7 @@ from bench.errors import Unavailable, UserError
 from bench.files import content_hash
 from bench.types import EncoderInfo
 from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.draft import DraftedDecoder
 from models import hub
 from tests.tiny_trocr import SPECIAL, edit, lines, opened, save_checkpoint, tiny_model, write_json
 
@@ -150,13 +151,26 @@ def test_weights_in_several_files_are_read_by_their_index(checkpoint: Path) -> N
     assert hub.locate(str(checkpoint)).size > 100_000
 
 
+def test_pickled_weights_in_several_files(checkpoint: Path) -> None:
+    batch = (whole := opened(checkpoint)).prepare(lines(3))
+    tensors = load_file(checkpoint / "model.safetensors")
+    places = {name: f"pytorch_model-{n % 2}.bin" for n, name in enumerate(tensors)}
+    for file in set(places.values()):
+        torch.save({n: t for n, t in tensors.items() if places[n] == file}, checkpoint / file)
+    write_json(checkpoint / "pytorch_model.bin.index.json", {"metadata": {}, "weight_map": places})
+    (checkpoint / "model.safetensors").unlink()
+    parts = opened(checkpoint)
+    assert torch.equal(whole.encode(batch).states, parts.encode(batch).states)
+
+
 def test_missing_parts_and_broken_indexes_are_named(checkpoint: Path) -> None:
     sharded(checkpoint)
     for name in ("model-0.safetensors", "model-2.safetensors"):
         (checkpoint / name).unlink()
     with pytest.raises(Unavailable, match=r"model-0\.safetensors and model-2\.safetensors of"):
         hub.locate(str(checkpoint))
-    for broken in ({}, {"weight_map": {}}, {"weight_map": {"a": 3}}, {"weight_map": {"a": "../b"}}):
+    maps: list[Any] = [{}, {"weight_map": {}}, {"weight_map": {"a": 3}}]
+    for broken in (*maps, {"weight_map": {"a": "../b"}}):
         write_json(checkpoint / INDEX, broken)
         with pytest.raises(Unavailable, match="does not name the files of the weights"):
             hub.locate(str(checkpoint))
@@ -169,7 +183,7 @@ SETTINGS = {
     "suppress_tokens": [7], "min_length": 4, "length_penalty": 2.0, "num_beams": 4,
     "max_length": 16, "do_sample": True,
 }  # fmt: skip
-NEUTRAL = {
+NEUTRAL: dict[str, Any] = {
     "no_repeat_ngram_size": 0, "repetition_penalty": 1.0, "forced_bos_token_id": None,
     "suppress_tokens": [], "min_length": 0, "length_penalty": 1.0, "num_beams": 1,
     "max_length": 20, "do_sample": False, "top_k": 50, "use_cache": False,
@@ -200,6 +214,17 @@ def test_what_a_decoder_agrees_with_is_not_ignored() -> None:
     assert ignored({"max_length": 201, "max_new_tokens": 200}) == {}
     assert ignored({"max_length": 200}) == {"max_length": 200}
     assert ignored({}) == {}
+    drafted = DraftedDecoder(max_new_tokens=15).ignored(replace(INFO, generation=SETTINGS))
+    assert drafted == {name: value for name, value in SETTINGS.items() if name != "max_length"}
+
+
+def test_a_limit_that_the_decoder_has_anyway_is_no_setting(checkpoint: Path) -> None:
+    for limits, stated in (
+        ({"max_new_tokens": 64}, {}), ({"max_new_tokens": 63}, {"max_new_tokens": 63}),
+        ({"max_length": 65}, {}), ({"max_length": 64}, {"max_length": 64}),
+    ):  # fmt: skip
+        write_json(checkpoint / "generation_config.json", limits)
+        assert opened(checkpoint).info.generation == stated
 
 
 def test_a_run_names_the_settings_once_and_keeps_them(checkpoint: Path, call, tmp_path) -> None:

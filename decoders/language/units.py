@@ -15,10 +15,10 @@ from decoders.language.arpa import MARKS, SPACE, NGramModel
 
 Unit = Literal["word", "char"]
 
-# How tools write a space. The last two are characters too: a space only where none of the others
-# is, and where hardly a character is likelier.
-_SPACES = (SPACE, "<space>", "<sp>", "[space]", "␣", "|", "_")
-_CHARACTERS_TOO = ("|", "_")
+# How tools write a space. The last are characters too: a space only where none of the others is,
+# and where hardly a character is likelier.
+_CHARACTERS_TOO = ("|", "_", "\u00a0", "\u3000")
+_SPACES = (SPACE, "<space>", "<spc>", "<sp>", "[space]", "␣", "␠", *_CHARACTERS_TOO)
 _PIECE_BEGINS, _PIECE_ENDS = (SPACE, "##", "Ġ", "_"), ("@@", "</w>")
 _NAMES = {"word": "words", "sub-word": "sub-words", "char": "characters"}
 _TAKEN_BY = {
@@ -85,7 +85,7 @@ def missing_symbols(words: Iterable[str], alphabet: Sequence[str], name: str) ->
     missing = tuple(s for s in alphabet[1:] if (SPACE if s == " " else s) not in known)
     if " " in missing:
         raise UserError(
-            f"{name} has no entry for the space ({' or '.join(_SPACES)}), so it knows no ends of "
+            f"{name} has no entry for the space ({SPACE}, <space> or |), so it knows no ends of "
             f"words; build it from text whose spaces are written as {SPACE}"
         )
     letters = [symbol for symbol in alphabet[1:] if symbol.isalpha()]
@@ -94,7 +94,7 @@ def missing_symbols(words: Iterable[str], alphabet: Sequence[str], name: str) ->
         shown = " ".join(lacking[:30]) + (" ..." if lacking[30:] else "")
         raise UserError(
             f"{name} lacks {len(lacking)} of the alphabet's {len(letters)} letters: {shown}; build "
-            "it from text that has them"
+            "one from text that has them with `python -m bench lm build --unit char`"
         )
     return missing
 
