@@ -27,7 +27,7 @@ from bench.provenance import digest, environment
 from bench.stopwatch import Stopwatch, now_utc, overhead
 from bench.store import RunStore
 from bench.types import EncoderInfo, Line, LineSet, Row, Runtime
-from datasets.base import BadLinesError
+from datasets.base import BadLinesError, NothingReadableError
 from datasets.damage.cache import cached_lines
 from decoders.base import Decoder
 from models.base import Encoder
@@ -183,7 +183,9 @@ class Runner:
                 raise absent
             decoder.open(info)
             stack.callback(_close, decoder)
-            opened.extras[part.name] = dict(decoder.extras())
+            ignored = decoder.ignored(info)
+            unapplied = {"generation_ignored": dict(ignored)} if ignored else {}
+            opened.extras[part.name] = {**decoder.extras(), **unapplied}
         except Unavailable as error:
             self.skip("decoder", f"{part.name} on {encoder}", error)
             opened.skipped.add(part.name)
@@ -244,6 +246,9 @@ class Runner:
                 lines = block.dataset.thing.load(condition.split, condition.limit)
                 self.store.note_bad(condition.dataset, lines)
                 self.sets[name] = lines if lines.lines else _nothing_readable(lines)
+            except NothingReadableError as error:
+                self.store.note_bad(condition.dataset, error.found)
+                self.sets[name] = _nothing_readable(error.found)
             except BadLinesError as error:
                 path = self.store.note_bad(condition.dataset, error.found)
                 raise UserError(f"{error}; all are in {path}") from error

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.errors import UserError
-from decoders.language.arpa import MARKS
+from decoders.language.arpa import SPACE
 from decoders.language.arpa_reader import is_arpa, read_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
 from decoders.language.lm import file_hash
@@ -21,6 +21,7 @@ from decoders.language.perplexity import (
     score_arpa,
     score_kenlm,
 )
+from decoders.language.units import space_of, unit_of
 
 UNITS: dict[str, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
 
@@ -31,9 +32,10 @@ _Score = Callable[[Sequence[Sequence[str]]], tuple[Log10, Unknown]]
 class ModelFile:
     """What a language model file holds.
 
-    unit: "char" when every word of it is one character long, else "word".
+    unit: "char", "word" or "sub-word".
     size: bytes.
     counts: n-grams of each order, unigrams first.
+    space: what a model of characters writes for a space.
     """
 
     path: Path
@@ -41,15 +43,23 @@ class ModelFile:
     size: int
     sha256: str
     counts: tuple[int, ...]
+    space: str
     _score: _Score = field(repr=False, compare=False)
 
     def fit(self, lines: Iterable[str]) -> Perplexity:
         """How well the model predicts lines, each a sentence; blank ones are left out.
 
         Raises:
-            UserError: there is nothing to predict.
+            UserError: there is nothing to predict, or nobody knows how it parts words.
         """
+        if self.unit not in UNITS:
+            raise UserError(
+                f"{self.path} is a model of {self.unit}s, which part text in ways of their own; "
+                "measure a model of words or characters"
+            )
         sentences = [words for line in lines if (words := UNITS[self.unit](line))]
+        if self.unit == "char":
+            sentences = [[self.space if c == SPACE else c for c in line] for line in sentences]
         if not sentences:
             raise UserError("there is no text to measure the language model on")
         return perplexity(*self._score(sentences), len(sentences))
@@ -72,7 +82,9 @@ def open_model(path: Path) -> ModelFile:
         counts, vocabulary = header.counts, header.vocabulary
         check_binary(path, vocabulary)
         score = partial(score_kenlm, load_kenlm(path))
-    return ModelFile(path, _unit(vocabulary), path.stat().st_size, file_hash(path), counts, score)
+    space = space_of(vocabulary) or SPACE
+    unit, size = unit_of(vocabulary), path.stat().st_size
+    return ModelFile(path, unit, size, file_hash(path), counts, space, score)
 
 
 def read_text(paths: Iterable[Path]) -> list[str]:
@@ -93,8 +105,3 @@ def read_text(paths: Iterable[Path]) -> list[str]:
             raise UserError(f"{path} is no text file: it has NUL characters")
         lines += [line for line in text.split("\n") if line.strip()]
     return lines
-
-
-def _unit(vocabulary: Iterable[str]) -> str:
-    words = [word for word in vocabulary if word not in MARKS]
-    return "char" if words and all(len(word) == 1 for word in words) else "word"

@@ -145,6 +145,8 @@ class EncoderInfo:
         reads ("pooler") is counted too, as published counts do.
     alphabet: the symbols of the CTC head, blank first; () without one.
     origin: where the weights were got, so that they can be got again ("owner/name@commit").
+    generation: settings for generating text that the checkpoint states and that change what is
+        read, by their names in transformers.
     """
 
     name: str
@@ -154,6 +156,7 @@ class EncoderInfo:
     has_ar: bool
     trained_on: str = ""
     origin: str = ""
+    generation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:

@@ -37,6 +37,18 @@ class BadLinesError(UserError):
         self.found = found
 
 
+class NothingReadableError(BadLinesError):
+    """A set that has lines, none of which can be used; `found` has them."""
+
+    def __init__(self, found: LineSet) -> None:
+        first = found.bad[0]
+        super(BadLinesError, self).__init__(
+            f"none of the {len(found.bad)} lines of {found.name} ({found.split}) can be used; "
+            f"the first is {first.id}: {first.reason}"
+        )
+        self.found = found
+
+
 @dataclass(frozen=True)
 class Dataset(ABC):
     """A registered data set; its fields are its options.
@@ -99,7 +111,7 @@ class Dataset(ABC):
             total: how many there will be, for the report; 0 when it is not known.
 
         Raises:
-            BadLinesError: a line cannot be used, and the set is to be read strictly.
+            BadLinesError: none can be used, or one cannot and the set is to be read strictly.
         """
         report = _report.get()
         lines: dict[str, Line] = {}
@@ -126,6 +138,8 @@ class Dataset(ABC):
             licence=licence,
             references=references,
         )
+        if bad and not lines:
+            raise NothingReadableError(made)
         if self.strict and bad:
             raise BadLinesError(made)
         return made

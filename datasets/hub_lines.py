@@ -64,7 +64,7 @@ class HubLines(TableOptions, Dataset):
         return absence(self._folder)
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that columns and files name; `test` for what names none.
+        """The splits that columns and files name; `test` where nothing names any.
 
         Raises:
             Unavailable: the files are not here.
@@ -127,13 +127,20 @@ class HubLines(TableOptions, Dataset):
     def _parts(self) -> Iterator[_Part]:
         """The files; of each, only what tells the split is read."""
         folder = self._folder()
-        for file in parquet_files(folder, self.files) if folder.is_dir() else [folder]:
-            name = file.relative_to(folder if folder.is_dir() else folder.parent)
+        files = parquet_files(folder, self.files) if folder.is_dir() else [folder]
+        names = [file.relative_to(folder if folder.is_dir() else folder.parent) for file in files]
+        any_named = any(map(_named, names))
+        for file, name in zip(files, names, strict=True):
             stem = name.with_suffix("").as_posix()
             with open_parquet(file) as opened:
                 columns = self._columns(file, opened.schema_arrow)
                 if columns.split is None:
-                    split = canonical(self.split) or _named(name)
+                    # Beside files that tell their split, one that tells none is one of its own.
+                    split = (
+                        canonical(self.split)
+                        or _named(name)
+                        or (name.stem if any_named else "test")
+                    )
                     yield _Part(file, stem, columns, {split: opened.metadata.num_rows})
                 else:
                     values = opened.read(columns=[columns.split]).column(0).to_pylist()
@@ -178,5 +185,7 @@ def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Li
 
 
 def _named(name: Path) -> str:
-    """The split that the name of a file tells, or that of a folder above it; else test."""
-    return next(filter(None, map(named_split, reversed(name.parts))), "test")
+    """The split that the name of a file tells, or that of a folder above it; "" for none."""
+    if name.stem.isdigit() and name.parent.name:  # the Hub's own: default/SPLIT/0000.parquet
+        return canonical(name.parent.name.removeprefix("partial-"))
+    return next(filter(None, map(named_split, reversed(name.parts))), "")

@@ -107,6 +107,11 @@ class ManifestLines(TableOptions, Dataset):
         """
         path = self._path()
         records = read_table(path, self.quoted)
+        if records and all(record.trouble for record in records):
+            raise UserError(
+                f"none of the {len(records)} rows of {path} can be used; the first is in line "
+                f"{records[0].number}: {records[0].trouble}"
+            )
         names = list(dict.fromkeys(name for record in records for name in record.values))
         columns = self.found_columns(names)
         for what, column in columns.items():

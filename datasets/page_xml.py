@@ -196,7 +196,8 @@ def _baseline(element: Element | None) -> Points | None:
 
 
 def _alto_line(number: int, element: Element) -> PageLine:
-    polygon = next(elements(element, "Polygon"), None)
+    shape = child(element, "Shape")  # the line's own, not that of a word in it
+    polygon = None if shape is None else child(shape, "Polygon")
     box = _box(element)
     return PageLine(
         item=f"{number:02d}",
@@ -208,10 +209,13 @@ def _alto_line(number: int, element: Element) -> PageLine:
 
 
 def _contents(line: Element) -> str:
-    text = ""
+    """The text, spaced as the file says; one that says no spaces has one before each word."""
+    text, gap = "", "" if child(line, "SP") is not None else " "
     for inner in line:
         if local(inner) == "String":
-            text += f" {inner.get('CONTENT', '')}"
+            text += gap + inner.get("CONTENT", "")
+        elif local(inner) == "SP":
+            text += " "
         elif local(inner) == "HYP":
             text += inner.get("CONTENT", "")
     return text

@@ -23,6 +23,13 @@ _OTHER_NAMES = {
     "dev": "val",
     "testing": "test",
 }
+# https://huggingface.co/docs/hub/datasets-file-names-and-splits
+_KEYWORDS = {
+    **{name: name for name in _ORDER},
+    **_OTHER_NAMES,
+    "eval": "test",
+    "evaluation": "test",
+}
 
 
 def split_of(group: str) -> str:
@@ -39,9 +46,14 @@ def canonical(name: str) -> str:
 
 
 def named_split(name: str) -> str:
-    """The split that a folder or a file name like `train-00000-of-00002` names; "" for none."""
-    word = canonical(re.split(r"[-._]", name, maxsplit=1)[0])
-    return word if word in _ORDER else ""
+    """The split that the name of a file or folder tells, as on the Hub; "" for none.
+
+    `NAME-00000-of-00002` tells it literally; else a keyword does that stands by itself.
+    """
+    if shard := re.match(r"(\w+(?:\.\w+)*)-\d+-of-\d+", name):
+        return canonical(shard[1])
+    words = (_KEYWORDS.get(word) for word in re.split(r"[\W\d_]+", name.lower()))
+    return next(filter(None, words), "")
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,12 @@ from datasets.paths import content
 
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".txt": "tsv", ".jsonl": "jsonl",
           ".ndjson": "jsonl"}  # fmt: skip
+_SAVE = "save the whole table in UTF-8"
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_LIKELY = {  # characters that texts of a kind consist of, beside ASCII
+    "Japanese": re.compile("[\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]"),
+    "Western": re.compile("[\u00a0-\u017f\u2013-\u2026\u20ac]"),
+}
 _SUFFIXES = ".csv, .tsv (or .txt) or .jsonl"
 
 
@@ -52,53 +61,86 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
     if kind is None:
         raise UserError(f"{path} is no table that can be read: its name should end in {_SUFFIXES}")
     try:
-        text = _text(content(path))
+        encoded = content(path)
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+    text = _text(encoded)
+    remedy = f"it is not UTF-8{'' if _encodable([text]) else _likely(encoded)}; {_SAVE}"
+    if "\0" in text:
+        raise UserError(f"{path} has NUL characters; is it UTF-16? {_SAVE}")
     if kind == "jsonl":
-        return list(_objects(text))
+        return list(_objects(text, remedy))
     quoting = quoted if quoted is not None else kind == "csv"
-    return list(_rows(path, text, _delimiter(kind, text), quoting))
+    return list(_rows(path, text, _delimiter(kind, text), quoting, remedy))
 
 
 def _text(encoded: bytes) -> str:
-    """The text; what is no UTF-8 becomes lone surrogates, by which its row is known to be bad."""
+    """The text; what cannot be decoded becomes lone surrogates, which mark its row as bad."""
     if encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return encoded.decode("utf-16", "replace")
+        whole = len(encoded) // 2 * 2
+        return encoded[:whole].decode("utf-16", "surrogatepass")
     return encoded.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
+def _likely(encoded: bytes) -> str:
+    """The encoding that bytes which are no UTF-8 are likely in, for the reason of a bad row."""
+    for name, kind in (("cp932", "Japanese"), ("euc_jp", "Japanese"), ("cp1252", "Western")):
+        with contextlib.suppress(UnicodeDecodeError):
+            letters = [c for c in encoded.decode(name) if not c.isascii()]
+            fitting = sum(bool(_LIKELY[kind].match(c)) for c in letters)
+            if fitting > 0.9 * len(letters) and _written_so(encoded, name):
+                return f" (it looks like {name}, {kind})"
+    return ""
+
+
+def _written_so(encoded: bytes, name: str) -> bool:
+    """Whether the bytes beyond ASCII are spread as texts in an encoding have them."""
+    high = [byte for byte in encoded if byte >= 0x80]
+    if name == "cp932":  # kana and frequent kanji begin with these
+        return 3 * sum(byte < 0xA0 for byte in high) > len(high)
+    if name == "euc_jp":  # kana
+        return 10 * sum(byte in (0xA4, 0xA5) for byte in high) > len(high)
+    # Western letters stand by themselves between others; those of UTF-8 or Chinese do not.
+    return 3 * sum(min(pair) >= 0x80 for pair in pairwise(encoded)) < len(high)
+
+
 def _delimiter(kind: str, text: str) -> str:
-    if kind == "tsv":
-        return "\t"
+    """A tab in TSV; in CSV what is most frequent in the first row (Excel's Unicode has tabs)."""
     first = text.partition("\n")[0]
-    return ";" if first.count(";") > first.count(",") else ","
+    return "\t" if kind == "tsv" else max(",;\t", key=first.count)
 
 
-def _rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[Record]:
+def _rows(path: Path, text: str, delimiter: str, quoted: bool, remedy: str) -> Iterator[Record]:
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
     )
     names: list[str] = []
     for number, fields in _numbered(reader):
+        swallowed = _swallowed(number, reader.line_num)
         if isinstance(fields, str):
-            yield Record(number, {}, fields + _swallowed(number, reader.line_num))
+            yield Record(number, {}, "; ".join(filter(None, (fields, swallowed))))
         elif any(fields):
             named = bool(names)
-            names = names or _names(path, fields)
+            names = names or _names(path, fields, remedy)
             if named or names is _NAMELESS:
-                record = _record(number, names, fields)
-                more = _swallowed(number, reader.line_num) if record.trouble else ""
-                yield replace(record, trouble=record.trouble + more)
+                record = _record(number, names, fields, remedy)
+                if len(fields) > len(names) and quoted:
+                    hint = f"put a text that has a {_DELIMITERS[delimiter]} into double quotes"
+                    record = replace(record, trouble=f"{record.trouble}; {hint}")
+                trouble = "; ".join(filter(None, (record.trouble, swallowed)))
+                yield replace(record, trouble=trouble)
 
 
 _NAMELESS = ["image", "text"]
 
 
-def _names(path: Path, fields: Sequence[str]) -> list[str]:
+def _names(path: Path, fields: Sequence[str], remedy: str) -> list[str]:
     """The names of the columns by the first row."""
+    if not _encodable(fields):
+        raise UserError(f"the first row of {path} cannot be read: {remedy}")
     if len(fields) == len(_NAMELESS) and fields[0].strip().lower().endswith(SUFFIXES):
         return _NAMELESS
     names = [field.strip() for field in fields]
@@ -119,19 +161,27 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
             yield number, f"the row cannot be read ({error})"
 
 
+def _encodable(texts: Iterable[str]) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _swallowed(first: int, last: int) -> str:
-    """What to say of a bad row that goes over many lines."""
-    return f"; it goes on to line {last}: is a quote never closed?" if last > first else ""
+    """What is wrong with a row that goes over many lines: no line of writing does."""
+    return f"it goes on to line {last}: is a quote never closed?" if last > first else ""
 
 
-def _record(number: int, names: Sequence[str], fields: Sequence[str]) -> Record:
+def _record(number: int, names: Sequence[str], fields: Sequence[str], remedy: str) -> Record:
     values = dict(zip(names, fields, strict=False))
     if len(fields) != len(names):
         return Record(number, values, f"it has {len(fields)} fields, not {len(names)}")
-    return _checked(number, values)
+    return _checked(number, values, remedy)
 
 
-def _objects(text: str) -> Iterator[Record]:
+def _objects(text: str, remedy: str) -> Iterator[Record]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -144,12 +194,10 @@ def _objects(text: str) -> Iterator[Record]:
             yield Record(number, {}, "it is no JSON object")
             continue
         plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
-        yield _checked(number, {n: "" if v is None else str(v) for n, v in plain.items()})
+        values = {n: "" if v is None else str(v) for n, v in plain.items()}
+        yield _checked(number, values, remedy)
 
 
-def _checked(number: int, values: Mapping[str, str]) -> Record:
-    try:
-        "".join(values.values()).encode()
-    except UnicodeEncodeError:
-        return Record(number, values, "it is not UTF-8; save the whole table in UTF-8")
-    return Record(number, values)
+def _checked(number: int, values: Mapping[str, str], remedy: str) -> Record:
+    whole = _encodable((*values, *values.values()))
+    return Record(number, values, "" if whole else remedy)

@@ -61,6 +61,10 @@ class Decoder(ABC):
         """
         return None
 
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """The generation settings of a checkpoint that this decoder does not apply."""
+        return {}
+
     def close(self) -> None:
         """Give back what `open` made."""
 

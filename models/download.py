@@ -53,7 +53,11 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
         hub.check_architecture(repo, folder)
         for name in _small(files):
             hf_hub_download(repo, name, revision=commit)
-        fetch(repo, commit, files[hub.best_weights(files)], report)
+        weights = files[hub.best_weights(files)]
+        for name in hub.weight_files(fetch(repo, commit, weights, report)):
+            if name not in files:
+                raise UserError(f"{repo} lacks {name} of its {weights.rfilename}")
+            fetch(repo, commit, files[name], report)
         # Asked by the name of the branch, it notes in the cache which commit that is.
         hf_hub_download(repo, "config.json", revision=revision)
     return hub.locate(repo, revision)

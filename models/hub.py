@@ -6,6 +6,7 @@ command.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import re
@@ -26,7 +27,11 @@ from models import ENCODERS
 MAIN = "main"  # the branch that the Hub means when no revision is given
 
 # Best first. Pickled weights are read by torch with weights_only=True.
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_INDEX = ".index.json"  # of weights in several files
+WEIGHTS = (
+    "model.safetensors", f"model.safetensors{_INDEX}", "pytorch_model.bin",
+    f"pytorch_model.bin{_INDEX}",
+)  # fmt: skip
 
 # transformers 5 writes the image processor into processor_config.json.
 SENTENCEPIECE = "sentencepiece.bpe.model"
@@ -46,7 +51,7 @@ class Checkpoint:
 
     repo: Hub id, or the folder as it was given.
     folder: where its files are.
-    weights: the weights file, safetensors when there is one.
+    weights: the weights file or the index of several, safetensors when there is one.
     """
 
     repo: str
@@ -57,6 +62,34 @@ class Checkpoint:
     def name(self) -> str:
         """Its last component: "trocr-small-handwritten"."""
         return self.folder.name if is_path(self.repo) else self.repo.rpartition("/")[2]
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The files that the weights are in."""
+        return tuple(self.folder / name for name in weight_files(self.weights))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights."""
+        return sum(part.stat().st_size for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """Content hash of the weights; of several files a hash of theirs.
+
+        Raises:
+            UserError: a file is no longer what was downloaded: the Hub's cache names it by its hash.
+        """
+        hashes = [content_hash(part, 64) for part in self.parts]
+        for part, found in zip(self.parts, hashes, strict=True):
+            stored = part.resolve()
+            if re.fullmatch("[0-9a-f]{64}", stored.name) and stored.name != found:
+                raise UserError(
+                    f"the weights of {self.repo} were damaged on this disk; delete {stored} and "
+                    f"run: {download_command(self.repo, self.folder.name)}"
+                )
+        joined = hashlib.sha256(" ".join(found[:16] for found in hashes).encode()).hexdigest()
+        return (hashes[0] if len(hashes) == 1 else joined)[:16]
 
     @property
     def origin(self) -> str:
@@ -85,22 +118,18 @@ def locate(repo: str, revision: str = MAIN) -> Checkpoint:
         raise Unavailable(f"{repo} is here only in part: {absent} is not in {folder}", remedy)
     if SENTENCEPIECE in here and not any(here.issuperset(way) for way in _TOKENIZERS[:2]):
         _require(repo, ("sentencepiece", "protobuf"))
-    return Checkpoint(repo, folder, folder / best_weights(here))
-
-
-def weights_hash(checkpoint: Checkpoint) -> str:
-    """The first 16 hex digits of SHA-256 of the weights, which is their name in the Hub's cache.
-
-    Raises:
-        UserError: they are no longer what was downloaded.
-    """
-    found, stored = content_hash(checkpoint.weights, 64), checkpoint.weights.resolve()
-    if re.fullmatch("[0-9a-f]{64}", stored.name) and stored.name != found:
-        raise UserError(
-            f"the weights of {checkpoint.repo} were damaged on this disk; delete {stored} and run: "
-            + download_command(checkpoint.repo, checkpoint.folder.name)
+    weights = folder / best_weights(here)
+    try:
+        lost = [name for name in weight_files(weights) if name not in here]
+    except UserError as error:
+        raise Unavailable(str(error), remedy) from error
+    if lost:
+        raise Unavailable(
+            f"{repo} is here only in part: {' and '.join(lost)} of {weights.name} "
+            f"{'is' if len(lost) == 1 else 'are'} not in {folder}",
+            remedy,
         )
-    return found[:16]
+    return Checkpoint(repo, folder, weights)
 
 
 def missing(repo: str, revision: str = MAIN) -> Unavailable | None:
@@ -140,6 +169,21 @@ def lacking(names: Collection[str]) -> Iterator[str]:
 def best_weights(names: Collection[str]) -> str:
     """The weights file to read among these, safetensors before pickles; one has to be there."""
     return next(name for name in WEIGHTS if name in names)
+
+
+def weight_files(weights: Path) -> tuple[str, ...]:
+    """The names of the files that weights are in: their own, or those of an index.
+
+    Raises:
+        UserError: the index is damaged.
+    """
+    if not weights.name.endswith(_INDEX):
+        return (weights.name,)
+    parts = read_json(weights).get("weight_map")
+    names = set(parts.values()) if isinstance(parts, dict) else set()
+    if not names or any(not isinstance(n, str) or Path(n).name != n for n in names):
+        raise UserError(f"{weights} does not name the files of the weights; fetch it again")
+    return tuple(sorted(names))
 
 
 def check_architecture(repo: str, folder: Path) -> None:

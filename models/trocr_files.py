@@ -24,6 +24,18 @@ from models import hub
 # on the Hub do not say it in a form that a program can read).
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
+_PADDING = 0.01  # the share of a decoder's vocabulary that may have no token: it is rounded up
+# Settings of transformers' `generate` that change what is read, with what has no effect.
+_NEUTRAL: Mapping[str, Any] = {
+    "num_beams": 1, "early_stopping": False, "length_penalty": 1.0, "max_length": 20,
+    "max_new_tokens": None, "min_length": 0, "min_new_tokens": 0, "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0, "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0,
+    "forced_bos_token_id": None, "forced_eos_token_id": None, "suppress_tokens": None,
+    "begin_suppress_tokens": None, "bad_words_ids": None, "force_words_ids": None,
+    "sequence_bias": None, "do_sample": False, "num_beam_groups": 1, "diversity_penalty": 0.0,
+    "exponential_decay_length_penalty": None, "penalty_alpha": None, "guidance_scale": 1.0,
+    "stop_strings": None, "renormalize_logits": False, "watermarking_config": None,
+}  # fmt: skip
 _TRAINED_ON = {
     "stage1": _STAGE_1,
     "handwritten": f"{_STAGE_1}, 17.9 M synthetic handwritten lines, IAM train (Aachen split)",
@@ -72,7 +84,7 @@ def _stated_processing(folder: Path) -> Mapping[str, Any]:
     return nested
 
 
-def load_tokenizer(checkpoint: hub.Checkpoint, decoder: Any) -> Any:
+def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
     """The tokenizer, its class told from its files.
 
     transformers' own guess for a TrOCR decoder is XLM-R's, which is wrong for base and large.
@@ -87,14 +99,55 @@ def load_tokenizer(checkpoint: hub.Checkpoint, decoder: Any) -> Any:
         kind = RobertaTokenizer
     with loading(checkpoint, "the tokenizer"):
         tokenizer = kind.from_pretrained(checkpoint.folder, local_files_only=True)
+    tokens, wanted = len(tokenizer), model.config.decoder.vocab_size
+    if not 0 <= wanted - tokens <= _PADDING * wanted:
+        raise UserError(
+            f"the tokenizer of {checkpoint.repo} has {tokens} tokens and its decoder {wanted}; "
+            "copy the tokenizer that it was trained with into it"
+        )
     for name in ("eos_token_id", "pad_token_id"):
-        said, wanted = getattr(tokenizer, name), getattr(decoder, name)
-        if said != wanted:
+        own, wanted = getattr(tokenizer, name), token_id(model, name)
+        if own not in (wanted, None):  # BERT's tokenizers have no EOS
             raise UserError(
-                f"the tokenizer of {checkpoint.repo} does not fit its decoder: {name} is {said} "
+                f"the tokenizer of {checkpoint.repo} does not fit its decoder: {name} is {own} "
                 f"in one and {wanted} in the other"
             )
     return tokenizer
+
+
+def token_id(model: Any, name: str) -> int:
+    """The id of a special token, from where transformers takes it.
+
+    The start token is </s> for the authors' checkpoints, not <s>.
+
+    Raises:
+        UserError: the checkpoint names none, or several.
+    """
+    for config in (model.generation_config, model.config, model.config.decoder):
+        found = getattr(config, name, None)
+        found = found[0] if isinstance(found, list) and len(found) == 1 else found
+        if isinstance(found, int):
+            return found
+        if found is not None:
+            raise UserError(f"the checkpoint has {name} {found}; only one number can be read here")
+    raise UserError(f"the checkpoint does not say {name}; add it to config.json")
+
+
+def generation_settings(folder: Path, decoder: Any) -> dict[str, Any]:
+    """The settings for generating text that a checkpoint states, other than neutral ones."""
+    config, own = hub.read_json(folder / "config.json"), folder / "generation_config.json"
+    stated = {
+        **(config.get("decoder") or {}),
+        **config,
+        **(hub.read_json(own) if own.is_file() else {}),
+    }
+    found = {n: stated[n] for n in _NEUTRAL if stated.get(n) not in (None, [], {}, _NEUTRAL[n])}
+    for name in ("max_length", "max_new_tokens"):  # which the decoder's own limit may precede
+        limit = found.get(name, 0)
+        start = name == "max_length"  # which counts the start token
+        if not isinstance(limit, int) or limit - start >= decoder.max_position_embeddings:
+            del found[name]
+    return found
 
 
 def trained_on(checkpoint: hub.Checkpoint) -> str:

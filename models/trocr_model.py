@@ -16,9 +16,11 @@ from models import hub
 from models.base import Encoder
 from models.pictures import Pictures
 from models.trocr_files import (
+    generation_settings,
     load_processor,
     load_tokenizer,
     loading,
+    token_id,
     trained_on,
 )
 from models.trocr_sinusoids import restore_sinusoids
@@ -85,16 +87,17 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
     hub.check_architecture(checkpoint.repo, checkpoint.folder)
     model, parameters = settled(_load_model(checkpoint, runtime), runtime)
     pictures = Pictures.of(load_processor(checkpoint, model.config.encoder))
-    tokenizer = load_tokenizer(checkpoint, model.config.decoder)
+    tokenizer = load_tokenizer(checkpoint, model)
     fits = getattr(model.config, AR_FITS, True)
     info = EncoderInfo(
         name=checkpoint.name,
-        weights=hub.weights_hash(checkpoint),
+        weights=checkpoint.digest,
         parameters=parameters,
         alphabet=(),
         has_ar=fits,
         trained_on=trained_on(checkpoint),
         origin=checkpoint.origin,
+        generation=generation_settings(checkpoint.folder, model.config.decoder),
     )
     ar = ar_model(model, detokenizer(tokenizer), spelling(tokenizer)) if fits else None
     return TrOCREncoder(model, pictures, ar, info, runtime)
@@ -118,7 +121,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
         model, report = VisionEncoderDecoderModel.from_pretrained(
             checkpoint.folder,
             dtype=getattr(torch, runtime.dtype),
-            use_safetensors=checkpoint.weights.suffix == ".safetensors",
+            use_safetensors=".safetensors" in checkpoint.weights.name,
             weights_only=True,
             local_files_only=True,
             trust_remote_code=False,
@@ -156,7 +159,7 @@ def ar_model(
     """The decoder of a `VisionEncoderDecoderModel` as an AR head.
 
     Raises:
-        UserError: the model does not say with which token a line starts.
+        UserError: the model does not say with which tokens a line starts and ends.
     """
     config = model.config.decoder
     return ARModel(
@@ -164,9 +167,9 @@ def ar_model(
         project=getattr(model, "enc_to_dec_proj", None),
         detokenize=detokenize,
         tokenize=tokenize,
-        start_id=start_id(model),
-        eos_id=config.eos_token_id,
-        pad_id=config.pad_token_id,
+        start_id=token_id(model, "decoder_start_token_id"),
+        eos_id=token_id(model, "eos_token_id"),
+        pad_id=token_id(model, "pad_token_id"),
         max_new_tokens=config.max_position_embeddings,
     )
 
@@ -184,15 +187,6 @@ def spelling(tokenizer: Any) -> Callable[[str], list[int]]:
         return ids
 
     return tokenize
-
-
-def start_id(model: Any) -> int:
-    """The token that starts a line: </s> for the authors' checkpoints, not <s>."""
-    for config in (model.generation_config, model.config, model.config.decoder):
-        start = getattr(config, "decoder_start_token_id", None)
-        if start is not None:
-            return int(start)
-    raise UserError("the checkpoint does not say decoder_start_token_id; add it to config.json")
 
 
 def _parameters(model: Any) -> dict[str, int]:

@@ -16,13 +16,15 @@ from decoders.language.ngram import characters_of, estimate, words_of
 from tests.ctc_doubles import ALPHABET, encoded, info, logs, written
 
 TEXT = ("the cat and the dog", "a cat sat on the cot", "the dog sat on a cat")
+LETTERS = "bfijklmpqruvwxyz"  # a model of characters has to know the alphabet
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("flashlight")
     for name, split in (("word", words_of), ("char", characters_of)):
-        write_arpa(estimate(map(split, TEXT), 3).model, folder / f"{name}.arpa")
+        text = TEXT if name == "word" else (*TEXT, LETTERS)
+        write_arpa(estimate(map(split, text), 3).model, folder / f"{name}.arpa")
     return {name: str(folder / f"{name}.arpa") for name in ("word", "char")}
 
 

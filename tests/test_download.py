@@ -167,6 +167,25 @@ def test_safetensors_or_pickled_weights_never_both_and_nothing_else(
     assert set(home.fetched()) == {*FILES} - {WEIGHTS} | {expected}
 
 
+def test_weights_in_several_files_are_fetched_by_their_index(home: Home, tmp_path: Path) -> None:
+    folder = write(tmp_path / "parts", WEIGHTS)
+    index = folder / f"{WEIGHTS}.index.json"
+    parts = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    index.write_text(json.dumps({"weight_map": parts}))
+    for name in (*parts.values(), "model-3.safetensors"):
+        (folder / name).write_bytes(os.urandom(50_000))
+    home.server.push("tiny/parts", folder)
+    found = get("tiny/parts")
+    assert [part.name for part in found.parts] == sorted(parts.values()) and found.size == 100_000
+    assert set(home.fetched()) == {*FILES, index.name, *parts.values()} - {WEIGHTS}
+    (folder / "model-2.safetensors").unlink()
+    home.server.push("tiny/parts", folder)
+    with pytest.raises(
+        UserError, match=r"lacks model-2\.safetensors of its model\.safetensors\.ind"
+    ):
+        get("tiny/parts")
+
+
 def test_a_killed_download_is_no_checkpoint_and_goes_on(home: Home) -> None:
     home.server.stall.add(WEIGHTS)
     with subprocess.Popen(
@@ -286,7 +305,7 @@ def test_a_repository_that_is_no_trocr_is_refused_before_its_weights(
     with pytest.raises(UserError, match="says model_type bert"):
         get("tiny/bert")
     home.server.push("tiny/empty", write(tmp_path / "empty", WEIGHTS))
-    with pytest.raises(UserError, match=r"it lacks the weights \(model.safetensors or pytorch"):
+    with pytest.raises(UserError, match=r"it lacks the weights \(model.safetensors or"):
         get("tiny/empty")
     assert home.fetched() == ["config.json"]
 

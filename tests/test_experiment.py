@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import string
 from pathlib import Path
 
 import numpy as np
@@ -223,7 +224,7 @@ def test_every_plot_of_the_page_is_drawn():
 @pytest.fixture(scope="module")
 def small_lm(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("lm") / "small.arpa"
-    text = ["the small model of the test", "it is there to be read soon"]
+    text = ["the small model of the test", "it is there to be read soon", string.ascii_letters]
     write_arpa(estimate(map(characters_of, text), 3).model, path)
     return path
 

@@ -70,7 +70,7 @@ def test_safetensors_are_preferred(tmp_path: Path) -> None:
         ("config.json", "the model's configuration (config.json)"),
         ("preprocessor_config.json", "preprocessor_config.json or processor_config.json"),
         ("tokenizer.json", "tokenizer.json or vocab.json+merges.txt or sentencepiece.bpe.model"),
-        ("model.safetensors", "the weights (model.safetensors or pytorch_model.bin)"),
+        ("model.safetensors", "the weights (model.safetensors or model.safetensors.index.json or"),
     ],
 )
 def test_what_a_folder_lacks_is_told(tmp_path: Path, absent: str, told: str) -> None:

@@ -20,7 +20,7 @@ from bench.errors import Unavailable, UserError
 from bench.options import parse_options, typed_options
 from bench.types import LineSet
 from datasets import DATASETS
-from datasets.base import BadLinesError
+from datasets.base import BadLinesError, NothingReadableError
 from datasets.iam import Iam
 from datasets.iam_boxes import character_boxes
 from datasets.iam_partitions import PARTITIONS, read_list
@@ -56,7 +56,11 @@ def padded(ids: Sequence[str], partition: str, split: str) -> list[str]:
 
 
 def first(root: Path, count: int = len(IDS), **options: object) -> LineSet:
-    return Iam(root=root, **options).load("test", count)  # type: ignore[arg-type]
+    """The set; where none of its lines can be used, with their reasons."""
+    try:
+        return Iam(root=root, **options).load("test", count)  # type: ignore[arg-type]
+    except NothingReadableError as error:
+        return error.found
 
 
 def reasons(found: LineSet) -> dict[str, str]:

@@ -248,7 +248,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def fake_binary(
-    order: int = 2, words: bytes = b"<unk>\0<s>\0</s>\0a\0", strings: bool = True
+    order: int = 2, words: bytes = b"<unk>\0<s>\0</s>\0the\0", strings: bool = True
 ) -> bytes:
     """A file with the header and the words of a binary, and nothing between."""
     magic = b"mmap lm http://kheafield.com/code format version 5\n\0".ljust(56, b"\0")
@@ -263,7 +263,7 @@ def test_header_and_words_of_a_binary(tmp_path: Path) -> None:
     path.write_bytes(fake_binary())
     header = read_binary_header(path)
     assert header.counts == (4, 4)
-    assert header.vocabulary == (*MARKS, "a")
+    assert header.vocabulary == (*MARKS, "the")
     with pytest.raises(UserError, match="KenLM cannot read"):
         read_word_lm(path)  # its tables are missing
 

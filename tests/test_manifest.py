@@ -120,7 +120,10 @@ def test_bad_rows_are_told_one_by_one(folder: Path) -> None:
     assert "leads out of" in reasons["2"] and "leads out" in reasons["3"]
     assert "leads out of" in reasons["4"] and "none.png is missing" in reasons["5"]
     assert "cannot be read" in reasons["6"] and reasons["7"] == "its text is empty"
-    assert reasons["8"] == "line 9 of the table: it is not UTF-8; save the whole table in UTF-8"
+    assert reasons["8"] == (
+        "line 9 of the table: it is not UTF-8 (it looks like cp1252, Western); "
+        "save the whole table in UTF-8"
+    )
     assert reasons["lines/d"] == "line 10 of the table: it has 2 fields, not 3"
     assert reasons["10"] == "it names no image" and "same id" in reasons["1"]
     with pytest.raises(BadLinesError, match="10 of 11 lines of manifest"):
@@ -156,7 +159,7 @@ def test_a_quote_that_is_never_closed_loses_no_other_row_silently(folder: Path) 
     assert re.search(r"field limit.*goes on to line \d+: is a quote never", found.bad[0].reason)
     path.write_text('image,text,id\nlines/a.png,fine,f\nlines/b.png,"open,9\n' + rows[:5000])
     (bad,) = ManifestLines(path).load().bad
-    assert "it has 2 fields, not 3; it goes on to line 13: is a quote" in bad.reason
+    assert "unexpected end of data); it goes on to line 13: is a quote" in bad.reason
 
 
 def test_what_is_no_table_is_told(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from datasets.corpus import documents
-from decoders.language.arpa import BOS, EOS, UNK, NGramModel, write_arpa
+from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel, write_arpa
 from decoders.language.arpa_reader import read_arpa
 from decoders.language.kenlm_files import lmplz, load_kenlm
-from decoders.language.ngram import FALLBACK, SPACE, Estimate, characters_of, estimate, words_of
+from decoders.language.ngram import FALLBACK, Estimate, characters_of, estimate, words_of
 from decoders.language.perplexity import score_arpa
 
 FIXTURES = Path(__file__).parent / "fixtures" / "lmplz"

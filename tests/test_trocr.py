@@ -191,6 +191,7 @@ def test_a_sentencepiece_model_as_trocr_small_has_it(checkpoint: Path) -> None:
         )
     write_json(checkpoint / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
     pieces = spm.SentencePieceProcessor(str(checkpoint / "sentencepiece.bpe.model"))
+    tiny_model("base", pieces.get_piece_size() + 2).save_pretrained(checkpoint)  # <pad>, <mask>
     detokenize = opened(checkpoint).ar.detokenize
     for text in TEXT[:3]:
         ids = [piece + 1 for piece in pieces.encode(text)]

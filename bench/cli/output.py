@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench import bad_lines
@@ -97,10 +97,24 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     print(f"files in {store.path}: {', '.join(('rows.jsonl', *reasons, *tops))}")
     if bad:
         print(f"{len(bad)} lines could not be used: why stands in {store.path / bad_lines.NAME}")
+    for note in _unapplied(store.rows()):
+        print(f"note: {note}")
     if failed := [row for row in store.rows() if row.key in outcome.failed]:
         print(f"\nfailed:\n{_failures(failed)}")
     if outcome.skipped:
         print(f"\ncould not run here:\n{missing(outcome.skipped)}")
+
+
+def _unapplied(rows: Iterable[Row]) -> list[str]:
+    """Generation settings of checkpoints that decoders did not apply, each sentence once."""
+    from bench.report.conditions import settings
+
+    decoders: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if ignored := row.extras.get("generation_ignored"):
+            what = f"generation settings of {row.encoder}: {settings(ignored)}"
+            decoders.setdefault(what, {})[row.decoder] = None
+    return [f"{', '.join(names)} did not apply the {what}" for what, names in decoders.items()]
 
 
 def missing(skipped: Sequence[Skipped]) -> str:

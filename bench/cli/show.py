@@ -207,6 +207,8 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
     with closing(decoder):
         tree, decoded = _decode(decoder, encoded)
         extras = [f"{name}: {value}" for name, value in decoder.extras().items()]
+        ignored = decoder.ignored(info)
+        extras += [f"not applied: {name} {value}" for name, value in ignored.items()]
     head += [f"encoder: {info.name}, {_reads(decoder, encoded)}", *extras, *_texts(lines, decoded)]
     about = [f"decoder {args.name}", _about(type(decoder)), *_settings(decoder)]
     return Sight([*about, *head], {"ar": tree.parameters} if tree else {}, tree)

@@ -105,7 +105,7 @@ def _found() -> Iterator[Found]:
         one = Found(
             name=hub.registered_name(checkpoint.repo),
             repo=checkpoint.repo,
-            size=checkpoint.weights.stat().st_size,
+            size=checkpoint.size,
             commit=checkpoint.folder.name,
             refs=refs,
             folder=str(checkpoint.folder),
@@ -146,6 +146,6 @@ def _get_one(name: str, repo: str, revision: str) -> None:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
     weights, commit = checkpoint.weights, checkpoint.folder.name
-    print(f"  weights  {weights.name}, {size_of(weights.stat().st_size)}")
+    print(f"  weights  {weights.name}, {size_of(checkpoint.size)}")
     print(f"  here     {checkpoint.folder}")
     print(f"  commit   {commit}; -o {name}.revision={commit} pins it")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bench.provenance import parsed_signature
 from bench.report.captions import say
@@ -159,12 +160,22 @@ def _decoders(results: Iterable[Result]) -> str:
 
 
 def _decoder(result: Result) -> str:
-    """The beam, the workers and the language model of a decoder; "" without any."""
+    """The beam, workers, language model and unapplied settings of a decoder; "" without any."""
     options, extras = result.row.options, result.row.extras
     told = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
     told += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
     told += _language(result)
+    if ignored := extras.get("generation_ignored"):
+        told.append(
+            say("generation settings of its checkpoint not applied: {settings}",
+                settings=settings(ignored))
+        )  # fmt: skip
     return ", ".join(told)
+
+
+def settings(ignored: Mapping[str, Any]) -> str:
+    """Generation settings in a row."""
+    return ", ".join(f"{name} {value}" for name, value in ignored.items())
 
 
 def _language(result: Result) -> list[str]:

@@ -166,6 +166,9 @@ _CONDITIONS: Mapping[str, str] = {
         "重み係数 {weights}(調整に用いたデータ: {tuned_on})"
     ),
     "not recorded": "記録なし",
+    "generation settings of its checkpoint not applied: {settings}": (
+        "チェックポイントの生成設定のうち適用しないもの: {settings}"
+    ),
     "Device: {device} ({machine}), {threads}, {precisions}, batch size {sizes}, lines "
     "sorted by width at equal height into batches, {rounds}": (
         "計算機: {device}({machine})、{threads}、{precisions}、バッチサイズ {sizes}、"

@@ -78,4 +78,4 @@ def _part(count: int, of: int) -> str:
 
 
 def _units(unit: str) -> str:
-    return "characters" if unit == "char" else "words"
+    return "characters" if unit == "char" else f"{unit}s"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -91,6 +91,13 @@ class ARDecoder(Decoder):
             return None
         return score_texts(encoded.ar, encoded, texts, self.length_penalty)
 
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """All but those that its own options agree with."""
+        return unapplied(
+            encoder, self.max_new_tokens, num_beams=self.beam, length_penalty=self.length_penalty,
+            early_stopping=self.early_stopping,
+        )  # fmt: skip
+
     @abstractmethod
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         """Token ids without the start token, and scores, of B * nbest hypotheses, best first.
@@ -128,6 +135,22 @@ class ARDecoder(Decoder):
                 nbest=tuple(texts) if self.nbest > 1 else (),
                 truncated=best[-1] != ar.eos_id,
             )
+
+
+def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:
+    """The generation settings of a checkpoint that a search does not apply.
+
+    Args:
+        encoder: whose settings.
+        most: new tokens of a line; a limit of the checkpoint that is wider does not matter.
+        own: the search's settings.
+    """
+    limits = {"max_new_tokens": most, "max_length": most + 1}  # the latter with the start token
+    return {
+        name: value
+        for name, value in encoder.generation.items()
+        if own.get(name) != value and not (name in limits and value >= limits[name])
+    }
 
 
 def _until_eos(tokens: list[int], eos_id: int) -> list[int]:

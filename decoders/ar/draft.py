@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.errors import Unavailable, UserError
 from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
+from decoders.ar.base import unapplied
 from decoders.ar.memory import remaining
 from decoders.ar.score import score_texts
 from decoders.ar.text_draft import TextDraft
@@ -77,6 +78,10 @@ class DraftedDecoder(Decoder):
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
         return score_texts(encoded.ar, encoded, texts, self.length_penalty)
+
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """All but those that its own options agree with."""
+        return unapplied(encoder, self.max_new_tokens, length_penalty=self.length_penalty)
 
     def _decoded(self, ar: ARModel, line: _Line, place: int) -> Decoded:
         if math.isnan(line.score):

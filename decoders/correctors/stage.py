@@ -112,6 +112,10 @@ class Corrected(tuned.Tunable["tuned.Weighted"]):
             own = f"{layer}_"
             part.weigh({n[len(own) :]: v for n, v in values.items() if n.startswith(own)})
 
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """What the decoder does not apply."""
+        return self.decoder.ignored(encoder)
+
     def close(self) -> None:
         """Close both."""
         self.corrector.close()

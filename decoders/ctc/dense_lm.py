@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 from bench.types import BLANK
 from decoders.ctc.prefix_beam import STEP, Language
-from decoders.language.arpa import BOS, EOS, UNK, NGramModel
-from decoders.language.ngram import SPACE
+from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel
+from decoders.language.units import missing_symbols
 
 _MOST_BYTES = 4 << 30
 # The smallest factor of one symbol, e^-69: smaller ones would leave the range of float32, and a
@@ -72,8 +72,8 @@ def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
         name: the model's, for the error's sentence.
 
     Raises:
-        UserError: the model knows none of the symbols, has no `<unk>` for those that it does not
-            know (each is named), or is too large.
+        UserError: the model lacks the space or many letters, has no `<unk>` for the symbols that
+            it does not know (each is named), or is too large.
     """
     column, missing = _columns(model, alphabet, name)
     tables = _Tables(model, column, len(alphabet), name)
@@ -102,13 +102,7 @@ def _columns(
     for mark in (BOS, EOS):
         if mark not in words:
             raise UserError(f"{name} has no {mark}; build it from text with sentence marks")
-    written = {symbol: SPACE if symbol == " " else symbol for symbol in alphabet[1:]}
-    missing = tuple(s for s, word in written.items() if word not in words)
-    if len(missing) == len(written):
-        raise UserError(
-            f"{name} knows no character of the alphabet; it may be a model of words: build one of "
-            "characters with `python -m bench lm build --unit char`"
-        )
+    missing = missing_symbols(words, alphabet, name)
     if missing and UNK not in words:
         raise UserError(
             f"{name} has no {UNK} and does not know {len(missing)} characters of the alphabet: "
@@ -119,7 +113,7 @@ def _columns(
     if UNK in words:
         column[words[UNK]] = len(alphabet)
     for place, symbol in enumerate(alphabet[1:], 1):
-        if (word := words.get(written[symbol])) is not None:
+        if (word := words.get(SPACE if symbol == " " else symbol)) is not None:
             column[word] = place
     return column, missing
 

@@ -25,9 +25,11 @@ from decoders.ctc.base import (
     checked_on_host,
     missing_space,
 )
+from decoders.language.arpa import SPACE
 from decoders.language.arpa_lm import ArpaLM, arpa_lm
-from decoders.language.lm import Unit, writable_words
-from decoders.language.ngram import MAX_ORDER, SPACE
+from decoders.language.lm import writable_words
+from decoders.language.ngram import MAX_ORDER
+from decoders.language.units import Unit, missing_symbols
 
 _NAME = "ctc-flashlight"
 _UNTUNED = {"alpha": 0.5, "beta": 0.0}
@@ -102,7 +104,9 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable["_Open"]):
         name = lm.name if self.lm else f"{lm.name} {unit}"
         untuned = (_UNTUNED, "nothing (a guess)")
         weights = tuned.weights(self, (_NAME,), encoder, (name, lm.sha256), untuned)
-        written = words or tuple(SPACE if s == " " else s for s in encoder.alphabet)
+        if not self.lexicon:
+            missing_symbols(lm.model.vocabulary, encoder.alphabet, str(lm.path))
+        written = words or tuple(lm.space if s == " " else s for s in encoder.alphabet)
         model = _load(lm.path, written)
         trie = _trie(words, encoder.alphabet) if self.lexicon else None
         symbols, space = len(encoder.alphabet), encoder.alphabet.index(" ")
@@ -203,15 +207,25 @@ def _installed() -> bool:
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:
-    """KenLM as flashlight holds it; the numbers of symbols or words are their places."""
+    """KenLM as flashlight holds it; the numbers of symbols or words are their places.
+
+    Raises:
+        UserError: KenLM refuses the file.
+    """
     from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import Dictionary
 
     entries = Dictionary()
     for place, entry in enumerate(written):
         entries.add_entry(entry or "<blank>", place)
-    with _quiet():
-        return KenLM(str(path), entries)
+    try:
+        with _quiet():
+            return KenLM(str(path), entries)
+    except RuntimeError as error:
+        raise UserError(
+            f"KenLM, which ctc-flashlight needs, cannot read {path}; a space in it is written "
+            f"{SPACE} or <space>, never as a blank"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -40,7 +40,8 @@ class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
         unless it is the frame's likeliest; none: every symbol may.
     score_boundary: take the line for a sentence, with the model's marks at both ends; else it
         begins behind a space and ends anywhere.
-    lm: an ARPA file of characters, U+2581 for the space; "" for the model of the embedded corpus.
+    lm: an ARPA file of characters, its space as U+2581, <space>, | or itself; "" for the model of
+        the embedded corpus.
     order: of the embedded model.
     nbest: texts given for each line; with 1 the best one alone.
     """

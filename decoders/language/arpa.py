@@ -17,6 +17,7 @@ from bench.files import write_atomically
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 MARKS = (UNK, BOS, EOS)
+SPACE = "▁"  # U+2581, the space as a word of a character model; ARPA words cannot be blank
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -19,11 +19,12 @@ import rich.progress
 from rich.console import Console
 
 from bench.errors import UserError
-from decoders.language.arpa import UNK, NGramModel, NGrams
+from decoders.language.arpa import SPACE, UNK, NGramModel, NGrams
 
 _COUNT = re.compile(r"ngram +(\d+)=\s*(\d+)\s*$")
 _SLOW_BYTES = 20_000_000  # about two seconds of reading; from here on a progress bar is shown
-_GZIP = b"\x1f\x8b"
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+_BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, behind a space that parts
 _BINARY = b"mmap lm "
 _FLOAT32_MAX = 3.4e38
 
@@ -59,6 +60,7 @@ class _Reader:
         self.path = path
         self.file = file
         self.number = 0
+        self.has_blank = False
 
     def model(self) -> NGramModel:
         counts = self._counts()
@@ -143,6 +145,9 @@ class _Reader:
                 self._fail(f"the header promises {count} {n}-grams, but there are {row}")
             self._fail(f"expected 'log10-probability TAB words', found {_short(line)}")
         words = fields[1]
+        self.has_blank |= n == 1 and words == " "
+        if self.has_blank:  # a character model with the space as it is
+            words = _BLANK.sub(rf"\1{SPACE}", words)
         if not words or words.count(" ") != n - 1 or "  " in f" {words} ":
             wanted = "one word" if n == 1 else f"{n} words with single spaces between"
             self._fail(f"expected {wanted}, found {_short(words)}")
@@ -186,8 +191,9 @@ class _Reader:
         if not raw:
             self._fail(f"the file ends too early, before {expected}; was its copying broken off?")
         self.number += 1
-        if raw.startswith(_GZIP):
-            self._fail("it is compressed; unpack it with gunzip")
+        for magic, tool in _COMPRESSED.items():
+            if self.number == 1 and raw.startswith(magic):
+                self._fail(f"it is compressed; unpack it with {tool}")
         try:
             return raw.rstrip(b"\r\n").decode()
         except UnicodeDecodeError:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from bench.cache import cache_folder, intact, seal
 from bench.errors import UserError
@@ -22,8 +21,7 @@ from decoders.language.kenlm_files import (
     read_binary_header,
 )
 from decoders.language.ngram import MAX_ORDER, characters_of, estimate, words_of
-
-Unit = Literal["word", "char"]
+from decoders.language.units import Unit, check_unit
 
 MIN_ORDER = 2  # KenLM loads no unigram models
 EMBEDDED_TEXT = "train documents of the embedded corpus"
@@ -99,6 +97,7 @@ def read_word_lm(path: Path) -> WordLM:
     path = path.expanduser()
     model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
     _check_fit(path, model)
+    check_unit(model.vocabulary, "word", path)
     if isinstance(model, BinaryHeader):
         check_binary(path, model.vocabulary)
     else:

@@ -14,10 +14,9 @@ from itertools import pairwise
 import numpy as np
 
 from bench.errors import UserError
-from decoders.language.arpa import BOS, EOS, MARKS, Floats, NGramModel, NGrams, Rows
+from decoders.language.arpa import BOS, EOS, MARKS, SPACE, Floats, NGramModel, NGrams, Rows
 
 MAX_ORDER = 6  # KenLM is compiled for orders up to 6 unless one asks for more
-SPACE = "▁"  # U+2581, the space as a word of a character model; ARPA words cannot be blank
 FALLBACK = (0.5, 1.0, 1.5)  # lmplz --discount_fallback
 
 _UNK_ID, _BOS_ID, _EOS_ID = range(len(MARKS))

@@ -13,8 +13,8 @@ from transformers import GenerationConfig
 from bench.files import content_hash, plain_errors
 from models.hub import is_path
 from models.training.start import Start
-from models.trocr_files import quiet
-from models.trocr_model import AR_FITS, start_id
+from models.trocr_files import quiet, token_id
+from models.trocr_model import AR_FITS
 
 WEIGHTS = "model.safetensors"
 
@@ -81,8 +81,8 @@ def _settle(model: Any, ar_fits: bool) -> None:
     decoder = model.config.decoder
     model.generation_config = GenerationConfig(
         bos_token_id=decoder.bos_token_id,
-        decoder_start_token_id=start_id(model),
-        eos_token_id=decoder.eos_token_id,
-        pad_token_id=decoder.pad_token_id,
+        decoder_start_token_id=token_id(model, "decoder_start_token_id"),
+        eos_token_id=token_id(model, "eos_token_id"),
+        pad_token_id=token_id(model, "pad_token_id"),
         max_new_tokens=decoder.max_position_embeddings,
     )

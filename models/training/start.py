@@ -24,8 +24,8 @@ from models.trocr_shapes import SHAPES, build
 _ENCODER = ("encoder", "width", "layers", "heads", "feed_forward", "qkv_bias")
 _SPECIAL = {"bos_token": START, "pad_token": PAD, "eos_token": EOS}
 # Of a checkpoint's files, those that a training writes anew.
-_OURS = {"config.json", "generation_config.json", "pytorch_model.bin", ".gitattributes"}
-_OURS_TOO = (".safetensors", ".md")
+_OURS = {"config.json", "generation_config.json", ".gitattributes"}
+_OURS_TOO = (".safetensors", ".bin", ".index.json", ".md")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Start:
             UserError: it cannot be read, or is not that of the decoder.
         """
         if self.checkpoint is not None:
-            return load_tokenizer(self.checkpoint, self.model.config.decoder)
+            return load_tokenizer(self.checkpoint, self.model)
         tokenizer = Tokenizer.from_file(str(TOKENIZER))
         names = {role: tokenizer.id_to_token(i) for role, i in _SPECIAL.items()}
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
@@ -78,7 +78,7 @@ class Start:
             self.tokenizer().save_pretrained(folder)
             return
         for path in self.checkpoint.folder.iterdir():
-            if path.is_file() and path.name not in _OURS and path.suffix not in _OURS_TOO:
+            if path.is_file() and path.name not in _OURS and not path.name.endswith(_OURS_TOO):
                 shutil.copyfile(path, folder / path.name)
 
 

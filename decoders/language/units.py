@@ -1,0 +1,104 @@
+"""Units of n-gram models: words, sub-words or characters, and how a character model writes a space.
+
+A file does not say what it is a model of, and a decoder of another unit reads nonsense with it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import UserError
+from decoders.language.arpa import MARKS, SPACE, NGramModel
+
+Unit = Literal["word", "char"]
+
+# How tools write a space. The last are characters too: a space only where none of the others is,
+# and where hardly a character is likelier.
+_CHARACTERS_TOO = ("|", "_", "\u00a0", "\u3000")
+_SPACES = (SPACE, "<space>", "<spc>", "<sp>", "[space]", "␣", "␠", *_CHARACTERS_TOO)
+_PIECE_BEGINS, _PIECE_ENDS = (SPACE, "##", "Ġ", "_"), ("@@", "</w>")
+_NAMES = {"word": "words", "sub-word": "sub-words", "char": "characters"}
+_TAKEN_BY = {
+    "word": "ctc-ngram-word and ctc-kenlm take it",
+    "char": "ctc-ngram takes it",
+    "sub-word": "no decoder here takes it",
+}
+_MOST_MISSING = 0.1  # of the letters of an alphabet
+
+
+def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
+    """Recognise the unit of a model by its entries; "word" where there are none."""
+    words = [word for word in vocabulary if word not in MARKS and word.lower() not in _SPACES]
+    longer = [word for word in words if _length(word) > 1]
+    pieces = [w for w in longer if w.startswith(_PIECE_BEGINS) or w.endswith(_PIECE_ENDS)]
+    if len(pieces) > len(words) / 10:
+        return "sub-word"
+    return "char" if words and len(longer) < len(words) / 2 else "word"
+
+
+def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
+    """Refuse a model of another unit.
+
+    Raises:
+        UserError: naming the unit of the model and the decoders that take it.
+    """
+    found = unit_of(vocabulary)
+    if found != unit:
+        raise UserError(
+            f"{path} is a language model of {_NAMES[found]}, and this needs one of {_NAMES[unit]}: "
+            f"{_TAKEN_BY[found]}; or build one of {_NAMES[unit]} with "
+            f"`python -m bench lm build --unit {unit}`"
+        )
+
+
+def space_of(vocabulary: Sequence[str], model: NGramModel | None = None) -> str | None:
+    """The entry that a character model writes for a space; None where there is none.
+
+    Args:
+        vocabulary: of the model.
+        model: its numbers, where they can be read.
+    """
+    written = {word.lower(): word for word in vocabulary}
+    found = next((written[space] for space in _SPACES if space in written), None)
+    if found in _CHARACTERS_TOO and model is not None:
+        log10_prob = model.orders[0].log10_prob
+        likelier = int((log10_prob > log10_prob[vocabulary.index(found)]).sum())
+        return found if likelier < max(5, len(vocabulary) // 10) else None
+    return found
+
+
+def missing_symbols(words: Iterable[str], alphabet: Sequence[str], name: str) -> tuple[str, ...]:
+    """The symbols of a CTC alphabet that a character model does not know.
+
+    Args:
+        words: of the model, its space as `SPACE`.
+        alphabet: symbols, "" (the blank) first.
+        name: of the model.
+
+    Raises:
+        UserError: the space is one of them, or more than a tenth of the alphabet's letters.
+    """
+    known = set(words)
+    missing = tuple(s for s in alphabet[1:] if (SPACE if s == " " else s) not in known)
+    if " " in missing:
+        raise UserError(
+            f"{name} has no entry for the space ({SPACE}, <space> or |), so it knows no ends of "
+            f"words; build it from text whose spaces are written as {SPACE}"
+        )
+    letters = [symbol for symbol in alphabet[1:] if symbol.isalpha()]
+    lacking = [letter for letter in letters if letter in missing]
+    if len(lacking) > _MOST_MISSING * len(letters):
+        shown = " ".join(lacking[:30]) + (" ..." if lacking[30:] else "")
+        raise UserError(
+            f"{name} lacks {len(lacking)} of the alphabet's {len(letters)} letters: {shown}; build "
+            "one from text that has them with `python -m bench lm build --unit char`"
+        )
+    return missing
+
+
+def _length(word: str) -> int:
+    """Characters of a word, combining marks not counted."""
+    return sum(not unicodedata.category(character).startswith("M") for character in word)

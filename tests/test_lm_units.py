@@ -1,0 +1,176 @@
+"""Language models of another unit or with another space: understood or refused, never misread."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UserError
+from bench.lm import open_model
+from decoders import tuned
+from decoders.ctc.kenlm import CTCKenLM
+from decoders.ctc.ngram import CTCNGram
+from decoders.ctc.ngram_word import CTCNGramWord
+from decoders.language.arpa import write_arpa
+from decoders.language.arpa_reader import read_arpa
+from decoders.language.lm import read_word_lm
+from decoders.language.ngram import characters_of, estimate, words_of
+from decoders.language.units import unit_of
+from tests.ctc_doubles import ALPHABET, encoded, info, random_matrix
+from tests.test_lm import fake_binary
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TEXT = (
+    "the quick brown fox jumps over the lazy dog", "a cat and a dog sat on the cot",
+    "pack my box with five dozen jugs", "on and on",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _untuned(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+
+
+def character_model(folder: Path, space: str, text=TEXT, order: int = 3) -> str:
+    """A model of characters whose file writes a space in one way or another."""
+    path = folder / "chars.arpa"
+    write_arpa(estimate(map(characters_of, text), order).model, path)
+    path.write_text(path.read_text().replace("▁", space))
+    return str(path)
+
+
+def word_model(folder: Path, part=words_of) -> str:
+    path = folder / "words.arpa"
+    write_arpa(estimate(map(part, TEXT), 3).model, path)
+    return str(path)
+
+
+def read(decoder, alphabet=ALPHABET) -> list[tuple[str, float]]:
+    decoder.open(info(alphabet))
+    batch = encoded([random_matrix(seed, 30, len(alphabet), 0.6) for seed in range(6)], alphabet)
+    found = [(line.text, line.score) for line in decoder.decode(batch)]
+    decoder.close()
+    return found
+
+
+def both(lm: str, **options):
+    return read(CTCNGram(lm=lm, alpha=0.8, beta=0.5, **options))
+
+
+@pytest.mark.parametrize("space", ["<space>", "|", " ", "<SPACE>", "_", "\u3000"])
+@pytest.mark.parametrize("boundary", [False, True])
+def test_a_space_is_understood_however_it_is_written(tmp_path, space, boundary):
+    ours = both(character_model(tmp_path, "▁"), score_boundary=boundary)
+    assert sum(" " in text for text, _ in ours) > 3
+    assert both(character_model(tmp_path, space), score_boundary=boundary) == ours
+
+
+def test_flashlight_is_asked_for_the_space_that_the_file_has(tmp_path):
+    pytest.importorskip("flashlight.lib.text")
+    from decoders.ctc.flashlight import CTCFlashlight
+
+    ours = read(CTCFlashlight(lm=character_model(tmp_path, "▁"), alpha=0.8, beta=0.5))
+    theirs = read(CTCFlashlight(lm=character_model(tmp_path, "<space>"), alpha=0.8, beta=0.5))
+    assert ours == theirs
+    with pytest.raises(UserError, match="cannot read"):
+        read(CTCFlashlight(lm=character_model(tmp_path, " ")))
+    with pytest.raises(UserError, match=r"model of words.*ctc-ngram-word"):
+        read(CTCFlashlight(lm=word_model(tmp_path)))
+    with pytest.raises(UserError, match=r"model of characters.*ctc-ngram takes"):
+        read(CTCFlashlight(lm=character_model(tmp_path, "▁"), lexicon=True))
+    with pytest.raises(UserError, match="no entry for the space"):
+        read(CTCFlashlight(lm=character_model(tmp_path, "¤")))
+
+
+def test_spaces_in_a_row_are_parted_right(tmp_path):
+    text = ("a  b", "b a", " a ")
+    path = tmp_path / "blanks.arpa"
+    write_arpa(estimate([list(line.replace(" ", "▁")) for line in text], 4).model, path)
+    ours = read_arpa(path)
+    path.write_text(path.read_text().replace("▁", " "))
+    theirs = read_arpa(path)
+    assert list(theirs.texts()) == list(ours.texts())
+
+
+@pytest.mark.parametrize("decoder", [CTCNGramWord, CTCKenLM])
+def test_a_model_of_characters_is_no_model_of_words(tmp_path, decoder):
+    for space in ("▁", "<space>"):
+        with pytest.raises(UserError, match=r"model of characters.*words: ctc-ngram takes it"):
+            decoder(lm=character_model(tmp_path, space)).open(info())
+
+
+def test_a_binary_of_characters_is_recognised_by_its_entries(tmp_path):
+    path = tmp_path / "chars.bin"
+    path.write_bytes(fake_binary(words=b"<unk>\0<s>\0</s>\0a\0"))
+    with pytest.raises(UserError, match=r"model of characters"):
+        read_word_lm(path)
+
+
+def test_a_model_of_words_is_no_model_of_characters(tmp_path):
+    with pytest.raises(UserError, match=r"model of words.*ctc-ngram-word and ctc-kenlm take it"):
+        both(word_model(tmp_path))
+
+
+@pytest.mark.parametrize("decoder", [CTCNGram, CTCNGramWord, CTCKenLM])
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda line: [p for w in line.split() for p in (f"▁{w[:2]}", w[2:]) if p],
+        lambda line: [p for w in line.split() for p in (w[:2], f"##{w[2:]}") if p.strip("#")],
+        lambda line: [p for w in line.split() for p in (f"{w[:1]}@@", w[1:]) if p],
+    ],
+)
+def test_a_model_of_sub_words_is_neither(tmp_path, decoder, part):
+    with pytest.raises(UserError, match=r"model of sub-words.*no decoder here takes it"):
+        decoder(lm=word_model(tmp_path, part)).open(info())
+
+
+def test_units_of_other_scripts():
+    marks = ("<unk>", "<s>", "</s>")
+    assert unit_of((*marks, *"日本語のㄅ", "<space>")) == "char"
+    assert unit_of((*marks, "日本", "語", "の", "手書き", "認識")) == "word"
+    assert unit_of((*marks, "क", "कि", "नी", "▁")) == "char"  # with vowel signs
+    assert unit_of((*marks, "ch", "cs", *"abdefg")) == "char"  # of an alphabet with digraphs
+    assert unit_of(marks) == "word"
+
+
+def test_a_model_without_a_space_is_refused(tmp_path):
+    for text in (TEXT, (*TEXT, "a|b", "c_d")):  # a rare bar is no space
+        lm = character_model(tmp_path, "▁", [line.replace(" ", "") for line in text])
+        with pytest.raises(UserError, match="has no entry for the space"):
+            both(lm)
+    read(CTCNGram(lm=lm), tuple(s for s in ALPHABET if s != " "))  # who writes none needs none
+
+
+def test_a_model_that_lacks_many_letters_is_refused_by_their_names(tmp_path):
+    lm = character_model(tmp_path, "▁", [line.translate(dict.fromkeys(b"qx")) for line in TEXT])
+    both(lm)  # a twelfth
+    lm = character_model(tmp_path, "▁", [line.translate(dict.fromkeys(b"qxz")) for line in TEXT])
+    with pytest.raises(UserError, match="lacks 3 of the alphabet's 26 letters: q x z"):
+        both(lm)
+
+
+def test_bench_lm_measures_characters_whatever_the_space_is(tmp_path):
+    ours = open_model(Path(character_model(tmp_path, "▁"))).fit(TEXT)
+    for space in ("<space>", " ", "|"):
+        assert open_model(Path(character_model(tmp_path, space))).fit(TEXT) == ours
+    part = open_model(Path(word_model(tmp_path, lambda line: [f"▁{w}" for w in line.split()])))
+    with pytest.raises(UserError, match="sub-words"):
+        part.fit(TEXT)
+
+
+def test_a_compressed_model_is_called_so(tmp_path):
+    path = tmp_path / "x.arpa"
+    shutil.copy(FIXTURES / "bz2-named.arpa.bz2", path)
+    with pytest.raises(UserError, match="compressed; unpack it with bunzip2"):
+        both(str(path))
+    path.write_bytes(bz2.compress(Path(word_model(tmp_path)).read_bytes()))
+    with pytest.raises(UserError, match="bunzip2"):
+        read_word_lm(path)
+    path.write_bytes(lzma.compress(b"\\data\\"))
+    with pytest.raises(UserError, match="unxz"):
+        read_arpa(path)
