@@ -26,6 +26,7 @@ from bench.experiment.visibility import CLASSES, classes, completed
 from bench.report import experiment
 from bench.report.experiment_plots import draw
 from bench.stats import Redrawn
+from datasets.about import Blocks
 from datasets.damage.base import SEVERITIES
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate
@@ -168,7 +169,8 @@ def finding(counts: Counts) -> Finding:
         weights="0123456789abcdef",
         trained_on="",
         read={
-            level: Read(name, "test", 24, 24_000, 24, "f" * 64) for level, name in LEVELS.items()
+            level: Read(name, "test", 24, 24_000, Blocks(24), "f" * 64)
+            for level, name in LEVELS.items()
         },
         systems=systems,
         language={"alpha": 0.9, "lm_order": 6},

@@ -1,8 +1,9 @@
 """Whether a difference is more than chance: randomisation tests by blocks, and Holm's families.
 
 Under the null hypothesis two systems are alike, so that their readings of a block (all lines of a
-hand, letter or text) may be swapped. How often a swapped difference is as large as the real one is the p-value
-(approximate randomisation: Noreen 1989; Riezler & Maxwell 2005, aclanthology.org/W05-0908).
+hand, letter or text) may be swapped. How often a swapped difference is as large as the real one is
+the p-value (approximate randomisation: Noreen 1989; Riezler & Maxwell 2005,
+aclanthology.org/W05-0908).
 """
 
 from __future__ import annotations
