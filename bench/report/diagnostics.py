@@ -44,7 +44,7 @@ def _table(diagnosis: Diagnosis, condition: Condition, found: list[Finding]) -> 
         slug=f"diagnostics-{condition.damage}-{condition.severity}" if damage else "diagnostics",
         title=f"Search and model errors of {diagnosis.encoder} on {dataset}{damage}",
         conditions=(
-            f"{lines} of {dataset}, {condition.split}@{diagnosis.dataset_sha256[:8]}"
+            f"{lines} of {condition.dataset}-{condition.split}@{diagnosis.dataset_sha256[:8]}"
             f"{', evenly spread over it' if condition.limit else ''}{damage}, read by "
             f"{diagnosis.encoder}@{diagnosis.weights[:8]}. CER % (micro)."
         ),
