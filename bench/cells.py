@@ -139,6 +139,8 @@ class Cell:
             f"{name}_options": part.options for name, part in parts.items() if part
         }
         given = {name: options for name, options in given.items() if options}
+        if lines and lines.notes:
+            given["set_notes"] = lines.notes
         if info and info.origin:
             given["encoder_origin"] = info.origin
         row = Row(
@@ -180,6 +182,7 @@ def line_result(line: Line, decoded: Decoded) -> LineResult:
         word_edits=score.word_edits,
         uncorrected=decoded.uncorrected,
         verdict=decoded.verdict,
+        block=line.block,
     )
 
 

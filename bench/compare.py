@@ -178,8 +178,8 @@ def _side(label: str, reading: Reading) -> Side:
     return Side(
         label,
         reading,
-        micro_interval(reading.edits, reading.characters, reading.writers),
-        micro_interval(reading.word_edits, reading.words, reading.writers),
+        micro_interval(reading.edits, reading.characters, reading.blocks),
+        micro_interval(reading.word_edits, reading.words, reading.blocks),
         cost(reading.row),
     )
 
@@ -187,18 +187,18 @@ def _side(label: str, reading: Reading) -> Side:
 def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
     one, other = pairs.first, pairs.second
     scored = one.scored and other.scored
-    chars, writers = one.characters, one.writers
+    chars, blocks = one.characters, one.blocks
     return Comparison(
         condition=one.row.condition,
         first=first,
         second=second,
-        cer=rate_difference(other.edits, one.edits, chars, writers) if scored else None,
-        cer_ratio=sum_ratio(other.edits, one.edits, writers) if scored else None,
+        cer=rate_difference(other.edits, one.edits, chars, blocks) if scored else None,
+        cer_ratio=sum_ratio(other.edits, one.edits, blocks) if scored else None,
         p_holm=None,
-        wer=rate_difference(other.word_edits, one.word_edits, one.words, writers)
+        wer=rate_difference(other.word_edits, one.word_edits, one.words, blocks)
         if scored
         else None,
-        power=power(other.edits, one.edits, chars, writers) if scored else None,
+        power=power(other.edits, one.edits, chars, blocks) if scored else None,
         lines=_lines(one, other) if scored else None,
         speed=speed_ratio(one.row.timing, other.row.timing),
         cpu_ratio=second.cost.cpu_s / first.cost.cpu_s
@@ -220,9 +220,5 @@ def _lines(first: Reading, second: Reading) -> Lines:
 
 def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
     """With p-values of one family."""
-    tested = [item for item in compared if item.cer is not None]
-    adjusted = iter(holm([item.cer.p for item in tested if item.cer is not None]))
-    return [
-        item if item.cer is None else dataclasses.replace(item, p_holm=next(adjusted))
-        for item in compared
-    ]
+    adjusted = holm([item.cer.p if item.cer else None for item in compared])
+    return [dataclasses.replace(item, p_holm=p) for item, p in zip(compared, adjusted, strict=True)]

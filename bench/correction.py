@@ -62,7 +62,7 @@ def gain(lines: Sequence[LineResult]) -> Difference | None:
         [score.edits for score in before],
         [line.edits for line in lines],
         [score.characters for score in before],
-        [line.writer for line in lines],
+        [line.block for line in lines],
     )
 
 

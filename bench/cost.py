@@ -14,8 +14,8 @@ from bench.types import Row, Timing
 class Speed:
     """Lines a second of the second over those of the first, encoder and decoder.
 
-    interval: by "batches" a paired bootstrap over the batches of the set; by "rounds" the range
-        that the rounds of both allow, of rows that do not have their batches; else None.
+    interval: by "batches" a paired one over the batches of the set; by "rounds" the range that the
+        rounds of both allow, of rows that have no batches or too few; else None.
     """
 
     value: float
@@ -27,7 +27,7 @@ class Speed:
 class Cost:
     """What a line costs in one system, encoder and decoder.
 
-    lines_per_s: with its bootstrap interval over batches, None where the row does not have these.
+    lines_per_s: with its interval over batches, None where the row does not have enough of these.
     wall_s, cpu_s: seconds a line; cpu_s of all threads and workers.
     device_s: seconds a line for which an accelerator was held; None on a CPU.
     threads: of torch.
@@ -68,8 +68,8 @@ def speed_ratio(first: Timing | None, second: Timing | None) -> Speed | None:
     if sizes and sizes == [lines for lines, _ in second.batches]:
         names = [str(place) for place in range(len(sizes))]
         ratio = sum_ratio([s for _, s in first.batches], [s for _, s in second.batches], names)
-        if ratio is not None:
-            return Speed(ratio.value, ratio.interval, "batches" if ratio.interval else "")
+        if ratio is not None and ratio.interval is not None:
+            return Speed(ratio.value, ratio.interval, "batches")
     one, other = first.lines_per_s, second.lines_per_s
     rounds = min(one.n, other.n)
     value = other.median / one.median

@@ -76,9 +76,9 @@ class Reading:
         return self.row.cer is not None
 
     @cached_property
-    def writers(self) -> tuple[str, ...]:
-        """(N,) the writer of each line: the blocks of every resampling."""
-        return tuple(line.writer for line in self.lines)
+    def blocks(self) -> tuple[str, ...]:
+        """(N,) the block of each line, which every resampling keeps together."""
+        return tuple(line.block for line in self.lines)
 
     @cached_property
     def edits(self) -> NDArray[np.int64]:
@@ -184,8 +184,8 @@ def _in_order(first: Reading, second: Reading) -> tuple[LineResult, ...]:
             raise _unlike(first, second, "they did not read the same lines")
         lines = tuple(by_id[name] for name in ids)
     for one, other in zip(first.lines, lines, strict=True):
-        if one.writer != other.writer or one.reference != other.reference:
-            raise _unlike(first, second, f"line {one.id} has another writer or reference")
+        if one.block != other.block or one.reference != other.reference:
+            raise _unlike(first, second, f"line {one.id} has another block or reference")
     return lines
 
 

@@ -4,8 +4,8 @@ A copy is a folder of its own, `<damage>-<severity>-<seed>` or `clean`:
 
     export.json      what it was made of: set, damage, severity, seed, versions of the code
     images/*.png     8-bit grey
-    manifest.jsonl   a line of JSON each: image, text, id, writer, page, split, boxes, ink that is
-                     lost, share of each character that is still to be seen
+    manifest.jsonl   a line of JSON each: image, text, id, writer, block, page, split, boxes, ink
+                     that is lost, share of each character that is still to be seen
     SHA256SUMS       for `sha256sum -c SHA256SUMS`
 
 The data set `manifest` reads it back. The manifest is written last: while it is missing the copy is
@@ -196,6 +196,7 @@ def _write_line(path: Path, number: int, line: Line, result: Damaged) -> Row:
         "text": line.text,
         "id": line.id,
         "writer": line.writer,
+        "block": line.block,
         "page": line.page,
         "split": line.split,
         "ink_lost": result.ink_lost,

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ from bench.progress import Progress, Silent
 from bench.provenance import digest, environment
 from bench.stopwatch import Stopwatch, now_utc, overhead
 from bench.store import RunStore
-from bench.types import EncoderInfo, Line, LineSet, Row, Runtime
+from bench.types import Condition, EncoderInfo, Line, LineSet, Row, Runtime
 from datasets.base import BadLinesError, NothingReadableError
+from datasets.damage.base import EQUAL_SLOTS
 from datasets.damage.cache import cached_lines
 from decoders.base import Decoder
 from models.base import Encoder
@@ -91,6 +93,22 @@ def run(
         except KeyboardInterrupt:
             outcome.interrupted = True
     return outcome
+
+
+def finished(plan: Plan, store: RunStore) -> set[tuple[str, str, Condition]]:
+    """Encoder, decoder and condition of the cells that a run would not measure again.
+
+    Nothing is measured or written. Encoders are opened and sets are loaded as a run does, for keys
+    depend on them, but only those of which the store has a good row.
+    """
+    known = {(row.encoder, row.condition) for row in store.rows() if row.status == "ok"}
+    blocks = [block for block in plan.blocks if (block.encoder.name, block.condition) in known]
+    machine = digest(environment()["machine"]) if blocks else ""
+    looking = _Looking(store, Silent(), Outcome([]), Origin("", machine, plan.runtime))
+    with _torch_threads(plan.runtime.threads):
+        for _, some in itertools.groupby(blocks, key=lambda block: block.encoder.name):
+            looking.run_encoder(list(some))
+    return looking.found
 
 
 def check_runtime(runtime: Runtime) -> None:
@@ -216,25 +234,40 @@ class Runner:
 
     def run_block(self, block: Block, opened: Open) -> list[Row]:
         """The rows of a block; those that are finished are not measured again."""
-        wanted = [part for part in block.decoders if part.name not in opened.skipped]
-        lines = self._load(block) if wanted else ""
-        clean = lines if isinstance(lines, LineSet) else None
         rows, todo = [], []
-        for part in wanted:
-            extras = opened.extras.get(part.name, {})
-            info = opened.infos.get(part.name)
-            cell = Cell(block, part, self.origin, info, clean, extras)
+        for cell in self.cells(block, opened):
             if self.store.finished(cell.key):
                 rows.append(self.store.adopt(cell.key))
                 self.outcome.reused.append(cell.key)
-            elif why := opened.given_up.get(part.name) or (lines if isinstance(lines, str) else ""):
+            elif why := opened.given_up.get(cell.decoder.name) or self._why_unread(block):
                 rows.append(self._failed(cell, why))
             else:
                 todo.append(cell)
         self.progress.advanced(len(block.decoders) - len(todo))
-        if todo and clean and opened.encoder:
-            rows += self.measure(block, todo, clean, opened.encoder, opened.warm)
+        if todo and todo[0].lines and opened.encoder:
+            rows += self.measure(block, todo, todo[0].lines, opened.encoder, opened.warm)
         return rows
+
+    def cells(self, block: Block, opened: Open) -> list[Cell]:
+        """The cells of a block, with what their keys are made of; the set is loaded for them."""
+        wanted = [part for part in block.decoders if part.name not in opened.skipped]
+        lines = self._load(block) if wanted else ""
+        clean = lines if isinstance(lines, LineSet) else None
+        return [
+            Cell(
+                block,
+                part,
+                self.origin,
+                opened.infos.get(part.name),
+                clean,
+                opened.extras.get(part.name, {}),
+            )
+            for part in wanted
+        ]
+
+    def _why_unread(self, block: Block) -> str:
+        lines = self._load(block)
+        return lines if isinstance(lines, str) else ""
 
     def _load(self, block: Block) -> LineSet | str:
         """The clean set of a block, or why there is none; loaded once a run."""
@@ -244,18 +277,22 @@ class Runner:
             self.progress.note(f"loading {condition.dataset}")
             try:
                 lines = block.dataset.thing.load(condition.split, condition.limit)
-                self.store.note_bad(condition.dataset, lines)
+                self.note_bad(condition.dataset, lines)
                 self.sets[name] = lines if lines.lines else _nothing_readable(lines)
             except NothingReadableError as error:
-                self.store.note_bad(condition.dataset, error.found)
+                self.note_bad(condition.dataset, error.found)
                 self.sets[name] = _nothing_readable(error.found)
             except BadLinesError as error:
-                path = self.store.note_bad(condition.dataset, error.found)
+                path = self.note_bad(condition.dataset, error.found)
                 raise UserError(f"{error}; all are in {path}") from error
             except Exception as error:
                 why = reason(error, self.origin.runtime)
                 self.sets[name] = f"the data set did not load: {why}"
         return self.sets[name]
+
+    def note_bad(self, dataset: str, found: LineSet) -> Path:
+        """Note which lines of a set could not be used."""
+        return self.store.note_bad(dataset, found)
 
     def measure(
         self,
@@ -347,7 +384,9 @@ class Runner:
             return self._failed(cell, reading.failure, started)
         results = [line_result(line, reading.decoded[i]) for i, line in enumerate(lines)]
         timing = measure.timing(name)
-        changed, told = len(reading.changed), self.told(cell, measure)
+        changed, told = len(reading.changed), dict(self.told(cell, measure))
+        if slots := sum(line.box_source == EQUAL_SLOTS for line in lines):
+            told["lines_with_equal_slots"] = slots
         row = cell.ok(results, timing, started, ink_lost, changed, told, reading.spent)
         self.store.write(row, results)
         self.outcome.done.append(row.key)
@@ -358,6 +397,31 @@ class Runner:
         self.store.write(row)
         self.outcome.failed.append(row.key)
         return row
+
+
+class _Looking(Runner):
+    """Works out the keys of cells and looks for them in the store."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.found: set[tuple[str, str, Condition]] = set()
+
+    def run_block(self, block: Block, opened: Open) -> list[Row]:
+        """Note the finished cells of a block; no rows."""
+        for cell in self.cells(block, opened):
+            if self.store.finished(cell.key):
+                self.found.add((block.encoder.name, cell.decoder.name, block.condition))
+        return []
+
+    def note_bad(self, dataset: str, found: LineSet) -> Path:
+        """Write nothing."""
+        return self.store.path
+
+    def _load(self, block: Block) -> LineSet | str:
+        try:
+            return super()._load(block)
+        except UserError as error:  # the run itself will say so
+            return str(error)
 
 
 RunnerType = Callable[[RunStore, Progress, Outcome, Origin], Runner]

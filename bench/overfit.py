@@ -2,8 +2,8 @@
 
 A model that reads its training lines far better than others has learned them by heart, and its
 CER on a test split of the same pages, hands or texts says little of new ones. The same number of
-lines is read from each split, and the ratio of the two CERs has a bootstrap interval that keeps
-each writer's lines together.
+lines is read from each split, and the ratio of the two CERs has an interval over blocks (hands,
+letters, ...: `Line.block`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from bench.errors import UserError
 from bench.metrics import score_line
 from bench.plan import Registries
 from bench.reading import Track, encode, open_trained, opened
-from bench.stats import Interval, micro_interval, ratio_interval
-from bench.types import Runtime
+from bench.stats import FEWEST, Interval, micro_interval, ratio_interval
+from bench.types import Line, Runtime
+from datasets.about import Blocks, blocks_of
 from datasets.base import Dataset, named_in, spread
 from decoders.base import Decoder
 from decoders.correctors import options_of
@@ -28,7 +29,12 @@ LEARNED = "train"  # the split that a model may have learned from
 UNSEEN = "test"
 OVER = 2.0  # an unseen CER of surely more than so many times the learned one is over-fitting
 
-Verdict = Literal["over-fitted", "better on training lines", "no sign of over-fitting"]
+FEWEST_LINES = 50  # of each split: fewer tell nothing
+HIGHEST = 0.6  # CER of a split: where nearly everything is wrong, nothing can be much worse
+
+Verdict = Literal[
+    "over-fitted", "better on training lines", "no sign of over-fitting", "cannot tell"
+]
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,17 @@ class Job:
 
 @dataclass(frozen=True)
 class SplitScore:
-    """Edits and reference characters of the lines of a split, and who wrote them."""
+    """Edits and reference characters of the lines of a split, and their blocks.
+
+    counted: the blocks; None takes them for writers.
+    """
 
     split: str
     sha256: str
     edits: tuple[int, ...]
     characters: tuple[int, ...]
-    writers: tuple[str, ...]
+    blocks: tuple[str, ...]
+    counted: Blocks | None = None
 
     @property
     def cer(self) -> float:
@@ -67,8 +77,13 @@ class SplitScore:
 
     @property
     def interval(self) -> Interval | None:
-        """95 % interval of the CER, None with a single writer."""
-        return micro_interval(self.edits, self.characters, self.writers)
+        """95 % interval of the CER, None with too few blocks."""
+        return micro_interval(self.edits, self.characters, self.blocks)
+
+    @property
+    def blocks_counted(self) -> Blocks:
+        """How many blocks there are, and what they are."""
+        return self.counted or Blocks(len(set(self.blocks)))
 
 
 @dataclass(frozen=True)
@@ -97,19 +112,35 @@ class Check:
         """95 % interval of unseen CER / learned CER; infinite without an error in training."""
         learned, unseen = self.score(self.learned), self.score(self.unseen)
         return ratio_interval(
-            (unseen.edits, unseen.characters, unseen.writers),
-            (learned.edits, learned.characters, learned.writers),
+            (unseen.edits, unseen.characters, unseen.blocks),
+            (learned.edits, learned.characters, learned.blocks),
         )
 
+    @cached_property
+    def doubt(self) -> str:
+        """Why nothing can be told, in words; "" where something can."""
+        both = [self.score(self.learned), self.score(self.unseen)]
+        few = [score for score in both if len(score.edits) < FEWEST_LINES]
+        if few:
+            return f"{few[0].split} has {len(few[0].edits)} lines, fewer than {FEWEST_LINES}"
+        if self.ratio is None:
+            score = min(both, key=lambda score: score.blocks_counted.count)
+            blocks = score.blocks_counted
+            noun = blocks.noun if blocks.count == 1 else f"{blocks.noun}s"
+            return f"{score.split} has {blocks.count} {noun}, fewer than {FEWEST}"
+        high = [score for score in both if score.cer > HIGHEST]
+        if high and self.ratio.low <= OVER:  # a CER that cannot rise further hides a difference
+            return f"more than {100 * HIGHEST:.0f} % of {high[0].split} is read wrongly"
+        return ""
+
     @property
-    def verdict(self) -> Verdict | None:
-        """None where a split has a single writer: nothing tells chance from over-fitting."""
-        ratio = self.ratio
-        if ratio is None:
-            return None
-        if ratio.low > OVER:
+    def verdict(self) -> Verdict:
+        """What the ratio says, where it says anything."""
+        if self.doubt or self.ratio is None:
+            return "cannot tell"
+        if self.ratio.low > OVER:
             return "over-fitted"
-        return "better on training lines" if ratio.low > 1 else "no sign of over-fitting"
+        return "better on training lines" if self.ratio.low > 1 else "no sign of over-fitting"
 
     @property
     def known(self) -> bool:
@@ -164,12 +195,14 @@ def _score(
     lines = spread([line for line in found.lines if line.text.strip()], job.limit)
     if not lines:
         raise UserError(f"{job.dataset} has no line with a text in its split {split}")
-    edits, characters, writers = [], [], []
+    edits, characters, read_lines = list[int](), list[int](), list[Line]()
     for reading in encode(encoder, decoder, lines, job.runtime.batch_size, track):
         decoded = decoder.decode(reading.encoded)
         for line, read in zip(reading.lines, decoded, strict=True):
             score = score_line(line.text, read.text)
             edits.append(score.edits)
             characters.append(score.characters)
-            writers.append(line.writer)
-    return SplitScore(split, found.sha256, tuple(edits), tuple(characters), tuple(writers))
+            read_lines.append(line)
+    blocks = tuple(line.block for line in read_lines)
+    counted = blocks_of(job.dataset, read_lines)
+    return SplitScore(split, found.sha256, tuple(edits), tuple(characters), blocks, counted)

@@ -156,7 +156,7 @@ def _typed(registry: Registry, name: str, given: Mapping[str, Any]) -> dict[str,
 def _interval(reading: Reading) -> Interval | None:
     if not reading.lines or not reading.scored:
         return None
-    return micro_interval(reading.edits, reading.characters, reading.writers)
+    return micro_interval(reading.edits, reading.characters, reading.blocks)
 
 
 def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +30,26 @@ def folder(name: str) -> Path:
     return Path(name).expanduser() if "/" in name else RUNS / name
 
 
-def newest() -> Path:
-    """The run folder that was begun last.
+def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
+    """The run folder that was begun last, of those with rows.
+
+    Args:
+        passed_over: hears of every later one, which has no row (a run that failed at once).
 
     Raises:
         UserError: there is none.
     """
-    found = next(_newest_first(), None)
-    if found is None:
-        raise UserError(f"there is no run in {RUNS}; make one with python -m bench run --all")
-    return found
+    for path in _newest_first():
+        if _has_rows(path):
+            return path
+        passed_over(path)
+    raise UserError(f"there is no run with rows in {RUNS}; make one: python -m bench run --all")
 
 
 def everywhere() -> Iterator[Path]:
     """Every folder with rows: of this machine the newest first, then those that are committed."""
     folders = [*_newest_first(), *sorted(REFERENCE.glob("*"))]
-    yield from (path for path in folders if (path / "rows.jsonl").is_file())
+    yield from filter(_has_rows, folders)
 
 
 def choose(selection: Selection, name: str | None = None, fresh: bool = False) -> Path:
@@ -107,6 +111,14 @@ def _newest_first() -> Iterator[Path]:
     records = {path.parent: _record(path.parent) for path in RUNS.glob(f"*/{_RECORD}")}
     known = [path for path, record in records.items() if record.get("began")]
     yield from sorted(known, key=lambda path: (records[path]["began"], path.name), reverse=True)
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether a folder holds a row that was written to its end."""
+    try:
+        return b"\n" in (path / "rows.jsonl").read_bytes()
+    except OSError:
+        return False
 
 
 def _record(path: Path) -> dict[str, Any]:

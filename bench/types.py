@@ -31,7 +31,10 @@ class Line:
     boxes: (len(text), 2) float32, left and right column of each character in pixels,
         in the order of `text` (spaces too); None when the source does not know them.
     box_source: where the boxes come from ("renderer", "strokes", ...); "" without boxes.
+    writer: the hand; "" when the source does not say.
     page: the page, form or letter that the line stands on; "" when the source does not say.
+    block: what statistics resample and splits keep together; the writer where none is named. A
+        set of one hand names its letters.
     """
 
     id: str
@@ -42,6 +45,10 @@ class Line:
     boxes: NDArray[np.float32] | None = None
     box_source: str = ""
     page: str = ""
+    block: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "block", self.block or self.writer)
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,10 @@ class BadLine:
 class LineSet:
     """The lines of one split, with what a table has to say about them.
 
-    sha256: hash over ids, texts, writers and pixels of `lines`, in order.
+    sha256: hash over ids, texts, blocks and pixels of `lines`, in order.
     references: how the reference was written ("ascii", "page-xml", ...).
+    notes: what else is to be said of the split, though its lines can be read: a list that is not as
+        long as the published one.
     """
 
     name: str
@@ -68,6 +77,7 @@ class LineSet:
     source: str
     licence: str
     references: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,6 +313,7 @@ class LineResult:
     """One line of a cell as stored: raw texts, so that a later scorer can count anew.
 
     uncorrected, verdict: as in `Decoded`.
+    block: as in `Line`; results that are older than it have their writer's.
     """
 
     id: str
@@ -318,6 +329,10 @@ class LineResult:
     word_edits: int
     uncorrected: str | None = None
     verdict: str = ""
+    block: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "block", self.block or self.writer)
 
     @property
     def edits(self) -> int:

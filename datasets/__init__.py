@@ -10,25 +10,35 @@ from bench.registry import Entry, Registry
 DATASETS = Registry(
     "data set",
     {
-        "lines": Entry("datasets.lines:RenderedLines", "embedded: English, rendered strokes"),
+        "lines": Entry(
+            "datasets.lines:RenderedLines", "embedded, synthetic: English in stroke fonts"
+        ),
         "lines-shuffled": Entry(
-            "datasets.lines:RenderedLines", "embedded: words in random order", {"level": "shuffled"}
+            "datasets.lines:RenderedLines",
+            "synthetic: words in random order",
+            {"level": "shuffled"},
         ),
         "lines-pseudo": Entry(
-            "datasets.lines:RenderedLines", "embedded: pronounceable non-words", {"level": "pseudo"}
+            "datasets.lines:RenderedLines",
+            "synthetic: pronounceable non-words",
+            {"level": "pseudo"},
         ),
         "lines-random": Entry(
-            "datasets.lines:RenderedLines", "embedded: random characters", {"level": "random"}
+            "datasets.lines:RenderedLines", "synthetic: random characters", {"level": "random"}
         ),
         "unipen": Entry("datasets.unipen:Unipen", "UNIPEN pen strokes, sources bb* and lex"),
         "unipen-bb": Entry("datasets.unipen:Unipen", "UNIPEN, sources bb*", {"subset": "bb"}),
         "unipen-lex": Entry("datasets.unipen:Unipen", "UNIPEN, source lex", {"subset": "lex"}),
         "unipen-all": Entry("datasets.unipen:Unipen", "UNIPEN, every source", {"subset": "all"}),
         "hooker": Entry(
-            "datasets.parquet:ParquetLines", "letters to J. D. Hooker", {"source": "hooker"}
+            "datasets.parquet:ParquetLines",
+            "letters by Joseph Hooker, one hand",
+            {"source": "hooker"},
         ),
         "copiste": Entry(
-            "datasets.parquet:ParquetLines", "Copiste d'un jour, French", {"source": "copiste"}
+            "datasets.parquet:ParquetLines",
+            "Copiste d'un jour, French, hands unknown",
+            {"source": "copiste"},
         ),
         "parquet": Entry("datasets.hub_lines:HubLines", "yours or the Hub's: -o parquet.path=..."),
         "manifest": Entry(

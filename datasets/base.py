@@ -95,6 +95,7 @@ class Dataset(ABC):
         licence: str,
         references: str,
         total: int = 0,
+        notes: Sequence[str] = (),
     ) -> LineSet:
         """The set of what a loader found, in order; what cannot be used is set aside.
 
@@ -109,6 +110,7 @@ class Dataset(ABC):
             licence: as `LineSet` has it.
             references: as `LineSet` has it.
             total: how many there will be, for the report; 0 when it is not known.
+            notes: as `LineSet` has them.
 
         Raises:
             BadLinesError: none can be used, or one cannot and the set is to be read strictly.
@@ -137,6 +139,7 @@ class Dataset(ABC):
             source=source,
             licence=licence,
             references=references,
+            notes=tuple(_printable(note) for note in notes),
         )
         if bad and not lines:
             raise NothingReadableError(made)
@@ -171,9 +174,9 @@ def _printable(text: str) -> str:
 def _unfit(line: Line) -> str:
     """Why something cannot be a line of writing; "" when it can."""
     try:
-        f"{line.id}{line.text}{line.writer}{line.page}".encode()
+        f"{line.id}{line.text}{line.writer}{line.page}{line.block}".encode()
     except UnicodeEncodeError:
-        return "half of a UTF-16 pair stands in its text, id or writer"
+        return "half of a UTF-16 pair stands in its text, id, writer or block"
     height, width = line.image.shape
     if min(height, width) < MIN_SIDE or width > MAX_RATIO * height:
         return f"its image of {width} x {height} pixels is no line of writing"
@@ -181,10 +184,10 @@ def _unfit(line: Line) -> str:
 
 
 def fingerprint(lines: Iterable[Line]) -> str:
-    """SHA-256 over ids, texts, writers and pixels, in order."""
+    """SHA-256 over ids, texts, blocks and pixels, in order."""
     digest = hashlib.sha256()
     for line in lines:
-        head = f"{line.id}\x1f{line.text}\x1f{line.writer}\x1f{line.image.shape}\x1e"
+        head = f"{line.id}\x1f{line.text}\x1f{line.block}\x1f{line.image.shape}\x1e"
         digest.update(head.encode())
         digest.update(line.image.tobytes())
     return digest.hexdigest()

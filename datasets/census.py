@@ -20,6 +20,7 @@ _EXAMPLES = 5
 class SplitCount:
     """A split in numbers.
 
+    writers, blocks, pages: how many different ones its lines name.
     characters: of all texts, in code points.
     shortest, median, longest: characters of a line's text; 0 without lines.
     heights, widths: of images, the least, the median and the most pixels; zeros without lines.
@@ -30,6 +31,7 @@ class SplitCount:
     split: str
     lines: int
     writers: int
+    blocks: int
     pages: int
     characters: int
     shortest: int
@@ -65,6 +67,7 @@ class Census:
     lengths: lines by the length of their text, `BIN` characters a bar from 0 on.
     texts, images: what occurs more than once; images by their pixels.
     bad: lines that cannot be used, with their split.
+    notes: of the splits, see `LineSet`.
     shown: some lines of each split, evenly over all of them.
     absent: splits that are not here, with what is missing; not those that were counted.
     """
@@ -81,6 +84,7 @@ class Census:
     bad: tuple[tuple[str, BadLine], ...]
     shown: tuple[Line, ...]
     absent: tuple[tuple[str, Unavailable], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def lines(self) -> int:
@@ -118,6 +122,7 @@ def take(
     texts: dict[str, list[str]] = {}
     images: dict[str, list[str]] = {}
     bad: list[tuple[str, BadLine]] = []
+    notes: list[str] = []
     shown: list[Line] = []
     told = ("", "", "")
     for split in splits or dataset.split_names():
@@ -129,6 +134,7 @@ def take(
         counts.append(_count(found))
         told = (found.source, found.licence, found.references)
         bad += [(split, line) for line in found.bad]
+        notes += found.notes
         shown += spread(found.lines, SHOWN)
         for line in found.lines:
             alphabet.update(line.text)
@@ -150,6 +156,7 @@ def take(
         bad=tuple(bad),
         shown=tuple(shown),
         absent=tuple(absent),
+        notes=tuple(notes),
     )
 
 
@@ -168,6 +175,7 @@ def _count(found: LineSet) -> SplitCount:
         split=found.split,
         lines=len(found.lines),
         writers=len({line.writer for line in found.lines} - {""}),
+        blocks=len({line.block for line in found.lines} - {""}),
         pages=len({line.page for line in found.lines} - {""}),
         characters=sum(lengths),
         shortest=shortest,

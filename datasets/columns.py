@@ -13,6 +13,7 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "transcription", "transcript", "sentence", "ground_truth", "gt", "label"),
     "id": ("id", "line_id", "name"),
     "writer": ("writer", "writer_id", "author"),
+    "block": ("block",),
     "page": ("page", "page_id", "form", "form_id", "document", "document_id"),
     "split": ("split", "partition"),
 }
@@ -22,25 +23,26 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 class TableOptions:
     """The options by which a user names the columns of a table.
 
-    image, text, id, writer, page, split_column: names of columns; those not given are looked for
-        under usual names.
+    image, text, id, writer, block, page, split_column: names of columns; those not given are
+        looked for under usual names. Statistics resample blocks: the writers where there are none.
     """
 
     image: str = ""
     text: str = ""
     id: str = ""
     writer: str = ""
+    block: str = ""
     page: str = ""
     split_column: str = ""
 
     def found_columns(self, names: Sequence[str]) -> dict[str, str | None]:
-        """Columns by what they hold: image, text, id, writer, page, split; None where none does.
+        """Columns by what they hold: image, text, id, writer, block, page, split; None for none.
 
         Args:
             names: of all columns. Whether the table has those that the user named is not asked.
         """
         given = {"image": self.image, "text": self.text, "id": self.id, "writer": self.writer,
-                 "page": self.page, "split": self.split_column}  # fmt: skip
+                 "block": self.block, "page": self.page, "split": self.split_column}  # fmt: skip
         return {
             what: given[what] or next((name for name in usual if name in names), None)
             for what, usual in _USUAL.items()

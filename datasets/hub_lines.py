@@ -50,7 +50,7 @@ class HubLines(TableOptions, Dataset):
     path: a file, a folder, or owner/name of the Hub (got by `python -m bench data get`).
     revision: branch, tag or commit of the Hub's.
     files: pattern of the files to read, as paths in the folder.
-    image, text, id, writer, page, split_column: see `datasets.columns.TableOptions`.
+    image, text, id, writer, block, page, split_column: see `datasets.columns.TableOptions`.
     split: all lines are of this split, whatever columns and files say.
     """
 
@@ -167,6 +167,7 @@ class HubLines(TableOptions, Dataset):
             writer=found["writer"],
             split=None if self.split else found["split"],
             page=found["page"],
+            block=found["block"],
         )
         expect_columns(file, schema, columns)
         return columns

@@ -73,7 +73,7 @@ class Iam(Dataset):
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """The first `limit` lines of a split, in the order of its list.
 
-        A list with another number of lines than was published is told as a bad line.
+        A list with another number of lines than was published is told as a note.
 
         Raises:
             Unavailable: images, transcriptions or the list of the split are not here.
@@ -84,16 +84,17 @@ class Iam(Dataset):
         if style == "teklia":
             return self._load_teklia(split, limit)
         root = self._folder()
-        ids, told = read_list(root, self.partition, split)
+        ids, bad, notes = read_list(root, self.partition, split)
         wanted = islice(self._written(root, ids, style), limit)
         return self.gathered(
             "iam",
             split,
-            chain(told, (_line(root, name, written, split) for name, written in wanted)),
+            chain(bad, (_line(root, name, written, split) for name, written in wanted)),
             source=URL,
             licence=LICENCE,
             references=f"iam-{style}, partition {self.partition}",
             total=min(len(ids), limit or len(ids)),
+            notes=notes,
         )
 
     def _teklia(self) -> HubLines:
@@ -111,15 +112,16 @@ class Iam(Dataset):
             )
         found = self._teklia().load(split, limit)
         count = len(found.lines) + len(found.bad)
-        told = miscount("Teklia's files", "rwth", split, count) if limit is None else []
+        notes = miscount("Teklia's files", "rwth", split, count) if limit is None else []
         return self.gathered(
             "iam",
             split,
-            chain(told, found.bad, found.lines),
+            chain(found.bad, found.lines),
             source=TEKLIA,
             licence=LICENCE,
             references=f"iam-teklia, partition {self.partition}",
             total=count,
+            notes=notes,
         )
 
     def _folder(self) -> Path:

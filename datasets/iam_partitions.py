@@ -111,8 +111,8 @@ def list_file(root: Path, partition: str, split: str) -> Path:
     )
 
 
-def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[BadLine]]:
-    """The line ids of a split in the order of its list, and what is wrong with the list.
+def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[BadLine], list[str]]:
+    """The line ids of a split in the order of its list, entries that are none, and notes on it.
 
     An entry may have more behind its id (Laia's and unilm's lists have), or a folder before it
     and `.png` behind it.
@@ -128,28 +128,28 @@ def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[B
     except ValueError as error:
         raise Unavailable(f"the list of {partition} cannot be read: {error}") from error
     ids: dict[str, None] = {}
-    told: list[BadLine] = []
+    bad: list[BadLine] = []
+    notes: list[str] = []
     for number, row in enumerate(text.splitlines(), 1):
         entry = row.split()[0] if row.split() else ""
         if not entry or entry.startswith("#"):
             continue
         base = entry.rpartition("/")[2].partition(".")[0]
         if not LINE_ID.fullmatch(base):
-            told.append(BadLine(f"{name}:{number}", f"{entry[:80]!r} is no id of a line of IAM"))
+            bad.append(BadLine(f"{name}:{number}", f"{entry[:80]!r} is no id of a line of IAM"))
         elif base in ids:
-            told.append(BadLine(f"{name}:{number}", f"{base} is named twice"))
+            notes.append(f"{name}:{number} names {base} again; it is read once")
         else:
             ids[base] = None
-    return list(ids), told + miscount(name, partition, split, len(ids))
+    return list(ids), bad, notes + miscount(name, partition, split, len(ids))
 
 
-def miscount(name: str, partition: str, split: str, count: int) -> list[BadLine]:
+def miscount(name: str, partition: str, split: str, count: int) -> list[str]:
     """Nothing, or that a file has another number of lines than was published."""
     right = PARTITIONS[partition].counts[split]
     if count == right:
         return []
-    why = (
-        f"it has {count} lines, and {split} of the partition {partition} has {right} as published:"
-        " what is measured on it compares with no published result"
-    )
-    return [BadLine(name, why)]
+    return [
+        f"{name} has {count} lines, and {split} of the partition {partition} has {right} as "
+        "published: what is measured on it compares with no published result"
+    ]

@@ -32,8 +32,8 @@ class ManifestLines(TableOptions, Dataset):
 
     path: the file.
     root: the folder that its image paths begin at, and must not leave; none means its own.
-    image, text, id, writer, page, split_column: see `datasets.columns.TableOptions`. Without ids a
-        line is called after its image.
+    image, text, id, writer, block, page, split_column: see `datasets.columns.TableOptions`. Without
+        ids a line is called after its image.
     split: all lines are of this split; else the column tells it, and where none does it is test.
     quoted: whether fields may stand in double quotes; none means in CSV and not in TSV.
     """
@@ -142,8 +142,8 @@ def _line(root: Path, row: Record, columns: Mapping[str, str | None], split: str
         image = decode(content(inside(root, picture)))
     except ValueError as error:
         return BadLine(name, f"its image cannot be read: {error}")
-    writer, page = _value(row, columns["writer"]), _value(row, columns["page"])
-    return Line(name, image, text, writer, split, page=page)
+    writer, page, block = (_value(row, columns[what]) for what in ("writer", "page", "block"))
+    return Line(name, image, text, writer, split, page=page, block=block)
 
 
 def _value(row: Record, column: str | None) -> str:

@@ -162,7 +162,7 @@ class PageLines(Dataset):
                 yield BadLine(name, str(error))
                 continue
             # A page is all that is known of who wrote it: lines of one page are of one hand.
-            yield Line(name, image, line.text, writer=page, split=split, page=page)
+            yield Line(name, image, line.text, writer="", split=split, page=page, block=page)
 
 
 @dataclass(frozen=True, eq=False)

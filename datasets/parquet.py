@@ -32,7 +32,7 @@ class Columns:
 
     image: a struct {bytes, path} as Hugging Face's image column, or the encoded bytes themselves.
     name: None where the file has none; then lines are numbered.
-    writer, page: None where the file has none.
+    writer, page, block: None where the file has none.
     split: None where the whole file is one split.
     """
 
@@ -42,10 +42,11 @@ class Columns:
     writer: str | None = "writer"
     split: str | None = "split"
     page: str | None = None
+    block: str | None = None
 
     def named(self) -> list[str]:
         """All columns that are read."""
-        optional = (self.name, self.writer, self.split, self.page)
+        optional = (self.name, self.writer, self.split, self.page, self.block)
         return [self.image, self.text, *(name for name in optional if name is not None)]
 
 
@@ -58,16 +59,21 @@ class Row(NamedTuple):
     writer: str
     split: str
     page: str = ""
+    block: str = ""
 
 
 _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
+_HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are not named
+# In both files the column `writer` holds the letter or text that the splits were made by.
+_COLUMNS = Columns(writer=None, block="writer")
 
 
 @dataclass(frozen=True)
 class ParquetLines(Dataset):
     """Scanned lines of handwriting from a Parquet file of the data root.
 
-    source: "hooker" (English letters of 1850-1911, one hard hand; splits by letter) or "copiste"
+    source: "hooker" (English letters of 1850-1911 by Joseph Hooker: one hand, so that
+        the hand of val and test is in train; splits by letter) or "copiste"
         (modern French with its accents, about 220 hands; splits by text).
     """
 
@@ -91,13 +97,18 @@ class ParquetLines(Dataset):
             raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
         root = root_of(self.source)
         source, pages = SOURCES[self.source], _pages(self.source)
-        rows = read_rows(root / source.files[0], Columns(), split, limit)
+        rows = read_rows(root / source.files[0], _COLUMNS, split, limit)
         return self.gathered(
             self.source,
             split,
             (
                 # Copiste's ids begin with the text, t0221__.
-                as_line(row._replace(page=pages.get(row.id.rpartition("__")[2], "")), split)
+                as_line(
+                    row._replace(
+                        writer=_HANDS[self.source], page=pages.get(row.id.rpartition("__")[2], "")
+                    ),
+                    split,
+                )
                 for row in rows
             ),
             source=f"{source.url} @ {source.commit[:12]}",
@@ -163,7 +174,7 @@ def as_line(row: Row, split: str) -> Line | BadLine:
         image = decode(row.image)
     except ValueError as error:
         return BadLine(row.id, f"its image cannot be read: {error}")
-    return Line(row.id, image, text, row.writer, split, page=row.page)
+    return Line(row.id, image, text, row.writer, split, page=row.page, block=row.block)
 
 
 @functools.cache
@@ -223,6 +234,7 @@ def _read(file: Any, group: int, wanted: list[int], columns: Columns, first: int
             writer=_text(row, columns.writer),
             split=_text(row, columns.split),
             page=_text(row, columns.page),
+            block=_text(row, columns.block),
         )
 
 

@@ -1,9 +1,9 @@
 """Splits: what others call them, and the project's own of the real sets.
 
-Those are train, val and test by who wrote, never by line.
-
-A hand that is trained on is never tested on. The group is a UNIPEN writer, a letter of Hooker's
-or a text of Copiste; a hash decides, so a group's split depends on nothing but its name.
+Those are train, val and test by groups of lines, never by line: a hash decides, so a group's split
+depends on nothing but its name. A group is a writer of UNIPEN, whose hands are then not in two
+splits; a letter of Hooker's, which are all of one hand, so that the hand of a test line is one of
+train; or a text of Copiste, whose volunteers are not named.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Checkpoint:
         """Content hash of the weights; of several files a hash of theirs.
 
         Raises:
-            UserError: a file is no longer what was downloaded: the Hub's cache names it by its hash.
+            UserError: a file is not what was downloaded (the Hub's cache names it by its hash).
         """
         hashes = [content_hash(part, 64) for part in self.parts]
         for part, found in zip(self.parts, hashes, strict=True):

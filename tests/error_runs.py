@@ -14,7 +14,7 @@ from bench.types import UNTRAINED, Condition, Decoded, LineSet
 from datasets.lines import RenderedLines
 from tests.run_rows import ENVIRONMENT, failed, row
 
-LINES = 5
+LINES = 8
 # What decoders make of a line; the second undoes what the first does and does something else.
 READERS = {
     "ctc-greedy": lambda text: text.replace("n", "u").replace("w", "v"),

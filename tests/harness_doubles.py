@@ -108,7 +108,7 @@ class Words(Dataset):
             raise UserError("words.parquet has no column 'text'")
         texts = [self.prefix + text for text in TEXTS[: self.size]][:limit]
         lines = tuple(
-            Line(f"{split}-{i}", drawn(text), text, f"writer-{i % 3}", split)
+            Line(f"{split}-{i}", drawn(text), text, f"writer-{i % 6}", split)
             for i, text in enumerate(texts)
         )
         bad = tuple(BadLine(f"bad-{i}", "the image is truncated") for i in range(self.unreadable))

@@ -22,6 +22,7 @@ SOURCES = [  # of words that are said, and of names that become words
     *(file for file in (ROOT / "bench" / "report").glob("*.py") if file.name != "japanese.py"),
     *(ROOT / "bench" / "report" / "plots").glob("*.py"),
     ROOT / "bench" / "metrics.py",
+    ROOT / "datasets" / "about.py",
 ]
 
 

@@ -119,7 +119,7 @@ def test_data_check_tells_all_and_writes_what_to_look_at(
     code, said, err = call(*words)
     assert code == 1 and "Traceback" not in err and "manifest: reading test" in err
     row = next(line for line in said.splitlines() if line.startswith("train "))
-    assert " ".join(row.split()) == "train 3 2 ? 13 1 6 6 10 10 10 21 22 23 1 0"
+    assert " ".join(row.split()) == "train 3 2 2 ? 13 1 6 6 10 10 10 21 22 23 1 0"
     letters = "".join(sorted(set("".join(text for text, *_ in ROWS))))
     for sentence in (
         "licence not stated; references manifest",

@@ -95,7 +95,7 @@ def test_a_footnote_has_everything_that_the_number_depends_on():
     )
     (note,) = cite.footnotes(found)
     for told in (
-        "mini:ctc-ngram on lines: CER 10.00 % [", "WER 20.00 %", "12.0 lines/s",
+        "mini:ctc-ngram on lines (synthetic): CER 10.00 % [", "WER 20.00 %", "12.0 lines/s",
         "test split", "lines00000000000", "weights 0123456789ab",
         "language model embedded (sha256 58c3d85f02d8, order 6, text: train documents)",
         "tuned on: lines-val@62c1f72f",
@@ -110,7 +110,7 @@ def test_a_footnote_has_everything_that_the_number_depends_on():
 
 def test_the_damage_is_told_with_its_suite_and_seed():
     (note,) = cite.footnotes(cited(KEYS[2], [store()]))
-    assert "mini:ctc-greedy on lines under blot 3: CER" in note.text
+    assert "mini:ctc-greedy on lines (synthetic) under blot 3: CER" in note.text
     assert "Damaged by suite-1 with seed 0" in note.text
 
 
@@ -154,7 +154,7 @@ def test_all_runs_are_looked_through(call, stored, key):
 
 def test_formats_and_json(call, stored):
     _, out, _ = call("cite", KEYS[0], "--format", "tex")
-    assert out.startswith(r"\footnote{mini:ctc-greedy on lines: CER 8.43 \%")
+    assert out.startswith(r"\footnote{mini:ctc-greedy on lines (synthetic): CER 8.43 \%")
     _, out, _ = call("cite", KEYS[0], KEYS[1], KEYS[0], "--format", "text")
     assert out.count("Signature: ") == 2
     code, out, _ = call("cite", KEYS[0], "--json", "--run", "old")

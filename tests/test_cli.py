@@ -27,7 +27,7 @@ from bench.plan import Registries, Selection, build_plan
 from bench.registry import Entry
 from bench.show import branches, trace
 from bench.store import RunStore
-from tests.harness_doubles import Reader, Words, registries
+from tests.harness_doubles import EVENTS, Reader, Words, registries
 
 HERE = "tests.harness_doubles"
 HARD = {
@@ -246,6 +246,30 @@ def test_a_dry_run_measures_nothing_and_tells_what_is_finished(call, doubles, no
     assert "2 finished" in out and "reader (finished), no-e (finished)" in out
     changed = call("run", *SMALL, "-o", "no-e.busy_s=0.001", "--dry-run", "--out", "mine")
     assert "reader (finished), no-e\n" in changed[1]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["no-e.busy_s=0.001", "words.prefix=x", "pixels.weights=other"],
+)
+def test_a_dry_run_and_a_run_agree_on_what_is_finished(call, doubles, no_report, option):
+    words = ["run", *SMALL, "--damage", "none,eraser", "--out", "mine"]
+    assert call(*words, "-o", option)[0] == 0
+    before = {path: path.read_bytes() for path in folders()[0].rglob("*") if path.is_file()}
+    for asked in (words, [*words, "-o", option]):
+        cells = json.loads(call(*asked, "--dry-run", "--json")[1])["cells"]
+        assert {p: p.read_bytes() for p in folders()[0].rglob("*") if p.is_file()} == before
+        finished = sum(cell["finished"] for cell in cells)
+        assert (finished == len(cells)) is (asked is not words)
+    record = json.loads(call(*words, "--json")[1])
+    cells = json.loads(call(*words, "--dry-run", "--json")[1])["cells"]
+    assert all(cell["finished"] for cell in cells) and len(record["done"]) > 0
+
+
+def test_a_dry_run_opens_nothing_where_nothing_was_run(call, doubles, no_report):
+    EVENTS.clear()
+    assert call("run", *SMALL, "--dry-run", "--out", "mine")[0] == 0
+    assert EVENTS == []
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

@@ -26,7 +26,11 @@ CONDITION = Condition("set", "test", "char_erase", 4, 1)
 def lines() -> LineSet:
     clean = written()
     odd = dataclasses.replace(
-        clean[1], id="../a b/ü\n" + "x" * 300, text='"quoted", with \\ and ü', writer="Ünal"
+        clean[1],
+        id="../a b/ü\n" + "x" * 300,
+        text='"quoted", with \\ and ü',
+        writer="Ünal",
+        block="letter 3",
     )
     odd = dataclasses.replace(odd, boxes=None, box_source="")
     bare = np.full((64, 200), 230, np.uint8)
@@ -66,6 +70,7 @@ def test_a_copy_holds_what_a_run_would_read(tmp_path, name):
     for line, original, image in zip(back.lines, clean, images, strict=True):
         assert (line.image == image).all()
         assert (line.text, line.writer) == (original.text, original.writer)
+        assert line.block == original.block
         assert (line.page, line.split) == (original.page, original.split)
 
 

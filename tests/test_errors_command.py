@@ -38,9 +38,9 @@ def test_the_clean_set_with_all_decoders_side_by_side(errors):
     assert "left out: mini:ctc-kenlm on lines failed: out of memory" in err
     assert code == 1  # one of the chosen cells failed
     for title in (
-        "Errors of mini on lines, clean",
-        "Classes of errors: mini on lines, clean",
-        "What decoders change of the errors of ctc-greedy: mini on lines, clean",
+        "Errors of mini on lines (synthetic), clean",
+        "Classes of errors: mini on lines (synthetic), clean",
+        "What decoders change of the errors of ctc-greedy: mini on lines (synthetic), clean",
         "What is read as what, characters",
         "What is read as what, words",
     ):
@@ -168,7 +168,7 @@ def test_mistakes_are_one_sentence(errors, words, sentence):
 
 def test_a_heat_map_is_of_one_condition(errors, tmp_path):
     code, _, err = errors("--damage", "all", "--heatmap", str(tmp_path / "a.svg"))
-    assert code == 2 and "these are 3 (mini on lines, clean; mini on lines, char_erase 3" in err
+    assert code == 2 and "these are 3 (mini on lines (synthetic), clean; mini on " in err
     assert not list(tmp_path.iterdir())
 
 
@@ -212,7 +212,7 @@ def test_heat_map_in_three_formats(shown, kind, head):
 
 def test_the_heat_map_names_what_was_confused(shown, run):
     svg = heatmap(shown, "svg").decode()
-    assert "Characters confused: mini on lines (test," in svg  # where the head is broken
+    assert "Characters confused: mini on lines (synthetic," in svg  # where the head is broken
     text = "".join(line.text for line in run[1].lines)
     edits = text.count("n") + text.count("w")
     assert f"ctc-greedy: {edits} of {edits} edits" in svg  # matplotlib notes the text in comments

@@ -43,7 +43,7 @@ def test_the_counts_of_a_reading_are_those_of_its_cell():
     assert found.words.tolist() == [3, 3, 1, 0]
     assert found.edits.sum() == counts.edits and found.characters.sum() == counts.characters
     assert found.words.sum() == counts.words and found.word_edits.sum() == counts.word_edits
-    assert found.writers == ("w1", "w2", "w1", "w3")
+    assert found.blocks == ("w1", "w2", "w1", "w3")
     assert found.system == "mini:ctc-greedy"
 
 
@@ -120,8 +120,8 @@ def test_other_lines_under_the_same_hash_are_refused(lines):
         paired(reading(), reading(lines))
 
 
-@pytest.mark.parametrize("change", [{"reference": "on the mat"}, {"writer": "w9"}])
-def test_a_line_of_another_reference_or_writer_is_refused(change):
+@pytest.mark.parametrize("change", [{"reference": "on the mat"}, {"block": "w9"}])
+def test_a_line_of_another_reference_or_block_is_refused(change):
     lines = (LINES[0], replace(LINES[1], **change), *LINES[2:])
-    with pytest.raises(UserError, match="line b has another writer or reference"):
+    with pytest.raises(UserError, match="line b has another block or reference"):
         paired(reading(), reading(lines))

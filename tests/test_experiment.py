@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.experiment.analysis import ALL, Estimate, gains, judge, recalls, slopes
+from bench.experiment.analysis import ALL, Estimate, _verdict, gains, judge, recalls, slopes
 from bench.experiment.counts import CHARACTERS, CLOZE, COLUMNS, EDITS, INKED, RIGHT, WRONG, Counts
 from bench.experiment.design import (
     BASELINE,
@@ -19,6 +19,7 @@ from bench.experiment.design import (
     LEVELS,
     NO_SLOPE,
     PRIMARY,
+    Contrast,
     Design,
     contrasts,
 )
@@ -26,7 +27,8 @@ from bench.experiment.finding import DECLARED, SUMMARY, Finding, Read
 from bench.experiment.visibility import CLASSES, classes, completed
 from bench.report import experiment
 from bench.report.experiment_plots import draw
-from bench.stats import Redrawn
+from bench.stats import Interval, Redrawn
+from datasets.about import Blocks
 from datasets.damage.base import SEVERITIES
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate
@@ -92,6 +94,53 @@ def test_no_effect_is_no_effect():
     assert found["slope on random"] == "holds"
     others = [verdict for name, verdict in found.items() if name != "slope on random"]
     assert set(others) == {"not shown"}
+
+
+@pytest.mark.parametrize(
+    ("direction", "interval", "p", "opposed", "verdict"),
+    [
+        ("above", Interval(0.1, 0.2, 12), 0.01, 0.99, "holds"),
+        ("above", Interval(-0.1, 0.2, 12), 0.01, 0.99, "not shown"),
+        ("above", Interval(0.1, 0.2, 12), 0.06, 0.94, "not shown"),
+        ("above", Interval(-0.2, -0.1, 12), 0.99, 0.01, "the opposite holds"),
+        ("above", Interval(-0.2, -0.1, 12), 0.99, 0.06, "not shown"),
+        ("below", Interval(-0.2, -0.1, 12), 0.01, 0.99, "holds"),
+        ("below", Interval(0.1, 0.2, 12), 0.99, 0.01, "the opposite holds"),
+        ("near", Interval(-0.01, 0.02, 12), 0.01, 0.5, "holds"),
+        ("near", Interval(-0.01, 0.06, 12), 0.01, 0.5, "not shown"),
+        ("near", Interval(0.1, 0.2, 12), 0.9, 0.01, "does not hold"),
+        ("near", Interval(0.1, 0.2, 12), 0.9, 0.2, "not shown"),
+        ("above", None, None, None, "not shown"),
+    ],
+)
+def test_a_verdict_needs_p_and_interval(direction, interval, p, opposed, verdict):
+    contrast = Contrast("c", "claim", (), direction, margin=0.05)
+    assert _verdict(contrast, interval, p, opposed) == verdict
+
+
+def test_five_writers_show_nothing_and_say_why():
+    few = made(rising)
+    few = Counts(
+        Redrawn(few.redrawn.blocks[:5]), {place: sums[:5] for place, sums in few.cells.items()}
+    )
+    judged = judge(few, contrasts(DAMAGES), PRIMARY)
+    assert {(one.p, one.adjusted, one.interval, one.verdict) for one in judged} == {
+        (None, None, None, "not shown")
+    }
+    text = experiment.page(finding(few))
+    assert "too few blocks for a p" in text and "nan" not in text.lower()
+    assert "reads significantly better than ctc-greedy in 0 and" in text
+
+
+def test_eight_writers_have_t_intervals():
+    few = made(rising)
+    few = Counts(
+        Redrawn(few.redrawn.blocks[:8]), {place: sums[:8] for place, sums in few.cells.items()}
+    )
+    judged = judge(few, contrasts(DAMAGES), PRIMARY)
+    assert all(one.interval is not None and one.interval.blocks == 8 for one in judged)
+    assert judged[0].verdict == "holds"
+    assert "All lines are synthetic, rendered with stroke fonts." in experiment.page(finding(few))
 
 
 def test_a_slope_on_random_text_is_not_taken_for_language():
@@ -169,7 +218,8 @@ def finding(counts: Counts) -> Finding:
         weights="0123456789abcdef",
         trained_on="",
         read={
-            level: Read(name, "test", 24, 24_000, 24, "f" * 64) for level, name in LEVELS.items()
+            level: Read(name, "test", 24, 24_000, Blocks(24), "f" * 64)
+            for level, name in LEVELS.items()
         },
         systems=systems,
         language={"alpha": 0.9, "lm_order": 6},

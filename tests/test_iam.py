@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench.cli.census import census_lines
 from bench.errors import Unavailable, UserError
 from bench.options import parse_options, typed_options
 from bench.types import LineSet
 from datasets import DATASETS
 from datasets.base import BadLinesError, NothingReadableError
+from datasets.census import take
 from datasets.iam import Iam
 from datasets.iam_boxes import character_boxes
 from datasets.iam_partitions import PARTITIONS, read_list
@@ -213,12 +215,16 @@ def test_xml_alone_is_enough_for_boxes(own: Path) -> None:
     assert [line.boxes is not None for line in first(own).lines] == CORRECT
 
 
-def test_a_list_of_another_length_is_told(own: Path) -> None:
+def test_a_list_of_another_length_is_a_note_and_no_line_that_cannot_be_read(own: Path) -> None:
     (own / "splits" / "aachen" / "te.lst").write_text("\n".join(IDS))
     found = Iam(root=own).load("test")
-    assert len(found.lines) == len(IDS)
-    assert "5 lines" in reasons(found)["splits/aachen/te.lst"]
-    assert "2915" in reasons(found)["splits/aachen/te.lst"]
+    assert len(found.lines) == len(IDS) and found.bad == ()
+    (note,) = found.notes
+    assert note.startswith("splits/aachen/te.lst has 5 lines") and "2915 as published" in note
+    assert Iam(root=own, strict=True).load("test").notes == found.notes
+    census = take("iam", Iam(root=own), ("test",))
+    assert census.notes == found.notes and not census.bad
+    assert any("2915 as published" in line for line in census_lines(census))
 
 
 def test_what_is_wrong_in_a_list_is_told_by_its_line(own: Path) -> None:
@@ -226,10 +232,11 @@ def test_what_is_wrong_in_a_list_is_told_by_its_line(own: Path) -> None:
     path.write_text(
         f"# Aachen\n\n{IDS[0]} a01\\MOVE\nlines/a01/{IDS[1]}.png 7\n../../etc/passwd\n{IDS[0]}\n"
     )
-    ids, told = read_list(own, "aachen", "test")
+    ids, bad, notes = read_list(own, "aachen", "test")
     assert ids == IDS[:2]
-    assert [line.id.rpartition("/")[2] for line in told] == ["te.lst:5", "te.lst:6", "te.lst"]
-    assert "passwd" in told[0].reason and "twice" in told[1].reason
+    assert [line.id.rpartition("/")[2] for line in bad] == ["te.lst:5"]
+    assert "passwd" in bad[0].reason
+    assert f"te.lst:6 names {IDS[0]} again" in notes[0] and "te.lst has 2 lines" in notes[1]
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
@@ -239,8 +246,8 @@ def test_every_published_list_is_found_under_its_own_names(own: Path, partition:
     for split, names in published.files.items():
         for folder, name in ((own / "splits", names[0]), (own, names[-1])):
             write_list(folder / name, padded(IDS, partition, split))
-            ids, told = read_list(own, partition, split)
-            assert len(ids) == published.counts[split] and not told
+            ids, bad, notes = read_list(own, partition, split)
+            assert len(ids) == published.counts[split] and not bad and not notes
             (folder / name).unlink()
 
 
@@ -434,7 +441,7 @@ def test_teklia_s_files_are_a_partition_and_a_style_of_their_own(tmp_path: Path)
     assert found.lines[0].image.shape == (128, 700)
     assert (found.name, found.references) == ("iam", "iam-teklia, partition rwth")
     assert "Teklia" in found.source
-    assert "3 lines" in made.load("test").bad[0].reason
+    assert "3 lines" in made.load("test").notes[0]
 
 
 def test_teklia_s_files_are_not_passed_off_as_another_partition(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def test_nothing_shared_is_nothing_found():
     tested = made("test", [(TEXTS[1], 11, "v1", "q1"), ("so be it", 12, "v2", "")])
     leak = compare(LEARNED, tested)
     assert counts(leak) == {
-        "text": (0, 1), "page": (0, 1), "writer": (0, 2), "image": (0, 2), "near image": (0, 2),
+        "text": (0, 1), "page": (0, 1), "writer": (0, 2), "block": (0, 0),
+        "image": (0, 2), "near image": (0, 2),
     }  # fmt: skip
     assert leak.clean
     assert not leak.spoils
@@ -84,6 +85,26 @@ def test_each_kind_is_found_by_itself(line, kind, spoils):
     assert leak.of(kind).example is not None
     assert leak.spoils is spoils
     assert kind in sentence(leak)
+
+
+def test_one_hand_in_letters_is_in_both_splits_and_that_is_no_leak():
+    def letters(split: str, *names: str) -> LineSet:
+        found = tuple(
+            Line(f"{split}-{i}", noise(10 * len(split) + i), f"{split} {i} is a text of some words",
+                 "Joseph Hooker", split, block=name)
+            for i, name in enumerate(names)
+        )  # fmt: skip
+        return LineSet("hooker", split, found, (), fingerprint(found), "Kew", "CC0", "ascii")
+
+    leak = compare(letters("train", "L1", "L2"), letters("test", "L3", "L3", "L4"))
+    assert (leak.of("writer").lines, leak.of("block").lines, leak.of("block").of) == (3, 0, 3)
+    assert not leak.spoils
+    told = verdict("hooker", [leak], [])
+    assert "3 of 3 have the writer of a line there" in told
+    assert "All letters are by one hand" in told
+    assert [row[1].text for row in table("hooker", [leak]).rows][3] == "letter"
+    shared = compare(letters("train", "L1"), letters("test", "L1"))
+    assert shared.of("block").lines == 1 and "the letter of a line there" in sentence(shared)
 
 
 def test_writers_and_pages_of_another_source_are_others():
@@ -148,7 +169,7 @@ def test_the_train_split_is_looked_through_once():
     assert two.read == ["test", "train", "test"]
     told = told_in_row(part(two), two.load("test"), {})
     assert told == {
-        "train": {"text": 1, "page": 0, "writer": 1, "image": 1, "near image": 0},
+        "train": {"text": 1, "page": 0, "writer": 1, "block": 0, "image": 1, "near image": 0},
         "lm": None,
     }
 

@@ -228,7 +228,7 @@ def test_changes_tell_what_language_removes_and_what_it_adds():
     assert (shape.removed, shape.added) == (24, 0)
     assert shape.net == pytest.approx(-24 / (12 * 17))
     assert shape.interval is not None and shape.interval.high < 0
-    assert shape.p < 0.05
+    assert shape.p is not None and shape.p < 0.05
     letter = changed[NATURE["other letter"]]
     assert (letter.removed, letter.added) == (0, 12)
     word = changed[WORD["non-word"]]

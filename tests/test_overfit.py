@@ -18,6 +18,7 @@ from bench.plan import Registries
 from bench.registry import Entry
 from bench.report.overfit import table, verdict
 from bench.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
+from datasets.about import Blocks
 from decoders.base import Decoder
 from decoders.ctc.greedy import CTCGreedy
 from tests.harness_doubles import Words, registries
@@ -52,6 +53,20 @@ class Told(Words):
 
 
 @dataclass(frozen=True)
+class Large(Told):
+    """The same words in six hands."""
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        found = super().load(split)
+        lines = tuple(
+            replace(line, id=f"{line.id}-{hand}", writer=f"w{hand}", block=f"w{hand}")
+            for hand in range(6)
+            for line in found.lines
+        )
+        return replace(found, lines=lines[:limit])
+
+
+@dataclass(frozen=True)
 class NoTest(Words):
     """A set without a test split."""
 
@@ -62,6 +77,7 @@ def mine() -> Registries:
     plain = registries(**{"by-heart": Entry(f"{__name__}:ByHeart", "learned by heart")})
     sets = {
         "told": Entry(f"{__name__}:Told", "tells its split"),
+        "large": Entry(f"{__name__}:Large", "tells its split, 72 lines"),
         "no-test": Entry(f"{__name__}:NoTest", "no test"),
     }
     return dataclasses.replace(
@@ -71,11 +87,11 @@ def mine() -> Registries:
 
 
 def test_a_system_that_knows_its_training_lines_is_over_fitted():
-    found = check(Job("pixels", "by-heart", "told"), mine(), track)
+    found = check(Job("pixels", "by-heart", "large"), mine(), track)
     assert [score.split for score in found.scores] == ["train", "val", "test"]
     assert found.score("train").cer == 0
     # A character a line; of "test a" the space goes too, which would stand at the end.
-    assert sorted(found.score("test").edits) == [1] * 11 + [2]
+    assert sorted(found.score("test").edits) == [1] * 66 + [2] * 6
     assert found.verdict == "over-fitted"
     assert "infinitely many times the error rate" in verdict(found)
 
@@ -139,12 +155,36 @@ def test_the_verdict_follows_the_interval(train, test, word):
     assert word.split()[0].lower() in verdict(found).lower()
 
 
-def test_a_single_writer_gives_no_verdict():
-    alone = (scored("train", 1, writers=1), scored("test", 9, writers=1))
-    found = Check("e", "w" * 16, "d", "iam", "", alone)
-    assert found.verdict is None
-    assert verdict(found).startswith("No verdict")
+@pytest.mark.parametrize(
+    ("train", "test", "why"),
+    [
+        (scored("train", 1, writers=1), scored("test", 9, writers=1), "train has 1 writer, fewer"),
+        (scored("train", 1), scored("test", 9, writers=5), "test has 5 writers, fewer than 6"),
+        (scored("train", 1, lines=49), scored("test", 9), "train has 49 lines, fewer than 50"),
+        (scored("train", 40, 4, 4), scored("test", 40, 4, 4), "train has 4 lines"),
+        (scored("train", 40), scored("test", 40), "more than 60 % of train is read wrongly"),
+        (scored("train", 18), scored("test", 26), "more than 60 % of test is read wrongly"),
+    ],
+)
+def test_what_tells_nothing_gives_no_verdict(train, test, why):
+    found = Check("e", "w" * 16, "d", "iam", "", (train, test))
+    assert found.verdict == "cannot tell"
+    assert verdict(found).startswith(f"Cannot tell: {why}")
     assert len(table(found).rows) == 2
+
+
+def test_a_test_split_that_is_hardly_read_after_training_lines_that_are_is_over_fitting():
+    found = Check("e", "w" * 16, "d", "iam", "", (scored("train", 1), scored("test", 30)))
+    assert found.verdict == "over-fitted"
+
+
+def test_the_blocks_of_one_hand_are_called_what_they_are():
+    scores = tuple(
+        replace(scored(split, 2, writers=17), counted=Blocks(17, "letter", 1))
+        for split in ("train", "test")
+    )
+    told = table(Check("e", "w" * 16, "d", "hooker", "", scores))
+    assert told.columns[2].head == "letters" and "intervals over letters" in told.conditions
 
 
 @pytest.mark.parametrize(
@@ -167,7 +207,7 @@ def test_the_command_reads_three_splits_and_judges(capsys):
     with pytest.raises(SystemExit) as left:
         main(["check", "overfit", "--system", "mini:ctc-greedy", "--limit", "6", "--json"])
     record = json.loads(capsys.readouterr().out)
-    assert left.value.code == (1 if record["verdict"] in ("over-fitted", None) else 0)
+    assert left.value.code == (1 if record["verdict"] in ("over-fitted", "cannot tell") else 0)
     assert {k: v["lines"] for k, v in record["splits"].items()} == dict.fromkeys(
         ("train", "val", "test"), 6
     )

@@ -233,9 +233,7 @@ def test_lines_are_cut_out_of_their_pages(tmp_path: Path) -> None:
     assert spec.missing() is None and spec.split_names() == ("test",)
     assert shown(spec) == [(f"p1_l{n}", f"line {n}", 10 * n) for n in range(5)]
     found = spec.load(limit=2)
-    assert (
-        [line.page for line in found.lines] == [line.writer for line in found.lines] == ["p1"] * 2
-    )
+    assert [line.page for line in found.lines] == [line.block for line in found.lines] == ["p1"] * 2
     assert (found.name, found.references, found.licence) == ("page", "page-xml", "not stated")
     assert found.lines[0].image.shape == (40 + 12, 360 + 12)
     low = PageLines("page", tmp_path, height=26).load(limit=1)

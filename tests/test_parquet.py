@@ -189,7 +189,7 @@ def test_only_the_wanted_lines_are_decoded(root: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(parquet, "decode", counted)
     found = ParquetLines().load("test", limit=3)
-    assert [(line.id, line.text, line.writer, line.split) for line in found.lines] == [
+    assert [(line.id, line.text, line.block, line.split) for line in found.lines] == [
         (f"n{i}", f"text {i}", f"w{i}", "test") for i in (2, 4, 5)
     ]
     assert len(decoded) == 3
@@ -295,7 +295,7 @@ def test_the_real_sets() -> None:
         found = spec.load("test", limit=40)
         assert len(found.lines) == 40 and not found.bad
         assert all(line.image.ndim == 2 and line.image.shape[0] <= height for line in found.lines)
-        assert all(line.split == "test" and line.writer for line in found.lines)
+        assert all(line.split == "test" and line.block for line in found.lines)
         assert all(line.image.mean() > 100 for line in found.lines)  # dark ink on light paper
         files = {"hooker": HOOKER.file, "copiste": COPISTE.file}
         assert len(list(read_rows(root / files[name], Columns(), "test"))) == lines

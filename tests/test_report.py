@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import ROOT, report
+from bench.errors import UserError
 from bench.report import accuracy, lenient, plots, render, speed
 from bench.report.results import Result, collect
 from bench.report.table import Table
@@ -48,7 +49,7 @@ def test_cer_by_decoder_and_set():
         row("ctc-greedy", "hooker", 1.25),
     )
     assert grid(table) == [
-        ["Encoder", "Decoder", "lines", "hooker"],  # sets and decoders as registered
+        ["Encoder", "Decoder", "lines (synthetic)", "hooker"],  # sets and decoders as registered
         ["mini", "ctc-greedy", "10.00", "125.00"],  # not clipped
         ["mini", "ctc-beam", "8.00", "30.00"],
     ]
@@ -162,7 +163,7 @@ def test_untrained_weights_never_show_a_cer():
 def test_a_set_that_only_untrained_weights_read_has_no_column():
     timed = row(dataset="hooker", cer=None, weights="untrained", encoder="trocr-base")
     (table,) = tables(row(cer=0.1), timed)
-    assert [column.head for column in table.columns] == ["Encoder", "Decoder", "lines"]
+    assert [column.head for column in table.columns] == ["Encoder", "Decoder", "lines (synthetic)"]
     assert [cells[0].text for cells in table.rows] == ["mini"]
     (alone,) = tables(timed)  # nothing else was read, so that the table says why it is empty
     assert alone.rows[0][2].text == "—"
@@ -182,7 +183,7 @@ def test_a_failure_that_knows_nothing_of_its_conditions_shares_the_table_of_the_
     known = row("ctc-kenlm", "hooker", extras={"lm_sha256": "feedbeef"})
     (table,) = tables(row(), bare, known)
     assert grid(table) == [
-        ["Encoder", "Decoder", "lines", "hooker"],
+        ["Encoder", "Decoder", "lines (synthetic)", "hooker"],
         ["mini", "ctc-greedy", "10.00", "not run"],
         ["mini", "ctc-kenlm", "failed: out of memory", "10.00"],
     ]
@@ -234,15 +235,24 @@ def test_few_writers_and_missing_lines_are_said():
             return cell_lines(0.1, writers=3)
 
     (table,) = accuracy.by_set(collect(Few(row())))
-    assert table.notes == ("only 3 writers, so the interval is rough",)
+    assert table.notes == ("3 writers: too few for an interval or a test",)
+    assert table.rows[0][2].detail == "" and "24 lines by 3 writers" in table.conditions
+
+    class Some(Rows):
+        def lines(self, key: str) -> list[LineResult]:
+            return cell_lines(0.1, writers=8)
+
+    (table,) = accuracy.by_set(collect(Some(row())))
+    assert table.notes == ("8 writers: the interval is Student's t on a jackknife",)
+    assert table.rows[0][2].detail and "under 12 of them Student's t" in table.conditions
 
     class Lost(Rows):
         def lines(self, key: str) -> list[LineResult]:
-            return cell_lines(0.1, writers=1)
+            raise UserError("gone")
 
     (table,) = accuracy.by_set(collect(Lost(row())))
     assert table.rows[0][2].detail == ""
-    assert table.notes[0].startswith("no interval")
+    assert table.notes == ("no interval: its lines are not stored any more",)
 
 
 def test_hostile_names_break_no_format():
@@ -276,7 +286,8 @@ def test_the_sentence_names_every_condition():
     options = {"beam": 64, "alpha": None, "beta": None, "lm": "", "workers": 0}
     (table,) = tables(row("ctc-kenlm", extras=extras, options=options))
     for stated in (
-        "lines (test split, 24 lines by 12 writers, sha256 lines0000000, references ascii)",
+        "lines (synthetic: rendered with stroke fonts, test split, 24 lines by 12 writers, sha256 "
+        "lines0000000, references ascii)",
         "mini (weights 0123456789ab)",
         "ctc-kenlm: beam 64, 2 workers, language model embedded (sha256 feedbeef0000, order 3, "
         "text: corpus train), weights alpha 0.7, beta 1.5 (tuned on: lines-val@1234 read by "
@@ -347,15 +358,15 @@ def test_names_tell_options_weights_limits_and_contents_apart():
     ]
     (table,) = tables(row(), row(dataset_sha256="abcdef0123456789", key="other"))
     assert [column.head for column in table.columns[2:]] == [
-        "lines[sha256=lines000]",
-        "lines[sha256=abcdef01]",
+        "lines[sha256=lines000] (synthetic)",
+        "lines[sha256=abcdef01] (synthetic)",
     ]
     short = row(key="short")
     limited = replace(short, condition=replace(short.condition, limit=50))
     (table,) = tables(row(), limited)
     assert [column.head for column in table.columns[2:]] == [
-        "lines",
-        "lines[limit=50]",
+        "lines (synthetic)",
+        "lines[limit=50] (synthetic)",
     ]
     assert "the first 24 lines" in table.conditions
 
@@ -423,7 +434,7 @@ def test_what_need_not_count_has_a_table(tmp_path):
     greedy, beam = table.rows
     assert [cell.text for cell in greedy[4:]] == ["10.53", "9.52", "5.88"]
     assert greedy[5].values[0] == pytest.approx(100 * 2 / 21)
-    assert greedy[5].detail.startswith("[")
+    assert greedy[5].detail == ""  # two writers
     assert "no punctuation" in table.notes[greedy[3].marks[0] - 1]
     assert not beam[3].marks or "punctuation" not in table.notes[beam[3].marks[0] - 1]
     (tmp_path / "run" / "lines" / f"{told.key}.jsonl").unlink()

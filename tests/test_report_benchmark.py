@@ -14,8 +14,9 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.report import render
 from bench.report.benchmark import tables
+from bench.runs import newest
 from bench.store import RunStore
-from tests.run_rows import ENVIRONMENT, cell_lines, row
+from tests.run_rows import ENVIRONMENT, cell_lines, failed, row
 
 
 def measured(test: str, median: float, **extra: Any) -> dict[str, Any]:
@@ -126,11 +127,35 @@ def test_report_takes_the_newest_run_or_a_folder(runs_folder, capsys):
     assert capsys.readouterr().out.count("CER by decoder and set") == 2
 
 
+@pytest.mark.parametrize("left", [None, b"", b'{"key": "torn'])
+def test_a_run_without_rows_is_never_the_newest(runs_folder, capsys, left):
+    stored(runs_folder / "old")
+    (runs_folder / "old/run.json").write_text('{"began": "2026-01-02"}')
+    (runs_folder / "new").mkdir()
+    (runs_folder / "new/run.json").write_text('{"began": "2026-01-03"}')
+    if left is not None:
+        (runs_folder / "new/rows.jsonl").write_bytes(left)
+    assert newest() == runs_folder / "old"
+    assert called("--format", "csv") == 0
+    told = capsys.readouterr()
+    assert "CER by decoder and set" in told.out
+    assert "new is newer, but has no rows: left out" in told.err
+
+
+def test_a_run_of_failures_alone_has_rows(runs_folder):
+    stored(runs_folder / "old")
+    (runs_folder / "old/run.json").write_text('{"began": "2026-01-02"}')
+    with RunStore(runs_folder / "new").writing(dict(ENVIRONMENT)) as environment:
+        RunStore(runs_folder / "new").write(failed(environment=environment))
+    (runs_folder / "new/run.json").write_text('{"began": "2026-01-03"}')
+    assert newest() == runs_folder / "new"  # `report` tells why
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["nwe"], "did you mean new?"),
-        ([], "there is no run in"),
+        ([], "there is no run with rows in"),
         (["--benchmark", "gone.json"], "cannot read gone.json"),
         (["new", "--benchmark", "b.json"], "not both"),
         (["--format", "pdf"], "invalid choice: 'pdf'"),

@@ -9,8 +9,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.evidence import Reading
-from bench.significance import standing
-from bench.stats import holm, rate_difference
+from bench.significance import Standing, not_worse, standing
+from bench.stats import Difference, Interval, rate_difference
 from bench.types import LineResult
 from tests import run_rows
 
@@ -43,46 +43,58 @@ def test_the_best_and_what_is_not_significantly_worse():
     found = standing(readings)
     assert found is not None
     assert found.best == readings[2].row.key
-    assert found.not_worse == {readings[1].row.key, readings[2].row.key}
-    keys = [readings[i].row.key for i in (0, 1, 3)]
-    assert list(found.p_values) == keys
-    raw = []
-    for other in (WORSE, ALIKE, MUCH_WORSE):
+    assert not_worse([found]) == {readings[1].row.key, readings[2].row.key}
+    assert list(found.behind) == [readings[i].row.key for i in (0, 1, 3)]
+    for other, key in zip((WORSE, ALIKE, MUCH_WORSE), found.behind, strict=True):
         names = [f"w{w:02}" for w in range(WRITERS)]
-        difference = rate_difference(other, BEST, np.full(WRITERS, 50), names)
-        assert difference is not None
-        raw.append(difference.p)
-    assert [found.p_values[key] for key in keys] == holm(raw)
-    assert found.p_values[keys[0]] == pytest.approx(3 * 2 / 2**12)  # both extremes, of three tests
+        assert found.behind[key] == rate_difference(other, BEST, np.full(WRITERS, 50), names)
+
+
+SLIGHTLY = [*(n + 1 for n in BEST[:6]), *BEST[6:]]  # six writers worse: p = 2 / 64
 
 
 def test_many_comparisons_make_one_of_them_less_sure():
-    slightly = [*(n + 1 for n in BEST[:6]), *BEST[6:]]  # six writers worse: p = 2 / 64
-    pair = standing([reading("a", BEST), reading("b", slightly)])
-    assert pair is not None and len(pair.not_worse) == 1
-    assert list(pair.p_values.values()) == [2 / 64]
-    family = [reading(f"c{i}", [*(n + 1 for n in BEST[:6]), *BEST[6:]]) for i in range(3)]
+    pair = standing([reading("a", BEST), reading("b", SLIGHTLY)])
+    assert pair is not None and len(not_worse([pair])) == 1
+    assert [gap.p for gap in pair.behind.values()] == [2 / 64]
+    family = [reading(f"c{i}", SLIGHTLY) for i in range(3)]
     found = standing([reading("a", BEST), *family])
-    assert found is not None and len(found.not_worse) == 4
-    assert min(found.p_values.values()) == 6 / 64
+    assert found is not None and len(not_worse([found])) == 4
+
+
+def test_the_family_is_the_whole_table_and_not_the_condition():
+    pairs = [
+        standing([reading("a", BEST, dataset=name), reading("b", SLIGHTLY, dataset=name)])
+        for name in ("lines", "unipen", "hooker")
+    ]
+    alone = [not_worse([pair]) for pair in pairs if pair]
+    assert [len(keys) for keys in alone] == [1, 1, 1]
+    assert len(not_worse([pair for pair in pairs if pair])) == 6
+
+
+def test_a_small_p_beside_an_interval_with_0_is_no_finding():
+    gap = Difference(0.01, Interval(-0.001, 0.02, 12), 0.001)
+    assert not_worse([Standing("best", {"other": gap})]) == {"best", "other"}
+    clear = Difference(0.01, Interval(0.001, 0.02, 12), 0.001)
+    assert not_worse([Standing("best", {"other": clear})]) == {"best"}
 
 
 def test_untrained_weights_take_no_part():
     untrained = reading("u", [0] * WRITERS, cer=None)
     found = standing([untrained, reading("a", BEST), reading("b", MUCH_WORSE)])
-    assert found is not None and untrained.row.key not in {found.best, *found.p_values}
+    assert found is not None and untrained.row.key not in {found.best, *found.behind}
     assert standing([untrained]) is None and standing([]) is None
 
 
-def test_of_one_writer_nothing_is_significantly_worse():
-    found = standing([reading("a", [1]), reading("b", [40])])
-    assert found is not None and len(found.not_worse) == 2
+@pytest.mark.parametrize("writers", [1, 4, 5])
+def test_of_few_writers_nothing_is_said_not_even_which_is_the_best(writers):
+    assert standing([reading("a", [1] * writers), reading("b", [40] * writers)]) is None
 
 
 def test_of_equals_the_first_is_the_best_and_both_are_told():
     found = standing([reading("a", BEST), reading("b", BEST)])
     assert found is not None and found.best == run_rows.row("a").key
-    assert len(found.not_worse) == 2 and list(found.p_values.values()) == [1.0]
+    assert len(not_worse([found])) == 2 and [gap.p for gap in found.behind.values()] == [1.0]
 
 
 def test_readings_of_other_conditions_are_refused():

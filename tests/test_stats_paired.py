@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from bench.stats import power, rate_difference, sign_flip_p, sum_ratio
+from bench.stats import FEWEST, power, rate_difference, sign_flip_p, sum_ratio
 
 # Darwin's maize: heights of crossed less self-fertilised plants in eighths of an inch, 15 pairs.
 # Fisher (The Design of Experiments, 1935, section 21) counts all 2^15 signs: 863 sums are at
@@ -44,7 +44,7 @@ def test_signs_are_counted_as_fisher_counted_darwins_maize():
     assert sign_flip_p(DARWIN, "two-sided") == pytest.approx(1726 / 2**15, abs=0.006)  # random
 
 
-@pytest.mark.parametrize("writers", [5, 9, 30])
+@pytest.mark.parametrize("writers", [12, 13, 30])
 def test_a_difference_agrees_with_scipy(writers):
     first, second, chars, names = systems(writers, writers, gain=0.85)
     found = rate_difference(first, second, chars, names)
@@ -104,10 +104,13 @@ def test_pairs_know_more_than_two_single_intervals():
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 9), st.integers(0, 9), st.integers(1, 40), st.sampled_from("abcdef")
+            st.integers(0, 9),
+            st.integers(0, 9),
+            st.integers(1, 40),
+            st.sampled_from("abcdefghijklm"),
         ),
         min_size=1,
-        max_size=25,
+        max_size=60,
     )
 )
 def test_swapping_the_systems_turns_the_sign_and_nothing_else(lines):
@@ -116,20 +119,19 @@ def test_swapping_the_systems_turns_the_sign_and_nothing_else(lines):
     turned = rate_difference(second, first, chars, names, resamples=300)
     assert found is not None and turned is not None
     assert found.value == pytest.approx(-turned.value)
-    assert found.p == turned.p and 0 < found.p <= 1
-    if found.interval is None:
-        assert len(set(names)) == 1 and turned.interval is None
+    assert found.p == turned.p
+    if found.interval is None or found.p is None:
+        assert len(set(names)) < FEWEST and turned.interval is None
     else:
         assert turned.interval is not None
+        assert 0 < found.p <= 1 and (first != second or found.p == 1.0)
         assert found.interval.low == pytest.approx(-turned.interval.high, abs=1e-12)
-    if first == second:
-        assert found.p == 1.0
 
 
 def test_one_writer_has_a_difference_and_proves_nothing():
     found = rate_difference([5, 4], [1, 1], [10, 10], ["a", "a"])
     assert found is not None
-    assert (found.value, found.interval, found.p) == (0.35, None, 1.0)
+    assert (found.value, found.interval, found.p) == (0.35, None, None)
 
 
 def test_nothing_to_divide_by_is_no_number():
@@ -192,13 +194,14 @@ def test_as_many_lines_as_are_needed_are_enough():
 
 
 def test_equal_systems_need_no_number_of_lines_and_few_writers_are_never_enough():
-    equal = power([1, 2, 3], [1, 2, 3], [9, 9, 9], ["a", "b", "c"])
+    names = list("abcdef")
+    equal = power([1, 2, 3] * 2, [1, 2, 3] * 2, [9] * 6, names)
     assert equal is not None
     assert (equal.detectable, equal.lines_needed) == (0, None)
-    # the same gap in each of three writers: no test of fewer than six can have p < 0.05
-    clear = power([5, 5, 5], [1, 1, 1], [9, 9, 9], ["a", "b", "c"])
+    # the same gap in each writer: no test of fewer than six can have p < 0.05
+    clear = power([5] * 6, [1] * 6, [9] * 6, names)
     assert clear is not None and clear.lines_needed == 6
-    assert sign_flip_p([4.0] * 5, "two-sided") > 0.05 >= sign_flip_p([4.0] * 6, "two-sided")
+    assert sign_flip_p([4.0] * 6, "two-sided") == 2 / 64
 
 
 def test_writers_that_read_alike_leave_few_choices_and_those_are_all_taken():

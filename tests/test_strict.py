@@ -121,7 +121,7 @@ def test_what_no_encoder_should_see_is_set_aside() -> None:
         ("a", "another line has the same id"),
         ("c", "its image of 30 x 3 pixels is no line of writing"),
         ("d", "its image of 801 x 4 pixels is no line of writing"),
-        ("f", "half of a UTF-16 pair stands in its text, id or writer"),
+        ("f", "half of a UTF-16 pair stands in its text, id, writer or block"),
         ("\\udce9", "no\\udce9"),
     ]
     with pytest.raises(BadLinesError, match=r"6 of 8 lines of given \(test\)"):

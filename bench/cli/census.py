@@ -15,10 +15,11 @@ _BAR = 40  # characters of the longest bar
 
 def census_lines(census: Census) -> list[str]:
     """A census in words and bars."""
-    head = ("split", "lines", "writers", "pages", "characters", "a line", "height", "width",
-            "unreadable", "empty")  # fmt: skip
+    head = ("split", "lines", "writers", "blocks", "pages", "characters", "a line", "height",
+            "width", "unreadable", "empty")  # fmt: skip
     rows = [
-        (count.split, count.lines, count.writers or "?", count.pages or "?", count.characters,
+        (count.split, count.lines, count.writers or "?", count.blocks or "?", count.pages or "?",
+         count.characters,
          _span((count.shortest, count.median, count.longest)), _span(count.heights),
          _span(count.widths), count.unreadable, count.empty)
         for count in census.splits
@@ -27,14 +28,16 @@ def census_lines(census: Census) -> list[str]:
     letters = "".join(census.alphabet)
     return [
         f"{census.name}: {census.source}; licence {census.licence}; references {census.references}",
-        "", *tabulate(rows, head, disable_numparse=True, colalign=["left"] + 9 * ["right"])
+        "", *tabulate(rows, head, disable_numparse=True, colalign=["left"] + 10 * ["right"])
         .splitlines(),
-        "(a line, height and width: least, median, most; characters and pixels)",
+        "(blocks: what statistics resample; a line, height and width: least, median, most; "
+        "characters and pixels)",
         "",
         f"  alphabet          {len(census.alphabet)} characters: {letters}{foreign}",
         f"  texts twice       {_repeats(census.texts)}",
         f"  images twice      {_repeats(census.images)}",
         *_bad_lines(census),
+        *(f"  note              {note}" for note in census.notes),
         *(
             f"  not here          {split}: {missing.reason}; mend it: {missing.remedy}"
             for split, missing in census.absent

@@ -30,8 +30,8 @@ examples:
 A system is ENCODER:DECODER. The same number of lines of the train, val and test split is read.
 A set that the system never learned from tells nothing but how hard its splits are.
 
-exit codes: 0 all is well; 1 over-fitted or no verdict, or more than one text or image in a hundred
-in two splits; 2 a mistake in what was asked for, or something that is not here
+exit codes: 0 all is well; 1 over-fitted or it cannot be told, or more than one text or image in a
+hundred in two splits; 2 a mistake in what was asked for, or something that is not here
 """
 
 
@@ -86,7 +86,7 @@ def _add_overfit(actions: Any) -> None:
 def _add_leak(actions: Any) -> None:
     leak = actions.add_parser(
         "leak",
-        help="texts, pages, writers and images that two splits of a set share",
+        help="texts, pages, hands and images that two splits of a set share",
         description="What the splits of a data set share, and what of its test lines a language "
         "model has read.",
         epilog=_EPILOG,

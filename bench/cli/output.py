@@ -14,7 +14,7 @@ from bench.types import Row, Runtime
 
 if TYPE_CHECKING:
     from bench.harness import Outcome
-    from bench.plan import Block, Part, Plan, Skipped
+    from bench.plan import Plan, Skipped
     from bench.store import RunStore
 
 _GET = re.compile(r"(.*python -m bench \w+ get) (\S+)")  # such commands take several names
@@ -22,9 +22,12 @@ _GET = re.compile(r"(.*python -m bench \w+ get) (\S+)")  # such commands take se
 
 def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     """Print the cells of a plan, and which of them the run folder holds already; exit code 0."""
+    from bench.harness import finished as finished_cells
+
+    held = finished_cells(plan, store)
     cells = [
         {"encoder": block.encoder.name, "decoder": part.name, **dataclasses.asdict(block.condition)}
-        | {"finished": _is_finished(block, part, plan.runtime, store)}
+        | {"finished": (block.encoder.name, part.name, block.condition) in held}
         for block in plan.blocks
         for part in block.decoders
     ]
@@ -39,13 +42,11 @@ def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
         print(json.dumps(record, indent=2))
         return 0
     print(f"{len(cells)} cells in {len(plan.blocks)} blocks, {finished} finished in {store.path}")
-    print(
-        "(a finished cell is measured again if code, weights or data have changed since; "
-        f"{_in_words(plan.runtime)})\n"
-    )
+    print(f"({_in_words(plan.runtime)})\n")
     for block in plan.blocks:
+        name = block.encoder.name
         parts = (
-            f"{part.name}{' (finished)' if _is_finished(block, part, plan.runtime, store) else ''}"
+            f"{part.name}{' (finished)' if (name, part.name, block.condition) in held else ''}"
             for part in block.decoders
         )
         limit = "" if block.condition.limit is None else f", first {block.condition.limit} lines"
@@ -57,17 +58,6 @@ def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
 
 def _in_words(runtime: Runtime) -> str:
     return ", ".join(f"{f.name} {getattr(runtime, f.name)}" for f in dataclasses.fields(runtime))
-
-
-def _is_finished(block: Block, part: Part, runtime: Runtime, store: RunStore) -> bool:
-    """Whether the folder holds a good row of this cell, whatever code and weights made it."""
-    return any(
-        row.status == "ok"
-        and (row.encoder, row.decoder) == (block.encoder.name, part.name)
-        and (row.condition, row.runtime) == (block.condition, runtime)
-        and all(row.options.get(name) == plain(value) for name, value in part.options.items())
-        for row in store.rows()
-    )
 
 
 def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:

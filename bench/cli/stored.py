@@ -25,11 +25,15 @@ def open_run(name: str | None) -> RunStore:
     from bench import runs
     from bench.store import RunStore
 
-    store = RunStore(runs.newest() if name is None else _folder(name))
+    store = RunStore(runs.newest(_passed_over) if name is None else _folder(name))
     if torn := store.half_written():
         count = "1 half-written row is" if len(torn) == 1 else f"{len(torn)} half-written rows are"
         print(f"{count} left out: {'; '.join(torn)}", file=sys.stderr)
     return store
+
+
+def _passed_over(path: Path) -> None:
+    print(f"{path.name} is newer, but has no rows: left out", file=sys.stderr)
 
 
 def _folder(name: str) -> Path:

@@ -45,7 +45,7 @@ class Gain:
 
     cer: micro, a fraction. gain: CER of the baseline less that; relative: as a share of the
     baseline's CER. hidden, partial, visible: the part of the gain that falls on such characters;
-    the three add up to the gain.
+    the three add up to the gain. p: of the gain, randomisation by blocks, two-sided.
     """
 
     level: str
@@ -58,6 +58,7 @@ class Gain:
     hidden: Estimate
     partial: Estimate
     visible: Estimate
+    p: float | None
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,16 @@ class Slope:
 class Judged:
     """A declared contrast and what the numbers say.
 
-    p: randomisation, one-sided in the declared direction; adjusted: by Holm over the family.
+    p: randomisation, one-sided in the declared direction; adjusted: by Holm over the family. None
+    with too few blocks.
     """
 
     contrast: Contrast
     system: str
     value: float
     interval: Interval | None
-    p: float
-    adjusted: float
+    p: float | None
+    adjusted: float | None
     verdict: Verdict
 
 
@@ -126,7 +128,8 @@ def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> lis
                         name: _estimate(statistic, base, own)
                         for name, statistic in statistics.items()
                     }
-                    found.append(Gain(level, damage, severity, system, **told))
+                    p = sign_flip_p(_edits(base.blocks) - _edits(own.blocks), "two-sided")
+                    found.append(Gain(level, damage, severity, system, **told, p=p))
     return found
 
 
@@ -173,13 +176,13 @@ def judge(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[Ju
     """Compute the declared contrasts of a system's gain and adjust their p-values by Holm."""
     computed = [(contrast, *_combined(counts, contrast.terms, system)) for contrast in contrasts]
     p_values = [_p(contrast, own, part) for contrast, _, _, own, part in computed]
-    adjusted = holm(p_values)
+    opposed = holm([_p_opposed(contrast, own) for contrast, _, _, own, _ in computed])
     judged = []
-    for (contrast, value, resampled, _, _), p, after in zip(
-        computed, p_values, adjusted, strict=True
+    for (contrast, value, resampled, _, _), p, after, against in zip(
+        computed, p_values, holm(p_values), opposed, strict=True
     ):
         interval = counts.redrawn.interval(resampled)
-        verdict = _verdict(contrast, interval, after)
+        verdict = _verdict(contrast, interval, after, against)
         judged.append(Judged(contrast, system, value, interval, p, after, verdict))
     return judged
 
@@ -190,10 +193,10 @@ def _combined(
     """A weighted sum of gains.
 
     Returns:
-        Its value; (resamples,) its value in each draw; (blocks,) what each block adds to it;
+        Its value; (draws,) its value in each draw; (blocks,) what each block adds to it;
         (blocks,) the share of the characters that each block has, to move the null hypothesis.
     """
-    value, resampled = 0.0, np.zeros(counts.redrawn.resamples)
+    value, resampled = 0.0, np.zeros(1)
     own_part = np.zeros(len(counts.redrawn.blocks))
     share = np.zeros(len(counts.redrawn.blocks))
     for term in terms:
@@ -208,35 +211,48 @@ def _combined(
     return value, resampled, own_part, share
 
 
-def _p(contrast: Contrast, own: NDArray[np.float64], share: NDArray[np.float64]) -> float:
+def _p(contrast: Contrast, own: NDArray[np.float64], share: NDArray[np.float64]) -> float | None:
     if contrast.direction == "above":
         return sign_flip_p(own)
     if contrast.direction == "below":
         return sign_flip_p(-own)
     # Two one-sided tests: above -margin and below +margin (Schuirmann 1987).
     margin = contrast.margin * share
-    return max(sign_flip_p(own + margin), sign_flip_p(margin - own))
+    above, below = sign_flip_p(own + margin), sign_flip_p(margin - own)
+    return None if above is None or below is None else max(above, below)
 
 
-def _verdict(contrast: Contrast, interval: Interval | None, adjusted: float) -> Verdict:
-    if adjusted <= ALPHA:
-        return "holds"
-    if interval is None:
-        return "not shown"
+def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
+    """That the opposite holds; of what is claimed to be near 0, that it is not 0."""
     if contrast.direction == "near":
-        away = interval.low > 0 or interval.high < 0
-        return "does not hold" if away else "not shown"
-    against = interval.high < 0 if contrast.direction == "above" else interval.low > 0
-    return "the opposite holds" if against else "not shown"
+        return sign_flip_p(own, "two-sided")
+    return sign_flip_p(-own if contrast.direction == "above" else own)
+
+
+def _verdict(
+    contrast: Contrast, interval: Interval | None, adjusted: float | None, opposed: float | None
+) -> Verdict:
+    """A p alone or an interval alone shows nothing."""
+    if interval is None or adjusted is None or opposed is None:
+        return "not shown"
+    above, below = interval.low > 0, interval.high < 0
+    near = -contrast.margin < interval.low and interval.high < contrast.margin
+    if {"above": above, "below": below, "near": near}[contrast.direction] and adjusted <= ALPHA:
+        return "holds"
+    if contrast.direction == "near":
+        return "does not hold" if (above or below) and opposed <= ALPHA else "not shown"
+    against = below if contrast.direction == "above" else above
+    return "the opposite holds" if against and opposed <= ALPHA else "not shown"
 
 
 class _Drawn:
-    """The sums of a cell: whole, and in each draw of the blocks."""
+    """The sums of a cell: of each block, whole, and in each draw of the blocks."""
 
     def __init__(self, counts: Counts, place: Place) -> None:
         self.redrawn = counts.redrawn
-        self.whole: Sums = counts.cells[place].sum(axis=0)
-        self.draws: Sums = counts.redrawn.sums(counts.cells[place])
+        self.blocks: Sums = counts.cells[place]
+        self.whole: Sums = self.blocks.sum(axis=0)
+        self.draws: Sums = counts.redrawn.sums(self.blocks)
 
 
 def _estimate(statistic: Statistic, base: _Drawn, own: _Drawn) -> Estimate:

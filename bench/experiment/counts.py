@@ -31,7 +31,7 @@ Place = tuple[str, str, int, str]  # level, damage, severity, system
 class Counts:
     """Sums of each cell over lines and seeds, by block.
 
-    redrawn: the blocks (writers, of all levels together) and their draws.
+    redrawn: the blocks (of all levels together) and their draws.
     cells: (blocks, COLUMNS) by level, damage, severity and system; the clean cell, severity 0, is
         there under every damage. Of `CLOZE` only the columns of hidden characters count.
     """
@@ -48,15 +48,15 @@ def count(measured: Measured, cloze: Cloze | None, track: Track) -> Counts:
         cloze: the model of the cloze test; None leaves the ceiling out.
         track: told of each condition.
     """
-    writers = sorted({line.writer for found in measured.sets.values() for line in found.lines})
-    redrawn = Redrawn(tuple(writers))
+    blocks = sorted({line.block for found in measured.sets.values() for line in found.lines})
+    redrawn = Redrawn(tuple(blocks))
     shelf = Shelf(measured.store.path / SHARES)
-    todo = [(level, block) for level, blocks in measured.blocks.items() for block in blocks]
+    todo = [(level, block) for level, each in measured.blocks.items() for block in each]
     cells: dict[Place, NDArray[np.float64]] = {}
     for level, block in track(todo, "looking at every character"):
         condition, lines = block.condition, measured.sets[level].lines
         shares = shelf.shares(block, measured.sets[level])
-        names = [line.writer for line in lines]
+        names = [line.block for line in lines]
         damages = measured.design.damages if block.damage is None else (condition.damage,)
         for system, rows in _systems(measured, cloze, level, block, shares):
             sums = redrawn.block_sums(rows, names)

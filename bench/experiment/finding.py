@@ -38,6 +38,7 @@ from bench.plan import Registries
 from bench.provenance import plain
 from bench.reading import Track
 from bench.store import RunStore
+from datasets.about import Blocks, blocks_of
 from datasets.damage.base import SEVERITIES, SUITE
 
 DECLARED = "design.json"
@@ -52,7 +53,7 @@ class Read:
     split: str
     lines: int
     characters: int
-    writers: int
+    blocks: Blocks
     sha256: str
 
 
@@ -174,7 +175,7 @@ def _read(measured: Measured, level: str) -> Read:
         split=found.split,
         lines=len(found.lines),
         characters=sum(len(line.text) for line in found.lines),
-        writers=len({line.writer for line in found.lines}),
+        blocks=blocks_of(LEVELS[level], found.lines),
         sha256=found.sha256,
     )
 

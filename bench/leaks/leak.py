@@ -1,6 +1,7 @@
 """Leaks: what of the lines that are tested on stands in the lines that were learned from.
 
-A model that has seen a test line's text, page, writer or image has a better CER than it deserves.
+A model that has seen a test line's text, page, hand, block or image has a better CER than it
+deserves.
 Shared texts favour decoders that know language, and would pass for language here.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -19,8 +20,8 @@ from bench.leaks.overlap import Overlap
 from bench.metrics import normalise
 from bench.types import Image, Line, LineSet
 
-Kind = Literal["text", "page", "writer", "image", "near image"]
-KINDS: tuple[Kind, ...] = ("text", "page", "writer", "image", "near image")
+Kind = Literal["text", "page", "writer", "block", "image", "near image"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 WORDS = 4  # a text of fewer ("Yours very truly") is often the same by chance
 MOST = 0.01  # of the tested lines: more than that is no chance
@@ -40,6 +41,13 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "Aachen's val and test hold 548 and 1313 of the official test's 1861 lines: weights tuned "
         "or chosen on the one are no test on the other.",
         "The prompts are from the LOB corpus: keep it out of the text of a language model.",
+    ),
+    "hooker": (
+        "All letters are by one hand, Joseph Hooker's: its splits keep letters apart, never hands, "
+        "so that a CER on test is that of a hand which training on its train lines has seen.",
+    ),
+    "copiste": (
+        "Its volunteers are not named: the splits keep texts apart, and hands may be in two.",
     ),
     "cvl": (
         "Its train and test sets hold the same seven texts: hold out text ids to test language.",
@@ -98,9 +106,10 @@ class Leak:
 
 
 def compare(learned: LineSet, tested: LineSet) -> Leak:
-    """Look for the texts, pages, writers and images of tested lines among learned ones.
+    """Look for the texts, pages, hands, blocks and images of tested lines among learned ones.
 
-    Pages and writers are compared within one source alone: elsewhere their names mean others.
+    Pages, hands and blocks (where these are no hands) are compared within one source alone:
+    elsewhere their names mean others.
     """
     return Leak(
         f"{learned.name} {learned.split}",
@@ -109,6 +118,7 @@ def compare(learned: LineSet, tested: LineSet) -> Leak:
             _same("text", _texts(learned), _texts(tested)),
             _same("page", _places(learned, "page"), _places(tested, "page")),
             _same("writer", _places(learned, "writer"), _places(tested, "writer")),
+            _same("block", _places(learned, "block"), _places(tested, "block")),
             _same("image", _images(learned), _images(tested)),
             _near(learned.lines, tested.lines),
         ),
@@ -145,8 +155,12 @@ def _texts(lines: LineSet) -> list[tuple[str, str]]:
     return [(name, text) for name, text in texts if long_enough(text)]
 
 
-def _places(lines: LineSet, field: Literal["page", "writer"]) -> list[tuple[str, str]]:
-    named = ((line.id, getattr(line, field)) for line in lines.lines)
+def _places(lines: LineSet, field: Literal["page", "writer", "block"]) -> list[tuple[str, str]]:
+    named = (
+        (line.id, getattr(line, field))
+        for line in lines.lines
+        if field != "block" or line.block != line.writer
+    )
     return [(name, f"{lines.source}\x1f{value}") for name, value in named if value]
 
 

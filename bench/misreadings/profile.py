@@ -85,15 +85,15 @@ class Change:
     and this one did not, and added where it is the other way round.
 
     net: added less removed, over the reference's characters (of word classes its words).
-    interval: of `net`, paired bootstrap by writers; None with fewer than two.
-    p: two-sided randomisation by writers, adjusted by Holm over the family.
+    interval: of `net`, paired by blocks; None with too few of them, as the p.
+    p: two-sided randomisation by blocks, adjusted by Holm over the family.
     """
 
     removed: int
     added: int
     net: float
     interval: Interval | None
-    p: float
+    p: float | None
 
 
 def changes(before: Profile, after: Sequence[Profile]) -> list[dict[Class, Change]]:
@@ -155,11 +155,11 @@ def _change(one: Class, before: Profile, after: Profile, old: _Places, new: _Pla
     reading = before.reading
     unit = next(view.unit for view in VIEWS if view.name == one.view)
     units = reading.characters if unit == "character" else reading.words
-    found = rate_difference(after.of_class(one), before.of_class(one), units, reading.writers)
+    found = rate_difference(after.of_class(one), before.of_class(one), units, reading.blocks)
     return Change(
         removed=(was - now).total(),
         added=(now - was).total(),
         net=found.value if found else 0.0,
         interval=found.interval if found else None,
-        p=found.p if found else 1.0,
+        p=found.p if found else None,
     )

@@ -29,7 +29,7 @@ class Axis:
 
 _DECODERS = Axis(lambda r: r.names.decoder, lambda place: (place.decoder,))
 _SYSTEMS = Axis(lambda r: f"{r.names.encoder}\0{r.names.decoder}", lambda p: (p.encoder, p.decoder))
-_SETS = Axis(lambda r: r.names.dataset, lambda place: (place.dataset,))
+_SETS = Axis(lambda r: r.dataset, lambda place: (place.dataset,))
 _DAMAGES = Axis(lambda r: r.names.damage, lambda place: (place.damage,))
 _SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place.severity,))
 
@@ -74,7 +74,7 @@ def by_damage(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
                 "CER by damage at severity {severity}: {encoder} on {set}",
                 severity=group[0].row.condition.severity,
                 encoder=group[0].names.encoder,
-                set=group[0].names.dataset,
+                set=group[0].dataset,
             ),
             group,
             (_DAMAGES, _DECODERS),
@@ -98,7 +98,7 @@ def by_severity(results: Sequence[Result], judge: Judge = nobody) -> list[Table]
                 "CER by severity of {damage}: {encoder} on {set}",
                 damage=group[-1].names.damage,
                 encoder=group[-1].names.encoder,
-                set=group[-1].names.dataset,
+                set=group[-1].dataset,
             ),
             group,
             (_SEVERITIES, _DECODERS),
@@ -204,12 +204,12 @@ def _pivot(
     )
 
 
-def _what(results: Iterable[Result], judged: bool) -> str:
+def _what(results: Sequence[Result], judged: bool) -> str:
     """What the numbers of a table of CERs are, and what is bold."""
     told = [
         say(
             "Micro CER in percent (edits over reference characters, never clipped), {interval}",
-            interval=interval(),
+            interval=interval(results),
         )
     ]
     if not all(result.clean for result in results):
@@ -219,7 +219,11 @@ def _what(results: Iterable[Result], judged: bool) -> str:
             unknown=UNKNOWN,
         )
         told.append(lost)
-    return "; ".join([*told, test_in_words()] if judged else told)
+    if len({result.names.damage for result in results if not result.clean}) > 1:
+        told.append(
+            say("a severity is a step of its own damage, so the rows rank no damage over another")
+        )
+    return "; ".join([*told, test_in_words(results)] if judged else told)
 
 
 def _along(axis: Axis, results: Iterable[Result]) -> list[str]:

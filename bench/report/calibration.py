@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.calibration import STEPS, Calibration, Point
 from bench.report.format import percent, plural
 from bench.report.table import Cell, Column, Table, name
+from datasets.about import named
 
 
 def table(found: Calibration) -> Table:
@@ -14,9 +15,9 @@ def table(found: Calibration) -> Table:
         title="Calibration of the damages",
         conditions=(
             f"Rise of the micro CER in points over that of the clean lines, "
-            f"{percent(found.clean)} %: {plural(found.lines, 'line')} of {found.dataset}, split "
-            f"val (set {found.dataset_sha256[:12]}), read by {found.encoder}@{found.weights[:8]} "
-            f"with {found.decoder}, seed {found.seed}."
+            f"{percent(found.clean)} %: {plural(found.lines, 'line')} of {named(found.dataset)}, "
+            f"split val (set {found.dataset_sha256[:12]}), read by "
+            f"{found.encoder}@{found.weights[:8]} with {found.decoder}, seed {found.seed}."
         ),
         columns=(
             Column("damage", key=True),

@@ -76,7 +76,7 @@ def _numbers(result: Result) -> str:
     row, names = result.row, result.names
     condition = row.condition
     damage = f" under {names.damage} {condition.severity}" if condition.severity else ""
-    told = [f"{names.encoder}:{names.decoder} on {names.dataset}{damage}"]
+    told = [f"{names.encoder}:{names.decoder} on {result.dataset}{damage}"]
     if row.status != "ok":
         return f"{told[0]}: failed ({row.reason})"
     if row.cer is not None and row.weights != UNTRAINED:

@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench.compare import Comparison, Side, sides
-from bench.report.conditions import conditions, interval, signatures
-from bench.report.format import DASH, UNKNOWN, bracket, number, percent, significant
+from bench.report.conditions import blocks, conditions, interval, signatures
+from bench.report.format import DASH, UNKNOWN, bracket, number, percent, plural, significant
 from bench.report.remarks import cer_cell
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, Value, name
-from bench.stats import Interval
+from bench.stats import ENOUGH, FEWEST, Interval
+from bench.stats import significant as is_significant
 from bench.stats.sample_size import ALPHA, POWER
 from bench.types import Condition
+from datasets.about import blocks_of
 
 Results = Mapping[tuple[str, str], Result]  # of each system's label and row's key
 
@@ -23,21 +25,23 @@ _PAIR = (
     "first; lines are counted as improved, same or worse by their character edits, and as right "
     "alone where only that system read them without an error. {interval}, both systems drawn "
     "together; p is that of a two-sided randomisation test that swaps the readings of whole "
-    f"writers, and p Holm is adjusted for all {{tests}} of this table. Detectable is the smallest "
+    "{blocks}, and p Holm is adjusted for all {tests} of this table. A ΔCER is starred where p "
+    f"Holm is at most {ALPHA:g} and the interval leaves 0 out. Detectable is the smallest "
     f"true ΔCER that so many lines show with {100 * POWER:.0f} % probability at the "
-    f"{100 * ALPHA:.0f} % level; more lines says how many further lines, by further such writers, "
-    "it would take to show a ΔCER as large as the one that was measured"
+    f"{100 * ALPHA:.0f} % level; more lines says how many further lines, of further such "
+    "{blocks}, it would take to show a ΔCER as large as the one that was measured"
 )
 _SIDES = (
     "What each system reads and costs. CER is micro, in percent, {interval}; lines/s and "
     "milliseconds a line are those of encoder and decoder, CPU time that of all threads and "
-    "workers, device time the time for which an accelerator was held; the interval of lines/s is a "
-    "bootstrap over batches. Front: no other system of the table has, under the same condition, a "
+    "workers, device time the time for which an accelerator was held; the interval of lines/s is "
+    f"over batches (a bootstrap from {ENOUGH} on, a t interval under that, none under {FEWEST}). "
+    "Front: no other system of the table has, under the same condition, a "
     "CER as low at a speed as high"
 )
 _SPEED_NOTES = {
-    "rounds": "the range that the rounds allow: these rows do not keep the times of their batches",
-    "": "no interval: one round of these rows, and no common batches to draw from",
+    "rounds": "the range that the rounds allow: these rows have too few batches in common",
+    "": "no interval: one round of these rows, and too few batches in common",
 }
 _OTHER_SETTING = (
     "measured under another setting (machine, software, threads, batch size or precision), so the "
@@ -69,8 +73,10 @@ def _pairs(comparisons: Sequence[Comparison], results: Results, found: Sequence[
         *map(Column, ("CPU ratio", "Improved", "Same", "Worse", "First alone", "Second alone")),
         *map(Column, ("Detectable ΔCER", "More lines")),
     ]
-    tests = sum(comparison.cer is not None for comparison in comparisons)
-    said = _PAIR.format(interval=_sentence(interval()), tests=_counted(tests, "test"))
+    tests = sum(comparison.p_holm is not None for comparison in comparisons)
+    said = _PAIR.format(
+        interval=_sentence(interval(found)), blocks=blocks(found), tests=plural(tests, "test")
+    )
     return Table(
         "compare",
         "Systems in pairs",
@@ -90,8 +96,12 @@ def _pair(comparison: Comparison, results: Results, notes: Notes) -> tuple[Cell,
     return (
         *_place(comparison.condition),
         *(name(side.label) for side in (comparison.first, comparison.second)),
-        _points(cer.value if cer else None, cer.interval if cer else None),
-        _cell(cer.p if cer else None, _p, _few_writers(comparison, notes)),
+        _points(
+            cer.value if cer else None,
+            cer.interval if cer else None,
+            is_significant(cer.interval if cer else None, comparison.p_holm),
+        ),
+        _cell(cer.p if cer else None, _p, _few(comparison, notes)),
         _cell(comparison.p_holm, _p),
         _points(wer.value if wer else None, wer.interval if wer else None),
         _times(ratio.value if ratio else None, ratio.interval if ratio else None),
@@ -114,7 +124,7 @@ def _systems(found: Sequence[Side], results: Results, all_results: Sequence[Resu
     return Table(
         "compare-systems",
         "The systems and what they cost",
-        _conditions(_SIDES.format(interval=interval()), all_results),
+        _conditions(_SIDES.format(interval=interval(all_results)), all_results),
         (*keys, *columns),
         tuple(_side(side, results, notes) for side in found),
         notes=tuple(notes.texts),
@@ -158,12 +168,12 @@ def _place(condition: Condition) -> tuple[Cell, Cell]:
     return name(condition.dataset), name(damage)
 
 
-def _points(value: float | None, bounds: Interval | None) -> Cell:
+def _points(value: float | None, bounds: Interval | None, starred: bool = False) -> Cell:
     """A difference of rates in percentage points, with its sign."""
     if value is None:
         return Cell(DASH)
     detail = f"[{_signed(bounds.low)}, {_signed(bounds.high)}]" if bounds else ""
-    return Cell(_signed(value), detail, _hundredfold_all(value, bounds))
+    return Cell(_signed(value) + "*" * starred, detail, _hundredfold_all(value, bounds))
 
 
 def _signed(fraction: float) -> str:
@@ -197,18 +207,18 @@ def _more_lines(comparison: Comparison) -> int | None:
     return max(0, comparison.power.lines_needed - len(comparison.first.reading.lines))
 
 
-def _few_writers(comparison: Comparison, notes: Notes) -> tuple[int, ...]:
-    """A mark where no randomisation of so few writers can be significant."""
-    writers = len(set(comparison.first.reading.writers))
-    lowest = min(1.0, 2.0 ** (1 - writers))
-    if lowest <= ALPHA:
+def _few(comparison: Comparison, notes: Notes) -> tuple[int, ...]:
+    """A mark where there is no p."""
+    if comparison.cer is None or comparison.cer.p is not None:
         return ()
-    text = f"swapping {_counted(writers, 'writer')} allows no p below {significant(lowest)}"
+    reading = comparison.first.reading
+    found = blocks_of(comparison.condition.dataset, reading.lines)
+    text = f"{plural(found.count, found.noun)}: too few for an interval or a test"
     return (notes.mark(text),)
 
 
 def _cell(value: float | None, shown: Callable[[float], str], marks: tuple[int, ...] = ()) -> Cell:
-    return Cell(DASH) if value is None else Cell(shown(value), values=(value,), marks=marks)
+    return Cell(DASH if value is None else shown(value), values=(value,), marks=marks)
 
 
 def _p(value: float) -> str:
@@ -236,10 +246,6 @@ def _hundredfold(value: float | None) -> float | None:
 
 def _hundredfold_all(value: float | None, bounds: Interval | None) -> tuple[Value, ...]:
     return tuple(map(_hundredfold, (value, *(_both(bounds) if bounds else ()))))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _sentence(text: str) -> str:

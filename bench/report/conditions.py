@@ -10,19 +10,45 @@ from bench.provenance import parsed_signature
 from bench.report.captions import say
 from bench.report.format import listing, plain, plural
 from bench.report.results import Result
-from bench.stats import LEVEL, RESAMPLES, SEED
+from bench.stats import ENOUGH, LEVEL, RESAMPLES, SEED
 from bench.types import UNTRAINED
+from datasets.about import Blocks, about
+
+_MANY = {  # of the nouns of blocks
+    "writer": "writers", "letter": "letters", "text": "texts", "page": "pages", "block": "blocks",
+}  # fmt: skip
 
 
-def interval() -> str:
-    """What stands in brackets behind a CER."""
+def interval(results: Sequence[Result]) -> str:
+    """What stands in brackets behind a CER of a table of these results."""
+    few = any(result.interval and result.interval.blocks < ENOUGH for result in results)
     return say(
-        "in brackets the {level} % interval of a percentile bootstrap over writers "
-        "({resamples} resamples, seed {seed})",
+        "in brackets the {level} % interval of a percentile bootstrap over {blocks} "
+        "({resamples} resamples, seed {seed}){few}",
         level=f"{100 * LEVEL:.0f}",
+        blocks=blocks(results),
         resamples=f"{RESAMPLES:,}",
         seed=SEED,
+        few=say(", under {enough} of them Student's t on a jackknife", enough=ENOUGH)
+        if few
+        else "",
     )
+
+
+def blocks(results: Sequence[Result]) -> str:
+    """What statistics resample: "writers", or "writers (hooker: letters)"."""
+    sets: dict[str, dict[str, None]] = {}
+    for result in results:
+        known = about(result.row.condition.dataset).block or "writer"
+        noun = result.blocks.noun if result.blocks else known
+        sets.setdefault(noun, {})[result.names.dataset] = None
+    most = "writer" if "writer" in sets else next(iter(sets), "writer")
+    others = [
+        f"{listing(list(names))}: {say(_MANY[noun])}"
+        for noun, names in sets.items()
+        if noun != most
+    ]
+    return f"{say(_MANY[most])} ({'; '.join(others)})" if others else say(_MANY[most])
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
@@ -104,19 +130,44 @@ def _set(results: Sequence[Result]) -> str:
     rows = [result.row for result in results]
     condition = rows[0].condition
     lines = next((row.counts.lines for row in rows if row.counts), None)
-    writers = next((result.interval.blocks for result in results if result.interval), None)
     sha256 = next((row.dataset_sha256 for row in rows if row.dataset_sha256), "")
     references = next((row.references for row in rows if row.references), "")
-    told = [say("{split} split", split=condition.split)]
+    told = [synthetic(condition.dataset), say("{split} split", split=condition.split)]
     if lines is not None:
         counted = plural(lines, "line")
         counted = say("the first {lines}", lines=counted) if condition.limit else counted
-        if writers:
-            counted = say("{lines} by {writers}", lines=counted, writers=plural(writers, "writer"))
-        told.append(counted)
+        known = next((result.blocks for result in results if result.blocks), None)
+        told.append(by_whom(counted, condition.dataset, known))
     told += [f"sha256 {sha256[:12]}"] if sha256 else []
     told += [say("references {references}", references=references)] if references else []
-    return ", ".join(told)
+    return ", ".join(filter(None, told))
+
+
+def synthetic(dataset: str) -> str:
+    """How the ink of a set was made; "" where people wrote it."""
+    made = about(dataset).synthetic
+    return say("synthetic: {made}", made=say(made)) if made else ""
+
+
+def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:
+    """So many lines, with their hands and blocks as far as these are known.
+
+    Args:
+        lines: how many, in words.
+        dataset: the registered name of their set.
+        known: None where the lines are not there to be counted.
+    """
+    if known is None:
+        if not (count := about(dataset).hands):
+            return lines
+        return say("{lines} of {hands}", lines=lines, hands=plural(count, "hand"))
+    counted = plural(known.count, known.noun)
+    if known.hands is None:
+        return say("{lines} by {writers}", lines=lines, writers=counted)
+    if known.hands == 0:
+        return say("{lines} in {blocks}, hands not recorded", lines=lines, blocks=counted)
+    hands = plural(known.hands, "hand")
+    return say("{lines} of {hands} in {blocks}", lines=lines, hands=hands, blocks=counted)
 
 
 def _damage(results: Sequence[Result]) -> str:
@@ -132,7 +183,19 @@ def _damage(results: Sequence[Result]) -> str:
                     seed=result.row.condition.seed,
                 )
             )
-    return listing(_unique(told))
+    slots = [r.names for r in results if r.row.extras.get("lines_with_equal_slots")]
+    sentences = [listing(_unique(told))]
+    for damage in _unique(names.damage for names in slots):
+        sets = listing(_unique(names.dataset for names in slots if names.damage == damage))
+        sentences.append(
+            say(
+                "{sets} has no character boxes, so that {damage} takes slots of equal width for "
+                "characters",
+                sets=sets,
+                damage=damage,
+            )
+        )
+    return "; ".join(filter(None, sentences))
 
 
 def _encoders(results: Sequence[Result]) -> str:

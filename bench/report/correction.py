@@ -10,12 +10,14 @@ from bench.correction import gain
 from bench.errors import UserError
 from bench.evidence import Store
 from bench.report.captions import say
-from bench.report.conditions import conditions, interval, signatures
+from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import DASH, bracket, listing, percent, significant
 from bench.report.remarks import cer_cell, trained
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import Difference
+from bench.stats import Difference, holm
+from bench.stats import significant as is_significant
+from bench.stats.sample_size import ALPHA
 
 _KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
 _HEADS = ("Improved", "Same", "Worse", "Refused", "Left alone", "Corrector s")
@@ -57,11 +59,16 @@ def _table(number: int, results: Sequence[Result], gains: Mapping[str, Differenc
     lead = say(
         "Micro CER in percent of what the decoder read and of what its corrector made of it, "
         "{interval}; the gain in points with the interval of the difference on the same lines and "
-        "its p (two-sided, writers randomised); lines that have fewer, as many and more character "
+        "its p (two-sided, {blocks} randomised, Holm over the table), starred where p is at most "
+        "{alpha} and the interval leaves 0 out; lines that have fewer, as many and more character "
         "errors than before; answers of the corrector that were refused and lines that a gate left "
         "alone; wall seconds of the corrector in one pass over the set",
-        interval=interval(),
+        interval=interval(results),
+        blocks=blocks(results),
+        alpha=f"{ALPHA:g}",
     )
+    found = [gains.get(result.row.key) for result in results]
+    adjusted = holm([gain.p if gain else None for gain in found])
     return Table(
         f"correction-{number}",
         say("What correctors changed"),
@@ -73,13 +80,18 @@ def _table(number: int, results: Sequence[Result], gains: Mapping[str, Differenc
             Column(say("Gain"), parts=("low", "high", "p")),
             *(Column(say(head)) for head in _HEADS),
         ),
-        tuple(_row(result, gains.get(result.row.key), notes) for result in results),
+        tuple(
+            _row(result, gain, p, notes)
+            for result, gain, p in zip(results, found, adjusted, strict=True)
+        ),
         notes=tuple(notes.texts),
         signatures=signatures(results),
     )
 
 
-def _row(result: Result, gained: Difference | None, notes: Notes) -> tuple[Cell, ...]:
+def _row(
+    result: Result, gained: Difference | None, p: float | None, notes: Notes
+) -> tuple[Cell, ...]:
     names, told = result.names, result.row.correction or {}
     refused: Mapping[str, int] = told.get("refused", {})
     counts = [told.get(head) for head in ("improved", "same", "worse")]
@@ -88,7 +100,7 @@ def _row(result: Result, gained: Difference | None, notes: Notes) -> tuple[Cell,
         *map(name, (names.encoder, names.decoder)),
         _before(told.get("cer_before")),
         cer_cell(result, notes),
-        _gain(gained),
+        _gain(gained, p),
         *map(_count, counts),
         _refused(refused, notes),
         _count(told.get("sure")),
@@ -100,14 +112,16 @@ def _before(cer: float | None) -> Cell:
     return Cell(percent(cer) if cer is not None else DASH, values=(cer and 100.0 * cer,))
 
 
-def _gain(gained: Difference | None) -> Cell:
+def _gain(gained: Difference | None, p: float | None) -> Cell:
     """Points of CER, with the sign: what is worse than before is below 0."""
     if gained is None:
         return Cell(DASH)
     bounds = (gained.interval.low, gained.interval.high) if gained.interval else (None, None)
-    values = (*(x and 100.0 * x for x in (gained.value, *bounds)), gained.p)
-    brackets = f"{bracket(gained.interval)}, " if gained.interval else ""
-    return Cell(f"{100 * gained.value:+.2f}", f"{brackets}p {significant(gained.p, 2)}", values)
+    values = (*(x and 100.0 * x for x in (gained.value, *bounds)), p)
+    details = [bracket(gained.interval)] if gained.interval else []
+    details += [] if p is None else [f"p {significant(p, 2)}"]
+    star = "*" if is_significant(gained.interval, p) else ""
+    return Cell(f"{100 * gained.value:+.2f}{star}", ", ".join(details), values)
 
 
 def _count(count: int | None) -> Cell:

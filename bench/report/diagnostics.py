@@ -9,6 +9,7 @@ from bench.plan import CLEAN
 from bench.report.format import DASH, number, percent, plural
 from bench.report.table import Cell, Column, Notes, Table, name
 from bench.types import Condition
+from datasets.about import named
 
 _KINDS: tuple[tuple[Kind, str], ...] = (
     ("search", "search errors"),
@@ -38,9 +39,10 @@ def _table(diagnosis: Diagnosis, condition: Condition, found: list[Finding]) -> 
     oracle = (notes.mark("Of the best of the first k texts; @1 is the CER of the decoder."),)
     damage = "" if condition.damage == CLEAN else f", {condition.damage} {condition.severity}"
     lines = plural(len(found[0].lines), "line")
+    dataset = named(condition.dataset)
     return Table(
         slug=f"diagnostics-{condition.damage}-{condition.severity}" if damage else "diagnostics",
-        title=f"Search and model errors of {diagnosis.encoder} on {condition.dataset}{damage}",
+        title=f"Search and model errors of {diagnosis.encoder} on {dataset}{damage}",
         conditions=(
             f"{lines} of {condition.dataset}-{condition.split}@{diagnosis.dataset_sha256[:8]}"
             f"{', evenly spread over it' if condition.limit else ''}{damage}, read by "

@@ -9,12 +9,12 @@ from bench.metrics import EditKind
 from bench.misreadings.analysis import Analysis
 from bench.misreadings.classes import Class, Unit
 from bench.misreadings.profile import Change, Pair, Profile
-from bench.report.conditions import conditions, signatures
+from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import number, plain
 from bench.report.remarks import cer_cell
 from bench.report.results import Result
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import Interval
+from bench.stats import Interval, significant
 from bench.stats.sample_size import ALPHA
 
 SPACE, NOTHING = "(space)", "(nothing)"  # in words: they survive every format they are pasted into
@@ -43,7 +43,7 @@ class Shown:
         first = self.results[0]
         severity = first.row.condition.severity
         damage = f"{first.names.damage} {severity}" if severity else "clean"
-        return f"{first.names.encoder} on {first.names.dataset}, {damage}"
+        return f"{first.names.encoder} on {first.dataset}, {damage}"
 
     @property
     def decoders(self) -> list[str]:
@@ -103,7 +103,7 @@ def _kinds(shown: Shown) -> Table:
         f"misreadings-{shown.number}",
         f"Errors of {shown.title}",
         shown.sentence(
-            "CER in percent with its 95 % bootstrap interval over writers; characters substituted, "
+            f"CER in percent, {interval(shown.results)}; characters substituted, "
             "deleted and inserted, and all of these; word edits; lines that the token limit ended "
             "(truncated) and whose text ends in a loop (looping)"
         ),
@@ -159,7 +159,11 @@ def _classes_lead(shown: Shown) -> str:
 
 
 def _changes(shown: Shown) -> Table:
-    mark = f"* p < {ALPHA:g} (randomisation by writers, Holm over the table)"
+    resampled = blocks(shown.results)
+    mark = (
+        f"* p at most {ALPHA:g} (randomisation by {resampled}, Holm over the table) and an "
+        "interval without 0"
+    )
     rows: list[tuple[Cell, ...]] = []
     for view, classes in shown.analysis.views:
         for one in classes:
@@ -172,7 +176,7 @@ def _changes(shown: Shown) -> Table:
         shown.sentence(
             f"-errors of {shown.against} that a decoder does not make at that place, +errors that "
             "it makes anew, then the net change per 1,000 reference characters (view word: words) "
-            f"with its 95 % paired bootstrap interval over writers; {mark}"
+            f"with its 95 % paired interval over {resampled}; {mark}"
         ),
         (
             *(Column("View", key=True), Column("Class", key=True)),
@@ -189,7 +193,7 @@ def _change(change: Change | None) -> Cell:
         return Cell("0", values=(0, 0, 0.0, None, None, None))
     interval = change.interval
     ends = (_THOUSAND * interval.low, _THOUSAND * interval.high) if interval else (None, None)
-    star = "*" if change.p < ALPHA else ""
+    star = "*" if significant(interval, change.p) else ""
     return Cell(
         f"-{change.removed:,} +{change.added:,}{star}",
         " ".join(filter(None, (number(_THOUSAND * change.net, 2), per_thousand(interval)))),

@@ -14,10 +14,11 @@ from bench.experiment.analysis import Estimate, Judged
 from bench.experiment.counts import CLOZE
 from bench.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
 from bench.experiment.finding import Finding
+from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_tables import bracket, of_cells, of_page, p_value, slope_of
 from bench.report.format import listing, number, percent, plain, plural
 from bench.report.render import latex, markdown, markdown_text, spreadsheet
-from bench.stats import LEVEL, RESAMPLES, SEED
+from bench.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
 from datasets.damage.base import SEVERITIES, SUITE
 
 _LAST = SEVERITIES[-1]
@@ -83,8 +84,9 @@ def conditions(finding: Finding) -> str:
     """All that the numbers depend on, in plain words."""
     design, runtime, language = finding.design, finding.design.runtime, finding.language
     read = [
-        f"{level} is {one.dataset} ({one.split}, {plural(one.lines, 'line')} by "
-        f"{plural(one.writers, 'writer')}, {one.characters:,} characters, sha256 {one.sha256[:12]})"
+        f"{level} is {one.dataset} ({synthetic(one.dataset)}, {one.split}, "
+        f"{by_whom(plural(one.lines, 'line'), one.dataset, one.blocks)}, "
+        f"{one.characters:,} characters, sha256 {one.sha256[:12]})"
         for level, one in finding.read.items()
     ]
     lost = [
@@ -103,8 +105,9 @@ def conditions(finding: Finding) -> str:
         "Gain G: CER of ctc-greedy less CER of the decoder on the same lines, micro, never "
         f"clipped, edits summed over seeds. Brackets: {100 * LEVEL:.0f} % interval of a paired "
         f"bootstrap over writers ({RESAMPLES:,} resamples, seed {SEED}; the same draws for both "
-        "decoders, all severities and all levels). p: randomisation of signs by writer, one-sided "
-        "in the expected direction, Holm over the contrasts of this page",
+        f"decoders, all severities and all levels), under {ENOUGH} writers Student's t on a "
+        f"jackknife, under {FEWEST} none. p: randomisation of signs by writer, one-sided in the "
+        "expected direction, Holm over the contrasts of this page",
         "A character is hidden when less than 20 % of its ink is left, partial below 80 %; of a "
         "space the more visible neighbour decides. Of the shortest edit scripts that one is taken "
         "that faults the least visible characters",
@@ -131,6 +134,7 @@ def _in_short(finding: Finding) -> list[str]:
         _between_words(finding),
         _relative_words(finding),
         _clean_words(finding),
+        "All lines are synthetic, rendered with stroke fonts.",
     ]
 
 
@@ -216,18 +220,22 @@ def _expected_words(one: Judged) -> str:
 
 
 def _harm_words(finding: Finding) -> list[str]:
-    """Conditions of English whose interval lies on one side of no gain."""
+    """The cells of English in which language made it worse, and those where it helped."""
     cells = [
         gain
         for gain in finding.gains
         if gain.level == "english" and gain.system == PRIMARY and gain.severity
     ]
-    worse = [g for g in cells if g.gain.interval and g.gain.interval.high < 0]
-    better = [g for g in cells if g.gain.interval and g.gain.interval.low > 0]
+    shown = [
+        gain
+        for gain, p in zip(cells, holm([gain.p for gain in cells]), strict=True)
+        if significant(gain.gain.interval, p)
+    ]
+    worse = [gain for gain in shown if (gain.gain.value or 0.0) < 0]
     said = [
-        f"Of the {len(cells)} damaged conditions of English, {PRIMARY} reads better than "
-        f"{BASELINE} in {len(better)} and worse in {len(worse)} by their intervals, which are not "
-        "adjusted for their number"
+        f"Of the {len(cells)} damaged conditions of English, {PRIMARY} reads significantly better "
+        f"than {BASELINE} in {len(shown) - len(worse)} and significantly worse in {len(worse)} "
+        "(two-sided, Holm over these conditions, and an interval without 0)"
     ]
     if worse:
         named = [f"{g.damage} {g.severity} ({_told_points(g.gain)})" for g in worse]
@@ -358,8 +366,8 @@ def _percents(estimate: Estimate) -> str:
 def _told(one: Judged, each: str = "") -> str:
     interval = f" {bracket(one.interval, 2)}" if one.interval else ""
     sign = "+" if one.value > 0 else ""
-    p = p_value(one.adjusted)
-    return f"{sign}{percent(one.value)} points{each}{interval}, p after Holm {p}"
+    p = "too few blocks for a p" if one.p is None else f"p after Holm {p_value(one.adjusted)}"
+    return f"{sign}{percent(one.value)} points{each}{interval}, {p}"
 
 
 def _points_of(sentences: Sequence[str]) -> str:

@@ -131,7 +131,7 @@ def _panels(
     where = ", ".join(f"{level} {one.lines} lines" for level, one in finding.read.items())
     seeds = plural(len(finding.design.seeds), "seed")
     figure.suptitle(
-        f"{title}\n{finding.design.encoder}@{finding.weights[:8]}; {where}; {seeds}",
+        f"{title}\n{finding.design.encoder}@{finding.weights[:8]}; synthetic: {where}; {seeds}",
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
     figure.subplots_adjust(

@@ -14,7 +14,8 @@ from datasets.damage.base import SEVERITIES
 CEILING = "cloze ceiling"
 
 _LAST = SEVERITIES[-1]
-_WHERE = "Conditions: finding.md beside it."
+_SYNTHETIC = " The lines are synthetic, rendered with stroke fonts."
+_WHERE = f"Conditions: finding.md beside it.{_SYNTHETIC}"
 
 
 def of_page(finding: Finding) -> list[Table]:
@@ -39,7 +40,7 @@ def contrasts(finding: Finding) -> Table:
         conditions=(
             f"Contrasts of the gain of {PRIMARY}, fixed in code before they were computed; "
             "points of CER (slopes: a step of severity). A claim holds when its p after Holm is at "
-            f"most {ALPHA:g}."
+            f"most {ALPHA:g} and its interval lies where it is claimed.{_SYNTHETIC}"
         ),
         columns=(
             Column("contrast", key=True),
@@ -69,7 +70,7 @@ def gain_by_severity(finding: Finding, system: str) -> Table:
     return Table(
         slug="gain-by-severity",
         title=f"Gain of {system} by severity",
-        conditions="Points of CER, positive where it reads better than ctc-greedy.",
+        conditions=f"Points of CER, positive where it reads better than ctc-greedy.{_SYNTHETIC}",
         columns=(
             Column("level", key=True),
             Column("damage", key=True),
@@ -96,7 +97,7 @@ def where_it_falls(finding: Finding, system: str) -> Table:
             "Gain in points of CER, split by what was left of the character; of hidden characters "
             "with ink, the share read right (R_hidden) and the wrong characters written in their "
             f"place, in percent. {CEILING}: the same language model, given the true text around "
-            "the blanks and their number."
+            f"the blanks and their number.{_SYNTHETIC}"
         ),
         columns=(
             Column("damage", key=True),
@@ -125,7 +126,7 @@ def of_every_system(finding: Finding) -> Table:
             "Slope: rise of the gain a step of severity, mean over the damages. Then the gain on "
             f"clean lines, and under each damage at severity {_LAST}; points. The AR decoders and "
             "ctc-rescore read the encoder's states too: theirs is a gap between systems, not "
-            "language alone."
+            f"language alone.{_SYNTHETIC}"
         ),
         columns=(
             Column("system", key=True),
@@ -194,7 +195,7 @@ def all_slopes(finding: Finding) -> Table:
     return Table(
         slug="all-slopes",
         title="Slopes of the gain, exploratory",
-        conditions=f"Points of CER a step of severity; {ALL}: mean over the damages.",
+        conditions=(f"Points of CER a step of severity; {ALL}: mean over the damages.{_SYNTHETIC}"),
         columns=(
             *(Column(key, key=True) for key in ("level", "damage", "system")),
             Column("slope", parts=("low", "high")),
@@ -217,8 +218,10 @@ def bracket(interval: Interval, decimals: int) -> str:
     return f"[{percent(interval.low, decimals)}, {percent(interval.high, decimals)}]"
 
 
-def p_value(value: float) -> str:
+def p_value(value: float | None) -> str:
     """As tables and sentences have it."""
+    if value is None:
+        return DASH
     return number(value, 4) if value >= 0.0005 else "< 0.0005"
 
 

@@ -7,10 +7,22 @@ from collections.abc import Mapping
 _COUNTED: Mapping[str, str] = {  # behind a number
     "line": "行",
     "writer": "名の筆者",
+    "letter": "通の書簡",
+    "page": "ページ",
+    "block": "個のブロック",
+    "hand": "名の筆跡",
     "thread": "スレッド",
     "round": "回の計測",
     "worker": "ワーカー",
     "reference character": "個の参照文字",
+}
+
+_BLOCKS: Mapping[str, str] = {  # what statistics resample
+    "writers": "筆者",
+    "letters": "書簡",
+    "texts": "文章",
+    "pages": "ページ",
+    "blocks": "ブロック",
 }
 
 _HEADS: Mapping[str, str] = {
@@ -33,11 +45,13 @@ _HEADS: Mapping[str, str] = {
     ),
     "Micro CER in percent of what the decoder read and of what its corrector made of it, "
     "{interval}; the gain in points with the interval of the difference on the same lines and "
-    "its p (two-sided, writers randomised); lines that have fewer, as many and more character "
+    "its p (two-sided, {blocks} randomised, Holm over the table), starred where p is at most "
+    "{alpha} and the interval leaves 0 out; lines that have fewer, as many and more character "
     "errors than before; answers of the corrector that were refused and lines that a gate left "
     "alone; wall seconds of the corrector in one pass over the set": (
         "デコーダの出力と訂正器の出力のマイクロ CER (%)、{interval}。同じ行での差(ポイント)と"
-        "その区間、p 値(両側、筆者単位の無作為化)。文字誤りが減った行、"
+        "その区間、p 値(両側、{blocks}単位の無作為化、表全体で Holm の補正)。"
+        "p が {alpha} 以下でかつ区間が 0 を含まないものに * を付す。文字誤りが減った行、"
         "変わらない行、増えた行の数。却下した訂正器の回答の数と、ゲートがそのままにした行の数。"
         "データセット 1 回分の訂正器の実時間 (秒)"
     ),
@@ -92,10 +106,16 @@ _TITLES: Mapping[str, str] = {
 }
 
 _CONDITIONS: Mapping[str, str] = {
-    "in brackets the {level} % interval of a percentile bootstrap over writers "
-    "({resamples} resamples, seed {seed})": (
-        "角括弧内は筆者を単位とするパーセンタイル・ブートストラップの {level} % 信頼区間"
-        "(再標本抽出 {resamples} 回、シード {seed})"
+    "in brackets the {level} % interval of a percentile bootstrap over {blocks} "
+    "({resamples} resamples, seed {seed}){few}": (
+        "角括弧内は{blocks}を単位とするパーセンタイル・ブートストラップの {level} % 信頼区間"
+        "(再標本抽出 {resamples} 回、シード {seed}){few}"
+    ),
+    ", under {enough} of them Student's t on a jackknife": (
+        "、単位が {enough} 未満ではジャックナイフによる t 区間"
+    ),
+    "a severity is a step of its own damage, so the rows rank no damage over another": (
+        "強さは損傷の種類ごとの段階であり、行の間で損傷の優劣は比べられない"
     ),
     "Micro CER in percent (edits over reference characters, never clipped), {interval}": (
         "マイクロ CER(編集数/参照文字数、% 表示、上限なし)、{interval}"
@@ -141,17 +161,26 @@ _CONDITIONS: Mapping[str, str] = {
         "メモリはプロセス全体の最大値(GPU では割り当て量)"
     ),
     "in bold the best of each condition and all that are not significantly worse (two-sided "
-    "approximate randomisation by writers against the best, {resamples} choices, Holm over the "
-    "condition, alpha {alpha})": (
+    "approximate randomisation by {blocks} against the best, {resamples} choices, Holm over "
+    "the table, alpha {alpha}, and an interval of the difference without 0)": (
         "太字は各条件で最良のものと、それより有意に悪くないもの"
-        "(最良のものに対する筆者単位の両側近似無作為化検定、{resamples} 回、"
-        "条件ごとに Holm の補正、有意水準 {alpha})"
+        "(最良のものに対する{blocks}単位の両側近似無作為化検定、{resamples} 回、"
+        "表全体で Holm の補正、有意水準 {alpha}、かつ差の区間が 0 を含まない場合を有意とする)"
     ),
     "{sentence}. ": "{sentence}。",
     "Read: {sets}": "対象: {sets}",
     "{split} split": "{split} 分割",
     "the first {lines}": "先頭の {lines}",
     "{lines} by {writers}": "{writers}による {lines}",
+    "{lines} of {hands}": "{hands}による {lines}",
+    "{lines} of {hands} in {blocks}": "{hands}、{blocks}の {lines}",
+    "{lines} in {blocks}, hands not recorded": "{blocks}の {lines}(筆者の記録なし)",
+    "synthetic": "合成",
+    "synthetic: {made}": "合成: {made}",
+    "rendered with stroke fonts": "ストロークフォントで描画",
+    "{sets} has no character boxes, so that {damage} takes slots of equal width for characters": (
+        "{sets} には文字の位置がないため、{damage} は等幅の区画を文字とみなす"
+    ),
     "references {references}": "参照文 {references}",
     "Damaged by {suite} with seed {seed}": "損傷: {suite}、シード {seed}",
     "a suite": "名称未記録の損傷群",
@@ -216,12 +245,12 @@ _REMARKS: Mapping[str, str] = {
         "句読点を除いた表を参照"
     ),
     "{unknown}: no reference characters": "{unknown}: 参照文字がない",
-    "no interval: fewer than two writers, or its lines are not stored any more": (
-        "区間なし: 筆者が 2 名未満か、行ごとの結果が保存されていない"
+    "no interval: its lines are not stored any more": ("区間なし: 行ごとの結果が保存されていない"),
+    "{blocks}: too few for an interval or a test": "{blocks}: 区間や検定には少なすぎる",
+    "{blocks}: the interval is Student's t on a jackknife": (
+        "{blocks}: 区間はジャックナイフによる t 区間"
     ),
-    "only {count} writers, so the interval is rough": (
-        "筆者が {count} 名しかいないため、区間は粗い"
-    ),
+    "{set} (synthetic)": "{set}(合成)",
     "{model} (the paper's)": "{model}(論文の値)",
     "published by Li et al. (2021), arXiv:2109.10282, Table 5: IAM test lines, beam 10; their "
     "hardware, batch size and precision are not stated, so that the row is a reference and no "
@@ -314,5 +343,5 @@ _PLOTS: Mapping[str, str] = {
 }
 
 JAPANESE: Mapping[str, str] = {
-    **_COUNTED, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS, **_CONFUSIONS,
+    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS, **_CONFUSIONS,
 }  # fmt: skip

@@ -1,25 +1,26 @@
-"""Which results of a condition stand in bold: the best, and all that are not surely worse."""
+"""Which results of a condition stand in bold: the best, and all not significantly worse."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 from bench.errors import UserError
 from bench.evidence import Reading, Store, readings
 from bench.report.captions import say
+from bench.report.conditions import blocks
 from bench.report.remarks import trained
 from bench.report.results import Result
-from bench.significance import standing
+from bench.significance import Standing, not_worse, standing
 from bench.stats import RESAMPLES
 from bench.stats.sample_size import ALPHA
 
-Judge = Callable[[frozenset[str]], Collection[str]]  # keys of rows of one condition, some of them
+Judge = Callable[[frozenset[str]], Standing | None]  # of the keys of one condition's rows
 
 
-def nobody(keys: frozenset[str]) -> Collection[str]:
+def nobody(keys: frozenset[str]) -> Standing | None:
     """A judge that sets nothing in bold."""
-    return ()
+    return None
 
 
 def judge_of(store: Store) -> Judge:
@@ -34,15 +35,14 @@ def judge_of(store: Store) -> Judge:
         return {reading.row.key: reading for reading in readings([store])}
 
     @cache
-    def judge(keys: frozenset[str]) -> Collection[str]:
+    def judge(keys: frozenset[str]) -> Standing | None:
         found = read()
         if not keys <= set(found):  # one whose lines are gone may be the best
-            return ()
+            return None
         try:
-            stand = standing([found[key] for key in sorted(keys)])
+            return standing([found[key] for key in sorted(keys)])
         except UserError:  # not of the same lines after all
-            return ()
-        return stand.not_worse if stand else ()
+            return None
 
     return judge
 
@@ -50,7 +50,7 @@ def judge_of(store: Store) -> Judge:
 def leaders(results: Sequence[Result], judge: Judge) -> frozenset[str]:
     """Keys of the results of a table that stand in bold, each judged among those of its condition.
 
-    A result that nothing is compared with is not bold.
+    A result that nothing is compared with is not bold, nor is one of too few blocks for a test.
     """
     conditions: dict[object, set[str]] = {}
     for result in results:
@@ -58,15 +58,16 @@ def leaders(results: Sequence[Result], judge: Judge) -> frozenset[str]:
             condition = (result.names.dataset, result.names.damage, result.row.condition)
             conditions.setdefault(condition, set()).add(result.row.key)
     several = (frozenset(keys) for keys in conditions.values() if len(keys) > 1)
-    return frozenset(key for keys in several for key in judge(keys))
+    return not_worse(stand for keys in several if (stand := judge(keys)))
 
 
-def test_in_words() -> str:
+def test_in_words(results: Sequence[Result]) -> str:
     """What bold means, in words."""
     return say(
         "in bold the best of each condition and all that are not significantly worse (two-sided "
-        "approximate randomisation by writers against the best, {resamples} choices, Holm over the "
-        "condition, alpha {alpha})",
+        "approximate randomisation by {blocks} against the best, {resamples} choices, Holm over "
+        "the table, alpha {alpha}, and an interval of the difference without 0)",
+        blocks=blocks(results),
         resamples=f"{RESAMPLES:,}",
         alpha=f"{ALPHA:g}",
     )

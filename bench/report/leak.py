@@ -9,11 +9,13 @@ from bench.leaks.leak import MOST, WORDS, Leak, known
 from bench.leaks.overlap import GRAM
 from bench.report.format import DASH, listing, number, percent, plural
 from bench.report.table import Cell, Column, Table, name
+from datasets.about import about, named
 
 _PHRASES = {
     "text": "the text",
     "page": "the page",
     "writer": "the writer",
+    "block": "the {block}",
     "image": "the very image",
     "near image": "nearly the image",
 }
@@ -23,10 +25,11 @@ def table(dataset: str, leaks: Sequence[Leak]) -> Table:
     """What each split shares with the ones before it."""
     return Table(
         slug="leak",
-        title=f"Leaks between the splits of {dataset}",
+        title=f"Leaks between the splits of {named(dataset)}",
         conditions=(
             f"Lines of the second split that share something with a line of the first, and among "
-            f"how many that could (texts of {WORDS} words and more; known pages and writers). A "
+            f"how many that could (texts of {WORDS} words and more; known pages, writers and "
+            f"{_block(dataset)}s). A "
             "near image differs from one of the first split in less than an eighth of its 512 "
             "bits: light or dark from column to column."
         ),
@@ -41,7 +44,7 @@ def table(dataset: str, leaks: Sequence[Leak]) -> Table:
         rows=tuple(
             (
                 name(f"{leak.learned} → {leak.tested}"),
-                name(found.kind),
+                name(_block(dataset) if found.kind == "block" else found.kind),
                 Cell(number(found.lines, 0), values=(found.lines,)),
                 Cell(number(found.of, 0), values=(found.of,)),
                 Cell(percent(found.share) if found.of else DASH, values=(100 * found.share,)),
@@ -55,7 +58,7 @@ def table(dataset: str, leaks: Sequence[Leak]) -> Table:
 
 def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> str:
     """What follows, in plain sentences, with what is known of the published splits."""
-    said = [sentence(leak) for leak in leaks if leak.spoils]
+    said = [sentence(leak) for leak in leaks if leak.spoils or leak.of("writer").lines]
     said += [text_sentence(one) for one in texts]
     if not any(leak.spoils for leak in leaks):
         said.insert(0, f"No more than {percent(MOST, 0)} % of the texts and images of any split "
@@ -63,10 +66,16 @@ def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> s
     return "\n".join([*said, *(f"Known: {fact}" for fact in known(dataset))])
 
 
+def _block(dataset: str) -> str:
+    return about(dataset).block or "block"
+
+
 def sentence(leak: Leak) -> str:
     """What is shared, as a warning has it."""
+    block = _block(leak.tested.partition(" ")[0])
     shared = [
-        f"{found.lines} of {found.of} have {_PHRASES[found.kind]} of a line there"
+        f"{found.lines} of {found.of} have {_PHRASES[found.kind].format(block=block)} of a line "
+        "there"
         for found in leak.found
         if found.lines
     ]

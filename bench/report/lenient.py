@@ -42,7 +42,7 @@ def _table(
         "Micro CER in percent as everywhere, and when something does not count on either side: the "
         "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
         "{interval}",
-        interval=interval(),
+        interval=interval(results),
     )
     keys = (Column(say(head), key=True) for head in ("Set", "Encoder", "Decoder"))
     return Table(
@@ -77,9 +77,9 @@ def _cell(lines: Sequence[LineResult], what: str) -> Cell:
     edits, characters = zip(
         *(lenient_edits(line.reference, line.text, what) for line in lines), strict=True
     )
-    found = micro_interval(edits, characters, [line.writer for line in lines])
+    found = micro_interval(edits, characters, [line.block for line in lines])
     cer = sum(edits) / sum(characters) if any(characters) else None
     if cer is None or found is None:
-        return Cell(percent(cer))
+        return Cell(percent(cer), values=() if cer is None else (100.0 * cer,))
     values = tuple(100.0 * value for value in (cer, found.low, found.high))
     return Cell(percent(cer), bracket(found), values)

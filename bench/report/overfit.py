@@ -7,25 +7,28 @@ import math
 from bench.overfit import OVER, Check, SplitScore
 from bench.report.format import bracket, number, percent, plural
 from bench.report.table import Cell, Column, Table, name
-from bench.stats import Interval
+from bench.stats import ENOUGH, FEWEST, Interval
+from datasets.about import named
 
 
 def table(check: Check) -> Table:
     """CER of each split, and how many times the training lines' it is."""
     counts = {len(score.edits) for score in check.scores}
     lines = plural(counts.pop(), "line") if len(counts) == 1 else "as many lines as there are"
+    noun = check.score(check.unseen).blocks_counted.noun
     return Table(
         slug="overfit",
-        title=f"Over-fitting of {check.encoder} with {check.decoder} on {check.dataset}",
+        title=f"Over-fitting of {check.encoder} with {check.decoder} on {named(check.dataset)}",
         conditions=(
             f"CER % (micro) of {check.encoder}@{check.weights[:8]} with {check.decoder}, {lines} "
-            f"of each split, evenly spread over it, with 95 % bootstrap intervals over writers. "
+            f"of each split, evenly spread over it, with 95 % intervals over {noun}s (a bootstrap "
+            f"from {ENOUGH} of them on, a t interval under that, none under {FEWEST}). "
             f"Trained on: {check.trained_on or 'the weights do not say'}."
         ),
         columns=(
             Column("split", key=True),
             Column("lines"),
-            Column("writers"),
+            Column(f"{noun}s"),
             Column("CER %", parts=("low", "high")),
             Column(f"times {check.learned}"),
         ),
@@ -44,7 +47,7 @@ def _row(check: Check, score: SplitScore) -> tuple[Cell, ...]:
     return (
         name(score.split),
         _count(len(score.edits)),
-        _count(len(set(score.writers))),
+        _count(score.blocks_counted.count),
         Cell(
             percent(score.cer),
             bracket(interval) if interval else "",
@@ -60,8 +63,8 @@ def _count(value: int) -> Cell:
 
 def _judgement(check: Check) -> str:
     ratio = check.ratio
-    if ratio is None:
-        return "No verdict: a split has a single writer, so chance cannot be told from learning."
+    if check.doubt or ratio is None:
+        return f"Cannot tell: {check.doubt}, so chance cannot be told from learning."
     times = f"{check.unseen} lines have {_times(ratio)} the error rate of {check.learned} lines"
     if check.verdict == "over-fitted":
         return (

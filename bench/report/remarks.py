@@ -10,9 +10,9 @@ from bench.report.captions import say
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result
 from bench.report.table import Cell, Notes
+from bench.stats import ENOUGH
 from bench.types import UNTRAINED
 
-_FEW_WRITERS = 10
 _BRIEF = 28
 
 
@@ -62,6 +62,7 @@ def remarks(result: Result) -> list[str]:
     """The footnotes that a result's CER needs."""
     row = result.row
     texts = []
+    texts += [f"{result.names.dataset}: {plain(note)}" for note in row.extras.get("set_notes", ())]
     if row.unreadable:
         texts.append(
             say(
@@ -137,15 +138,13 @@ def _of_leaks(result: Result) -> list[str]:
 def _of_interval(result: Result) -> list[str]:
     if result.row.cer is None:
         return [say("{unknown}: no reference characters", unknown=UNKNOWN)]
+    if result.blocks is None:
+        return [say("no interval: its lines are not stored any more")]
+    counted = plural(result.blocks.count, result.blocks.noun)
     if result.interval is None:
-        return [say("no interval: fewer than two writers, or its lines are not stored any more")]
-    if result.interval.blocks < _FEW_WRITERS:
-        return [
-            say(
-                "only {count} writers, so the interval is rough",
-                count=result.interval.blocks,
-            )
-        ]
+        return [say("{blocks}: too few for an interval or a test", blocks=counted)]
+    if result.interval.blocks < ENOUGH:
+        return [say("{blocks}: the interval is Student's t on a jackknife", blocks=counted)]
     return []
 
 

@@ -14,10 +14,12 @@ from bench.errors import UserError
 from bench.evidence import Store
 from bench.metrics import normalise
 from bench.provenance import digest, parsed_signature
+from bench.report.captions import say
 from bench.report.names import Names, names
 from bench.stats import Interval, micro_interval
-from bench.types import Row, Runtime
+from bench.types import LineResult, Row, Runtime
 from datasets import DATASETS
+from datasets.about import Blocks, about, blocks_of
 from datasets.damage import DAMAGES
 from decoders import DECODERS
 from models import ENCODERS
@@ -54,6 +56,7 @@ class Result:
 
     place: its order among others.
     interval: of the micro CER; None without a CER, or where it cannot be had.
+    blocks: of its lines, which all intervals and tests resample; None where these are gone.
     commit: of the code, "" when it is not known.
     names: what tells this result from all others of the run.
     """
@@ -61,9 +64,17 @@ class Result:
     row: Row
     place: Place
     interval: Interval | None
+    blocks: Blocks | None
     setting: Setting
     commit: str
     names: Names
+
+    @property
+    def dataset(self) -> str:
+        """The set as heads and titles name it: with a word where it is synthetic."""
+        name = self.names.dataset
+        made = about(self.row.condition.dataset).synthetic
+        return say("{set} (synthetic)", set=name) if made else name
 
     @property
     def clean(self) -> bool:
@@ -82,8 +93,10 @@ def collect(store: Store) -> list[Result]:
     results = []
     for row, told in zip(rows, names(rows), strict=True):
         record = records.get(row.environment, {})
-        interval, setting = cer_interval(store, row), _setting(row, record)
-        results.append(Result(row, _place(row), interval, setting, _commit(record), told))
+        lines, setting = _lines(store, row), _setting(row, record)
+        blocks = blocks_of(row.condition.dataset, lines) if lines else None
+        interval = cer_interval(row, lines)
+        results.append(Result(row, _place(row), interval, blocks, setting, _commit(record), told))
     return results
 
 
@@ -101,19 +114,25 @@ def _place(row: Row) -> Place:
     return Place(encoder, dataset, damage, condition.severity, decoder)
 
 
-def cer_interval(store: Store, row: Row) -> Interval | None:
-    """The bootstrap interval of a row's CER from its lines; None when these are missing."""
+def cer_interval(row: Row, lines: Sequence[LineResult]) -> Interval | None:
+    """The interval of a row's CER from its lines; None without these."""
     if row.cer is None:
-        return None
-    try:
-        lines = store.lines(row.key)
-    except UserError:
         return None
     return micro_interval(
         [line.edits for line in lines],
         [len(normalise(line.reference)) for line in lines],
-        [line.writer for line in lines],
+        [line.block for line in lines],
     )
+
+
+def _lines(store: Store, row: Row) -> list[LineResult]:
+    """The lines of a row; none where they are gone."""
+    if row.status != "ok":
+        return []
+    try:
+        return store.lines(row.key)
+    except UserError:
+        return []
 
 
 def grouped(

@@ -93,7 +93,7 @@ def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
     published = tuple(_published_row(row, notes) for row in PUBLISHED)
     return Table(
         f"speed-{count}",
-        say("Speed on {set}, as TrOCR reports it", set=results[0].names.dataset),
+        say("Speed on {set}, as TrOCR reports it", set=results[0].dataset),
         conditions(lead, results),
         (Column(say("Model"), key=True), *(Column(say(head)) for head in heads)),
         rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench.provenance import PRECISIONS
-from bench.report.conditions import conditions, signatures
+from bench.report.conditions import conditions, signatures, synthetic
 from bench.report.format import (
     DASH,
     listing,
@@ -135,8 +135,9 @@ def _lead(rows: Sequence[SpeedRow]) -> str:
 def _read(result: Result) -> str:
     """The set, and which of its lines: costly systems read fewer."""
     row, condition = result.row, result.row.condition
+    made = f"{synthetic(condition.dataset)}, " if synthetic(condition.dataset) else ""
     return (
-        f"{plain(result.names.dataset)} ({condition.split} split, sha256 "
+        f"{plain(result.names.dataset)} ({made}{condition.split} split, sha256 "
         f"{row.dataset_sha256[:12]}, references {row.references}), of its first "
         f"{plural(condition.limit or SENTENCES, 'line')} as many as the column Measured counts, at "
         "even steps from the narrowest to the widest"

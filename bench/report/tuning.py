@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.report.format import listing, percent, plural
 from bench.report.table import Cell, Column, Table, name
+from datasets.about import about, named
 from decoders.tuned import Tuned
 
 ALPHA = 0.05  # a point is worse than the best when its gap is less likely than this by chance
@@ -60,7 +61,7 @@ def grid_slice(tuned: Tuned) -> Slice | None:
 
 
 def as_good(point: Mapping[str, float]) -> bool:
-    """Whether a point of the map may well be as good as the best; older maps do not say."""
+    """Whether a point may well be as good as the best; older maps and few blocks do not say."""
     return point.get("p", 0.0) >= ALPHA
 
 
@@ -72,13 +73,13 @@ def _conditions(tuned: Tuned) -> str:
     flat = sum(map(as_good, tuned.cer_map))
     level = (
         f" Bold (in a terminal starred): the {flat} of {plural(len(tuned.cer_map), 'point')} tried "
-        "that are not significantly worse than the best (two-sided, writers randomised, "
-        f"p of {ALPHA:g})."
+        "that are not significantly worse than the best (two-sided, "
+        f"{about(tuned.dataset).block or 'writer'}s randomised, p of {ALPHA:g})."
         if tested
         else ""
     )
     return (
-        f"CER % (micro) on {plural(tuned.lines, 'line')} of {tuned.dataset}, split "
+        f"CER % (micro) on {plural(tuned.lines, 'line')} of {named(tuned.dataset)}, split "
         f"{tuned.split}, read by {tuned.encoder}@{tuned.weights[:8]}: "
         f"{listing(list(tuned.conditions))}. {language}"
         f"Best: {listing(best)}, CER {percent(tuned.cer)} %; without language (greedy) "

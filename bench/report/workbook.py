@@ -22,7 +22,7 @@ from bench import __version__
 from bench.misreadings.analysis import Analysis
 from bench.misreadings.classes import Unit
 from bench.pictures import pictures
-from bench.report.conditions import signatures
+from bench.report.conditions import interval, signatures
 from bench.report.errors import Shown, kind_counts, unit_text
 from bench.report.sheets import (
     PERCENT,
@@ -155,7 +155,7 @@ def _confusions(
 def _worst(
     book: Workbook, found: Sequence[Shown], names: Sequence[str], most: int, report: Report
 ) -> None:
-    own = [Head("Line", 20), Head("Writer", 12), Head("Mean CER", 9, PERCENT)]
+    own = [Head("Line", 20), Head("Writer or block", 14), Head("Mean CER", 9, PERCENT)]
     read = [head for name in names for head in (Head(name, 45), Head("CER", 8, PERCENT))]
     seen = [Head("Picture", PICTURE_WIDTH), Head("Reference", 45)]
     sheet = Sheet(book, "Worst lines", [*_PLACE, *own, *seen, *read], above=legend())
@@ -169,7 +169,7 @@ def _worst(
             picture = drawn.by_id.get(line.id)
             missing = "" if picture else drawn.absent or "the set has no such line"
             texts = _by_line(shown, names, place)
-            sheet.row([*_place(shown), line.id, line.writer, mean, missing, line.reference, *texts])
+            sheet.row([*_place(shown), line.id, line.block, mean, missing, line.reference, *texts])
             if picture is not None:
                 sheet.picture(picture.image, len(_PLACE) + 4)
     sheet.finish(frozen=len(_PLACE) + 1)
@@ -207,8 +207,8 @@ def _conditions(book: Workbook, found: Sequence[Shown]) -> None:
     sheet = Sheet(book, "Conditions", [Head("No.", 5), Head("What", 14), Head("Text", 140)])
     for shown in found:
         lead = (
-            "CER and WER with 95 % bootstrap intervals over writers; words are told from non-words "
-            f"by {shown.analysis.known.source}"
+            f"CER and WER, {interval(shown.results)}; words are told from non-words by "
+            f"{shown.analysis.known.source}"
         )
         sheet.row([shown.number, "condition", shown.title])
         sheet.row([shown.number, "conditions", shown.sentence(lead)])

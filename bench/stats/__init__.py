@@ -1,10 +1,13 @@
 """The statistics of rates: how sure one is, whether two differ, and how many lines it would take.
 
-Lines of one writer are alike, so everything here is drawn and swapped by writer. Only sums are
-resampled, never texts: nothing is scored again.
+Lines of one block (a hand, letter or text) are alike, so everything here is drawn and swapped by
+block. Only sums are resampled, never texts: nothing is scored again. Under `FEWEST` blocks there is
+no interval and no p-value, under `ENOUGH` the intervals are Student's t.
 """
 
 from bench.stats.intervals import (
+    ENOUGH,
+    FEWEST,
     LEVEL,
     RESAMPLES,
     SEED,
@@ -15,10 +18,12 @@ from bench.stats.intervals import (
     ratio_interval,
 )
 from bench.stats.paired import Difference, Ratio, rate_difference, sum_ratio
-from bench.stats.randomisation import holm, sign_flip_p
+from bench.stats.randomisation import holm, sign_flip_p, significant
 from bench.stats.sample_size import Power, power
 
 __all__ = [
+    "ENOUGH",
+    "FEWEST",
     "LEVEL",
     "RESAMPLES",
     "SEED",
@@ -34,5 +39,6 @@ __all__ = [
     "rate_difference",
     "ratio_interval",
     "sign_flip_p",
+    "significant",
     "sum_ratio",
 ]

@@ -1,13 +1,21 @@
-"""How sure a micro CER is: a bootstrap that keeps each writer's lines together.
+"""How sure a micro CER is: intervals that keep the lines of a block together.
 
-Lines of one writer are alike, so that resampling single lines would promise too much. The
-blocks that are drawn are therefore writers (or pages, whatever a set names as `writer`), as in
-the blockwise bootstrap for dependent utterances (arXiv:1912.09508, after Bisani & Ney 2004).
-Only sums are resampled, never texts: nothing is scored again.
+Lines of one hand, letter or text are alike, so that resampling single lines would promise too
+much. A set names its blocks (`Line.block`), as in the blockwise bootstrap for dependent utterances
+(arXiv:1912.09508, after Bisani & Ney 2004). Only sums are resampled, never texts: nothing is
+scored again.
+
+Percentile intervals cover 0.71 to 0.84 of a nominal 0.95 with 3 to 6 blocks. So there is none
+under `FEWEST` blocks, and under `ENOUGH` an interval is Student's t with one degree of freedom
+less than there are blocks, around the estimate from all blocks, with the standard error of the
+delete-one-block jackknife (Tukey, Annals of Mathematical Statistics 29, 1958, p. 614; for ratios
+Wolter, Introduction to Variance Estimation, 2nd edition 2007, chapter 4). Of blocks of equal size
+that is the t interval of their rates.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 10_000
 SEED = 20_260_101
 LEVEL = 0.95
+FEWEST = 6  # blocks of an interval or a p-value: of 5 no randomisation has a two-sided p under 0.05
+ENOUGH = 12  # blocks of a percentile bootstrap
 
 _MOST_OF_THE_DRAWS = 0.99  # have to have a number that is given an interval
 _DRAWS_AT_ONCE = 2_000_000  # indices held in memory at a time
@@ -24,7 +34,7 @@ _DRAWS_AT_ONCE = 2_000_000  # indices held in memory at a time
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval, and how many independent blocks stand behind it."""
+    """A confidence interval, and how many independent blocks stand behind it."""
 
     low: float
     high: float
@@ -34,38 +44,40 @@ class Interval:
 def micro_interval(
     edits: ArrayLike,
     characters: ArrayLike,
-    writers: Sequence[str],
+    blocks: Sequence[str],
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
     level: float = LEVEL,
 ) -> Interval | None:
-    """Percentile bootstrap interval of sum(edits) / sum(characters), blocked by writer.
+    """Interval of sum(edits) / sum(characters) over blocks; see above for which.
 
     Args:
         edits: (N,) edits of each line.
         characters: (N,) reference characters of each line.
-        writers: N names; lines of one name are drawn together.
-        resamples: how many times the writers are drawn anew.
+        blocks: N names; lines of one name are drawn together.
+        resamples: how many times the blocks are drawn anew.
         seed: of the draws; the same input and seed give the same interval, in any line order.
-        level: share of the bootstrap distribution inside of the interval.
+        level: of confidence.
 
     Returns:
-        The interval as fractions, or None where there is nothing to resample: fewer than two
-        writers with reference characters.
+        The interval as fractions, never below 0, or None with fewer than `FEWEST` blocks that
+        have reference characters.
 
     Raises:
         ValueError: the lengths differ, or a count is negative.
     """
-    top, bottom = _block_sums(edits, characters, writers)
-    if len(bottom) < 2:
-        return None
+    top, bottom = _block_sums(edits, characters, blocks)
+    if len(bottom) < ENOUGH:
+        redrawn = Redrawn(tuple(map(str, range(len(bottom)))))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return redrawn.interval(redrawn.sums(top) / redrawn.sums(bottom), level, least=0.0)
     rates = _bootstrap(np.random.default_rng(seed), top, bottom, resamples)
     low, high = np.quantile(rates, _tails(level))
     return Interval(float(low), float(high), len(bottom))
 
 
-Counted = tuple[ArrayLike, ArrayLike, Sequence[str]]  # edits, characters and writers of lines
+Counted = tuple[ArrayLike, ArrayLike, Sequence[str]]  # edits, characters and blocks of lines
 
 
 def ratio_interval(
@@ -76,28 +88,31 @@ def ratio_interval(
     seed: int = SEED,
     level: float = LEVEL,
 ) -> Interval | None:
-    """Percentile bootstrap interval of one micro CER over another, of different lines.
+    """Interval of one micro CER over another, of different lines.
 
-    Both are resampled on their own, blocked by writer.
+    Both are resampled on their own. Where one of them has fewer than `ENOUGH` blocks, the
+    logarithm of the ratio has a t interval with the fewer blocks' degrees of freedom.
 
     Args:
-        top: edits (N,), characters (N,) and N writers' names of the side above the line.
+        top: edits (N,), characters (N,) and N names of blocks of the side above the line.
         bottom: the same of the side below it.
-        resamples: how many times the writers of each side are drawn anew.
+        resamples: how many times the blocks of each side are drawn anew.
         seed: of the draws.
-        level: share of the bootstrap distribution inside of the interval.
+        level: of confidence.
 
     Returns:
         The interval, its `blocks` those of the side that has fewer; infinite where the lower CER
-        is 0; None where a side has fewer than two writers with reference characters.
+        is 0; None where a side has fewer than `FEWEST` blocks with reference characters.
 
     Raises:
         ValueError: the lengths differ, or a count is negative.
     """
     sides = [_block_sums(*side) for side in (top, bottom)]
     blocks = min(len(characters) for _, characters in sides)
-    if blocks < 2:
+    if blocks < FEWEST:
         return None
+    if blocks < ENOUGH:
+        return _log_ratio_interval(sides, blocks, level)
     draws = np.random.default_rng(seed)
     over, under = (_bootstrap(draws, *side, resamples) for side in sides)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -108,12 +123,41 @@ def ratio_interval(
     return Interval(float(low), float(high), blocks)
 
 
+def _log_ratio_interval(
+    sides: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], blocks: int, level: float
+) -> Interval:
+    (over, top_error), (under, bottom_error) = (_jackknifed(*side) for side in sides)
+    if not over or not under:  # 0 / 0: neither side has an error, so neither is worse
+        ratio = 0.0 if under else math.inf if over else 1.0
+        return Interval(ratio, ratio, blocks)
+    half = _student(blocks, level) * math.hypot(top_error / over, bottom_error / under)
+    return Interval(over / under * math.exp(-half), over / under * math.exp(half), blocks)
+
+
+def _jackknifed(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> tuple[float, float]:
+    """A micro rate and its standard error."""
+    without = (top.sum() - top) / (bottom.sum() - bottom)
+    return float(top.sum() / bottom.sum()), _standard_error(without)
+
+
+def _standard_error(without: NDArray[np.float64]) -> float:
+    """The jackknife's, of an estimate from (blocks,) estimates without one block each."""
+    return math.sqrt((len(without) - 1) * float(without.var()))
+
+
+def _student(blocks: int, level: float) -> float:
+    from scipy.stats import t  # half a second to import, and only few blocks need it
+
+    return float(t.ppf(_tails(level)[1], blocks - 1))
+
+
 @dataclass(frozen=True)
 class Redrawn:
     """Blocks drawn anew with replacement: the same draws for every sum that is asked for.
 
     So a difference between two systems, or between two severities of a damage, is resampled in
-    pairs, as Bisani and Ney (ICASSP 2004) have it.
+    pairs, as Bisani and Ney (ICASSP 2004) have it. Fewer than `ENOUGH` blocks are not drawn: all
+    of them come first, then all without each one in turn.
 
     blocks: their names; every one counts, also where a sum has nothing of it.
     resamples: how many times all of them are drawn.
@@ -127,6 +171,10 @@ class Redrawn:
 
     def __post_init__(self) -> None:
         count = len(self.blocks)
+        if count < ENOUGH:
+            times = np.concatenate([np.ones((1, count)), 1.0 - np.eye(count)])
+            object.__setattr__(self, "_times", times)
+            return
         draws = np.random.default_rng(self.seed)
         times = draws.multinomial(count, np.full(count, 1 / count), size=self.resamples)
         object.__setattr__(self, "_times", times.astype(np.float64))
@@ -148,21 +196,31 @@ class Redrawn:
         return sums
 
     def sums(self, of_blocks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sums over each draw: (blocks, ...) to (resamples, ...)."""
+        """The sums over each draw: (blocks, ...) to (draws, ...)."""
         return np.tensordot(self._times, of_blocks, axes=1)
 
-    def interval(self, resampled: NDArray[np.float64], level: float = LEVEL) -> Interval | None:
-        """Percentile interval of a number that was worked out of each draw.
+    def interval(
+        self, resampled: NDArray[np.float64], level: float = LEVEL, least: float = -math.inf
+    ) -> Interval | None:
+        """Interval of a number that was worked out of each draw.
+
+        Args:
+            resampled: (draws,) the number.
+            level: of confidence.
+            least: what the number cannot be below.
 
         Returns:
-            None where fewer than two blocks leave nothing to resample, or where more than one
-            draw in a hundred does not have the number (0 / 0).
+            None with fewer than `FEWEST` blocks, or where more than one draw in a hundred (of few
+            blocks any) does not have the number (0 / 0).
         """
-        found = resampled[np.isfinite(resampled)]
-        if len(self.blocks) < 2 or len(found) < _MOST_OF_THE_DRAWS * len(resampled):
+        count, found = len(self.blocks), resampled[np.isfinite(resampled)]
+        if count < FEWEST or len(found) < _MOST_OF_THE_DRAWS * len(resampled):
             return None
-        low, high = np.quantile(found, _tails(level))
-        return Interval(float(low), float(high), len(self.blocks))
+        if count >= ENOUGH:
+            low, high = np.quantile(found, _tails(level))
+            return Interval(float(low), float(high), count)
+        half = _student(count, level) * _standard_error(found[1:])
+        return Interval(max(float(found[0]) - half, least), float(found[0]) + half, count)
 
 
 def _tails(level: float) -> tuple[float, float]:
@@ -186,20 +244,20 @@ def _bootstrap(
 
 
 def _block_sums(
-    edits: ArrayLike, characters: ArrayLike, writers: Sequence[str]
+    edits: ArrayLike, characters: ArrayLike, blocks: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edits and characters of each writer, sorted by name; writers without characters left out.
+    """Edits and characters of each block, sorted by name; blocks without characters left out.
 
     A block without reference characters would make a resample 0/0; its edits are in the micro
     CER itself all the same.
     """
     top = np.asarray(edits, dtype=np.float64)
     bottom = np.asarray(characters, dtype=np.float64)
-    if not top.shape == bottom.shape == (len(writers),):
-        raise ValueError("edits, characters and writers must have one entry a line")
+    if not top.shape == bottom.shape == (len(blocks),):
+        raise ValueError("edits, characters and blocks must have one entry a line")
     if (top < 0).any() or (bottom < 0).any():
         raise ValueError("counts cannot be negative")
-    names, block = np.unique(np.asarray(writers, dtype=str), return_inverse=True)
+    names, block = np.unique(np.asarray(blocks, dtype=str), return_inverse=True)
     sums = np.zeros((2, len(names)))
     np.add.at(sums[0], block, top)
     np.add.at(sums[1], block, bottom)

@@ -1,6 +1,6 @@
 """Two systems on the same lines: differences and ratios, drawn in pairs.
 
-Both systems of a draw read the same writers (Bisani & Ney, ICASSP 2004), so what makes a line
+Both systems of a draw read the same blocks (Bisani & Ney, ICASSP 2004), so what makes a line
 hard for both does not blur what lies between them.
 """
 
@@ -22,13 +22,13 @@ class Difference:
     """The rate of the first less the rate of the second.
 
     value: a fraction; below 0 the first is better.
-    interval: paired percentile bootstrap, blocked; None with fewer than two blocks.
-    p: two-sided, of the approximate randomisation by blocks.
+    interval: paired, over blocks, see `bench.stats.intervals`.
+    p: two-sided, of the approximate randomisation by blocks; None with too few of them.
     """
 
     value: float
     interval: Interval | None
-    p: float
+    p: float | None
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def sum_ratio(
         level: share of the draws inside of the interval.
 
     Returns:
-        None where the second sums to 0. The interval is None where more than one draw in a
-        hundred has nothing to divide by.
+        None where the second sums to 0.
 
     Raises:
         ValueError: the lengths differ.
@@ -119,7 +118,7 @@ def sum_ratio(
         return None
     drawn = redrawn.sums(sums)
     with np.errstate(divide="ignore", invalid="ignore"):
-        interval = redrawn.interval(drawn[:, 0] / drawn[:, 1], level)
+        interval = redrawn.interval(drawn[:, 0] / drawn[:, 1], level, least=0.0)
     return Ratio(float(over / under), interval)
 
 

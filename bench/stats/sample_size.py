@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bench.stats.intervals import FEWEST
+
 ALPHA = 0.05
 POWER = 0.8
-
-_FEWEST_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -53,18 +53,18 @@ def power(
         first: (N,) edits of each line, of the first system.
         second: (N,) edits of the second.
         units: (N,) reference characters or words.
-        blocks: N names, of writers.
+        blocks: N names of the lines' blocks.
         alpha: of the two-sided test.
         wanted: probability with which it is to find the difference.
 
     Returns:
-        None with fewer than two blocks, or where there is nothing to divide by.
+        None with fewer than `FEWEST` blocks, or where there is nothing to divide by.
     """
     names, block = np.unique(np.asarray(blocks, dtype=str), return_inverse=True)
     gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     gaps = np.bincount(block, gap, len(names))
     sizes = np.bincount(block, np.asarray(units, dtype=np.float64), len(names))
-    if len(names) < _FEWEST_BLOCKS or not sizes.sum():
+    if len(names) < FEWEST or not sizes.sum():
         return None
     observed = gaps.sum() / sizes.sum()
     residuals = gaps - observed * sizes
@@ -86,7 +86,7 @@ def _blocks_needed(deviation: float, difference: float, alpha: float, wanted: fl
     The t quantiles depend on the answer, so it is doubled until it is enough and then halved in.
     With fewer than 1 + log2(1 / alpha) blocks no randomisation of them can be significant.
     """
-    fewest = max(_FEWEST_BLOCKS, math.ceil(1 - math.log2(alpha)))
+    fewest = max(FEWEST, math.ceil(1 - math.log2(alpha)))
 
     def enough(blocks: int) -> bool:
         smallest = _quantiles(blocks - 1, alpha, wanted) * deviation / math.sqrt(blocks)

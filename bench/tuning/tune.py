@@ -86,7 +86,7 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         extras = bench.extras()
     best = min(points, key=lambda point: point.edits.sum())  # of equals the first
     lengths = lengths_of(readings)
-    writers = [line.writer for reading in readings for line in reading.lines]
+    blocks = [line.block for reading in readings for line in reading.lines]
     return Tuned(
         decoder=job.decoder,
         encoder=job.encoder,
@@ -103,17 +103,18 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         grid=dict(grid),
         cer=float(best.edits.sum() / lengths.sum()),
         greedy_cer=float(greedy.sum() / lengths.sum()),
-        cer_map=tuple(_told(point, best, lengths, writers) for point in points),
+        cer_map=tuple(_told(point, best, lengths, blocks) for point in points),
     )
 
 
 def _told(
-    point: Point, best: Point, lengths: NDArray[np.int64], writers: Sequence[str]
+    point: Point, best: Point, lengths: NDArray[np.int64], blocks: Sequence[str]
 ) -> dict[str, float]:
-    """A point of the map: values, CER, and p of its gap to the best (randomised over writers)."""
-    gap = rate_difference(point.edits, best.edits, lengths, writers)
+    """A point of the map: values, CER, and p of its gap to the best, where blocks are enough."""
+    gap = rate_difference(point.edits, best.edits, lengths, blocks)
     assert gap is not None  # the references hold at least one character
-    return {**point.values, "cer": float(point.edits.sum() / lengths.sum()), "p": gap.p}
+    told = {**point.values, "cer": float(point.edits.sum() / lengths.sum())}
+    return told if gap.p is None else {**told, "p": gap.p}
 
 
 def _check(job: Job) -> None:

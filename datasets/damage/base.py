@@ -13,6 +13,7 @@ from bench.types import Line
 
 SUITE = "kaidoku-damage-1"
 SEVERITIES = (0, 1, 2, 3, 4, 5)
+EQUAL_SLOTS = "equal-slots"  # box source of characters that a damage had to place by itself
 
 
 @dataclass(frozen=True, eq=False)

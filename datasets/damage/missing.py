@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.types import Image
-from datasets.damage.base import Damaged
+from datasets.damage.base import EQUAL_SLOTS, Damaged
 from datasets.damage.fields import smooth_field
 from datasets.damage.fill import Fill, fill_mark, fill_missing
 from datasets.damage.geometry import Float, Geometry, Mask, box_edges, equal_slots
@@ -85,7 +85,7 @@ class CharErase(Recipe):
         geometry, boxes = task.geometry, task.line.boxes
         if boxes is None:
             boxes = equal_slots(geometry, len(task.line.text))
-            line = dataclasses.replace(task.line, boxes=boxes, box_source="equal-slots")
+            line = dataclasses.replace(task.line, boxes=boxes, box_source=EQUAL_SLOTS)
             task = dataclasses.replace(task, line=line)
         order = task.rng.permutation(len(boxes))
         columns = erased_columns(geometry.ink, boxes[order], INK_LOST[severity - 1])

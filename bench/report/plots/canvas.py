@@ -22,6 +22,7 @@ from bench.report.captions import in_force, language, say
 from bench.report.format import plain, plural
 from bench.report.plots import fonts
 from bench.report.results import Result
+from datasets.about import about
 
 Look = dict[str, Any]  # matplotlib's words for colour, marker and line
 
@@ -173,8 +174,9 @@ def cer_percent(result: Result) -> tuple[float, float, float]:
 def read_by(result: Result) -> str:
     """The set and how much of it, in few words."""
     counts = result.row.counts
-    lines = f", {plural(counts.lines, 'line')}" if counts else ""
-    return f"{result.names.dataset} ({result.row.condition.split}{lines})"
+    lines = [plural(counts.lines, "line")] if counts else []
+    made = [say("synthetic")] if about(result.row.condition.dataset).synthetic else []
+    return f"{result.names.dataset} ({', '.join([*made, result.row.condition.split, *lines])})"
 
 
 def look_of(index: int) -> Look:

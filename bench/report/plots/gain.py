@@ -64,7 +64,7 @@ def _gain(base: Reading, own: Reading) -> Difference | None:
     except UserError:  # not of the same lines after all
         return None
     first, second = pairs.first, pairs.second
-    return rate_difference(first.edits, second.edits, first.characters, first.writers)
+    return rate_difference(first.edits, second.edits, first.characters, first.blocks)
 
 
 def _percent(gain: Difference) -> tuple[float, float, float]:

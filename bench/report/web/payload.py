@@ -4,7 +4,7 @@ A JSON object:
 
     words      the words of the scripts in the page's language (`words.for_scripts`)
     systems    {name, colour, marker, dash}; everything below counts systems by their place here
-    sets       {name, lines, texts}: lines [id, writer, reference], and for each line the different
+    sets       {name, lines, texts}: lines [id, block, reference], and for each line the different
                texts that any system read on it under any damage
     readings   one a row that was read with trained weights: {set, system, damage, severity, texts,
                edits}. texts has for each line of the set the place of its text among
@@ -30,6 +30,7 @@ from bench.metrics import normalise
 from bench.report.accuracy import curves
 from bench.report.format import bracket, percent, significant
 from bench.report.plots import COLOURS, look_of
+from bench.report.plots.canvas import read_by
 from bench.report.remarks import trained
 from bench.report.results import Result, grouped
 from bench.report.web.words import for_scripts, say
@@ -56,7 +57,7 @@ class _Set:
         """The place of a line, new or known."""
         if line.id not in self.places:
             self.places[line.id] = len(self.lines)
-            self.lines.append([line.id, line.writer, normalise(line.reference)])
+            self.lines.append([line.id, line.block, normalise(line.reference)])
             self.texts.append({})
         return self.places[line.id]
 
@@ -193,7 +194,7 @@ def _curve(results: Sequence[Result], places: Places) -> Payload:
         }
         series.setdefault(place["system"], []).append(point)
     return {
-        "title": f"{last.names.damage} · {last.names.encoder} · {last.names.dataset}",
+        "title": f"{last.names.damage} · {last.names.encoder} · {read_by(last)}",
         "series": [{"system": system, "points": points} for system, points in series.items()],
     }
 
@@ -205,7 +206,7 @@ def _speeds(results: Sequence[Result], places: Places) -> Payload:
         {**places[id(r)], **_rates(r), **_cer(r), "front": best}
         for r, best in zip(results, front, strict=True)
     ]
-    return {"title": f"{first.names.dataset} · {first.row.condition.split}", "points": points}
+    return {"title": read_by(first), "points": points}
 
 
 def _rates(result: Result) -> Payload:

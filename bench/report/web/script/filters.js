@@ -16,7 +16,7 @@ function showFilters() {
     fillCondition();
   });
   controls.severity = slider();
-  controls.writer = chooser("Writer", (value) => Object.assign(state, { writer: value }));
+  controls.writer = chooser("Writer or block", (value) => Object.assign(state, { writer: value }));
   controls.of = chooser("CER of", (value) => {
     state.of = Number.isNaN(Number(value)) ? value : Number(value);
   });
@@ -33,7 +33,7 @@ function showFilters() {
   form.append(
     labelled("Set", controls.set), labelled("Damage", controls.damage),
     el("label", {}, el("span", { class: "word" }, `${say("Severity")}: `, controls.severity.output), controls.severity.range),
-    labelled("Writer", controls.writer), labelled("CER of", controls.of),
+    labelled("Writer or block", controls.writer), labelled("CER of", controls.of),
     labelled("CER in %", controls.low, "–", controls.high),
     labelled("Order", controls.sort), labelled("Text or id", controls.text),
     el("fieldset", {}, el("label", {}, controls.pictured, el("span", {}, say("only lines with a picture")))),

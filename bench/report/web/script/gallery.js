@@ -112,7 +112,7 @@ function card(line, readings, shot) {
     return row(names, diffed(reference, texts[line][text]), judged(readings.get(systems[0]), line));
   });
   return el("article", { "aria-label": `${say("line")} ${id}` },
-    el("header", {}, el("span", {}, id), writer === id ? null : el("span", {}, `${say("writer")} ${writer}`)),
+    el("header", {}, el("span", {}, id), writer === id ? null : el("span", {}, `${say("writer or block")} ${writer}`)),
     shot ? el("img", { src: `data:image/webp;base64,${shot.webp}`, width: shot.width, height: shot.height, alt: `${say("line")} ${id}` }) : null,
     el("div", { class: "texts" }, row(say("reference"), hiddenMarked(reference, shot), null), rows));
 }
