@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import unicodedata
 from pathlib import Path
 
 FILE_LIMIT = 256 * 1024**2  # bytes; the largest scanned pages are far below it
@@ -23,6 +24,10 @@ def inside(root: Path, name: str) -> Path:
     if ".." in Path(name).parts:
         raise ValueError(f"the path {name} leads out of {root}")
     try:
+        # Accents may be characters of their own in one of the names (macOS, zip files), and not
+        # in the other.
+        forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+        name = next((form for form in forms if (home / form).exists()), name)
         path = (home / name).resolve()
     except (OSError, RuntimeError) as error:  # a loop of links, a name too long
         raise ValueError(f"the path {name} cannot be followed ({error})") from error

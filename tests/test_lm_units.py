@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import lzma
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bench import ROOT
 from bench.errors import UserError
 from bench.lm import open_model
 from decoders import tuned
+from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.kenlm import CTCKenLM
 from decoders.ctc.ngram import CTCNGram
 from decoders.ctc.ngram_word import CTCNGramWord
 from decoders.language.arpa import write_arpa
+from decoders.language.arpa_lm import arpa_lm
 from decoders.language.arpa_reader import read_arpa
 from decoders.language.lm import read_word_lm
 from decoders.language.ngram import characters_of, estimate, words_of
 from decoders.language.units import unit_of
+from models.alphabet import ALPHABET as OF_MINI
 from tests.ctc_doubles import ALPHABET, encoded, info, random_matrix
 from tests.test_lm import fake_binary
 
 FIXTURES = Path(__file__).parent / "fixtures"
+CASES = ROOT.parent / "shared" / "cases" / "lm"
 TEXT = (
     "the quick brown fox jumps over the lazy dog", "a cat and a dog sat on the cot",
     "pack my box with five dozen jugs", "on and on",
@@ -161,6 +168,22 @@ def test_bench_lm_measures_characters_whatever_the_space_is(tmp_path):
     part = open_model(Path(word_model(tmp_path, lambda line: [f"▁{w}" for w in line.split()])))
     with pytest.raises(UserError, match="sub-words"):
         part.fit(TEXT)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not beside the checkout")
+def test_the_collected_cases(tmp_path):
+    paths = {}
+    for name in ("c4-ok", "c4-space", "w3"):
+        paths[name] = tmp_path / f"{name}.arpa"
+        paths[name].write_bytes(gzip.decompress((CASES / f"{name}.arpa.gz").read_bytes()))
+    ours, theirs = (arpa_lm(str(paths[n]), "char", 6).model for n in ("c4-ok", "c4-space"))
+    tables = [dense_lm(model, OF_MINI, "m") for model in (ours, theirs)]
+    assert np.array_equal(tables[0].log_prob, tables[1].log_prob)
+    assert np.array_equal(tables[0].following, tables[1].following)
+    with pytest.raises(UserError, match="model of words"):
+        arpa_lm(str(paths["w3"]), "char", 6)
+    with pytest.raises(UserError, match="model of characters"):
+        read_word_lm(paths["c4-ok"])
 
 
 def test_a_compressed_model_is_called_so(tmp_path):

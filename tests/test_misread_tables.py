@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,22 @@ def test_a_broken_character_of_utf8_is_no_other_encoding(tmp_path: Path) -> None
     (tmp_path / "m.csv").write_bytes("image,text\na.png,été\n".encode() + b"b.png,caf\xc3\n")
     good, bad = read_table(tmp_path / "m.csv")
     assert not good.trouble and bad.trouble.startswith("it is not UTF-8; save")
+
+
+def test_a_file_is_found_however_its_name_spells_accents(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in ("が", "é")]
+    for form in ("NFC", "NFD"):
+        folder = tmp_path / form
+        folder.mkdir()
+        for name in names:
+            shutil.copy(TABLES / "a.png", folder / f"{unicodedata.normalize(form, name)}.png")
+        rows = [f"{name}.png,{place}\n" for place, name in enumerate(names)]
+        (folder / "m.csv").write_text("image,text\n" + "".join(rows))
+        found = ManifestLines(folder / "m.csv").load()
+        assert len(found.lines) == 4 and not found.bad
+    (tmp_path / "m.csv").write_text(f"image,text\n{'é' * 300}.png,x\nNFC/é.png,y\n")
+    found = ManifestLines(tmp_path / "m.csv").load()
+    assert len(found.lines) == 1 and len(found.bad) == 1
 
 
 def test_utf16_is_read_with_its_mark_and_named_without(tmp_path: Path) -> None:
