@@ -85,7 +85,7 @@ def _slope(tmp_path: Path, steps: int) -> tuple[Loop[Any], list[float], list[flo
     weights, rates = [0.5], []
 
     def step(progress: Any) -> None:
-        weights.append(float(loop.task.module.state_dict()["weight"]))
+        weights.append(loop.task.module.get_parameter("weight").item())
         rates.append(float(loop.optimizer.param_groups[0]["lr"]))
         assert 0.5 < loop.average.state["weight"].item() < weights[-1]
 
@@ -99,7 +99,7 @@ def test_averaged_weights_lie_between_those_that_were_averaged(tmp_path: Path, s
     assert len(weights) == steps + 1
     with torch.no_grad():
         loop.average.state["weight"].fill_(0.5)
-        loop.task.module.state_dict()["weight"].fill_(1.0)
+        loop.task.module.get_parameter("weight").fill_(1.0)
     loop.average.update(loop.task.module, steps)
     assert 0.5 < float(loop.average.state["weight"]) < 1.0
 
