@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ Style = Literal["xml", "ascii", "laia"]
 
 # Laia joins what IAM split to have fewer words: "We 'll" is written "We'll" (prepare_iam_text.sh).
 _CONTRACTION = re.compile(r" '(s|d|ll|m|ve|t|re|S|D|LL|M|VE|T|RE)\b")
+
+_FAR = 10**7  # pixels; no form is so large
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def parse_lines(text: str) -> dict[str, Entry]:
         if row.startswith("#") or len(fields) < 9:
             continue
         try:
-            box = Box(*(int(field) for field in fields[4:8]))
+            box = _box(fields[4:8])
         except ValueError:
             continue
         tokens = tuple(token for token in fields[8].strip().split("|") if token.strip())
@@ -235,11 +237,21 @@ def _components(word: Element) -> list[Box]:
     found = []
     for component in elements(word, "cmp"):
         try:
-            x, y, width, height = (
-                int(component.get(name, "")) for name in ("x", "y", "width", "height")
-            )
+            box = _box([component.get(name, "") for name in ("x", "y", "width", "height")])
         except ValueError:
             continue
-        if width > 0 and height > 0:
-            found.append(Box(x, y, width, height))
+        if box.width > 0 and box.height > 0:
+            found.append(box)
     return found
+
+
+def _box(fields: Sequence[str]) -> Box:
+    """Left, top, width and height.
+
+    Raises:
+        ValueError: they are no numbers, or of no form.
+    """
+    numbers = [int(field) for field in fields]
+    if max(map(abs, numbers)) > _FAR:
+        raise ValueError
+    return Box(*numbers)

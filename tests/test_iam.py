@@ -365,6 +365,7 @@ def test_the_ascii_files_are_read_as_their_heads_say() -> None:
         "a01-007x-00 ok 174 23 356 874 1658 152 Since|1958|,|#\n"
         "a01-007x-01 ok 174 23 356 874 x 152 Since\n"
         "a01-007x-02 ok 174\n"
+        f"a01-007x-03 ok 174 23 356 874 {10**400} 152 Since\n"
     )
     assert list(found) == ["a01-000u-03", "a01-007x-00"]
     assert found["a01-000u-03"].tokens == ("M Ps", "tomorrow", ".", "Mr.")
@@ -407,6 +408,7 @@ XML = (
     b'<?xml version="1.0" encoding="ISO-8859-1"?><!DOCTYPE form SYSTEM "form-metadata.dtd">'
     b'<form writer-id="000"><handwritten-part><line id="a01-000u-00" text="a &amp;quot; b" '
     b'segmentation="ok"><word text="a"><cmp x="1" y="2" width="x" height="4"/>'
+    b'<cmp x="' + b"9" * 400 + b'" y="2" width="3" height="4"/>'
     b'<cmp x="1" y="2" width="3" height="4"/></word></line></handwritten-part></form>'
 )
 
