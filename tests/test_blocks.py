@@ -115,10 +115,10 @@ def test_older_lines_of_hooker_name_their_letter_as_writer_and_are_one_hand_all_
 def test_sets_of_hands_and_of_letters_in_one_table_are_told_apart():
     rows = [row(name, dataset) for dataset in ("unipen", "hooker") for name in ("a", "b")]
     (table,) = accuracy.by_set(collect(Rows(*rows)))
-    assert "bootstrap over writers (hooker: letters)" in table.conditions
+    assert "bootstrap over writers or, for hooker, letters (10,000 resamples" in table.conditions
     with language("ja"):
         (table,) = accuracy.by_set(collect(Rows(*rows)))
-    assert "筆者 (hooker: 書簡)" in table.conditions and "名の筆跡" in table.conditions
+    assert "筆者(hooker では書簡)" in table.conditions and "名の筆跡" in table.conditions
 
 
 def test_texts_of_hands_that_nobody_recorded():
@@ -179,7 +179,7 @@ def test_characters_that_a_damage_had_to_place_by_itself_are_told():
     ]
     said, plain = accuracy.by_damage(collect(Rows(*rows)))[::-1]
     assert (
-        "hooker has no character boxes, so that char_erase takes slots of equal" in said.conditions
+        "no character boxes in hooker, so that char_erase takes slots of equal" in said.conditions
     )
     assert "no character boxes" not in plain.conditions
 
