@@ -14,8 +14,12 @@ import pytest
 from PIL import Image
 
 from bench.cells import line_result
+from bench.evidence import readings
+from bench.misreadings.analysis import analyse
+from bench.misreadings.vocabulary import vocabulary
 from bench.report import accuracy, correction, render
 from bench.report.captions import language
+from bench.report.errors import Shown, tables
 from bench.report.results import collect
 from bench.rowjson import dump, load_line
 from bench.stats import micro_interval
@@ -115,10 +119,10 @@ def test_older_lines_of_hooker_name_their_letter_as_writer_and_are_one_hand_all_
 def test_sets_of_hands_and_of_letters_in_one_table_are_told_apart():
     rows = [row(name, dataset) for dataset in ("unipen", "hooker") for name in ("a", "b")]
     (table,) = accuracy.by_set(collect(Rows(*rows)))
-    assert "bootstrap over writers (hooker: letters)" in table.conditions
+    assert "bootstrap over writers or, for hooker, letters (10,000 resamples" in table.conditions
     with language("ja"):
         (table,) = accuracy.by_set(collect(Rows(*rows)))
-    assert "筆者 (hooker: 書簡)" in table.conditions and "名の筆跡" in table.conditions
+    assert "筆者(hooker では書簡)" in table.conditions and "名の筆跡" in table.conditions
 
 
 def test_texts_of_hands_that_nobody_recorded():
@@ -179,7 +183,7 @@ def test_characters_that_a_damage_had_to_place_by_itself_are_told():
     ]
     said, plain = accuracy.by_damage(collect(Rows(*rows)))[::-1]
     assert (
-        "hooker has no character boxes, so that char_erase takes slots of equal" in said.conditions
+        "no character boxes in hooker, so that char_erase takes slots of equal" in said.conditions
     )
     assert "no character boxes" not in plain.conditions
 
@@ -217,3 +221,28 @@ def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_a
     assert not weak.text.endswith("*") and weak.values[3] == pytest.approx(2 * 2 / 2**6)
     assert isinstance(weak.values[1], float) and weak.values[1] > 0  # the interval leaves 0 out
     assert "Holm over the table" in table.conditions and "*" in render.terminal(table, 200)
+
+
+@pytest.mark.parametrize(
+    ("writers", "told"),
+    [(4, "4 writers: too few for an interval or a test"), (12, "and an interval without 0")],
+)
+def test_changes_of_few_writers_have_neither_interval_nor_star_and_say_why(writers, told):
+    found = [
+        dataclasses.replace(one, id=f"{n}", reference="the sun", text=("the snn", "txe sun")[n % 2])
+        for n, one in enumerate(cell_lines(0.1, writers))
+    ]
+    better = [dataclasses.replace(one, text="the sun") for one in found]
+
+    class Two(Rows):
+        def lines(self, key: str) -> list[LineResult]:
+            return better if "ngram" in key else found
+
+    store = Two(row("ctc-greedy", "unipen"), row("ctc-ngram", "unipen"))
+    results = tuple(collect(store))
+    shown = Shown(1, analyse(readings([store]), vocabulary()), results)
+    changes = next(table for table in tables(shown, 3) if table.slug == "changes-1")
+    assert told in changes.conditions
+    (cell,) = {cells[2] for cells in changes.rows if cells[1].text == "similar shape"}
+    assert cell.text == f"-{writers} +0{'*' if writers == 12 else ''}"
+    assert ("[" in cell.detail) is (writers == 12) and (cell.values[-1] is None) is (writers == 4)

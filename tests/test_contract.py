@@ -70,7 +70,7 @@ def test_a_data_set_keeps_its_contract_or_says_what_to_do(name):
     for line in found.lines:
         assert line.image.dtype == np.uint8 and line.image.ndim == 2
         assert line.text == line.text.strip() != ""
-        assert line.writer and line.split == "test"
+        assert line.block and line.split == "test"
         assert line.boxes is None or line.boxes.shape == (len(line.text), 2)
         assert bool(line.box_source) == (line.boxes is not None)
         assert np.median(line.image) > 100  # dark ink on light paper

@@ -185,6 +185,7 @@ def test_the_blocks_of_one_hand_are_called_what_they_are():
     )
     told = table(Check("e", "w" * 16, "d", "hooker", "", scores))
     assert told.columns[2].head == "letters" and "intervals over letters" in told.conditions
+    assert told.conditions.endswith("All lines are of 1 hand.")
 
 
 @pytest.mark.parametrize(

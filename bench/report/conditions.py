@@ -36,19 +36,21 @@ def interval(results: Sequence[Result]) -> str:
 
 
 def blocks(results: Sequence[Result]) -> str:
-    """What statistics resample: "writers", or "writers (hooker: letters)"."""
+    """What statistics resample: "writers", or "writers or, for hooker, letters"."""
     sets: dict[str, dict[str, None]] = {}
     for result in results:
         known = about(result.row.condition.dataset).block or "writer"
         noun = result.blocks.noun if result.blocks else known
         sets.setdefault(noun, {})[result.names.dataset] = None
     most = "writer" if "writer" in sets else next(iter(sets), "writer")
-    others = [
-        f"{listing(list(names))}: {say(_MANY[noun])}"
-        for noun, names in sets.items()
-        if noun != most
-    ]
-    return f"{say(_MANY[most])} ({'; '.join(others)})" if others else say(_MANY[most])
+    told = say(_MANY[most])
+    for noun, names in sets.items():
+        if noun != most:
+            others = listing(list(names))
+            told = say(
+                "{most} or, for {sets}, {blocks}", most=told, sets=others, blocks=say(_MANY[noun])
+            )
+    return told
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
@@ -189,8 +191,8 @@ def _damage(results: Sequence[Result]) -> str:
         sets = listing(_unique(names.dataset for names in slots if names.damage == damage))
         sentences.append(
             say(
-                "{sets} has no character boxes, so that {damage} takes slots of equal width for "
-                "characters",
+                "there are no character boxes in {sets}, so that {damage} takes slots of equal "
+                "width for characters",
                 sets=sets,
                 damage=damage,
             )

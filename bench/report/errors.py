@@ -10,11 +10,11 @@ from bench.misreadings.analysis import Analysis
 from bench.misreadings.classes import Class, Unit
 from bench.misreadings.profile import Change, Pair, Profile
 from bench.report.conditions import blocks, conditions, interval, signatures
-from bench.report.format import number, plain
+from bench.report.format import number, plain, plural
 from bench.report.remarks import cer_cell
 from bench.report.results import Result
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import Interval, significant
+from bench.stats import FEWEST, Interval, significant
 from bench.stats.sample_size import ALPHA
 
 SPACE, NOTHING = "(space)", "(nothing)"  # in words: they survive every format they are pasted into
@@ -164,6 +164,9 @@ def _changes(shown: Shown) -> Table:
         f"* p at most {ALPHA:g} (randomisation by {resampled}, Holm over the table) and an "
         "interval without 0"
     )
+    known = shown.results[0].blocks
+    if known and known.count < FEWEST:
+        mark = f"{plural(known.count, known.noun)}: too few for an interval or a test"
     rows: list[tuple[Cell, ...]] = []
     for view, classes in shown.analysis.views:
         for one in classes:

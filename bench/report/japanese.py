@@ -172,15 +172,15 @@ _CONDITIONS: Mapping[str, str] = {
     "{split} split": "{split} 分割",
     "the first {lines}": "先頭の {lines}",
     "{lines} by {writers}": "{writers}による {lines}",
+    "{most} or, for {sets}, {blocks}": "{most}({sets} では{blocks})",
     "{lines} of {hands}": "{hands}による {lines}",
     "{lines} of {hands} in {blocks}": "{hands}、{blocks}の {lines}",
     "{lines} in {blocks}, hands not recorded": "{blocks}の {lines}(筆者の記録なし)",
     "synthetic": "合成",
     "synthetic: {made}": "合成: {made}",
     "rendered with stroke fonts": "ストロークフォントで描画",
-    "{sets} has no character boxes, so that {damage} takes slots of equal width for characters": (
-        "{sets} には文字の位置がないため、{damage} は等幅の区画を文字とみなす"
-    ),
+    "there are no character boxes in {sets}, so that {damage} takes slots of equal width for "
+    "characters": ("{sets} には文字の位置がないため、{damage} は等幅の区画を文字とみなす"),
     "references {references}": "参照文 {references}",
     "Damaged by {suite} with seed {seed}": "損傷: {suite}、シード {seed}",
     "a suite": "名称未記録の損傷群",

@@ -15,7 +15,9 @@ def table(check: Check) -> Table:
     """CER of each split, and how many times the training lines' it is."""
     counts = {len(score.edits) for score in check.scores}
     lines = plural(counts.pop(), "line") if len(counts) == 1 else "as many lines as there are"
-    noun = check.score(check.unseen).blocks_counted.noun
+    blocks = check.score(check.unseen).blocks_counted
+    noun = blocks.noun
+    hands = f" All lines are of {plural(blocks.hands, 'hand')}." if blocks.hands else ""
     return Table(
         slug="overfit",
         title=f"Over-fitting of {check.encoder} with {check.decoder} on {named(check.dataset)}",
@@ -23,7 +25,7 @@ def table(check: Check) -> Table:
             f"CER % (micro) of {check.encoder}@{check.weights[:8]} with {check.decoder}, {lines} "
             f"of each split, evenly spread over it, with 95 % intervals over {noun}s (a bootstrap "
             f"from {ENOUGH} of them on, a t interval under that, none under {FEWEST}). "
-            f"Trained on: {check.trained_on or 'the weights do not say'}."
+            f"Trained on: {check.trained_on or 'the weights do not say'}.{hands}"
         ),
         columns=(
             Column("split", key=True),
