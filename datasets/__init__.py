@@ -5,7 +5,7 @@ This folder is the project's own and is not Hugging Face's package of the same n
 
 from typing import NoReturn
 
-from bench.registry import Entry, Registry
+from bench.core.registry import Entry, Registry
 
 DATASETS = Registry(
     "data set",

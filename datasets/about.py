@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.types import Line, LineResult
+from bench.core.types import Line, LineResult
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bench.errors import Unavailable, UserError
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import BadLine, Line, LineSet
 from datasets.rebuild.tree import Report, silent
 
 EMPTY = "its text is empty"  # the reason of a bad line that `data check` counts by itself

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.errors import Unavailable
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable
+from bench.core.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, BadLinesError, Dataset, spread
 
 BIN = 10  # characters of a bar of the histogram of lengths

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.types import BadLine
+from bench.core.errors import UserError
+from bench.core.types import BadLine
 from datasets.images import decode
 from datasets.parquet import Columns, read_rows
 from datasets.pieces import Piece, read_pieces

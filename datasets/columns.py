@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 # The first that is there counts.
 _USUAL: Mapping[str, tuple[str, ...]] = {

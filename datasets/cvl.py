@@ -20,10 +20,10 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from bench.errors import Unavailable, UserError
-from bench.metrics import normalise
-from bench.registry import did_you_mean
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.metrics import normalise
+from bench.core.registry import did_you_mean
+from bench.core.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, Dataset, absence
 from datasets.cvl_xml import LINE_ID, parse_page
 from datasets.images import decode

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.text import undeclared
 from datasets.xml import child, elements, parse
 

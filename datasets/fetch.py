@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.check import PiecesVerdict, Verdict, check, check_lines, check_pieces
 from datasets.rebuild import page_lines, unipen_lines, unipen_pieces
 from datasets.rebuild.git import GitTree, fetch_commit

@@ -11,9 +11,9 @@ from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-from bench.errors import Unavailable, UserError
-from bench.hub_errors import plain_errors
-from bench.hub_fetch import Report, fetch
+from bench.core.errors import Unavailable, UserError
+from bench.core.hub_errors import plain_errors
+from bench.core.hub_fetch import Report, fetch
 
 MAIN = "main"  # the branch that the Hub means when no revision is given
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from bench.errors import Unavailable
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable
+from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, absence
 from datasets.columns import TableOptions, lacks_column
 from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files

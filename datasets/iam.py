@@ -19,9 +19,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bench.errors import Unavailable, UserError
-from bench.metrics import normalise
-from bench.types import BadLine, Image, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.metrics import normalise
+from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import EMPTY, Dataset, absence
 from datasets.hub_lines import HubLines
 from datasets.iam_boxes import SOURCE, character_boxes

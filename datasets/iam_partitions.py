@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import Unavailable, UserError
-from bench.types import BadLine
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import BadLine
 from datasets.paths import content, inside
 from datasets.text import decode_text
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.paths import content, inside
 from datasets.text import decode_text
 from datasets.xml import child, elements, parse

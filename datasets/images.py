@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from bench.types import Image
+from bench.core.types import Image
 
 # A scan of A3 at 600 dpi has 70 million pixels; a decoded bomb would not fit into memory.
 MAX_PIXELS = 100_000_000

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.errors import Unavailable, UserError
-from bench.registry import did_you_mean
-from bench.types import Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import did_you_mean
+from bench.core.types import Line, LineSet
 from datasets.base import Dataset
 from datasets.handwriting import write
 from datasets.levels import LEVELS, line_texts

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from bench.errors import Unavailable, UserError
-from bench.metrics import normalise
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.metrics import normalise
+from bench.core.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, Dataset, absence
 from datasets.columns import TableOptions, lacks_column
 from datasets.images import decode

@@ -14,8 +14,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.metrics import normalise
+from bench.core.errors import UserError
+from bench.core.metrics import normalise
 from datasets.xml import child, elements, local, parse
 
 Points = NDArray[np.float64]  # (N, 2) x, y in pixels of the page

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image as Pillow
 
-from bench.errors import Unavailable, UserError
-from bench.registry import did_you_mean
-from bench.types import BadLine, Image, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import did_you_mean
+from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import EMPTY, Dataset, absence
 from datasets.crops import crop, likely_ascents, outlines
 from datasets.images import SUFFIXES, decode

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Image
+from bench.core.types import Image
 from datasets.seeds import stream
 
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.errors import Unavailable, UserError
-from bench.metrics import normalise
-from bench.registry import did_you_mean
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.metrics import normalise
+from bench.core.registry import did_you_mean
+from bench.core.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, Dataset
 from datasets.images import decode
 from datasets.rebuild.selection import load_selection

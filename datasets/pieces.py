@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.unipen import read_strokes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.errors import Unavailable
+from bench.core.errors import Unavailable
 
 VARIABLE = "BENCH_DATA"
 

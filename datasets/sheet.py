@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from bench.types import Image, Line
+from bench.core.types import Image, Line
 
 WIDTH = 1400  # pixels; a longer line is scaled down to it
 HEIGHT = 64  # pixels of a line's image at most

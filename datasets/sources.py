@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import Unavailable
+from bench.core.errors import Unavailable
 from datasets.root import data_root
 
 

@@ -12,8 +12,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-from bench.errors import UserError
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 
 _ORDER = ("train", "val", "test")
 _OTHER_NAMES = {

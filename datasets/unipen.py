@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.metrics import normalise
-from bench.registry import did_you_mean
-from bench.types import BadLine, Line, LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.metrics import normalise
+from bench.core.registry import did_you_mean
+from bench.core.types import BadLine, Line, LineSet
 from datasets.base import EMPTY, Dataset
 from datasets.raster import Stroke, draw_strokes, fit_strokes
 from datasets.sources import SOURCES, missing_files, root_of

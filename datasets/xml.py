@@ -7,7 +7,7 @@ from typing import NoReturn
 from xml.etree.ElementTree import Element, ParseError, fromstring
 from xml.parsers import expat
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 
 class _Declared(Exception):  # noqa: N818 - leaves expat, never this module

@@ -1,6 +1,6 @@
 """Decoders: `Encoded` to text. One line here enrols a decoder everywhere."""
 
-from bench.registry import Entry, Registry
+from bench.core.registry import Entry, Registry
 from decoders.correctors import entry_of
 
 

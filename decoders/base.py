@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable
-from bench.types import Decoded, Encoded, EncoderInfo, Needs
+from bench.core.errors import Unavailable
+from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Decoder(ABC):
     ) -> list[NDArray[np.float64]] | None:
         """What the search looks for the most of, for given texts: its objective, without a search.
 
-        `bench.diagnostics` tells by it whether a text was missed by the search or by the model.
+        `bench.analysis.diagnostics` tells by it whether the search or the model missed a text.
 
         Args:
             encoded: B lines, as for `decode`.

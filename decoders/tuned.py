@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from bench.errors import UserError
-from bench.types import EncoderInfo
+from bench.core.errors import UserError
+from bench.core.types import EncoderInfo
 from decoders.base import Decoder
 
 PATH = Path(__file__).with_name("tuned.json")

@@ -3,7 +3,7 @@
 A name with a slash means a checkpoint that is not listed: a Hub id or a folder.
 """
 
-from bench.registry import Entry, Registry
+from bench.core.registry import Entry, Registry
 
 
 def _trocr(size: str, kind: str, shape: str) -> Entry:

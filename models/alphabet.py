@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from itertools import pairwise
 
-from bench.types import BLANK
+from bench.core.types import BLANK
 
 ALPHABET: tuple[str, ...] = ("", *sorted(c for c in string.printable if " " <= c <= "~"))
 _INDEX = {symbol: index for index, symbol in enumerate(ALPHABET) if index != BLANK}

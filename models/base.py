@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.errors import Unavailable
-from bench.types import Encoded, EncoderInfo, Image, Runtime
+from bench.core.errors import Unavailable
+from bench.core.types import Encoded, EncoderInfo, Image, Runtime
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Fetching a checkpoint from the Hub: the files that are read and no others, the weights verified.
 
-The small files come by `hf_hub_download`, the weights by `bench.hub_fetch`, into the same cache.
+The small files come by `hf_hub_download`, the weights by `bench.core.hub_fetch`, into one cache.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-from bench.errors import UserError
-from bench.hub_errors import plain_errors
-from bench.hub_fetch import Report, fetch
+from bench.core.errors import UserError
+from bench.core.hub_errors import plain_errors
+from bench.core.hub_fetch import Report, fetch
 from models import hub
 
 # Read where they are there; what has to be there is `hub.NEEDED`.

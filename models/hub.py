@@ -19,9 +19,9 @@ from typing import Any
 from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
 from huggingface_hub.errors import CacheNotFound, HFValidationError
 
-from bench.errors import Unavailable, UserError
-from bench.files import content_hash
-from bench.hub_fetch import PARTIAL, repo_folder
+from bench.core.errors import Unavailable, UserError
+from bench.core.files import content_hash
+from bench.core.hub_fetch import PARTIAL, repo_folder
 from models import ENCODERS
 
 MAIN = "main"  # the branch that the Hub means when no revision is given

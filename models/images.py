@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.types import Image
+from bench.core.types import Image
 from models.mini_net import HEIGHT, padded_width
 
 WIDEST = 8192  # wider lines are squeezed; keeps a stray panorama from eating the memory

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.errors import Unavailable
-from bench.types import Runtime
+from bench.core.errors import Unavailable
+from bench.core.types import Runtime
 from models.base import EncoderSpec
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.errors import UserError
-from bench.files import content_hash
-from bench.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
+from bench.core.errors import UserError
+from bench.core.files import content_hash
+from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
 from models.images import darkness, to_batch, to_height

@@ -15,7 +15,7 @@ import torch
 from PIL import Image as Picture
 from torch import Tensor
 
-from bench.types import Image
+from bench.core.types import Image
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import Unavailable, UserError
-from bench.types import Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Runtime
 from models import hub
 from models.base import Encoder, EncoderSpec
 from models.trocr_shapes import SHAPES, shape_of

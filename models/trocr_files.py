@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from models import hub
 
 # What the authors' checkpoints are trained on (Li et al. 2021, sections 3.1 and 4.1; their cards

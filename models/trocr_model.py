@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from transformers import VisionEncoderDecoderModel
 
-from bench.errors import UserError
-from bench.types import ARModel, Encoded, EncoderInfo, Image, Runtime
+from bench.core.errors import UserError
+from bench.core.types import ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
 from models.pictures import Pictures

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import UserError
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import ViTImageProcessorPil
 
-from bench.types import UNTRAINED, Encoded, EncoderInfo, Image, Runtime
+from bench.core.types import UNTRAINED, Encoded, EncoderInfo, Image, Runtime
 from models.base import Encoder
 from models.pictures import Pictures
 from models.trocr_model import TrOCREncoder, ar_model, settled

@@ -13,7 +13,7 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.types import Encoded, EncoderInfo
+from bench.core.types import Encoded, EncoderInfo
 
 ALPHABET = ("", " ", *"abcdefghijklmnopqrstuvwxyz")
 

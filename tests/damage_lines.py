@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets.damage import DAMAGES
 from datasets.damage.base import SEVERITIES, Damaged
 from datasets.damage.geometry import Geometry, measure

@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from bench import metrics
-from bench.cells import line_result
-from bench.provenance import signature
-from bench.store import RunStore
-from bench.types import UNTRAINED, Condition, Decoded, LineSet
+from bench.core import metrics
+from bench.core.types import UNTRAINED, Condition, Decoded, LineSet
+from bench.pipeline.cells import line_result
+from bench.pipeline.signature import signature
+from bench.pipeline.store import RunStore
 from datasets.lines import RenderedLines
 from tests.run_rows import ENVIRONMENT, failed, row
 

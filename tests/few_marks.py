@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.types import Line, LineSet
+from bench.core.types import Line, LineSet
 from datasets.base import fingerprint
 from tests.marks import Marks, drawn
 

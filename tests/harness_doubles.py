@@ -18,12 +18,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.harness import Outcome, run
-from bench.plan import Registries, Rounds, Selection, build_plan
-from bench.registry import Entry, Registry
-from bench.store import RunStore
-from bench.types import BadLine, Decoded, Encoded, EncoderInfo, Image, Line, LineSet, Needs, Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import Entry, Registry
+from bench.core.types import (
+    BadLine,
+    Decoded,
+    Encoded,
+    EncoderInfo,
+    Image,
+    Line,
+    LineSet,
+    Needs,
+    Runtime,
+)
+from bench.pipeline.plan import Registries, Rounds, Selection, build_plan
+from bench.pipeline.runner import Outcome, run
+from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, Dataset, fingerprint
 from datasets.damage.base import Damage, Damaged
 from decoders.base import Decoder

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.types import ARModel, Encoded, EncoderInfo
+from bench.core.types import ARModel, Encoded, EncoderInfo
 from tests.tiny_trocr import Kind, tiny_model
 
 EOS, PAD, START = 2, 1, 2

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from bench.training.lm.run import LMOptions, LMWatcher, train_lm
+from bench.training.lm.text import Paragraphs
 from decoders.language.char_lm import CharConfig
-from models.training.lm.run import LMOptions, LMWatcher, train_lm
-from models.training.lm.text import Paragraphs
 
 SENTENCES = (
     "the quick brown fox jumps over the lazy dog and runs away from the hounds",

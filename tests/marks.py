@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.errors import Unavailable
-from bench.types import Image, Line, LineSet
+from bench.core.errors import Unavailable
+from bench.core.types import Image, Line, LineSet
 from datasets.base import Dataset, fingerprint
 
 LETTERS = "abcd"

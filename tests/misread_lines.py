@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.harness import Outcome, run
-from bench.plan import ONCE, Registries, Selection, build_plan
-from bench.registry import Entry, Registry
-from bench.store import RunStore
-from bench.types import Line, LineSet, Runtime
+from bench.core.registry import Entry, Registry
+from bench.core.types import Line, LineSet, Runtime
+from bench.pipeline.plan import ONCE, Registries, Selection, build_plan
+from bench.pipeline.runner import Outcome, run
+from bench.pipeline.store import RunStore
 from datasets.base import Dataset, fingerprint
 from decoders import DECODERS
 from tests.harness_doubles import drawn, registries

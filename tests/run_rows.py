@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.errors import UserError
-from bench.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
+from bench.core.errors import UserError
+from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 
 ENVIRONMENT: Mapping[str, Any] = {
     "kaidoku": "0.1.0",

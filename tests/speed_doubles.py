@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from bench.plan import Registries
-from bench.registry import Entry, Registry
-from bench.speed.job import REFERENCE
-from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Image, Needs, Runtime
+from bench.analysis.speed.job import REFERENCE
+from bench.core.registry import Entry, Registry
+from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Image, Needs, Runtime
+from bench.pipeline.plan import Registries
 from decoders.base import Decoder
 from models.base import Encoder, EncoderSpec
 from tests.harness_doubles import FakeMeter, registries

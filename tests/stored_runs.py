@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import metrics
-from bench.store import RunStore
-from bench.types import LineResult, Row, Timing
+from bench.core import metrics
+from bench.core.types import LineResult, Row, Timing
+from bench.pipeline.store import RunStore
 from tests import run_rows
 
 TEXT = "the quick brown fox jumps over the lazy dog"

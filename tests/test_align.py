@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.training.align import align
+from bench.training.align import align
 
 
 def _best_path(log_probs, symbols):

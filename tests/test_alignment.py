@@ -10,9 +10,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.alignment import boxes_between, with_boxes
-from bench.errors import UserError
-from bench.types import UNTRAINED, Line, Runtime
+from bench.analysis.alignment import boxes_between, with_boxes
+from bench.core.errors import UserError
+from bench.core.types import UNTRAINED, Line, Runtime
 from datasets import DATASETS
 from datasets.damage.geometry import equal_slots, measure
 from models import ENCODERS

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import UserError
-from bench.types import ARModel, Decoded, Encoded, EncoderInfo
+from bench.core.errors import UserError
+from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo
 from decoders import DECODERS
 from decoders.ar.decoder import AutoregressiveDecoder
 from tests.tiny_trocr import IMAGE, Kind, tiny_model

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from bench.errors import UserError
-from bench.types import Decoded, Encoded, Runtime
+from bench.core.errors import UserError
+from bench.core.types import Decoded, Encoded, Runtime
 from datasets import DATASETS
 from decoders import DECODERS
 from decoders.ar.decoder import AutoregressiveDecoder

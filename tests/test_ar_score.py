@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.types import Encoded
+from bench.core.types import Encoded
 from decoders.ar.score import score_texts, score_tokens
 from decoders.ar.token_tree import TokenTree
 from tests import judge_doubles as doubles

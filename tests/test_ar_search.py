@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import UserError
-from bench.types import Decoded, Encoded, Runtime
+from bench.core.errors import UserError
+from bench.core.types import Decoded, Encoded, Runtime
 from decoders import DECODERS
 from decoders.ar import linear as ar_linear
 from decoders.ar import weights as ar_weights

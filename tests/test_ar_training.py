@@ -11,25 +11,25 @@ from torch.nn import functional
 from transformers import VisionEncoderDecoderModel
 
 from bench.cli import train_mini
-from bench.errors import UserError
-from bench.metrics import score_line
-from bench.registry import Entry
+from bench.core.errors import UserError
+from bench.core.metrics import score_line
+from bench.core.registry import Entry
+from bench.core.types import Runtime
 from bench.report.epochs import line, outcome, warning
-from bench.types import Runtime
+from bench.training import checkpoint
+from bench.training.ar.curve import Epoch, turned_at
+from bench.training.ar.job import AROptions, Epochs
+from bench.training.ar.labels import IGNORED, Speller
+from bench.training.ar.run import ARWatcher, Tuned, fine_tune
+from bench.training.ar.task import TeacherForcing
+from bench.training.folder import save_folder
+from bench.training.material import Wanted
+from bench.training.start import open_start
+from bench.training.supply import LineBatch, Shuffled
 from datasets import DATASETS
 from datasets.base import spread
 from decoders import DECODERS
 from models import ENCODERS
-from models.training import checkpoint
-from models.training.ar.curve import Epoch, turned_at
-from models.training.ar.job import AROptions, Epochs
-from models.training.ar.labels import IGNORED, Speller
-from models.training.ar.run import ARWatcher, Tuned, fine_tune
-from models.training.ar.task import TeacherForcing
-from models.training.folder import save_folder
-from models.training.material import Wanted
-from models.training.start import open_start
-from models.training.supply import LineBatch, Shuffled
 from models.trocr_model import ar_model, detokenizer
 from tests.few_marks import TEXTS, FewMarks
 from tests.marks import Marks
@@ -296,7 +296,7 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(folders, tmp_path, wh
 
 
 def test_a_kill_between_checkpoint_and_note_loses_no_best_weights(folders, tmp_path, monkeypatch):
-    from models.training.history import History
+    from bench.training.history import History
 
     whole = fine_tune(options(folders["base"], tmp_path / "whole"), QUIET)
     add = History.add
@@ -448,7 +448,7 @@ def test_mistakes_are_one_sentence(call, folders, tmp_path, words, said, monkeyp
 
 
 def test_mini_is_trained_as_before(call, tmp_path, monkeypatch):
-    from models.training import run
+    from bench.training import run
 
     seen: list[Any] = []
 

@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bench.cells import line_result
-from bench.evidence import readings
-from bench.misreadings.analysis import analyse
-from bench.misreadings.vocabulary import vocabulary
+from bench.analysis.evidence import readings
+from bench.analysis.misreadings.analysis import analyse
+from bench.analysis.misreadings.vocabulary import vocabulary
+from bench.analysis.stats import micro_interval
+from bench.core.records import dump, load_line
+from bench.core.types import Decoded, Line, LineResult
+from bench.pipeline.cells import line_result
 from bench.report import accuracy, correction, render
 from bench.report.captions import language
 from bench.report.errors import Shown, tables
 from bench.report.results import collect
-from bench.rowjson import dump, load_line
-from bench.stats import micro_interval
-from bench.types import Decoded, Line, LineResult
 from datasets import DATASETS
 from datasets.about import Blocks, blocks_of
 from datasets.base import fingerprint

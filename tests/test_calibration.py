@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from bench import calibration
-from bench.calibration import STEPS, Job, Point, calibrate, calibrated, strength_at
+from bench.analysis import calibration
+from bench.analysis.calibration import STEPS, Job, Point, calibrate, calibrated, strength_at
 from bench.cli import main
-from bench.errors import UserError
-from bench.plan import Registries
+from bench.core.errors import UserError
+from bench.pipeline.plan import Registries
 from bench.report.calibration import table
 from datasets.damage import DAMAGES
 

@@ -9,12 +9,12 @@ import string
 import pytest
 
 from bench import ROOT, report
-from bench.errors import UserError
+from bench.core.errors import UserError
+from bench.pipeline.store import RunStore
 from bench.report.captions import in_force, language, say
 from bench.report.format import listing, plural
 from bench.report.japanese import JAPANESE
 from bench.report.plots.canvas import _width, wrapped
-from bench.store import RunStore
 from tests.run_rows import failed, row
 from tests.test_report import stored
 

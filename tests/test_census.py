@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import Unavailable, UserError
-from bench.types import Line
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Line
 from datasets.census import Repeats, take
 from datasets.iam import Iam
 from datasets.manifest import ManifestLines

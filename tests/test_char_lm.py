@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.errors import UserError
+from bench.core.errors import UserError
+from bench.training.lm.run import Validation, baseline, train_lm
+from bench.training.lm.text import Draw, Paragraphs, held_out, joined, windows
 from decoders.language import char_lm
 from decoders.language.char_lm import (
     PARAGRAPH,
@@ -24,8 +26,6 @@ from decoders.language.char_lm import (
     paragraph_scores,
     read_char_lm,
 )
-from models.training.lm.run import Validation, baseline, train_lm
-from models.training.lm.text import Draw, Paragraphs, held_out, joined, windows
 from tests.language_models import SENTENCES, SMALL, TEXT, silent, small_options, small_weights
 
 
@@ -189,7 +189,7 @@ def test_noise_is_in_what_is_read_and_not_in_what_is_learned():
 
 
 def test_the_baseline_is_the_perplexity_of_bench_lm(tmp_path):
-    from bench.lm import open_model
+    from bench.analysis.lm import open_model
     from decoders.language.arpa import write_arpa
     from decoders.language.ngram import characters_of, estimate
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import runs
-from bench.cite import cited
-from bench.errors import UserError
+from bench.analysis.cite import cited
+from bench.core.errors import UserError
+from bench.pipeline import runs
 from bench.report import cite
 from bench.report.conditions import signatures
 from bench.report.results import collect

@@ -13,20 +13,21 @@ from pathlib import Path
 import pytest
 import torch
 
+import bench.analysis.doctor
 import bench.cli.listing
 import bench.cli.show
-import bench.doctor
 import bench.report
 import datasets.root
-from bench import ROOT, runs
+from bench import ROOT
+from bench.analysis.doctor import Check
+from bench.analysis.show import branches, trace
 from bench.cli import COMMANDS, main
 from bench.cli.progress import RunProgress
-from bench.doctor import Check
-from bench.errors import Unavailable
-from bench.plan import Registries, Selection, build_plan
-from bench.registry import Entry
-from bench.show import branches, trace
-from bench.store import RunStore
+from bench.core.errors import Unavailable
+from bench.core.registry import Entry
+from bench.pipeline import runs
+from bench.pipeline.plan import Registries, Selection, build_plan
+from bench.pipeline.store import RunStore
 from tests.harness_doubles import EVENTS, Reader, Words, registries
 
 HERE = "tests.harness_doubles"
@@ -42,7 +43,7 @@ SMALL = ["--encoder", "pixels", "--decoder", "reader,no-e", "--rounds", "1", "--
 def doubles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registries:
     """Small working parts in place of the registered ones, and run folders of the test's own."""
     made = registries(**HARD)
-    monkeypatch.setattr("bench.plan.Registries", lambda: made)
+    monkeypatch.setattr("bench.pipeline.plan.Registries", lambda: made)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     kinds = ("encoders", "decoders", "datasets", "damages")
     monkeypatch.setattr(bench.cli.listing, "_REGISTRIES", {k: getattr(made, k) for k in kinds})
@@ -345,9 +346,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(call, doubles, no_report
 
 def test_ctrl_c_in_a_terminal(tmp_path):
     program = (
-        "import sys\nimport bench.plan\nfrom bench import runs\nfrom bench.cli import main\n"
-        "from pathlib import Path\nfrom tests.harness_doubles import registries\n"
-        "bench.plan.Registries = registries\nruns.RUNS = Path(sys.argv[1])\nmain(sys.argv[2:])"
+        "import sys\nfrom pathlib import Path\nfrom bench.cli import main\n"
+        "from bench.pipeline import plan, runs\nfrom tests.harness_doubles import registries\n"
+        "plan.Registries = registries\nruns.RUNS = Path(sys.argv[1])\nmain(sys.argv[2:])"
     )
     words = ["run", *SMALL, "--dataset", "all"]
     # Slow enough that there is time to stop it in the second set.
@@ -517,18 +518,18 @@ def test_doctor_sees_clashing_and_missing_packages(monkeypatch):
 
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", version)
-    checks = {check.name: check for check in bench.doctor._software()}
+    checks = {check.name: check for check in bench.analysis.doctor._software()}
     assert checks["numpy"].verdict == checks["kenlm"].verdict == "problem"
     assert "2.4.1, but the project needs <2" in checks["numpy"].found
     assert checks["numpy"].remedy == 'pip install "numpy>=1.26,<2"'
     assert checks["kenlm"].found == "not installed"
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "5.0.0")
-    assert bench.doctor._foreign_datasets().verdict == "note"
+    assert bench.analysis.doctor._foreign_datasets().verdict == "note"
 
 
 def test_doctor_sees_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert bench.doctor._writable("results", tmp_path / "new" / "runs").verdict == "ok"
+    assert bench.analysis.doctor._writable("results", tmp_path / "new" / "runs").verdict == "ok"
     assert not (tmp_path / "new").exists()
-    broken = bench.doctor._writable("results", tmp_path / "file")
+    broken = bench.analysis.doctor._writable("results", tmp_path / "file")
     assert broken.verdict == "problem" and str(tmp_path / "file") in broken.remedy

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import runs
-from bench.compare import System, compare, sides
-from bench.cost import pareto
-from bench.errors import UserError
-from bench.evidence import Reading
-from bench.stats import holm, power, rate_difference
-from bench.types import UNTRAINED, Runtime
+from bench.analysis.compare import System, compare, sides
+from bench.analysis.cost import pareto
+from bench.analysis.evidence import Reading
+from bench.analysis.stats import holm, power, rate_difference
+from bench.core.errors import UserError
+from bench.core.types import UNTRAINED, Runtime
+from bench.pipeline import runs
 from tests.stored_runs import cell, run, timing
 
 GREEDY = [4, 0, 6, 5, 0, 7, 3, 4] * 3

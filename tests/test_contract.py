@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import Unavailable, UserError
-from bench.types import Encoded, Line, Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Encoded, Line, Runtime
+from bench.training.export import export
 from datasets import DATASETS
 from datasets.base import Dataset, fingerprint
 from datasets.damage import DAMAGES
@@ -20,7 +21,6 @@ from models.base import EncoderSpec
 from models.mini import MiniSpec
 from models.mini_ar import MiniAR
 from models.mini_net import MiniNet
-from models.training.export import export
 
 KINDS = ((ENCODERS, EncoderSpec), (DECODERS, Decoder), (DATASETS, Dataset), (DAMAGES, Damage))
 EVERYTHING = [(r, base, name) for r, base in KINDS for name in r.names()]

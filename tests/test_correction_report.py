@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.correction import gain, told
+from bench.analysis.compare import corrector_gain
+from bench.analysis.stats import rate_difference
+from bench.core.types import LineResult
+from bench.pipeline.correction import told
+from bench.pipeline.store import RunStore
 from bench.report import correction
 from bench.report.plots import draw
 from bench.report.results import collect
-from bench.stats import rate_difference
-from bench.store import RunStore
-from bench.types import LineResult
 from tests.run_rows import ENVIRONMENT, row
 
 TRUTH = "the quick brown fox"
@@ -34,7 +35,7 @@ def lines(better: int, worse: int, same: int) -> list[LineResult]:
 
 def test_the_gain_is_the_paired_difference():
     some = lines(12, 4, 8)
-    found = gain(some)
+    found = corrector_gain(some)
     characters = [len(TRUTH)] * 24
     expected = rate_difference(
         [1] * 12 + [0] * 4 + [1] * 8,
@@ -44,8 +45,8 @@ def test_the_gain_is_the_paired_difference():
     )
     assert found is not None and found == expected
     assert found.value == pytest.approx(8 / (24 * len(TRUTH)))
-    assert gain([]) is None
-    assert gain([replace(some[0], uncorrected=None), *some[1:]]) is None
+    assert corrector_gain([]) is None
+    assert corrector_gain([replace(some[0], uncorrected=None), *some[1:]]) is None
 
 
 @pytest.fixture

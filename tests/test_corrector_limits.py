@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.types import Decoded, Encoded
+from bench.core.errors import UserError
+from bench.core.types import Decoded, Encoded
 from decoders.correctors import chat
 from decoders.correctors.answers import listed
 from decoders.correctors.base import Read

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UserError
-from bench.metrics import score_line
-from bench.plan import Rounds
-from bench.store import RunStore
+from bench.core.errors import UserError
+from bench.core.metrics import score_line
+from bench.pipeline.plan import Rounds
+from bench.pipeline.store import RunStore
 from decoders.correctors import chat
 from decoders.correctors.answers import checked, listed, stripped
 from decoders.correctors.chat import Chat, Endpoint, Ledger
@@ -400,7 +400,7 @@ def test_the_command_line_names_server_and_model():
 
     from bench.cli import run as command
     from bench.cli.selection import selection
-    from bench.plan import build_plan
+    from bench.pipeline.plan import build_plan
 
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench import correction
-from bench.errors import Unavailable, UserError
-from bench.options import option_types, restored, typed_options
-from bench.plan import Registries, Selection, build_plan
-from bench.rowjson import dump, load_line, load_row
-from bench.types import Decoded, EncoderInfo, LineResult, Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.options import option_types, restored, typed_options
+from bench.core.records import dump, load_line, load_row
+from bench.core.types import Decoded, EncoderInfo, LineResult, Runtime
+from bench.pipeline import correction
+from bench.pipeline.plan import Registries, Selection, build_plan
+from bench.training.export import export
 from decoders import DECODERS
 from decoders.ar.score import score_texts
 from decoders.correctors import CORRECTORS, GATE, canonical, options_of, parts_of, split_name
@@ -32,7 +33,6 @@ from decoders.language.char_lm import read_char_lm
 from models.mini import MiniSpec
 from models.mini_ar import MiniAR
 from models.mini_net import MiniNet
-from models.training.export import export
 from tests.ctc_doubles import info
 from tests.language_models import SENTENCES, small_weights
 from tests.misread_lines import measured
@@ -198,7 +198,7 @@ def test_options_of_things_that_do_not_run_are_refused():
 
 
 def one(log_probs, frames, alphabet):
-    from bench.types import Encoded
+    from bench.core.types import Encoded
 
     states = torch.zeros(len(log_probs), log_probs.shape[1], 1)
     return Encoded(states, states[..., 0] == 0, log_probs, frames, alphabet)
@@ -460,8 +460,8 @@ def test_rows_from_before_correctors_load():
 
 
 def result(reference, before, after, verdict=""):
-    from bench.cells import line_result
-    from bench.types import Line
+    from bench.core.types import Line
+    from bench.pipeline.cells import line_result
 
     line = Line("a", np.zeros((2, 2), np.uint8), reference, "w", "test")
     return line_result(line, Decoded(after, 3, uncorrected=before, verdict=verdict))
@@ -503,8 +503,8 @@ def test_a_pair_is_a_decoder_that_can_be_tuned():
 
 
 def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):
+    from bench.pipeline.store import RunStore
     from bench.report import terminal, write
-    from bench.store import RunStore
 
     measured(tmp_path, "ctc-greedy")
     row, _ = measured(tmp_path, "ctc-greedy+speller", speller={"unknown": 30.0})

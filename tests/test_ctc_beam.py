@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.types import Decoded
+from bench.core.errors import UserError
+from bench.core.types import Decoded
 from decoders.ctc.base import bounds
 from decoders.ctc.beam import CTCBeam
 from decoders.ctc.beam_kit import Glance, look_through, tokens_of

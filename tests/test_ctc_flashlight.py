@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders import tuned
 from decoders.ctc import flashlight as ctc_flashlight
 from decoders.ctc.flashlight import CTCFlashlight

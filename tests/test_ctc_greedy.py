@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.types import Decoded, Encoded
+from bench.core.errors import UserError
+from bench.core.types import Decoded, Encoded
 from decoders.ctc.base import join_symbols
 from decoders.ctc.beam import CTCBeam
 from decoders.ctc.greedy import CTCGreedy

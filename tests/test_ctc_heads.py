@@ -14,9 +14,12 @@ import torch
 from PIL import Image as Picture
 from transformers import AutoImageProcessor, DeiTConfig, ViTConfig
 
-from bench.errors import Unavailable, UserError
-from bench.files import content_hash
-from bench.types import Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.files import content_hash
+from bench.core.types import Runtime
+from bench.training.ctc.material import why_unfit
+from bench.training.looks import new_look
+from bench.training.material import sort_out
 from decoders import DECODERS
 from models import ENCODERS
 from models.alphabet import ALPHABET, encode, frames_needed
@@ -25,9 +28,6 @@ from models.heads.base import Grid, Head, PatchGrid, SubFrames
 from models.heads.files import HeadNotes, load_head, read_notes, save_head
 from models.heads.reader import Reader
 from models.pictures import Pictures
-from models.training.ctc.material import why_unfit
-from models.training.looks import new_look
-from models.training.material import sort_out
 from models.trocr_shapes import SHAPES
 from tests.marks import Marks
 from tests.tiny_trocr import lines, save_checkpoint, tiny_model

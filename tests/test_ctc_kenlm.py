@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from bench import ROOT
-from bench.errors import UserError
-from bench.metrics import normalise
-from bench.types import Decoded
+from bench.core.errors import UserError
+from bench.core.metrics import normalise
+from bench.core.types import Decoded
 from decoders import tuned
 from decoders.ctc.beam import CTCBeam
 from tests.ctc_doubles import (

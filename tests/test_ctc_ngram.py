@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import UserError
-from bench.types import BLANK
+from bench.core.errors import UserError
+from bench.core.types import BLANK
 from decoders import tuned
 from decoders.ctc.beam import CTCBeam
 from decoders.ctc.dense_lm import dense_lm

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.types import Runtime
+from bench.core.errors import UserError
+from bench.core.types import Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import tuned

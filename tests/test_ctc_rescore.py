@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.types import Decoded, Encoded
+from bench.core.errors import UserError
+from bench.core.types import Decoded, Encoded
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
 from decoders.ctc.rescore import CTCRescore

@@ -12,9 +12,23 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.registry import Entry
-from bench.types import Runtime
+from bench.core.errors import UserError
+from bench.core.registry import Entry
+from bench.core.types import Runtime
+from bench.training import checkpoint
+from bench.training.attention import use_products
+from bench.training.ctc.features import Features
+from bench.training.ctc.job import Job
+from bench.training.ctc.material import gather
+from bench.training.ctc.run import CTCOptions, CTCWatcher, train_ctc
+from bench.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply
+from bench.training.ctc.tasks import Pupil, nearest_symbols, rate_groups
+from bench.training.ctc.validate import Point
+from bench.training.history import History
+from bench.training.looks import ramped
+from bench.training.material import Wanted
+from bench.training.start import open_start
+from bench.training.supply import LineBatch, batches, place
 from datasets import DATASETS
 from decoders import DECODERS
 from models import ENCODERS
@@ -24,20 +38,6 @@ from models.heads.base import Grid, Head
 from models.heads.files import read_notes
 from models.heads.reader import Reader
 from models.pictures import Pictures
-from models.training import checkpoint
-from models.training.attention import use_products
-from models.training.ctc.features import Features
-from models.training.ctc.job import Job
-from models.training.ctc.material import gather
-from models.training.ctc.run import CTCOptions, CTCWatcher, train_ctc
-from models.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply
-from models.training.ctc.tasks import Pupil, nearest_symbols, rate_groups
-from models.training.ctc.validate import Point
-from models.training.history import History
-from models.training.looks import ramped
-from models.training.material import Wanted
-from models.training.start import open_start
-from models.training.supply import LineBatch, batches, place
 from models.trocr_shapes import build
 from tests.marks import Marks
 from tests.tiny_trocr import save_checkpoint, tiny_model
@@ -372,7 +372,7 @@ def cer_of(encoder: Any, count: int) -> float:
     lines = Marks().load("val", count).lines
     encoded = encoder.encode(encoder.prepare([line.image for line in lines]))
     texts = [d.text for d in DECODERS.create("ctc-greedy").decode(encoded)]
-    from bench.metrics import score_line
+    from bench.core.metrics import score_line
 
     scores = [score_line(line.text, text) for line, text in zip(lines, texts, strict=True)]
     return sum(s.edits for s in scores) / sum(s.characters for s in scores)
@@ -380,7 +380,7 @@ def cer_of(encoder: Any, count: int) -> float:
 
 def test_random_weights_become_a_folder_with_a_tokenizer(tmp_path):
     """The shape "tiny": saved before it has learned anything, and opened again."""
-    from models.training.ctc.export import save_encoder
+    from bench.training.ctc.export import save_encoder
 
     start = open_start("tiny", 3, "cpu")
     assert not start.trained

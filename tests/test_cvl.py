@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.options import parse_options, typed_options
-from bench.types import LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.options import parse_options, typed_options
+from bench.core.types import LineSet
 from datasets import DATASETS
 from datasets.base import BadLinesError
 from datasets.cvl import Cvl

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.errors import UserError
-from bench.types import Image, Line
+from bench.core.errors import UserError
+from bench.core.types import Image, Line
 from datasets.damage import DAMAGES
 from datasets.damage.base import SUITE, Damaged
 from datasets.damage.geometry import words

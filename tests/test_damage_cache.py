@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets.damage import DAMAGES
 from datasets.damage import cache as kept
 from datasets.damage.base import Damaged

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from bench.analysis.export import MANIFEST, RECORD, SUMS, UNFINISHED, export, name_of
 from bench.cli import main
-from bench.errors import UserError
-from bench.export import MANIFEST, RECORD, SUMS, UNFINISHED, export, name_of
-from bench.types import Condition, LineSet
+from bench.core.errors import UserError
+from bench.core.types import Condition, LineSet
 from datasets.base import fingerprint
 from datasets.damage import DAMAGES
 from datasets.damage.lines import damaged_lines

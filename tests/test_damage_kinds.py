@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets.damage import DAMAGES
 from datasets.damage.kanungo import flipped
 from datasets.damage.lines import damaged_lines, others

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from datasets.damage.lines import damaged_lines

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets.damage.base import Damaged
 from datasets.damage.visible import visibility, visible_shares
 from tests.damage_lines import LEVELS, damage, geometry, mask_of, written

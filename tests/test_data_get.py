@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.cli import main
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets import fetch, sources
 from datasets.check import check
 from datasets.fetch import get

@@ -14,13 +14,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bench.diagnostics import Diagnosis, Finding, Job, LineFinding, diagnose, judged
-from bench.errors import UserError
-from bench.plan import Registries
-from bench.registry import Entry
+from bench.analysis.diagnostics import Diagnosis, Finding, Job, LineFinding, diagnose, judged
+from bench.core.errors import UserError
+from bench.core.registry import Entry
+from bench.core.types import Condition, Decoded, Encoded, Line, Needs, Runtime
+from bench.pipeline.plan import Registries
 from bench.report import render
 from bench.report.diagnostics import tables
-from bench.types import Condition, Decoded, Encoded, Line, Needs, Runtime
 from decoders import DECODERS
 from decoders.base import Decoder
 from decoders.ctc.greedy import CTCGreedy

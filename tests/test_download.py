@@ -21,10 +21,10 @@ import torch
 from huggingface_hub import constants
 
 from bench import ROOT
-from bench.errors import UserError
-from bench.files import content_hash
-from bench.hub_fetch import size_of
-from bench.types import Runtime
+from bench.core.errors import UserError
+from bench.core.files import content_hash
+from bench.core.hub_fetch import size_of
+from bench.core.types import Runtime
 from models import hub
 from models.download import download
 from models.trocr import TrOCRSpec
@@ -344,7 +344,7 @@ def test_a_full_disk(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match=r"needs 3 MB more, and .* has 1 MB free; make room or"):
             get()
     with monkeypatch.context() as patch:
-        patch.setattr("bench.hub_fetch._stream", full)
+        patch.setattr("bench.core.hub_fetch._stream", full)
         with pytest.raises(UserError, match=r"no space left in .*; make room or set HF_HOME"):
             get()
     assert get().weights.read_bytes() == FILES[WEIGHTS]

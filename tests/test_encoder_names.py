@@ -10,8 +10,8 @@ import pytest
 
 from bench import ROOT
 from bench.cli import main
-from bench.errors import UserError
-from bench.options import parse_options, typed_options
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options
 from datasets import DATASETS
 from decoders import DECODERS
 from models import ENCODERS

@@ -11,13 +11,13 @@ from collections import Counter
 import pytest
 
 from bench.cli.errors_choice import vocabulary_of
-from bench.errors import UserError
-from bench.metrics import score_line
+from bench.core.errors import UserError
+from bench.core.metrics import score_line
+from bench.core.types import Row
 from bench.report.captions import language
 from bench.report.errors import Shown
 from bench.report.heatmap import _grid, heatmap
 from bench.report.plots import fonts
-from bench.types import Row
 from tests.error_runs import make
 from tests.run_rows import row
 
@@ -190,9 +190,9 @@ def test_a_heat_map_is_written(errors, tmp_path):
 
 @pytest.fixture(scope="module")
 def shown(run) -> Shown:
-    from bench.evidence import readings
-    from bench.misreadings.analysis import analyse
-    from bench.misreadings.vocabulary import vocabulary
+    from bench.analysis.evidence import readings
+    from bench.analysis.misreadings.analysis import analyse
+    from bench.analysis.misreadings.vocabulary import vocabulary
     from bench.report.results import collect
 
     store, _ = run

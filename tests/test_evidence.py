@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bench import metrics
-from bench.errors import UserError
-from bench.evidence import Reading, paired, readings
-from bench.types import Condition, LineResult, Row
+from bench.analysis.evidence import Reading, paired, readings
+from bench.core import metrics
+from bench.core.errors import UserError
+from bench.core.types import Condition, LineResult, Row
 from tests import run_rows
 
 

@@ -10,10 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import UserError
-from bench.experiment.analysis import ALL, Estimate, _verdict, gains, judge, recalls, slopes
-from bench.experiment.counts import CHARACTERS, CLOZE, COLUMNS, EDITS, INKED, RIGHT, WRONG, Counts
-from bench.experiment.design import (
+from bench.analysis.experiment.analysis import (
+    ALL,
+    Estimate,
+    _verdict,
+    gains,
+    judge,
+    recalls,
+    slopes,
+)
+from bench.analysis.experiment.counts import (
+    CHARACTERS,
+    CLOZE,
+    COLUMNS,
+    EDITS,
+    INKED,
+    RIGHT,
+    WRONG,
+    Counts,
+)
+from bench.analysis.experiment.design import (
     BASELINE,
     DAMAGES,
     LEVELS,
@@ -23,11 +39,12 @@ from bench.experiment.design import (
     Design,
     contrasts,
 )
-from bench.experiment.finding import DECLARED, SUMMARY, Finding, Read
-from bench.experiment.visibility import CLASSES, classes, completed
+from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
+from bench.analysis.experiment.visibility import CLASSES, classes, completed
+from bench.analysis.stats import Interval, Redrawn
+from bench.core.errors import UserError
 from bench.report import experiment
 from bench.report.experiment_plots import draw
-from bench.stats import Interval, Redrawn
 from datasets.about import Blocks
 from datasets.damage.base import SEVERITIES
 from decoders.language.arpa import write_arpa

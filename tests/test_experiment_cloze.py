@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.experiment.cloze import Cloze
+from bench.analysis.experiment.cloze import Cloze
 from decoders.ctc.dense_lm import DenseLM, dense_lm
 from decoders.language.ngram import characters_of, estimate
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.experiment.placing import place
-from bench.metrics import normalise, score_line
+from bench.analysis.experiment.placing import place
+from bench.core.metrics import normalise, score_line
 
 WORDS = st.text("ab c", min_size=1, max_size=9).map(normalise).filter(bool)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from bench.stats import (
+from bench.analysis.stats import (
     ENOUGH,
     FEWEST,
     Interval,

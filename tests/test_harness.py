@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from bench import __version__
-from bench.errors import UserError
-from bench.harness import run
-from bench.metrics import NORMALISER
-from bench.plan import Block, Plan, build_plan
-from bench.provenance import signature
-from bench.registry import Entry
-from bench.stopwatch import HostMeter
-from bench.store import RunStore
-from bench.types import Row, Runtime
+from bench.core.errors import UserError
+from bench.core.metrics import NORMALISER
+from bench.core.registry import Entry
+from bench.core.stopwatch import HostMeter
+from bench.core.types import Row, Runtime
+from bench.pipeline.plan import Block, Plan, build_plan
+from bench.pipeline.runner import run
+from bench.pipeline.signature import signature
+from bench.pipeline.store import RunStore
 from datasets.damage.base import SUITE
 from tests.harness_doubles import (
     ASKED,

@@ -13,8 +13,8 @@ import pytest
 from huggingface_hub import constants
 
 from bench import ROOT
-from bench.errors import Unavailable
-from bench.files import content_hash
+from bench.core.errors import Unavailable
+from bench.core.files import content_hash
 from models import hub
 from tests.fake_hub import write
 

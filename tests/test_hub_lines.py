@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image
 
-from bench.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError
 from datasets.base import BadLinesError
 from datasets.hub import MAIN, download, is_hub_id, licence_of, locate
 from datasets.hub_lines import HubLines

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.cli.census import census_lines
-from bench.errors import Unavailable, UserError
-from bench.options import parse_options, typed_options
-from bench.types import LineSet
+from bench.core.errors import Unavailable, UserError
+from bench.core.options import parse_options, typed_options
+from bench.core.types import LineSet
 from datasets import DATASETS
 from datasets.base import BadLinesError, NothingReadableError
 from datasets.census import take

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.jit import sources_of
+from bench.core.hashing import sources_of
 
 FILES = {
     "decoders/step.py": "STEP = 1\n",
     "decoders/inner.py": """
-from bench.jit import compiled_part
+from bench.core.jit import compiled_part
 from decoders.step import STEP
 
 @compiled_part
@@ -21,7 +21,7 @@ def spell(x: int) -> int:
     return x + STEP
 """,
     "decoders/outer.py": """
-from bench.jit import compiled
+from bench.core.jit import compiled
 from decoders.inner import spell
 
 @compiled
@@ -38,7 +38,7 @@ print(search(1), sum(search.stats.cache_hits.values()))
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A checkout of two kernels of which one calls the other."""
-    for name, file in sources_of("bench.jit").items():
+    for name, file in sources_of("bench.core.jit").items():
         path = tmp_path / "clone" / (name.replace(".", "/") + "/__init__.py")
         path = path if file.name == "__init__.py" else path.parent.with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)

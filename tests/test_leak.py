@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.leaks.check import check_splits, check_text, check_training, told_in_row
-from bench.leaks.leak import KINDS, NEAR, Leak, compare, image_bits, known
-from bench.leaks.overlap import GRAM
-from bench.plan import Part
+from bench.core.errors import UserError
+from bench.core.types import Line, LineSet
+from bench.pipeline.leaks.check import check_splits, check_text, check_training, told_in_row
+from bench.pipeline.leaks.leak import KINDS, NEAR, Leak, compare, image_bits, known
+from bench.pipeline.leaks.overlap import GRAM
+from bench.pipeline.plan import Part
 from bench.report.leak import sentence, table, verdict
-from bench.types import Line, LineSet
 from datasets.base import Dataset, fingerprint
 from datasets.lines import RenderedLines
 from decoders.language.lm import EMBEDDED_TEXT, train_text
@@ -235,7 +235,7 @@ def test_the_command_compares_and_judges(call):
 
 def test_a_training_on_a_leaking_set_is_refused(monkeypatch, capsys):
     from bench.cli.guard import guard_training
-    from bench.registry import Entry, Registry
+    from bench.core.registry import Entry, Registry
 
     two = Registry("data set", {"two": Entry(f"{__name__}:Two", "two")})
     monkeypatch.setattr("datasets.DATASETS", two)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets import DATASETS
 from datasets.corpus import documents
 from datasets.handwriting import style_of, write

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench import cli
-from bench.errors import Unavailable, UserError
-from bench.files import write_atomically
-from bench.leaks.overlap import overlap
-from bench.lm import open_model, read_text
+from bench.analysis.lm import open_model, read_text
+from bench.core.errors import Unavailable, UserError
+from bench.core.files import write_atomically
+from bench.pipeline.leaks.overlap import overlap
 from datasets.corpus import documents
 from decoders.language import arpa_reader, kenlm_files
 from decoders.language.arpa import BOS, EOS, MARKS, write_arpa

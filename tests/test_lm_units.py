@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bench import ROOT
-from bench.errors import UserError
-from bench.lm import open_model
+from bench.analysis.lm import open_model
+from bench.core.errors import UserError
 from decoders import tuned
 from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.kenlm import CTCKenLM

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError
 from datasets.base import BadLinesError
 from datasets.manifest import ManifestLines
 from datasets.table import read_table

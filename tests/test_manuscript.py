@@ -12,18 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import manuscript
 from bench.cli import main
-from bench.errors import UserError
-from bench.report import blocks
+from bench.core.errors import UserError
+from bench.core.types import LineResult, Row
+from bench.pipeline.store import RunStore
+from bench.report import blocks, manuscript
 from bench.report.captions import language
 from bench.report.format import decimals_told
 from bench.report.latex import latex
 from bench.report.leading import judge_of
 from bench.report.results import collect
 from bench.report.table import Cell, Column, Table
-from bench.store import RunStore
-from bench.types import LineResult, Row
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, line, row
 
 BEGIN, END = "<!-- kaidoku:begin x -->\n", "<!-- kaidoku:end -->\n"
@@ -355,7 +354,7 @@ def called(*arguments: object) -> int:
 
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.runs.RUNS", tmp_path / "runs")
+    monkeypatch.setattr("bench.pipeline.runs.RUNS", tmp_path / "runs")
     store = RunStore(tmp_path / "runs" / "mine")
     with store.writing(dict(ENVIRONMENT)) as environment:
         for one in (row("ctc-greedy", cer=0.1), row("ctc-beam", cer=0.1)):

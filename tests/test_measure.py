@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.measure import BlockMeasure, reason, sorted_batches
-from bench.plan import ONCE, Rounds
-from bench.stopwatch import Stopwatch
-from bench.types import Decoded, Runtime, Spread
+from bench.core.errors import UserError
+from bench.core.stopwatch import Stopwatch
+from bench.core.types import Decoded, Runtime, Spread
+from bench.pipeline.measure import BlockMeasure, reason, sorted_batches
+from bench.pipeline.plan import ONCE, Rounds
 from tests.harness_doubles import (
     FakeMeter,
     Pixels,

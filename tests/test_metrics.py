@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.metrics import (
+from bench.core.metrics import (
     LENIENT,
     Edit,
     cer,
@@ -22,7 +22,7 @@ from bench.metrics import (
     wer,
     word_edits,
 )
-from bench.types import LineResult
+from bench.core.types import LineResult
 
 # reference, hypothesis, (S, D, I) and word edits by jiwer 4.0.0's process_characters and
 # process_words; their sums and the word edits agree with editdistance 0.8.1, a program of its own.

@@ -5,14 +5,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.errors import Unavailable, UserError
-from bench.types import Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Runtime
+from bench.training.export import export
 from models.alphabet import ALPHABET, encode, frames_needed
 from models.images import WIDEST, darkness, to_height
 from models.mini import WEIGHTS, MiniSpec
 from models.mini_ar import MiniAR, load_tokenizer
 from models.mini_net import MiniNet
-from models.training.export import export
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +131,9 @@ def test_tokenizer_writes_any_text():
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="the shipped weights are not here")
 def test_shipped_weights_read_the_embedded_set():
-    from bench.metrics import score_line
+    from bench.core.metrics import score_line
+    from bench.training.validate import ctc_scores
     from datasets import DATASETS
-    from models.training.validate import ctc_scores
 
     encoder = MiniSpec().open(Runtime())
     lines = DATASETS.create("lines").load("test", 24).lines

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.base import NothingReadableError
 from datasets.hub_lines import HubLines
 from datasets.manifest import ManifestLines

@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import ROOT
-from bench.errors import UserError
-from bench.evidence import Reading
-from bench.metrics import score_line, totals
-from bench.misreadings.analysis import analyse
-from bench.misreadings.classes import ENDING, NATURE, SCOPE, SIGHT, VIEWS, WORD, View
-from bench.misreadings.hidden import Sight, sight
-from bench.misreadings.line import UNSEEN, misreadings
-from bench.misreadings.profile import changes, profile
-from bench.misreadings.shapes import alike
-from bench.misreadings.vocabulary import Vocabulary, core, vocabulary
-from bench.provenance import signature
-from bench.types import Condition, LineResult
+from bench.analysis.evidence import Reading
+from bench.analysis.misreadings.analysis import analyse
+from bench.analysis.misreadings.classes import ENDING, NATURE, SCOPE, SIGHT, VIEWS, WORD, View
+from bench.analysis.misreadings.hidden import Sight, sight
+from bench.analysis.misreadings.line import UNSEEN, misreadings
+from bench.analysis.misreadings.profile import changes, profile
+from bench.analysis.misreadings.shapes import alike
+from bench.analysis.misreadings.vocabulary import Vocabulary, core, vocabulary
+from bench.core.errors import UserError
+from bench.core.metrics import score_line, totals
+from bench.core.types import Condition, LineResult
+from bench.pipeline.signature import signature
 from datasets.damage import DAMAGES
 from datasets.damage.lines import damaged_lines
 from datasets.damage.visible import visible_shares

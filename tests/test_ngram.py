@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.corpus import documents
 from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel, write_arpa
 from decoders.language.arpa_reader import read_arpa

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import UserError
-from bench.options import convert, describe, parse_options, typed_options
-from bench.registry import Entry, Registry
+from bench.core.errors import UserError
+from bench.core.options import convert, describe, parse_options, typed_options
+from bench.core.registry import Entry, Registry
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The end of a run: what could not run, and the commands that would make it run."""
 
 from bench.cli.output import missing
-from bench.plan import Skipped
+from bench.pipeline.plan import Skipped
 
 GET = "python -m bench weights get"
 

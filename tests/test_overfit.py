@@ -11,13 +11,13 @@ from typing import ClassVar, TypeVar
 import numpy as np
 import pytest
 
+from bench.analysis.overfit import Check, Job, SplitScore, check
 from bench.cli import main
-from bench.errors import Unavailable, UserError
-from bench.overfit import Check, Job, SplitScore, check
-from bench.plan import Registries
-from bench.registry import Entry
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import Entry
+from bench.core.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
+from bench.pipeline.plan import Registries
 from bench.report.overfit import table, verdict
-from bench.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
 from datasets.about import Blocks
 from decoders.base import Decoder
 from decoders.ctc.greedy import CTCGreedy

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bench.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError
 from datasets.base import BadLinesError, NothingReadableError
 from datasets.crops import likely_ascents, outlines
 from datasets.page_xml import OtherFormatError, PageLine, parse_alto, parse_page

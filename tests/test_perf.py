@@ -7,16 +7,17 @@ from typing import get_args
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.perf import machine
-from bench.perf.bounds import least_seconds
-from bench.perf.duels import Duel, Group, Side, all_duels, chosen
-from bench.perf.fight import Verdict, fight, turns
-from bench.perf.machine import Neighbours, Peaks, wait_for_quiet
-from bench.perf.record import FILE, Record, read, write
-from bench.provenance import environment, plain
+from bench.analysis.perf import machine
+from bench.analysis.perf.bounds import least_seconds
+from bench.analysis.perf.duels import Duel, Group, Side, all_duels, chosen
+from bench.analysis.perf.fight import Verdict, fight, turns
+from bench.analysis.perf.machine import Neighbours, Peaks, wait_for_quiet
+from bench.analysis.perf.record import FILE, Record, read, write
+from bench.core.errors import UserError
+from bench.core.hashing import plain
+from bench.core.machine import environment
+from bench.core.types import ARModel, Decoded, Encoded, Runtime
 from bench.report import perf, render
-from bench.types import ARModel, Decoded, Encoded, Runtime
 from decoders import DECODERS
 from models import ENCODERS
 
@@ -160,8 +161,8 @@ def test_the_table_tells_the_ratio_its_spread_and_what_was_not_fought(record):
 
 
 def test_the_command_goes_on_where_it_was_stopped(tmp_path, monkeypatch, call):
-    monkeypatch.setattr("bench.perf.duels.all_duels", lambda name, options: [GREEDY])
-    monkeypatch.setattr("bench.perf.machine.peaks", lambda watch: PEAKS)
+    monkeypatch.setattr("bench.analysis.perf.duels.all_duels", lambda name, options: [GREEDY])
+    monkeypatch.setattr("bench.analysis.perf.machine.peaks", lambda watch: PEAKS)
     words = ("perf", "--wait", "0", "--threads", "1", "--out", f"{tmp_path}/out")
     code, out, _ = call(*words)
     assert code == 0 and "3 of 3" in out

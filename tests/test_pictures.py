@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import pictures as module
-from bench.options import restored
-from bench.pictures import pictures
-from bench.provenance import plain, signature
-from bench.types import Condition, LineSet, Row
+from bench.analysis import pictures as module
+from bench.analysis.pictures import pictures
+from bench.core.hashing import plain
+from bench.core.options import restored
+from bench.core.types import Condition, LineSet, Row
+from bench.pipeline.signature import signature
 from datasets.cvl import Cvl
 from datasets.damage import DAMAGES
 from datasets.damage.lines import damaged_lines

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench.errors import UserError
-from bench.plan import (
+from bench.core.errors import UserError
+from bench.core.registry import Entry, Registry
+from bench.core.types import Condition, Runtime
+from bench.pipeline.plan import (
     MAIN_DAMAGES,
     ONCE,
     Registries,
@@ -14,8 +16,6 @@ from bench.plan import (
     Skipped,
     build_plan,
 )
-from bench.registry import Entry, Registry
-from bench.types import Condition, Runtime
 from tests.harness_doubles import Eraser, Reader, registries
 
 ASKED = Selection(encoders=("pixels",), decoders=("reader", "no-e"), datasets=("words",))

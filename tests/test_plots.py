@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from matplotlib import font_manager
 
+from bench.core.types import LineResult, Row
 from bench.report import plots
 from bench.report.captions import language
 from bench.report.plots import error, fonts
 from bench.report.plots.canvas import canvas, look_of
 from bench.report.plots.gain import Gains
 from bench.report.results import collect
-from bench.types import LineResult, Row
 from tests.run_rows import Rows, line, row, timing
 
 

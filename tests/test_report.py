@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bench import ROOT, report
-from bench.errors import UserError
+from bench.core.errors import UserError
+from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
+from bench.pipeline.store import RunStore
 from bench.report import accuracy, lenient, plots, render, speed
 from bench.report.results import Result, collect
 from bench.report.table import Table
-from bench.store import RunStore
-from bench.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row, timing
 
 

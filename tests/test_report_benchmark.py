@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.errors import UserError
+from bench.core.errors import UserError
+from bench.pipeline.runs import newest
+from bench.pipeline.store import RunStore
 from bench.report import render
 from bench.report.benchmark import tables
-from bench.runs import newest
-from bench.store import RunStore
 from tests.run_rows import ENVIRONMENT, cell_lines, failed, row
 
 
@@ -101,7 +101,7 @@ def called(*words: str) -> int:
 
 @pytest.fixture
 def runs_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.runs.RUNS", tmp_path)
+    monkeypatch.setattr("bench.pipeline.runs.RUNS", tmp_path)
     return tmp_path
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.analysis.stats import Interval
 from bench.report import render
 from bench.report.format import bracket, number, parameters, percent, plain, short, significant
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import Interval
 
 
 def table(

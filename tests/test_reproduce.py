@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-import bench.reproduce
-from bench import runs
-from bench.errors import UserError
-from bench.evidence import Reading
-from bench.plan import Registries, Rounds, Selection
-from bench.registry import Entry
+import bench.analysis.reproduce
+from bench.analysis.evidence import Reading
+from bench.analysis.reproduce import Verdict, judge, plan_of
+from bench.core.errors import UserError
+from bench.core.registry import Entry
+from bench.core.types import LineResult, Row, Runtime
+from bench.pipeline import runs
+from bench.pipeline.plan import Registries, Rounds, Selection
+from bench.pipeline.store import RunStore
 from bench.report.reproduce import text
-from bench.reproduce import Verdict, judge, plan_of
-from bench.store import RunStore
-from bench.types import LineResult, Row, Runtime
 from tests.harness_doubles import ASKED, HERE, go, registries
 from tests.stored_runs import cell
 
@@ -38,7 +38,7 @@ def reading(store: RunStore, row: Row | None = None) -> Reading:
 
 
 def again(folder: Path, row: Row, mine: Registries | None = None) -> RunStore:
-    from bench.harness import run
+    from bench.pipeline.runner import run
 
     store = RunStore(folder)
     run(plan_of(row, registries=mine or registries()), store)
@@ -199,7 +199,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
     """One row of the doubles in results/runs/old, and the doubles in place of the real parts."""
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(runs, "REFERENCE", tmp_path / "reference")
-    monkeypatch.setattr(bench.reproduce, "Registries", registries)
+    monkeypatch.setattr(bench.analysis.reproduce, "Registries", registries)
     return measured(tmp_path / "runs" / "old").rows()[0]
 
 
@@ -237,10 +237,10 @@ def test_a_number_that_does_not_hold_is_exit_code_1(call, stored, tmp_path):
 def test_what_is_missing_here_is_told_with_its_remedy(call, stored, monkeypatch):
     lacking = registries()
     lacking.datasets.entries["words"] = Entry(f"{HERE}:Words", "", {"absent": True})
-    monkeypatch.setattr(bench.reproduce, "Registries", lambda: lacking)
+    monkeypatch.setattr(bench.analysis.reproduce, "Registries", lambda: lacking)
     code, _, err = call("reproduce", stored.key, "--run", "old")
     assert code == 2 and "python -m bench data get words" in err
-    monkeypatch.setattr(bench.reproduce, "Registries", registries)
+    monkeypatch.setattr(bench.analysis.reproduce, "Registries", registries)
     code, _, err = call("reproduce", stored.key, "--run", "old", "--device", "abacus")
     assert code == 2 and "torch has no device 'abacus' here" in err
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-import bench.cells
-import bench.harness
+import bench.pipeline.cells
+import bench.pipeline.runner
 from bench import ROOT
-from bench.harness import run
-from bench.plan import Selection, build_plan
-from bench.provenance import code_version, digest, environment, plain
-from bench.store import RunStore
-from bench.types import Row, Runtime
+from bench.core.hashing import code_version, digest, plain
+from bench.core.machine import environment
+from bench.core.types import Row, Runtime
+from bench.pipeline.plan import Selection, build_plan
+from bench.pipeline.runner import run
+from bench.pipeline.store import RunStore
 from tests.harness_doubles import (
     ASKED,
     EVENTS,
@@ -102,10 +103,10 @@ def test_another_machine_measures_anew_and_another_commit_does_not(tmp_path, mon
     first = go(tmp_path)
     record = environment()
     commit = {**record, "git": {"commit": "5e7", "dirty": False}}
-    monkeypatch.setattr(bench.harness, "environment", lambda: commit)
+    monkeypatch.setattr(bench.pipeline.runner, "environment", lambda: commit)
     assert go(tmp_path).reused == first.done
     machine = {**record, "machine": {**record["machine"], "gpu": ["a new one"]}}
-    monkeypatch.setattr(bench.harness, "environment", lambda: machine)
+    monkeypatch.setattr(bench.pipeline.runner, "environment", lambda: machine)
     second = go(tmp_path)
     assert len(second.done) == 2 and not second.reused
     assert len(RunStore(tmp_path).rows()) == 2
@@ -116,15 +117,15 @@ def test_a_changed_file_runs_only_the_cells_that_use_it(tmp_path, monkeypatch):
     asked = replace(ASKED, damages=("none", "eraser"))
     go(tmp_path, asked)
     kept = code_version
-    bench.cells._version.cache_clear()
+    bench.pipeline.cells._version.cache_clear()
     monkeypatch.setattr(Eraser, "__module__", "tests.harness_doubles_2")
     monkeypatch.setattr(
-        bench.cells,
+        bench.pipeline.cells,
         "code_version",
         lambda modules: "new" if modules == ("tests.harness_doubles_2",) else kept(modules),
     )
     outcome = go(tmp_path, asked)
-    bench.cells._version.cache_clear()
+    bench.pipeline.cells._version.cache_clear()
     assert len(outcome.reused) == 2 and len(outcome.done) == 2  # the damaged ones
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.images import MAX_PIXELS, decode
 from datasets.paths import content, inside
 from datasets.xml import child, elements, local, parse

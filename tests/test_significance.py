@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.errors import UserError
-from bench.evidence import Reading
-from bench.significance import Standing, not_worse, standing
-from bench.stats import Difference, Interval, rate_difference
-from bench.types import LineResult
+from bench.analysis.evidence import Reading
+from bench.analysis.significance import Standing, not_worse, standing
+from bench.analysis.stats import Difference, Interval, rate_difference
+from bench.core.errors import UserError
+from bench.core.types import LineResult
 from tests import run_rows
 
 WRITERS = 12

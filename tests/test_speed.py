@@ -16,12 +16,13 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from bench.cells import line_result
-from bench.errors import Unavailable
-from bench.metrics import cer, totals
-from bench.provenance import plain, signature
-from bench.stopwatch import Stopwatch
-from bench.types import Condition, Encoded, EncoderInfo, LineSet, Row, Runtime
+from bench.core.errors import Unavailable
+from bench.core.hashing import plain
+from bench.core.metrics import cer, totals
+from bench.core.stopwatch import Stopwatch
+from bench.core.types import Condition, Encoded, EncoderInfo, LineSet, Row, Runtime
+from bench.pipeline.cells import line_result
+from bench.pipeline.signature import signature
 from datasets import DATASETS
 from decoders import DECODERS
 from decoders.base import Decoder

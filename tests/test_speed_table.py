@@ -15,26 +15,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bench.speed.job
-import bench.speed.runner
-from bench import provenance, runs
+import bench.analysis.speed.job
+import bench.analysis.speed.runner
+from bench.analysis.speed.budget import Budget, check_memory
+from bench.analysis.speed.job import REFERENCE, SENTENCES, SpeedJob, absences, speed_job
+from bench.analysis.speed.runner import measure, spread_by_width
 from bench.cli import main
-from bench.errors import Unavailable, UserError
-from bench.plan import Registries, Rounds, Selection
-from bench.progress import Silent
-from bench.registry import Entry, Registry
+from bench.core import machine
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import Entry, Registry
+from bench.core.stopwatch import Stopwatch
+from bench.core.types import Runtime, Spread
+from bench.pipeline import runs
+from bench.pipeline.plan import Registries, Rounds, Selection
+from bench.pipeline.progress import Silent
+from bench.pipeline.store import RunStore
 from bench.report import render
 from bench.report.results import collect
 from bench.report.speed_differences import differences
 from bench.report.speed_rows import SpeedRow, size_ratios, speed_rows
 from bench.report.speed_table import ratio_table, speed_table
 from bench.report.table import Table
-from bench.speed.budget import Budget, check_memory
-from bench.speed.job import REFERENCE, SENTENCES, SpeedJob, absences, speed_job
-from bench.speed.runner import measure, spread_by_width
-from bench.stopwatch import Stopwatch
-from bench.store import RunStore
-from bench.types import Runtime, Spread
 from decoders.ar.decoder import AutoregressiveDecoder
 from tests import speed_doubles
 from tests.harness_doubles import FakeMeter, Words
@@ -51,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeMeter:
     meter = FakeMeter()
     monkeypatch.setattr(speed_doubles, "METER", meter)
     monkeypatch.setattr(Stopwatch, "for_device", classmethod(lambda cls, device: cls(meter)))
-    monkeypatch.setattr(bench.speed.runner, "free_memory_mib", lambda: math.inf)
+    monkeypatch.setattr(bench.analysis.speed.runner, "free_memory_mib", lambda: math.inf)
     speed_doubles.RAISES.clear()
     speed_doubles.READ.clear()
     use(monkeypatch, speed_doubles.clockwork())
@@ -59,7 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeMeter:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, names: Registries) -> None:
-    monkeypatch.setattr(bench.speed.job, "speed_registries", lambda: names)
+    monkeypatch.setattr(bench.analysis.speed.job, "speed_registries", lambda: names)
 
 
 def job(
@@ -68,7 +69,7 @@ def job(
     limit: int = 12,
     minutes: float = math.inf,
 ) -> SpeedJob:
-    decoders = tuple(bench.speed.job.speed_registries().decoders.names())
+    decoders = tuple(bench.analysis.speed.job.speed_registries().decoders.names())
     selection = Selection((), decoders, ("words",), limit=limit, runtime=Runtime(threads=1))
     return speed_job(sizes, selection, ("float32",), batch_sizes, 60.0 * minutes)
 
@@ -300,7 +301,7 @@ def system_row(size: str, decoder: str, rate: float, **more):
 
 def table_rows(*stored) -> list[SpeedRow]:
     systems = [
-        bench.speed.job.System(r.encoder, r.decoder, r.runtime.dtype, r.runtime.batch_size)
+        bench.analysis.speed.job.System(r.encoder, r.decoder, r.runtime.dtype, r.runtime.batch_size)
         for r in stored
     ]
     return speed_rows(collect(Rows(*stored)), systems, {})
@@ -394,7 +395,7 @@ def test_gpu_rows_name_the_card_its_driver_and_its_clocks():
     stored = system_row("small", REFERENCE, 2.0, runtime=Runtime("cuda", "float16", 1))
     stored = replace(stored, extras={**stored.extras, "gpu_clocks": {"sm_mhz": "1755"}})
     store = Rows(stored, environments={"envhash012345678": environment})
-    system = bench.speed.job.System("trocr-small", REFERENCE, "float16", 1)
+    system = bench.analysis.speed.job.System("trocr-small", REFERENCE, "float16", 1)
     table = speed_table(speed_rows(collect(store), [system], {}))
     assert "Test GPU, driver 550.54, SM clock up to 1980 MHz, 700.00 W, host" in table.conditions
     assert "SM clock just after measuring: 1755 MHz" in table.conditions
@@ -409,18 +410,18 @@ def test_nvidia_smi_is_read_by_uuid(monkeypatch):
         asked.append(command)
         return "GPU-b, 550.54, 1980, 2619, 700.00\nGPU-a, 550.54, 1410, 1593, 400.00\n"
 
-    monkeypatch.setattr(provenance, "_output", output)
-    monkeypatch.setattr(provenance, "_gpu", lambda: ["A100", "H100"])
-    monkeypatch.setattr(provenance, "_gpu_uuid", lambda index: ("GPU-a", "GPU-b")[index])
-    first, second = provenance.environment()["gpus"]
+    monkeypatch.setattr(machine, "_output", output)
+    monkeypatch.setattr(machine, "_gpu", lambda: ["A100", "H100"])
+    monkeypatch.setattr(machine, "_gpu_uuid", lambda index: ("GPU-a", "GPU-b")[index])
+    first, second = machine.environment()["gpus"]
     assert (first["name"], first["max_sm_mhz"]) == ("A100", "1410")
     assert (second["name"], second["driver"], second["power_limit_w"]) == (
         *("H100", "550.54", "700.00"),
     )
     assert any("driver_version" in word for word in asked[-1])
-    monkeypatch.setattr(provenance, "_output", lambda *command: None)  # no such program
-    assert provenance.environment()["gpus"] == [{"name": "A100"}, {"name": "H100"}]
-    assert provenance.gpu_clocks("cpu") == {}
+    monkeypatch.setattr(machine, "_output", lambda *command: None)  # no such program
+    assert machine.environment()["gpus"] == [{"name": "A100"}, {"name": "H100"}]
+    assert machine.gpu_clocks("cpu") == {}
 
 
 # ---- the command ----
@@ -481,7 +482,7 @@ def test_ctrl_c_keeps_what_is_finished(clock, call, monkeypatch, tmp_path):
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A TrOCR with random weights that a CPU runs in milliseconds, under the name of small."""
     spec = Entry("models.trocr:TrOCRSpec", "tiny", {"repo": "nobody/nothing", "shape": "tiny"})
-    real = bench.speed.job.speed_registries()
+    real = bench.analysis.speed.job.speed_registries()
     encoders = Registry("encoder", {"trocr-small": spec, "mini": real.encoders.entry("mini")})
     use(monkeypatch, replace(real, encoders=encoders))
 

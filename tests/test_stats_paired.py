@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
-from bench.stats import FEWEST, power, rate_difference, sign_flip_p, sum_ratio
+from bench.analysis.stats import FEWEST, power, rate_difference, sign_flip_p, sum_ratio
 
 # Darwin's maize: heights of crossed less self-fertilised plants in eighths of an inch, 15 pairs.
 # Fisher (The Design of Experiments, 1935, section 21) counts all 2^15 signs: 863 sums are at

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from bench import ROOT
-from bench.stopwatch import HostMeter, Lap, Stopwatch, now_utc, overhead, percentile, spread
-from bench.types import Spread
+from bench.core.stopwatch import HostMeter, Lap, Stopwatch, now_utc, overhead, percentile, spread
+from bench.core.types import Spread
 from tests.harness_doubles import FakeMeter
 
 
@@ -87,7 +87,7 @@ def test_now_is_utc_in_iso_8601():
 # a worker of numpy's OpenBLAS, which spins for 2^26 cycles before it first sleeps.
 _BUSY_AND_IDLE = """
 import json, time
-from bench.stopwatch import HostMeter, Stopwatch
+from bench.core.stopwatch import HostMeter, Stopwatch
 watch = Stopwatch(HostMeter())
 laps = [watch.measure(work)[1] for work in (lambda: sum(range(9_000_000)), lambda: time.sleep(0.2))]
 print(json.dumps([[lap.wall_s, lap.cpu_s] for lap in laps]))
@@ -141,7 +141,7 @@ def test_only_the_stopwatch_reads_a_clock():
         for path in Path(ROOT, folder).rglob("*.py")
         if pattern.search(path.read_text(encoding="utf-8"))
     ]
-    assert guilty == ["bench/stopwatch.py"]
+    assert guilty == ["bench/core/stopwatch.py"]
 
 
 def test_a_cuda_device_is_synchronised_and_its_own_memory_measured():

@@ -16,10 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import ROOT
-from bench.errors import UserError
-from bench.rowjson import SCHEMA, dump, load_line, load_row
-from bench.store import RunStore
-from bench.types import (
+from bench.core.errors import UserError
+from bench.core.records import SCHEMA, dump, load_line, load_row
+from bench.core.types import (
     Condition,
     EditCounts,
     LineResult,
@@ -28,6 +27,7 @@ from bench.types import (
     Spread,
     Timing,
 )
+from bench.pipeline.store import RunStore
 
 ENVIRONMENT = {"machine": {"cpu": "abacus"}, "git": None}
 
@@ -319,7 +319,7 @@ def test_environments_of_several_runs_are_all_kept(tmp_path):
 
 HOLDER = """
 import os, sys
-from bench.store import RunStore
+from bench.pipeline.store import RunStore
 with RunStore(sys.argv[1]).writing({}):
     if os.fork() == 0:  # a worker that outlives its parent must not keep the folder
         sys.stdout.close()

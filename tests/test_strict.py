@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import bench.report
-from bench import bad_lines, runs
-from bench.types import BadLine, Line, LineSet
+from bench.core.types import BadLine, Line, LineSet
+from bench.pipeline import bad_lines, runs
 from datasets import DATASETS
 from datasets.base import BadLinesError, Dataset, listening
 from datasets.unipen import Unipen
@@ -25,7 +25,7 @@ RUN = ["run", "--encoder", "pixels", "--decoder", "reader", "--rounds", "1", "--
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Call) -> Call:
     """`bench run` with small working parts, of which `words` can have unreadable lines."""
     made = registries()
-    monkeypatch.setattr("bench.plan.Registries", lambda: made)
+    monkeypatch.setattr("bench.pipeline.plan.Registries", lambda: made)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(bench.report, "write", lambda store, **options: [])
     monkeypatch.setattr(bench.report, "terminal", lambda store: "")

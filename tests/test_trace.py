@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.trace import STAGES, System, trace
-from bench.types import Runtime
+from bench.analysis.trace import STAGES, System, trace
+from bench.core.errors import UserError
+from bench.core.types import Runtime
 from decoders import DECODERS
 from models import ENCODERS
 from tests.chromium import chromium
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, traced):
 
 
 def test_the_command_writes_traces_and_no_row(call, tmp_path, monkeypatch):
-    from bench import runs
+    from bench.pipeline import runs
 
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     code, out, err = call(

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import UserError
+from bench.core.errors import UserError
+from bench.training import checkpoint
+from bench.training.augment import augment
+from bench.training.export import export
+from bench.training.loop import Loop, LoopConfig
+from bench.training.run import TrainOptions, Watcher, train_ar
+from bench.training.sources import FILES, Rendered, sources
+from bench.training.stream import Batch, StreamConfig, loader
+from bench.training.texts import Texts
 from datasets.joined import Ink, join
 from datasets.root import data_root
 from datasets.splits import split_of
 from models.mini import WEIGHTS
 from models.mini_encoder import read_head, read_weights
 from models.mini_net import MARGIN, MiniConfig, MiniNet
-from models.training import checkpoint
-from models.training.augment import augment
-from models.training.export import export
-from models.training.loop import Loop, LoopConfig
-from models.training.run import TrainOptions, Watcher, train_ar
-from models.training.sources import FILES, Rendered, sources
-from models.training.stream import Batch, StreamConfig, loader
-from models.training.texts import Texts
 
 ROOT = data_root()
 needs_data = pytest.mark.skipif(

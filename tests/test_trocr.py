@@ -16,8 +16,8 @@ from PIL import Image as Picture
 from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
-from bench.errors import UserError
-from bench.types import Runtime
+from bench.core.errors import UserError
+from bench.core.types import Runtime
 from decoders.ar.decoder import AutoregressiveDecoder
 from models import ENCODERS
 from tests.tiny_trocr import (

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders.ar.decoder import AutoregressiveDecoder
 from tests.tiny_trocr import edit, lines, opened, save_checkpoint
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import VisionEncoderDecoderModel
 
-from bench.errors import Unavailable, UserError
-from bench.files import content_hash
-from bench.types import EncoderInfo
+from bench.core.errors import Unavailable, UserError
+from bench.core.files import content_hash
+from bench.core.types import EncoderInfo
 from decoders.ar.decoder import AutoregressiveDecoder
 from decoders.ar.draft import DraftedDecoder
 from models import hub

@@ -12,7 +12,7 @@ import torch
 from transformers import VisionEncoderDecoderModel
 
 from bench import ROOT
-from bench.errors import UserError
+from bench.core.errors import UserError
 from models.trocr_shapes import SHAPES, build
 
 

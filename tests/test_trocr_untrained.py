@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from bench.errors import UserError
-from bench.types import Image, Runtime
+from bench.core.errors import UserError
+from bench.core.types import Image, Runtime
 from datasets import DATASETS
 from decoders.ar.decoder import AutoregressiveDecoder
 from models import ENCODERS

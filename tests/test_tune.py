@@ -11,16 +11,16 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 import torch
 
-from bench.cache import cache_folder
+from bench.analysis.tuning.tune import Job, tune
 from bench.cli import main
-from bench.errors import Unavailable, UserError
-from bench.plan import Registries
-from bench.registry import Entry, Registry
+from bench.core.cache import cache_folder
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import Entry, Registry
+from bench.core.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
+from bench.pipeline.plan import Registries
 from bench.report import render
 from bench.report.tuning import as_good, at_the_edge, table
 from bench.report.tuning_plot import draw
-from bench.tuning.tune import Job, tune
-from bench.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from decoders import tuned
 from decoders.ctc.greedy import CTCGreedy
 from decoders.tuned import Tunable, find, freeze, load

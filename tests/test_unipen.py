@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError
 from datasets.rebuild import unipen_lines
 from datasets.rebuild.tree import silent
 from datasets.rebuild.unipen_raw import Segment, contributors, segments, stroke_numbers

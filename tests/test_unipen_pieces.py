@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets import fetch, sources
 from datasets.check import check_pieces
 from datasets.joined import CHARACTERS, WORDS

@@ -12,10 +12,10 @@ import pytest
 from rapidfuzz.distance import Levenshtein
 
 from bench import report
-from bench.cells import line_result
+from bench.core.types import Condition, Decoded
+from bench.pipeline.cells import line_result
+from bench.pipeline.store import RunStore
 from bench.report import web
-from bench.store import RunStore
-from bench.types import Condition, Decoded
 from datasets import DATASETS
 from datasets.damage.base import SUITE
 from tests.chromium import chromium

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from openpyxl.cell.rich_text import CellRichText
 from PIL import Image as Pillow
 
-from bench.metrics import normalise
+from bench.core.metrics import normalise
 from bench.report.sheets import Head, Sheet, clean, diffed
 from tests.error_runs import HOSTILE, LINES, READERS, make
 

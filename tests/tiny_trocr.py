@@ -21,7 +21,7 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
-from bench.types import Image, Runtime
+from bench.core.types import Image, Runtime
 from models.trocr import TrOCRSpec
 
 Kind = Literal["small", "base"]

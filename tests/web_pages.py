@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.store import RunStore
-from bench.types import LineResult, Row
+from bench.core.types import LineResult, Row
+from bench.pipeline.store import RunStore
 from tests.run_rows import ENVIRONMENT, row, timing
 
 if TYPE_CHECKING:

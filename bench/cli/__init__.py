@@ -23,8 +23,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from bench.errors import UserError
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 
 PROGRAM = "python -m bench"
 

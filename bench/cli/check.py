@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
-    from bench.overfit import Check
+    from bench.analysis.overfit import Check
 
 _EPILOG = f"""\
 examples:
@@ -108,11 +108,11 @@ def _add_leak(actions: Any) -> None:
 
 def run_leak(args: argparse.Namespace) -> int:
     """Compare the splits, look into the text, judge."""
+    from bench.analysis.lm import read_text
     from bench.cli.bars import track
-    from bench.leaks.check import check_splits, check_text
-    from bench.leaks.leak import known, seen_too_often
-    from bench.lm import read_text
-    from bench.plan import Part, Registries
+    from bench.pipeline.leaks.check import check_splits, check_text
+    from bench.pipeline.leaks.leak import known, seen_too_often
+    from bench.pipeline.plan import Part, Registries
     from bench.report import render
     from bench.report.leak import table, verdict
     from decoders.language.lm import train_text
@@ -140,10 +140,10 @@ def run_leak(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Read, compare, judge."""
+    from bench.analysis.overfit import Job, check
     from bench.cli.bars import track
-    from bench.harness import check_runtime
-    from bench.overfit import Job, check
-    from bench.plan import Registries
+    from bench.pipeline.plan import Registries
+    from bench.pipeline.runner import check_runtime
     from bench.report import render
     from bench.report.overfit import table, verdict
 

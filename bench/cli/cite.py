@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.evidence import Chosen
-    from bench.store import RunStore
+    from bench.analysis.evidence import Chosen
+    from bench.pipeline.store import RunStore
 
 _EPILOG = f"""\
 examples:
@@ -83,15 +83,15 @@ def find(word: str, run: str | None) -> Chosen:
     Raises:
         UserError: there is no such run or row.
     """
-    from bench.cite import cited
+    from bench.analysis.cite import cited
 
     return cited(word, _stores(run))
 
 
 def _stores(run: str | None) -> Iterator[RunStore]:
     """The run that was named, or all, newest first and those that are committed behind."""
-    from bench import runs
     from bench.cli.stored import open_run
+    from bench.pipeline import runs
 
     if run is not None:
         yield open_run(run)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
-from bench.errors import UserError
-from bench.options import words
+from bench.core.errors import UserError
+from bench.core.options import words
 
 if TYPE_CHECKING:
-    from bench.compare import Comparison, System
+    from bench.analysis.compare import Comparison, System
+    from bench.core.types import Row
     from bench.report.results import Result
-    from bench.types import Row
 
 _EPILOG = f"""\
 examples:
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from rich.console import Console
 
-    from bench.compare import compare
+    from bench.analysis.compare import compare
 
     if args.json and args.format != "text":
         raise UserError(f"give --json or --format {args.format}, not both")
@@ -93,9 +93,9 @@ def _systems(
     args: argparse.Namespace, left_out: Callable[[str], None]
 ) -> tuple[list[System], dict[tuple[str, str], Result]]:
     """The systems that were named, and the results of their rows by label and key."""
+    from bench.analysis.compare import System
+    from bench.analysis.evidence import readings
     from bench.cli.systems import Runs
-    from bench.compare import System
-    from bench.evidence import readings
     from bench.report.results import collect
 
     if len(set(args.systems)) < len(args.systems):
@@ -135,7 +135,7 @@ def _printed(
 ) -> str:
     import shutil
 
-    from bench.compare import sides
+    from bench.analysis.compare import sides
     from bench.report import render
     from bench.report.compare import tables
 
@@ -150,8 +150,8 @@ def _printed(
 
 def _record(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Everything that was worked out, as JSON holds it: of each side its row by `key`, no lines."""
-    from bench.compare import sides
-    from bench.provenance import plain
+    from bench.analysis.compare import sides
+    from bench.core.hashing import plain
 
     pairs = [
         {
@@ -173,7 +173,7 @@ def _record(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 def _fields(thing: Any) -> Any:
     """The fields of a dataclass, those inside of it likewise, save for readings."""
-    from bench.evidence import Reading
+    from bench.analysis.evidence import Reading
 
     if isinstance(thing, Reading) or not dataclasses.is_dataclass(thing):
         return thing

@@ -11,7 +11,7 @@ from rich.progress import TaskID
 from bench.cli.bars import bars
 
 if TYPE_CHECKING:
-    from models.training.loop import Progress
+    from bench.training.loop import Progress
 
 
 class Curves:
@@ -24,7 +24,7 @@ class Curves:
             out: folder of the curves; None for none.
             steps: in all; 0 when `step` is told.
         """
-        from models.training.loop import rank
+        from bench.training.loop import rank
 
         self._console = Console(stderr=True, quiet=rank() != 0)
         self._bars = bars(self._console)

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.options import parse_options, typed_options, words
+from bench.core.options import parse_options, typed_options, words
 
 _EPILOG = f"""\
 examples:
@@ -53,9 +53,9 @@ def add(actions: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, tell."""
-    from bench.calibration import Job, calibrate
+    from bench.analysis.calibration import Job, calibrate
     from bench.cli.bars import track
-    from bench.plan import Registries
+    from bench.pipeline.plan import Registries
     from bench.report import render
     from bench.report.calibration import table
 

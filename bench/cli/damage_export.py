@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.damage_preview import add_options
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from bench.types import Condition, LineSet
+    from bench.core.types import Condition, LineSet
 
 _EPILOG = f"""\
 examples:
@@ -69,9 +69,9 @@ def add(actions: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the copies and print where each is."""
-    from bench import bad_lines
+    from bench.analysis.export import export
     from bench.cli.bars import track
-    from bench.export import export
+    from bench.pipeline import bad_lines
     from datasets import DATASETS
     from datasets.damage import DAMAGES
     from models import ENCODERS
@@ -109,8 +109,8 @@ def _conditions(args: argparse.Namespace) -> Iterator[Condition]:
     Raises:
         UserError: a severity or seed that is none.
     """
-    from bench.plan import CLEAN
-    from bench.types import Condition
+    from bench.core.types import Condition
+    from bench.pipeline.plan import CLEAN
     from datasets.damage import DAMAGES
     from datasets.damage.base import SEVERITIES
 
@@ -159,9 +159,9 @@ def _placed(
         return found
     import dataclasses
 
-    from bench.alignment import with_boxes
+    from bench.analysis.alignment import with_boxes
     from bench.cli.bars import track
-    from bench.reading import open_trained
+    from bench.pipeline.reading import open_trained
     from models import ENCODERS
 
     runtime = runtime_of(args)

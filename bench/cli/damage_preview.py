@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
-from bench.errors import UserError
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from bench.types import Line
+    from bench.core.types import Line
     from datasets.base import Dataset
 
 _EPILOG = f"""\
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the contact sheet and print its path."""
     import cv2
 
-    from bench.files import plain_errors, write_atomically
+    from bench.core.files import plain_errors, write_atomically
     from datasets import DATASETS
     from datasets.damage import DAMAGES
     from datasets.damage.lines import others

@@ -11,9 +11,9 @@ from typing import Any
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.bars import Steps
 from bench.cli.data_check import add_arguments, by_split, without
-from bench.errors import UserError
-from bench.hub_fetch import size_of
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.hub_fetch import size_of
+from bench.core.registry import did_you_mean
 from datasets import DATASETS
 from datasets.hub import MAIN, download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root

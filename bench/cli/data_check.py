@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import bad_lines
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.errors import Unavailable, UserError
-from bench.options import parse_options, typed_options
-from bench.runs import CHECKS
+from bench.core.errors import Unavailable, UserError
+from bench.core.options import parse_options, typed_options
+from bench.pipeline import bad_lines
+from bench.pipeline.runs import CHECKS
 from datasets import DATASETS
 from datasets.root import data_root
 from datasets.sources import SOURCES
@@ -126,7 +126,7 @@ def _write(census: Census, folder: Path) -> tuple[Path, ...]:
     """The contact sheet and the file of reasons, each where there is something to show."""
     import cv2
 
-    from bench.files import plain_errors, write_atomically
+    from bench.core.files import plain_errors, write_atomically
     from datasets.sheet import contact_sheet
 
     sheet, reasons = folder / SHEET, folder / bad_lines.NAME

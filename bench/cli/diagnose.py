@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from bench.diagnostics import Diagnosis, Job
+    from bench.analysis.diagnostics import Diagnosis, Job
     from bench.report.table import Table
 
 _EPILOG = f"""\
@@ -72,9 +72,9 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, score, tell."""
+    from bench.analysis.diagnostics import diagnose
     from bench.cli.bars import track
-    from bench.diagnostics import diagnose
-    from bench.plan import Registries
+    from bench.pipeline.plan import Registries
     from bench.report import render
     from bench.report.diagnostics import tables
 
@@ -98,8 +98,8 @@ def _job(args: argparse.Namespace) -> Job:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.diagnostics import Job
-    from bench.plan import CLEAN, Registries
+    from bench.analysis.diagnostics import Job
+    from bench.pipeline.plan import CLEAN, Registries
     from datasets.damage.base import SEVERITIES
 
     names = Registries()
@@ -126,7 +126,7 @@ def _job(args: argparse.Namespace) -> Job:
 
 
 def _write(folder: Path, made: list[Table]) -> None:
-    from bench.files import write_atomically
+    from bench.core.files import write_atomically
     from bench.report import render
 
     folder.mkdir(parents=True, exist_ok=True)

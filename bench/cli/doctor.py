@@ -7,8 +7,8 @@ import dataclasses
 import json
 from typing import Any
 
+from bench.analysis.doctor import Check, examine
 from bench.cli import PROGRAM, add_data_root
-from bench.doctor import Check, examine
 
 _MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
 

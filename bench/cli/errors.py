@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.errors_choice import chosen, vocabulary_of
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.cli.bars import Steps
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     for why in left_out:
         print(f"left out: {why}", file=sys.stderr)
     if args.json:
-        from bench.misreadings.record import record
+        from bench.analysis.misreadings.record import record
 
         print(json.dumps([record(shown.analysis) for shown in found], indent=2))
     else:
@@ -131,9 +131,9 @@ def _shown(args: argparse.Namespace, left_out: list[str], steps: Steps) -> list[
     Raises:
         UserError: there are none.
     """
+    from bench.analysis.evidence import Chosen, readings
+    from bench.analysis.misreadings.analysis import AGAINST, analyse
     from bench.cli.stored import open_run
-    from bench.evidence import Chosen, readings
-    from bench.misreadings.analysis import AGAINST, analyse
     from bench.report.errors import Shown
     from bench.report.results import collect, grouped
 
@@ -169,7 +169,7 @@ def _write(args: argparse.Namespace, found: list[Shown], steps: Steps) -> list[P
     Raises:
         UserError: a file cannot be written, or a heat map is asked for of several conditions.
     """
-    from bench.files import write_atomically
+    from bench.core.files import write_atomically
 
     written = []
     if args.heatmap is not None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError
-from bench.options import words
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.options import words
+from bench.core.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from bench.misreadings.vocabulary import Vocabulary
-    from bench.types import Row
+    from bench.analysis.misreadings.vocabulary import Vocabulary
+    from bench.core.types import Row
 
 _ALL = "all"
 _CLEAN = "none"
@@ -64,7 +64,7 @@ def vocabulary_of(asked: str | None, rows: Iterable[Row]) -> Vocabulary:
     Raises:
         UserError: the file is no model, or the rows were read with several.
     """
-    from bench.misreadings.vocabulary import vocabulary
+    from bench.analysis.misreadings.vocabulary import vocabulary
 
     if asked is None:
         # A word model says how many words it has; what it is stands in the decoder's options.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from bench.experiment.design import Design
-    from bench.experiment.finding import Finding
-    from bench.harness import Outcome
-    from bench.store import RunStore
+    from bench.analysis.experiment.design import Design
+    from bench.analysis.experiment.finding import Finding
+    from bench.pipeline.runner import Outcome
+    from bench.pipeline.store import RunStore
 
 _EPILOG = f"""\
 examples:
@@ -41,7 +41,7 @@ _BATCH = 12
 
 def add(subparsers: Any) -> None:
     """Register `experiment` and its sub-command `language`."""
-    from bench.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
+    from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
 
     layout = argparse.RawDescriptionHelpFormatter
     command = subparsers.add_parser(
@@ -85,12 +85,12 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what is not finished, look at every character, judge, write the finding."""
+    from bench.analysis.experiment.finding import declare, find, record
+    from bench.analysis.experiment.run import build, folder, measure
     from bench.cli.bars import track
     from bench.cli.progress import RunProgress
-    from bench.experiment.finding import declare, find, record
-    from bench.experiment.run import build, folder, measure
-    from bench.plan import Registries
-    from bench.store import RunStore
+    from bench.pipeline.plan import Registries
+    from bench.pipeline.store import RunStore
 
     registries, design = Registries(), _design(args)
     plan = build(design, registries)
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(finding: Finding, store: RunStore) -> None:
-    from bench.files import write_atomically
+    from bench.core.files import write_atomically
     from bench.report import experiment, experiment_plots
 
     made = experiment.files(finding)
@@ -141,8 +141,8 @@ def _design(args: argparse.Namespace) -> Design:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.experiment.design import DAMAGES, DECODERS, SEEDS, Design
-    from bench.plan import Registries
+    from bench.analysis.experiment.design import DAMAGES, DECODERS, SEEDS, Design
+    from bench.pipeline.plan import Registries
 
     names = Registries()
     options = typed_options(parse_options(args.options), (names.encoders, names.decoders))

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.plan import Part
+    from bench.pipeline.plan import Part
 
 _Options = argparse.ArgumentParser | argparse._ArgumentGroup
 
@@ -39,11 +39,11 @@ def guard_training(
         UserError: more than one test text or image in a hundred is among the train lines.
     """
     from bench.cli.bars import track
-    from bench.leaks.check import check_training
-    from bench.plan import MAIN_SETS
+    from bench.pipeline.leaks.check import check_training
+    from bench.pipeline.plan import MAIN_SETS
     from bench.report.leak import sentence
-    from models.training.ctc.material import MIXTURE
-    from models.training.loop import rank
+    from bench.training.ctc.material import MIXTURE
+    from bench.training.loop import rank
 
     if rank():  # of several processes the first looks
         return
@@ -69,9 +69,9 @@ def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: boo
         UserError: more than one test line, or run of 8 words of them, in a hundred stands in it.
     """
     from bench.cli.bars import track
-    from bench.leaks.check import check_text
-    from bench.leaks.leak import seen_too_often
-    from bench.plan import MAIN_SETS
+    from bench.pipeline.leaks.check import check_text
+    from bench.pipeline.leaks.leak import seen_too_often
+    from bench.pipeline.plan import MAIN_SETS
     from bench.report.leak import text_sentence
 
     parts = _here(MAIN_SETS if datasets is None else datasets, {}, strict=datasets is not None)
@@ -92,7 +92,7 @@ def _here(
     datasets: Sequence[str], options: Mapping[str, Mapping[str, Any]], strict: bool = False
 ) -> list[Part]:
     """The data sets that are here; with `strict` one that is not is told by its loading."""
-    from bench.plan import Part
+    from bench.pipeline.plan import Part
     from datasets import DATASETS
 
     parts = []

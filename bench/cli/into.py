@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench import manuscript
+from bench.report import manuscript
 
 if TYPE_CHECKING:
     from bench.report.leading import Judge

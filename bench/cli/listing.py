@@ -8,11 +8,11 @@ import inspect
 import json
 from typing import Any
 
+from bench.analysis.doctor import Thing, inventory, look_up
 from bench.cli import PROGRAM, add_data_root
-from bench.doctor import Thing, inventory, look_up
-from bench.errors import UserError
-from bench.options import describe, option_types
-from bench.registry import Registry, did_you_mean
+from bench.core.errors import UserError
+from bench.core.options import describe, option_types
+from bench.core.registry import Registry, did_you_mean
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS

@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.analysis.lm import UNITS, ModelFile, open_model, read_text
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.bars import bars
 from bench.cli.guard import add_guard, guard_text
-from bench.errors import UserError
-from bench.leaks.overlap import overlap
-from bench.lm import UNITS, ModelFile, open_model, read_text
-from bench.options import words
+from bench.core.errors import UserError
+from bench.core.options import words
+from bench.pipeline.leaks.overlap import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import terminal
 from bench.report.table import Table

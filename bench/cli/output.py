@@ -8,21 +8,21 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench import bad_lines
-from bench.provenance import plain
-from bench.types import Row, Runtime
+from bench.core.hashing import plain
+from bench.core.types import Row, Runtime
+from bench.pipeline import bad_lines
 
 if TYPE_CHECKING:
-    from bench.harness import Outcome
-    from bench.plan import Plan, Skipped
-    from bench.store import RunStore
+    from bench.pipeline.plan import Plan, Skipped
+    from bench.pipeline.runner import Outcome
+    from bench.pipeline.store import RunStore
 
 _GET = re.compile(r"(.*python -m bench \w+ get) (\S+)")  # such commands take several names
 
 
 def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     """Print the cells of a plan, and which of them the run folder holds already; exit code 0."""
-    from bench.harness import finished as finished_cells
+    from bench.pipeline.runner import finished as finished_cells
 
     held = finished_cells(plan, store)
     cells = [

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
 from bench.cli.runtime import add_machine, machine_of
-from bench.options import parse_options, typed_options
+from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
-    from bench.perf.duels import Duel
-    from bench.perf.record import Record
-    from bench.types import Runtime
+    from bench.analysis.perf.duels import Duel
+    from bench.analysis.perf.record import Record
+    from bench.core.types import Runtime
 
 _EPILOG = f"""\
 examples:
@@ -70,10 +70,10 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fight the duels, write the table, print it."""
-    from bench import runs
-    from bench.files import write_atomically
-    from bench.harness import check_runtime
-    from bench.perf.duels import all_duels, chosen
+    from bench.analysis.perf.duels import all_duels, chosen
+    from bench.core.files import write_atomically
+    from bench.pipeline import runs
+    from bench.pipeline.runner import check_runtime
     from bench.report import perf, render
 
     options = typed_options(parse_options(args.options), _registries(args.encoder))
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _wait(patience_s: float) -> None:
     """Until the machine is quiet, or the patience ends."""
-    from bench.perf.machine import QUIET, wait_for_quiet
+    from bench.analysis.perf.machine import QUIET, wait_for_quiet
 
     def waiting(share: float) -> None:
         print(f"waiting: other processes use {share:.0%} of the machine", file=sys.stderr)
@@ -110,9 +110,9 @@ def _fought(duels: Sequence[Duel], record: Record, folder: Path) -> Record:
     """The record with these duels; it is written after each of them."""
     from rich.console import Console
 
+    from bench.analysis.perf.fight import fight, turns
+    from bench.analysis.perf.record import write
     from bench.cli.bars import bars
-    from bench.perf.fight import fight, turns
-    from bench.perf.record import write
 
     done = [verdict for duel in duels if (verdict := record.of(duel))]
     others = [v for v in record.verdicts if v.duel not in duels]
@@ -136,10 +136,11 @@ def _record(folder: Path, runtime: Runtime, fresh: bool) -> Record:
     """
     import torch
 
-    from bench.perf.machine import peaks
-    from bench.perf.record import Record, read
-    from bench.provenance import environment, plain
-    from bench.stopwatch import Stopwatch
+    from bench.analysis.perf.machine import peaks
+    from bench.analysis.perf.record import Record, read
+    from bench.core.hashing import plain
+    from bench.core.machine import environment
+    from bench.core.stopwatch import Stopwatch
 
     torch.set_num_threads(runtime.threads)
     here = plain(environment())

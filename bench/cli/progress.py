@@ -8,8 +8,8 @@ from types import TracebackType
 from rich.console import Console
 
 from bench.cli.bars import bars
-from bench.plan import Block, Plan
-from bench.types import Row
+from bench.core.types import Row
+from bench.pipeline.plan import Block, Plan
 
 _REFRESH = 2  # a second: drawing must not take time from what is measured
 _MEMORY_S = 600  # cells differ much in length, so the ETA looks at many of them

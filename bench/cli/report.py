@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cli import PROGRAM
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 _EPILOG = f"""\
 examples:

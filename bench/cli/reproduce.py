@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.cite import add_run, find
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.evidence import Chosen, Reading
-    from bench.plan import Plan
-    from bench.store import RunStore
-    from bench.types import Row
+    from bench.analysis.evidence import Chosen, Reading
+    from bench.core.types import Row
+    from bench.pipeline.plan import Plan
+    from bench.pipeline.store import RunStore
 
 _EPILOG = f"""\
 examples:
@@ -62,8 +62,8 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure again, compare, and tell."""
-    from bench.harness import check_runtime
-    from bench.reproduce import judge, plan_of
+    from bench.analysis.reproduce import judge, plan_of
+    from bench.pipeline.runner import check_runtime
 
     found = find(args.cited, args.run)
     row = _only(found)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             (found.environments().get(row.environment, {}), *store.environments().values()),
         )
     if args.json:
-        from bench.provenance import plain
+        from bench.core.hashing import plain
 
         told = {**dataclasses.asdict(verdict), "within": verdict.within, "holds": verdict.holds}
         told["differs"] = [difference._asdict() for difference in verdict.differs]
@@ -112,7 +112,7 @@ def _folder(name: str | None) -> Iterator[Path]:
     """
     import tempfile
 
-    from bench import runs
+    from bench.pipeline import runs
 
     if name is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -134,10 +134,10 @@ def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
         UserError: it cannot run here.
         KeyboardInterrupt: it was stopped.
     """
-    from bench import harness
     from bench.cli.output import missing
     from bench.cli.progress import RunProgress
-    from bench.store import RunStore
+    from bench.pipeline import runner as harness
+    from bench.pipeline.store import RunStore
 
     if not plan.cells:
         raise UserError(f"this cell cannot run here:\n{missing(plan.skipped)}")
@@ -154,7 +154,7 @@ def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
 
 def _reading(store: Any, row: Row) -> Reading:
     """A row with its lines, or without where these are gone."""
-    from bench.evidence import Reading
+    from bench.analysis.evidence import Reading
 
     try:
         return Reading(row, tuple(store.lines(row.key)))

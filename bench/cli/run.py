@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.selection import add_choices, add_how, named, selection
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.harness import Outcome
-    from bench.plan import Plan
-    from bench.store import RunStore
+    from bench.pipeline.plan import Plan
+    from bench.pipeline.runner import Outcome
+    from bench.pipeline.store import RunStore
 
 _EPILOG = f"""\
 examples:
@@ -65,11 +65,11 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, measure, report."""
-    from bench import runs
     from bench.cli.output import missing, print_plan, print_results
-    from bench.harness import check_runtime
-    from bench.plan import build_plan
-    from bench.store import RunStore
+    from bench.pipeline import runs
+    from bench.pipeline.plan import build_plan
+    from bench.pipeline.runner import check_runtime
+    from bench.pipeline.store import RunStore
 
     chosen = selection(args)
     check_runtime(chosen.runtime)
@@ -93,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(plan: Plan, store: RunStore) -> Outcome:
-    from bench import harness
     from bench.cli.progress import RunProgress
+    from bench.pipeline import runner as harness
 
     with RunProgress(plan) as progress:
         return harness.run(plan, store, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.types import Runtime
+from bench.core.types import Runtime
 
 _Options = argparse.ArgumentParser | argparse._ArgumentGroup
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from bench.cli import PROGRAM
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from bench.plan import Rounds, Selection
+    from bench.pipeline.plan import Rounds, Selection
 
 
 def add_choices(group: argparse._ArgumentGroup) -> None:
@@ -68,7 +68,7 @@ def selection(args: argparse.Namespace) -> Selection:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.plan import CLEAN, Registries, Selection
+    from bench.pipeline.plan import CLEAN, Registries, Selection
     from decoders.correctors import canonical
 
     names = Registries()
@@ -142,7 +142,7 @@ def _severities(values: Sequence[str] | None) -> tuple[int, ...]:
 
 def _rounds(count: int) -> Rounds:
     """Exactly so many rounds, however long they take."""
-    from bench.plan import Rounds
+    from bench.pipeline.plan import Rounds
 
     if count < 1:
         raise UserError(f"--rounds {count} measures nothing; take 1 or more")

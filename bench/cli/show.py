@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
-from bench.errors import UserError
-from bench.options import parse_options, typed_options
-from bench.registry import did_you_mean
-from bench.types import Decoded, Encoded, Line, Runtime
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options
+from bench.core.registry import did_you_mean
+from bench.core.types import Decoded, Encoded, Line, Runtime
 from datasets import DATASETS
 from decoders import DECODERS
 from models import ENCODERS
 
 if TYPE_CHECKING:
-    from bench.show import Node
+    from bench.analysis.show import Node
     from decoders.base import Decoder
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -125,7 +125,7 @@ def _show_head(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from bench.headsteps import head_steps
+    from bench.analysis.headsteps import head_steps
     from models.alphabet import ALPHABET
     from models.heads import HEADS
     from models.heads.base import Grid, Head
@@ -181,8 +181,8 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
     """Open what is needed, send the lines through, and look."""
     import torch
 
-    from bench.reading import open_encoder
-    from bench.show import trace
+    from bench.analysis.show import trace
+    from bench.pipeline.reading import open_encoder
 
     lines = DATASETS.create(args.dataset, options.get(args.dataset)).load("test", args.lines).lines
     if not lines:
@@ -216,7 +216,7 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
 
 def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:
     """What a decoder reads, and the tree of the network that it runs, if it runs one."""
-    from bench.show import trace
+    from bench.analysis.show import trace
 
     if decoder.needs == "log_probs" or encoded.ar is None:
         return None, decoder.decode(encoded)
@@ -275,7 +275,7 @@ def _text(sight: Sight, depth: int | None) -> str:
 
 def _tree_text(tree: Node, depth: int | None) -> str:
     """Module, output shape and parameters in three columns; layers that are alike in one line."""
-    from bench.show import branches
+    from bench.analysis.show import branches
 
     rows = [("module", "first output", "parameters")]
     for branch in branches(tree, depth):

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.runtime import add_machine, machine_of
-from bench.errors import UserError
-from bench.options import words
+from bench.core.errors import UserError
+from bench.core.options import words
 
 if TYPE_CHECKING:
+    from bench.analysis.speed.job import SpeedJob
     from bench.report.speed_rows import SpeedRow
-    from bench.speed.job import SpeedJob
 
 _CPU_LINES, _CPU_MINUTES = 16, 4.0
 
@@ -93,16 +93,16 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the table, print it."""
-    from bench import runs
+    from bench.analysis.speed.job import absences
+    from bench.analysis.speed.runner import measure
     from bench.cli.progress import RunProgress
+    from bench.pipeline import runs
+    from bench.pipeline.store import RunStore
     from bench.report import render
     from bench.report.results import collect
     from bench.report.speed_files import write
     from bench.report.speed_rows import speed_rows
     from bench.report.speed_table import ratio_table, speed_table
-    from bench.speed.job import absences
-    from bench.speed.runner import measure
-    from bench.store import RunStore
 
     job = _job(args)
     plans = job.plans()
@@ -138,10 +138,7 @@ def _job(args: argparse.Namespace) -> SpeedJob:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.harness import check_runtime
-    from bench.options import parse_options, typed_options
-    from bench.plan import Selection
-    from bench.speed.job import (
+    from bench.analysis.speed.job import (
         SENTENCES,
         SIZES,
         default_decoders,
@@ -149,6 +146,9 @@ def _job(args: argparse.Namespace) -> SpeedJob:
         speed_job,
         speed_registries,
     )
+    from bench.core.options import parse_options, typed_options
+    from bench.pipeline.plan import Selection
+    from bench.pipeline.runner import check_runtime
 
     names = speed_registries()
     registries = (names.encoders, names.decoders, names.datasets)

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from bench.store import RunStore
+    from bench.pipeline.store import RunStore
 
 
 def open_run(name: str | None) -> RunStore:
@@ -22,8 +22,8 @@ def open_run(name: str | None) -> RunStore:
     Raises:
         UserError: there is no such run, or its rows are of another schema.
     """
-    from bench import runs
-    from bench.store import RunStore
+    from bench.pipeline import runs
+    from bench.pipeline.store import RunStore
 
     store = RunStore(runs.newest(_passed_over) if name is None else _folder(name))
     if torn := store.half_written():
@@ -42,7 +42,7 @@ def _folder(name: str) -> Path:
     Raises:
         UserError: there is none of that name.
     """
-    from bench import runs
+    from bench.pipeline import runs
 
     path = Path(name) if Path(name).is_dir() else runs.folder(name)
     if not is_run(path):

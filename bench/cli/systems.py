@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError
-from bench.evidence import Chosen
-from bench.registry import did_you_mean
+from bench.analysis.evidence import Chosen
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from bench.store import RunStore
-    from bench.types import Row
+    from bench.core.types import Row
+    from bench.pipeline.store import RunStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ class Runs:
 
     def _meanings(self, word: str) -> list[tuple[Path | None, str]]:
         """What a word may mean: names of encoders and runs may both hold slashes."""
-        from bench import runs
         from bench.cli.stored import is_run
+        from bench.pipeline import runs
 
         meanings: list[tuple[Path | None, str]] = [(None, word)]
         for place in (i for i, letter in enumerate(word) if letter == "/"):

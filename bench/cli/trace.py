@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from bench import ROOT
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.runtime import add_machine, machine_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
-    from bench.trace import Trace
+    from bench.analysis.trace import Trace
 
 _EPILOG = f"""\
 examples:
@@ -101,11 +101,11 @@ def _traced(args: argparse.Namespace) -> Trace:
         UserError: an unknown name or option, nothing to read, or a folder that cannot be written.
         Unavailable: weights, a package or data is not here.
     """
+    from bench.analysis.trace import System, trace
     from bench.cli.bars import Steps
-    from bench.harness import check_runtime
-    from bench.plan import Registries
-    from bench.reading import open_encoder, opened
-    from bench.trace import System, trace
+    from bench.pipeline.plan import Registries
+    from bench.pipeline.reading import open_encoder, opened
+    from bench.pipeline.runner import check_runtime
 
     encoder_name, decoder_name = _parts(args.system)
     for flag, value in (("--lines", args.lines), ("--batch-size", args.batch_size)):

@@ -12,13 +12,13 @@ from bench.cli import PROGRAM, add_data_root, train_mini
 from bench.cli.curves import Curves
 from bench.cli.guard import add_guard, guard_training
 from bench.cli.train_machine import add_machine, check_device
-from bench.errors import UserError
-from bench.files import write_atomically
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.files import write_atomically
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from models.training.ar.curve import Epoch
-    from models.training.ar.job import AROptions, Reading
+    from bench.training.ar.curve import Epoch
+    from bench.training.ar.job import AROptions, Reading
 
 _MINI = "mini"
 _EPILOG = f"""\
@@ -146,7 +146,7 @@ def _fine_tune(args: argparse.Namespace) -> int:
     import torch
 
     from bench.report.epochs import line, outcome, warning
-    from models.training.ar.run import ARWatcher, fine_tune
+    from bench.training.ar.run import ARWatcher, fine_tune
 
     options = _options(args)
     check_device(args.device)
@@ -194,9 +194,9 @@ def _options(args: argparse.Namespace) -> AROptions:
     Raises:
         UserError: a value that makes no sense, or an option that has no effect here.
     """
+    from bench.training.ar.job import AROptions
+    from bench.training.material import Wanted
     from datasets import DATASETS
-    from models.training.ar.job import AROptions
-    from models.training.material import Wanted
     from models.trocr_shapes import SHAPES
 
     for flag in ("limit", "epochs", "batch", "sample", "save_every"):

@@ -11,12 +11,12 @@ from bench.cli import PROGRAM, add_data_root
 from bench.cli.curves import Curves
 from bench.cli.guard import add_guard, guard_training
 from bench.cli.train_machine import add_machine, check_device
-from bench.errors import UserError
-from bench.options import parse_options, typed_options, words
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from models.training.ctc.run import CTCOptions
-    from models.training.ctc.validate import CTCScore
+    from bench.training.ctc.run import CTCOptions
+    from bench.training.ctc.validate import CTCScore
 
 _EPILOG = f"""\
 examples:
@@ -123,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
     """Train a head, or put one to the self-test."""
     import torch
 
-    from models.training.ctc.run import CTCWatcher, learn_by_heart, train_ctc
-    from models.training.run import join_processes
+    from bench.training.ctc.run import CTCWatcher, learn_by_heart, train_ctc
+    from bench.training.run import join_processes
 
     options = _options(args)
     check_device(args.device)
@@ -163,12 +163,12 @@ def _options(args: argparse.Namespace) -> CTCOptions:
     Raises:
         UserError: a value that makes no sense, or an option that has no effect here.
     """
+    from bench.training.ctc.material import MIXTURE
+    from bench.training.ctc.run import CTCOptions
+    from bench.training.material import Wanted
     from datasets import DATASETS
     from datasets.root import data_root
     from models.heads import HEADS
-    from models.training.ctc.material import MIXTURE
-    from models.training.ctc.run import CTCOptions
-    from models.training.material import Wanted
     from models.trocr_shapes import SHAPES
 
     for flag in ("steps", "batch", "views", "val_lines", "save_every"):

@@ -10,11 +10,11 @@ from bench.cli import PROGRAM, add_data_root
 from bench.cli.curves import Curves
 from bench.cli.guard import add_guard, guard_text
 from bench.cli.train_machine import check_device
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from models.training.lm.run import Validation
-    from models.training.lm.text import Paragraphs
+    from bench.training.lm.run import Validation
+    from bench.training.lm.text import Paragraphs
 
 _EPILOG = f"""\
 examples:
@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, with TensorBoard curves."""
     import torch
 
+    from bench.training.lm.run import BASELINE_ORDER, LMOptions, LMWatcher, baseline, train_lm
     from decoders.language.char_lm import CharConfig
-    from models.training.lm.run import BASELINE_ORDER, LMOptions, LMWatcher, baseline, train_lm
 
     _check(args)
     check_device(args.device)
@@ -141,10 +141,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _text(args: argparse.Namespace) -> Paragraphs:
-    from bench.lm import read_text
+    from bench.analysis.lm import read_text
+    from bench.training.lm.text import Paragraphs, held_out
     from datasets.corpus import documents
     from decoders.language.lm import EMBEDDED_TEXT, train_text
-    from models.training.lm.text import Paragraphs, held_out
 
     if args.text:
         return held_out(read_text(args.text), ", ".join(path.name for path in args.text))

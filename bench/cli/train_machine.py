@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 
 def add_machine(parser: Any) -> None:

@@ -11,10 +11,10 @@ from bench.cli import add_data_root
 from bench.cli.curves import Curves
 from bench.cli.guard import add_guard, guard_training
 from bench.cli.train_machine import add_machine, check_device
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from models.training.score import ReadScore
+    from bench.training.score import ReadScore
 
 # What stands for an option that was not given. `train ar` needs to know which ones were.
 DEFAULTS: Mapping[str, Any] = {
@@ -83,9 +83,9 @@ def run(args: argparse.Namespace, part: str) -> int:
     """Train the encoder ("encoder") or the AR head ("ar"), with TensorBoard curves."""
     import torch
 
+    from bench.training.ctc.material import MIXTURE
+    from bench.training.run import TrainOptions, Watcher, join_processes, train_ar, train_encoder
     from datasets.root import data_root
-    from models.training.ctc.material import MIXTURE
-    from models.training.run import TrainOptions, Watcher, join_processes, train_ar, train_encoder
 
     given = {name: getattr(args, name) for name in DEFAULTS if getattr(args, name) is not None}
     chosen = {**DEFAULTS, **given}

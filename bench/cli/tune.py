@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM
 from bench.cli.runtime import add_runtime, runtime_of
-from bench.errors import UserError
-from bench.options import parse_options, typed_options
-from bench.runs import CHECKS
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options
+from bench.pipeline.runs import CHECKS
 
 if TYPE_CHECKING:
-    from bench.tuning.tune import Job
+    from bench.analysis.tuning.tune import Job
     from decoders.tuned import Tuned
 
 _EPILOG = f"""\
@@ -88,11 +88,11 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune, freeze, tell."""
+    from bench.analysis.tuning.tune import tune
     from bench.cli.bars import track
-    from bench.plan import Registries
+    from bench.pipeline.plan import Registries
     from bench.report import render
     from bench.report.tuning import at_the_edge, table
-    from bench.tuning.tune import tune
     from decoders.tuned import freeze
 
     registries = Registries()
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _written(found: Tuned, folder: Path) -> list[Path]:
     """The map as a plot and as a table."""
-    from bench.files import plain_errors, write_atomically
+    from bench.core.files import plain_errors, write_atomically
     from bench.report import render
     from bench.report.tuning import table
     from bench.report.tuning_plot import draw
@@ -135,8 +135,8 @@ def _job(args: argparse.Namespace) -> Job:
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.plan import Registries
-    from bench.tuning.tune import Job
+    from bench.analysis.tuning.tune import Job
+    from bench.pipeline.plan import Registries
     from decoders.correctors import canonical
 
     names = Registries()

@@ -13,8 +13,8 @@ from huggingface_hub import constants
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.errors import UserError
-from bench.hub_fetch import size_of
+from bench.core.errors import UserError
+from bench.core.hub_fetch import size_of
 from models import ENCODERS, hub
 from models.download import download
 from models.trocr import TrOCRSpec

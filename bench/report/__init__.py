@@ -16,14 +16,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.files import write_atomically
+from bench.core.files import write_atomically
+from bench.pipeline.store import RunStore
 from bench.report import accuracy, correction, lenient, render, speed
 from bench.report.captions import language, say
 from bench.report.format import plain
 from bench.report.leading import Judge, judge_of, nobody
 from bench.report.results import Result, collect
 from bench.report.table import Table
-from bench.store import RunStore
 from datasets.rebuild.tree import Report, silent
 
 if TYPE_CHECKING:

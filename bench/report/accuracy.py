@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.core.types import UNTRAINED
 from bench.report.captions import say
 from bench.report.conditions import conditions, interval, signatures
 from bench.report.format import UNKNOWN, percent
@@ -12,7 +13,6 @@ from bench.report.leading import Judge, leaders, nobody, test_in_words
 from bench.report.remarks import cer_cell, remarks
 from bench.report.results import Place, Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.types import UNTRAINED
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from bench.report.format import listing, percent, plain, significant
 from bench.report.table import Cell, Column, Notes, Table, name
 

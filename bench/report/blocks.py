@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from bench.errors import UserError
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 from bench.report import accuracy, render, speed
 from bench.report.captions import language
 from bench.report.format import decimals_told, number, plain

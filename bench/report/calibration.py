@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.calibration import STEPS, Calibration, Point
+from bench.analysis.calibration import STEPS, Calibration, Point
 from bench.report.format import percent, plural
 from bench.report.table import Cell, Column, Table, name
 from datasets.about import named

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, get_args
 
-from bench.errors import UserError
-from bench.registry import did_you_mean
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 
 Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.evidence import Store
+from bench.analysis.evidence import Store
+from bench.core.types import UNTRAINED
 from bench.report.conditions import conditions, signatures
 from bench.report.format import bracket, listing, number, percent, plain, significant
 from bench.report.latex import latex_code, latex_text
 from bench.report.render import markdown_text
 from bench.report.results import Result, collect, grouped
-from bench.types import UNTRAINED
 
 
 @dataclass(frozen=True)

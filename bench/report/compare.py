@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bench.compare import Comparison, Side, sides
+from bench.analysis.compare import Comparison, Side, sides
+from bench.analysis.stats import ENOUGH, FEWEST, Interval
+from bench.analysis.stats import significant as is_significant
+from bench.analysis.stats.sample_size import ALPHA, POWER
+from bench.core.types import Condition
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import DASH, UNKNOWN, bracket, number, percent, plural, significant
 from bench.report.remarks import cer_cell
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, Value, name
-from bench.stats import ENOUGH, FEWEST, Interval
-from bench.stats import significant as is_significant
-from bench.stats.sample_size import ALPHA, POWER
-from bench.types import Condition
 from datasets.about import blocks_of
 
 Results = Mapping[tuple[str, str], Result]  # of each system's label and row's key

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.provenance import parsed_signature
+from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
+from bench.core.types import UNTRAINED
+from bench.pipeline.signature import parsed_signature
 from bench.report.captions import say
 from bench.report.format import listing, plain, plural
 from bench.report.results import Result
-from bench.stats import ENOUGH, LEVEL, RESAMPLES, SEED
-from bench.types import UNTRAINED
 from datasets.about import Blocks, about
 
 _MANY = {  # of the nouns of blocks

@@ -6,18 +6,18 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.correction import gain
-from bench.errors import UserError
-from bench.evidence import Store
+from bench.analysis.compare import corrector_gain
+from bench.analysis.evidence import Store
+from bench.analysis.stats import Difference, holm
+from bench.analysis.stats import significant as is_significant
+from bench.analysis.stats.sample_size import ALPHA
+from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import DASH, bracket, listing, percent, significant
 from bench.report.remarks import cer_cell, trained
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import Difference, holm
-from bench.stats import significant as is_significant
-from bench.stats.sample_size import ALPHA
 
 _KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
 _HEADS = ("Improved", "Same", "Worse", "Refused", "Left alone", "Corrector s")
@@ -49,7 +49,7 @@ def gains_of(store: Store, results: Iterable[Result]) -> dict[str, Difference]:
         if result.row.correction is None or not trained(result):
             continue
         with contextlib.suppress(UserError):  # its lines are not stored
-            if difference := gain(store.lines(result.row.key)):
+            if difference := corrector_gain(store.lines(result.row.key)):
                 found[result.row.key] = difference
     return found
 

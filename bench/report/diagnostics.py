@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.diagnostics import Diagnosis, Finding, Kind
-from bench.plan import CLEAN
+from bench.analysis.diagnostics import Diagnosis, Finding, Kind
+from bench.core.types import Condition
+from bench.pipeline.plan import CLEAN
 from bench.report.format import DASH, number, percent, plural
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.types import Condition
 from datasets.about import named
 
 _KINDS: tuple[tuple[Kind, str], ...] = (

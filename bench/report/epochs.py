@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.format import number, percent, plain, plural
 from bench.report.plots import COLOURS, STYLE, Look, Plot, saved
-from models.training.ar.curve import Epoch, turned_at
+from bench.training.ar.curve import Epoch, turned_at
 
 _INCHES = (6.4, 4.2)
 

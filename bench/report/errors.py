@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.metrics import EditKind
-from bench.misreadings.analysis import Analysis
-from bench.misreadings.classes import Class, Unit
-from bench.misreadings.profile import Change, Pair, Profile
+from bench.analysis.misreadings.analysis import Analysis
+from bench.analysis.misreadings.classes import Class, Unit
+from bench.analysis.misreadings.profile import Change, Pair, Profile
+from bench.analysis.stats import FEWEST, Interval, significant
+from bench.analysis.stats.sample_size import ALPHA
+from bench.core.metrics import EditKind
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import number, plain, plural
 from bench.report.remarks import cer_cell
 from bench.report.results import Result
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import FEWEST, Interval, significant
-from bench.stats.sample_size import ALPHA
 
 SPACE, NOTHING = "(space)", "(nothing)"  # in words: they survive every format they are pasted into
 

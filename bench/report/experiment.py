@@ -10,15 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.experiment.analysis import Estimate, Judged
-from bench.experiment.counts import CLOZE
-from bench.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
-from bench.experiment.finding import Finding
+from bench.analysis.experiment.analysis import Estimate, Judged
+from bench.analysis.experiment.counts import CLOZE
+from bench.analysis.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
+from bench.analysis.experiment.finding import Finding
+from bench.analysis.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
 from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_tables import bracket, of_cells, of_page, p_value, slope_of
 from bench.report.format import listing, number, percent, plain, plural
 from bench.report.render import latex, markdown, markdown_text, spreadsheet
-from bench.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
 from datasets.damage.base import SEVERITIES, SUITE
 
 _LAST = SEVERITIES[-1]

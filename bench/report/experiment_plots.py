@@ -9,10 +9,10 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.experiment.analysis import Estimate
-from bench.experiment.counts import CLOZE
-from bench.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, dosed
-from bench.experiment.finding import Finding
+from bench.analysis.experiment.analysis import Estimate
+from bench.analysis.experiment.counts import CLOZE
+from bench.analysis.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, dosed
+from bench.analysis.experiment.finding import Finding
 from bench.report.format import plural
 from bench.report.plots import STYLE, Plot, look_of, saved
 from datasets.damage.base import SEVERITIES

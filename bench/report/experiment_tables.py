@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bench.experiment.analysis import ALL, Estimate, Gain, Recall
-from bench.experiment.counts import CLOZE
-from bench.experiment.design import ALPHA, BASELINE, PRIMARY
-from bench.experiment.finding import Finding
+from bench.analysis.experiment.analysis import ALL, Estimate, Gain, Recall
+from bench.analysis.experiment.counts import CLOZE
+from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
+from bench.analysis.experiment.finding import Finding
+from bench.analysis.stats import Interval
 from bench.report.format import DASH, number, percent
 from bench.report.table import Cell, Column, Table, name
-from bench.stats import Interval
 from datasets.damage.base import SEVERITIES
 
 CEILING = "cloze ceiling"

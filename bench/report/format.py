@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
+from bench.analysis.stats import Interval
 from bench.report.captions import in_force, say
-from bench.stats import Interval
 
 DASH = "—"  # there can be no such number (the CER of untrained weights)
 UNKNOWN = "n/a"  # there should be a number, and it is not one (nothing to divide by)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from bench.misreadings.profile import Pair, Profile
+from bench.analysis.misreadings.profile import Pair, Profile
 from bench.report.captions import say
 from bench.report.errors import Shown
 from bench.report.format import plain, tick

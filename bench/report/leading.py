@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from bench.errors import UserError
-from bench.evidence import Reading, Store, readings
+from bench.analysis.evidence import Reading, Store, readings
+from bench.analysis.significance import Standing, not_worse, standing
+from bench.analysis.stats import RESAMPLES
+from bench.analysis.stats.sample_size import ALPHA
+from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.conditions import blocks
 from bench.report.remarks import trained
 from bench.report.results import Result
-from bench.significance import Standing, not_worse, standing
-from bench.stats import RESAMPLES
-from bench.stats.sample_size import ALPHA
 
 Judge = Callable[[frozenset[str]], Standing | None]  # of the keys of one condition's rows
 

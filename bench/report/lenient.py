@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.errors import UserError
-from bench.evidence import Store
-from bench.metrics import LENIENT, lenient_edits
+from bench.analysis.evidence import Store
+from bench.analysis.stats import micro_interval
+from bench.core.errors import UserError
+from bench.core.metrics import LENIENT, lenient_edits
+from bench.core.types import LineResult
 from bench.report.captions import say
 from bench.report.conditions import conditions, interval, signatures
 from bench.report.format import bracket, percent
 from bench.report.remarks import cer_cell, trained
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.stats import micro_interval
-from bench.types import LineResult
 
 
 def tables(store: Store, results: Sequence[Result]) -> list[Table]:

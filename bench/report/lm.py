@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.leaks.overlap import GRAM, Overlap
-from bench.lm import ModelFile
+from bench.analysis.lm import ModelFile
+from bench.pipeline.leaks.overlap import GRAM, Overlap
 from bench.report.format import DASH, number, percent, significant
 from bench.report.table import Cell, Column, Table, name
 from decoders.language.ngram import Estimate

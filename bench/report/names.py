@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from bench.core.types import UNTRAINED, Row
 from bench.report.format import plain
-from bench.types import UNTRAINED, Row
 
 _USUAL = ("limit", "none")  # the whole set: told apart by the others' limits, it keeps its name
 _ALWAYS = ("weights", UNTRAINED)

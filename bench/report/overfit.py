@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from bench.overfit import OVER, Check, SplitScore
+from bench.analysis.overfit import OVER, Check, SplitScore
+from bench.analysis.stats import ENOUGH, FEWEST, Interval
 from bench.report.format import bracket, number, percent, plural
 from bench.report.table import Cell, Column, Table, name
-from bench.stats import ENOUGH, FEWEST, Interval
 from datasets.about import named
 
 

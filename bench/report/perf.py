@@ -7,11 +7,11 @@ from typing import get_args
 
 import numpy as np
 
-from bench.perf.duels import Group
-from bench.perf.fight import Verdict
-from bench.perf.machine import QUIET
-from bench.perf.record import Record
-from bench.provenance import PRECISIONS
+from bench.analysis.perf.duels import Group
+from bench.analysis.perf.fight import Verdict
+from bench.analysis.perf.machine import QUIET
+from bench.analysis.perf.record import Record
+from bench.pipeline.signature import PRECISIONS
 from bench.report import render
 from bench.report.format import DASH, listing, number, percent, plain, plural, significant
 from bench.report.table import Cell, Column, Notes, Table, name

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from bench.leaks.leak import MOST
+from bench.analysis.stats import ENOUGH
+from bench.core.types import UNTRAINED
+from bench.pipeline.leaks.leak import MOST
 from bench.report.captions import say
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result
 from bench.report.table import Cell, Notes
-from bench.stats import ENOUGH
-from bench.types import UNTRAINED
 
 _BRIEF = 28
 

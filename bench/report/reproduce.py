@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.analysis.reproduce import Verdict
 from bench.report.format import bracket, percent, plain, plural, short, significant
-from bench.reproduce import Verdict
 
 _WIDTH = 60
 _RANGES = {

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bench.errors import UserError
-from bench.evidence import Store
-from bench.metrics import normalise
-from bench.provenance import digest, parsed_signature
+from bench.analysis.evidence import Store
+from bench.analysis.stats import Interval, micro_interval
+from bench.core.errors import UserError
+from bench.core.hashing import digest
+from bench.core.metrics import normalise
+from bench.core.types import LineResult, Row, Runtime
+from bench.pipeline.signature import parsed_signature
 from bench.report.captions import say
 from bench.report.names import Names, names
-from bench.stats import Interval, micro_interval
-from bench.types import LineResult, Row, Runtime
 from datasets import DATASETS
 from datasets.about import Blocks, about, blocks_of
 from datasets.damage import DAMAGES

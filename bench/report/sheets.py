@@ -24,8 +24,8 @@ from openpyxl.utils.units import pixels_to_EMU
 from openpyxl.workbook import Workbook
 from PIL import Image as Pillow
 
-from bench.metrics import character_edits, normalise
-from bench.types import Image
+from bench.core.metrics import character_edits, normalise
+from bench.core.types import Image
 
 PERCENT, THOUSANDTH = "0.00%", "0.00"
 PICTURE_WIDTH = 92  # characters of the column of pictures

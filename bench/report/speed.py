@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from bench.core.types import EditCounts, Spread, Timing
 from bench.report.captions import say
 from bench.report.conditions import conditions, signatures
 from bench.report.format import DASH, UNKNOWN, number, parameters, significant
 from bench.report.remarks import failed_cell, failure
 from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.types import EditCounts, Spread, Timing
 
 
 class Published(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.analysis.speed.job import SENTENCES
+from bench.core.types import UNTRAINED
 from bench.report.format import listing, plain, plural
 from bench.report.speed_rows import SpeedRow
-from bench.speed.job import SENTENCES
-from bench.types import UNTRAINED
 
 
 def differences(rows: Sequence[SpeedRow]) -> list[str]:

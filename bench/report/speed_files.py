@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.files import write_atomically
+from bench.core.files import write_atomically
 from bench.report import render
 from bench.report.speed_differences import differences
 from bench.report.speed_plot import draw

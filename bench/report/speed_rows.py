@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.plan import Skipped
+from bench.analysis.speed.job import REFERENCE, SENTENCES, SIZES, System
+from bench.core.stopwatch import spread
+from bench.core.types import UNTRAINED, Row, Spread
+from bench.pipeline.plan import Skipped
 from bench.report.results import Result
 from bench.report.speed import PUBLISHED, Published
-from bench.speed.job import REFERENCE, SENTENCES, SIZES, System
-from bench.stopwatch import spread
-from bench.types import UNTRAINED, Row, Spread
 
 Origin = Literal["reported", "measured", "failed", "not run"]
 

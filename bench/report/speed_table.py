@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.provenance import PRECISIONS
+from bench.analysis.speed.job import PARTS, REFERENCE, SENTENCES
+from bench.core.types import Spread
+from bench.pipeline.signature import PRECISIONS
 from bench.report.conditions import conditions, signatures, synthetic
 from bench.report.format import (
     DASH,
@@ -21,8 +23,6 @@ from bench.report.speed import PUBLISHED, seconds_text
 from bench.report.speed_differences import count_range
 from bench.report.speed_rows import NOT_STATED, SpeedRow, reads_at_random, size_ratios
 from bench.report.table import Cell, Column, Notes, Table, name
-from bench.speed.job import PARTS, REFERENCE, SENTENCES
-from bench.types import Spread
 
 _DECODERS = {
     REFERENCE: "AR beam 10",

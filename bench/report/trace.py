@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.analysis.trace import Operator, Trace
 from bench.report.format import number, percent, plain, plural
 from bench.report.table import Cell, Column, Table, name
-from bench.trace import Operator, Trace
 
 _SHOWN = 12
 

@@ -19,9 +19,9 @@ import numpy as np
 from openpyxl.workbook import Workbook
 
 from bench import __version__
-from bench.misreadings.analysis import Analysis
-from bench.misreadings.classes import Unit
-from bench.pictures import pictures
+from bench.analysis.misreadings.analysis import Analysis
+from bench.analysis.misreadings.classes import Unit
+from bench.analysis.pictures import pictures
 from bench.report.conditions import interval, signatures
 from bench.report.errors import Shown, kind_counts, unit_text
 from bench.report.sheets import (

@@ -1,6 +1,6 @@
 """Damages: what is done to a line before anybody reads it. One line here enrols a damage."""
 
-from bench.registry import Entry, Registry
+from bench.core.registry import Entry, Registry
 
 DAMAGES = Registry(
     "damage",

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Line
+from bench.core.types import Line
 
 SUITE = "kaidoku-damage-1"
 SEVERITIES = (0, 1, 2, 3, 4, 5)

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bench.cache import cache_folder, keep, kept
-from bench.errors import UserError
-from bench.files import UNFINISHED
-from bench.provenance import code_version
-from bench.types import Line
+from bench.core.cache import cache_folder, keep, kept
+from bench.core.errors import UserError
+from bench.core.files import UNFINISHED
+from bench.core.hashing import code_version
+from bench.core.types import Line
 from datasets.damage.base import SUITE, Damage, Damaged
 from datasets.damage.lines import damaged_lines
 

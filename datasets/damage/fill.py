@@ -7,7 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from bench.types import Image
+from bench.core.types import Image
 from datasets.damage.geometry import Float, Geometry, Mask
 
 Fill = Literal["paper", "mark"]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Image
+from bench.core.types import Image
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]

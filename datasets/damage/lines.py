@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets.damage.base import SUITE, Damage, Damaged
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Image
+from bench.core.types import Image
 from datasets.damage.base import EQUAL_SLOTS, Damaged
 from datasets.damage.fields import smooth_field
 from datasets.damage.fill import Fill, fill_mark, fill_missing

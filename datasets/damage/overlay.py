@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Image
+from bench.core.types import Image
 from datasets.damage.base import Damaged
 from datasets.damage.fill import fill_ink, to_image
 from datasets.damage.geometry import Float, Geometry, Mask, words

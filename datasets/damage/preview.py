@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import cv2
 import numpy as np
 
-from bench.types import Image, Line
+from bench.core.types import Image, Line
 from datasets.damage import DAMAGES
 from datasets.damage.base import SEVERITIES, Damage
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bench.errors import UserError
-from bench.types import Image, Line
+from bench.core.errors import UserError
+from bench.core.types import Image, Line
 from datasets.damage.base import SEVERITIES, SUITE, Damage, Damaged
 from datasets.damage.fill import threshold_mask
 from datasets.damage.geometry import Float, Geometry, Mask, measure

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Line
+from bench.core.types import Line
 from datasets.damage.base import Damaged
 from datasets.damage.geometry import box_edges, equal_slots, measure
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from bench.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError
 from datasets.rebuild.tree import Report
 
 _COMPLETE = "refs/kaidoku/complete"

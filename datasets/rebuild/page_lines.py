@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from datasets.crops import crop, jpeg, outlines, shrink
 from datasets.images import decode
 from datasets.page_xml import PageLine, Transcript, parse_alto, parse_page

@@ -14,7 +14,7 @@ import json
 import re
 from pathlib import Path
 
-from bench.metrics import normalise
+from bench.core.metrics import normalise
 from datasets.rebuild.selection import Selection
 from datasets.rebuild.tree import Report, Tree
 from datasets.rebuild.unipen_raw import Segment, segments

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders.ar.score import score_texts
 from decoders.base import Decoder
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.types import ARModel, Encoded
+from bench.core.types import ARModel, Encoded
 from decoders.ar.base import ARDecoder
 from decoders.ar.beam import Beams, Rules
 from decoders.ar.cross import additive_mask

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.errors import Unavailable, UserError
-from bench.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders.ar.base import unapplied
 from decoders.ar.memory import remaining
 from decoders.ar.score import score_texts

@@ -14,7 +14,7 @@ from transformers.generation import (
     StoppingCriteriaList,
 )
 
-from bench.types import ARModel, Encoded
+from bench.core.types import ARModel, Encoded
 from decoders.ar.base import ARDecoder
 
 

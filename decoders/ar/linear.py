@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from bench.stopwatch import HostMeter
+from bench.core.stopwatch import HostMeter
 
 # Products are judged by size: up to so many rows, and the rows that are tried for each size. The
 # last are those of an image's states; before them come hypotheses.

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.types import ARModel, Encoded
+from bench.core.types import ARModel, Encoded
 from decoders.ar.token_tree import TokenTree
 from decoders.ar.tree_reader import TreeReader
 

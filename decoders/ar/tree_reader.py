@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from bench.types import ARModel, Encoded
+from bench.core.types import ARModel, Encoded
 from decoders.ar.cross import CrossAttention, additive_mask
 from decoders.ar.weights import Layer, weights_of
 

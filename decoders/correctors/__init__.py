@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.registry import Entry, Registry
+from bench.core.registry import Entry, Registry
 
 PLUS = "+"
 GATE = "gated"

@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.errors import UserError
-from bench.stopwatch import HostMeter
+from bench.core.errors import UserError
+from bench.core.stopwatch import HostMeter
 
 KEYS = ("KAIDOKU_LLM_KEY", "OPENAI_API_KEY")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import BLANK, Encoded
+from bench.core.types import BLANK, Encoded
 from decoders.ar.base import ARDecoder
 from decoders.correctors.base import Read
 from decoders.ctc.base import ctc_output, inside_frames

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders.correctors.base import REFUSED, SURE, Correction, Corrector, Read
 from decoders.correctors.confidence import confidences
 

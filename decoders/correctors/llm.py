@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.cache import cache_folder, keep, kept
-from bench.errors import Unavailable, UserError
-from bench.types import EncoderInfo
+from bench.core.cache import cache_folder, keep, kept
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import EncoderInfo
 from decoders.base import Decoder
 from decoders.correctors.answers import checked, listed
 from decoders.correctors.base import REFUSED, Correction, Corrector, Read

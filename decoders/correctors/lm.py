@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.errors import Unavailable, UserError
-from bench.types import Decoded, EncoderInfo
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Decoded, EncoderInfo
 from decoders.ar.base import ARDecoder
 from decoders.base import Decoder
 from decoders.correctors.base import Correction, Corrector, Read, Scores, alternatives

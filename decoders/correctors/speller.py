@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.errors import UserError
-from bench.types import EncoderInfo
+from bench.core.errors import UserError
+from bench.core.types import EncoderInfo
 from decoders.base import Decoder
 from decoders.correctors.base import Correction, Corrector, Read
 from decoders.language.arpa_lm import EMBEDDED

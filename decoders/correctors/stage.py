@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast, get_type_hints
 
-from bench.errors import Unavailable, UserError
-from bench.types import Decoded, Encoded, EncoderInfo
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import DECODERS, tuned
 from decoders.base import Decoder
 from decoders.correctors import CORRECTORS, GATE, PLUS, split_name

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.types import Encoded, EncoderInfo, Needs
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Encoded, EncoderInfo, Needs
 from decoders.base import Decoder
 from decoders.ctc.beam_kit import all_sound
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Decoded, Encoded, EncoderInfo
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, on_host
 from decoders.ctc.prefix_beam import no_language
 from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes

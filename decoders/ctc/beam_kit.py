@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.jit import compiled, compiled_part
-from bench.types import BLANK
+from bench.core.jit import compiled, compiled_part
+from bench.core.types import BLANK
 
 NONE = -1  # no symbol, no node, no place
 ROOT = 0  # the node of the empty prefix

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
-from bench.types import BLANK
+from bench.core.errors import UserError
+from bench.core.types import BLANK
 from decoders.ctc.prefix_beam import STEP, Language
 from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel
 from decoders.language.units import missing_symbols

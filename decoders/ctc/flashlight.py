@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.types import BLANK, Decoded, Encoded, EncoderInfo
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
     CTCDecoder,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.types import BLANK, Decoded, Encoded
+from bench.core.types import BLANK, Decoded, Encoded
 from decoders.ctc.base import CTCDecoder, check_frames, ctc_output, inside_frames, join_symbols
 from decoders.ctc.score import ctc_scores
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.types import Decoded, Encoded, EncoderInfo
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
     CTCDecoder,

@@ -23,7 +23,7 @@ from pyctcdecode.alphabet import Alphabet
 from pyctcdecode.decoder import BeamSearchDecoderCTC
 from pyctcdecode.language_model import LanguageModel
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 Ranked = list[tuple[str, float]]  # texts with scores, best first
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.types import Decoded, Encoded, EncoderInfo
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, on_host
 from decoders.ctc.dense_lm import DenseLM, dense_lm

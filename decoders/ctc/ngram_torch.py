@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.types import BLANK, Encoded
+from bench.core.types import BLANK, Encoded
 from decoders.ctc.base import check_frames, ctc_output
 from decoders.ctc.beam_kit import NEGLIGIBLE
 from decoders.ctc.prefix_beam import Language

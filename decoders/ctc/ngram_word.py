@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable
-from bench.types import Decoded, Encoded, EncoderInfo
+from bench.core.errors import Unavailable
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
     CTCDecoder,

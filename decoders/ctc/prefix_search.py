@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.types import Decoded
+from bench.core.types import Decoded
 from decoders.ctc.base import bounds, check_frames, join_symbols
 from decoders.ctc.prefix_beam import Language, search
 

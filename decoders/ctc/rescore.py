@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Unavailable, UserError
-from bench.types import Decoded, Encoded, EncoderInfo, Needs
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
 from decoders.base import missing_heads

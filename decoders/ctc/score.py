@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import ctc_loss
 
-from bench.types import BLANK, Encoded
+from bench.core.types import BLANK, Encoded
 from decoders.ctc.base import ctc_output
 
 

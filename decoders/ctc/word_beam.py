@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.jit import compiled, compiled_part
-from bench.types import BLANK
+from bench.core.jit import compiled, compiled_part
+from bench.core.types import BLANK
 from decoders.ctc.beam_kit import (
     NEGLIGIBLE,
     NONE,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.jit import compiled, compiled_part
+from bench.core.jit import compiled, compiled_part
 from decoders.language.arpa import BOS, EOS, MARKS, UNK, NGramModel
 
 NO_NODE = -1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.jit import compiled, compiled_part
+from bench.core.jit import compiled, compiled_part
 from decoders.ctc.beam_kit import NONE, ROOT, ints
 from decoders.ctc.word_tables import NO_NODE, WordTables, find, predict
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.files import write_atomically
+from bench.core.files import write_atomically
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 MARKS = (UNK, BOS, EOS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders.language.arpa import MARKS, SPACE, NGramModel
 from decoders.language.arpa_reader import is_arpa, read_arpa
 from decoders.language.lm import EMBEDDED_TEXT, embedded_arpa, file_hash

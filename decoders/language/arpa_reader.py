@@ -18,7 +18,7 @@ import numpy as np
 import rich.progress
 from rich.console import Console
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders.language.arpa import SPACE, UNK, NGramModel, NGrams
 
 _COUNT = re.compile(r"ngram +(\d+)=\s*(\d+)\s*$")

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from bench.errors import UserError
-from bench.files import content_hash
-from bench.hub_errors import plain_errors
+from bench.core.errors import UserError
+from bench.core.files import content_hash
+from bench.core.hub_errors import plain_errors
 from decoders.language.arpa_lm import EMBEDDED
 from decoders.language.char_lm import WEIGHTS, CharLM, read_char_lm
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 
 ARCHITECTURE = "kaidoku-char-lm-1"
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "lm.safetensors"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError
 from decoders.language.arpa import MARKS, UNK
 from decoders.language.ngram import check_order
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.cache import cache_folder, intact, seal
-from bench.errors import UserError
-from bench.types import EncoderInfo
+from bench.core.cache import cache_folder, intact, seal
+from bench.core.errors import UserError
+from bench.core.types import EncoderInfo
 from datasets.corpus import documents
 from decoders.language.arpa import BOS, EOS, MARKS, NGramModel, write_arpa
 from decoders.language.arpa_reader import is_arpa, read_arpa

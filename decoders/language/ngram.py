@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders.language.arpa import BOS, EOS, MARKS, SPACE, Floats, NGramModel, NGrams, Rows
 
 MAX_ORDER = 6  # KenLM is compiled for orders up to 6 unless one asks for more

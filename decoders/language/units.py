@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import UserError
+from bench.core.errors import UserError
 from decoders.language.arpa import MARKS, SPACE, NGramModel
 
 Unit = Literal["word", "char"]

@@ -5,7 +5,7 @@ nearly every line has characters, while CTC needs a frame for each. The heads di
 frames come from.
 """
 
-from bench.registry import Entry, Registry
+from bench.core.registry import Entry, Registry
 
 HEADS = Registry(
     "head",

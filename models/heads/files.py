@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.errors import UserError
-from bench.files import draft_of, write_atomically
+from bench.core.errors import UserError
+from bench.core.files import draft_of, write_atomically
 from models.heads import HEADS
 from models.heads.base import Grid, Head, HeadConfig
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.files import content_hash
-from bench.types import Encoded, EncoderInfo, Image, Runtime
+from bench.core.files import content_hash
+from bench.core.types import Encoded, EncoderInfo, Image, Runtime
 from models.base import Encoder
 from models.heads.files import HeadNotes, load_head
 from models.heads.reader import Reader

@@ -15,7 +15,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.evidence import Store
+from bench.analysis.evidence import Store
 from bench.report.accuracy import curves, side_by_side
 from bench.report.correction import gains_of
 from bench.report.plots.canvas import (

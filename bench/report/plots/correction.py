@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.analysis.stats import Difference
 from bench.report.captions import say
 from bench.report.format import plain, short
 from bench.report.plots.canvas import Look, Plot, canvas, legend_below, read_by, saved
 from bench.report.results import Result
-from bench.stats import Difference
 
 
 def gained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bench.core.types import Timing
 from bench.report.captions import say
 from bench.report.format import plain, short
 from bench.report.plots.canvas import (
@@ -19,7 +20,6 @@ from bench.report.plots.canvas import (
 )
 from bench.report.plots.error import speed_ticks
 from bench.report.results import Result
-from bench.types import Timing
 
 _BAR, _AROUND = 0.3, 1.1  # inches: of a system, around them
 _MS = 1000.0

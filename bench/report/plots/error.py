@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from bench.cost import pareto
+from bench.analysis.cost import pareto
 from bench.report.captions import say
 from bench.report.format import plain, short, tick
 from bench.report.labels import Segment, place_labels

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UserError
-from bench.evidence import Reading, Store, paired, readings
-from bench.experiment.design import BASELINE
+from bench.analysis.evidence import Reading, Store, paired, readings
+from bench.analysis.experiment.design import BASELINE
+from bench.analysis.stats import Difference, rate_difference
+from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.format import plain, short
 from bench.report.plots.canvas import Look, Plot, canvas, legend_below, name_rows, read_by, saved
 from bench.report.plots.error import severity_axis
 from bench.report.results import Result
-from bench.stats import Difference, rate_difference
 
 _ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
 

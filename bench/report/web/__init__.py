@@ -23,7 +23,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from bench.evidence import Store
+from bench.analysis.evidence import Store
 from bench.report.captions import in_force
 from bench.report.format import plain
 from bench.report.results import Result, Setting

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from bench.metrics import normalise
-from bench.pictures import Picture, pictures
+from bench.analysis.pictures import Picture, pictures
+from bench.core.metrics import normalise
 from bench.report.format import plain
 from bench.report.web.payload import Gathered, Payload
 from bench.report.web.words import say

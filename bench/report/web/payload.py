@@ -23,10 +23,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.cost import pareto
-from bench.errors import UserError
-from bench.evidence import Store
-from bench.metrics import normalise
+from bench.analysis.cost import pareto
+from bench.analysis.evidence import Store
+from bench.core.errors import UserError
+from bench.core.metrics import normalise
+from bench.core.types import LineResult
 from bench.report.accuracy import curves
 from bench.report.format import bracket, percent, significant
 from bench.report.plots import COLOURS, look_of
@@ -34,7 +35,6 @@ from bench.report.plots.canvas import read_by
 from bench.report.remarks import trained
 from bench.report.results import Result, grouped
 from bench.report.web.words import for_scripts, say
-from bench.types import LineResult
 
 Payload = dict[str, Any]
 Places = Mapping[int, Mapping[str, int | None]]  # by id of a result: {"system", "reading"}

@@ -1,0 +1,1 @@
+"""Analyses of stored rows, and plans whose rows answer one question."""

@@ -1,0 +1,62 @@
+"""From what stands beside a number in a text (a signature or a key) back to the row behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from bench.analysis.evidence import Chosen, Store
+from bench.core.errors import UserError
+from bench.core.types import Row
+from bench.pipeline.signature import parsed_signature
+
+_KEY = re.compile(r"[0-9a-f]{6,}")
+_BRACES = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
+
+
+def cited(word: str, stores: Iterable[Store]) -> Chosen:
+    """The rows that a signature or key means, of the first run that has such.
+
+    Args:
+        word: a row's key or the beginning of it (six letters and more), its signature, or the
+            signature below a table, which has in braces what the rows of a system differ in.
+        stores: where they are looked for, in this order.
+
+    Raises:
+        UserError: no run has such a row, or what was given is neither a key nor a signature.
+    """
+    word = word.strip().strip("`").strip()
+    if not _KEY.fullmatch(word) and "|" not in word:
+        raise UserError(
+            f"{word!r} is neither a signature (e:...|d:...|s:...) nor the key of a row (six or "
+            "more letters of 0-9, a-f); the one stands below the tables of a run, the other in "
+            "its rows.jsonl"
+        )
+    looked = 0
+    for store in stores:
+        looked += 1
+        if found := tuple(row for row in store.rows() if _meant(word, row)):
+            return Chosen(store, found)
+    where = "that run" if looked == 1 else f"the {looked} runs that were looked through"
+    raise UserError(f"no row of {where} has this key or signature: {word}; name another with --run")
+
+
+def _meant(word: str, row: Row) -> bool:
+    if "|" not in word:
+        return row.key.startswith(word)
+    if "{" not in word:
+        return row.signature == word
+    meant, own = parsed_signature(word), parsed_signature(row.signature)
+    return meant.keys() == own.keys() and all(
+        own[prefix] in _alternatives(prefix, part) for prefix, part in meant.items()
+    )
+
+
+def _alternatives(prefix: str, part: str) -> Sequence[str]:
+    """What a part of a merged signature stands for: "s:{a b}@1" is "s:a@1" or "s:b@1"."""
+    value = part.removeprefix(f"{prefix}:")
+    braced = _BRACES.fullmatch(value)
+    if braced is None:
+        return (part,)
+    lead = "" if value == part else f"{prefix}:"
+    return tuple(f"{lead}{one}{braced[2]}" for one in braced[1].split(" "))

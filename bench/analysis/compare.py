@@ -1,0 +1,242 @@
+"""Systems side by side on the same lines: what one gains over another, and what it costs.
+
+Of each pair the second is judged against the first: a ΔCER below 0 means fewer errors, a speed
+ratio above 1 more lines a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.analysis.cost import Cost, Speed, cost, pareto, speed_ratio
+from bench.analysis.evidence import Pairs, Reading, paired
+from bench.analysis.stats import (
+    Difference,
+    Interval,
+    Power,
+    Ratio,
+    holm,
+    micro_interval,
+    power,
+    rate_difference,
+    sum_ratio,
+)
+from bench.core import metrics
+from bench.core.errors import UserError
+from bench.core.types import Condition, LineResult
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A system as the user named it, with what it read."""
+
+    label: str
+    readings: tuple[Reading, ...]
+
+
+class Lines(NamedTuple):
+    """How the lines of a pair fared, counted.
+
+    improved, worse: fewer and more character edits with the second than with the first.
+    first_alone, second_alone: without any edit with this one, and not so with the other.
+    """
+
+    improved: int
+    same: int
+    worse: int
+    first_alone: int
+    second_alone: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """One system on one condition: its rates, its cost, and whether another beats it in both."""
+
+    label: str
+    reading: Reading
+    cer_interval: Interval | None
+    wer_interval: Interval | None
+    cost: Cost | None
+    on_front: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second of a pair against the first, on one condition.
+
+    cer, wer: second less first; None where one of them has no CER (untrained weights).
+    cer_ratio: the second's errors over the first's.
+    p_holm: `cer.p` adjusted for all pairs that were compared with it.
+    cpu_ratio: CPU seconds a line, second over first.
+    """
+
+    condition: Condition
+    first: Side
+    second: Side
+    cer: Difference | None
+    cer_ratio: Ratio | None
+    p_holm: float | None
+    wer: Difference | None
+    power: Power | None
+    lines: Lines | None
+    speed: Speed | None
+    cpu_ratio: float | None
+
+
+def compare(systems: Sequence[System]) -> list[Comparison]:
+    """Every pair of systems on every condition that both have read.
+
+    Raises:
+        UserError: fewer than two systems, a pair has no condition in common, or what it read
+            may not be compared.
+    """
+    if len(systems) < 2:
+        raise UserError("a comparison needs two systems; name one more")
+    found = []
+    for one, other in itertools.combinations(systems, 2):
+        matched = [
+            (first, second)
+            for first in one.readings
+            if (second := _counterpart(first, other.readings)) is not None
+        ]
+        if not matched:
+            raise UserError(
+                f"{one.label} and {other.label} have read nothing in common: {_told(one)}; "
+                f"{_told(other)}"
+            )
+        found += [(one.label, other.label, paired(*both)) for both in matched]
+    judged = _sides(found)
+    compared = [
+        _compared(pairs, judged[one, pairs.first.row.key], judged[other, pairs.second.row.key])
+        for one, other, pairs in found
+    ]
+    return _adjusted(compared)
+
+
+def sides(comparisons: Iterable[Comparison]) -> list[Side]:
+    """Each system of the comparisons once a condition, in order of appearance."""
+    found: dict[Hashable, Side] = {}
+    for comparison in comparisons:
+        for side in (comparison.first, comparison.second):
+            found.setdefault((side.label, side.reading.row.key), side)
+    by_condition: dict[Hashable, list[Side]] = {}
+    for side in found.values():
+        by_condition.setdefault(_place(side.reading), []).append(side)
+    return [side for sides in by_condition.values() for side in sides]
+
+
+def _counterpart(reading: Reading, others: Iterable[Reading]) -> Reading | None:
+    """What another system read under the same condition; of the whole set where not of so much."""
+    near = [other for other in others if _place(other) == _place(reading)]
+    exact = [other for other in near if other.row.condition == reading.row.condition]
+    return next(iter([*exact, *near]), None)
+
+
+def _place(reading: Reading) -> Condition:
+    return dataclasses.replace(reading.row.condition, limit=None)
+
+
+def _told(system: System) -> str:
+    places = {
+        f"{place.dataset} {f'{place.damage} {place.severity}' if place.severity else 'clean'}"
+        for place in map(_place, system.readings)
+    }
+    return f"{system.label} has {', '.join(sorted(places)) or 'nothing'}"
+
+
+def _sides(found: Sequence[tuple[str, str, Pairs]]) -> dict[tuple[str, str], Side]:
+    """Every side of the pairs by label and key, marked where it is on its condition's front."""
+    sides: dict[tuple[str, str], Side] = {}
+    for one, other, pairs in found:
+        for label, reading in ((one, pairs.first), (other, pairs.second)):
+            if (label, reading.row.key) not in sides:
+                sides[label, reading.row.key] = _side(label, reading)
+    groups: dict[Hashable, list[tuple[str, str]]] = {}
+    for key, side in sides.items():
+        if side.cost is not None and side.reading.scored:
+            groups.setdefault(_place(side.reading), []).append(key)
+    for keys in groups.values():
+        points = [_point(sides[key]) for key in keys]
+        for key, is_best in zip(keys, pareto(points), strict=True):
+            sides[key] = dataclasses.replace(sides[key], on_front=is_best)
+    return sides
+
+
+def _point(side: Side) -> tuple[float, float]:
+    assert side.reading.row.cer is not None and side.cost is not None  # the groups hold no others
+    return side.reading.row.cer, side.cost.lines_per_s
+
+
+def _side(label: str, reading: Reading) -> Side:
+    if not reading.scored:
+        return Side(label, reading, None, None, cost(reading.row))
+    return Side(
+        label,
+        reading,
+        micro_interval(reading.edits, reading.characters, reading.blocks),
+        micro_interval(reading.word_edits, reading.words, reading.blocks),
+        cost(reading.row),
+    )
+
+
+def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
+    one, other = pairs.first, pairs.second
+    scored = one.scored and other.scored
+    chars, blocks = one.characters, one.blocks
+    return Comparison(
+        condition=one.row.condition,
+        first=first,
+        second=second,
+        cer=rate_difference(other.edits, one.edits, chars, blocks) if scored else None,
+        cer_ratio=sum_ratio(other.edits, one.edits, blocks) if scored else None,
+        p_holm=None,
+        wer=rate_difference(other.word_edits, one.word_edits, one.words, blocks)
+        if scored
+        else None,
+        power=power(other.edits, one.edits, chars, blocks) if scored else None,
+        lines=_lines(one, other) if scored else None,
+        speed=speed_ratio(one.row.timing, other.row.timing),
+        cpu_ratio=second.cost.cpu_s / first.cost.cpu_s
+        if first.cost and second.cost and first.cost.cpu_s
+        else None,
+    )
+
+
+def _lines(first: Reading, second: Reading) -> Lines:
+    before, after = first.edits, second.edits
+    return Lines(
+        improved=int(np.sum(after < before)),
+        same=int(np.sum(after == before)),
+        worse=int(np.sum(after > before)),
+        first_alone=int(np.sum((before == 0) & (after > 0))),
+        second_alone=int(np.sum((after == 0) & (before > 0))),
+    )
+
+
+def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
+    """With p-values of one family."""
+    adjusted = holm([item.cer.p if item.cer else None for item in compared])
+    return [dataclasses.replace(item, p_holm=p) for item, p in zip(compared, adjusted, strict=True)]
+
+
+def corrector_gain(lines: Sequence[LineResult]) -> Difference | None:
+    """The CER before a corrector less the CER after it, on the same lines, paired by line.
+
+    Returns:
+        Above 0 where it helped; None without a corrector or without reference characters.
+    """
+    if not lines or any(line.uncorrected is None for line in lines):
+        return None
+    before = [metrics.score_line(line.reference, line.uncorrected or "") for line in lines]
+    return rate_difference(
+        [score.edits for score in before],
+        [line.edits for line in lines],
+        [score.characters for score in before],
+        [line.block for line in lines],
+    )

@@ -1,0 +1,259 @@
+"""What this machine has, what is wrong for the main job, and how to mend it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import ROOT
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import Registry
+
+Verdict = Literal["ok", "note", "problem"]
+
+FREE_MIB = 1024  # a full run with its cached language model and tables stays well below this
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A registered thing and whether it can run here; `reason` and `remedy` are "" if it can."""
+
+    name: str
+    summary: str
+    reason: str = ""
+    remedy: str = ""
+
+    @property
+    def here(self) -> bool:
+        """Whether it can run on this machine now."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    verdict: "problem" when the main job cannot run or would run wrongly; "note" when something
+        is worth knowing, such as an optional set that is not here.
+    remedy: what mends it, best a command; "" where nothing needs mending.
+    """
+
+    name: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+def inventory(registry: Registry) -> list[Thing]:
+    """Every name of a registry, with what keeps it from running here."""
+    return [look_up(registry, name) for name in registry.names()]
+
+
+def examine() -> list[Check]:
+    """All findings, in the order in which one would mend them."""
+    from bench.core.machine import environment
+
+    return [
+        *_software(),
+        *_compiler(),
+        *_hardware(environment()),
+        *_storage(),
+        *_things(),
+    ]
+
+
+def look_up(registry: Registry, name: str) -> Thing:
+    """One name of a registry.
+
+    Only encoders and data sets say by themselves what is missing; those alone are imported.
+
+    Raises:
+        UserError: the name is not registered.
+    """
+    summary = registry.entry(name).summary
+    try:
+        missing = _missing(registry, name)
+    except ImportError as error:  # a package that is here but broken, or a wrong registry line
+        return Thing(name, summary, f"it cannot be imported: {error}")
+    if missing is None:
+        return Thing(name, summary)
+    return Thing(name, summary, missing.reason, missing.remedy)
+
+
+def _missing(registry: Registry, name: str) -> Unavailable | None:
+    entry = registry.entry(name)
+    try:
+        if not all(importlib.util.find_spec(package) for package in entry.requires):
+            registry.target(name)  # says which one, with its remedy
+    except Unavailable as error:
+        return error
+    module = entry.target.partition(":")[0]
+    if importlib.util.find_spec(module) is None:
+        raise ImportError(f"there is no module {module}")
+    if registry.kind not in ("encoder", "data set"):
+        return None
+    missing: Unavailable | None = registry.create(name).missing()
+    return missing
+
+
+def _software() -> Iterator[Check]:
+    from packaging.specifiers import SpecifierSet
+
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    python = SpecifierSet(_field(project, "requires-python"))
+    fits = python.contains(platform.python_version())
+    yield Check(
+        "python",
+        "ok" if fits else "problem",
+        platform.python_version(),
+        "" if fits else f"make the environment with a Python {python}",
+    )
+    for requirement in _field(project, "dependencies"):
+        yield _package(requirement)
+    yield _foreign_datasets()
+
+
+def _field(project: str, name: str) -> Any:
+    """A string or a list of strings of pyproject.toml (Python 3.10 has no tomllib)."""
+    found = re.search(rf'^{name} = (".*?"$|\[$.*?^\])', project, re.M | re.S)
+    if found is None:
+        raise ValueError(f"pyproject.toml has no {name}")
+    return ast.literal_eval(found[1])
+
+
+def _package(requirement: str) -> Check:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    remedy = f'pip install "{requirement}"'
+    try:
+        version = importlib.metadata.version(wanted.name)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(wanted.name, "problem", "not installed", remedy)
+    if wanted.specifier.contains(version, prereleases=True):
+        return Check(wanted.name, "ok", version)
+    found = f"{version}, but the project needs {wanted.specifier}"
+    return Check(wanted.name, "problem", found, remedy)
+
+
+def _foreign_datasets() -> Check:
+    """Whether Hugging Face's `datasets` is installed; this project's folder hides it here."""
+    try:
+        version = importlib.metadata.version("datasets")
+    except importlib.metadata.PackageNotFoundError:
+        return Check("package called datasets", "ok", "none but this project's folder")
+    return Check(
+        "package called datasets",
+        "note",
+        f"Hugging Face's {version} is installed; this project's folder of that name hides it",
+        "nothing to do, as long as you start python -m bench in the root of the checkout",
+    )
+
+
+def _compiler() -> Iterator[Check]:
+    found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if found is None:
+        needed = importlib.util.find_spec("kenlm") is None
+        yield Check(
+            "C++ compiler",
+            "problem" if needed else "ok",
+            "none, and the package kenlm has to be compiled" if needed else "none, none needed",
+            "apt-get install g++ (or your system's), then pip install ." if needed else "",
+        )
+    else:
+        yield Check("C++ compiler", "ok", found)
+    tools = [tool for tool in ("lmplz", "build_binary") if shutil.which(tool)]
+    yield Check("KenLM programs", "ok", ", ".join(tools) or "none; the project's own are used")
+
+
+def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
+    import torch
+
+    cpu = facts["machine"]["cpu"]
+    yield Check("cpu", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores")
+    yield Check("vector units", "ok", " ".join(cpu["units"]) or "unknown")
+    bf16 = {"amx_bf16", "avx512_bf16"} & set(cpu["units"])
+    yield Check(
+        "bf16 on the cpu",
+        "ok",
+        f"yes ({', '.join(sorted(bf16))})" if bf16 else "no: --dtype bfloat16 would be slow",
+    )
+    yield Check("gpu", "ok", ", ".join(facts["machine"]["gpu"]) or "none that torch can use")
+    threads = torch.get_num_threads()
+    too_many = threads > cpu["usable_cores"]
+    yield Check(
+        "threads",
+        "note" if too_many else "ok",
+        f"{threads} in torch",
+        f"run with --threads {cpu['usable_cores']}" if too_many else "",
+    )
+    yield Check("memory", "ok", f"{facts['memory_mib']} MiB")
+
+
+def _storage() -> Iterator[Check]:
+    from bench.core.cache import cache_folder
+    from bench.pipeline.runs import RUNS
+    from datasets.root import data_root
+
+    root = data_root()
+    there = root is not None and root.is_dir()
+    yield Check(
+        "data root",
+        "ok" if there else "note",
+        str(root) if there else f"{root or 'none'} (only embedded sets can be read)",
+        "" if there else "give --data-root or BENCH_DATA, or python -m bench data get",
+    )
+    yield _writable("results", RUNS)
+    try:
+        yield _writable("cache", cache_folder("lm"))
+    except UserError as error:
+        yield Check("write to cache", "problem", str(error), "set KAIDOKU_CACHE to such a folder")
+    free = shutil.disk_usage(_existing(RUNS)).free // 2**20
+    short = free < FREE_MIB
+    yield Check(
+        "free disk space",
+        "problem" if short else "ok",
+        f"{free} MiB",
+        f"make room: the main job wants {FREE_MIB} MiB" if short else "",
+    )
+
+
+def _writable(name: str, folder: Path) -> Check:
+    """Whether a file can be made where `folder` is or would be made."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            return Check(f"write to {name}", "ok", str(folder))
+    except OSError as error:
+        found = f"{folder}: {error.strerror}"
+        return Check(f"write to {name}", "problem", found, f"make {folder} writable to you")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    return folder if folder.exists() else _existing(folder.parent)
+
+
+def _things() -> Iterator[Check]:
+    from datasets import DATASETS
+    from decoders import DECODERS
+    from decoders.correctors import CORRECTORS
+    from models import ENCODERS
+
+    for registry in (ENCODERS, DECODERS, DATASETS, CORRECTORS):
+        things = inventory(registry)
+        here = ", ".join(thing.name for thing in things if thing.here)
+        yield Check(f"{registry.kind}s here", "ok", here or "none")
+        for thing in things:
+            if not thing.here:
+                # The main job stands on the first of each registry; the others are extras.
+                verdict: Verdict = "problem" if thing is things[0] else "note"
+                yield Check(f"{registry.kind} {thing.name}", verdict, thing.reason, thing.remedy)

@@ -1,0 +1,210 @@
+"""Stored rows joined with their lines, and pairs of them that may be compared.
+
+What is stored is all that the statistics, the error analysis and the pages of a run need: no
+model is run again. Two systems are compared line by line, so what they read must be the very same
+lines under the very same damage, and their edits must have been counted by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import UserError
+from bench.core.metrics import normalise
+from bench.core.types import LineResult, Row
+from bench.pipeline.signature import parsed_signature
+
+
+class Rows(Protocol):
+    """What is read of a `bench.pipeline.store.RunStore` here."""
+
+    def rows(self) -> list[Row]:
+        """The newest row of every cell."""
+
+    def lines(self, key: str) -> list[LineResult]:
+        """The lines of a cell."""
+
+
+class Store(Rows, Protocol):
+    """A run with what it says of its machines."""
+
+    def environments(self) -> dict[str, Any]:
+        """Environment records by `Row.environment`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Some rows of a run, as a run of them alone."""
+
+    store: Store
+    found: tuple[Row, ...]
+
+    def rows(self) -> list[Row]:
+        """The rows."""
+        return list(self.found)
+
+    def lines(self, key: str) -> list[LineResult]:
+        """The lines of one of them."""
+        return self.store.lines(key)
+
+    def environments(self) -> dict[str, Any]:
+        """Environment records by `Row.environment`."""
+        return self.store.environments()
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One system on one condition: a row that is well, with its lines in the order of the set."""
+
+    row: Row
+    lines: tuple[LineResult, ...]
+
+    @property
+    def system(self) -> str:
+        """Encoder and decoder as registered: "mini:ctc-greedy"."""
+        return f"{self.row.encoder}:{self.row.decoder}"
+
+    @property
+    def scored(self) -> bool:
+        """Whether its texts mean something: those of untrained weights do not."""
+        return self.row.cer is not None
+
+    @cached_property
+    def blocks(self) -> tuple[str, ...]:
+        """(N,) the block of each line, which every resampling keeps together."""
+        return tuple(line.block for line in self.lines)
+
+    @cached_property
+    def edits(self) -> NDArray[np.int64]:
+        """(N,) character edits of each line."""
+        return _counts(line.edits for line in self.lines)
+
+    @cached_property
+    def characters(self) -> NDArray[np.int64]:
+        """(N,) characters of each reference after the normaliser."""
+        return _counts(len(normalise(line.reference)) for line in self.lines)
+
+    @cached_property
+    def word_edits(self) -> NDArray[np.int64]:
+        """(N,) edits on words of each line."""
+        return _counts(line.word_edits for line in self.lines)
+
+    @cached_property
+    def words(self) -> NDArray[np.int64]:
+        """(N,) words of each reference after the normaliser."""
+        return _counts(len(normalise(line.reference).split()) for line in self.lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The same lines as two systems read them.
+
+    first, second: their lines are the same, in the same order.
+    """
+
+    first: Reading
+    second: Reading
+
+
+def readings(
+    stores: Iterable[Rows],
+    wanted: Callable[[Row], bool] = lambda row: True,
+    left_out: Callable[[str], None] = lambda why: None,
+) -> list[Reading]:
+    """The rows of runs with their lines.
+
+    Args:
+        stores: of the runs; a row that several of them hold counts once.
+        wanted: which rows; the others are not read and not told of.
+        left_out: hears in a sentence why a wanted row is not there: it failed, or its lines are
+            missing or damaged.
+
+    Raises:
+        UserError: the rows of a run cannot be read.
+    """
+    found: dict[str, Reading] = {}
+    for store in stores:
+        for row in store.rows():
+            if row.key in found or not wanted(row):
+                continue
+            if row.status != "ok":
+                left_out(f"{_told(row)} failed: {row.reason}")
+                continue
+            try:
+                found[row.key] = Reading(row, tuple(store.lines(row.key)))
+            except UserError as error:
+                left_out(f"{_told(row)} has no lines: {error}")
+    return list(found.values())
+
+
+def paired(first: Reading, second: Reading) -> Pairs:
+    """Two readings of the same lines, aligned by the lines' ids.
+
+    Raises:
+        UserError: they may not be compared: another schema, normaliser, data set, damage or
+            severity, or their lines are not the same; the sentence says which.
+    """
+    for what, of in _SAME.items():
+        one, other = of(first.row), of(second.row)
+        if one != other:
+            raise UserError(
+                f"{_told(first.row)} and {_told(second.row)} cannot be compared: {what} "
+                f"differs ({one or 'not recorded'} and {other or 'not recorded'})"
+            )
+    return Pairs(first, Reading(second.row, _in_order(first, second)))
+
+
+_SAME: dict[str, Callable[[Row], object]] = {
+    "the schema of their rows": lambda row: row.schema,
+    "the data set": lambda row: row.condition.dataset,
+    "the split": lambda row: row.condition.split,
+    "the damage": lambda row: _part(row, "dmg"),
+    "the data (sha256, so the lines or how many of them)": lambda row: row.dataset_sha256,
+    "the normaliser": lambda row: _part(row, "n"),
+}  # in the order in which a difference is told
+
+
+def _in_order(first: Reading, second: Reading) -> tuple[LineResult, ...]:
+    """The lines of the second in the order of the first.
+
+    Raises:
+        UserError: they are not of the same ids and references.
+    """
+    ids = [line.id for line in first.lines]
+    lines = second.lines
+    if ids != [line.id for line in lines]:
+        by_id = {line.id: line for line in lines}
+        if not len(ids) == len(set(ids)) == len(lines) == len(by_id) or set(ids) != set(by_id):
+            raise _unlike(first, second, "they did not read the same lines")
+        lines = tuple(by_id[name] for name in ids)
+    for one, other in zip(first.lines, lines, strict=True):
+        if one.block != other.block or one.reference != other.reference:
+            raise _unlike(first, second, f"line {one.id} has another block or reference")
+    return lines
+
+
+def _unlike(first: Reading, second: Reading, why: str) -> UserError:
+    return UserError(
+        f"{_told(first.row)} and {_told(second.row)} cannot be compared: {why}, though their rows "
+        "name the same data; run both again"
+    )
+
+
+def _part(row: Row, prefix: str) -> str:
+    return parsed_signature(row.signature).get(prefix, "").removeprefix(f"{prefix}:")
+
+
+def _told(row: Row) -> str:
+    condition = row.condition
+    damage = f", {condition.damage} {condition.severity}" if condition.severity else ""
+    return f"{row.encoder}:{row.decoder} on {condition.dataset}{damage}"
+
+
+def _counts(values: Iterable[int]) -> NDArray[np.int64]:
+    return np.fromiter(values, dtype=np.int64)

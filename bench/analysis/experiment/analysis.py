@@ -1,0 +1,294 @@
+"""Language gains, what becomes of hidden characters, and the declared contrasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.analysis.experiment.counts import (
+    CHARACTERS,
+    CLOZE,
+    EDITS,
+    INKED,
+    RIGHT,
+    WRONG,
+    Counts,
+    Place,
+)
+from bench.analysis.experiment.design import ALPHA, BASELINE, LEVELS, Contrast, Term, slope_terms
+from bench.analysis.stats import Interval, holm, sign_flip_p
+from datasets.damage.base import SEVERITIES
+
+Sums = NDArray[np.float64]  # (..., COLUMNS)
+Statistic = Callable[[Sums, Sums], NDArray[np.float64]]  # of the baseline and of a system
+
+ALL = "all"  # stands for a damage: the mean over those that were done
+
+Verdict = Literal["holds", "the opposite holds", "does not hold", "not shown"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval. value: None where there is nothing to divide by."""
+
+    value: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A system in one cell of the design, against the baseline.
+
+    cer: micro, a fraction. gain: CER of the baseline less that; relative: as a share of the
+    baseline's CER. hidden, partial, visible: the part of the gain that falls on such characters;
+    the three add up to the gain. p: of the gain, randomisation by blocks, two-sided.
+    """
+
+    level: str
+    damage: str
+    severity: int
+    system: str
+    cer: Estimate
+    gain: Estimate
+    relative: Estimate
+    hidden: Estimate
+    partial: Estimate
+    visible: Estimate
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What a system, or the cloze test, wrote for the hidden characters of a cell.
+
+    characters: hidden ones with ink, over all seeds. share: of all characters of the cell that
+    are hidden, spaces counted. right: share read right (R_hidden). wrong: characters written
+    there that are not there, per hidden character (over 1 is possible).
+    """
+
+    level: str
+    damage: str
+    severity: int
+    system: str
+    characters: int
+    share: float
+    right: Estimate
+    wrong: Estimate
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Rise of a system's gain a step of severity, under a damage or (`ALL`) the mean over them."""
+
+    level: str
+    damage: str
+    system: str
+    slope: Estimate
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A declared contrast and what the numbers say.
+
+    p: randomisation, one-sided in the declared direction; adjusted: by Holm over the family. None
+    with too few blocks.
+    """
+
+    contrast: Contrast
+    system: str
+    value: float
+    interval: Interval | None
+    p: float | None
+    adjusted: float | None
+    verdict: Verdict
+
+
+def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> list[Gain]:
+    """Every system but the baseline has a gain; of the baseline it is 0 by definition."""
+    statistics: dict[str, Statistic] = {
+        "cer": lambda base, own: _ratio(_edits(own), _characters(own)),
+        "gain": _gain,
+        "relative": lambda base, own: _ratio(_edits(base) - _edits(own), _edits(base)),
+        "hidden": lambda base, own: _part_of_gain(base, own, 0),
+        "partial": lambda base, own: _part_of_gain(base, own, 1),
+        "visible": lambda base, own: _part_of_gain(base, own, 2),
+    }
+    found = []
+    for level in LEVELS:
+        for damage in damages:
+            for severity in SEVERITIES:
+                base = _Drawn(counts, (level, damage, severity, BASELINE))
+                for system in systems:
+                    own = _Drawn(counts, (level, damage, severity, system))
+                    told = {
+                        name: _estimate(statistic, base, own)
+                        for name, statistic in statistics.items()
+                    }
+                    p = sign_flip_p(_edits(base.blocks) - _edits(own.blocks), "two-sided")
+                    found.append(Gain(level, damage, severity, system, **told, p=p))
+    return found
+
+
+def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> list[Recall]:
+    """Of every system, and of the cloze test where it was made; nothing is hidden at severity 0."""
+    found = []
+    for level in LEVELS:
+        for damage in damages:
+            for severity in SEVERITIES[1:]:
+                base = _Drawn(counts, (level, damage, severity, BASELINE))
+                for system in (*systems, CLOZE):
+                    if (level, damage, severity, system) not in counts.cells:
+                        continue
+                    own = _Drawn(counts, (level, damage, severity, system))
+                    found.append(
+                        Recall(
+                            level,
+                            damage,
+                            severity,
+                            system,
+                            characters=int(own.whole[INKED]),
+                            share=float(base.whole[CHARACTERS][0] / base.whole[CHARACTERS].sum()),
+                            right=_estimate(_recall, base, own),
+                            wrong=_estimate(_wrong, base, own),
+                        )
+                    )
+    return found
+
+
+def slopes(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> list[Slope]:
+    """Of every system on every level and damage, and under `ALL` the mean over the damages."""
+    found = []
+    for level in LEVELS:
+        for names in (*((damage,) for damage in damages), tuple(damages)):
+            terms = slope_terms(level, names)
+            for system in systems:
+                value, resampled, _, _ = _combined(counts, terms, system)
+                told = Estimate(value, counts.redrawn.interval(resampled))
+                found.append(Slope(level, names[0] if len(names) == 1 else ALL, system, told))
+    return found
+
+
+def judge(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[Judged]:
+    """Compute the declared contrasts of a system's gain and adjust their p-values by Holm."""
+    computed = [(contrast, *_combined(counts, contrast.terms, system)) for contrast in contrasts]
+    p_values = [_p(contrast, own, part) for contrast, _, _, own, part in computed]
+    opposed = holm([_p_opposed(contrast, own) for contrast, _, _, own, _ in computed])
+    judged = []
+    for (contrast, value, resampled, _, _), p, after, against in zip(
+        computed, p_values, holm(p_values), opposed, strict=True
+    ):
+        interval = counts.redrawn.interval(resampled)
+        verdict = _verdict(contrast, interval, after, against)
+        judged.append(Judged(contrast, system, value, interval, p, after, verdict))
+    return judged
+
+
+def _combined(
+    counts: Counts, terms: Sequence[Term], system: str
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """A weighted sum of gains.
+
+    Returns:
+        Its value; (draws,) its value in each draw; (blocks,) what each block adds to it;
+        (blocks,) the share of the characters that each block has, to move the null hypothesis.
+    """
+    value, resampled = 0.0, np.zeros(1)
+    own_part = np.zeros(len(counts.redrawn.blocks))
+    share = np.zeros(len(counts.redrawn.blocks))
+    for term in terms:
+        base = counts.cells[term.level, term.damage, term.severity, BASELINE]
+        own = counts.cells[term.level, term.damage, term.severity, system]
+        characters = _characters(base)
+        value += term.weight * float(_gain(base.sum(axis=0), own.sum(axis=0)))
+        drawn = counts.redrawn.sums
+        resampled = resampled + term.weight * _gain(drawn(base), drawn(own))
+        own_part += term.weight * (_edits(base) - _edits(own)) / characters.sum()
+        share += characters / characters.sum() / len(terms)
+    return value, resampled, own_part, share
+
+
+def _p(contrast: Contrast, own: NDArray[np.float64], share: NDArray[np.float64]) -> float | None:
+    if contrast.direction == "above":
+        return sign_flip_p(own)
+    if contrast.direction == "below":
+        return sign_flip_p(-own)
+    # Two one-sided tests: above -margin and below +margin (Schuirmann 1987).
+    margin = contrast.margin * share
+    above, below = sign_flip_p(own + margin), sign_flip_p(margin - own)
+    return None if above is None or below is None else max(above, below)
+
+
+def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
+    """That the opposite holds; of what is claimed to be near 0, that it is not 0."""
+    if contrast.direction == "near":
+        return sign_flip_p(own, "two-sided")
+    return sign_flip_p(-own if contrast.direction == "above" else own)
+
+
+def _verdict(
+    contrast: Contrast, interval: Interval | None, adjusted: float | None, opposed: float | None
+) -> Verdict:
+    """A p alone or an interval alone shows nothing."""
+    if interval is None or adjusted is None or opposed is None:
+        return "not shown"
+    above, below = interval.low > 0, interval.high < 0
+    near = -contrast.margin < interval.low and interval.high < contrast.margin
+    if {"above": above, "below": below, "near": near}[contrast.direction] and adjusted <= ALPHA:
+        return "holds"
+    if contrast.direction == "near":
+        return "does not hold" if (above or below) and opposed <= ALPHA else "not shown"
+    against = below if contrast.direction == "above" else above
+    return "the opposite holds" if against and opposed <= ALPHA else "not shown"
+
+
+class _Drawn:
+    """The sums of a cell: of each block, whole, and in each draw of the blocks."""
+
+    def __init__(self, counts: Counts, place: Place) -> None:
+        self.redrawn = counts.redrawn
+        self.blocks: Sums = counts.cells[place]
+        self.whole: Sums = self.blocks.sum(axis=0)
+        self.draws: Sums = counts.redrawn.sums(self.blocks)
+
+
+def _estimate(statistic: Statistic, base: _Drawn, own: _Drawn) -> Estimate:
+    value = float(statistic(base.whole, own.whole))
+    if not np.isfinite(value):
+        return Estimate(None, None)
+    return Estimate(value, own.redrawn.interval(statistic(base.draws, own.draws)))
+
+
+def _edits(sums: Sums) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = sums[..., EDITS].sum(axis=-1)
+    return found
+
+
+def _characters(sums: Sums) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = sums[..., CHARACTERS].sum(axis=-1)
+    return found
+
+
+def _gain(base: Sums, own: Sums) -> NDArray[np.float64]:
+    return _ratio(_edits(base) - _edits(own), _characters(base))
+
+
+def _part_of_gain(base: Sums, own: Sums, kind: int) -> NDArray[np.float64]:
+    less = base[..., EDITS][..., kind] - own[..., EDITS][..., kind]
+    return _ratio(less, _characters(base))
+
+
+def _recall(base: Sums, own: Sums) -> NDArray[np.float64]:
+    return _ratio(own[..., RIGHT], own[..., INKED])
+
+
+def _wrong(base: Sums, own: Sums) -> NDArray[np.float64]:
+    return _ratio(own[..., WRONG], own[..., INKED])
+
+
+def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(top, np.float64) / bottom

@@ -1,0 +1,201 @@
+"""Running the language experiment: the harness measures, then every line is looked at closely."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import ROOT
+from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Design, System
+from bench.analysis.experiment.dosed import Dosed
+from bench.analysis.experiment.visibility import Shelf, Watched
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Condition, EncoderInfo, LineSet, Row
+from bench.pipeline.cells import Cell
+from bench.pipeline.plan import ONCE, Block, Part, Plan, Registries
+from bench.pipeline.progress import Progress
+from bench.pipeline.runner import Outcome, Runner, check_runtime, run
+from bench.pipeline.store import RunStore
+from datasets.base import Dataset
+from datasets.damage.base import SEVERITIES
+from models.base import Encoder
+
+EXPERIMENTS = ROOT / "results" / "experiments"
+SHARES = "visible"  # folder of the visible shares in that of the experiment
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What the harness left.
+
+    rows: by level, condition without the set's name, and system: see `key`.
+    blocks, sets: by level.
+    info: of the encoder.
+    left_out: systems that could not run or have not all of their cells, and why.
+    """
+
+    design: Design
+    store: RunStore
+    blocks: Mapping[str, Sequence[Block]]
+    sets: Mapping[str, LineSet]
+    rows: Mapping[tuple[str, str, int, int, str], Row]
+    info: EncoderInfo
+    left_out: Mapping[str, str]
+
+    @property
+    def systems(self) -> list[System]:
+        """Those with all of their cells."""
+        return [system for system in self.design.systems if system.name not in self.left_out]
+
+
+def folder(name: str) -> Path:
+    """The folder a user means: a name under `EXPERIMENTS`, or a path when it has a slash."""
+    return Path(name).expanduser() if "/" in name else EXPERIMENTS / name
+
+
+def key(level: str, condition: Condition, system: str) -> tuple[str, str, int, int, str]:
+    """What a row is looked up by."""
+    return level, condition.damage, condition.severity, condition.seed, system
+
+
+def build(design: Design, registries: Registries) -> Plan:
+    """The blocks: level by level, clean first, then damage, severity and seed.
+
+    Raises:
+        UserError: an unknown name or option, or options of what is no part of this.
+        Unavailable: the encoder is not here.
+    """
+    check_runtime(design.runtime)
+    _check_options(design)
+    spec = registries.encoders.create(design.encoder, design.options.get(design.encoder))
+    if absent := spec.missing():
+        raise absent
+    encoder = Part(design.encoder, spec, design.options.get(design.encoder, {}))
+    decoders = tuple(_part(system, design, registries) for system in design.systems)
+    damages = {name: Part(name, registries.damages.create(name), {}) for name in design.damages}
+    blocks = []
+    for name in LEVELS.values():
+        dataset = Part(name, registries.datasets.create(name), {})
+        for condition in _conditions(name, design):
+            damage = damages.get(condition.damage)
+            blocks.append(Block(encoder, decoders, dataset, damage, condition, ONCE))
+    return Plan(tuple(blocks), (), design.runtime)
+
+
+def measure(
+    design: Design, plan: Plan, store: RunStore, progress: Progress
+) -> tuple[Outcome, Measured | None]:
+    """Run what is not finished; None beside the outcome where it was interrupted.
+
+    Raises:
+        UserError: the folder cannot be written, another run writes to it, the weights are
+            untrained, or the baseline did not run.
+    """
+    runners: list[_Runner] = []
+
+    def made(*parts: Any) -> _Runner:
+        runners.append(_Runner(*parts))
+        return runners[-1]
+
+    outcome = run(plan, store, progress, made)
+    if outcome.interrupted:
+        return outcome, None
+    return outcome, _measured(design, plan, store, outcome, runners[0])
+
+
+class _Runner(Runner):
+    """The harness' runner, which also keeps the visible shares of what it damages."""
+
+    encoder_info: EncoderInfo | None = None
+
+    def info(self, decoder: Part, encoder: Encoder) -> EncoderInfo:
+        """What the row of a decoder says of the encoder."""
+        self.encoder_info = super().info(decoder, encoder)
+        return self.encoder_info
+
+    def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
+        """Weights without a CER have no language gain either."""
+        if not info.trained:
+            return Unavailable(f"the weights of {info.name} are untrained: they can have no CER")
+        return super().misfit(part, info)
+
+    def measure(
+        self,
+        block: Block,
+        todo: Sequence[Cell],
+        clean: LineSet,
+        encoder: Encoder,
+        warm: set[str],
+    ) -> list[Row]:
+        """Damage and measure the clean lines, and keep what is left of each character."""
+        if block.damage is None:
+            return super().measure(block, todo, clean, encoder, warm)
+        watched = Watched(block.damage.thing)
+        damage = dataclasses.replace(block.damage, thing=watched)
+        rows = super().measure(
+            dataclasses.replace(block, damage=damage), todo, clean, encoder, warm
+        )
+        Shelf(self.store.path / SHARES).keep(block, clean, watched.done)
+        return rows
+
+
+def _measured(
+    design: Design, plan: Plan, store: RunStore, outcome: Outcome, runner: _Runner
+) -> Measured:
+    level_of = {dataset: level for level, dataset in LEVELS.items()}
+    fresh = {*outcome.done, *outcome.reused}
+    rows = {
+        key(level_of[row.condition.dataset], row.condition, row.decoder): row
+        for row in store.rows()
+        if row.key in fresh
+    }
+    left_out = {item.name.partition(" on ")[0]: item.reason for item in outcome.skipped}
+    for row in store.rows():
+        if row.key in outcome.failed:
+            left_out.setdefault(row.decoder, row.reason)
+    if BASELINE in left_out:
+        raise UserError(f"without {BASELINE} there is no language gain: {left_out[BASELINE]}")
+    if runner.encoder_info is None:
+        raise UserError(f"{design.encoder} did not open: {next(iter(left_out.values()), '')}")
+    blocks: dict[str, list[Block]] = {}
+    for block in plan.blocks:
+        blocks.setdefault(level_of[block.condition.dataset], []).append(block)
+    sets = {level: _loaded(found[0]) for level, found in blocks.items()}
+    return Measured(design, store, blocks, sets, rows, runner.encoder_info, left_out)
+
+
+def _loaded(block: Block) -> LineSet:
+    dataset: Dataset = block.dataset.thing
+    return dataset.load(block.condition.split, block.condition.limit)
+
+
+def _conditions(dataset: str, design: Design) -> list[Condition]:
+    found = [Condition(dataset, SPLIT, limit=design.lines)]
+    for damage in design.damages:
+        found += [
+            Condition(dataset, SPLIT, damage, severity, seed, design.lines)
+            for severity in SEVERITIES[1:]
+            for seed in design.seeds
+        ]
+    return found
+
+
+def _part(system: System, design: Design, registries: Registries) -> Part:
+    options = design.options.get(system.decoder, {})
+    if system.name == system.decoder:
+        return Part(system.name, registries.decoders.create(system.decoder, options), options)
+    assert system.dose is not None
+    return Part(system.name, Dosed(system.decoder, system.dose, options), options)
+
+
+def _check_options(design: Design) -> None:
+    chosen = {design.encoder, *(system.decoder for system in design.systems)}
+    for name in design.options:
+        if name not in chosen:
+            raise UserError(
+                f"options are given for {name!r}, which is not part of this experiment; "
+                f"there are: {', '.join(sorted(chosen))}"
+            )

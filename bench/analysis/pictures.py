@@ -1,0 +1,188 @@
+"""The line images that a row's system saw, made again from the row alone.
+
+A run keeps texts and no images. A data set with its options and a damage with its severity and
+seed give the same pixels again, and the row's hash of the data says whether they still do.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import UserError
+from bench.core.options import restored
+from bench.core.types import Condition, Image, Line, LineSet, Row
+from datasets import DATASETS
+from datasets.damage import DAMAGES
+from datasets.damage.base import SUITE, Damage, Damaged
+from datasets.damage.lines import others
+from datasets.damage.visible import visible_shares
+from datasets.root import data_root
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A line as it was read.
+
+    image: (H, W) uint8, dark ink on light paper, damaged where the row's condition says so.
+    text: the reference, as the data set has it.
+    boxes: (len(text), 2) float32, left and right column of each character in pixels of `image`;
+        None where the source does not know them. `box_source` says where they come from.
+    mask: (H, W) bool, pixels whose ink the damage removed or covered; None on a clean line and
+        under a damage that hides no part of the ink.
+    visible: (len(text),) float32, share of each character's ink that is left, NaN for a character
+        without ink; None where `mask` is None. Without boxes of the source it is an estimate.
+    """
+
+    image: Image
+    text: str
+    boxes: NDArray[np.float32] | None
+    box_source: str
+    mask: NDArray[np.bool_] | None
+    visible: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures by line id.
+
+    absent: why there are none, in one sentence; "" where they are there.
+    """
+
+    by_id: Mapping[str, Picture] = field(default_factory=dict)
+    absent: str = ""
+
+
+def pictures(row: Row, ids: Collection[str]) -> Pictures:
+    """The pictures of some lines of a row.
+
+    The set is loaded whole, since its hash is over all lines; the set of the last call is kept,
+    so rows of one set should follow one another.
+
+    Args:
+        row: of any status; a row whose set did not load has no pictures.
+        ids: of `LineResult`s of the row.
+
+    Returns:
+        One picture for each id that the set has; none at all where the data is not here or is not
+        what was read, and then why.
+    """
+    try:
+        damage = _damage(row) if row.condition.severity else None
+    except UserError as error:
+        return Pictures(absent=_absent(row, error))
+    options = json.dumps(row.extras.get("dataset_options", {}), sort_keys=True)
+    condition = row.condition
+    found = _loaded(
+        condition.dataset,
+        condition.split,
+        condition.limit,
+        options,
+        row.dataset_sha256,
+        data_root(),
+    )
+    if isinstance(found, Exception):
+        return Pictures(absent=_absent(row, found))
+    there = (line for line in ids if line in found.places)
+    return Pictures({line: _picture(found, line, damage, condition) for line in there})
+
+
+def _absent(row: Row, error: Exception) -> str:
+    return f"no pictures of {row.condition.dataset}: {error}"
+
+
+def _picture(found: _Loaded, line_id: str, damage: Damage | None, condition: Condition) -> Picture:
+    place = found.places[line_id]
+    clean = found.clean.lines[place]
+    if damage is None:
+        return _drawn(clean, Damaged(clean, None, None))
+    other = found.others(condition.seed)[place]
+    return _drawn(
+        clean,
+        damage.apply(clean, condition.dataset, condition.severity, condition.seed, other),
+    )
+
+
+def _drawn(clean: Line, damaged: Damaged) -> Picture:
+    return Picture(
+        image=damaged.line.image,
+        text=clean.text,
+        boxes=damaged.line.boxes,
+        box_source=damaged.line.box_source,
+        mask=damaged.mask,
+        visible=None if damaged.mask is None else visible_shares(clean, damaged),
+    )
+
+
+def _damage(row: Row) -> Damage:
+    """The damage of a row.
+
+    Raises:
+        UserError: it is of another version of the suite, or not registered.
+    """
+    suite = next((part for part in row.signature.split("|") if part.startswith("dmg:")), "")
+    if not suite.endswith(f"@{SUITE}") and f"@{SUITE}[" not in suite:
+        raise UserError(
+            f"the row was read under {suite.removeprefix('dmg:') or 'an unnamed damage'}, and this "
+            f"version draws {SUITE}"
+        )
+    options = row.extras.get("damage_options", {})
+    name = row.condition.damage
+    damage: Damage = DAMAGES.create(name, restored(DAMAGES.target(name), options))
+    return damage
+
+
+@dataclass(eq=False)
+class _Loaded:
+    """A set, looked up by line."""
+
+    name: str
+    clean: LineSet
+    places: dict[str, int]
+    _others: dict[int, list[Line | None]] = field(default_factory=dict)
+
+    def others(self, seed: int) -> list[Line | None]:
+        if seed not in self._others:
+            self._others[seed] = others(self.clean.lines, self.name, seed)
+        return self._others[seed]
+
+
+@functools.lru_cache(maxsize=1)  # one set of scanned lines may be some hundred megabytes
+def _loaded(
+    name: str, split: str, limit: int | None, options: str, sha256: str, _root: Path | None
+) -> _Loaded | Exception:
+    """The set that a row read, or why it cannot be had (which is to be found out but once)."""
+    try:
+        return _load(name, split, limit, json.loads(options), sha256)
+    except (UserError, OSError, ImportError) as error:
+        return error
+
+
+def _load(
+    name: str, split: str, limit: int | None, options: Mapping[str, Any], sha256: str
+) -> _Loaded:
+    """Load a set and look at its hash.
+
+    Raises:
+        UserError: it is not here, or no longer what was read.
+    """
+    if not sha256:
+        raise UserError("the set did not load when the cell ran")
+    target = DATASETS.target(name)
+    dataset = DATASETS.create(name, restored(target, options))
+    if absent := dataset.missing():
+        raise absent
+    clean: LineSet = dataset.load(split, limit)
+    if clean.sha256 != sha256:
+        raise UserError(
+            f"its {split} split has changed since it was read "
+            f"(then {sha256[:8]}, now {clean.sha256[:8]})"
+        )
+    return _Loaded(name, clean, {line.id: place for place, line in enumerate(clean.lines)})

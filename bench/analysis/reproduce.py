@@ -1,0 +1,197 @@
+"""A stored cell measured again from its row alone, and whether its number holds.
+
+All that the row says is asked for again: encoder, decoder and data set with their options, damage,
+runtime and rounds. What was left to the decoder then (tuned weights, the number of workers) is
+asked for as it was chosen then. Only the decoder of the row runs, so that its turns with other
+decoders are missing; that touches times, never texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from bench.analysis.cost import Speed, speed_ratio
+from bench.analysis.evidence import Reading
+from bench.analysis.stats import Interval, micro_interval
+from bench.core.errors import UserError
+from bench.core.options import restored
+from bench.core.registry import Registry
+from bench.core.types import LineResult, Row
+from bench.pipeline.plan import CLEAN, Plan, Registries, Rounds, Selection, build_plan
+from bench.pipeline.signature import parsed_signature
+
+_ABSENT = "absent"
+_PREFIXES = {
+    "e": "encoder", "d": "decoder", "s": "data", "dmg": "damage", "n": "normaliser",
+    "bs": "batch size",
+}  # fmt: skip
+
+
+class Differing(NamedTuple):
+    """Something that is not as it was, with both values in words."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a number holds.
+
+    before, after: the stored row, and that of the same cell measured again.
+    exact: every count of edits is the same; None where the weights are untrained.
+    interval: of the CER, from the stored lines, or from the new ones where these are gone.
+    changed: lines that read otherwise; None where the stored lines are gone.
+    speed: now against then; None where a row has no times.
+    differs: what of conditions, software and machine is not as it was.
+    """
+
+    before: Row
+    after: Row
+    exact: bool | None
+    interval: Interval | None
+    changed: int | None
+    speed: Speed | None
+    differs: tuple[Differing, ...]
+
+    @property
+    def within(self) -> bool:
+        """Whether the new CER lies in the interval of the stored one."""
+        cer, interval = self.after.cer, self.interval
+        return cer is not None and interval is not None and interval.low <= cer <= interval.high
+
+    @property
+    def holds(self) -> bool:
+        """Whether the cell ran on the same data and its CER is the same, or in the interval.
+
+        Of untrained weights there is no CER that could fail to hold.
+        """
+        if self.after.status != "ok" or self.before.dataset_sha256 != self.after.dataset_sha256:
+            return False
+        return self.exact is None or self.exact or self.within
+
+
+def plan_of(row: Row, device: str | None = None, registries: Registries | None = None) -> Plan:
+    """The plan that measures the cell of a row again.
+
+    Args:
+        row: a row that is well.
+        device: another than the row's.
+        registries: where its names are looked up.
+
+    Raises:
+        UserError: the row failed, is of another protocol, or names something that is not
+            there any more.
+    """
+    if row.status != "ok" or row.timing is None:
+        raise UserError(f"that cell failed, so there is no number to reproduce: {row.reason}")
+    if "passes" in row.extras:
+        raise UserError("that is a row of the speed table; measure it with python -m bench speed")
+    names = registries or Registries()
+    condition, rounds = row.condition, row.timing.lines_per_s.n
+    parts = (
+        (names.decoders, row.decoder, {**row.options, **_chosen(row)}),
+        (names.encoders, row.encoder, row.extras.get("encoder_options", {})),
+        (names.datasets, condition.dataset, row.extras.get("dataset_options", {})),
+        (names.damages, condition.damage, row.extras.get("damage_options", {})),
+    )
+    options = {name: _typed(registry, name, given) for registry, name, given in parts if given}
+    selection = Selection(
+        encoders=(row.encoder,),
+        decoders=(row.decoder,),
+        datasets=(condition.dataset,),
+        damages=(condition.damage if condition.severity else CLEAN,),
+        severities=(condition.severity,) if condition.severity else (),
+        split=condition.split,
+        limit=condition.limit,
+        seed=condition.seed,
+        runtime=row.runtime if device is None else replace(row.runtime, device=device),
+        options=options,
+        rounds=Rounds(least=rounds, least_s=0.0, most_s=math.inf),
+    )
+    return build_plan(selection, names)
+
+
+def judge(
+    before: Reading,
+    after: Reading,
+    records: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> Verdict:
+    """Compare a cell that was measured again with what is stored of it.
+
+    Args:
+        before: as stored; without lines where these are gone.
+        after: measured again; without lines where it failed.
+        records: the environment records of both.
+    """
+    old, new = before.row, after.row
+    return Verdict(
+        before=old,
+        after=new,
+        exact=None if old.cer is None else old.counts == new.counts,
+        interval=_interval(before if before.lines else after),
+        changed=_changed(before.lines, after.lines) if before.lines else None,
+        speed=speed_ratio(old.timing, new.timing),
+        differs=(*_conditions(old, new), *_environment(*records)),
+    )
+
+
+def _chosen(row: Row) -> dict[str, Any]:
+    """Options that were left to the decoder (none), as it chose them."""
+    left = (name for name, value in row.options.items() if value is None)
+    return {name: row.extras[name] for name in left if name in row.extras}
+
+
+def _typed(registry: Registry, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored options as `Registry.create` takes them; what the name fixes is not given."""
+    fixed = registry.entry(name).options
+    free = {option: value for option, value in given.items() if option not in fixed}
+    return restored(registry.target(name), free)
+
+
+def _interval(reading: Reading) -> Interval | None:
+    if not reading.lines or not reading.scored:
+        return None
+    return micro_interval(reading.edits, reading.characters, reading.blocks)
+
+
+def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:
+    """Lines of other text, or that only one of both has."""
+    old, new = ({line.id: line.text for line in lines} for lines in (before, after))
+    return sum(old.get(name) != new.get(name) for name in old.keys() | new.keys())
+
+
+def _conditions(before: Row, after: Row) -> Iterator[Differing]:
+    """The parts of the signatures that differ, and what no signature tells."""
+    old, new = parsed_signature(before.signature), parsed_signature(after.signature)
+    for prefix in dict.fromkeys((*old, *new)):
+        if old.get(prefix) != new.get(prefix):
+            what = _PREFIXES.get(prefix, prefix)
+            yield Differing(what, old.get(prefix, _ABSENT), new.get(prefix, _ABSENT))
+    for what in ("weights", "dataset_sha256"):
+        one, other = getattr(before, what), getattr(after, what)
+        if one != other:
+            yield Differing(what, str(one), str(other))
+
+
+def _environment(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Differing]:
+    """The entries of the environment records that differ."""
+    old, new = dict(_leaves(before)), dict(_leaves(after))
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT):
+            yield Differing(name, old.get(name, _ABSENT), new.get(name, _ABSENT))
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every entry of nested objects by its path, in words."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name} {key}".strip())
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value)) or "none"
+    else:
+        yield name, str(value)

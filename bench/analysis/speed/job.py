@@ -1,0 +1,190 @@
+"""TrOCR's speed table: which systems it has, in which order they run, and what was left out.
+
+The table is that of Li et al. 2021 (https://arxiv.org/abs/2109.10282, Table 5). How time is taken
+is said in `bench.analysis.speed.runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from bench.core.errors import UserError
+from bench.core.registry import Entry, Registry, did_you_mean
+from bench.pipeline.plan import Block, Plan, Registries, Rounds, Selection, Skipped, build_plan
+from decoders import DECODERS
+
+SENTENCES = 2_915  # lines of IAM's test set, which the paper's table counts
+REFERENCE = "ar-beam-10"  # the paper's decoder, to which all others are compared
+PARTS = 5  # of a pass: where there is one pass only, its spread is theirs
+SIZES = {"small": "trocr-small", "base": "trocr-base", "large": "trocr-large", "mini": "mini"}
+SETS = ("iam", "lines")  # the first that is here is read
+_LEAST_ROUNDS, _LEAST_S = 3, 1.0
+
+
+def _variant(name: str, **options: Any) -> Entry:
+    entry = DECODERS.entry(name)
+    return replace(entry, options={**entry.options, **options})
+
+
+SPEED_DECODERS = Registry(
+    "decoder",
+    {
+        REFERENCE: _variant("ar-beam", beam=10),
+        "ar-beam-5": _variant("ar-beam", beam=5),
+        "ar-greedy": _variant("ar-greedy"),
+        "ctc-greedy": _variant("ctc-greedy"),
+        "ctc-kenlm": _variant("ctc-kenlm"),
+        "ar-hf-10": _variant("ar-hf", beam=10),  # as a peer it is only read by name
+    },
+)
+
+
+class System(NamedTuple):
+    """What a row of the table is about."""
+
+    encoder: str
+    decoder: str
+    dtype: str
+    batch_size: int
+
+    @property
+    def name(self) -> str:
+        """As it is called when it cannot run."""
+        return f"{self.decoder} on {self.encoder}, batch {self.batch_size}, {self.dtype}"
+
+
+@dataclass(frozen=True)
+class SpeedBlock(Block):
+    """A block at one batch size."""
+
+    batch_size: int = 1
+
+    @property
+    def label(self) -> str:
+        """The block in words, for a progress bar."""
+        return f"{super().label}, batch {self.batch_size}"
+
+
+@dataclass(frozen=True)
+class SpeedJob:
+    """What a table is asked for.
+
+    selection: encoders from small to large, decoders of `SPEED_DECODERS`, a data set with a limit.
+    dtypes, batch_sizes: every system runs with each of them.
+    seconds: in all; infinity for no limit.
+    """
+
+    selection: Selection
+    dtypes: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    seconds: float
+
+    def systems(self) -> list[System]:
+        """The rows, in the order of the table."""
+        return [
+            System(encoder, decoder, dtype, size)
+            for encoder in self.selection.encoders
+            for dtype in self.dtypes
+            for size in self.batch_sizes
+            for decoder in self.selection.decoders
+        ]
+
+    def identity(self) -> Selection:
+        """What its run folder is recognised by."""
+        told = {"dtypes": self.dtypes, "batch_sizes": self.batch_sizes}
+        return replace(self.selection, options={**self.selection.options, "speed": told})
+
+    def plans(self) -> list[Plan]:
+        """One for each precision: weights are loaded in it.
+
+        Raises:
+            UserError: see `build_plan`.
+        """
+        return [self._plan(dtype) for dtype in self.dtypes]
+
+    def _plan(self, dtype: str) -> Plan:
+        """The blocks of a precision, the last encoder and the largest batch first.
+
+        A block cannot be cut below one batch: those of which that takes longest come first, and
+        the others adapt to the time that is left.
+        """
+        runtime = replace(self.selection.runtime, dtype=dtype)
+        plan = build_plan(replace(self.selection, runtime=runtime), speed_registries())
+        blocks = tuple(
+            SpeedBlock(**vars(block), batch_size=size)
+            for block in reversed(plan.blocks)
+            for size in reversed(self.batch_sizes)
+        )
+        return replace(plan, blocks=blocks)
+
+
+def default_decoders(names: Registries) -> tuple[str, ...]:
+    """What a table has a row of without being asked."""
+    return tuple(name for name, entry in names.decoders.entries.items() if entry.sample != 0)
+
+
+def speed_registries() -> Registries:
+    """Where names of a table are looked up."""
+    return Registries(decoders=SPEED_DECODERS)
+
+
+def speed_job(
+    sizes: Sequence[str],
+    selection: Selection,
+    dtypes: Sequence[str],
+    batch_sizes: Sequence[int],
+    seconds: float,
+) -> SpeedJob:
+    """A job for sizes by their short names; weights that are not here become untrained ones.
+
+    Raises:
+        UserError: an unknown size or option, or a number that makes no sense.
+    """
+    for size in sizes:
+        if size not in SIZES:
+            raise UserError(f"no size is called {size!r}{did_you_mean(size, SIZES)}")
+    for count in batch_sizes:
+        if count < 1:
+            raise UserError(f"a batch of {count} lines holds nothing; take 1 or more")
+    if not seconds > 0:
+        raise UserError("the time has to be more than 0 minutes")
+    encoders = tuple(name for size, name in SIZES.items() if size in sizes)
+    rounds = Rounds(_LEAST_ROUNDS, _LEAST_S, seconds)
+    chosen = replace(selection, encoders=encoders, rounds=rounds)
+    return SpeedJob(
+        replace(chosen, options=_with_untrained(chosen)),
+        tuple(dict.fromkeys(dtypes)),
+        tuple(sorted(set(batch_sizes))),
+        seconds,
+    )
+
+
+def default_set() -> str:
+    """The first set of `SETS` that is here."""
+    sets = speed_registries().datasets
+    here = (s for s in SETS if s in sets.entries and sets.create(s).missing() is None)
+    return next(here, sets.names()[0])
+
+
+def absences(systems: Sequence[System], skipped: Sequence[Skipped]) -> dict[System, Skipped]:
+    """Why systems could not run, of those that could not."""
+    said = {item.name: item for item in skipped}
+    found = {}
+    for system in systems:
+        plain = f"{system.decoder} on {system.encoder}"  # as the harness names a misfit
+        names = (system.name, plain, system.encoder, system.decoder)
+        if item := next((said[name] for name in names if name in said), None):
+            found[system] = item
+    return found
+
+
+def _with_untrained(selection: Selection) -> Mapping[str, Mapping[str, Any]]:
+    """The options, with untrained weights for the encoders whose own are not here."""
+    options = {name: dict(given) for name, given in selection.options.items()}
+    for name in selection.encoders:
+        spec = speed_registries().encoders.create(name, options.get(name))
+        if hasattr(spec, "untrained") and not spec.head and spec.missing():
+            options.setdefault(name, {})["untrained"] = True
+    return options

@@ -1,0 +1,163 @@
+"""What happens inside of a system: traces of torch's profiler. Never a source of speeds.
+
+The profiler slows down what it watches, and every operator by another factor, so nothing of a
+traced run goes into a row. What it tells is which operators a stage spends itself on, in which
+order, and where one waits for another.
+
+    FOLDER/NAME/NAME.pt.trace.json.gz   tensorboard --logdir FOLDER (torch-tb-profiler)
+    FOLDER/NAME/chrome.json.gz          the same for chrome://tracing or ui.perfetto.dev
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function, schedule
+
+from bench.core.files import draft_of, plain_errors
+from bench.core.types import Image, Runtime
+from bench.pipeline.measure import Batch, sorted_batches
+from datasets.rebuild.tree import Report, silent
+from decoders.base import Decoder
+from models.base import Encoder
+
+STAGES = ("prepare", "encode", "decode")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the profiler counted of one operator or stage.
+
+    calls: how often it ran.
+    self_s: seconds on the CPU in itself; total_s: in what it called, too.
+    device_s: seconds of its kernels on an accelerator; 0 without one.
+    """
+
+    name: str
+    calls: int
+    self_s: float
+    total_s: float
+    device_s: float
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A trace that was written.
+
+    lines, batches: how much was read under the profiler, the warm-up not counted.
+    stages: of `STAGES`, in order.
+    operators: all others, that with most seconds first: of the device where there is one.
+    """
+
+    tensorboard: Path
+    chrome: Path
+    lines: int
+    batches: int
+    stages: tuple[Operator, ...]
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True)
+class System:
+    """What is traced: an open decoder behind an open encoder, and how it runs."""
+
+    name: str
+    encoder: Encoder
+    decoder: Decoder
+    runtime: Runtime
+
+
+def trace(
+    system: System,
+    images: Sequence[Image],
+    folder: Path,
+    stacks: bool = False,
+    report: Report = silent,
+) -> Trace:
+    """Read lines under the profiler and write what it saw.
+
+    The widest batch is read once before, and what the profiler saw of it is forgotten.
+
+    Args:
+        system: what reads; worker processes of a decoder are not watched.
+        images: the lines, at least one.
+        folder: made where it is not there; a trace of the same name is replaced.
+        stacks: note the lines of Python that call each operator, too; much larger files.
+        report: hears of the progress.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    batches = sorted_batches(
+        [image.shape[1] / image.shape[0] for image in images], system.runtime.batch_size
+    )
+    board = folder / system.name / f"{system.name}.pt.trace.json.gz"
+    chrome = board.with_name("chrome.json.gz")
+    with profile(
+        activities=_activities(system.runtime),
+        schedule=schedule(wait=0, warmup=1, active=len(batches), repeat=1),
+        on_trace_ready=lambda profiler: _write(profiler, (board, chrome)),
+        record_shapes=True,
+        profile_memory=True,
+        with_stack=stacks,
+        acc_events=True,
+    ) as profiler:
+        for done, batch in enumerate((batches[-1], *batches)):
+            report("tracing", done, len(batches) + 1)
+            _read(system, images, batch)
+            profiler.step()
+    report("tracing", 1, 1)
+    stages, operators = _counted(profiler)
+    return Trace(board, chrome, len(images), len(batches), stages, operators)
+
+
+def _activities(runtime: Runtime) -> list[ProfilerActivity]:
+    cuda = [ProfilerActivity.CUDA] if runtime.device.startswith("cuda") else []
+    return [ProfilerActivity.CPU, *cuda]
+
+
+def _read(system: System, images: Sequence[Image], batch: Batch) -> None:
+    """A batch through all stages, each under its name."""
+    with record_function("prepare"):
+        prepared = system.encoder.prepare([images[place] for place in batch])
+    with record_function("encode"):
+        encoded = system.encoder.encode(prepared)
+    with record_function("decode"):
+        system.decoder.decode(encoded)
+    if system.runtime.device.startswith("cuda"):
+        torch.cuda.synchronize(system.runtime.device)
+
+
+def _write(profiler: profile, paths: Sequence[Path]) -> None:
+    """The trace under each of the paths; torch can be asked for it only once."""
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "trace.json.gz"
+        profiler.export_chrome_trace(str(made))
+        for path in paths:
+            with plain_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with draft_of(path) as draft:
+                shutil.copyfile(made, draft)
+
+
+def _counted(profiler: profile) -> tuple[tuple[Operator, ...], tuple[Operator, ...]]:
+    """Stages and operators."""
+    found = {}
+    for event in profiler.key_averages():
+        device = 1e-6 * event.self_device_time_total
+        times = (1e-6 * event.self_cpu_time_total, 1e-6 * event.cpu_time_total, device)
+        found[event.key] = Operator(event.key, event.count, *times)
+    stages = tuple(found[stage] for stage in STAGES if stage in found)
+    others = (one for name, one in found.items() if name not in STAGES and not _is_frame(name))
+    ranked = sorted(others, key=lambda one: (one.device_s, one.self_s), reverse=True)
+    return stages, tuple(ranked)
+
+
+def _is_frame(name: str) -> bool:
+    """Whether an event is the profiler's own: its steps and the memory that it notes."""
+    return name.startswith(("ProfilerStep", "[memory]", "Profiler"))

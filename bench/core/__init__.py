@@ -1,0 +1,1 @@
+"""What every folder may import: types, errors, options, records, files, machine, metrics."""

@@ -1,0 +1,72 @@
+"""Files that are whole or not there: every result, checkpoint and model is written through here."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.core.errors import UserError
+
+UNFINISHED = ".tmp"  # what the name of a draft ends with
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A draft beside `path` to write to; it takes its place at the end, or is deleted on an error.
+
+    Raises:
+        UserError: the folder may not be written to, or the disk is full.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        with plain_errors(path):
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())  # a rename must not overtake the bytes
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UserError: the folder may not be written to, or the disk is full.
+    """
+    with draft_of(path) as draft:
+        draft.write_bytes(content)
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write into a sentence that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UserError(
+                f"no space left to write {path}; free some and run again, what was finished is kept"
+            ) from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
+        ) from error
+
+
+def content_hash(
+    path: Path, length: int = 16, seen: Callable[[int], None] = lambda done: None
+) -> str:
+    """The first `length` hex digits of SHA-256 over a file's bytes.
+
+    The same as the Hub's own hash of a large file. `seen` hears how many bytes are done.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            seen(file.tell())
+    return digest.hexdigest()[:length]

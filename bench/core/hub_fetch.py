@@ -1,0 +1,158 @@
+"""Fetching the large files of a Hub repository into its cache, where `huggingface_hub` finds them.
+
+It would begin a download that was interrupted from its first byte again (since its pull request
+4228; issue 4196), and these are gigabytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from huggingface_hub import constants, get_session, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    hf_raise_for_status,
+)
+
+from bench.core.errors import UserError
+from bench.core.files import content_hash
+from bench.core.hub_errors import NETWORK, Kind
+
+Report = Callable[[str, float, float], None]  # what is being done, how much of it, of how much
+
+PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
+
+_CHUNK = 1 << 17  # what a broken connection loses at most
+_IDLE = 3  # answers in a row that bring nothing new
+
+
+def repo_folder(repo: str, kind: Kind = "model") -> Path:
+    """Where the Hub's cache keeps a repository."""
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+
+
+def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model") -> Path:
+    """Put a file of a commit into the cache, all of it or nothing; what is there is left.
+
+    Args:
+        repo: Hub id.
+        commit: which version.
+        file: the Hub's `RepoSibling` of it, with metadata.
+        report: hears of the progress, in bytes.
+        kind: of the repository.
+
+    Returns:
+        Its place in the snapshot of the commit.
+    """
+    name = file.rfilename
+    if file.lfs is not None:  # small files lie in the Hub's git, and have no SHA-256 there
+        blob = repo_folder(repo, kind) / "blobs" / file.lfs.sha256
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        if not blob.exists():
+            url = hf_hub_url(repo, name, revision=commit, repo_type=kind)
+            _fetch_blob(repo, name, url, blob, file.lfs.size, report)
+    # Links the blob to its place.
+    return Path(hf_hub_download(repo, name, revision=commit, repo_type=kind))
+
+
+def _fetch_blob(repo: str, what: str, url: str, blob: Path, size: int, report: Report) -> None:
+    """A file whose name is its SHA-256."""
+    partial = blob.with_name(blob.name + PARTIAL)
+    with _alone_at(partial, repo) as out:
+        _check_room(partial.parent, size - out.tell(), repo)
+        most = _append(
+            url, out, size, lambda done: report(f"downloading {size_of(size)}", done, size)
+        )
+    if most < size:
+        raise UserError(
+            f"the server sent {size_of(most)} of {size_of(size)} of {what} of {repo} and nothing "
+            "more; give the same command again later: it goes on where it stopped"
+        )
+    found = content_hash(partial, 64, lambda done: report("checking", done, size))
+    if found != blob.name:
+        partial.unlink()
+        raise UserError(
+            f"{what} of {repo} arrived damaged and was removed; give the same command again"
+        )
+    partial.replace(blob)
+
+
+@contextmanager
+def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
+    """The file, open at its end and locked against other processes.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with partial.open("ab") as out:
+        try:
+            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{repo} is being fetched by another process; wait for it") from None
+        yield out
+
+
+def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> int:
+    """Fetch the rest of a file; a broken connection is taken up again as long as bytes come.
+
+    Returns:
+        How much of it is here: less than `size` where the server sends nothing more.
+    """
+    most, idle = out.tell(), 0
+    while most < size and idle < _IDLE:
+        try:
+            _stream(url, out, size, seen)
+        except NETWORK as error:
+            if isinstance(error, HfHubHTTPError) or out.tell() <= most:
+                raise
+        idle = idle + 1 if out.tell() <= most else 0
+        most = max(most, out.tell())
+    return most
+
+
+def _stream(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> None:
+    """One request for all bytes that are not here yet."""
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    if out.tell():
+        headers["Range"] = f"bytes={out.tell()}-"
+    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with get_session().stream(
+        "GET", url, headers=headers, timeout=timeout, follow_redirects=True
+    ) as response:
+        hf_raise_for_status(response)
+        if response.status_code != 206:  # the server sends the whole file
+            out.seek(0)
+            out.truncate()
+        for chunk in response.iter_bytes(_CHUNK):
+            out.write(chunk)
+            seen(out.tell())
+            if out.tell() > size:  # no part of the file
+                return
+
+
+def _check_room(folder: Path, needed: int, repo: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{repo} needs {size_of(needed)} more, and {folder} has {size_of(free)} free; "
+            "make room or set HF_HOME to a larger disk"
+        )
+
+
+def size_of(count: float) -> str:
+    """Bytes as the Hub writes them.
+
+    >>> size_of(1_333_300_000), size_of(245_800_000), size_of(900)
+    ('1.33 GB', '246 MB', '900 B')
+    """
+    for unit, factor, digits in (("GB", 1e9, 2), ("MB", 1e6, 0), ("kB", 1e3, 0)):
+        if count >= factor:
+            return f"{count / factor:.{digits}f} {unit}"
+    return f"{count:.0f} B"

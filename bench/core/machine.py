@@ -1,0 +1,167 @@
+"""The machine that a number was measured on: software, processor, memory, graphics cards.
+
+The only file that runs other programs or reads the environment of the machine.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench import ROOT, __version__
+
+PACKAGES = (
+    "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "numba", "rapidfuzz",
+    "pyctcdecode", "kenlm", "opencv-python-headless", "Pillow", "pyarrow", "Hershey-Fonts",
+)  # fmt: skip
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# nvidia-smi's fields, and what they are called in the record.
+_CARD = {
+    "driver_version": "driver",
+    "clocks.max.sm": "max_sm_mhz",
+    "clocks.max.memory": "max_memory_mhz",
+    "power.limit": "power_limit_w",
+}
+
+
+def environment() -> dict[str, Any]:
+    """The record that `env.json` keeps: code, software and machine, as plain JSON values."""
+    record = {
+        "kaidoku": __version__,
+        "git": _git(),
+        "machine": machine(),
+        "memory_mib": psutil.virtual_memory().total // 2**20,
+        "thread_variables": {name: os.environ.get(name) for name in THREAD_VARIABLES},
+    }
+    return {**record, "gpus": cards} if (cards := _gpu_cards()) else record
+
+
+def free_memory_mib() -> float:
+    """Memory that this machine could give without swapping, in MiB."""
+    return psutil.virtual_memory().available / 2**20
+
+
+def gpu_clocks(device: str) -> dict[str, str]:
+    """Clocks of a CUDA device now, in MHz ("sm_mhz", "memory_mhz"); {} where they are not told."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    index = torch.device(device).index
+    uuid = _gpu_uuid(torch.cuda.current_device() if index is None else index)
+    read = _nvidia_smi("clocks.sm", "clocks.mem").get(uuid)
+    return {"sm_mhz": read[0], "memory_mhz": read[1]} if read else {}
+
+
+def machine() -> dict[str, Any]:
+    """What can change text or time besides the project's own code: software and hardware.
+
+    It is part of every key, so it leaves out what changes from boot to boot.
+    """
+    return {
+        "os": [platform.system(), platform.machine(), *platform.libc_ver()],
+        "python": platform.python_version(),
+        "packages": {name: _installed(name) for name in PACKAGES},
+        "cpu": _cpu(),
+        "gpu": _gpu(),
+    }
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> dict[str, Any]:
+    """Model, cores and the vector units that decide how fast a matrix product is."""
+    model, flags = platform.processor(), ""
+    if (info := Path("/proc/cpuinfo")).exists():
+        fields: dict[str, str] = {}
+        for line in info.read_text().split("\n\n")[0].splitlines():
+            name, _, value = line.partition(":")
+            fields[name.strip()] = value.strip()
+        model = fields.get("model name", model)
+        flags = fields.get("flags", fields.get("Features", ""))
+    units = ("avx", "amx", "neon", "asimd", "sve")
+    return {
+        "model": model,
+        "cores": os.cpu_count(),
+        "usable_cores": _usable_cores(),
+        "units": sorted(flag for flag in flags.split() if flag.startswith(units)),
+    }
+
+
+def bf16_units() -> bool:
+    """Whether this CPU computes in bfloat16 by itself; else it is slower there than in float32."""
+    return bool({"amx_bf16", "avx512_bf16"} & set(_cpu()["units"]))
+
+
+def _usable_cores() -> int | None:
+    """Cores that this process may run on; a container or `taskset` may allow it only some."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _gpu() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def _gpu_cards() -> list[dict[str, Any]]:
+    """Driver, highest clocks and power limit of each CUDA device, in torch's order.
+
+    Nothing of it changes from run to run. A device that nvidia-smi does not tell of has its name
+    alone.
+    """
+    told = _nvidia_smi(*_CARD) if _gpu() else {}
+    cards = []
+    for index, name in enumerate(_gpu()):
+        values = told.get(_gpu_uuid(index), [])
+        cards.append({"name": name, **dict(zip(_CARD.values(), values, strict=False))})
+    return cards
+
+
+def _gpu_uuid(index: int) -> str:
+    """As nvidia-smi writes it: its numbers need not be torch's (CUDA_VISIBLE_DEVICES)."""
+    import torch
+
+    return f"GPU-{getattr(torch.cuda.get_device_properties(index), 'uuid', '')}"
+
+
+def _nvidia_smi(*fields: str) -> dict[str, list[str]]:
+    """Values of its query fields by the device's uuid; {} without the program."""
+    query = f"--query-gpu={','.join(('uuid', *fields))}"
+    text = _output("nvidia-smi", query, "--format=csv,noheader,nounits")
+    rows = [[value.strip() for value in line.split(",")] for line in (text or "").splitlines()]
+    return {row[0]: row[1:] for row in rows if len(row) == len(fields) + 1}
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the checkout and whether it was changed since; None outside of git."""
+    commit = _run_git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_run_git("status", "--porcelain"))}
+
+
+def _run_git(*arguments: str) -> str | None:
+    return _output("git", "-C", str(ROOT), *arguments)
+
+
+def _output(*command: str) -> str | None:
+    """What a program prints; None when it is not there, fails or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,231 @@
+"""`-o name.option=value` of the command line to typed options of registered things."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from bench.core.errors import UserError
+from bench.core.registry import Registry, did_you_mean
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+_SCALARS = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+class _UnfitError(ValueError):
+    """The text is not of the type; `typed_options` knows the option's name and says it."""
+
+
+def words(values: Iterable[str] | None) -> tuple[str, ...]:
+    """The words of an option that is repeated, separated by commas, or both; each once."""
+    found = (word.strip() for value in values or () for word in value.split(","))
+    return tuple(dict.fromkeys(word for word in found if word))
+
+
+def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
+    """`["ctc-kenlm.alpha=0.7"]` to `{"ctc-kenlm": {"alpha": "0.7"}}`.
+
+    The name ends at the last dot before the first `=`, so that a name may hold dots and a value
+    may hold anything.
+
+    Raises:
+        UserError: not of the form name.option=value, or one option with two values.
+    """
+    parsed: dict[str, dict[str, str]] = {}
+    for item in items:
+        left, equals, value = item.partition("=")
+        name, _, option = left.strip().rpartition(".")
+        if not (equals and name and option):
+            raise UserError(
+                f"-o {item} is not of the form name.option=value, such as -o ar-beam.beam=5"
+            )
+        values = parsed.setdefault(name, {})
+        if values.setdefault(option, value.strip()) != value.strip():
+            raise UserError(
+                f"{name}.{option} is given twice, as {values[option]} and as {value.strip()}; "
+                "give it once"
+            )
+    return parsed
+
+
+def typed_options(
+    parsed: Mapping[str, Mapping[str, str]], registries: Iterable[Registry]
+) -> dict[str, dict[str, Any]]:
+    """Every option's text as the type of its dataclass field, ready for `Registry.create`.
+
+    Args:
+        parsed: what `parse_options` returns.
+        registries: where the names are looked up; a name is in one of them.
+
+    Raises:
+        UserError: unknown name or option (with did-you-mean), an option that the name fixes, or
+            a value of a wrong type.
+        Unavailable: the name needs a package that is not installed.
+    """
+    registries = list(registries)
+    typed: dict[str, dict[str, Any]] = {}
+    for name, options in parsed.items():
+        registry = _registry_of(name, registries)
+        hints = option_types(registry.target(name))
+        typed[name] = {
+            option: _typed(name, option, hints[option], text) if option in hints else text
+            for option, text in options.items()
+        }
+        registry.create(name, typed[name])  # knows the sentence for an option that is not there
+    return typed
+
+
+def option_types(target: Any) -> dict[str, Any]:
+    """The options of a registered dataclass with their resolved types, in order of the fields."""
+    hints = get_type_hints(target)
+    return {f.name: hints[f.name] for f in dataclasses.fields(target) if f.init}
+
+
+def restored(target: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a row keeps them (`bench.core.hashing.plain`) as the types of their fields again.
+
+    Args:
+        target: the registered dataclass.
+        stored: its options as JSON holds them: paths as text, tuples as lists. What is no option
+            of `target` stays as it is; `Registry.create` has the sentence for that.
+    """
+    hints = option_types(target)
+    return {name: _from_json(hints.get(name, object), value) for name, value in stored.items()}
+
+
+def describe(kind: Any) -> str:
+    """A type in words, for a sentence or for a list of options.
+
+    >>> describe(tuple[float, ...])
+    'a list of a number, with commas between'
+    """
+    if kind is bool:
+        return "true or false"
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, inner))
+    if get_origin(kind) is tuple:
+        if _is_open(inner):
+            return f"a list of {describe(inner[0])}, with commas between"
+        return ", ".join(map(describe, inner)) + " (with commas between)"
+    if _is_union(kind):
+        return " or ".join("none" if i is type(None) else describe(i) for i in inner)
+    return str(getattr(kind, "__name__", kind))
+
+
+def convert(kind: Any, text: str) -> Any:
+    """A text as a value of a type.
+
+    Args:
+        kind: int, float, bool, str, Path, a Literal, a tuple or a union (Optional) of these.
+        text: what the user typed.
+
+    Raises:
+        ValueError: the text is not of this type.
+        TypeError: no text can be of this type; the field is not meant for the command line.
+    """
+    if kind is bool:
+        return _to_bool(text)
+    if kind is int:
+        return int(text)
+    if kind is float:
+        return _to_float(text)
+    if kind is str:
+        return text
+    if kind is Path:
+        return Path(text).expanduser()
+    if get_origin(kind) is Literal:
+        return _to_choice(get_args(kind), text)
+    if get_origin(kind) is tuple:
+        return _to_tuple(get_args(kind), text)
+    if _is_union(kind):
+        return _to_first(get_args(kind), text)
+    raise TypeError(f"no option can be of type {kind!r}")
+
+
+def _from_json(kind: Any, value: Any) -> Any:
+    inner = get_args(kind)
+    if isinstance(value, list):
+        element = next((k for k in (kind, *inner) if get_origin(k) is tuple), tuple[Any, ...])
+        kinds = get_args(element)
+        kinds = (kinds[0],) * len(value) if _is_open(kinds) else kinds
+        return tuple(_from_json(k, item) for k, item in zip(kinds, value, strict=False))
+    if isinstance(value, str) and (kind is Path or Path in inner):
+        return Path(value)
+    return float(value) if kind is float and isinstance(value, int) else value
+
+
+def _typed(name: str, option: str, kind: Any, text: str) -> Any:
+    try:
+        return convert(kind, text)
+    except _UnfitError as error:
+        hint = str(error)
+    except ValueError:
+        hint = ""
+    except TypeError as error:
+        raise UserError(f"{name}.{option} cannot be set with -o") from error
+    raise UserError(f"{name}.{option} is {describe(kind)}, not {text!r}{hint}")
+
+
+def _registry_of(name: str, registries: Sequence[Registry]) -> Registry:
+    for registry in registries:
+        if name in registry:
+            return registry
+    known = [n for registry in registries for n in registry.names()]
+    kinds = [registry.kind for registry in registries]
+    raise UserError(f"no {' or '.join(kinds)} is called {name!r}{did_you_mean(name, known)}")
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType)
+
+
+def _is_open(inner: tuple[Any, ...]) -> bool:
+    return len(inner) == 2 and inner[1] is Ellipsis
+
+
+def _to_bool(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise _UnfitError
+
+
+def _to_float(text: str) -> float:
+    value = float(text)
+    if math.isnan(value):
+        raise _UnfitError
+    return value
+
+
+def _to_choice(choices: tuple[Any, ...], text: str) -> Any:
+    by_text = {str(choice): choice for choice in choices}
+    if text not in by_text:
+        raise _UnfitError(did_you_mean(text, by_text))
+    return by_text[text]
+
+
+def _to_tuple(inner: tuple[Any, ...], text: str) -> tuple[Any, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    kinds = (inner[0],) * len(parts) if _is_open(inner) else inner
+    if len(parts) != len(kinds):
+        raise _UnfitError
+    return tuple(convert(kind, part) for kind, part in zip(kinds, parts, strict=True))
+
+
+def _to_first(inner: tuple[Any, ...], text: str) -> Any:
+    if type(None) in inner and text.lower() in ("none", ""):
+        return None
+    for kind in inner:
+        if kind is not type(None):
+            try:
+                return convert(kind, text)
+            except ValueError:
+                continue
+    raise _UnfitError

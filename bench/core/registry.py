@@ -1,0 +1,125 @@
+"""Names to objects: lazy, greppable, with did-you-mean and a reason when a thing cannot run.
+
+A registry is a plain dict whose order is the order of every table. Nothing is imported until
+it is asked for, so that `python -m bench list` needs no torch and a missing optional package
+disables one row only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.core.errors import Unavailable, UserError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing.
+
+    target: "module:attribute", a frozen dataclass whose fields are its options.
+    options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
+    requires: import names of packages that may be absent.
+    sample: lines of the first data set, clean, that are all that the main job reads with this
+        encoder; None for the whole job, 0 for nothing of it (decoders too: peers of ours that
+        `bench perf` alone is for).
+    stand_in: options with which the main job runs this encoder where its weights are missing.
+    """
+
+    target: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    sample: int | None = None
+    stand_in: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Registry:
+    """The names of one kind ("encoder", "decoder", "data set", "damage").
+
+    entries: by name.
+    others: the entry of a name that is not listed but means something all the same, else None.
+    also: what such names are, in words ("any folder ./name"); "" where there are none.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, Entry],
+        others: Callable[[str], Entry | None] = lambda name: None,
+        also: str = "",
+    ) -> None:
+        self.kind = kind
+        self.entries = dict(entries)
+        self.others = others
+        self.also = also
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.entries or self.others(name) is not None
+
+    def names(self) -> list[str]:
+        """All listed names, in table order."""
+        return list(self.entries)
+
+    def entry(self, name: str) -> Entry:
+        """The entry of a name.
+
+        Raises:
+            UserError: the name is not registered; the sentence suggests the nearest one.
+        """
+        if name in self.entries:
+            return self.entries[name]
+        other = self.others(name)
+        if other is None:
+            known = [*self.entries, *([self.also] if self.also else [])]
+            raise UserError(f"no {self.kind} is called {name!r}{did_you_mean(name, known)}")
+        return other
+
+    def target(self, name: str) -> Any:
+        """The class or function behind a name.
+
+        Raises:
+            UserError: unknown name.
+            Unavailable: a package that it requires is not installed.
+        """
+        entry = self.entry(name)
+        for package in entry.requires:
+            if importlib.util.find_spec(package) is None:
+                raise Unavailable(
+                    f"{self.kind} {name} needs the package {package}", f"pip install {package}"
+                )
+        module, _, attribute = entry.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Build the thing with its fixed options and the user's.
+
+        Raises:
+            UserError: unknown name, or an option that does not exist or has a wrong type.
+            Unavailable: a package that it requires is not installed.
+        """
+        target = self.target(name)
+        fixed = self.entry(name).options
+        given = dict(options or {})
+        allowed = {f.name: f for f in dataclasses.fields(target) if f.init}
+        for option in given:
+            if option in fixed:
+                raise UserError(f"{name} fixes {option}; choose another {self.kind} to change it")
+            if option not in allowed:
+                hint = did_you_mean(option, allowed)
+                raise UserError(f"{name} has no option {option!r}{hint}")
+        return target(**{**fixed, **given})
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of an unknown-name sentence: the nearest names, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; there are: {', '.join(known)}"

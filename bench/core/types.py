@@ -1,0 +1,340 @@
+"""The nouns of the data flow. Array shapes are documented here and only here.
+
+Shape letters: B lines of a batch, S encoder steps, D width of a state, T frames,
+V symbols of the CTC alphabet (blank included), H and W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Image = NDArray[np.uint8]
+Needs = Literal["states", "log_probs", "both"]
+
+UNTRAINED = "untrained"  # what stands for the hash of weights that were never trained
+BLANK = 0  # index of the CTC blank in every alphabet of this project
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One line of handwriting with its reference.
+
+    image: (H, W) uint8, dark ink on light paper.
+    boxes: (len(text), 2) float32, left and right column of each character in pixels,
+        in the order of `text` (spaces too); None when the source does not know them.
+    box_source: where the boxes come from ("renderer", "strokes", ...); "" without boxes.
+    writer: the hand; "" when the source does not say.
+    page: the page, form or letter that the line stands on; "" when the source does not say.
+    block: what statistics resample and splits keep together; the writer where none is named. A
+        set of one hand names its letters.
+    """
+
+    id: str
+    image: Image
+    text: str
+    writer: str
+    split: str
+    boxes: NDArray[np.float32] | None = None
+    box_source: str = ""
+    page: str = ""
+    block: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "block", self.block or self.writer)
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of a set that could not be used, with the reason in one sentence."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class LineSet:
+    """The lines of one split, with what a table has to say about them.
+
+    sha256: hash over ids, texts, blocks and pixels of `lines`, in order.
+    references: how the reference was written ("ascii", "page-xml", ...).
+    notes: what else is to be said of the split, though its lines can be read: a list that is not as
+        long as the published one.
+    """
+
+    name: str
+    split: str
+    lines: tuple[Line, ...]
+    bad: tuple[BadLine, ...]
+    sha256: str
+    source: str
+    licence: str
+    references: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ARModel:
+    """An autoregressive head that reads encoder states, as transformers' TrOCR decoder does.
+
+    decoder: a `TrOCRForCausalLM`-like causal decoder (input_ids, encoder_hidden_states,
+        encoder_attention_mask, past_key_values).
+    project: maps states to the decoder's cross-attention width, or None.
+    detokenize: token ids, special ones included, to text.
+    tokenize: text to token ids, special ones left out; None for weights without a vocabulary.
+    forced_lengths: (B,) int64, for untrained weights: tokens (EOS included) that each line of the
+        batch emits, unless the decoder's limit ends it before; else None.
+    """
+
+    decoder: Any
+    project: Any | None
+    detokenize: Callable[[list[int]], str]
+    start_id: int
+    eos_id: int
+    pad_id: int
+    max_new_tokens: int
+    forced_lengths: torch.Tensor | None = None
+    tokenize: Callable[[str], list[int]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What an encoder says of a batch; everything that a decoder may see.
+
+    states: (B, S, D) float, the encoder's output.
+    state_mask: (B, S) bool, True where a state belongs to the line and not to padding.
+    log_probs: (B, T, V) float32 natural-log CTC posteriors, or None without a CTC head.
+    frames: (B,) int64, valid frames of each line; None without a CTC head.
+    alphabet: the V symbols of the CTC head, "" (the blank) first; () without a CTC head.
+    ar: the encoder's own autoregressive head, or None.
+    """
+
+    states: torch.Tensor
+    state_mask: torch.Tensor
+    log_probs: torch.Tensor | None = None
+    frames: torch.Tensor | None = None
+    alphabet: tuple[str, ...] = ()
+    ar: ARModel | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder says of one line.
+
+    tokens: generated units of the best hypothesis; AR: up to and including EOS, without the
+        start token (the count of TrOCR's speed table); CTC: emitted symbols.
+    score: the decoder's own score of the best hypothesis (natural log, higher is better).
+    nbest: (text, score) best first, when the decoder keeps alternatives.
+    truncated: the token limit ended the line, not EOS.
+    uncorrected: what the decoder read before a corrector; None without one.
+    verdict: why a corrector left the line as it was, where a rule decided so; "" else.
+    """
+
+    text: str
+    tokens: int
+    score: float | None = None
+    nbest: tuple[tuple[str, float], ...] = ()
+    truncated: bool = False
+    uncorrected: str | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What a row says of its encoder.
+
+    weights: short content hash of the weights, or "untrained" (then no CER is ever shown).
+    parameters: parameter count by part ("encoder", "ctc", "ar", ...). A part that no decoder
+        reads ("pooler") is counted too, as published counts do.
+    alphabet: the symbols of the CTC head, blank first; () without one.
+    origin: where the weights were got, so that they can be got again ("owner/name@commit").
+    generation: settings for generating text that the checkpoint states and that change what is
+        read, by their names in transformers.
+    """
+
+    name: str
+    weights: str
+    parameters: Mapping[str, int]
+    alphabet: tuple[str, ...]
+    has_ar: bool
+    trained_on: str = ""
+    origin: str = ""
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights may be given a CER."""
+        return self.weights != UNTRAINED
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is read: a set, perhaps limited, under one damage. Severity 0 is the clean set."""
+
+    dataset: str
+    split: str = "test"
+    damage: str = "none"
+    severity: int = 0
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a cell runs. threads is torch's intra-op thread count."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    batch_size: int = 32
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class EditCounts:
+    """Sums over the lines of a cell; every rate of a row follows from these.
+
+    Characters are code points after the versioned normaliser of `bench.core.metrics`.
+    """
+
+    lines: int
+    characters: int
+    substitutions: int
+    deletions: int
+    insertions: int
+    words: int
+    word_edits: int
+    empty: int  # lines read as nothing although the reference is not empty
+    over_half: int  # lines with CER over 50 %
+    truncated: int
+    looping: int
+    tokens: int
+    output_characters: int
+
+    @property
+    def edits(self) -> int:
+        """All character edits."""
+        return self.substitutions + self.deletions + self.insertions
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A measured quantity over repetitions: median with its range, and how many there were."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a cell, one median pass over the set; `lines_per_s` counts encoder + decoder.
+
+    Where a corrector stands behind the decoder, what is said of both counts it too.
+
+    host_s: preparing images on the host; encode_s: the encoder, shared by all decoders of the
+    condition; decode_s: the decoder with its detokenisation; correct_s: the corrector, None without
+    one.
+    latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
+    latencies_s: these latencies of all batches and rounds, ascending; of more than 1,001 so many
+        evenly spaced quantiles. () in rows that are older than this.
+    batches: (lines, seconds of encode + decode) of each batch from narrow to wide, its median over
+        the rounds: what the speeds of two systems are compared by. () in older rows.
+    """
+
+    host_s: float
+    encode_s: float
+    decode_s: Spread
+    cpu_s: float
+    lines_per_s: Spread
+    decode_lines_per_s: Spread
+    latency_p50_s: float
+    latency_p95_s: float
+    peak_mib: float
+    scenario: Literal["single", "batch"]
+    latencies_s: tuple[float, ...] = ()
+    batches: tuple[tuple[int, float], ...] = ()
+    correct_s: Spread | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell's result with its conditions; one JSON object a line of `rows.jsonl`.
+
+    key: hash of everything that can change the outcome; a finished key is never run again.
+    parameters: of the encoder and of the head that the decoder reads, by part.
+    cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
+    extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
+    correction: what a corrector made of the decoder's lines, see `bench.pipeline.correction`; None
+        without one.
+    leak: what of the lines was seen before, see `bench.pipeline.leaks.check`; None of a failure
+        and of rows that are older than this.
+    """
+
+    key: str
+    status: Literal["ok", "failed"]
+    encoder: str
+    weights: str
+    parameters: Mapping[str, int]
+    decoder: str
+    options: Mapping[str, Any]
+    condition: Condition
+    dataset_sha256: str
+    references: str
+    runtime: Runtime
+    signature: str
+    environment: str  # hash of the environment record in env.json
+    started: str  # ISO 8601, UTC
+    reason: str = ""
+    unreadable: int = 0
+    foreign: int = 0  # reference characters outside the alphabet of the decoder
+    ink_lost: float | None = None  # mean share of ink removed or covered, where defined
+    counts: EditCounts | None = None
+    timing: Timing | None = None
+    cer: float | None = None
+    wer: float | None = None
+    cer_macro: float | None = None
+    cer_median: float | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    leak: Mapping[str, Any] | None = None
+    correction: Mapping[str, Any] | None = None
+    schema: int = 1
+
+
+@dataclass(frozen=True)
+class LineResult:
+    """One line of a cell as stored: raw texts, so that a later scorer can count anew.
+
+    uncorrected, verdict: as in `Decoded`.
+    block: as in `Line`; results that are older than it have their writer's.
+    """
+
+    id: str
+    writer: str
+    reference: str
+    text: str
+    tokens: int
+    score: float | None
+    truncated: bool
+    substitutions: int
+    deletions: int
+    insertions: int
+    word_edits: int
+    uncorrected: str | None = None
+    verdict: str = ""
+    block: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "block", self.block or self.writer)
+
+    @property
+    def edits(self) -> int:
+        """All character edits."""
+        return self.substitutions + self.deletions + self.insertions

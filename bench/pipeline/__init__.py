@@ -1,0 +1,1 @@
+"""One pipeline measures: plan, runner, measure, score, store."""

@@ -1,0 +1,41 @@
+"""Files of reasons: the lines of data sets that could not be used, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.core.files import plain_errors, write_atomically
+from bench.core.types import BadLine
+
+NAME = "bad-lines.jsonl"
+
+
+def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
+    """Put the bad lines of a split into a file, in the place of those that were noted before.
+
+    A file that would be empty is removed.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    kept = [line for line in read(path) if (line["dataset"], line["split"]) != (dataset, split)]
+    new = [
+        {"dataset": dataset, "split": split, "id": line.id, "reason": line.reason} for line in bad
+    ]
+    if kept + new:
+        with plain_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        rows = (json.dumps(line, ensure_ascii=False) for line in kept + new)
+        write_atomically(path, "".join(f"{row}\n" for row in rows).encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """What was noted; nothing where there is no file, or one that was damaged."""
+    try:
+        return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+    except (FileNotFoundError, ValueError):
+        return []

@@ -1,0 +1,206 @@
+"""Cells: what identifies one, and the row that it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.core import metrics
+from bench.core.hashing import code_version, digest, plain
+from bench.core.records import SCHEMA
+from bench.core.types import Decoded, EncoderInfo, Line, LineResult, LineSet, Row, Runtime, Timing
+from bench.pipeline import correction
+from bench.pipeline.leaks.check import told_in_row
+from bench.pipeline.plan import Block, Part
+from bench.pipeline.signature import signature
+from datasets.damage.base import SUITE
+from decoders.correctors.stage import Corrected
+
+MEASURING = ("bench.pipeline.runner",)  # and all that it imports: how a number is taken
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What all cells of a run share.
+
+    environment: hash of the environment record.
+    machine: hash of the part of it that can change text or time.
+    """
+
+    environment: str
+    machine: str
+    runtime: Runtime
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One decoder of a block, with what is known of it so far.
+
+    info: of the open encoder; None when it could not be opened.
+    lines: the clean set; None when it could not be loaded.
+    extras: what the open decoder says of itself.
+    """
+
+    block: Block
+    decoder: Part
+    origin: Origin
+    info: EncoderInfo | None = None
+    lines: LineSet | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Hash of everything that can change the text or the time."""
+        block = self.block
+        damage = block.damage
+        return digest(
+            {
+                "schema": SCHEMA,
+                "encoder": [_identity(block.encoder), self.info and self.info.weights],
+                "decoder": [_identity(self.decoder), self.extras],
+                "condition": dataclasses.asdict(block.condition),
+                "data": self.lines and self.lines.sha256,
+                "damage": damage and [SUITE, _identity(damage)],
+                "rounds": dataclasses.asdict(block.rounds),
+                "runtime": dataclasses.asdict(self.origin.runtime),
+                "machine": self.origin.machine,
+                "measuring": _version(MEASURING),
+                "normaliser": metrics.NORMALISER,
+            }
+        )
+
+    def failed(self, reason: str, started: str) -> Row:
+        """The row of a cell that could not be measured."""
+        return self._row("failed", started, reason=reason)
+
+    def ok(
+        self,
+        results: Sequence[LineResult],
+        timing: Timing,
+        started: str,
+        ink_lost: float | None,
+        changed: int,
+        told: Mapping[str, Any] = {},
+        spent: Mapping[str, float] = {},
+    ) -> Row:
+        """The row of a measured cell; rates only where the weights are trained.
+
+        Args:
+            results: all lines, in the order of the set.
+            timing: of the decoder.
+            started: when the block began.
+            ink_lost: mean share over the lines, where the damage defines it.
+            changed: lines whose text differed between rounds.
+            told: further extras of the row, not part of its key.
+            spent: what the corrector has cost, by kind.
+        """
+        counts = metrics.totals(results)
+        rates: dict[str, float | None] = {}
+        trained = self.info is not None and self.info.trained
+        corrected = correction.told(results, trained)
+        if trained:
+            rates = {
+                "cer": metrics.cer(counts),
+                "wer": metrics.wer(counts),
+                "cer_macro": metrics.macro_cer(results),
+                "cer_median": metrics.median_cer(results),
+            }
+        return self._row(
+            "ok",
+            started,
+            foreign=self._foreign(results),
+            ink_lost=ink_lost,
+            counts=counts,
+            timing=timing,
+            leak=told_in_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
+            correction=None if corrected is None else {**corrected, **spent},
+            extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
+            **rates,
+        )
+
+    def _foreign(self, results: Sequence[LineResult]) -> int:
+        alphabet = self.decoder.thing.alphabet(self.info) if self.info else ()
+        if not alphabet:
+            return 0
+        return metrics.foreign_characters((result.reference for result in results), alphabet)
+
+    def _parameters(self) -> dict[str, int]:
+        """Of the parts that run: the encoder and the heads that the decoder reads."""
+        other = {"states": "ctc", "log_probs": "ar"}.get(self.decoder.thing.needs)
+        parts = self.info.parameters if self.info else {}
+        return {part: count for part, count in parts.items() if part != other}
+
+    def _row(self, status: Any, started: str, extras: Mapping[str, Any] = {}, **more: Any) -> Row:
+        block, info, lines = self.block, self.info, self.lines
+        parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
+        given: dict[str, Any] = {
+            f"{name}_options": part.options for name, part in parts.items() if part
+        }
+        given = {name: options for name, options in given.items() if options}
+        if lines and lines.notes:
+            given["set_notes"] = lines.notes
+        if info and info.origin:
+            given["encoder_origin"] = info.origin
+        row = Row(
+            key=self.key,
+            status=status,
+            encoder=block.encoder.name,
+            weights=info.weights if info else "",
+            parameters=self._parameters(),
+            decoder=self.decoder.name,
+            options=plain(_fields(self.decoder.thing)),
+            condition=block.condition,
+            dataset_sha256=lines.sha256 if lines else "",
+            references=lines.references if lines else "",
+            runtime=self.origin.runtime,
+            signature="",
+            environment=self.origin.environment,
+            started=started,
+            unreadable=len(lines.bad) if lines else 0,
+            extras=plain({**self.extras, **given, **extras}),
+            **more,
+        )
+        return dataclasses.replace(row, signature=signature(row))
+
+
+def line_result(line: Line, decoded: Decoded) -> LineResult:
+    """A line as it is stored: raw texts and their edit counts."""
+    score = metrics.score_line(line.text, decoded.text)
+    return LineResult(
+        id=line.id,
+        writer=line.writer,
+        reference=line.text,
+        text=decoded.text,
+        tokens=decoded.tokens,
+        score=plain(decoded.score),
+        truncated=decoded.truncated,
+        substitutions=score.substitutions,
+        deletions=score.deletions,
+        insertions=score.insertions,
+        word_edits=score.word_edits,
+        uncorrected=decoded.uncorrected,
+        verdict=decoded.verdict,
+        block=line.block,
+    )
+
+
+def _identity(part: Part) -> list[Any]:
+    """Name, options and code of a part."""
+    things = [part.thing]
+    if isinstance(part.thing, Corrected):
+        things += [part.thing.decoder, *part.thing.parts]
+    return [part.name, _fields(part.thing), _version(tuple(type(x).__module__ for x in things))]
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    """The options of a registered dataclass; what `open` keeps in it is no option."""
+    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
+
+
+@functools.cache
+def _version(modules: tuple[str, ...]) -> str:
+    """The code version, read once: code that changes during a run is not the code that runs."""
+    return code_version(modules)

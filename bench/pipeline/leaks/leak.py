@@ -1,0 +1,209 @@
+"""Leaks: what of the lines that are tested on stands in the lines that were learned from.
+
+A model that has seen a test line's text, page, hand, block or image has a better CER than it
+deserves.
+Shared texts favour decoders that know language, and would pass for language here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.metrics import normalise
+from bench.core.types import Image, Line, LineSet
+from bench.pipeline.leaks.overlap import Overlap
+
+Kind = Literal["text", "page", "writer", "block", "image", "near image"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+WORDS = 4  # a text of fewer ("Yours very truly") is often the same by chance
+MOST = 0.01  # of the tested lines: more than that is no chance
+_ROWS, _COLUMNS = 8, 64
+# Of 512 bits. Different lines of 250 of Hooker's letters differ in 119 or more; of copies at half
+# the size, as JPEG of quality 40, nine in ten differ in fewer than 72, brighter ones all in fewer
+# than 44.
+NEAR = 64
+
+# What is known of published splits, so that nobody has to find it out anew.
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "iam": (
+        "No line, form or prompt of the Aachen split's test is in its train; val and test share "
+        "five prompts (forms f07-028, -032, -039, -042, -046).",
+        "The split of RWTH (6482/976/2915, Teklia/IAM-line) has the same test lines as Aachen's "
+        "(6161/966/2915), and 321 more train lines of the same forms.",
+        "Aachen's val and test hold 548 and 1313 of the official test's 1861 lines: weights tuned "
+        "or chosen on the one are no test on the other.",
+        "The prompts are from the LOB corpus: keep it out of the text of a language model.",
+    ),
+    "hooker": (
+        "All letters are by one hand, Joseph Hooker's: its splits keep letters apart, never hands, "
+        "so that a CER on test is that of a hand which training on its train lines has seen.",
+    ),
+    "copiste": (
+        "Its volunteers are not named: the splits keep texts apart, and hands may be in two.",
+    ),
+    "cvl": (
+        "Its train and test sets hold the same seven texts: hold out text ids to test language.",
+    ),
+    "unipen": (
+        "The splits are by writer, and writers were given the same prompts: of the test lines of "
+        "four words and more 46 of 83 of source lex have the text of a train line, 208 of 507 of "
+        "unipen-all, and 0 of 245 of bb*.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tested lines that share something with lines that were learned from.
+
+    lines: how many; of: among how many that could (texts of `WORDS` words, known pages, ...).
+    example: ids of such a tested line and of a learned one; None where there is none.
+    """
+
+    kind: Kind
+    lines: int
+    of: int
+    example: tuple[str, str] | None
+
+    @property
+    def share(self) -> float:
+        """Of the lines that could; 0 where none could."""
+        return self.lines / self.of if self.of else 0.0
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What one collection of lines shares with another.
+
+    learned, tested: their names ("hooker train").
+    """
+
+    learned: str
+    tested: str
+    found: tuple[Found, ...]
+
+    def of(self, kind: Kind) -> Found:
+        """Of a kind."""
+        return next(found for found in self.found if found.kind == kind)
+
+    @property
+    def spoils(self) -> bool:
+        """Whether a CER on these lines says little: too many texts or images were seen."""
+        return any(self.of(kind).share > MOST for kind in ("text", "image", "near image"))
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing at all is shared."""
+        return not any(found.lines for found in self.found)
+
+
+def compare(learned: LineSet, tested: LineSet) -> Leak:
+    """Look for the texts, pages, hands, blocks and images of tested lines among learned ones.
+
+    Pages, hands and blocks (where these are no hands) are compared within one source alone:
+    elsewhere their names mean others.
+    """
+    return Leak(
+        f"{learned.name} {learned.split}",
+        f"{tested.name} {tested.split}",
+        (
+            _same("text", _texts(learned), _texts(tested)),
+            _same("page", _places(learned, "page"), _places(tested, "page")),
+            _same("writer", _places(learned, "writer"), _places(tested, "writer")),
+            _same("block", _places(learned, "block"), _places(tested, "block")),
+            _same("image", _images(learned), _images(tested)),
+            _near(learned.lines, tested.lines),
+        ),
+    )
+
+
+def seen_too_often(overlap: Overlap) -> bool:
+    """Whether a language model has seen too much of the lines that it would be tested on."""
+    return (overlap.line_share or 0.0) > MOST or (overlap.gram_share or 0.0) > MOST
+
+
+def long_enough(text: str) -> bool:
+    """Whether a text would hardly be the same by chance."""
+    return len(text.split()) >= WORDS
+
+
+def known(dataset: str) -> tuple[str, ...]:
+    """What is known of a registered set, also by a name of a part of it ("unipen-all")."""
+    return KNOWN.get(dataset.partition("-")[0], ())
+
+
+def image_bits(image: Image) -> NDArray[np.uint64]:
+    """(8,) uint64: 512 bits, whether the line grows lighter or darker from column to column.
+
+    The difference hash of N. Krawetz ("Kind of like that", 2013) on 8 rows and 64 steps.
+    """
+    small = cv2.resize(image, (_COLUMNS + 1, _ROWS), interpolation=cv2.INTER_AREA).astype(np.int16)
+    bits = np.packbits(small[:, 1:] < small[:, :-1])
+    return bits.view(np.uint64)
+
+
+def _texts(lines: LineSet) -> list[tuple[str, str]]:
+    texts = ((line.id, normalise(line.text)) for line in lines.lines)
+    return [(name, text) for name, text in texts if long_enough(text)]
+
+
+def _places(lines: LineSet, field: Literal["page", "writer", "block"]) -> list[tuple[str, str]]:
+    named = (
+        (line.id, getattr(line, field))
+        for line in lines.lines
+        if field != "block" or line.block != line.writer
+    )
+    return [(name, f"{lines.source}\x1f{value}") for name, value in named if value]
+
+
+def _images(lines: LineSet) -> list[tuple[str, str]]:
+    return [(line.id, _exact(line.image)) for line in lines.lines if line.image.size]
+
+
+def _exact(image: Image) -> str:
+    head = f"{image.shape}".encode()
+    return hashlib.blake2b(head + image.tobytes(), digest_size=16).hexdigest()
+
+
+def _same(
+    kind: Kind, learned: Iterable[tuple[str, str]], tested: Sequence[tuple[str, str]]
+) -> Found:
+    """Tested lines whose value is one of the learned lines'."""
+    where = {value: name for name, value in learned}
+    shared = [(name, where[value]) for name, value in tested if value in where]
+    return Found(kind, len(shared), len(tested), shared[0] if shared else None)
+
+
+def _near(learned: Sequence[Line], tested: Sequence[Line]) -> Found:
+    """Tested lines that look like a learned one, and are not the same image."""
+    old = [line for line in learned if line.image.size]
+    new = [line for line in tested if line.image.size]
+    exact = {_exact(line.image) for line in old}
+    shared: list[tuple[str, str]] = []
+    if old and new:
+        bits = np.stack([image_bits(line.image) for line in old])
+        for line in new:
+            if _exact(line.image) in exact:
+                continue
+            distances = _differing(bits ^ image_bits(line.image))
+            nearest = int(distances.argmin())
+            if distances[nearest] < NEAR:
+                shared.append((line.id, old[nearest].id))
+    return Found("near image", len(shared), len(new), shared[0] if shared else None)
+
+
+_ONES = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
+
+
+def _differing(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """(N,) bits that are set in each of (N, 8)."""
+    found: NDArray[np.int64] = _ONES[bits.view(np.uint16)].sum(axis=1, dtype=np.int64)
+    return found

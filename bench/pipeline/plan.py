@@ -1,0 +1,331 @@
+"""The matrix of cells: what was asked for, what can run here, and what cannot and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import Registry, did_you_mean
+from bench.core.types import Condition, Runtime
+from datasets import DATASETS
+from datasets.base import Dataset
+from datasets.damage import DAMAGES
+from datasets.damage.base import SEVERITIES
+from decoders import DECODERS
+from decoders.correctors import CORRECTORS, options_of, parts_of
+from models import ENCODERS
+from models.base import EncoderSpec
+
+CLEAN = "none"  # the name of no damage
+
+# The main job. Other sets are variants of `lines`, parts of `unipen`, or not English; the other
+# damages would take it past ten minutes on two cores.
+MAIN_SETS = ("lines", "unipen", "hooker")
+MAIN_DAMAGED = ("lines",)
+MAIN_DAMAGES = (
+    "stroke_breaks", "char_erase", "span_erase", "half_line", "blot", "strike", "defocus", "noise",
+)  # fmt: skip
+MAIN_SEVERITY = 3
+MAIN_SWEEP = ("char_erase",)
+
+
+@dataclass(frozen=True)
+class Registries:
+    """Where names are looked up; tests bring their own."""
+
+    encoders: Registry = ENCODERS
+    decoders: Registry = DECODERS
+    datasets: Registry = DATASETS
+    damages: Registry = DAMAGES
+    correctors: Registry = CORRECTORS
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often the clean set is measured; a damaged set is measured once.
+
+    Every system (encoder + decoder) is measured again until it has `least` rounds and `least_s`
+    seconds of measured time, but a round is not begun that would take it past `most_s` seconds:
+    slow systems have fewer rounds, and each row says how many.
+    """
+
+    least: int = 3
+    least_s: float = 3.0
+    most_s: float = 30.0
+
+    def again(self, seconds: Sequence[float]) -> bool:
+        """Whether a system needs and may have one more round, after rounds of these seconds."""
+        enough = len(seconds) >= self.least and sum(seconds) >= self.least_s
+        return not enough and sum(seconds) + max(seconds) <= self.most_s
+
+
+ONCE = Rounds(least=1, least_s=0.0, most_s=0.0)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user asks for.
+
+    damages: names of damages, and "none" for the clean set.
+    severities: 0 is the clean set.
+    swept: damages that run at every severity, whatever `severities` says.
+    damaged: the data sets that are damaged, the others are read clean only; None for all.
+    options: option values by the name of their encoder, decoder, data set or damage.
+    samples: encoders that read so many lines of the first data set, clean and once, and no more.
+    stand_ins: options with which an encoder runs where it is missing.
+    """
+
+    encoders: tuple[str, ...]
+    decoders: tuple[str, ...]
+    datasets: tuple[str, ...]
+    damages: tuple[str, ...] = (CLEAN,)
+    severities: tuple[int, ...] = (MAIN_SEVERITY,)
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    runtime: Runtime = field(default_factory=Runtime)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rounds: Rounds = field(default_factory=Rounds)
+    swept: tuple[str, ...] = ()
+    damaged: tuple[str, ...] | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
+    stand_ins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def all(cls, registries: Registries | None = None) -> Selection:
+        """The main job: encoders and decoders on the main sets, and `lines` damaged."""
+        names = registries or Registries()
+        encoders = {
+            name: entry for name, entry in names.encoders.entries.items() if entry.sample != 0
+        }
+        return cls(
+            encoders=tuple(encoders),
+            decoders=tuple(
+                name for name, entry in names.decoders.entries.items() if entry.sample != 0
+            ),
+            datasets=MAIN_SETS,
+            damages=(CLEAN, *MAIN_DAMAGES),
+            swept=MAIN_SWEEP,
+            damaged=MAIN_DAMAGED,
+            samples={name: entry.sample for name, entry in encoders.items() if entry.sample},
+            stand_ins={name: entry.stand_in for name, entry in encoders.items() if entry.stand_in},
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered thing with its options set.
+
+    options: those that the user gave.
+    """
+
+    name: str
+    thing: Any
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """An encoder under a condition: encoded once, then read by every decoder. A row a decoder."""
+
+    encoder: Part
+    decoders: tuple[Part, ...]
+    dataset: Part
+    damage: Part | None
+    condition: Condition
+    rounds: Rounds
+
+    @property
+    def label(self) -> str:
+        """The block in words, for a progress bar."""
+        condition = self.condition
+        damage = f", {condition.damage} {condition.severity}" if self.damage else ""
+        return f"{self.encoder.name} on {condition.dataset}{damage}"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that cannot run here: its kind and name, why, and what would make it run."""
+
+    kind: str
+    name: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Blocks in the order in which they run (all of an encoder together), and what is left out."""
+
+    blocks: tuple[Block, ...]
+    skipped: tuple[Skipped, ...]
+    runtime: Runtime
+
+    @property
+    def cells(self) -> int:
+        """How many rows the plan gives."""
+        return sum(len(block.decoders) for block in self.blocks)
+
+
+def build_plan(selection: Selection, registries: Registries | None = None) -> Plan:
+    """Look everything up, leave out what cannot run here, and lay out the blocks.
+
+    Whether a decoder fits an encoder is known only when the encoder is open, so the harness adds
+    to what is skipped.
+
+    Raises:
+        UserError: an unknown name, split or option, or a number that makes no sense.
+    """
+    names = registries or Registries()
+    _check(selection, names)
+    skipped: dict[tuple[str, str], Skipped] = {}
+
+    def parts(registry: Registry, wanted: Iterable[str]) -> list[Part]:
+        made = (_part(registry, name, selection.options, skipped) for name in _unique(wanted))
+        return [part for part in made if part is not None]
+
+    encoders = [
+        part
+        for name in _unique(selection.encoders)
+        if (part := _encoder(names.encoders, name, selection, skipped)) is not None
+    ]
+    datasets = parts(names.datasets, selection.datasets)
+    wanted = (name for name in (*selection.damages, *selection.swept) if name != CLEAN)
+    damages = {part.name: part for part in parts(names.damages, wanted)}
+    blocks = []
+    for encoder in encoders:
+        # A decoder is opened for one encoder, so each encoder has decoders of its own.
+        decoders = tuple(parts(names.decoders, selection.decoders))
+        sample = selection.samples.get(encoder.name)
+        for dataset in datasets[: None if sample is None else 1] if decoders else ():
+            found = _conditions(selection, dataset, list(damages))
+            for condition in found if sample is None else _sampled(found, sample):
+                damage = damages.get(condition.damage)
+                rounds = selection.rounds if damage is None and sample is None else ONCE
+                blocks.append(Block(encoder, decoders, dataset, damage, condition, rounds))
+    return Plan(tuple(blocks), tuple(skipped.values()), selection.runtime)
+
+
+def _check(selection: Selection, names: Registries) -> None:
+    """Refuse what makes no sense before anything is loaded.
+
+    Raises:
+        UserError: with what to change.
+    """
+    for registry, asked in (
+        (names.encoders, selection.encoders),
+        (names.decoders, selection.decoders),
+        (names.datasets, selection.datasets),
+    ):
+        if not asked:
+            raise UserError(f"no {registry.kind} was chosen; there are: {_listed(registry)}")
+    if not selection.damages:
+        raise UserError(f"no damage was chosen; there are: {CLEAN}, {_listed(names.damages)}")
+    for severity in selection.severities:
+        if severity not in SEVERITIES:
+            raise UserError(
+                f"severity {severity} is not one of {SEVERITIES[0]} to {SEVERITIES[-1]}"
+            )
+    for name in selection.damaged or ():
+        names.datasets.entry(name)
+    if selection.limit is not None and selection.limit < 1:
+        raise UserError(
+            f"a limit of {selection.limit} lines leaves nothing to read; take 1 or more"
+        )
+    for what in ("batch_size", "threads"):
+        if getattr(selection.runtime, what) < 1:
+            raise UserError(f"{what.replace('_', ' ')} has to be 1 or more")
+    decoders = (part for name in selection.decoders for part in parts_of(name))
+    chosen = {
+        *selection.encoders, *decoders, *selection.datasets,
+        *selection.damages, *selection.swept,
+    }  # fmt: skip
+    for name in selection.options:
+        if name not in chosen:
+            raise UserError(
+                f"options are given for {name!r}, which is not part of this run"
+                f"{did_you_mean(name, chosen)}"
+            )
+
+
+def _part(
+    registry: Registry,
+    name: str,
+    options: Mapping[str, Mapping[str, Any]],
+    skipped: dict[tuple[str, str], Skipped],
+) -> Part | None:
+    """The thing of a name with its options; None, and noted, when it cannot run here."""
+    given = options_of(name, options) if registry.kind == "decoder" else options.get(name, {})
+    try:
+        thing = registry.create(name, given)
+        absent = thing.missing() if isinstance(thing, EncoderSpec | Dataset) else None
+    except Unavailable as error:
+        absent = error
+    except ImportError as error:
+        absent = Unavailable(f"it cannot be imported: {error}")
+    if absent is not None:
+        skipped[registry.kind, name] = Skipped(registry.kind, name, absent.reason, absent.remedy)
+        return None
+    return Part(name, thing, given)
+
+
+def _encoder(
+    registry: Registry,
+    name: str,
+    selection: Selection,
+    skipped: dict[tuple[str, str], Skipped],
+) -> Part | None:
+    """An encoder, or what stands in for it; that it is missing is noted all the same."""
+    part = _part(registry, name, selection.options, skipped)
+    stand_in = selection.stand_ins.get(name)
+    if part is not None or not stand_in:
+        return part
+    part = _part(registry, name, {name: {**selection.options.get(name, {}), **stand_in}}, {})
+    absent = skipped[registry.kind, name]
+    if part is not None:
+        instead = ", ".join(f"{option}={value}" for option, value in stand_in.items())
+        reason = f"{absent.reason}; it runs with {instead} instead"
+        skipped[registry.kind, name] = replace(absent, reason=reason)
+    return part
+
+
+def _sampled(conditions: Iterable[Condition], sample: int) -> list[Condition]:
+    """The clean condition, with so many lines at most."""
+    return [
+        replace(condition, limit=min(sample, condition.limit or sample))
+        for condition in conditions
+        if condition.damage == CLEAN
+    ]
+
+
+def _conditions(selection: Selection, dataset: Part, damages: Sequence[str]) -> list[Condition]:
+    """The conditions of a data set: clean first, then damage by damage in rising severity.
+
+    Raises:
+        UserError: the data set has no such split.
+    """
+    split = selection.split
+    if split not in dataset.thing.splits:
+        hint = did_you_mean(split, dataset.thing.splits)
+        raise UserError(f"{dataset.name} has no split {split!r}{hint}")
+    is_damaged = selection.damaged is None or dataset.name in selection.damaged
+    found = []
+    if not is_damaged or CLEAN in selection.damages or 0 in selection.severities:
+        found.append(Condition(dataset.name, split, limit=selection.limit))
+    for damage in damages if is_damaged else ():
+        severities = SEVERITIES if damage in selection.swept else selection.severities
+        found += [
+            Condition(dataset.name, split, damage, severity, selection.seed, selection.limit)
+            for severity in sorted(set(severities) - {0})
+        ]
+    return found
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _listed(registry: Registry) -> str:
+    return ", ".join(registry.names())

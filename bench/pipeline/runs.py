@@ -1,0 +1,141 @@
+"""Run folders: where they lie, which is the newest, and which one a selection goes on in.
+
+Beside the rows a run folder holds `run.json`: what was asked for, by a hash, and when it ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import ROOT
+from bench.core.errors import UserError
+from bench.core.files import write_atomically
+from bench.core.hashing import digest, plain
+from bench.core.stopwatch import now_utc
+from bench.pipeline.plan import Selection
+
+RUNS = ROOT / "results" / "runs"
+REFERENCE = ROOT / "results" / "reference"
+CHECKS = ROOT / "results" / "checks"  # what other commands leave to be looked at
+
+_RECORD = "run.json"
+
+
+def folder(name: str) -> Path:
+    """The folder that a user means: a name under `results/runs`, or a path when it has a slash."""
+    return Path(name).expanduser() if "/" in name else RUNS / name
+
+
+def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
+    """The run folder that was begun last, of those with rows.
+
+    Args:
+        passed_over: hears of every later one, which has no row (a run that failed at once).
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in _newest_first():
+        if _has_rows(path):
+            return path
+        passed_over(path)
+    raise UserError(f"there is no run with rows in {RUNS}; make one: python -m bench run --all")
+
+
+def everywhere() -> Iterator[Path]:
+    """Every folder with rows: of this machine the newest first, then those that are committed."""
+    folders = [*_newest_first(), *sorted(REFERENCE.glob("*"))]
+    yield from filter(_has_rows, folders)
+
+
+def choose(selection: Selection, name: str | None = None, fresh: bool = False) -> Path:
+    """The folder that a selection runs in; nothing is made.
+
+    Args:
+        selection: what is asked for.
+        name: the user's own choice; else the newest folder of the same selection that has not
+            ended, or a new one.
+        fresh: never one that is there.
+
+    Raises:
+        UserError: `fresh`, but a folder of that name is there.
+    """
+    if name is not None:
+        path = folder(name)
+        if fresh and path.exists():
+            raise UserError(f"{path} is there already; choose another --out, or leave out --fresh")
+        return path
+    unfinished = (path for path in _newest_first() if _goes_on(path, selection))
+    if not fresh and (found := next(unfinished, None)) is not None:
+        return found
+    stamp = "".join(filter(str.isdigit, now_utc().partition("+")[0]))
+    return _unused(RUNS / f"{stamp[:8]}-{stamp[8:]}")
+
+
+def begin(path: Path, selection: Selection) -> None:
+    """Make the folder and note what is asked for; it counts as unfinished from now on.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    record = {
+        "selection": _identity(selection),
+        "asked": plain(dataclasses.asdict(selection)),
+        "began": _record(path).get("began") or now_utc(),
+        "ended": None,
+    }
+    _write(path, record)
+
+
+def end(path: Path) -> None:
+    """Note that the run in this folder went to its end."""
+    _write(path, {**_record(path), "ended": now_utc()})
+
+
+def _identity(selection: Selection) -> str:
+    return digest(dataclasses.asdict(selection))
+
+
+def _goes_on(path: Path, selection: Selection) -> bool:
+    record = _record(path)
+    return record.get("selection") == _identity(selection) and record.get("ended") is None
+
+
+def _newest_first() -> Iterator[Path]:
+    """Run folders by the time at which they were begun; other folders are passed over."""
+    records = {path.parent: _record(path.parent) for path in RUNS.glob(f"*/{_RECORD}")}
+    known = [path for path, record in records.items() if record.get("began")]
+    yield from sorted(known, key=lambda path: (records[path]["began"], path.name), reverse=True)
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether a folder holds a row that was written to its end."""
+    try:
+        return b"\n" in (path / "rows.jsonl").read_bytes()
+    except OSError:
+        return False
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What `run.json` says; nothing when it is not there or damaged (its rows still count)."""
+    try:
+        record = json.loads((path / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    write_atomically(path / _RECORD, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def _unused(path: Path) -> Path:
+    """The path, with a number behind it when two runs begin in one second."""
+    taken = range(2, 1000)
+    names = (path, *(path.with_name(f"{path.name}-{number}") for number in taken))
+    return next(name for name in names if not name.exists())

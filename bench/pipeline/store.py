@@ -1,0 +1,268 @@
+"""The run folder: append-only rows, their lines, and a lock.
+
+    results/runs/<name>/
+        env.json            environment records by hash
+        rows.jsonl          one `Row` a line, appended and synced to disk one by one
+        lines/<key>.jsonl   one `LineResult` a line of that cell, there before its row is
+        bad-lines.jsonl     the lines of data sets that could not be used, each with the reason
+        lock                held while a run writes
+
+A process may be killed at any moment: a torn last row is dropped when the folder is next opened
+to write, and its cell runs again. A full disk never leaves half a row behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.core.files import UNFINISHED, plain_errors, write_atomically
+from bench.core.hashing import digest
+from bench.core.records import dump, load_line, load_row
+from bench.core.types import LineResult, LineSet, Row
+from bench.pipeline import bad_lines
+
+_LOCKED_HERE: set[Path] = set()  # a POSIX lock does not hold against its own process
+
+
+class RunStore:
+    """The results of one run.
+
+    path: the run folder; it is made when something is first written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._by_key: dict[str, Row] = {}
+        self._by_cell: dict[str, Row] = {}  # a dict keeps the place of what is replaced in it
+        self._read = False
+        self._half_written: list[str] = []
+
+    def rows(self) -> list[Row]:
+        """The newest row of every cell, in the order in which the cells first ran.
+
+        A cell is encoder, decoder, their options, condition and runtime. Where code, weights or
+        data have changed since, its key has changed too, and only its newest row is given.
+
+        Raises:
+            UserError: a row is of another schema, or the file cannot be read.
+        """
+        self._load()
+        return list(self._by_cell.values())
+
+    def half_written(self) -> list[str]:
+        """Where a line of the file is not a whole row, and why; such a line counts for nothing.
+
+        A killed machine or another program may leave one. Its cell runs again with the next run.
+
+        Raises:
+            UserError: as `rows`.
+        """
+        self._load()
+        return list(self._half_written)
+
+    def finished(self, key: str) -> bool:
+        """Whether a cell has a good row and its lines; any other is to be measured again."""
+        self._load()
+        row = self._by_key.get(key)
+        if row is None or row.status != "ok":
+            return False
+        try:
+            lines = self.lines(key)
+            counted = (len(lines), sum(line.edits for line in lines))
+        except (UserError, OSError, TypeError):
+            return False
+        return row.counts is None or counted == (row.counts.lines, row.counts.edits)
+
+    def lines(self, key: str) -> list[LineResult]:
+        """The line results of a cell, in the order of the set.
+
+        Raises:
+            UserError: there are none, or they are damaged.
+        """
+        path = self._lines_path(key)
+        try:
+            return [load_line(line) for line in path.read_bytes().split(b"\n") if line]
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} is missing: the cell failed or was not run here; run it"
+            ) from None
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); run again to measure it anew") from None
+
+    def environments(self) -> dict[str, Any]:
+        """The environment records by hash (`Row.environment`); empty before the first run."""
+        try:
+            return dict(json.loads((self.path / "env.json").read_bytes()))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError):
+            raise UserError(f"{self.path / 'env.json'} is damaged; delete it") from None
+
+    @contextlib.contextmanager
+    def writing(self, environment: Mapping[str, Any]) -> Iterator[str]:
+        """Hold the folder for one writer; gives the hash of the environment.
+
+        Raises:
+            UserError: another run writes here, or the folder cannot be written.
+        """
+        with plain_errors(self.path):
+            (self.path / "lines").mkdir(parents=True, exist_ok=True)
+        with _locked(self.path / "lock"):
+            self._read = False
+            with plain_errors(self.path):
+                _mend(self.path / "rows.jsonl")
+                for left in (self.path / "lines").glob(f"*.jsonl.*{UNFINISHED}"):
+                    left.unlink()  # of a killed run: whoever holds the lock is alone
+                name = digest(environment)
+                records = self.environments()
+                if records.get(name) != environment:
+                    text = json.dumps({**records, name: environment}, indent=2, ensure_ascii=False)
+                    write_atomically(self.path / "env.json", text.encode())
+            yield name
+
+    def write(self, row: Row, lines: Iterable[LineResult] = ()) -> None:
+        """Store a cell: first its lines, then its row. Only within `writing`.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written; nothing is half written.
+        """
+        record = dump(row)
+        with plain_errors(self.path):
+            if row.status == "ok":
+                write_atomically(self._lines_path(row.key), b"".join(map(dump, lines)))
+            _append(self.path / "rows.jsonl", record)
+        self._remember(row)
+
+    def note_bad(self, dataset: str, found: LineSet) -> Path:
+        """Note which lines of a split could not be used, in the place of what was noted before.
+
+        Returns:
+            The file of reasons; it is not there when there is no such line.
+        """
+        path = self.path / bad_lines.NAME
+        bad_lines.note(path, dataset, found.split, found.bad)
+        return path
+
+    def adopt(self, key: str) -> Row:
+        """A finished row that is used again: made the newest of its cell where it is not.
+
+        That happens when code or weights were changed, run, and changed back.
+        """
+        self._load()
+        row = self._by_key[key]
+        if self._by_cell[_cell(row)].key != key:
+            with plain_errors(self.path):
+                _append(self.path / "rows.jsonl", dump(row))
+            self._remember(row)
+        return row
+
+    def _load(self) -> None:
+        if not self._read:
+            self._by_key, self._by_cell, self._read = {}, {}, True
+            rows, self._half_written = _read_rows(self.path / "rows.jsonl")
+            for row in rows:
+                self._remember(row)
+
+    def _remember(self, row: Row) -> None:
+        self._by_key[row.key] = self._by_cell[_cell(row)] = row
+
+    def _lines_path(self, key: str) -> Path:
+        return self.path / "lines" / f"{key}.jsonl"
+
+
+def _cell(row: Row) -> str:
+    """What makes two rows results of the same cell, whatever code and weights they ran with."""
+    given = {name: value for name, value in row.extras.items() if name.endswith("_options")}
+    return digest(
+        [row.encoder, row.decoder, row.options, given, vars(row.condition), vars(row.runtime)]
+    )
+
+
+def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
+    """All whole rows of the file, and where and why a line is none."""
+    try:
+        records = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    torn = records.pop()
+    rows, half_written = [], []
+    for number, record in enumerate(records, start=1):
+        try:
+            rows.append(load_row(record))
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
+        except ValueError as error:
+            half_written.append(f"{path}, line {number}: {error}")
+    if torn:
+        half_written.append(f"{path}, line {len(records) + 1}: it has no end")
+    return rows, half_written
+
+
+def _append(path: Path, record: bytes) -> None:
+    """Append a whole record and sync it, or leave the file as it was."""
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            written = 0
+            while written < len(record):
+                written += file.write(record[written:])
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(size)
+            raise
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a killed process left without its line feed."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """An exclusive lock that the kernel drops when the process ends, however it ends.
+
+    POSIX record locks are not inherited by forked workers, so that a worker that outlives a
+    killed run does not keep the folder locked.
+    """
+    here = path.resolve()
+    if here in _LOCKED_HERE:  # not even opened: closing a second handle would drop the lock
+        raise _in_use(path, str(os.getpid()))
+    with plain_errors(path.parent):
+        file = path.open("a+")
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            raise _in_use(path, file.read().strip() or "unknown") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        _LOCKED_HERE.add(here)
+        try:
+            yield
+        finally:
+            _LOCKED_HERE.discard(here)
+
+
+def _in_use(path: Path, owner: str) -> UserError:
+    return UserError(
+        f"another run (process {owner}) is writing {path.parent}; wait for it to end or choose "
+        "another run name"
+    )

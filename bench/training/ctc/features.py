@@ -1,0 +1,165 @@
+"""States of a frozen encoder, computed once and kept in a memory-mapped file.
+
+(views, lines, S, D) float16; view 0 is the line as it is, the others are new looks of it. The
+name of the file is the hash of all that decides its content. A file that is not complete yet goes
+on where it was cut off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from bench.core.cache import intact, seal
+from bench.core.errors import UserError
+from bench.core.files import write_atomically
+from bench.core.types import Image, Line
+from bench.training.looks import new_look, ramped
+from datasets.base import fingerprint
+from datasets.seeds import stream
+from models.heads.base import Grid
+from models.heads.reader import Reader
+from models.pictures import Pictures
+
+_RECIPE = "1"  # part of the file's name; change it when the same lines give other numbers
+_SPARE = 1 << 28  # bytes that stay free on the disk
+
+Report = Callable[[str, float, float], None]  # what is being done, how much of how much
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What is cached, and where.
+
+    lines: those that the head can spell.
+    encoder_hash: of the encoder's weights.
+    views: looks of each line.
+    """
+
+    folder: Path
+    reader: Reader
+    pictures: Pictures
+    lines: Sequence[Line]
+    encoder_hash: str
+    views: int = 1
+    seed: int = 0
+    batch: int = 16
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(views, lines, S, D)."""
+        encoder, grid = self.reader.encoder, self.reader.head.geometry
+        own = Grid.of(encoder.config)
+        special = encoder.embeddings.position_embeddings.shape[1] - own.rows * own.columns
+        return self.views, len(self.lines), grid.rows * grid.columns + special, grid.width
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+        return int(np.prod(self.shape)) * 2
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or will be."""
+        said = [_RECIPE, self.encoder_hash, fingerprint(self.lines), self.pictures, self.shape]
+        if self.views > 1:
+            said.append(self.seed)
+        return self.folder / f"states-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.npy"
+
+    def check_room(self) -> None:
+        """Refuse what would fill the disk.
+
+        Raises:
+            UserError: says how much is needed and how much is free.
+        """
+        if self.path.is_file():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self._draft
+        needed = self.bytes - (draft.stat().st_size if draft.is_file() else 0)
+        free = shutil.disk_usage(self.folder).free
+        if needed + _SPARE > free:
+            raise UserError(
+                f"the states of {len(self.lines)} lines take {_gib(needed)} and {self.folder} has "
+                f"{_gib(free)} free; make room, name another folder with --features, or take "
+                "fewer lines with --limit"
+            )
+
+    def load(self, report: Report) -> NDArray[np.float16]:
+        """The states, memory-mapped; computed first where they are not there yet.
+
+        Raises:
+            UserError: the disk has no room, or the folder may not be written to.
+        """
+        if not intact(self.path, lambda done: report("checking states", done, self.bytes)):
+            self.path.unlink(missing_ok=True)
+            self.check_room()
+            self._compute(report)
+        states: NDArray[np.float16] = np.load(self.path, mmap_mode="r")
+        return states
+
+    @property
+    def _draft(self) -> Path:
+        return self.path.with_suffix(".part")
+
+    def _compute(self, report: Report) -> None:
+        """All batches from the first that is not done; done ones are on the disk and noted."""
+        progress = self.path.with_suffix(".json")
+        done = _done(progress) if self._draft.is_file() else 0
+        mode = "r+" if done else "w+"
+        try:
+            file: Any = open_memmap(  # type: ignore[no-untyped-call]
+                self._draft, mode, np.float16, self.shape
+            )
+            total = self.views * len(self.lines)
+            while done < total:
+                view, first = divmod(done, len(self.lines))
+                last = min(first + self.batch, len(self.lines))
+                file[view, first:last] = self.states(range(first, last), view)
+                file.flush()
+                done += last - first
+                write_atomically(progress, json.dumps({"done": done}).encode())
+                report("encoding lines", done, total)
+            del file
+            self._draft.replace(self.path)
+            seal(self.path)
+            progress.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write {self._draft}: {error.strerror or error}") from error
+
+    @torch.inference_mode()
+    def states(self, places: range, view: int) -> NDArray[np.float16]:
+        """The states of some lines in one view, (len(places), S, D)."""
+        device = next(self.reader.encoder.parameters()).device
+        pictures = self.pictures.squeeze([self._look(place, view) for place in places])
+        states = self.reader.eval().states(self.pictures.pixels(pictures.to(device)))
+        return states.half().cpu().numpy()
+
+    def _look(self, place: int, view: int) -> Image:
+        """View 0 is the line itself; the others grow from a third of the strength to all of it."""
+        line = self.lines[place]
+        if view == 0:
+            return line.image
+        rng = stream("kaidoku-ctc-view-1", self.seed, view, line.id)
+        return new_look(line.image, rng, ramped(view, self.views - 1))
+
+
+def _done(progress: Path) -> int:
+    try:
+        return int(json.loads(progress.read_text())["done"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB"

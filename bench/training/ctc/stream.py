@@ -1,0 +1,135 @@
+"""Where the batches of CTC training come from: lines, a mixture, or cached states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.core.types import Image, Line
+from bench.training.augment import augment
+from bench.training.ctc.material import why_unfit
+from bench.training.looks import margins, on_paper, ramped
+from bench.training.sources import Sample, Source, sources
+from bench.training.supply import LineBatch, Shuffled, place
+from datasets.seeds import stream
+from models.pictures import Pictures
+
+_ASPECT = 12.8  # mean width / height of the embedded lines
+_PLACED = 2.0  # times as often as for `mini` come lines whose letters have known places
+
+
+@dataclass(frozen=True, eq=False)
+class LinesSupply:
+    """The lines of data sets, all once an epoch in random order, with new looks.
+
+    ramp: steps over which augmentation grows from a third to full strength; None leaves the
+        lines as they are.
+    """
+
+    lines: Sequence[Line]
+    pictures: Pictures
+    size: int
+    seed: int
+    ramp: int | None
+
+    def batch(self, step: int) -> LineBatch:
+        """The next `size` lines."""
+        shuffled = Shuffled(self.lines, self.pictures, self.seed)
+        draws = range(step * self.size, (step + 1) * self.size)
+        return shuffled.batch(draws, ramped(step, self.ramp))
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureSupply:
+    """Lines drawn anew from what `mini` is trained on (`bench.training.sources`).
+
+    frames: T; lines that need more are replaced and counted.
+    ramp: steps over which texts grow to full length and augmentation to full strength; in its
+        first half only lines whose letters have known places are drawn.
+    """
+
+    root: Path | None
+    pictures: Pictures
+    frames: int
+    size: int
+    seed: int
+    ramp: int
+    longest: int = 70
+    _mixture: list[tuple[float, Source]] = field(default_factory=list)
+
+    def batch(self, step: int) -> LineBatch:
+        """The `size` lines of a step."""
+        if not self._mixture:  # in the process that draws, which is not the one that trains
+            self._mixture.extend((w, s) for _, w, s in sources(self.root, english=False))
+        rng = stream("kaidoku-ctc-mixture-2", self.seed, step)
+        samples: list[Sample] = []
+        left_out = 0
+        while len(samples) < self.size:
+            sample = self._draw(rng, step)
+            if why_unfit(sample.text, self.frames):
+                left_out += 1
+                continue
+            samples.append(sample)
+        images = [_on_any_paper(sample.ink, rng) for sample in samples]
+        return LineBatch(
+            self.pictures.squeeze(images),
+            tuple(sample.text for sample in samples),
+            left_out,
+            tuple(sample.centres for sample in samples),
+        )
+
+    def _draw(self, rng: np.random.Generator, step: int) -> Sample:
+        progress = min(1.0, step / max(1, self.ramp))
+        # Short lines first, as for `mini`: a reader that cannot find its place learns nothing
+        # from long ones.
+        usable = [(w, s) for w, s in self._mixture if progress >= 0.5 or s.placed]
+        weights = np.array([w * (_PLACED if s.placed else 1.0) for w, s in usable])
+        source = usable[int(rng.choice(len(usable), p=weights / weights.sum()))][1]
+        sample = source.draw(rng, max(6, round(self.longest * progress)))
+        strength = ramped(step, self.ramp)
+        ink = augment(sample.ink, rng, strength)
+        left, right = margins(ink.shape[1], rng, strength)
+        # Paper behind the short lines of the beginning, so that their letters have the size of
+        # a full line's: squeezed into the image alone, they would be giants.
+        least = round((1 - progress) * rng.uniform(0.7, 1.1) * _ASPECT * ink.shape[0])
+        right = max(right, least - left - ink.shape[1])
+        padded = np.pad(ink, ((0, 0), (left, right)))
+        if sample.centres is None:
+            return Sample(padded, sample.text)
+        # Augmentation stretches about the middle, so fractions of the width stay what they were.
+        centres = (left + sample.centres * ink.shape[1]) / padded.shape[1]
+        return Sample(padded, sample.text, centres.astype(np.float32))
+
+
+def _on_any_paper(ink: NDArray[np.float32], rng: np.random.Generator) -> Image:
+    """Darkness as grey levels of some ink on some paper."""
+    black, white = rng.uniform(0, 110), rng.uniform(180, 255)
+    return on_paper(ink, float(black), float(white))
+
+
+@dataclass(frozen=True, eq=False)
+class StatesSupply:
+    """States that a frozen encoder gave, from a file; one view of every line an epoch.
+
+    states: (views, lines, S, D) float16.
+    texts: of the lines.
+    """
+
+    states: NDArray[np.float16]
+    texts: Sequence[str]
+    size: int
+    seed: int
+
+    def batch(self, step: int) -> LineBatch:
+        """The next `size` lines."""
+        views, lines = self.states.shape[:2]
+        draws = range(step * self.size, (step + 1) * self.size)
+        places = [place(draw, lines, self.seed) for draw in draws]
+        chosen = [(draw // lines) % views for draw in draws]
+        states = np.stack([self.states[v, p] for v, p in zip(chosen, places, strict=True)])
+        return LineBatch(torch.from_numpy(states), tuple(self.texts[p] for p in places))

@@ -1,0 +1,249 @@
+"""Where training lines come from: sources that draw a line each time they are asked."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bench.training.augment import pen_image
+from bench.training.texts import Texts
+from datasets.handwriting import write
+from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank
+from datasets.paper import on_paper
+from datasets.raster import Stroke, draw_strokes, fit_strokes
+from datasets.splits import split_of
+from models.images import darkness, to_height
+from models.mini_net import HEIGHT
+
+_PEN_LINES = "unipen_lines.strokes.jsonl.gz"
+_HOOKER = "hooker_lines.parquet"
+_COPISTE = "copiste_fr_lines.parquet"
+FILES = (_PEN_LINES, WORDS, CHARACTERS, _HOOKER, _COPISTE)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A training line.
+
+    ink: (64, W) darkness.
+    centres: (len(text),) where the middle of each character stands, as a fraction of the width;
+        None where the source does not know.
+    """
+
+    ink: NDArray[np.float32]
+    text: str
+    centres: NDArray[np.float32] | None = None
+
+
+class Source(Protocol):
+    """Draws one training line.
+
+    bounded: whether it keeps to `longest` characters; short lines come first in training.
+    placed: whether it knows where the characters stand.
+    """
+
+    bounded: ClassVar[bool]
+    placed: ClassVar[bool]
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """A line."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Stroke-font lines in the hands of any number of train writers."""
+
+    bounded: ClassVar[bool] = True
+    placed: ClassVar[bool] = True
+    texts: Texts
+    writers: int = 1000
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """Render a text in a hand that no val or test line is written in."""
+        text = self.texts.draw(rng, longest)
+        writer = f"train-{int(rng.integers(self.writers)):03d}"
+        line = str(rng.integers(1 << 40))
+        writing = write(text, writer, line)
+        coverage = draw_strokes(writing.strokes, writing.shape, writing.widths, supersample=2)
+        centres = writing.boxes.mean(1) / np.float32(writing.shape[1])
+        return Sample(darkness(to_height(on_paper(coverage, writer, line))), text, centres)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedCharacters:
+    """A writer's isolated UNIPEN characters set side by side into any text."""
+
+    bounded: ClassVar[bool] = True
+    placed: ClassVar[bool] = True
+    bank: Bank
+    texts: Texts
+    writers: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writers", self.bank.character_writers)
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """Join characters; those that the writer never wrote are left out of the text."""
+        own = self.bank.characters[self.writers[int(rng.integers(len(self.writers)))]]
+        letter_gap, word_gap = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.7, 1.8))
+        while True:
+            text = "".join(c for c in self.texts.draw(rng, longest) if c == " " or c in own)
+            text = " ".join(text.split())
+            if text:
+                break
+        pieces: list[tuple[Ink, float]] = []
+        gap = 0.0
+        for char in text:
+            if char == " ":
+                gap = word_gap * float(rng.uniform(0.8, 1.3))
+                continue
+            forms = own[char]
+            pieces.append((forms[int(rng.integers(len(forms)))], gap))
+            gap = letter_gap + float(rng.normal(0.05, 0.08))
+        strokes, middles = join(pieces, rng)
+        return _drawn(strokes, text, rng, middles)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedWords:
+    """A writer's isolated UNIPEN words in random order."""
+
+    bounded: ClassVar[bool] = True
+    placed: ClassVar[bool] = False
+    bank: Bank
+    writers: Sequence[str] = field(init=False)
+    words: dict[str, list[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writers", self.bank.word_writers)
+        object.__setattr__(self, "words", {w: sorted(self.bank.words[w]) for w in self.writers})
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """Join words up to a random length."""
+        writer = self.writers[int(rng.integers(len(self.writers)))]
+        own, texts = self.bank.words[writer], self.words[writer]
+        length = int(rng.integers(min(8, longest - 1), longest + 1))
+        word_gap = float(rng.uniform(0.7, 2.2))
+        chosen: list[str] = []
+        pieces: list[tuple[Ink, float]] = []
+        while not chosen or len(" ".join(chosen)) < length:
+            word = texts[int(rng.integers(len(texts)))]
+            forms = own[word]
+            gap = word_gap * float(rng.uniform(0.75, 1.3)) if chosen else 0.0
+            pieces.append((forms[int(rng.integers(len(forms)))], gap))
+            chosen.append(word)
+        return _drawn(join(pieces, rng)[0], " ".join(chosen), rng)
+
+
+@dataclass(frozen=True, eq=False)
+class PenLines:
+    """UNIPEN's own lines of the train writers."""
+
+    bounded: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
+    lines: Sequence[tuple[list[Stroke], str]]
+
+    @staticmethod
+    def read(path: Path) -> PenLines:
+        """Read the train lines' strokes."""
+        lines = []
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for row in map(json.loads, file):
+                if split_of(row["writer"]) == "train":
+                    strokes = [np.array(s, np.float32).reshape(-1, 2) for s in row["strokes"]]
+                    upright = [s * np.array([1, -1], np.float32) for s in strokes]
+                    lines.append((upright, row["text"]))
+        return PenLines(lines)
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """A line drawn with a pen of random width; `longest` is not the source's to choose."""
+        strokes, text = self.lines[int(rng.integers(len(self.lines)))]
+        return _drawn(strokes, text, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class Scans:
+    """Scanned lines of a Parquet set's train split, kept as encoded bytes."""
+
+    bounded: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
+    lines: Sequence[tuple[bytes, str]]
+
+    @staticmethod
+    def read(path: Path, fold: bool = False) -> Scans:
+        """Read the train lines; `fold` takes accents off the letters."""
+        table = pq.read_table(path, columns=["image", "text", "split"])
+        lines = [
+            (row["image"]["bytes"], _fold(row["text"]) if fold else row["text"])
+            for row in table.to_pylist()
+            if row["split"] == "train"
+        ]
+        return Scans(lines)
+
+    def draw(self, rng: np.random.Generator, longest: int) -> Sample:
+        """A scanned line; `longest` is not the source's to choose."""
+        data, text = self.lines[int(rng.integers(len(self.lines)))]
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        return Sample(darkness(to_height(image)), text)
+
+
+def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]:
+    """The mixture as (name, weight, source), of what the data root holds; rendered lines always.
+
+    english: False trains the encoder (rendered and joined text is not English); True trains the
+        AR head (rendered and joined characters spell the train documents).
+    """
+    texts = Texts(english=0.9 if english else 0.0)
+    mixture: list[tuple[str, float, Source]] = [
+        ("rendered", 0.30 if english else 0.14, Rendered(texts))
+    ]
+    have = {path.name for path in root.iterdir()} if root and root.is_dir() else set()
+    if root and {WORDS, CHARACTERS} <= have:
+        bank = read_bank(root)
+        characters = JoinedCharacters(bank, texts)
+        mixture.append(("joined-characters", 0.22 if english else 0.14, characters))
+        mixture.append(("joined-words", 0.04 if english else 0.20, JoinedWords(bank)))
+    if root and _PEN_LINES in have:
+        mixture.append(("unipen-lines", 0.22, PenLines.read(root / _PEN_LINES)))
+    if root and _HOOKER in have:
+        mixture.append(("hooker", 0.22 if english else 0.24, Scans.read(root / _HOOKER)))
+    if root and _COPISTE in have and not english:  # French: for its hands and its paper
+        mixture.append(("copiste", 0.06, Scans.read(root / _COPISTE, fold=True)))
+    return mixture
+
+
+def _drawn(
+    strokes: list[Stroke], text: str, rng: np.random.Generator, middles: Sequence[float] = ()
+) -> Sample:
+    """Strokes at 64 px with a margin and a pen of random width.
+
+    middles: of the characters but for spaces, in the strokes' coordinates, where they are known.
+    """
+    margin = float(rng.uniform(2.0, 8.0))
+    placed, shape = fit_strokes(strokes, HEIGHT, margin)
+    pen = float(rng.uniform(1.3, 3.2))
+    ink = darkness(pen_image(draw_strokes(placed, shape, pen, supersample=2)))
+    if not middles:
+        return Sample(ink, text)
+    across = np.concatenate([stroke[:, 0] for stroke in strokes])
+    scale = (shape[1] - 2 * margin) / max(float(np.ptp(across)), 1e-6)
+    inked = [place for place, char in enumerate(text) if char != " "]
+    at = (np.array(middles) - across.min()) * scale + margin
+    # A space stands half way between its neighbours.
+    centres = np.interp(range(len(text)), inked, at / shape[1])
+    return Sample(ink, text, centres.astype(np.float32))
+
+
+def _fold(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("\u2019", "'"))
+    return "".join(c for c in plain if not unicodedata.combining(c))
