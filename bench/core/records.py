@@ -7,6 +7,7 @@ Python's parses and msgspec checks.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -149,6 +150,11 @@ def load_row(text: bytes, where: str) -> Row:
             + ("update the program" if schema > SCHEMA else "measure again, or use the older one")
         )
     row = fit(Row, fields, where, remedy)
+    for at, part in (("", row), ("condition.", row.condition), ("runtime.", row.runtime)):
+        there = fields[at.rstrip(".")] if at else fields
+        # Defaults are for those who make a row; a file has every field.
+        if lacking := {field.name for field in dataclasses.fields(part)} - there.keys():
+            raise UserError(_sentence(f"{where}, field {at}{min(lacking)}", "missing", remedy))
     fit(_Extras, row.extras, where, remedy, "extras")
     return row
 
