@@ -56,10 +56,8 @@ def test_a_row_with_a_wrong_field_is_one_sentence(call, tmp_path, name, sentence
         (DEEP, "line 1: its values nest too deeply"),
         (b"[1]", "line 1: expected `object`, got `array`; delete"),
         (b"{}", "line 1, field schema: expected `int`, got `null`"),
-        (
-            WHOLE.replace(b'"split": "test", ', b""),
-            "field condition.split: missing; delete",
-        ),
+        (WHOLE.replace(b'"split": "test", ', b""), "field condition.split: missing; delete"),
+        (WHOLE.replace(b'"median": 12.0', b'"median": 0'), "field timing: a speed is not above 0"),
         (b'{"schema": 2}', "line 1: object missing required field `key`"),
         (WHOLE.replace(b'"cer": 0.1', b'"cer": [0.1]'), "line 1, field cer: expected `fl"),
     ],
