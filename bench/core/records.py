@@ -151,7 +151,11 @@ def load_row(text: bytes, where: str) -> Row:
     if (schema := fit(int, fields.get("schema"), where, remedy, "schema")) != SCHEMA:
         raise UserError(
             f"{where}: the row has schema {schema}, but this version reads schema {SCHEMA}; "
-            + ("update the program" if schema > SCHEMA else "measure again, or use the older one")
+            + (
+                "update the program"
+                if schema > SCHEMA
+                else "measure again, or use the older version"
+            )
         )
     row = fit(Row, fields, where, remedy)
     for at, part in (("", row), ("condition.", row.condition), ("runtime.", row.runtime)):
