@@ -8,9 +8,8 @@ from typing import Any
 
 from bench.analysis.compare import corrector_gain
 from bench.analysis.evidence import Store
-from bench.analysis.stats import Difference, holm
+from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
-from bench.analysis.stats.sample_size import ALPHA
 from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.conditions import blocks, conditions, interval, signatures

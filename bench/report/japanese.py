@@ -268,18 +268,6 @@ _REMARKS: Mapping[str, str] = {
     " tokens/s": " トークン/s",
 }
 
-_CONFUSIONS: Mapping[str, str] = {  # the heat map of `bench errors`
-    "Characters confused: {encoder} on {set}, {damage}": "文字の混同: {encoder}、{set}、{damage}",
-    "clean": "損傷なし",
-    "{decoder}: {held} of {all} edits": "{decoder}: {all} 編集中 {held}",
-    "{nothing} read is a deletion, {nothing} in the reference an insertion, {space} a space": (
-        "認識結果の {nothing} は脱落、参照の {nothing} は挿入、{space} は空白"
-    ),
-    "read": "認識結果",
-    "reference": "参照",
-    "times (log scale)": "回数(対数目盛)",
-}
-
 _LENIENT: Mapping[str, str] = {
     "CER when something does not count": "一部の違いを数えない CER",
     "without spaces at punctuation %": "句読点前後の空白を除く %",
@@ -342,5 +330,5 @@ _PLOTS: Mapping[str, str] = {
 }
 
 JAPANESE: Mapping[str, str] = {
-    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS, **_CONFUSIONS,
+    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS,
 }  # fmt: skip
