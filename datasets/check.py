@@ -70,11 +70,6 @@ class Verdict:
         """Whether the set is right, and its pieces too."""
         return self.state == "right" and all(found.state == "right" for found in self.pieces)
 
-    @property
-    def foreign(self) -> str:
-        """The characters outside of printable ASCII."""
-        return "".join(char for char in self.alphabet if not " " <= char <= "~")
-
 
 def check(source: Source, root: Path | None, report: Report = silent) -> Verdict:
     """Read a set from end to end, with its words and characters, and compare it with its record."""

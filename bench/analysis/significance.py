@@ -6,8 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.evidence import Reading, paired
-from bench.analysis.stats import FEWEST, Difference, holm, rate_difference, significant
-from bench.analysis.stats.sample_size import ALPHA
+from bench.analysis.stats import (
+    ALPHA,
+    FEWEST,
+    Difference,
+    holm,
+    rate_difference,
+    significant,
+)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.analysis.stats.intervals import FEWEST, RESAMPLES, SEED, Interval
-from bench.analysis.stats.sample_size import ALPHA
 
 Alternative = Literal["greater", "two-sided"]
+
+ALPHA = 0.05  # a p-value at most so large counts as significant
 
 
 def sign_flip_p(
