@@ -182,7 +182,6 @@ _CONDITIONS: Mapping[str, str] = {
     "characters": ("{sets} には文字の位置がないため、{damage} は等幅の区画を文字とみなす"),
     "references {references}": "参照文 {references}",
     "Damaged by {suite} with seed {seed}": "損傷: {suite}、シード {seed}",
-    "a suite": "名称未記録の損傷群",
     "Encoder: {encoders}": "エンコーダ: {encoders}",
     "{name} with untrained weights": "{name}(未学習の重み)",
     "{name} (weights {hash})": "{name}(重み {hash})",
