@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,14 @@ from bench.core.files import write_atomically
 from bench.core.hashing import digest, plain
 from bench.core.metrics import count_edits
 from bench.core.stopwatch import Stopwatch, pause
-from bench.core.types import Decoded, Line, Runtime
+from bench.core.types import Decoded, Encoded, Line, Runtime
 from bench.pipeline.measure import sorted_batches
 from bench.pipeline.reading import open_encoder, opened
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from datasets.damage.lines import damaged_lines
 from decoders import DECODERS
+from decoders.base import Decoder
 from models import ENCODERS
 
 FILE = "perf.json"
@@ -225,10 +227,12 @@ def _measured(comparison: PeerComparison, runtime: Runtime, turn: Callable[[], N
             stack.enter_context(opened(DECODERS.create(side.decoder, side.options), encoder.info))
             for side in (comparison.ours, comparison.peer)
         ]
-        (ours, peer), times = _alternate(
-            [lambda one=one: [d for batch in encoded for d in one.decode(batch)] for one in both],
-            comparison.rounds, Stopwatch.for_device(runtime.device), turn,
-        )  # fmt: skip
+        (ours, peer), (ours_s, peer_s) = _alternate(
+            [partial(_decode, one, encoded) for one in both],
+            comparison.rounds,
+            Stopwatch.for_device(runtime.device),
+            turn,
+        )
     references = [line.text for batch in batches for line in batch]
     trained = encoder.info.trained
     gaps = [
@@ -238,12 +242,17 @@ def _measured(comparison: PeerComparison, runtime: Runtime, turn: Callable[[], N
     ]
     return PeerResult(
         comparison,
-        *map(tuple, times),
+        tuple(ours_s),
+        tuple(peer_s),
         same=sum(a.text == b.text for a, b in zip(ours, peer, strict=True)),
         score_gap=max(gaps, default=None),
         ours_cer=_cer(references, ours) if trained else None,
         peer_cer=_cer(references, peer) if trained else None,
     )
+
+
+def _decode(decoder: Decoder, batches: Sequence[Encoded]) -> list[Decoded]:
+    return [one for batch in batches for one in decoder.decode(batch)]
 
 
 def _alternate(

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO
 
 from bench.core.errors import Unavailable, UserError
-from datasets.rebuild.tree import Report
+from bench.core.progress import Report
 
 _COMPLETE = "refs/kaidoku/complete"
 _FILES = {"100644", "100755"}  # modes of regular files; links and submodules are none
