@@ -21,7 +21,6 @@ import pytest
 from bench import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
-_NO_MEASUREMENT = r"`[^`]*`|\]\([^)]*\)|arXiv:\S+|Python 3\S+ to \S+|CC BY(-SA)? \S+"
 DAMAGES = ("stroke_breaks", "char_erase", "span_erase", "half_line")
 
 
