@@ -14,7 +14,7 @@ from tabulate import tabulate
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bench.cli import main  # noqa: E402 (opens torch, which counts its threads then)
+from bench.cli import main
 
 
 @pytest.fixture
