@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.progress import Report, silent
 from bench.core.types import BadLine, Line, LineSet
-from datasets.rebuild.tree import Report, silent
 
 EMPTY = "its text is empty"  # the reason of a bad line
 

@@ -267,24 +267,6 @@ _REMARKS: Mapping[str, str] = {
     " tokens/s": " トークン/s",
 }
 
-_LENIENT: Mapping[str, str] = {
-    "CER when something does not count": "一部の違いを数えない CER",
-    "without spaces at punctuation %": "句読点前後の空白を除く %",
-    "without case %": "大文字小文字を区別しない %",
-    "without punctuation %": "句読点を除く %",
-    "Micro CER in percent as everywhere, and when something does not count on either side: the "
-    "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
-    "{interval}": (
-        "マイクロ CER(%)。左から、他の表と同じもの、句読点に接する空白を両側で除いたもの、"
-        "大文字と小文字を区別しないもの、句読点と記号を両側で除いたもの。{interval}"
-    ),
-    "the references of {set} have no punctuation, so that every mark that is read counts as an "
-    "error; see the table without punctuation": (
-        "{set} の参照文には句読点がなく、読み取られた句読点はすべて誤りとして数えられる。"
-        "句読点を除いた表も参照のこと"
-    ),
-}
-
 _PLOTS: Mapping[str, str] = {
     "Gain": "改善",
     "What correction gains by what there was to correct: {encoder} on {set}": (

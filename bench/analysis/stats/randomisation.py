@@ -71,7 +71,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def significant(interval: Interval | None, p: float | None, alpha: float = ALPHA) -> bool:
+def significant(interval: Interval | None, p: float | None) -> bool:
     """Whether a difference counts as found: p is small *and* the interval leaves 0 out.
 
     The two are worked out differently and may disagree; then there is no finding.
@@ -79,11 +79,10 @@ def significant(interval: Interval | None, p: float | None, alpha: float = ALPHA
     Args:
         interval: of the difference.
         p: adjusted for its family.
-        alpha: of the family.
     """
     if interval is None or p is None:
         return False
-    return p <= alpha and not interval.low <= 0 <= interval.high
+    return p <= ALPHA and not interval.low <= 0 <= interval.high
 
 
 def _signs(blocks: int, flips: int, seed: int) -> tuple[NDArray[np.float64], int]:
