@@ -89,10 +89,7 @@ class Registry:
         """
         entry = self.entry(name)
         for package in entry.requires:
-            if importlib.util.find_spec(package) is None:
-                raise Unavailable(
-                    f"{self.kind} {name} needs the package {package}", f"pip install {package}"
-                )
+            need(package, f"{self.kind} {name}")
         module, _, attribute = entry.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
@@ -123,3 +120,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; there are: {', '.join(known)}"
+
+
+def need(package: str, what: str) -> None:
+    """Check that an optional package is installed.
+
+    Raises:
+        Unavailable: it is not; the remedy is the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise Unavailable(f"{what} needs the package {package}", f"pip install {package}")

@@ -286,7 +286,6 @@ class Correction(Spent):
     same: int
     worse: int
     changed: int
-    sure: int
     refused: Mapping[str, int]
     edits_before: int
     cer_before: float | None

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bench.analysis.compare import corrector_gain
 from bench.analysis.evidence import Store
-from bench.analysis.stats import Difference, holm
+from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
-from bench.analysis.stats.sample_size import ALPHA
 from bench.core.errors import UserError
 from bench.core.types import Correction
 from bench.report.captions import say
@@ -20,7 +19,7 @@ from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 
 _KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
-_HEADS = ("Improved", "Same", "Worse", "Refused", "Left alone", "Corrector s")
+_HEADS = ("Improved", "Same", "Worse", "Refused", "Corrector s")
 
 
 def tables(store: Store, results: Sequence[Result]) -> list[Table]:
@@ -61,8 +60,8 @@ def _table(number: int, results: Sequence[Result], gains: Mapping[str, Differenc
         "{interval}; the gain in points with the interval of the difference on the same lines and "
         "its p (two-sided, {blocks} randomised, Holm over the table), starred where p is at most "
         "{alpha} and the interval leaves 0 out; lines that have fewer, as many and more character "
-        "errors than before; answers of the corrector that were refused and lines that a gate left "
-        "alone; wall seconds of the corrector in one pass over the set",
+        "errors than before; answers of the corrector that were refused; wall seconds of the "
+        "corrector in one pass over the set",
         interval=interval(results),
         blocks=blocks(results),
         alpha=f"{ALPHA:g}",
@@ -102,7 +101,6 @@ def _row(
         _gain(gained, p),
         *map(_count, (told["improved"], told["same"], told["worse"])),
         _refused(told["refused"], notes),
-        _count(told["sure"]),
         _seconds(result, told, notes),
     )
 

@@ -36,7 +36,6 @@ _HEADS: Mapping[str, str] = {
     "Same": "変わらない行",
     "Worse": "悪化した行",
     "Refused": "却下した回答",
-    "Left alone": "そのままの行",
     "Corrector s": "訂正器 s",
     "What correctors changed": "訂正器が変えたもの",
     "Refused: {why}.": "却下: {why}。",
@@ -47,12 +46,12 @@ _HEADS: Mapping[str, str] = {
     "{interval}; the gain in points with the interval of the difference on the same lines and "
     "its p (two-sided, {blocks} randomised, Holm over the table), starred where p is at most "
     "{alpha} and the interval leaves 0 out; lines that have fewer, as many and more character "
-    "errors than before; answers of the corrector that were refused and lines that a gate left "
-    "alone; wall seconds of the corrector in one pass over the set": (
+    "errors than before; answers of the corrector that were refused; wall seconds of the "
+    "corrector in one pass over the set": (
         "デコーダの出力と訂正器の出力のマイクロ CER (%)、{interval}。同じ行での差(ポイント)と"
         "その区間、p 値(両側、{blocks}単位の無作為化、表全体で Holm の補正)。"
         "p が {alpha} 以下でかつ区間が 0 を含まないものに * を付す。文字誤りが減った行、"
-        "変わらない行、増えた行の数。却下した訂正器の回答の数と、ゲートがそのままにした行の数。"
+        "変わらない行、増えた行の数。却下した訂正器の回答の数。"
         "データセット 1 回分の訂正器の実時間 (秒)"
     ),
     "Severity": "損傷の強さ",
@@ -268,36 +267,6 @@ _REMARKS: Mapping[str, str] = {
     " tokens/s": " トークン/s",
 }
 
-_CONFUSIONS: Mapping[str, str] = {  # the heat map of `bench errors`
-    "Characters confused: {encoder} on {set}, {damage}": "文字の混同: {encoder}、{set}、{damage}",
-    "clean": "損傷なし",
-    "{decoder}: {held} of {all} edits": "{decoder}: {all} 編集中 {held}",
-    "{nothing} read is a deletion, {nothing} in the reference an insertion, {space} a space": (
-        "認識結果の {nothing} は脱落、参照の {nothing} は挿入、{space} は空白"
-    ),
-    "read": "認識結果",
-    "reference": "参照",
-    "times (log scale)": "回数(対数目盛)",
-}
-
-_LENIENT: Mapping[str, str] = {
-    "CER when something does not count": "一部の違いを数えない CER",
-    "without spaces at punctuation %": "句読点前後の空白を除く %",
-    "without case %": "大文字小文字を区別しない %",
-    "without punctuation %": "句読点を除く %",
-    "Micro CER in percent as everywhere, and when something does not count on either side: the "
-    "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
-    "{interval}": (
-        "マイクロ CER(%)。左から、他の表と同じもの、句読点に接する空白を両側で除いたもの、"
-        "大文字と小文字を区別しないもの、句読点と記号を両側で除いたもの。{interval}"
-    ),
-    "the references of {set} have no punctuation, so that every mark that is read counts as an "
-    "error; see the table without punctuation": (
-        "{set} の参照文には句読点がなく、読み取られた句読点はすべて誤りとして数えられる。"
-        "句読点を除いた表も参照のこと"
-    ),
-}
-
 _PLOTS: Mapping[str, str] = {
     "Gain": "改善",
     "What correction gains by what there was to correct: {encoder} on {set}": (
@@ -342,5 +311,5 @@ _PLOTS: Mapping[str, str] = {
 }
 
 JAPANESE: Mapping[str, str] = {
-    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS, **_CONFUSIONS,
+    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS,
 }  # fmt: skip

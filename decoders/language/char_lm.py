@@ -121,7 +121,7 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(_BODY) :]: value for n, value in state.items() if n.startswith(_BODY)}
 
 
-def read_char_lm(path: Path, device: str = "cpu") -> CharLM:
+def read_char_lm(path: Path) -> CharLM:
     """Load a weights file that `python -m bench train lm` wrote.
 
     Raises:
@@ -148,7 +148,7 @@ def read_char_lm(path: Path, device: str = "cpu") -> CharLM:
         raise UserError(
             f"the weights of {path} do not fit what it says of itself; fetch the file anew"
         ) from error
-    return CharLM(net.to(device).eval().requires_grad_(False), config, notes)
+    return CharLM(net.eval().requires_grad_(False), config, notes)
 
 
 def _ends_word(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:

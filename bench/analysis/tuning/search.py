@@ -26,6 +26,7 @@ from bench.core.errors import UserError
 from bench.core.files import plain_errors
 from bench.core.hashing import code_version, digest, plain
 from bench.core.metrics import normalise, score_line
+from bench.core.registry import need
 from bench.core.types import EncoderInfo
 from bench.pipeline.reading import Reading, Track, opened
 from decoders.base import Decoder
@@ -170,6 +171,7 @@ def error_rate(decoder: Decoder, readings: Sequence[Reading]) -> float:
 
 
 def _sampled(bench: Bench, grid: Grid, trials: int, track: Track) -> Iterator[Point]:
+    need("optuna", "a search by trials (--trials)")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
