@@ -310,8 +310,8 @@ def test_a_plan_without_blocks_is_an_outcome_without_rows(tmp_path):
     ],
 )
 def test_a_cell_is_what_was_asked_for(tmp_path, changes, same_cell):
-    (before, after) = (replace(ASKED, decoders=("reader",), **more) for more in ({}, changes))
+    before = replace(ASKED, decoders=("reader",))
     go(tmp_path / "a", before)
-    go(tmp_path / "b", after)
+    go(tmp_path / "b", replace(before, **changes))
     ((one,), (other,)) = (RunStore(tmp_path / name).rows() for name in "ab")
     assert one.key != other.key and (one.cell == other.cell) == same_cell

@@ -17,7 +17,7 @@ from tests.stored_runs import cell, run
 
 FIXTURES = Path(__file__).parent / "fixtures" / "records"
 DEEP = b"[" * 99_999
-COUNTS = dict.fromkeys(("improved", "same", "worse", "changed", "sure", "edits_before"), 1)
+COUNTS = dict.fromkeys(("improved", "same", "worse", "changed", "edits_before"), 1)
 ROW = run_rows.row(
     damage="blot",
     severity=3,
