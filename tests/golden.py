@@ -148,9 +148,9 @@ JOBS: Mapping[str, Job] = {
     "lines": Job(
         "run --encoder mini --dataset lines --limit 20 --decoder ar-beam,ar-greedy,ar-hf,ar-draft,"
         "ctc-greedy,ctc-beam,ctc-kenlm,ctc-ngram-word,ctc-ngram,ctc-flashlight,ctc-rescore,"
-        "ctc-greedy+lm,ctc-beam+lm,ctc-greedy+speller,ctc-beam+gated-speller,ctc-greedy+llm "
+        "ctc-greedy+lm,ctc-beam+lm,ctc-greedy+speller,ctc-greedy+llm "
         "--damage none,char_erase,stroke_breaks,noise --severity 3 -o ar-hf.beam=2 -o lm.texts=4 "
-        f"-o gated.threshold=0.95 --llm-url URL --llm-model MODEL {_HOW}",
+        f"--llm-url URL --llm-model MODEL {_HOW}",
         _read_cells,
         _chats,
     ),

@@ -384,17 +384,6 @@ def test_a_damaged_kept_answer_is_asked_for_again(server, tmp_path):
     assert row.status == "ok" and len(server.asked) == 15
 
 
-def test_a_gate_asks_for_unsure_lines_alone(server, tmp_path):
-    given = {"url": server.url, "model": MODEL, **PATIENT}
-    row, _ = measured(tmp_path / "run", "ctc-greedy+gated-llm", llm=given, gated={"threshold": 0.0})
-    assert row.correction["sure"] == 5 and not server.asked
-    row, _ = measured(
-        tmp_path / "run", "ctc-greedy+gated-llm", llm=given, gated={"threshold": 1.01}
-    )
-    assert row.correction["sure"] == 0 and len(server.asked) == 5
-    assert row.decoder == "ctc-greedy+gated-llm" and row.correction["improved"] >= 2
-
-
 def test_the_command_line_names_server_and_model():
     import argparse
 
@@ -404,12 +393,12 @@ def test_the_command_line_names_server_and_model():
 
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
-    words = ["run", "--decoder", "ctc-greedy+gated(llm)", "--llm-url", "http://localhost:1/v1",
-             "--llm-model", "m", "-o", "llm.batch=4", "-o", "gated.threshold=0.5"]  # fmt: skip
+    words = ["run", "--decoder", "ctc-greedy+llm", "--llm-url", "http://localhost:1/v1",
+             "--llm-model", "m", "-o", "llm.batch=4"]  # fmt: skip
     chosen = selection(parser.parse_args(words))
-    assert chosen.decoders == ("ctc-greedy+gated-llm",)
+    assert chosen.decoders == ("ctc-greedy+llm",)
     thing = build_plan(chosen).blocks[0].decoders[0].thing
     assert (thing.llm_url, thing.llm_model, thing.llm_batch) == ("http://localhost:1/v1", "m", 4)
-    assert thing.gated_threshold == 0.5 and thing.corrector.url == "http://localhost:1/v1"
+    assert thing.corrector.url == "http://localhost:1/v1"
     with pytest.raises(UserError, match="--llm-url"):
         selection(parser.parse_args([*words, "--llm-url", "http://me:secret@host/v1"]))

@@ -19,10 +19,8 @@ from bench.pipeline.plan import Registries, Selection, build_plan
 from bench.training.export import export
 from decoders import DECODERS
 from decoders.ar.score import score_texts
-from decoders.correctors import CORRECTORS, GATE, canonical, options_of, parts_of, split_name
-from decoders.correctors.base import Correction, Corrector, Read, alternatives
-from decoders.correctors.confidence import confidences
-from decoders.correctors.gated import Gated
+from decoders.correctors import CORRECTORS, options_of, parts_of, split_name
+from decoders.correctors.base import Corrector, alternatives
 from decoders.correctors.lm import Rerank
 from decoders.correctors.speller import Speller
 from decoders.correctors.stage import Corrected
@@ -38,8 +36,7 @@ from tests.language_models import SENTENCES, small_weights
 from tests.misread_lines import measured
 from tests.run_rows import row as made_row
 
-INNER = [name for name in CORRECTORS.names() if name != GATE]
-ALL = [*INNER, *(f"{GATE}-{name}" for name in INNER)]
+ALL = CORRECTORS.names()
 IMAGES = [
     np.random.default_rng(i).integers(0, 255, (64, width), dtype=np.uint8)
     for i, width in enumerate((240, 12, 400, 96))
@@ -64,7 +61,6 @@ def given(tmp_path_factory):
         yield {
             "lm": {"model": str(small_weights())},
             "llm": {"url": chats.url, "model": MODEL},
-            GATE: {"threshold": 1.01},
         }
 
 
@@ -135,21 +131,18 @@ def test_what_a_corrector_says_of_itself_fits_a_row(opened, name):
 
 
 def test_names_are_parted():
-    assert split_name("ctc-greedy") == ("ctc-greedy", ())
-    assert split_name("ctc-greedy+lm") == ("ctc-greedy", ("lm",))
-    assert split_name("ar-beam+gated-llm") == ("ar-beam", (GATE, "llm"))
-    assert canonical("ctc-greedy+gated(llm)") == "ctc-greedy+gated-llm"
-    assert canonical("ctc-greedy+lm") == "ctc-greedy+lm"
-    assert parts_of("a+gated-lm") == ("a+gated-lm", "a", GATE, "lm")
+    assert split_name("ctc-greedy") == ("ctc-greedy", "")
+    assert split_name("ctc-greedy+lm") == ("ctc-greedy", "lm")
+    assert parts_of("a+lm") == ("a+lm", "a", "lm") and parts_of("a") == ("a",)
 
 
 def test_options_are_given_by_the_name_of_any_part():
     given: dict[str, dict[str, Any]] = {
-        "ctc-beam": {"beam": 7}, "lm": {"weight": 0.25, "texts": 4}, GATE: {"edits": 0.5},
-        "ctc-beam+gated-lm": {"lm_texts": 5}, "speller": {"price": 1.0},
+        "ctc-beam": {"beam": 7}, "lm": {"weight": 0.25, "texts": 4},
+        "ctc-beam+lm": {"lm_texts": 5}, "speller": {"price": 1.0},
     }  # fmt: skip
-    made = DECODERS.create("ctc-beam+gated-lm", options_of("ctc-beam+gated-lm", given))
-    assert (made.beam, made.lm_weight, made.lm_texts, made.gated_edits) == (7, 0.25, 5, 0.5)
+    made = DECODERS.create("ctc-beam+lm", options_of("ctc-beam+lm", given))
+    assert (made.beam, made.lm_weight, made.lm_texts) == (7, 0.25, 5)
     assert made.corrector == Rerank(weight=0.25, texts=5)
     assert made.decoder.beam == 7 and made.decoder.nbest == 5  # it is asked for what is ranked
     assert options_of("ctc-beam", given) == {"beam": 7}
@@ -172,9 +165,6 @@ def test_options_come_through_the_command_line_and_out_of_a_row():
         ("ctc-gredy+lm", "did you mean ctc-greedy"),
         ("ctc-greedy+lmm", "no corrector is called 'lmm'; did you mean"),
         ("ctc-greedy+", "no corrector"),
-        ("ctc-greedy+gated", "ctc-greedy\\+gated-lm"),
-        ("ctc-greedy+gated-gated", "not before another gate"),
-        ("ctc-greedy+gated-spell", "did you mean speller"),
     ],
 )
 def test_names_that_mean_nothing_are_refused_with_a_way_out(name, why):
@@ -294,56 +284,6 @@ def test_alternatives_have_to_come_from_somewhere():
 def test_reranking_writes_nothing_that_the_encoder_cannot(encoder):
     assert DECODERS.create("ctc-greedy+lm").alphabet(encoder.info) == encoder.info.alphabet
     assert DECODERS.create("ctc-greedy+speller").alphabet(encoder.info) == ()
-
-
-def test_confidence_is_of_emitting_frames():
-    # Two emitting frames of .5 and .8, a sure blank, and padding that nobody looks at.
-    probs = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.99, 0.005, 0.005],
-                           [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]],
-                          [[0.9, 0.05, 0.05]] * 5]).clamp_min(1e-9)  # fmt: skip
-    encoded = one(probs.log(), torch.tensor([4, 5]), ("", "a", "b"))
-    lines = CTCGreedy().decode(encoded)
-    found = confidences(Read(encoded, lines, CTCGreedy()))
-    assert found == pytest.approx([(0.8 * 0.5) ** 0.5, 0.0], abs=1e-6)
-
-
-def test_confidence_of_an_autoregressive_line_is_that_of_its_tokens():
-    decoder = DECODERS.create("ar-beam", {"length_penalty": 2.0})
-    encoded = one(torch.zeros(2, 1, 1), torch.tensor([1, 1]), ("",))
-    # log p = -3 over 6 tokens, ranked by log p / 6 ** 2; and a line without a score.
-    lines = [Decoded("abc", 6, -3 / 36), Decoded("x", 2, None)]
-    assert confidences(Read(encoded, lines, decoder)) == pytest.approx([np.exp(-0.5), 0.0])
-
-
-@dataclasses.dataclass(frozen=True)
-class Shouts(Corrector):
-    """Capitals and a mark."""
-
-    def correct(self, read):
-        return [Correction(line.text.upper() + "!") for line in read.lines]
-
-
-def gate(threshold, edits):
-    made = Gated(edits=edits).around(Shouts())
-    made.weigh({"threshold": threshold})
-    return made
-
-
-def test_a_gate_lets_unsure_lines_through_and_small_changes_back():
-    encoded = readings()
-    lines = [Decoded("THE LAZY DOg", 12, -1.0), Decoded("quick fox", 9, -2.0)]
-    read = Read(encoded, lines, CTCGreedy())
-    sure = confidences(read)
-    found = gate(2.0, 0.25).correct(read)
-    assert (found[0].text, found[0].verdict) == ("THE LAZY DOG!", "")
-    assert (found[1].text, found[1].verdict) == (
-        "quick fox", "refused: changes more than the gate allows",
-    )  # fmt: skip
-    assert [x.verdict for x in gate(0.0, 1.0).correct(read)] == ["sure", "sure"]
-    between = float(sure.mean())
-    unsure = int(sure.argmin())
-    verdicts = [x.verdict for x in gate(between, 1.0).correct(read)]
-    assert verdicts[unsure] == "" and verdicts[1 - unsure] == "sure"
 
 
 @pytest.fixture(scope="module")
@@ -472,13 +412,13 @@ def test_a_row_counts_better_same_and_worse_lines():
         result("one two", "onc two", "one two"),
         result("one two", "onc two", "onc  two"),  # the same but for a space too many
         result("one two", "onc two", "oxx two"),
-        result("one two", "one two", "one two", "sure"),
+        result("one two", "one two", "one two"),
         result("one two", "onc two", "onc two", "refused: length"),
         result("one two", "onc two", "onx two"),  # another error in its place
     ]
     told: Any = correction.told(lines, True)
     assert (told["improved"], told["same"], told["worse"]) == (1, 4, 1)
-    assert told["changed"] == 3 and told["sure"] == 1 and told["refused"] == {"length": 1}
+    assert told["changed"] == 3 and told["refused"] == {"length": 1}
     assert told["edits_before"] == 5
     assert told["cer_before"] == pytest.approx(5 / 42)
     assert told["wer_before"] == pytest.approx(5 / 12)
@@ -496,10 +436,10 @@ def test_texts_of_a_list_come_once():
 
 
 def test_a_pair_is_a_decoder_that_can_be_tuned():
-    made = DECODERS.create("ctc-beam+gated-lm")
+    made = DECODERS.create("ctc-beam+lm")
     assert isinstance(made, Corrected)
-    assert list(made.tunes) == ["gated_threshold", "lm_weight", "lm_length"]
-    assert DECODERS.target("ctc-beam+gated-lm") is DECODERS.target("ctc-beam+gated-lm")
+    assert list(made.tunes) == ["lm_weight", "lm_length"]
+    assert DECODERS.target("ctc-beam+lm") is DECODERS.target("ctc-beam+lm")
 
 
 def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):

@@ -69,7 +69,6 @@ def selection(args: argparse.Namespace) -> Selection:
         UserError: an unknown name or option, or a value of a wrong type.
     """
     from bench.pipeline.plan import CLEAN, Registries, Selection
-    from decoders.correctors import canonical
 
     names = Registries()
     registries = (
@@ -95,8 +94,7 @@ def selection(args: argparse.Namespace) -> Selection:
     return dataclasses.replace(
         base,
         encoders=_names(args.encoder, names.encoders.names()) or base.encoders,
-        decoders=tuple(map(canonical, _names(args.decoder, names.decoders.names())))
-        or base.decoders,
+        decoders=_names(args.decoder, names.decoders.names()) or base.decoders,
         datasets=datasets,
         damages=damages,
         severities=_severities(args.severity) or base.severities,

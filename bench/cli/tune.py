@@ -27,7 +27,7 @@ examples:
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
   {PROGRAM} tune --grid alpha=0.3,0.5,0.7 --grid unk_offset=-5
   {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
-  {PROGRAM} tune --decoder ctc-greedy+gated-speller         the threshold of a corrector's gate
+  {PROGRAM} tune --decoder ctc-greedy+speller               the weights of a corrector
   {PROGRAM} tune --trials 60        no grid: Optuna's sampler, between its least and greatest values
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
   {PROGRAM} tune -o ctc-kenlm.lm=my.arpa                    frozen for this very file
@@ -137,7 +137,6 @@ def _job(args: argparse.Namespace) -> Job:
     """
     from bench.analysis.tuning.tune import Job
     from bench.pipeline.plan import Registries
-    from decoders.correctors import canonical
 
     names = Registries()
     registries = (
@@ -145,7 +144,7 @@ def _job(args: argparse.Namespace) -> Job:
     )  # fmt: skip
     return Job(
         encoder=args.encoder,
-        decoder=canonical(args.decoder),
+        decoder=args.decoder,
         dataset=args.dataset,
         split=args.split,
         damages=_damages(args.damage, names.damages.names()),

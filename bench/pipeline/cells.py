@@ -191,7 +191,7 @@ def _identity(part: Part) -> list[Any]:
     """Name, options and code of a part."""
     things = [part.thing]
     if isinstance(part.thing, Corrected):
-        things += [part.thing.decoder, *part.thing.parts]
+        things += [part.thing.decoder, part.thing.corrector]
     return [part.name, _fields(part.thing), _version(tuple(type(x).__module__ for x in things))]
 
 

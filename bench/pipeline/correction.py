@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.core import metrics
 from bench.core.types import LineResult
-from decoders.correctors.base import REFUSED, SURE
+from decoders.correctors.base import REFUSED
 
 
 def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
@@ -20,9 +20,9 @@ def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
 
     Returns:
         "improved", "same", "worse": lines with fewer, as many and more character edits than before;
-        "changed": lines with another text, after normalising; "sure": lines that a gate left
-        alone; "refused": answers that were not taken, by reason; "edits_before" and "cer_before",
-        "wer_before": of what the decoder read (rates are None for untrained weights).
+        "changed": lines with another text, after normalising; "refused": answers that were not
+        taken, by reason; "edits_before" and "cer_before", "wer_before": of what the decoder read
+        (rates are None for untrained weights).
         None without a corrector.
     """
     if not lines or any(line.uncorrected is None for line in lines):
@@ -40,7 +40,6 @@ def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
             metrics.normalise(line.text) != metrics.normalise(line.uncorrected or "")
             for line in lines
         ),
-        "sure": sum(line.verdict == SURE for line in lines),
         "refused": refusals(lines),
         "edits_before": edits,
         "cer_before": edits / characters if rates else None,

@@ -20,7 +20,7 @@ from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 
 _KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
-_HEADS = ("Improved", "Same", "Worse", "Refused", "Left alone", "Corrector s")
+_HEADS = ("Improved", "Same", "Worse", "Refused", "Corrector s")
 
 
 def tables(store: Store, results: Sequence[Result]) -> list[Table]:
@@ -61,8 +61,8 @@ def _table(number: int, results: Sequence[Result], gains: Mapping[str, Differenc
         "{interval}; the gain in points with the interval of the difference on the same lines and "
         "its p (two-sided, {blocks} randomised, Holm over the table), starred where p is at most "
         "{alpha} and the interval leaves 0 out; lines that have fewer, as many and more character "
-        "errors than before; answers of the corrector that were refused and lines that a gate left "
-        "alone; wall seconds of the corrector in one pass over the set",
+        "errors than before; answers of the corrector that were refused; wall seconds of the "
+        "corrector in one pass over the set",
         interval=interval(results),
         blocks=blocks(results),
         alpha=f"{ALPHA:g}",
@@ -103,7 +103,6 @@ def _row(
         _gain(gained, p),
         *map(_count, counts),
         _refused(refused, notes),
-        _count(told.get("sure")),
         _seconds(result, told, notes),
     )
 

@@ -36,7 +36,6 @@ _HEADS: Mapping[str, str] = {
     "Same": "変わらない行",
     "Worse": "悪化した行",
     "Refused": "却下した回答",
-    "Left alone": "そのままの行",
     "Corrector s": "訂正器 s",
     "What correctors changed": "訂正器が変えたもの",
     "Refused: {why}.": "却下: {why}。",
@@ -47,12 +46,12 @@ _HEADS: Mapping[str, str] = {
     "{interval}; the gain in points with the interval of the difference on the same lines and "
     "its p (two-sided, {blocks} randomised, Holm over the table), starred where p is at most "
     "{alpha} and the interval leaves 0 out; lines that have fewer, as many and more character "
-    "errors than before; answers of the corrector that were refused and lines that a gate left "
-    "alone; wall seconds of the corrector in one pass over the set": (
+    "errors than before; answers of the corrector that were refused; wall seconds of the "
+    "corrector in one pass over the set": (
         "デコーダの出力と訂正器の出力のマイクロ CER (%)、{interval}。同じ行での差(ポイント)と"
         "その区間、p 値(両側、{blocks}単位の無作為化、表全体で Holm の補正)。"
         "p が {alpha} 以下でかつ区間が 0 を含まないものに * を付す。文字誤りが減った行、"
-        "変わらない行、増えた行の数。却下した訂正器の回答の数と、ゲートがそのままにした行の数。"
+        "変わらない行、増えた行の数。却下した訂正器の回答の数。"
         "データセット 1 回分の訂正器の実時間 (秒)"
     ),
     "Severity": "損傷の強さ",

@@ -8,7 +8,6 @@ from typing import Any
 from bench.core.registry import Entry, Registry
 
 PLUS = "+"
-GATE = "gated"
 
 CORRECTORS = Registry(
     "corrector",
@@ -27,30 +26,19 @@ CORRECTORS = Registry(
             "non-words to words of the train text (SymSpell and a bigram)",
             requires=("symspellpy",),
         ),
-        GATE: Entry(
-            "decoders.correctors.gated:Gated",
-            "another one where the decoder is unsure alone: gated-lm, gated-llm, gated-speller",
-        ),
     },
 )
 
 
-def canonical(name: str) -> str:
-    """A name as rows have it: `ctc-greedy+gated(llm)`, which shells choke on, with a hyphen."""
-    return name.replace(f"{GATE}(", f"{GATE}-").replace(")", "")
-
-
-def split_name(name: str) -> tuple[str, tuple[str, ...]]:
-    """Decoder and layers of the corrector: `a+gated-llm` is "a" and ("gated", "llm")."""
+def split_name(name: str) -> tuple[str, str]:
+    """Decoder and corrector, "" without one: `a+lm` is "a" and "lm"."""
     first, _, corrector = name.partition(PLUS)
-    gate, _, inner = corrector.partition("-")
-    return first, (gate, inner) if gate == GATE and inner else (corrector,) if corrector else ()
+    return first, corrector
 
 
 def parts_of(name: str) -> tuple[str, ...]:
     """The names whose options a decoder of this name has, its own included."""
-    first, layers = split_name(name)
-    return tuple(dict.fromkeys((name, first, *layers)))
+    return tuple(dict.fromkeys(filter(None, (name, *split_name(name)))))
 
 
 def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -60,27 +48,24 @@ def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str,
         name: of the decoder, with or without a corrector.
         options: values by the name that they were given for.
     """
-    first, layers = split_name(name)
-    found = dict(options.get(first, {}))
-    for layer in layers:
-        found |= {f"{layer}_{option}": v for option, v in options.get(layer, {}).items()}
-    return {**found, **options.get(name, {})}
+    first, corrector = split_name(name)
+    own = {f"{corrector}_{option}": v for option, v in options.get(corrector, {}).items()}
+    return {**options.get(first, {}), **own, **options.get(name, {})}
 
 
 def entry_of(name: str, decoders: Registry) -> Entry | None:
     """The entry of `decoder+corrector`; None where a name is not of this form.
 
     Raises:
-        UserError: there is no such decoder or corrector, or a gate without a corrector behind it.
+        UserError: there is no such decoder or corrector.
     """
-    first, layers = split_name(name)
     if PLUS not in name:
         return None
-    behind = decoders.entry(first)
-    chosen = [CORRECTORS.entry(layer) for layer in layers or ("",)]
+    first, corrector = split_name(name)
+    behind, chosen = decoders.entry(first), CORRECTORS.entry(corrector)
     return Entry(
         f"decoders.correctors.stage:{name}",
-        f"{behind.summary}; then {chosen[-1].summary}",
+        f"{behind.summary}; then {chosen.summary}",
         behind.options,
-        (*behind.requires, *(package for entry in chosen for package in entry.requires)),
+        (*behind.requires, *chosen.requires),
     )

@@ -15,7 +15,6 @@ from bench.core.errors import Unavailable
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder
 
-SURE = "sure"  # verdict of a line that a gate has let through
 REFUSED = "refused: "  # how the verdict on an answer begins that was not taken
 
 
@@ -31,18 +30,13 @@ class Read:
     lines: Sequence[Decoded]
     decoder: Decoder
 
-    def part(self, places: Sequence[int]) -> Read:
-        """Some lines alone."""
-        lines = [self.lines[place] for place in places]
-        return Read(_part(self.encoded, places), lines, self.decoder)
-
 
 @dataclass(frozen=True)
 class Correction:
     """What becomes of one line.
 
-    verdict: why the text is as the decoder read it, where that was decided by rule: `SURE`, or
-        `REFUSED` and the reason; "" for the corrector's own text, changed or not.
+    verdict: why the text is as the decoder read it, where that was decided by rule: `REFUSED` and
+        the reason; "" for the corrector's own text, changed or not.
     score: of the text, where the corrector has one (natural log, higher is better).
     nbest: (text, score) best first, where it has put alternatives in order.
     """
@@ -121,23 +115,6 @@ def alternatives(line: Decoded) -> list[tuple[str, float]]:
     """The texts that a decoder tells of a line, the best first; each once."""
     found = dict(line.nbest or ((line.text, line.score if line.score is not None else 0.0),))
     return list(found.items())
-
-
-def _part(encoded: Encoded, places: Sequence[int]) -> Encoded:
-    def some(values: Any) -> Any:
-        return None if values is None else values[list(places)]
-
-    ar = encoded.ar
-    if ar is not None:
-        ar = dataclasses.replace(ar, forced_lengths=some(ar.forced_lengths))
-    return dataclasses.replace(
-        encoded,
-        states=some(encoded.states),
-        state_mask=some(encoded.state_mask),
-        log_probs=some(encoded.log_probs),
-        frames=some(encoded.frames),
-        ar=ar,
-    )
 
 
 Scores = NDArray[np.float64]

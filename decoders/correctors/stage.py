@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast, get_type_hints
 
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import Unavailable
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import DECODERS, tuned
 from decoders.base import Decoder
-from decoders.correctors import CORRECTORS, GATE, PLUS, split_name
+from decoders.correctors import CORRECTORS, PLUS, split_name
 from decoders.correctors.base import Correction, Corrector, Read, options
-from decoders.correctors.gated import Gated
 
 _GUESS = "nothing (a guess)"
 
@@ -27,30 +26,21 @@ _GUESS = "nothing (a guess)"
 class Corrected(tuned.Tunable["tuned.Weighted"]):
     """A decoder, and a corrector of its texts.
 
-    first: the decoder's name; layers: those of the corrector, a gate before what it gates.
+    first: the decoder's name; then: the corrector's.
     """
 
     name: ClassVar[str]
     first: ClassVar[str]
-    layers: ClassVar[tuple[str, ...]]
+    then: ClassVar[str]
 
     def __post_init__(self) -> None:
-        self.parts  # noqa: B018  (refuses values that make no sense)
+        self.corrector  # noqa: B018  (refuses values that make no sense)
 
     @functools.cached_property
-    def parts(self) -> tuple[Corrector, ...]:
-        """The corrector, a gate before what it gates."""
-        made: list[Corrector] = [
-            CORRECTORS.target(layer)(**self._own(f"{layer}_")) for layer in self.layers
-        ]
-        if len(made) == 2:
-            return cast(Gated, made[0]).around(made[1]), made[1]
-        return tuple(made)
-
-    @property
     def corrector(self) -> Corrector:
-        """What corrects, behind its gate if it has one."""
-        return self.parts[-1]
+        """What corrects."""
+        corrector: Corrector = CORRECTORS.target(self.then)(**self._own(options(self)))
+        return corrector
 
     @functools.cached_property
     def decoder(self) -> Decoder:
@@ -82,11 +72,7 @@ class Corrected(tuned.Tunable["tuned.Weighted"]):
         self.corrector.open(encoder, self.decoder)
         model = self.corrector.extras()
         names = (str(model.get("lm", "")), str(model.get("lm_sha256", "")))
-        untuned = {
-            f"{layer}_{option}": value
-            for layer, part in zip(self.layers, self.parts, strict=True)
-            for option, value in part.untuned.items()
-        }
+        untuned = {f"{self.then}_{name}": value for name, value in self.corrector.untuned.items()}
         found = tuned.weights(self, (self.name,), encoder, names, (untuned, _GUESS))
         self._keep(tuned.Weighted(*found))
         self.reweight(found[0])
@@ -102,15 +88,13 @@ class Corrected(tuned.Tunable["tuned.Weighted"]):
     def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
         """The lines as the corrector has them; each keeps what the decoder read."""
         self._opened()
-        found = self.parts[0].correct(Read(encoded, lines, self.decoder)) if lines else []
+        found = self.corrector.correct(Read(encoded, lines, self.decoder)) if lines else []
         return [_corrected(line, one) for line, one in zip(lines, found, strict=True)]
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Correct with these weights from now on."""
         super().reweight(values)
-        for layer, part in zip(self.layers, self.parts, strict=True):
-            own = f"{layer}_"
-            part.weigh({n[len(own) :]: v for n, v in values.items() if n.startswith(own)})
+        self.corrector.weigh(self._own(values))
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
         """What the decoder does not apply."""
@@ -133,12 +117,10 @@ class Corrected(tuned.Tunable["tuned.Weighted"]):
         weights = {**state.values, "tuned_on": state.source} if self.tunes else {}
         return {**said, **weights, **behind}
 
-    def _own(self, prefix: str) -> dict[str, Any]:
-        return {
-            name[len(prefix) :]: value
-            for name, value in options(self).items()
-            if name.startswith(prefix)
-        }
+    def _own(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the corrector, as it calls them."""
+        own = f"{self.then}_"
+        return {name[len(own) :]: v for name, v in values.items() if name.startswith(own)}
 
 
 def _corrected(line: Decoded, found: Correction) -> Decoded:
@@ -156,30 +138,17 @@ def _corrected(line: Decoded, found: Correction) -> Decoded:
 @functools.cache
 def _paired(name: str) -> type[Corrected]:
     """The class of a pair of decoder and corrector."""
-    first, layers = split_name(name)
-    target = DECODERS.target(first)
-    correctors = {layer: CORRECTORS.target(layer) for layer in layers}
-    if layers == (GATE,):
-        inner = ", ".join(f"{first}{PLUS}{GATE}-{n}" for n in CORRECTORS.names() if n != GATE)
-        raise UserError(f"{GATE} is a gate before a corrector; take one of {inner}")
-    if layers[-1] == GATE:
-        raise UserError(f"{GATE} stands before a corrector and not before another gate")
+    first, then = split_name(name)
+    target, corrector = DECODERS.target(first), CORRECTORS.target(then)
     fields = [(n, kind, _copy(f)) for n, (f, kind) in _options(target).items()]
-    for layer, corrector in correctors.items():
-        own = _options(corrector).items()
-        fields += [(f"{layer}_{n}", kind, _copy(f)) for n, (f, kind) in own]
-    tunes = {
-        f"{layer}_{option}": values
-        for layer, corrector in correctors.items()
-        for option, values in corrector.tunes.items()
-    }
+    fields += [(f"{then}_{n}", kind, _copy(f)) for n, (f, kind) in _options(corrector).items()]
     of_classes = {
         "name": name,
         "first": first,
-        "layers": layers,
+        "then": then,
         "needs": target.needs,
-        "tunes": tunes,
-        "__doc__": f"{target.__doc__}\n\nThen: {correctors[layers[-1]].__doc__}",
+        "tunes": {f"{then}_{option}": values for option, values in corrector.tunes.items()},
+        "__doc__": f"{target.__doc__}\n\nThen: {corrector.__doc__}",
         "__module__": __name__,
     }
     made = dataclasses.make_dataclass(
