@@ -169,7 +169,7 @@ class _Reader:
     def cer(self, lines: Sequence[Line]) -> float:
         """The micro CER of lines, a fraction."""
         size = self.job.runtime.batch_size
-        read = list(encode(self.encoder, self.decoder, lines, size, self.track))
+        read = list(encode(self.encoder, self.decoder.spec, lines, size, self.track))
         return error_rate(self.decoder, read)
 
 

@@ -135,7 +135,7 @@ def _damage(row: Row) -> Damage:
         )
     options = row.extras.get("damage_options", {})
     name = row.condition.damage
-    damage: Damage = DAMAGES.create(name, restored(DAMAGES.target(name), options))
+    damage: Damage = DAMAGES.create(name, restored(DAMAGES.options(name), options))
     return damage
 
 
@@ -175,8 +175,7 @@ def _load(
     """
     if not sha256:
         raise UserError("the set did not load when the cell ran")
-    target = DATASETS.target(name)
-    dataset = DATASETS.create(name, restored(target, options))
+    dataset = DATASETS.create(name, restored(DATASETS.options(name), options))
     if absent := dataset.missing():
         raise absent
     clean: LineSet = dataset.load(split, limit)
