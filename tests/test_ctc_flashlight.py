@@ -10,7 +10,7 @@ import pytest
 from bench.core.errors import UserError
 from decoders import tuned
 from decoders.ctc import flashlight as ctc_flashlight
-from decoders.ctc.flashlight import CTCFlashlight
+from decoders.ctc.flashlight import CTCFlashlightSpec
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate, words_of
 from tests.ctc_doubles import ALPHABET, encoded, info, logs, written
@@ -35,8 +35,7 @@ def _untuned(tmp_path, monkeypatch):
 
 def read(matrices, frames=None, **options):
     pytest.importorskip("flashlight.lib.text")
-    decoder = CTCFlashlight(**options)
-    decoder.open(info())
+    decoder = CTCFlashlightSpec(**options).open(info())
     lines = decoder.decode(encoded(matrices, ALPHABET, frames))
     decoder.close()
     return lines
@@ -44,7 +43,7 @@ def read(matrices, frames=None, **options):
 
 def test_without_its_package_it_names_the_command(monkeypatch):
     monkeypatch.setattr(ctc_flashlight, "_installed", lambda: False)
-    absent = CTCFlashlight().missing(info())
+    absent = CTCFlashlightSpec().missing(info())
     assert absent is not None and absent.remedy == "pip install flashlight-text"
 
 
@@ -84,6 +83,6 @@ def test_nothing_to_read(files):
 def test_the_lexicon_has_to_fit(files):
     pytest.importorskip("flashlight.lib.text")
     with pytest.raises(UserError, match="can write none of the"):
-        CTCFlashlight(lm=files["word"], lexicon=True).open(info(("", " ", "x")))
+        CTCFlashlightSpec(lm=files["word"], lexicon=True).open(info(("", " ", "x")))
     with pytest.raises(UserError, match="beam_tokens is at least 1"):
-        CTCFlashlight(beam_tokens=0)
+        CTCFlashlightSpec(beam_tokens=0)

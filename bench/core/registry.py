@@ -13,9 +13,11 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from bench.core.errors import Unavailable, UserError
+
+Options = Mapping[str, tuple[dataclasses.Field[Any], Any]]  # by name: field and resolved type
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,15 @@ class Registry:
         module, _, attribute = entry.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def options(self, name: str) -> Options:
+        """The options of what is behind a name, in order of the fields.
+
+        Raises:
+            UserError: unknown name.
+            Unavailable: a package that it requires is not installed.
+        """
+        return declared(self.target(name))
+
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """Build the thing with its fixed options and the user's.
 
@@ -111,6 +122,12 @@ class Registry:
                 hint = did_you_mean(option, allowed)
                 raise UserError(f"{name} has no option {option!r}{hint}")
         return target(**{**fixed, **given})
+
+
+def declared(target: Any) -> Options:
+    """The options of a dataclass, in order of its fields."""
+    kinds = get_type_hints(target)
+    return {f.name: (f, kinds[f.name]) for f in dataclasses.fields(target) if f.init}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
