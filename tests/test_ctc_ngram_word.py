@@ -48,9 +48,7 @@ def files(tmp_path_factory):
     return {order: str(folder / f"{order}.arpa") for order in (2, 3, 4)}
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 def both(matrices: list[NDArray[np.float32]], alphabet=ALPHABET, **options):

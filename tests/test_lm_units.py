@@ -14,7 +14,6 @@ import pytest
 from bench import ROOT
 from bench.analysis.lm import open_model
 from bench.core.errors import UserError
-from decoders import tuned
 from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.kenlm import CTCKenLM
 from decoders.ctc.ngram import CTCNGram
@@ -37,9 +36,7 @@ TEXT = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 def character_model(folder: Path, space: str, text=TEXT, order: int = 3) -> str:
