@@ -164,11 +164,6 @@ def lengths_of(readings: Sequence[Reading]) -> NDArray[np.int64]:
     return np.array([len(normalise(line.text)) for line in lines], dtype=np.int64)
 
 
-def error_rate(decoder: Decoder, readings: Sequence[Reading]) -> float:
-    """Micro CER of an open decoder, a fraction; the references hold at least one character."""
-    return float(edits_of(decoder, readings).sum() / lengths_of(readings).sum())
-
-
 def _sampled(bench: Bench, grid: Grid, trials: int, track: Track) -> Iterator[Point]:
     import optuna
 
