@@ -1,7 +1,31 @@
 """Decoders: `Encoded` to text. One line here enrols a decoder everywhere."""
 
-from bench.core.registry import Entry, Registry
-from decoders.correctors import entry_of
+from collections.abc import Mapping
+from typing import Any
+
+from bench.core.registry import Entry, Options, Registry
+from decoders.correctors import CORRECTORS, PLUS, entry_of, own_options, split_name
+
+
+class _Decoders(Registry):
+    """Decoders, and any of them with a corrector behind it (`ctc-greedy+lm`)."""
+
+    def options(self, name: str) -> Options:
+        """Those of decoder and corrector; the corrector's with its name before them."""
+        if PLUS not in name:
+            return super().options(name)
+        first, corrector = split_name(name)
+        own = CORRECTORS.options(corrector).items()
+        return {**super().options(first), **{f"{corrector}_{n}": option for n, option in own}}
+
+    def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """As of any registry; of a corrector behind a decoder, a spec of two stages."""
+        if PLUS not in name:
+            return super().create(name, options)
+        first, corrector = split_name(name)
+        own, behind = own_options(name, options or {})
+        parts = super().create(first, own), CORRECTORS.create(corrector, behind)
+        return self.target(name)(name, *parts)
 
 
 def _corrected(name: str) -> Entry | None:
@@ -9,43 +33,44 @@ def _corrected(name: str) -> Entry | None:
     return entry_of(name, DECODERS)
 
 
-DECODERS = Registry(
+DECODERS = _Decoders(
     "decoder",
     {
         "ar-beam": Entry(
-            "decoders.ar.decoder:AutoregressiveDecoder", "the encoder's own AR head, beam"
+            "decoders.ar.decoder:AutoregressiveSpec", "the encoder's own AR head, beam"
         ),
         "ar-greedy": Entry(
-            "decoders.ar.decoder:AutoregressiveDecoder",
+            "decoders.ar.decoder:AutoregressiveSpec",
             "the encoder's own AR head, greedy",
             {"beam": 1},
         ),
         "ar-hf": Entry(
-            "decoders.ar.hf:GenerateDecoder",
+            "decoders.ar.hf:GenerateSpec",
             "the same search by transformers' generate, to compare",
             sample=0,
         ),
         "ar-draft": Entry(
-            "decoders.ar.draft:DraftedDecoder", "ar-greedy's tokens, drafted by the best CTC path"
+            "decoders.ar.draft:DraftedSpec", "ar-greedy's tokens, drafted by the best CTC path"
         ),
-        "ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedy", "best CTC path, no language"),
-        "ctc-beam": Entry("decoders.ctc.beam:CTCBeam", "CTC prefix beam, no language"),
+        "ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedySpec", "best CTC path, no language"),
+        "ctc-beam": Entry("decoders.ctc.beam:CTCBeamSpec", "CTC prefix beam, no language"),
         "ctc-kenlm": Entry(
-            "decoders.ctc.kenlm:CTCKenLM",
+            "decoders.ctc.kenlm:CTCKenLMSpec",
             "CTC beam with a word n-gram (pyctcdecode + KenLM)",
             requires=("pyctcdecode", "kenlm"),
         ),
         "ctc-ngram-word": Entry(
-            "decoders.ctc.ngram_word:CTCNGramWord", "ctc-kenlm's search and model, compiled"
+            "decoders.ctc.ngram_word:CTCNGramWordSpec", "ctc-kenlm's search and model, compiled"
         ),
-        "ctc-ngram": Entry("decoders.ctc.ngram:CTCNGram", "CTC prefix beam, character n-gram"),
+        "ctc-ngram": Entry("decoders.ctc.ngram:CTCNGramSpec", "CTC prefix beam, character n-gram"),
         "ctc-flashlight": Entry(
-            "decoders.ctc.flashlight:CTCFlashlight",
+            "decoders.ctc.flashlight:CTCFlashlightSpec",
             "a peer: flashlight-text with KenLM",
             sample=0,
         ),
         "ctc-rescore": Entry(
-            "decoders.ctc.rescore:CTCRescore", "n best texts of a CTC beam, judged by the AR head"
+            "decoders.ctc.rescore:CTCRescoreSpec",
+            "n best texts of a CTC beam, judged by the AR head",
         ),
     },
     others=_corrected,

@@ -1,4 +1,4 @@
-"""The contract of a decoder: `Encoded` to `list[Decoded]`."""
+"""The contract of a decoder: a spec holds its options, and opens to what reads encodings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable
+from bench.core.options import settings
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 
 
 @dataclass(frozen=True)
-class Decoder(ABC):
-    """A decoder is its options: a frozen dataclass whose fields go into the row and its key.
+class DecoderSpec(ABC):
+    """A registered decoder; its fields are its options, which go into the row and its key.
 
-    What is dear to make (a language model, a process pool) is made once by `open`, outside of
-    the measured time, and given back by `close`.
+    tunes: options whose None stands for the value tuned for the encoder (`decoders/tuned.json`),
+        with the values to try, rising.
     """
 
     needs: ClassVar[Needs]  # what it reads of an encoding
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Why it cannot decode this encoder here, with the remedy; None when it can."""
@@ -32,21 +34,89 @@ class Decoder(ABC):
         """The symbols that its texts are made of; () where any character may be in them."""
         return encoder.alphabet if self.needs == "log_probs" else ()
 
-    def open(self, encoder: EncoderInfo) -> None:
-        """Make what `decode` needs; called once before the first `decode`.
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """The generation settings of a checkpoint that this decoder does not apply."""
+        return {}
+
+    @abstractmethod
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        """Make what is dear to make (a language model, threads), outside of the measured time.
 
         Raises:
             UserError: an option or a file that it names cannot be used.
         """
 
+    def settings(self) -> dict[str, Any]:
+        """The options with their values."""
+        return settings(self)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """All specs that it is made of, whose code a row depends on."""
+        return (self,)
+
+
+class Stage(ABC):
+    """A step of reading a batch that is timed by itself.
+
+    kind: "decoder" or "corrector".
+    once: a second round would be answered from memory, so that one round is measured.
+    """
+
+    kind: ClassVar[str]
+    once: ClassVar[bool] = False
+
+    @abstractmethod
+    def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
+        """One `Decoded` a line, in order. Synchronises the device by reading its result.
+
+        Args:
+            encoded: B lines.
+            lines: what the stage before read of them; () for the first one.
+        """
+
+    def extras(self) -> Mapping[str, Any]:
+        """What belongs into the row besides the options, file hashes included (part of the key)."""
+        return {}
+
+    def spent(self) -> Mapping[str, float]:
+        """What it has cost since it was opened, by kind ("requests", "tokens", ...)."""
+        return {}
+
+    def recalled_s(self) -> float:
+        """Seconds that answers took once which the last `run` had from memory."""
+        return 0.0
+
+    def close(self) -> None:
+        """Give back what opening made; twice does no harm."""
+
+
+class Decoder(Stage):
+    """An open decoder."""
+
+    kind = "decoder"
+    spec: Any
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        self.spec = spec
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The steps of decoding, each timed by itself."""
+        return (self,)
+
     @abstractmethod
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """One `Decoded` a line, in order. Synchronises the device by reading its result."""
 
+    def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
+        """Decode; a search is the first stage."""
+        return self.decode(encoded)
+
     def score(
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]] | None:
-        """What the search looks for the most of, for given texts: its objective, without a search.
+        """The objective of the search for given texts, without a search.
 
         `bench.analysis.diagnostics` tells by it whether the search or the model missed a text.
 
@@ -60,20 +130,6 @@ class Decoder(ABC):
             None where the objective is not known.
         """
         return None
-
-    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """The generation settings of a checkpoint that this decoder does not apply."""
-        return {}
-
-    def close(self) -> None:
-        """Give back what `open` made."""
-
-    def extras(self) -> Mapping[str, Any]:
-        """What belongs into the row besides the options, file hashes included (part of the key).
-
-        Callable after `open`.
-        """
-        return {}
 
 
 def missing_heads(encoder: EncoderInfo) -> Unavailable | None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from bench.core.files import plain_errors, write_atomically
 from bench.core.records import load as load_record
 from bench.core.types import EncoderInfo
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 
 PATH = Path(__file__).with_name("tuned.json")
 
@@ -22,43 +21,22 @@ _NAMED = 4  # conditions that a sentence names
 _REMEDY = "restore it with git, or remove it and tune again"
 
 
-@dataclass
-class Weighted:
-    """What every open decoder of this kind has besides its models.
+class Tunable(Decoder):
+    """An open decoder whose weights can be changed.
+
+    Its `extras` name its language model: `lm`, what the weights are tuned for, and `lm_sha256`.
 
     values: the weights in force; source: where they come from, in words.
     """
 
-    values: dict[str, float]
-    source: str
-
-
-State = TypeVar("State", bound=Weighted)
-
-
-@dataclass(frozen=True)
-class Tunable(Decoder, ABC, Generic[State]):
-    """A decoder whose weights can be changed while it is open.
-
-    Its `extras` name its language model: `lm`, what the weights are tuned for, and `lm_sha256`.
-    """
-
-    tunes: ClassVar[Mapping[str, tuple[float, ...]]]  # option to the values to try, rising
-
-    _open: State | None = field(default=None, init=False, repr=False, compare=False)
+    def __init__(self, spec: DecoderSpec, weights: tuple[dict[str, float], str]) -> None:
+        """Start from what `weights` returns."""
+        super().__init__(spec)
+        self.values, self.source = weights
 
     def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these values of options of `tunes` from now on; what was opened stays."""
-        self._opened().values.update(values)
-
-    def _keep(self, state: State | None) -> None:
-        """Hold what `open` made, or let go of it; a decoder is frozen but for this."""
-        object.__setattr__(self, "_open", state)
-
-    def _opened(self) -> State:
-        if self._open is None:
-            raise RuntimeError(f"{type(self).__name__} is not open")
-        return self._open
+        """Decode with these values of options of `tunes` from now on."""
+        self.values.update(values)
 
 
 @dataclass(frozen=True)
@@ -163,7 +141,7 @@ def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned
 
 
 def weights(
-    decoder: Tunable[Any],
+    spec: DecoderSpec,
     names: Sequence[str],
     encoder: EncoderInfo,
     lm: tuple[str, str],
@@ -172,7 +150,7 @@ def weights(
     """The weights in force: the user's, else the tuned ones, else the untuned.
 
     Args:
-        decoder: whose options of `tunes` are None where the user left them open.
+        spec: of a decoder, whose options of `tunes` are None where the user left them open.
         names: under which entries are looked up; the first that there is counts.
         encoder: whose output is decoded.
         lm: what the decoder calls its language model, and its hash.
@@ -185,10 +163,10 @@ def weights(
     values, source = untuned
     if entry := next(filter(None, entries), None):
         values, source = entry.values, entry.source(encoder.weights, lm[1])
-    options = {name: getattr(decoder, name) for name in decoder.tunes}
-    given = {name: float(value) for name, value in options.items() if value is not None}
+    options = spec.settings()
+    given = {name: float(options[name]) for name in spec.tunes if options[name] is not None}
     if given:
-        rest = "" if len(given) == len(options) else f"; the others: {source}"
+        rest = "" if len(given) == len(spec.tunes) else f"; the others: {source}"
         source = f"set by hand: {', '.join(given)}{rest}"
     return {**values, **given}, source
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +36,7 @@ from bench.pipeline.runner import Outcome, run
 from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, Dataset, fingerprint
 from datasets.damage.base import Damage, Damaged
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder, EncoderSpec
 
 PAPER = 255
@@ -179,7 +179,7 @@ class PixelEncoder(Encoder):
 
 
 @dataclass(frozen=True)
-class Reader(Decoder):
+class ReaderSpec(DecoderSpec):
     """Best path. What is not an option of reading makes it misbehave in a way to be tested.
 
     drop: characters that it never writes.
@@ -195,41 +195,47 @@ class Reader(Decoder):
     fickle: bool = False
     table: str = ""
     log: str = ""
-    calls: list[int] = field(default_factory=list, init=False, compare=False)
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         return Unavailable("no language model", "python -m bench lm") if self.refuses else None
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> Decoder:
         EVENTS.append(f"open reader {self.drop}")
         if self.breaks_open:
             raise UserError("line 3 of lm.arpa is not an n-gram")
+        return Reader(self)
+
+
+class Reader(Decoder):
+    spec: ReaderSpec
+    calls = 0
 
     def close(self) -> None:
-        EVENTS.append(f"close reader {self.drop}")
+        EVENTS.append(f"close reader {self.spec.drop}")
         raise OSError("closing never stops a run")
 
     def extras(self) -> Mapping[str, Any]:
-        return {"table_sha256": self.table} if self.table else {}
+        return {"table_sha256": self.spec.table} if self.spec.table else {}
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        self.calls.append(len(encoded.states))
-        if self.log:
-            with Path(self.log).open("a") as file:
-                file.write(f"{self.drop}\n")
+        spec = self.spec
+        self.calls += 1
+        if spec.log:
+            with Path(spec.log).open("a") as file:
+                file.write(f"{spec.drop}\n")
         if next(CALLS) in STALL_AT:
             time.sleep(3600)
-        busy(self.busy_s)
-        if self.raises:
+        busy(spec.busy_s)
+        if spec.raises:
             raise {"memory": MemoryError(), "value": ValueError("frames\nare odd")}.get(
-                self.raises, KeyboardInterrupt()
+                spec.raises, KeyboardInterrupt()
             )
         assert encoded.log_probs is not None
         texts = [
-            "".join(encoded.alphabet[s] for s in row if encoded.alphabet[s] not in self.drop)
+            "".join(encoded.alphabet[s] for s in row if encoded.alphabet[s] not in spec.drop)
             for row in encoded.log_probs.argmax(2).tolist()
         ]
-        if self.fickle and len(self.calls) % 2:
+        if spec.fickle and self.calls % 2:
             texts = [text + "!" for text in texts]
         return [Decoded(text, len(text) + 1, score=float("-inf")) for text in texts]
 
@@ -263,9 +269,9 @@ def registries(**more: Entry) -> Registries:
     """Registries of the doubles; `more` are decoders."""
     here = "tests.harness_doubles"
     decoders = {
-        "reader": Entry(f"{here}:Reader", "reads"),
-        "no-e": Entry(f"{here}:Reader", "reads but no e", {"drop": "e"}),
-        "no-vowel": Entry(f"{here}:Reader", "reads but no vowels", {"drop": "aeiou"}),
+        "reader": Entry(f"{here}:ReaderSpec", "reads"),
+        "no-e": Entry(f"{here}:ReaderSpec", "reads but no e", {"drop": "e"}),
+        "no-vowel": Entry(f"{here}:ReaderSpec", "reads but no vowels", {"drop": "aeiou"}),
     }
     return Registries(
         encoders=Registry("encoder", {"pixels": Entry(f"{here}:Pixels", "pixels")}),

@@ -13,7 +13,7 @@ from bench.analysis.speed.job import REFERENCE
 from bench.core.registry import Entry, Registry
 from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Image, Needs, Runtime
 from bench.pipeline.plan import Registries
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder, EncoderSpec
 from tests.harness_doubles import FakeMeter, registries
 
@@ -64,19 +64,26 @@ def _text(ids: list[int]) -> str:
 
 
 @dataclass(frozen=True)
-class Search(Decoder):
+class SearchSpec(DecoderSpec):
     """Takes `line_s` for each line. on_call: what it does then ("raise" what `RAISES` holds)."""
 
     needs: ClassVar[Needs] = "states"
     line_s: float = 1.0
     on_call: str = ""
 
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        return Search(self)
+
+
+class Search(Decoder):
+    spec: SearchSpec
+
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        if self.on_call == "raise" and RAISES:
+        if self.spec.on_call == "raise" and RAISES:
             raise RAISES.pop()
         lines = len(encoded.states)
         READ.append(lines)
-        METER.work(self.line_s * lines)
+        METER.work(self.spec.line_s * lines)
         assert encoded.ar is not None
         return [Decoded(encoded.ar.detokenize([7, 8, 9, EOS]), tokens=4) for _ in range(lines)]
 
@@ -89,8 +96,8 @@ def clockwork(**more: Entry) -> Registries:
         "trocr-large": Entry(f"{HERE}:Clockwork", "", {"weights": "untrained"}),
     }
     decoders = {
-        REFERENCE: Entry(f"{HERE}:Search", "", {"line_s": 3.0}),
-        "ar-greedy": Entry(f"{HERE}:Search", "", {"line_s": 1.0}),
+        REFERENCE: Entry(f"{HERE}:SearchSpec", "", {"line_s": 3.0}),
+        "ar-greedy": Entry(f"{HERE}:SearchSpec", "", {"line_s": 1.0}),
     }
     return Registries(
         Registry("encoder", encoders),

@@ -1,4 +1,4 @@
-"""AutoregressiveDecoder against transformers' own VisionEncoderDecoderModel.generate."""
+"""AutoregressiveSpec against transformers' own VisionEncoderDecoderModel.generate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bench.core.errors import UserError
 from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo
 from decoders import DECODERS
-from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveSpec
+from tests.ctc_doubles import info
 from tests.tiny_trocr import IMAGE, Kind, tiny_model
 
 EOS, PAD, START = 2, 1, 2
@@ -76,7 +77,11 @@ def tokens_of(row: torch.Tensor) -> list[int]:
 def test_same_tokens_as_the_whole_model(kind: Kind, beam: int, lines: int, seed: int) -> None:
     model, images = tiny_model(kind, WORDS, seed), pictures(lines, seed)
     expected = reference(model, images, beam, use_cache=True)
-    found = AutoregressiveDecoder(beam=beam, max_new_tokens=LIMIT).decode(encoded(model, images))
+    found = (
+        AutoregressiveSpec(beam=beam, max_new_tokens=LIMIT)
+        .open(info())
+        .decode(encoded(model, images))
+    )
     wanted = [tokens_of(row) for row in expected.sequences]
     assert [d.text for d in found] == [" ".join(map(str, ids)) for ids in wanted]
     assert [d.tokens for d in found] == [len(ids) for ids in wanted]
@@ -103,7 +108,7 @@ def test_the_lines_of_these_tests_differ_in_length_and_in_how_they_end() -> None
     found: list[Decoded] = []
     for seed in range(4):
         model = tiny_model("base", WORDS, seed)
-        decoder = AutoregressiveDecoder(beam=2, max_new_tokens=LIMIT)
+        decoder = AutoregressiveSpec(beam=2, max_new_tokens=LIMIT).open(info())
         found += decoder.decode(encoded(model, pictures(9, seed)))
     assert {d.truncated for d in found} == {True, False}
     assert len({d.tokens for d in found}) > 3
@@ -118,11 +123,13 @@ def test_the_lines_of_these_tests_differ_in_length_and_in_how_they_end() -> None
 def test_options_mean_what_they_mean_in_transformers(options: dict[str, Any]) -> None:
     model, images = tiny_model("base", WORDS, 8), pictures(8, 8)
     expected = reference(model, images, 4, **options)
-    decoder = AutoregressiveDecoder(beam=4, max_new_tokens=LIMIT, **options)
+    decoder = AutoregressiveSpec(beam=4, max_new_tokens=LIMIT, **options).open(info())
     found = decoder.decode(encoded(model, images))
     wanted = [" ".join(map(str, tokens_of(row))) for row in expected.sequences]
     assert [d.text for d in found] == wanted
-    default = AutoregressiveDecoder(beam=4, max_new_tokens=LIMIT).decode(encoded(model, images))
+    default = (
+        AutoregressiveSpec(beam=4, max_new_tokens=LIMIT).open(info()).decode(encoded(model, images))
+    )
     assert [(d.text, d.score) for d in default] != [(d.text, d.score) for d in found]
 
 
@@ -130,7 +137,9 @@ def test_states_narrower_than_the_decoder_are_projected() -> None:
     model = tiny_model("base", WORDS, 5, cross_attention_hidden_size=None)
     images = pictures(5, 5)
     expected = reference(model, images, 3)
-    found = AutoregressiveDecoder(beam=3, max_new_tokens=LIMIT).decode(encoded(model, images))
+    found = (
+        AutoregressiveSpec(beam=3, max_new_tokens=LIMIT).open(info()).decode(encoded(model, images))
+    )
     wanted = [" ".join(map(str, tokens_of(row))) for row in expected.sequences]
     assert [d.text for d in found] == wanted
 
@@ -141,7 +150,7 @@ def test_greedy_takes_the_likeliest_token_given_all_before(kind: Kind) -> None:
     model = tiny_model(kind, WORDS, 3)
     batch = encoded(model, pictures(6, 3))
     greedy = DECODERS.create("ar-greedy", {"max_new_tokens": LIMIT})
-    assert greedy == AutoregressiveDecoder(beam=1, max_new_tokens=LIMIT)
+    assert greedy == AutoregressiveSpec(beam=1, max_new_tokens=LIMIT)
     for index, line in enumerate(greedy.decode(batch)):
         ids, score = [START], 0.0
         while len(ids) <= LIMIT and (len(ids) == 1 or ids[-1] != EOS):
@@ -179,7 +188,7 @@ MODELS = {kind: tiny_model(kind, WORDS, 4) for kind in get_args(Kind)}
 def test_a_line_reads_the_same_alone_and_in_a_batch(
     kind: Kind, lengths: list[int], beam: int, seed: int
 ) -> None:
-    decoder = AutoregressiveDecoder(beam=beam, max_new_tokens=LIMIT)
+    decoder = AutoregressiveSpec(beam=beam, max_new_tokens=LIMIT).open(info())
     batch = padded(MODELS[kind], lengths, seed)
     together = decoder.decode(batch)
     assert len(together) == len(lengths)
@@ -195,7 +204,7 @@ def test_a_line_reads_the_same_alone_and_in_a_batch(
 def test_padding_would_change_the_text_if_it_were_read() -> None:
     batch = padded(MODELS["base"], [3, 30, 5], 0)
     unmasked = Encoded(batch.states, torch.ones_like(batch.state_mask), ar=batch.ar)
-    decoder = AutoregressiveDecoder(max_new_tokens=LIMIT)
+    decoder = AutoregressiveSpec(max_new_tokens=LIMIT).open(info())
     masked, read = decoder.decode(batch), decoder.decode(unmasked)
     assert masked[0].text != read[0].text
     assert masked[1].text == read[1].text
@@ -209,7 +218,9 @@ LENGTHS = [17, 1, 2, 9, 17, 3]
 def test_untrained_weights_emit_what_each_line_is_told(kind: Kind, beam: int) -> None:
     lengths = torch.tensor(LENGTHS)
     batch = encoded(tiny_model(kind, WORDS, 0), pictures(len(LENGTHS)), forced_lengths=lengths)
-    for line, length in zip(AutoregressiveDecoder(beam=beam).decode(batch), LENGTHS, strict=True):
+    for line, length in zip(
+        AutoregressiveSpec(beam=beam).open(info()).decode(batch), LENGTHS, strict=True
+    ):
         ids = line.text.split()
         assert line.tokens == len(ids) == length
         assert ids.index(str(EOS)) == length - 1
@@ -226,14 +237,14 @@ def test_but_for_its_end_a_forced_line_is_searched_like_any_other(beam: int) -> 
     )
     wanted = [" ".join(map(str, tokens_of(row))) for row in expected.sequences]
     batch = encoded(model, images, forced_lengths=torch.full((5,), LIMIT))
-    assert [d.text for d in AutoregressiveDecoder(beam=beam).decode(batch)] == wanted
+    assert [d.text for d in AutoregressiveSpec(beam=beam).open(info()).decode(batch)] == wanted
 
 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_the_limit_of_the_decoder_ends_a_forced_line_before(beam: int) -> None:
     lengths = torch.tensor([9, 3])
     batch = encoded(tiny_model("base", WORDS, 0), pictures(2), forced_lengths=lengths)
-    long, short = AutoregressiveDecoder(beam=beam, max_new_tokens=8).decode(batch)
+    long, short = AutoregressiveSpec(beam=beam, max_new_tokens=8).open(info()).decode(batch)
     assert (long.tokens, long.truncated) == (8, True)
     assert (short.tokens, short.truncated) == (3, False)
 
@@ -242,7 +253,7 @@ def test_the_smaller_of_both_limits_holds() -> None:
     model = tiny_model("base", WORDS, 1)
     for own, option in ((7, 200), (64, 7)):
         batch = encoded(model, pictures(8, 1), max_new_tokens=own)
-        found = AutoregressiveDecoder(beam=1, max_new_tokens=option).decode(batch)
+        found = AutoregressiveSpec(beam=1, max_new_tokens=option).open(info()).decode(batch)
         assert max(d.tokens for d in found) == 7
         assert {d.truncated for d in found if d.tokens < 7} <= {False}
         assert any(d.truncated for d in found)
@@ -253,7 +264,7 @@ def test_the_last_position_of_the_decoder_can_be_used() -> None:
         batch = encoded(
             tiny_model(kind, WORDS, 1), pictures(2), forced_lengths=torch.tensor([64, 64])
         )
-        found = AutoregressiveDecoder(beam=2).decode(batch)
+        found = AutoregressiveSpec(beam=2).open(info()).decode(batch)
         assert [d.tokens for d in found] == [64, 64]
 
 
@@ -261,7 +272,7 @@ def test_n_best_are_those_of_transformers() -> None:
     model, images = tiny_model("base", WORDS, 2), pictures(6, 2)
     expected = reference(model, images, 4, num_return_sequences=4)
     batch = encoded(model, images)
-    found = AutoregressiveDecoder(beam=4, nbest=4, max_new_tokens=LIMIT).decode(batch)
+    found = AutoregressiveSpec(beam=4, nbest=4, max_new_tokens=LIMIT).open(info()).decode(batch)
     wanted = [" ".join(map(str, tokens_of(row))) for row in expected.sequences]
     assert [text for d in found for text, _ in d.nbest] == wanted
     for line in found:
@@ -269,7 +280,7 @@ def test_n_best_are_those_of_transformers() -> None:
         assert scores == sorted(scores, reverse=True)
         assert (line.text, line.score) == line.nbest[0]
         assert len({text for text, _ in line.nbest}) == 4
-    one = AutoregressiveDecoder(beam=4, max_new_tokens=LIMIT).decode(batch)
+    one = AutoregressiveSpec(beam=4, max_new_tokens=LIMIT).open(info()).decode(batch)
     assert [(d.text, d.score) for d in one] == [(d.text, d.score) for d in found]
     assert all(d.nbest == () for d in one)
 
@@ -278,21 +289,21 @@ def test_hypotheses_that_a_line_does_not_have_are_left_out() -> None:
     """A line that may only be one token long has at most one finished hypothesis: EOS."""
     one = torch.ones(4, dtype=torch.long)
     batch = encoded(tiny_model("base", WORDS, 0), pictures(4), forced_lengths=one)
-    for line in AutoregressiveDecoder(beam=5, nbest=5).decode(batch):
+    for line in AutoregressiveSpec(beam=5, nbest=5).open(info()).decode(batch):
         assert line.nbest == ((line.text, line.score),)
 
 
 def test_half_precision() -> None:
     model = tiny_model("base", WORDS, 1).to(torch.bfloat16)
     batch = padded(model, [5, 20], 1)
-    found = AutoregressiveDecoder(beam=3, max_new_tokens=LIMIT).decode(batch)
+    found = AutoregressiveSpec(beam=3, max_new_tokens=LIMIT).open(info()).decode(batch)
     assert all(1 <= d.tokens <= LIMIT and d.score is not None and d.score < 0 for d in found)
 
 
 def test_no_lines() -> None:
     batch = padded(MODELS["base"], [4], 0)
     none = Encoded(batch.states[:0], batch.state_mask[:0], ar=batch.ar)
-    assert AutoregressiveDecoder().decode(none) == []
+    assert AutoregressiveSpec().open(info()).decode(none) == []
 
 
 @pytest.mark.parametrize(
@@ -307,15 +318,15 @@ def test_no_lines() -> None:
 )
 def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        AutoregressiveDecoder(**options)
+        AutoregressiveSpec(**options)
 
 
 def test_an_encoder_without_the_head() -> None:
-    info = EncoderInfo("reader", "abc", {}, ("", "a"), has_ar=False)
-    missing = AutoregressiveDecoder().missing(info)
+    blind = EncoderInfo("reader", "abc", {}, ("", "a"), has_ar=False)
+    missing = AutoregressiveSpec().missing(blind)
     assert missing is not None and "no autoregressive head" in missing.reason and missing.remedy
-    assert AutoregressiveDecoder().missing(EncoderInfo("x", "abc", {}, (), has_ar=True)) is None
+    assert AutoregressiveSpec().missing(EncoderInfo("x", "abc", {}, (), has_ar=True)) is None
     with pytest.raises(UserError, match="no autoregressive head"):
-        AutoregressiveDecoder().decode(
+        AutoregressiveSpec().open(blind).decode(
             Encoded(torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool))
         )

@@ -16,12 +16,13 @@ from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, Runtime
 from datasets import DATASETS
 from decoders import DECODERS
-from decoders.ar.decoder import AutoregressiveDecoder
-from decoders.ar.draft import DraftedDecoder
+from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.draft import DraftedSpec
 from decoders.ar.text_draft import TextDraft
 from decoders.ar.tree_reader import TreeReader
 from models import ENCODERS
 from tests import judge_doubles as doubles
+from tests.ctc_doubles import info
 from tests.tiny_trocr import Kind
 
 WORDS = st.text("ab c", max_size=12)
@@ -69,8 +70,8 @@ def test_the_tokens_are_those_of_greedy_search_for_any_draft(
 ) -> None:
     batch = doubles.encoded(MODELS[which], lengths, seed)
     options = {"max_new_tokens": limit, "length_penalty": penalty}
-    expected = AutoregressiveDecoder(beam=1, **options).decode(batch)  # type: ignore[arg-type]
-    drafted = DraftedDecoder(**options)  # type: ignore[arg-type]
+    expected = AutoregressiveSpec(beam=1, **options).open(info()).decode(batch)  # type: ignore[arg-type]
+    drafted = DraftedSpec(**options).open(info())  # type: ignore[arg-type]
     same(drafted.decode(batch), expected)
     # Drafts that agree for a while, and one that agrees to the end.
     noise = np.random.default_rng(seed)
@@ -85,7 +86,7 @@ def test_the_tokens_are_those_of_greedy_search_for_any_draft(
 def spelled() -> tuple[Encoded, list[Decoded]]:
     """Lines of several lengths whose tokens are all letters, and what greedy search reads."""
     batch = doubles.encoded(MODELS["base", 0], [9] * 40, 1)
-    found = AutoregressiveDecoder(beam=1, max_new_tokens=30).decode(batch)
+    found = AutoregressiveSpec(beam=1, max_new_tokens=30).open(info()).decode(batch)
     good = [i for i, line in enumerate(found) if 2 < line.tokens == len(line.text) + 1]
     assert len({found[i].tokens for i in good}) > 2
     return batch_of(batch, *good), [found[i] for i in good]
@@ -109,16 +110,16 @@ def test_drafts_that_agree_save_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(TreeReader, "read", counted)
     texts = [line.text for line in expected]
-    found = DraftedDecoder(max_new_tokens=30).decode(doubles.saying(batch, texts))
+    found = DraftedSpec(max_new_tokens=30).open(info()).decode(doubles.saying(batch, texts))
     same(found, expected)
     assert len(passes) < longest / 4  # of lines that differ much in length
     passes.clear()
     alone = batch_of(batch, texts.index(max(texts, key=len)))
-    DraftedDecoder(max_new_tokens=30).decode(doubles.saying(alone, [max(texts, key=len)]))
+    DraftedSpec(max_new_tokens=30).open(info()).decode(doubles.saying(alone, [max(texts, key=len)]))
     assert passes == [(1, longest)]
     passes.clear()
     wrong = ["a" if text[:1] != "a" else "b" for text in texts]
-    same(DraftedDecoder(max_new_tokens=30).decode(doubles.saying(batch, wrong)), expected)
+    same(DraftedSpec(max_new_tokens=30).open(info()).decode(doubles.saying(batch, wrong)), expected)
     assert longest / 4 < len(passes) <= longest
     assert passes[-1][0] < passes[0][0] == len(texts)  # lines that are over leave the batch
 
@@ -127,31 +128,37 @@ def test_on_real_lines() -> None:
     encoder = ENCODERS.create("mini").open(Runtime())
     lines = DATASETS.create("lines").load("test", 24).lines
     encoded = encoder.encode(encoder.prepare([line.image for line in lines]))
-    same(DECODERS.create("ar-draft").decode(encoded), DECODERS.create("ar-greedy").decode(encoded))
+    same(
+        DECODERS.create("ar-draft").open(info()).decode(encoded),
+        DECODERS.create("ar-greedy").open(info()).decode(encoded),
+    )
 
 
 def test_bad_input() -> None:
     batch = doubles.encoded(MODELS["base", 0], [4, 6])
     with pytest.raises(UserError, match="max_new_tokens is 0"):
-        DraftedDecoder(max_new_tokens=0)
+        DraftedSpec(max_new_tokens=0)
     with pytest.raises(UserError, match="spell a draft"):
-        DraftedDecoder().decode(replace(batch, ar=None))
+        DraftedSpec().open(info()).decode(replace(batch, ar=None))
     with pytest.raises(UserError, match="line 1 of a batch are not numbers"):
-        DraftedDecoder().decode(replace(batch, states=batch.states * torch.nan))
+        DraftedSpec().open(info()).decode(replace(batch, states=batch.states * torch.nan))
     assert batch.log_probs is not None
     with pytest.raises(UserError, match="no log-probability"):
-        DraftedDecoder().decode(replace(batch, log_probs=batch.log_probs * torch.nan))
+        DraftedSpec().open(info()).decode(replace(batch, log_probs=batch.log_probs * torch.nan))
     none = Encoded(
         batch.states[:0], batch.state_mask[:0], batch.log_probs[:0], torch.zeros(0).long(),
         doubles.ALPHABET, batch.ar,
     )  # fmt: skip
-    assert DraftedDecoder().decode(none) == []
+    assert DraftedSpec().open(info()).decode(none) == []
     silent = replace(batch, frames=torch.zeros(2, dtype=torch.long))
-    same(DraftedDecoder().decode(silent), AutoregressiveDecoder(beam=1).decode(batch))
+    same(
+        DraftedSpec().open(info()).decode(silent),
+        AutoregressiveSpec(beam=1).open(info()).decode(batch),
+    )
 
 
 def test_both_heads_are_needed() -> None:
-    assert DraftedDecoder().missing(doubles.info()) is None
+    assert DraftedSpec().missing(doubles.info()) is None
     for changes, what in (({"alphabet": ()}, "no CTC head"), ({"has_ar": False}, "no autoreg")):
-        absent = DraftedDecoder().missing(doubles.info(**changes))
+        absent = DraftedSpec().missing(doubles.info(**changes))
         assert absent is not None and what in absent.reason and absent.remedy

@@ -18,13 +18,14 @@ from decoders import DECODERS
 from decoders.ar import linear as ar_linear
 from decoders.ar import weights as ar_weights
 from decoders.ar.beam import best_of
-from decoders.ar.decoder import AutoregressiveDecoder
-from decoders.ar.hf import GenerateDecoder
+from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.hf import GenerateSpec
 from decoders.ar.linear import Linear
 from decoders.ar.memory import remaining
 from models.mini import MiniSpec
 from models.trocr_model import ar_model
 from models.trocr_shapes import build
+from tests.ctc_doubles import info
 from tests.test_ar import head, padded
 from tests.tiny_trocr import Kind, lines, tiny_model
 
@@ -55,8 +56,8 @@ def assert_same(found: list[Decoded], expected: list[Decoded]) -> None:
 
 def both(encoded: Encoded, **options: Any) -> tuple[list[Decoded], list[Decoded]]:
     return (
-        AutoregressiveDecoder(**options).decode(encoded),
-        GenerateDecoder(**options).decode(encoded),
+        AutoregressiveSpec(**options).open(info()).decode(encoded),
+        GenerateSpec(**options).open(info()).decode(encoded),
     )
 
 
@@ -103,7 +104,7 @@ def test_the_same_far_into_long_lines(kind: Kind, heads: int, beam: int) -> None
 
 def test_lines_of_a_batch_end_at_different_steps() -> None:
     """What the tests above stand on."""
-    decoder = AutoregressiveDecoder(beam=2, max_new_tokens=12)
+    decoder = AutoregressiveSpec(beam=2, max_new_tokens=12).open(info())
     found = [decoder.decode(padded(m, [3, 9, 14, 20, 5, 6], 0)) for m in MODELS.values()]
     assert max(len({line.tokens for line in batch}) for batch in found) >= 3
     assert {line.truncated for batch in found for line in batch} == {True, False}
@@ -126,9 +127,9 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all(beam: int) -> None:
     ranked = sorted(((score(model, batch, ids), ids) for ids in sequences), reverse=True)
     if beam == 6:  # wider than the vocabulary, and yet not wide enough for all
         ranked = ranked[:1]
-    decoder = AutoregressiveDecoder(
+    decoder = AutoregressiveSpec(
         beam=beam, nbest=len(ranked), max_new_tokens=limit, early_stopping="never"
-    )
+    ).open(info())
     (line,) = decoder.decode(batch)
     found = line.nbest or ((line.text, line.score),)
     assert [text for text, _ in found] == [" ".join(map(str, ids)) for _, ids in ranked]
@@ -166,7 +167,7 @@ def test_states_and_weights_are_left_as_they_are() -> None:
     model = MODELS["small", WIDE, 4]
     batch = padded(model, [4, 9, 6], 1)
     before = batch.states.clone(), {k: v.clone() for k, v in model.decoder.state_dict().items()}
-    AutoregressiveDecoder(beam=2, max_new_tokens=9).decode(batch)
+    AutoregressiveSpec(beam=2, max_new_tokens=9).open(info()).decode(batch)
     assert torch.equal(batch.states, before[0])
     assert all(torch.equal(v, before[1][k]) for k, v in model.decoder.state_dict().items())
 
@@ -174,7 +175,7 @@ def test_states_and_weights_are_left_as_they_are() -> None:
 def test_weights_that_change_are_laid_out_anew() -> None:
     model = tiny_model("base", WORDS, 1)
     batch = padded(model, [6, 9], 2)
-    decoder = AutoregressiveDecoder(beam=2, max_new_tokens=8)
+    decoder = AutoregressiveSpec(beam=2, max_new_tokens=8).open(info())
     first = decoder.decode(batch)
     laid_out = ar_weights.weights_of(model.decoder)
     assert ar_weights.weights_of(model.decoder) is laid_out
@@ -191,7 +192,7 @@ def test_weights_that_change_are_laid_out_anew() -> None:
 def test_a_decoder_that_is_gone_takes_its_weights_along() -> None:
     model = tiny_model("base", WORDS, 1)
     before = len(ar_weights._LAID_OUT)
-    AutoregressiveDecoder(max_new_tokens=2).decode(padded(model, [4], 0))
+    AutoregressiveSpec(max_new_tokens=2).open(info()).decode(padded(model, [4], 0))
     assert len(ar_weights._LAID_OUT) == before + 1
     del model
     gc.collect()
@@ -257,7 +258,7 @@ def test_states_that_are_no_numbers(name: str, value: float) -> None:
     batch = padded(MODELS["base", NARROW, 3], [4, 6], 0)
     batch.states[1, 2] = value
     with pytest.raises(UserError, match="line 2 of a batch are not numbers"):
-        DECODERS.create(name).decode(batch)
+        DECODERS.create(name).open(info()).decode(batch)
 
 
 @pytest.mark.parametrize("beam", [1, 3])
@@ -272,9 +273,9 @@ def test_half_precision_is_close_to_single(dtype: torch.dtype) -> None:
     """Scores of the same tokens: precision may change the tokens, but not what they are worth."""
     model = tiny_model("base", WORDS, 4)
     batch = padded(model, [5, 9], 0)
-    single = AutoregressiveDecoder(beam=3, max_new_tokens=4).decode(batch)
+    single = AutoregressiveSpec(beam=3, max_new_tokens=4).open(info()).decode(batch)
     model.to(dtype)
-    half = AutoregressiveDecoder(beam=3, max_new_tokens=4).decode(batch)
+    half = AutoregressiveSpec(beam=3, max_new_tokens=4).open(info()).decode(batch)
     for one, other in zip(single, half, strict=True):
         assert other.score == pytest.approx(one.score, abs=0.2)
 
@@ -282,7 +283,7 @@ def test_half_precision_is_close_to_single(dtype: torch.dtype) -> None:
 def test_both_searches_have_the_same_options() -> None:
     options = {"beam": 3, "early_stopping": "never", "length_penalty": 0.5, "nbest": 2}
     ours, theirs = (DECODERS.create(name, options) for name in ("ar-beam", "ar-hf"))
-    assert type(ours) is AutoregressiveDecoder and type(theirs) is GenerateDecoder
+    assert type(ours) is AutoregressiveSpec and type(theirs) is GenerateSpec
     assert vars(ours) == vars(theirs)
     with pytest.raises(UserError, match="early_stopping is 'always'"):
         DECODERS.create("ar-hf", {"early_stopping": "always"})

@@ -31,6 +31,7 @@ from datasets.base import spread
 from decoders import DECODERS
 from models import ENCODERS
 from models.trocr_model import ar_model, detokenizer
+from tests.ctc_doubles import info
 from tests.few_marks import TEXTS, FewMarks
 from tests.marks import Marks
 from tests.tiny_trocr import Kind, save_checkpoint, tiny_model
@@ -227,7 +228,7 @@ def learned(folders, tmp_path_factory) -> Tuned:
 
 def cer_of(encoder: Any, lines: Any) -> float:
     encoded = encoder.encode(encoder.prepare([one.image for one in lines]))
-    texts = [decoded.text for decoded in DECODERS.create("ar-greedy").decode(encoded)]
+    texts = [decoded.text for decoded in DECODERS.create("ar-greedy").open(info()).decode(encoded)]
     scores = [score_line(one.text, text) for one, text in zip(lines, texts, strict=True)]
     return sum(s.edits for s in scores) / sum(s.characters for s in scores)
 

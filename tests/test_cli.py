@@ -32,9 +32,9 @@ from tests.harness_doubles import EVENTS, Reader, Words, registries
 
 HERE = "tests.harness_doubles"
 HARD = {
-    "sick": Entry(f"{HERE}:Reader", "always fails", {"raises": "value"}),
-    "refusing": Entry(f"{HERE}:Reader", "never fits", {"refuses": True}),
-    "lacking": Entry(f"{HERE}:Reader", "has no package", requires=("no_such_package",)),
+    "sick": Entry(f"{HERE}:ReaderSpec", "always fails", {"raises": "value"}),
+    "refusing": Entry(f"{HERE}:ReaderSpec", "never fits", {"refuses": True}),
+    "lacking": Entry(f"{HERE}:ReaderSpec", "has no package", requires=("no_such_package",)),
 }
 SMALL = ["--encoder", "pixels", "--decoder", "reader,no-e", "--rounds", "1", "--threads", "1"]
 

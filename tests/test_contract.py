@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.types import Encoded, Line, Runtime
+from bench.core.types import Decoded, Encoded, Line, Runtime
 from bench.training.export import export
 from datasets import DATASETS
 from datasets.base import Dataset, fingerprint
 from datasets.damage import DAMAGES
 from datasets.damage.base import Damage
 from decoders import DECODERS
-from decoders.base import Decoder
+from decoders.base import DecoderSpec
 from models import ENCODERS
 from models.base import EncoderSpec
 from models.mini import MiniSpec
 from models.mini_ar import MiniAR
 from models.mini_net import MiniNet
 
-KINDS = ((ENCODERS, EncoderSpec), (DECODERS, Decoder), (DATASETS, Dataset), (DAMAGES, Damage))
+KINDS = ((ENCODERS, EncoderSpec), (DECODERS, DecoderSpec), (DATASETS, Dataset), (DAMAGES, Damage))
 EVERYTHING = [(r, base, name) for r, base in KINDS for name in r.names()]
 IMAGES = [
     np.random.default_rng(i).integers(0, 255, (64, width), dtype=np.uint8)
@@ -93,10 +93,11 @@ def test_a_damage_leaves_the_clean_line_and_the_reference_alone(name):
 @pytest.fixture(scope="module")
 def opened(encoder):
     """Each decoder once, ready to decode; closed at the end."""
-    decoders = {name: DECODERS.create(name) for name in DECODERS.names()}
-    for decoder in decoders.values():
-        assert decoder.missing(encoder.info) is None
-        decoder.open(encoder.info)
+    decoders = {}
+    for name in DECODERS.names():
+        spec = DECODERS.create(name)
+        assert spec.missing(encoder.info) is None
+        decoders[name] = spec.open(encoder.info)
     yield decoders
     for decoder in decoders.values():
         decoder.close()
@@ -106,6 +107,27 @@ def opened(encoder):
 @pytest.fixture(scope="module")
 def encoded(encoder):
     return encoder.encode(encoder.prepare(IMAGES))
+
+
+@pytest.mark.parametrize("name", DECODERS.names())
+def test_a_spec_opens_to_independent_decoders_and_stays_as_it_is(opened, encoder, encoded, name):
+    spec, before = opened[name].spec, DECODERS.create(name)
+    other = spec.open(encoder.info)
+    assert other is not opened[name] and other is not spec
+    assert spec == before and hash(spec) == hash(before)
+    assert vars(spec) == vars(before) == spec.settings()
+    assert other.decode(encoded) == opened[name].decode(encoded)
+    other.close()
+    assert opened[name].decode(encoded)  # closing one leaves the other open
+
+
+@pytest.mark.parametrize("name", DECODERS.names())
+def test_decoding_is_its_stages_one_after_the_other(opened, encoded, name):
+    lines: list[Decoded] = []
+    for stage in opened[name].stages:
+        assert stage.kind in ("decoder", "corrector")
+        lines = stage.run(encoded, lines)
+    assert lines == opened[name].decode(encoded)
 
 
 @pytest.mark.parametrize("name", DECODERS.names())

@@ -18,10 +18,9 @@ from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded
 from decoders.correctors import chat
 from decoders.correctors.answers import listed
-from decoders.correctors.base import Read
 from decoders.correctors.chat import Answer, Chat, Endpoint
-from decoders.correctors.llm import Instructed
-from decoders.ctc.greedy import CTCGreedy
+from decoders.correctors.llm import InstructedSpec
+from decoders.ctc.greedy import CTCGreedySpec
 from tests.ctc_doubles import info
 
 KEY = "sk-very-secret-0123456789"
@@ -91,14 +90,14 @@ def ask(url: str, **options: Any) -> Answer:
 
 def corrected(url: str, **options: Any) -> tuple[list[tuple[str, str]], Any]:
     """Texts and verdicts of two lines, and what was spent."""
-    spec = Instructed(url, "m", attempts=2, backoff=0.01, **options)
-    spec.open(info(), CTCGreedy())
+    behind = CTCGreedySpec().open(info())
+    opened = InstructedSpec(url, "m", attempts=2, backoff=0.01, **options).open(info(), behind)
     try:
         lines = [Decoded(text, 1) for text in ("a line", "another line")]
-        read = Read(Encoded(torch.zeros(2, 1, 1), torch.ones(2, 1).bool()), lines, CTCGreedy())
-        return [(c.text, c.verdict) for c in spec.correct(read)], spec.spent()
+        encoded = Encoded(torch.zeros(2, 1, 1), torch.ones(2, 1).bool())
+        return [(c.text, c.verdict) for c in opened.correct(encoded, lines)], opened.spent()
     finally:
-        spec.close()
+        opened.close()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from bench.pipeline.store import RunStore
 from decoders.correctors import chat
 from decoders.correctors.answers import checked, listed, stripped
 from decoders.correctors.chat import Chat, Endpoint, Ledger
-from decoders.correctors.llm import Instructed
-from decoders.ctc.greedy import CTCGreedy
+from decoders.correctors.llm import InstructedSpec
+from decoders.ctc.greedy import CTCGreedySpec
 from decoders.language.char_lm import read_char_lm
 from tests.chat_server import MODEL, likeliest, serving
 from tests.ctc_doubles import info
@@ -195,10 +195,10 @@ def test_the_key_is_nowhere_on_the_disk(server, tmp_path, capfd):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 8
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
-    opened = Instructed(url=server.url, model=MODEL)
-    opened.open(ENCODER, CTCGreedy())
-    assert opened._open is not None
-    assert KEY not in repr(opened) + repr(opened._open.chat)
+    opened = InstructedSpec(url=server.url, model=MODEL).open(
+        ENCODER, CTCGreedySpec().open(ENCODER)
+    )
+    assert KEY not in repr(opened) + repr(vars(opened))
     opened.close()
 
 
@@ -338,7 +338,7 @@ def test_lists_are_read_from_chatter():
 )
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(url):
     with pytest.raises(UserError, match="--llm-url"):
-        Instructed(url=url, model="m")
+        InstructedSpec(url=url, model="m")
 
 
 def test_the_key_of_openai_goes_over_no_open_line(monkeypatch):
@@ -352,7 +352,7 @@ def test_the_key_of_openai_goes_over_no_open_line(monkeypatch):
 
 def test_it_says_what_to_give_where_it_is_not_told_whom_to_ask():
     def missing(**options: str) -> Any:
-        return Instructed(**options).missing(ENCODER, CTCGreedy())  # type: ignore[arg-type]
+        return InstructedSpec(**options).missing(ENCODER, CTCGreedySpec())  # type: ignore[arg-type]
 
     assert "--llm-url" in missing().remedy
     assert "--llm-model" in missing(url="http://a/v1").remedy
@@ -365,7 +365,7 @@ def test_it_says_what_to_give_where_it_is_not_told_whom_to_ask():
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UserError):
-        Instructed(**wrong)
+        InstructedSpec(**wrong)
 
 
 def test_a_damaged_kept_answer_is_asked_for_again(server, tmp_path):
@@ -397,8 +397,8 @@ def test_the_command_line_names_server_and_model():
              "--llm-model", "m", "-o", "llm.batch=4"]  # fmt: skip
     chosen = selection(parser.parse_args(words))
     assert chosen.decoders == ("ctc-greedy+llm",)
-    thing = build_plan(chosen).blocks[0].decoders[0].thing
-    assert (thing.llm_url, thing.llm_model, thing.llm_batch) == ("http://localhost:1/v1", "m", 4)
+    thing = build_plan(chosen).blocks[0].decoders[0].thing.corrector
+    assert (thing.url, thing.model, thing.batch) == ("http://localhost:1/v1", "m", 4)
     assert thing.corrector.url == "http://localhost:1/v1"
     with pytest.raises(UserError, match="--llm-url"):
         selection(parser.parse_args([*words, "--llm-url", "http://me:secret@host/v1"]))

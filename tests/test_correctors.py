@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.options import option_types, restored, typed_options
+from bench.core.options import restored, typed_options
 from bench.core.records import dump, load_row
 from bench.core.types import Decoded, EncoderInfo, Runtime
 from bench.pipeline import correction
@@ -20,11 +20,11 @@ from bench.training.export import export
 from decoders import DECODERS
 from decoders.ar.score import score_texts
 from decoders.correctors import CORRECTORS, options_of, parts_of, split_name
-from decoders.correctors.base import Corrector, alternatives
-from decoders.correctors.lm import Rerank
-from decoders.correctors.speller import Speller
-from decoders.correctors.stage import Corrected
-from decoders.ctc.greedy import CTCGreedy
+from decoders.correctors.base import CorrectorSpec, alternatives
+from decoders.correctors.corrected import CorrectedSpec
+from decoders.correctors.lm import RerankSpec
+from decoders.correctors.speller import SpellerSpec
+from decoders.ctc.greedy import CTCGreedySpec, best_path
 from decoders.ctc.score import ctc_scores
 from decoders.language.causal import Tokens, line_lm
 from decoders.language.char_lm import read_char_lm
@@ -68,9 +68,9 @@ def opened(encoder, given):
     decoders = {}
     for name in ALL:
         pair = f"ctc-greedy+{name}"
-        decoders[name] = DECODERS.create(pair, options_of(pair, given))
-        assert decoders[name].missing(encoder.info) is None
-        decoders[name].open(encoder.info)
+        spec = DECODERS.create(pair, options_of(pair, given))
+        assert spec.missing(encoder.info) is None
+        decoders[name] = spec.open(encoder.info)
     yield decoders
     for decoder in decoders.values():
         decoder.close()
@@ -85,21 +85,23 @@ def encoded(encoder):
 @pytest.mark.parametrize("name", CORRECTORS.names())
 def test_every_entry_is_a_documented_frozen_dataclass_of_options(name):
     thing = CORRECTORS.create(name)
-    assert isinstance(thing, Corrector) and CORRECTORS.entry(name).summary and type(thing).__doc__
+    assert (
+        isinstance(thing, CorrectorSpec) and CORRECTORS.entry(name).summary and type(thing).__doc__
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         thing.changed = 1  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="no option"):
         CORRECTORS.create(name, {"no_such_option": 1})
     assert set(thing.tunes) == set(thing.untuned)
     for option, values in thing.tunes.items():
-        assert option_types(type(thing))[option] == float | None
+        assert CORRECTORS.options(name)[option][1] == float | None
         assert list(values) == sorted(values) and thing.untuned[option] <= values[-1]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_corrector_gives_one_honest_result_a_line(opened, encoded, name):
     decoder = opened[name]
-    read = CTCGreedy().decode(encoded)
+    read = best_path(encoded)
     results = decoder.decode(encoded)
     assert [line.uncorrected for line in results] == [line.text for line in read]
     assert [line.tokens for line in results] == [line.tokens for line in read]
@@ -109,8 +111,10 @@ def test_a_corrector_gives_one_honest_result_a_line(opened, encoded, name):
         assert all(a[1] >= b[1] for a, b in pairwise(line.nbest))
         assert line.verdict == "" or line.text == line.uncorrected
     assert results == decoder.decode(encoded)
-    assert results == decoder.correct(encoded, decoder.read(encoded))
-    assert decoder.correct(encoded, []) == []
+    search, correction = decoder.stages
+    assert (search.kind, correction.kind) == ("decoder", "corrector")
+    assert results == correction.run(encoded, search.run(encoded, []))
+    assert correction.run(encoded, []) == []
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -125,8 +129,8 @@ def test_what_a_corrector_says_of_itself_fits_a_row(opened, name):
     said = dict(opened[name].extras())
     assert json.loads(json.dumps(said)) == said
     assert isinstance(said["lm"], str)
-    assert ("tuned_on" in said) == bool(opened[name].tunes)
-    assert set(opened[name].tunes) <= set(said)
+    assert ("tuned_on" in said) == bool(opened[name].spec.tunes)
+    assert set(opened[name].spec.tunes) <= set(said)
 
 
 def test_names_are_parted():
@@ -141,9 +145,12 @@ def test_options_are_given_by_the_name_of_any_part():
         "ctc-beam+lm": {"lm_texts": 5}, "speller": {"price": 1.0},
     }  # fmt: skip
     made = DECODERS.create("ctc-beam+lm", options_of("ctc-beam+lm", given))
-    assert (made.beam, made.lm_weight, made.lm_texts) == (7, 0.25, 5)
-    assert made.corrector == Rerank(weight=0.25, texts=5)
-    assert made.decoder.beam == 7 and made.decoder.nbest == 5  # it is asked for what is ranked
+    values = made.settings()
+    assert (values["beam"], values["nbest"], values["lm_weight"], values["lm_texts"]) == (
+        7, 1, 0.25, 5,
+    )  # fmt: skip
+    assert made.corrector == RerankSpec(weight=0.25, texts=5)
+    assert made.search.beam == 7 and made.search.nbest == 5  # it is asked for what is ranked
     assert options_of("ctc-beam", given) == {"beam": 7}
 
 
@@ -153,9 +160,10 @@ def test_options_come_through_the_command_line_and_out_of_a_row():
     assert typed == {"lm": {"weight": 0.5, "length": None}}
     with pytest.raises(UserError, match=r"lm\.weight is a number"):
         typed_options({"lm": {"weight": "much"}}, registries)
-    target = DECODERS.target("ctc-greedy+speller")
     kept = {"speller_unknown": 12, "speller_text": "words.txt"}
-    assert DECODERS.create("ctc-greedy+speller", restored(target, kept)).speller_unknown == 12.0
+    values = restored(DECODERS.options("ctc-greedy+speller"), kept)
+    made = DECODERS.create("ctc-greedy+speller", values)
+    assert made.corrector == SpellerSpec(unknown=12.0, text="words.txt")
 
 
 @pytest.mark.parametrize(
@@ -218,8 +226,7 @@ def readings():
 def test_reranking_is_the_weighted_sum_of_both_scores():
     encoded = readings()
     options = {"lm_model": str(small_weights()), "lm_weight": 0.7, "lm_length": 0.3, "lm_texts": 6}
-    decoder = DECODERS.create("ctc-greedy+lm", options)
-    decoder.open(info(encoded.alphabet))
+    decoder = DECODERS.create("ctc-greedy+lm", options).open(info(encoded.alphabet))
     judge = read_char_lm(small_weights())
     for place, line in enumerate(decoder.decode(encoded)):
         texts = [text for text, _ in line.nbest]
@@ -243,10 +250,8 @@ def test_reranking_is_the_weighted_sum_of_both_scores():
 def test_a_decoder_with_a_beam_has_its_own_list_put_in_order():
     encoded = readings()
     options = {"lm_model": str(small_weights()), "lm_texts": 5, "lm_weight": 3.0, "lm_length": 0.0}
-    decoder = DECODERS.create("ctc-beam+lm", options)
-    decoder.open(info(encoded.alphabet))
-    plain = DECODERS.create("ctc-beam", {"nbest": 5})
-    plain.open(info(encoded.alphabet))
+    decoder = DECODERS.create("ctc-beam+lm", options).open(info(encoded.alphabet))
+    plain = DECODERS.create("ctc-beam", {"nbest": 5}).open(info(encoded.alphabet))
     for line, alone in zip(decoder.decode(encoded), plain.decode(encoded), strict=True):
         assert sorted(text for text, _ in line.nbest) == sorted(text for text, _ in alone.nbest)
         assert line.uncorrected == alone.text
@@ -256,8 +261,7 @@ def test_a_decoder_with_a_beam_has_its_own_list_put_in_order():
 
 def test_an_autoregressive_score_counts_as_that_of_the_whole_text(encoder, encoded):
     options = {"lm_model": str(small_weights()), "lm_weight": 0.0, "lm_length": 0.0, "lm_texts": 4}
-    decoder = DECODERS.create("ar-beam+lm", {**options, "max_new_tokens": 6})
-    decoder.open(encoder.info)
+    decoder = DECODERS.create("ar-beam+lm", {**options, "max_new_tokens": 6}).open(encoder.info)
     ar = encoder.ar
     for place, line in enumerate(decoder.decode(encoded)):
         texts = [text for text, _ in line.nbest]
@@ -267,7 +271,7 @@ def test_an_autoregressive_score_counts_as_that_of_the_whole_text(encoder, encod
         tokens = np.array([len(ar.tokenize(text)) + 1 for text in texts])
         assert by_token * tokens == pytest.approx(whole, rel=1e-4)
         told = dict(line.nbest)
-        alone = dict(decoder.read(encoded)[place].nbest)
+        alone = dict(decoder.decoder.decode(encoded)[place].nbest)
         for text, count in zip(texts, tokens, strict=True):
             assert told[text] == pytest.approx(alone[text] * count, rel=1e-5)
     decoder.close()
@@ -289,9 +293,8 @@ def test_reranking_writes_nothing_that_the_encoder_cannot(encoder):
 def speller(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "words.txt"
     path.write_text("The quick brown fox. The brown bear; the crown of the king.\n" * 3)
-    made = Speller(unknown=30.0, text=str(path))
-    made.open(info(), CTCGreedy())
-    made.weigh({"unknown": 30.0})
+    made = SpellerSpec(unknown=30.0, text=str(path)).open(info(), CTCGreedySpec().open(info()))
+    made.reweight({"unknown": 30.0})
     return made
 
 
@@ -321,21 +324,21 @@ def test_the_speller_goes_by_the_word_before(speller):
 
 
 def test_the_speller_leaves_words_that_are_dear_to_mend(speller):
-    speller.weigh({"unknown": 0.0})
+    speller.reweight({"unknown": 0.0})
     assert speller._spelled("the quikc broun fox") == "the quikc broun fox"
-    speller.weigh({"unknown": 30.0})
+    speller.reweight({"unknown": 30.0})
 
 
 def test_the_speller_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        Speller(text=str(tmp_path / "nowhere")).open(info(), CTCGreedy())
+        SpellerSpec(text=str(tmp_path / "nowhere")).open(info(), CTCGreedySpec().open(info()))
     (tmp_path / "empty.txt").write_text("1 2 3\n")
     with pytest.raises(UserError, match="no words"):
-        Speller(text=str(tmp_path / "empty.txt")).open(info(), CTCGreedy())
+        SpellerSpec(text=str(tmp_path / "empty.txt")).open(info(), CTCGreedySpec().open(info()))
     wrongs: list[dict[str, Any]] = [{"distance": 0}, {"distance": 9}, {"shortest": 0}]
     for wrong in wrongs:
         with pytest.raises(UserError):
-            Speller(**wrong)
+            SpellerSpec(**wrong)
 
 
 def test_any_model_of_transformers_can_judge(tmp_path):
@@ -425,9 +428,8 @@ def test_texts_of_a_list_come_once():
 
 def test_a_pair_is_a_decoder_that_can_be_tuned():
     made = DECODERS.create("ctc-beam+lm")
-    assert isinstance(made, Corrected)
+    assert isinstance(made, CorrectedSpec) and hash(made) == hash(DECODERS.create(made.name))
     assert list(made.tunes) == ["lm_weight", "lm_length"]
-    assert DECODERS.target("ctc-beam+lm") is DECODERS.target("ctc-beam+lm")
 
 
 def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):

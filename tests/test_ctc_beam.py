@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from bench.core.errors import UserError
 from bench.core.types import Decoded
 from decoders.ctc.base import bounds
-from decoders.ctc.beam import CTCBeam
+from decoders.ctc.beam import CTCBeamSpec
 from decoders.ctc.beam_kit import Glance, look_through, tokens_of
-from decoders.ctc.greedy import CTCGreedy
+from decoders.ctc.greedy import CTCGreedySpec
 from decoders.ctc.prefix_search import Limits
 from tests.ctc_doubles import (
     encoded,
@@ -35,7 +35,7 @@ ALL = 400  # more prefixes than 5 frames of 3 symbols have
 def decode(
     matrix: NDArray[np.float32], beam: int = 32, logp: float | None = None, nbest: int = 1
 ) -> Decoded:
-    decoder = CTCBeam(beam, logp, nbest, beam_prune_logp=None)
+    decoder = CTCBeamSpec(beam, logp, nbest, beam_prune_logp=None).open(info())
     (line,) = decoder.decode(encoded([matrix], NAMES[: matrix.shape[1]]))
     return line
 
@@ -48,7 +48,7 @@ def test_two_frames_by_hand():
     assert line.tokens == 1
     assert [text for text, _ in line.nbest] == ["a", ""]
     assert [score for _, score in line.nbest] == pytest.approx([math.log(0.64), math.log(0.36)])
-    assert CTCGreedy().decode(encoded([matrix], ("", "a")))[0].text == ""
+    assert CTCGreedySpec().open(info()).decode(encoded([matrix], ("", "a")))[0].text == ""
     assert decode(matrix, beam=1).text == ""  # after one frame "" is the better prefix
 
 
@@ -115,7 +115,10 @@ def test_width_one_on_peaked_input_is_the_best_path(seed, steps):
     matrix = np.full((steps, 8), 0.01)
     matrix[range(steps), path] = 0.93
     batch = encoded([logs(matrix)], NAMES)
-    assert CTCBeam(1).decode(batch)[0].text == CTCGreedy().decode(batch)[0].text
+    assert (
+        CTCBeamSpec(1).open(info()).decode(batch)[0].text
+        == CTCGreedySpec().open(info()).decode(batch)[0].text
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -144,14 +147,17 @@ def test_a_prefix_gets_the_mass_of_pruned_symbols():
 @given(matrices(), st.floats(-6.0, -0.1))
 def test_pruned_prefixes_are_those_far_below_the_best(matrix, prune):
     names = NAMES[: matrix.shape[1]]
-    (line,) = CTCBeam(ALL, None, ALL, prune).decode(encoded([matrix], names))
+    (line,) = CTCBeamSpec(ALL, None, ALL, prune).open(info()).decode(encoded([matrix], names))
     whole = dict(decode(matrix, ALL, None, ALL).nbest)
     for text, score in line.nbest:
         assert score >= line.nbest[0][1] + prune - 1e-9
         assert score <= whole[text] + 1e-6
     assert (
         decode(matrix[:1], ALL, None, ALL).nbest[0]
-        == CTCBeam(ALL, None, ALL, prune).decode(encoded([matrix[:1]], names))[0].nbest[0]
+        == CTCBeamSpec(ALL, None, ALL, prune)
+        .open(info())
+        .decode(encoded([matrix[:1]], names))[0]
+        .nbest[0]
     )
 
 
@@ -178,7 +184,10 @@ FAST_CTC_DECODE = {
 def test_reads_as_another_program_does(seed):
     matrix = random_matrix(seed, 40, 8, 0.6)
     assert decode(matrix, 200).text == FAST_CTC_DECODE[seed]
-    assert CTCGreedy().decode(encoded([matrix], NAMES))[0].text != FAST_CTC_DECODE[seed]
+    assert (
+        CTCGreedySpec().open(info()).decode(encoded([matrix], NAMES))[0].text
+        != FAST_CTC_DECODE[seed]
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -196,7 +205,7 @@ def test_reads_as_pyctcdecode_without_a_language_model(seed):
 
 def test_lines_of_a_batch_do_not_see_each_other_nor_the_padding():
     lines = [random_matrix(seed, 3 + seed % 9, 5) for seed in range(40)]
-    beam = CTCBeam(6, None, 3)
+    beam = CTCBeamSpec(6, None, 3).open(info())
     alone = [beam.decode(encoded([line], NAMES[:5]))[0] for line in lines]
     order = np.random.default_rng(1).permutation(40)
     together = beam.decode(encoded([lines[i] for i in order], NAMES[:5]))
@@ -205,13 +214,13 @@ def test_lines_of_a_batch_do_not_see_each_other_nor_the_padding():
 
 def test_threads_share_the_lines_and_change_nothing():
     lines = [random_matrix(seed, 3 + seed % 50, 8) for seed in range(41)]
-    batch, single, several = encoded(lines, NAMES), CTCBeam(8), CTCBeam(8)
+    batch, spec = encoded(lines, NAMES), CTCBeamSpec(8)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        single.open(info(NAMES))
+        single = spec.open(info(NAMES))
         torch.set_num_threads(3)
-        several.open(info(NAMES))
+        several = spec.open(info(NAMES))
         assert (single.extras()["workers"], several.extras()["workers"]) == (1, 3)
         assert several.decode(batch) == single.decode(batch)
         assert several.decode(encoded([], NAMES)) == []
@@ -219,7 +228,7 @@ def test_threads_share_the_lines_and_change_nothing():
         torch.set_num_threads(before)
         several.close()
         single.close()
-    assert several == single  # what is open is no option
+    assert spec == CTCBeamSpec(8)  # what is open is no option
 
 
 def test_masses_beyond_the_range_of_a_float():
@@ -270,4 +279,4 @@ def test_one_look_tells_what_opens_a_prefix(symbols):
 )
 def test_options_that_make_no_sense(options, sentence):
     with pytest.raises(UserError, match=sentence):
-        CTCBeam(**options)
+        CTCBeamSpec(**options)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.errors import UserError
 from decoders.ctc import flashlight as ctc_flashlight
-from decoders.ctc.flashlight import CTCFlashlight
+from decoders.ctc.flashlight import CTCFlashlightSpec
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate, words_of
 from tests.ctc_doubles import ALPHABET, encoded, info, logs, written
@@ -32,8 +32,7 @@ pytestmark = pytest.mark.usefixtures("untuned")
 
 def read(matrices, frames=None, **options):
     pytest.importorskip("flashlight.lib.text")
-    decoder = CTCFlashlight(**options)
-    decoder.open(info())
+    decoder = CTCFlashlightSpec(**options).open(info())
     lines = decoder.decode(encoded(matrices, ALPHABET, frames))
     decoder.close()
     return lines
@@ -41,7 +40,7 @@ def read(matrices, frames=None, **options):
 
 def test_without_its_package_it_names_the_command(monkeypatch):
     monkeypatch.setattr(ctc_flashlight, "_installed", lambda: False)
-    absent = CTCFlashlight().missing(info())
+    absent = CTCFlashlightSpec().missing(info())
     assert absent is not None and absent.remedy == "pip install flashlight-text"
 
 
@@ -81,6 +80,6 @@ def test_nothing_to_read(files):
 def test_the_lexicon_has_to_fit(files):
     pytest.importorskip("flashlight.lib.text")
     with pytest.raises(UserError, match="can write none of the"):
-        CTCFlashlight(lm=files["word"], lexicon=True).open(info(("", " ", "x")))
+        CTCFlashlightSpec(lm=files["word"], lexicon=True).open(info(("", " ", "x")))
     with pytest.raises(UserError, match="beam_tokens is at least 1"):
-        CTCFlashlight(beam_tokens=0)
+        CTCFlashlightSpec(beam_tokens=0)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded
 from decoders.ctc.base import join_symbols
-from decoders.ctc.beam import CTCBeam
-from decoders.ctc.greedy import CTCGreedy
+from decoders.ctc.beam import CTCBeamSpec
+from decoders.ctc.greedy import CTCGreedySpec
 from tests.ctc_doubles import encoded, info, logs, matrices, random_matrix
 
 SOUND = random_matrix(0, 6, 4)
-BOTH = [CTCGreedy(), CTCBeam()]
+BOTH = [CTCGreedySpec(), CTCBeamSpec()]
 
 
 def by_hand(matrix: NDArray[np.float32]) -> str:
@@ -31,7 +31,7 @@ def test_repeats_merge_and_a_blank_parts_them():
     path = [1, 1, 0, 1, 2, 2, 0, 0, 3]
     matrix = np.full((9, 4), 0.1)
     matrix[range(9), path] = 0.7
-    (line,) = CTCGreedy().decode(encoded([logs(matrix)], ("", "a", "b", "c")))
+    (line,) = CTCGreedySpec().open(info()).decode(encoded([logs(matrix)], ("", "a", "b", "c")))
     assert line.text == "aabc"
     assert line.tokens == 4
     assert line.score == pytest.approx(9 * np.log(0.7), rel=1e-6)
@@ -40,7 +40,7 @@ def test_repeats_merge_and_a_blank_parts_them():
 @given(matrices())
 def test_equals_the_definition_line_by_line(matrix):
     names = ("", "a", "b", "c")[: matrix.shape[1]]
-    (line,) = CTCGreedy().decode(encoded([matrix], names))
+    (line,) = CTCGreedySpec().open(info()).decode(encoded([matrix], names))
     assert line.text == by_hand(matrix)
     assert line.score == pytest.approx(float(matrix.max(1).sum()), abs=1e-5)
 
@@ -48,17 +48,19 @@ def test_equals_the_definition_line_by_line(matrix):
 def test_lines_of_a_batch_do_not_see_each_other_nor_the_padding():
     lines = [random_matrix(seed, 3 + seed % 9, 4) for seed in range(40)]
     names = ("", "a", "b", "c")
-    alone = [CTCGreedy().decode(encoded([line], names))[0] for line in lines]
+    alone = [CTCGreedySpec().open(info()).decode(encoded([line], names))[0] for line in lines]
     order = np.random.default_rng(1).permutation(40)
-    together = CTCGreedy().decode(encoded([lines[i] for i in order], names))
+    together = CTCGreedySpec().open(info()).decode(encoded([lines[i] for i in order], names))
     assert [(d.text, d.tokens) for d in together] == [
         (alone[i].text, alone[i].tokens) for i in order
     ]
 
 
 def test_symbols_of_several_characters_are_one_token_each():
-    (line,) = CTCGreedy().decode(
-        encoded([logs([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])], ("", "ß", "e\u0301"))
+    (line,) = (
+        CTCGreedySpec()
+        .open(info())
+        .decode(encoded([logs([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])], ("", "ß", "e\u0301")))
     )
     assert (line.text, line.tokens) == ("ße\u0301", 2)
 
@@ -133,9 +135,9 @@ def _with(alphabet: tuple[str, ...]) -> Encoded:
 
 
 def test_needs_a_ctc_head():
-    absent = CTCGreedy().missing(info((), name="trocr-base"))
+    absent = CTCGreedySpec().missing(info((), name="trocr-base"))
     assert absent is not None and "trocr-base has no CTC head" in str(absent)
-    assert CTCGreedy().missing(info()) is None
+    assert CTCGreedySpec().missing(info()) is None
 
 
 @settings(max_examples=20)
@@ -144,5 +146,6 @@ def test_the_score_is_at_most_that_of_the_text(matrix):
     names = ("", "a", "b", "c")[: matrix.shape[1]]
     batch = encoded([matrix], names)
     # All paths of the best text weigh at least as much as the best path.
-    best, text = (decoder.decode(batch)[0].score for decoder in (CTCGreedy(), CTCBeam(400, None)))
+    specs = (CTCGreedySpec(), CTCBeamSpec(400, None))
+    best, text = (spec.open(info(names)).decode(batch)[0].score for spec in specs)
     assert best is not None and text is not None and best <= text + 1e-5

@@ -309,7 +309,7 @@ def test_ctc_decoders_keep_their_contract_on_a_head(tmp_path, name):
     images = lines(4)
     decoder = DECODERS.create(name)
     assert decoder.missing(encoder.info) is None
-    decoder.open(encoder.info)
+    decoder = decoder.open(encoder.info)
     try:
         encoded = encoder.encode(encoder.prepare(images))
         results = decoder.decode(encoded)

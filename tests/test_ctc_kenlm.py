@@ -22,7 +22,7 @@ from bench.core.errors import UserError
 from bench.core.metrics import normalise
 from bench.core.types import Decoded
 from decoders import tuned
-from decoders.ctc.beam import CTCBeam
+from decoders.ctc.beam import CTCBeamSpec
 from tests.ctc_doubles import (
     ALPHABET,
     encoded,
@@ -39,7 +39,7 @@ pytest.importorskip("kenlm")
 
 from pyctcdecode.decoder import BeamSearchDecoderCTC
 
-from decoders.ctc.kenlm import CTCKenLM
+from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.kenlm_pool import WorkerPool, can_fork
 
 ARPA = """
@@ -84,8 +84,7 @@ def opened(arpa):
     made = []
 
     def make(alphabet=ALPHABET, **options):
-        decoder = CTCKenLM(**{"lm": arpa, "workers": 1, **options})
-        decoder.open(info(alphabet))
+        decoder = CTCKenLMSpec(**{"lm": arpa, "workers": 1, **options}).open(info(alphabet))
         made.append(decoder)
         return decoder
 
@@ -107,7 +106,7 @@ def ambiguous(first: str = "o", second: str = "a") -> NDArray[np.float32]:
 def test_the_model_turns_a_close_call_and_the_score_is_the_sum(opened):
     matrix = ambiguous()
     batch = encoded([matrix], ALPHABET)
-    assert CTCBeam().decode(batch)[0].text == "the cot"
+    assert CTCBeamSpec().open(info()).decode(batch)[0].text == "the cot"
     decoder = opened(
         alpha=1.0, beta=0.5, unk_offset=-3.0, beam_prune_logp=None, token_min_logp=None, nbest=2
     )
@@ -115,7 +114,7 @@ def test_the_model_turns_a_close_call_and_the_score_is_the_sum(opened):
     assert line.text == "the cat"
     assert line.tokens == len("the cat")
     assert [text for text, _ in line.nbest] == ["the cat", "the cot"]
-    ctc = dict(CTCBeam(32, None, 32).decode(batch)[0].nbest)
+    ctc = dict(CTCBeamSpec(32, None, 32).open(info()).decode(batch)[0].nbest)
     for text, log10 in (("the cat", -0.8 - 0.2), ("the cot", -0.8 - 2.0)):
         expected = ctc[text] + 1.0 * math.log(10) * log10 + 2 * 0.5
         assert dict(line.nbest)[text] == pytest.approx(expected, abs=0.01)
@@ -152,10 +151,9 @@ def test_without_weights_it_is_the_beam_without_language(tmp_path_factory, matri
     names = ("", " ", "a", "b")
     batch = np.full((len(matrix), len(names)), -np.inf, np.float32)
     batch[:, : matrix.shape[1]] = matrix
-    decoder = CTCKenLM(
+    decoder = CTCKenLMSpec(
         0.0, 0.0, 0.0, 500, None, None, prune_history=False, lm=str(path), workers=1, nbest=500
-    )
-    decoder.open(info(names))
+    ).open(info(names))
     (line,) = decoder.decode(encoded([batch], names))
     decoder.close()
     truth: dict[str, float] = {}  # pyctcdecode takes texts that differ in spaces alone for one
@@ -211,9 +209,9 @@ def test_words_that_the_encoder_cannot_write(opened):
     assert decoder.extras()["lm_words_foreign"] == 1  # the
     with pytest.raises(UserError, match="can write none of the 4 words"):
         opened(("", " ", "x"))
-    absent = CTCKenLM().missing(info(("", "a")))
+    absent = CTCKenLMSpec().missing(info(("", "a")))
     assert absent is not None and "no space" in str(absent)
-    assert "no CTC head" in str(CTCKenLM().missing(info(())))
+    assert "no CTC head" in str(CTCKenLMSpec().missing(info(())))
 
 
 def test_a_model_that_cannot_be_read(tmp_path):
@@ -221,7 +219,7 @@ def test_a_model_that_cannot_be_read(tmp_path):
     broken.write_text("\\data\\\nngram 1=3\n")
     for path in (broken, tmp_path / "absent.arpa"):
         with pytest.raises(UserError, match=path.name):
-            CTCKenLM(lm=str(path)).open(info())
+            CTCKenLMSpec(lm=str(path)).open(info())
     assert BeamSearchDecoderCTC.model_container == {}
 
 
@@ -236,7 +234,7 @@ def test_a_model_that_cannot_be_read(tmp_path):
 )
 def test_options_that_make_no_sense(options, sentence):
     with pytest.raises(UserError, match=sentence):
-        CTCKenLM(**options)
+        CTCKenLMSpec(**options)
 
 
 # Weights
@@ -287,8 +285,7 @@ def test_the_embedded_model_is_the_default(monkeypatch, arpa):
 
     monkeypatch.setattr(ctc_kenlm, "word_lm", lambda: lm.read_word_lm(Path(arpa)))
     tuned.freeze(entry(lm_sha256="0" * 64))
-    decoder = CTCKenLM(workers=1)
-    decoder.open(info())
+    decoder = CTCKenLMSpec(workers=1).open(info())
     assert decoder.extras()["lm"] == "embedded"
     assert decoder.extras()["alpha"] == 0.9
     assert decoder.extras()["tuned_on"].endswith("; since then changed: language model")

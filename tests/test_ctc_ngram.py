@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 
 from bench.core.errors import UserError
 from bench.core.types import BLANK
-from decoders.ctc.beam import CTCBeam
+from decoders.ctc.beam import CTCBeamSpec
 from decoders.ctc.dense_lm import dense_lm
-from decoders.ctc.ngram import CTCNGram
+from decoders.ctc.ngram import CTCNGramSpec
 from decoders.ctc.ngram_torch import TorchSearch
 from decoders.ctc.prefix_search import Limits
 from decoders.language.arpa import BOS, EOS, SPACE, NGramModel, write_arpa
 from decoders.language.arpa_reader import read_arpa
 from decoders.language.ngram import characters_of, estimate
 from decoders.language.perplexity import score_arpa
+from decoders.tuned import Tunable
 from tests.ctc_doubles import encoded, every_labelling, info, logs, matrices, random_matrix
 
 ALPHABET = ("", " ", "a", "b", "c")
@@ -46,10 +47,8 @@ def files(tmp_path_factory):
 pytestmark = pytest.mark.usefixtures("untuned")
 
 
-def opened(lm: str, alphabet=ALPHABET, **options) -> CTCNGram:
-    decoder = CTCNGram(lm=lm, **options)
-    decoder.open(info(alphabet))
-    return decoder
+def opened(lm: str, alphabet=ALPHABET, **options) -> Tunable:
+    return CTCNGramSpec(lm=lm, **options).open(info(alphabet))
 
 
 def walk(tables, state: int, text: str) -> tuple[float, int]:
@@ -178,7 +177,7 @@ def test_a_close_call_by_hand(files):
     # The matrix says "ab" or "ac" alike but for a little; the model has seen "ab" far more often.
     names = ALPHABET
     matrix = logs([[0, 0, 1, 0, 0], [0, 0, 0, 0.45, 0.55]])
-    assert CTCBeam().decode(encoded([matrix], names))[0].text == "ac"
+    assert CTCBeamSpec().open(info()).decode(encoded([matrix], names))[0].text == "ac"
     decoder = opened(files[2], alpha=1.0, beta=0.0, nbest=2)
     (line,) = decoder.decode(encoded([matrix], names))
     tables = dense_lm(model(2), ALPHABET, "m")
@@ -196,7 +195,7 @@ def test_a_close_call_by_hand(files):
 def test_no_dose_is_the_beam_without_language(files, seed, steps, peaked):
     batch = encoded([random_matrix(seed, steps, 5, peaked)], ALPHABET)
     decoder = opened(files[3], alpha=0.0, beta=0.0, nbest=8)
-    assert decoder.decode(batch) == CTCBeam(nbest=8).decode(batch)
+    assert decoder.decode(batch) == CTCBeamSpec(nbest=8).open(info()).decode(batch)
     decoder.close()
 
 
@@ -323,7 +322,7 @@ def test_models_that_cannot_be_used(tmp_path, files):
 )
 def test_options_that_make_no_sense(options, sentence):
     with pytest.raises(UserError, match=sentence):
-        CTCNGram(**options)
+        CTCNGramSpec(**options)
 
 
 def test_weights_say_where_they_come_from(files):

@@ -16,7 +16,7 @@ from bench.core.types import Runtime
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import tuned
-from decoders.ctc.ngram_word import CTCNGramWord
+from decoders.ctc.ngram_word import CTCNGramWordSpec
 from decoders.ctc.word_tables import predict, word_tables
 from decoders.language.arpa import write_arpa
 from decoders.language.arpa_lm import arpa_lm
@@ -28,7 +28,7 @@ from tests.ctc_doubles import ALPHABET, encoded, info, logs, random_matrix, writ
 pytest.importorskip("pyctcdecode")
 pytest.importorskip("kenlm")
 
-from decoders.ctc.kenlm import CTCKenLM
+from decoders.ctc.kenlm import CTCKenLMSpec
 
 TEXT = (
     "the cat and the dog", "a cat sat", "the dog sat on a cat", "on and on the cot",
@@ -55,8 +55,8 @@ def both(matrices: list[NDArray[np.float32]], alphabet=ALPHABET, **options):
     """What pyctcdecode and we read from the same matrices with the same options."""
     batch = encoded(matrices, alphabet)
     read = []
-    for decoder in (CTCKenLM(**options, workers=1), CTCNGramWord(**options)):
-        decoder.open(info(alphabet))
+    for spec in (CTCKenLMSpec(**options, workers=1), CTCNGramWordSpec(**options)):
+        decoder = spec.open(info(alphabet))
         read.append(decoder.decode(batch))
         decoder.close()
     return read
@@ -140,9 +140,9 @@ def test_real_lines_are_read_as_pyctcdecode_reads_them(damaged):
     batch = encoder.encode(encoder.prepare([line.image for line in lines]))
     lm = str(arpa_lm("", "word", 3).path)
     read = []
-    kenlm = CTCKenLM(0.5, 1.5, -10.0, lm=lm, workers=1)
-    for decoder in (kenlm, CTCNGramWord(0.5, 1.5, -10.0, lm=lm)):
-        decoder.open(encoder.info)
+    kenlm = CTCKenLMSpec(0.5, 1.5, -10.0, lm=lm, workers=1)
+    for spec in (kenlm, CTCNGramWordSpec(0.5, 1.5, -10.0, lm=lm)):
+        decoder = spec.open(encoder.info)
         read.append(decoder.decode(batch))
         decoder.close()
     for theirs, ours in zip(*read, strict=True):
@@ -156,8 +156,7 @@ def test_weights_tuned_for_ctc_kenlm_hold(files):
         "f" * 64, "lines", "val", "a" * 64, 300, ("clean",), {}, {}, 0.05, 0.08, (),
     )  # fmt: skip
     tuned.freeze(entry)
-    decoder = CTCNGramWord()
-    decoder.open(info())
+    decoder = CTCNGramWordSpec().open(info())
     extras = decoder.extras()
     assert (extras["alpha"], extras["beta"], extras["unk_offset"]) == (0.9, 2.0, -5.0)
     assert extras["tuned_on"].startswith("lines-val@aaaaaaaa")
@@ -172,8 +171,9 @@ def test_nothing_to_read_and_threads(files):
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            decoder = CTCNGramWord(alpha=0.5, beta=1.0, unk_offset=-5.0, lm=files[3], nbest=4)
-            decoder.open(info())
+            decoder = CTCNGramWordSpec(
+                alpha=0.5, beta=1.0, unk_offset=-5.0, lm=files[3], nbest=4
+            ).open(info())
             assert decoder.extras()["workers"] == threads
             assert decoder.decode(encoded([], ALPHABET)) == []
             read.append(decoder.decode(batch))
@@ -190,11 +190,11 @@ def test_nothing_to_read_and_threads(files):
 
 
 def test_alphabets_and_models_that_do_not_fit(files):
-    decoder = CTCNGramWord(lm=files[2])
-    assert "no space" in str(decoder.missing(info(("", "a"))))
-    assert "more than one character" in str(decoder.missing(info(("", " ", "ch"))))
-    assert "no CTC head" in str(decoder.missing(info(())))
+    spec = CTCNGramWordSpec(lm=files[2])
+    assert "no space" in str(spec.missing(info(("", "a"))))
+    assert "more than one character" in str(spec.missing(info(("", " ", "ch"))))
+    assert "no CTC head" in str(spec.missing(info(())))
     with pytest.raises(UserError, match="can write none of the"):
-        decoder.open(info(("", " ", "x")))
+        spec.open(info(("", " ", "x")))
     with pytest.raises(UserError, match="order is of the embedded model"):
-        CTCNGramWord(lm=files[2], order=2)
+        CTCNGramWordSpec(lm=files[2], order=2)

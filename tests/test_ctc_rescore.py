@@ -14,7 +14,7 @@ from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
-from decoders.ctc.rescore import CTCRescore
+from decoders.ctc.rescore import CTCRescoreSpec
 from tests import judge_doubles as doubles
 
 MODEL = doubles.model("base", 1)
@@ -22,8 +22,7 @@ BATCH = doubles.encoded(MODEL, [6, 15, 9], 3)
 
 
 def read(encoded: Encoded = BATCH, **options: Any) -> list[Decoded]:
-    decoder = CTCRescore(**options)
-    decoder.open(doubles.info())
+    decoder = CTCRescoreSpec(**options).open(doubles.info())
     try:
         return decoder.decode(encoded)
     finally:
@@ -32,7 +31,7 @@ def read(encoded: Encoded = BATCH, **options: Any) -> list[Decoded]:
 
 def first_pass(encoded: Encoded = BATCH, nbest: int = 8) -> list[Decoded]:
     decoder = DECODERS.create("ctc-beam", {"beam": 64, "nbest": nbest})
-    decoder.open(doubles.info())
+    decoder = decoder.open(doubles.info())
     found: list[Decoded] = decoder.decode(encoded)
     decoder.close()
     return found
@@ -72,8 +71,7 @@ def test_texts_that_the_head_cannot_hold_keep_the_order_of_the_first_pass() -> N
 
 
 def test_the_objective_is_the_score_but_for_what_the_beam_lost() -> None:
-    decoder = CTCRescore(alpha=0.7, beta=0.3)
-    decoder.open(doubles.info())
+    decoder = CTCRescoreSpec(alpha=0.7, beta=0.3).open(doubles.info())
     found = decoder.decode(BATCH)
     scores = decoder.score(BATCH, [[line.text, "a" * 99] for line in found])
     decoder.close()
@@ -86,8 +84,7 @@ def test_the_objective_is_the_score_but_for_what_the_beam_lost() -> None:
 
 def test_tuned_weights_are_used_and_told(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
-    decoder = CTCRescore(beta=0.25)
-    decoder.open(doubles.info())
+    decoder = CTCRescoreSpec(beta=0.25).open(doubles.info())
     said = decoder.extras()
     assert (said["alpha"], said["beta"], said["lm"]) == (0.5, 0.25, "ctc-beam")
     assert said["tuned_on"].startswith("set by hand: beta; the others: nothing")
@@ -99,8 +96,7 @@ def test_tuned_weights_are_used_and_told(monkeypatch: Any, tmp_path: Path) -> No
         "val", "a" * 64, 9, ("clean",), {}, {}, 0.1, 0.2, (),
     )  # fmt: skip
     tuned.freeze(entry)
-    decoder = CTCRescore()
-    decoder.open(doubles.info())
+    decoder = CTCRescoreSpec().open(doubles.info())
     assert (decoder.extras()["alpha"], decoder.extras()["beta"]) == (0.9, -0.5)
     before = decoder.decode(BATCH)
     decoder.reweight({"alpha": 0.0, "beta": 0.0})
@@ -122,7 +118,7 @@ def test_tuned_weights_are_used_and_told(monkeypatch: Any, tmp_path: Path) -> No
 )
 def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        CTCRescore(**options)
+        CTCRescoreSpec(**options)
 
 
 def test_bad_input() -> None:
@@ -134,6 +130,6 @@ def test_bad_input() -> None:
     silent = read(replace(BATCH, frames=torch.zeros_like(BATCH.frames)))
     assert [line.text for line in silent] == ["", "", ""]
     for changes, what in (({"alphabet": ()}, "no CTC head"), ({"has_ar": False}, "no autoreg")):
-        absent = CTCRescore().missing(doubles.info(**changes))
+        absent = CTCRescoreSpec().missing(doubles.info(**changes))
         assert absent is not None and what in absent.reason and absent.remedy
-    assert CTCRescore().missing(doubles.info()) is None
+    assert CTCRescoreSpec().missing(doubles.info()) is None

@@ -39,6 +39,7 @@ from models.heads.files import read_notes
 from models.heads.reader import Reader
 from models.pictures import Pictures
 from models.trocr_shapes import build
+from tests.ctc_doubles import info
 from tests.marks import Marks
 from tests.tiny_trocr import save_checkpoint, tiny_model
 
@@ -371,7 +372,7 @@ def test_an_unfrozen_training_writes_a_folder_like_the_hubs(folder, tmp_path):
 def cer_of(encoder: Any, count: int) -> float:
     lines = Marks().load("val", count).lines
     encoded = encoder.encode(encoder.prepare([line.image for line in lines]))
-    texts = [d.text for d in DECODERS.create("ctc-greedy").decode(encoded)]
+    texts = [d.text for d in DECODERS.create("ctc-greedy").open(info()).decode(encoded)]
     from bench.core.metrics import score_line
 
     scores = [score_line(line.text, text) for line, text in zip(lines, texts, strict=True)]

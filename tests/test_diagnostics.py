@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from bench.analysis.diagnostics import Diagnosis, Finding, Job, LineFinding, diagnose, judged
 from bench.core.errors import UserError
 from bench.core.registry import Entry
-from bench.core.types import Condition, Decoded, Encoded, Line, Needs, Runtime
+from bench.core.types import Condition, Decoded, Encoded, EncoderInfo, Line, Needs, Runtime
 from bench.pipeline.plan import Registries
 from bench.report import render
 from bench.report.diagnostics import tables
 from decoders import DECODERS
-from decoders.base import Decoder
-from decoders.ctc.greedy import CTCGreedy
+from decoders.base import Decoder, DecoderSpec
+from decoders.ctc.greedy import best_path
 from decoders.ctc.score import ctc_scores
 from tests import judge_doubles as doubles
 from tests.ctc_doubles import encoded, every_labelling, info, random_matrix
@@ -34,7 +34,7 @@ Call = Callable[..., tuple[object, str, str]]
 
 
 @dataclass(frozen=True)
-class Faulty(Decoder):
+class FaultySpec(DecoderSpec):
     """Reads every fourth line rightly, and the others wrongly, each for a reason of its own.
 
     The second of four lines is a search error, the third a model error, the fourth has a
@@ -46,26 +46,33 @@ class Faulty(Decoder):
     nbest: int = 1
     mute: bool = False
 
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        return Faulty(self)
+
+
+class Faulty(Decoder):
+    spec: FaultySpec
+
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        read = CTCGreedy().decode(encoded)
+        read, nbest = best_path(encoded), self.spec.nbest
         found = []
         for place, line in enumerate(read):
             text = line.text + "x" * (place % 4 > 0)
-            told = (*((text + "y" * k, -float(k)) for k in range(self.nbest - 1)), (line.text, -99))
-            found.append(Decoded(text, len(text), 0.0, told if self.nbest > 1 else ()))
+            told = (*((text + "y" * k, -float(k)) for k in range(nbest - 1)), (line.text, -99))
+            found.append(Decoded(text, len(text), 0.0, told if nbest > 1 else ()))
         return found
 
     def score(
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]] | None:
-        if self.mute:
+        if self.spec.mute:
             return None
         references = (0.0, 1.0, -1.0, -math.inf)
         return [np.array([-5.0, references[i % 4]]) for i, _ in enumerate(texts)]
 
 
 def mine() -> Registries:
-    return registries(faulty=Entry(f"{__name__}:Faulty", "errs"))
+    return registries(faulty=Entry(f"{__name__}:FaultySpec", "errs"))
 
 
 def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
@@ -158,8 +165,7 @@ LETTERS = ("", " ", *"abcdefghijklmnopqrstuvwxyz")
 def test_a_wide_beam_finds_nearly_all_of_the_objective(name: str) -> None:
     """The score that a search tells of a text is its objective, less the paths that it pruned."""
     options = {"beam": 200, "beam_prune_logp": None, "token_min_logp": None}
-    decoder = DECODERS.create(name, options)
-    decoder.open(info(LETTERS))
+    decoder = DECODERS.create(name, options).open(info(LETTERS))
     try:
         batch = encoded([random_matrix(seed, 9, len(LETTERS), 3.0) for seed in range(6)], LETTERS)
         read = decoder.decode(batch)
@@ -177,10 +183,10 @@ def test_the_two_searches_with_a_word_model_think_the_same_of_a_text(boundary: b
     batch = encoded([random_matrix(3, 24, len(LETTERS), 2.0)], LETTERS)
     scores = []
     for name in ("ctc-kenlm", "ctc-ngram-word"):
-        decoder = DECODERS.create(
+        spec = DECODERS.create(
             name, {"alpha": 0.7, "beta": 1.1, "unk_offset": -4.0, "score_boundary": boundary}
         )
-        decoder.open(info(LETTERS))
+        decoder = spec.open(info(LETTERS))
         try:
             scores.append(decoder.score(batch, [texts])[0])
         finally:
@@ -191,7 +197,7 @@ def test_the_two_searches_with_a_word_model_think_the_same_of_a_text(boundary: b
 
 def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
     batch = doubles.encoded(doubles.model("base", 0), [9] * 24, 1)
-    wide = DECODERS.create("ar-beam", {"beam": 10, "max_new_tokens": 20}).decode(batch)
+    wide = DECODERS.create("ar-beam", {"beam": 10, "max_new_tokens": 20}).open(info()).decode(batch)
     lines = [
         Line(str(i), np.zeros((1, 1), np.uint8), one.text, "w", "test")
         for i, one in enumerate(wide)

@@ -113,7 +113,7 @@ def test_characters_outside_the_alphabet_are_counted_and_stay_errors(tmp_path):
 
 
 def test_a_text_that_changes_between_rounds_is_reported_and_the_first_one_kept(tmp_path):
-    mine = registries(fickle=Entry(f"{HERE}:Reader", "", {"fickle": True}))
+    mine = registries(fickle=Entry(f"{HERE}:ReaderSpec", "", {"fickle": True}))
     one_batch = replace(ASKED, decoders=("fickle", "reader"), runtime=Runtime(batch_size=12))
     go(tmp_path, one_batch, mine)
     rows = by_decoder(tmp_path)
@@ -143,9 +143,9 @@ def test_torch_has_the_threads_of_the_runtime_and_gets_its_own_back(tmp_path):
 # ---- failures ----
 
 TROUBLE = {
-    "hungry": Entry(f"{HERE}:Reader", "", {"raises": "memory"}),
-    "odd": Entry(f"{HERE}:Reader", "", {"raises": "value"}),
-    "shut": Entry(f"{HERE}:Reader", "", {"breaks_open": True}),
+    "hungry": Entry(f"{HERE}:ReaderSpec", "", {"raises": "memory"}),
+    "odd": Entry(f"{HERE}:ReaderSpec", "", {"raises": "value"}),
+    "shut": Entry(f"{HERE}:ReaderSpec", "", {"breaks_open": True}),
 }
 
 
@@ -203,7 +203,7 @@ def test_a_failed_load_is_replaced_by_the_good_row_of_the_same_cell(tmp_path, mo
 
 
 def test_decoders_that_do_not_fit_are_skipped_once_with_their_remedy(tmp_path):
-    mine = registries(picky=Entry(f"{HERE}:Reader", "", {"refuses": True}))
+    mine = registries(picky=Entry(f"{HERE}:ReaderSpec", "", {"refuses": True}))
     asked = replace(ASKED, decoders=("picky", "reader"), damages=("none", "eraser"))
     outcome = go(tmp_path, asked, mine)
     (skipped,) = outcome.skipped
@@ -220,7 +220,7 @@ def test_a_ctc_decoder_is_skipped_where_there_is_no_ctc_head(tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished_and_closes_what_is_open(tmp_path):
-    mine = registries(ctrl_c=Entry(f"{HERE}:Reader", "", {"raises": "ctrl-c"}))
+    mine = registries(ctrl_c=Entry(f"{HERE}:ReaderSpec", "", {"raises": "ctrl-c"}))
     go(tmp_path, replace(ASKED, decoders=("reader",)), mine)
     EVENTS.clear()
     outcome = go(tmp_path, replace(ASKED, decoders=("reader", "ctrl_c", "no-e")), mine)
@@ -260,7 +260,7 @@ def test_progress_sums_up_to_the_cells_whatever_happens_to_them(tmp_path):
         def finished(self, block: Block, rows: object) -> None:
             told.append(("finished", len(rows)))  # type: ignore[arg-type]
 
-    mine = registries(**TROUBLE, picky=Entry(f"{HERE}:Reader", "", {"refuses": True}))
+    mine = registries(**TROUBLE, picky=Entry(f"{HERE}:ReaderSpec", "", {"refuses": True}))
     asked = replace(
         ASKED, decoders=("reader", "odd", "shut", "picky", "no-e"), damages=("none", "eraser")
     )

@@ -15,9 +15,9 @@ from bench import ROOT
 from bench.analysis.lm import open_model
 from bench.core.errors import UserError
 from decoders.ctc.dense_lm import dense_lm
-from decoders.ctc.kenlm import CTCKenLM
-from decoders.ctc.ngram import CTCNGram
-from decoders.ctc.ngram_word import CTCNGramWord
+from decoders.ctc.kenlm import CTCKenLMSpec
+from decoders.ctc.ngram import CTCNGramSpec
+from decoders.ctc.ngram_word import CTCNGramWordSpec
 from decoders.language.arpa import write_arpa
 from decoders.language.arpa_lm import arpa_lm
 from decoders.language.arpa_reader import read_arpa
@@ -54,7 +54,7 @@ def word_model(folder: Path, part=words_of) -> str:
 
 
 def read(decoder, alphabet=ALPHABET) -> list[tuple[str, float]]:
-    decoder.open(info(alphabet))
+    decoder = decoder.open(info(alphabet))
     batch = encoded([random_matrix(seed, 30, len(alphabet), 0.6) for seed in range(6)], alphabet)
     found = [(line.text, line.score) for line in decoder.decode(batch)]
     decoder.close()
@@ -62,7 +62,7 @@ def read(decoder, alphabet=ALPHABET) -> list[tuple[str, float]]:
 
 
 def both(lm: str, **options):
-    return read(CTCNGram(lm=lm, alpha=0.8, beta=0.5, **options))
+    return read(CTCNGramSpec(lm=lm, alpha=0.8, beta=0.5, **options))
 
 
 @pytest.mark.parametrize("space", ["<space>", "|", " ", "<SPACE>", "_", "\u3000"])
@@ -75,19 +75,19 @@ def test_a_space_is_understood_however_it_is_written(tmp_path, space, boundary):
 
 def test_flashlight_is_asked_for_the_space_that_the_file_has(tmp_path):
     pytest.importorskip("flashlight.lib.text")
-    from decoders.ctc.flashlight import CTCFlashlight
+    from decoders.ctc.flashlight import CTCFlashlightSpec
 
-    ours = read(CTCFlashlight(lm=character_model(tmp_path, "▁"), alpha=0.8, beta=0.5))
-    theirs = read(CTCFlashlight(lm=character_model(tmp_path, "<space>"), alpha=0.8, beta=0.5))
+    ours = read(CTCFlashlightSpec(lm=character_model(tmp_path, "▁"), alpha=0.8, beta=0.5))
+    theirs = read(CTCFlashlightSpec(lm=character_model(tmp_path, "<space>"), alpha=0.8, beta=0.5))
     assert ours == theirs
     with pytest.raises(UserError, match="cannot read"):
-        read(CTCFlashlight(lm=character_model(tmp_path, " ")))
+        read(CTCFlashlightSpec(lm=character_model(tmp_path, " ")))
     with pytest.raises(UserError, match=r"model of words.*ctc-ngram-word"):
-        read(CTCFlashlight(lm=word_model(tmp_path)))
+        read(CTCFlashlightSpec(lm=word_model(tmp_path)))
     with pytest.raises(UserError, match=r"model of characters.*ctc-ngram takes"):
-        read(CTCFlashlight(lm=character_model(tmp_path, "▁"), lexicon=True))
+        read(CTCFlashlightSpec(lm=character_model(tmp_path, "▁"), lexicon=True))
     with pytest.raises(UserError, match="no entry for the space"):
-        read(CTCFlashlight(lm=character_model(tmp_path, "¤")))
+        read(CTCFlashlightSpec(lm=character_model(tmp_path, "¤")))
 
 
 def test_spaces_in_a_row_are_parted_right(tmp_path):
@@ -100,7 +100,7 @@ def test_spaces_in_a_row_are_parted_right(tmp_path):
     assert list(theirs.texts()) == list(ours.texts())
 
 
-@pytest.mark.parametrize("decoder", [CTCNGramWord, CTCKenLM])
+@pytest.mark.parametrize("decoder", [CTCNGramWordSpec, CTCKenLMSpec])
 def test_a_model_of_characters_is_no_model_of_words(tmp_path, decoder):
     for space in ("▁", "<space>"):
         with pytest.raises(UserError, match=r"model of characters.*words: ctc-ngram takes it"):
@@ -119,7 +119,7 @@ def test_a_model_of_words_is_no_model_of_characters(tmp_path):
         both(word_model(tmp_path))
 
 
-@pytest.mark.parametrize("decoder", [CTCNGram, CTCNGramWord, CTCKenLM])
+@pytest.mark.parametrize("decoder", [CTCNGramSpec, CTCNGramWordSpec, CTCKenLMSpec])
 @pytest.mark.parametrize(
     "part",
     [
@@ -147,7 +147,7 @@ def test_a_model_without_a_space_is_refused(tmp_path):
         lm = character_model(tmp_path, "▁", [line.replace(" ", "") for line in text])
         with pytest.raises(UserError, match="has no entry for the space"):
             both(lm)
-    read(CTCNGram(lm=lm), tuple(s for s in ALPHABET if s != " "))  # who writes none needs none
+    read(CTCNGramSpec(lm=lm), tuple(s for s in ALPHABET if s != " "))  # who writes none needs none
 
 
 def test_a_model_that_lacks_many_letters_is_refused_by_their_names(tmp_path):

@@ -8,11 +8,8 @@ from bench.core.stopwatch import Stopwatch
 from bench.core.types import Decoded, Runtime, Spread
 from bench.pipeline.measure import BlockMeasure, reason, sorted_batches
 from bench.pipeline.plan import ONCE, Rounds
-from tests.harness_doubles import (
-    FakeMeter,
-    Pixels,
-    drawn,
-)
+from decoders.base import Decoder
+from tests.harness_doubles import FakeMeter, Pixels, ReaderSpec, drawn
 
 
 def fake_block(
@@ -35,8 +32,9 @@ def fake_block(
     encoder.encode, encoder.prepare = timed_encode, timed_prepare  # type: ignore[method-assign]
     order: list[str] = []
 
-    class Timed:
+    class Timed(Decoder):
         def __init__(self, name: str) -> None:
+            super().__init__(ReaderSpec())
             self.name, self.calls = name, iter(paces[name])
 
         def decode(self, encoded):
@@ -47,7 +45,7 @@ def fake_block(
 
     block = BlockMeasure(
         encoder,
-        {name: Timed(name) for name in paces},  # type: ignore[misc]
+        {name: Timed(name) for name in paces},
         [drawn(text) for text in texts],
         Runtime(batch_size=size),
         Stopwatch(meter),

@@ -19,8 +19,8 @@ from bench.core.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
 from bench.pipeline.plan import Registries
 from bench.report.overfit import table, verdict
 from datasets.about import Blocks
-from decoders.base import Decoder
-from decoders.ctc.greedy import CTCGreedy
+from decoders.base import Decoder, DecoderSpec
+from decoders.ctc.greedy import best_path
 from tests.harness_doubles import Words, registries
 
 Item = TypeVar("Item")
@@ -31,16 +31,18 @@ def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
 
 
 @dataclass(frozen=True)
-class ByHeart(Decoder):
+class ByHeartSpec(DecoderSpec):
     """Knows lines that begin with "train" and drops the last character of others."""
 
     needs: ClassVar[Needs] = "log_probs"
 
-    def open(self, encoder: EncoderInfo) -> None:
-        """Nothing to open."""
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        return ByHeart(self)
 
+
+class ByHeart(Decoder):
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        lines = CTCGreedy().decode(encoded)
+        lines = best_path(encoded)
         return [x if x.text.startswith("train") else replace(x, text=x.text[:-1]) for x in lines]
 
 
@@ -74,7 +76,7 @@ class NoTest(Words):
 
 
 def mine() -> Registries:
-    plain = registries(**{"by-heart": Entry(f"{__name__}:ByHeart", "learned by heart")})
+    plain = registries(**{"by-heart": Entry(f"{__name__}:ByHeartSpec", "learned by heart")})
     sets = {
         "told": Entry(f"{__name__}:Told", "tells its split"),
         "large": Entry(f"{__name__}:Large", "tells its split, 72 lines"),

@@ -13,6 +13,7 @@ from bench.analysis import pictures as module
 from bench.analysis.pictures import pictures
 from bench.core.hashing import plain
 from bench.core.options import restored
+from bench.core.registry import declared
 from bench.core.types import Condition, LineSet, Row
 from datasets.cvl import Cvl
 from datasets.damage import DAMAGES
@@ -135,5 +136,8 @@ def test_a_set_is_loaded_once_for_all_its_rows(clean, monkeypatch: pytest.Monkey
 
 def test_stored_options_get_their_types_back():
     options = {"root": Path("/some/where"), "texts": (1, 2), "skip": ("a",), "strict": True}
-    assert restored(Cvl, plain(options)) == options
-    assert restored(Cvl, {"root": None, "unknown": [1]}) == {"root": None, "unknown": (1,)}
+    assert restored(declared(Cvl), plain(options)) == options
+    assert restored(declared(Cvl), {"root": None, "unknown": [1]}) == {
+        "root": None,
+        "unknown": (1,),
+    }

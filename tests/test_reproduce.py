@@ -89,7 +89,7 @@ def test_what_was_left_to_the_decoder_is_asked_for_as_it_chose():
 
 def test_changed_code_does_not_hold_and_says_how_many_lines_read_otherwise(tmp_path):
     old = reading(measured(tmp_path / "old"))
-    changed = registries(**{"no-e": Entry(f"{HERE}:Reader", "", {"drop": "aeiou"})})
+    changed = registries(**{"no-e": Entry(f"{HERE}:ReaderSpec", "", {"drop": "aeiou"})})
     verdict = judged(old, reading(again(tmp_path / "new", old.row, changed)))
     assert not verdict.holds and verdict.exact is False and not verdict.within
     assert verdict.changed == 12  # each has a vowel besides e

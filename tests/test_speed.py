@@ -8,7 +8,6 @@ were timed and their signature, and `python -m bench report` reads the JSON of
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from bench.pipeline.cells import line_result
 from bench.pipeline.signature import signature
 from datasets import DATASETS
 from decoders import DECODERS
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models import ENCODERS
 
 ENCODER, DATASET, LINES = "mini", "lines", 32
@@ -59,13 +58,12 @@ def batch() -> Batch:
 @pytest.fixture(params=DECODERS.names())
 def decoder(request: pytest.FixtureRequest, batch: Batch) -> Iterator[tuple[str, Decoder]]:
     try:
-        made: Decoder = DECODERS.create(request.param)
+        spec: DecoderSpec = DECODERS.create(request.param)
     except Unavailable as error:
         pytest.skip(str(error))
-    if absent := made.missing(batch.info):
+    if absent := spec.missing(batch.info):
         pytest.skip(str(absent))
-    made.open(batch.info)
-    with closing(made):
+    with closing(spec.open(batch.info)) as made:
         yield request.param, made
 
 
@@ -99,12 +97,11 @@ def test_decoder(benchmark, decoder, batch):
 
 def row_of(name: str, decoder: Decoder, batch: Batch) -> Row:
     """What a signature is made of."""
-    options = {f.name: getattr(decoder, f.name) for f in dataclasses.fields(decoder) if f.init}
     return Row(
         key="", cell="", status="ok", started="", environment="", signature="",
         version=__version__, normaliser=NORMALISER, suite="",
         encoder=ENCODER, weights=batch.info.weights, parameters={},
-        decoder=name, options=plain(options), extras=plain(decoder.extras()),
+        decoder=name, options=plain(decoder.spec.settings()), extras=plain(decoder.extras()),
         condition=Condition(DATASET, "test", limit=LINES),
         dataset_sha256=batch.lines.sha256, references=batch.lines.references,
         runtime=batch.runtime,

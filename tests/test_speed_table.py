@@ -36,7 +36,7 @@ from bench.report.speed_differences import differences
 from bench.report.speed_rows import SpeedRow, size_ratios, speed_rows
 from bench.report.speed_table import ratio_table, speed_table
 from bench.report.table import Table
-from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveSpec
 from tests import speed_doubles
 from tests.harness_doubles import FakeMeter, Words
 from tests.run_rows import Rows, failed, row, timing
@@ -175,7 +175,7 @@ def test_the_largest_and_the_fullest_come_first(clock, tmp_path):
 
 
 def test_failures_are_cells_and_the_table_goes_on(clock, monkeypatch, tmp_path):
-    hungry = Entry(f"{HERE}:Search", "", {"on_call": "raise"})
+    hungry = Entry(f"{HERE}:SearchSpec", "", {"on_call": "raise"})
     use(monkeypatch, speed_doubles.clockwork(hungry=hungry))
     speed_doubles.RAISES.extend([MemoryError(), MemoryError()])
     rows = ours(rows_of(job(), tmp_path))
@@ -203,12 +203,10 @@ def test_tokens_are_counted_as_fairseq_counts_them(monkeypatch):
     # best hypothesis only; the third line was cut off before its EOS, 1 is padding.
     best = [[5, 7, 2, 1, 1], [2, 1, 1, 1, 1], [9, 9, 9, 9, 9]]
     found = [ids for line in best for ids in (line, [4, 4, 4, 2, 1])]
-    decoder = AutoregressiveDecoder(beam=2, nbest=2)
-    monkeypatch.setattr(
-        AutoregressiveDecoder, "_search", lambda self, ar, encoded: (found, [-1.0] * 6)
-    )
-    encoded = speed_doubles.ClockworkEncoder("").encode(torch.zeros(3, 1))
-    decoded = decoder.decode(encoded)
+    encoder = speed_doubles.ClockworkEncoder("")
+    decoder = AutoregressiveSpec(beam=2, nbest=2).open(encoder.info)
+    monkeypatch.setattr(decoder, "_search", lambda ar, encoded: (found, [-1.0] * 6))
+    decoded = decoder.decode(encoder.encode(torch.zeros(3, 1)))
     assert [line.tokens for line in decoded] == [3, 1, 5]
     assert [line.truncated for line in decoded] == [False, False, True]
 
@@ -463,7 +461,7 @@ def test_mistakes_are_one_sentence(call, words, said):
 
 
 def test_ctrl_c_keeps_what_is_finished(clock, call, monkeypatch, tmp_path):
-    stopping = Entry(f"{HERE}:Search", "", {"on_call": "raise"})
+    stopping = Entry(f"{HERE}:SearchSpec", "", {"on_call": "raise"})
     use(monkeypatch, speed_doubles.clockwork(stopping=stopping))
     asked = (
         *("--dataset", "words", "--size", "small", "--limit", "3", "--batch-size", "1", "2"),

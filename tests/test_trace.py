@@ -40,8 +40,7 @@ def traced(folder):
     """Three lines read in two batches by greedy CTC behind the shipped encoder."""
     runtime = Runtime(batch_size=2, threads=torch.get_num_threads())
     encoder = ENCODERS.create("mini").open(runtime)
-    decoder = DECODERS.create("ctc-greedy")
-    decoder.open(encoder.info)
+    decoder = DECODERS.create("ctc-greedy").open(encoder.info)
     images = [np.full((32, width), 255, np.uint8) for width in (80, 60, 200)]
     return trace(System("mini-ctc-greedy", encoder, decoder, runtime), images, folder)
 
@@ -93,8 +92,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, traced):
     (tmp_path / "file").write_text("")
     runtime = Runtime(batch_size=1, threads=torch.get_num_threads())
     encoder = ENCODERS.create("mini").open(runtime)
-    decoder = DECODERS.create("ctc-greedy")
-    decoder.open(encoder.info)
+    decoder = DECODERS.create("ctc-greedy").open(encoder.info)
     image = np.full((32, 40), 255, np.uint8)
     with pytest.raises(UserError, match=r"cannot write .*file"):
         trace(System("s", encoder, decoder, runtime), [image], tmp_path / "file")

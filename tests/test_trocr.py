@@ -18,8 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from bench.core.errors import UserError
 from bench.core.types import Runtime
-from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveSpec
 from models import ENCODERS
+from tests.ctc_doubles import info
 from tests.tiny_trocr import (
     GENERATION,
     IMAGE,
@@ -84,7 +85,7 @@ def test_it_reads_as_the_model_that_was_saved(
             **({"early_stopping": True} if beam > 1 else {}),
         )
         assert sequences.shape[1] > 22, "lines longer than the 20 tokens of generate's default"
-        found = AutoregressiveDecoder(beam=beam, max_new_tokens=LIMIT).decode(encoded)
+        found = AutoregressiveSpec(beam=beam, max_new_tokens=LIMIT).open(info()).decode(encoded)
         assert encoded.ar is not None
         assert [d.text for d in found] == [encoded.ar.detokenize(s[1:].tolist()) for s in sequences]
 
@@ -158,7 +159,7 @@ def test_half_precision(saved: dict[tuple[Kind, bool], tuple[Path, Any]]) -> Non
         encoded = encoder.encode(encoder.prepare(lines(3)))
         assert encoded.states.dtype == torch.bfloat16
         assert {p.dtype for p in encoder.module().parameters()} == {torch.bfloat16}
-        found = AutoregressiveDecoder(beam=2, max_new_tokens=LIMIT).decode(encoded)
+        found = AutoregressiveSpec(beam=2, max_new_tokens=LIMIT).open(info()).decode(encoded)
         assert all(1 <= line.tokens <= LIMIT for line in found)
 
 

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.core.errors import UserError
-from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveSpec
+from tests.ctc_doubles import info
 from tests.tiny_trocr import edit, lines, opened, save_checkpoint
 
 
@@ -154,7 +155,9 @@ def test_code_of_the_checkpoint_is_not_run(checkpoint: Path, tmp_path: Path) -> 
     tokenizer = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
     edit(checkpoint / "tokenizer_config.json", lambda c: c.update(tokenizer))
     encoder = opened(checkpoint)
-    AutoregressiveDecoder(max_new_tokens=3).decode(encoder.encode(encoder.prepare(lines(1))))
+    AutoregressiveSpec(max_new_tokens=3).open(info()).decode(
+        encoder.encode(encoder.prepare(lines(1)))
+    )
     assert not mark.exists()
 
 

@@ -16,9 +16,10 @@ from transformers import VisionEncoderDecoderModel
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.types import EncoderInfo
-from decoders.ar.decoder import AutoregressiveDecoder
-from decoders.ar.draft import DraftedDecoder
+from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.draft import DraftedSpec
 from models import hub
+from tests.ctc_doubles import info
 from tests.tiny_trocr import SPECIAL, edit, lines, opened, save_checkpoint, tiny_model, write_json
 
 INDEX = "model.safetensors.index.json"
@@ -37,7 +38,7 @@ def read(folder: Path) -> tuple[list[str], list[str]]:
     encoder = opened(folder)
     pixels = encoder.prepare(lines(6))
     encoded = encoder.encode(pixels)
-    found = AutoregressiveDecoder(beam=1, max_new_tokens=30).decode(encoded)
+    found = AutoregressiveSpec(beam=1, max_new_tokens=30).open(info()).decode(encoded)
     model = VisionEncoderDecoderModel.from_pretrained(folder).eval()
     sequences = model.generate(pixels, max_new_tokens=30, num_beams=1, use_cache=True)
     return [d.text for d in found], [
@@ -205,7 +206,7 @@ def test_generation_settings_are_known_wherever_they_are_stated(
 
 def test_what_a_decoder_agrees_with_is_not_ignored() -> None:
     def ignored(settings: dict[str, Any], **options: Any) -> Any:
-        return AutoregressiveDecoder(**options).ignored(replace(INFO, generation=settings))
+        return AutoregressiveSpec(**options).ignored(replace(INFO, generation=settings))
 
     assert ignored(SETTINGS) == SETTINGS
     agreed = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True}
@@ -214,7 +215,7 @@ def test_what_a_decoder_agrees_with_is_not_ignored() -> None:
     assert ignored({"max_length": 201, "max_new_tokens": 200}) == {}
     assert ignored({"max_length": 200}) == {"max_length": 200}
     assert ignored({}) == {}
-    drafted = DraftedDecoder(max_new_tokens=15).ignored(replace(INFO, generation=SETTINGS))
+    drafted = DraftedSpec(max_new_tokens=15).ignored(replace(INFO, generation=SETTINGS))
     assert drafted == {name: value for name, value in SETTINGS.items() if name != "max_length"}
 
 

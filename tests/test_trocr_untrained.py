@@ -12,11 +12,12 @@ from PIL import Image as Picture
 from bench.core.errors import UserError
 from bench.core.types import Image, Runtime
 from datasets import DATASETS
-from decoders.ar.decoder import AutoregressiveDecoder
+from decoders.ar.decoder import AutoregressiveSpec
 from models import ENCODERS
 from models.trocr import TrOCRSpec
 from models.trocr_shapes import SHAPES
 from models.trocr_untrained import MEAN_ASPECT, tokens_of, written_out
+from tests.ctc_doubles import info
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,14 @@ def test_lengths_stay_within_what_a_decoder_can_do() -> None:
 def test_every_line_has_the_length_of_its_width(tiny: Any, lines: list[Image], beam: int) -> None:
     images = [lines[place] for place in (0, 40, 80)]
     encoded = tiny.encode(tiny.prepare(images))
-    found = AutoregressiveDecoder(beam=beam).decode(encoded)
+    found = AutoregressiveSpec(beam=beam).open(info()).decode(encoded)
     wanted = [tokens_of(aspect(image), SHAPES["tiny"]) for image in images]
     assert len(set(wanted)) > 1
     assert [line.tokens for line in found] == wanted
     assert not any(line.truncated for line in found)
-    (alone,) = AutoregressiveDecoder(beam=beam).decode(tiny.encode(tiny.prepare(images[1:2])))
+    (alone,) = (
+        AutoregressiveSpec(beam=beam).open(info()).decode(tiny.encode(tiny.prepare(images[1:2])))
+    )
     assert alone.tokens == wanted[1]
 
 

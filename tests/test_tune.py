@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -22,7 +22,8 @@ from bench.report import render
 from bench.report.tuning import as_good, at_the_edge, table
 from bench.report.tuning_plot import draw
 from decoders import tuned
-from decoders.ctc.greedy import CTCGreedy
+from decoders.base import DecoderSpec
+from decoders.ctc.greedy import best_path
 from decoders.tuned import Tunable, find, freeze, load
 from tests.harness_doubles import TEXTS, registries
 
@@ -31,7 +32,7 @@ OPENED: list[str] = []
 
 
 @dataclass(frozen=True)
-class Shaky(Tunable[Any]):
+class ShakySpec(DecoderSpec):
     """Reads best at cut 2 and keep 0.5: every step away from that costs a character a line."""
 
     needs: ClassVar[Needs] = "log_probs"
@@ -42,23 +43,22 @@ class Shaky(Tunable[Any]):
     cut: float | None = None
     keep: float | None = None
     width: int = 7
-    values: dict[str, float] = field(default_factory=dict, init=False, compare=False)
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> Tunable:
         OPENED.append("open")
+        return Shaky(self, ({}, ""))
 
+
+class Shaky(Tunable):
     def close(self) -> None:
         OPENED.append("close")
-
-    def reweight(self, values: Mapping[str, float]) -> None:
-        self.values.update(values)
 
     def extras(self) -> Mapping[str, Any]:
         return {"lm": "embedded", "lm_sha256": "f" * 64, **self.values}
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         off = int(abs(self.values["cut"] - 2) + 2 * abs(self.values["keep"] - 0.5))
-        lines = CTCGreedy().decode(encoded)
+        lines = best_path(encoded)
         return [replace(line, text=line.text[: len(line.text) - off]) for line in lines]
 
 
@@ -69,8 +69,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 def mine() -> Registries:
     return registries(
-        shaky=Entry(f"{__name__}:Shaky", "needs tuning"),
-        **{"ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedy", "best path")},
+        shaky=Entry(f"{__name__}:ShakySpec", "needs tuning"),
+        **{"ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedySpec", "best path")},
     )
 
 
@@ -109,7 +109,7 @@ def test_the_best_point_with_all_that_it_was_tuned_on():
     assert len(entry.dataset_sha256) == 64
     assert entry.conditions == ("clean", "eraser 2")
     assert entry.options == {"width": 7}
-    assert entry.grid == Shaky.tunes
+    assert entry.grid == ShakySpec.tunes
     assert OPENED == ["open", "close"]  # opened once for the whole grid
     assert TRACKED == ["loading words", "damaging lines", "encoding lines", "searching the grid"]
 
@@ -117,7 +117,7 @@ def test_the_best_point_with_all_that_it_was_tuned_on():
 def test_the_map_holds_every_point():
     points = tuned_entry().cer_map
     assert [(p["cut"], p["keep"]) for p in points] == [
-        (cut, keep) for cut in Shaky.tunes["cut"] for keep in Shaky.tunes["keep"]
+        (cut, keep) for cut in ShakySpec.tunes["cut"] for keep in ShakySpec.tunes["keep"]
     ]
     worst = max(points, key=lambda point: point["cer"])
     assert (worst["cut"], worst["keep"]) == (0.0, 0.0)
@@ -247,7 +247,7 @@ def test_the_table_and_the_edge():
     entry = tuned_entry()
     text = render.markdown(table(entry))
     assert "cut 2 and keep 0.5" in text
-    assert text.count("\n|") == 2 + len(Shaky.tunes["cut"])
+    assert text.count("\n|") == 2 + len(ShakySpec.tunes["cut"])
     assert list(at_the_edge(entry)) == []
     edge = tuned_entry(replace(JOB, grid={"cut": (2.0, 3.0), "keep": (0.5,)}))
     (sentence,) = at_the_edge(edge)

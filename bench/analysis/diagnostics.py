@@ -9,7 +9,6 @@ pass over them could reach at most.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,7 +27,7 @@ from bench.pipeline.reading import Track, open_trained, opened
 from bench.pipeline.runner import check_runtime
 from datasets.base import spread
 from datasets.damage.cache import cached_lines
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder
 
 Kind = Literal["right", "search", "model", "unreachable", "unknown"]
@@ -164,21 +163,21 @@ def _opened(
     decoders, skipped = {}, []
     for name in job.decoders:
         try:
-            decoder = _widest(registries, name, job.options.get(name, {}))
-            if decoder.needs != "states" and not info.alphabet:
+            spec = _widest(registries, name, job.options.get(name, {}))
+            if spec.needs != "states" and not info.alphabet:
                 raise Unavailable(f"{info.name} has no CTC head")
-            decoders[name] = stack.enter_context(opened(decoder, info))
+            decoders[name] = stack.enter_context(opened(spec, info))
         except Unavailable as absent:
             skipped.append((name, str(absent)))
     return decoders, skipped
 
 
-def _widest(registries: Registries, name: str, options: Mapping[str, Any]) -> Decoder:
-    decoder: Decoder = registries.decoders.create(name, options)
-    beam = getattr(decoder, "beam", None)
-    if beam is not None and hasattr(decoder, "nbest") and "nbest" not in options:
-        decoder = registries.decoders.create(name, {**options, "nbest": beam})
-    return decoder
+def _widest(registries: Registries, name: str, options: Mapping[str, Any]) -> DecoderSpec:
+    spec: DecoderSpec = registries.decoders.create(name, options)
+    settings = spec.settings()
+    if {"beam", "nbest"} <= settings.keys() and "nbest" not in options:
+        spec = registries.decoders.create(name, {**options, "nbest": settings["beam"]})
+    return spec
 
 
 def _conditions(job: Job) -> Iterator[Condition]:
@@ -216,7 +215,7 @@ def _findings(
         for name, decoder in decoders.items():
             found[name] += judged(decoder, encoded, chosen)
     for name, decoder in decoders.items():
-        yield Finding(name, condition, _options(decoder), tuple(found[name]))
+        yield Finding(name, condition, decoder.spec.settings(), tuple(found[name]))
 
 
 def judged(decoder: Decoder, encoded: Encoded, lines: Sequence[Line]) -> Iterable[LineFinding]:
@@ -256,9 +255,3 @@ def _kind(
         return "unreachable", None
     gap = reference - max(text, -np.inf if told is None else told)
     return ("search" if gap > TOLERANCE else "model"), gap
-
-
-def _options(decoder: Decoder) -> dict[str, Any]:
-    """All options of a decoder."""
-    fields = (f.name for f in dataclasses.fields(decoder) if f.init)
-    return {name: getattr(decoder, name) for name in fields}

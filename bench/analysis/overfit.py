@@ -21,7 +21,7 @@ from bench.pipeline.plan import Registries
 from bench.pipeline.reading import Track, encode, open_trained, opened
 from datasets.about import Blocks, blocks_of
 from datasets.base import Dataset, named_in, spread
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from decoders.correctors import options_of
 from models.base import Encoder
 
@@ -166,10 +166,12 @@ def check(job: Job, registries: Registries, track: Track) -> Check:
             f"{job.dataset} has no split {job.learned} and {job.unseen} to compare; it has "
             f"{', '.join(dataset.splits)}"
         )
-    decoder: Decoder = registries.decoders.create(job.decoder, options_of(job.decoder, job.options))
+    spec: DecoderSpec = registries.decoders.create(
+        job.decoder, options_of(job.decoder, job.options)
+    )
     options = job.options.get(job.encoder)
     encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
-    with opened(decoder, encoder.info):
+    with opened(spec, encoder.info) as decoder:
         scores = [
             _score(encoder, decoder, dataset, split, job, track)
             for split in dict.fromkeys((job.learned, "val", job.unseen))
@@ -196,7 +198,7 @@ def _score(
     if not lines:
         raise UserError(f"{job.dataset} has no line with a text in its split {split}")
     edits, characters, read_lines = list[int](), list[int](), list[Line]()
-    for reading in encode(encoder, decoder, lines, job.runtime.batch_size, track):
+    for reading in encode(encoder, decoder.spec, lines, job.runtime.batch_size, track):
         decoded = decoder.decode(reading.encoded)
         for line, read in zip(reading.lines, decoded, strict=True):
             score = score_line(line.text, read.text)

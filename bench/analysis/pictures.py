@@ -133,7 +133,7 @@ def _damage(row: Row) -> Damage:
             f"the row was read under {damage_name(row)}, and this version draws {SUITE}"
         )
     name = row.condition.damage
-    damage: Damage = DAMAGES.create(name, restored(DAMAGES.target(name), row.damage_options))
+    damage: Damage = DAMAGES.create(name, restored(DAMAGES.options(name), row.damage_options))
     return damage
 
 
@@ -173,8 +173,7 @@ def _load(
     """
     if not sha256:
         raise UserError("the set did not load when the cell ran")
-    target = DATASETS.target(name)
-    dataset = DATASETS.create(name, restored(target, options))
+    dataset = DATASETS.create(name, restored(DATASETS.options(name), options))
     if absent := dataset.missing():
         raise absent
     clean: LineSet = dataset.load(split, limit)

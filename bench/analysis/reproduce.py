@@ -150,7 +150,7 @@ def _typed(registry: Registry, name: str, given: Mapping[str, Any]) -> dict[str,
     """Stored options as `Registry.create` takes them; what the name fixes is not given."""
     fixed = registry.entry(name).options
     free = {option: value for option, value in given.items() if option not in fixed}
-    return restored(registry.target(name), free)
+    return restored(registry.options(name), free)
 
 
 def _interval(reading: Reading) -> Interval | None:

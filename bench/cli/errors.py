@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.errors_choice import chosen, vocabulary_of
 from bench.core.errors import UserError
+from bench.core.registry import need
 
 if TYPE_CHECKING:
     from bench.cli.bars import Steps
@@ -115,6 +116,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--top {args.top} shows nothing; take 1 or more")
     if args.json and args.format != "text":
         raise UserError(f"give --json or --format {args.format}, not both")
+    if args.xlsx is not None:
+        need("openpyxl", "--xlsx")
     if args.xlsx is not None and args.xlsx.suffix.lower() != ".xlsx":
         raise UserError(f"--xlsx writes .xlsx, which {args.xlsx.name} is not")
 

@@ -11,7 +11,7 @@ from typing import Any
 from bench.analysis.doctor import Thing, inventory, look_up
 from bench.cli import PROGRAM, add_data_root
 from bench.core.errors import UserError
-from bench.core.options import describe, option_types
+from bench.core.options import describe
 from bench.core.registry import Registry, did_you_mean
 from datasets import DATASETS
 from datasets.damage import DAMAGES
@@ -99,11 +99,10 @@ def _detail(name: str) -> dict[str, Any]:
         return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
     target = registry.target(name)
     fixed = registry.entry(name).options
-    kinds = option_types(target)
     options = [
-        {"name": f.name, "type": describe(kinds[f.name]), "default": _default(f)}
-        for f in dataclasses.fields(target)
-        if f.name in kinds and f.name not in fixed
+        {"name": option, "type": describe(kind), "default": _default(f)}
+        for option, (f, kind) in registry.options(name).items()
+        if option not in fixed
     ]
     about = inspect.getdoc(target) or ""
     return {"kind": registry.kind, **_record(thing), "about": about, "options": options}

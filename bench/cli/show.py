@@ -7,7 +7,6 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from models import ENCODERS
 
 if TYPE_CHECKING:
     from bench.analysis.show import Node
-    from decoders.base import Decoder
+    from decoders.base import Decoder, DecoderSpec
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -116,7 +115,7 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
     import torch
 
     from bench.analysis.show import trace
-    from bench.pipeline.reading import open_encoder
+    from bench.pipeline.reading import open_encoder, opened
 
     lines = DATASETS.create(args.dataset, options.get(args.dataset)).load("test", args.lines).lines
     if not lines:
@@ -133,18 +132,15 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
         whole = trace(encoder.module(), lambda: encoder.encode(encoder.prepare(images)))
         about = [_about(ENCODERS.target(args.name)), f"weights: {info.weights}"]
         return Sight([f"encoder {args.name}", *about, *head], dict(info.parameters), whole)
-    decoder: Decoder = DECODERS.create(args.name, options.get(args.name))
-    if (missing := decoder.missing(info)) is not None:
-        raise missing
-    encoded = encoder.encode(encoder.prepare(images))
-    decoder.open(info)
-    with closing(decoder):
+    spec: DecoderSpec = DECODERS.create(args.name, options.get(args.name))
+    with opened(spec, info) as decoder:
+        encoded = encoder.encode(encoder.prepare(images))
         tree, decoded = _decode(decoder, encoded)
         extras = [f"{name}: {value}" for name, value in decoder.extras().items()]
-        ignored = decoder.ignored(info)
+        ignored = spec.ignored(info)
         extras += [f"not applied: {name} {value}" for name, value in ignored.items()]
-    head += [f"encoder: {info.name}, {_reads(decoder, encoded)}", *extras, *_texts(lines, decoded)]
-    about = [f"decoder {args.name}", _about(type(decoder)), *_settings(decoder)]
+    head += [f"encoder: {info.name}, {_reads(spec, encoded)}", *extras, *_texts(lines, decoded)]
+    about = [f"decoder {args.name}", _about(type(spec)), *_settings(spec)]
     return Sight([*about, *head], {"ar": tree.parameters} if tree else {}, tree)
 
 
@@ -152,7 +148,7 @@ def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decod
     """What a decoder reads, and the tree of the network that it runs, if it runs one."""
     from bench.analysis.show import trace
 
-    if decoder.needs == "log_probs" or encoded.ar is None:
+    if decoder.spec.needs == "log_probs" or encoded.ar is None:
         return None, decoder.decode(encoded)
     decoded: list[Decoded] = []
     tree = trace(encoded.ar.decoder, lambda: decoded.extend(decoder.decode(encoded)))
@@ -167,21 +163,17 @@ def _about(target: Any) -> str:
     return (inspect.getdoc(target) or "").partition("\n")[0]
 
 
-def _settings(decoder: Decoder) -> list[str]:
+def _settings(spec: DecoderSpec) -> list[str]:
     """The options of a decoder with their values."""
-    return [
-        f"  {field.name} = {getattr(decoder, field.name)}"
-        for field in dataclasses.fields(decoder)
-        if field.init
-    ]
+    return [f"  {name} = {value}" for name, value in spec.settings().items()]
 
 
-def _reads(decoder: Decoder, encoded: Encoded) -> str:
+def _reads(spec: DecoderSpec, encoded: Encoded) -> str:
     """What the decoder is given, with its shape."""
     read = []
-    if decoder.needs != "log_probs":
+    if spec.needs != "log_probs":
         read.append(f"states (B, S, D) = {tuple(encoded.states.shape)}")
-    if decoder.needs != "states":
+    if spec.needs != "states":
         shape = None if encoded.log_probs is None else tuple(encoded.log_probs.shape)
         read.append(f"log_probs (B, T, V) = {shape}" if shape else "no log_probs")
     return " and ".join(read)

@@ -27,8 +27,9 @@ examples:
   {PROGRAM} trace mini:ctc-ngram --stacks --out my-traces
 
 A system is ENCODER:DECODER. Look at the traces with
-  tensorboard --logdir results/traces   its tab pytorch_profiler draws charts with a script of
-                                        Google's, so it shows nothing without internet
+  tensorboard --logdir results/traces   after pip install '.[trace]'; its tab pytorch_profiler
+                                        draws charts with a script of Google's, so it shows
+                                        nothing without internet
   chrome://tracing                      open SYSTEM/chrome.json.gz; works without internet
   https://ui.perfetto.dev               the same file
 

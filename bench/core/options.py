@@ -7,10 +7,10 @@ import math
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from bench.core.errors import UserError
-from bench.core.registry import Registry, did_you_mean
+from bench.core.registry import Options, Registry, did_you_mean
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -71,7 +71,7 @@ def typed_options(
     typed: dict[str, dict[str, Any]] = {}
     for name, options in parsed.items():
         registry = _registry_of(name, registries)
-        hints = option_types(registry.target(name))
+        hints = {option: kind for option, (_, kind) in registry.options(name).items()}
         typed[name] = {
             option: _typed(name, option, hints[option], text) if option in hints else text
             for option, text in options.items()
@@ -80,22 +80,21 @@ def typed_options(
     return typed
 
 
-def option_types(target: Any) -> dict[str, Any]:
-    """The options of a registered dataclass with their resolved types, in order of the fields."""
-    hints = get_type_hints(target)
-    return {f.name: hints[f.name] for f in dataclasses.fields(target) if f.init}
+def settings(thing: Any) -> dict[str, Any]:
+    """The options of a registered dataclass with their values."""
+    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
 
 
-def restored(target: Any, stored: Mapping[str, Any]) -> dict[str, Any]:
+def restored(options: Options, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Options as a row keeps them (`bench.core.hashing.plain`) as the types of their fields again.
 
     Args:
-        target: the registered dataclass.
-        stored: its options as JSON holds them: paths as text, tuples as lists. What is no option
-            of `target` stays as it is; `Registry.create` has the sentence for that.
+        options: of `Registry.options`.
+        stored: their values as JSON holds them: paths as text, tuples as lists. What is no option
+            stays as it is; `Registry.create` has the sentence for that.
     """
-    hints = option_types(target)
-    return {name: _from_json(hints.get(name, object), value) for name, value in stored.items()}
+    kinds = {name: kind for name, (_, kind) in options.items()}
+    return {name: _from_json(kinds.get(name, object), value) for name, value in stored.items()}
 
 
 def describe(kind: Any) -> str:

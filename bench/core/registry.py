@@ -13,9 +13,11 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 from bench.core.errors import Unavailable, UserError
+
+Options = Mapping[str, tuple[dataclasses.Field[Any], Any]]  # by name: field and resolved type
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,18 @@ class Registry:
         """
         entry = self.entry(name)
         for package in entry.requires:
-            if importlib.util.find_spec(package) is None:
-                raise Unavailable(
-                    f"{self.kind} {name} needs the package {package}", f"pip install {package}"
-                )
+            need(package, f"{self.kind} {name}")
         module, _, attribute = entry.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def options(self, name: str) -> Options:
+        """The options of what is behind a name, in order of the fields.
+
+        Raises:
+            UserError: unknown name.
+            Unavailable: a package that it requires is not installed.
+        """
+        return declared(self.target(name))
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """Build the thing with its fixed options and the user's.
@@ -116,6 +124,12 @@ class Registry:
         return target(**{**fixed, **given})
 
 
+def declared(target: Any) -> Options:
+    """The options of a dataclass, in order of its fields."""
+    kinds = get_type_hints(target)
+    return {f.name: (f, kinds[f.name]) for f in dataclasses.fields(target) if f.init}
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The tail of an unknown-name sentence: the nearest names, or all of them."""
     known = list(known)
@@ -123,3 +137,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; there are: {', '.join(known)}"
+
+
+def need(package: str, what: str) -> None:
+    """Check that an optional package is installed.
+
+    Raises:
+        Unavailable: it is not; the remedy is the command that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise Unavailable(f"{what} needs the package {package}", f"pip install {package}")

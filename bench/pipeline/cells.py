@@ -11,6 +11,7 @@ from typing import Any
 from bench import __version__
 from bench.core import metrics
 from bench.core.hashing import code_version, digest, plain
+from bench.core.options import settings
 from bench.core.records import SCHEMA
 from bench.core.types import Decoded, EncoderInfo, Line, LineResult, LineSet, Row, Runtime, Timing
 from bench.pipeline import correction
@@ -18,7 +19,7 @@ from bench.pipeline.leaks.check import told_in_row
 from bench.pipeline.plan import Block, Part
 from bench.pipeline.signature import signature
 from datasets.damage.base import SUITE
-from decoders.correctors.stage import Corrected
+from decoders.base import DecoderSpec
 
 MEASURING = ("bench.pipeline.runner",)  # and all that it imports: how a number is taken
 
@@ -58,7 +59,7 @@ class Cell:
         return digest(
             {
                 "encoder": self.block.encoder.name,
-                "decoder": [self.decoder.name, _fields(self.decoder.thing)],
+                "decoder": [self.decoder.name, _settings(self.decoder.thing)],
                 "options": self._options(),
                 "condition": dataclasses.asdict(self.block.condition),
                 "runtime": dataclasses.asdict(self.origin.runtime),
@@ -161,7 +162,7 @@ class Cell:
             weights=info.weights if info else "",
             parameters=self._parameters(),
             decoder=self.decoder.name,
-            options=plain(_fields(self.decoder.thing)),
+            options=plain(_settings(self.decoder.thing)),
             condition=block.condition,
             dataset_sha256=lines.sha256 if lines else "",
             references=lines.references if lines else "",
@@ -209,15 +210,12 @@ def line_result(line: Line, decoded: Decoded) -> LineResult:
 
 def _identity(part: Part) -> list[Any]:
     """Name, options and code of a part."""
-    things = [part.thing]
-    if isinstance(part.thing, Corrected):
-        things += [part.thing.decoder, part.thing.corrector]
-    return [part.name, _fields(part.thing), _version(tuple(type(x).__module__ for x in things))]
+    things = part.thing.parts if isinstance(part.thing, DecoderSpec) else (part.thing,)
+    return [part.name, _settings(part.thing), _version(tuple(type(x).__module__ for x in things))]
 
 
-def _fields(thing: Any) -> dict[str, Any]:
-    """The options of a registered dataclass; what `open` keeps in it is no option."""
-    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
+def _settings(thing: Any) -> dict[str, Any]:
+    return thing.settings() if isinstance(thing, DecoderSpec) else settings(thing)
 
 
 @functools.cache

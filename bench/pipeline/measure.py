@@ -9,9 +9,9 @@ How time is taken:
 - A round is one pass over the set. In each batch the images are prepared, encoded, and then read
   by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
   machine falls on all of them alike.
-- A corrector is a stage of its own behind its decoder. An answer that it had from its memory counts
-  with the seconds that it took when it was asked for, and what has a memory is measured once.
-- Every stage is measured between two synchronised borders (`bench.core.stopwatch`).
+- Every stage of a decoder (its search; a corrector) is measured by itself between two synchronised
+  borders (`bench.core.stopwatch`). An answer that a stage had from its memory counts with the
+  seconds that it took when it was asked for, and what has a memory is measured once.
 - Texts are those of the first round. A line that reads differently in a later round is counted.
 """
 
@@ -21,6 +21,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,7 +31,6 @@ from bench.core.stopwatch import Lap, Stopwatch, percentile, spread
 from bench.core.types import Decoded, Encoded, Image, Runtime, Spread, Timing
 from bench.pipeline.plan import Rounds
 from decoders.base import Decoder
-from decoders.correctors.stage import Corrected
 from models.base import Encoder
 
 Batch = tuple[int, ...]  # places of its lines in the set
@@ -43,15 +43,14 @@ class Reading:
     """What one decoder did with the block.
 
     decoded: of the first round, by place in the set.
-    laps: of each round, one a batch; corrections: those of its corrector, if it has one.
-    spent: what the corrector has cost, warm-up included, by kind.
+    laps: of each round and each batch, one a stage.
+    spent: what its stages have cost, warm-up included, by kind.
     changed: places of the lines whose text differed in a later round.
     failure: why it gave up, in one sentence; "" when it did not.
     """
 
     decoded: dict[int, Decoded] = field(default_factory=dict)
-    laps: list[list[Lap]] = field(default_factory=list)
-    corrections: list[list[Lap]] = field(default_factory=list)
+    laps: list[list[Sequence[Lap]]] = field(default_factory=list)
     spent: dict[str, float] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     failure: str = ""
@@ -126,8 +125,8 @@ class BlockMeasure:
             self.readings[name].spent = {kind: now[kind] - then for kind, then in spent.items()}
 
     def system_s(self, name: str) -> list[float]:
-        """Seconds of encoder + decoder, and its corrector, in each round of a decoder."""
-        laps = self._whole(name)
+        """Seconds of the encoder and all stages of a decoder in each round."""
+        laps = self.whole(name)
         return [_wall(e) + _wall(d) for e, d in zip(self.encode, laps, strict=False)]
 
     def timing(self, name: str) -> Timing:
@@ -143,11 +142,11 @@ class BlockMeasure:
         encode = self.encode[: len(reading.laps)]
         pairs = [
             list(zip(es, ds, self.batches, strict=True))
-            for es, ds in zip(encode, self._whole(name), strict=True)
+            for es, ds in zip(encode, self.whole(name), strict=True)
         ]
         latencies = [(e.wall_s + d.wall_s) / len(b) for pair in pairs for e, d, b in pair]
-        decode_s, paces = self._stage(reading.laps)
-        correct_s, correct_paces = self._stage(reading.corrections)
+        stages = [self._stage(reading.laps, place) for place in range(len(reading.laps[0][0]))]
+        decode_s, paces = stages[0]
         lines = sum(map(len, self.batches))
         whole = [laps for laps in self.encode if len(laps) == len(self.batches)]
         return Timing(
@@ -168,31 +167,27 @@ class BlockMeasure:
             scenario="single" if self._runtime.batch_size == 1 else "batch",
             latencies_s=_distribution(latencies),
             batches=tuple(map(_batch_time, zip(*pairs, strict=True))),
-            correct_s=_spread(correct_s, [lines * x for x in correct_paces]) if correct_s else None,
+            correct_s=next((_spread(s, [lines * pace for pace in p]) for s, p in stages[1:]), None),
         )
 
-    def _stage(self, rounds: Sequence[Sequence[Lap]]) -> tuple[list[float], list[float]]:
-        """Of the laps of a stage the seconds of each round, and of each batch a line."""
+    def _stage(
+        self, rounds: Sequence[Sequence[Sequence[Lap]]], place: int
+    ) -> tuple[list[float], list[float]]:
+        """Of one stage the seconds of each round, and of each batch a line."""
+        laps = [[of_batch[place] for of_batch in one] for one in rounds]
         paces = [
             lap.wall_s / len(batch)
-            for laps in rounds
-            for lap, batch in zip(laps, self.batches, strict=True)
+            for one in laps
+            for lap, batch in zip(one, self.batches, strict=True)
         ]
-        return [_wall(laps) for laps in rounds], paces
+        return [_wall(one) for one in laps], paces
 
-    def _whole(self, name: str) -> list[list[Lap]]:
-        """Laps of a decoder together with its corrector."""
-        reading = self.readings[name]
-        if not reading.corrections:
-            return reading.laps
-        return [
-            [_together(*pair) for pair in zip(*laps, strict=True)]
-            for laps in zip(reading.laps, reading.corrections, strict=True)
-        ]
+    def whole(self, name: str) -> list[list[Lap]]:
+        """Laps of a decoder, all its stages together."""
+        return [[together(laps) for laps in one] for one in self.readings[name].laps]
 
     def _again(self, name: str, rounds: Rounds) -> bool:
-        decoder = self._decoders[name]
-        once = isinstance(decoder, Corrected) and decoder.corrector.once
+        once = any(stage.once for stage in self._decoders[name].stages)
         return not once and rounds.again(self.system_s(name))
 
     def _good(self, names: Iterable[str]) -> list[str]:
@@ -212,8 +207,6 @@ class BlockMeasure:
         self.encode.append([])
         for name in active:
             self.readings[name].laps.append([])
-            if isinstance(self._decoders[name], Corrected):
-                self.readings[name].corrections.append([])
         for count, batch in enumerate(self.batches, start=1):
             encoded = self._encoded(batch, active)
             if encoded is None:
@@ -244,22 +237,19 @@ class BlockMeasure:
 
     def _decoded(
         self, name: str, encoded: Encoded, batch: Batch
-    ) -> tuple[list[Decoded], Lap, Lap | None] | None:
-        """Decode a batch, and correct it; None, and the decoder failed, when that raises."""
-        decoder, after, what = self._decoders[name], None, "decoder"
-        read = decoder.read if isinstance(decoder, Corrected) else decoder.decode
-        try:
-            decoded, lap = self._watch.measure(lambda: read(encoded))
-            _check_count("texts", len(decoded), len(batch))
-            if isinstance(decoder, Corrected):
-                what, correct, uncorrected = "corrector", decoder.correct, decoded
-                decoded, after = self._watch.measure(lambda: correct(encoded, uncorrected))
-                recalled = decoder.corrector.recalled_s()
-                after = dataclasses.replace(after, wall_s=after.wall_s + recalled)
-        except Exception as error:
-            self._fail(name, f"the {what} failed", error)
-            return None
-        return decoded, lap, after
+    ) -> tuple[list[Decoded], list[Lap]] | None:
+        """Run all stages on a batch; None, and the decoder failed, when one raises."""
+        lines: list[Decoded] = []
+        laps: list[Lap] = []
+        for stage in self._decoders[name].stages:
+            try:
+                lines, lap = self._watch.measure(partial(stage.run, encoded, lines))
+                _check_count("texts", len(lines), len(batch))
+                laps.append(dataclasses.replace(lap, wall_s=lap.wall_s + stage.recalled_s()))
+            except Exception as error:
+                self._fail(name, f"the {stage.kind} failed", error)
+                return None
+        return lines, laps
 
     def _read(self, name: str, encoded: Encoded, batch: Batch) -> None:
         result = self._decoded(name, encoded, batch)
@@ -267,8 +257,6 @@ class BlockMeasure:
             return
         reading = self.readings[name]
         reading.laps[-1].append(result[1])
-        if result[2] is not None:
-            reading.corrections[-1].append(result[2])
         for place, decoded in zip(batch, result[0], strict=True):
             if reading.decoded.setdefault(place, decoded).text != decoded.text:
                 reading.changed.add(place)
@@ -305,15 +293,13 @@ def _wall(laps: Sequence[Lap]) -> float:
     return sum(lap.wall_s for lap in laps)
 
 
-def _together(first: Lap, then: Lap) -> Lap:
-    """Two stages, one after the other, as one."""
-    return Lap(
-        first.wall_s + then.wall_s, first.cpu_s + then.cpu_s, max(first.peak_mib, then.peak_mib)
-    )
+def together(laps: Sequence[Lap]) -> Lap:
+    """Stages, one after the other, as one."""
+    return Lap(_wall(laps), sum(lap.cpu_s for lap in laps), max(lap.peak_mib for lap in laps))
 
 
 def _spent(decoder: Decoder) -> dict[str, float]:
-    return dict(decoder.corrector.spent()) if isinstance(decoder, Corrected) else {}
+    return {kind: cost for stage in decoder.stages for kind, cost in stage.spent().items()}
 
 
 def _batch_time(rounds: Sequence[tuple[Lap, Lap, Batch]]) -> tuple[int, float]:

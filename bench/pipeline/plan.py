@@ -194,10 +194,9 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
     datasets = parts(names.datasets, selection.datasets)
     wanted = (name for name in (*selection.damages, *selection.swept) if name != CLEAN)
     damages = {part.name: part for part in parts(names.damages, wanted)}
+    decoders = tuple(parts(names.decoders, selection.decoders))
     blocks = []
     for encoder in encoders:
-        # A decoder is opened for one encoder, so each encoder has decoders of its own.
-        decoders = tuple(parts(names.decoders, selection.decoders))
         sample = selection.samples.get(encoder.name)
         for dataset in datasets[: None if sample is None else 1] if decoders else ():
             found = _conditions(selection, dataset, list(damages))

@@ -14,7 +14,7 @@ from bench.core.errors import UserError
 from bench.core.registry import Registry
 from bench.core.types import Encoded, EncoderInfo, Line, Runtime
 from bench.pipeline.measure import sorted_batches
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder
 
 Item = TypeVar("Item")
@@ -68,27 +68,26 @@ def open_trained(
 
 
 @contextmanager
-def opened(decoder: Decoder, info: EncoderInfo) -> Iterator[Decoder]:
+def opened(spec: DecoderSpec, info: EncoderInfo) -> Iterator[Decoder]:
     """A decoder, open for an encoder and closed at the end.
 
     Raises:
         Unavailable: something that it needs is not here.
     """
-    if absent := decoder.missing(info):
+    if absent := spec.missing(info):
         raise absent
-    decoder.open(info)
-    with closing(decoder):
+    with closing(spec.open(info)) as decoder:
         yield decoder
 
 
 def encode(
-    encoder: Encoder, decoder: Decoder, lines: Sequence[Line], batch_size: int, track: Track
+    encoder: Encoder, spec: DecoderSpec, lines: Sequence[Line], batch_size: int, track: Track
 ) -> Iterator[Reading]:
-    """The lines in batches of like width, with what the decoder needs of their encoding."""
+    """The lines in batches of like width, with what a decoder needs of their encoding."""
     widths = [line.image.shape[1] for line in lines]
     for batch in track(sorted_batches(widths, batch_size), "encoding lines"):
         chosen = tuple(lines[place] for place in batch)
         encoded = encoder.encode(encoder.prepare([line.image for line in chosen]))
-        if decoder.needs == "log_probs":  # the states of a whole set would fill the memory
+        if spec.needs == "log_probs":  # the states of a whole set would fill the memory
             encoded = dataclasses.replace(encoded, states=encoded.states[:, :0])
         yield Reading(encoded, chosen)

@@ -32,7 +32,7 @@ from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, NothingReadableError
 from datasets.damage.base import EQUAL_SLOTS
 from datasets.damage.cache import cached_lines
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder
 
 
@@ -133,12 +133,14 @@ def check_runtime(runtime: Runtime) -> None:
 class Open:
     """An encoder and its decoders, open.
 
+    decoders: by name.
     infos: of the encoder, as each decoder's row tells it.
     given_up: why some decoders cannot run, by name.
     warm: decoders that have run behind this encoder.
     """
 
     encoder: Encoder | None = None
+    decoders: dict[str, Decoder] = field(default_factory=dict)
     infos: dict[str, EncoderInfo] = field(default_factory=dict)
     extras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
@@ -149,7 +151,7 @@ class Open:
 class Runner:
     """The blocks of a plan, encoder by encoder.
 
-    Another protocol overrides `info`, `readers`, `misfit`, `run_block`, `measure`, `stored` or
+    Another protocol overrides `info`, `open_decoder`, `misfit`, `run_block`, `measure`, `stored` or
     `told`.
     """
 
@@ -195,14 +197,14 @@ class Runner:
         opened: Open,
         stack: contextlib.ExitStack,
     ) -> None:
-        decoder: Decoder = part.thing
+        spec: DecoderSpec = part.thing
         try:
             info = opened.infos[part.name] = self.info(part, behind)
             if absent := self.misfit(part, info):
                 raise absent
-            decoder.open(info)
+            decoder = opened.decoders[part.name] = self.open_decoder(spec, info)
             stack.callback(_close, decoder)
-            ignored = decoder.ignored(info)
+            ignored = spec.ignored(info)
             unapplied = {"generation_ignored": dict(ignored)} if ignored else {}
             opened.extras[part.name] = {**decoder.extras(), **unapplied}
         except Unavailable as error:
@@ -216,16 +218,16 @@ class Runner:
         """What the row of a decoder says of the encoder."""
         return encoder.info
 
-    def readers(self, decoders: Sequence[Part]) -> dict[str, Decoder]:
-        """What is measured of each decoder, by its name."""
-        return {part.name: part.thing for part in decoders}
+    def open_decoder(self, spec: DecoderSpec, info: EncoderInfo) -> Decoder:
+        """What is measured of a decoder."""
+        return spec.open(info)
 
     def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
         """Why a decoder cannot read an encoder: its own word, or what it needs is not there."""
-        decoder: Decoder = part.thing
-        if absent := decoder.missing(info):
+        spec: DecoderSpec = part.thing
+        if absent := spec.missing(info):
             return absent
-        if decoder.needs != "states" and not info.alphabet:
+        if spec.needs != "states" and not info.alphabet:
             return Unavailable(f"{info.name} has no CTC head")
         return None
 
@@ -246,7 +248,7 @@ class Runner:
                 todo.append(cell)
         self.progress.advanced(len(block.decoders) - len(todo))
         if todo and todo[0].lines and opened.encoder:
-            rows += self.measure(block, todo, todo[0].lines, opened.encoder, opened.warm)
+            rows += self.measure(block, todo, todo[0].lines, opened.encoder, opened)
         return rows
 
     def cells(self, block: Block, opened: Open) -> list[Cell]:
@@ -301,7 +303,7 @@ class Runner:
         todo: Sequence[Cell],
         clean: LineSet,
         encoder: Encoder,
-        warm: set[str],
+        opened: Open,
     ) -> list[Row]:
         """Damage and measure the clean lines.
 
@@ -309,8 +311,8 @@ class Runner:
             block: gives the damage and the rounds.
             todo: cells that are not finished, at least one.
             clean: the lines.
-            encoder: open; the decoders of `todo` are open behind it.
-            warm: names of decoders that need no warm-up; those measured now are added.
+            encoder: encodes them.
+            opened: holds the decoders of `todo`; those measured now are warm from then on.
         """
         started = now_utc()
         try:
@@ -321,7 +323,7 @@ class Runner:
             return [self._failed(cell, why) for cell in todo]
         measure = BlockMeasure(
             encoder,
-            self.readers([cell.decoder for cell in todo]),
+            {cell.decoder.name: opened.decoders[cell.decoder.name] for cell in todo},
             [line.image for line in lines],
             self.origin.runtime,
             self.watch,
@@ -329,8 +331,8 @@ class Runner:
         )
         self.progress.note("measuring")
         with self._shares(len(todo)) as advanced:
-            measure.run(block.rounds, advanced, warm)
-        warm.update(cell.decoder.name for cell in todo)
+            measure.run(block.rounds, advanced, opened.warm)
+        opened.warm.update(cell.decoder.name for cell in todo)
         self.outcome.loop_s += measure.loop_s
         self.outcome.measured_s += measure.measured_s
         return [self.stored(cell, lines, measure, started, ink_lost) for cell in todo]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders.ar.score import score_texts
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 
 # transformers fills the places of hypotheses that a line does not have with a score of -1e9.
 _NO_HYPOTHESIS = -1e8
 
 
 @dataclass(frozen=True)
-class ARDecoder(Decoder):
+class ARSpec(DecoderSpec, ABC):
     """Greedy (beam of 1) or beam search with the encoder's own autoregressive head.
 
     The defaults but for the beam are those of TrOCR's evaluation (fairseq's: length penalty 1,
@@ -66,6 +66,19 @@ class ARDecoder(Decoder):
             return None
         return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
 
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """All but those that its own options agree with."""
+        return unapplied(
+            encoder, self.max_new_tokens, num_beams=self.beam, length_penalty=self.length_penalty,
+            early_stopping=self.early_stopping,
+        )  # fmt: skip
+
+
+class ARDecoder(Decoder):
+    """A search with an autoregressive head, token by token."""
+
+    spec: ARSpec
+
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The best hypothesis of each line.
 
@@ -89,14 +102,7 @@ class ARDecoder(Decoder):
         """Each text in its usual spelling: log-probability / tokens ** length_penalty."""
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
-        return score_texts(encoded.ar, encoded, texts, self.length_penalty)
-
-    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """All but those that its own options agree with."""
-        return unapplied(
-            encoder, self.max_new_tokens, num_beams=self.beam, length_penalty=self.length_penalty,
-            early_stopping=self.early_stopping,
-        )  # fmt: skip
+        return score_texts(encoded.ar, encoded, texts, self.spec.length_penalty)
 
     @abstractmethod
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
@@ -108,7 +114,7 @@ class ARDecoder(Decoder):
 
     def _limit(self, ar: ARModel) -> int:
         """Most tokens that any line of the batch may have."""
-        limit = min(self.max_new_tokens, ar.max_new_tokens)
+        limit = min(self.spec.max_new_tokens, ar.max_new_tokens)
         if ar.forced_lengths is not None:
             limit = min(limit, int(ar.forced_lengths.max()))
         return limit
@@ -116,23 +122,24 @@ class ARDecoder(Decoder):
     def _decoded(
         self, ar: ARModel, tokens: list[list[int]], scores: list[float]
     ) -> Iterator[Decoded]:
-        for first in range(0, len(tokens), self.nbest):
+        width = self.spec.nbest
+        for first in range(0, len(tokens), width):
             if not scores[first] > _NO_HYPOTHESIS:
                 raise UserError(
-                    f"the log-probabilities of line {first // self.nbest + 1} of a batch are not "
+                    f"the log-probabilities of line {first // width + 1} of a batch are not "
                     "numbers; run in float32 and check the weights"
                 )
             best = _until_eos(tokens[first], ar.eos_id)
             texts = [
                 (ar.detokenize(_until_eos(tokens[i], ar.eos_id)), scores[i])
-                for i in range(first, first + self.nbest)
+                for i in range(first, first + width)
                 if scores[i] > _NO_HYPOTHESIS
             ]
             yield Decoded(
                 text=texts[0][0],
                 tokens=len(best),
                 score=texts[0][1],
-                nbest=tuple(texts) if self.nbest > 1 else (),
+                nbest=tuple(texts) if width > 1 else (),
                 truncated=best[-1] != ar.eos_id,
             )
 

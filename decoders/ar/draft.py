@@ -19,14 +19,14 @@ from decoders.ar.memory import remaining
 from decoders.ar.score import score_texts
 from decoders.ar.text_draft import TextDraft
 from decoders.ar.tree_reader import TreeReader
-from decoders.base import Decoder, missing_heads
-from decoders.ctc.greedy import CTCGreedy
+from decoders.base import Decoder, DecoderSpec, missing_heads
+from decoders.ctc.greedy import best_path
 
 _MOST_FAILURES = 5  # after which a line waits no longer for its next try: 30 passes
 
 
 @dataclass(frozen=True)
-class DraftedDecoder(Decoder):
+class DraftedSpec(DecoderSpec):
     """The tokens of ar-greedy, most of them found many at a time.
 
     The best CTC path is spelled in the vocabulary of the AR head, which reads that draft in one
@@ -53,6 +53,20 @@ class DraftedDecoder(Decoder):
         """Both heads are needed."""
         return missing_heads(encoder)
 
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """All but those that its own options agree with."""
+        return unapplied(encoder, self.max_new_tokens, length_penalty=self.length_penalty)
+
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        """Nothing has to be made: both heads come with each encoding."""
+        return DraftedDecoder(self)
+
+
+class DraftedDecoder(Decoder):
+    """Reads drafts with the AR head."""
+
+    spec: DraftedSpec
+
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is log-probability / tokens ** length_penalty.
 
@@ -65,8 +79,10 @@ class DraftedDecoder(Decoder):
             raise UserError("this encoder has no autoregressive head that can spell a draft")
         if not len(encoded.states):
             return []
-        texts = [line.text for line in CTCGreedy().decode(encoded)]
-        lines = [_Line(ar, text, min(self.max_new_tokens, ar.max_new_tokens)) for text in texts]
+        texts = [line.text for line in best_path(encoded)]
+        lines = [
+            _Line(ar, text, min(self.spec.max_new_tokens, ar.max_new_tokens)) for text in texts
+        ]
         with torch.inference_mode():
             _search(TreeReader(ar, encoded), lines, encoded.states.device)
         return [self._decoded(ar, line, place) for place, line in enumerate(lines, 1)]
@@ -77,11 +93,7 @@ class DraftedDecoder(Decoder):
         """As ar-greedy's: log-probability / tokens ** length_penalty."""
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
-        return score_texts(encoded.ar, encoded, texts, self.length_penalty)
-
-    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """All but those that its own options agree with."""
-        return unapplied(encoder, self.max_new_tokens, length_penalty=self.length_penalty)
+        return score_texts(encoded.ar, encoded, texts, self.spec.length_penalty)
 
     def _decoded(self, ar: ARModel, line: _Line, place: int) -> Decoded:
         if math.isnan(line.score):
@@ -92,7 +104,7 @@ class DraftedDecoder(Decoder):
         return Decoded(
             text=ar.detokenize(line.tokens),
             tokens=len(line.tokens),
-            score=line.score / len(line.tokens) ** self.length_penalty,
+            score=line.score / len(line.tokens) ** self.spec.length_penalty,
             truncated=line.tokens[-1] != ar.eos_id,
         )
 

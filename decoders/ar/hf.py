@@ -14,12 +14,12 @@ from transformers.generation import (
     StoppingCriteriaList,
 )
 
-from bench.core.types import ARModel, Encoded
-from decoders.ar.base import ARDecoder
+from bench.core.types import ARModel, Encoded, EncoderInfo
+from decoders.ar.base import ARDecoder, ARSpec
 
 
 @dataclass(frozen=True)
-class GenerateDecoder(ARDecoder):
+class GenerateSpec(ARSpec):
     """Greedy or beam search by `generate` (https://huggingface.co/docs/transformers, 5.23).
 
     The states are given, as `VisionEncoderDecoderModel.generate` gives them to its decoder; from
@@ -28,11 +28,19 @@ class GenerateDecoder(ARDecoder):
     for too, which costs `generate` one copy of the log-probabilities a step.
     """
 
+    def open(self, encoder: EncoderInfo) -> ARDecoder:
+        """Nothing has to be made: the head comes with each encoding."""
+        return GenerateDecoder(self)
+
+
+class GenerateDecoder(ARDecoder):
+    """The search by `generate`."""
+
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         memory = encoded.states.to(ar.decoder.dtype)
         if ar.project is not None:
             memory = ar.project(memory)
-        running = _RunningScores(greedy=self.beam == 1)
+        running = _RunningScores(greedy=self.spec.beam == 1)
         # `generate` fills what is left open below with the checkpoint's own settings.
         ar.decoder.generation_config = GenerationConfig()
         found = ar.decoder.generate(
@@ -49,12 +57,12 @@ class GenerateDecoder(ARDecoder):
             stopping_criteria=StoppingCriteriaList([running]),
         )
         tokens = found.sequences[:, 1:]
-        if self.beam > 1:
+        if self.spec.beam > 1:
             return tokens.tolist(), found.sequences_scores.tolist()
         is_eos = (tokens == ar.eos_id).long()
         after = is_eos.cumsum(1) > is_eos  # behind the first EOS
         total = torch.stack(running.steps, dim=1).masked_fill(after, 0).sum(1)
-        return tokens.tolist(), (total / (~after).sum(1) ** self.length_penalty).tolist()
+        return tokens.tolist(), (total / (~after).sum(1) ** self.spec.length_penalty).tolist()
 
     def _config(self, ar: ARModel) -> GenerationConfig:
         """The search of these options.
@@ -65,8 +73,8 @@ class GenerateDecoder(ARDecoder):
         settings: dict[str, Any] = {
             "max_new_tokens": self._limit(ar),
             "do_sample": False,
-            "num_beams": self.beam,
-            "num_return_sequences": self.nbest,
+            "num_beams": self.spec.beam,
+            "num_return_sequences": self.spec.nbest,
             "use_cache": True,
             "bos_token_id": ar.start_id,
             "eos_token_id": ar.eos_id,
@@ -74,16 +82,16 @@ class GenerateDecoder(ARDecoder):
             "return_dict_in_generate": True,
             "output_scores": True,
         }
-        if self.beam > 1:
-            settings["length_penalty"] = self.length_penalty
-            settings["early_stopping"] = self.early_stopping
+        if self.spec.beam > 1:
+            settings["length_penalty"] = self.spec.length_penalty
+            settings["early_stopping"] = self.spec.early_stopping
         return GenerationConfig(**settings)
 
     def _forced(self, ar: ARModel) -> LogitsProcessorList:
         """What makes untrained weights end each line where it has to end."""
         if ar.forced_lengths is None:
             return LogitsProcessorList()
-        return LogitsProcessorList([_ForcedLengths(ar.forced_lengths, ar.eos_id, self.beam)])
+        return LogitsProcessorList([_ForcedLengths(ar.forced_lengths, ar.eos_id, self.spec.beam)])
 
 
 class _ForcedLengths(LogitsProcessor):  # type: ignore[misc]  # transformers has no types here

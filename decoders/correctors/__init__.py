@@ -13,16 +13,16 @@ CORRECTORS = Registry(
     "corrector",
     {
         "lm": Entry(
-            "decoders.correctors.lm:Rerank",
+            "decoders.correctors.lm:RerankSpec",
             "the n best texts put in order by a causal language model",
         ),
         "llm": Entry(
-            "decoders.correctors.llm:Instructed",
+            "decoders.correctors.llm:InstructedSpec",
             "an instruction model behind a chat endpoint (--llm-url, --llm-model)",
             requires=("httpx2", "tenacity"),
         ),
         "speller": Entry(
-            "decoders.correctors.speller:Speller",
+            "decoders.correctors.speller:SpellerSpec",
             "non-words to words of the train text (SymSpell and a bigram)",
             requires=("symspellpy",),
         ),
@@ -53,6 +53,13 @@ def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str,
     return {**options.get(first, {}), **own, **options.get(name, {})}
 
 
+def own_options(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `decoder+corrector` as those of the decoder and those of the corrector."""
+    prefix = f"{split_name(name)[1]}_"
+    own = {option: v for option, v in values.items() if not option.startswith(prefix)}
+    return own, {o.removeprefix(prefix): v for o, v in values.items() if o not in own}
+
+
 def entry_of(name: str, decoders: Registry) -> Entry | None:
     """The entry of `decoder+corrector`; None where a name is not of this form.
 
@@ -64,7 +71,7 @@ def entry_of(name: str, decoders: Registry) -> Entry | None:
     first, corrector = split_name(name)
     behind, chosen = decoders.entry(first), CORRECTORS.entry(corrector)
     return Entry(
-        f"decoders.correctors.stage:{name}",
+        "decoders.correctors.corrected:CorrectedSpec",
         f"{behind.summary}; then {chosen.summary}",
         behind.options,
         (*behind.requires, *chosen.requires),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,22 +13,9 @@ from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable
 from bench.core.types import Decoded, Encoded, EncoderInfo
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec, Stage
 
 REFUSED = "refused: "  # how the verdict on an answer begins that was not taken
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """What a decoder read of a batch.
-
-    lines: one `Decoded` a line.
-    decoder: which said so; it is open.
-    """
-
-    encoded: Encoded
-    lines: Sequence[Decoded]
-    decoder: Decoder
 
 
 @dataclass(frozen=True)
@@ -48,67 +35,70 @@ class Correction:
 
 
 @dataclass(frozen=True)
-class Corrector(ABC):
-    """A corrector is its options, like a decoder: a frozen dataclass; see `decoders.base`.
+class CorrectorSpec(ABC):
+    """A registered corrector; its fields are its options, like those of a `DecoderSpec`.
 
     free: it may write what the decoder could never write.
-    tunes: options that are tuned on a val split, with the values to try, rising; None stands for
-        the tuned value, and for that of `untuned` where nobody has tuned.
-    once: asking again gives what was answered before, so that there is one round to measure.
+    tunes: as of a decoder; untuned: the values where nobody has tuned.
     """
 
     free: ClassVar[bool] = True
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     untuned: ClassVar[Mapping[str, float]] = {}
-    once: ClassVar[bool] = False
-
-    _values: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def wanted(self) -> int:
         """How many alternatives of each line it has a use for."""
         return 1
 
-    def missing(self, encoder: EncoderInfo, decoder: Decoder) -> Unavailable | None:
+    def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
         """Why it cannot correct what this decoder reads; None when it can."""
         return None
 
-    def open(self, encoder: EncoderInfo, decoder: Decoder) -> None:
-        """Make what `correct` needs, outside of the measured time.
+    @abstractmethod
+    def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
+        """Make what it needs, outside of the measured time.
 
         Raises:
             UserError: an option, a file or a server that it names cannot be used.
         """
 
+
+class Corrector(Stage):
+    """An open corrector behind an open decoder.
+
+    values: the weights in force, by option. Its `extras` name its model: `lm` and `lm_sha256`.
+    """
+
+    kind = "corrector"
+    spec: Any
+
+    def __init__(self, spec: CorrectorSpec, decoder: Decoder) -> None:
+        self.spec, self.decoder = spec, decoder
+        self.values: dict[str, float] = {}
+
     @abstractmethod
-    def correct(self, read: Read) -> list[Correction]:
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
         """One `Correction` a line, in order."""
 
-    def weigh(self, values: Mapping[str, float]) -> None:
+    def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
+        """The lines corrected; each keeps what the decoder read, and its tokens."""
+        found = self.correct(encoded, lines) if lines else []
+        return [_corrected(line, one) for line, one in zip(lines, found, strict=True)]
+
+    def reweight(self, values: Mapping[str, float]) -> None:
         """Correct with these values of options of `tunes` from now on."""
-        self._values.update(values)
-
-    def close(self) -> None:
-        """Give back what `open` made."""
-
-    def extras(self) -> Mapping[str, Any]:
-        """What belongs into the row besides the options; `lm` and `lm_sha256` name its model.
-
-        Callable after `open`.
-        """
-        return {}
-
-    def spent(self) -> Mapping[str, float]:
-        """What it has cost since it was opened, by kind ("requests", "tokens", ...)."""
-        return {}
-
-    def recalled_s(self) -> float:
-        """Seconds that answers took once which `correct` had from its memory; told once."""
-        return 0.0
+        self.values.update(values)
 
 
-def options(thing: Any) -> dict[str, Any]:
-    """The options of a decoder or corrector with their values."""
-    return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
+def _corrected(line: Decoded, found: Correction) -> Decoded:
+    return dataclasses.replace(
+        line,
+        text=found.text,
+        score=found.score,
+        nbest=found.nbest,
+        uncorrected=line.text,
+        verdict=found.verdict,
+    )
 
 
 def alternatives(line: Decoded) -> list[tuple[str, float]]:

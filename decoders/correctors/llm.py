@@ -8,16 +8,16 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from bench.core.cache import cache_folder, keep, kept
 from bench.core.errors import Unavailable, UserError
-from bench.core.types import EncoderInfo
-from decoders.base import Decoder
+from bench.core.types import Decoded, Encoded, EncoderInfo
+from decoders.base import Decoder, DecoderSpec
 from decoders.correctors.answers import checked, listed
-from decoders.correctors.base import REFUSED, Correction, Corrector, Read
+from decoders.correctors.base import REFUSED, Correction, Corrector, CorrectorSpec
 from decoders.correctors.chat import Answer, Chat, Endpoint, check_url
 
 PROMPTS = Path(__file__).with_name("prompts")
@@ -25,7 +25,7 @@ _LINE, _LINES = "line-1", "lines-1"
 
 
 @dataclass(frozen=True)
-class Instructed(Corrector):
+class InstructedSpec(CorrectorSpec):
     """Ask a language model for the corrected line, at temperature 0, and check what it says.
 
     Works with Ollama, vLLM, the server of llama.cpp, `transformers serve` and hosted models. The
@@ -50,8 +50,6 @@ class Instructed(Corrector):
         go past it fails, and goes on from there when the bound is raised.
     """
 
-    once: ClassVar[bool] = True
-
     url: str = ""
     model: str = ""
     prompt: str = ""
@@ -64,7 +62,6 @@ class Instructed(Corrector):
     per_minute: int = 0
     max_requests: int = 0
     max_tokens: int = 0
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.url:
@@ -80,35 +77,50 @@ class Instructed(Corrector):
         if self.timeout <= 0:
             raise UserError(f"timeout is {self.timeout} seconds; give more than 0")
 
-    def missing(self, encoder: EncoderInfo, decoder: Decoder) -> Unavailable | None:
+    def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
         """A server and a model have to be named."""
         for option, flag in ((self.url, "--llm-url URL"), (self.model, "--llm-model NAME")):
             if not option:
                 return Unavailable("it is not said which language model to ask", f"give {flag}")
         return None
 
-    def open(self, encoder: EncoderInfo, decoder: Decoder) -> None:
+    def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Read the prompt and connect; nothing is sent yet.
 
         Raises:
             UserError: the prompt cannot be read, or the address is none.
         """
-        system = self._system()
-        names = ("timeout", "attempts", "backoff", "per_minute", "max_requests", "max_tokens")
-        chat = Chat(Endpoint(self.url, self.model, **{n: getattr(self, n) for n in names}))
-        digest = hashlib.sha256(system.encode()).hexdigest()
-        object.__setattr__(self, "_open", _Open(chat, system, digest, cache_folder("llm")))
+        return Instructed(self, decoder)
 
-    def correct(self, read: Read) -> list[Correction]:
+
+class Instructed(Corrector):
+    """Asks, and counts what it has asked."""
+
+    once = True
+    spec: InstructedSpec
+
+    def __init__(self, spec: InstructedSpec, decoder: Decoder) -> None:
+        super().__init__(spec, decoder)
+        self._system = _instructions(spec)
+        names = ("timeout", "attempts", "backoff", "per_minute", "max_requests", "max_tokens")
+        endpoint = Endpoint(spec.url, spec.model, **{n: getattr(spec, n) for n in names})
+        self._folder = cache_folder("llm")
+        self._chat = Chat(endpoint)
+        self._spent: dict[str, float] = {"requests": 0, "tokens": 0, "seconds": 0.0, "cached": 0}
+        self._recalled_s = 0.0  # of kept answers, not reported yet
+        self._lock = threading.Lock()
+
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
         """Ask for all lines that are not empty.
 
         Raises:
             UserError: the server cannot be asked, or a budget is spent.
         """
-        found = [Correction(line.text) for line in read.lines]
-        asked = [place for place, line in enumerate(read.lines) if line.text.strip()]
-        groups = [asked[i : i + self.batch] for i in range(0, len(asked), self.batch)]
-        texts = [[read.lines[place].text for place in group] for group in groups]
+        found = [Correction(line.text) for line in lines]
+        asked = [place for place, line in enumerate(lines) if line.text.strip()]
+        size = self.spec.batch
+        groups = [asked[i : i + size] for i in range(0, len(asked), size)]
+        texts = [[lines[place].text for place in group] for group in groups]
         for group, corrections in zip(groups, self._all(texts), strict=True):
             for place, correction in zip(group, corrections, strict=True):
                 found[place] = correction
@@ -116,35 +128,29 @@ class Instructed(Corrector):
 
     def close(self) -> None:
         """Close the connections."""
-        if self._open is not None:
-            self._open.chat.close()
-            object.__setattr__(self, "_open", None)
+        self._chat.close()
 
     def extras(self) -> Mapping[str, Any]:
         """The model, and the prompt by its name and hash."""
-        state = self._state()
-        own = Path(self.prompt).name
         return {
-            "lm": self.model,
-            "llm_prompt_name": own or (_LINE if self.batch == 1 else _LINES),
-            "prompt_sha256": state.digest,
+            "lm": self.spec.model,
+            "llm_prompt_name": Path(self.spec.prompt).name or _shipped_name(self.spec),
+            "prompt_sha256": hashlib.sha256(self._system.encode()).hexdigest(),
         }
 
     def spent(self) -> Mapping[str, float]:
         """Requests, tokens and seconds of new answers, tries again, and answers from the disk."""
-        state = self._state()
-        return {**state.spent, "retries": state.chat.retries}
+        return {**self._spent, "retries": self._chat.retries}
 
     def recalled_s(self) -> float:
         """Of several requests at a time the seconds are shared by them."""
-        state = self._state()
-        seconds, state.recalled = state.recalled, 0.0
-        return seconds / self.parallel
+        seconds, self._recalled_s = self._recalled_s, 0.0
+        return seconds / self.spec.parallel
 
     def _all(self, groups: Sequence[Sequence[str]]) -> list[list[Correction]]:
-        if self.parallel == 1 or len(groups) < 2:
+        if self.spec.parallel == 1 or len(groups) < 2:
             return [self._group(group) for group in groups]
-        with ThreadPoolExecutor(self.parallel) as pool:
+        with ThreadPoolExecutor(self.spec.parallel) as pool:
             try:
                 return list(pool.map(self._group, groups))
             except BaseException:
@@ -152,72 +158,54 @@ class Instructed(Corrector):
                 raise
 
     def _group(self, lines: Sequence[str]) -> list[Correction]:
-        alone = self.batch == 1
+        alone = self.spec.batch == 1
         user = lines[0] if alone else json.dumps(list(lines), ensure_ascii=False)
         answer = self._answer(user, 64 + 2 * len(user))
         if answer.refused:
             return [Correction(line, REFUSED + answer.refused) for line in lines]
         if alone:
-            return [checked(lines[0], answer.text, self.edits, answer.whole)]
+            return [checked(lines[0], answer.text, self.spec.edits, answer.whole)]
         texts = listed(answer.text, len(lines))
         if texts is None:
             return [Correction(line, f"{REFUSED}no list of the lines") for line in lines]
-        return [checked(*pair, self.edits) for pair in zip(lines, texts, strict=True)]
+        return [checked(*pair, self.spec.edits) for pair in zip(lines, texts, strict=True)]
 
     def _answer(self, user: str, most_tokens: int) -> Answer:
         """From the disk, or from the server and then kept."""
-        state = self._state()
-        question = [self.url, self.model, state.system, user, most_tokens]
+        question = [self.spec.url, self.spec.model, self._system, user, most_tokens]
         name = hashlib.sha256(json.dumps(question).encode()).hexdigest()
-        path = state.folder / name[:2] / f"{name}.json"
+        path = self._folder / name[:2] / f"{name}.json"
         answer = _kept(path)
         if answer is not None:
-            state.count(recalled=answer.seconds, cached=1)
+            self._count(recalled=answer.seconds, cached=1)
             return answer
-        answer = state.chat.ask(state.system, user, most_tokens)
+        answer = self._chat.ask(self._system, user, most_tokens)
         if not answer.refused:
             path.parent.mkdir(parents=True, exist_ok=True)
             keep(path, json.dumps(asdict(answer)).encode())
-        state.count(requests=1, tokens=answer.tokens, seconds=answer.seconds)
+        self._count(requests=1, tokens=answer.tokens, seconds=answer.seconds)
         return answer
 
-    def _system(self) -> str:
-        if not self.prompt:
-            return _shipped(_LINE if self.batch == 1 else _LINES)
-        path = Path(self.prompt).expanduser()
-        try:
-            return path.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"the prompt {path} cannot be read ({error}); give a text file"
-            ) from error
-
-    def _state(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError("the corrector is not open")
-        return self._open
-
-
-@dataclass(eq=False)
-class _Open:
-    """What `open` makes. recalled: seconds of kept answers that were not told yet."""
-
-    chat: Chat
-    system: str
-    digest: str
-    folder: Path
-    recalled: float = 0.0
-    spent: dict[str, float] = field(
-        default_factory=lambda: {"requests": 0, "tokens": 0, "seconds": 0.0, "cached": 0}
-    )
-    _lock: Any = field(default_factory=threading.Lock)
-
-    def count(self, recalled: float = 0.0, **spent: float) -> None:
+    def _count(self, recalled: float = 0.0, **spent: float) -> None:
         """Add up; threads may call it."""
         with self._lock:
-            self.recalled += recalled
+            self._recalled_s += recalled
             for name, value in spent.items():
-                self.spent[name] += value
+                self._spent[name] += value
+
+
+def _instructions(spec: InstructedSpec) -> str:
+    if not spec.prompt:
+        return _shipped(_shipped_name(spec))
+    path = Path(spec.prompt).expanduser()
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the prompt {path} cannot be read ({error}); give a text file") from error
+
+
+def _shipped_name(spec: InstructedSpec) -> str:
+    return _LINE if spec.batch == 1 else _LINES
 
 
 @functools.cache

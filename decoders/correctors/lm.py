@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.types import Decoded, EncoderInfo
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.ar.base import ARDecoder
-from decoders.base import Decoder
-from decoders.correctors.base import Correction, Corrector, Read, Scores, alternatives
-from decoders.ctc.beam import CTCBeam
-from decoders.language.causal import LineLM, line_lm
+from decoders.base import Decoder, DecoderSpec
+from decoders.correctors.base import Correction, Corrector, CorrectorSpec, Scores, alternatives
+from decoders.ctc.beam import CTCBeamSpec
+from decoders.language.causal import line_lm
 
 
 @dataclass(frozen=True)
-class Rerank(Corrector):
+class RerankSpec(CorrectorSpec):
     """Score of the decoder + weight * log p of a causal language model + length * characters.
 
     It cannot leave the list, so it can invent nothing. A decoder with a beam is asked for its
@@ -47,7 +47,6 @@ class Rerank(Corrector):
     length: float | None = None
     texts: int = 16
     model: str = ""
-    _open: _Open | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.texts < 2:
@@ -57,7 +56,7 @@ class Rerank(Corrector):
         """A list to put in order."""
         return self.texts
 
-    def missing(self, encoder: EncoderInfo, decoder: Decoder) -> Unavailable | None:
+    def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
         """Alternatives have to come from somewhere."""
         if _tells(decoder) or encoder.alphabet:
             return None
@@ -67,26 +66,38 @@ class Rerank(Corrector):
             "take a decoder with a beam, such as ar-beam",
         )
 
-    def open(self, encoder: EncoderInfo, decoder: Decoder) -> None:
+    def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Load the model.
 
         Raises:
             UserError: it cannot be loaded.
         """
-        beam = None
-        if not _tells(decoder):
-            beam = CTCBeam(beam=max(CTCBeam.beam, self.texts), nbest=self.texts)
-            beam.open(encoder)
-        object.__setattr__(self, "_open", _Open(line_lm(self.model), beam))
+        return Rerank(self, encoder, decoder)
 
-    def correct(self, read: Read) -> list[Correction]:
+
+class Rerank(Corrector):
+    """Puts lists of texts in order."""
+
+    spec: RerankSpec
+
+    def __init__(self, spec: RerankSpec, encoder: EncoderInfo, decoder: Decoder) -> None:
+        super().__init__(spec, decoder)
+        self._lm = line_lm(spec.model)
+        self._beam: Decoder | None = None  # of alternatives, where the decoder has none
+        if not _tells(decoder.spec):
+            beam = max(CTCBeamSpec.beam, spec.texts)
+            self._beam = CTCBeamSpec(beam=beam, nbest=spec.texts).open(encoder)
+        # What the model said of texts, while weights change; None in a run, which keeps nothing.
+        self._known: dict[str, float] | None = None
+
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
         """Each line's texts in their new order; the score is the sum."""
-        lists, scores = self._lists(read)
-        scores = _whole(read, lists, scores)
+        lists, scores = self._lists(encoded, lines)
+        scores = _whole(self.decoder, encoded, lists, scores)
         lengths = np.cumsum([0, *map(len, lists)])
         flat = [text for texts in lists for text in texts]
-        judged = self._judged(flat, str(read.encoded.states.device))
-        weight, length = self._values["weight"], self._values["length"]
+        judged = self._judged(flat, str(encoded.states.device))
+        weight, length = self.values["weight"], self.values["length"]
         found = []
         for k, (texts, own) in enumerate(zip(lists, scores, strict=True)):
             of_lm = judged[lengths[k] : lengths[k + 1]]
@@ -94,90 +105,74 @@ class Rerank(Corrector):
             found.append(_ranked(texts, np.where(np.isnan(sums), -np.inf, sums)))
         return found
 
-    def weigh(self, values: Mapping[str, float]) -> None:
+    def reweight(self, values: Mapping[str, float]) -> None:
         """Correct with these weights from now on.
 
         Who changes the weights of an open corrector tunes it, on the same lines again and again,
         so that from then on the model's word on a text is kept. Nothing is kept in a run.
         """
-        super().weigh(values)
-        state = self._state()
-        state.known = {} if state.weighed and state.known is None else state.known
-        state.weighed = True
+        if self.values and self._known is None:
+            self._known = {}
+        super().reweight(values)
 
     def close(self) -> None:
-        """Let go of the model."""
-        if self._open is not None and self._open.beam is not None:
-            self._open.beam.close()
-        object.__setattr__(self, "_open", None)
+        """Close the beam."""
+        if self._beam is not None:
+            self._beam.close()
 
     def extras(self) -> Mapping[str, Any]:
         """The language model."""
-        lm = self._state().lm
+        lm = self._lm
         return {"lm": lm.name, "lm_sha256": lm.sha256, "lm_trained_on": lm.trained_on}
 
     def _judged(self, texts: Sequence[str], device: str) -> Scores:
         """Log-probabilities of the language model."""
-        state = self._state()
-        if state.known is None:
-            return np.array(state.lm.score(texts, device))
-        new = [text for text in dict.fromkeys(texts) if text not in state.known]
-        state.known.update(zip(new, state.lm.score(new, device), strict=True))
-        return np.array([state.known[text] for text in texts])
+        if self._known is None:
+            return np.array(self._lm.score(texts, device))
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        self._known.update(zip(new, self._lm.score(new, device), strict=True))
+        return np.array([self._known[text] for text in texts])
 
-    def _lists(self, read: Read) -> tuple[list[list[str]], list[Scores]]:
+    def _lists(
+        self, encoded: Encoded, lines: Sequence[Decoded]
+    ) -> tuple[list[list[str]], list[Scores]]:
         """The texts of each line, the decoder's own first, and their scores by the decoder."""
-        beam = self._state().beam
-        if beam is None:
-            pairs = [alternatives(line) for line in read.lines]
+        if self._beam is None:
+            pairs = [alternatives(line) for line in lines]
             texts = [[text for text, _ in line] for line in pairs]
             return texts, [np.array([score for _, score in line]) for line in pairs]
-        others = beam.decode(read.encoded)
-        texts = [_beside(*pair) for pair in zip(read.lines, others, strict=True)]
-        scores = read.decoder.score(read.encoded, texts)
+        others = self._beam.decode(encoded)
+        texts = [_beside(*pair) for pair in zip(lines, others, strict=True)]
+        scores = self.decoder.score(encoded, texts)
         if scores is None:
             raise UserError(
-                f"{type(read.decoder).__name__} cannot score texts that it did not write; take a "
+                f"{type(self.decoder).__name__} cannot score texts that it did not write; take a "
                 "decoder with a beam, such as ctc-beam or ar-beam"
             )
         return texts, scores
 
-    def _state(self) -> _Open:
-        if self._open is None:
-            raise RuntimeError("the corrector is not open")
-        return self._open
 
-
-@dataclass(eq=False)
-class _Open:
-    """What `open` makes.
-
-    beam: it tells the alternatives where the decoder has none.
-    weighed: the weights have been set. known: see `weigh`.
-    """
-
-    lm: LineLM
-    beam: CTCBeam | None
-    weighed: bool = False
-    known: dict[str, float] | None = None
-
-
-def _whole(read: Read, lists: Sequence[Sequence[str]], scores: Sequence[Scores]) -> list[Scores]:
+def _whole(
+    decoder: Decoder,
+    encoded: Encoded,
+    lists: Sequence[Sequence[str]],
+    scores: Sequence[Scores],
+) -> list[Scores]:
     """Scores of texts as log-probabilities of the whole of them.
 
     An autoregressive search divides by tokens ** length_penalty, and then a language model's
     log-probability, which grows with the text, would outweigh it.
     """
-    decoder, ar = read.decoder, read.encoded.ar
+    ar = encoded.ar
     if not isinstance(decoder, ARDecoder) or ar is None or ar.tokenize is None:
         return list(scores)
     tokens = [np.array([len(ar.tokenize(x)) + 1.0 for x in texts]) for texts in lists]  # and EOS
-    return [s * n**decoder.length_penalty for s, n in zip(scores, tokens, strict=True)]
+    return [s * n**decoder.spec.length_penalty for s, n in zip(scores, tokens, strict=True)]
 
 
-def _tells(decoder: Decoder) -> bool:
+def _tells(decoder: DecoderSpec) -> bool:
     """Whether a decoder tells more than its best text."""
-    return int(getattr(decoder, "nbest", 1)) > 1
+    return int(decoder.settings().get("nbest", 1)) > 1
 
 
 def _beside(line: Decoded, others: Decoded) -> list[str]:

@@ -7,15 +7,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.core.errors import UserError
-from bench.core.types import EncoderInfo
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder
-from decoders.correctors.base import Correction, Corrector, Read
+from decoders.correctors.base import Correction, Corrector, CorrectorSpec
 from decoders.language.arpa_lm import EMBEDDED
 from decoders.language.lm import EMBEDDED_TEXT, train_text
 
@@ -24,7 +24,7 @@ _BACK_OFF = 0.4  # stupid backoff, Brants et al. 2007
 
 
 @dataclass(frozen=True)
-class Speller(Corrector):
+class SpellerSpec(CorrectorSpec):
     """Dictionary and bigram on non-words: what every language model has to beat.
 
     A word of letters that the vocabulary lacks is replaced by the one of it with the least
@@ -51,7 +51,6 @@ class Speller(Corrector):
     distance: int = 2
     shortest: int = 4
     text: str = ""
-    _open: _Words | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.distance <= 3:
@@ -59,27 +58,32 @@ class Speller(Corrector):
         if self.shortest < 1:
             raise UserError(f"shortest is 1 letter or more, not {self.shortest}")
 
-    def open(self, encoder: EncoderInfo, decoder: Decoder) -> None:
+    def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Read the text and index its words.
 
         Raises:
             UserError: the file cannot be read, or has no words.
         """
-        lines = _lines(Path(self.text).expanduser()) if self.text else train_text()
-        object.__setattr__(self, "_open", _Words.of(lines, self.distance))
+        return Speller(self, decoder)
 
-    def correct(self, read: Read) -> list[Correction]:
+
+class Speller(Corrector):
+    """Looks words up."""
+
+    spec: SpellerSpec
+
+    def __init__(self, spec: SpellerSpec, decoder: Decoder) -> None:
+        super().__init__(spec, decoder)
+        lines = _lines(Path(spec.text).expanduser()) if spec.text else train_text()
+        self._words = _Words.of(lines, spec.distance)
+
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
         """Line by line."""
-        return [Correction(self._spelled(line.text)) for line in read.lines]
-
-    def close(self) -> None:
-        """Let go of the words."""
-        object.__setattr__(self, "_open", None)
+        return [Correction(self._spelled(line.text)) for line in lines]
 
     def extras(self) -> Mapping[str, Any]:
         """The text behind the vocabulary."""
-        words = self._words()
-        own = Path(self.text).name
+        words, own = self._words, Path(self.spec.text).name
         return {
             "lm": own or EMBEDDED,
             "lm_sha256": words.sha256,
@@ -106,25 +110,20 @@ class Speller(Corrector):
         around = line[max(found.start() - 1, 0) : found.end() + 1]
         named = word[0].isupper() and not word.isupper() and not first
         return (
-            len(word) >= self.shortest
+            len(word) >= self.spec.shortest
             and not named
             and not any(character.isdigit() for character in around)
-            and word.lower() not in self._words().counts
+            and word.lower() not in self._words.counts
         )
 
     def _nearest(self, word: str, before: str) -> str:
-        words, low = self._words(), word.lower()
-        best, least = low, self._values["unknown"]
-        for term, edits in words.near(low, self.distance):
-            cost = self.price * edits - words.log_prob(term, before)
+        words, low = self._words, word.lower()
+        best, least = low, self.values["unknown"]
+        for term, edits in words.near(low, self.spec.distance):
+            cost = self.spec.price * edits - words.log_prob(term, before)
             if cost < least:
                 best, least = term, cost
         return word if best == low else _as(word, best)
-
-    def _words(self) -> _Words:
-        if self._open is None:
-            raise RuntimeError("the corrector is not open")
-        return self._open
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Encoded, EncoderInfo, Needs
-from decoders.base import Decoder
+from decoders.base import DecoderSpec
 from decoders.ctc.beam_kit import all_sound
 
 # How far the largest log-probability of a frame may lie outside [-log V, 0]: rounding only.
@@ -22,7 +22,7 @@ _TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class CTCDecoder(Decoder, ABC):
+class CTCSpec(DecoderSpec, ABC):
     """A decoder that reads CTC log-probabilities."""
 
     needs: ClassVar[Needs] = "log_probs"

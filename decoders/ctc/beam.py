@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.types import Decoded, Encoded, EncoderInfo
-from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, on_host
+from decoders.base import Decoder
+from decoders.ctc.base import CTCSpec, check_beam, check_threshold, on_host
 from decoders.ctc.prefix_beam import no_language
 from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
 from decoders.ctc.score import ctc_scores
 
 
 @dataclass(frozen=True)
-class CTCBeam(CTCDecoder):
+class CTCBeamSpec(CTCSpec):
     """The likeliest text, all its paths summed, as far as a beam of prefixes finds it.
 
     beam: prefixes kept after each frame.
@@ -34,17 +35,27 @@ class CTCBeam(CTCDecoder):
     token_min_logp: float | None = -5.0
     nbest: int = 1
     beam_prune_logp: float | None = -10.0
-    _open: Threads | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
         check_threshold("token_min_logp", self.token_min_logp)
         check_threshold("beam_prune_logp", self.beam_prune_logp)
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> Decoder:
         """Compile the search (seconds, once a machine) and start as many threads as torch has."""
+        return CTCBeam(self, encoder)
+
+
+class CTCBeam(Decoder):
+    """Searches prefixes with several threads."""
+
+    spec: CTCBeamSpec
+
+    def __init__(self, spec: CTCBeamSpec, encoder: EncoderInfo) -> None:
+        super().__init__(spec)
         compile_search(len(encoder.alphabet), no_language(len(encoder.alphabet)))
-        object.__setattr__(self, "_open", Threads())
+        self._limits = Limits(spec.beam, spec.beam_prune_logp, spec.token_min_logp, spec.nbest)
+        self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is the log-probability of the text, of its paths inside the beam.
@@ -53,12 +64,9 @@ class CTCBeam(CTCDecoder):
             UserError: the log-probabilities are broken (NaN, not normalised).
         """
         log_probs, frames = on_host(encoded)
-        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
         language = no_language(log_probs.shape[2])
-        threads = self._open or Threads(1)
-        return search_prefixes(threads, log_probs, frames, language, limits).decoded(
-            encoded.alphabet
-        )
+        found = search_prefixes(self._threads, log_probs, frames, language, self._limits)
+        return found.decoded(encoded.alphabet)
 
     def score(
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
@@ -68,10 +76,8 @@ class CTCBeam(CTCDecoder):
 
     def close(self) -> None:
         """End the threads."""
-        if self._open is not None:
-            self._open.close()
-            object.__setattr__(self, "_open", None)
+        self._threads.close()
 
     def extras(self) -> Mapping[str, Any]:
         """How many threads share the lines of a batch."""
-        return {"workers": self._open.count if self._open else 1}
+        return {"workers": self._threads.count}

@@ -19,14 +19,14 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
-    CTCDecoder,
+    CTCSpec,
     check_beam,
     check_threshold,
     checked_on_host,
     missing_space,
 )
 from decoders.language.arpa import SPACE
-from decoders.language.arpa_lm import ArpaLM, arpa_lm
+from decoders.language.arpa_lm import arpa_lm
 from decoders.language.lm import writable_words
 from decoders.language.ngram import MAX_ORDER
 from decoders.language.units import Unit, missing_symbols
@@ -43,7 +43,7 @@ _UNENDED = -30.0  # what it costs to drop a line's last word because it is no wo
 
 
 @dataclass(frozen=True)
-class CTCFlashlight(CTCDecoder, tuned.Tunable["_Open"]):
+class CTCFlashlightSpec(CTCSpec):
     """Shallow fusion of CTC with KenLM by flashlight-text 0.0.7, the decoder behind torchaudio's.
 
     Source: https://github.com/flashlight/text; J. Kahn et al. 2022, "Flashlight: enabling
@@ -92,26 +92,34 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable["_Open"]):
             )
         return missing_space(encoder) or super().missing(encoder)
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the model (the embedded one is built at first use).
 
         Raises:
             UserError: the model cannot be read, or shares no word with the encoder's alphabet.
         """
-        unit: Unit = "word" if self.lexicon else "char"
-        lm = arpa_lm(self.lm, unit, _ORDERS[unit])
-        words = writable_words(lm.words, lm.path, encoder) if self.lexicon else ()
-        name = lm.name if self.lm else f"{lm.name} {unit}"
-        untuned = (_UNTUNED, "nothing (a guess)")
-        weights = tuned.weights(self, (_NAME,), encoder, (name, lm.sha256), untuned)
-        if not self.lexicon:
+        return CTCFlashlight(self, encoder)
+
+
+class CTCFlashlight(tuned.Tunable):
+    """flashlight-text's search with its model."""
+
+    spec: CTCFlashlightSpec
+
+    def __init__(self, spec: CTCFlashlightSpec, encoder: EncoderInfo) -> None:
+        unit: Unit = "word" if spec.lexicon else "char"
+        self._lm = lm = arpa_lm(spec.lm, unit, _ORDERS[unit])
+        # Of the lexicon; () without one.
+        self._words = writable_words(lm.words, lm.path, encoder) if spec.lexicon else ()
+        self._name = lm.name if spec.lm else f"{lm.name} {unit}"  # what weights are tuned for
+        untuned, names = (_UNTUNED, "nothing (a guess)"), (self._name, lm.sha256)
+        super().__init__(spec, tuned.weights(spec, (_NAME,), encoder, names, untuned))
+        if not spec.lexicon:
             missing_symbols(lm.model.vocabulary, encoder.alphabet, str(lm.path))
-        written = words or tuple(lm.space if s == " " else s for s in encoder.alphabet)
-        model = _load(lm.path, written)
-        trie = _trie(words, encoder.alphabet) if self.lexicon else None
-        symbols, space = len(encoder.alphabet), encoder.alphabet.index(" ")
-        state = _Open(*weights, lm, name, words, symbols, space, model, trie)
-        self._keep(state)
+        written = self._words or tuple(lm.space if s == " " else s for s in encoder.alphabet)
+        self._model = _load(lm.path, written)
+        self._trie = _trie(self._words, encoder.alphabet) if spec.lexicon else None
+        self._symbols, self._space = len(encoder.alphabet), encoder.alphabet.index(" ")
         self.reweight({})
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
@@ -124,79 +132,64 @@ class CTCFlashlight(CTCDecoder, tuned.Tunable["_Open"]):
         lines = zip(log_probs, frames.tolist(), strict=True)
         return [self._line(line[:count], encoded.alphabet) for line, count in lines]
 
-    def close(self) -> None:
-        """Let go of the model."""
-        self._keep(None)
-
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned."""
-        state = self._opened()
         return {
-            "lm": state.name,
-            "lm_sha256": state.lm.sha256,
-            "lm_order": state.lm.model.order,
-            "lm_trained_on": state.lm.trained_on,
-            "lexicon_words": len(state.words),
-            **state.values,
-            "tuned_on": state.source,
+            "lm": self._name,
+            "lm_sha256": self._lm.sha256,
+            "lm_order": self._lm.model.order,
+            "lm_trained_on": self._lm.trained_on,
+            "lexicon_words": len(self._words),
+            **self.values,
+            "tuned_on": self.source,
             "workers": 1,
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Decode with these weights from now on; the model stays."""
         super().reweight(values)
-        state = self._opened()
-        state.search = self._search(state)
+        self._search = self._made()
 
-    def _search(self, state: _Open) -> Any:
+    def _made(self) -> Any:
+        """Flashlight's decoder with the weights in force."""
         from flashlight.lib.text import decoder as flashlight
 
-        threshold = _ANY if self.beam_prune_logp is None else -self.beam_prune_logp
-        tokens = min(self.beam_tokens, state.symbols)
-        weight = state.values["alpha"] * math.log(10)  # KenLM tells log10
-        beta = state.values["beta"]
-        limits, ctc = (self.beam, tokens, threshold, weight), flashlight.CriterionType.CTC
-        if state.trie is None:
+        spec = self.spec
+        threshold = _ANY if spec.beam_prune_logp is None else -spec.beam_prune_logp
+        tokens = min(spec.beam_tokens, self._symbols)
+        weight = self.values["alpha"] * math.log(10)  # KenLM tells log10
+        beta = self.values["beta"]
+        limits, ctc = (spec.beam, tokens, threshold, weight), flashlight.CriterionType.CTC
+        if self._trie is None:
             options = flashlight.LexiconFreeDecoderOptions(*limits, beta, True, ctc)
-            return flashlight.LexiconFreeDecoder(options, state.model, state.space, BLANK, [])
+            return flashlight.LexiconFreeDecoder(options, self._model, self._space, BLANK, [])
         options = flashlight.LexiconDecoderOptions(*limits, beta, -math.inf, 0.0, True, ctc)
         return flashlight.LexiconDecoder(
-            options, state.trie, state.model, state.space, BLANK, -1, [], False
+            options, self._trie, self._model, self._space, BLANK, -1, [], False
         )
 
     def _line(self, log_probs: NDArray[np.float32], alphabet: Sequence[str]) -> Decoded:
-        state = self._opened()
         emissions = np.maximum(log_probs, np.float32(_IMPOSSIBLE))
-        if state.trie is not None:  # a word ends with a space, the line's last one too
+        if self._trie is not None:  # a word ends with a space, the line's last one too
             end = np.full((1, len(alphabet)), _UNENDED, np.float32)
-            end[0, state.space] = 0.0
+            end[0, self._space] = 0.0
             emissions = np.concatenate((emissions, end))
         if not len(log_probs):
             return Decoded("", 0, 0.0)
         emissions = np.ascontiguousarray(emissions)
         ranked: dict[str, float] = {}
-        for result in state.search.decode(emissions.ctypes.data, *emissions.shape):
-            if len(ranked) < self.nbest:
-                ranked.setdefault(_text(result, state, alphabet), result.score)
+        for result in self._search.decode(emissions.ctypes.data, *emissions.shape):
+            if len(ranked) < self.spec.nbest:
+                ranked.setdefault(self._text(result, alphabet), result.score)
         nbest = tuple(ranked.items()) or (("", -math.inf),)
-        return Decoded(nbest[0][0], len(nbest[0][0]), nbest[0][1], nbest if self.nbest > 1 else ())
+        kept = nbest if self.spec.nbest > 1 else ()
+        return Decoded(nbest[0][0], len(nbest[0][0]), nbest[0][1], kept)
 
-
-@dataclass
-class _Open(tuned.Weighted):
-    """What `open` makes.
-
-    name: what weights are tuned for; words: of the lexicon, () without one.
-    """
-
-    lm: ArpaLM
-    name: str
-    words: tuple[str, ...]
-    symbols: int
-    space: int
-    model: Any
-    trie: Any
-    search: Any = None
+    def _text(self, result: Any, alphabet: Sequence[str]) -> str:
+        if self._trie is not None:
+            return " ".join(self._words[word] for word in result.words if word >= 0)
+        path = itertools.groupby(token for token in result.tokens if token >= 0)
+        return "".join(alphabet[token] for token, _ in path).strip()
 
 
 def _installed() -> bool:
@@ -251,10 +244,3 @@ def _trie(words: Sequence[str], alphabet: Sequence[str]) -> Any:
         trie.insert([*(place[character] for character in word), place[" "]], index, 0.0)
     trie.smear(SmearingMode.MAX)
     return trie
-
-
-def _text(result: Any, state: _Open, alphabet: Sequence[str]) -> str:
-    if state.trie is not None:
-        return " ".join(state.words[word] for word in result.words if word >= 0)
-    path = itertools.groupby(token for token in result.tokens if token >= 0)
-    return "".join(alphabet[token] for token, _ in path).strip()

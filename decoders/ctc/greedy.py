@@ -9,37 +9,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.core.types import BLANK, Decoded, Encoded
-from decoders.ctc.base import CTCDecoder, check_frames, ctc_output, inside_frames, join_symbols
+from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
+from decoders.base import Decoder
+from decoders.ctc.base import CTCSpec, check_frames, ctc_output, inside_frames, join_symbols
 from decoders.ctc.score import ctc_scores
 
 
 @dataclass(frozen=True)
-class CTCGreedy(CTCDecoder):
+class CTCGreedySpec(CTCSpec):
     """CTC best path decoding of a whole batch at once.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", section 3.2.
     """
 
-    def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is the log-probability of the best path, a lower bound of its text's.
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        """Nothing has to be made."""
+        return CTCGreedy(self)
 
-        Raises:
-            UserError: the log-probabilities are broken (NaN, not normalised).
-        """
-        log_probs, frames = ctc_output(encoded)
-        best, path = _best_path(log_probs)
-        check_frames(best, frames, log_probs.shape[2])
-        inside = inside_frames(frames, best.shape[1])
-        emitted = inside & (path != BLANK)
-        emitted[:, 1:] &= path[:, 1:] != path[:, :-1]
-        counts = emitted.sum(axis=1)
-        texts = join_symbols(path[emitted], counts, encoded.alphabet)
-        scores = np.where(inside, best, 0).sum(axis=1, dtype=np.float64)
-        return [
-            Decoded(text, tokens, score)
-            for text, tokens, score in zip(texts, counts.tolist(), scores.tolist(), strict=True)
-        ]
+
+class CTCGreedy(Decoder):
+    """Reads best paths."""
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """The best path of each line; see `best_path`."""
+        return best_path(encoded)
 
     def score(
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
@@ -48,7 +41,28 @@ class CTCGreedy(CTCDecoder):
         return ctc_scores(encoded, texts)
 
 
-def _best_path(log_probs: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def best_path(encoded: Encoded) -> list[Decoded]:
+    """The best path of each line, scored by its log-probability: a lower bound of its text's.
+
+    Raises:
+        UserError: the log-probabilities are broken (NaN, not normalised).
+    """
+    log_probs, frames = ctc_output(encoded)
+    best, path = _argmax(log_probs)
+    check_frames(best, frames, log_probs.shape[2])
+    inside = inside_frames(frames, best.shape[1])
+    emitted = inside & (path != BLANK)
+    emitted[:, 1:] &= path[:, 1:] != path[:, :-1]
+    counts = emitted.sum(axis=1)
+    texts = join_symbols(path[emitted], counts, encoded.alphabet)
+    scores = np.where(inside, best, 0).sum(axis=1, dtype=np.float64)
+    return [
+        Decoded(text, tokens, score)
+        for text, tokens, score in zip(texts, counts.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+def _argmax(log_probs: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The largest value of each frame and its symbol, both (B, T), on the host.
 
     On a CPU numpy's argmax is several times faster than torch's; on another device only the two

@@ -17,7 +17,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
-    CTCDecoder,
+    CTCSpec,
     check_beam,
     check_threshold,
     checked_on_host,
@@ -35,7 +35,7 @@ from decoders.ctc.kenlm_pool import (
 from decoders.ctc.score import worded_scores
 from decoders.language.arpa_lm import EMBEDDED
 from decoders.language.kenlm_files import load_kenlm
-from decoders.language.lm import WordLM, read_word_lm, word_lm, writable_words
+from decoders.language.lm import read_word_lm, word_lm, writable_words
 
 _NAME = "ctc-kenlm"
 # The same search under the same weights: those of the other, which is quicker to tune, hold too.
@@ -45,7 +45,7 @@ _UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
 
 
 @dataclass(frozen=True)
-class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
+class CTCKenLMSpec(CTCSpec):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode; its search is
@@ -100,22 +100,32 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
         """Without a space there are no words."""
         return missing_space(encoder) or super().missing(encoder)
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the language model (the embedded one is built at first use), then fork the workers.
 
         Raises:
             UserError: the model cannot be read, or shares no word with the encoder's alphabet.
         """
-        lm = read_word_lm(Path(self.lm)) if self.lm else word_lm()
-        writable = writable_words(lm.unigrams, lm.path, encoder)
-        decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
-        workers = (self.workers or torch.get_num_threads()) if can_fork() else 1
-        pool = WorkerPool(decoder, workers) if workers > 1 else None
+        return CTCKenLM(self, encoder)
+
+
+class CTCKenLM(tuned.Tunable):
+    """pyctcdecode's search, in this process or in workers."""
+
+    spec: CTCKenLMSpec
+
+    def __init__(self, spec: CTCKenLMSpec, encoder: EncoderInfo) -> None:
+        self._lm = lm = read_word_lm(Path(spec.lm)) if spec.lm else word_lm()
+        # Weights are tuned for the embedded model, whatever its text, or for one very file.
+        self._name = lm.sha256 if spec.lm else EMBEDDED
+        # Words of the model that the encoder's alphabet cannot write.
+        self._foreign = len(lm.unigrams) - len(writable_words(lm.unigrams, lm.path, encoder))
         untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
-        name = (self._lm_name(lm), lm.sha256)
-        weights = tuned.weights(self, _TUNED_AS, encoder, name, untuned)
-        state = _Open(*weights, lm, len(lm.unigrams) - len(writable), decoder, pool)
-        self._keep(state)
+        names = (self._name, lm.sha256)
+        super().__init__(spec, tuned.weights(spec, _TUNED_AS, encoder, names, untuned))
+        self._decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
+        workers = (spec.workers or torch.get_num_threads()) if can_fork() else 1
+        self._pool = WorkerPool(self._decoder, workers) if workers > 1 else None
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is that of the search: log-probability + language model + bonus of words.
@@ -133,74 +143,53 @@ class CTCKenLM(CTCDecoder, tuned.Tunable["_Open"]):
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]] | None:
         """The log-probability of each text, all its paths summed, and what its words add to it."""
-        state, values = self._opened(), self._opened().values
-        state.decoder.reset_params(
-            values["alpha"], values["beta"], values["unk_offset"], self.score_boundary
-        )
-        return worded_scores(encoded, texts, partial(word_price, state.decoder))
+        weights = (self.values[name] for name in ("alpha", "beta", "unk_offset"))
+        self._decoder.reset_params(*weights, self.spec.score_boundary)
+        return worded_scores(encoded, texts, partial(word_price, self._decoder))
 
     def close(self) -> None:
         """End the workers and let go of the model, which pyctcdecode holds in a class variable."""
-        if self._open is not None:
-            if self._open.pool is not None:
-                self._open.pool.close()
-            self._open.decoder.cleanup()
-            self._keep(None)
+        if self._pool is not None:
+            self._pool.close()
+        if self._decoder is not None:
+            self._decoder.cleanup()
+            self._decoder = None
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the workers in use."""
-        state = self._opened()
         return {
-            "lm": self._lm_name(state.lm),
-            "lm_sha256": state.lm.sha256,
-            "lm_order": state.lm.order,
-            "lm_trained_on": state.lm.trained_on,
-            "lm_words": len(state.lm.unigrams),
-            "lm_words_foreign": state.foreign,  # hold a character that the encoder cannot write
-            **state.values,
-            "tuned_on": state.source,
-            "workers": state.pool.workers if state.pool else 1,
+            "lm": self._name,
+            "lm_sha256": self._lm.sha256,
+            "lm_order": self._lm.order,
+            "lm_trained_on": self._lm.trained_on,
+            "lm_words": len(self._lm.unigrams),
+            "lm_words_foreign": self._foreign,
+            **self.values,
+            "tuned_on": self.source,
+            "workers": self._pool.workers if self._pool else 1,
         }
 
-    def _lm_name(self, lm: WordLM) -> str:
-        """What weights are tuned for: the embedded model, whatever its text, or one very file."""
-        return lm.sha256 if self.lm else EMBEDDED
-
     def _search(self, lines: Sequence[NDArray[np.float32]]) -> list[Ranked]:
-        state = self._opened()
+        spec = self.spec
         search = WordSearch(
-            alpha=state.values["alpha"],
-            beta=state.values["beta"],
-            unk_score_offset=state.values["unk_offset"],
-            score_boundary=self.score_boundary,
-            beam_width=self.beam,
-            beam_prune_logp=_off(self.beam_prune_logp),
-            token_min_logp=_off(self.token_min_logp),
-            prune_history=self.prune_history,
-            nbest=self.nbest,
+            alpha=self.values["alpha"],
+            beta=self.values["beta"],
+            unk_score_offset=self.values["unk_offset"],
+            score_boundary=spec.score_boundary,
+            beam_width=spec.beam,
+            beam_prune_logp=_off(spec.beam_prune_logp),
+            token_min_logp=_off(spec.token_min_logp),
+            prune_history=spec.prune_history,
+            nbest=spec.nbest,
         )
         # A single line has nobody to share with.
-        if state.pool is not None and len(lines) > 1:
-            return state.pool.decode(search, lines)
-        return [decode_line(state.decoder, search, line) for line in lines]
+        if self._pool is not None and len(lines) > 1:
+            return self._pool.decode(search, lines)
+        return [decode_line(self._decoder, search, line) for line in lines]
 
     def _decoded(self, ranked: Ranked) -> Decoded:
         text, score = ranked[0]
-        return Decoded(text, len(text), score, tuple(ranked) if self.nbest > 1 else ())
-
-
-@dataclass
-class _Open(tuned.Weighted):
-    """What `open` makes.
-
-    foreign: words of the model that the encoder's alphabet cannot write.
-    decoder: pyctcdecode's, in this process.
-    """
-
-    lm: WordLM
-    foreign: int
-    decoder: Any
-    pool: WorkerPool | None
+        return Decoded(text, len(text), score, tuple(ranked) if self.spec.nbest > 1 else ())
 
 
 def _off(threshold: float | None) -> float:

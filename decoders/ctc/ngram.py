@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import CTCDecoder, check_beam, check_threshold, on_host
-from decoders.ctc.dense_lm import DenseLM, dense_lm
+from decoders.ctc.base import CTCSpec, check_beam, check_threshold, on_host
+from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.ngram_torch import TorchSearch
-from decoders.ctc.prefix_beam import Language
 from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
 from decoders.ctc.score import ctc_scores
-from decoders.language.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
+from decoders.language.arpa_lm import arpa_lm, check_embedded_order
 
 _NAME = "ctc-ngram"
 _UNTUNED = {"alpha": 0.5, "beta": 0.5}
 
 
 @dataclass(frozen=True)
-class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
+class CTCNGramSpec(CTCSpec):
     """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
 
     The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
@@ -67,21 +66,31 @@ class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
         check_threshold("beam_prune_logp", self.beam_prune_logp)
         check_embedded_order(self.lm, self.order, type(self).order)
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search.
 
         Raises:
             UserError: the model cannot be read or does not fit the encoder's alphabet.
         """
-        lm = arpa_lm(self.lm, "char", self.order)
-        dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
-        weights = tuned.weights(
-            self, (_NAME,), encoder, (lm.name, lm.sha256), (_UNTUNED, "nothing (a guess)")
-        )
-        language = self._language(dense, weights[0])
-        compile_search(len(encoder.alphabet), language)
-        state = _Open(*weights, lm, dense, language, Threads())
-        self._keep(state)
+        return CTCNGram(self, encoder)
+
+
+class CTCNGram(tuned.Tunable):
+    """Searches prefixes with the tables of a language model."""
+
+    spec: CTCNGramSpec
+
+    def __init__(self, spec: CTCNGramSpec, encoder: EncoderInfo) -> None:
+        self._lm = lm = arpa_lm(spec.lm, "char", spec.order)
+        self._dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
+        untuned = (_UNTUNED, "nothing (a guess)")
+        names = (lm.name, lm.sha256)
+        super().__init__(spec, tuned.weights(spec, (_NAME,), encoder, names, untuned))
+        self._limits = Limits(spec.beam, spec.beam_prune_logp, spec.token_min_logp, spec.nbest)
+        self._elsewhere: TorchSearch | None = None  # on a device that is not the CPU
+        self.reweight({})
+        compile_search(len(encoder.alphabet), self._language)
+        self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is that of the search: log-probability + language model + bonus of length.
@@ -89,13 +98,12 @@ class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
         Raises:
             UserError: the log-probabilities are broken (NaN, not normalised).
         """
-        state = self._opened()
-        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
         if encoded.log_probs is not None and encoded.log_probs.device.type != "cpu":
-            state.there = state.there or TorchSearch(state.language, encoded.log_probs.device)
-            return state.there.run(encoded, limits).decoded(encoded.alphabet)
+            device = encoded.log_probs.device
+            self._elsewhere = self._elsewhere or TorchSearch(self._language, device)
+            return self._elsewhere.run(encoded, self._limits).decoded(encoded.alphabet)
         log_probs, frames = on_host(encoded)
-        found = search_prefixes(state.threads, log_probs, frames, state.language, limits)
+        found = search_prefixes(self._threads, log_probs, frames, self._language, self._limits)
         return found.decoded(encoded.alphabet)
 
     def score(
@@ -110,55 +118,35 @@ class CTCNGram(CTCDecoder, tuned.Tunable["_Open"]):
         return found
 
     def close(self) -> None:
-        """End the threads and let go of the tables."""
-        if self._open is not None:
-            self._open.threads.close()
-            self._keep(None)
+        """End the threads."""
+        self._threads.close()
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the threads in use."""
-        state = self._opened()
         return {
-            "lm": state.lm.name,
-            "lm_sha256": state.lm.sha256,
-            "lm_order": state.lm.model.order,
-            "lm_trained_on": state.lm.trained_on,
-            "lm_states": len(state.dense.log_prob),
-            "lm_missing": "".join(state.dense.missing),  # characters that it takes for <unk>
-            **state.values,
-            "tuned_on": state.source,
-            "workers": state.threads.count,
+            "lm": self._lm.name,
+            "lm_sha256": self._lm.sha256,
+            "lm_order": self._lm.model.order,
+            "lm_trained_on": self._lm.trained_on,
+            "lm_states": len(self._dense.log_prob),
+            "lm_missing": "".join(self._dense.missing),  # characters that it takes for <unk>
+            **self.values,
+            "tuned_on": self.source,
+            "workers": self._threads.count,
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Decode with these weights from now on; the tables are worked out anew."""
         super().reweight(values)
-        state = self._opened()
-        state.language = self._language(state.dense, state.values)
-        state.there = None
+        alpha, beta = self.values["alpha"], self.values["beta"]
+        self._language = self._dense.language(alpha, beta, self.spec.score_boundary)
+        self._elsewhere = None
 
     def _price(self, text: str, alphabet: Sequence[str]) -> float:
         """Natural log of all that the model multiplies a text by."""
-        language, total = self._opened().language, 0.0
+        language, total = self._language, 0.0
         state = language.start
         for symbol in map(alphabet.index, text):
             factor, state = language.steps[state, symbol].item()
             total += math.log(factor)
         return total + math.log(language.final[state])
-
-    def _language(self, dense: DenseLM, values: Mapping[str, float]) -> Language:
-        return dense.language(values["alpha"], values["beta"], self.score_boundary)
-
-
-@dataclass
-class _Open(tuned.Weighted):
-    """What `open` makes.
-
-    language: the model's tables at these weights; there: on the device that is not the CPU.
-    """
-
-    lm: ArpaLM
-    dense: DenseLM
-    language: Language
-    threads: Threads
-    there: TorchSearch | None = None

@@ -15,7 +15,7 @@ from bench.core.errors import Unavailable
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
-    CTCDecoder,
+    CTCSpec,
     check_beam,
     check_threshold,
     missing_space,
@@ -24,9 +24,9 @@ from decoders.ctc.base import (
 from decoders.ctc.prefix_search import Found, Limits, Threads, search_lines
 from decoders.ctc.score import worded_scores
 from decoders.ctc.word_beam import search_words
-from decoders.ctc.word_tables import WordTables, predict, word_of, word_tables
+from decoders.ctc.word_tables import predict, word_of, word_tables
 from decoders.ctc.word_trie import Weights
-from decoders.language.arpa_lm import ArpaLM, arpa_lm, check_embedded_order
+from decoders.language.arpa_lm import arpa_lm, check_embedded_order
 from decoders.language.lm import writable_words
 
 _NAME = "ctc-ngram-word"
@@ -36,7 +36,7 @@ _UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
 
 
 @dataclass(frozen=True)
-class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
+class CTCNGramWordSpec(CTCSpec):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Texts and scores are those of ctc-kenlm at the same options (pyctcdecode 0.5.0's search),
@@ -91,22 +91,30 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
             )
         return missing_space(encoder) or super().missing(encoder)
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search.
 
         Raises:
             UserError: the model cannot be read, or shares no word with the encoder's alphabet.
         """
-        lm = arpa_lm(self.lm, "word", self.order)
-        writable = writable_words(lm.words, lm.path, encoder)
-        weights = tuned.weights(
-            self, _TUNED_AS, encoder, (lm.name, lm.sha256),
-            (_UNTUNED, "nothing (pyctcdecode's defaults)"),
-        )  # fmt: skip
-        tables = word_tables(lm.model, encoder.alphabet)
-        space = encoder.alphabet.index(" ")
-        state = _Open(*weights, lm, len(lm.words) - len(writable), tables, space, Threads())
-        self._keep(state)
+        return CTCNGramWord(self, encoder)
+
+
+class CTCNGramWord(tuned.Tunable):
+    """Searches prefixes with the tables of a word model."""
+
+    spec: CTCNGramWordSpec
+
+    def __init__(self, spec: CTCNGramWordSpec, encoder: EncoderInfo) -> None:
+        self._lm = lm = arpa_lm(spec.lm, "word", spec.order)
+        # Words of the model that the encoder's alphabet cannot write.
+        self._foreign = len(lm.words) - len(writable_words(lm.words, lm.path, encoder))
+        untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
+        names = (lm.name, lm.sha256)
+        super().__init__(spec, tuned.weights(spec, _TUNED_AS, encoder, names, untuned))
+        self._tables = word_tables(lm.model, encoder.alphabet)
+        self._space = encoder.alphabet.index(" ")
+        self._threads = Threads()
         self._search(np.zeros((0, 0, len(encoder.alphabet)), np.float32), np.zeros(0, np.int64))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
@@ -125,29 +133,26 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
         return worded_scores(encoded, texts, partial(self._price, symbols))
 
     def close(self) -> None:
-        """End the threads and let go of the tables."""
-        if self._open is not None:
-            self._open.threads.close()
-            self._keep(None)
+        """End the threads."""
+        self._threads.close()
 
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the threads in use."""
-        state = self._opened()
         return {
-            "lm": state.lm.name,
-            "lm_sha256": state.lm.sha256,
-            "lm_order": state.lm.model.order,
-            "lm_trained_on": state.lm.trained_on,
-            "lm_words": len(state.lm.words),
-            "lm_words_foreign": state.foreign,  # hold a character that the encoder cannot write
-            **state.values,
-            "tuned_on": state.source,
-            "workers": state.threads.count,
+            "lm": self._lm.name,
+            "lm_sha256": self._lm.sha256,
+            "lm_order": self._lm.model.order,
+            "lm_trained_on": self._lm.trained_on,
+            "lm_words": len(self._lm.words),
+            "lm_words_foreign": self._foreign,
+            **self.values,
+            "tuned_on": self.source,
+            "workers": self._threads.count,
         }
 
     def _price(self, symbols: Mapping[str, int], text: str) -> float:
         """What the words of a text add to its score; nothing can spell foreign ones."""
-        tables, weights, words = self._opened().tables, self._weights(), text.split()
+        tables, weights, words = self._tables, self._weights(), text.split()
         state, total = tables.beginning if weights.boundary else 0, 0.0
         for word in words:
             known = word_of(tables, [symbols.get(character, -1) for character in word])
@@ -159,40 +164,24 @@ class CTCNGramWord(CTCDecoder, tuned.Tunable["_Open"]):
         return total
 
     def _weights(self) -> Weights:
-        state = self._opened()
-        unk_offset = state.values["unk_offset"]
+        unk_offset = self.values["unk_offset"]
         return Weights(
-            alpha=state.values["alpha"],
-            beta=state.values["beta"],
+            alpha=self.values["alpha"],
+            beta=self.values["beta"],
             unk_offset=unk_offset * math.log(10),
             partial=unk_offset,
-            history=max(1, state.lm.model.order - 1) if self.prune_history else 0,
-            boundary=self.score_boundary,
+            history=max(1, self._lm.model.order - 1) if self.spec.prune_history else 0,
+            boundary=self.spec.score_boundary,
         )
 
     def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Found:
-        state = self._opened()
-        limits = Limits(self.beam, self.beam_prune_logp, self.token_min_logp, self.nbest)
-        weights = self._weights()
+        spec, weights = self.spec, self._weights()
+        limits = Limits(spec.beam, spec.beam_prune_logp, spec.token_min_logp, spec.nbest)
         logp, prune = limits.token_logp, limits.prune
         return search_lines(
-            state.threads, log_probs, frames, self.nbest,
+            self._threads, log_probs, frames, spec.nbest,
             lambda part, within, found: search_words(
-                log_probs, frames, part, within, state.tables, weights, state.space, self.beam,
+                log_probs, frames, part, within, self._tables, weights, self._space, spec.beam,
                 logp, prune, *found,
             ),
         )  # fmt: skip
-
-
-@dataclass
-class _Open(tuned.Weighted):
-    """What `open` makes.
-
-    foreign: words of the model that the encoder's alphabet cannot write.
-    """
-
-    lm: ArpaLM
-    foreign: int
-    tables: WordTables
-    space: int
-    threads: Threads

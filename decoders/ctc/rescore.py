@@ -14,15 +14,15 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
-from decoders.base import missing_heads
-from decoders.ctc.base import CTCDecoder, check_beam
+from decoders.base import DecoderSpec, missing_heads
+from decoders.ctc.base import CTCSpec, check_beam
 
 _NAME = "ctc-rescore"
 _UNTUNED = {"alpha": 0.5, "beta": 0.0}
 
 
 @dataclass(frozen=True)
-class CTCRescore(tuned.Tunable["_Open"]):
+class CTCRescoreSpec(DecoderSpec):
     """Two passes: log p of a CTC beam + alpha * log p of the AR head + beta * characters.
 
     The AR head reads all hypotheses of a line in one pass, the texts being fed to it, so that it
@@ -66,7 +66,7 @@ class CTCRescore(tuned.Tunable["_Open"]):
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Both heads are needed."""
         try:
-            return missing_heads(encoder) or self._first().missing(encoder)
+            return missing_heads(encoder) or self.search.missing(encoder)
         except Unavailable as absent:
             return absent
 
@@ -74,21 +74,40 @@ class CTCRescore(tuned.Tunable["_Open"]):
         """The AR head only judges: all texts are the CTC head's."""
         return encoder.alphabet
 
-    def open(self, encoder: EncoderInfo) -> None:
+    @property
+    def search(self) -> CTCSpec:
+        """The first pass."""
+        options = {"beam": self.first_beam, "nbest": self.beam}
+        search: CTCSpec = DECODERS.create(self.first, options)
+        return search
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """This and the first pass."""
+        return (self, self.search)
+
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Open the first pass.
 
         Raises:
             UserError: it cannot be opened.
         """
-        first = self._first()
-        first.open(encoder)
-        said = dict(first.extras())
-        lm = f"{self.first}/{said['lm']}" if "lm" in said else self.first
-        digest = said.get("lm_sha256", "")
-        weights = tuned.weights(
-            self, (_NAME,), encoder, (lm, digest), (_UNTUNED, "nothing (a guess)")
-        )
-        self._keep(_Open(*weights, first, lm, digest))
+        return CTCRescore(self, encoder)
+
+
+class CTCRescore(tuned.Tunable):
+    """Two passes over a batch."""
+
+    spec: CTCRescoreSpec
+
+    def __init__(self, spec: CTCRescoreSpec, encoder: EncoderInfo) -> None:
+        self._first = spec.search.open(encoder)
+        said = self._first.extras()
+        # The first pass with its language model, for which the weights are tuned.
+        self._lm = f"{spec.first}/{said['lm']}" if "lm" in said else spec.first
+        self._lm_sha256 = said.get("lm_sha256", "")
+        untuned, names = (_UNTUNED, "nothing (a guess)"), (self._lm, self._lm_sha256)
+        super().__init__(spec, tuned.weights(spec, (_NAME,), encoder, names, untuned))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The score is the sum of both passes and the bonus.
@@ -96,10 +115,9 @@ class CTCRescore(tuned.Tunable["_Open"]):
         Raises:
             UserError: the encoder has no AR head, or the log-probabilities are broken.
         """
-        state = self._opened()
         if encoded.ar is None:
             raise UserError("this encoder has no autoregressive head; choose another decoder")
-        found = state.first.decode(encoded)
+        found = self._first.decode(encoded)
         if not found:
             return []
         lists = [line.nbest or ((line.text, line.score or 0.0),) for line in found]
@@ -110,7 +128,7 @@ class CTCRescore(tuned.Tunable["_Open"]):
         self, encoded: Encoded, texts: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]] | None:
         """The objective of the first pass, the AR head's log-probability and the bonus."""
-        first = self._opened().first.score(encoded, texts)
+        first = self._first.score(encoded, texts)
         if first is None or encoded.ar is None:
             return None
         judged = score_texts(encoded.ar, encoded, texts)
@@ -121,19 +139,16 @@ class CTCRescore(tuned.Tunable["_Open"]):
 
     def close(self) -> None:
         """Close the first pass."""
-        if self._open is not None:
-            self._open.first.close()
-            self._keep(None)
+        self._first.close()
 
     def extras(self) -> Mapping[str, Any]:
         """The weights in force and where they were tuned, and what the first pass says."""
-        state = self._opened()
         return {
-            "lm": state.lm,
-            "lm_sha256": state.lm_sha256,
-            **state.values,
-            "tuned_on": state.source,
-            **{f"first_{name}": value for name, value in state.first.extras().items()},
+            "lm": self._lm,
+            "lm_sha256": self._lm_sha256,
+            **self.values,
+            "tuned_on": self.source,
+            **{f"first_{name}": value for name, value in self._first.extras().items()},
         }
 
     def _ranked(self, texts: Sequence[tuple[str, float]], judged: NDArray[np.float64]) -> Decoded:
@@ -149,31 +164,17 @@ class CTCRescore(tuned.Tunable["_Open"]):
         order = np.argsort(-scores, kind="stable")
         ranked = tuple((texts[place][0], float(scores[place])) for place in order)
         text, score = ranked[0]
-        return Decoded(text, len(text), score, ranked[: self.nbest] if self.nbest > 1 else ())
+        return Decoded(
+            text, len(text), score, ranked[: self.spec.nbest] if self.spec.nbest > 1 else ()
+        )
 
     def _sum(
         self, first: NDArray[np.float64], judged: NDArray[np.float64], texts: Sequence[str]
     ) -> NDArray[np.float64]:
-        values, lengths = self._opened().values, np.array([len(text) for text in texts])
-        total: NDArray[np.float64] = first + values["alpha"] * judged + values["beta"] * lengths
+        alpha, beta = self.values["alpha"], self.values["beta"]
+        lengths = np.array([len(text) for text in texts])
+        total: NDArray[np.float64] = first + alpha * judged + beta * lengths
         return total
-
-    def _first(self) -> CTCDecoder:
-        options = {"beam": self.first_beam, "nbest": self.beam}
-        first: CTCDecoder = DECODERS.create(self.first, options)
-        return first
-
-
-@dataclass
-class _Open(tuned.Weighted):
-    """What `open` makes.
-
-    lm, lm_sha256: the first pass with its language model, for which the weights are tuned.
-    """
-
-    first: CTCDecoder
-    lm: str
-    lm_sha256: str
 
 
 def _tells_nbest(name: str) -> bool:
@@ -187,4 +188,4 @@ def _tells_nbest(name: str) -> bool:
     except Unavailable:  # `missing` says why
         return True
     options = {option.name for option in dataclasses.fields(target)}
-    return issubclass(target, CTCDecoder) and {"beam", "nbest"} <= options
+    return issubclass(target, CTCSpec) and {"beam", "nbest"} <= options

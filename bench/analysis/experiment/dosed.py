@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.core.errors import Unavailable
-from bench.core.hashing import code_version
-from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
+from bench.core.types import EncoderInfo, Needs
 from decoders import DECODERS
-from decoders.base import Decoder
-from decoders.tuned import Tunable
+from decoders.base import Decoder, DecoderSpec
 
 WEIGHED = ("alpha", "beta")  # the bonus of length makes up for the model's cost, so both
 
 
 @dataclass(frozen=True)
-class Dosed(Decoder):
+class DosedSpec(DecoderSpec):
     """`decoder` with `dose` times the weights in force; at 0 it reads without language.
 
     decoder: registered name of a CTC decoder that is tuned (`ctc-ngram`).
@@ -35,44 +29,27 @@ class Dosed(Decoder):
     dose: float
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    @functools.cached_property
-    def _inner(self) -> Tunable[Any]:
-        inner: Tunable[Any] = DECODERS.create(self.decoder, self.options)
-        return inner
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """This and the decoder itself."""
+        return (self, DECODERS.create(self.decoder, self.options))
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """What the decoder itself misses."""
-        return self._inner.missing(encoder)
+        absent: Unavailable | None = self.parts[1].missing(encoder)
+        return absent
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
         """That of the decoder itself."""
-        return self._inner.alphabet(encoder)
+        symbols: tuple[str, ...] = self.parts[1].alphabet(encoder)
+        return symbols
 
-    def open(self, encoder: EncoderInfo) -> None:
+    def open(self, encoder: EncoderInfo) -> Decoder:
         """Open the decoder and weaken its weights.
 
         Raises:
             UserError: it cannot be opened.
         """
-        self._inner.open(encoder)
-        whole = self._inner.extras()
-        self._inner.reweight({name: self.dose * whole[name] for name in WEIGHED})
-
-    def decode(self, encoded: Encoded) -> list[Decoded]:
-        """As the decoder itself does."""
-        return self._inner.decode(encoded)
-
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
-        """The decoder's objective at this dose."""
-        return self._inner.score(encoded, texts)
-
-    def close(self) -> None:
-        """Close the decoder."""
-        self._inner.close()
-
-    def extras(self) -> Mapping[str, Any]:
-        """What the decoder says, and the version of its code: a row's key knows this file alone."""
-        module = type(self._inner).__module__
-        return {**self._inner.extras(), "decoder_code": code_version((module,))}
+        decoder = self.parts[1].open(encoder)
+        decoder.reweight({name: self.dose * decoder.values[name] for name in WEIGHED})
+        return decoder

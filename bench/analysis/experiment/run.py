@@ -10,14 +10,14 @@ from typing import Any
 
 from bench import ROOT
 from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Design, System
-from bench.analysis.experiment.dosed import Dosed
+from bench.analysis.experiment.dosed import DosedSpec
 from bench.analysis.experiment.visibility import Shelf, Watched
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Condition, EncoderInfo, LineSet, Row
 from bench.pipeline.cells import Cell
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Registries
 from bench.pipeline.progress import Progress
-from bench.pipeline.runner import Outcome, Runner, check_runtime, run
+from bench.pipeline.runner import Open, Outcome, Runner, check_runtime, run
 from bench.pipeline.store import RunStore
 from datasets.base import Dataset
 from datasets.damage.base import SEVERITIES
@@ -128,15 +128,15 @@ class _Runner(Runner):
         todo: Sequence[Cell],
         clean: LineSet,
         encoder: Encoder,
-        warm: set[str],
+        opened: Open,
     ) -> list[Row]:
         """Damage and measure the clean lines, and keep what is left of each character."""
         if block.damage is None:
-            return super().measure(block, todo, clean, encoder, warm)
+            return super().measure(block, todo, clean, encoder, opened)
         watched = Watched(block.damage.thing)
         damage = dataclasses.replace(block.damage, thing=watched)
         rows = super().measure(
-            dataclasses.replace(block, damage=damage), todo, clean, encoder, warm
+            dataclasses.replace(block, damage=damage), todo, clean, encoder, opened
         )
         Shelf(self.store.path / SHARES).keep(block, clean, watched.done)
         return rows
@@ -188,7 +188,7 @@ def _part(system: System, design: Design, registries: Registries) -> Part:
     if system.name == system.decoder:
         return Part(system.name, registries.decoders.create(system.decoder, options), options)
     assert system.dose is not None
-    return Part(system.name, Dosed(system.decoder, system.dose, options), options)
+    return Part(system.name, DosedSpec(system.decoder, system.dose, options), options)
 
 
 def _check_options(design: Design) -> None:

@@ -6,12 +6,13 @@ its text is not, and it never gets a CER.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from bench.core.types import UNTRAINED, Decoded, Encoded, EncoderInfo, Needs, Runtime
+from bench.core.types import UNTRAINED, Decoded, Encoded, EncoderInfo, Runtime
 from decoders.base import Decoder
 from models.alphabet import ALPHABET
 from models.base import Encoder
@@ -57,15 +58,22 @@ class RandomHead:
         return replace(encoded, log_probs=log_probs, frames=frames, alphabet=ALPHABET)
 
 
-@dataclass(frozen=True)
 class BehindHead(Decoder):
     """A CTC decoder with the head before it: the decoders of states do not pay for the head."""
 
-    needs: ClassVar[Needs] = "states"
-
-    head: RandomHead
-    decoder: Decoder
+    def __init__(self, head: RandomHead, decoder: Decoder) -> None:
+        """Take up an open decoder."""
+        super().__init__(decoder.spec)
+        self._head, self._decoder = head, decoder
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """One `Decoded` a line, in order."""
-        return self.decoder.decode(self.head.read(encoded))
+        return self._decoder.decode(self._head.read(encoded))
+
+    def extras(self) -> Mapping[str, Any]:
+        """What the decoder says of itself."""
+        return self._decoder.extras()
+
+    def close(self) -> None:
+        """Close the decoder."""
+        self._decoder.close()

@@ -34,12 +34,12 @@ from bench.core.machine import free_memory_mib, gpu_clocks
 from bench.core.stopwatch import Lap, Stopwatch
 from bench.core.types import EncoderInfo, Image, Line, LineSet, Row
 from bench.pipeline.cells import Cell
-from bench.pipeline.measure import BlockMeasure
+from bench.pipeline.measure import BlockMeasure, together
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Rounds
 from bench.pipeline.progress import Progress
 from bench.pipeline.runner import Open, Outcome, Runner, run
 from bench.pipeline.store import RunStore
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder
 
 _QUICK_S = 3.0  # a first line that takes less is tried again, without what the first call costs
@@ -112,14 +112,12 @@ class SpeedRunner(Runner):
             self._head = RandomHead(encoder, self.origin.runtime)
         return self._head.info if self._head else own
 
-    def readers(self, decoders: Sequence[Part]) -> dict[str, Decoder]:
+    def open_decoder(self, spec: DecoderSpec, info: EncoderInfo) -> Decoder:
         """The random head is run before the decoders that read it."""
-        readers = super().readers(decoders)
-        if head := self._head:
-            for part in decoders:
-                if part.thing.needs == "log_probs":
-                    readers[part.name] = BehindHead(head, part.thing)
-        return readers
+        decoder = super().open_decoder(spec, info)
+        if self._head and spec.needs == "log_probs":
+            return BehindHead(self._head, decoder)
+        return decoder
 
     def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
         """Also: a search whose cost depends on the posteriors is not run on random ones."""
@@ -151,16 +149,16 @@ class SpeedRunner(Runner):
         todo: Sequence[Cell],
         clean: LineSet,
         encoder: Encoder,
-        warm: set[str],
+        opened: Open,
     ) -> list[Row]:
         """As many lines and passes as the time allows; none where not even a batch fits."""
         self._timed = TimedAsFairseq(encoder, self.origin.runtime.device)
         try:
-            trial = self._tried(block, todo, clean, self._timed, warm)
+            trial = self._tried(block, todo, clean, self._timed, opened)
             lines, rounds = self._affordable(block, clean, trial)
             self._distinct = len({line.id for line in lines})
             block, clean = replace(block, rounds=rounds), replace(clean, lines=lines)
-            return super().measure(block, todo, clean, self._timed, warm)
+            return super().measure(block, todo, clean, self._timed, opened)
         except Unavailable as absent:
             for cell in todo:
                 self.skip("decoder", _cell_name(cell), absent)
@@ -192,14 +190,15 @@ class SpeedRunner(Runner):
         todo: Sequence[Cell],
         clean: LineSet,
         encoder: Encoder,
-        warm: set[str],
+        opened: Open,
     ) -> Mapping[str, Lap]:
         """What one line of middle width costs: to prepare, the encoder, and each decoder.
 
         Tried once an encoder, alone in its batch; what ran is warm.
         """
         known = self._trials.setdefault(block.encoder.name, {})
-        new = [cell.decoder for cell in todo if cell.decoder.name not in known]
+        names = [cell.decoder.name for cell in todo]
+        new = {name: opened.decoders[name] for name in names if name not in known}
         if new:
             self.progress.note("trying a line")
             image = spread_by_width(clean.lines, 1)[0].image
@@ -207,16 +206,18 @@ class SpeedRunner(Runner):
             quick = sum(lap.wall_s for lap in cold.values()) < _QUICK_S
             known.update(self._once(encoder, new, image) if quick else cold)
             if not self.origin.runtime.device.startswith("cuda"):
-                warm.update(known)
-        wanted = {_PREPARE, _ENCODE, *(cell.decoder.name for cell in todo)}
+                opened.warm.update(known)
+        wanted = {_PREPARE, _ENCODE, *names}
         return {name: lap for name, lap in known.items() if name in wanted}
 
-    def _once(self, encoder: Encoder, decoders: Sequence[Part], image: Image) -> dict[str, Lap]:
+    def _once(
+        self, encoder: Encoder, decoders: Mapping[str, Decoder], image: Image
+    ) -> dict[str, Lap]:
         """Laps of one line through everything that does not fail, without a warm-up."""
         runtime = replace(self.origin.runtime, batch_size=1)
-        one = BlockMeasure(encoder, self.readers(decoders), [image], runtime, self.watch)
+        one = BlockMeasure(encoder, decoders, [image], runtime, self.watch)
         one.run(ONCE, lambda share: None, warm=tuple(one.readings))
-        good = {name: r.laps[0][0] for name, r in one.readings.items() if not r.failure}
+        good = {name: together(r.laps[0][0]) for name, r in one.readings.items() if not r.failure}
         if good:
             good |= {_PREPARE: one.prepare[0][0], _ENCODE: one.encode[0][0]}
         return good
@@ -252,7 +253,7 @@ def passes(measure: BlockMeasure, decoder: str) -> dict[str, Any]:
     "passes": for each pass the seconds of each of its parts; "parts": the lines of each. Batches
     lie in the order of width, so that dealing them out gives parts of like lengths.
     """
-    laps = measure.readings[decoder].laps
+    laps = measure.whole(decoder)
     count = min(PARTS, len(measure.batches))
     sizes = [len(batch) for batch in measure.batches]
     seconds = [

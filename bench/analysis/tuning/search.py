@@ -9,14 +9,13 @@ that was stopped goes on where it was; the sampler is seeded and asks for the sa
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +25,15 @@ from bench.core.errors import UserError
 from bench.core.files import plain_errors
 from bench.core.hashing import code_version, digest, plain
 from bench.core.metrics import normalise, score_line
+from bench.core.registry import need
 from bench.core.types import EncoderInfo
 from bench.pipeline.reading import Reading, Track, opened
-from decoders.base import Decoder
+from decoders.base import Decoder, DecoderSpec
 from decoders.tuned import Tunable
 
 Grid = Mapping[str, tuple[float, ...]]
 Values = dict[str, float]
+Make = Callable[[Values], DecoderSpec]  # a spec with these values of its options
 
 SAMPLER_SEED = 0
 
@@ -58,17 +59,17 @@ class Bench:
 
     def __init__(
         self,
-        decoder: Tunable[Any],
+        make: Make,
         encoder: EncoderInfo,
         readings: Sequence[Reading],
         identity: object,
     ) -> None:
         """`identity` is all that a point's edits depend on, the decoder apart."""
-        self._decoder = decoder
+        self._make, self._spec = make, make({})
         self._encoder = encoder
         self._readings = readings
         self._identity = identity
-        self._open: dict[Tunable[Any], Tunable[Any]] = {}  # equal options, the one that is open
+        self._open: dict[DecoderSpec, Tunable] = {}
         self._stack = contextlib.ExitStack()
         self._path: Path | None = None
         self._tried: dict[str, Point] = {}
@@ -92,7 +93,7 @@ class Bench:
     def extras(self) -> dict[str, Any]:
         """What the open decoder says of itself, the weights that it is at apart."""
         told: dict[str, Any] = plain(self._opened({}).extras())
-        changing = {*self._decoder.tunes, "tuned_on"}
+        changing = {*self._spec.tunes, "tuned_on"}
         return {name: value for name, value in told.items() if name not in changing}
 
     def read(self, values: Values) -> Point:
@@ -100,30 +101,29 @@ class Bench:
         name = digest(values)
         if name not in self._tried:
             decoder = self._opened(values)
-            decoder.reweight({k: v for k, v in values.items() if k in decoder.tunes})
+            decoder.reweight({k: v for k, v in values.items() if k in self._spec.tunes})
             point = self._tried[name] = Point(values, edits_of(decoder, self._readings))
             _append(self._path, point)
         return self._tried[name]
 
-    def _opened(self, values: Values) -> Tunable[Any]:
+    def _opened(self, values: Values) -> Tunable:
         """The decoder with those of the values that are no weights."""
-        fixed = {k: v for k, v in values.items() if k not in self._decoder.tunes}
-        decoder = dataclasses.replace(self._decoder, **fixed)
-        if decoder not in self._open:
-            self._stack.enter_context(opened(decoder, self._encoder))
-            self._open[decoder] = decoder
-        return self._open[decoder]
+        spec = self._make({k: v for k, v in values.items() if k not in self._spec.tunes})
+        if spec not in self._open:
+            decoder = self._stack.enter_context(opened(spec, self._encoder))
+            self._open[spec] = cast(Tunable, decoder)
+        return self._open[spec]
 
     def _kept(self) -> Path | None:
         """The file of what was tried; None where nothing can be kept."""
-        decoder = self._decoder
-        code = code_version((type(decoder).__module__, "bench.core.metrics"))
-        options = {f.name: getattr(decoder, f.name) for f in dataclasses.fields(decoder) if f.init}
+        code = code_version(
+            (*(type(part).__module__ for part in self._spec.parts), "bench.core.metrics")
+        )
         try:
             folder = cache_folder("tuning")
         except UserError:
             return None
-        name = digest([self._identity, code, options, self.extras()])
+        name = digest([self._identity, code, self._spec.settings(), self.extras()])
         return folder / f"{name}.jsonl"
 
 
@@ -165,6 +165,7 @@ def lengths_of(readings: Sequence[Reading]) -> NDArray[np.int64]:
 
 
 def _sampled(bench: Bench, grid: Grid, trials: int, track: Track) -> Iterator[Point]:
+    need("optuna", "a search by trials (--trials)")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

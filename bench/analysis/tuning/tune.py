@@ -7,7 +7,6 @@ much is left for it to mend: weights tuned on clean lines alone are too small fo
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.stats.paired import rate_difference
-from bench.analysis.tuning.search import Bench, Grid, Point, Values, edits_of, lengths_of, search
+from bench.analysis.tuning.search import (
+    Bench,
+    Grid,
+    Make,
+    Point,
+    Values,
+    edits_of,
+    lengths_of,
+    search,
+)
 from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.registry import did_you_mean
@@ -26,8 +34,9 @@ from bench.pipeline.reading import Track, encode, open_trained, opened
 from bench.pipeline.runner import check_runtime
 from datasets.damage.base import SEVERITIES, SUITE
 from datasets.damage.lines import others
+from decoders.base import DecoderSpec
 from decoders.correctors import options_of
-from decoders.tuned import Tunable, Tuned
+from decoders.tuned import Tuned
 
 SPLIT = "val"
 BASELINE = "ctc-greedy"  # whose CER says how hard the lines were
@@ -67,21 +76,22 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         Unavailable: something that it needs is not here.
     """
     _check(job)
-    decoder, grid = _decoder(job, registries)
+    make, grid = _decoder(job, registries)
+    spec = make({})
     dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
     encoder = open_trained(
         registries.encoders, job.encoder, job.options.get(job.encoder), job.runtime
     )
-    if absent := decoder.missing(encoder.info):  # before the lines take their time
+    if absent := spec.missing(encoder.info):  # before the lines take their time
         raise absent
     for each in track([dataset], f"loading {job.dataset}"):
         lines = each.load(job.split, job.limit)
     mixture, conditions = _mixture(job, lines.lines, registries, track)
-    readings = list(encode(encoder, decoder, mixture, job.runtime.batch_size, track))
+    readings = list(encode(encoder, spec, mixture, job.runtime.batch_size, track))
     with opened(registries.decoders.create(BASELINE), encoder.info) as baseline:
         greedy = edits_of(baseline, readings)
     identity = [encoder.info.weights, lines.sha256, conditions, job.seed, job.options, SUITE]
-    with Bench(decoder, encoder.info, readings, [*identity, job.runtime]) as bench:
+    with Bench(make, encoder.info, readings, [*identity, job.runtime]) as bench:
         points = search(bench, grid, job.trials, track)
         extras = bench.extras()
     best = min(points, key=lambda point: point.edits.sum())  # of equals the first
@@ -90,7 +100,7 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
     return Tuned(
         decoder=job.decoder,
         encoder=job.encoder,
-        values={k: v for k, v in best.values.items() if k in decoder.tunes},
+        values={k: v for k, v in best.values.items() if k in spec.tunes},
         weights=encoder.info.weights,
         lm=extras["lm"],
         lm_sha256=extras["lm_sha256"],
@@ -99,7 +109,7 @@ def tune(job: Job, registries: Registries, track: Track) -> Tuned:
         dataset_sha256=lines.sha256,
         lines=len(lines.lines),
         conditions=conditions,
-        options=_fixed_options(decoder, best.values),
+        options=_fixed_options(spec, best.values),
         grid=dict(grid),
         cer=float(best.edits.sum() / lengths.sum()),
         greedy_cer=float(greedy.sum() / lengths.sum()),
@@ -133,25 +143,31 @@ def _check(job: Job) -> None:
     check_runtime(job.runtime)
 
 
-def _decoder(job: Job, registries: Registries) -> tuple[Tunable[Any], Grid]:
-    """The decoder, and the values to try: its own, or the user's in their place."""
-    decoder = registries.decoders.create(job.decoder, options_of(job.decoder, job.options))
-    if not isinstance(decoder, Tunable):
+def _decoder(job: Job, registries: Registries) -> tuple[Make, Grid]:
+    """What makes the decoder, and the values to try: its own, or the user's in their place."""
+    options = options_of(job.decoder, job.options)
+
+    def make(values: Values) -> DecoderSpec:
+        spec: DecoderSpec = registries.decoders.create(job.decoder, {**options, **values})
+        return spec
+
+    spec = make({})
+    if not spec.tunes:
         raise UserError(f"{job.decoder} has no weights to tune")
-    asked = {name: _values(job.decoder, decoder, name, job.grid[name]) for name in job.grid}
-    others = {name: values for name, values in asked.items() if name not in decoder.tunes}
-    own = {name: asked.get(name, values) for name, values in decoder.tunes.items()}
-    return decoder, {**others, **own}  # weights vary fastest: for them nothing is opened anew
+    asked = {name: _values(job.decoder, spec, name, job.grid[name]) for name in job.grid}
+    others = {name: values for name, values in asked.items() if name not in spec.tunes}
+    own = {name: asked.get(name, values) for name, values in spec.tunes.items()}
+    return make, {**others, **own}  # weights vary fastest: for them nothing is opened anew
 
 
 def _values(
-    name: str, decoder: Tunable[Any], option: str, values: tuple[float, ...]
+    name: str, spec: DecoderSpec, option: str, values: tuple[float, ...]
 ) -> tuple[float, ...]:
     """The values to try of an option, whole numbers where it is one."""
-    now = getattr(decoder, option, None) if option not in decoder.tunes else 0.0
+    settings = spec.settings()
+    now = settings.get(option) if option not in spec.tunes else 0.0
     if isinstance(now, bool) or not isinstance(now, int | float):
-        numbers = [f.name for f in dataclasses.fields(decoder) if f.init]
-        raise UserError(f"{name} does not tune {option!r}{did_you_mean(option, numbers)}")
+        raise UserError(f"{name} does not tune {option!r}{did_you_mean(option, settings)}")
     if not values:
         raise UserError(f"the grid has no values of {option}")
     if not isinstance(now, int):
@@ -178,8 +194,8 @@ def _mixture(
     return mixture, ("clean", *(f"{name} {job.severity}" for name in used))
 
 
-def _fixed_options(decoder: Tunable[Any], best: Values) -> dict[str, Any]:
+def _fixed_options(spec: DecoderSpec, best: Values) -> dict[str, Any]:
     """The options that are no weights, as they are at the best point."""
-    names = (f.name for f in dataclasses.fields(decoder) if f.init and f.name not in decoder.tunes)
-    fixed: dict[str, Any] = plain({name: best.get(name, getattr(decoder, name)) for name in names})
+    settings = {k: best.get(k, v) for k, v in spec.settings().items() if k not in spec.tunes}
+    fixed: dict[str, Any] = plain(settings)
     return fixed

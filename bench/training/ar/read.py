@@ -28,11 +28,11 @@ class Judge:
             UserError: there is no such decoder, or it does not read an AR head.
         """
         self.name = decoder
-        self._decoder = DECODERS.create(decoder)
-        if self._decoder.needs != "states":
+        spec = DECODERS.create(decoder)
+        if spec.needs != "states":
             raise UserError(f"{decoder} does not read with the AR decoder; choose ar-greedy")
         self.info = EncoderInfo("in training", "in training", {}, (), True)
-        self._decoder.open(self.info)
+        self._decoder = spec.open(self.info)
 
     def __enter__(self) -> Judge:
         return self

@@ -79,13 +79,13 @@ class Judge:
             Unavailable: something that it needs is not here.
         """
         self.name = decoder
-        self._decoder = DECODERS.create(decoder)
-        if self._decoder.needs != "log_probs":
+        spec = DECODERS.create(decoder)
+        if spec.needs != "log_probs":
             raise UserError(f"{decoder} reads no CTC output; choose by ctc-greedy, for one")
         info = EncoderInfo("in training", "in training", {}, ALPHABET, False)
-        if absent := self._decoder.missing(info):
+        if absent := spec.missing(info):
             raise absent
-        self._decoder.open(info)
+        self._decoder = spec.open(info)
 
     def __enter__(self) -> Judge:
         return self
