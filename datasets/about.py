@@ -15,11 +15,13 @@ class About:
     block: noun of the blocks (`Line.block`) where these are no hands; "" where they are.
     hands: how many hands the whole set has, where its blocks do not tell; None: not known.
     synthetic: how its ink was made; "" of ink that people wrote.
+    punctuation: whether its references have any.
     """
 
     block: str = ""
     hands: int | None = None
     synthetic: str = ""
+    punctuation: bool = True
 
 
 _KNOWN: Mapping[str, About] = {  # by the first word of the registered name
@@ -28,6 +30,7 @@ _KNOWN: Mapping[str, About] = {  # by the first word of the registered name
     "copiste": About("text"),
     "page": About("page"),
     "alto": About("page"),
+    "cvl": About(punctuation=False),
 }
 
 
@@ -55,10 +58,7 @@ class Blocks:
 
 
 def blocks_of(dataset: str, lines: Iterable[Line | LineResult]) -> Blocks:
-    """Count the blocks of lines of a registered set, and the hands in them.
-
-    Line results that are older than `LineResult.block` name the block as their writer.
-    """
+    """Count the blocks of lines of a registered set, and the hands in them."""
     pairs = {(line.block, line.writer) for line in lines}
     count, known = len({block for block, _ in pairs}), about(dataset)
     if known.block:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.progress import Report, silent
 from bench.core.types import BadLine, Line, LineSet
-from datasets.rebuild.tree import Report, silent
 
-EMPTY = "its text is empty"  # the reason of a bad line that `data check` counts by itself
+EMPTY = "its text is empty"  # the reason of a bad line
 
 # A line beyond these is no line of writing, and would cost an encoder all memory.
 MIN_SIDE = 4  # pixels

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.core.errors import Unavailable
 from bench.core.types import BadLine, Line, LineSet
-from datasets.base import EMPTY, BadLinesError, Dataset, spread
+from datasets.base import BadLinesError, Dataset, spread
 
-BIN = 10  # characters of a bar of the histogram of lengths
 SHOWN = 12  # lines of a split that are kept to be looked at
-_EXAMPLES = 5
+_EXAMPLE = 5  # lines of a group that are named
 
 
 @dataclass(frozen=True)
 class SplitCount:
     """A split in numbers.
 
-    writers, blocks, pages: how many different ones its lines name.
-    characters: of all texts, in code points.
-    shortest, median, longest: characters of a line's text; 0 without lines.
-    heights, widths: of images, the least, the median and the most pixels; zeros without lines.
-    unreadable: lines that cannot be used for another reason than an empty text.
-    empty: lines whose text is empty.
+    writers, blocks: how many different ones its lines name.
+    bad: lines that cannot be used.
     """
 
     split: str
     lines: int
     writers: int
     blocks: int
-    pages: int
-    characters: int
-    shortest: int
-    median: int
-    longest: int
-    heights: tuple[int, int, int]
-    widths: tuple[int, int, int]
-    unreadable: int
-    empty: int
+    bad: int
 
 
 @dataclass(frozen=True)
@@ -50,21 +36,20 @@ class Repeats:
     groups: things that occur more than once.
     lines: lines that they occur in.
     across: groups with lines of more than one split.
-    examples: ids of the lines of a few groups, "split/id"; those across splits first.
+    example: "split/id" of the lines of one group, of one across splits if there is any.
     """
 
     groups: int
     lines: int
     across: int
-    examples: tuple[tuple[str, ...], ...]
+    example: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Census:
     """A set in numbers.
 
-    alphabet: how often each character occurs, by code point.
-    lengths: lines by the length of their text, `BIN` characters a bar from 0 on.
+    alphabet: every character of the texts, sorted.
     texts, images: what occurs more than once; images by their pixels.
     bad: lines that cannot be used, with their split.
     notes: of the splits, see `LineSet`.
@@ -77,8 +62,7 @@ class Census:
     licence: str
     references: str
     splits: tuple[SplitCount, ...]
-    alphabet: Mapping[str, int]
-    lengths: tuple[int, ...]
+    alphabet: str
     texts: Repeats
     images: Repeats
     bad: tuple[tuple[str, BadLine], ...]
@@ -90,11 +74,6 @@ class Census:
     def lines(self) -> int:
         """Lines of all splits."""
         return sum(count.lines for count in self.splits)
-
-    @property
-    def foreign(self) -> str:
-        """Characters that are not printable ASCII."""
-        return "".join(character for character in self.alphabet if not " " <= character <= "~")
 
 
 def take(
@@ -117,8 +96,7 @@ def take(
     """
     absent: list[tuple[str, Unavailable]] = []
     counts: list[SplitCount] = []
-    alphabet: Counter[str] = Counter()
-    lengths: Counter[int] = Counter()
+    alphabet: set[str] = set()
     texts: dict[str, list[str]] = {}
     images: dict[str, list[str]] = {}
     bad: list[tuple[str, BadLine]] = []
@@ -138,7 +116,6 @@ def take(
         shown += spread(found.lines, SHOWN)
         for line in found.lines:
             alphabet.update(line.text)
-            lengths[len(line.text) // BIN] += 1
             texts.setdefault(line.text, []).append(f"{split}/{line.id}")
             images.setdefault(_pixels(line), []).append(f"{split}/{line.id}")
     if absent and not counts:
@@ -149,8 +126,7 @@ def take(
         licence=told[1],
         references=told[2],
         splits=tuple(counts),
-        alphabet=dict(sorted(alphabet.items())),
-        lengths=tuple(lengths[bar] for bar in range(max(lengths, default=-1) + 1)),
+        alphabet="".join(sorted(alphabet)),
         texts=_repeats(texts.values()),
         images=_repeats(images.values()),
         bad=tuple(bad),
@@ -168,31 +144,13 @@ def _load(dataset: Dataset, split: str, limit: int | None) -> LineSet:
 
 
 def _count(found: LineSet) -> SplitCount:
-    lengths = sorted(len(line.text) for line in found.lines)
-    empty = sum(line.reason == EMPTY for line in found.bad)
-    shortest, median, longest = _range(lengths)
     return SplitCount(
         split=found.split,
         lines=len(found.lines),
         writers=len({line.writer for line in found.lines} - {""}),
         blocks=len({line.block for line in found.lines} - {""}),
-        pages=len({line.page for line in found.lines} - {""}),
-        characters=sum(lengths),
-        shortest=shortest,
-        median=median,
-        longest=longest,
-        heights=_range(sorted(line.image.shape[0] for line in found.lines)),
-        widths=_range(sorted(line.image.shape[1] for line in found.lines)),
-        unreadable=len(found.bad) - empty,
-        empty=empty,
+        bad=len(found.bad),
     )
-
-
-def _range(ordered: Sequence[int]) -> tuple[int, int, int]:
-    """The least, the lower median and the most; zeros of nothing."""
-    if not ordered:
-        return 0, 0, 0
-    return ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1]
 
 
 def _pixels(line: Line) -> str:
@@ -203,15 +161,10 @@ def _pixels(line: Line) -> str:
 
 def _repeats(places: Iterable[Sequence[str]]) -> Repeats:
     groups = [group for group in places if len(group) > 1]
-    across = [group for group in groups if len(set(_splits(group))) > 1]
-    within = [group for group in groups if len(set(_splits(group))) == 1]
+    across = [group for group in groups if len({place.partition("/")[0] for place in group}) > 1]
     return Repeats(
         groups=len(groups),
         lines=sum(map(len, groups)),
         across=len(across),
-        examples=tuple(tuple(group[:_EXAMPLES]) for group in (across + within)[:_EXAMPLES]),
+        example=tuple(next(iter(across + groups), ())[:_EXAMPLE]),
     )
-
-
-def _splits(group: Sequence[str]) -> Iterator[str]:
-    return (place.partition("/")[0] for place in group)

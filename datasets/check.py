@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import UserError
+from bench.core.progress import Report, silent
 from bench.core.types import BadLine
 from datasets.images import decode
 from datasets.parquet import Columns, read_rows
 from datasets.pieces import Piece, read_pieces
-from datasets.rebuild.tree import Report, silent
 from datasets.sources import Pieces, Source
 from datasets.unipen import parse_strokes, read_strokes, read_table
 
@@ -69,11 +69,6 @@ class Verdict:
     def whole(self) -> bool:
         """Whether the set is right, and its pieces too."""
         return self.state == "right" and all(found.state == "right" for found in self.pieces)
-
-    @property
-    def foreign(self) -> str:
-        """The characters outside of printable ASCII."""
-        return "".join(char for char in self.alphabet if not " " <= char <= "~")
 
 
 def check(source: Source, root: Path | None, report: Report = silent) -> Verdict:

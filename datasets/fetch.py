@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.core.progress import Report, silent
 from datasets.check import PiecesVerdict, Verdict, check, check_lines, check_pieces
 from datasets.rebuild import page_lines, unipen_lines, unipen_pieces
 from datasets.rebuild.git import GitTree, fetch_commit
 from datasets.rebuild.selection import Selection, load_selection
-from datasets.rebuild.tree import Report, Tree, silent
+from datasets.rebuild.tree import Tree
 from datasets.sources import Pieces, Source
 
 Builder = Callable[[Tree, Selection, Path, Report], list[str]]

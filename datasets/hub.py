@@ -13,7 +13,8 @@ from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-def
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.hub_errors import plain_errors
-from bench.core.hub_fetch import Report, fetch
+from bench.core.hub_fetch import fetch
+from bench.core.progress import Report
 
 MAIN = "main"  # the branch that the Hub means when no revision is given
 

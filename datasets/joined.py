@@ -73,12 +73,9 @@ class Bank:
         )
 
 
-def read_bank(root: Path, split: str = "train") -> Bank:
-    """Read the isolated words and characters of a split's writers from the data root."""
-    return Bank(
-        words=_read(root / WORDS, split),
-        characters=_read(root / CHARACTERS, split),
-    )
+def read_bank(root: Path) -> Bank:
+    """Read the isolated words and characters of the train split's writers from the data root."""
+    return Bank(words=_read(root / WORDS), characters=_read(root / CHARACTERS))
 
 
 def join(
@@ -107,10 +104,10 @@ def join(
     return out, middles
 
 
-def _read(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
+def _read(path: Path) -> dict[str, dict[str, list[Ink]]]:
     raw: dict[str, list[tuple[str, list[NDArray[np.float32]]]]] = defaultdict(list)
     for piece in read_pieces(path):
-        if split_of(piece.writer) == split and all(char in _REACH for char in piece.text):
+        if split_of(piece.writer) == "train" and all(char in _REACH for char in piece.text):
             raw[piece.writer].append((piece.text, piece.strokes()))
     return {writer: _on_baseline(pieces) for writer, pieces in raw.items()}
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench.core.errors import UserError
+from bench.core.files import plain_errors, write_atomically
+from bench.core.records import load as load_record
 from bench.core.types import EncoderInfo
 from decoders.base import Decoder, DecoderSpec
 
 PATH = Path(__file__).with_name("tuned.json")
 
-_SCHEMA = 1
 _SHORT = 8  # hex digits of a hash in a sentence
 _NAMED = 4  # conditions that a sentence names
+_REMEDY = "restore it with git, or remove it and tune again"
 
 
 class Tunable(Decoder):
@@ -51,8 +51,8 @@ class Tuned:
     options: the decoder's other options at the best point (its beam, its pruning).
     grid: the values that were tried, or between which; of weights and perhaps of other options.
     cer: of the best point, micro, a fraction; greedy_cer: of the best path on the same lines.
-    cer_map: one entry a point that was tried: its values, its "cer", and with "p" how likely a
-        gap as large to the best point is by chance (older entries have none).
+    cer_map: one entry a point that was tried: its values, its "cer", and, where
+        blocks are enough, with "p" how likely a gap as large to the best point is by chance.
     """
 
     decoder: str
@@ -105,6 +105,12 @@ class Tuned:
         )
 
 
+@dataclass(frozen=True)
+class _File:
+    entries: tuple[Tuned, ...]
+    schema: Literal[1] = 1
+
+
 def _in_short(conditions: Sequence[str]) -> str:
     """Conditions in words; of many damages of one severity the number, for the file names them."""
     severities = {condition.rpartition(" ")[2] for condition in conditions[1:]}
@@ -124,16 +130,9 @@ def load(path: Path | None = None) -> tuple[Tuned, ...]:
     """
     path = path or PATH
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != _SCHEMA:
-            raise UserError(f"{path} has schema {content['schema']}, not {_SCHEMA}; tune again")
-        return tuple(_entry(fields) for fields in content["entries"])
+        return load_record(_File, path.read_bytes(), str(path), _REMEDY).entries
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is broken ({error}); restore it with git, or remove it and tune again"
-        ) from error
 
 
 def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned | None:
@@ -184,18 +183,7 @@ def freeze(entry: Tuned, path: Path | None = None) -> Path:
     path = path or PATH
     kept = [other for other in load(path) if other.identity != entry.identity]
     entries = sorted([*kept, entry], key=lambda e: e.identity)
-    content = {"schema": _SCHEMA, "entries": [dataclasses.asdict(e) for e in entries]}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    content = json.dumps(dataclasses.asdict(_File(tuple(entries))), indent=1)
+    with plain_errors(path):
+        write_atomically(path, f"{content}\n".encode())
     return path
-
-
-def _entry(fields: Mapping[str, Any]) -> Tuned:
-    as_tuples: dict[str, Any] = {name: tuple(fields[name]) for name in ("conditions", "cer_map")}
-    as_tuples["grid"] = {name: tuple(values) for name, values in fields["grid"].items()}
-    return Tuned(**{**fields, **as_tuples})

@@ -14,7 +14,8 @@ from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-def
 
 from bench.core.errors import UserError
 from bench.core.hub_errors import plain_errors
-from bench.core.hub_fetch import Report, fetch
+from bench.core.hub_fetch import fetch
+from bench.core.progress import Report
 from models import hub
 
 # Read where they are there; what has to be there is `hub.NEEDED`.

@@ -58,11 +58,11 @@ class Pictures:
             picture[:] = line.resize((width, height), self.resample)
         return torch.from_numpy(batch)
 
-    def pixels(self, pictures: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def pixels(self, pictures: Tensor) -> Tensor:
         """Device work: (B, height, width) uint8 to (B, 3, height, width) floats."""
         grey = pictures[:, None].float() * self.scale
         mean, std = (
             torch.tensor(values, device=grey.device)[:, None, None]
             for values in (self.mean, self.std)
         )
-        return ((grey - mean) / std).to(dtype)
+        return (grey - mean) / std

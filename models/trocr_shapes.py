@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 IMAGE = 384  # pixels, both ways: a line is squeezed into a square
 PATCH = 16
-GRID = IMAGE // PATCH  # patches, both ways
 BOS, PAD, EOS = 0, 1, 2  # of every TrOCR's vocabulary; EOS also starts a line
 
 _STD = 0.02  # of BERT's, ViT's and TrOCR's own random weights

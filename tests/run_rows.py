@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from bench import __version__
 from bench.core.errors import UserError
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
+from bench.pipeline.signature import signature
 
 ENVIRONMENT: Mapping[str, Any] = {
     "kaidoku": "0.1.0",
@@ -35,6 +38,7 @@ def line(writer: str, edits: int, characters: int = 50) -> LineResult:
         deletions=0,
         insertions=0,
         word_edits=min(edits, 1),
+        block=writer,
     )
 
 
@@ -58,7 +62,6 @@ def row(
     """An ok row of 24 lines; `more` overrides its fields."""
     options = more.pop("options", {"beam": 16} if "beam" in decoder else {})
     condition = Condition(dataset, "test", damage, severity)
-    hurt = f"{damage}-{severity}[seed=0]@suite-1" if severity else "none"
     head = {"ar": 2_400_000} if decoder.startswith("ar") else {"ctc": 100_000}
     values = {
         "status": "ok",
@@ -70,8 +73,9 @@ def row(
         "dataset_sha256": f"{dataset:0<16}",
         "references": "ascii",
         "runtime": Runtime(),
-        "signature": f"e:mini@01234567|d:{decoder}|s:{dataset}-test@{dataset:0<8}|dmg:{hurt}|"
-        "n:nfc-ws1|bs:32|fp32|cpu×1t|v0.1.0",  # noqa: RUF001
+        "version": __version__,
+        "normaliser": "nfc-ws1",
+        "suite": "suite-1" if severity else "",
         "environment": "envhash012345678",
         "started": "2026-01-02T03:04:05+00:00",
         "ink_lost": 0.04 * severity if severity else None,
@@ -84,7 +88,9 @@ def row(
         **more,
     }
     name = "-".join(map(str, (values["encoder"], decoder, dataset, damage, severity)))
-    return Row(**{"key": name, "decoder": decoder, **values})
+    known = {"key": name, "decoder": decoder, **values}
+    made = Row(**{"cell": known["key"], "signature": "", **known})
+    return replace(made, signature=made.signature or signature(made))
 
 
 def failed(**more: Any) -> Row:
@@ -126,6 +132,8 @@ def timing(lines_per_s: float = 12.0, rounds: int = 3) -> Timing:
         latency_p95_s=0.1234,
         peak_mib=1234.5,
         scenario="batch",
+        latencies_s=(),
+        batches=(),
     )
 
 

@@ -22,6 +22,7 @@ def line(place: int, edits: int, writers: int = 8) -> LineResult:
     return LineResult(
         f"line-{place:03}", f"w{place % writers}", TEXT, read, len(read), None, False,
         score.substitutions, score.deletions, score.insertions, score.word_edits,
+        block=f"w{place % writers}",
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from bench.analysis.evidence import readings
 from bench.analysis.misreadings.analysis import analyse
 from bench.analysis.misreadings.vocabulary import vocabulary
 from bench.analysis.stats import micro_interval
-from bench.core.records import dump, load_line
+from bench.core.records import dump, load
 from bench.core.types import Decoded, Line, LineResult
 from bench.pipeline.cells import line_result
 from bench.report import accuracy, correction, render
@@ -30,7 +29,7 @@ from datasets.base import fingerprint
 from datasets.manifest import ManifestLines
 from datasets.parquet import ParquetLines
 from datasets.root import data_root, set_data_root
-from tests.run_rows import Rows, cell_lines, line, row
+from tests.run_rows import Rows, cell_lines, row
 
 PAPER = np.full((8, 30), 255, np.uint8)
 
@@ -59,9 +58,7 @@ def test_a_line_without_a_block_has_its_writer_s():
     named = dataclasses.replace(plain, block="letter 1")
     assert (plain.block, named.block, named.writer) == ("w1", "letter 1", "w1")
     stored = line_result(named, Decoded("text", 4))
-    assert load_line(dump(stored)) == stored and stored.block == "letter 1"
-    older = {k: v for k, v in json.loads(dump(line("w2", 3))).items() if k != "block"}
-    assert load_line(json.dumps(older).encode()).block == "w2"
+    assert load(LineResult, dump(stored), "") == stored and stored.block == "letter 1"
     assert fingerprint([named]) == fingerprint(
         [dataclasses.replace(plain, writer="letter 1", block="")]
     )
@@ -196,7 +193,9 @@ def test_a_note_on_a_list_is_no_line_that_could_not_be_read():
 
 def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_agrees():
     def corrected(decoder: str, better: int) -> Any:
-        return row(decoder, correction={"cer_before": 0.1, "improved": better})
+        counts = {"same": 0, "worse": 0, "changed": 0, "sure": 0, "edits_before": 0}
+        told = {**counts, "improved": better, "refused": {}, "cer_before": 0.1, "wer_before": 0.1}
+        return row(decoder, correction=told)
 
     class Gained(Rows):
         def lines(self, key: str) -> list[LineResult]:
@@ -206,7 +205,7 @@ def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_a
                 LineResult(
                     id=str(n), writer=f"w{n:02}", reference=truth, text=truth, tokens=19,
                     score=None, truncated=False, substitutions=0, deletions=0, insertions=0,
-                    word_edits=0,
+                    word_edits=0, block=f"w{n:02}",
                     uncorrected=truth.replace("o", "a") if n < better else truth,
                 )
                 for n in range(12)

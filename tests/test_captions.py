@@ -21,7 +21,7 @@ from tests.test_report import stored
 SOURCES = [  # of words that are said, and of names that become words
     *(file for file in (ROOT / "bench" / "report").glob("*.py") if file.name != "japanese.py"),
     *(ROOT / "bench" / "report" / "plots").glob("*.py"),
-    ROOT / "bench" / "metrics.py",
+    ROOT / "bench" / "core" / "metrics.py",
     ROOT / "datasets" / "about.py",
 ]
 

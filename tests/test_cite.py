@@ -23,7 +23,6 @@ KEYS = ("aaaaaa1111111111", "aaaaaa2222222222", "bbbbbb3333333333")
 LM = {
     "lm": "embedded", "lm_sha256": "58c3d85f02d8fb09", "lm_order": 6, "alpha": 0.9,
     "tuned_on": "lines-val@62c1f72f", "lm_trained_on": "train documents",
-    "dataset_options": {"root": "/data"},
 }  # fmt: skip
 
 
@@ -91,7 +90,13 @@ def test_no_word_is_a_crash(word):
 
 def test_a_footnote_has_everything_that_the_number_depends_on():
     found = run_rows.Rows(
-        run_rows.row("ctc-ngram", key=KEYS[0], options={"alpha": None, "beam": 32}, extras=LM)
+        run_rows.row(
+            "ctc-ngram",
+            key=KEYS[0],
+            options={"alpha": None, "beam": 32},
+            extras=LM,
+            dataset_options={"root": "/data"},
+        )
     )
     (note,) = cite.footnotes(found)
     for told in (
@@ -165,7 +170,7 @@ def test_formats_and_json(call, stored):
 
 def test_a_run_that_cannot_be_read_is_no_obstacle_unless_it_was_named(call, stored):
     path = stored / "runs" / "new" / "rows.jsonl"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 9'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 9'))
     code, out, err = call("cite", KEYS[0])
     assert code == 0 and KEYS[0] in out and "not looked through: " in err
     code, _, err = call("cite", KEYS[0], "--run", "new")

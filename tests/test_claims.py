@@ -21,7 +21,6 @@ import pytest
 from bench import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
-_NO_MEASUREMENT = r"`[^`]*`|\]\([^)]*\)|arXiv:\S+|Python 3\S+ to \S+|CC BY(-SA)? \S+"
 DAMAGES = ("stroke_breaks", "char_erase", "span_erase", "half_line")
 
 
@@ -224,11 +223,11 @@ def perf(
     """Time of the peer over ours, round by round: median, lowest, highest."""
     data = json.loads((REFERENCE / run / "perf.json").read_text(encoding="utf-8"))
     (found,) = (
-        v for v in data["verdicts"]
-        if (v["duel"]["encoder"], v["duel"]["ours"]["decoder"], v["duel"]["batch"])
-        == (encoder, decoder, batch)
-        and v["duel"]["damage"] == damage
-        and beam in (None, v["duel"]["ours"]["options"].get("beam"))
+        result for result in data["results"]
+        if (one := result["comparison"])
+        and (one["encoder"], one["ours"]["decoder"], one["batch"]) == (encoder, decoder, batch)
+        and one["damage"] == damage
+        and beam in (None, one["ours"]["options"].get("beam"))
     )  # fmt: skip
     ratios = [peer / own for own, peer in zip(found["ours_s"], found["peer_s"], strict=True)]
     return [fixed(value, 1) for value in (median(ratios), min(ratios), max(ratios))]

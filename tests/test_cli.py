@@ -22,7 +22,7 @@ from bench import ROOT
 from bench.analysis.doctor import Check
 from bench.analysis.show import branches, trace
 from bench.cli import COMMANDS, main
-from bench.cli.progress import RunProgress
+from bench.cli.bars import RunProgress
 from bench.core.errors import Unavailable
 from bench.core.registry import Entry
 from bench.pipeline import runs
@@ -383,7 +383,7 @@ def test_the_eta_is_of_what_is_left_to_measure(doubles):
         progress.started(block)
         progress.advanced(finished_before)
         progress.advanced(0.5)
-    (task,) = progress._bar.tasks
+    (task,) = progress._bars.tasks
     assert (task.total, task.completed) == (3, 1)
 
 

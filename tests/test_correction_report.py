@@ -23,7 +23,7 @@ def line(number: int, before: str, after: str) -> LineResult:
     return LineResult(
         id=str(number), writer=f"w{number % 8}", reference=TRUTH, text=after, tokens=19,
         score=None, truncated=False, substitutions=edits, deletions=0, insertions=0,
-        word_edits=min(edits, 1), uncorrected=before,
+        word_edits=min(edits, 1), uncorrected=before, block=f"w{number % 8}",
     )  # fmt: skip
 
 

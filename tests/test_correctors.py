@@ -12,8 +12,8 @@ import torch
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.options import restored, typed_options
-from bench.core.records import dump, load_line, load_row
-from bench.core.types import Decoded, EncoderInfo, LineResult, Runtime
+from bench.core.records import dump, load_row
+from bench.core.types import Decoded, EncoderInfo, Runtime
 from bench.pipeline import correction
 from bench.pipeline.plan import Registries, Selection, build_plan
 from bench.training.export import export
@@ -34,7 +34,6 @@ from models.mini_net import MiniNet
 from tests.ctc_doubles import info
 from tests.language_models import SENTENCES, small_weights
 from tests.misread_lines import measured
-from tests.run_rows import row as made_row
 
 ALL = CORRECTORS.names()
 IMAGES = [
@@ -388,18 +387,7 @@ def test_the_row_has_a_stage_of_its_own_for_the_corrector(tmp_path):
     assert sum(seconds for _, seconds in timing.batches) == pytest.approx(stages, rel=1e-6)
     assert row.correction["cer_before"] == plain.cer
     assert row.key != plain.key and "d:ctc-greedy+speller[" in row.signature
-    assert load_row(dump(row)) == row
-
-
-def test_rows_from_before_correctors_load():
-    row = made_row()
-    fields = json.loads(dump(row))
-    del fields["correction"], fields["timing"]["correct_s"]
-    assert load_row(json.dumps(fields).encode()) == row
-    line = LineResult("a", "w", "truth", "text", 4, None, False, 1, 2, 3, 4)
-    fields = json.loads(dump(line))
-    del fields["uncorrected"], fields["verdict"]
-    assert load_line(json.dumps(fields).encode()) == line
+    assert load_row(dump(row), "") == row
 
 
 def result(reference, before, after, verdict=""):

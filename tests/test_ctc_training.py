@@ -485,30 +485,3 @@ def test_mistakes_are_one_sentence(call, folder, tmp_path, words, said, monkeypa
     code, out, err = call("train", "ctc", *chosen)
     assert (code, out) == (2, "") and said in err
     assert err.count("error: ") == 1 and "Traceback" not in err
-
-
-@pytest.mark.parametrize("head", ["grid-linear", "wide"])
-def test_show_tells_every_step_without_weights(call, head):
-    code, out, _ = call("show", "tiny", "--head", head, "--lines", "1")
-    assert code == 0 and "T = 192" in out
-    image = "(1, 3, 96, 1536)" if head == "wide" else "(1, 3, 384, 384)"
-    grid = "(1, 6, 96, 192)" if head == "wide" else "(1, 24, 24, 192)"
-    for shape in (image, "(1, 576, 192)", "(1, 577, 192)", grid, "(1, 192, 96)"):
-        assert shape in out
-    count = sum(p.numel() for p in build("tiny", 0).encoder.parameters())
-    pooler = 192 * 192 + 192
-    assert f"encoder: {count - pooler:,} parameters" in out
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("mini", "--head", "wide"), "no TrOCR"),
-        (("trocr-base", "--head", "widr"), "did you mean wide"),
-        (("trocr-base", "--head", "wide", "-o", "wide.height=90"), "whole number of patches"),
-        (("trocr-base", "--head", "wide", "--depth", "1"), "leave out"),
-    ],
-)
-def test_show_of_a_head_that_cannot_be(call, words, said):
-    code, out, err = call("show", *words)
-    assert (code, out) == (2, "") and said in err and "Traceback" not in err

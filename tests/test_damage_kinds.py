@@ -251,8 +251,3 @@ def test_a_severity_is_a_strength_and_strengths_go_one_way(name):
         assert (by_strength == damage(name, line, severity).line.image).all()
     signs = set(np.sign(np.diff(recipe.strengths)))
     assert len(signs) == 1
-    if recipe.ladder is not None:
-        weak, hard = recipe.ladder
-        low, high = sorted((weak, hard))
-        assert all(low <= strength <= high for strength in recipe.strengths)
-        assert np.sign(hard - weak) in signs

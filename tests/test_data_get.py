@@ -389,7 +389,7 @@ def test_the_real_copiste_has_its_recorded_content() -> None:
     verdict = check(source, root)
     assert verdict.state == "right", verdict.reason
     assert not verdict.unreadable
-    assert set("éèàçœ") <= set(verdict.foreign)
+    assert set("éèàçœ") <= set(verdict.alphabet)
 
 
 def test_data_root_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

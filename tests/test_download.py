@@ -24,6 +24,7 @@ from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.core.hub_fetch import size_of
+from bench.core.progress import silent
 from bench.core.types import Runtime
 from models import hub
 from models.download import download
@@ -82,10 +83,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", re.sub("^.*?(?=/{)", server.url, template)
         )
         yield Home(path, server)
-
-
-def silent(doing: str, done: float, total: float) -> None:
-    pass
 
 
 def get(repo: str = REPO, revision: str = hub.MAIN) -> hub.Checkpoint:

@@ -1,12 +1,10 @@
-"""`bench errors` as its user meets it: tables, formats, mistakes, heat map."""
+"""`bench errors` as its user meets it: tables, formats, mistakes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import struct
-from collections import Counter
 
 import pytest
 
@@ -14,10 +12,6 @@ from bench.cli.errors_choice import vocabulary_of
 from bench.core.errors import UserError
 from bench.core.metrics import score_line
 from bench.core.types import Row
-from bench.report.captions import language
-from bench.report.errors import Shown
-from bench.report.heatmap import _grid, heatmap
-from bench.report.plots import fonts
 from tests.error_runs import make
 from tests.run_rows import row
 
@@ -154,7 +148,6 @@ def test_another_decoder_to_compare_with(errors):
         (["--against", "ctc-beam"], "no decoder 'ctc-beam'"),
         (["--top", "0"], "--top 0 shows nothing"),
         (["--xlsx", "x.ods"], "--xlsx writes .xlsx, which x.ods is not"),
-        (["--heatmap", "x.jpg"], "--heatmap writes .svg or .pdf or .png"),
         (["--json", "--format", "md"], "give --json or --format md, not both"),
         (["--vocabulary", "/no/such.arpa"], "/no/such.arpa"),
     ],
@@ -166,71 +159,12 @@ def test_mistakes_are_one_sentence(errors, words, sentence):
     assert told.startswith("error: ") and sentence in told and "Traceback" not in err
 
 
-def test_a_heat_map_is_of_one_condition(errors, tmp_path):
-    code, _, err = errors("--damage", "all", "--heatmap", str(tmp_path / "a.svg"))
-    assert code == 2 and "these are 3 (mini on lines (synthetic), clean; mini on " in err
-    assert not list(tmp_path.iterdir())
-
-
 def test_an_empty_or_missing_run_is_said(call, tmp_path):
     code, _, err = call("errors", str(tmp_path / "nowhere"))
     assert code == 2 and "there is no run at" in err
     (tmp_path / "rows.jsonl").touch()
     code, _, err = call("errors", str(tmp_path))
     assert code == 2 and "has no row yet" in err
-
-
-def test_a_heat_map_is_written(errors, tmp_path):
-    path = tmp_path / "map.png"
-    code, out, _ = errors("--decoder", "ctc-greedy,ar-beam", "--heatmap", str(path))
-    assert code == 0 and f"written: {path}" in out
-    width, height = struct.unpack(">II", path.read_bytes()[16:24])
-    assert width > height > 400  # two panels abreast
-
-
-@pytest.fixture(scope="module")
-def shown(run) -> Shown:
-    from bench.analysis.evidence import readings
-    from bench.analysis.misreadings.analysis import analyse
-    from bench.analysis.misreadings.vocabulary import vocabulary
-    from bench.report.results import collect
-
-    store, _ = run
-    found = readings(
-        [store], lambda row: row.decoder == "ctc-greedy" and not row.condition.severity
-    )
-    (result,) = [r for r in collect(store) if r.row.key == found[0].row.key]
-    return Shown(1, analyse(found, vocabulary()), (result,))
-
-
-@pytest.mark.parametrize(
-    ("kind", "head"), [("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")]
-)
-def test_heat_map_in_three_formats(shown, kind, head):
-    assert heatmap(shown, kind, most=3).startswith(head)
-
-
-def test_the_heat_map_names_what_was_confused(shown, run):
-    svg = heatmap(shown, "svg").decode()
-    assert "Characters confused: mini on lines (synthetic," in svg  # where the head is broken
-    text = "".join(line.text for line in run[1].lines)
-    edits = text.count("n") + text.count("w")
-    assert f"ctc-greedy: {edits} of {edits} edits" in svg  # matplotlib notes the text in comments
-    assert f"<!-- {text.count('n')} -->" in svg and "<!-- n -->" in svg and "<!-- u -->" in svg
-    assert heatmap(shown, "svg").decode() == svg  # the same bytes
-
-
-def test_references_go_down_and_what_was_read_goes_across():
-    grid = _grid(Counter({("n", "u"): 3, ("", "n"): 2, ("n", "x"): 1}), ["", "n", "u"])
-    assert grid.tolist() == [[0, 2, 0], [0, 0, 3], [0, 0, 0]]
-
-
-@pytest.mark.skipif(fonts.japanese() is None, reason="no font with Japanese letters is installed")
-def test_the_heat_map_in_japanese(shown, recwarn):
-    with language("ja"):
-        drawn = heatmap(shown, "svg").decode()
-    assert "文字の混同" in drawn and "回数" in drawn
-    assert not [w for w in recwarn if "Glyph" in str(w.message)]
 
 
 def test_words_are_judged_by_the_model_that_the_rows_were_read_with(tmp_path):

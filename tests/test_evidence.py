@@ -19,7 +19,7 @@ def line(name: str, reference: str, text: str, writer: str = "w") -> LineResult:
     score = metrics.score_line(reference, text)
     return LineResult(
         name, writer, reference, text, len(text), None, False,
-        score.substitutions, score.deletions, score.insertions, score.word_edits,
+        score.substitutions, score.deletions, score.insertions, score.word_edits, block=writer,
     )  # fmt: skip
 
 
@@ -83,13 +83,11 @@ def test_lines_are_aligned_by_id_whatever_their_order():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"schema": 2}, "the schema of their rows differs (1 and 2)"),
         ({"dataset": "hooker"}, "the data set differs (lines and hooker)"),
         ({"condition": Condition("lines", "val")}, "the split differs (test and val)"),
         ({"damage": "blot", "severity": 3}, "the damage differs (none and blot-3[seed=0]@suite-1)"),
         ({"dataset_sha256": "abc"}, "how many of them) differs (lines00000000000 and abc)"),
-        ({"signature": "dmg:none|n:nfc-ws2"}, "the normaliser differs (nfc-ws1 and nfc-ws2)"),
-        ({"signature": "n:nfc-ws1"}, "the damage differs (none and not recorded)"),
+        ({"normaliser": "nfc-ws2"}, "the normaliser differs (nfc-ws1 and nfc-ws2)"),
     ],
 )
 def test_what_may_not_be_compared_is_refused_with_the_reason(changed, sentence):
@@ -101,7 +99,7 @@ def test_what_may_not_be_compared_is_refused_with_the_reason(changed, sentence):
 
 def test_another_suite_of_damages_is_another_damage():
     one = reading(damage="blot", severity=3)
-    other = replace(one.row, signature=one.row.signature.replace("@suite-1", "@suite-2"))
+    other = replace(one.row, suite="suite-2")
     with pytest.raises(UserError, match=r"the damage differs .*suite-1.*suite-2"):
         paired(one, Reading(other, LINES))
 

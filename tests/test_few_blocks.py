@@ -15,7 +15,6 @@ from bench.analysis.stats import (
     Redrawn,
     holm,
     micro_interval,
-    power,
     rate_difference,
     ratio_interval,
     sign_flip_p,
@@ -39,7 +38,6 @@ def test_under_six_blocks_there_is_no_interval_and_no_p(blocks):
     assert found is not None and (found.interval, found.p) == (None, None)
     assert ratio is not None and ratio.interval is None
     assert ratio_interval(side, enough) is None and ratio_interval(enough, side) is None
-    assert power(edits, 2 * edits, units, names(blocks)) is None
     assert sign_flip_p([1.0] * blocks) is None
 
 

@@ -49,7 +49,7 @@ def test_rows_hold_text_counts_times_and_conditions(tmp_path):
     assert row.unreadable == 2 and row.foreign == 0 and row.ink_lost is None
     assert row.weights == Pixels().weights and row.parameters == {"encoder": 5}
     assert row.options["drop"] == "e" and "calls" not in row.options
-    assert row.extras == {"dataset_options": {"unreadable": 2}}
+    assert row.dataset_options == {"unreadable": 2} and row.extras == {}
     assert row.environment in RunStore(tmp_path).environments()
     assert row.signature == (
         f"e:pixels@01234567|d:no-e[drop=e,busy_s=0.0,raises=,refuses=False,"

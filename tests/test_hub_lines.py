@@ -15,10 +15,10 @@ from huggingface_hub import constants
 from PIL import Image
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.progress import silent
 from datasets.base import BadLinesError
 from datasets.hub import MAIN, download, is_hub_id, licence_of, locate
 from datasets.hub_lines import HubLines
-from datasets.rebuild.tree import silent
 from datasets.root import data_root
 from tests.fake_hub import FakeHub, serve
 

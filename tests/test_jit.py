@@ -11,6 +11,7 @@ import pytest
 from bench.core.hashing import sources_of
 
 FILES = {
+    "bench/__init__.py": "import pathlib\nROOT = pathlib.Path(__file__).parents[1]\n",
     "decoders/step.py": "STEP = 1\n",
     "decoders/inner.py": """
 from bench.core.jit import compiled_part
@@ -39,8 +40,7 @@ print(search(1), sum(search.stats.cache_hits.values()))
 def clone(tmp_path: Path) -> Path:
     """A checkout of two kernels of which one calls the other."""
     for name, file in sources_of("bench.core.jit").items():
-        path = tmp_path / "clone" / (name.replace(".", "/") + "/__init__.py")
-        path = path if file.name == "__init__.py" else path.parent.with_suffix(".py")
+        path = (tmp_path / "clone").joinpath(*name.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, path)
     for name, text in FILES.items():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.cli import main
 from bench.core.errors import UserError
-from bench.core.types import LineResult, Row
+from bench.core.types import LineResult
 from bench.pipeline.store import RunStore
 from bench.report import blocks, manuscript
 from bench.report.captions import language
@@ -153,10 +153,6 @@ def test_words_of_a_marker():
 def test_words_that_mean_nothing(text, said):
     with pytest.raises(UserError, match=re.escape(said)):
         blocks.parse(text)
-
-
-def store_of(*rows: Row) -> Rows:
-    return Rows(*rows)
 
 
 def content(text: str, store: Rows, syntax: blocks.Syntax = "md") -> str:

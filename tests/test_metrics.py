@@ -62,6 +62,7 @@ def result(reference: str, text: str, **more: object) -> LineResult:
         deletions=score.deletions,
         insertions=score.insertions,
         word_edits=score.word_edits,
+        block="w",
     )
     return replace(line, **more)  # type: ignore[arg-type]
 

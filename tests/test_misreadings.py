@@ -50,6 +50,7 @@ def line(
         deletions=score.deletions,
         insertions=score.insertions,
         word_edits=score.word_edits,
+        block=writer,
     )
 
 

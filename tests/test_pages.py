@@ -444,7 +444,13 @@ def test_a_page_of_absurd_size_is_set_aside(
         if kind == "page"
         else alto(alto_line("t", 20), attributes=f'WIDTH="{side}" HEIGHT="{side}"'),
     )
-    scan().save(tmp_path / "a.png")
+    put(
+        tmp_path,
+        "b.xml",
+        page(page_line("b", "t", 20)) if kind == "page" else alto(alto_line("t", 20)),
+    )
+    for name in ("a.png", "b.png"):
+        scan().save(tmp_path / name)
     (bad,) = PageLines(kind, tmp_path).load().bad
     assert bad.id == "a.xml" and "no page is so" in bad.reason and len(bad.reason) < 200
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.progress import silent
 from datasets import parquet
 from datasets.crops import crop, outlines, shrink
 from datasets.images import decode
@@ -22,7 +23,6 @@ from datasets.parquet import Columns, ParquetLines, read_rows
 from datasets.rebuild import page_lines
 from datasets.rebuild.page_lines import COPISTE, HOOKER, PageSet
 from datasets.rebuild.selection import load_selection
-from datasets.rebuild.tree import silent
 from datasets.root import data_root, set_data_root
 from tests.trees import FolderTree
 

@@ -15,9 +15,9 @@ from bench.core.hashing import plain
 from bench.core.options import restored
 from bench.core.registry import declared
 from bench.core.types import Condition, LineSet, Row
-from bench.pipeline.signature import signature
 from datasets.cvl import Cvl
 from datasets.damage import DAMAGES
+from datasets.damage.base import SUITE
 from datasets.damage.lines import damaged_lines
 from datasets.lines import RenderedLines
 from datasets.manifest import ManifestLines
@@ -31,8 +31,8 @@ def clean() -> LineSet:
 
 def _row(clean: LineSet, damage: str = "none", severity: int = 0, **more) -> Row:
     condition = Condition("lines", "test", damage, severity, seed=3 * bool(severity), limit=6)
-    made = row(condition=condition, dataset_sha256=clean.sha256, **more)
-    return dataclasses.replace(made, signature=signature(made))
+    suite = SUITE if severity else ""
+    return row(condition=condition, dataset_sha256=clean.sha256, suite=suite, **more)
 
 
 def test_clean_lines_are_those_of_the_set(clean):
@@ -82,7 +82,7 @@ def test_other_data_gives_no_picture_and_says_why(clean):
 
 def test_another_suite_gives_no_picture(clean):
     made = _row(clean, "blot", 2)
-    older = dataclasses.replace(made, signature=made.signature.replace("damage-1", "damage-0"))
+    older = dataclasses.replace(made, suite="kaidoku-damage-0")
     found = pictures(older, [clean.lines[0].id])
     assert not found.by_id
     assert "kaidoku-damage-0" in found.absent and "kaidoku-damage-1" in found.absent
@@ -107,7 +107,7 @@ def test_options_of_the_set_are_heeded(tmp_path: Path):
     read = row(
         dataset="manifest",
         dataset_sha256=dataset.load("test").sha256,
-        extras={"dataset_options": plain({"path": table})},
+        dataset_options=plain({"path": table}),
     )
     found = pictures(read, ["one"])
     assert found.absent == ""

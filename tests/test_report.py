@@ -338,7 +338,7 @@ def test_another_machine_or_library_has_its_own_table_but_a_commit_is_only_named
 
 def test_another_normaliser_has_its_own_table():
     old = row("ctc-beam")
-    old = replace(old, signature=old.signature.replace("nfc-ws1", "nfc-ws0"))
+    old = replace(old, normaliser="nfc-ws0")
     assert len(tables(row(), old)) == 2
 
 
@@ -373,9 +373,7 @@ def test_names_tell_options_weights_limits_and_contents_apart():
 
 def test_damages_with_other_options_do_not_hide_each_other():
     plain = row(damage="blot", severity=3, cer=0.2)
-    other = row(
-        damage="blot", severity=3, cer=0.3, key="o", extras={"damage_options": {"grey": 0.5}}
-    )
+    other = row(damage="blot", severity=3, cer=0.3, key="o", damage_options={"grey": 0.5})
     (table,) = tables(plain, other, kind=accuracy.by_damage)
     assert [(line[0].text, line[2].text) for line in table.rows] == [
         ("blot[options=default]", "20.00"),
@@ -421,17 +419,17 @@ def test_what_need_not_count_has_a_table(tmp_path):
     lines = [
         LineResult(
             id=writer, writer=writer, reference=reference, text=text, tokens=1, score=None,
-            truncated=False, substitutions=1, deletions=1, insertions=0, word_edits=1,
+            truncated=False, substitutions=1, deletions=1, insertions=0, word_edits=1, block=writer,
         )
         for writer, reference, text in said
     ]  # fmt: skip
     store = RunStore(tmp_path / "run")
     with store.writing(dict(ENVIRONMENT)) as environment:
-        told = row(references="cvl-xml without punctuation, published", environment=environment)
+        told = row(dataset="cvl", environment=environment)
         store.write(told, lines)
         store.write(row("ctc-beam", environment=environment), lines)
     (table,) = lenient.tables(store, collect(store))
-    greedy, beam = table.rows
+    beam, greedy = table.rows  # as registered
     assert [cell.text for cell in greedy[4:]] == ["10.53", "9.52", "5.88"]
     assert greedy[5].values[0] == pytest.approx(100 * 2 / 21)
     assert greedy[5].detail == ""  # two writers

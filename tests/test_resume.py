@@ -13,6 +13,7 @@ import pytest
 import bench.pipeline.cells
 import bench.pipeline.runner
 from bench import ROOT
+from bench.core import hashing
 from bench.core.hashing import code_version, digest, plain
 from bench.core.machine import environment
 from bench.core.types import Row, Runtime
@@ -131,7 +132,7 @@ def test_a_changed_file_runs_only_the_cells_that_use_it(tmp_path, monkeypatch):
     assert len(outcome.reused) == 2 and len(outcome.done) == 2  # the damaged ones
 
 
-def test_code_version_follows_imports_of_the_own_package_only(tmp_path, monkeypatch):
+def test_code_version_is_that_of_the_syntax_trees_that_imports_reach(tmp_path, monkeypatch):
     package = tmp_path / "shelf"
     (package / "parts").mkdir(parents=True)
     files = {
@@ -146,20 +147,27 @@ def test_code_version_follows_imports_of_the_own_package_only(tmp_path, monkeypa
     }
     for name, text in files.items():
         (package / name).write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(hashing, "ROOT", tmp_path)
+    cached = (hashing.sources_of, hashing.file_of, hashing._tree_hash, hashing._imports)
 
     def versions() -> tuple[str, str]:
+        for function in cached:
+            function.cache_clear()
         return code_version(["shelf.one"]), code_version(["shelf.alone"])
 
     one, alone = versions()
     for name in ("parts/axle.py", "three.py", "two.py", "parts/wheel.py", "one.py"):
-        (package / name).write_text(files[name] + "# changed\n")
+        (package / name).write_text(f'"""Says what it is."""\n\n# why\n{files[name]}')
+        assert versions() == (one, alone), name
+        (package / name).write_text(files[name] + "changed = 1\n")
         changed = versions()
         assert changed[0] != one and changed[1] == alone, name
         one = changed[0]
     for name in ("__init__.py", "parts/__init__.py", "alone.py"):
-        (package / name).write_text("# changed\n")
+        (package / name).write_text("changed = 1\n")
     assert versions()[0] == one and versions()[1] != alone
+    for function in cached:
+        function.cache_clear()
 
 
 def test_plain_values_are_what_json_gives_back():

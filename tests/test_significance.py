@@ -20,7 +20,7 @@ WRITERS = 12
 def reading(decoder: str, edits: list[int], cer: float | None = 0.0, **more: Any) -> Reading:
     """A line a writer with so many edits in 50 characters."""
     lines = tuple(
-        LineResult(f"l{w}", f"w{w:02}", "a" * 50, "b", 1, None, False, n, 0, 0, 1)
+        LineResult(f"l{w}", f"w{w:02}", "a" * 50, "b", 1, None, False, n, 0, 0, 1, block=f"w{w:02}")
         for w, n in enumerate(edits)
     )
     rate = None if cer is None else sum(edits) / (50 * len(edits))

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from bench import __version__
 from bench.core.errors import Unavailable
 from bench.core.hashing import plain
-from bench.core.metrics import cer, totals
+from bench.core.metrics import NORMALISER, cer, totals
 from bench.core.stopwatch import Stopwatch
 from bench.core.types import Condition, Encoded, EncoderInfo, LineSet, Row, Runtime
 from bench.pipeline.cells import line_result
@@ -97,7 +98,8 @@ def test_decoder(benchmark, decoder, batch):
 def row_of(name: str, decoder: Decoder, batch: Batch) -> Row:
     """What a signature is made of."""
     return Row(
-        key="", status="ok", started="", environment="", signature="",
+        key="", cell="", status="ok", started="", environment="", signature="",
+        version=__version__, normaliser=NORMALISER, suite="",
         encoder=ENCODER, weights=batch.info.weights, parameters={},
         decoder=name, options=plain(decoder.spec.settings()), extras=plain(decoder.extras()),
         condition=Condition(DATASET, "test", limit=LINES),

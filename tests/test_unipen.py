@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.progress import silent
 from datasets.rebuild import unipen_lines
-from datasets.rebuild.tree import silent
 from datasets.rebuild.unipen_raw import Segment, contributors, segments, stroke_numbers
 from datasets.root import data_root, set_data_root
 from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table

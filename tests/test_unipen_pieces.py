@@ -17,13 +17,14 @@ import pytest
 
 from bench.cli import main
 from bench.core.errors import UserError
+from bench.core.progress import silent
 from datasets import fetch, sources
 from datasets.check import check_pieces
 from datasets.joined import CHARACTERS, WORDS
 from datasets.pieces import read_pieces
 from datasets.rebuild import unipen_pieces
 from datasets.rebuild.selection import parse_selection
-from datasets.rebuild.tree import Tree, silent
+from datasets.rebuild.tree import Tree
 from datasets.root import data_root, set_data_root
 from datasets.sources import SOURCES, Pieces, Source
 from tests.git_server import make_repository, served

@@ -159,7 +159,7 @@ def test_pictures_are_those_that_were_read_and_say_what_is_hidden(browser, tmp_p
             cer=0.0,
             key=damage,
             condition=Condition("lines", "test", damage, severity, 0, 4),
-            signature=f"dmg:{damage}-{severity}[seed=0]@{SUITE}|n:nfc-ws1",
+            suite=SUITE if severity else "",
             dataset_sha256=clean.sha256,
             counts=replace(counts(0.0), lines=4),
         )

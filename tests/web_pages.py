@@ -20,7 +20,9 @@ DECODERS = ("ctc-greedy", "ctc-beam", "ctc-ngram")
 
 def line(name: str, reference: str, text: str, edits: int, writer: str = "w1") -> LineResult:
     """A line with so many substitutions, as its maker counted them."""
-    return LineResult(name, writer, reference, text, len(text), None, False, edits, 0, 0, 1)
+    return LineResult(
+        name, writer, reference, text, len(text), None, False, edits, 0, 0, 1, block=writer
+    )
 
 
 def stored(folder: Path, *cells: tuple[Row, list[LineResult]]) -> RunStore:

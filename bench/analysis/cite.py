@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from bench.analysis.evidence import Chosen, Store
 from bench.core.errors import UserError
 from bench.core.types import Row
-from bench.pipeline.signature import parsed_signature
+from bench.pipeline.signature import signature_parts
 
 _KEY = re.compile(r"[0-9a-f]{6,}")
-_BRACES = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
+_BRACES = re.compile(r"(\w+:|)\{([^{}]*)\}(.*)", re.DOTALL)
 
 
 def cited(word: str, stores: Iterable[Store]) -> Chosen:
@@ -46,17 +46,15 @@ def _meant(word: str, row: Row) -> bool:
         return row.key.startswith(word)
     if "{" not in word:
         return row.signature == word
-    meant, own = parsed_signature(word), parsed_signature(row.signature)
-    return meant.keys() == own.keys() and all(
-        own[prefix] in _alternatives(prefix, part) for prefix, part in meant.items()
+    meant, own = word.split("|"), signature_parts(row).values()
+    return len(meant) == len(own) and all(
+        part in _alternatives(alike) for part, alike in zip(own, meant, strict=True)
     )
 
 
-def _alternatives(prefix: str, part: str) -> Sequence[str]:
+def _alternatives(part: str) -> Sequence[str]:
     """What a part of a merged signature stands for: "s:{a b}@1" is "s:a@1" or "s:b@1"."""
-    value = part.removeprefix(f"{prefix}:")
-    braced = _BRACES.fullmatch(value)
+    braced = _BRACES.fullmatch(part)
     if braced is None:
         return (part,)
-    lead = "" if value == part else f"{prefix}:"
-    return tuple(f"{lead}{one}{braced[2]}" for one in braced[1].split(" "))
+    return tuple(f"{braced[1]}{one}{braced[3]}" for one in braced[2].split(" "))

@@ -19,11 +19,9 @@ from bench.analysis.evidence import Pairs, Reading, paired
 from bench.analysis.stats import (
     Difference,
     Interval,
-    Power,
     Ratio,
     holm,
     micro_interval,
-    power,
     rate_difference,
     sum_ratio,
 )
@@ -83,7 +81,6 @@ class Comparison:
     cer_ratio: Ratio | None
     p_holm: float | None
     wer: Difference | None
-    power: Power | None
     lines: Lines | None
     speed: Speed | None
     cpu_ratio: float | None
@@ -199,7 +196,6 @@ def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
         wer=rate_difference(other.word_edits, one.word_edits, one.words, blocks)
         if scored
         else None,
-        power=power(other.edits, one.edits, chars, blocks) if scored else None,
         lines=_lines(one, other) if scored else None,
         speed=speed_ratio(one.row.timing, other.row.timing),
         cpu_ratio=second.cost.cpu_s / first.cost.cpu_s

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.core.errors import UserError
 from bench.core.metrics import normalise
 from bench.core.types import LineResult, Row
-from bench.pipeline.signature import parsed_signature
+from bench.pipeline.signature import damage_name
 
 
 class Rows(Protocol):
@@ -147,8 +147,8 @@ def paired(first: Reading, second: Reading) -> Pairs:
     """Two readings of the same lines, aligned by the lines' ids.
 
     Raises:
-        UserError: they may not be compared: another schema, normaliser, data set, damage or
-            severity, or their lines are not the same; the sentence says which.
+        UserError: they may not be compared: another normaliser, data set, damage or severity, or
+            their lines are not the same; the sentence says which.
     """
     for what, of in _SAME.items():
         one, other = of(first.row), of(second.row)
@@ -161,12 +161,11 @@ def paired(first: Reading, second: Reading) -> Pairs:
 
 
 _SAME: dict[str, Callable[[Row], object]] = {
-    "the schema of their rows": lambda row: row.schema,
     "the data set": lambda row: row.condition.dataset,
     "the split": lambda row: row.condition.split,
-    "the damage": lambda row: _part(row, "dmg"),
+    "the damage": damage_name,
     "the data (sha256, so the lines or how many of them)": lambda row: row.dataset_sha256,
-    "the normaliser": lambda row: _part(row, "n"),
+    "the normaliser": lambda row: row.normaliser,
 }  # in the order in which a difference is told
 
 
@@ -194,10 +193,6 @@ def _unlike(first: Reading, second: Reading, why: str) -> UserError:
         f"{_told(first.row)} and {_told(second.row)} cannot be compared: {why}, though their rows "
         "name the same data; run both again"
     )
-
-
-def _part(row: Row, prefix: str) -> str:
-    return parsed_signature(row.signature).get(prefix, "").removeprefix(f"{prefix}:")
 
 
 def _told(row: Row) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bench.core.errors import UserError
 from bench.core.options import restored
 from bench.core.types import Condition, Image, Line, LineSet, Row
+from bench.pipeline.signature import damage_name
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from datasets.damage.base import SUITE, Damage, Damaged
@@ -78,7 +79,7 @@ def pictures(row: Row, ids: Collection[str]) -> Pictures:
         damage = _damage(row) if row.condition.severity else None
     except UserError as error:
         return Pictures(absent=_absent(row, error))
-    options = json.dumps(row.extras.get("dataset_options", {}), sort_keys=True)
+    options = json.dumps(dict(row.dataset_options), sort_keys=True)
     condition = row.condition
     found = _loaded(
         condition.dataset,
@@ -127,15 +128,12 @@ def _damage(row: Row) -> Damage:
     Raises:
         UserError: it is of another version of the suite, or not registered.
     """
-    suite = next((part for part in row.signature.split("|") if part.startswith("dmg:")), "")
-    if not suite.endswith(f"@{SUITE}") and f"@{SUITE}[" not in suite:
+    if row.suite != SUITE:
         raise UserError(
-            f"the row was read under {suite.removeprefix('dmg:') or 'an unnamed damage'}, and this "
-            f"version draws {SUITE}"
+            f"the row was read under {damage_name(row)}, and this version draws {SUITE}"
         )
-    options = row.extras.get("damage_options", {})
     name = row.condition.damage
-    damage: Damage = DAMAGES.create(name, restored(DAMAGES.options(name), options))
+    damage: Damage = DAMAGES.create(name, restored(DAMAGES.options(name), row.damage_options))
     return damage
 
 

@@ -21,7 +21,7 @@ from bench.core.options import restored
 from bench.core.registry import Registry
 from bench.core.types import LineResult, Row
 from bench.pipeline.plan import CLEAN, Plan, Registries, Rounds, Selection, build_plan
-from bench.pipeline.signature import parsed_signature
+from bench.pipeline.signature import signature_parts
 
 _ABSENT = "absent"
 _PREFIXES = {
@@ -95,9 +95,9 @@ def plan_of(row: Row, device: str | None = None, registries: Registries | None =
     condition, rounds = row.condition, row.timing.lines_per_s.n
     parts = (
         (names.decoders, row.decoder, {**row.options, **_chosen(row)}),
-        (names.encoders, row.encoder, row.extras.get("encoder_options", {})),
-        (names.datasets, condition.dataset, row.extras.get("dataset_options", {})),
-        (names.damages, condition.damage, row.extras.get("damage_options", {})),
+        (names.encoders, row.encoder, row.encoder_options),
+        (names.datasets, condition.dataset, row.dataset_options),
+        (names.damages, condition.damage, row.damage_options),
     )
     options = {name: _typed(registry, name, given) for registry, name, given in parts if given}
     selection = Selection(
@@ -167,7 +167,7 @@ def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:
 
 def _conditions(before: Row, after: Row) -> Iterator[Differing]:
     """The parts of the signatures that differ, and what no signature tells."""
-    old, new = parsed_signature(before.signature), parsed_signature(after.signature)
+    old, new = signature_parts(before), signature_parts(after)
     for prefix in dict.fromkeys((*old, *new)):
         if old.get(prefix) != new.get(prefix):
             what = _PREFIXES.get(prefix, prefix)

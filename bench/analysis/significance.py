@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.evidence import Reading, paired
-from bench.analysis.stats import FEWEST, Difference, holm, rate_difference, significant
-from bench.analysis.stats.sample_size import ALPHA
+from bench.analysis.stats import (
+    FEWEST,
+    Difference,
+    holm,
+    rate_difference,
+    significant,
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,11 @@ def standing(readings: Sequence[Reading]) -> Standing | None:
     return Standing(best.row.key, {key: gap for key, gap in gaps.items() if gap is not None})
 
 
-def not_worse(standings: Iterable[Standing], alpha: float = ALPHA) -> frozenset[str]:
+def not_worse(standings: Iterable[Standing]) -> frozenset[str]:
     """Keys of the best of each condition and of all that are not significantly worse.
 
     Args:
         standings: of all conditions of a table, whose comparisons are one family (Holm).
-        alpha: of the family.
     """
     known = list(standings)
     behind = [(key, gap) for standing in known for key, gap in standing.behind.items()]
@@ -59,7 +63,7 @@ def not_worse(standings: Iterable[Standing], alpha: float = ALPHA) -> frozenset[
     alike = [
         key
         for (key, gap), p in zip(behind, adjusted, strict=True)
-        if not significant(gap.interval, p, alpha)
+        if not significant(gap.interval, p)
     ]
     return frozenset([*(standing.best for standing in known), *alike])
 

@@ -20,9 +20,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from bench.core.files import draft_of, plain_errors
+from bench.core.progress import Report, silent
 from bench.core.types import Image, Runtime
 from bench.pipeline.measure import Batch, sorted_batches
-from datasets.rebuild.tree import Report, silent
 from decoders.base import Decoder
 from models.base import Encoder
 

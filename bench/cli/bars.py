@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +16,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from bench.core.types import Row
+    from bench.pipeline.plan import Block, Plan
+
 Item = TypeVar("Item")
+
+_REFRESH = 2  # a second: drawing must not take time from what is measured
+_MEMORY_S = 600  # cells differ much in length, so the ETA looks at many of them
 
 
 def bars(console: Console, **options: Any) -> Progress:
@@ -41,31 +49,40 @@ def track(items: Sequence[Item], doing: str) -> Iterator[Item]:
         yield from bar.track(items, description=doing)
 
 
-class Steps:
-    """The steps of a long job on stderr: a bar with ETA each on a terminal, a line each in a log.
+class Bars:
+    """A context manager that draws progress on stderr, and lines of text above it.
 
-    A context manager; its `report` hears of the progress.
+    quiet: draw and print nothing; options: those of `bars`.
     """
 
-    def __init__(self, name: str) -> None:
-        self._console = Console(stderr=True)
-        self._name = name
-        self._task: tuple[str, TaskID] | None = None
-        self._bars = bars(self._console)
+    def __init__(self, quiet: bool = False, **options: Any) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bars = bars(self._console, **options)
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Steps(Bars):
+    """The steps of a long job: a bar with ETA each on a terminal, a line each in a log."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self._task: tuple[str, TaskID] | None = None
+
+    def __exit__(self, kind: object = None, *_: object) -> None:
         if kind is None and self._task is not None:
             self._complete(self._task[1])
-        self._bars.stop()
+        super().__exit__()
 
     def report(self, doing: str, done: float, total: float) -> None:
         """So much is done; a new name for what is being done begins a new bar."""
@@ -75,8 +92,53 @@ class Steps:
             label = f"{self._name}: {doing}"
             self._task = doing, self._bars.add_task(label, total=total)
             if not self._console.is_terminal:
-                self._console.print(label, markup=False, highlight=False, soft_wrap=True)
+                self.say(label)
         self._bars.update(self._task[1], completed=done, total=total)
 
     def _complete(self, task: TaskID) -> None:
         self._bars.update(task, completed=self._bars.tasks[task].total)
+
+
+class RunProgress(Bars):
+    """The progress of a plan: a bar with ETA on a terminal, a line a block in a log."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(refresh_per_second=_REFRESH, speed_estimate_period=_MEMORY_S)
+        self._blocks = len(plan.blocks)
+        self._ended = 0
+        self._label = ""
+        self._left = float(plan.cells)
+        self._begun = False
+        self._task = self._bars.add_task("starting", total=plan.cells)
+
+    def started(self, block: Block) -> None:
+        """A block begins."""
+        self._label = f"{self._ended + 1}/{self._blocks} {block.label}"
+        self._begun = False
+        self._bars.update(self._task, description=self._label)
+
+    def note(self, doing: str) -> None:
+        """What is being done now that is not measuring."""
+        self._bars.update(self._task, description=f"{self._label} ({doing})".strip())
+
+    def advanced(self, cells: float) -> None:
+        """So many more cells are done.
+
+        The harness tells first which cells of a block need no measuring: finished before, or not
+        to be run. They cost no time, so the ETA must not take them for speed.
+        """
+        if self._begun:
+            self._bars.advance(self._task, cells)
+        elif cells:
+            self._left -= cells
+            self._bars.update(self._task, total=self._left)  # which also forgets the speed so far
+        self._begun = True
+
+    def finished(self, block: Block, rows: Sequence[Row]) -> None:
+        """A block ends."""
+        self._ended += 1
+        failed = [row for row in rows if row.status == "failed"]
+        for row in failed:
+            self.say(f"failed: {row.decoder} on {block.label}: {row.reason}")
+        if not self._console.is_terminal:
+            self.say(f"{self._label}: {len(rows) - len(failed)} of {len(rows)} cells done")

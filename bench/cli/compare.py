@@ -42,7 +42,7 @@ def add(subparsers: Any) -> None:
         "compare",
         help="what one system gains over another, and what it costs",
         description="Compare systems line by line from what runs have stored: differences with "
-        "intervals and p-values, speed, cost, and how many lines would settle it.",
+        "intervals and p-values, speed and cost.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

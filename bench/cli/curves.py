@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import TaskID
 
-from bench.cli.bars import bars
+from bench.cli.bars import Bars
 
 if TYPE_CHECKING:
     from bench.training.loop import Progress
 
 
-class Curves:
-    """A context manager with the callbacks of a training."""
+class Curves(Bars):
+    """The callbacks of a training."""
 
     def __init__(self, out: Path | None, steps: int = 0) -> None:
         """Begin.
@@ -26,18 +25,13 @@ class Curves:
         """
         from bench.training.loop import rank
 
-        self._console = Console(stderr=True, quiet=rank() != 0)
-        self._bars = bars(self._console)
+        super().__init__(quiet=rank() != 0)
         self._steps = steps
         self._tasks: dict[str, TaskID] = {}
         self._writer = _summary_writer(out) if out is not None and rank() == 0 else None
 
-    def __enter__(self) -> Curves:
-        self._bars.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        super().__exit__()
         if self._writer is not None:
             self._writer.close()
 
@@ -62,10 +56,6 @@ class Curves:
         """One value of a curve."""
         if self._writer is not None:
             self._writer.add_scalar(name, value, step)
-
-    def say(self, text: str) -> None:
-        """A line on stderr, above the bar."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def validated(self, step: int, name: str, cer: float, reference: str, text: str) -> None:
         """The CER of one set, with an example."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli import PROGRAM, add_data_root
-from bench.cli.damage_preview import add_options
 from bench.cli.runtime import add_runtime, runtime_of
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options, words
@@ -65,6 +64,14 @@ def add(actions: Any) -> None:
     )  # fmt: skip
     add_runtime(align)
     parser.set_defaults(handler=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--option`, as -o names the output here."""
+    parser.add_argument(
+        "--option", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
+        help="set an option of the data set or a damage; may be repeated",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -32,9 +32,9 @@ examples:
   {PROGRAM} data check page -o page.root=my-letters --out letters-check
   {PROGRAM} data check unipen --json | jq '.[0].state'
 
-`check NAME` reads any data set of `list` and tells its lines by split, writers, alphabet, lengths,
-texts and images that occur twice, and every line that cannot be used, with the reason. It writes a
-contact sheet (sheet.png) to look at, and all reasons (bad-lines.jsonl).
+`check NAME` reads any data set of `list` and counts its lines, writers and blocks by split, its
+alphabet, texts and images that occur twice, and lines that cannot be used, with the reason. It
+writes a contact sheet (sheet.png) to look at, and all reasons (bad-lines.jsonl).
 
 The data root is the first of: --data-root, the environment variable {VARIABLE}, data/ in the
 checkout, shared/data/ beside the checkout. Sets are got from their public git repositories at a

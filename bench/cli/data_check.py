@@ -20,10 +20,11 @@ from datasets.root import data_root
 from datasets.sources import SOURCES
 
 if TYPE_CHECKING:
-    from datasets.census import Census
+    from datasets.census import Census, Repeats
     from datasets.check import PiecesVerdict, Verdict
 
 SHEET = "sheet.png"
+TOLD = 10  # bad lines that are printed; all are in the file
 
 _FILES = {SHEET: "contact sheet", bad_lines.NAME: "all reasons"}
 
@@ -147,7 +148,7 @@ def _record(checked: Checked) -> dict[str, Any]:
     verdict, census, missing = checked.verdict, checked.census, checked.missing
     record: dict[str, Any] = {"name": checked.name}
     if verdict:
-        record |= {**dataclasses.asdict(verdict), "foreign": verdict.foreign}
+        record |= dataclasses.asdict(verdict)
     elif missing:
         record |= {"state": "missing", "reason": missing.reason, "remedy": missing.remedy}
     else:
@@ -156,7 +157,6 @@ def _record(checked: Checked) -> dict[str, Any]:
         fields = {field.name for field in dataclasses.fields(census)} - {"shown", "absent"}
         counted = {name: getattr(census, name) for name in sorted(fields)}
         counted |= {
-            "foreign": census.foreign,
             "absent": [
                 {"split": split, "reason": missing.reason, "remedy": missing.remedy}
                 for split, missing in census.absent
@@ -168,8 +168,6 @@ def _record(checked: Checked) -> dict[str, Any]:
 
 
 def _lines_of(checked: Checked) -> list[str]:
-    from bench.cli.census import census_lines
-
     lines = _verdict_lines(checked.verdict) if checked.verdict else []
     if checked.missing and not checked.verdict:
         lines += [
@@ -183,19 +181,59 @@ def _lines_of(checked: Checked) -> list[str]:
 
 
 def _verdict_lines(verdict: Verdict) -> list[str]:
-    from bench.cli.census import TOLD
-
     head = f"{verdict.name:<8} {verdict.state:<8}"
     if verdict.lines:
-        foreign = verdict.foreign
-        letters = f", of them not printable ASCII: {' '.join(foreign)}" if foreign else ""
-        head += f" {by_split(verdict.lines)}; {len(verdict.alphabet)} characters{letters}"
+        head += f" {by_split(verdict.lines)}; {_letters(verdict.alphabet)}"
     details = [f"sha256 {verdict.sha256}"] if verdict.sha256 else []
     details += [f"unreadable {line.id}: {line.reason}" for line in verdict.unreadable[:TOLD]]
     if verdict.reason:
         details += [verdict.reason, f"mend it: {verdict.remedy}"]
     details += [_piece_line(found, verdict.name) for found in verdict.pieces]
     return [head, *(f"{'':<8} {detail}" for detail in details)]
+
+
+def census_lines(census: Census) -> list[str]:
+    """A census in words."""
+    from tabulate import tabulate
+
+    head = ("split", "lines", "writers", "blocks", "cannot be used")
+    rows = [
+        (count.split, count.lines, count.writers or "?", count.blocks or "?", count.bad)
+        for count in census.splits
+    ]
+    counts = tabulate(rows, head, disable_numparse=True, colalign=["left"] + 4 * ["right"])
+    reasons = [f"    {split}/{line.id}: {line.reason}" for split, line in census.bad[:TOLD]]
+    return [
+        f"{census.name}: {census.source}; licence {census.licence}; references {census.references}",
+        "",
+        *counts.splitlines(),
+        "(blocks: what statistics resample)",
+        "",
+        f"  alphabet          {_letters(census.alphabet)}",
+        f"  texts twice       {_repeats(census.texts)}",
+        f"  images twice      {_repeats(census.images)}",
+        f"  cannot be used    {f'{len(census.bad)} lines, the first:' if reasons else 'none'}",
+        *reasons,
+        *(f"  note              {note}" for note in census.notes),
+        *(
+            f"  not here          {split}: {missing.reason}; mend it: {missing.remedy}"
+            for split, missing in census.absent
+        ),
+    ]
+
+
+def _letters(alphabet: str) -> str:
+    other = [character for character in alphabet if not " " <= character <= "~"]
+    beyond = f"; not printable ASCII: {' '.join(other)}" if other else ""
+    return f"{len(alphabet)} characters: {alphabet}{beyond}"
+
+
+def _repeats(repeats: Repeats) -> str:
+    if not repeats.groups:
+        return "none"
+    across = f", {repeats.across} of them in more than one split" if repeats.across else ""
+    example = ", ".join(repeats.example)
+    return f"{repeats.groups}, in {repeats.lines} lines{across}; one: {example}"
 
 
 def _piece_line(found: PiecesVerdict, name: str) -> str:

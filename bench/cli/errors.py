@@ -24,13 +24,11 @@ examples:
   {PROGRAM} errors mine --dataset lines --damage char_erase,blot --severity 3
   {PROGRAM} errors mine --decoder ctc-greedy,ctc-ngram --top 30
   {PROGRAM} errors mine --xlsx errors.xlsx        for Excel and LibreOffice, with line images
-  {PROGRAM} errors mine --dataset lines --damage blot --severity 3 --heatmap confusions.pdf
   {PROGRAM} errors mine --json | jq '.[0].systems[] | [.decoder, .classes.what]'
 
 Every class is defined in docs/errors.md. Rows of untrained weights read nothing that means
 anything and are left out.
 """
-_BOOKS, _DRAWN = (".xlsx",), (".svg", ".pdf", ".png")
 
 
 def add(subparsers: Any) -> None:
@@ -76,14 +74,6 @@ def add(subparsers: Any) -> None:
         help="of the tables on stdout; default: %(default)s",
     )  # fmt: skip
     out.add_argument("--xlsx", type=Path, metavar="FILE", help="write an Excel workbook")
-    out.add_argument(
-        "--heatmap", type=Path, metavar="FILE",
-        help="draw the confusions of one condition: .svg, .pdf or .png",
-    )  # fmt: skip
-    out.add_argument(
-        "--lang", choices=("en", "ja"), default="en",
-        help="of the words in the heat map; default: %(default)s",
-    )  # fmt: skip
     out.add_argument("--json", action="store_true", help="all counts, for programs")
     parser.set_defaults(handler=run)
 
@@ -97,7 +87,11 @@ def run(args: argparse.Namespace) -> int:
     left_out: list[str] = []
     with Steps("errors") as steps, listening(steps.report):
         found = _shown(args, left_out, steps)
-        written = _write(args, found, steps)
+        if args.xlsx is not None:
+            from bench.core.files import write_atomically
+            from bench.report.workbook import workbook
+
+            write_atomically(args.xlsx, workbook(found, args.top, steps.report))
     for why in left_out:
         print(f"left out: {why}", file=sys.stderr)
     if args.json:
@@ -106,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([record(shown.analysis) for shown in found], indent=2))
     else:
         _print(args, found)
-        print("".join(f"written: {path}\n" for path in written), end="")
+        if args.xlsx is not None:
+            print(f"written: {args.xlsx}")
     return int(bool(left_out))
 
 
@@ -120,9 +115,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--top {args.top} shows nothing; take 1 or more")
     if args.json and args.format != "text":
         raise UserError(f"give --json or --format {args.format}, not both")
-    for flag, path, endings in (("--xlsx", args.xlsx, _BOOKS), ("--heatmap", args.heatmap, _DRAWN)):
-        if path is not None and path.suffix.lower() not in endings:
-            raise UserError(f"{flag} writes {' or '.join(endings)}, which {path.name} is not")
+    if args.xlsx is not None and args.xlsx.suffix.lower() != ".xlsx":
+        raise UserError(f"--xlsx writes .xlsx, which {args.xlsx.name} is not")
 
 
 def _shown(args: argparse.Namespace, left_out: list[str], steps: Steps) -> list[Shown]:
@@ -161,41 +155,6 @@ def _condition(result: Result) -> tuple[Any, ...]:
     """What results must share to stand side by side, besides their setting."""
     names = result.names
     return names.encoder, names.dataset, names.damage, result.row.condition
-
-
-def _write(args: argparse.Namespace, found: list[Shown], steps: Steps) -> list[Path]:
-    """The files that were asked for.
-
-    Raises:
-        UserError: a file cannot be written, or a heat map is asked for of several conditions.
-    """
-    from bench.core.files import write_atomically
-
-    written = []
-    if args.heatmap is not None:
-        from bench.report.captions import language
-        from bench.report.heatmap import heatmap
-        from bench.report.plots import fonts
-
-        if args.lang == "ja" and fonts.japanese() is None:
-            print(fonts.MISSING, file=sys.stderr)
-        if len(found) > 1:
-            titles = "; ".join(shown.title for shown in found)
-            raise UserError(
-                f"a heat map is of one condition, and these are {len(found)} ({titles}); narrow "
-                "them with --encoder, --dataset, --damage and --severity"
-            )
-        steps.report("drawing", 0, 1)
-        with language(args.lang):
-            drawn = heatmap(found[0], args.heatmap.suffix.lower()[1:])
-        write_atomically(args.heatmap, drawn)
-        written.append(args.heatmap)
-    if args.xlsx is not None:
-        from bench.report.workbook import workbook
-
-        write_atomically(args.xlsx, workbook(found, args.top, steps.report))
-        written.append(args.xlsx)
-    return written
 
 
 def _print(args: argparse.Namespace, found: list[Shown]) -> None:

@@ -87,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure what is not finished, look at every character, judge, write the finding."""
     from bench.analysis.experiment.finding import declare, find, record
     from bench.analysis.experiment.run import build, folder, measure
-    from bench.cli.bars import track
-    from bench.cli.progress import RunProgress
+    from bench.cli.bars import RunProgress, track
     from bench.pipeline.plan import Registries
     from bench.pipeline.store import RunStore
 

@@ -134,8 +134,8 @@ def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
         UserError: it cannot run here.
         KeyboardInterrupt: it was stopped.
     """
+    from bench.cli.bars import RunProgress
     from bench.cli.output import missing
-    from bench.cli.progress import RunProgress
     from bench.pipeline import runner as harness
     from bench.pipeline.store import RunStore
 

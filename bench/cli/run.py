@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(plan: Plan, store: RunStore) -> Outcome:
-    from bench.cli.progress import RunProgress
+    from bench.cli.bars import RunProgress
     from bench.pipeline import runner as harness
 
     with RunProgress(plan) as progress:

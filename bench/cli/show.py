@@ -31,7 +31,6 @@ examples:
   {PROGRAM} show ar-beam                         the decoder at work on the default encoder
   {PROGRAM} show ctc-kenlm -o ctc-kenlm.beam=50
   {PROGRAM} show ar-greedy --encoder trocr-small --depth 2
-  {PROGRAM} show trocr-base --head grid-subcol   a CTC head on it, step by step; needs no weights
 
 Shapes are those of the first output of each module while --lines real lines go through it;
 "-" means that it was not called. Stacked layers that are alike are one line (0-11: 12 x).
@@ -68,9 +67,6 @@ def add(subparsers: Any) -> None:
         help=f"what a decoder reads from; default: {ENCODERS.names()[0]}",
     )
     parser.add_argument(
-        "--head", metavar="NAME", help="a CTC head on a TrOCR: the shape of a line after each step"
-    )
-    parser.add_argument(
         "--dataset",
         metavar="NAME",
         default=DATASETS.names()[0],
@@ -91,8 +87,6 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the tree of one encoder or decoder."""
-    if args.head:
-        return _show_head(args)
     if args.name not in ENCODERS and args.name not in DECODERS:
         hint = did_you_mean(args.name, [*ENCODERS.names(), *DECODERS.names()])
         raise UserError(f"no encoder or decoder is called {args.name!r}{hint}")
@@ -114,66 +108,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_text(sight, args.depth))
     return 0
-
-
-def _show_head(args: argparse.Namespace) -> int:
-    """Print the steps from pixels to log-probabilities, for a head as it would be trained.
-
-    Raises:
-        UserError: unknown names or options, or no encoder that a head can sit on.
-    """
-    import torch
-
-    from bench.analysis.headsteps import head_steps
-    from models.alphabet import ALPHABET
-    from models.heads import HEADS
-    from models.heads.base import Grid, Head
-
-    if args.encoder or args.depth is not None:
-        raise UserError("--head shows steps, not a tree; leave out --encoder and --depth")
-    options = typed_options(parse_options(args.options), (HEADS,))
-    if other := [name for name in options if name != args.head]:
-        raise UserError(f"options are given for {other[0]!r}, which is not shown here")
-    config = _vision_config(args.name)
-    head_config = HEADS.create(args.head, options.get(args.head))
-    torch.manual_seed(0)
-    head = Head(head_config, Grid.of(config, head_config.image()), len(ALPHABET))
-    steps = head_steps(config, head, args.lines)
-    about = _about(type(head_config))
-    if args.json:
-        record = {"name": args.name, "head": args.head, "about": about, "frames": head.length}
-        print(json.dumps({**record, "steps": [dataclasses.asdict(s) for s in steps]}, indent=2))
-        return 0
-    rows = [("step", "", "shape", "parameters", "")]
-    rows += [(s.name, s.letters, str(s.shape), f"{s.parameters:,}", s.about) for s in steps]
-    encoder, own = sum(s.parameters for s in steps[:4]), sum(s.parameters for s in steps[4:])
-    print(
-        f"head {args.head} on {args.name}\n{about}\n\n{_columns(rows, right=3)}\n\n"
-        f"T = {head.length}: the most characters of a line, two equal neighbours counted as three"
-        "\n"
-        f"encoder: {encoder:,} parameters\nctc: {own:,} parameters\nall: {encoder + own:,} "
-        "parameters"
-    )
-    return 0
-
-
-def _vision_config(name: str) -> Any:
-    """The configuration of a TrOCR's encoder: of its size, else of the checkpoint's own file."""
-    from models import hub
-    from models.trocr import TrOCRSpec
-    from models.trocr_shapes import SHAPES, shape_of
-
-    if name in SHAPES:
-        return shape_of(name).config().encoder
-    spec = ENCODERS.create(name)
-    if not isinstance(spec, TrOCRSpec):
-        raise UserError(f"{name} is no TrOCR; its own CTC head is shown without --head")
-    if spec.shape:
-        return shape_of(spec.shape).config().encoder
-    from transformers import VisionEncoderDecoderConfig
-
-    folder = hub.locate(spec.repo, spec.revision).folder
-    return VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True).encoder
 
 
 def _sight(args: argparse.Namespace, options: Options) -> Sight:
@@ -277,16 +211,7 @@ def _tree_text(tree: Node, depth: int | None) -> str:
         shape = "-" if node.shape is None else str(node.shape).replace(",)", ")")
         count = f"{branch.repeats} x {node.parameters:,}" if times else f"{node.parameters:,}"
         rows.append(("  " * branch.depth + branch.name + kind + times, shape, count))
-    return _columns(rows, right=2)
-
-
-def _columns(rows: Sequence[tuple[str, ...]], right: int) -> str:
-    """Rows in columns, the one of this number to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join(
-            f"{cell:>{width}}" if i == right else f"{cell:<{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows
     )

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write the table, print it."""
     from bench.analysis.speed.job import absences
     from bench.analysis.speed.runner import measure
-    from bench.cli.progress import RunProgress
+    from bench.cli.bars import RunProgress
     from bench.pipeline import runs
     from bench.pipeline.store import RunStore
     from bench.report import render

@@ -16,10 +16,10 @@ import numpy as np
 from bench import ROOT
 
 
-def digest(value: Any, length: int = 16) -> str:
-    """The first `length` hex digits of SHA-256 over a value as canonical JSON."""
+def digest(value: Any) -> str:
+    """The first 16 hex digits of SHA-256 over a value as canonical JSON."""
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def plain(value: Any) -> Any:

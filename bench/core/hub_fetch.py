@@ -24,8 +24,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.core.hub_errors import NETWORK, Kind
-
-Report = Callable[[str, float, float], None]  # what is being done, how much of it, of how much
+from bench.core.progress import Report
 
 PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
 

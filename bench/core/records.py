@@ -1,94 +1,175 @@
-"""Rows and line results to JSON and back, exactly.
+"""Files of JSON as typed records: what does not fit is one sentence with file, line and field.
 
-JSON is what other programs read, so there is one object a line, UTF-8, no NaN and no infinity.
+JSON is what other programs read: UTF-8, no NaN and no infinity. A lone surrogate, which a decoder
+may emit, is valid in JSON when it is escaped, but msgspec's own parser does not read it; so
+Python's parses and msgspec checks.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict, TypeVar
+
+import msgspec
 
 from bench.core.errors import UserError
-from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
+from bench.core.types import Row
 
-SCHEMA = 1
+SCHEMA = 2
 
-_PARTS = {"condition": Condition, "runtime": Runtime, "counts": EditCounts}
-_SPREADS = ("decode_s", "lines_per_s", "decode_lines_per_s")
+T = TypeVar("T")
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-def dump(record: Row | LineResult) -> bytes:
+class NoJSON(UserError):  # noqa: N818 - a state of a file
+    """A text that is not JSON, such as the half of a line that a killed machine leaves."""
+
+
+class _Cpu(TypedDict, total=False):
+    model: str
+    cores: int | None
+    usable_cores: int | None
+
+
+class _Machine(TypedDict, total=False):
+    os: list[str]
+    python: str
+    packages: dict[str, str | None]
+    cpu: _Cpu
+    gpu: list[str]
+
+
+class _Git(TypedDict, total=False):
+    commit: str
+    dirty: bool
+
+
+class Environment(TypedDict, total=False):
+    """The entries that are read of an environment record (`bench.core.machine.environment`)."""
+
+    kaidoku: str
+    git: _Git | None
+    machine: _Machine
+    memory_mib: float
+    thread_variables: dict[str, str | None]
+    gpus: list[dict[str, str]]
+
+
+class _Extras(TypedDict, total=False):
+    """The entries of `Row.extras` that are more than shown."""
+
+    set_notes: list[str]
+    generation_ignored: dict[str, Any]
+    distinct_lines: int
+    parts: list[Positive]
+    passes: list[list[Positive]]
+    gpu_clocks: dict[str, str]
+
+
+def dump(record: Any) -> bytes:
     """One line of JSON with its line feed.
 
     Raises:
         ValueError: a number is not finite, which JSON cannot hold.
     """
-    fields = dataclasses.asdict(record)
+    fields = msgspec.to_builtins(record)
     try:
         return (json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    except UnicodeEncodeError:  # a lone surrogate in a text: valid in JSON only when escaped
+    except UnicodeEncodeError:  # a lone surrogate
         return (json.dumps(fields, allow_nan=False) + "\n").encode()
 
 
-def load_row(text: bytes) -> Row:
+def load(kind: type[T], text: bytes, where: str, remedy: str = "") -> T:
+    """The record that a JSON text holds.
+
+    Args:
+        kind: what msgspec can check: a dataclass, a `TypedDict`, a built-in type.
+        text: of the record alone.
+        where: its place in a sentence ("run/rows.jsonl, line 3").
+        remedy: the end of the sentence.
+
+    Raises:
+        UserError: the text does not fit.
+        NoJSON: it is not even JSON.
+    """
+    return fit(kind, parse(text, where, remedy), where, remedy)
+
+
+def parse(text: bytes, where: str, remedy: str = "") -> Any:
+    """The values of a JSON text.
+
+    Raises:
+        UserError: they nest too deeply.
+        NoJSON: it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise UserError(_sentence(where, "its values nest too deeply", remedy)) from None
+    except ValueError as error:
+        raise NoJSON(_sentence(where, f"not JSON ({error})", remedy)) from None
+
+
+def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -> T:
+    """The record that the values of a JSON text make.
+
+    Args:
+        kind: as in `load`.
+        value: of `parse`.
+        where: as in `load`.
+        remedy: as in `load`.
+        at: the field that the value is of.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        what, _, field = str(error).partition(" - at `$")
+        field = (at + field.rstrip("`")).lstrip(".")
+        place = f"{where}, field {field}" if field else where
+        raise UserError(_sentence(place, what[:1].lower() + what[1:], remedy)) from None
+
+
+def load_row(text: bytes, where: str) -> Row:
     """The row of a line.
 
     Raises:
-        UserError: the row was written by another version of this program.
-        ValueError: the line is not the JSON of a row.
+        UserError: it does not fit, or was written by another version of this program.
+        NoJSON: it is not JSON.
     """
-    fields = _object(text)
-    if "schema" not in fields:
-        raise ValueError("not a row: it names no schema")
-    if (schema := fields["schema"]) != SCHEMA:
+    remedy = "delete that line, or use another run folder"
+    fields = fit(dict[str, Any], parse(text, where), where, remedy)
+    if (schema := fit(int, fields.get("schema"), where, remedy, "schema")) != SCHEMA:
         raise UserError(
-            f"the rows have schema {schema}, but this version reads schema {SCHEMA}; "
-            f"{'update the program' if _is_newer(schema) else 'measure again'} or use another run "
-            "folder"
+            f"{where}: the row has schema {schema}, but this version reads schema {SCHEMA}; "
+            + ("update the program" if schema > SCHEMA else "measure again, or use the older one")
         )
-    try:
-        for name, kind in _PARTS.items():
-            if fields[name] is not None:
-                fields[name] = kind(**fields[name])
-        if fields["timing"] is not None:
-            fields["timing"] = _timing(fields["timing"])
-        return Row(**fields)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not a row: {error}") from error
+    row = fit(Row, fields, where, remedy)
+    fit(_Extras, row.extras, where, remedy, "extras")
+    return row
 
 
-def load_line(text: bytes) -> LineResult:
-    """The line result of a line.
+def load_environments(text: bytes, where: str, remedy: str) -> Mapping[str, Any]:
+    """The records of `env.json` by hash, with the entries that no `Environment` names.
 
     Raises:
-        ValueError: the line is not the JSON of a line result.
+        UserError: they do not fit.
     """
-    try:
-        return LineResult(**_object(text))
-    except TypeError as error:
-        raise ValueError(f"not a line result: {error}") from error
+    records = parse(text, where, remedy)
+    fit(dict[str, Environment], records, where, remedy)
+    return records
 
 
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(text)
-    except RecursionError:
-        raise ValueError("JSON of too many levels") from None
-    if not isinstance(fields, dict):
-        raise ValueError("not a JSON object")
-    return fields
+def _sentence(where: str, what: str, remedy: str) -> str:
+    return f"{where}: {what}; {remedy}" if remedy else f"{where}: {what}"
 
 
-def _is_newer(schema: object) -> bool:
-    return isinstance(schema, int) and schema > SCHEMA
-
-
-def _timing(fields: Mapping[str, Any]) -> Timing:
-    spreads = {name: Spread(**fields[name]) for name in _SPREADS}
-    latencies = tuple(fields.get("latencies_s", ()))  # absent in older rows
-    batches = tuple(map(tuple, fields.get("batches", ())))
-    if fields.get("correct_s") is not None:
-        spreads["correct_s"] = Spread(**fields["correct_s"])
-    return Timing(**{**fields, **spreads, "latencies_s": latencies, "batches": batches})
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is not a finite number")
+    return value

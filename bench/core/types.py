@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -203,7 +204,7 @@ class EditCounts:
     Characters are code points after the versioned normaliser of `bench.core.metrics`.
     """
 
-    lines: int
+    lines: Annotated[int, msgspec.Meta(ge=1)]
     characters: int
     substitutions: int
     deletions: int
@@ -244,9 +245,9 @@ class Timing:
     one.
     latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
     latencies_s: these latencies of all batches and rounds, ascending; of more than 1,001 so many
-        evenly spaced quantiles. () in rows that are older than this.
+        evenly spaced quantiles.
     batches: (lines, seconds of encode + decode) of each batch from narrow to wide, its median over
-        the rounds: what the speeds of two systems are compared by. () in older rows.
+        the rounds: what the speeds of two systems are compared by.
     """
 
     host_s: float
@@ -259,9 +260,43 @@ class Timing:
     latency_p95_s: float
     peak_mib: float
     scenario: Literal["single", "batch"]
-    latencies_s: tuple[float, ...] = ()
-    batches: tuple[tuple[int, float], ...] = ()
+    latencies_s: tuple[float, ...]
+    batches: tuple[tuple[int, float], ...]
     correct_s: Spread | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.lines_per_s.median > 0 and self.decode_lines_per_s.median > 0):
+            raise ValueError("a speed is not above 0")
+
+
+class Spent(TypedDict, total=False):
+    """The cost of new answers of a corrector behind an endpoint, warm-up included."""
+
+    requests: float
+    tokens: float
+    seconds: float
+    retries: float
+    cached: float
+
+
+class Correction(Spent):
+    """The lines of a corrector against those of its decoder; see `bench.pipeline.correction`."""
+
+    improved: int
+    same: int
+    worse: int
+    changed: int
+    refused: Mapping[str, int]
+    edits_before: int
+    cer_before: float | None
+    wer_before: float | None
+
+
+class Leaks(TypedDict):
+    """Lines that were seen before; see `bench.pipeline.leaks.check.told_in_row`."""
+
+    train: Mapping[str, int] | None
+    lm: Mapping[str, float | None] | None
 
 
 @dataclass(frozen=True)
@@ -269,16 +304,20 @@ class Row:
     """A cell's result with its conditions; one JSON object a line of `rows.jsonl`.
 
     key: hash of everything that can change the outcome; a finished key is never run again.
+    cell: hash of the parts with their options, the condition and the runtime. Where code, weights
+        or data change, a cell gets another key.
     parameters: of the encoder and of the head that the decoder reads, by part.
+    version: of this program.
+    normaliser: of texts before their edits are counted; suite: of the damage, "" for a clean set.
     cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
+    encoder_options, dataset_options, damage_options: as the user set them.
     extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
-    correction: what a corrector made of the decoder's lines, see `bench.pipeline.correction`; None
-        without one.
-    leak: what of the lines was seen before, see `bench.pipeline.leaks.check`; None of a failure
-        and of rows that are older than this.
+    correction: None without a corrector.
+    leak: None of a failure.
     """
 
     key: str
+    cell: str
     status: Literal["ok", "failed"]
     encoder: str
     weights: str
@@ -289,6 +328,9 @@ class Row:
     dataset_sha256: str
     references: str
     runtime: Runtime
+    version: str
+    normaliser: str
+    suite: str
     signature: str
     environment: str  # hash of the environment record in env.json
     started: str  # ISO 8601, UTC
@@ -302,10 +344,13 @@ class Row:
     wer: float | None = None
     cer_macro: float | None = None
     cer_median: float | None = None
+    encoder_options: Mapping[str, Any] = field(default_factory=dict)
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    damage_options: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
-    leak: Mapping[str, Any] | None = None
-    correction: Mapping[str, Any] | None = None
-    schema: int = 1
+    leak: Leaks | None = None
+    correction: Correction | None = None
+    schema: int = 2
 
 
 @dataclass(frozen=True)
@@ -313,7 +358,7 @@ class LineResult:
     """One line of a cell as stored: raw texts, so that a later scorer can count anew.
 
     uncorrected, verdict: as in `Decoded`.
-    block: as in `Line`; results that are older than it have their writer's.
+    block: as in `Line`.
     """
 
     id: str
@@ -329,10 +374,7 @@ class LineResult:
     word_edits: int
     uncorrected: str | None = None
     verdict: str = ""
-    block: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "block", self.block or self.writer)
+    block: str = field(kw_only=True)
 
     @property
     def edits(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench import __version__
 from bench.core import metrics
 from bench.core.hashing import code_version, digest, plain
 from bench.core.options import settings
@@ -51,6 +52,19 @@ class Cell:
     info: EncoderInfo | None = None
     lines: LineSet | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def cell(self) -> str:
+        """Hash of what was asked for, whatever code, weights and data it runs with."""
+        return digest(
+            {
+                "encoder": self.block.encoder.name,
+                "decoder": [self.decoder.name, _settings(self.decoder.thing)],
+                "options": self._options(),
+                "condition": dataclasses.asdict(self.block.condition),
+                "runtime": dataclasses.asdict(self.origin.runtime),
+            }
+        )
 
     @functools.cached_property
     def key(self) -> str:
@@ -101,7 +115,6 @@ class Cell:
         counts = metrics.totals(results)
         rates: dict[str, float | None] = {}
         trained = self.info is not None and self.info.trained
-        corrected = correction.told(results, trained)
         if trained:
             rates = {
                 "cer": metrics.cer(counts),
@@ -117,7 +130,7 @@ class Cell:
             counts=counts,
             timing=timing,
             leak=told_in_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
-            correction=None if corrected is None else {**corrected, **spent},
+            correction=correction.told(results, trained, spent),
             extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
             **rates,
         )
@@ -136,17 +149,14 @@ class Cell:
 
     def _row(self, status: Any, started: str, extras: Mapping[str, Any] = {}, **more: Any) -> Row:
         block, info, lines = self.block, self.info, self.lines
-        parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
-        given: dict[str, Any] = {
-            f"{name}_options": part.options for name, part in parts.items() if part
-        }
-        given = {name: options for name, options in given.items() if options}
+        known: dict[str, Any] = {}
         if lines and lines.notes:
-            given["set_notes"] = lines.notes
+            known["set_notes"] = lines.notes
         if info and info.origin:
-            given["encoder_origin"] = info.origin
+            known["encoder_origin"] = info.origin
         row = Row(
             key=self.key,
+            cell=self.cell,
             status=status,
             encoder=block.encoder.name,
             weights=info.weights if info else "",
@@ -157,14 +167,24 @@ class Cell:
             dataset_sha256=lines.sha256 if lines else "",
             references=lines.references if lines else "",
             runtime=self.origin.runtime,
+            version=__version__,
+            normaliser=metrics.NORMALISER,
+            suite=SUITE if block.damage else "",
             signature="",
             environment=self.origin.environment,
             started=started,
             unreadable=len(lines.bad) if lines else 0,
-            extras=plain({**self.extras, **given, **extras}),
+            **self._options(),
+            extras=plain({**self.extras, **known, **extras}),
             **more,
         )
         return dataclasses.replace(row, signature=signature(row))
+
+    def _options(self) -> dict[str, Any]:
+        """The options that the user set of other parts than the decoder."""
+        block = self.block
+        parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
+        return {f"{name}_options": plain(part.options) for name, part in parts.items() if part}
 
 
 def line_result(line: Line, decoded: Decoded) -> LineResult:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 from bench.core import metrics
-from bench.core.types import LineResult
+from bench.core.types import Correction, LineResult, Spent
 from decoders.correctors.base import REFUSED
 
 
-def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
+def told(
+    lines: Sequence[LineResult], trained: bool, spent: Mapping[str, float] = {}
+) -> Correction | None:
     """What a row says of its corrector, from the lines as they are stored.
 
     Args:
         lines: of one cell.
         trained: the weights may be given rates.
+        spent: the cost of the corrector, by kind.
 
     Returns:
         "improved", "same", "worse": lines with fewer, as many and more character edits than before;
@@ -44,6 +47,7 @@ def told(lines: Sequence[LineResult], trained: bool) -> dict[str, Any] | None:
         "edits_before": edits,
         "cer_before": edits / characters if rates else None,
         "wer_before": word_edits / words if rates and words else None,
+        **cast(Spent, spent),
     }
 
 

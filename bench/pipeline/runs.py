@@ -6,8 +6,8 @@ Beside the rows a run folder holds `run.json`: what was asked for, by a hash, an
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.hashing import digest, plain
+from bench.core.records import dump, load
 from bench.core.stopwatch import now_utc
 from bench.pipeline.plan import Selection
 
@@ -23,6 +24,16 @@ REFERENCE = ROOT / "results" / "reference"
 CHECKS = ROOT / "results" / "checks"  # what other commands leave to be looked at
 
 _RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The content of `run.json`. selection: its hash; asked: all that was asked for."""
+
+    began: str
+    selection: str = ""
+    asked: dict[str, Any] = field(default_factory=dict)
+    ended: str | None = None
 
 
 def folder(name: str) -> Path:
@@ -83,18 +94,14 @@ def begin(path: Path, selection: Selection) -> None:
         OSError: the folder cannot be written.
     """
     path.mkdir(parents=True, exist_ok=True)
-    record = {
-        "selection": _identity(selection),
-        "asked": plain(dataclasses.asdict(selection)),
-        "began": _record(path).get("began") or now_utc(),
-        "ended": None,
-    }
-    _write(path, record)
+    before, asked = _record(path), plain(dataclasses.asdict(selection))
+    _write(path, _Run(before.began if before else now_utc(), _identity(selection), asked))
 
 
 def end(path: Path) -> None:
     """Note that the run in this folder went to its end."""
-    _write(path, {**_record(path), "ended": now_utc()})
+    if record := _record(path):
+        _write(path, dataclasses.replace(record, ended=now_utc()))
 
 
 def _identity(selection: Selection) -> str:
@@ -103,14 +110,14 @@ def _identity(selection: Selection) -> str:
 
 def _goes_on(path: Path, selection: Selection) -> bool:
     record = _record(path)
-    return record.get("selection") == _identity(selection) and record.get("ended") is None
+    return record is not None and not record.ended and record.selection == _identity(selection)
 
 
 def _newest_first() -> Iterator[Path]:
     """Run folders by the time at which they were begun; other folders are passed over."""
-    records = {path.parent: _record(path.parent) for path in RUNS.glob(f"*/{_RECORD}")}
-    known = [path for path, record in records.items() if record.get("began")]
-    yield from sorted(known, key=lambda path: (records[path]["began"], path.name), reverse=True)
+    folders = [path.parent for path in RUNS.glob(f"*/{_RECORD}")]
+    known = [(record.began, path.name, path) for path in folders if (record := _record(path))]
+    yield from (path for *_, path in sorted(known, reverse=True))
 
 
 def _has_rows(path: Path) -> bool:
@@ -121,17 +128,16 @@ def _has_rows(path: Path) -> bool:
         return False
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """What `run.json` says; nothing when it is not there or damaged (its rows still count)."""
+def _record(path: Path) -> _Run | None:
+    """The content of `run.json`; None when it is not there or damaged (its rows still count)."""
     try:
-        record = json.loads((path / _RECORD).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        return load(_Run, (path / _RECORD).read_bytes(), str(path / _RECORD))
+    except (OSError, UserError):
+        return None
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
-    write_atomically(path / _RECORD, (json.dumps(record, indent=2) + "\n").encode())
+def _write(path: Path, record: _Run) -> None:
+    write_atomically(path / _RECORD, dump(record))
 
 
 def _unused(path: Path) -> Path:

@@ -6,51 +6,45 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from bench import __version__
-from bench.core.metrics import NORMALISER
 from bench.core.types import Condition, Row, Runtime
-from datasets.damage.base import SUITE
 
 PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
 def signature(row: Row) -> str:
-    """The short string that lets another person reproduce a row's number.
+    """The short string that lets another person reproduce a row's number."""
+    return "|".join(signature_parts(row).values())
 
-    In the style of sacreBLEU: encoder@weights, decoder[options], every file hash that the
-    decoder tells of in its extras ("lm_sha256" as "lm:"), set-split@data, damage, normaliser,
-    batch size, precision, device, version.
+
+def signature_parts(row: Row) -> dict[str, str]:
+    """The parts of a row's signature by name, in order; most begin with their name ("n:nfc-ws1").
+
+    In the style of sacreBLEU: encoder@weights, decoder[options], every file hash among the
+    decoder's extras ("lm_sha256" as "lm:"), set-split@data, damage, normaliser, batch size,
+    precision, device, version.
     """
-
-    def given(part: str) -> str:
-        return _bracketed(row.extras.get(f"{part}_options", {}))
-
     # An option left to the decoder (tuned weights, the number of workers) is told as it was chosen.
     chosen = {name: row.extras[name] for name in row.options if name in row.extras}
-    hashes = [
-        f"{name.removesuffix('_sha256')}:{str(value)[:8]}"
-        for name, value in row.extras.items()
-        if name.endswith("_sha256")
-    ]
-    return "|".join(
-        [
-            f"e:{row.encoder}{given('encoder')}@{row.weights[:8] or '?'}",
-            f"d:{row.decoder}{_bracketed({**row.options, **chosen})}",
-            *hashes,
-            f"s:{_set_name(row.condition)}{given('dataset')}@{row.dataset_sha256[:8] or '?'}",
-            f"dmg:{_damage_name(row.condition)}{given('damage')}",
-            f"n:{NORMALISER}",
-            f"bs:{row.runtime.batch_size}",
-            PRECISIONS.get(row.runtime.dtype, row.runtime.dtype),
-            _device_name(row.runtime),
-            f"v{__version__}",
-        ]
-    )
-
-
-def parsed_signature(signature: str) -> dict[str, str]:
-    """The parts of a signature by their prefix ("n:nfc-ws1"); parts without one by themselves."""
-    return {part.partition(":")[0]: part for part in signature.split("|") if part}
+    data = _bracketed(row.dataset_options)
+    named = {
+        "e": f"{row.encoder}{_bracketed(row.encoder_options)}@{row.weights[:8] or '?'}",
+        "d": f"{row.decoder}{_bracketed({**row.options, **chosen})}",
+        **{
+            name.removesuffix("_sha256"): str(value)[:8]
+            for name, value in row.extras.items()
+            if name.endswith("_sha256")
+        },
+        "s": f"{_set_name(row.condition)}{data}@{row.dataset_sha256[:8] or '?'}",
+        "dmg": damage_name(row),
+        "n": row.normaliser,
+        "bs": row.runtime.batch_size,
+    }
+    return {
+        **{name: f"{name}:{value}" for name, value in named.items()},
+        "precision": PRECISIONS.get(row.runtime.dtype, row.runtime.dtype),
+        "device": _device_name(row.runtime),
+        "version": f"v{row.version}",
+    }
 
 
 def _bracketed(options: Mapping[str, Any]) -> str:
@@ -69,10 +63,13 @@ def _set_name(condition: Condition) -> str:
     return f"{condition.dataset}-{condition.split}{limit}"
 
 
-def _damage_name(condition: Condition) -> str:
-    if condition.severity == 0:
+def damage_name(row: Row) -> str:
+    """The damage of a row with all that it depends on; "none" for a clean set."""
+    damage = row.condition
+    if damage.severity == 0:
         return "none"
-    return f"{condition.damage}-{condition.severity}[seed={condition.seed}]@{SUITE}"
+    options = _bracketed(row.damage_options)
+    return f"{damage.damage}-{damage.severity}[seed={damage.seed}]@{row.suite}{options}"
 
 
 def _device_name(runtime: Runtime) -> str:

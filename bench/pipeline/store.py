@@ -24,7 +24,7 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.files import UNFINISHED, plain_errors, write_atomically
 from bench.core.hashing import digest
-from bench.core.records import dump, load_line, load_row
+from bench.core.records import NoJSON, dump, load, load_environments, load_row
 from bench.core.types import LineResult, LineSet, Row
 from bench.pipeline import bad_lines
 
@@ -47,11 +47,11 @@ class RunStore:
     def rows(self) -> list[Row]:
         """The newest row of every cell, in the order in which the cells first ran.
 
-        A cell is encoder, decoder, their options, condition and runtime. Where code, weights or
-        data have changed since, its key has changed too, and only its newest row is given.
+        Where code, weights or data of a cell (`Row.cell`) have changed since, its key has changed
+        too, and only its newest row is given.
 
         Raises:
-            UserError: a row is of another schema, or the file cannot be read.
+            UserError: a row does not fit or is of another schema, or the file cannot be read.
         """
         self._load()
         return list(self._by_cell.values())
@@ -75,9 +75,9 @@ class RunStore:
             return False
         try:
             lines = self.lines(key)
-            counted = (len(lines), sum(line.edits for line in lines))
-        except (UserError, OSError, TypeError):
+        except (UserError, OSError):
             return False
+        counted = (len(lines), sum(line.edits for line in lines))
         return row.counts is None or counted == (row.counts.lines, row.counts.edits)
 
     def lines(self, key: str) -> list[LineResult]:
@@ -88,22 +88,30 @@ class RunStore:
         """
         path = self._lines_path(key)
         try:
-            return [load_line(line) for line in path.read_bytes().split(b"\n") if line]
+            records = path.read_bytes().split(b"\n")
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: the cell failed or was not run here; run it"
             ) from None
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); run again to measure it anew") from None
+        return [
+            load(LineResult, record, f"{path}, line {number}", "run again to measure it anew")
+            for number, record in enumerate(records, start=1)
+            if record
+        ]
 
     def environments(self) -> dict[str, Any]:
-        """The environment records by hash (`Row.environment`); empty before the first run."""
+        """The environment records by hash (`Row.environment`); empty before the first run.
+
+        Raises:
+            UserError: they do not fit.
+        """
+        path = self.path / "env.json"
         try:
-            return dict(json.loads((self.path / "env.json").read_bytes()))
+            return dict(load_environments(path.read_bytes(), str(path), "delete it"))
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError):
-            raise UserError(f"{self.path / 'env.json'} is damaged; delete it") from None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}; delete it") from None
 
     @contextlib.contextmanager
     def writing(self, environment: Mapping[str, Any]) -> Iterator[str]:
@@ -157,7 +165,7 @@ class RunStore:
         """
         self._load()
         row = self._by_key[key]
-        if self._by_cell[_cell(row)].key != key:
+        if self._by_cell[row.cell].key != key:
             with plain_errors(self.path):
                 _append(self.path / "rows.jsonl", dump(row))
             self._remember(row)
@@ -171,22 +179,18 @@ class RunStore:
                 self._remember(row)
 
     def _remember(self, row: Row) -> None:
-        self._by_key[row.key] = self._by_cell[_cell(row)] = row
+        self._by_key[row.key] = self._by_cell[row.cell] = row
 
     def _lines_path(self, key: str) -> Path:
         return self.path / "lines" / f"{key}.jsonl"
 
 
-def _cell(row: Row) -> str:
-    """What makes two rows results of the same cell, whatever code and weights they ran with."""
-    given = {name: value for name, value in row.extras.items() if name.endswith("_options")}
-    return digest(
-        [row.encoder, row.decoder, row.options, given, vars(row.condition), vars(row.runtime)]
-    )
-
-
 def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """All whole rows of the file, and where and why a line is none."""
+    """All whole rows of the file, and where and why a line is none.
+
+    Raises:
+        UserError: a whole row does not fit.
+    """
     try:
         records = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -197,11 +201,9 @@ def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
     rows, half_written = [], []
     for number, record in enumerate(records, start=1):
         try:
-            rows.append(load_row(record))
-        except UserError as error:
-            raise UserError(f"{path}, line {number}: {error}") from None
-        except ValueError as error:
-            half_written.append(f"{path}, line {number}: {error}")
+            rows.append(load_row(record, f"{path}, line {number}"))
+        except NoJSON as error:
+            half_written.append(str(error))
     if torn:
         half_written.append(f"{path}, line {len(records) + 1}: it has no end")
     return rows, half_written

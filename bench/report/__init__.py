@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.files import write_atomically
+from bench.core.progress import Report, silent
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, correction, lenient, render, speed
 from bench.report.captions import language, say
@@ -24,7 +25,6 @@ from bench.report.format import plain
 from bench.report.leading import Judge, judge_of, nobody
 from bench.report.results import Result, collect
 from bench.report.table import Table
-from datasets.rebuild.tree import Report, silent
 
 if TYPE_CHECKING:
     from bench.report.plots import Plot

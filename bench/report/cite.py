@@ -93,11 +93,11 @@ def _options(result: Result) -> str:
     told = []
     for name, options in (
         (row.decoder, {**row.options, **_chosen(result)}),
-        (row.encoder, row.extras.get("encoder_options")),
-        (row.condition.dataset, row.extras.get("dataset_options")),
-        (row.condition.damage, row.extras.get("damage_options")),
+        (row.encoder, row.encoder_options),
+        (row.condition.dataset, row.dataset_options),
+        (row.condition.damage, row.damage_options),
     ):
-        if isinstance(options, Mapping) and options:
+        if options:
             values = ", ".join(f"{option}={value}" for option, value in options.items())
             told.append(f"{name} ({values})")
     return f"Options: {'; '.join(told)}." if told else ""

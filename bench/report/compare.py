@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench.analysis.compare import Comparison, Side, sides
-from bench.analysis.stats import ENOUGH, FEWEST, Interval
+from bench.analysis.stats import ALPHA, ENOUGH, FEWEST, Interval
 from bench.analysis.stats import significant as is_significant
-from bench.analysis.stats.sample_size import ALPHA, POWER
 from bench.core.types import Condition
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import DASH, UNKNOWN, bracket, number, percent, plural, significant
@@ -26,10 +25,7 @@ _PAIR = (
     "alone where only that system read them without an error. {interval}, both systems drawn "
     "together; p is that of a two-sided randomisation test that swaps the readings of whole "
     "{blocks}, and p Holm is adjusted for all {tests} of this table. A ΔCER is starred where p "
-    f"Holm is at most {ALPHA:g} and the interval leaves 0 out. Detectable is the smallest "
-    f"true ΔCER that so many lines show with {100 * POWER:.0f} % probability at the "
-    f"{100 * ALPHA:.0f} % level; more lines says how many further lines, of further such "
-    "{blocks}, it would take to show a ΔCER as large as the one that was measured"
+    f"Holm is at most {ALPHA:g} and the interval leaves 0 out"
 )
 _SIDES = (
     "What each system reads and costs. CER is micro, in percent, {interval}; lines/s and "
@@ -71,7 +67,6 @@ def _pairs(comparisons: Sequence[Comparison], results: Results, found: Sequence[
         Column("Errors ratio", parts=bounds),
         Column("Speed ratio", parts=bounds),
         *map(Column, ("CPU ratio", "Improved", "Same", "Worse", "First alone", "Second alone")),
-        *map(Column, ("Detectable ΔCER", "More lines")),
     ]
     tests = sum(comparison.p_holm is not None for comparison in comparisons)
     said = _PAIR.format(
@@ -91,8 +86,6 @@ def _pairs(comparisons: Sequence[Comparison], results: Results, found: Sequence[
 def _pair(comparison: Comparison, results: Results, notes: Notes) -> tuple[Cell, ...]:
     cer, wer, ratio = comparison.cer, comparison.wer, comparison.cer_ratio
     lines = comparison.lines or (None,) * 5
-    more = _more_lines(comparison)
-    detectable = comparison.power.detectable if comparison.power else None
     return (
         *_place(comparison.condition),
         *(name(side.label) for side in (comparison.first, comparison.second)),
@@ -108,8 +101,6 @@ def _pair(comparison: Comparison, results: Results, notes: Notes) -> tuple[Cell,
         _speed(comparison, results, notes),
         _times(comparison.cpu_ratio),
         *(_cell(count, lambda value: number(value, 0)) for count in lines),
-        _cell(_hundredfold(detectable), lambda value: number(value, 2)),
-        _cell(more, lambda value: number(value, 0)),
     )
 
 
@@ -198,13 +189,6 @@ def _speed(comparison: Comparison, results: Results, notes: Notes) -> Cell:
     said = [_SPEED_NOTES[speed.by]] if speed.by in _SPEED_NOTES else []
     said += [_OTHER_SETTING] if first != second else []
     return _times(speed.value, speed.interval, tuple(map(notes.mark, said)))
-
-
-def _more_lines(comparison: Comparison) -> int | None:
-    """Further lines that would show what was measured; 0 where there are enough."""
-    if comparison.power is None or comparison.power.lines_needed is None:
-        return None
-    return max(0, comparison.power.lines_needed - len(comparison.first.reading.lines))
 
 
 def _few(comparison: Comparison, notes: Notes) -> tuple[int, ...]:

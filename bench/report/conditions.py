@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
-from bench.core.types import UNTRAINED
-from bench.pipeline.signature import parsed_signature
+from bench.core.types import UNTRAINED, Row
+from bench.pipeline.signature import signature_parts
 from bench.report.captions import say
 from bench.report.format import listing, plain, plural
 from bench.report.results import Result
@@ -90,23 +90,21 @@ def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
 
 def signatures(results: Sequence[Result]) -> tuple[str, ...]:
     """One signature a system, where it read several sets or damages with these in braces."""
-    systems: dict[tuple[str, str], list[str]] = {}
+    systems: dict[tuple[str, str], list[Row]] = {}
     for result in results:
-        systems.setdefault((result.names.encoder, result.names.decoder), []).append(
-            result.row.signature
-        )
+        systems.setdefault((result.names.encoder, result.names.decoder), []).append(result.row)
     return tuple(_unique(plain(_merged(several)) for several in systems.values()))
 
 
-def _merged(several: Sequence[str]) -> str:
+def _merged(rows: Sequence[Row]) -> str:
     parts: dict[str, list[str]] = {}
-    for signature in several:
-        for prefix, part in parsed_signature(signature).items():
-            parts.setdefault(prefix, []).append(part.removeprefix(f"{prefix}:"))
+    for row in rows:
+        for name, part in signature_parts(row).items():
+            parts.setdefault(name, []).append(part)
     merged = []
-    for prefix, values in parts.items():
-        told = _braced(_unique(values))
-        merged.append(told if told == prefix else f"{prefix}:{told}")
+    for name, values in parts.items():
+        prefix = f"{name}:" if values[0].startswith(f"{name}:") else ""
+        merged.append(prefix + _braced(_unique(value.removeprefix(prefix) for value in values)))
     return "|".join(merged)
 
 
@@ -177,13 +175,9 @@ def _damage(results: Sequence[Result]) -> str:
     told = []
     for result in results:
         if not result.clean:
-            suite = parsed_signature(result.row.signature).get("dmg", "").rpartition("@")[2]
+            row = result.row
             told.append(
-                say(
-                    "Damaged by {suite} with seed {seed}",
-                    suite=suite or say("a suite"),
-                    seed=result.row.condition.seed,
-                )
+                say("Damaged by {suite} with seed {seed}", suite=row.suite, seed=row.condition.seed)
             )
     slots = [r.names for r in results if r.row.extras.get("lines_with_equal_slots")]
     sentences = [listing(_unique(told))]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from bench.analysis.compare import corrector_gain
 from bench.analysis.evidence import Store
-from bench.analysis.stats import Difference, holm
+from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
-from bench.analysis.stats.sample_size import ALPHA
 from bench.core.errors import UserError
+from bench.core.types import Correction
 from bench.report.captions import say
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import DASH, bracket, listing, percent, significant
@@ -92,17 +91,16 @@ def _table(number: int, results: Sequence[Result], gains: Mapping[str, Differenc
 def _row(
     result: Result, gained: Difference | None, p: float | None, notes: Notes
 ) -> tuple[Cell, ...]:
-    names, told = result.names, result.row.correction or {}
-    refused: Mapping[str, int] = told.get("refused", {})
-    counts = [told.get(head) for head in ("improved", "same", "worse")]
+    names, told = result.names, result.row.correction
+    assert told is not None
     return (
         *map(name, (names.dataset, names.damage, str(result.row.condition.severity))),
         *map(name, (names.encoder, names.decoder)),
-        _before(told.get("cer_before")),
+        _before(told["cer_before"]),
         cer_cell(result, notes),
         _gain(gained, p),
-        *map(_count, counts),
-        _refused(refused, notes),
+        *map(_count, (told["improved"], told["same"], told["worse"])),
+        _refused(told["refused"], notes),
         _seconds(result, told, notes),
     )
 
@@ -123,8 +121,8 @@ def _gain(gained: Difference | None, p: float | None) -> Cell:
     return Cell(f"{100 * gained.value:+.2f}{star}", ", ".join(details), values)
 
 
-def _count(count: int | None) -> Cell:
-    return Cell(DASH if count is None else f"{count:,}", values=(count,))
+def _count(count: int) -> Cell:
+    return Cell(f"{count:,}", values=(count,))
 
 
 def _refused(reasons: Mapping[str, int], notes: Notes) -> Cell:
@@ -137,7 +135,7 @@ def _refused(reasons: Mapping[str, int], notes: Notes) -> Cell:
     return Cell(f"{count:,}", values=(count,), marks=(mark,))
 
 
-def _seconds(result: Result, told: Mapping[str, Any], notes: Notes) -> Cell:
+def _seconds(result: Result, told: Correction, notes: Notes) -> Cell:
     """Of answers that were there before the time that they took once."""
     timing = result.row.timing
     if timing is None or timing.correct_s is None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from bench.analysis.misreadings.analysis import Analysis
 from bench.analysis.misreadings.classes import Class, Unit
 from bench.analysis.misreadings.profile import Change, Pair, Profile
-from bench.analysis.stats import FEWEST, Interval, significant
-from bench.analysis.stats.sample_size import ALPHA
+from bench.analysis.stats import ALPHA, FEWEST, Interval, significant
 from bench.core.metrics import EditKind
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import number, plain, plural

@@ -182,7 +182,6 @@ _CONDITIONS: Mapping[str, str] = {
     "characters": ("{sets} には文字の位置がないため、{damage} は等幅の区画を文字とみなす"),
     "references {references}": "参照文 {references}",
     "Damaged by {suite} with seed {seed}": "損傷: {suite}、シード {seed}",
-    "a suite": "名称未記録の損傷群",
     "Encoder: {encoders}": "エンコーダ: {encoders}",
     "{name} with untrained weights": "{name}(未学習の重み)",
     "{name} (weights {hash})": "{name}(重み {hash})",
@@ -268,36 +267,6 @@ _REMARKS: Mapping[str, str] = {
     " tokens/s": " トークン/s",
 }
 
-_CONFUSIONS: Mapping[str, str] = {  # the heat map of `bench errors`
-    "Characters confused: {encoder} on {set}, {damage}": "文字の混同: {encoder}、{set}、{damage}",
-    "clean": "損傷なし",
-    "{decoder}: {held} of {all} edits": "{decoder}: {all} 編集中 {held}",
-    "{nothing} read is a deletion, {nothing} in the reference an insertion, {space} a space": (
-        "認識結果の {nothing} は脱落、参照の {nothing} は挿入、{space} は空白"
-    ),
-    "read": "認識結果",
-    "reference": "参照",
-    "times (log scale)": "回数(対数目盛)",
-}
-
-_LENIENT: Mapping[str, str] = {
-    "CER when something does not count": "一部の違いを数えない CER",
-    "without spaces at punctuation %": "句読点前後の空白を除く %",
-    "without case %": "大文字小文字を区別しない %",
-    "without punctuation %": "句読点を除く %",
-    "Micro CER in percent as everywhere, and when something does not count on either side: the "
-    "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
-    "{interval}": (
-        "マイクロ CER(%)。左から、他の表と同じもの、句読点に接する空白を両側で除いたもの、"
-        "大文字と小文字を区別しないもの、句読点と記号を両側で除いたもの。{interval}"
-    ),
-    "the references of {set} have no punctuation, so that every mark that is read counts as an "
-    "error; see the table without punctuation": (
-        "{set} の参照文には句読点がなく、読み取られた句読点はすべて誤りとして数えられる。"
-        "句読点を除いた表も参照のこと"
-    ),
-}
-
 _PLOTS: Mapping[str, str] = {
     "Gain": "改善",
     "What correction gains by what there was to correct: {encoder} on {set}": (
@@ -342,5 +311,5 @@ _PLOTS: Mapping[str, str] = {
 }
 
 JAPANESE: Mapping[str, str] = {
-    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS, **_CONFUSIONS,
+    **_COUNTED, **_BLOCKS, **_HEADS, **_TITLES, **_CONDITIONS, **_REMARKS, **_PLOTS,
 }  # fmt: skip

@@ -7,8 +7,7 @@ from functools import cache
 
 from bench.analysis.evidence import Reading, Store, readings
 from bench.analysis.significance import Standing, not_worse, standing
-from bench.analysis.stats import RESAMPLES
-from bench.analysis.stats.sample_size import ALPHA
+from bench.analysis.stats import ALPHA, RESAMPLES
 from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.conditions import blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.core.types import UNTRAINED, Row
 from bench.report.format import plain
@@ -78,15 +78,13 @@ def _dataset_marks(row: Row) -> dict[str, str]:
 
 def _given(kind: str, row: Row) -> dict[str, str]:
     """The options that the user gave a part as one mark: that there are none is known too."""
-    given = _options(row.extras.get(f"{kind}_options"))
+    given = _options(getattr(row, f"{kind}_options"))
     return {"options": " ".join(f"{name}={value}" for name, value in given.items()) or "default"}
 
 
-def _options(options: object) -> dict[str, str]:
-    """Options as text; what is no mapping (rows of other programs) has none."""
-    if not isinstance(options, Mapping):
-        return {}
+def _options(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options as text."""
     return {
-        str(name): value if isinstance(value, str) else json.dumps(value, default=str)
+        name: value if isinstance(value, str) else json.dumps(value, default=str)
         for name, value in options.items()
     }

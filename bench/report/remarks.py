@@ -12,6 +12,7 @@ from bench.report.captions import say
 from bench.report.format import DASH, UNKNOWN, bracket, percent, plain, plural, short
 from bench.report.results import Result
 from bench.report.table import Cell, Notes
+from datasets.about import about
 
 _BRIEF = 28
 
@@ -96,7 +97,7 @@ def remarks(result: Result) -> list[str]:
                 count=changed,
             )
         )
-    if "without punctuation" in row.references:  # CVL's
+    if not about(row.condition.dataset).punctuation:
         texts.append(
             say(
                 "the references of {set} have no punctuation, so that every mark that is read "
@@ -110,8 +111,8 @@ def remarks(result: Result) -> list[str]:
 def _of_leaks(result: Result) -> list[str]:
     """What of the lines was seen before, where that is more than chance would have it."""
     row, name = result.row, result.names.dataset
-    told, lines = row.leak or {}, row.counts.lines if row.counts else 0
-    shared = told.get("train") or {}
+    lines = row.counts.lines if row.counts else 0
+    shared = (row.leak and row.leak["train"]) or {}
     texts = [
         say(
             "{count} of the {lines} test lines of {set} have the {kind} of one of its train lines",
@@ -123,7 +124,7 @@ def _of_leaks(result: Result) -> list[str]:
         for kind in ("text", "image", "near image")
         if (count := shared.get(kind, 0)) > MOST * lines
     ]
-    share = (told.get("lm") or {}).get("lines") or 0.0
+    share = ((row.leak and row.leak["lm"]) or {}).get("lines") or 0.0
     if share > MOST:
         texts.append(
             say(

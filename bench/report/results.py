@@ -16,7 +16,6 @@ from bench.core.errors import UserError
 from bench.core.hashing import digest
 from bench.core.metrics import normalise
 from bench.core.types import LineResult, Row, Runtime
-from bench.pipeline.signature import parsed_signature
 from bench.report.captions import say
 from bench.report.names import Names, names
 from datasets import DATASETS
@@ -152,7 +151,7 @@ def _setting(row: Row, record: Mapping[str, Any]) -> Setting:
         _machine(record, row.runtime.device),
         _software(record),
         digest({name: value for name, value in record.items() if name != "git"}),
-        parsed_signature(row.signature).get("n", "n:not recorded").removeprefix("n:"),
+        row.normaliser,
     )
 
 

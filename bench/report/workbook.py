@@ -12,7 +12,7 @@ Conditions   all that the numbers depend on, and their signatures
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from bench import __version__
 from bench.analysis.misreadings.analysis import Analysis
 from bench.analysis.misreadings.classes import Unit
 from bench.analysis.pictures import pictures
+from bench.core.progress import Report, silent
 from bench.report.conditions import interval, signatures
 from bench.report.errors import Shown, kind_counts, unit_text
 from bench.report.sheets import (
@@ -34,8 +35,6 @@ from bench.report.sheets import (
     legend,
 )
 
-Report = Callable[[str, float, float], None]
-
 _PAIRS = 1000  # of a condition in a sheet; --json has all
 _PLACE = (
     *(Head("No.", 5), Head("Encoder", 14), Head("Data set", 14)),
@@ -43,9 +42,7 @@ _PLACE = (
 )
 
 
-def workbook(
-    found: Sequence[Shown], most: int, report: Report = lambda doing, done, total: None
-) -> bytes:
+def workbook(found: Sequence[Shown], most: int, report: Report = silent) -> bytes:
     """Make the workbook.
 
     Args:

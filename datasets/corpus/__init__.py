@@ -5,7 +5,6 @@ Test is documents 03 and 09 of each genre, val is 06, train the rest (README bes
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -32,14 +31,6 @@ def documents(split: str | None = None) -> tuple[Document, ...]:
     """All documents of a split ("train", "val", "test"), or of the whole corpus."""
     found = [doc for path in sorted(_FOLDER.glob("*_*.txt")) for doc in _read(path)]
     return tuple(doc for doc in found if split is None or doc.split == split)
-
-
-def corpus_hash() -> str:
-    """SHA-256 of every text file, in name order."""
-    digest = hashlib.sha256()
-    for path in sorted(_FOLDER.glob("*_*.txt")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> list[Document]:

@@ -28,7 +28,6 @@ class Fade(StrengthRecipe):
     family = "missing"
     name = "fade"
     strengths = (0.385, 0.325, 0.288, 0.225, 0.15)
-    ladder = (0.70, 0.10)
 
     def _at(self, task: Task, strength: float) -> Damaged:
         g = task.geometry

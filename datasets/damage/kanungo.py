@@ -27,7 +27,6 @@ class Kanungo(StrengthRecipe):
     family = "signal"
     name = "kanungo"
     strengths = (1.87, 1.31, 1.02, 0.72, 0.525)  # alpha: the lower, the deeper the flips reach
-    ladder = (4.0, 0.4)
 
     def _at(self, task: Task, strength: float) -> Damaged:
         g = task.geometry

@@ -111,14 +111,11 @@ class ScoreRecipe(Recipe):
 class StrengthRecipe(Recipe):
     """A damage of the whole line that one number makes stronger.
 
-    strengths: that number at severity 1 to 5.
-    ladder: the weakest and the strongest number between which a calibration looks for these five;
-        None where they are given by what they mean and not by how hard they make reading.
+    strengths: that number at severity 1 to 5; see docs/damage.md, "How the severities were set".
     """
 
     masks = False
     strengths: ClassVar[tuple[float, ...]]
-    ladder: ClassVar[tuple[float, float] | None] = None
 
     def at(
         self, line: Line, dataset: str, strength: float, seed: int, other: Line | None = None

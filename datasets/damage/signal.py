@@ -29,7 +29,6 @@ class Defocus(StrengthRecipe):
     family = "signal"
     name = "defocus"
     strengths = (0.64, 0.83, 1.03, 1.32, 1.74)
-    ladder = (0.4, 2.5)
 
     def _at(self, task: Task, strength: float) -> Damaged:
         kernel = disc_of_confusion(strength * task.geometry.stroke_width)
@@ -49,7 +48,6 @@ class LowResolution(StrengthRecipe):
     family = "signal"
     name = "low_resolution"
     strengths = (5.7, 4.7, 4.0, 3.3, 2.65)
-    ladder = (7.0, 2.2)
 
     def _at(self, task: Task, strength: float) -> Damaged:
         g = task.geometry
@@ -71,7 +69,6 @@ class Noise(StrengthRecipe):
     family = "signal"
     name = "noise"
     strengths = (0.113, 0.145, 0.167, 0.2, 0.236)
-    ladder = (0.04, 0.30)
 
     def _at(self, task: Task, strength: float) -> Damaged:
         g = task.geometry

@@ -19,7 +19,6 @@ Visibility = Literal["visible", "partial", "hidden", "none"]
 
 VISIBLE = 0.8  # share of the ink; from here on a character is visible
 HIDDEN = 0.2  # below it a character is hidden
-STRICTLY_HIDDEN = 0.05  # up to here hardly a trace is left
 
 
 def visible_shares(clean: Line, damaged: Damaged) -> NDArray[np.float32]:

@@ -15,11 +15,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from bench.core.errors import Unavailable, UserError
-from datasets.rebuild.tree import Report
+from bench.core.progress import Report
 
 _COMPLETE = "refs/kaidoku/complete"
 _FILES = {"100644", "100755"}  # modes of regular files; links and submodules are none
@@ -85,12 +84,7 @@ class GitTree:
     def __enter__(self) -> GitTree:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _pipe(self._reader.stdin).close()
         _pipe(self._reader.stdout).close()
         self._reader.wait()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
-
-Report = Callable[[str, float, float], None]
-"""Hears of progress: what is being done, how much of it is done, and how much there is."""
 
 
 class Tree(Protocol):
@@ -21,10 +18,6 @@ class Tree(Protocol):
         Raises:
             KeyError: there is no such file.
         """
-
-
-def silent(doing: str, done: float, total: float) -> None:
-    """A `Report` that nobody hears."""
 
 
 def below(names: Iterable[str], folder: str) -> list[str]:

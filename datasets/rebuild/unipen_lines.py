@@ -15,8 +15,9 @@ import re
 from pathlib import Path
 
 from bench.core.metrics import normalise
+from bench.core.progress import Report
 from datasets.rebuild.selection import Selection
-from datasets.rebuild.tree import Report, Tree
+from datasets.rebuild.tree import Tree
 from datasets.rebuild.unipen_raw import Segment, segments
 from datasets.splits import split_of
 from datasets.unipen import COLUMNS, HEIGHT, MARGIN, STROKES, TABLE

@@ -33,7 +33,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.rebuild.tree import Report, Tree
+from bench.core.progress import Report
+from datasets.rebuild.tree import Tree
 from datasets.rebuild.unipen_raw import Points, Segment, segments_by_ink
 from datasets.sources import Pieces
 

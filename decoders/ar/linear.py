@@ -42,11 +42,6 @@ class Linear:
         self._faster = _where_faster(weight)
         self._packed = _packed(weight) if any(self._faster) else None
 
-    @property
-    def packs(self) -> bool:
-        """Whether packed weights are used for any number of rows."""
-        return self._packed is not None
-
     def __call__(self, x: Tensor) -> Tensor:
         """(rows, inputs) to (rows, outputs)."""
         if self._packed is None or not self._faster[_size(len(x))]:

@@ -157,9 +157,7 @@ def search_words(
                 beam_width, least, found,
             )  # fmt: skip
             chosen = choose(found.order, found.mass, count, beam_width)
-            nodes = _grow(
-                trie, nodes, tables, weights, space, beam, kept, found, chosen, best, least
-            )
+            nodes = _grow(trie, nodes, tables, weights, space, beam, found, chosen, best, least)
             if weights.history:
                 _forget(trie, found, chosen, histories)
             kept = _renew(trie, beam, kept, found, chosen, best, least)
@@ -300,7 +298,6 @@ def _grow(
     weights: Weights,
     space: int,
     beam: Beam,
-    kept: int,
     found: _Candidates,
     chosen: int,
     best: float,

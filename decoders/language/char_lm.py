@@ -7,10 +7,9 @@ behind a space, up to a space or the end of a paragraph, and nothing known of wh
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
+from bench.core.records import dump, load
 
 ARCHITECTURE = "kaidoku-char-lm-1"
 WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "lm.safetensors"
@@ -113,7 +113,7 @@ def paragraph_scores(
 
 def save_notes(config: CharConfig, notes: dict[str, str]) -> dict[str, str]:
     """The metadata of a weights file."""
-    return {"architecture": ARCHITECTURE, "config": json.dumps(asdict(config)), **notes}
+    return {"architecture": ARCHITECTURE, "config": dump(config).decode(), **notes}
 
 
 def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -121,7 +121,7 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(_BODY) :]: value for n, value in state.items() if n.startswith(_BODY)}
 
 
-def read_char_lm(path: Path, device: str = "cpu") -> CharLM:
+def read_char_lm(path: Path) -> CharLM:
     """Load a weights file that `python -m bench train lm` wrote.
 
     Raises:
@@ -139,15 +139,16 @@ def read_char_lm(path: Path, device: str = "cpu") -> CharLM:
         raise UserError(
             f"{path} is no language model of this program; make one with python -m bench train lm"
         )
+    text = notes.get("config", "").encode()
+    config = load(CharConfig, text, f"the notes of {path}", "fetch the file anew")
     try:
-        config = CharConfig(**json.loads(notes["config"]))
         net = new_net(config)
         net.base_model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the weights of {path} do not fit what it says of itself; fetch the file anew"
         ) from error
-    return CharLM(net.to(device).eval().requires_grad_(False), config, notes)
+    return CharLM(net.eval().requires_grad_(False), config, notes)
 
 
 def _ends_word(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from bench.core.errors import UserError
 from bench.core.files import draft_of, write_atomically
+from bench.core.records import dump, load
 from models.heads import HEADS
 from models.heads.base import Grid, Head, HeadConfig
 
@@ -70,7 +69,7 @@ def save_head(path: Path, state: Mapping[str, Tensor], notes: HeadNotes) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with draft_of(path) as draft:
-        save_file(tensors, draft, {"format": _FORMAT, "notes": _to_json(notes)})
+        save_file(tensors, draft, {"format": _FORMAT, "notes": dump(notes).decode()})
         draft.chmod(0o644)  # safetensors writes it for the owner alone
     write_atomically(path.with_suffix(".md"), _card(path, notes, tensors).encode())
 
@@ -88,15 +87,10 @@ def read_notes(path: Path) -> HeadNotes:
         raise UserError(
             f"{path} is no readable safetensors file ({error}); train the head again"
         ) from error
-    try:
-        if stored["format"] != _FORMAT:
-            raise ValueError(stored["format"])
-        fields = json.loads(stored["notes"])
-        return HeadNotes(**{**fields, "alphabet": tuple(fields["alphabet"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is no CTC head of this program; make one with python -m bench train ctc"
-        ) from error
+    remedy = "make one with python -m bench train ctc"
+    if stored.get("format") != _FORMAT:
+        raise UserError(f"{path} is no CTC head of this program; {remedy}")
+    return load(HeadNotes, stored.get("notes", "").encode(), f"the notes of {path}", remedy)
 
 
 def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNotes]:
@@ -126,10 +120,6 @@ def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNo
         first = next((x.strip() for x in str(error).splitlines()[1:]), str(error))
         raise UserError(f"the head {path} is damaged ({first}); train it again") from error
     return head.eval(), notes
-
-
-def _to_json(notes: HeadNotes) -> str:
-    return json.dumps(dataclasses.asdict(notes), ensure_ascii=True)
 
 
 def _card(path: Path, notes: HeadNotes, tensors: Mapping[str, Tensor]) -> str:

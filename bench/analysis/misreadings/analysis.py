@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.analysis.evidence import Reading
@@ -10,6 +10,7 @@ from bench.analysis.misreadings.classes import VIEWS, Class, Unit, View
 from bench.analysis.misreadings.hidden import Sight, sight
 from bench.analysis.misreadings.profile import Change, Pair, Profile, changes, profile
 from bench.analysis.misreadings.vocabulary import Vocabulary
+from bench.core.progress import Report, silent
 
 AGAINST = "ctc-greedy"  # reads ink alone: what others change of its errors is language's doing
 
@@ -68,7 +69,7 @@ def analyse(
     readings: Sequence[Reading],
     known: Vocabulary,
     against: str = AGAINST,
-    report: Callable[[str, float, float], None] = lambda doing, done, total: None,
+    report: Report = silent,
 ) -> Analysis:
     """Sort the edits of all systems of one condition.
 

@@ -1,4 +1,4 @@
-"""The statistics of rates: how sure one is, whether two differ, and how many lines it would take.
+"""The statistics of rates: intervals, differences and tests.
 
 Lines of one block (a hand, letter or text) are alike, so everything here is drawn and swapped by
 block. Only sums are resampled, never texts: nothing is scored again. Under `FEWEST` blocks there is
@@ -18,10 +18,10 @@ from bench.analysis.stats.intervals import (
     ratio_interval,
 )
 from bench.analysis.stats.paired import Difference, Ratio, rate_difference, sum_ratio
-from bench.analysis.stats.randomisation import holm, sign_flip_p, significant
-from bench.analysis.stats.sample_size import Power, power
+from bench.analysis.stats.randomisation import ALPHA, holm, sign_flip_p, significant
 
 __all__ = [
+    "ALPHA",
     "ENOUGH",
     "FEWEST",
     "LEVEL",
@@ -30,12 +30,10 @@ __all__ = [
     "Counted",
     "Difference",
     "Interval",
-    "Power",
     "Ratio",
     "Redrawn",
     "holm",
     "micro_interval",
-    "power",
     "rate_difference",
     "ratio_interval",
     "sign_flip_p",

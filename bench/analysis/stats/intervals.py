@@ -24,11 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
 SEED = 20_260_101
-LEVEL = 0.95
+LEVEL = 0.95  # of confidence
 FEWEST = 6  # blocks of an interval or a p-value: of 5 no randomisation has a two-sided p under 0.05
 ENOUGH = 12  # blocks of a percentile bootstrap
 
 _MOST_OF_THE_DRAWS = 0.99  # have to have a number that is given an interval
+_TAILS = ((1.0 - LEVEL) / 2.0, 1.0 - (1.0 - LEVEL) / 2.0)
 _DRAWS_AT_ONCE = 2_000_000  # indices held in memory at a time
 
 
@@ -47,8 +48,6 @@ def micro_interval(
     blocks: Sequence[str],
     *,
     resamples: int = RESAMPLES,
-    seed: int = SEED,
-    level: float = LEVEL,
 ) -> Interval | None:
     """Interval of sum(edits) / sum(characters) over blocks; see above for which.
 
@@ -56,9 +55,8 @@ def micro_interval(
         edits: (N,) edits of each line.
         characters: (N,) reference characters of each line.
         blocks: N names; lines of one name are drawn together.
-        resamples: how many times the blocks are drawn anew.
-        seed: of the draws; the same input and seed give the same interval, in any line order.
-        level: of confidence.
+        resamples: how many times the blocks are drawn anew, always by the same seed, so that the
+            same input gives the same interval, in any line order.
 
     Returns:
         The interval as fractions, never below 0, or None with fewer than `FEWEST` blocks that
@@ -71,23 +69,16 @@ def micro_interval(
     if len(bottom) < ENOUGH:
         redrawn = Redrawn(tuple(map(str, range(len(bottom)))))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return redrawn.interval(redrawn.sums(top) / redrawn.sums(bottom), level, least=0.0)
-    rates = _bootstrap(np.random.default_rng(seed), top, bottom, resamples)
-    low, high = np.quantile(rates, _tails(level))
+            return redrawn.interval(redrawn.sums(top) / redrawn.sums(bottom), least=0.0)
+    rates = _bootstrap(np.random.default_rng(SEED), top, bottom, resamples)
+    low, high = np.quantile(rates, _TAILS)
     return Interval(float(low), float(high), len(bottom))
 
 
 Counted = tuple[ArrayLike, ArrayLike, Sequence[str]]  # edits, characters and blocks of lines
 
 
-def ratio_interval(
-    top: Counted,
-    bottom: Counted,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-    level: float = LEVEL,
-) -> Interval | None:
+def ratio_interval(top: Counted, bottom: Counted) -> Interval | None:
     """Interval of one micro CER over another, of different lines.
 
     Both are resampled on their own. Where one of them has fewer than `ENOUGH` blocks, the
@@ -96,9 +87,6 @@ def ratio_interval(
     Args:
         top: edits (N,), characters (N,) and N names of blocks of the side above the line.
         bottom: the same of the side below it.
-        resamples: how many times the blocks of each side are drawn anew.
-        seed: of the draws.
-        level: of confidence.
 
     Returns:
         The interval, its `blocks` those of the side that has fewer; infinite where the lower CER
@@ -112,25 +100,25 @@ def ratio_interval(
     if blocks < FEWEST:
         return None
     if blocks < ENOUGH:
-        return _log_ratio_interval(sides, blocks, level)
-    draws = np.random.default_rng(seed)
-    over, under = (_bootstrap(draws, *side, resamples) for side in sides)
+        return _log_ratio_interval(sides, blocks)
+    draws = np.random.default_rng(SEED)
+    over, under = (_bootstrap(draws, *side, RESAMPLES) for side in sides)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = over / under
     ratios[np.isnan(ratios)] = 1.0  # 0 / 0: neither side has an error, so neither is worse
     # Between a number and infinity nothing can be interpolated.
-    low, high = np.quantile(ratios, _tails(level), method="nearest")
+    low, high = np.quantile(ratios, _TAILS, method="nearest")
     return Interval(float(low), float(high), blocks)
 
 
 def _log_ratio_interval(
-    sides: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], blocks: int, level: float
+    sides: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], blocks: int
 ) -> Interval:
     (over, top_error), (under, bottom_error) = (_jackknifed(*side) for side in sides)
     if not over or not under:  # 0 / 0: neither side has an error, so neither is worse
         ratio = 0.0 if under else math.inf if over else 1.0
         return Interval(ratio, ratio, blocks)
-    half = _student(blocks, level) * math.hypot(top_error / over, bottom_error / under)
+    half = _student(blocks) * math.hypot(top_error / over, bottom_error / under)
     return Interval(over / under * math.exp(-half), over / under * math.exp(half), blocks)
 
 
@@ -145,10 +133,10 @@ def _standard_error(without: NDArray[np.float64]) -> float:
     return math.sqrt((len(without) - 1) * float(without.var()))
 
 
-def _student(blocks: int, level: float) -> float:
+def _student(blocks: int) -> float:
     from scipy.stats import t  # half a second to import, and only few blocks need it
 
-    return float(t.ppf(_tails(level)[1], blocks - 1))
+    return float(t.ppf(_TAILS[1], blocks - 1))
 
 
 @dataclass(frozen=True)
@@ -161,12 +149,10 @@ class Redrawn:
 
     blocks: their names; every one counts, also where a sum has nothing of it.
     resamples: how many times all of them are drawn.
-    seed: of the draws.
     """
 
     blocks: tuple[str, ...]
     resamples: int = RESAMPLES
-    seed: int = SEED
     _times: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -175,7 +161,7 @@ class Redrawn:
             times = np.concatenate([np.ones((1, count)), 1.0 - np.eye(count)])
             object.__setattr__(self, "_times", times)
             return
-        draws = np.random.default_rng(self.seed)
+        draws = np.random.default_rng(SEED)
         times = draws.multinomial(count, np.full(count, 1 / count), size=self.resamples)
         object.__setattr__(self, "_times", times.astype(np.float64))
 
@@ -199,14 +185,11 @@ class Redrawn:
         """The sums over each draw: (blocks, ...) to (draws, ...)."""
         return np.tensordot(self._times, of_blocks, axes=1)
 
-    def interval(
-        self, resampled: NDArray[np.float64], level: float = LEVEL, least: float = -math.inf
-    ) -> Interval | None:
+    def interval(self, resampled: NDArray[np.float64], least: float = -math.inf) -> Interval | None:
         """Interval of a number that was worked out of each draw.
 
         Args:
             resampled: (draws,) the number.
-            level: of confidence.
             least: what the number cannot be below.
 
         Returns:
@@ -217,15 +200,10 @@ class Redrawn:
         if count < FEWEST or len(found) < _MOST_OF_THE_DRAWS * len(resampled):
             return None
         if count >= ENOUGH:
-            low, high = np.quantile(found, _tails(level))
+            low, high = np.quantile(found, _TAILS)
             return Interval(float(low), float(high), count)
-        half = _student(count, level) * _standard_error(found[1:])
+        half = _student(count) * _standard_error(found[1:])
         return Interval(max(float(found[0]) - half, least), float(found[0]) + half, count)
-
-
-def _tails(level: float) -> tuple[float, float]:
-    tail = (1.0 - level) / 2.0
-    return tail, 1.0 - tail
 
 
 def _bootstrap(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.analysis.stats.intervals import LEVEL, RESAMPLES, SEED, Interval, Redrawn
+from bench.analysis.stats.intervals import RESAMPLES, Interval, Redrawn
 from bench.analysis.stats.randomisation import sign_flip_p
 
 
@@ -49,8 +49,6 @@ def rate_difference(
     blocks: Sequence[str],
     *,
     resamples: int = RESAMPLES,
-    seed: int = SEED,
-    level: float = LEVEL,
 ) -> Difference | None:
     """How far two micro rates over the same lines are apart.
 
@@ -60,8 +58,6 @@ def rate_difference(
         units: (N,) what the edits are counted over: reference characters or words.
         blocks: N names; lines of one name are drawn and swapped together.
         resamples: draws of the blocks, and choices of what is swapped.
-        seed: of both.
-        level: share of the draws inside of the interval.
 
     Returns:
         None where there is nothing to divide by.
@@ -70,27 +66,19 @@ def rate_difference(
         ValueError: the lengths differ.
     """
     gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    redrawn = _redrawn(tuple(sorted(set(blocks))), resamples, seed)
+    redrawn = _redrawn(tuple(sorted(set(blocks))), resamples)
     sums = redrawn.block_sums(np.stack([gap, np.asarray(units)], axis=1), blocks)
     total = sums[:, 1].sum()
     if not total:
         return None
     drawn = redrawn.sums(sums)
     with np.errstate(divide="ignore", invalid="ignore"):
-        interval = redrawn.interval(drawn[:, 0] / drawn[:, 1], level)
-    p = sign_flip_p(sums[:, 0], "two-sided", flips=resamples, seed=seed)
+        interval = redrawn.interval(drawn[:, 0] / drawn[:, 1])
+    p = sign_flip_p(sums[:, 0], "two-sided", flips=resamples)
     return Difference(float(sums[:, 0].sum() / total), interval, p)
 
 
-def sum_ratio(
-    first: ArrayLike,
-    second: ArrayLike,
-    blocks: Sequence[str],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-    level: float = LEVEL,
-) -> Ratio | None:
+def sum_ratio(first: ArrayLike, second: ArrayLike, blocks: Sequence[str]) -> Ratio | None:
     """How many times as much the first is as the second, over the same lines or batches.
 
     Of edits it is the ratio of two error rates, for the characters cancel; of seconds it is how
@@ -100,9 +88,6 @@ def sum_ratio(
         first: (N,) of each line or batch.
         second: (N,) likewise.
         blocks: N names; what has one name is drawn together.
-        resamples: draws of the blocks.
-        seed: of these.
-        level: share of the draws inside of the interval.
 
     Returns:
         None where the second sums to 0.
@@ -110,7 +95,7 @@ def sum_ratio(
     Raises:
         ValueError: the lengths differ.
     """
-    redrawn = _redrawn(tuple(sorted(set(blocks))), resamples, seed)
+    redrawn = _redrawn(tuple(sorted(set(blocks))), RESAMPLES)
     both = np.stack([np.asarray(first, dtype=np.float64), np.asarray(second)], axis=1)
     sums = redrawn.block_sums(both, blocks)
     over, under = sums.sum(axis=0)
@@ -118,10 +103,10 @@ def sum_ratio(
         return None
     drawn = redrawn.sums(sums)
     with np.errstate(divide="ignore", invalid="ignore"):
-        interval = redrawn.interval(drawn[:, 0] / drawn[:, 1], level, least=0.0)
+        interval = redrawn.interval(drawn[:, 0] / drawn[:, 1], least=0.0)
     return Ratio(float(over / under), interval)
 
 
 @functools.lru_cache(maxsize=2)  # the pairs of one data set come one after another
-def _redrawn(blocks: tuple[str, ...], resamples: int, seed: int) -> Redrawn:
-    return Redrawn(blocks, resamples, seed)
+def _redrawn(blocks: tuple[str, ...], resamples: int) -> Redrawn:
+    return Redrawn(blocks, resamples)

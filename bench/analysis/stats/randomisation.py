@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.analysis.stats.intervals import FEWEST, RESAMPLES, SEED, Interval
-from bench.analysis.stats.sample_size import ALPHA
 
 Alternative = Literal["greater", "two-sided"]
+
+ALPHA = 0.05  # a p-value at most so large counts as significant
 
 
 def sign_flip_p(
@@ -70,7 +71,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def significant(interval: Interval | None, p: float | None, alpha: float = ALPHA) -> bool:
+def significant(interval: Interval | None, p: float | None) -> bool:
     """Whether a difference counts as found: p is small *and* the interval leaves 0 out.
 
     The two are worked out differently and may disagree; then there is no finding.
@@ -78,11 +79,10 @@ def significant(interval: Interval | None, p: float | None, alpha: float = ALPHA
     Args:
         interval: of the difference.
         p: adjusted for its family.
-        alpha: of the family.
     """
     if interval is None or p is None:
         return False
-    return p <= alpha and not interval.low <= 0 <= interval.high
+    return p <= ALPHA and not interval.low <= 0 <= interval.high
 
 
 def _signs(blocks: int, flips: int, seed: int) -> tuple[NDArray[np.float64], int]:

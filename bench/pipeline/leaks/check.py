@@ -6,9 +6,7 @@ without loading the train split.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,8 +16,9 @@ from typing import Any
 from bench.core.cache import cache_folder, keep, kept
 from bench.core.errors import UserError
 from bench.core.hashing import code_version, digest
-from bench.core.types import LineSet
-from bench.pipeline.leaks.leak import Found, Leak, compare, long_enough
+from bench.core.records import dump, load
+from bench.core.types import Leaks, LineSet
+from bench.pipeline.leaks.leak import Leak, compare, long_enough
 from bench.pipeline.leaks.overlap import Overlap, overlap
 from bench.pipeline.plan import Part
 from bench.pipeline.reading import Track
@@ -93,7 +92,7 @@ def check_text(text: Sequence[str], parts: Sequence[Part], track: Track) -> list
     return found
 
 
-def told_in_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> dict[str, Any]:
+def told_in_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> Leaks:
     """What a row says of leaks, without anything being loaded for it.
 
     Args:
@@ -107,7 +106,7 @@ def told_in_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> dict[
         8 words, that stand in the text of the language model, None where that is not known.
     """
     leak = _kept(part, tested)
-    counts = {found.kind: found.lines for found in leak.found} if leak else None
+    counts = {str(found.kind): found.lines for found in leak.found} if leak else None
     return {"train": counts, "lm": _lm(tested, extras)}
 
 
@@ -137,23 +136,16 @@ def _here(part: Part) -> Dataset:
 
 
 def _keep(part: Part, tested: LineSet, leak: Leak) -> None:
-    content = json.dumps(dataclasses.asdict(leak))
-    keep(_path(part, tested), content.encode())
+    keep(_path(part, tested), dump(leak))
 
 
 def _kept(part: Part, tested: LineSet) -> Leak | None:
     """What was found of these very lines; None where nobody looked."""
+    path = _path(part, tested)
     try:
-        fields = json.loads(kept(_path(part, tested)) or b"")
-        found = tuple(_found(each) for each in fields["found"])
-    except (ValueError, TypeError, KeyError):
+        return load(Leak, kept(path) or b"", str(path))
+    except UserError:
         return None
-    return Leak(fields["learned"], fields["tested"], found)
-
-
-def _found(fields: Mapping[str, Any]) -> Found:
-    example = fields["example"]
-    return Found(**{**fields, "example": example and tuple(example)})
 
 
 def _path(part: Part, tested: LineSet) -> Path:

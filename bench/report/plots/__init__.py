@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.analysis.evidence import Store
+from bench.core.progress import Report, silent
 from bench.report.accuracy import curves, side_by_side
 from bench.report.correction import gains_of
 from bench.report.plots.canvas import (
@@ -34,7 +35,6 @@ from bench.report.plots.error import severity, speed
 from bench.report.plots.gain import Gains, bands, curve
 from bench.report.remarks import trained
 from bench.report.results import Result, grouped
-from datasets.rebuild.tree import Report, silent
 
 __all__ = ["COLOURS", "STYLE", "Look", "Plot", "draw", "drawing", "look_of", "saved"]
 

@@ -120,11 +120,11 @@ def canvas(title: str, result: Result, height: float = _INCHES[1]) -> tuple[Figu
     return figure, axes
 
 
-def wrapped(text: str, width: int = _TITLE_WIDTH) -> list[str]:
-    """A text in lines of so many letters, Japanese ones as two."""
+def wrapped(text: str) -> list[str]:
+    """A text in lines of `_TITLE_WIDTH` letters, Japanese ones as two."""
     lines = [""]
     for piece in _PIECE.findall(text):
-        if lines[-1] and _width(lines[-1] + piece) > width:
+        if lines[-1] and _width(lines[-1] + piece) > _TITLE_WIDTH:
             lines.append(piece.lstrip())
         else:
             lines[-1] += piece
@@ -195,11 +195,11 @@ def look_of(index: int) -> Look:
 
 def saved(figure: Figure, slug: str, title: str) -> Plot:
     """A figure in all formats, the same bytes for the same figure."""
-    png, svg, pdf = (saved_as(figure, kind) for kind in ("png", "svg", "pdf"))
+    png, svg, pdf = (_saved_as(figure, kind) for kind in ("png", "svg", "pdf"))
     return Plot(slug, plain(title), png, svg, pdf)
 
 
-def saved_as(figure: Figure, kind: str) -> bytes:
+def _saved_as(figure: Figure, kind: str) -> bytes:
     """A figure as "png", "svg" or "pdf", the same bytes for the same figure."""
     out = io.BytesIO()
     dates = {"svg": "Date", "pdf": "CreationDate"}

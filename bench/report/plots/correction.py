@@ -33,14 +33,19 @@ def gained(
     )
     figure, axes = canvas(title, first)
     for decoder, look in looks.items():
-        own = [result for result in results if result.names.decoder == decoder]
+        own = {
+            result.row.key: 100.0 * cer
+            for result in results
+            if result.names.decoder == decoder
+            and result.row.correction
+            and (cer := result.row.correction["cer_before"]) is not None
+        }
         if not own:
             continue
-        before = [100.0 * (r.row.correction or {})["cer_before"] for r in own]
-        found = [gains[r.row.key] for r in own]
+        found = [gains[key] for key in own]
         points = [100.0 * gain.value for gain in found]
         axes.errorbar(
-            before, points, yerr=_bars(found), elinewidth=0.8, capsize=2, capthick=0.8,
+            list(own.values()), points, yerr=_bars(found), elinewidth=0.8, capsize=2, capthick=0.8,
             label=short(plain(decoder)), **{**look, "linestyle": "none"},
         )  # fmt: skip
     axes.axhline(0, color="0.4", linewidth=0.8)

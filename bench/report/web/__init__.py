@@ -24,6 +24,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench.analysis.evidence import Store
+from bench.core.progress import Report, silent
 from bench.report.captions import in_force
 from bench.report.format import plain
 from bench.report.results import Result, Setting
@@ -31,7 +32,6 @@ from bench.report.table import Cell, Column, Table
 from bench.report.web.images import shots
 from bench.report.web.payload import gather
 from bench.report.web.words import say
-from datasets.rebuild.tree import Report, silent
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (

@@ -19,11 +19,11 @@ from PIL import Image
 
 from bench.analysis.pictures import Picture, pictures
 from bench.core.metrics import normalise
+from bench.core.progress import Report
 from bench.report.format import plain
 from bench.report.web.payload import Gathered, Payload
 from bench.report.web.words import say
 from datasets.damage.visible import HIDDEN
-from datasets.rebuild.tree import Report
 
 _HEIGHT = 48  # pixels; a page shows lines at about this height
 _WIDTH = 1600  # pixels; longer lines become lower

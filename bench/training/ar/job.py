@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
+from bench.core.progress import Report
 from bench.core.types import Line
 from bench.training.ar.card import model_card
 from bench.training.ar.curve import Epoch
@@ -25,7 +26,6 @@ from bench.training.supply import LineBatch, Shuffled
 from datasets.base import named_in, spread
 from models.trocr_model import ar_model, detokenizer
 
-Report = Callable[[str, float, float], None]  # what is being done, how much of how much
 Said = Callable[[str], None]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from bench.core.progress import Report
 from bench.training.ar.curve import Epoch
-from bench.training.ar.job import AROptions, Job, Reading, Report, Said
+from bench.training.ar.job import AROptions, Job, Reading, Said
 from bench.training.ar.read import Judge
 from bench.training.claim import claim
 from bench.training.history import History

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bench.core.cache import intact, seal
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
+from bench.core.progress import Report
 from bench.core.types import Image, Line
 from bench.training.looks import new_look, ramped
 from datasets.base import fingerprint
@@ -33,8 +34,6 @@ from models.pictures import Pictures
 
 _RECIPE = "1"  # part of the file's name; change it when the same lines give other numbers
 _SPARE = 1 << 28  # bytes that stay free on the disk
-
-Report = Callable[[str, float, float], None]  # what is being done, how much of how much
 
 
 @dataclass(frozen=True, eq=False)

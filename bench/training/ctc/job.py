@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
+from bench.core.progress import Report
 from bench.training import checkpoint
 from bench.training.attention import use_products
 from bench.training.ctc.export import save_encoder
-from bench.training.ctc.features import Features, Report
+from bench.training.ctc.features import Features
 from bench.training.ctc.material import MIXTURE, gather, summary
 from bench.training.ctc.stream import LinesSupply, MixtureSupply, StatesSupply
 from bench.training.ctc.tasks import HeadTask, ReaderTask, rate_groups

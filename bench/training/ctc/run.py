@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.core.progress import Report
 from bench.training import checkpoint
 from bench.training.claim import claim
-from bench.training.ctc.features import Report
 from bench.training.ctc.job import BEST, Job
 from bench.training.ctc.validate import COLLAPSE, CTCScore, Judge, Point, collapsed, total
 from bench.training.history import History

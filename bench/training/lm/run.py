@@ -154,12 +154,12 @@ def train_lm(options: LMOptions, watcher: LMWatcher) -> LMResult:
     return LMResult(weights, best)
 
 
-def baseline(text: Paragraphs, order: int = BASELINE_ORDER) -> float:
+def baseline(text: Paragraphs) -> float:
     """Bits a character of the val text by a Kneser-Ney n-gram model of the train text.
 
     The same predictions as those of a `Validation`: every character and the end of a paragraph.
     """
-    model = estimate(map(characters_of, text.train), order).model
+    model = estimate(map(characters_of, text.train), BASELINE_ORDER).model
     log10, _ = score_arpa(model, [characters_of(paragraph) for paragraph in text.val])
     return float(-log10.mean() / math.log10(2))
 

@@ -1,0 +1,335 @@
+"""Speed of our decoders against their peers: both read the same batches, alternating, in one run.
+
+A run is kept as one JSON file, so that a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.core.errors import Unavailable, UserError
+from bench.core.files import write_atomically
+from bench.core.hashing import digest, plain
+from bench.core.metrics import count_edits
+from bench.core.stopwatch import Stopwatch, pause
+from bench.core.types import Decoded, Encoded, Line, Runtime
+from bench.pipeline.measure import sorted_batches
+from bench.pipeline.reading import open_encoder, opened
+from datasets import DATASETS
+from datasets.damage import DAMAGES
+from datasets.damage.lines import damaged_lines
+from decoders import DECODERS
+from decoders.base import Decoder
+from models import ENCODERS
+
+FILE = "perf.json"
+
+# An AR search against generate, an AR search with a CTC draft against one without, CTC with an
+# n-gram against pyctcdecode.
+Group = Literal["search", "draft", "n-gram"]
+
+_SET, _SPLIT = "lines", "test"
+_REST_S = 0.2
+
+
+@dataclass(frozen=True)
+class Side:
+    """A decoder of the registry with its options."""
+
+    decoder: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """As a table names it."""
+        options = ", ".join(f"{key} {value}" for key, value in self.options.items())
+        return f"{self.decoder} ({options})" if options else self.decoder
+
+
+@dataclass(frozen=True)
+class PeerComparison:
+    """Two decoders on the same lines.
+
+    lines: of the embedded set, its first; batch: at a time.
+    damage: its name and severity; None for clean lines.
+    other_model: whether the peer has another language model, so that the work differs.
+    rounds: in which each side has one turn.
+    """
+
+    group: Group
+    encoder: str
+    ours: Side
+    peer: Side
+    lines: int
+    batch: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    damage: tuple[str, int] | None = None
+    other_model: bool = False
+    rounds: int = 5
+
+    @property
+    def peer_label(self) -> str:
+        """The peer as a table names it."""
+        return self.peer.label + (", other model" if self.other_model else "")
+
+    @property
+    def label(self) -> str:
+        """For a progress bar, and to choose by."""
+        damage = f", {self.damage[0]} {self.damage[1]}" if self.damage else ""
+        return (
+            f"{self.group}: {self.ours.label} against {self.peer_label} on {self.encoder}{damage}, "
+            f"batch {self.batch}"
+        )
+
+    @property
+    def turns(self) -> int:
+        """How many turns both sides have together, warm-up included."""
+        return 2 * (self.rounds + 1)
+
+
+@dataclass(frozen=True)
+class PeerResult:
+    """Seconds of single rounds for all lines, and whether both sides read the same.
+
+    same: lines with equal texts.
+    score_gap: largest difference of the scores of such lines; None where they have none.
+    ours_cer, peer_cer: fractions; None for untrained weights.
+    reason: why it was not run, and what would make it possible; then all else is empty.
+    """
+
+    comparison: PeerComparison
+    ours_s: tuple[float, ...] = ()
+    peer_s: tuple[float, ...] = ()
+    same: int | None = None
+    score_gap: float | None = None
+    ours_cer: float | None = None
+    peer_cer: float | None = None
+    reason: str = ""
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Peer's seconds over ours, round by round: how many times faster ours is."""
+        return tuple(p / o for o, p in zip(self.ours_s, self.peer_s, strict=True))
+
+
+@dataclass(frozen=True)
+class PeerRecord:
+    """The results of a run.
+
+    environment: code, software and machine (`bench.core.machine.environment`).
+    results: in the order in which they were measured.
+    """
+
+    environment: Mapping[str, Any]
+    runtime: Runtime
+    results: tuple[PeerResult, ...] = ()
+
+    def of(self, comparison: PeerComparison) -> PeerResult | None:
+        """The result of a comparison that was run; None of another one."""
+        key = digest(dataclasses.asdict(comparison))
+        measured = (one for one in self.results if not one.reason)
+        return next((r for r in measured if digest(dataclasses.asdict(r.comparison)) == key), None)
+
+    def goes_on(self, environment: Mapping[str, Any], runtime: Runtime) -> bool:
+        """Whether results of this environment and runtime may stand beside its own."""
+        return self.runtime == runtime and digest(self.environment) == digest(environment)
+
+
+def comparisons(
+    encoder: str, options: Mapping[str, Any] | None = None, words: Sequence[str] = ()
+) -> list[PeerComparison]:
+    """The comparisons whose label has all the words, those of the slow architectures last.
+
+    Args:
+        encoder: a trained encoder with a CTC head, for what depends on log-probabilities.
+        options: of it.
+        words: none of them chooses all.
+    """
+    every = [
+        *_ngrams(encoder, dict(options or {})),
+        *(
+            PeerComparison("draft", "mini", Side("ar-draft"), Side("ar-greedy"), 64, batch)
+            for batch in (1, 16)
+        ),
+        _search("mini", batch=16, beam=5, rounds=5),
+        _search("mini", batch=16, beam=1, rounds=5),
+        _search("trocr-small", batch=8, beam=5),
+        _search("trocr-small", batch=8, beam=10),
+        _search("trocr-base", batch=8, beam=1),
+        _search("trocr-base", batch=1, beam=10),
+        _search("trocr-base", batch=8, beam=5),
+        _search("trocr-base", batch=8, beam=10),
+    ]
+    return [one for one in every if all(word in one.label for word in words)]
+
+
+def _search(encoder: str, batch: int, beam: int, rounds: int = 3) -> PeerComparison:
+    """`ar-beam` or `ar-greedy` against generate, at the same beam, on one batch."""
+    ours = Side("ar-greedy") if beam == 1 else Side("ar-beam", {"beam": beam})
+    options = {} if encoder == "mini" else {"untrained": True}
+    peer = Side("ar-hf", {"beam": beam})
+    return PeerComparison("search", encoder, ours, peer, batch, batch, options, rounds=rounds)
+
+
+def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[PeerComparison]:
+    """The word n-gram search with pyctcdecode's model, and the character n-gram search."""
+    return [
+        PeerComparison(
+            "n-gram", encoder, Side(ours, {"beam": 100}), Side("ctc-kenlm", {"beam": 100}),
+            lines=300, batch=64, options=options, damage=damage,
+            other_model=ours == "ctc-ngram", rounds=9 if damage is None else 3,
+        )
+        for damage in (None, ("blot", 2))
+        for ours in ("ctc-ngram-word", "ctc-ngram")
+    ]  # fmt: skip
+
+
+def compare(
+    comparison: PeerComparison, runtime: Runtime, turn: Callable[[], None] = lambda: None
+) -> PeerResult:
+    """Run a comparison.
+
+    Args:
+        comparison: what to run.
+        runtime: device and threads; the batch size is the comparison's.
+        turn: called after each turn of a side, warm-up included.
+    """
+    runtime = dataclasses.replace(runtime, batch_size=comparison.batch)
+    try:
+        return _measured(comparison, runtime, turn)
+    except Unavailable as absent:
+        reason = "; ".join(filter(None, (absent.reason, absent.remedy)))
+        return PeerResult(comparison, reason=reason)
+    except UserError as error:
+        return PeerResult(comparison, reason=str(error))
+
+
+def _measured(comparison: PeerComparison, runtime: Runtime, turn: Callable[[], None]) -> PeerResult:
+    encoder = open_encoder(ENCODERS, comparison.encoder, comparison.options, runtime)
+    lines = _lines(comparison)
+    batches = [
+        [lines[place] for place in batch]
+        for batch in sorted_batches(
+            [line.image.shape[1] / line.image.shape[0] for line in lines], comparison.batch
+        )
+    ]
+    encoded = [encoder.encode(encoder.prepare([line.image for line in batch])) for batch in batches]
+    with ExitStack() as stack:
+        both = [
+            stack.enter_context(opened(DECODERS.create(side.decoder, side.options), encoder.info))
+            for side in (comparison.ours, comparison.peer)
+        ]
+        (ours, peer), (ours_s, peer_s) = _alternate(
+            [partial(_decode, one, encoded) for one in both],
+            comparison.rounds,
+            Stopwatch.for_device(runtime.device),
+            turn,
+        )
+    references = [line.text for batch in batches for line in batch]
+    trained = encoder.info.trained
+    gaps = [
+        abs(a.score - b.score)
+        for a, b in zip(ours, peer, strict=True)
+        if a.text == b.text and a.score is not None and b.score is not None
+    ]
+    return PeerResult(
+        comparison,
+        tuple(ours_s),
+        tuple(peer_s),
+        same=sum(a.text == b.text for a, b in zip(ours, peer, strict=True)),
+        score_gap=max(gaps, default=None),
+        ours_cer=_cer(references, ours) if trained else None,
+        peer_cer=_cer(references, peer) if trained else None,
+    )
+
+
+def _decode(decoder: Decoder, batches: Sequence[Encoded]) -> list[Decoded]:
+    return [one for batch in batches for one in decoder.decode(batch)]
+
+
+def _alternate(
+    sides: Sequence[Callable[[], list[Decoded]]],
+    rounds: int,
+    watch: Stopwatch,
+    turn: Callable[[], None],
+) -> tuple[list[list[Decoded]], list[list[float]]]:
+    """Texts of both sides, and their seconds by round.
+
+    Each side warms up once. In each round the order is drawn anew, by a fixed seed. Before a turn
+    there is a rest, so that what the other side's workers still tidy up does not fall on it.
+    """
+    texts: list[list[Decoded]] = []
+    for side in sides:
+        texts.append(side())
+        turn()
+    times: list[list[float]] = [[] for _ in sides]
+    shuffler = random.Random(0)
+    for _ in range(rounds):
+        for place in shuffler.sample((0, 1), 2):
+            pause(_REST_S)
+            times[place].append(watch.measure(sides[place])[1].wall_s)
+            turn()
+    return texts, times
+
+
+def _lines(comparison: PeerComparison) -> Sequence[Line]:
+    lines: Sequence[Line] = DATASETS.create(_SET).load(_SPLIT, comparison.lines).lines
+    if comparison.damage is None:
+        return lines
+    name, severity = comparison.damage
+    damage = DAMAGES.create(name)
+    return [result.line for result in damaged_lines(damage, lines, _SET, severity, 0)]
+
+
+def _cer(references: Sequence[str], decoded: Sequence[Decoded]) -> float | None:
+    edits, characters = count_edits(zip(references, (one.text for one in decoded), strict=True))
+    return edits / characters if characters else None
+
+
+def write(folder: Path, record: PeerRecord) -> Path:
+    """Write the record, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(plain(dataclasses.asdict(record)), indent=2, ensure_ascii=False)
+    write_atomically(folder / FILE, f"{text}\n".encode())
+    return folder / FILE
+
+
+def read(folder: Path) -> PeerRecord | None:
+    """The record of a folder; None where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = folder / FILE
+    try:
+        values = json.loads(path.read_bytes())
+        return PeerRecord(
+            values["environment"],
+            Runtime(**values["runtime"]),
+            tuple(map(_result, values["results"])),
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it, or give --fresh") from error
+
+
+def _result(values: Mapping[str, Any]) -> PeerResult:
+    stored = dict(values["comparison"])
+    sides = {side: Side(**stored[side]) for side in ("ours", "peer")}
+    damage = tuple(stored["damage"]) if stored["damage"] else None
+    times = {side: tuple(values[side]) for side in ("ours_s", "peer_s")}
+    comparison = PeerComparison(**{**stored, **sides, "damage": damage})
+    return PeerResult(**{**values, **times, "comparison": comparison})
