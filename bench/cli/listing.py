@@ -97,14 +97,13 @@ def _detail(name: str) -> dict[str, Any]:
     thing = look_up(registry, name)
     if not thing.here and _cannot_be_read(registry, name):
         return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
-    target = registry.target(name)
     fixed = registry.entry(name).options
     options = [
         {"name": option, "type": describe(kind), "default": _default(f)}
         for option, (f, kind) in registry.options(name).items()
         if option not in fixed
     ]
-    about = inspect.getdoc(target) or ""
+    about = "\n\nThen: ".join(inspect.getdoc(t) or "" for t in registry.targets(name))
     return {"kind": registry.kind, **_record(thing), "about": about, "options": options}
 
 
