@@ -186,7 +186,10 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            # Numbers as they are written: 1.10 is a text of four characters. NaN is no text.
+            found = json.loads(
+                line, parse_float=str, parse_int=str, parse_constant=lambda name: None
+            )
         except (ValueError, RecursionError) as error:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue

@@ -121,15 +121,18 @@ def token_id(model: Any, name: str) -> int:
     The start token is </s> for the authors' checkpoints, not <s>.
 
     Raises:
-        UserError: the checkpoint names none, or several.
+        UserError: the checkpoint names none, several, or one that its decoder does not have.
     """
+    tokens = model.config.decoder.vocab_size
     for config in (model.generation_config, model.config, model.config.decoder):
         found = getattr(config, name, None)
         found = found[0] if isinstance(found, list) and len(found) == 1 else found
-        if isinstance(found, int):
+        if isinstance(found, int) and 0 <= found < tokens:
             return found
         if found is not None:
-            raise UserError(f"the checkpoint has {name} {found}; only one number can be read here")
+            raise UserError(
+                f"the checkpoint has {name} {found}; write one number below {tokens} there"
+            )
     raise UserError(f"the checkpoint does not say {name}; add it to config.json")
 
 

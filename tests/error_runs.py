@@ -9,8 +9,8 @@ from typing import Any
 from bench.core import metrics
 from bench.core.types import UNTRAINED, Condition, Decoded, LineSet
 from bench.pipeline.cells import line_result
-from bench.pipeline.signature import signature
 from bench.pipeline.store import RunStore
+from datasets.damage.base import SUITE
 from datasets.lines import RenderedLines
 from tests.run_rows import ENVIRONMENT, failed, row
 
@@ -38,6 +38,7 @@ def make(folder: Path, hostile: bool = False) -> tuple[RunStore, LineSet]:
             condition = Condition("lines", "test", damage, severity, limit=LINES)
             shared: dict[str, Any] = {"condition": condition, "dataset_sha256": clean.sha256}
             shared |= {"environment": environment, "damage": damage, "severity": severity}
+            shared |= {"suite": SUITE if severity else ""}
             for decoder, read in READERS.items():
                 results = [
                     line_result(
@@ -49,7 +50,7 @@ def make(folder: Path, hostile: bool = False) -> tuple[RunStore, LineSet]:
                 counts = metrics.totals(results)
                 rates = {"counts": counts, "cer": metrics.cer(counts), "wer": metrics.wer(counts)}
                 made = row(decoder, **{**shared, **rates})
-                store.write(dataclasses.replace(made, signature=signature(made)), results)
+                store.write(made, results)
             if not severity:
                 untrained = row("ar-beam", encoder="trocr-small", weights=UNTRAINED, **shared)
                 untrained = dataclasses.replace(untrained, cer=None, wer=None)

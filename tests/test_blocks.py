@@ -193,7 +193,7 @@ def test_a_note_on_a_list_is_no_line_that_could_not_be_read():
 
 def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_agrees():
     def corrected(decoder: str, better: int) -> Any:
-        counts = {"same": 0, "worse": 0, "changed": 0, "sure": 0, "edits_before": 0}
+        counts = {"same": 0, "worse": 0, "changed": 0, "edits_before": 0}
         told = {**counts, "improved": better, "refused": {}, "cer_before": 0.1, "wer_before": 0.1}
         return row(decoder, correction=told)
 

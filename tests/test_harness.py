@@ -297,3 +297,21 @@ def test_a_plan_without_blocks_is_an_outcome_without_rows(tmp_path):
     plan = Plan((), (), Runtime())
     outcome = run(plan, RunStore(tmp_path))
     assert outcome.overhead == 0.0 and not outcome.done
+
+
+@pytest.mark.parametrize(
+    ("changes", "same_cell"),
+    [
+        ({"options": {"reader": {"drop": "a"}}}, False),
+        ({"options": {"words": {"prefix": "a"}}}, False),
+        ({"runtime": Runtime(batch_size=4)}, False),
+        ({"limit": 3}, False),
+        ({"rounds": replace(ASKED.rounds, least=3)}, True),
+    ],
+)
+def test_a_cell_is_what_was_asked_for(tmp_path, changes, same_cell):
+    before = replace(ASKED, decoders=("reader",))
+    go(tmp_path / "a", before)
+    go(tmp_path / "b", replace(before, **changes))
+    ((one,), (other,)) = (RunStore(tmp_path / name).rows() for name in "ab")
+    assert one.key != other.key and (one.cell == other.cell) == same_cell

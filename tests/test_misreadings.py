@@ -23,8 +23,8 @@ from bench.analysis.misreadings.vocabulary import Vocabulary, core, vocabulary
 from bench.core.errors import UserError
 from bench.core.metrics import score_line, totals
 from bench.core.types import Condition, LineResult
-from bench.pipeline.signature import signature
 from datasets.damage import DAMAGES
+from datasets.damage.base import SUITE
 from datasets.damage.lines import damaged_lines
 from datasets.damage.visible import visible_shares
 from datasets.lines import RenderedLines
@@ -276,8 +276,7 @@ def test_confusions_are_ordered_by_the_system_that_has_most_of_them():
 def test_what_was_hidden_comes_from_the_pictures():
     clean = RenderedLines().load("test", 3)
     condition = Condition("lines", "test", "char_erase", 4, seed=0, limit=3)
-    made = row(condition=condition, dataset_sha256=clean.sha256)
-    made = dataclasses.replace(made, signature=signature(made))
+    made = row(condition=condition, dataset_sha256=clean.sha256, suite=SUITE)
     lines = tuple(line(each.text, "x", each.id) for each in clean.lines)
     found = sight(Reading(made, lines))
     assert not found.absent and not found.estimated

@@ -55,7 +55,7 @@ leaks = st.fixed_dictionaries(
 )
 corrections = st.fixed_dictionaries(
     {
-        **dict.fromkeys(("improved", "same", "worse", "changed", "sure", "edits_before"), counts),
+        **dict.fromkeys(("improved", "same", "worse", "changed", "edits_before"), counts),
         "refused": st.dictionaries(texts, counts, max_size=3),
         "cer_before": shares,
         "wer_before": shares,

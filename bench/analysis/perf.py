@@ -19,6 +19,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.files import write_atomically
 from bench.core.hashing import digest, plain
 from bench.core.metrics import count_edits
+from bench.core.records import load
 from bench.core.stopwatch import Stopwatch, pause
 from bench.core.types import Decoded, Encoded, Line, Runtime
 from bench.pipeline.measure import sorted_batches
@@ -314,22 +315,6 @@ def read(folder: Path) -> PeerRecord | None:
     """
     path = folder / FILE
     try:
-        values = json.loads(path.read_bytes())
-        return PeerRecord(
-            values["environment"],
-            Runtime(**values["runtime"]),
-            tuple(map(_result, values["results"])),
-        )
+        return load(PeerRecord, path.read_bytes(), str(path), "delete it, or give --fresh")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it, or give --fresh") from error
-
-
-def _result(values: Mapping[str, Any]) -> PeerResult:
-    stored = dict(values["comparison"])
-    sides = {side: Side(**stored[side]) for side in ("ours", "peer")}
-    damage = tuple(stored["damage"]) if stored["damage"] else None
-    times = {side: tuple(values[side]) for side in ("ours_s", "peer_s")}
-    comparison = PeerComparison(**{**stored, **sides, "damage": damage})
-    return PeerResult(**{**values, **times, "comparison": comparison})

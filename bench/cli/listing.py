@@ -98,14 +98,13 @@ def _detail(name: str) -> dict[str, Any]:
     thing = look_up(registry, name)
     if not thing.here and _cannot_be_read(registry, name):
         return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
-    target = registry.target(name)
-    fixed = registry.entry(name).options
+    fixed, own = registry.entry(name).options, registry.options(name)
     options = [
         {"name": option, "type": describe(kind), "default": _default(f)}
-        for option, (f, kind) in registry.options(name).items()
+        for option, (f, kind) in own.items()
         if option not in fixed
     ]
-    about = _documentation(target, registry.options(name))
+    about = "\n\nThen: ".join(_documentation(part, own) for part in registry.targets(name))
     return {"kind": registry.kind, **_record(thing), "about": about, "options": options}
 
 
