@@ -105,7 +105,7 @@ def _written_so(encoded: bytes, name: str) -> bool:
 
 
 def _delimiter(kind: str, text: str) -> str:
-    """A tab in TSV; in CSV what is most frequent in the first row (Excel's Unicode has tabs)."""
+    """A tab in TSV; in CSV the most frequent delimiter of the first row (Excel's may be tabs)."""
     first = text.partition("\n")[0]
     return "\t" if kind == "tsv" else max(",;\t", key=first.count)
 

@@ -25,7 +25,7 @@ from models import hub
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
 _PADDING = 0.01  # the share of a decoder's vocabulary that may have no token: it is rounded up
-# Settings of transformers' `generate` that change what is read, with what has no effect.
+# Settings of transformers' `generate` that change the text, each with its neutral value.
 _NEUTRAL: Mapping[str, Any] = {
     "num_beams": 1, "early_stopping": False, "length_penalty": 1.0, "max_length": 20,
     "max_new_tokens": None, "min_length": 0, "min_new_tokens": 0, "no_repeat_ngram_size": 0,

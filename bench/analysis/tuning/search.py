@@ -207,4 +207,4 @@ def _append(path: Path | None, point: Point) -> None:
     record = {"values": point.values, "edits": point.edits.tolist()}
     with plain_errors(path), path.open("ab") as file:
         line = json.dumps({**record, "checksum": digest(record)})
-        file.write(f"\n{line}\n".encode())  # what was torn ends before it
+        file.write(f"\n{line}\n".encode())  # a torn line ends before it
