@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import ROOT, report
-from bench.analysis.stats import intervals, paired
+from bench.analysis.stats import intervals, paired, randomisation
 from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.records import dump
@@ -460,7 +460,7 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
     opened: Counter[str] = Counter()
     resampled: Counter[str] = Counter()
     differences: Counter[bytes] = Counter()
-    whole, drawn, tested = Path.read_bytes, intervals._bootstrap, paired.sign_flip_p
+    whole, drawn, tested = Path.read_bytes, intervals._bootstrap, randomisation.sign_flip_p
 
     def read(self: Path) -> bytes:
         opened[self.name] += 1
