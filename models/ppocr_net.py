@@ -69,6 +69,8 @@ class PPOCRNet(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.drop = nn.Dropout(config.dropout)
         self.ctc = nn.Linear(width, config.alphabet)
+        # Convolutions on CPUs take half as long again where channels lie apart.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, widths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (B, T, D) and CTC logits (B, T, V) of (B, 1, height, W) darkness images.

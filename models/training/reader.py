@@ -262,7 +262,7 @@ class ReaderLoop(Loop[Batch]):
 def train(recipe: Recipe) -> None:
     """Train until the time is over; weights and curve are written every few minutes."""
     torch.manual_seed(recipe.seed + rank())
-    net = PPOCRNet(PPOCRConfig(dropout=0.1)).to(memory_format=torch.channels_last)
+    net = PPOCRNet(PPOCRConfig(dropout=0.1))
     tensors, before = read_weights(recipe.start)
     net.load_state_dict(without_prefix(tensors, "net."))
     loop = ReaderLoop(ReaderTask(net, recipe.frozen), recipe)
@@ -300,7 +300,7 @@ class Keeper:
         if self.curve.exists():
             views = json.loads(self.curve.read_text().splitlines()[-1])["views"]
         self.views, self.began = views, time.time()
-        self.judge = PPOCRNet().to(memory_format=torch.channels_last)
+        self.judge = PPOCRNet()
         self.sets = validation(recipe.lines)
         digest = hashlib.sha256(b"".join((recipe.root / name).read_bytes() for name in FILES))
         self.notes = {
@@ -343,7 +343,7 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def validation(lines: int) -> dict[str, Sequence[Line]]:
     """Val lines, spread over each set."""
     sets: dict[str, Sequence[Line]] = {}
-    for name in ("unipen", "unipen-all", "hooker"):
+    for name in ("unipen", "hooker"):
         every = DATASETS.create(name).load("val").lines
         sets[name] = [every[i * len(every) // lines] for i in range(min(lines, len(every)))]
     return sets
@@ -375,6 +375,7 @@ def main() -> None:
     parser.add_argument("--damaged", type=float, default=0.0, help="share of damaged lines")
     parser.add_argument("--frozen", action="store_true", help="leave the early layers as they are")
     parser.add_argument("--columns", type=int, default=Recipe.columns, help="of a batch")
+    parser.add_argument("--minutes", type=float, default=10.0, help="between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -387,7 +388,7 @@ def main() -> None:
         Recipe(
             args.out, root, args.start, args.until or time.time() + 3600 * args.hours,
             args.rate, columns=args.columns, damaged=args.damaged, frozen=args.frozen,
-            seed=args.seed,
+            seed=args.seed, minutes=args.minutes,
         )
     )  # fmt: skip
 
