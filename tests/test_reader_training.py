@@ -1,5 +1,7 @@
 """Training PP-OCR's recogniser: rows in shares of their sizes, rough hands, sources."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ def _network():
     torch.manual_seed(0)
     net = PPOCRNet(PPOCRConfig()).eval()
     with torch.no_grad():
-        net.blocks[4].up.weight[3] *= 100  # as folded norms leave it
+        net.state_dict()["blocks.4.up.weight"][3] *= 100  # as folded norms leave it
     return net
 
 
@@ -97,7 +99,8 @@ def test_shares_are_of_all_lines():
 
 @pytest.mark.skipif(ROOT is None, reason="no data root")
 def test_sources_touch_no_val_or_test_writer():
-    sources = mixture(ROOT)
+    assert ROOT is not None
+    sources: dict[str, Any] = dict(mixture(ROOT))
     assert sources.keys() == SHARES.keys()
     for name in ("joined-characters", "joined-words"):
         assert {split_of(writer) for writer in sources[name].writers} == {"train"}
