@@ -20,7 +20,7 @@ from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank
 from datasets.paper import on_paper
 from datasets.raster import Stroke, draw_strokes, fit_strokes
 from datasets.splits import split_of
-from models.images import darkness, to_height
+from models.images import WIDEST, darkness, to_height
 from models.mini_net import HEIGHT
 from models.training.augment import pen_image
 from models.training.texts import Texts
@@ -226,12 +226,14 @@ def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]
 def _drawn(
     strokes: list[Stroke], text: str, rng: np.random.Generator, middles: Sequence[float] = ()
 ) -> Sample:
-    """Strokes at 64 px with a margin and a pen of random width.
+    """Strokes at 64 px with a margin and a pen of random width; without text if they are flat.
 
     middles: of the characters but for spaces, in the strokes' coordinates, where they are known.
     """
     margin = float(rng.uniform(2.0, 8.0))
     placed, shape = fit_strokes(strokes, HEIGHT, margin)
+    if shape[1] > WIDEST:  # a dash alone, drawn as high as a line, fills the memory
+        return Sample(np.zeros((HEIGHT, HEIGHT), np.float32), "")
     pen = float(rng.uniform(0.9, 3.2))
     ink = darkness(pen_image(draw_strokes(placed, shape, pen, supersample=2)))
     if not middles:
