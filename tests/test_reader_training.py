@@ -11,7 +11,7 @@ from datasets.splits import split_of
 from models.ppocr_net import PPOCRConfig, PPOCRNet
 from models.training.hands import roughen
 from models.training.reader import SHARES, ReaderTask, _damage, _filled, mixture, plain
-from models.training.sources import Rendered, Sample
+from models.training.sources import Rendered, Sample, _drawn
 from models.training.stream import Batch
 from models.training.texts import Texts
 
@@ -106,3 +106,10 @@ def test_sources_touch_no_val_or_test_writer():
         assert {split_of(writer) for writer in sources[name].writers} == {"train"}
     assert len(sources["poilus"].lines) == 979 and len(sources["cremma20"].lines) == 175
     assert len(sources["hooker"].lines) == 4855 and len(sources["copiste"].lines) == 4171
+
+
+def test_strokes_without_height_make_no_line():
+    """A dash alone, scaled to the height of a line, would be millions of pixels wide."""
+    flat = np.array([[0, 5], [300, 5]], np.float32)
+    sample = _drawn([flat, flat + np.array([900, 0], np.float32)], "--", np.random.default_rng(0))
+    assert sample.text == "" and sample.ink.shape[1] < 1000
