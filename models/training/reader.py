@@ -343,7 +343,7 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def validation(lines: int) -> dict[str, Sequence[Line]]:
     """Val lines, spread over each set."""
     sets: dict[str, Sequence[Line]] = {}
-    for name in ("unipen", "hooker"):
+    for name in ("unipen-all", "hooker"):  # val of `unipen` is a single hand
         every = DATASETS.create(name).load("val").lines
         sets[name] = [every[i * len(every) // lines] for i in range(min(lines, len(every)))]
     return sets
