@@ -1,4 +1,4 @@
-"""Convert PP-OCRv6's small recogniser from ONNX: `python -m bench.training.convert_ppocr in.onnx out`.
+"""Convert PP-OCRv6 small from ONNX: `python -m bench.training.convert_ppocr IN.onnx OUT`.
 
 The ONNX comes in PyPI's `rapidocr` wheel (`rapidocr/models/PP-OCRv6_rec_small.onnx`, Apache-2.0);
 reading and running it takes `pip install onnx onnxruntime`. Convolutions and matrix products are
