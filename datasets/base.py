@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import Report, silent
+from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Line, LineSet
 
 EMPTY = "its text is empty"  # the reason of a bad line
@@ -84,6 +85,15 @@ class Dataset(ABC):
             UserError: a file lacks what it must have.
         """
         return self.splits
+
+    def check_split(self, split: str) -> None:
+        """Refuse what is none of `splits`.
+
+        Raises:
+            UserError: with the nearest of them.
+        """
+        if split not in self.splits:
+            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
 
     def gathered(
         self,

@@ -135,7 +135,7 @@ class HubLines(TableOptions, Dataset):
             with open_parquet(file) as opened:
                 columns = self._columns(file, opened.schema_arrow)
                 if columns.split is None:
-                    # Beside files that tell their split, one that tells none is one of its own.
+                    # Beside files named after splits, one that is not makes a split of its own.
                     split = (
                         canonical(self.split)
                         or _named(name)
@@ -186,7 +186,7 @@ def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Li
 
 
 def _named(name: Path) -> str:
-    """The split that the name of a file tells, or that of a folder above it; "" for none."""
+    """The split in the name of a file, or of a folder above it; "" for none."""
     if name.stem.isdigit() and name.parent.name:  # the Hub's own: default/SPLIT/0000.parquet
         return canonical(name.parent.name.removeprefix("partial-"))
     return next(filter(None, map(named_split, reversed(name.parts))), "")

@@ -43,8 +43,7 @@ class RenderedLines(Dataset):
         """
         if self.level not in LEVELS:
             raise UserError(f"no level is called {self.level!r}{did_you_mean(self.level, LEVELS)}")
-        if split not in self.splits:
-            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        self.check_split(split)
         count = self.size if limit is None else min(limit, self.size)
         return self.gathered(
             "lines" if self.level == "english" else f"lines-{self.level}",

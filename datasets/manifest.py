@@ -107,7 +107,9 @@ class ManifestLines(TableOptions, Dataset):
         """
         path = self._path()
         records = read_table(path, self.quoted)
-        if records and all(record.trouble for record in records):
+        if not records:
+            raise UserError(f"{path} has no rows; put one in for each line image")
+        if all(record.trouble for record in records):
             raise UserError(
                 f"none of the {len(records)} rows of {path} can be used; the first is in line "
                 f"{records[0].number}: {records[0].trouble}"

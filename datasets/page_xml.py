@@ -20,7 +20,8 @@ from datasets.xml import child, elements, local, parse
 
 Points = NDArray[np.float64]  # (N, 2) x, y in pixels of the page
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_PARTED = re.compile(r"\s*[,;]\s*|\s+")  # coordinates
 
 # The start of every namespace of a format; "" is the lack of one, as in much of ALTO 2.
 _PAGE = ("http://schema.primaresearch.org/PAGE/gts/pagecontent/",)
@@ -145,16 +146,17 @@ def _size(name: str, width: str | None, height: str | None) -> tuple[float, floa
     """Width and height; None where they are not stated, or 0.
 
     Raises:
-        UserError: no page is so small or so large.
+        UserError: they are no numbers, or no page is so small or so large.
     """
-    found = [float(n) for text in (width, height) for n in _NUMBER.findall(text or "")]
-    if len(found) != 2 or min(found) <= 0:
+    stated = [(text or "").strip() for text in (width, height)]
+    if not all(stated):
         return None
-    if min(found) < 1 or max(found) > _FAR:
-        raise UserError(
-            f"{name} states a page of {found[0]:g} x {found[1]:g}, and no page is so small or so "
-            "large; correct its size"
-        )
+    found = [float(text) if _NUMBER.fullmatch(text) else np.nan for text in stated]
+    if 0 in found:
+        return None
+    if not all(1 <= side <= _FAR for side in found):
+        shown = " x ".join(text[:20] for text in stated)
+        raise UserError(f"{name} states a page of {shown}, which no page measures; correct it")
     return found[0], found[1]
 
 
@@ -224,9 +226,11 @@ def _contents(line: Element) -> str:
 def _box(element: Element) -> Points | None:
     texts = [element.get(name, "") for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
     found = _points(" ".join(texts))
-    if not all(_NUMBER.fullmatch(text) for text in texts) or not len(found):
+    if not all(_NUMBER.fullmatch(text.strip()) for text in texts) or not len(found):
         return None
     (left, top), (right, bottom) = found[0], found.sum(0)
+    if right <= left or bottom <= top:
+        return None
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
 
 
@@ -240,11 +244,13 @@ def _alto_baseline(text: str | None, box: Points | None) -> Points | None:
 
 
 def _points(text: str) -> Points:
-    """`x,y x,y` (PAGE) or `x y x y` (ALTO) to points; an odd number at the end is dropped.
+    """`x,y x,y` (PAGE) or `x y x y` (ALTO) to points.
 
-    None at all where one is absurdly far away.
+    None at all where one is no number or absurdly far away, or one is missing: what is left would
+    pair one point's x with another's y.
     """
-    numbers = [float(number) for number in _NUMBER.findall(text)]
-    if any(abs(number) > _FAR for number in numbers):
+    texts = _PARTED.split(text.strip()) if text.strip() else []
+    numbers = [float(number) if _NUMBER.fullmatch(number) else np.inf for number in texts]
+    if len(numbers) % 2 or any(abs(number) > _FAR for number in numbers):
         numbers = []
-    return np.array(numbers[: len(numbers) // 2 * 2], np.float64).reshape(-1, 2)
+    return np.array(numbers, np.float64).reshape(-1, 2)

@@ -257,8 +257,8 @@ def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
 
 def _outlined(line: PageLine, scale: Any) -> PageLine:
     """A line in other units; its box stands in for a polygon that is none."""
-    polygon = line.polygon
-    if len(polygon) < 3:
-        polygon = polygon[:0] if line.box is None else line.box
+    polygon = line.polygon * scale
+    if len(polygon) < 3 or np.ptp(polygon, axis=0).min() < 1:
+        polygon = polygon[:0] if line.box is None else line.box * scale
     baseline = None if line.baseline is None else line.baseline * scale
-    return dataclasses.replace(line, polygon=polygon * scale, baseline=baseline)
+    return dataclasses.replace(line, polygon=polygon, baseline=baseline)

@@ -93,8 +93,7 @@ class ParquetLines(Dataset):
         if self.source not in _REFERENCES:
             hint = did_you_mean(self.source, _REFERENCES)
             raise UserError(f"no line images come from {self.source!r}{hint}")
-        if split not in self.splits:
-            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        self.check_split(split)
         root = root_of(self.source)
         source, pages = SOURCES[self.source], _pages(self.source)
         rows = read_rows(root / source.files[0], _COLUMNS, split, limit)

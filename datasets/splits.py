@@ -46,7 +46,7 @@ def canonical(name: str) -> str:
 
 
 def named_split(name: str) -> str:
-    """The split that the name of a file or folder tells, as on the Hub; "" for none.
+    """The split in the name of a file or folder, as on the Hub; "" for none.
 
     `NAME-00000-of-00002` tells it literally; else a keyword does that stands by itself.
     """

@@ -105,7 +105,7 @@ def _written_so(encoded: bytes, name: str) -> bool:
 
 
 def _delimiter(kind: str, text: str) -> str:
-    """A tab in TSV; in CSV what is most frequent in the first row (Excel's Unicode has tabs)."""
+    """A tab in TSV; in CSV the most frequent delimiter of the first row (Excel's may be tabs)."""
     first = text.partition("\n")[0]
     return "\t" if kind == "tsv" else max(",;\t", key=first.count)
 
@@ -186,7 +186,10 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            # Numbers as they are written: 1.10 is a text of four characters. NaN is no text.
+            found = json.loads(
+                line, parse_float=str, parse_int=str, parse_constant=lambda name: None
+            )
         except (ValueError, RecursionError) as error:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue

@@ -67,8 +67,7 @@ class Unipen(Dataset):
         if self.subset not in _SUBSETS:
             hint = did_you_mean(self.subset, _SUBSETS)
             raise UserError(f"unipen has no subset {self.subset!r}{hint}")
-        if split not in self.splits:
-            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        self.check_split(split)
         root = root_of("unipen")
         wanted = [
             index

@@ -10,6 +10,13 @@ from decoders.correctors import CORRECTORS, PLUS, entry_of, own_options, split_n
 class _Decoders(Registry):
     """Decoders, and any of them with a corrector behind it (`ctc-greedy+lm`)."""
 
+    def targets(self, name: str) -> tuple[Any, ...]:
+        """The decoder, and the corrector behind it."""
+        if PLUS not in name:
+            return super().targets(name)
+        first, corrector = split_name(name)
+        return self.target(first), CORRECTORS.target(corrector)
+
     def options(self, name: str) -> Options:
         """Those of decoder and corrector; the corrector's with its name before them."""
         if PLUS not in name:

@@ -48,6 +48,9 @@ ENCODERS = Registry(
         "mini": Entry(
             "models.mini:MiniSpec", "CNN + BiLSTM with a CTC and an AR head, weights shipped"
         ),
+        "ppocr": Entry(
+            "models.ppocr:PPOCRSpec", "PP-OCRv6 small, as its makers trained it", sample=0
+        ),
         **TROCR,
     },
     others=_checkpoint,

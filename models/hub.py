@@ -199,7 +199,8 @@ def check_architecture(repo: str, folder: Path) -> None:
             f"config.json of {repo} says model_type {kind}, not vision-encoder-decoder; "
             "give a TrOCR"
         )
-    decoder = (config.get("decoder") or {}).get("model_type")
+    stated = config.get("decoder")
+    decoder = stated.get("model_type") if isinstance(stated, dict) else None
     if decoder != "trocr":
         raise UserError(
             f"the decoder of {repo} is a {decoder} model; only trocr decoders can be read here"
@@ -214,7 +215,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object; fetch it again")

@@ -32,7 +32,7 @@ class MiniEncoder(Encoder):
     def __init__(self, path: Path, runtime: Runtime) -> None:
         tensors, notes = read_weights(path)
         self.device = torch.device(runtime.device)
-        self.dtype = _dtype(runtime.dtype)
+        self.dtype = dtype_of(runtime.dtype)
         self.net = MiniNet()
         _fit(self.net, tensors, "net.", path)
         self.head = read_head(tensors, self.net.config.width, path)
@@ -138,7 +138,12 @@ def _parameters(net: MiniNet, head: nn.Module | None) -> dict[str, int]:
     return {**parts, "ar": count(head)} if head is not None else parts
 
 
-def _dtype(name: str) -> Any:
+def dtype_of(name: str) -> Any:
+    """The torch dtype of a runtime's precision.
+
+    Raises:
+        UserError: there is none of this name.
+    """
     if name not in _DTYPES:
         raise UserError(f"no dtype is called {name!r}; there are: {', '.join(_DTYPES)}")
     return _DTYPES[name]

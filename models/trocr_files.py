@@ -25,7 +25,7 @@ from models import hub
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
 _PADDING = 0.01  # the share of a decoder's vocabulary that may have no token: it is rounded up
-# Settings of transformers' `generate` that change what is read, with what has no effect.
+# Settings of transformers' `generate` that change the text, each with its neutral value.
 _NEUTRAL: Mapping[str, Any] = {
     "num_beams": 1, "early_stopping": False, "length_penalty": 1.0, "max_length": 20,
     "max_new_tokens": None, "min_length": 0, "min_new_tokens": 0, "no_repeat_ngram_size": 0,
@@ -121,15 +121,18 @@ def token_id(model: Any, name: str) -> int:
     The start token is </s> for the authors' checkpoints, not <s>.
 
     Raises:
-        UserError: the checkpoint names none, or several.
+        UserError: the checkpoint names none, several, or one that its decoder does not have.
     """
+    tokens = model.config.decoder.vocab_size
     for config in (model.generation_config, model.config, model.config.decoder):
         found = getattr(config, name, None)
         found = found[0] if isinstance(found, list) and len(found) == 1 else found
-        if isinstance(found, int):
+        if isinstance(found, int) and 0 <= found < tokens:
             return found
         if found is not None:
-            raise UserError(f"the checkpoint has {name} {found}; only one number can be read here")
+            raise UserError(
+                f"the checkpoint has {name} {found}; write one number below {tokens} there"
+            )
     raise UserError(f"the checkpoint does not say {name}; add it to config.json")
 
 

@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from bench.cli import main  # opens torch, which counts its threads then
+from decoders import tuned
 
 
 @pytest.fixture
@@ -27,6 +28,12 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str,
         return left.value.code, *capsys.readouterr()
 
     return called
+
+
+@pytest.fixture
+def untuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the weights that were tuned for the shipped encoder."""
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -94,7 +94,7 @@ def test_same_tokens_as_the_whole_model(kind: Kind, beam: int, lines: int, seed:
 @pytest.mark.parametrize("decoder", ["ar-greedy", "ar-beam", "ar-hf"])
 def test_a_checkpoints_own_settings_of_generation_never_reach_the_search(decoder: str) -> None:
     model, images = tiny_model("base", WORDS, 1), pictures(7, 1)
-    asked = DECODERS.create(decoder, {"max_new_tokens": LIMIT})
+    asked = DECODERS.create(decoder, {"max_new_tokens": LIMIT}).open(info())
     plain = asked.decode(encoded(model, images))
     odd = {"max_length": 5, "min_length": 4, "use_cache": False, "no_repeat_ngram_size": 1,
            "repetition_penalty": 3.0, "num_beams": 3, "length_penalty": -2.0, "do_sample": True,
@@ -151,7 +151,7 @@ def test_greedy_takes_the_likeliest_token_given_all_before(kind: Kind) -> None:
     batch = encoded(model, pictures(6, 3))
     greedy = DECODERS.create("ar-greedy", {"max_new_tokens": LIMIT})
     assert greedy == AutoregressiveSpec(beam=1, max_new_tokens=LIMIT)
-    for index, line in enumerate(greedy.decode(batch)):
+    for index, line in enumerate(greedy.open(info()).decode(batch)):
         ids, score = [START], 0.0
         while len(ids) <= LIMIT and (len(ids) == 1 or ids[-1] != EOS):
             with torch.inference_mode():

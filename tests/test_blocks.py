@@ -212,7 +212,7 @@ def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_a
             ]  # fmt: skip
 
     store = Gained(*(corrected(f"ctc-greedy+{name}", 1) for name in ("speller", "lm", "lm2")))
-    (table,) = correction.tables(store, collect(store))
+    (table,) = correction.tables(collect(store))
     place = [column.head for column in table.columns].index("Gain")
     cells = {cells[4].text: cells[place] for cells in table.rows}
     strong, weak = cells["ctc-greedy+speller"], cells["ctc-greedy+lm"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis.compare import corrector_gain
+from bench.analysis.evidence import Reading
 from bench.analysis.stats import rate_difference
 from bench.core.types import LineResult
 from bench.pipeline.correction import told
@@ -35,7 +35,7 @@ def lines(better: int, worse: int, same: int) -> list[LineResult]:
 
 def test_the_gain_is_the_paired_difference():
     some = lines(12, 4, 8)
-    found = corrector_gain(some)
+    found = Reading(row(), tuple(some)).corrector_gain
     characters = [len(TRUTH)] * 24
     expected = rate_difference(
         [1] * 12 + [0] * 4 + [1] * 8,
@@ -45,8 +45,9 @@ def test_the_gain_is_the_paired_difference():
     )
     assert found is not None and found == expected
     assert found.value == pytest.approx(8 / (24 * len(TRUTH)))
-    assert corrector_gain([]) is None
-    assert corrector_gain([replace(some[0], uncorrected=None), *some[1:]]) is None
+    uncorrected = replace(some[0], uncorrected=None)
+    assert Reading(row(), ()).corrector_gain is None
+    assert Reading(row(), (uncorrected, *some[1:])).corrector_gain is None
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def test_the_table_has_before_after_and_the_gain_with_its_sign(store):
-    (table,) = correction.tables(store, collect(store))
+    (table,) = correction.tables(collect(store))
     heads = [column.head for column in table.columns]
     assert len(table.rows) == 6  # the row without a corrector is none of it
     cells = dict(zip(heads, table.rows[0], strict=True))
@@ -80,13 +81,13 @@ def test_the_table_has_before_after_and_the_gain_with_its_sign(store):
 def test_rows_without_their_lines_have_no_gain(store):
     for file in (store.path / "lines").iterdir():
         file.unlink()
-    (table,) = correction.tables(store, collect(store))
+    (table,) = correction.tables(collect(store))
     place = [column.head for column in table.columns].index("Gain")
     assert {row[place].text for row in table.rows} == {"—"}
 
 
 def test_the_plot_has_a_point_a_condition(store):
-    plots = {plot.slug: plot for plot in draw(collect(store), store)}
+    plots = {plot.slug: plot for plot in draw(collect(store))}
     plot = plots["correction-1"]
     assert plot.png.startswith(b"\x89PNG")
     assert "What correction gains" in plot.title and "mini" in plot.title

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bench.core.errors import UserError
-from decoders import tuned
 from decoders.ctc import flashlight as ctc_flashlight
 from decoders.ctc.flashlight import CTCFlashlightSpec
 from decoders.language.arpa import write_arpa
@@ -28,9 +27,7 @@ def files(tmp_path_factory):
     return {name: str(folder / f"{name}.arpa") for name in ("word", "char")}
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 def read(matrices, frames=None, **options):

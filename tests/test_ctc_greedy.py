@@ -18,7 +18,7 @@ from decoders.ctc.greedy import CTCGreedySpec
 from tests.ctc_doubles import encoded, info, logs, matrices, random_matrix
 
 SOUND = random_matrix(0, 6, 4)
-BOTH = [CTCGreedySpec(), CTCBeamSpec()]
+BOTH = [spec.open(info()) for spec in (CTCGreedySpec(), CTCBeamSpec())]
 
 
 def by_hand(matrix: NDArray[np.float32]) -> str:

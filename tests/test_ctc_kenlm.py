@@ -75,9 +75,7 @@ def arpa(tmp_path):
     return str(path)
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 @pytest.fixture
@@ -154,7 +152,7 @@ def test_without_weights_it_is_the_beam_without_language(tmp_path_factory, matri
     batch = np.full((len(matrix), len(names)), -np.inf, np.float32)
     batch[:, : matrix.shape[1]] = matrix
     decoder = CTCKenLMSpec(
-        0.0, 0.0, 0.0, 500, None, None, prune_history=False, lm=str(path), workers=1, nbest=500
+        500, None, 500, None, 0.0, 0.0, unk_offset=0.0, prune_history=False, lm=str(path), workers=1
     ).open(info(names))
     (line,) = decoder.decode(encoded([batch], names))
     decoder.close()

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from bench.core.errors import UserError
 from bench.core.types import BLANK
-from decoders import tuned
 from decoders.ctc.beam import CTCBeamSpec
 from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.ngram import CTCNGramSpec
@@ -45,9 +44,7 @@ def files(tmp_path_factory):
     return {order: str(folder / f"{order}.arpa") for order in ORDERS}
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 def opened(lm: str, alphabet=ALPHABET, **options) -> Tunable:

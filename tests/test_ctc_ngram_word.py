@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,7 @@ def files(tmp_path_factory):
     return {order: str(folder / f"{order}.arpa") for order in (2, 3, 4)}
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 def both(matrices: list[NDArray[np.float32]], alphabet=ALPHABET, **options):
@@ -142,8 +141,9 @@ def test_real_lines_are_read_as_pyctcdecode_reads_them(damaged):
     batch = encoder.encode(encoder.prepare([line.image for line in lines]))
     lm = str(arpa_lm("", "word", 3).path)
     read = []
-    kenlm = CTCKenLMSpec(0.5, 1.5, -10.0, lm=lm, workers=1)
-    for spec in (kenlm, CTCNGramWordSpec(0.5, 1.5, -10.0, lm=lm)):
+    weights: dict[str, Any] = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
+    kenlm = CTCKenLMSpec(lm=lm, workers=1, **weights)
+    for spec in (kenlm, CTCNGramWordSpec(lm=lm, **weights)):
         decoder = spec.open(encoder.info)
         read.append(decoder.decode(batch))
         decoder.close()

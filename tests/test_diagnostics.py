@@ -202,7 +202,7 @@ def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
         Line(str(i), np.zeros((1, 1), np.uint8), one.text, "w", "test")
         for i, one in enumerate(wide)
     ]
-    greedy = DECODERS.create("ar-greedy", {"max_new_tokens": 20})
+    greedy = DECODERS.create("ar-greedy", {"max_new_tokens": 20}).open(info())
     kinds = [finding.kind for finding in judged(greedy, batch, lines)]
     assert "search" in kinds
     assert "unknown" not in kinds

@@ -14,7 +14,6 @@ import pytest
 from bench import ROOT
 from bench.analysis.lm import open_model
 from bench.core.errors import UserError
-from decoders import tuned
 from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.ngram import CTCNGramSpec
@@ -37,9 +36,7 @@ TEXT = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _untuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+pytestmark = pytest.mark.usefixtures("untuned")
 
 
 def character_model(folder: Path, space: str, text=TEXT, order: int = 3) -> str:
@@ -129,6 +126,12 @@ def test_a_model_of_words_is_no_model_of_characters(tmp_path):
         lambda line: [p for w in line.split() for p in (f"▁{w[:2]}", w[2:]) if p],
         lambda line: [p for w in line.split() for p in (w[:2], f"##{w[2:]}") if p.strip("#")],
         lambda line: [p for w in line.split() for p in (f"{w[:1]}@@", w[1:]) if p],
+        lambda line: [p for w in line.split() for p in (w[:2], f"+{w[2:]}") if p.strip("+")],
+        lambda line: [p for w in line.split() for p in (f"{w[:2]}+", w[2:]) if p],
+        lambda line: [p for w in line.split() for p in (w[:2], f"{w[2:]}_")],
+        lambda line: [p for w in line.split() for p in (w[:2], f"￭{w[2:]}") if p.strip("￭")],
+        lambda line: [p for w in line.split() for p in (w[:2], w[2:], "<space>") if p],
+        lambda line: [p for w in line.split() for p in (w[:2], w[2:], "<w>") if p],
     ],
 )
 def test_a_model_of_sub_words_is_neither(tmp_path, decoder, part):
@@ -194,6 +197,20 @@ def test_a_compressed_model_is_called_so(tmp_path):
     path.write_bytes(bz2.compress(Path(word_model(tmp_path)).read_bytes()))
     with pytest.raises(UserError, match="bunzip2"):
         read_word_lm(path)
-    path.write_bytes(lzma.compress(b"\\data\\"))
-    with pytest.raises(UserError, match="unxz"):
+    for content, tool in (
+        (lzma.compress(b"\\data\\"), "unxz"),
+        (lzma.compress(b"\\data\\", lzma.FORMAT_ALONE), "unlzma"),
+        (b"\x28\xb5\x2f\xfd\x24\xff", "unzstd"),
+        (b"PK\x03\x04\xff", "unzip"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=tool):
+            read_arpa(path)
+
+
+@pytest.mark.parametrize("head", [f"ngram 1={'9' * 5000}", f"ngram {'1' * 5000}=1"])
+def test_counts_that_no_model_has_are_refused(tmp_path, head):
+    path = tmp_path / "x.arpa"
+    path.write_text(f"\\data\\\n{head}\n")
+    with pytest.raises(UserError, match="line 2: expected 'ngram 1=COUNT', found"):
         read_arpa(path)

@@ -175,7 +175,7 @@ def test_what_is_no_table_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the column 'image' twice"):
         ManifestLines(tmp_path / "a.csv").load()
     (tmp_path / "a.csv").write_text("")
-    with pytest.raises(UserError, match="one of none with"):
+    with pytest.raises(UserError, match="has no rows"):
         ManifestLines(tmp_path / "a.csv").load()
 
 

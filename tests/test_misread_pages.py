@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.core.errors import UserError
+from datasets.base import NothingReadableError
 from datasets.page_xml import parse_alto, parse_page
 from datasets.pages import PageLines
 
@@ -72,3 +75,44 @@ def test_words_are_spaced_as_the_file_spaces_them() -> None:
     assert line.text == "Hello, you"
     document = "<alto><TextLine><String CONTENT='no'/><String CONTENT='SP'/></TextLine></alto>"
     assert parse_alto(document.encode(), "p.xml").lines[0].text == "no SP"
+
+
+@pytest.mark.parametrize("x", ["inf", "nan", "1e999", "abc", "520px", ""])
+def test_a_point_that_is_no_number_spoils_its_outline(x: str) -> None:
+    """Dropping it alone would pair the x of each point with the y of another."""
+    points = f"20,50 {x},50 520,90 20,90"
+    coords = f'<Coords points="{points}"/><Baseline points="{points}"/>'
+    document = f"<PcGts><Page><TextLine>{coords}</TextLine></Page></PcGts>"
+    (line,) = parse_page(document.encode(), "p.xml").lines
+    assert not len(line.polygon) and line.baseline is not None and not len(line.baseline)
+    shape = f'<Shape><Polygon POINTS="{points}"/></Shape>'
+    document = f"<alto><TextLine {BOX}>{shape}</TextLine></alto>"
+    (line,) = parse_alto(document.encode(), "p.xml").lines
+    assert not len(line.polygon) and line.box is not None
+
+
+def test_numbers_are_read_however_they_are_written() -> None:
+    document = "<PcGts><Page><TextLine><Coords points='{}'/></TextLine></Page></PcGts>"
+    for points in ("2e1,+50 .5,5.", "2e1 , 50; .5 ; 5", "20 50 0.5 5"):
+        (line,) = parse_page(document.format(points).encode(), "p.xml").lines
+        assert line.polygon.tolist() == [[20, 50], [0.5, 5]]
+
+
+@pytest.mark.parametrize("width", ["1e9", "nan", "-5", "600px"])
+def test_a_page_size_that_is_none_is_refused(width: str) -> None:
+    for document, parse in (
+        (f"<PcGts><Page imageWidth='{width}' imageHeight='300'/></PcGts>", parse_page),
+        (f"<alto><Page WIDTH='{width}' HEIGHT='300'/></alto>", parse_alto),
+    ):
+        with pytest.raises(UserError, match=f"a page of {width} x 300, which no page measures"):
+            parse(document.encode(), "p.xml")
+
+
+@pytest.mark.parametrize("points", ["20,50 20,50 20,50", "20,50 520,50 300,50"])
+def test_an_outline_without_an_area_is_none(points: str, tmp_path: Path) -> None:
+    shutil.copy(FIXTURES / "string-polygon" / "p.png", tmp_path)
+    line = f"<TextLine {{}}><Shape><Polygon POINTS='{points}'/></Shape><String CONTENT='x'/>"
+    for box in ('HPOS="50" VPOS="25" WIDTH="500" HEIGHT="-5"', ""):
+        (tmp_path / "p.xml").write_text(f"<alto><Page>{line.format(box)}</TextLine></Page></alto>")
+        with pytest.raises(NothingReadableError, match="nothing tells its outline"):
+            PageLines("alto", tmp_path).load()

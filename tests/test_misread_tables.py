@@ -141,6 +141,22 @@ def test_a_row_over_several_lines_is_set_aside_with_their_numbers(
     assert (f"goes on to line {span[1]}" in bad[0].trouble) == (span[1] > span[0])
 
 
+@pytest.mark.parametrize("text", ["", "image,text\n", "\n\n", "\ufeff"])
+def test_a_table_without_rows_is_called_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(UserError, match="has no rows"):
+        ManifestLines(tmp_path / "m.csv").split_names()
+
+
+def test_numbers_of_json_are_read_as_they_are_written(tmp_path: Path) -> None:
+    written = {"1.10": "1.10", "1e999": "1e999", "9" * 5000: "9" * 5000, "NaN": "", "null": ""}
+    rows = (f'{{"image": "a.png", "text": {text}}}\n' for text in written)
+    (tmp_path / "m.jsonl").write_text("".join(rows))
+    records = read_table(tmp_path / "m.jsonl")
+    assert [r.values["text"] for r in records] == list(written.values())
+    assert not any(r.trouble for r in records)
+
+
 def parts(folder: Path, *names: str) -> HubLines:
     """A folder with one line in each file."""
     for name in names:

@@ -16,7 +16,7 @@ from bench.report import plots
 from bench.report.captions import language
 from bench.report.plots import error, fonts
 from bench.report.plots.canvas import canvas, look_of
-from bench.report.plots.gain import Gains
+from bench.report.plots.gain import gains_of
 from bench.report.results import collect
 from tests.run_rows import Rows, line, row, timing
 
@@ -53,7 +53,7 @@ def run() -> Lines:
 def drawn(store: Rows, lang: str = "en") -> dict[str, plots.Plot]:
     with language(lang), warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of glyphs that a font lacks
-        return {plot.slug: plot for plot in plots.draw(collect(store), store)}
+        return {plot.slug: plot for plot in plots.draw(collect(store))}
 
 
 @functools.cache
@@ -99,22 +99,22 @@ def test_a_font_that_was_installed_after_matplotlib_made_its_list(monkeypatch):
 
 
 def test_gains_are_paired_with_greedy_ctc_of_the_same_condition(run):
-    gains = Gains.of(collect(run), run)
-    assert {key: round(100 * gain.value) for key, gain in gains.found.items()} == {
+    gains = gains_of(collect(run))
+    assert {key: round(100 * gain.value) for key, gain in gains.items()} == {
         "mini-ctc-ngram-lines-none-0": 10, "mini-ar-beam-lines-none-0": -10,
         **{f"mini-ctc-ngram-lines-{place}": 20 for place in ("blot-1", "blot-3", "noise-3")},
         **{f"mini-ar-beam-lines-{place}": -40 for place in ("blot-1", "blot-3", "noise-3")},
     }  # fmt: skip
-    interval = gains.found["mini-ctc-ngram-lines-blot-1"].interval
+    interval = gains["mini-ctc-ngram-lines-blot-1"].interval
     assert interval is not None and interval.high - interval.low < 1e-12  # alike for every writer
 
 
 def test_there_is_no_gain_without_greedy_ctc_or_on_other_lines(run):
     rows = run.rows()
     none = Lines(*(each for each in rows if each.decoder != "ctc-greedy"))
-    assert not Gains.of(collect(none), none).found
+    assert not gains_of(collect(none))
     other = Lines(*(replace(r, dataset_sha256="other") if "ngram" in r.key else r for r in rows))
-    assert not any("ngram" in key for key in Gains.of(collect(other), other).found)
+    assert not any("ngram" in key for key in gains_of(collect(other)))
 
 
 def test_old_rows_have_no_latency_plot_and_untrained_weights_no_cer(run):

@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import ROOT, report
+from bench.analysis.stats import intervals, paired, randomisation
+from bench.cli import main
 from bench.core.errors import UserError
+from bench.core.records import dump
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
+from bench.pipeline.correction import told
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, lenient, plots, render, speed
 from bench.report.results import Result, collect
@@ -266,7 +272,7 @@ def test_hostile_names_break_no_format():
         assert not any("\x1b" in text for text in texts)
         assert texts[0].count("\n|") == 2 + len(table.rows)
         assert texts[1].count(r"\end{table}") == 1
-    assert [plot.slug for plot in plots.draw(results, store)] == ["severity-1"]
+    assert [plot.slug for plot in plots.draw(results)] == ["severity-1"]
 
 
 # What may share a table, and what it is called
@@ -425,18 +431,60 @@ def test_what_need_not_count_has_a_table(tmp_path):
     ]  # fmt: skip
     store = RunStore(tmp_path / "run")
     with store.writing(dict(ENVIRONMENT)) as environment:
-        told = row(dataset="cvl", environment=environment)
-        store.write(told, lines)
+        cvl = row(dataset="cvl", environment=environment)
+        store.write(cvl, lines)
         store.write(row("ctc-beam", environment=environment), lines)
-    (table,) = lenient.tables(store, collect(store))
+    (table,) = lenient.tables(collect(store))
     beam, greedy = table.rows  # as registered
     assert [cell.text for cell in greedy[4:]] == ["10.53", "9.52", "5.88"]
     assert greedy[5].values[0] == pytest.approx(100 * 2 / 21)
     assert greedy[5].detail == ""  # two writers
     assert "no punctuation" in table.notes[greedy[3].marks[0] - 1]
     assert not beam[3].marks or "punctuation" not in table.notes[beam[3].marks[0] - 1]
-    (tmp_path / "run" / "lines" / f"{told.key}.jsonl").unlink()
-    assert len(lenient.tables(store, collect(store))[0].rows) == 1
+    (tmp_path / "run" / "lines" / f"{cvl.key}.jsonl").unlink()
+    assert len(lenient.tables(collect(store))[0].rows) == 1
+
+
+def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
+    tmp_path, monkeypatch, capsys
+):
+    rows = [row(name, cer=cer) for name, cer in (("ctc-greedy", 0.1), ("ctc-ngram", 0.08))]
+    rows += [row(name, cer=0.2, damage="blot", severity=s)
+             for name in ("ctc-greedy", "ctc-ngram") for s in (1, 3)]  # fmt: skip
+    corrected = row("ctc-greedy+lm", cer=0.1)
+    lines = [replace(line, uncorrected=line.text) for line in cell_lines(0.1)]
+    correction = told(lines, trained=True)
+    folder = stored(tmp_path / "run", *rows, replace(corrected, correction=correction)).path
+    path = folder / "lines" / f"{corrected.key}.jsonl"
+    path.write_bytes(b"".join(map(dump, lines)))
+    opened: Counter[str] = Counter()
+    resampled: Counter[str] = Counter()
+    differences: Counter[bytes] = Counter()
+    whole, drawn, tested = Path.read_bytes, intervals._bootstrap, randomisation.sign_flip_p
+
+    def read(self: Path) -> bytes:
+        opened[self.name] += 1
+        return whole(self)
+
+    def bootstrap(draws: Any, top: Any, bottom: Any, count: int) -> Any:
+        resampled["cells"] += 1
+        return drawn(draws, top, bottom, count)
+
+    def test(sums: Any, *args: Any, **more: Any) -> Any:
+        differences[sums.tobytes()] += 1
+        return tested(sums, *args, **more)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(intervals, "_bootstrap", bootstrap)
+    monkeypatch.setattr(paired, "sign_flip_p", test)
+    with pytest.raises(SystemExit, match="0"):
+        main(["report", str(folder)])
+    assert "CER by decoder and set" in capsys.readouterr().out
+    files = {file.name for file in (folder / "lines").iterdir()}
+    assert {name: opened[name] for name in files} == dict.fromkeys(files, 1)
+    lenient_rates = 3 * 3  # of each clean cell when something does not count
+    assert resampled["cells"] == len(rows) + 1 + lenient_rates
+    assert sum(differences.values()) <= 4 + 4 + 1, "the best of each condition, gains, a corrector"
 
 
 def test_write_one_format(store):

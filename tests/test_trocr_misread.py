@@ -100,10 +100,20 @@ def save_bert(folder: Path, tokens: int) -> None:
     write_json(folder / "generation_config.json", {**ids, "_from_model_config": True})
 
 
-@pytest.mark.parametrize("value", [[2, 3], "two"])
-def test_ids_that_are_not_one_number_are_refused(checkpoint: Path, value: Any) -> None:
-    edit(checkpoint / "generation_config.json", lambda c: c.update(eos_token_id=value))
-    with pytest.raises(UserError, match="eos_token_id"):
+@pytest.mark.parametrize("name", ["eos_token_id", "decoder_start_token_id"])
+@pytest.mark.parametrize("value", [[2, 3], "two", 2.0, -1, 320])
+def test_ids_that_are_not_one_token_are_refused(checkpoint: Path, name: str, value: Any) -> None:
+    edit(checkpoint / "generation_config.json", lambda c: c.update({name: value}))
+    with pytest.raises(UserError, match=f"has {name} .*; write one number below 320 there"):
+        opened(checkpoint)
+
+
+@pytest.mark.parametrize("content", ['{"a":' * 100_000, '{"decoder": [1]}'])
+def test_configurations_of_another_shape_are_refused(checkpoint: Path, content: str) -> None:
+    edited = json.loads((checkpoint / "config.json").read_text())
+    nested = content if "[" not in content else json.dumps(edited | json.loads(content))
+    (checkpoint / "config.json").write_text(nested)
+    with pytest.raises(UserError, match=r"is not JSON|only trocr decoders"):
         opened(checkpoint)
 
 
@@ -175,8 +185,9 @@ def test_missing_parts_and_broken_indexes_are_named(checkpoint: Path) -> None:
         write_json(checkpoint / INDEX, broken)
         with pytest.raises(Unavailable, match="does not name the files of the weights"):
             hub.locate(str(checkpoint))
-    (checkpoint / INDEX).write_text("{")
-    assert "is not JSON" in str(hub.missing(str(checkpoint)))
+    for broken in ("{", "[" * 100_000):
+        (checkpoint / INDEX).write_text(broken)
+        assert "is not JSON" in str(hub.missing(str(checkpoint)))
 
 
 SETTINGS = {

@@ -25,9 +25,8 @@ from bench.analysis.stats import (
     rate_difference,
     sum_ratio,
 )
-from bench.core import metrics
 from bench.core.errors import UserError
-from bench.core.types import Condition, LineResult
+from bench.core.types import Condition
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +175,7 @@ def _side(label: str, reading: Reading) -> Side:
     return Side(
         label,
         reading,
-        micro_interval(reading.edits, reading.characters, reading.blocks),
+        reading.cer_interval,
         micro_interval(reading.word_edits, reading.words, reading.blocks),
         cost(reading.row),
     )
@@ -185,12 +184,12 @@ def _side(label: str, reading: Reading) -> Side:
 def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
     one, other = pairs.first, pairs.second
     scored = one.scored and other.scored
-    chars, blocks = one.characters, one.blocks
+    blocks = one.blocks
     return Comparison(
         condition=one.row.condition,
         first=first,
         second=second,
-        cer=rate_difference(other.edits, one.edits, chars, blocks) if scored else None,
+        cer=other.cer_less(one) if scored else None,
         cer_ratio=sum_ratio(other.edits, one.edits, blocks) if scored else None,
         p_holm=None,
         wer=rate_difference(other.word_edits, one.word_edits, one.words, blocks)
@@ -219,20 +218,3 @@ def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
     """With p-values of one family."""
     adjusted = holm([item.cer.p if item.cer else None for item in compared])
     return [dataclasses.replace(item, p_holm=p) for item, p in zip(compared, adjusted, strict=True)]
-
-
-def corrector_gain(lines: Sequence[LineResult]) -> Difference | None:
-    """The CER before a corrector less the CER after it, on the same lines, paired by line.
-
-    Returns:
-        Above 0 where it helped; None without a corrector or without reference characters.
-    """
-    if not lines or any(line.uncorrected is None for line in lines):
-        return None
-    before = [metrics.score_line(line.reference, line.uncorrected or "") for line in lines]
-    return rate_difference(
-        [score.edits for score in before],
-        [line.edits for line in lines],
-        [score.characters for score in before],
-        [line.block for line in lines],
-    )

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.stats import Difference, Interval, micro_interval, rate_difference
 from bench.core.errors import UserError
-from bench.core.metrics import normalise
+from bench.core.metrics import normalise, score_line
 from bench.core.types import LineResult, Row
 from bench.pipeline.signature import damage_name
 
@@ -99,6 +100,40 @@ class Reading:
     def words(self) -> NDArray[np.int64]:
         """(N,) words of each reference after the normaliser."""
         return _counts(len(normalise(line.reference).split()) for line in self.lines)
+
+    @cached_property
+    def cer_interval(self) -> Interval | None:
+        """The interval of the micro CER; None without a CER or of too few blocks."""
+        return micro_interval(self.edits, self.characters, self.blocks) if self.scored else None
+
+    @cached_property
+    def corrector_gain(self) -> Difference | None:
+        """The CER before the corrector less the CER after it, on the same lines, paired by line.
+
+        Above 0 where it helped; None without a corrector or without reference characters.
+        """
+        before = [line.uncorrected for line in self.lines]
+        if not before or None in before:
+            return None
+        scores = [score_line(line.reference, line.uncorrected or "") for line in self.lines]
+        edits = [score.edits for score in scores]
+        return rate_difference(edits, self.edits, self.characters, self.blocks)
+
+    def cer_less(self, other: Reading) -> Difference | None:
+        """Its CER less the CER of another system on the same lines, worked out once a pair.
+
+        Raises:
+            UserError: the two may not be compared; see `paired`.
+        """
+        if other not in self._differences:
+            lines = paired(self, other).second
+            found = rate_difference(self.edits, lines.edits, self.characters, self.blocks)
+            self._differences[other] = found
+        return self._differences[other]
+
+    @cached_property
+    def _differences(self) -> dict[Reading, Difference | None]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)

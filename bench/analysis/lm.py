@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.core.files import content_hash
 from decoders.language.arpa import SPACE
 from decoders.language.arpa_reader import is_arpa, read_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
-from decoders.language.lm import file_hash
-from decoders.language.ngram import characters_of, words_of
+from decoders.language.lm import UNITS
 from decoders.language.perplexity import (
     Log10,
     Perplexity,
@@ -22,8 +22,6 @@ from decoders.language.perplexity import (
     score_kenlm,
 )
 from decoders.language.units import space_of, unit_of
-
-UNITS: dict[str, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
 
 _Score = Callable[[Sequence[Sequence[str]]], tuple[Log10, Unknown]]
 
@@ -84,7 +82,7 @@ def open_model(path: Path) -> ModelFile:
         score = partial(score_kenlm, load_kenlm(path))
     space = space_of(vocabulary) or SPACE
     unit, size = unit_of(vocabulary), path.stat().st_size
-    return ModelFile(path, unit, size, file_hash(path), counts, space, score)
+    return ModelFile(path, unit, size, content_hash(path, 64), counts, space, score)
 
 
 def read_text(paths: Iterable[Path]) -> list[str]:

@@ -118,7 +118,7 @@ class Check:
 
     @cached_property
     def doubt(self) -> str:
-        """Why nothing can be told, in words; "" where something can."""
+        """Why no verdict is possible; "" where one is."""
         both = [self.score(self.learned), self.score(self.unseen)]
         few = [score for score in both if len(score.edits) < FEWEST_LINES]
         if few:

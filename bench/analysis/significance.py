@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.evidence import Reading, paired
+from bench.analysis.evidence import Reading
 from bench.analysis.stats import (
     FEWEST,
     Difference,
     holm,
-    rate_difference,
     significant,
 )
 
@@ -47,7 +46,7 @@ def standing(readings: Sequence[Reading]) -> Standing | None:
         return None
     best = min(scored, key=lambda reading: reading.row.cer or 0.0)
     others = [reading for reading in scored if reading is not best]
-    gaps = {other.row.key: _gap(other, best) for other in others}
+    gaps = {other.row.key: other.cer_less(best) for other in others}
     return Standing(best.row.key, {key: gap for key, gap in gaps.items() if gap is not None})
 
 
@@ -66,9 +65,3 @@ def not_worse(standings: Iterable[Standing]) -> frozenset[str]:
         if not significant(gap.interval, p)
     ]
     return frozenset([*(standing.best for standing in known), *alike])
-
-
-def _gap(other: Reading, best: Reading) -> Difference | None:
-    pairs = paired(other, best)
-    first, second = pairs.first, pairs.second
-    return rate_difference(first.edits, second.edits, first.characters, first.blocks)

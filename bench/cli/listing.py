@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import inspect
 import json
+from collections.abc import Container
 from typing import Any
 
 from bench.analysis.doctor import Thing, inventory, look_up
@@ -97,15 +98,23 @@ def _detail(name: str) -> dict[str, Any]:
     thing = look_up(registry, name)
     if not thing.here and _cannot_be_read(registry, name):
         return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
-    target = registry.target(name)
-    fixed = registry.entry(name).options
+    fixed, own = registry.entry(name).options, registry.options(name)
     options = [
         {"name": option, "type": describe(kind), "default": _default(f)}
-        for option, (f, kind) in registry.options(name).items()
+        for option, (f, kind) in own.items()
         if option not in fixed
     ]
-    about = inspect.getdoc(target) or ""
+    about = "\n\nThen: ".join(_documentation(part, own) for part in registry.targets(name))
     return {"kind": registry.kind, **_record(thing), "about": about, "options": options}
+
+
+def _documentation(target: Any, options: Container[str]) -> str:
+    """What a thing says of itself, and of the options that it inherits."""
+    about = [inspect.getdoc(target) or ""]
+    for base in target.__mro__[1:]:
+        if any(name in options for name in vars(base).get("__annotations__", {})):
+            about.append((inspect.getdoc(base) or "").partition("\n\n")[2])
+    return "\n\n".join(filter(None, about))
 
 
 def _cannot_be_read(registry: Registry, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.analysis.lm import UNITS, ModelFile, open_model, read_text
+from bench.analysis.lm import ModelFile, open_model, read_text
 from bench.cli import PROGRAM, add_data_root
 from bench.cli.bars import bars
 from bench.cli.guard import add_guard, guard_text
@@ -26,7 +26,7 @@ from bench.report.table import Table
 from datasets import DATASETS
 from decoders.language.arpa import write_arpa
 from decoders.language.kenlm_files import lmplz
-from decoders.language.lm import EMBEDDED_TEXT, embedded_arpa, train_text
+from decoders.language.lm import EMBEDDED_TEXT, UNITS, embedded_arpa, train_text
 from decoders.language.ngram import MAX_ORDER, check_order, estimate
 
 _SLOW_CHARACTERS = 5_000_000  # of text; about two seconds, from here on with a progress bar

@@ -95,6 +95,10 @@ class Registry:
         module, _, attribute = entry.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def targets(self, name: str) -> tuple[Any, ...]:
+        """All classes or functions behind a name, whose documentation is that of the name."""
+        return (self.target(name),)
+
     def options(self, name: str) -> Options:
         """The options of what is behind a name, in order of the fields.
 

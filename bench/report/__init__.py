@@ -15,14 +15,16 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from bench.core.files import write_atomically
 from bench.core.progress import Report, silent
+from bench.core.types import Row
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, correction, lenient, render, speed
 from bench.report.captions import language, say
 from bench.report.format import plain
-from bench.report.leading import Judge, judge_of, nobody
+from bench.report.leading import Judge, judge_among, nobody
 from bench.report.results import Result, collect
 from bench.report.table import Table
 
@@ -33,6 +35,10 @@ FORMATS = ("md", "tex", "csv", "html")
 PICTURES = 40  # lines of a set that have pictures in the page: 3 MB in the main job
 
 _NOTHING = "No cell of this run is finished yet."
+
+# The rows that a run had when it was last read here, and their results: `terminal` behind `write`
+# reads no line again.
+_KNOWN: WeakKeyDictionary[RunStore, tuple[list[Row], list[Result]]] = WeakKeyDictionary()
 
 
 def write(
@@ -72,15 +78,15 @@ def _files(
 ) -> dict[str, bytes]:
     """The content of each file by its name in the run folder."""
     report("tables", 0, 1)
-    results = collect(store)
-    main, further = _main(store, results, judge_of(store)), _further(store, results)
+    results = _collected(store)
+    main, further = _main(results, judge_among(results)), _further(results)
     tables = [*main, *further]
     report("tables", 1, 1)
     files: dict[str, bytes] = {}
     if "md" in formats:
         from bench.report import plots  # matplotlib takes a while to import
 
-        drawn = plots.draw(results, store, report)
+        drawn = plots.draw(results, report)
         files["report.md"] = _report(store.path.name, tables, drawn).encode()
         for plot in drawn:
             files |= {f"plots/{file}": content for file, content in plot.files.items()}
@@ -93,7 +99,7 @@ def _files(
         from bench.report import web  # pictures are made by data sets and damages
 
         name = store.path.name
-        files["report.html"] = web.page(name, store, results, main, further, pictured, report)
+        files["report.html"] = web.page(name, results, main, further, pictured, report)
     return files
 
 
@@ -110,24 +116,32 @@ def terminal(store: RunStore, width: int | None = None, lang: str = "en") -> str
     """
     columns = width or shutil.get_terminal_size((100, 24)).columns
     with language(lang):
-        tables = _main(store, collect(store), nobody)  # a terminal shows nothing in bold
+        tables = _main(_collected(store), nobody)  # a terminal shows nothing in bold
         return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
 
 
-def _main(store: RunStore, results: Sequence[Result], judge: Judge) -> list[Table]:
+def _collected(store: RunStore) -> list[Result]:
+    """The results of a run, collected again only when its rows are others."""
+    rows = store.rows()
+    if store not in _KNOWN or _KNOWN[store][0] != rows:
+        _KNOWN[store] = (rows, collect(store))
+    return _KNOWN[store][1]
+
+
+def _main(results: Sequence[Result], judge: Judge) -> list[Table]:
     return [
         *accuracy.by_set(results, judge),
         *accuracy.by_damage(results, judge),
         *accuracy.by_severity(results, judge),
-        *correction.tables(store, results),
+        *correction.tables(results),
         *speed.as_in_trocr(results),
     ]
 
 
-def _further(store: RunStore, results: Sequence[Result]) -> list[Table]:
+def _further(results: Sequence[Result]) -> list[Table]:
     return [
         *accuracy.kinds_of_errors(results),
-        *lenient.tables(store, results),
+        *lenient.tables(results),
         *speed.by_stage(results),
         *speed.by_stage_damaged(results),
     ]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from bench.analysis.compare import corrector_gain
-from bench.analysis.evidence import Store
 from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
-from bench.core.errors import UserError
 from bench.core.types import Correction
 from bench.report.captions import say
 from bench.report.conditions import blocks, conditions, interval, signatures
@@ -22,16 +18,11 @@ _KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
 _HEADS = ("Improved", "Same", "Worse", "Refused", "Corrector s")
 
 
-def tables(store: Store, results: Sequence[Result]) -> list[Table]:
-    """One table a setting, of the results behind a corrector, clean and by severity.
-
-    Raises:
-        UserError: the run cannot be read.
-    """
+def tables(results: Sequence[Result]) -> list[Table]:
+    """One table a setting, of the results behind a corrector, clean and by severity."""
     corrected = [result for result in results if result.row.correction is not None]
-    gains = gains_of(store, corrected)
     ordered = sorted(corrected, key=_place)
-    return [_table(number, group, gains) for number, group in enumerate(grouped(ordered), 1)]
+    return [_table(number, group) for number, group in enumerate(grouped(ordered), 1)]
 
 
 def _place(result: Result) -> tuple[object, ...]:
@@ -41,19 +32,14 @@ def _place(result: Result) -> tuple[object, ...]:
     return (place.encoder, place.dataset, place.decoder, result.names.decoder, *damage)
 
 
-def gains_of(store: Store, results: Iterable[Result]) -> dict[str, Difference]:
-    """What the corrector of each result gained, by key of its row; not where its lines are gone."""
-    found: dict[str, Difference] = {}
-    for result in results:
-        if result.row.correction is None or not trained(result):
-            continue
-        with contextlib.suppress(UserError):  # its lines are not stored
-            if difference := corrector_gain(store.lines(result.row.key)):
-                found[result.row.key] = difference
-    return found
+def gain_of(result: Result) -> Difference | None:
+    """What the corrector of a result gained; None without one, or where its lines are gone."""
+    if result.row.correction is None or result.reading is None or not trained(result):
+        return None
+    return result.reading.corrector_gain
 
 
-def _table(number: int, results: Sequence[Result], gains: Mapping[str, Difference]) -> Table:
+def _table(number: int, results: Sequence[Result]) -> Table:
     notes = Notes()
     lead = say(
         "Micro CER in percent of what the decoder read and of what its corrector made of it, "
@@ -66,7 +52,7 @@ def _table(number: int, results: Sequence[Result], gains: Mapping[str, Differenc
         blocks=blocks(results),
         alpha=f"{ALPHA:g}",
     )
-    found = [gains.get(result.row.key) for result in results]
+    found = [gain_of(result) for result in results]
     adjusted = holm([gain.p if gain else None for gain in found])
     return Table(
         f"correction-{number}",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from bench.analysis.evidence import Reading, Store, readings
+from bench.analysis.evidence import Store
 from bench.analysis.significance import Standing, not_worse, standing
 from bench.analysis.stats import ALPHA, RESAMPLES
 from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.conditions import blocks
 from bench.report.remarks import trained
-from bench.report.results import Result
+from bench.report.results import Result, collect
 
 Judge = Callable[[frozenset[str]], Standing | None]  # of the keys of one condition's rows
 
@@ -26,16 +26,17 @@ def judge_of(store: Store) -> Judge:
     """A judge that tests the lines of a run.
 
     Raises:
-        UserError: by the judge, when the rows cannot be read.
+        UserError: the rows cannot be read.
     """
+    return judge_among(collect(store))
 
-    @cache
-    def read() -> dict[str, Reading]:
-        return {reading.row.key: reading for reading in readings([store])}
+
+def judge_among(results: Sequence[Result]) -> Judge:
+    """A judge that tests the lines of these results."""
+    found = {result.row.key: result.reading for result in results if result.reading}
 
     @cache
     def judge(keys: frozenset[str]) -> Standing | None:
-        found = read()
         if not keys <= set(found):  # one whose lines are gone may be the best
             return None
         try:

@@ -6,13 +6,11 @@ writers wrote (CVL's have no punctuation), so that an error rate punishes who re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from bench.analysis.evidence import Store
+from bench.analysis.evidence import Reading
 from bench.analysis.stats import micro_interval
-from bench.core.errors import UserError
 from bench.core.metrics import LENIENT, lenient_edits
-from bench.core.types import LineResult
 from bench.report.captions import say
 from bench.report.conditions import conditions, interval, signatures
 from bench.report.format import bracket, percent
@@ -21,21 +19,14 @@ from bench.report.results import Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 
 
-def tables(store: Store, results: Sequence[Result]) -> list[Table]:
-    """One table a setting, of the clean results whose lines are there.
-
-    Raises:
-        UserError: the run cannot be read.
-    """
-    scored = [r for r in results if r.clean and trained(r) and r.row.cer is not None]
-    lines = {result.row.key: _lines(store, result) for result in scored}
-    told = grouped(result for result in scored if lines[result.row.key])
-    return [_table(number, group, lines) for number, group in enumerate(told, 1)]
+def tables(results: Sequence[Result]) -> list[Table]:
+    """One table a setting, of the clean results whose lines are there."""
+    scored = (r for r in results if r.clean and trained(r) and r.row.cer is not None)
+    told = grouped(result for result in scored if result.reading and result.reading.lines)
+    return [_table(number, group) for number, group in enumerate(told, 1)]
 
 
-def _table(
-    number: int, results: Sequence[Result], lines: Mapping[str, Sequence[LineResult]]
-) -> Table:
+def _table(number: int, results: Sequence[Result]) -> Table:
     notes = Notes()
     heads = ["CER %", *(say("without {what} %", what=say(what)) for what in LENIENT)]
     lead = say(
@@ -50,34 +41,28 @@ def _table(
         say("CER when something does not count"),
         conditions(lead, results),
         (*keys, *(Column(head, parts=("low", "high")) for head in heads)),
-        tuple(_row(result, lines[result.row.key], notes) for result in results),
+        tuple(_row(result, notes) for result in results),
         notes=tuple(notes.texts),
         signatures=signatures(results),
     )
 
 
-def _lines(store: Store, result: Result) -> list[LineResult]:
-    """The lines of a result; none where they are gone."""
-    try:
-        return store.lines(result.row.key)
-    except UserError:
-        return []
-
-
-def _row(result: Result, lines: Sequence[LineResult], notes: Notes) -> tuple[Cell, ...]:
+def _row(result: Result, notes: Notes) -> tuple[Cell, ...]:
+    assert result.reading is not None  # `tables` takes no others
+    reading = result.reading
     names = (result.names.dataset, result.names.encoder, result.names.decoder)
     return (
         *map(name, names),
         cer_cell(result, notes),
-        *(_cell(lines, what) for what in LENIENT),
+        *(_cell(reading, what) for what in LENIENT),
     )
 
 
-def _cell(lines: Sequence[LineResult], what: str) -> Cell:
+def _cell(reading: Reading, what: str) -> Cell:
     edits, characters = zip(
-        *(lenient_edits(line.reference, line.text, what) for line in lines), strict=True
+        *(lenient_edits(line.reference, line.text, what) for line in reading.lines), strict=True
     )
-    found = micro_interval(edits, characters, [line.block for line in lines])
+    found = micro_interval(edits, characters, reading.blocks)
     cer = sum(edits) / sum(characters) if any(characters) else None
     if cer is None or found is None:
         return Cell(percent(cer), values=() if cer is None else (100.0 * cer,))

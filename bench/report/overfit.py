@@ -66,7 +66,7 @@ def _count(value: int) -> Cell:
 def _judgement(check: Check) -> str:
     ratio = check.ratio
     if check.doubt or ratio is None:
-        return f"Cannot tell: {check.doubt}, so chance cannot be told from learning."
+        return f"Cannot tell: {check.doubt}, so chance and learning look alike."
     times = f"{check.unseen} lines have {_times(ratio)} the error rate of {check.learned} lines"
     if check.verdict == "over-fitted":
         return (

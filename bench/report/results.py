@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from bench.analysis.evidence import Store
-from bench.analysis.stats import Interval, micro_interval
+from bench.analysis.evidence import Reading, Store
+from bench.analysis.stats import Interval
 from bench.core.errors import UserError
 from bench.core.hashing import digest
-from bench.core.metrics import normalise
-from bench.core.types import LineResult, Row, Runtime
+from bench.core.types import Row, Runtime
 from bench.report.captions import say
 from bench.report.names import Names, names
 from datasets import DATASETS
@@ -54,20 +54,30 @@ class Place(NamedTuple):
 class Result:
     """A row with what the report adds.
 
+    reading: the row with its lines, which are read once for all tables, plots and pages; None of a
+        row that failed or whose lines are gone.
     place: its order among others.
-    interval: of the micro CER; None without a CER, or where it cannot be had.
-    blocks: of its lines, which all intervals and tests resample; None where these are gone.
     commit: of the code, "" when it is not known.
     names: what tells this result from all others of the run.
     """
 
     row: Row
+    reading: Reading | None
     place: Place
-    interval: Interval | None
-    blocks: Blocks | None
     setting: Setting
     commit: str
     names: Names
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the micro CER; None without a CER, or where it cannot be had."""
+        return self.reading.cer_interval if self.reading else None
+
+    @cached_property
+    def blocks(self) -> Blocks | None:
+        """Of its lines, which all intervals and tests resample; None where these are gone."""
+        lines = self.reading.lines if self.reading else ()
+        return blocks_of(self.row.condition.dataset, lines) if lines else None
 
     @property
     def dataset(self) -> str:
@@ -83,7 +93,7 @@ class Result:
 
 
 def collect(store: Store) -> list[Result]:
-    """All results of a run, in the order of the registries.
+    """All results of a run, in the order of the registries; each file of lines is read once.
 
     Raises:
         UserError: the run cannot be read.
@@ -93,10 +103,8 @@ def collect(store: Store) -> list[Result]:
     results = []
     for row, told in zip(rows, names(rows), strict=True):
         record = records.get(row.environment, {})
-        lines, setting = _lines(store, row), _setting(row, record)
-        blocks = blocks_of(row.condition.dataset, lines) if lines else None
-        interval = cer_interval(row, lines)
-        results.append(Result(row, _place(row), interval, blocks, setting, _commit(record), told))
+        reading, setting = _reading(store, row), _setting(row, record)
+        results.append(Result(row, reading, _place(row), setting, _commit(record), told))
     return results
 
 
@@ -114,25 +122,13 @@ def _place(row: Row) -> Place:
     return Place(encoder, dataset, damage, condition.severity, decoder)
 
 
-def cer_interval(row: Row, lines: Sequence[LineResult]) -> Interval | None:
-    """The interval of a row's CER from its lines; None without these."""
-    if row.cer is None:
-        return None
-    return micro_interval(
-        [line.edits for line in lines],
-        [len(normalise(line.reference)) for line in lines],
-        [line.block for line in lines],
-    )
-
-
-def _lines(store: Store, row: Row) -> list[LineResult]:
-    """The lines of a row; none where they are gone."""
+def _reading(store: Store, row: Row) -> Reading | None:
     if row.status != "ok":
-        return []
+        return None
     try:
-        return store.lines(row.key)
-    except UserError:
-        return []
+        return Reading(row, tuple(store.lines(row.key)))
+    except UserError:  # the tables have the row all the same
+        return None
 
 
 def grouped(

@@ -22,13 +22,13 @@ from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank
 from datasets.paper import on_paper
 from datasets.raster import Stroke, draw_strokes, fit_strokes
 from datasets.splits import split_of
-from models.images import darkness, to_height
+from models.images import WIDEST, darkness, to_height
 from models.mini_net import HEIGHT
 
-_PEN_LINES = "unipen_lines.strokes.jsonl.gz"
-_HOOKER = "hooker_lines.parquet"
-_COPISTE = "copiste_fr_lines.parquet"
-FILES = (_PEN_LINES, WORDS, CHARACTERS, _HOOKER, _COPISTE)
+PEN_LINES = "unipen_lines.strokes.jsonl.gz"
+HOOKER = "hooker_lines.parquet"
+COPISTE = "copiste_fr_lines.parquet"
+FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,15 +154,16 @@ class PenLines:
     lines: Sequence[tuple[list[Stroke], str]]
 
     @staticmethod
-    def read(path: Path) -> PenLines:
-        """Read the train lines' strokes."""
+    def read(path: Path, twice: tuple[str, ...] = ()) -> PenLines:
+        """Read the train lines' strokes; those of the contributors `twice` count double."""
         lines = []
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for row in map(json.loads, file):
                 if split_of(row["writer"]) == "train":
                     strokes = [np.array(s, np.float32).reshape(-1, 2) for s in row["strokes"]]
                     upright = [s * np.array([1, -1], np.float32) for s in strokes]
-                    lines.append((upright, row["text"]))
+                    copies = 2 if row["writer"].partition("/")[0] in twice else 1
+                    lines += [(upright, row["text"])] * copies
         return PenLines(lines)
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
@@ -213,25 +214,27 @@ def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]
         characters = JoinedCharacters(bank, texts)
         mixture.append(("joined-characters", 0.22 if english else 0.14, characters))
         mixture.append(("joined-words", 0.04 if english else 0.20, JoinedWords(bank)))
-    if root and _PEN_LINES in have:
-        mixture.append(("unipen-lines", 0.22, PenLines.read(root / _PEN_LINES)))
-    if root and _HOOKER in have:
-        mixture.append(("hooker", 0.22 if english else 0.24, Scans.read(root / _HOOKER)))
-    if root and _COPISTE in have and not english:  # French: for its hands and its paper
-        mixture.append(("copiste", 0.06, Scans.read(root / _COPISTE, fold=True)))
+    if root and PEN_LINES in have:
+        mixture.append(("unipen-lines", 0.22, PenLines.read(root / PEN_LINES)))
+    if root and HOOKER in have:
+        mixture.append(("hooker", 0.22 if english else 0.24, Scans.read(root / HOOKER)))
+    if root and COPISTE in have and not english:  # French: for its hands and its paper
+        mixture.append(("copiste", 0.06, Scans.read(root / COPISTE, fold=True)))
     return mixture
 
 
 def _drawn(
     strokes: list[Stroke], text: str, rng: np.random.Generator, middles: Sequence[float] = ()
 ) -> Sample:
-    """Strokes at 64 px with a margin and a pen of random width.
+    """Strokes at 64 px with a margin and a pen of random width; without text if they are flat.
 
     middles: of the characters but for spaces, in the strokes' coordinates, where they are known.
     """
     margin = float(rng.uniform(2.0, 8.0))
     placed, shape = fit_strokes(strokes, HEIGHT, margin)
-    pen = float(rng.uniform(1.3, 3.2))
+    if shape[1] > WIDEST:  # a dash alone, drawn as high as a line, fills the memory
+        return Sample(np.zeros((HEIGHT, HEIGHT), np.float32), "")
+    pen = float(rng.uniform(0.9, 3.2))
     ink = darkness(pen_image(draw_strokes(placed, shape, pen, supersample=2)))
     if not middles:
         return Sample(ink, text)

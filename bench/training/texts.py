@@ -20,9 +20,11 @@ class Texts:
 
     english: chance of a line of the train documents as it stands; the rest is pseudo-words,
         shuffled words and random characters in equal parts.
+    capitals: chance of a text in capitals throughout.
     """
 
     english: float = 0.0
+    capitals: float = 0.0
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -35,6 +37,10 @@ class Texts:
     def draw(self, rng: np.random.Generator, longest: int = 70) -> str:
         """A text of 3 to `longest` characters."""
         length = int(rng.integers(min(12, longest - 1), longest + 1))
+        text = self._mixed(rng, length)
+        return text.upper() if self.capitals and rng.random() < self.capitals else text
+
+    def _mixed(self, rng: np.random.Generator, length: int) -> str:
         if rng.random() < self.english:
             return _cut(self._lines[int(rng.integers(len(self._lines)))], length)
         kind = int(rng.integers(3))

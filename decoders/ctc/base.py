@@ -34,6 +34,28 @@ class CTCSpec(DecoderSpec, ABC):
         return Unavailable(f"{encoder.name} has no CTC head", "python -m bench train ctc --help")
 
 
+@dataclass(frozen=True)
+class BeamSpec(CTCSpec, ABC):
+    """A beam search over CTC log-probabilities.
+
+    beam: hypotheses kept after each frame.
+    token_min_logp: a symbol with a lower log-probability opens no new hypothesis in that frame,
+        unless it is the frame's likeliest; none: every symbol may.
+    nbest: texts given for each line; with 1 the best one alone.
+    beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
+    """
+
+    beam: int = 32
+    token_min_logp: float | None = -5.0
+    nbest: int = 1
+    beam_prune_logp: float | None = -10.0
+
+    def __post_init__(self) -> None:
+        check_beam(self.beam, self.nbest)
+        check_threshold("token_min_logp", self.token_min_logp)
+        check_threshold("beam_prune_logp", self.beam_prune_logp)
+
+
 def missing_space(encoder: EncoderInfo) -> Unavailable | None:
     """Why an encoder's CTC head writes no words; None when it does, or has no such head."""
     if encoder.alphabet and " " not in encoder.alphabet:

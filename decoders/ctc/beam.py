@@ -11,36 +11,18 @@ from numpy.typing import NDArray
 
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder
-from decoders.ctc.base import CTCSpec, check_beam, check_threshold, on_host
+from decoders.ctc.base import BeamSpec, on_host
 from decoders.ctc.prefix_beam import no_language
 from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
 from decoders.ctc.score import ctc_scores
 
 
 @dataclass(frozen=True)
-class CTCBeamSpec(CTCSpec):
-    """The likeliest text, all its paths summed, as far as a beam of prefixes finds it.
+class CTCBeamSpec(BeamSpec):
+    """The likeliest text, all its paths summed, as far as a beam of prefixes finds it."""
 
-    beam: prefixes kept after each frame.
-    token_min_logp: a symbol with a lower log-probability opens no new prefix in that frame,
-        unless it is the frame's likeliest; none: every symbol may.
-    nbest: texts given for each line; with 1 the best one alone.
-    beam_prune_logp: prefixes worse than the best by more than this are dropped; none: kept.
-    """
-
-    # On synthetic posteriors this read 380 of 384 lines as a beam of 200 without a threshold did,
-    # at thousands of lines a second on one core. The thresholds are those of ctc-kenlm and
-    # ctc-ngram, so that all prune alike.
-    beam: int = 32
-    token_min_logp: float | None = -5.0
-    nbest: int = 1
-    beam_prune_logp: float | None = -10.0
-
-    def __post_init__(self) -> None:
-        check_beam(self.beam, self.nbest)
-        check_threshold("token_min_logp", self.token_min_logp)
-        check_threshold("beam_prune_logp", self.beam_prune_logp)
-
+    # On synthetic posteriors these options read 380 of 384 lines as a beam of 200 without a
+    # threshold did, at thousands of lines a second on one core.
     def open(self, encoder: EncoderInfo) -> Decoder:
         """Compile the search (seconds, once a machine) and start as many threads as torch has."""
         return CTCBeam(self, encoder)

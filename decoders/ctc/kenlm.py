@@ -7,22 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import (
-    CTCSpec,
-    check_beam,
-    check_threshold,
-    checked_on_host,
-    missing_space,
-)
+from decoders.ctc.base import checked_on_host
+from decoders.ctc.fusion import WordFusionSpec
 from decoders.ctc.kenlm_pool import (
     Ranked,
     WordSearch,
@@ -37,68 +32,25 @@ from decoders.language.arpa_lm import EMBEDDED
 from decoders.language.kenlm_files import load_kenlm
 from decoders.language.lm import read_word_lm, word_lm, writable_words
 
-_NAME = "ctc-kenlm"
-# The same search under the same weights: those of the other, which is quicker to tune, hold too.
-_TUNED_AS = (_NAME, "ctc-ngram-word")
-# pyctcdecode's own defaults, for encoders that nobody has tuned for.
-_UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
-
 
 @dataclass(frozen=True)
-class CTCKenLMSpec(CTCSpec):
+class CTCKenLMSpec(WordFusionSpec):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode; its search is
     taken as it is. Its texts have no white space at the ends and single spaces inside.
 
-    alpha: weight of the language model (natural logarithms).
-    beta: bonus of each word.
-    unk_offset: added to the log10 probability of a word that the model does not know (and so
-        weighed by alpha), and to the score of a partial word that begins none (not weighed).
-        These three: none is the value tuned for the encoder, with this decoder or with
-        ctc-ngram-word, see `decoders/tuned.json`.
-    beam: hypotheses kept after each frame.
-    beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
-    token_min_logp: symbols below this log-probability are skipped in a frame, unless likeliest;
-        none: never.
-    prune_history: of hypotheses that no later word can tell apart keep the best alone.
-    score_boundary: take the line for a sentence, with the model's marks at both ends.
-    lm: an ARPA file or KenLM binary; "" for the model of the embedded corpus.
+    lm: a KenLM binary is read, too.
     workers: processes that share the lines of a batch; 0 for as many as torch has threads.
-    nbest: texts given for each line; with 1 the best one alone.
     """
 
-    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "alpha": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
-        "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
-        "unk_offset": (-2.0, -5.0, -10.0, -15.0, -20.0),
-    }
-
-    alpha: float | None = None
-    beta: float | None = None
-    unk_offset: float | None = None
-    # On synthetic posteriors of damaged lines a beam of 50 to 64 read as well as pyctcdecode's 100,
-    # in two thirds of the time, and one of 16 worse. One worker a thread: a row says how many
-    # threads it had, and the other decoders keep to them as well.
-    beam: int = 64
-    beam_prune_logp: float | None = -10.0
-    token_min_logp: float | None = -5.0
-    prune_history: bool = True
-    score_boundary: bool = False  # lines break anywhere in a sentence
-    lm: str = ""
+    # One worker a thread: a row says how many threads it had, and the other decoders keep to them.
     workers: int = 0
-    nbest: int = 1
 
     def __post_init__(self) -> None:
-        check_beam(self.beam, self.nbest)
-        check_threshold("token_min_logp", self.token_min_logp)
-        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        super().__post_init__()
         if self.workers < 0:
             raise UserError(f"workers is 0 (one a thread) or more, not {self.workers}")
-
-    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Without a space there are no words."""
-        return missing_space(encoder) or super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the language model (the embedded one is built at first use), then fork the workers.
@@ -120,9 +72,7 @@ class CTCKenLM(tuned.Tunable):
         self._name = lm.sha256 if spec.lm else EMBEDDED
         # Words of the model that the encoder's alphabet cannot write.
         self._foreign = len(lm.unigrams) - len(writable_words(lm.unigrams, lm.path, encoder))
-        untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
-        names = (self._name, lm.sha256)
-        super().__init__(spec, tuned.weights(spec, _TUNED_AS, encoder, names, untuned))
+        super().__init__(spec, spec.weights("ctc-kenlm", encoder, (self._name, lm.sha256)))
         self._decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
         workers = (spec.workers or torch.get_num_threads()) if can_fork() else 1
         self._pool = WorkerPool(self._decoder, workers) if workers > 1 else None

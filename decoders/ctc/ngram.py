@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import CTCSpec, check_beam, check_threshold, on_host
+from decoders.ctc.base import on_host
 from decoders.ctc.dense_lm import dense_lm
+from decoders.ctc.fusion import FusionSpec
 from decoders.ctc.ngram_torch import TorchSearch
 from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
 from decoders.ctc.score import ctc_scores
@@ -24,25 +25,16 @@ _UNTUNED = {"alpha": 0.5, "beta": 0.5}
 
 
 @dataclass(frozen=True)
-class CTCNGramSpec(CTCSpec):
+class CTCNGramSpec(FusionSpec):
     """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
 
     The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
     the dose of language. Where the log-probabilities lie on a GPU the same search runs there.
 
-    alpha: weight of the language model (natural logarithms).
-    beta: bonus of each character.
-        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
-    beam: prefixes kept after each frame.
-    beam_prune_logp: prefixes worse than the best by more than this are dropped; none: kept.
-    token_min_logp: a symbol with a lower log-probability opens no new prefix in that frame,
-        unless it is the frame's likeliest; none: every symbol may.
-    score_boundary: take the line for a sentence, with the model's marks at both ends; else it
-        begins behind a space and ends anywhere.
-    lm: an ARPA file of characters, its space as U+2581, <space>, | or itself; "" for the model of
-        the embedded corpus.
+    alpha, beta: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    score_boundary: without it a line begins behind a space and ends anywhere.
+    lm: a model of characters, its space as U+2581, <space>, | or itself.
     order: of the embedded model.
-    nbest: texts given for each line; with 1 the best one alone.
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
@@ -50,20 +42,10 @@ class CTCNGramSpec(CTCSpec):
         "beta": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
     }
 
-    alpha: float | None = None
-    beta: float | None = None
-    beam: int = 32
-    beam_prune_logp: float | None = -10.0
-    token_min_logp: float | None = -5.0
-    score_boundary: bool = False  # lines break anywhere in a sentence
-    lm: str = ""
     order: int = 6
-    nbest: int = 1
 
     def __post_init__(self) -> None:
-        check_beam(self.beam, self.nbest)
-        check_threshold("token_min_logp", self.token_min_logp)
-        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        super().__post_init__()
         check_embedded_order(self.lm, self.order, type(self).order)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from bench.core.errors import Unavailable
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import (
-    CTCSpec,
-    check_beam,
-    check_threshold,
-    missing_space,
-    on_host,
-)
+from decoders.ctc.base import on_host
+from decoders.ctc.fusion import WordFusionSpec
 from decoders.ctc.prefix_search import Found, Limits, Threads, search_lines
 from decoders.ctc.score import worded_scores
 from decoders.ctc.word_beam import search_words
@@ -29,58 +24,21 @@ from decoders.ctc.word_trie import Weights
 from decoders.language.arpa_lm import arpa_lm, check_embedded_order
 from decoders.language.lm import writable_words
 
-_NAME = "ctc-ngram-word"
-# The same search under the same weights: those of the other hold for both.
-_TUNED_AS = (_NAME, "ctc-kenlm")
-_UNTUNED = {"alpha": 0.5, "beta": 1.5, "unk_offset": -10.0}
-
 
 @dataclass(frozen=True)
-class CTCNGramWordSpec(CTCSpec):
+class CTCNGramWordSpec(WordFusionSpec):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Texts and scores are those of ctc-kenlm at the same options (pyctcdecode 0.5.0's search),
     without Python objects and without worker processes.
 
-    alpha: weight of the language model (natural logarithms).
-    beta: bonus of each word.
-    unk_offset: added to the log10 probability of a word that the model does not know (and so
-        weighed by alpha), and to the score of a partial word that begins none (not weighed).
-        These three: none is the value tuned for the encoder, with this decoder or with ctc-kenlm,
-        see `decoders/tuned.json`.
-    beam: hypotheses kept after each frame.
-    beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
-    token_min_logp: symbols below this log-probability are skipped in a frame, unless likeliest;
-        none: never.
-    prune_history: of hypotheses that no later word can tell apart keep the best alone.
-    score_boundary: take the line for a sentence, with the model's marks at both ends.
-    lm: an ARPA file of words; "" for the model of the embedded corpus.
     order: of the embedded model.
-    nbest: texts given for each line; with 1 the best one alone.
     """
 
-    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
-        "alpha": (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9),
-        "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
-        "unk_offset": (-2.0, -5.0, -10.0, -15.0, -20.0),
-    }
-
-    alpha: float | None = None
-    beta: float | None = None
-    unk_offset: float | None = None
-    beam: int = 64  # that of ctc-kenlm
-    beam_prune_logp: float | None = -10.0
-    token_min_logp: float | None = -5.0
-    prune_history: bool = True
-    score_boundary: bool = False  # lines break anywhere in a sentence
-    lm: str = ""
     order: int = 3
-    nbest: int = 1
 
     def __post_init__(self) -> None:
-        check_beam(self.beam, self.nbest)
-        check_threshold("token_min_logp", self.token_min_logp)
-        check_threshold("beam_prune_logp", self.beam_prune_logp)
+        super().__post_init__()
         check_embedded_order(self.lm, self.order, type(self).order)
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
@@ -89,7 +47,7 @@ class CTCNGramWordSpec(CTCSpec):
             return Unavailable(
                 f"the alphabet of {encoder.name} has {long!r}, which is more than one character"
             )
-        return missing_space(encoder) or super().missing(encoder)
+        return super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search.
@@ -109,9 +67,7 @@ class CTCNGramWord(tuned.Tunable):
         self._lm = lm = arpa_lm(spec.lm, "word", spec.order)
         # Words of the model that the encoder's alphabet cannot write.
         self._foreign = len(lm.words) - len(writable_words(lm.words, lm.path, encoder))
-        untuned = (_UNTUNED, "nothing (pyctcdecode's defaults)")
-        names = (lm.name, lm.sha256)
-        super().__init__(spec, tuned.weights(spec, _TUNED_AS, encoder, names, untuned))
+        super().__init__(spec, spec.weights("ctc-ngram-word", encoder, (lm.name, lm.sha256)))
         self._tables = word_tables(lm.model, encoder.alphabet)
         self._space = encoder.alphabet.index(" ")
         self._threads = Threads()

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.core.files import content_hash
 from decoders.language.arpa import MARKS, SPACE, NGramModel
 from decoders.language.arpa_reader import is_arpa, read_arpa
-from decoders.language.lm import EMBEDDED_TEXT, embedded_arpa, file_hash
+from decoders.language.lm import EMBEDDED_TEXT, embedded_arpa
 from decoders.language.ngram import check_order
 from decoders.language.units import Unit, check_unit, space_of
 
@@ -84,6 +85,6 @@ def _read(path: Path, unit: Unit) -> ArpaLM:
     if space is not None:
         words = tuple(SPACE if word == space else word for word in model.vocabulary)
         model = replace(model, vocabulary=words)
-    sha256 = file_hash(path)
+    sha256 = content_hash(path, 64)
     trained_on = f"unknown text ({path.name})"
     return ArpaLM(path, model, sha256, sha256, trained_on, space or SPACE)

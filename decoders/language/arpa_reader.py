@@ -21,9 +21,12 @@ from rich.console import Console
 from bench.core.errors import UserError
 from decoders.language.arpa import SPACE, UNK, NGramModel, NGrams
 
-_COUNT = re.compile(r"ngram +(\d+)=\s*(\d+)\s*$")
+_COUNT = re.compile(r"ngram +(\d{1,3})=\s*(\d{1,18})\s*$")
 _SLOW_BYTES = 20_000_000  # about two seconds of reading; from here on a progress bar is shown
-_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+_COMPRESSED = {
+    b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"]\0\0": "unlzma",
+    b"\x28\xb5\x2f\xfd": "unzstd", b"PK\3\4": "unzip",
+}  # fmt: skip
 _BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, behind a space that parts
 _BINARY = b"mmap lm "
 _FLOAT32_MAX = 3.4e38

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.cache import cache_folder, intact, seal
 from bench.core.errors import UserError
+from bench.core.files import content_hash
 from bench.core.types import EncoderInfo
 from datasets.corpus import documents
 from decoders.language.arpa import BOS, EOS, MARKS, NGramModel, write_arpa
@@ -25,7 +26,7 @@ from decoders.language.units import Unit, check_unit
 
 MIN_ORDER = 2  # KenLM loads no unigram models
 EMBEDDED_TEXT = "train documents of the embedded corpus"
-_SPLIT: dict[Unit, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
+UNITS: Mapping[str, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
 _RECIPE = "1"  # part of the cached files' names; change it when the same text gives other numbers
 
 
@@ -82,7 +83,7 @@ def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
     key = hashlib.sha256(content.encode()).hexdigest()[:16]
     path = cache_folder("lm") / f"{unit}-{order}gram-{key}.arpa"
     if not intact(path):
-        write_arpa(estimate(map(_SPLIT[unit], text), order).model, path)
+        write_arpa(estimate(map(UNITS[unit], text), order).model, path)
         seal(path)
     return path
 
@@ -105,7 +106,7 @@ def read_word_lm(path: Path) -> WordLM:
     return WordLM(
         path=path,
         unigrams=tuple(word for word in model.vocabulary if word not in MARKS),
-        sha256=file_hash(path),
+        sha256=content_hash(path, 64),
         order=len(model.counts),
         trained_on=f"unknown text ({path.name})",
     )
@@ -135,15 +136,6 @@ def writable_words(words: Sequence[str], path: Path, encoder: EncoderInfo) -> tu
             "model of words in its alphabet"
         )
     return writable
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _fastest(arpa: Path) -> Path:

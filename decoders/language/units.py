@@ -19,7 +19,9 @@ Unit = Literal["word", "char"]
 # and where hardly a character is likelier.
 _CHARACTERS_TOO = ("|", "_", "\u00a0", "\u3000")
 _SPACES = (SPACE, "<space>", "<spc>", "<sp>", "[space]", "␣", "␠", *_CHARACTERS_TOO)
-_PIECE_BEGINS, _PIECE_ENDS = (SPACE, "##", "Ġ", "_"), ("@@", "</w>")
+_PIECE_BEGINS = (SPACE, "##", "Ġ", "_", "+", "￭")
+_PIECE_ENDS = ("@@", "</w>", "_", "+", "￭")
+_NO_WORDS = (*(space for space in _SPACES if space not in _CHARACTERS_TOO), "<w>")
 _NAMES = {"word": "words", "sub-word": "sub-words", "char": "characters"}
 _TAKEN_BY = {
     "word": "ctc-ngram-word and ctc-kenlm take it",
@@ -31,12 +33,15 @@ _MOST_MISSING = 0.1  # of the letters of an alphabet
 
 def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
     """Recognise the unit of a model by its entries; "word" where there are none."""
-    words = [word for word in vocabulary if word not in MARKS and word.lower() not in _SPACES]
+    entries = [word for word in vocabulary if word not in MARKS]
+    words = [word for word in entries if word.lower() not in _SPACES]
     longer = [word for word in words if _length(word) > 1]
     pieces = [w for w in longer if w.startswith(_PIECE_BEGINS) or w.endswith(_PIECE_ENDS)]
     if len(pieces) > len(words) / 10:
         return "sub-word"
-    return "char" if words and len(longer) < len(words) / 2 else "word"
+    if words and len(longer) < len(words) / 2:
+        return "char"
+    return "sub-word" if any(word.lower() in _NO_WORDS for word in entries) else "word"
 
 
 def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:

@@ -223,7 +223,7 @@ def _p(contrast: Contrast, own: NDArray[np.float64], share: NDArray[np.float64])
 
 
 def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
-    """That the opposite holds; of what is claimed to be near 0, that it is not 0."""
+    """The p-value of the claim being false; of one "near 0", of the mean not being 0."""
     if contrast.direction == "near":
         return sign_flip_p(own, "two-sided")
     return sign_flip_p(-own if contrast.direction == "above" else own)

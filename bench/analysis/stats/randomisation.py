@@ -72,7 +72,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def significant(interval: Interval | None, p: float | None) -> bool:
-    """Whether a difference counts as found: p is small *and* the interval leaves 0 out.
+    """Whether a difference is significant: p is small *and* the interval leaves 0 out.
 
     The two are worked out differently and may disagree; then there is no finding.
 

@@ -164,11 +164,6 @@ def lengths_of(readings: Sequence[Reading]) -> NDArray[np.int64]:
     return np.array([len(normalise(line.text)) for line in lines], dtype=np.int64)
 
 
-def error_rate(decoder: Decoder, readings: Sequence[Reading]) -> float:
-    """Micro CER of an open decoder, a fraction; the references hold at least one character."""
-    return float(edits_of(decoder, readings).sum() / lengths_of(readings).sum())
-
-
 def _sampled(bench: Bench, grid: Grid, trials: int, track: Track) -> Iterator[Point]:
     need("optuna", "a search by trials (--trials)")
     import optuna
@@ -212,4 +207,4 @@ def _append(path: Path | None, point: Point) -> None:
     record = {"values": point.values, "edits": point.edits.tolist()}
     with plain_errors(path), path.open("ab") as file:
         line = json.dumps({**record, "checksum": digest(record)})
-        file.write(f"\n{line}\n".encode())  # what was torn ends before it
+        file.write(f"\n{line}\n".encode())  # a torn line ends before it

@@ -15,10 +15,9 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.analysis.evidence import Store
 from bench.core.progress import Report, silent
 from bench.report.accuracy import curves, side_by_side
-from bench.report.correction import gains_of
+from bench.report.correction import gain_of
 from bench.report.plots.canvas import (
     COLOURS,
     STYLE,
@@ -32,7 +31,7 @@ from bench.report.plots.canvas import (
 from bench.report.plots.correction import gained
 from bench.report.plots.cost import keeps_latencies, latency, stages
 from bench.report.plots.error import severity, speed
-from bench.report.plots.gain import Gains, bands, curve
+from bench.report.plots.gain import bands, curve, gains_of, with_gain
 from bench.report.remarks import trained
 from bench.report.results import Result, grouped
 
@@ -42,18 +41,14 @@ __all__ = ["COLOURS", "STYLE", "Look", "Plot", "draw", "drawing", "look_of", "sa
 Planned = Callable[[], Plot]
 
 
-def draw(results: Sequence[Result], store: Store, report: Report = silent) -> list[Plot]:
+def draw(results: Sequence[Result], report: Report = silent) -> list[Plot]:
     """All plots that the results allow, in the language in force (`captions.language`).
 
     Args:
         results: of the run, as `results.collect` gives them.
-        store: the run, for the lines that the gains are paired by.
         report: hears of the progress.
-
-    Raises:
-        UserError: the rows of the run cannot be read.
     """
-    planned = _planned(results, store)
+    planned = _planned(results)
     drawn: list[Plot] = []
     with drawing():
         for plot in planned:
@@ -63,18 +58,18 @@ def draw(results: Sequence[Result], store: Store, report: Report = silent) -> li
     return drawn
 
 
-def _planned(results: Sequence[Result], store: Store) -> list[Planned]:
+def _planned(results: Sequence[Result]) -> list[Planned]:
     scored = [r for r in results if trained(r) and math.isfinite(cer_percent(r)[0])]
     timed = _by_set(r for r in results if r.clean and r.row.timing and r.row.counts)
     decoders = [r.names.decoder for r in sorted(results, key=lambda r: r.place.decoder)]
     looks = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
-    gains = Gains.of(scored, store)
-    damages = gains.known(side_by_side(scored))
-    corrected = gains_of(store, scored)
+    gains = gains_of(scored)
+    gained_by_severity = with_gain(curves(scored), gains)
+    gained_by_damage = with_gain(side_by_side(scored), gains)
     return [
         *_each("severity", curves(scored), lambda s, group: severity(s, group, looks)),
-        *_each("gain", gains.known(curves(scored)), lambda s, group: curve(s, group, gains, looks)),
-        *_each("gain-damage", damages, lambda s, group: bands(s, group, gains, looks)),
+        *_each("gain", gained_by_severity, lambda s, group: curve(s, group, gains, looks)),
+        *_each("gain-damage", gained_by_damage, lambda s, group: bands(s, group, gains, looks)),
         *_each(
             "cer-speed",
             _by_set(r for r in scored if r.clean and r.row.timing),
@@ -88,8 +83,8 @@ def _planned(results: Sequence[Result], store: Store) -> list[Planned]:
         *_each("stages", timed, stages),
         *_each(
             "correction",
-            _by_set(r for r in results if r.row.key in corrected),
-            lambda s, group: gained(s, group, corrected, looks),
+            _by_set(r for r in scored if gain_of(r)),
+            lambda s, group: gained(s, group, looks),
         ),
     ]
 

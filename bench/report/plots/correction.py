@@ -6,23 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.stats import Difference
 from bench.report.captions import say
+from bench.report.correction import gain_of
 from bench.report.format import plain, short
 from bench.report.plots.canvas import Look, Plot, canvas, legend_below, read_by, saved
 from bench.report.results import Result
 
 
-def gained(
-    slug: str,
-    results: Sequence[Result],
-    gains: Mapping[str, Difference],
-    looks: Mapping[str, Look],
-) -> Plot:
+def gained(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
     """Every condition of a set as a point of each corrected decoder.
 
     Args:
         slug: stem of its files.
-        results: of one encoder on one set, each with a gain.
-        gains: by key of a row.
+        results: of one encoder on one set; those without a gain are left out.
         looks: by decoder.
     """
     first = results[0]
@@ -33,19 +28,20 @@ def gained(
     )
     figure, axes = canvas(title, first)
     for decoder, look in looks.items():
-        own = {
-            result.row.key: 100.0 * cer
+        own = [
+            (100.0 * cer, gain)
             for result in results
             if result.names.decoder == decoder
             and result.row.correction
             and (cer := result.row.correction["cer_before"]) is not None
-        }
+            and (gain := gain_of(result)) is not None
+        ]
         if not own:
             continue
-        found = [gains[key] for key in own]
+        before, found = zip(*own, strict=True)
         points = [100.0 * gain.value for gain in found]
         axes.errorbar(
-            list(own.values()), points, yerr=_bars(found), elinewidth=0.8, capsize=2, capthick=0.8,
+            before, points, yerr=_bars(found), elinewidth=0.8, capsize=2, capthick=0.8,
             label=short(plain(decoder)), **{**look, "linestyle": "none"},
         )  # fmt: skip
     axes.axhline(0, color="0.4", linewidth=0.8)

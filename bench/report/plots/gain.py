@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.evidence import Reading, Store, paired, readings
+from bench.analysis.evidence import Reading
 from bench.analysis.experiment.design import BASELINE
-from bench.analysis.stats import Difference, rate_difference
+from bench.analysis.stats import Difference
 from bench.core.errors import UserError
 from bench.report.captions import say
 from bench.report.format import plain, short
@@ -19,38 +18,28 @@ from bench.report.results import Result
 _ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
 
 
-@dataclass(frozen=True)
-class Gains:
-    """Results beside greedy CTC on the same lines.
+Gains = Mapping[str, Difference]  # by key of a row
 
-    found: by key of a row the CER of greedy CTC less its own, paired by line.
+
+def gains_of(results: Sequence[Result]) -> Gains:
+    """The CER of greedy CTC less that of each result, paired by line.
+
+    A result is paired with the greedy CTC of the same encoder under the same condition. What has no
+    such counterpart, or whose lines are not stored, has no gain.
     """
+    bases = {_place(r): r.reading for r in results if r.row.decoder == BASELINE}
+    found = {}
+    for result in results:
+        base, own = bases.get(_place(result)), result.reading
+        if base and own and base is not own and (gain := _gain(base, own)):
+            found[result.row.key] = gain
+    return found
 
-    found: Mapping[str, Difference]
 
-    @classmethod
-    def of(cls, results: Sequence[Result], store: Store) -> Gains:
-        """Pair each result with the greedy CTC of the same encoder under the same condition.
-
-        What has no such counterpart, or whose lines are not stored, has no gain.
-
-        Raises:
-            UserError: the rows of the run cannot be read.
-        """
-        keys = {result.row.key for result in results}
-        by_key = {r.row.key: r for r in readings([store], lambda row: row.key in keys)}
-        bases = {_place(r): r.row.key for r in results if r.row.decoder == BASELINE}
-        found = {}
-        for result in results:
-            base, own = by_key.get(bases.get(_place(result), "")), by_key.get(result.row.key)
-            if base and own and base is not own and (gain := _gain(base, own)):
-                found[own.row.key] = gain
-        return cls(found)
-
-    def known(self, groups: Iterable[Sequence[Result]]) -> list[list[Result]]:
-        """Of each group the results that have a gain; groups without any are left out."""
-        judged = ([result for result in group if result.row.key in self.found] for group in groups)
-        return [group for group in judged if group]
+def with_gain(groups: Iterable[Sequence[Result]], gains: Gains) -> list[list[Result]]:
+    """Of each group the results that have a gain; groups without any are left out."""
+    known = ([result for result in group if result.row.key in gains] for group in groups)
+    return [group for group in known if group]
 
 
 def _place(result: Result) -> tuple[object, ...]:
@@ -60,11 +49,9 @@ def _place(result: Result) -> tuple[object, ...]:
 
 def _gain(base: Reading, own: Reading) -> Difference | None:
     try:
-        pairs = paired(base, own)
+        return base.cer_less(own)
     except UserError:  # not of the same lines after all
         return None
-    first, second = pairs.first, pairs.second
-    return rate_difference(first.edits, second.edits, first.characters, first.blocks)
 
 
 def _percent(gain: Difference) -> tuple[float, float, float]:
@@ -89,7 +76,7 @@ def curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str
         if not own:
             continue
         severities = [result.row.condition.severity for result in own]
-        values = [_percent(gains.found[result.row.key]) for result in own]
+        values = [_percent(gains[result.row.key]) for result in own]
         points, lows, highs = zip(*values, strict=True)
         axes.plot(severities, points, label=short(plain(decoder)), **look)
         axes.fill_between(severities, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
@@ -117,7 +104,7 @@ def bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str
     for row, decoder in enumerate(decoders):
         own = [result for result in results if result.names.decoder == decoder]
         places = [band * damages.index(r.names.damage) + _ROW * (row + 0.5) for r in own]
-        values = [_percent(gains.found[result.row.key]) for result in own]
+        values = [_percent(gains[result.row.key]) for result in own]
         _bars(axes, places, values, short(plain(decoder)), looks[decoder])
     for place in range(1, len(damages)):
         axes.axhline(band * place - _BAND / 2, color="0.8", linewidth=0.6)

@@ -23,7 +23,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from bench.analysis.evidence import Store
 from bench.core.progress import Report, silent
 from bench.report.captions import in_force
 from bench.report.format import plain
@@ -42,7 +41,6 @@ _SCRIPTS = (
 
 def page(
     name: str,
-    store: Store,
     results: Sequence[Result],
     main: Sequence[Table],
     further: Sequence[Table],
@@ -53,14 +51,13 @@ def page(
 
     Args:
         name: of the run.
-        store: has the lines.
         results: of the run, in order.
         main: tables that are open at first.
         further: tables that are folded.
         pictured: lines of a set that have pictures; None for all.
         report: told of the progress.
     """
-    gathered = gather(results, store)
+    gathered = gather(results)
     images = shots(gathered, pictured, report)
     script = _script()
     style = (_HERE / "page.css").read_text(encoding="utf-8")

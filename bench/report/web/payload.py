@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.analysis.cost import pareto
-from bench.analysis.evidence import Store
-from bench.core.errors import UserError
 from bench.core.metrics import normalise
 from bench.core.types import LineResult
 from bench.report.accuracy import curves
@@ -93,13 +91,8 @@ class Gathered:
         return [line[0] for line in lines]
 
 
-def gather(results: Sequence[Result], store: Store) -> Gathered:
-    """What the scripts read of a run.
-
-    Args:
-        results: of the run, in order.
-        store: has the lines of each row.
-    """
+def gather(results: Sequence[Result]) -> Gathered:
+    """What the scripts read of the results of a run, which are in order."""
     scored = [r for r in results if r.row.status == "ok" and trained(r)]
     systems = _systems(results, scored)
     names = list(dict.fromkeys(systems))
@@ -111,9 +104,7 @@ def gather(results: Sequence[Result], store: Store) -> Gathered:
     for result, name in zip(scored, systems, strict=True):
         system = names.index(name)
         places[id(result)] = {"system": system, "reading": None}
-        try:
-            lines = store.lines(result.row.key)
-        except UserError:  # the tables have the row all the same
+        if result.reading is None:  # the tables have the row all the same
             continue
         key = (result.names.dataset, result.row.dataset_sha256)
         own = sets.setdefault(key, _Set(result.names.dataset))
@@ -124,7 +115,7 @@ def gather(results: Sequence[Result], store: Store) -> Gathered:
             "damage": _damage(result, several_seeds),
             "severity": result.row.condition.severity,
         }
-        readings.append({**condition, **own.read(lines)})
+        readings.append({**condition, **own.read(result.reading.lines)})
         read.append(result)
     payload = {
         "words": dict(for_scripts()),
