@@ -19,8 +19,8 @@ from bench.pipeline.store import RunStore
 from bench.report import blocks, manuscript
 from bench.report.captions import language
 from bench.report.format import decimals_told
-from bench.report.latex import latex
-from bench.report.leading import judge_of
+from bench.report.remarks import judge_of
+from bench.report.render import latex
 from bench.report.results import collect
 from bench.report.table import Cell, Column, Table
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, line, row

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from bench import ROOT, report
-from bench.analysis.stats import intervals, paired, randomisation
+from bench.analysis.stats import intervals, paired, sign_flip_p
 from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.records import dump
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from bench.pipeline.correction import told
 from bench.pipeline.store import RunStore
-from bench.report import accuracy, lenient, plots, render, speed
+from bench.report import accuracy, plots, render, speed
 from bench.report.results import Result, collect
 from bench.report.table import Table
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row, timing
@@ -434,7 +434,7 @@ def test_what_need_not_count_has_a_table(tmp_path):
         cvl = row(dataset="cvl", environment=environment)
         store.write(cvl, lines)
         store.write(row("ctc-beam", environment=environment), lines)
-    (table,) = lenient.tables(collect(store))
+    (table,) = accuracy.when_lenient(collect(store))
     beam, greedy = table.rows  # as registered
     assert [cell.text for cell in greedy[4:]] == ["10.53", "9.52", "5.88"]
     assert greedy[5].values[0] == pytest.approx(100 * 2 / 21)
@@ -442,7 +442,7 @@ def test_what_need_not_count_has_a_table(tmp_path):
     assert "no punctuation" in table.notes[greedy[3].marks[0] - 1]
     assert not beam[3].marks or "punctuation" not in table.notes[beam[3].marks[0] - 1]
     (tmp_path / "run" / "lines" / f"{cvl.key}.jsonl").unlink()
-    assert len(lenient.tables(collect(store))[0].rows) == 1
+    assert len(accuracy.when_lenient(collect(store))[0].rows) == 1
 
 
 def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
@@ -460,7 +460,7 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
     opened: Counter[str] = Counter()
     resampled: Counter[str] = Counter()
     differences: Counter[bytes] = Counter()
-    whole, drawn, tested = Path.read_bytes, intervals._bootstrap, randomisation.sign_flip_p
+    whole, drawn, tested = Path.read_bytes, intervals._bootstrap, sign_flip_p
 
     def read(self: Path) -> bytes:
         opened[self.name] += 1

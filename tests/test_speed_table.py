@@ -32,7 +32,7 @@ from bench.pipeline.progress import Silent
 from bench.pipeline.store import RunStore
 from bench.report import render
 from bench.report.results import collect
-from bench.report.speed_differences import differences
+from bench.report.speed_files import differences
 from bench.report.speed_rows import SpeedRow, size_ratios, speed_rows
 from bench.report.speed_table import ratio_table, speed_table
 from bench.report.table import Table

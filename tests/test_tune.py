@@ -19,8 +19,7 @@ from bench.core.registry import Entry, Registry
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from bench.pipeline.plan import Registries
 from bench.report import render
-from bench.report.tuning import as_good, at_the_edge, table
-from bench.report.tuning_plot import draw
+from bench.report.tuning import as_good, at_the_edge, draw, table
 from decoders import tuned
 from decoders.base import DecoderSpec
 from decoders.ctc.greedy import best_path

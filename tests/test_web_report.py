@@ -14,7 +14,7 @@ from bench.core.types import Condition
 from bench.pipeline.store import RunStore
 from bench.report import web
 from bench.report.japanese import JAPANESE as TABLES
-from bench.report.web.japanese import JAPANESE
+from bench.report.web.words import JAPANESE
 from tests.chromium import chromium
 from tests.run_rows import failed, row, timing
 from tests.web_pages import a_run, edits_of, found, line, opened, stored

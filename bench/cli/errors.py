@@ -161,14 +161,14 @@ def _condition(result: Result) -> tuple[Any, ...]:
 
 
 def _print(args: argparse.Namespace, found: list[Shown]) -> None:
-    from bench.report import latex, render
+    from bench.report import render
     from bench.report.errors import tables
 
     width = shutil.get_terminal_size((100, 24)).columns
     formats = {
         "text": lambda table: render.terminal(table, width),
         "md": render.markdown,
-        "tex": latex.latex,
+        "tex": render.latex,
         "csv": render.spreadsheet,
     }
     once = args.format == "text"

@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.report import manuscript
 
 if TYPE_CHECKING:
-    from bench.report.leading import Judge
+    from bench.report.remarks import Judge
     from bench.report.results import Result
 
     Opened = tuple[list[Result], Judge]
@@ -79,7 +79,7 @@ def _made(
 
 def _opened(name: str | None) -> Opened:
     from bench.cli.stored import open_run
-    from bench.report.leading import judge_of
+    from bench.report.remarks import judge_of
     from bench.report.results import collect
 
     store = open_run(name)

@@ -80,7 +80,7 @@ class Runs:
         """A run with its rows by the name of their system."""
         if path not in self._open:
             from bench.cli.stored import open_run
-            from bench.report.names import names
+            from bench.report.results import names
 
             store = open_run(self._name if path is None else str(path))
             rows, systems = store.rows(), dict[str, list["Row"]]()

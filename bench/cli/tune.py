@@ -113,8 +113,7 @@ def _written(found: Tuned, folder: Path) -> list[Path]:
     """The map as a plot and as a table."""
     from bench.core.files import plain_errors, write_atomically
     from bench.report import render
-    from bench.report.tuning import table
-    from bench.report.tuning_plot import draw
+    from bench.report.tuning import draw, table
 
     plot, told = draw(found), table(found)
     files = {

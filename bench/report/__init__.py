@@ -21,10 +21,10 @@ from bench.core.files import write_atomically
 from bench.core.progress import Report, silent
 from bench.core.types import Row
 from bench.pipeline.store import RunStore
-from bench.report import accuracy, correction, lenient, render, speed
+from bench.report import accuracy, correction, render, speed
 from bench.report.captions import language, say
 from bench.report.format import plain
-from bench.report.leading import Judge, judge_among, nobody
+from bench.report.remarks import Judge, judge_among, nobody
 from bench.report.results import Result, collect
 from bench.report.table import Table
 
@@ -141,7 +141,7 @@ def _main(results: Sequence[Result], judge: Judge) -> list[Table]:
 def _further(results: Sequence[Result]) -> list[Table]:
     return [
         *accuracy.kinds_of_errors(results),
-        *lenient.tables(results),
+        *accuracy.when_lenient(results),
         *speed.by_stage(results),
         *speed.by_stage_damaged(results),
     ]

@@ -1,16 +1,22 @@
-"""Tables of error rates: decoder by set, damage and severity by decoder, kinds of errors."""
+"""Tables of error rates.
+
+Decoder by set, damage and severity by decoder, kinds of errors, and CER when something does not
+count.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.analysis.evidence import Reading
+from bench.analysis.stats import micro_interval
+from bench.core.metrics import LENIENT, lenient_edits
 from bench.core.types import UNTRAINED
 from bench.report.captions import say
 from bench.report.conditions import conditions, interval, signatures
-from bench.report.format import UNKNOWN, percent
-from bench.report.leading import Judge, leaders, nobody, test_in_words
-from bench.report.remarks import cer_cell, remarks
+from bench.report.format import UNKNOWN, bracket, percent
+from bench.report.remarks import Judge, cer_cell, leaders, nobody, remarks, test_in_words, trained
 from bench.report.results import Place, Result, grouped
 from bench.report.table import Cell, Column, Notes, Table, name
 
@@ -276,3 +282,57 @@ def _kinds_row(result: Result) -> tuple[Cell, ...]:
         *(Cell(percent(s), values=(None if s is None else 100.0 * s,)) for s in shares),
         *(Cell(f"{n:,}", values=(n,)) for n in (counts.truncated, counts.looping)),
     )
+
+
+# CER on the clean sets when something does not count: case, punctuation, the spaces around it
+
+
+def when_lenient(results: Sequence[Result]) -> list[Table]:
+    """One table a setting, of the clean results whose lines are there."""
+    scored = (r for r in results if r.clean and trained(r) and r.row.cer is not None)
+    told = grouped(result for result in scored if result.reading and result.reading.lines)
+    return [_lenient(number, group) for number, group in enumerate(told, 1)]
+
+
+def _lenient(number: int, results: Sequence[Result]) -> Table:
+    notes = Notes()
+    heads = ["CER %", *(say("without {what} %", what=say(what)) for what in LENIENT)]
+    lead = say(
+        "Micro CER in percent as everywhere, and when something does not count on either side: the "
+        "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
+        "{interval}",
+        interval=interval(results),
+    )
+    keys = (Column(say(head), key=True) for head in ("Set", "Encoder", "Decoder"))
+    return Table(
+        f"lenient-{number}",
+        say("CER when something does not count"),
+        conditions(lead, results),
+        (*keys, *(Column(head, parts=("low", "high")) for head in heads)),
+        tuple(_lenient_row(result, notes) for result in results),
+        notes=tuple(notes.texts),
+        signatures=signatures(results),
+    )
+
+
+def _lenient_row(result: Result, notes: Notes) -> tuple[Cell, ...]:
+    assert result.reading is not None  # `when_lenient` takes no others
+    reading = result.reading
+    names = (result.names.dataset, result.names.encoder, result.names.decoder)
+    return (
+        *map(name, names),
+        cer_cell(result, notes),
+        *(_lenient_cell(reading, what) for what in LENIENT),
+    )
+
+
+def _lenient_cell(reading: Reading, what: str) -> Cell:
+    edits, characters = zip(
+        *(lenient_edits(line.reference, line.text, what) for line in reading.lines), strict=True
+    )
+    found = micro_interval(edits, characters, reading.blocks)
+    cer = sum(edits) / sum(characters) if any(characters) else None
+    if cer is None or found is None:
+        return Cell(percent(cer), values=() if cer is None else (100.0 * cer,))
+    values = tuple(100.0 * value for value in (cer, found.low, found.high))
+    return Cell(percent(cer), bracket(found), values)

@@ -14,7 +14,7 @@ from bench.core.registry import did_you_mean
 from bench.report import accuracy, render, speed
 from bench.report.captions import language
 from bench.report.format import decimals_told, number, plain
-from bench.report.leading import Judge
+from bench.report.remarks import Judge
 from bench.report.results import Result
 from bench.report.table import Cell, Table
 

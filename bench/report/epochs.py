@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.format import number, percent, plain, plural
-from bench.report.plots import COLOURS, STYLE, Look, Plot, saved
+from bench.report.plots import COLOURS, Look, Plot, drawing, panels, saved
 from bench.training.ar.curve import Epoch, turned_at
 
 _INCHES = (6.4, 4.2)
@@ -64,11 +61,9 @@ def curves_plot(epochs: Sequence[Epoch], what: str, conditions: str) -> Plot:
         conditions: how the lines were read.
     """
     title = f"CER by epoch: {plain(what)}"
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=_INCHES)
-        FigureCanvasAgg(figure)
+    with drawing():
+        figure, (axes,) = panels(*_INCHES)
         figure.subplots_adjust(left=0.1, right=0.97, bottom=0.12, top=0.86)
-        axes = figure.add_subplot()
         axes.set_title(f"{title}\n{plain(conditions)}", loc="left")
         numbers = [epoch.epoch for epoch in epochs]
         look: Look = {

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from bench.analysis.experiment.analysis import Estimate
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, dosed
 from bench.analysis.experiment.finding import Finding
 from bench.report.format import plural
-from bench.report.plots import STYLE, Plot, look_of, saved
+from bench.report.plots import Plot, drawing, look_of, panels, saved
 from datasets.damage.base import SEVERITIES
 
 Curve = tuple[str, Sequence[float], Sequence[Estimate]]  # name, places, values
@@ -26,7 +22,7 @@ _HEAD, _LEGEND = 0.5, 0.45  # inches above and below the panels
 def draw(finding: Finding) -> list[Plot]:
     """All plots that the systems of the experiment allow."""
     drawn = []
-    with mpl.rc_context(STYLE):
+    with drawing():
         if finding.judged:
             drawn += [_gain(finding), _hidden(finding), _dose(finding)]
         if finding.systems:
@@ -115,18 +111,16 @@ def _panels(
     """A panel a damage, side by side, with one scale and one legend."""
     damages = finding.design.damages
     width, height = max(2, len(damages)) * _PANEL[0], _PANEL[1] + _HEAD + _LEGEND
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(damages), sharey=True, squeeze=False)[0]
-    for axes, damage in zip(panels, damages, strict=True):
+    figure, beside = panels(width, height, len(damages))
+    for axes, damage in zip(beside, damages, strict=True):
         for index, (label, places, values) in enumerate(curves(damage)):
             _curve(axes, label, places, values, index)
         axes.axhline(0, color="0.4", linewidth=0.8)
         axes.set_title(damage, loc="left")
         axes.set_xlabel(across)
         axes.set_xticks(curves(damage)[0][1])
-    panels[0].set_ylabel(f"{upwards}; band: 95 %")
-    handles, labels = panels[0].get_legend_handles_labels()
+    beside[0].set_ylabel(f"{upwards}; band: 95 %")
+    handles, labels = beside[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels))
     where = ", ".join(f"{level} {one.lines} lines" for level, one in finding.read.items())
     seeds = plural(len(finding.design.seeds), "seed")

@@ -20,7 +20,6 @@ from bench.report.format import (
 from bench.report.remarks import cer_cell, failed_cell
 from bench.report.results import Result
 from bench.report.speed import PUBLISHED, seconds_text
-from bench.report.speed_differences import count_range
 from bench.report.speed_rows import NOT_STATED, SpeedRow, reads_at_random, size_ratios
 from bench.report.table import Cell, Column, Notes, Table, name
 
@@ -259,3 +258,8 @@ def _value(value: float | None) -> Cell:
 
 def _precision(dtype: str) -> str:
     return PRECISIONS.get(dtype, dtype)
+
+
+def count_range(counts: Sequence[int]) -> str:
+    """Sorted counts in words: "3", "3 to 16"."""
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"

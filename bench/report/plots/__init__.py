@@ -26,16 +26,16 @@ from bench.report.plots.canvas import (
     cer_percent,
     drawing,
     look_of,
+    panels,
     saved,
 )
-from bench.report.plots.correction import gained
 from bench.report.plots.cost import keeps_latencies, latency, stages
 from bench.report.plots.error import severity, speed
-from bench.report.plots.gain import bands, curve, gains_of, with_gain
+from bench.report.plots.gain import bands, curve, gained, gains_of, with_gain
 from bench.report.remarks import trained
 from bench.report.results import Result, grouped
 
-__all__ = ["COLOURS", "STYLE", "Look", "Plot", "draw", "drawing", "look_of", "saved"]
+__all__ = ["COLOURS", "STYLE", "Look", "Plot", "draw", "drawing", "look_of", "panels", "saved"]
 
 
 Planned = Callable[[], Plot]

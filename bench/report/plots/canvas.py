@@ -19,11 +19,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bench.report.captions import in_force, language, say
-from bench.report.format import plain, plural
+from bench.report.format import plain, plural, short
 from bench.report.plots import fonts
 from bench.report.results import Result
 from datasets.about import about
 
+Spread = tuple[float, float, float]  # a value, and the ends of its interval
 Look = dict[str, Any]  # matplotlib's words for colour, marker and line
 
 # Okabe and Ito's colours for all kinds of colour vision (https://jfly.uni-koeln.de/color/), with
@@ -91,6 +92,13 @@ def drawing() -> Iterator[None]:
         yield
 
 
+def panels(width: float, height: float, count: int = 1, **more: Any) -> tuple[Figure, list[Any]]:
+    """A figure of so many inches with axes side by side, which share their scale upwards."""
+    figure = Figure(figsize=(width, height), **more)
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+
+
 def canvas(title: str, result: Result, height: float = _INCHES[1]) -> tuple[Figure, Any]:
     """An empty plot whose head says what it shows and under which conditions.
 
@@ -110,11 +118,9 @@ def canvas(title: str, result: Result, height: float = _INCHES[1]) -> tuple[Figu
         software=setting.software.partition(",")[0],
     )
     head = [line for text in (title, where) for line in wrapped(plain(text))]
-    figure = Figure(figsize=(_INCHES[0], height))
-    FigureCanvasAgg(figure)
+    figure, (axes,) = panels(_INCHES[0], height)
     top = 1.0 - _HEAD * (1 + len(head)) / height
     figure.subplots_adjust(left=0.1, right=0.97, bottom=_FOOT / height, top=top)
-    axes = figure.add_subplot()
     # The head begins where the figure does, however far the names of the rows push the axes.
     figure.text(0.02, 1.0 - 0.5 * _HEAD / height, "\n".join(head), va="top", fontsize=9)
     return figure, axes
@@ -164,7 +170,23 @@ def name_rows(figure: Figure, axes: Any, places: Sequence[float], names: Sequenc
     figure.subplots_adjust(left=(longest / figure.dpi + _MARGIN) / figure.get_size_inches()[0])
 
 
-def cer_percent(result: Result) -> tuple[float, float, float]:
+def curve_with_band(
+    axes: Any, label: str, places: Sequence[float], values: Sequence[Spread], look: Look
+) -> None:
+    """A curve, with the intervals of its values as a band; values are (value, low, high)."""
+    points, lows, highs = zip(*values, strict=True)
+    axes.plot(places, points, label=short(plain(label)), **look)
+    axes.fill_between(places, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def bars(values: Sequence[Spread]) -> tuple[list[float], list[list[float]]]:
+    """Values, and how far each interval reaches below and above its value."""
+    below = [value - low for value, low, _ in values]
+    above = [high - value for value, _, high in values]
+    return [value for value, _, _ in values], [below, above]
+
+
+def cer_percent(result: Result) -> Spread:
     """CER and its interval in percent; without an interval the CER thrice, without a CER NaN."""
     cer = math.nan if result.row.cer is None else result.row.cer
     low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from bench.analysis.cost import pareto
 from bench.report.captions import say
 from bench.report.format import plain, short, tick
-from bench.report.labels import Segment, place_labels
-from bench.report.plots.canvas import Look, Plot, canvas, cer_percent, legend_below, read_by, saved
+from bench.report.plots.canvas import (
+    Look,
+    Plot,
+    canvas,
+    cer_percent,
+    curve_with_band,
+    legend_below,
+    read_by,
+    saved,
+)
 from bench.report.results import Result
 
 
@@ -30,9 +39,7 @@ def severity(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) ->
         if not curve:
             continue
         severities = [result.row.condition.severity for result in curve]
-        cers, lows, highs = zip(*map(cer_percent, curve), strict=True)
-        axes.plot(severities, cers, label=short(plain(decoder)), **look)
-        axes.fill_between(severities, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+        curve_with_band(axes, decoder, severities, list(map(cer_percent, curve)), look)
     axes.set_ylabel(say("CER (%; band: 95 % interval)"))
     axes.set_ylim(bottom=0)
     severity_axis(axes)
@@ -74,11 +81,11 @@ def speed(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Pl
     return saved(figure, slug, title)
 
 
-def speed_ticks(axes: Any) -> None:
-    """Ticks of a logarithmic axis from left to right: 1, 2, 5 where it is long enough."""
+def speed_ticks(axes: Any, steps: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
+    """Ticks of a logarithmic axis from left to right: these of each decade where it is long."""
     left, right = axes.get_xlim()
     few = right < 5 * left  # 1, 2, 5 may all lie outside
-    axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -117,3 +124,80 @@ def _drawn(
         ((slow, cer), (fast, cer)),
         ((rate.median, low), (rate.median, high)),
     )
+
+
+# Names beside points without one lying on another
+
+
+Segment = tuple[tuple[float, float], tuple[float, float]]
+
+_GAP = 5.0  # printer's points between a point and its name
+_FAR = 2.0  # gaps from which on a line leads back to the point
+_LEADER = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.5", "shrinkA": 0, "shrinkB": 3}
+# Where a name may stand from its point, best first: (right, up) in gaps.
+_SIDES = (
+    *((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0), (0.0, 1.5), (0.0, -1.5)),
+    *((1.0, 3.5), (1.0, -3.5), (-1.0, 3.5), (-1.0, -3.5)),
+    *((2.0, 6.0), (2.0, -6.0), (-2.0, 6.0), (-2.0, -6.0)),
+)
+
+
+def place_labels(
+    axes: Any, points: Sequence[tuple[float, float]], names: Sequence[str], bars: Sequence[Segment]
+) -> None:
+    """Write each name where it covers least of points, bars and other names.
+
+    Args:
+        axes: with its limits and scales set; names stay inside of it where they can.
+        points: in data coordinates.
+        names: one a point.
+        bars: error bars in data coordinates, from end to end.
+    """
+    scale = axes.figure.dpi / 72.0  # pixels a printer's point
+    frame = axes.get_window_extent()
+    taken = [_grown(axes, segment, 3.0 * scale) for segment in bars]
+    taken += [_grown(axes, (point, point), 3.0 * scale) for point in points]
+    for point, name in zip(points, names, strict=True):
+        label = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=8)
+        size = label.get_window_extent()
+        label.remove()
+        origin = axes.transData.transform(point)
+        boxes = [_beside(origin, size, side, _GAP * scale) for side in _SIDES]
+        costs = [_covered(box, taken) + _outside(box, frame) for box in boxes]
+        best = costs.index(min(costs))
+        taken.append(boxes[best])
+        corner = (boxes[best].x0 - origin[0], boxes[best].y0 - origin[1])
+        axes.annotate(
+            name,
+            point,
+            xytext=(corner[0] / scale, corner[1] / scale),
+            textcoords="offset points",
+            fontsize=8,
+            arrowprops=_LEADER if abs(_SIDES[best][1]) > _FAR else None,
+        )
+
+
+def _beside(origin: Sequence[float], size: Bbox, side: tuple[float, float], gap: float) -> Bbox:
+    """The box of a text on one side of a point, in pixels; 0 to the right is centred."""
+    right, up = side
+    x = origin[0] + right * gap - (0 if right > 0 else size.width if right < 0 else size.width / 2)
+    y = origin[1] + up * gap - (0 if up > 0 else size.height)
+    return Bbox.from_bounds(x, y, size.width, size.height)
+
+
+def _grown(axes: Any, segment: Segment, by: float) -> Bbox:
+    """The box around a segment in pixels, wider by so much on each side."""
+    return Bbox(axes.transData.transform(segment)).padded(by)
+
+
+def _covered(box: Bbox, others: Iterable[Bbox]) -> float:
+    """Area of a box that lies on others."""
+    return sum(_area(Bbox.intersection(box, other)) for other in others)
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    return _area(box) - _area(Bbox.intersection(box, frame))
+
+
+def _area(box: Bbox | None) -> float:
+    return float(box.width * box.height) if box is not None else 0.0

@@ -1,17 +1,31 @@
-"""What a decoder gains over greedy CTC, which reads the same encoding without language."""
+"""What a decoder gains over greedy CTC, which reads the same encoding without language.
+
+And what its corrector gains, against how much there was to correct.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from bench.analysis.evidence import Reading
 from bench.analysis.experiment.design import BASELINE
 from bench.analysis.stats import Difference
 from bench.core.errors import UserError
 from bench.report.captions import say
+from bench.report.correction import gain_of
 from bench.report.format import plain, short
-from bench.report.plots.canvas import Look, Plot, canvas, legend_below, name_rows, read_by, saved
+from bench.report.plots.canvas import (
+    Look,
+    Plot,
+    Spread,
+    bars,
+    canvas,
+    curve_with_band,
+    legend_below,
+    name_rows,
+    read_by,
+    saved,
+)
 from bench.report.plots.error import severity_axis
 from bench.report.results import Result
 
@@ -54,7 +68,7 @@ def _gain(base: Reading, own: Reading) -> Difference | None:
         return None
 
 
-def _percent(gain: Difference) -> tuple[float, float, float]:
+def _percent(gain: Difference) -> Spread:
     """The gain and its interval in points of CER; without an interval the gain thrice."""
     low, high = (gain.interval.low, gain.interval.high) if gain.interval else (gain.value,) * 2
     return 100.0 * gain.value, 100.0 * min(low, gain.value), 100.0 * max(high, gain.value)
@@ -77,9 +91,7 @@ def curve(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str
             continue
         severities = [result.row.condition.severity for result in own]
         values = [_percent(gains[result.row.key]) for result in own]
-        points, lows, highs = zip(*values, strict=True)
-        axes.plot(severities, points, label=short(plain(decoder)), **look)
-        axes.fill_between(severities, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
+        curve_with_band(axes, decoder, severities, values, look)
     axes.axhline(0, color="0.4", linewidth=0.8)
     axes.set_ylabel(say("gain (points of CER; band: 95 % interval, paired)"))
     severity_axis(axes)
@@ -104,8 +116,11 @@ def bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str
     for row, decoder in enumerate(decoders):
         own = [result for result in results if result.names.decoder == decoder]
         places = [band * damages.index(r.names.damage) + _ROW * (row + 0.5) for r in own]
-        values = [_percent(gains[result.row.key]) for result in own]
-        _bars(axes, places, values, short(plain(decoder)), looks[decoder])
+        points, reach = bars([_percent(gains[result.row.key]) for result in own])
+        axes.errorbar(
+            points, places, xerr=reach, label=short(plain(decoder)), elinewidth=0.8,
+            **{**looks[decoder], "linestyle": "none"},
+        )  # fmt: skip
     for place in range(1, len(damages)):
         axes.axhline(band * place - _BAND / 2, color="0.8", linewidth=0.6)
     axes.axvline(0, color="0.4", linewidth=0.8)
@@ -117,17 +132,44 @@ def bands(slug: str, results: Sequence[Result], gains: Gains, looks: Mapping[str
     return saved(figure, slug, title)
 
 
-def _bars(
-    axes: Any,
-    places: Sequence[float],
-    values: Sequence[tuple[float, float, float]],
-    label: str,
-    look: Look,
-) -> None:
-    points, lows, highs = zip(*values, strict=True)
-    below = [point - low for point, low in zip(points, lows, strict=True)]
-    above = [high - point for point, high in zip(points, highs, strict=True)]
-    axes.errorbar(
-        points, places, xerr=[below, above], label=label, elinewidth=0.8,
-        **{**look, "linestyle": "none"},
-    )  # fmt: skip
+# What a corrector gains, against how much there was to correct
+
+
+def gained(slug: str, results: Sequence[Result], looks: Mapping[str, Look]) -> Plot:
+    """Every condition of a set as a point of each corrected decoder.
+
+    Args:
+        slug: stem of its files.
+        results: of one encoder on one set; those without a gain are left out.
+        looks: by decoder.
+    """
+    first = results[0]
+    title = say(
+        "What correction gains by what there was to correct: {encoder} on {set}",
+        encoder=first.names.encoder,
+        set=read_by(first),
+    )
+    figure, axes = canvas(title, first)
+    for decoder, look in looks.items():
+        own = [
+            (100.0 * cer, gain)
+            for result in results
+            if result.names.decoder == decoder
+            and result.row.correction
+            and (cer := result.row.correction["cer_before"]) is not None
+            and (gain := gain_of(result)) is not None
+        ]
+        if not own:
+            continue
+        before = [cer for cer, _ in own]
+        points, reach = bars([_percent(gain) for _, gain in own])
+        axes.errorbar(
+            before, points, yerr=reach, elinewidth=0.8, capsize=2, capthick=0.8,
+            label=short(plain(decoder)), **{**look, "linestyle": "none"},
+        )  # fmt: skip
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(say("CER before the correction (%; a point a condition)"))
+    axes.set_ylabel(say("gain (points of CER; bar: 95 % interval, paired)"))
+    legend_below(figure, axes)
+    return saved(figure, slug, title)
