@@ -192,7 +192,9 @@ class Chat:
             ) from None
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; a second time does nothing."""
+        if self._client.is_closed:
+            return
         asyncio.run_coroutine_threadsafe(self._client.aclose(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
 
