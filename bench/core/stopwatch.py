@@ -203,6 +203,11 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def unix_time() -> float:
+    """Seconds since 1970: the same for all processes of a machine."""
+    return time.time()
+
+
 def now_utc() -> str:
     """The time now, ISO 8601, UTC, whole seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

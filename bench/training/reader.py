@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import math
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch.nn.utils import parametrize
 from torch.utils.data import IterableDataset, get_worker_info
 
 from bench.core.errors import UserError
+from bench.core.stopwatch import unix_time
 from bench.core.types import BLANK, Line
 from bench.training.augment import Darkness, augment, pen_image
 from bench.training.background import in_background
@@ -249,12 +249,12 @@ class ReaderLoop(Loop[Batch]):
     def __init__(self, task: ReaderTask, recipe: Recipe) -> None:
         config = LoopConfig(10**9, recipe.rate, recipe.warmup, 0.0, clip=4.0, save_every=10**9)
         super().__init__(task, config, recipe.out / "reader.pt", groups=task.groups())
-        self.recipe, self.began = recipe, time.time()
+        self.recipe, self.began = recipe, unix_time()
         self.average.decay = 0.997  # the last 330 steps
 
     def _rate(self) -> float:
         rise = min(1.0, (self.step + 1) / self.recipe.warmup)
-        share = (time.time() - self.began) / (self.recipe.until - self.began)
+        share = (unix_time() - self.began) / (self.recipe.until - self.began)
         fall = min(1.0, max(0.0, (share - self.recipe.hold) / (1 - self.recipe.hold)))
         return self.recipe.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
@@ -267,17 +267,17 @@ def train(recipe: Recipe) -> None:
     net.load_state_dict(without_prefix(tensors, "net."))
     loop = ReaderLoop(ReaderTask(net, recipe.frozen), recipe)
     keeper = Keeper(recipe, loop, int(before.get("views", 0))) if rank() == 0 else None
-    seen, saved = 0, time.time()
+    seen, saved = 0, unix_time()
 
     def report(progress: Progress) -> None:
         nonlocal saved
         if progress.step % 10:
             return
-        over, due = time.time() >= recipe.until, time.time() - saved > 60 * recipe.minutes
+        over, due = unix_time() >= recipe.until, unix_time() - saved > 60 * recipe.minutes
         print(f"{progress} {seen} lines", flush=True)
         loop.stopped = agreed(over)
         if keeper and (loop.stopped or due):
-            saved = time.time()
+            saved = unix_time()
             keeper.keep(seen * world(), progress)
 
     def batches(step: int) -> Iterator[Batch]:
@@ -299,7 +299,7 @@ class Keeper:
         self.loop, self.out, self.curve = loop, recipe.out, recipe.out / "curve.jsonl"
         if self.curve.exists():
             views = json.loads(self.curve.read_text().splitlines()[-1])["views"]
-        self.views, self.began = views, time.time()
+        self.views, self.began = views, unix_time()
         self.judge = PPOCRNet()
         self.sets = validation(recipe.lines)
         digest = hashlib.sha256(b"".join((recipe.root / name).read_bytes() for name in FILES))
@@ -320,7 +320,7 @@ class Keeper:
         point = {
             "step": progress.step,
             "views": views,
-            "minutes": round((time.time() - self.began) / 60, 1),
+            "minutes": round((unix_time() - self.began) / 60, 1),
             "rate": progress.rate,
             **{name: round(s.cer, 4) for name, s in ctc_scores(self.judge, self.sets).items()},
         }
@@ -386,7 +386,7 @@ def main() -> None:
     join_processes()
     train(
         Recipe(
-            args.out, root, args.start, args.until or time.time() + 3600 * args.hours,
+            args.out, root, args.start, args.until or unix_time() + 3600 * args.hours,
             args.rate, columns=args.columns, damaged=args.damaged, frozen=args.frozen,
             seed=args.seed, minutes=args.minutes,
         )
