@@ -1,4 +1,4 @@
-"""The encoder `ppocr`: a public recogniser that was trained on none of the sets here.
+"""The encoder `ppocr`: a public recogniser whose makers name none of the sets here as its data.
 
 The spec stands apart from the network, so that listing encoders imports no torch.
 """
