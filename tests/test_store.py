@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import ROOT
+from bench.core import records
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA, dump, load, load_row
 from bench.core.types import (
@@ -39,6 +40,9 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 10**12)
 values = st.none() | st.booleans() | st.integers() | numbers | texts
 options = st.dictionaries(texts, values | st.lists(values), max_size=3)
+extras = st.dictionaries(
+    texts.filter(lambda name: name not in records._Extras.__annotations__), values, max_size=3
+)
 spreads = st.builds(Spread, numbers, numbers, numbers, counts)
 rates = st.builds(Spread, numbers.filter(lambda rate: rate > 0), numbers, numbers, counts)
 timings = st.builds(
@@ -95,7 +99,7 @@ rows = st.builds(
     encoder_options=options,
     dataset_options=options,
     damage_options=options,
-    extras=options,
+    extras=extras,
     leak=st.none() | leaks,
     correction=st.none() | corrections,
 )

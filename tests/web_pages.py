@@ -40,7 +40,7 @@ def edits_of(number: int, place: int, severity: int) -> int:
 
 
 def a_run(folder: Path, lines: int = 60) -> RunStore:
-    """Three decoders on lines of two writers, clean and under char_erase 1 and 3."""
+    """Three decoders on lines of six writers, clean and under char_erase 1 and 3."""
     cells = []
     for place, decoder in enumerate(DECODERS):
         for severity in (0, 1, 3):
@@ -48,7 +48,7 @@ def a_run(folder: Path, lines: int = 60) -> RunStore:
             for number in range(lines):
                 reference, edits = f"line {number} of the test", edits_of(number, place, severity)
                 text = "#" * edits + reference[edits:]
-                read.append(line(f"l{number:04}", reference, text, edits, f"w{number % 2}"))
+                read.append(line(f"l{number:04}", reference, text, edits, f"w{number % 6}"))
                 characters, errors = characters + len(reference), errors + edits
             damage: dict[str, Any] = {"damage": "char_erase", "severity": severity}
             rate = timing(10.0 * (place + 1))

@@ -163,7 +163,9 @@ def load_row(text: bytes, where: str) -> Row:
         # Defaults are for those who make a row; a file has every field.
         if lacking := {field.name for field in dataclasses.fields(part)} - there.keys():
             raise UserError(_sentence(f"{where}, field {at}{min(lacking)}", "missing", remedy))
-    fit(_Extras, row.extras, where, remedy, "extras")
+    # The others are only shown; msgspec refuses names with lone surrogates even there.
+    known = {name: row.extras[name] for name in _Extras.__annotations__ if name in row.extras}
+    fit(_Extras, known, where, remedy, "extras")
     return row
 
 
