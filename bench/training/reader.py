@@ -94,14 +94,14 @@ class Recipe:
 
 # Shares of the lines. Half are not English: real ink joined into other text, and French.
 SHARES = {
-    "unipen-lines": 0.20,
-    "joined-words": 0.17,
+    "unipen-lines": 0.14,
+    "joined-words": 0.16,
     "joined-characters": 0.15,
-    "hooker": 0.29,
-    "copiste": 0.07,
+    "hooker": 0.36,
+    "copiste": 0.06,
     "poilus": 0.07,
     "cremma20": 0.01,
-    "rendered": 0.04,
+    "rendered": 0.05,
 }
 FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE, POILUS, CREMMA)
 
