@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +79,8 @@ def test_overhead_is_the_unmeasured_share_of_the_loop():
 
 def test_now_is_utc_in_iso_8601():
     then = datetime.fromisoformat(now_utc())
-    assert then.utcoffset() == timezone.utc.utcoffset(None)
-    assert abs((datetime.now(timezone.utc) - then).total_seconds()) < 5
+    assert then.utcoffset() == UTC.utcoffset(None)
+    assert abs((datetime.now(UTC) - then).total_seconds()) < 5
 
 
 # In a process of its own: threads that other tests left spinning would be counted as well. So would

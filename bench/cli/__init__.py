@@ -1,8 +1,7 @@
-"""The command line: `python -m bench COMMAND`. One file a command, imported when asked for.
+"""The command line: `python -m bench COMMAND`. One module a command, imported when asked for.
 
-A command's module has `add(subparsers)`, which registers its parser (one-line help,
-`RawDescriptionHelpFormatter`, an epilog of examples) and sets `handler=run`, and
-`run(args) -> int`, which returns the exit code:
+A command's module has `app`, a cyclopts `App` with examples as its epilogue, whose function
+returns the exit code:
 
     0    all is well
     1    some cells failed, some lines could not be read, or something is wrong
@@ -10,7 +9,7 @@ A command's module has `add(subparsers)`, which registers its parser (one-line h
     130  Ctrl-C
     141  the reader of stdout went away, as after `| head`
 
-Results go to stdout, progress to stderr.
+Results go to stdout, progress to stderr. Options that commands share are in `bench.cli.options`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
+import cyclopts
+from cyclopts import App, Parameter
+
+from bench.cli.help import Console, PlainFormatter
 from bench.core.errors import UserError
+from bench.core.options import describe
 from bench.core.registry import did_you_mean
 
 PROGRAM = "python -m bench"
@@ -67,6 +71,8 @@ examples:
   {PROGRAM} list                      names, and what is missing
   {PROGRAM} doctor                    is this machine fit for it?
   {PROGRAM} COMMAND --help            options and examples of one command
+
+--traceback, after any command, shows where an error comes from.
 
 exit codes: 0 all is well; 1 some cells failed or lines could not be read; 2 a mistake in what
 was asked for, or something that is not here; 130 Ctrl-C
@@ -118,29 +124,94 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _execute(words: list[str]) -> int:
-    """Parse the words with the parser of their command alone, and run it."""
-    parser = _Parser(
-        prog=PROGRAM,
-        description="Kaidoku: a benchmark for the decoders of handwriting recognisers.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--traceback", action="store_true", help="show where an error comes from (for developers)"
-    )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    """Parse the words with the command that they name, and run it."""
     asked = next((word for word in words if not word.startswith("-")), None)
     if asked is not None and asked not in COMMANDS:
         raise UserError(f"no command is called {asked!r}{did_you_mean(asked, COMMANDS)}")
-    for name, command in COMMANDS.items():
-        if name == asked:
-            importlib.import_module(command.module).add(subparsers)
-        else:
-            subparsers.add_parser(name, help=command.summary, add_help=False)
-    args, unknown = parser.parse_known_args(words)
-    if asked is None:
-        parser.print_help(sys.stderr)
+    if asked is not None and not hasattr(importlib.import_module(COMMANDS[asked].module), "app"):
+        return _execute_argparse(words, asked)
+    root = _root(asked)
+    if not words:
+        root.help_print([], console=Console(stderr=True))
         return 2
+    try:
+        command, bound, _ = root.parse_args(words, print_error=False, exit_on_error=False)
+    except cyclopts.CycloptsError as error:
+        raise UserError(_mistake(error)) from error
+    if command == root.help_print and not set(words) & set(root.help_flags):
+        actions = [name for name in root[str(asked)] if not name.startswith("-")]
+        raise UserError(
+            f"say what to do: {', '.join(actions)}; see {PROGRAM} {' '.join(words)} --help"
+        )
+    if bound.arguments.get("data_root") is not None:
+        from datasets.root import set_data_root
+
+        set_data_root(str(bound.arguments["data_root"]))
+    return int(command(*bound.args, **bound.kwargs) or 0)
+
+
+def _root(asked: str | None) -> App:
+    """The program with all commands, of which only the one that is asked for is imported."""
+    root = App(
+        name=PROGRAM,
+        help="Kaidoku: a benchmark for the decoders of handwriting recognisers.",
+        help_epilogue=_EPILOG,
+        help_format="plaintext",
+        help_formatter=PlainFormatter(),
+        console=Console(),
+        version_flags=(),
+        default_parameter=Parameter(negative=(), show_default=_default, allow_repeating=True),
+    )
+    root["--help"].show = False
+    for place, (name, command) in enumerate(COMMANDS.items()):
+        if name == asked:
+            root.command(importlib.import_module(command.module).app, name=name)
+        else:
+            path = f"{command.module}:app"
+            root.command(path, name=name, help=command.summary, sort_key=place)
+    return root
+
+
+def _default(value: object) -> str | None:
+    """A default as help shows it; None for one that says nothing."""
+    if value is None or value is False or value == ():
+        return None
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _mistake(error: cyclopts.CycloptsError) -> str:
+    """A mistake in the words of a command line as one sentence."""
+    chain = " ".join(error.command_chain or ())
+    see = f"see {PROGRAM} {chain} --help"
+    argument = error.argument
+    if isinstance(error, cyclopts.UnknownOptionError):
+        flag = str(error.token.keyword or error.token.value)
+        names = (name for each in error.argument_collection for name in each.names)
+        flags = [name for name in names if name.startswith("-")]
+        return f"{chain} has no option {flag}{did_you_mean(flag, flags) if flags else ''}"
+    if isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens:
+        return f"{chain} does not know what to do with {error.unused_tokens[0]!r}; {see}"
+    if isinstance(error, cyclopts.UnknownCommandError) and error.unused_tokens and error.app:
+        actions = [name for name in error.app if not name.startswith("-")]
+        word = error.unused_tokens[0]
+        return f"{chain or PROGRAM} has no action {word!r}{did_you_mean(word, actions)}"
+    if isinstance(error, cyclopts.MissingArgumentError) and argument is not None:
+        if error.keyword:
+            return f"{error.keyword} needs a value; {see}"
+        name = argument.name
+        return f"{chain} needs {name if name.startswith('--') else name.upper()}; {see}"
+    if isinstance(error, cyclopts.CoercionError) and error.token and error.msg is None:
+        name = error.token.keyword or (argument.name.upper() if argument else chain)
+        return f"{name} takes {describe(error.target_type)}, not {error.token.value!r}; {see}"
+    return f"{chain}: {error}"
+
+
+def _execute_argparse(words: list[str], asked: str) -> int:
+    """Run a command whose module still has `add` and `run`."""
+    parser = _Parser(prog=PROGRAM, formatter_class=argparse.RawDescriptionHelpFormatter)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    importlib.import_module(COMMANDS[asked].module).add(subparsers)
+    args, unknown = parser.parse_known_args(words)
     if unknown:
         raise UserError(_unknown(asked, subparsers.choices[asked], unknown[0]))
     if getattr(args, "data_root", None) is not None:

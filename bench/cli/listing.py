@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import inspect
 import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
+from cyclopts import App
+
 from bench.analysis.doctor import Thing, inventory, look_up
-from bench.cli import PROGRAM, add_data_root
+from bench.cli import PROGRAM
+from bench.cli.options import DataRoot, Json
 from bench.core.errors import UserError
 from bench.core.options import describe
 from bench.core.registry import Registry, did_you_mean
@@ -37,29 +39,20 @@ examples:
 """
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "list",
-        help="what can be run here, and what is missing",
-        description="All that is registered; what of it is missing here, and its remedy.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "what", nargs="*", help="kinds or names to show; everything by default", metavar="WHAT"
-    )
-    add_data_root(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(handler=run)
+app = App(name="list", help_epilogue=_EPILOG)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the registries, or what was asked for of them."""
-    kinds, names = _asked(args.what)
+@app.default
+def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
+    """Print all that is registered; what of it is missing here, and its remedy.
+
+    Args:
+        what: kinds or names to show; everything by default
+    """
+    kinds, names = _asked(what)
     found = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
     details = [_detail(name) for name in names]
-    if args.json:
+    if as_json:
         record: dict[str, Any] = {
             kind: [_record(thing) for thing in things] for kind, things in found.items()
         }
@@ -71,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(words: list[str]) -> tuple[list[str], list[str]]:
+def _asked(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Kinds and names among the words; all kinds where there are no words.
 
     Raises:

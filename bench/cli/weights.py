@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
+from cyclopts import App, Parameter
 from huggingface_hub import constants
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
+from bench.cli.options import Json
 from bench.core.errors import UserError
 from bench.core.hub_fetch import size_of
 from models import ENCODERS, hub
@@ -35,11 +36,15 @@ taken where there are any, pickled weights otherwise, never both. A download tha
 on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are obeyed.
 """
 
-_FORMATTER = argparse.RawDescriptionHelpFormatter
+app = App(
+    name="weights",
+    help="The weights of encoders that are not shipped: which there are, getting them.",
+    help_epilogue=_EPILOG,
+)
 
 
 @dataclass(frozen=True)
-class Found:
+class Weights:
     """Weights of an encoder.
 
     size: bytes of the weights file; of what is not here, computed from the architecture.
@@ -58,39 +63,16 @@ class Found:
     remedy: str = ""
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "weights",
-        help="list and get the weights of encoders",
-        description="The weights of encoders that are not shipped: which there are, getting them.",
-        epilog=_EPILOG,
-        formatter_class=_FORMATTER,
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = _action(actions, "list", "which there are, their sizes, and which are here", _list)
-    listing.add_argument("--json", action="store_true", help="for programs")
-    getting = _action(actions, "get", "download and verify weights", _get)
-    getting.add_argument("names", nargs="+", metavar="NAME", help="an encoder, or owner/name")
-    getting.add_argument("--revision", metavar="REV", help="branch, tag or commit; default: main")
-
-
-def _action(actions: Any, name: str, summary: str, do: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=summary, epilog=_EPILOG, formatter_class=_FORMATTER
-    )
-    parser.set_defaults(handler=do)
-    return parser
-
-
-def _list(args: argparse.Namespace) -> int:
-    found = list(_found())
-    if args.json:
-        print(json.dumps([dataclasses.asdict(one) for one in found], indent=2))
+@app.command(name="list")
+def show(*, as_json: Json = False) -> int:
+    """List which there are, their sizes, and which are here."""
+    listed = list(_weights())
+    if as_json:
+        print(json.dumps([dataclasses.asdict(one) for one in listed], indent=2))
         return 0
     print(f"cache: {constants.HF_HUB_CACHE}")
-    width = max(len(one.name) for one in found)
-    for one in found:
+    width = max(len(one.name) for one in listed)
+    for one in listed:
         mark = " " if one.commit else "-"
         state = f"{one.weights} @ {one.commit}" if one.commit else f"get it: {one.remedy}"
         refs = f" ({', '.join(one.refs)})" if one.refs else ""
@@ -98,11 +80,11 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _found() -> Iterator[Found]:
+def _weights() -> Iterator[Weights]:
     """What is registered, here or not, and what else is here."""
-    here: dict[str, list[Found]] = {}
+    here: dict[str, list[Weights]] = {}
     for checkpoint, refs in hub.cached():
-        one = Found(
+        one = Weights(
             name=hub.registered_name(checkpoint.repo),
             repo=checkpoint.repo,
             size=checkpoint.size,
@@ -117,17 +99,23 @@ def _found() -> Iterator[Found]:
         if isinstance(spec, TrOCRSpec):
             size = round(SHAPES[spec.shape].file_mb * 1e6)
             remedy = hub.download_command(spec.repo, spec.revision)
-            yield from here.pop(spec.repo, [Found(name, spec.repo, size, remedy=remedy)])
+            yield from here.pop(spec.repo, [Weights(name, spec.repo, size, remedy=remedy)])
     for others in here.values():
         yield from others
 
 
-def _get(args: argparse.Namespace) -> int:
-    if args.revision and len(args.names) > 1:
+@app.command
+def get(*name: Annotated[str, Parameter(required=True)], revision: str | None = None) -> int:
+    """Download and verify weights.
+
+    Args:
+        name: encoders, or owner/name
+        revision: branch, tag or commit; default: main
+    """
+    if revision and len(name) > 1:
         raise UserError("--revision is of one model; get one at a time with it")
-    specs = {name: _spec(name) for name in args.names}
-    for name, spec in specs.items():
-        _get_one(name, spec.repo, args.revision or spec.revision)
+    for one, spec in [(one, _spec(one)) for one in name]:
+        _get_one(one, spec.repo, revision or spec.revision)
     return 0
 
 

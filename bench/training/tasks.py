@@ -20,7 +20,7 @@ from models.mini_ar import EOS, PAD, START, MiniAR
 from models.mini_net import MiniNet, frames_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class Movable(Protocol):

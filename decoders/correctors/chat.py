@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -213,7 +213,7 @@ class Chat:
         future = asyncio.run_coroutine_threadsafe(waiting, self._loop)
         try:
             status, headers, content = future.result()
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise _AgainError(f"its answer took longer than {longest:g} s") from None
         except httpx2.TimeoutException:
             raise _AgainError(f"silent for {self.endpoint.timeout:g} s") from None
@@ -347,7 +347,7 @@ def _retry_after(headers: Any) -> float | None:
         return max(float(said), 0.0)
     with contextlib.suppress(Exception):  # the parser of dates raises anything
         when = email.utils.parsedate_to_datetime(said)
-        return max((when - datetime.now(timezone.utc)).total_seconds(), 0.0)
+        return max((when - datetime.now(UTC)).total_seconds(), 0.0)
     return None
 
 

@@ -16,7 +16,7 @@ from datasets.seeds import stream
 from decoders.language.char_lm import PARAGRAPH, SPACE, SYMBOLS, encode
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 _HELD_OUT = 10  # of text without a val split, one paragraph in so many
 
