@@ -31,16 +31,18 @@ DATASETS = Registry(
         "unipen-lex": Entry("datasets.unipen:Unipen", "UNIPEN, source lex", {"subset": "lex"}),
         "unipen-all": Entry("datasets.unipen:Unipen", "UNIPEN, every source", {"subset": "all"}),
         "hooker": Entry(
-            "datasets.parquet:ParquetLines",
+            "datasets.parquet:ScannedLines",
             "letters by Joseph Hooker, one hand",
             {"source": "hooker"},
         ),
         "copiste": Entry(
-            "datasets.parquet:ParquetLines",
+            "datasets.parquet:ScannedLines",
             "Copiste d'un jour, French, hands unknown",
             {"source": "copiste"},
         ),
-        "parquet": Entry("datasets.hub_lines:HubLines", "yours or the Hub's: -o parquet.path=..."),
+        "parquet": Entry(
+            "datasets.parquet:ParquetLines", "yours or the Hub's: -o parquet.path=..."
+        ),
         "manifest": Entry(
             "datasets.manifest:ManifestLines", "your images and a table: -o manifest.path=FILE"
         ),

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.metrics import normalise
 from bench.core.progress import Report, silent
 from bench.core.registry import did_you_mean
-from bench.core.types import BadLine, Line, LineSet
+from bench.core.types import BadLine, Image, Line, LineSet
 
 EMPTY = "its text is empty"  # the reason of a bad line
 
@@ -29,25 +30,25 @@ class BadLinesError(UserError):
     """A set that was to be read strictly has lines that cannot be used; `found` has them."""
 
     def __init__(self, found: LineSet) -> None:
-        first = found.bad[0]
-        super().__init__(
+        super().__init__(self._sentence(found, found.bad[0]))
+        self.found = found
+
+    def _sentence(self, found: LineSet, first: BadLine) -> str:
+        return (
             f"{len(found.bad)} of {len(found.bad) + len(found.lines)} lines of {found.name} "
             f"({found.split}) cannot be used, and strict was asked for; "
             f"the first is {first.id}: {first.reason}"
         )
-        self.found = found
 
 
 class NothingReadableError(BadLinesError):
-    """A set that has lines, none of which can be used; `found` has them."""
+    """A set that has lines, none of which can be used."""
 
-    def __init__(self, found: LineSet) -> None:
-        first = found.bad[0]
-        super(BadLinesError, self).__init__(
+    def _sentence(self, found: LineSet, first: BadLine) -> str:
+        return (
             f"none of the {len(found.bad)} lines of {found.name} ({found.split}) can be used; "
             f"the first is {first.id}: {first.reason}"
         )
-        self.found = found
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """The first `limit` lines of a split, always in the same order.
+        """Read the first `limit` lines of a split, always in the same order.
 
         A line that cannot be read becomes a `BadLine`, never an exception.
 
@@ -81,13 +82,13 @@ class Dataset(ABC):
         """The splits that can be asked for.
 
         Raises:
-            Unavailable: that is known from the data alone, and the data is not here.
+            Unavailable: the data alone tells, and it is not here.
             UserError: a file lacks what it must have.
         """
         return self.splits
 
     def check_split(self, split: str) -> None:
-        """Refuse what is none of `splits`.
+        """Refuse any other split than those of `splits`.
 
         Raises:
             UserError: with the nearest of them.
@@ -107,20 +108,12 @@ class Dataset(ABC):
         total: int = 0,
         notes: Sequence[str] = (),
     ) -> LineSet:
-        """The set of what a loader found, in order; what cannot be used is set aside.
+        """Collect the lines that a loader makes, in order, and set aside those that are unfit.
 
-        Besides what the loader found bad that is a line whose id another line has (results are
-        paired by id), and one that is absurdly small or long.
+        Unfit are, besides its bad lines, a line whose id another line has (results are paired by
+        id), and one that is absurdly small or long.
 
-        Args:
-            name: of the set, as it is registered.
-            split: which split this is.
-            found: may be made as it is read; a `listening` report hears of each.
-            source: as `LineSet` has it.
-            licence: as `LineSet` has it.
-            references: as `LineSet` has it.
-            total: how many there will be, for the report; 0 when it is not known.
-            notes: as `LineSet` has them.
+        A `listening` report hears of each line as it is made, and of `total` where that is known.
 
         Raises:
             BadLinesError: none can be used, or one cannot and the set is to be read strictly.
@@ -138,13 +131,12 @@ class Dataset(ABC):
                 bad.append(BadLine(each.id, unfit))
             else:
                 lines[each.id] = each
-        # Bytes that are no text may be what is wrong with a line; its id is printed all the same.
-        told = (BadLine(_printable(line.id), _printable(line.reason)) for line in bad)
         made = LineSet(
             name=name,
             split=split,
             lines=tuple(lines.values()),
-            bad=tuple(told),
+            # Bytes that are no text may be what is wrong with a line; its id is printed anyway.
+            bad=tuple(BadLine(_printable(line.id), _printable(line.reason)) for line in bad),
             sha256=fingerprint(lines.values()),
             source=source,
             licence=licence,
@@ -158,8 +150,26 @@ class Dataset(ABC):
         return made
 
 
+def make_line(name: str, text: str, image: Callable[[], Image], **facts: Any) -> Line | BadLine:
+    """A line with its text normalised, or why it cannot be used.
+
+    Args:
+        name: its id.
+        text: as it is written in the source.
+        image: reads it; a ValueError becomes the reason of a bad line.
+        facts: the other fields of `Line`.
+    """
+    text = normalise(text)
+    if not text:
+        return BadLine(name, EMPTY)
+    try:
+        return Line(name, image(), text, **facts)
+    except ValueError as error:
+        return BadLine(name, f"its image cannot be read: {error}")
+
+
 def absence(look: Callable[[], object]) -> Unavailable | None:
-    """What `look` misses, for `Dataset.missing`; None when it finds what it looks for."""
+    """The reason that `look` raises, for `Dataset.missing`; None when it raises none."""
     try:
         look()
     except Unavailable as reason:
@@ -204,7 +214,7 @@ def fingerprint(lines: Iterable[Line]) -> str:
 
 
 def named_in(dataset: str, trained_on: str) -> bool:
-    """Whether words on what weights were trained on name a data set, whichever part of it.
+    """Whether a description of training data names a data set, whichever part of it.
 
     >>> named_in("unipen-lex", "Unipen-all (train), 684 M printed lines")
     True
@@ -215,6 +225,6 @@ def named_in(dataset: str, trained_on: str) -> bool:
 
 
 def spread(lines: Sequence[Line], count: int) -> list[Line]:
-    """So many lines, evenly over all of them: the first ones alone are of few writers."""
+    """Choose `count` lines evenly over all of them: the first ones alone are of few writers."""
     count = min(count, len(lines))
     return [lines[place * len(lines) // count] for place in range(count)]

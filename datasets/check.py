@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.core.errors import UserError
 from bench.core.progress import Report, silent
 from bench.core.types import BadLine
-from datasets.images import decode
-from datasets.parquet import Columns, read_rows
-from datasets.pieces import Piece, read_pieces
+from datasets.columns import Columns
+from datasets.parquet import Row, read_rows
+from datasets.raster import Stroke
 from datasets.sources import Pieces, Source
-from datasets.unipen import parse_strokes, read_strokes, read_table
+from datasets.unipen import parse_strokes, read_pieces, read_strokes, read_table
 
 State = Literal["right", "differs", "missing"]
-
-_READING = "checking"
 
 
 @dataclass(frozen=True)
 class PiecesVerdict:
-    """What was found of a set's isolated words or characters, which only training reads.
+    """The outcome for isolated words or characters, which only training reads.
 
     state: "right" when they are the recorded ones, in whatever order.
     count, sha256: of all; 0 and "" where the file could not be read to its end.
@@ -45,7 +41,7 @@ class PiecesVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of a set.
+    """The outcome for a set.
 
     state: "right" when it is the recorded content, line by line, whatever its pieces are.
     lines: lines by split. alphabet: every character of the texts, sorted.
@@ -86,25 +82,75 @@ def check_lines(source: Source, root: Path | None, report: Report = silent) -> V
     if absent:
         reason = f"{root} has no {' and no '.join(absent)}"
         return Verdict(source.name, "missing", reason=reason, remedy=remedy)
-    tally = _Tally()
+    lines: Counter[str] = Counter()
+    characters: set[str] = set()
+    unreadable: list[BadLine] = []
+    digest = hashlib.sha256()
     try:
-        if source.kind == "strokes":
-            _tally_strokes(source, root, tally, report)
-        else:
-            _tally_images(source, root, tally, report)
+        for name, writer, split, text, content in _contents(source, root):
+            report("checking", lines.total(), sum(source.lines.values()))
+            lines[split] += 1
+            characters.update(text)
+            digest.update("\x1f".join((name, writer, split, text, "")).encode())
+            try:
+                digest.update(content())
+            except ValueError as error:
+                unreadable.append(BadLine(name, str(error)))
+            digest.update(b"\x1e")
     except UserError as error:
         return Verdict(source.name, "differs", reason=str(error), remedy=remedy)
-    same = tally.sha256 == source.sha256
+    same = digest.hexdigest() == source.sha256
     return Verdict(
         name=source.name,
         state="right" if same else "differs",
-        lines=dict(tally.lines),
-        alphabet="".join(sorted(tally.characters)),
-        unreadable=tuple(tally.unreadable),
-        sha256=tally.sha256,
-        reason="" if same else _difference(source, tally),
+        lines=dict(lines),
+        alphabet="".join(sorted(characters)),
+        unreadable=tuple(unreadable),
+        sha256=digest.hexdigest(),
+        reason="" if same else _difference(source, lines, unreadable),
         remedy="" if same else remedy,
     )
+
+
+_Content = tuple[str, str, str, str, Callable[[], bytes]]
+
+
+def _contents(source: Source, root: Path) -> Iterator[_Content]:
+    """Name, writer, split, text, and strokes or size of image of each line.
+
+    The pixels of a JPEG differ a little from decoder to decoder, so the size stands for an image.
+    """
+    paths = [root / file for file in source.files]
+    if source.kind == "images":
+        for scanned in read_rows(paths[0], Columns(id="id", writer="writer", split="split")):
+            size = partial(_size, scanned)
+            yield scanned.id, scanned.writer, scanned.split, scanned.text, size
+        return
+    for row, record in zip_longest(read_table(paths[0]), read_strokes(paths[1])):
+        if row is None:
+            raise UserError(f"{paths[1]} has more lines than {paths[0]}")
+        ink = partial(_line_ink, row, record)
+        yield row["file"], row["writer"], row["split"], row["text"], ink
+
+
+def _size(row: Row) -> bytes:
+    return repr(row.decoded().shape).encode()
+
+
+def _line_ink(row: Mapping[str, str], record: bytes | None) -> bytes:
+    return _ink(parse_strokes(row, record))
+
+
+def _difference(source: Source, lines: Mapping[str, int], unreadable: Sequence[BadLine]) -> str:
+    if dict(lines) != dict(source.lines):
+        return f"it has {_by_split(lines)}, and should have {_by_split(source.lines)}"
+    if unreadable:
+        return f"{len(unreadable)} lines cannot be read, the first is {unreadable[0].id}"
+    return "it has as many lines as it should, but not the same ones"
+
+
+def _by_split(lines: Mapping[str, int]) -> str:
+    return ", ".join(f"{lines[split]} {split}" for split in sorted(lines)) or "no lines"
 
 
 def check_pieces(pieces: Pieces, root: Path | None, report: Report = silent) -> PiecesVerdict:
@@ -115,96 +161,23 @@ def check_pieces(pieces: Pieces, root: Path | None, report: Report = silent) -> 
     digests: list[bytes] = []
     try:
         for piece in read_pieces(path):
-            report(f"{_READING} {pieces.name}", len(digests), pieces.count)
-            digests.append(_digest(piece))
+            report(f"checking {pieces.name}", len(digests), pieces.count)
+            head = f"{piece.writer}\x1f{piece.text}\x1f".encode()
+            digests.append(hashlib.sha256(head + _ink(piece.strokes())).digest())
     except UserError as error:
         return PiecesVerdict(pieces.name, "differs", reason=str(error))
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         reason = f"line {len(digests) + 1} of {path} cannot be read: {error}"
         return PiecesVerdict(pieces.name, "differs", reason=reason)
-    sha256 = hashlib.sha256(b"".join(sorted(digests))).hexdigest()
-    same, count = sha256 == pieces.sha256, len(digests)
-    reason = "" if same else _miscount(count, pieces)
-    return PiecesVerdict(pieces.name, "right" if same else "differs", count, sha256, reason)
+    sha256, count = hashlib.sha256(b"".join(sorted(digests))).hexdigest(), len(digests)
+    if sha256 == pieces.sha256:
+        return PiecesVerdict(pieces.name, "right", count, sha256)
+    reason = f"it has as many {pieces.name} as it should, but not the same ones"
+    if count != pieces.count:
+        reason = f"it has {count} {pieces.name}, and should have {pieces.count}"
+    return PiecesVerdict(pieces.name, "differs", count, sha256, reason)
 
 
-def _digest(piece: Piece) -> bytes:
-    head = f"{piece.writer}\x1f{piece.text}\x1f".encode()
-    return hashlib.sha256(head + _ink(piece.strokes())).digest()
-
-
-def _ink(strokes: Iterable[NDArray[np.float32]]) -> bytes:
+def _ink(strokes: Iterable[Stroke]) -> bytes:
     """Every point of every stroke (device units are integers that float32 holds)."""
     return b"".join(b"%d:" % len(stroke) + stroke.astype("<f4").tobytes() for stroke in strokes)
-
-
-def _miscount(count: int, pieces: Pieces) -> str:
-    if count != pieces.count:
-        return f"it has {count} {pieces.name}, and should have {pieces.count}"
-    return f"it has as many {pieces.name} as it should, but not the same ones"
-
-
-class _Tally:
-    """What accumulates over the lines of a set."""
-
-    def __init__(self) -> None:
-        self.lines: Counter[str] = Counter()
-        self.characters: set[str] = set()
-        self.unreadable: list[BadLine] = []
-        self._digest = hashlib.sha256()
-
-    def add(self, name: str, writer: str, split: str, text: str, content: bytes) -> None:
-        """Count a line; `content` stands for its strokes or for the size of its image."""
-        self.lines[split] += 1
-        self.characters.update(text)
-        self._digest.update("\x1f".join((name, writer, split, text, "")).encode())
-        self._digest.update(content + b"\x1e")
-
-    @property
-    def count(self) -> int:
-        """All lines."""
-        return sum(self.lines.values())
-
-    @property
-    def sha256(self) -> str:
-        """Hash over names, writers, splits, texts and contents, in order."""
-        return self._digest.hexdigest()
-
-
-def _tally_strokes(source: Source, root: Path, tally: _Tally, report: Report) -> None:
-    table, strokes = (root / file for file in source.files)
-    for row, record in zip_longest(read_table(table), read_strokes(strokes)):
-        if row is None:
-            raise UserError(f"{strokes} has more lines than {table}")
-        report(_READING, tally.count, sum(source.lines.values()))
-        content = b""
-        try:
-            content = _ink(parse_strokes(row, record))
-        except (TypeError, ValueError) as error:
-            tally.unreadable.append(BadLine(row["file"], str(error)))
-        tally.add(row["file"], row["writer"], row["split"], row["text"], content)
-
-
-def _tally_images(source: Source, root: Path, tally: _Tally, report: Report) -> None:
-    """Images by their sizes: the pixels of a JPEG differ a little from decoder to decoder."""
-    for row in read_rows(root / source.files[0], Columns()):
-        report(_READING, tally.count, sum(source.lines.values()))
-        content = b""
-        try:
-            content = repr(decode(row.image or b"").shape).encode()
-        except ValueError as error:
-            tally.unreadable.append(BadLine(row.id, str(error)))
-        tally.add(row.id, row.writer, row.split, row.text or "", content)
-
-
-def _difference(source: Source, tally: _Tally) -> str:
-    if dict(tally.lines) != dict(source.lines):
-        return f"it has {_by_split(tally.lines)}, and should have {_by_split(source.lines)}"
-    if tally.unreadable:
-        first = tally.unreadable[0]
-        return f"{len(tally.unreadable)} lines cannot be read, the first is {first.id}"
-    return "it has as many lines as it should, but not the same ones"
-
-
-def _by_split(lines: Mapping[str, int]) -> str:
-    return ", ".join(f"{lines[split]} {split}" for split in sorted(lines)) or "no lines"

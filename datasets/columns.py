@@ -1,4 +1,4 @@
-"""What the columns of the user's tables hold: named by the user, or found under usual names."""
+"""Columns of the user's tables: named by the user, or found under usual names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,45 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 }
 
 
+@dataclass(frozen=True)
+class Columns:
+    """The names of a table's columns; "" for one that it has not.
+
+    Without ids lines are numbered or called after their images, without splits all are of one.
+    """
+
+    image: str = "image"
+    text: str = "text"
+    id: str = ""
+    writer: str = ""
+    block: str = ""
+    page: str = ""
+    split: str = ""
+
+    def named(self) -> list[str]:
+        """All columns that are read."""
+        return [name for name in vars(self).values() if name]
+
+    def check(self, table: object, names: Sequence[str]) -> None:
+        """Refuse a table without one of the columns; `names` are those that it has.
+
+        Raises:
+            UserError: with its name and those that there are.
+        """
+        if absent := [name for name in self.named() if name not in names]:
+            raise UserError(
+                f"{table} has no column {' and no column '.join(absent)}; "
+                f"its columns are {', '.join(names) or 'none'}"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
     """The options by which a user names the columns of a table.
 
-    image, text, id, writer, block, page, split_column: names of columns; those not given are
+    image, text, id, writer, block, page, split_column: names of columns; those not named are
         looked for under usual names. Statistics resample blocks: the writers where there are none.
+    split: all lines are of this split, whatever the columns say.
     """
 
     image: str = ""
@@ -34,31 +67,37 @@ class TableOptions:
     block: str = ""
     page: str = ""
     split_column: str = ""
+    split: str = ""
 
-    def found_columns(self, names: Sequence[str]) -> dict[str, str | None]:
-        """Columns by what they hold: image, text, id, writer, block, page, split; None for none.
+    def columns(
+        self, table: object, dataset: str, names: Sequence[str], images: Sequence[str] | None = None
+    ) -> Columns:
+        """The columns of a table.
 
         Args:
-            names: of all columns. Whether the table has those that the user named is not asked.
+            table: the file or folder, as the user knows it.
+            dataset: the registered name of the data set, whose options name columns.
+            names: of all columns.
+            images: of those that can hold images, where that is known; a single one is taken.
+
+        Raises:
+            UserError: it lacks a column that the user named, or one of images or texts.
         """
-        given = {"image": self.image, "text": self.text, "id": self.id, "writer": self.writer,
-                 "block": self.block, "page": self.page, "split": self.split_column}  # fmt: skip
-        return {
-            what: given[what] or next((name for name in usual if name in names), None)
+        chosen = {**vars(self), "split": self.split_column}
+        found = {
+            what: chosen[what] or next((name for name in usual if name in names), "")
             for what, usual in _USUAL.items()
         }
-
-
-def lacks_column(table: object, dataset: str, what: str, names: Sequence[str]) -> UserError:
-    """The error that no column is known to hold what every line must have.
-
-    Args:
-        table: the file or folder, as the user knows it.
-        dataset: the registered name of the data set, whose option would name the column.
-        what: image or text.
-        names: of the columns that there are.
-    """
-    return UserError(
-        f"{table} has no column that is known to hold the {what}; name one of "
-        f"{', '.join(names) or 'none'} with -o {dataset}.{what}=COLUMN"
-    )
+        if images is not None and not self.image and found["image"] not in images:
+            found["image"] = images[0] if len(images) == 1 else ""
+        if self.split:
+            found["split"] = ""
+        columns = Columns(**found)
+        columns.check(table, names)
+        for what in ("image", "text"):
+            if not found[what]:
+                raise UserError(
+                    f"{table} has no column that is known to hold the {what}; name one of "
+                    f"{', '.join(names) or 'none'} with -o {dataset}.{what}=COLUMN"
+                )
+        return columns

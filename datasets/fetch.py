@@ -11,29 +11,27 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from bench.core.errors import UserError
 from bench.core.progress import Report, silent
-from datasets.check import PiecesVerdict, Verdict, check, check_lines, check_pieces
-from datasets.rebuild import page_lines, unipen_lines, unipen_pieces
-from datasets.rebuild.git import GitTree, fetch_commit
-from datasets.rebuild.selection import Selection, load_selection
-from datasets.rebuild.tree import Tree
-from datasets.sources import Pieces, Source
+from datasets.check import Verdict, check, check_lines, check_pieces
+from datasets.rebuild import page_lines, unipen
+from datasets.rebuild.git import GitTree, Tree, fetch_commit
+from datasets.sources import Pieces, Selection, Source, load_selection
 
 Builder = Callable[[Tree, Selection, Path, Report], list[str]]
 PiecesBuilder = Callable[[Tree, Pieces, Path, Report], None]
 
 BUILDERS: dict[str, Builder] = {
-    "unipen": unipen_lines.build,
+    "unipen": unipen.build_lines,
     "hooker": partial(page_lines.build, page_lines.HOOKER),
     "copiste": partial(page_lines.build, page_lines.COPISTE),
 }
 
-PIECES_BUILDERS: dict[str, PiecesBuilder] = {"unipen": unipen_pieces.build}
+PIECES_BUILDERS: dict[str, PiecesBuilder] = {"unipen": unipen.build_pieces}
 
 _WORK = ".fetch"
 
@@ -62,13 +60,22 @@ def get(source: Source, root: Path, url: str | None = None, report: Report = sil
     repository = work / f"{source.commit}.git"
     fetch_commit(url or source.url, source.commit, repository, report)
     with GitTree(repository, source.commit) as tree:
-        making = _Making(source, tree, built, root, report)
-        lines = here if here.state == "right" else making.lines()
-        pieces = tuple(
-            found if found.state == "right" else making.pieces(wanted)
-            for wanted, found in zip(source.pieces, here.pieces, strict=True)
-        )
-    verdict = replace(lines, pieces=pieces)
+        lines = here
+        if here.state != "right":
+            missing = BUILDERS[source.name](tree, load_selection(source.name), built, report)
+            lines = check_lines(source, built, report)
+            if lines.state != "right":
+                raise UserError(_complaint(source, lines, missing, built))
+            _put(built, root, *source.files)
+        pieces = []
+        for recorded, found in zip(source.pieces, here.pieces, strict=True):
+            if found.state != "right":
+                PIECES_BUILDERS[source.name](tree, recorded, built, report)
+                found = check_pieces(recorded, built, report)
+                if found.state == "right":
+                    _put(built, root, recorded.file)
+            pieces.append(found)
+    verdict = replace(lines, pieces=tuple(pieces))
     if not verdict.whole:
         raise UserError(_lament(source, verdict, built))
     shutil.rmtree(work)
@@ -77,35 +84,9 @@ def get(source: Source, root: Path, url: str | None = None, report: Report = sil
     return verdict
 
 
-@dataclass(frozen=True)
-class _Making:
-    """Parts of a set made of its source in one folder, and put into another when they are right."""
-
-    source: Source
-    tree: Tree
-    built: Path
-    root: Path
-    report: Report
-
-    def lines(self) -> Verdict:
-        name = self.source.name
-        missing = BUILDERS[name](self.tree, load_selection(name), self.built, self.report)
-        verdict = check_lines(self.source, self.built, self.report)
-        if verdict.state != "right":
-            raise UserError(_complaint(self.source, verdict, missing, self.built))
-        for file in self.source.files:
-            self._put(file)
-        return verdict
-
-    def pieces(self, wanted: Pieces) -> PiecesVerdict:
-        PIECES_BUILDERS[self.source.name](self.tree, wanted, self.built, self.report)
-        verdict = check_pieces(wanted, self.built, self.report)
-        if verdict.state == "right":
-            self._put(wanted.file)
-        return verdict
-
-    def _put(self, file: str) -> None:
-        (self.built / file).replace(self.root / file)
+def _put(built: Path, root: Path, *files: str) -> None:
+    for file in files:
+        (built / file).replace(root / file)
 
 
 def _complaint(source: Source, verdict: Verdict, missing: list[str], built: Path) -> str:

@@ -6,29 +6,41 @@ English prompts of the LOB corpus, copied by 657 writers, scanned at 300 dpi (Ma
     lines/a01/a01-000u/a01-000u-00.png    unpacked from lines.tgz (or all in lines/)
     xml/a01-000u.xml                      unpacked from xml.tgz
     ascii/lines.txt, ascii/forms.txt      unpacked from ascii.tgz
-    splits/                               lists of a partition (`datasets.iam_partitions`)
+    splits/                               lists of a partition (`PARTITIONS`)
 
 or, all in one, Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line) in data/.
+
+Four published partitions differ, and results on one are no results on another. `aachen` and `rwth`
+have the same test lines; their val and test are 548 and 1,313 of the 1,861 test lines of
+`official`, so weights that were tuned on one of the two must not be tested on `official`, or the
+other way round. The lists are published without IAM's data
+(https://github.com/shonenkov/IAM-Splitting counts and compares them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.metrics import normalise
 from bench.core.types import BadLine, Image, Line, LineSet
-from datasets.base import EMPTY, Dataset, absence
-from datasets.hub_lines import HubLines
-from datasets.iam_boxes import SOURCE, character_boxes
-from datasets.iam_partitions import PARTITIONS, list_file, miscount, read_list
-from datasets.iam_text import Style, Transcripts, Written, ascii_file, form_of
-from datasets.images import decode
-from datasets.paths import content, inside
+from datasets.base import Dataset, absence, make_line
+from datasets.files import content, decode, inside, read_text
+from datasets.iam_text import (
+    BOX_SOURCE,
+    Style,
+    Transcripts,
+    Written,
+    ascii_file,
+    character_boxes,
+    form_of,
+)
+from datasets.parquet import ParquetLines
 from datasets.root import folder_of
 
 URL = "https://fki.tic.heia-fr.ch/databases/iam-handwriting-database"
@@ -36,6 +48,73 @@ TEKLIA = "https://huggingface.co/datasets/Teklia/IAM-line"
 LICENCE = "non-commercial research, by registration"
 
 _SUFFIXES = (".png", ".tif", ".jpg")  # of line images; IAM's own are PNG
+
+LINE_ID = re.compile(r"[a-z]\d{2}-\d{3}[a-z]?-\d{2}")
+FOLDERS = ("splits", "")  # of IAM's root: where lists are looked for
+
+_OFFICIAL = "largeWriterIndependentTextLineRecognitionTask"
+_COMPARED = "https://github.com/shonenkov/IAM-Splitting"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A published partition.
+
+    counts: lines by split, as published.
+    files: by split, what its list is called, below one of `FOLDERS`; the first that is there.
+    where: where the lists are had and what they are to be called.
+    """
+
+    counts: Mapping[str, int]
+    files: Mapping[str, tuple[str, ...]]
+    where: str
+
+
+PARTITIONS: Mapping[str, Partition] = {
+    # TrOCR (Li et al. 2021) and Michael et al. (2019): Laia's lists
+    "aachen": Partition(
+        counts={"train": 6161, "val": 966, "test": 2915},
+        files={
+            "train": ("aachen/tr.lst", "IAM-A/train.txt"),
+            "val": ("aachen/va.lst", "IAM-A/valid.txt"),
+            "test": ("aachen/te.lst", "IAM-A/test.txt"),
+        },
+        where=f"the folder IAM-A of {_COMPARED}, or the folder aachen of "
+        "https://github.com/jpuigcerver/Laia/tree/master/egs/iam/data/part/lines",
+    ),
+    # Bluche and the MDLSTMs of RWTH; OrigamiNet, VAN, Teklia/IAM-line
+    "rwth": Partition(
+        counts={"train": 6482, "val": 976, "test": 2915},
+        files={
+            "train": ("IAM-B/train.txt",),
+            "val": ("IAM-B/valid.txt",),
+            "test": ("IAM-B/test.txt",),
+        },
+        where=f"the folder IAM-B of {_COMPARED}",
+    ),
+    # IAM's own: large writer-independent text line recognition task, two validation sets
+    "official": Partition(
+        counts={"train": 6161, "val": 900, "val2": 940, "test": 1861},
+        files={
+            "train": ("trainset.txt", f"{_OFFICIAL}/trainset.txt"),
+            "val": ("validationset1.txt", f"{_OFFICIAL}/validationset1.txt"),
+            "val2": ("validationset2.txt", f"{_OFFICIAL}/validationset2.txt"),
+            "test": ("testset.txt", f"{_OFFICIAL}/testset.txt"),
+        },
+        where=f"{_OFFICIAL}.zip of https://fki.tic.heia-fr.ch/databases/iam-handwriting-database",
+    ),
+    # Abdallah et al. (2020): everything outside of official's val and test is train, also the
+    # lines that official left out of the very forms of its test
+    "iam-d": Partition(
+        counts={"train": 9652, "val": 1840, "test": 1861},
+        files={
+            "train": ("IAM-D/train.txt",),
+            "val": ("IAM-D/valid.txt",),
+            "test": ("IAM-D/test.txt",),
+        },
+        where=f"the folder IAM-D of {_COMPARED}",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +140,7 @@ class Iam(Dataset):
     errors: Literal["keep", "drop"] = "keep"
 
     def missing(self) -> Unavailable | None:
-        """What of IAM is not here, and where the user gets it."""
+        """The parts of IAM that are not here, and where the user gets them."""
         if self.references == "teklia":
             return self._teklia().missing()
         return absence(lambda: list_file(self._folder(), self.partition, "test"))
@@ -73,12 +152,7 @@ class Iam(Dataset):
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """The first `limit` lines of a split, in the order of its list.
 
-        A list with another number of lines than was published is told as a note.
-
-        Raises:
-            Unavailable: images, transcriptions or the list of the split are not here.
-            UserError: the partition has no such split.
-            BadLinesError: a line cannot be used, and the set is to be read strictly.
+        A list with another number of lines than was published makes a note.
         """
         style = self.references
         if style == "teklia":
@@ -97,10 +171,10 @@ class Iam(Dataset):
             notes=notes,
         )
 
-    def _teklia(self) -> HubLines:
+    def _teklia(self) -> ParquetLines:
         """Teklia's Parquet files in the root."""
         remedy = f"put the folder data of {TEKLIA} into it"
-        return HubLines(path=str(folder_of("iam", self.root, remedy).resolve()))
+        return ParquetLines(path=str(folder_of("iam", self.root, remedy).resolve()))
 
     def _load_teklia(self, split: str, limit: int | None) -> LineSet:
         if self.errors == "drop":
@@ -125,7 +199,7 @@ class Iam(Dataset):
         )
 
     def _folder(self) -> Path:
-        """The root, which has images and the transcriptions that are wanted."""
+        """The root, which has images and the transcriptions that are read."""
         root = folder_of(
             "iam",
             self.root,
@@ -156,7 +230,7 @@ class Iam(Dataset):
     def _written(
         self, root: Path, ids: Iterable[str], style: Style
     ) -> Iterator[tuple[str, Written | str]]:
-        """What is said of each wanted line, or why nothing is."""
+        """The transcription of each line, or why it has none."""
         transcripts = Transcripts(root, style)
         for name in ids:
             try:
@@ -169,27 +243,22 @@ class Iam(Dataset):
 
 
 def _line(root: Path, name: str, written: Written | str, split: str) -> Line | BadLine:
-    """A line with its image, or why it cannot be used."""
+    """A line with its image and boxes, or why it cannot be used."""
     if isinstance(written, str):
         return BadLine(name, written)
-    text = normalise(written.text)
-    if not text:
-        return BadLine(name, EMPTY)
-    try:
-        image = _image(root, name)
-    except ValueError as error:
-        return BadLine(name, str(error))
-    boxes = character_boxes(text, written, image.shape)
-    return Line(
-        id=name,
-        image=image,
-        text=text,
-        writer=written.writer or form_of(name),  # a form is of one writer
+    form = form_of(name)
+    line = make_line(
+        name,
+        written.text,
+        lambda: _image(root, name),
+        writer=written.writer or form,  # a form is of one writer
         split=split,
-        boxes=boxes,
-        box_source="" if boxes is None else SOURCE,
-        page=form_of(name),
+        page=form,
     )
+    if isinstance(line, BadLine):
+        return line
+    boxes = character_boxes(line.text, written, line.image.shape)
+    return line if boxes is None else dataclasses.replace(line, boxes=boxes, box_source=BOX_SOURCE)
 
 
 def _image(root: Path, name: str) -> Image:
@@ -198,8 +267,73 @@ def _image(root: Path, name: str) -> Image:
         for suffix in _SUFFIXES:
             path = inside(root, f"{folder}/{name}{suffix}")
             if path.is_file():
-                try:
-                    return decode(content(path))
-                except ValueError as error:
-                    raise ValueError(f"its image cannot be read: {error}") from error
-    raise ValueError(f"it has no image in {root / 'lines'}")
+                return decode(content(path))
+    raise ValueError(f"there is no image in {root / 'lines'}")
+
+
+def list_file(root: Path, partition: str, split: str) -> Path:
+    """The list of a split.
+
+    Raises:
+        Unavailable: it is not below the root; with where it is had.
+        UserError: the partition has no such split.
+    """
+    published = PARTITIONS[partition]
+    if split not in published.files:
+        raise UserError(
+            f"the partition {partition} of iam has no split {split!r}; "
+            f"it has {', '.join(published.files)}"
+        )
+    for folder in FOLDERS:
+        for name in published.files[split]:
+            if (path := root / folder / name).is_file():
+                return path
+    expected = root / FOLDERS[0] / published.files[split][0]
+    raise Unavailable(
+        f"there is no list of the partition {partition} in {root}: {expected} is missing",
+        f"get {published.where}, and put it into {root / FOLDERS[0]}",
+    )
+
+
+def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[BadLine], list[str]]:
+    """The line ids of a split in the order of its list, entries that are none, and notes on it.
+
+    An entry may have more behind its id (Laia's and unilm's lists have), or a folder before it
+    and `.png` behind it.
+
+    Raises:
+        Unavailable: the list is not here, or cannot be read.
+        UserError: the partition has no such split.
+    """
+    path = list_file(root, partition, split)
+    name = path.relative_to(root).as_posix()
+    try:
+        text = read_text(root, name)
+    except ValueError as error:
+        raise Unavailable(f"the list of {partition} cannot be read: {error}") from error
+    ids: dict[str, None] = {}
+    bad: list[BadLine] = []
+    notes: list[str] = []
+    for number, row in enumerate(text.splitlines(), 1):
+        entry = row.split()[0] if row.split() else ""
+        if not entry or entry.startswith("#"):
+            continue
+        base = entry.rpartition("/")[2].partition(".")[0]
+        if not LINE_ID.fullmatch(base):
+            bad.append(BadLine(f"{name}:{number}", f"{entry[:80]!r} is no id of a line of IAM"))
+        elif base in ids:
+            notes.append(f"{name}:{number} names {base} again; it is read once")
+        else:
+            ids[base] = None
+    return list(ids), bad, notes + miscount(name, partition, split, len(ids))
+
+
+def miscount(name: str, partition: str, split: str, count: int) -> list[str]:
+    """A note that a file has another number of lines than was published, where it has."""
+    right = PARTITIONS[partition].counts[split]
+    if count == right:
+        return []
+    return [
+        f"{name} has {count} lines, and {split} of the partition {partition} has {right} as "
+        "published: what is measured on it compares with no published result"
+    ]

@@ -1,11 +1,17 @@
-"""What IAM says of its lines: XML forms, `lines.txt` and `forms.txt`.
+"""The transcriptions of IAM: XML forms, `lines.txt`, `forms.txt`, and the places of characters.
 
 The formats are those of https://fki.tic.heia-fr.ch/databases/iam-handwriting-database (its DTD of
 the forms, and the comments at the head of the ASCII files).
+
+IAM knows the connected components of every word, on the form. Word borders are therefore measured.
+Where a word has as many groups of components as letters (printed hands), so are the letters;
+otherwise the letters share the word by their usual widths, which is an estimate.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +20,25 @@ from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element
 
-from bench.core.errors import UserError
-from datasets.paths import content, inside
-from datasets.text import decode_text
-from datasets.xml import child, elements, parse
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.files import child, content, elements, inside, parse_xml, read_text
 
 Style = Literal["xml", "ascii", "laia"]
+Span = tuple[float, float]  # left and right column
+
+BOX_SOURCE = "iam-xml"
 
 # Laia joins what IAM split to have fewer words: "We 'll" is written "We'll" (prepare_iam_text.sh).
 _CONTRACTION = re.compile(r" '(s|d|ll|m|ve|t|re|S|D|LL|M|VE|T|RE)\b")
 
 _FAR = 10**7  # pixels; no form is so large
+_SLACK = 2  # pixels by which an image may differ from its line's box on the form
+_OVERLAP = 0.5  # of the narrower of two components, from which on they are one letter
+_NARROW, _WIDE = "iljtfrI1.,;:'!|()`", "mwMW&"
+_WIDTHS = {**dict.fromkeys(_NARROW, 0.55), **dict.fromkeys(_WIDE, 1.5)}
+_CAPITAL = 1.25  # of a small letter's width
 
 
 @dataclass(frozen=True)
@@ -44,53 +58,27 @@ class Box:
 
 @dataclass(frozen=True)
 class Word:
-    """A token of a line and the connected components of its ink."""
+    """A token of a line, perhaps with spaces ("M Ps"), and the components of its ink."""
 
     text: str
-    components: tuple[Box, ...]
+    components: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
 class Written:
-    """What IAM says of one line.
+    """A line as a file of IAM transcribes it.
 
     correct: whether its words were segmented correctly ("ok"), as far as IAM knows.
-    words: its tokens; () where only the ASCII files are read.
+    words: its tokens; components are in XML only.
     box: where the line lies on its form by `lines.txt`; None where that is not read.
     writer: "" where neither XML nor `forms.txt` names one.
     """
 
     text: str
     correct: bool
-    writer: str
+    writer: str = ""
     words: tuple[Word, ...] = ()
     box: Box | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of `lines.txt`; tokens may hold spaces ("M Ps")."""
-
-    correct: bool
-    box: Box
-    tokens: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FormLine:
-    """A line of an XML form."""
-
-    text: str
-    correct: bool
-    words: tuple[Word, ...]
-
-
-@dataclass(frozen=True)
-class Form:
-    """An XML form."""
-
-    writer: str
-    lines: Mapping[str, FormLine]
 
 
 def form_of(line: str) -> str:
@@ -113,23 +101,22 @@ def laia(tokens: Iterable[str]) -> str:
     return _CONTRACTION.sub(r"'\1", " ".join(token.replace(" ", "") for token in tokens))
 
 
-def parse_lines(text: str) -> dict[str, Entry]:
+def parse_lines(text: str) -> dict[str, Written]:
     """The rows of `lines.txt` by line id; rows of another form are left out.
 
     A row is `a01-000u-03 err 156 23 430 1290 1883 70 M Ps|tomorrow|.`: id, segmentation, grey
     level, components, x, y, width and height of the line on its form, tokens.
     """
-    found: dict[str, Entry] = {}
+    found: dict[str, Written] = {}
     for row in text.splitlines():
         fields = row.split(" ", 8)
         if row.startswith("#") or len(fields) < 9:
             continue
-        try:
+        with contextlib.suppress(ValueError):
             box = _box(fields[4:8])
-        except ValueError:
-            continue
-        tokens = tuple(token for token in fields[8].strip().split("|") if token.strip())
-        found[fields[0]] = Entry(fields[1] == "ok", box, tokens)
+            tokens = [token for token in fields[8].strip().split("|") if token.strip()]
+            words = tuple(map(Word, tokens))
+            found[fields[0]] = Written(" ".join(tokens), fields[1] == "ok", words=words, box=box)
     return found
 
 
@@ -139,70 +126,75 @@ def parse_forms(text: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows if len(row) > 1}
 
 
-def parse_form(document: bytes, name: str) -> Form:
-    """The handwritten lines of an XML form.
+def parse_form(document: bytes, name: str) -> dict[str, Written]:
+    """The handwritten lines of an XML form by id.
 
     IAM's texts are escaped twice: what XML's parser leaves is `&quot;`.
 
     Raises:
         ValueError: it is no XML, or no form.
     """
-    try:
-        root = parse(document, name)
-    except UserError as error:
-        raise ValueError(str(error)) from error
+    root = parse_xml(document, name)
     part = child(root, "handwritten-part")
     if part is None:
         raise ValueError(f"{name} has no handwritten part")
-    lines = {line.get("id", ""): _form_line(line) for line in elements(part, "line")}
-    return Form(root.get("writer-id", ""), lines)
+    writer = root.get("writer-id", "")
+    return {line.get("id", ""): _form_line(line, writer) for line in elements(part, "line")}
 
 
 class Transcripts:
     """The transcriptions of a copy of IAM, looked up line by line.
 
-    Args:
-        root: of the copy; read are `xml/`, and `lines.txt` and `forms.txt` where they are.
-        style: whose text is the reference.
+    root: of the copy; read are `xml/`, and `lines.txt` and `forms.txt` where they are.
+    style: whose text is the reference.
     """
 
     def __init__(self, root: Path, style: Style) -> None:
         self.root, self.style = root, style
         self.entries = parse_lines(_ascii(root, "lines.txt"))
         self.writers = parse_forms(_ascii(root, "forms.txt"))
-        self._last: tuple[str, Form | str] = ("", "")  # lists have a form's lines together
+        self._last: tuple[str, Mapping[str, Written] | str] = ("", "")  # lists keep forms together
 
     def __getitem__(self, line: str) -> Written:
-        """What is said of a line.
+        """The transcription of a line.
 
         Raises:
-            ValueError: nothing, or nothing that can be read; with the reason.
+            ValueError: there is none, or none that can be read; with the reason.
         """
         name = form_of(line)
         form, entry = self._form(name), self.entries.get(line)
         if self.style == "xml":
             if isinstance(form, str):
                 raise ValueError(form)
-            if line not in form.lines:
+            if line not in form:
                 raise ValueError(f"{name}.xml has no such line")
-            told = form.lines[line]
-            text, correct = told.text, told.correct
+            written = form[line]
+        elif entry is None:
+            raise ValueError("lines.txt has no such line, or not in its format")
+        elif self.style == "laia":
+            written = dataclasses.replace(entry, text=laia(word.text for word in entry.words))
         else:
-            if entry is None:
-                raise ValueError("lines.txt has no such line, or not in its format")
-            text = laia(entry.tokens) if self.style == "laia" else " ".join(entry.tokens)
-            correct = entry.correct
-        known = None if isinstance(form, str) else form
-        words = known.lines[line].words if known and line in known.lines else ()
-        writer = (known.writer if known else "") or self.writers.get(name, "")
-        return Written(text, correct, writer, words, entry.box if entry else None)
+            written = entry
+        of_xml = None if isinstance(form, str) else form.get(line)
+        return dataclasses.replace(
+            written,
+            words=of_xml.words if of_xml else (),
+            writer=self._writer(name, form),
+            box=entry.box if entry else None,
+        )
 
-    def _form(self, name: str) -> Form | str:
-        """An XML form, or why there is none."""
+    def _writer(self, name: str, form: Mapping[str, Written] | str) -> str:
+        lines = [] if isinstance(form, str) else list(form.values())
+        return (lines[0].writer if lines else "") or self.writers.get(name, "")
+
+    def _form(self, name: str) -> Mapping[str, Written] | str:
+        """The lines of an XML form, or why there are none."""
         if self._last[0] != name:
             path = f"xml/{name}.xml"
             try:
-                form: Form | str = parse_form(content(inside(self.root, path)), path)
+                form: Mapping[str, Written] | str = parse_form(
+                    content(inside(self.root, path)), path
+                )
             except ValueError as error:
                 form = str(error)
             self._last = (name, form)
@@ -212,36 +204,29 @@ class Transcripts:
 def _ascii(root: Path, name: str) -> str:
     """The text of an ASCII file, "" where there is none or it cannot be read."""
     path = ascii_file(root, name)
-    if path is None:
-        return ""
     try:
-        return decode_text(content(inside(root, path.relative_to(root).as_posix())))
+        return "" if path is None else read_text(root, path.relative_to(root).as_posix())
     except ValueError:
         return ""
 
 
-def _form_line(line: Element) -> FormLine:
+def _form_line(line: Element, writer: str) -> Written:
     words = tuple(
-        Word(_plain(word.get("text", "")), tuple(_components(word)))
+        Word(html.unescape(word.get("text", "")), tuple(_components(word)))
         for word in elements(line, "word")
     )
-    return FormLine(_plain(line.get("text", "")), line.get("segmentation") == "ok", words)
-
-
-def _plain(text: str) -> str:
-    return html.unescape(text)
+    text, correct = html.unescape(line.get("text", "")), line.get("segmentation") == "ok"
+    return Written(text, correct, writer, words)
 
 
 def _components(word: Element) -> list[Box]:
     """The components that are rectangles; others are left out."""
     found = []
     for component in elements(word, "cmp"):
-        try:
+        with contextlib.suppress(ValueError):
             box = _box([component.get(name, "") for name in ("x", "y", "width", "height")])
-        except ValueError:
-            continue
-        if box.width > 0 and box.height > 0:
-            found.append(box)
+            if box.width > 0 and box.height > 0:
+                found.append(box)
     return found
 
 
@@ -255,3 +240,93 @@ def _box(fields: Sequence[str]) -> Box:
     if max(map(abs, numbers)) > _FAR:
         raise ValueError
     return Box(*numbers)
+
+
+def character_boxes(
+    text: str, written: Written, shape: tuple[int, ...]
+) -> NDArray[np.float32] | None:
+    """The columns of each character of a line on its image.
+
+    Args:
+        text: the reference, normalised.
+        written: of the line; its tokens without spaces have to be the text without spaces.
+        shape: (H, W) of the image, which has to be that of the line's box on the form.
+
+    Returns:
+        (len(text), 2) float32 in pixels of the image; None where the XML does not tell, or not
+        for this image.
+    """
+    words = written.words
+    if not words or not written.correct or not all(word.components for word in words):
+        return None
+    if "".join(_bare(word.text) for word in words) != _bare(text):
+        return None
+    left = _left(written, shape)
+    if left is None:
+        return None
+    letters = [span for word in words for span in _letters(word)]
+    boxes = np.array(_with_spaces(text, letters), np.float32) - left
+    return np.clip(boxes, 0, shape[1]).astype(np.float32)
+
+
+def _left(written: Written, shape: tuple[int, ...]) -> int | None:
+    """The column of the form at which the image begins; None where no box has its size."""
+    ink = _around([box for word in written.words for box in word.components])
+    for box in (written.box, ink):
+        if box and abs(box.width - shape[1]) <= _SLACK and abs(box.height - shape[0]) <= _SLACK:
+            return box.left
+    return None
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    left, top = min(box.left for box in boxes), min(box.top for box in boxes)
+    right = max(box.right for box in boxes)
+    bottom = max(box.top + box.height for box in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _letters(word: Word) -> list[Span]:
+    """A span for each character of a word that is no space."""
+    text = _bare(word.text)
+    if not text:
+        return []
+    groups = _groups(word.components)
+    if len(groups) == len(text):
+        return groups
+    around = _around(word.components)
+    shares = np.array([_WIDTHS.get(c, _CAPITAL if c.isupper() else 1.0) for c in text])
+    ends = around.left + np.concatenate([[0.0], np.cumsum(shares)]) * around.width / shares.sum()
+    return list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+
+
+def _groups(components: Sequence[Box]) -> list[Span]:
+    """Components from left to right; what lies above another (the dot of an i) belongs to it."""
+    groups: list[Span] = []
+    for box in sorted(components, key=lambda box: box.left):
+        if groups:
+            left, right = groups[-1]
+            shared = min(right, box.right) - box.left
+            if shared >= _OVERLAP * min(right - left, box.width):
+                groups[-1] = (left, max(right, box.right))
+                continue
+        groups.append((box.left, box.right))
+    return groups
+
+
+def _with_spaces(text: str, letters: Sequence[Span]) -> list[Span]:
+    """The letters with a span for each space: what is between its neighbours, if anything is."""
+    spans: list[Span] = []
+    place = 0
+    for char in text:
+        if char.isspace():
+            left, right = letters[place - 1][1], letters[place][0]
+            middle = (left + right) / 2
+            spans.append((left, right) if left < right else (middle, middle))
+        else:
+            spans.append(letters[place])
+            place += 1
+    return spans
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.pieces import read_pieces
 from datasets.raster import Stroke
 from datasets.sources import SOURCES
 from datasets.splits import split_of
+from datasets.unipen import read_pieces
 
 WORDS, CHARACTERS = (pieces.file for pieces in SOURCES["unipen"].pieces)
 

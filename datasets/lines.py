@@ -12,8 +12,7 @@ from bench.core.types import Line, LineSet
 from datasets.base import Dataset
 from datasets.handwriting import write
 from datasets.levels import LEVELS, line_texts
-from datasets.paper import on_paper
-from datasets.raster import draw_strokes
+from datasets.raster import draw_strokes, on_paper
 from datasets.seeds import stream
 
 # Writers of the splits never meet: "test-17" is no writer of train.

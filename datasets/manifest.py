@@ -10,18 +10,16 @@ names (`datasets.columns`), and those that are not known do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.metrics import normalise
 from bench.core.types import BadLine, Line, LineSet
-from datasets.base import EMPTY, Dataset, absence
-from datasets.columns import TableOptions, lacks_column
-from datasets.images import decode
-from datasets.paths import content, inside
+from datasets.base import Dataset, absence, make_line
+from datasets.columns import Columns, TableOptions
+from datasets.files import content, decode, inside
 from datasets.splits import canonical, in_order, no_split
 from datasets.table import Record, read_table
 
@@ -32,54 +30,39 @@ class ManifestLines(TableOptions, Dataset):
 
     path: the file.
     root: the folder that its image paths begin at, and must not leave; none means its own.
-    image, text, id, writer, block, page, split_column: see `datasets.columns.TableOptions`. Without
-        ids a line is called after its image.
-    split: all lines are of this split; else the column tells it, and where none does it is test.
+    image, text, id, writer, block, page, split_column, split: see `datasets.columns.TableOptions`.
+        Without ids a line is called after its image; without splits all are test.
     quoted: whether fields may stand in double quotes; none means in CSV and not in TSV.
     """
 
     path: Path | None = None
     root: Path | None = None
-    split: str = ""
     quoted: bool | None = None
 
     def missing(self) -> Unavailable | None:
-        """That no file is named, or none is there."""
+        """The lack of a named file."""
         return absence(self._path)
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that the table names.
-
-        Raises:
-            Unavailable: the file is not here.
-            UserError: it is no table, or has no column of images or texts.
-        """
-        records, columns = self._table()
-        return in_order(self._split(record, columns) for record in records if not record.trouble)
+        """The splits that the table names."""
+        return in_order(self._split(*pair) for pair in self._table() if not pair[0].trouble)
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Decode the first `limit` lines of a split to grey, in the order of the table.
 
-        A row that cannot be read tells no split, and is a bad line of every one.
-
-        Raises:
-            Unavailable: the file is not here.
-            UserError: it is no table, has no column of images or texts, or there is no such split.
-            BadLinesError: a line cannot be used, and the set is to be read strictly.
+        A row that cannot be read names no split, and is a bad line of every one.
         """
         path, split = self._path(), canonical(split)
-        records, columns = self._table()
-        known = in_order(self._split(row, columns) for row in records if not row.trouble)
+        rows = self._table()
+        known = in_order(self._split(*pair) for pair in rows if not pair[0].trouble)
         if split not in known:
             raise no_split(path, "manifest", split, known)
-        wanted = [
-            row for row in records if row.trouble or self._split(row, columns) == split
-        ]  # fmt: skip
+        wanted = [pair for pair in rows if pair[0].trouble or self._split(*pair) == split]
         root = self.root or path.parent
         return self.gathered(
             "manifest",
             split,
-            (_line(root, row, columns, split) for row in islice(wanted, limit)),
+            (_line(root, row, columns, split) for row, columns in islice(wanted, limit)),
             source=path.name,
             licence="not stated",
             references="manifest",
@@ -98,8 +81,8 @@ class ManifestLines(TableOptions, Dataset):
             )
         return self.path
 
-    def _table(self) -> tuple[Sequence[Record], Mapping[str, str | None]]:
-        """The rows, and what the columns hold.
+    def _table(self) -> Sequence[tuple[Record, Columns]]:
+        """The rows, each with the columns of the table.
 
         Raises:
             Unavailable: the file is not here.
@@ -115,38 +98,25 @@ class ManifestLines(TableOptions, Dataset):
                 f"{records[0].number}: {records[0].trouble}"
             )
         names = list(dict.fromkeys(name for record in records for name in record.values))
-        columns = self.found_columns(names)
-        for what, column in columns.items():
-            if column is not None and column not in names:
-                raise UserError(
-                    f"{path} has no column {column}; its columns are {', '.join(names) or 'none'}"
-                )
-            if column is None and what in ("image", "text"):
-                raise lacks_column(path, "manifest", what, names)
-        return records, columns
+        columns = self.columns(path, "manifest", names)
+        return [(record, columns) for record in records]
 
-    def _split(self, row: Record, columns: Mapping[str, str | None]) -> str:
-        return canonical(self.split or _value(row, columns["split"])) or "test"
+    def _split(self, row: Record, columns: Columns) -> str:
+        return canonical(self.split or row.value(columns.split)) or "test"
 
 
-def _line(root: Path, row: Record, columns: Mapping[str, str | None], split: str) -> Line | BadLine:
+def _line(root: Path, row: Record, columns: Columns, split: str) -> Line | BadLine:
     """A row as a line, or why it cannot be used."""
-    picture = _value(row, columns["image"]).replace("\\", "/")
-    name = _value(row, columns["id"]) or picture.rpartition(".")[0] or f"line {row.number}"
+    picture = row.value(columns.image).replace("\\", "/")
+    name = row.value(columns.id) or picture.rpartition(".")[0] or f"line {row.number}"
     if row.trouble:
         return BadLine(name, f"line {row.number} of the table: {row.trouble}")
-    text = normalise(_value(row, columns["text"]))
-    if not text:
-        return BadLine(name, EMPTY)
-    if not picture:
-        return BadLine(name, "it names no image")
-    try:
-        image = decode(content(inside(root, picture)))
-    except ValueError as error:
-        return BadLine(name, f"its image cannot be read: {error}")
-    writer, page, block = (_value(row, columns[what]) for what in ("writer", "page", "block"))
-    return Line(name, image, text, writer, split, page=page, block=block)
-
-
-def _value(row: Record, column: str | None) -> str:
-    return "" if column is None else row.values.get(column, "").strip()
+    return make_line(
+        name,
+        row.value(columns.text),
+        lambda: decode(content(inside(root, picture))),
+        writer=row.value(columns.writer),
+        page=row.value(columns.page),
+        block=row.value(columns.block),
+        split=split,
+    )

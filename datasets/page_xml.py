@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UserError
 from bench.core.metrics import normalise
-from datasets.xml import child, elements, local, parse
+from datasets.files import child, elements, local, parse_xml
 
 Points = NDArray[np.float64]  # (N, 2) x, y in pixels of the page
 
@@ -125,7 +125,7 @@ def parse_alto(content: bytes, name: str) -> Transcript:
 
 
 def _root(content: bytes, name: str, root: str, namespaces: tuple[str, ...], kind: str) -> Element:
-    found = parse(content, name)
+    found = parse_xml(content, name)
     namespace = found.tag[1:].rpartition("}")[0]
     if local(found) in _COMPANIONS - {root}:
         raise OtherFormatError(f"{name} is no {kind} but {local(found)}")

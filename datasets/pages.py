@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -20,11 +21,10 @@ from PIL import Image as Pillow
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
-from datasets.base import EMPTY, Dataset, absence
+from datasets.base import Dataset, absence, make_line
 from datasets.crops import crop, likely_ascents, outlines
-from datasets.images import SUFFIXES, decode
+from datasets.files import SUFFIXES, content, decode, inside
 from datasets.page_xml import OtherFormatError, PageLine, Points, Transcript, parse_alto, parse_page
-from datasets.paths import content, inside
 from datasets.root import folder_of
 from datasets.splits import canonical, in_order
 
@@ -49,25 +49,15 @@ class PageLines(Dataset):
     split: str = ""
 
     def missing(self) -> Unavailable | None:
-        """That there is no folder, or no document in it."""
+        """The lack of the folder, or of a document in it."""
         return absence(self._documents)
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that the folders of the documents tell.
-
-        Raises:
-            Unavailable: there is no folder, or no document in it.
-        """
+        """The splits that the folders of the documents tell."""
         return in_order(self._split(name) for name in self._documents())
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """Cut the first `limit` lines of a split out of their pages, to grey, on paper.
-
-        Raises:
-            Unavailable: there is no folder, or no document in it.
-            UserError: there is no such split, or no line may be higher than 0 pixels.
-            BadLinesError: a line cannot be used, and the set is to be read strictly.
-        """
+        """Cut the first `limit` lines of a split out of their pages, to grey, on paper."""
         root, split = self._root(), canonical(split)
         names = self._documents()
         if split not in (known := in_order(map(self._split, names))):
@@ -125,10 +115,9 @@ class PageLines(Dataset):
         """A document, without lines where it is of another format; or why it cannot be read."""
         parse = parse_page if self.format == "page" else parse_alto
         try:
-            path = inside(root, name)
-            return _Document(name, path, parse(content(path), name))
+            return _Document(name, parse(content(inside(root, name)), name))
         except OtherFormatError:
-            return _Document(name, path, Transcript("", None, True, ()))
+            return _Document(name, Transcript("", None, True, ()))
         except (UserError, ValueError) as error:
             return BadLine(name, str(error))
 
@@ -155,25 +144,17 @@ class PageLines(Dataset):
             return
         drawn = Pillow.fromarray(picture)
         for line, outline in zip(lines, outlines(lines, likely_ascents(lines)), strict=True):
-            name = f"{page}_{line.item}"
-            try:
-                image = _line_image(drawn, line, outline, self.height)
-            except ValueError as error:
-                yield BadLine(name, str(error))
-                continue
             # A page is all that is known of who wrote it: lines of one page are of one hand.
-            yield Line(name, image, line.text, writer="", split=split, page=page, block=page)
+            facts = {"writer": "", "split": split, "page": page, "block": page}
+            cut = partial(_cut_out, drawn, outline, self.height)
+            yield make_line(f"{page}_{line.item}", line.text, cut, **facts)
 
 
 @dataclass(frozen=True, eq=False)
 class _Document:
-    """A document that was read.
-
-    name: in its set. path: where it lies.
-    """
+    """A document that was read, and its name in the set."""
 
     name: str
-    path: Path
     transcript: Transcript
 
     @property
@@ -181,14 +162,12 @@ class _Document:
         return self.transcript.lines
 
 
-def _line_image(page: Pillow.Image, line: PageLine, outline: Points, height: int) -> Image:
+def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:
     """Cut a line out.
 
     Raises:
-        ValueError: it has no text, no outline, or does not lie on the page.
+        ValueError: it has no outline, or does not lie on the page.
     """
-    if not line.text:
-        raise ValueError(EMPTY)
     if len(outline) < 3 or not np.isfinite(outline).all():
         raise ValueError("nothing tells its outline on the page")
     return np.array(crop(page, outline, height))

@@ -1,12 +1,18 @@
-"""Sets of scanned lines in Parquet files with the Hub's image column: `hooker` and `copiste`.
+"""Lines in Parquet files with the Hub's image column: the user's, the Hub's, hooker and copiste.
+
+    python -m bench data get Teklia/IAM-line
+    python -m bench run --dataset parquet -o parquet.path=Teklia/IAM-line
 
 A file is read a row group at a time, and of a row group only the columns and rows that are wanted.
+A line's split is told by a column, or by the name of its file or folder as on the Hub
+(`data/train-00000-of-00002.parquet`, `default/test/0000.parquet`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,67 +20,58 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from huggingface_hub import constants
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.metrics import normalise
 from bench.core.registry import did_you_mean
-from bench.core.types import BadLine, Line, LineSet
-from datasets.base import EMPTY, Dataset
-from datasets.images import decode
-from datasets.rebuild.selection import load_selection
-from datasets.sources import SOURCES, missing_files, root_of
-from datasets.splits import canonical
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a file are called.
-
-    image: a struct {bytes, path} as Hugging Face's image column, or the encoded bytes themselves.
-    name: None where the file has none; then lines are numbered.
-    writer, page, block: None where the file has none.
-    split: None where the whole file is one split.
-    """
-
-    image: str = "image"
-    text: str = "text"
-    name: str | None = "id"
-    writer: str | None = "writer"
-    split: str | None = "split"
-    page: str | None = None
-    block: str | None = None
-
-    def named(self) -> list[str]:
-        """All columns that are read."""
-        optional = (self.name, self.writer, self.split, self.page, self.block)
-        return [self.image, self.text, *(name for name in optional if name is not None)]
-
-
-class Row(NamedTuple):
-    """A row of a file, its image still encoded; None for what is null in the file."""
-
-    id: str
-    image: bytes | None
-    text: str | None
-    writer: str
-    split: str
-    page: str = ""
-    block: str = ""
-
+from bench.core.types import BadLine, Image, Line, LineSet
+from datasets.base import Dataset, absence, make_line
+from datasets.columns import Columns, TableOptions
+from datasets.files import decode
+from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
+from datasets.sources import SOURCES, load_selection, missing_files, root_of
+from datasets.splits import canonical, in_order, named_split, no_split
 
 _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
 _HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are not named
 # In both files the column `writer` holds the letter or text that the splits were made by.
-_COLUMNS = Columns(writer=None, block="writer")
+_COLUMNS = Columns(id="id", block="writer", split="split")
+
+
+class Row(NamedTuple):
+    """A row of a file, its image still encoded; None for one that is null in the file."""
+
+    id: str
+    image: bytes | None
+    text: str
+    writer: str = ""
+    split: str = ""
+    page: str = ""
+    block: str = ""
+
+    def decoded(self) -> Image:
+        """The image in grey.
+
+        Raises:
+            ValueError: there is none, or it cannot be read.
+        """
+        if self.image is None:
+            raise ValueError("it has none")
+        return decode(self.image)
+
+    def line(self, split: str) -> Line | BadLine:
+        """The row as a line of a split."""
+        facts = {"writer": self.writer, "page": self.page, "block": self.block}
+        return make_line(self.id, self.text, self.decoded, split=split, **facts)
 
 
 @dataclass(frozen=True)
-class ParquetLines(Dataset):
+class ScannedLines(Dataset):
     """Scanned lines of handwriting from a Parquet file of the data root.
 
-    source: "hooker" (English letters of 1850-1911 by Joseph Hooker: one hand, so that
-        the hand of val and test is in train; splits by letter) or "copiste"
-        (modern French with its accents, about 220 hands; splits by text).
+    source: "hooker" (English letters of 1850-1911 by Joseph Hooker: one hand, so that the hand of
+        val and test is in train; splits by letter) or "copiste" (modern French with its accents,
+        about 220 hands; splits by text).
     """
 
     source: str = "hooker"
@@ -84,32 +81,22 @@ class ParquetLines(Dataset):
         return missing_files(self.source) if self.source in _REFERENCES else None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """Decode the first `limit` lines of a split to grey.
-
-        Raises:
-            UserError: the source or the split does not exist, or the file is no such file.
-            Unavailable: the file is not here.
-        """
+        """Decode the first `limit` lines of a split to grey."""
         if self.source not in _REFERENCES:
             hint = did_you_mean(self.source, _REFERENCES)
             raise UserError(f"no line images come from {self.source!r}{hint}")
         self.check_split(split)
         root = root_of(self.source)
-        source, pages = SOURCES[self.source], _pages(self.source)
-        rows = read_rows(root / source.files[0], _COLUMNS, split, limit)
+        source, hand, pages = SOURCES[self.source], _HANDS[self.source], _pages(self.source)
+        rows = (
+            # Copiste's ids begin with the text, t0221__.
+            row._replace(writer=hand, page=pages.get(row.id.rpartition("__")[2], ""))
+            for row in read_rows(root / source.files[0], _COLUMNS, split, limit)
+        )
         return self.gathered(
             self.source,
             split,
-            (
-                # Copiste's ids begin with the text, t0221__.
-                as_line(
-                    row._replace(
-                        writer=_HANDS[self.source], page=pages.get(row.id.rpartition("__")[2], "")
-                    ),
-                    split,
-                )
-                for row in rows
-            ),
+            (row.line(split) for row in rows),
             source=f"{source.url} @ {source.commit[:12]}",
             licence=source.licence,
             references=_REFERENCES[self.source],
@@ -117,22 +104,151 @@ class ParquetLines(Dataset):
         )
 
 
+@functools.cache
+def _pages(source: str) -> Mapping[str, str]:
+    """The page of each line of a recorded set, by the end of its id."""
+    chosen = load_selection(source).items()
+    return {f"{page}_{item}": page for page, items in chosen for item in items}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file, its path in the folder without the suffix, its columns, and its lines by split."""
+
+    file: Path
+    name: str
+    columns: Columns
+    lines: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ParquetLines(TableOptions, Dataset):
+    """Lines of Parquet files: one file, a folder of them, or a data set of the Hub.
+
+    path: a file, a folder, or owner/name of the Hub (got by `python -m bench data get`).
+    revision: branch, tag or commit of the Hub's.
+    files: pattern of the files to read, as paths in the folder.
+    image, text, id, writer, block, page, split_column, split: see `datasets.columns.TableOptions`.
+    """
+
+    path: str = ""
+    revision: str = MAIN
+    files: str = "*"
+
+    def missing(self) -> Unavailable | None:
+        """The lack of the files, and the command that gets them."""
+        return absence(self._folder)
+
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that columns and files name; `test` where nothing names any."""
+        return in_order(name for part in self._parts() for name in part.lines)
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Decode the first `limit` lines of a split to grey, file by file."""
+        folder, split, parts = self._folder(), canonical(split), list(self._parts())
+        names = in_order(name for part in parts for name in part.lines)
+        if split not in names:
+            raise no_split(self.path, "parquet", split, names)
+        count = sum(part.lines.get(split, 0) for part in parts)
+        address = f"{constants.ENDPOINT}/datasets/{self.path} @ {folder.name[:12]}"
+        return self.gathered(
+            "parquet",
+            split,
+            _lines(parts, split, limit),
+            source=address if is_hub_id(self.path) else folder.name,
+            licence=licence_of(folder),
+            references="parquet",
+            total=count if limit is None else min(count, limit),
+        )
+
+    def _folder(self) -> Path:
+        """The file or folder.
+
+        Raises:
+            Unavailable: it is not here.
+        """
+        if not self.path:
+            raise Unavailable(
+                "parquet is any line set, and none is named",
+                "name one with -o parquet.path=FILE|FOLDER|OWNER/NAME",
+            )
+        if is_hub_id(self.path):
+            return locate(self.path, self.revision, self.files)
+        folder = Path(self.path).expanduser()
+        if not folder.exists():
+            raise Unavailable(
+                f"there is no file or folder {folder}",
+                "name one that is there, or a Hub id, with -o parquet.path=FILE|FOLDER|OWNER/NAME",
+            )
+        if self.revision != MAIN:
+            raise Unavailable(f"{folder} is a path and has no revision", "leave the revision out")
+        if folder.is_dir() and not parquet_files(folder, self.files):
+            raise Unavailable(
+                f"{folder} has no Parquet file of the pattern {self.files}",
+                "name the folder that has them with -o parquet.path=FOLDER",
+            )
+        return folder
+
+    def _parts(self) -> Iterator[_Part]:
+        """The files; of each, only the column of splits is read."""
+        folder = self._folder()
+        files = parquet_files(folder, self.files) if folder.is_dir() else [folder]
+        names = [file.relative_to(folder if folder.is_dir() else folder.parent) for file in files]
+        any_named = any(map(_named, names))
+        for file, name in zip(files, names, strict=True):
+            stem = name.with_suffix("").as_posix()
+            with open_parquet(file) as opened:
+                schema = opened.schema_arrow
+                images = [n for n in schema.names if holds_images(schema.field(n).type)]
+                columns = self.columns(file, "parquet", schema.names, images)
+                _expect_types(file, schema, columns)
+                if columns.split:
+                    values = opened.read(columns=[columns.split]).column(0).to_pylist()
+                    lines = dict(Counter(canonical(str(value)) for value in values))
+                else:
+                    # Beside files named after splits, one that is not makes a split of its own.
+                    other = name.stem if any_named else "test"
+                    lines = {canonical(self.split) or _named(name) or other:
+                             opened.metadata.num_rows}  # fmt: skip
+            yield _Part(file, stem, columns, lines)
+
+
+def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Line | BadLine]:
+    left = limit
+    for part in parts:
+        if not part.lines.get(split):
+            continue
+        for row in read_rows(part.file, part.columns, split, left):
+            if not part.columns.id:
+                row = row._replace(id=f"{part.name}-{row.id}")
+            yield row.line(split)
+            left = None if left is None else left - 1
+
+
+def _named(name: Path) -> str:
+    """The split in the name of a file, or of a folder above it; "" for none."""
+    if name.stem.isdigit() and name.parent.name:  # the Hub's own: default/SPLIT/0000.parquet
+        return canonical(name.parent.name.removeprefix("partial-"))
+    return next(filter(None, map(named_split, reversed(name.parts))), "")
+
+
 def read_rows(
     path: Path, columns: Columns, split: str | None = None, limit: int | None = None
 ) -> Iterator[Row]:
-    """The rows of a split, in the order of the file; images stay encoded.
+    """Read rows in the order of the file; images stay encoded.
 
     Args:
         path: a Parquet file.
-        columns: what its columns are called.
-        split: the split that is wanted, whatever name the file has for it; None for all rows.
+        columns: its columns.
+        split: only its rows, whatever name the file has for it; None for all.
         limit: at most so many rows.
 
     Raises:
         UserError: the file is damaged, or lacks a column or has one of another type.
     """
     with open_parquet(path) as file:
-        expect_columns(path, file.schema_arrow, columns)
+        columns.check(path, file.schema_arrow.names)
+        _expect_types(path, file.schema_arrow, columns)
         number = 0  # of a row in the file: an id where there is no column of ids
         left = limit
         for group in range(file.num_row_groups):
@@ -148,10 +264,10 @@ def read_rows(
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
-    """A Parquet file, open; what fails while it is read is told plainly.
+    """Open a Parquet file.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: it is damaged, as may show while it is read.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -162,39 +278,8 @@ def open_parquet(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} cannot be read as Parquet: {error}") from error
 
 
-def as_line(row: Row, split: str) -> Line | BadLine:
-    """A row with its image decoded, as a line of a split."""
-    text = normalise(row.text or "")
-    if not text:
-        return BadLine(row.id, EMPTY)
-    if row.image is None:
-        return BadLine(row.id, "it has no image")
-    try:
-        image = decode(row.image)
-    except ValueError as error:
-        return BadLine(row.id, f"its image cannot be read: {error}")
-    return Line(row.id, image, text, row.writer, split, page=row.page, block=row.block)
-
-
-@functools.cache
-def _pages(source: str) -> Mapping[str, str]:
-    """The page of each line of a recorded set, by what its id ends with."""
-    chosen = load_selection(source).items()
-    return {f"{page}_{item}": page for page, items in chosen for item in items}
-
-
-def expect_columns(path: Path, schema: Any, columns: Columns) -> None:
-    """Check names and types of the columns before anything is read.
-
-    Raises:
-        UserError: the file lacks one, or has one of another type.
-    """
-    absent = [name for name in columns.named() if name not in schema.names]
-    if absent:
-        raise UserError(
-            f"{path} has no column {' and no column '.join(absent)}; "
-            f"its columns are {', '.join(schema.names) or 'none'}"
-        )
+def _expect_types(path: Path, schema: Any, columns: Columns) -> None:
+    """Refuse columns that cannot hold images and texts before anything is read."""
     kind = schema.field(columns.image).type
     if not holds_images(kind):
         raise UserError(
@@ -215,8 +300,8 @@ def holds_images(kind: Any) -> bool:
 
 
 def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | None) -> list[int]:
-    """Positions of the wanted rows in a row group; the other columns are not read for it."""
-    if split is None or columns.split is None:
+    """Positions of the rows of a split in a row group; the other columns are not read for it."""
+    if split is None or not columns.split:
         return list(range(rows))
     values = file.read_row_group(group, columns=[columns.split]).column(0).to_pylist()
     return [position for position, value in enumerate(values) if canonical(str(value)) == split]
@@ -225,19 +310,8 @@ def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | Non
 def _read(file: Any, group: int, wanted: list[int], columns: Columns, first: int) -> Iterator[Row]:
     table = file.read_row_group(group, columns=columns.named())
     for position, row in zip(wanted, table.take(wanted).to_pylist(), strict=True):
-        image, text = row[columns.image], row[columns.text]
-        yield Row(
-            id=_text(row, columns.name) or str(first + position),
-            image=image.get("bytes") if isinstance(image, dict) else image,
-            text=None if text is None else str(text),
-            writer=_text(row, columns.writer),
-            split=_text(row, columns.split),
-            page=_text(row, columns.page),
-            block=_text(row, columns.block),
-        )
-
-
-def _text(row: Mapping[str, Any], column: str | None) -> str:
-    """The value of an optional column; "" where there is none."""
-    value = None if column is None else row[column]
-    return "" if value is None else str(value)
+        values = {what: row[name] for what, name in vars(columns).items() if name}
+        image = values.pop("image")
+        texts = {what: "" if value is None else str(value) for what, value in values.items()}
+        texts["id"] = texts.get("id", "") or str(first + position)
+        yield Row(image=image.get("bytes") if isinstance(image, dict) else image, **texts)

@@ -1,4 +1,4 @@
-"""Pen strokes to pixels: the one rasteriser of the project.
+"""Pen strokes to pixels, and ink to paper: the one rasteriser of the project.
 
 Everything is drawn with OpenCV's integer drawing on a finer canvas and brought down by whole
 factors, so that equal library versions give equal bytes.
@@ -12,6 +12,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.core.types import Image
+from datasets.seeds import stream
 
 Stroke = NDArray[np.float32]  # (N, 2) points x, y in pixels, y downwards
 
@@ -74,3 +77,34 @@ def _runs(
         (shaped[start : min(end + 1, len(points))], int(thickness[start]))
         for start, end in pairwise(cuts)
     ]
+
+
+def on_paper(coverage: NDArray[np.float32], writer: str, line: str) -> Image:
+    """Put ink on textured, uneven paper: (H, W) coverage in 0..1 to (H, W) uint8 grey.
+
+    The writer seeds the paper's tone and the ink's darkness, the line the texture.
+    """
+    habit = stream("kaidoku-paper-1", writer)
+    tone = np.float32(habit.uniform(0.8, 0.99))
+    darkness = np.float32(habit.uniform(0.45, 0.92))
+    grain = np.float32(habit.uniform(0.0, 0.05))
+    stains = np.float32(habit.uniform(0.0, 0.08))
+    flow = np.float32(habit.uniform(0.0, 0.35))  # unevenness of the ink
+    rng = stream("kaidoku-texture-1", writer, line)
+    paper = tone + grain * _noise(rng, coverage.shape, 1) + stains * _noise(rng, coverage.shape, 24)
+    ink = darkness * (1 - flow * np.abs(_noise(rng, coverage.shape, 6)))
+    grey = paper * (1 - coverage * ink)
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...], cell: int) -> NDArray[np.float32]:
+    """Smooth noise of about -1..1 with features of `cell` pixels; 8 bit inside, so bit-exact."""
+    size = (shape[0] // cell + 2, shape[1] // cell + 2)
+    lattice = rng.integers(0, 256, size, dtype=np.uint8)
+    if cell > 1:
+        large = cv2.resize(
+            lattice, (size[1] * cell, size[0] * cell), interpolation=cv2.INTER_LINEAR_EXACT
+        )
+    else:
+        large = cv2.GaussianBlur(lattice, (3, 3), 0)
+    return (large[: shape[0], : shape[1]].astype(np.float32) - 128) * np.float32(1 / 100)

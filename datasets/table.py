@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from datasets.images import SUFFIXES
-from datasets.paths import content
+from datasets.files import SUFFIXES, content
 
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".txt": "tsv", ".jsonl": "jsonl",
           ".ndjson": "jsonl"}  # fmt: skip
@@ -41,6 +40,10 @@ class Record:
     number: int
     values: Mapping[str, str]
     trouble: str = ""
+
+    def value(self, column: str) -> str:
+        """The value of a column; "" for the column ""."""
+        return self.values.get(column, "").strip()
 
 
 def read_table(path: Path, quoted: bool | None = None) -> list[Record]:

@@ -2,7 +2,9 @@
 
 Read are two files of the data root: `unipen_lines.tsv`, a tab-separated table without quoting,
 and `unipen_lines.strokes.jsonl.gz`, one JSON object a line in the same order, of which `strokes`
-is a list of strokes of [x, y] points in device units, y growing upwards.
+is a list of strokes of [x, y] points in device units, y growing upwards. Isolated words and
+characters, which only training reads, are JSON objects too: `{"w": writer, "t": text, "s": [[x0,
+y0, x1, y1, ...], ...]}` with y growing downwards and the left edge and the top of the ink at 0.
 """
 
 from __future__ import annotations
@@ -20,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.metrics import normalise
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Line, LineSet
-from datasets.base import EMPTY, Dataset
+from datasets.base import Dataset, make_line
 from datasets.raster import Stroke, draw_strokes, fit_strokes
 from datasets.sources import SOURCES, missing_files, root_of
 
@@ -58,12 +59,7 @@ class Unipen(Dataset):
         return missing_files("unipen")
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """Draw the first `limit` lines of a split.
-
-        Raises:
-            UserError: the subset or the split does not exist, or a file is not what it should be.
-            Unavailable: a file is not here.
-        """
+        """Draw the first `limit` lines of a split."""
         if self.subset not in _SUBSETS:
             hint = did_you_mean(self.subset, _SUBSETS)
             raise UserError(f"unipen has no subset {self.subset!r}{hint}")
@@ -131,7 +127,7 @@ def read_strokes(path: Path) -> Iterator[bytes]:
         raise UserError(f"{path} is damaged ({error}); {_REMEDY}") from error
 
 
-def parse_strokes(row: Mapping[str, str], record: bytes | None) -> list[NDArray[np.float32]]:
+def parse_strokes(row: Mapping[str, str], record: bytes | None) -> list[Stroke]:
     """The strokes of a row of the table, (N, 2) each, y growing upwards.
 
     Raises:
@@ -139,10 +135,53 @@ def parse_strokes(row: Mapping[str, str], record: bytes | None) -> list[NDArray[
     """
     if record is None:
         raise ValueError("the file of strokes ends before it")
-    found: Any = json.loads(record)
-    if not isinstance(found, dict) or found.get("file") != row["file"]:
+    values: Any = json.loads(record)
+    if not isinstance(values, dict) or values.get("file") != row["file"]:
         raise ValueError("the table and the file of strokes do not go together")
-    strokes = [np.array(stroke, np.float32) for stroke in found.get("strokes") or []]
+    return _points(values.get("strokes") or [], ())
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """An isolated word or character. flat: x and y of a stroke in turn."""
+
+    writer: str
+    text: str
+    flat: list[list[float]]
+
+    def strokes(self) -> list[Stroke]:
+        """The strokes, (N, 2) each, y growing downwards.
+
+        Raises:
+            ValueError: they are not lists of points.
+        """
+        return _points(self.flat, (-1, 2))
+
+
+def read_pieces(path: Path) -> Iterator[Piece]:
+    """Read the pieces of a file, their strokes unchecked.
+
+    Raises:
+        UserError: the file is damaged or a line of it is no piece.
+    """
+    for number, record in enumerate(read_strokes(path), 1):
+        try:
+            values: Any = json.loads(record)
+            piece = Piece(values["w"], values["t"], values["s"])
+            if not (isinstance(piece.writer, str) and isinstance(piece.text, str)):
+                raise TypeError("a writer or a text is no string")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"line {number} of {path} is no isolated word or character") from error
+        yield piece
+
+
+def _points(lists: Any, shape: tuple[int, ...]) -> list[Stroke]:
+    """Lists of numbers as strokes, reshaped where a shape is named."""
+    try:
+        strokes = [np.array(stroke, np.float32) for stroke in lists]
+        strokes = [stroke.reshape(shape or stroke.shape) for stroke in strokes]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its strokes are not lists of points ({error})") from error
     if not strokes or any(s.ndim != 2 or s.shape[1] != 2 or not len(s) for s in strokes):
         raise ValueError("its strokes are not lists of points")
     if not all(np.isfinite(stroke).all() for stroke in strokes):
@@ -151,16 +190,13 @@ def parse_strokes(row: Mapping[str, str], record: bytes | None) -> list[NDArray[
 
 
 def _line(row: Mapping[str, str], record: bytes | None) -> Line | BadLine:
-    name = row["file"].removesuffix(".png")
-    text = normalise(row["text"])
-    if not text:
-        return BadLine(name, EMPTY)
-    try:
-        strokes = parse_strokes(row, record)
-    except (TypeError, ValueError) as error:  # what is not JSON is a ValueError too
-        return BadLine(name, f"its strokes cannot be read: {error}")
-    image = draw(strokes)
-    return Line(id=name, image=image, text=text, writer=row["writer"], split=row["split"])
+    return make_line(
+        row["file"].removesuffix(".png"),
+        row["text"],
+        lambda: draw(parse_strokes(row, record)),
+        writer=row["writer"],
+        split=row["split"],
+    )
 
 
 def draw(strokes: list[Stroke]) -> NDArray[np.uint8]:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.handwriting import Writing, write
-from datasets.paper import on_paper
-from datasets.raster import draw_strokes
+from datasets.raster import draw_strokes, on_paper
 
 _NAMESPACE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2010-03-19"
 _ENLARGED = 2.0  # the renderer writes lines of about 50 pixels, CVL's have about 125

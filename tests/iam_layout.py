@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.handwriting import write
-from datasets.paper import on_paper
-from datasets.raster import draw_strokes
+from datasets.raster import draw_strokes, on_paper
 
 _HEAD = """<?xml version="1.0" encoding="ISO-8859-1"?>
 

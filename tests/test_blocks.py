@@ -27,7 +27,7 @@ from datasets import DATASETS
 from datasets.about import Blocks, blocks_of
 from datasets.base import fingerprint
 from datasets.manifest import ManifestLines
-from datasets.parquet import ParquetLines
+from datasets.parquet import ScannedLines
 from datasets.root import data_root, set_data_root
 from tests.run_rows import Rows, cell_lines, row
 
@@ -81,7 +81,7 @@ def test_the_recorded_sets_have_letters_and_texts_for_blocks(tmp_path, source, h
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
     set_data_root(tmp_path)
     try:
-        lines = ParquetLines(source).load("test").lines
+        lines = ScannedLines(source).load("test").lines
     finally:
         set_data_root(None)
     assert {(one.writer, one.block) for one in lines} == {(hand, "L0"), (hand, "L1")}
@@ -91,10 +91,10 @@ def test_the_recorded_sets_have_letters_and_texts_for_blocks(tmp_path, source, h
 def test_the_real_test_split_is_of_one_hand_in_17_letters():
     if data_root() is None or not (data_root() / "hooker_lines.parquet").is_file():  # type: ignore
         pytest.skip("shared/data is not here")
-    lines = ParquetLines("hooker").load("test").lines
+    lines = ScannedLines("hooker").load("test").lines
     assert blocks_of("hooker", lines) == Blocks(17, "letter", 1)
     # the hash of stored rows: the set is the same, whatever its hand is called
-    assert ParquetLines("hooker").load("test").sha256.startswith("dd79774821f8")
+    assert ScannedLines("hooker").load("test").sha256.startswith("dd79774821f8")
 
 
 def test_captions_of_one_hand_count_letters_and_resample_them():

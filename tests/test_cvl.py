@@ -17,9 +17,8 @@ from bench.core.options import parse_options, typed_options
 from bench.core.types import LineSet
 from datasets import DATASETS
 from datasets.base import BadLinesError
-from datasets.cvl import Cvl
-from datasets.cvl_xml import parse_page
-from datasets.text import decode_text
+from datasets.cvl import Cvl, parse_page
+from datasets.files import decode_text
 from tests.cvl_layout import LATIN1, PAGES, UTF16, Copied, write_cvl, write_page
 
 EVERY = (1, 2, 3, 4, 6, 7, 8)

@@ -22,9 +22,8 @@ from bench.core.errors import UserError
 from datasets import fetch, sources
 from datasets.check import check
 from datasets.fetch import get
-from datasets.rebuild.selection import load_selection, parse_selection
 from datasets.root import data_root, set_data_root
-from datasets.sources import SOURCES, Source, missing_files
+from datasets.sources import SOURCES, Source, load_selection, missing_files, parse_selection
 from tests.git_server import make_repository, served
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

@@ -18,7 +18,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.progress import silent
 from datasets.base import BadLinesError
 from datasets.hub import MAIN, download, is_hub_id, licence_of, locate
-from datasets.hub_lines import HubLines
+from datasets.parquet import ParquetLines
 from datasets.root import data_root
 from tests.fake_hub import FakeHub, serve
 
@@ -51,12 +51,12 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def _texts(spec: HubLines, split: str, limit: int | None = None) -> list[str]:
+def _texts(spec: ParquetLines, split: str, limit: int | None = None) -> list[str]:
     return [line.text for line in spec.load(split, limit).lines]
 
 
 def test_a_folder_in_the_hubs_layout_has_its_splits(folder: Path) -> None:
-    spec = HubLines(str(folder))
+    spec = ParquetLines(str(folder))
     assert spec.missing() is None and spec.split_names() == ("train", "val", "test")
     assert _texts(spec, "train") == ["a", "b", "c", "d"]
     assert _texts(spec, "train", 3) == ["a", "b", "c"] and _texts(spec, "train", 0) == []
@@ -65,14 +65,14 @@ def test_a_folder_in_the_hubs_layout_has_its_splits(folder: Path) -> None:
     assert [line.id for line in found.lines] == [f"data/test-00000-of-00001-{i}" for i in range(2)]
     assert (found.name, found.licence, found.references) == ("parquet", "cc-by-4.0", "parquet")
     assert found.lines[1].image.tolist() == [[101] * 30] * 8
-    only = HubLines(str(folder), files="data/t*")
+    only = ParquetLines(str(folder), files="data/t*")
     assert only.split_names() == ("train", "test")
 
 
 def test_the_layout_of_converted_sets(tmp_path: Path) -> None:
     for split in ("train", "test"):
         _write(tmp_path / "default" / split / "0000.parquet", [split])
-    spec = HubLines(str(tmp_path))
+    spec = ParquetLines(str(tmp_path))
     assert spec.split_names() == ("train", "test") and _texts(spec, "train") == ["train"]
 
 
@@ -81,26 +81,26 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         tmp_path / "lines.parquet", ["a", "b", "c"], line_id=[7, 8, 9], split=["dev", "test", None],
         author=["x", "y", "z"], form=["p", "q", "r"], other=["A", "B", "C"],
     )  # fmt: skip
-    spec = HubLines(str(file))
+    spec = ParquetLines(str(file))
     assert spec.split_names() == ("val", "test", "None")
     (line,) = spec.load("val").lines
     assert (line.id, line.text, line.writer, line.page) == ("7", "a", "x", "p")
-    named = HubLines(str(file), text="other", split="train")
+    named = ParquetLines(str(file), text="other", split="train")
     assert _texts(named, "train") == ["A", "B", "C"] and named.split_names() == ("train",)
-    for wrong in (HubLines(str(file), text="nope"), HubLines(str(file), split_column="nope")):
+    for wrong in ({"text": "nope"}, {"split_column": "nope"}):
         with pytest.raises(UserError, match=r"no column nope; its columns are image, text, line_"):
-            wrong.load()
+            ParquetLines(str(file), **wrong).load()  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"column line_id of .* holds int64, not text"):
-        HubLines(str(file), text="line_id").load()
+        ParquetLines(str(file), text="line_id").load()
 
 
 def test_an_image_column_of_any_name_is_found(tmp_path: Path) -> None:
     table = pa.table({"path": ["x.png"], "scan": [_png(9)], "sentence": ["s"]})
     pq.write_table(table, tmp_path / "a.parquet")
-    assert _texts(HubLines(str(tmp_path)), "test") == ["s"]
+    assert _texts(ParquetLines(str(tmp_path)), "test") == ["s"]
     pq.write_table(pa.table({"scan": [_png(9)], "words": ["s"]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"known to hold the text; .*-o parquet\.text=COLUMN"):
-        HubLines(str(tmp_path)).split_names()
+        ParquetLines(str(tmp_path)).split_names()
 
 
 def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
@@ -110,36 +110,36 @@ def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
     texts = ["good", "x", "x", " ", "again", "x"]
     ids = ["a", "b", "c", "d", "a", "e"]
     pq.write_table(pa.table({"image": images, "text": texts, "id": ids}), tmp_path / "a.parquet")
-    found = HubLines(str(tmp_path)).load()
+    found = ParquetLines(str(tmp_path)).load()
     assert [line.id for line in found.lines] == ["a"]
     assert [(bad.id, bad.reason) for bad in found.bad] == [
         ("b", "its image cannot be read: it is not an image"),
-        ("c", "it has no image"),
+        ("c", "its image cannot be read: it has none"),
         ("d", "its text is empty"),
         ("a", "another line has the same id"),
         ("e", "its image of 5000 x 10 pixels is no line of writing"),
     ]
     with pytest.raises(BadLinesError, match=r"5 of 6 lines of parquet .* the first is b: ") as told:
-        HubLines(str(tmp_path), strict=True).load()
+        ParquetLines(str(tmp_path), strict=True).load()
     assert told.value.found.bad == found.bad
 
 
 def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
     for path, reason in (("", "none is named"), ("./nowhere", "no file or folder nowhere"),
                          (str(tmp_path / "a.parquet"), "no file or folder")):  # fmt: skip
-        missing = HubLines(path).missing()
+        missing = ParquetLines(path).missing()
         assert missing is not None and reason in missing.reason and missing.remedy
         with pytest.raises(Unavailable):
-            HubLines(path).load()
-    missing = HubLines(str(folder), files="*.csv").missing()
+            ParquetLines(path).load()
+    missing = ParquetLines(str(folder), files="*.csv").missing()
     assert missing is not None and "no Parquet file of the pattern *.csv" in missing.reason
-    missing = HubLines(str(folder), revision="v1").missing()
+    missing = ParquetLines(str(folder), revision="v1").missing()
     assert missing is not None and "is a path and has no revision" in missing.reason
     with pytest.raises(UserError, match=r"no split eval; .*-o parquet\.split=eval"):
-        HubLines(str(folder)).load("eval")
+        ParquetLines(str(folder)).load("eval")
     (folder / "data/train-00000-of-00002.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
-        HubLines(str(folder)).load()
+        ParquetLines(str(folder)).load()
 
 
 def test_a_path_is_no_hub_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,14 +179,14 @@ Call = Callable[..., tuple[object, str, str]]
 
 
 def test_a_set_of_the_hub_is_got_and_read(hub: FakeHub, call: Call) -> None:
-    missing = HubLines(REPO).missing()
+    missing = ParquetLines(REPO).missing()
     assert missing is not None and f"{REPO} is not in " in missing.reason
     assert missing.remedy == f"python -m bench data get {REPO}"
     code, out, err = call(*missing.remedy.split()[3:])
     assert code == 0, err
     assert "3 files" not in out and "4 files" in out and "cc-by-4.0" in out
     hub.requests.clear()
-    found = HubLines(REPO).load("train", 2)
+    found = ParquetLines(REPO).load("train", 2)
     assert [line.text for line in found.lines] == ["a", "b"] and found.licence == "cc-by-4.0"
     commit = hub.repos[f"datasets/{REPO}"]["main"]
     assert found.source == f"{hub.url}/datasets/{REPO} @ {commit[:12]}"
@@ -196,7 +196,7 @@ def test_a_set_of_the_hub_is_got_and_read(hub: FakeHub, call: Call) -> None:
 
 
 def test_a_pattern_and_a_revision_are_heeded(hub: FakeHub, call: Call) -> None:
-    spec = HubLines(REPO, revision="refs/convert/parquet", files="data/test*")
+    spec = ParquetLines(REPO, revision="refs/convert/parquet", files="data/test*")
     missing = spec.missing()
     assert missing is not None
     assert missing.remedy.endswith(f"{REPO} --revision refs/convert/parquet --files 'data/test*'")
@@ -215,13 +215,13 @@ def test_an_interrupted_download_is_not_taken_for_the_set(
     hub.spoilt.add(name)
     with pytest.raises(UserError, match=f"{name} of {REPO} arrived damaged and was removed"):
         download(REPO, MAIN, "*", silent)
-    assert HubLines(REPO).missing() is not None
+    assert ParquetLines(REPO).missing() is not None
     commit = hub.repos[f"datasets/{REPO}"]["main"]
     with pytest.raises(Unavailable, match="only partly"):  # a shard of two
         locate(REPO, commit, "*")
     hub.spoilt.clear()
     folder = download(REPO, MAIN, "*", silent)
-    assert _texts(HubLines(REPO), "train") == ["a", "b", "c", "d"] and folder.name == commit
+    assert _texts(ParquetLines(REPO), "train") == ["a", "b", "c", "d"] and folder.name == commit
 
 
 def test_what_the_hub_refuses_is_told(
@@ -247,7 +247,7 @@ def test_a_real_file_by_its_path() -> None:
     root = data_root()
     if root is None or not (root / "hooker_lines.parquet").is_file():
         pytest.skip("the data root has no hooker_lines.parquet")
-    spec = HubLines(str(root / "hooker_lines.parquet"))
+    spec = ParquetLines(str(root / "hooker_lines.parquet"))
     assert spec.split_names() == ("train", "val", "test")
     found = spec.load("test", 3)
     assert len(found.lines) == 3 and all(line.writer.startswith("JDH_") for line in found.lines)

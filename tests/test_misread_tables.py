@@ -10,8 +10,8 @@ import pytest
 
 from bench.core.errors import UserError
 from datasets.base import NothingReadableError
-from datasets.hub_lines import HubLines
 from datasets.manifest import ManifestLines
+from datasets.parquet import ParquetLines
 from datasets.table import read_table
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -157,16 +157,16 @@ def test_numbers_of_json_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert not any(r.trouble for r in records)
 
 
-def parts(folder: Path, *names: str) -> HubLines:
+def parts(folder: Path, *names: str) -> ParquetLines:
     """A folder with one line in each file."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(FIXTURES / "parquet-splits/test-00000-of-00001.parquet", folder / name)
-    return HubLines(str(folder))
+    return ParquetLines(str(folder))
 
 
 def test_shards_are_of_the_splits_that_they_are_called_after() -> None:
-    spec = HubLines(str(FIXTURES / "parquet-splits"))
+    spec = ParquetLines(str(FIXTURES / "parquet-splits"))
     assert spec.split_names() == ("test", "eval", "synthetic", "unlabeled")
     assert {len(spec.load(split).lines) for split in spec.split_names()} == {2}
 

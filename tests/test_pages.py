@@ -367,11 +367,11 @@ def test_bad_lines_and_pages_are_told_and_lose_no_other(tmp_path: Path) -> None:
     reasons = {bad.id: bad.reason for bad in found.bad}
     assert reasons == {
         "p_empty": "its text is empty",
-        "p_off": "the line lies outside of its page",
+        "p_off": "its image cannot be read: the line lies outside of its page",
         "p_good": "another line has the same id",
-        "p_far": "nothing tells its outline on the page",
-        "p_bare": "nothing tells its outline on the page",
-        "p_thin": "nothing tells its outline on the page",
+        "p_far": "its image cannot be read: nothing tells its outline on the page",
+        "p_bare": "its image cannot be read: nothing tells its outline on the page",
+        "p_thin": "its image cannot be read: nothing tells its outline on the page",
         "q_a": "its page cannot be read: there is no picture q",
         "q_b": "its page cannot be read: there is no picture q",
         "r_a": "its page cannot be read: it is not an image",

@@ -16,14 +16,15 @@ from PIL import Image, ImageDraw
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import silent
 from datasets import parquet
+from datasets.columns import Columns
 from datasets.crops import crop, outlines, shrink
-from datasets.images import decode
+from datasets.files import decode
 from datasets.page_xml import PageLine, Points
-from datasets.parquet import Columns, ParquetLines, read_rows
+from datasets.parquet import ScannedLines, read_rows
 from datasets.rebuild import page_lines
 from datasets.rebuild.page_lines import COPISTE, HOOKER, PageSet
-from datasets.rebuild.selection import load_selection
 from datasets.root import data_root, set_data_root
+from datasets.sources import load_selection
 from tests.trees import FolderTree
 
 PAGE = """<?xml version="1.0"?>
@@ -48,6 +49,7 @@ def _jpeg() -> bytes:
     return buffer.getvalue()
 
 
+RECORDED = Columns(id="id", writer="writer", split="split")
 GREY = _png(np.full((4, 9), 200, np.uint8))
 
 
@@ -188,13 +190,13 @@ def test_only_the_wanted_lines_are_decoded(root: Path, monkeypatch: pytest.Monke
         return decode(content)
 
     monkeypatch.setattr(parquet, "decode", counted)
-    found = ParquetLines().load("test", limit=3)
+    found = ScannedLines().load("test", limit=3)
     assert [(line.id, line.text, line.block, line.split) for line in found.lines] == [
         (f"n{i}", f"text {i}", f"w{i}", "test") for i in (2, 4, 5)
     ]
     assert len(decoded) == 3
-    assert [line.id for line in ParquetLines().load("test").lines] == ["n2", "n4", "n5", "n8"]
-    assert ParquetLines().load("val", limit=0).lines == ()
+    assert [line.id for line in ScannedLines().load("test").lines] == ["n2", "n4", "n5", "n8"]
+    assert ScannedLines().load("val", limit=0).lines == ()
 
 
 def test_row_groups_without_a_wanted_row_are_not_read(tmp_path: Path) -> None:
@@ -211,9 +213,9 @@ def test_row_groups_without_a_wanted_row_are_not_read(tmp_path: Path) -> None:
                     chunk.total_compressed_size
                 )
     path.write_bytes(content)
-    assert [row.id for row in read_rows(path, Columns(), "test")] == ["n4", "n5"]
+    assert [row.id for row in read_rows(path, RECORDED, "test")] == ["n4", "n5"]
     with pytest.raises(UserError, match="cannot be read as Parquet"):
-        list(read_rows(path, Columns(), "train"))
+        list(read_rows(path, RECORDED, "train"))
 
 
 def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(root: Path) -> None:
@@ -224,12 +226,12 @@ def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(root: Path) -
     rows[4]["text"] = " \n"
     rows[5]["text"] = None
     _write(root / HOOKER.file, rows)
-    found = ParquetLines().load("test")
+    found = ScannedLines().load("test")
     assert [line.id for line in found.lines] == ["n0"]
     assert [(bad.id, bad.reason.partition(":")[0]) for bad in found.bad] == [
         ("n1", "its image cannot be read"),
         ("n2", "its image cannot be read"),
-        ("n3", "it has no image"),
+        ("n3", "its image cannot be read"),
         ("n4", "its text is empty"),
         ("n5", "its text is empty"),
     ]
@@ -238,17 +240,17 @@ def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(root: Path) -
 def test_a_missing_column_is_named_with_those_that_are_there(root: Path) -> None:
     _write(root / HOOKER.file, [{"picture": GREY, "text": "a", "split": "test"}])
     with pytest.raises(UserError, match=r"no column image.*its columns are picture, text, split"):
-        ParquetLines().load()
+        ScannedLines().load()
     _write(root / HOOKER.file, [{**_rows("t")[0], "image": "x.jpg"}])
     with pytest.raises(UserError, match="holds string, not encoded images"):
-        ParquetLines().load()
+        ScannedLines().load()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 50 + b"PAR1"])
 def test_a_file_that_is_not_parquet_is_a_user_error(root: Path, content: bytes) -> None:
     (root / HOOKER.file).write_bytes(content)
     with pytest.raises(UserError, match=r"hooker_lines\.parquet cannot be read as Parquet"):
-        ParquetLines().load()
+        ScannedLines().load()
 
 
 def test_other_layouts_of_the_hub_can_be_read(tmp_path: Path) -> None:
@@ -257,7 +259,7 @@ def test_other_layouts_of_the_hub_can_be_read(tmp_path: Path) -> None:
         {"picture": GREY, "transcription": f"t{number}"} for number in range(3)
     ]
     path = _write(tmp_path / "a.parquet", rows)
-    columns = Columns("picture", "transcription", name=None, writer=None, split=None)
+    columns = Columns("picture", "transcription")
     found = list(read_rows(path, columns, limit=3))
     assert [(row.id, row.text, row.writer) for row in found] == [
         ("0", "t0", ""),
@@ -275,20 +277,20 @@ def test_images_become_grey_and_transparent_is_paper() -> None:
 
 
 def test_wrong_names_and_a_missing_file_are_user_errors(root: Path) -> None:
-    missing = ParquetLines("copiste").missing()
+    missing = ScannedLines("copiste").missing()
     assert missing is not None and missing.remedy == "python -m bench data get copiste"
     with pytest.raises(Unavailable):
-        ParquetLines("copiste").load()
+        ScannedLines("copiste").load()
     with pytest.raises(UserError, match="did you mean hooker"):
-        ParquetLines("hoker").load()
+        ScannedLines("hoker").load()
     _write(root / HOOKER.file, _rows("t"))
     with pytest.raises(UserError, match="did you mean val"):
-        ParquetLines().load("vali")
+        ScannedLines().load("vali")
 
 
 def test_the_real_sets() -> None:
     for name, lines, height in (("hooker", 918, 112), ("copiste", 382, 56)):
-        spec = ParquetLines(name)
+        spec = ScannedLines(name)
         root = data_root()
         if root is None or spec.missing() is not None:
             pytest.skip(f"{name} is not in the data root")
@@ -298,4 +300,4 @@ def test_the_real_sets() -> None:
         assert all(line.split == "test" and line.block for line in found.lines)
         assert all(line.image.mean() > 100 for line in found.lines)  # dark ink on light paper
         files = {"hooker": HOOKER.file, "copiste": COPISTE.file}
-        assert len(list(read_rows(root / files[name], Columns(), "test"))) == lines
+        assert len(list(read_rows(root / files[name], RECORDED, "test"))) == lines

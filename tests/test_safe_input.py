@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.core.errors import UserError
-from datasets.images import MAX_PIXELS, decode
-from datasets.paths import content, inside
-from datasets.xml import child, elements, local, parse
+from datasets.files import MAX_PIXELS, child, content, decode, elements, inside, local, parse_xml
 
 
 def test_a_path_inside_is_resolved_and_need_not_exist(tmp_path: Path) -> None:
@@ -72,7 +70,7 @@ FORM = '<?xml version="1.0" encoding="{}"?>{}<form xmlns="urn:x"><line text="caf
 def test_xml_is_read_in_its_encoding_and_a_named_dtd_is_passed_over(
     encoding: str, doctype: str
 ) -> None:
-    root = parse(FORM.format(encoding, doctype).encode(encoding), "f.xml")
+    root = parse_xml(FORM.format(encoding, doctype).encode(encoding), "f.xml")
     assert [line.get("text") for line in elements(root, "line")] == ["caf\u00e9"]
     found = child(root, "line")
     assert found is not None and local(found) == "line" and child(root, "word") is None
@@ -88,7 +86,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]>'  # gr
 )
 def test_xml_that_declares_anything_is_refused(encoding: str, doctype: str) -> None:
     with pytest.raises(UserError, match=r"f\.xml declares entities"):
-        parse(FORM.format(encoding, doctype).encode(encoding), "f.xml")
+        parse_xml(FORM.format(encoding, doctype).encode(encoding), "f.xml")
 
 
 @pytest.mark.parametrize(
@@ -99,14 +97,14 @@ def test_xml_that_declares_anything_is_refused(encoding: str, doctype: str) -> N
 )  # fmt: skip
 def test_what_is_no_xml_is_a_user_error(document: bytes) -> None:
     with pytest.raises(UserError, match=r"f\.xml is not XML"):
-        parse(document, "f.xml")
+        parse_xml(document, "f.xml")
 
 
 @given(st.binary(max_size=60))
 def test_bytes_are_xml_or_a_user_error(document: bytes) -> None:
     for bytes_ in (document, b"<a>" + document + b"</a>"):
         try:
-            parse(bytes_, "f.xml")
+            parse_xml(bytes_, "f.xml")
         except UserError as error:
             assert "f.xml" in str(error)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import silent
-from datasets.rebuild import unipen_lines
+from datasets.rebuild import unipen
 from datasets.rebuild.unipen_raw import Segment, contributors, segments, stroke_numbers
 from datasets.root import data_root, set_data_root
 from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table
@@ -90,7 +90,7 @@ def test_spaced_transcriptions_are_closed(label: str, text: str | None, tmp_path
         name.replace("bba", "hpb"): content.replace(b"bba", b"hpb")
         for name, content in tree.files.items()
     }
-    assert not unipen_lines.build(tree, {"hpb": frozenset({"0"})}, tmp_path, silent)
+    assert not unipen.build_lines(tree, {"hpb": frozenset({"0"})}, tmp_path, silent)
     (row,) = read_table(tmp_path / TABLE)
     assert row["text"] == (text or "Maxwell's method of dealing with the case was,")
 
@@ -105,7 +105,7 @@ def test_the_public_sample_gives_the_recorded_lines(tmp_path: Path) -> None:
         name: frozenset(str(i) for i, s in enumerate(segments(tree, name)) if s.strokes)
         for name in contributors(tree)
     }
-    assert not unipen_lines.build(tree, every, tmp_path, silent)
+    assert not unipen.build_lines(tree, every, tmp_path, silent)
     rebuilt = {_key(row, record) for row, record in _pairs(tmp_path)}
     inks = {key[-2] for key in rebuilt}
     recorded = [

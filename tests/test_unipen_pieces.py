@@ -21,12 +21,11 @@ from bench.core.progress import silent
 from datasets import fetch, sources
 from datasets.check import check_pieces
 from datasets.joined import CHARACTERS, WORDS
-from datasets.pieces import read_pieces
-from datasets.rebuild import unipen_pieces
-from datasets.rebuild.selection import parse_selection
-from datasets.rebuild.tree import Tree
+from datasets.rebuild import unipen
+from datasets.rebuild.git import Tree
 from datasets.root import data_root, set_data_root
-from datasets.sources import SOURCES, Pieces, Source
+from datasets.sources import SOURCES, Pieces, Source, parse_selection
+from datasets.unipen import read_pieces
 from tests.git_server import make_repository, served
 from tests.trees import Files, FolderTree
 
@@ -67,7 +66,7 @@ def _index(contributor: str, ink: str, *segments: str) -> bytes:
 
 
 def _made(tree: Tree, name: Any, folder: Path) -> list[dict[str, Any]]:
-    unipen_pieces.build(tree, WANTED[name], folder, silent)
+    unipen.build_pieces(tree, WANTED[name], folder, silent)
     with gzip.open(folder / WANTED[name].file, "rt") as file:
         return [json.loads(line) for line in file]
 
@@ -183,7 +182,7 @@ def test_no_recorded_word_is_narrower_than_the_rule() -> None:
         right = max(max(flat[::2]) for flat in piece.flat)
         low = max(max(flat[1::2]) for flat in piece.flat)
         length = len(piece.text)
-        assert length < 3 or right / low / length >= unipen_pieces.NARROWEST, piece.text
+        assert length < 3 or right / low / length >= unipen.NARROWEST, piece.text
         assert piece.text.isascii() and not set(piece.text) & set(" \t\\")
 
 

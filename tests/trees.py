@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class FolderTree:
-    """The files below a folder, as `datasets.rebuild.tree.Tree`."""
+    """The files below a folder, as `datasets.rebuild.git.Tree`."""
 
     def __init__(self, folder: Path) -> None:
         self._paths = {

@@ -19,8 +19,7 @@ from bench.training.augment import pen_image
 from bench.training.texts import Texts
 from datasets.handwriting import write
 from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank
-from datasets.paper import on_paper
-from datasets.raster import Stroke, draw_strokes, fit_strokes
+from datasets.raster import Stroke, draw_strokes, fit_strokes, on_paper
 from datasets.splits import split_of
 from models.images import WIDEST, darkness, to_height
 from models.mini_net import HEIGHT

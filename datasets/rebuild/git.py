@@ -1,10 +1,10 @@
 """One commit of a public git repository, fetched alone and read without unpacking it.
 
 Why git and not an archive of the commit: a commit's name is the hash of its content, and git
-hashes all that it receives, so what is read here *is* what the pinned commit names, whatever
+hashes all that it receives, so what is read here *is* the pinned commit, whatever
 mirror or proxy it came through; nobody has recorded a checksum of the hosts' archives, which they
 may compress anew at any time. And nothing is unpacked: files are read from the object store, so no
-name of a foreign tree ever becomes a path on this machine, no link is followed and no hook,
+name in its tree ever becomes a path on this machine, no link is followed and no hook,
 filter or attribute of the repository runs.
 """
 
@@ -14,8 +14,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import Report
@@ -37,12 +38,6 @@ def fetch_commit(url: str, commit: str, folder: Path, report: Report) -> None:
 
     A finished fetch is kept and found again; what an interruption left is cleared away.
 
-    Args:
-        url: any URL or path that git can fetch from.
-        commit: its full hash.
-        folder: the repository to make.
-        report: hears of the percentages that git tells of.
-
     Raises:
         Unavailable: git is not installed.
         UserError: the source cannot be reached or has no such commit.
@@ -61,6 +56,26 @@ def fetch_commit(url: str, commit: str, folder: Path, report: Report) -> None:
             "check the connection and try again, or name a mirror with --url"
         )
     _git(folder, "update-ref", _COMPLETE, commit)
+
+
+class Tree(Protocol):
+    """The files of one version of a source; names are relative, with forward slashes."""
+
+    def names(self) -> list[str]:
+        """The names of all regular files, sorted."""
+
+    def read(self, name: str) -> bytes:
+        """The content of one of `names`.
+
+        Raises:
+            KeyError: there is no such file.
+        """
+
+
+def below(names: Iterable[str], folder: str) -> list[str]:
+    """The names below a folder ("" for all), in the order of their parts."""
+    prefix = f"{folder}/" if folder else ""
+    return sorted((n for n in names if n.startswith(prefix)), key=lambda n: n.split("/"))
 
 
 class GitTree:

@@ -23,11 +23,10 @@ from PIL import Image
 from bench.core.errors import UserError
 from bench.core.progress import Report
 from datasets.crops import crop, jpeg, outlines, shrink
-from datasets.images import decode
+from datasets.files import decode
 from datasets.page_xml import PageLine, Transcript, parse_alto, parse_page
-from datasets.rebuild.selection import Selection
-from datasets.rebuild.tree import Tree
-from datasets.sources import SOURCES
+from datasets.rebuild.git import Tree
+from datasets.sources import SOURCES, Selection
 from datasets.splits import split_of
 
 SCHEMA = pa.schema(

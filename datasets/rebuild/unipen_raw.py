@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from datasets.rebuild.tree import Tree, below
+from datasets.rebuild.git import Tree, below
 
 Point = tuple[int, int]
 Points = list[Point]

@@ -1,6 +1,12 @@
-"""UNIPEN's isolated words and characters: the public raw files to pen ink for training.
+"""UNIPEN's lines, words and characters: the public raw files to the files of the data set.
 
-The rules by which the recorded files were made:
+The rules by which `unipen.txt` chose the lines, of category 8 of aga apa app art bba bbb bbc bbd
+dar hpb phi, and of lex: quality is not BAD, no stroke is blank (all its points 0 0: such ink was
+withdrawn by its donors), at least 8 characters and 2 words of 1.7 letters on average, the strokes
+form one line, and width / height / characters lies between 0.10 and 1.6. An item of the list is
+the number of a line among all that its contributor labelled, kept or not.
+
+The rules by which the files of isolated words and characters were recorded:
 
 - Words are of category 7, characters of 1a to 1d, of the contributors named below; no other is
   recorded (most others withdrew their ink: all its points are 0 0).
@@ -30,13 +36,23 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.metrics import normalise
 from bench.core.progress import Report
-from datasets.rebuild.tree import Tree
-from datasets.rebuild.unipen_raw import Points, Segment, segments_by_ink
-from datasets.sources import Pieces
+from datasets.rebuild.git import Tree
+from datasets.rebuild.unipen_raw import Points, Segment, segments, segments_by_ink
+from datasets.sources import Pieces, Selection
+from datasets.splits import split_of
+from datasets.unipen import COLUMNS, HEIGHT, MARGIN, STROKES, TABLE
+
+# Their transcribers set words and punctuation apart: "found $ 7 5 0 , and Maxwell 's".
+_SPACED = ("dar", "hpb", "phi")
+_BETWEEN_DIGITS = re.compile(r"(?<=\b\d) (?=\d\b)")
+_BEFORE_MARK = re.compile(r" (?=[,.;:?!]|'s\b)")
 
 NARROWEST = 0.123  # width / height / characters
 
@@ -75,14 +91,61 @@ _KINDS = {
 }
 
 
-def build(tree: Tree, pieces: Pieces, folder: Path, report: Report) -> None:
+def build_lines(tree: Tree, chosen: Selection, folder: Path, report: Report) -> list[str]:
+    """Write both files into a folder.
+
+    Returns:
+        The chosen lines that the source does not have.
+    """
+    missing: list[str] = []
+    rows = ["\t".join(COLUMNS)]
+    total = sum(len(items) for items in chosen.values())
+    with _zipped(folder / STROKES) as strokes:
+        for contributor in sorted(chosen):
+            wanted = set(chosen[contributor])
+            for number, segment in enumerate(segments(tree, contributor)):
+                if str(number) not in wanted or not segment.strokes:
+                    continue
+                wanted.remove(str(number))
+                record = _record(contributor, number, segment)
+                strokes.write(_json(record))
+                rows.append("\t".join(_row(record, segment.quality)))
+                report("reading ink", len(rows) - 1, total)
+            missing += [f"{contributor} {number}" for number in sorted(wanted, key=int)]
+    (folder / TABLE).write_text("\n".join([*rows, ""]), encoding="utf-8", newline="\n")
+    return missing
+
+
+def _record(contributor: str, number: int, segment: Segment) -> dict[str, object]:
+    text = normalise(segment.label)
+    if contributor in _SPACED:
+        text = _BEFORE_MARK.sub("", _BETWEEN_DIGITS.sub("", text))
+    hand = re.sub(r"[^A-Za-z0-9]", "", segment.writer.partition("/")[2])[:16]
+    return {
+        "file": f"{contributor}_{hand}_{number:05d}.png",
+        "writer": segment.writer,
+        "src": segment.source,
+        "text": text,
+        "strokes": segment.strokes,
+    }
+
+
+def _row(record: dict[str, object], quality: str) -> list[str]:
+    file, writer, text = (str(record[key]) for key in ("file", "writer", "text"))
+    strokes = record["strokes"]
+    assert isinstance(strokes, list)
+    points = [point for stroke in strokes for point in stroke]
+    wide, high = (max(p[i] for p in points) - min(p[i] for p in points) for i in (0, 1))
+    scale = (HEIGHT - 2 * MARGIN) / max(high, 1)
+    width = int(wide * scale) + 2 * MARGIN
+    return [file, writer, split_of(writer), str(width), str(HEIGHT), quality, text]
+
+
+def build_pieces(tree: Tree, pieces: Pieces, folder: Path, report: Report) -> None:
     """Write a file of pieces into a folder."""
     kind = _KINDS[pieces.name]
     written = 0
-    with (
-        (folder / pieces.file).open("wb") as raw,
-        gzip.GzipFile("", "wb", 9, raw, mtime=0) as file,
-    ):
+    with _zipped(folder / pieces.file) as file:
         for segments in segments_by_ink(tree, kind.categories, kind.contributors, kind.level):
             for segment in segments:
                 if len(segment.label) <= kind.longest and _is_kept(segment):
@@ -115,9 +178,19 @@ def _line(segment: Segment) -> bytes:
         [value for x, y in _without_repeats(stroke) for value in (x - left, top - y)]
         for stroke in strokes
     ]
-    record = {"w": segment.writer, "t": segment.label, "s": flat}
-    return f"{json.dumps(record, separators=(',', ':'))}\n".encode()
+    return _json({"w": segment.writer, "t": segment.label, "s": flat})
 
 
 def _without_repeats(stroke: Points) -> Points:
     return [p for i, p in enumerate(stroke) if i == 0 or p != stroke[i - 1]]
+
+
+@contextmanager
+def _zipped(path: Path) -> Iterator[gzip.GzipFile]:
+    """A compressed file whose bytes depend on its content alone."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+        yield file
+
+
+def _json(record: dict[str, object]) -> bytes:
+    return f"{json.dumps(record, ensure_ascii=False, separators=(',', ':'))}\n".encode()

@@ -1,0 +1,214 @@
+"""Files that came from somewhere: paths, images, texts and XML, each read within limits."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import stat
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+from xml.etree.ElementTree import Element, ParseError, fromstring
+from xml.parsers import expat
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from bench.core.errors import UserError
+from bench.core.types import Image
+
+FILE_LIMIT = 256 * 1024**2  # bytes; the largest scanned pages are far below it
+
+# A scan of A3 at 600 dpi has 70 million pixels; a decoded bomb would not fit into memory.
+MAX_PIXELS = 100_000_000
+
+# No format of Pillow's that starts another program (EPS does) or is not for scans.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pbm",
+            ".pgm", ".ppm")  # fmt: skip
+
+_PAPER = (255, 255, 255, 255)
+_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def inside(root: Path, name: str) -> Path:
+    """The path of a file that a data set names, which need not exist.
+
+    The folder itself may be a symbolic link.
+
+    Raises:
+        ValueError: it is no path, or leads out of the folder: by `..`, absolute or by a link.
+    """
+    if not name or "\0" in name:
+        raise ValueError(f"{name!r} is no path")
+    home = root.resolve()
+    if ".." in Path(name).parts:
+        raise ValueError(f"the path {name} leads out of {root}")
+    try:
+        # Accents may be characters of their own in one of the names (macOS, zip files), and not
+        # in the other.
+        forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+        name = next((form for form in forms if (home / form).exists()), name)
+        path = (home / name).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links, a name too long
+        raise ValueError(f"the path {name} cannot be followed ({error})") from error
+    if not path.is_relative_to(home):
+        raise ValueError(f"the path {name} leads out of {root}")
+    return path
+
+
+def content(path: Path, limit: int = FILE_LIMIT) -> bytes:
+    """Read a regular file.
+
+    Raises:
+        ValueError: it is missing, no regular file (a pipe would wait for ever), larger than
+            `limit` bytes, or may not be read.
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError(f"{path.name} is not a file")
+        if facts.st_size > limit:
+            raise ValueError(f"{path.name} has {facts.st_size} bytes; at most {limit} are read")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ValueError(f"the file {path.name} is missing") from error
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read ({error.strerror})") from error
+
+
+def read_text(root: Path, name: str) -> str:
+    """Read a text of an undeclared encoding that a data set names.
+
+    Raises:
+        ValueError: it leads out of the folder or cannot be read.
+    """
+    return decode_text(content(inside(root, name)))
+
+
+def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -> Image:
+    """Decode an image to (H, W) uint8 grey; transparent is white paper.
+
+    Of 16 bits the upper 8 are kept, of 1 bit 0 and 255 are made, of several pages the first is
+    taken. With `upright` it is turned as its EXIF orientation says.
+
+    Raises:
+        ValueError: it is no image, damaged, cut short or absurdly large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bombs and odd metadata: what matters is checked
+            with Pillow.open(io.BytesIO(encoded), formats=FORMATS) as image:
+                if image.width * image.height > max_pixels:
+                    raise ValueError(f"it has {image.width} x {image.height} pixels")
+                return _grey(ImageOps.exif_transpose(image) if upright else image)
+    except UnidentifiedImageError as error:
+        raise ValueError("it is not an image") from error
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _grey(image: Pillow.Image) -> Image:
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
+    if image.mode.startswith("I"):  # convert("L") would clip what has 16 bits
+        return (np.clip(np.asarray(image), 0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    return np.array(image.convert("L"))
+
+
+def decode_text(encoded: bytes) -> str:
+    """Decode by a byte order mark, as UTF-16 by its zero bytes, as UTF-8, else as Windows-1252.
+
+    Windows-1252 is ISO-8859-1 with letters and marks where that has control characters; the five
+    codes that it lacks become U+FFFD.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if encoded.startswith(mark):
+            return encoded.decode(encoding, "replace")
+    start = encoded[:200]
+    if start and start.count(0) > len(start) // 4:
+        little = start[1::2].count(0) > start[0::2].count(0)
+        return encoded.decode("utf-16-le" if little else "utf-16-be", "replace")
+    try:
+        return encoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return encoded.decode("cp1252", "replace")
+
+
+def undeclared(document: bytes) -> bytes:
+    """An XML document as UTF-8 without its declaration, for documents that declare wrongly."""
+    return _DECLARATION.sub("", decode_text(document), count=1).encode("utf-8", "replace")
+
+
+class NotXMLError(UserError, ValueError):
+    """A document that cannot be read as XML, or declares entities."""
+
+
+class _Declared(Exception):  # noqa: N818 - leaves expat, never this module
+    """The document declares something of its own."""
+
+
+def parse_xml(document: bytes, name: str) -> Element:
+    """The root of a document, in whatever encoding it declares; errors call it `name`.
+
+    A DOCTYPE that only names a DTD, as IAM's forms have, is passed over and the DTD never fetched.
+    One that declares anything itself is refused: entities that expand without end make a small
+    file large (https://docs.python.org/3/library/xml.html#xml-vulnerabilities).
+
+    Raises:
+        NotXMLError: it is no XML, or declares entities.
+    """
+    try:
+        _refuse_declarations(document)
+        return fromstring(document)
+    except _Declared:
+        raise NotXMLError(f"{name} declares entities, which it has no need of") from None
+    except (ParseError, expat.ExpatError, LookupError, ValueError) as error:
+        # LookupError: an encoding that does not exist; ValueError: one of several bytes
+        raise NotXMLError(f"{name} is not XML that can be read ({error})") from error
+
+
+def elements(root: Element, name: str) -> Iterator[Element]:
+    """All elements of a local name, the root too; namespaces change with a format's version."""
+    return (element for element in root.iter() if local(element) == name)
+
+
+def child(element: Element, name: str) -> Element | None:
+    """The first child of a local name."""
+    return next((inner for inner in element if local(inner) == name), None)
+
+
+def local(element: Element) -> str:
+    """The name of an element without its namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def _refuse_declarations(document: bytes) -> None:
+    """Look through the document as expat reads it: a search in bytes would miss UTF-16."""
+
+    def doctype(name: str, system: str | None, public: str | None, internal: int) -> None:
+        if internal:
+            raise _Declared
+
+    def declared(*declaration: object) -> NoReturn:
+        raise _Declared
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = doctype
+    parser.EntityDeclHandler = declared
+    parser.Parse(document, True)
