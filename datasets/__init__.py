@@ -26,6 +26,16 @@ DATASETS = Registry(
         "lines-random": Entry(
             "datasets.lines:RenderedLines", "synthetic: random characters", {"level": "random"}
         ),
+        "ink": Entry("datasets.ink:InkLines", "embedded: real strokes in composed English lines"),
+        "ink-shuffled": Entry(
+            "datasets.ink:InkLines", "real strokes: words in random order", {"level": "shuffled"}
+        ),
+        "ink-pseudo": Entry(
+            "datasets.ink:InkLines", "real strokes: pronounceable non-words", {"level": "pseudo"}
+        ),
+        "ink-random": Entry(
+            "datasets.ink:InkLines", "real strokes: random characters", {"level": "random"}
+        ),
         "unipen": Entry("datasets.unipen:Unipen", "UNIPEN pen strokes, sources bb* and lex"),
         "unipen-bb": Entry("datasets.unipen:Unipen", "UNIPEN, sources bb*", {"subset": "bb"}),
         "unipen-lex": Entry("datasets.unipen:Unipen", "UNIPEN, source lex", {"subset": "lex"}),

@@ -75,12 +75,17 @@ class Bank:
 
 def read_bank(root: Path) -> Bank:
     """Read the isolated words and characters of the train split's writers from the data root."""
-    return Bank(words=_read(root / WORDS), characters=_read(root / CHARACTERS))
+    return Bank(words=_read(root / WORDS, "train"), characters=_read(root / CHARACTERS, "train"))
+
+
+def read_characters(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
+    """Read isolated characters of the writers of a split, by writer and character."""
+    return _read(path, split)
 
 
 def join(
     pieces: list[tuple[Ink, float]], rng: np.random.Generator
-) -> tuple[list[Stroke], list[float]]:
+) -> tuple[list[Stroke], list[tuple[float, float]]]:
     """Set pieces side by side on a slightly wandering baseline.
 
     Args:
@@ -88,26 +93,26 @@ def join(
         rng: draws the baseline's drift and the sizes.
 
     Returns:
-        The strokes, and the middle of each piece in their coordinates.
+        The strokes, and the left and right end of each piece in their coordinates.
     """
     slope, cursor, lift = float(rng.normal(0, 0.008)), 0.0, 0.0
     out: list[Stroke] = []
-    middles: list[float] = []
+    spans: list[tuple[float, float]] = []
     for ink, gap in pieces:
         cursor += gap
         lift = 0.8 * lift + float(rng.normal(0, 0.05))
         size = float(np.exp(rng.normal(0, 0.05)))
         shift = np.array([cursor, lift + slope * cursor], np.float32)
         out += [stroke * np.float32(size) + shift for stroke in ink.strokes]
-        middles.append(cursor + ink.width * size / 2)
+        spans.append((cursor, cursor + ink.width * size))
         cursor += ink.width * size
-    return out, middles
+    return out, spans
 
 
-def _read(path: Path) -> dict[str, dict[str, list[Ink]]]:
+def _read(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
     raw: dict[str, list[tuple[str, list[NDArray[np.float32]]]]] = defaultdict(list)
     for piece in read_pieces(path):
-        if split_of(piece.writer) == "train" and all(char in _REACH for char in piece.text):
+        if split_of(piece.writer) == split and all(char in _REACH for char in piece.text):
             raw[piece.writer].append((piece.text, piece.strokes()))
     return {writer: _on_baseline(pieces) for writer, pieces in raw.items()}
 

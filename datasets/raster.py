@@ -59,7 +59,8 @@ def draw_strokes(
         points = np.rint((np.asarray(stroke, np.float32) - 0.5 + offset) * scale).astype(np.int32)
         widths = width if isinstance(width, int | float) else width[index]
         for run, thickness in _runs(points, widths, supersample):
-            cv2.polylines(canvas, [run], False, 255, thickness, cv2.LINE_8, _SHIFT)
+            dot = np.repeat(run, 2, 0) if len(run) == 1 else run  # OpenCV draws no single point
+            cv2.polylines(canvas, [dot], False, 255, thickness, cv2.LINE_8, _SHIFT)
     fine = cv2.resize(canvas, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
     return fine.astype(np.float32) * np.float32(1 / 255)
 

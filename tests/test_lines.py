@@ -173,3 +173,9 @@ def test_pen_width_is_in_pixels():
         assert coverage[:, 50].sum() == pytest.approx(width, abs=0.55)
     fine = draw_strokes(line, (40, 100), [np.array([1.0, 4.0], np.float32)])
     assert cv2.countNonZero((fine > 0).astype(np.uint8)) > 0
+
+
+def test_a_stroke_of_one_point_is_a_dot():
+    point = np.array([[5.0, 5.0]], np.float32)
+    for width in (2.0, [np.array([2.0], np.float32)]):
+        assert draw_strokes([point], (10, 10), width).sum() == pytest.approx(4, abs=2)

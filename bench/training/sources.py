@@ -109,8 +109,8 @@ class JoinedCharacters:
             forms = own[char]
             pieces.append((forms[int(rng.integers(len(forms)))], gap))
             gap = letter_gap + float(rng.normal(0.05, 0.08))
-        strokes, middles = join(pieces, rng)
-        return _drawn(strokes, text, rng, middles)
+        strokes, spans = join(pieces, rng)
+        return _drawn(strokes, text, rng, [(left + right) / 2 for left, right in spans])
 
 
 @dataclass(frozen=True, eq=False)

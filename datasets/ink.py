@@ -1,0 +1,161 @@
+"""The embedded data set `ink`: real pen strokes of many hands, composed into lines of any text.
+
+UNIPEN's isolated characters of one writer stand side by side on a baseline, so that a line has
+exact character boxes and may say what no one wrote. Nothing was trained on its writers: a hash of
+the writer's name decides on the split (`datasets.splits.split_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import did_you_mean
+from bench.core.types import Image, Line, LineSet
+from datasets.base import Dataset
+from datasets.embed import EMBEDDED
+from datasets.joined import CHARACTERS, Ink, join, read_characters
+from datasets.levels import LEVELS, line_texts
+from datasets.raster import draw_strokes, fit_strokes
+from datasets.seeds import stream
+from datasets.sources import SOURCES
+from datasets.unipen import HEIGHT, MARGIN, PEN
+
+Hands = dict[str, dict[str, list[Ink]]]  # forms of a character, by writer and character
+_NEAR = 3  # how many characters a line of another level may be longer or shorter
+
+
+@dataclass(frozen=True)
+class InkLines(Dataset):
+    """Lines of 20 to 70 characters in the hands of UNIPEN's writers: 19 of test, 19 of val.
+
+    A line of each level has a line of English beside it: the same hand, and about its length.
+
+    level: one of `datasets.levels.LEVELS`.
+    size: lines of a split.
+    """
+
+    level: str = "english"
+    size: int = 300
+
+    def missing(self) -> Unavailable | None:
+        """None: its strokes lie beside this file."""
+        return None
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        """Compose and draw the first `limit` lines of val or test.
+
+        Raises:
+            UserError: the level or the split does not exist.
+        """
+        if self.level not in LEVELS:
+            raise UserError(f"no level is called {self.level!r}{did_you_mean(self.level, LEVELS)}")
+        if split == "train":
+            raise UserError("ink has no train split, for its writers are test and val alone")
+        self.check_split(split)
+        hands = read_characters(EMBEDDED / CHARACTERS, split)
+        english = assign(line_texts(split, "english"), hands, self.size, split)
+        lines = english
+        if self.level != "english":
+            lines = beside(english, line_texts(split, self.level), hands)
+        count = len(lines) if limit is None else min(limit, len(lines))
+        source = SOURCES["unipen"]
+        return self.gathered(
+            "ink" if self.level == "english" else f"ink-{self.level}",
+            split,
+            (self._line(split, place, lines[place], hands) for place in range(count)),
+            total=count,
+            source=f"{source.url} @ {source.commit[:12]}; real strokes, composed lines",
+            licence=source.licence,
+            references="corpus",
+        )
+
+    def _line(self, split: str, place: int, line: tuple[str, str], hands: Hands) -> Line:
+        writer, text = line
+        name = f"{self.level}-{split}-{place:03d}"
+        image, boxes = draw(text, writer, name, hands[writer])
+        return Line(name, image, text, writer, split, boxes, "strokes")
+
+
+def assign(texts: Sequence[str], hands: Hands, size: int, split: str) -> list[tuple[str, str]]:
+    """Writer and text of each line: always the writer of fewest lines who has all the letters."""
+    order = stream("kaidoku-ink-1", split).permutation(len(texts))
+    lines = dict.fromkeys(sorted(hands), 0)
+    out: list[tuple[str, str]] = []
+    for text in (texts[i] for i in order):
+        able = [writer for writer in lines if _can_write(text, hands[writer])]
+        if able:
+            writer = min(able, key=lines.__getitem__)
+            lines[writer] += 1
+            out.append((writer, text))
+        if len(out) == size:
+            break
+    return out
+
+
+def beside(
+    english: Sequence[tuple[str, str]], texts: Sequence[str], hands: Hands
+) -> list[tuple[str, str]]:
+    """For each line the next text of about its length that its writer has all the letters for.
+
+    Where none is left that the hand can write as it is, letters that it lacks are left out.
+    """
+    left, out = list(texts), []
+    for writer, model in english:
+        forms = hands[writer]
+        near = (text for text in left if abs(len(text) - len(model)) <= _NEAR)
+        text = next((text for text in near if _can_write(text, forms)), "")
+        if text:
+            left.remove(text)
+        else:
+            closest = left.pop(min(range(len(left)), key=lambda i: abs(len(left[i]) - len(model))))
+            text = " ".join("".join(c for c in closest if c == " " or c in forms).split())
+        out.append((writer, text))
+    return out
+
+
+def draw(
+    text: str, writer: str, line: str, forms: dict[str, list[Ink]]
+) -> tuple[Image, NDArray[np.float32]]:
+    """Set characters on a baseline: (64, W) uint8 image and (len(text), 2) boxes in pixels.
+
+    Args:
+        text: characters that the writer has, and spaces.
+        writer: seeds the gaps, so that a hand's spacing is its own.
+        line: seeds the choice of forms and what differs from line to line.
+        forms: the writer's, by character.
+    """
+    habit, rng = stream("kaidoku-gaps-1", writer), stream("kaidoku-ink-line-1", writer, line)
+    letter_gap, word_gap = float(habit.uniform(0.05, 0.35)), float(habit.uniform(0.8, 1.6))
+    pieces: list[tuple[Ink, float]] = []
+    gap = 0.0
+    for char in text:
+        if char == " ":
+            gap = word_gap * float(rng.uniform(0.8, 1.3))
+            continue
+        pieces.append((forms[char][int(rng.integers(len(forms[char])))], gap))
+        gap = letter_gap + float(rng.normal(0.05, 0.08))
+    strokes, spans = join(pieces, rng)
+    placed, shape = fit_strokes(strokes, HEIGHT, MARGIN)
+    paper = np.rint(255 * (1 - draw_strokes(placed, shape, PEN))).astype(np.uint8)
+    across = np.concatenate([stroke[:, 0] for stroke in strokes])
+    scale = (shape[1] - 2 * MARGIN) / max(float(np.ptp(across)), 1e-6)
+    return paper, _boxes(text, (np.array(spans) - across.min()) * scale + MARGIN)
+
+
+def _boxes(text: str, spans: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The spans of all characters; a space lies between its neighbours."""
+    boxes = np.zeros((len(text), 2), np.float32)
+    boxes[[place for place, char in enumerate(text) if char != " "]] = spans
+    for place, char in enumerate(text):
+        if char == " ":
+            boxes[place] = sorted((boxes[place - 1][1], boxes[place + 1][0]))
+    return boxes
+
+
+def _can_write(text: str, forms: dict[str, list[Ink]]) -> bool:
+    return all(char == " " or char in forms for char in text)
