@@ -23,8 +23,7 @@ HOOKER_LINES = {"test": 300, "val": 200}
 def build(root: Path, out: Path = EMBEDDED) -> dict[str, int]:
     """Write the embedded files from those of a data root; returns their sizes in bytes."""
     from datasets.joined import CHARACTERS
-    from datasets.pieces import read_pieces
-    from datasets.unipen import COLUMNS, STROKES, TABLE, read_strokes, read_table
+    from datasets.unipen import COLUMNS, STROKES, TABLE, read_pieces, read_strokes, read_table
 
     characters = root / CHARACTERS
     kept = (

@@ -11,9 +11,8 @@ from datasets import DATASETS, embed
 from datasets.ink import Hands, InkLines, assign, beside
 from datasets.joined import CHARACTERS
 from datasets.levels import LEVELS, LONGEST, SHORTEST, line_texts
-from datasets.pieces import read_pieces
 from datasets.splits import split_of
-from datasets.unipen import TABLE, read_table
+from datasets.unipen import TABLE, read_pieces, read_table
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NAMES = ("ink", "ink-shuffled", "ink-pseudo", "ink-random")
