@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.cli.data_check import census_lines
+from bench.cli.data import census_lines
 from bench.core.errors import Unavailable, UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import LineSet

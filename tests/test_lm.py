@@ -485,7 +485,7 @@ def test_inspect_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
         (["inspect", "--dataset", "linse"], "did you mean lines"),
         (["inspect", "--limit", "3"], "--dataset"),
         (["inspect", "--text", "a.txt"], "name the model's file"),
-        ([], "ACTION"),
+        ([], "say what to do: build, inspect"),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -1,81 +1,74 @@
-"""`python -m bench damage`: look at the damages, write damaged sets."""
+"""`python -m bench damage`: look at the damages, write damaged sets for others to read."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import dataclasses
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.cli import PROGRAM, add_data_root, damage_export
+from cyclopts import App, Parameter
+
+from bench.cli import PROGRAM
+from bench.cli.options import DataRoot, Inference, Names, Numbers, Options, dataset_here
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options, words
+from bench.core.options import parse_options, typed_options
+from bench.core.types import Condition
 
 if TYPE_CHECKING:
-    from bench.core.types import Line
-    from datasets.base import Dataset
+    from bench.core.types import LineSet
 
-_EPILOG = f"""\
-examples:
-  {PROGRAM} damage preview                             a line under every damage: damage.png
-  {PROGRAM} damage preview --damage blot,strike --seed 3 -o blots.png
-  {PROGRAM} damage export hooker -o damaged --damage none,char_erase,fade --severity 1,3,5
-"""
-_PREVIEW_EPILOG = f"""\
-examples:
-  {PROGRAM} damage preview                      the first test line under every damage
-  {PROGRAM} damage preview --dataset hooker --line 7 -o hooker-7.png
-  {PROGRAM} damage preview --damage blot,strike --seed 3
-  {PROGRAM} damage preview --damage span_erase --option span_erase.fill=mark
-"""
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 70  # a sheet is for looking at
 
+# -o is the output here.
+_Option = Annotated[Options, Parameter(name="--option")]
 
-def add(subparsers: Any) -> None:
-    """Register `damage` and its sub-commands."""
-    command = subparsers.add_parser(
-        "damage",
-        help="look at damages, export damaged sets",
-        description="What is done to a line before anybody reads it; see docs/damage.md.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add_preview(actions)
-    damage_export.add(actions)
+app = App(
+    name="damage",
+    help="What is done to a line before anybody reads it; see docs/damage.md.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} damage preview                      the first test line under every damage
+  {PROGRAM} damage preview --dataset hooker --line 7 -o hooker-7.png
+  {PROGRAM} damage preview --damage blot,strike --seed 3 -o blots.png
+  {PROGRAM} damage preview --damage span_erase --option span_erase.fill=mark
+  {PROGRAM} damage export lines -o damaged --damage char_erase --severity 1,2,3,4,5
+  {PROGRAM} damage export hooker -o damaged --damage none,blot,fade --seed 0,1,2
+  {PROGRAM} damage export iam -o damaged --option iam.root=~/IAM --align mini
+  {PROGRAM} run --dataset manifest -o manifest.path=damaged/char_erase-3-0/manifest.jsonl
 
+Each copy is a folder DIR/damage-severity-seed with images (PNG), manifest.jsonl, export.json (what
+it was made of) and SHA256SUMS. An export that was stopped goes on when the same command is given
+again. The licence of the data set holds for its copies too.
 
-def _add_preview(actions: Any) -> None:
-    """Register the action."""
-    parser = actions.add_parser(
-        "preview",
-        help="a contact sheet: one line, each damage, severity 1 to 5",
-        description="Write a contact sheet: one line, each damage, severity 1 to 5.",
-        epilog=_PREVIEW_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--split", default="test", help="default: %(default)s")
-    parser.add_argument(
-        "--line", type=int, default=1, metavar="N", help="which line, the first is 1 (the default)"
-    )
-    parser.add_argument(
-        "--damage", action="append", metavar="NAMES",
-        help="separated by commas; default: every damage",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the damage; default: %(default)s")
-    damage_export.add_options(parser)
-    parser.add_argument(
-        "-o", "--out", type=Path, default=Path("damage.png"), metavar="FILE",
-        help="where to write it, a .png or .jpg; default: %(default)s",
-    )  # fmt: skip
-    add_data_root(parser)
-    parser.set_defaults(handler=_preview)
+exit codes: 0 all is well; 1 lines could not be used (DIR/bad-lines.jsonl says why); 2 a mistake in
+what was asked for, or something that is not here; 130 Ctrl-C
+""",
+)
 
 
-def _preview(args: argparse.Namespace) -> int:
-    """Write the contact sheet and print its path."""
+@app.command
+def preview(
+    *,
+    dataset: str = "lines",
+    split: str = "test",
+    line: int = 1,
+    damage: Names = (),
+    seed: int = 0,
+    options: _Option = (),
+    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("damage.png"),
+    data_root: DataRoot = None,
+) -> int:
+    """Write a contact sheet: one line, each damage, severity 1 to 5.
+
+    Args:
+        line: which line, counted from 1
+        damage: damages to show; default: all
+        seed: of the damage
+        out: where to write it, a .png or .jpg
+    """
     import cv2
 
     from bench.core.files import plain_errors, write_atomically
@@ -84,34 +77,139 @@ def _preview(args: argparse.Namespace) -> int:
     from datasets.damage.lines import others
     from datasets.damage.preview import contact_sheet
 
-    if args.out.suffix.lower() not in _SUFFIXES:
+    if out.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"the sheet is a picture; {out} should end in {' or '.join(_SUFFIXES)}")
+    if line < 1:
+        raise UserError(f"there is no line {line}; the first line is 1")
+    typed = typed_options(parse_options(options), (DATASETS, DAMAGES))
+    damages = {name: DAMAGES.create(name, typed.get(name)) for name in damage or DAMAGES.names()}
+    # One line more may shine through.
+    lines = dataset_here(dataset, typed.get(dataset)).load(split, max(2, line)).lines
+    if len(lines) < line:
         raise UserError(
-            f"the sheet is a picture; {args.out} should end in {' or '.join(_SUFFIXES)}"
+            f"{dataset} ({split}) has no line {line}; the last that could be read is {len(lines)}"
         )
-    names = words(args.damage) or tuple(DAMAGES.names())
-    options = typed_options(parse_options(args.options), (DATASETS, DAMAGES))
-    damages = {name: DAMAGES.create(name, options.get(name)) for name in names}
-    lines = _lines(DATASETS.create(args.dataset, options.get(args.dataset)), args)
-    line, other = lines[args.line - 1], others(lines, args.dataset, args.seed)[args.line - 1]
-    sheet = contact_sheet(line, args.dataset, damages, args.seed, other)
-    _, data = cv2.imencode(args.out.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    with plain_errors(args.out.parent):
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out, data.tobytes())
-    print(args.out)
+    other = others(lines, dataset, seed)[line - 1]
+    sheet = contact_sheet(lines[line - 1], dataset, damages, seed, other)
+    _, data = cv2.imencode(out.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    with plain_errors(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, data.tobytes())
+    print(out)
     return 0
 
 
-def _lines(dataset: Dataset, args: argparse.Namespace) -> Sequence[Line]:
-    """The lines up to the one that is asked for, and one more to shine through it."""
-    if args.line < 1:
-        raise UserError(f"there is no line {args.line}; the first line is 1")
-    if absent := dataset.missing():
-        raise absent
-    lines = dataset.load(args.split, max(2, args.line)).lines
-    if len(lines) < args.line:
-        raise UserError(
-            f"{args.dataset} ({args.split}) has no line {args.line}; the last that could be read "
-            f"is {len(lines)}"
-        )
-    return lines
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Which copies are made of which lines.
+
+    Args:
+        split: of the set
+        limit: the first N lines only
+        damage: damages, and none for a clean copy; default: all
+        severity: 1 to 5
+        seed: of the damages
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    damage: Names = ()
+    severity: Numbers = (3,)
+    seed: Numbers = (0,)
+
+    def of(self, dataset: str) -> Iterator[Condition]:
+        """The conditions of the copies of a set.
+
+        Raises:
+            UserError: an unknown damage, or a severity or limit out of range.
+        """
+        from bench.pipeline.plan import CLEAN
+        from datasets.damage import DAMAGES
+        from datasets.damage.base import SEVERITIES
+
+        if unknown := [number for number in self.severity if number not in SEVERITIES[1:]]:
+            raise UserError(f"severity {unknown[0]} is not one of 1 to {SEVERITIES[-1]}")
+        if self.limit is not None and self.limit < 1:
+            raise UserError(f"--limit {self.limit} leaves nothing to write; take 1 or more")
+        clean = Condition(dataset, self.split, limit=self.limit)
+        for damage in self.damage or DAMAGES.names():
+            if damage == CLEAN:
+                yield clean
+                continue
+            DAMAGES.entry(damage)
+            for severity in self.severity:
+                for seed in self.seed:
+                    yield dataclasses.replace(clean, damage=damage, severity=severity, seed=seed)
+
+
+@app.command
+def export(
+    dataset: str,
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=("--out", "-o"))],
+    conditions: Conditions = Conditions(),
+    options: _Option = (),
+    data_root: DataRoot = None,
+    align: str | None = None,
+    inference: Inference = Inference(),
+) -> int:
+    """Write damaged copies of a data set, so that others read the same images.
+
+    Args:
+        dataset: a data set of `list`
+        out: folder of the copies
+        align: a CTC encoder that places the characters of lines without boxes, best none that
+            will read the copies; default: slots of equal width
+    """
+    from bench.analysis.export import export as write
+    from bench.cli.bars import Steps, track
+    from bench.pipeline import bad_lines
+    from datasets import DATASETS
+    from datasets.base import listening
+    from datasets.damage import DAMAGES
+    from models import ENCODERS
+
+    typed = typed_options(parse_options(options), (DATASETS, DAMAGES, ENCODERS))
+    wanted = list(conditions.of(dataset))
+    damages = {
+        name: None if name == "none" else DAMAGES.create(name, typed.get(name))
+        for name in {condition.damage for condition in wanted}
+    }
+    if unused := next((name for name in typed if name not in {dataset, align, *damages}), None):
+        raise UserError(f"options are given for {unused!r}, which is not part of this export")
+    source = dataset_here(dataset, typed.get(dataset))
+    with Steps(dataset) as steps, listening(steps.report):
+        lines = source.load(conditions.split, conditions.limit)
+    if not lines.lines:
+        raise UserError(f"{dataset} has no line that can be used in its split {conditions.split}")
+    if align is not None:
+        lines = _aligned(lines, align, typed.get(align), inference)
+    for condition in wanted:
+        used = {name: typed[name] for name in (dataset, condition.damage) if name in typed}
+        done = write(lines, condition, damages[condition.damage], used, out, track)
+        reused = f" ({done.reused} were there)" if done.reused else ""
+        print(f"{done.path}: {done.made + done.reused} lines{reused}")
+    reasons = out / bad_lines.NAME
+    bad_lines.note(reasons, dataset, conditions.split, lines.bad)
+    print(f"licence of the lines: {lines.licence}", file=sys.stderr)
+    if lines.bad:
+        print(f"{len(lines.bad)} lines could not be used: see {reasons}", file=sys.stderr)
+    return int(bool(lines.bad))
+
+
+def _aligned(
+    lines: LineSet, align: str, options: dict[str, Any] | None, inference: Inference
+) -> LineSet:
+    """Give lines without boxes those that a CTC model finds."""
+    from bench.analysis.alignment import with_boxes
+    from bench.cli.bars import track
+    from bench.pipeline.reading import open_trained
+    from models import ENCODERS
+
+    encoder = open_trained(ENCODERS, align, options, inference.runtime())
+    placed = with_boxes(lines.lines, encoder, inference.batch_size, track)
+    if without := sum(line.boxes is None for line in placed):
+        print(f"{without} lines could not be aligned and stay without boxes", file=sys.stderr)
+    return dataclasses.replace(lines, lines=placed)

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.cli import PROGRAM, add_data_root
+from cyclopts import App, Parameter
+
+from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.data_check import add_arguments, by_split, without
-from bench.core.errors import UserError
+from bench.cli.options import DataRoot, Json, Options
+from bench.core.errors import Unavailable, UserError
 from bench.core.hub_fetch import size_of
+from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
+from bench.pipeline import bad_lines
+from bench.pipeline.runs import CHECKS
 from datasets import DATASETS
 from datasets.hub import MAIN, download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root
 from datasets.sources import SOURCES, Source, missing_files, missing_pieces
+from datasets.splits import in_order
 
-_EPILOG = f"""\
+if TYPE_CHECKING:
+    from datasets.base import Dataset
+    from datasets.census import Census, Repeats
+    from datasets.check import PiecesVerdict, Verdict
+
+SHEET = "sheet.png"
+_PRINTED = 10  # bad lines; all are in the file
+_FILES = {SHEET: "contact sheet", bad_lines.NAME: "all reasons"}
+
+app = App(
+    name="data",
+    help="The data sets that are not embedded: which there are, getting, checking.",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} data list                    the sets, their licences, and which are here
   {PROGRAM} data get unipen hooker       download, rebuild and verify two sets
@@ -44,72 +62,21 @@ wrong without them.
 
 exit codes: 0 all is well; 1 a set differs from its record, lines cannot be used, or a set that was
 named is missing; 2 a mistake in what was asked for, or --strict and a line that cannot be used
-"""
-
-_FORMATTER = argparse.RawDescriptionHelpFormatter
-
-
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "data",
-        help="list, get and check data sets",
-        description="The data sets that are not embedded: which there are, getting, checking.",
-        epilog=_EPILOG,
-        formatter_class=_FORMATTER,
-    )
-    parser.set_defaults(handler=run, action=None, parser=parser)
-    actions = parser.add_subparsers(title="actions", metavar="ACTION")
-    _add_list(actions)
-    _add_get(actions)
-    _add_check(actions)
+""",
+)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do what was asked for."""
-    if args.action is None:
-        raise UserError(f"say what to do: list, get or check; see {PROGRAM} data --help")
-    return int(args.action(args))
-
-
-def _add_list(actions: Any) -> None:
-    parser = _action(actions, "list", "the sets, their licences, and which are here", _list)
-    parser.add_argument("--json", action="store_true", help="for programs")
-
-
-def _add_get(actions: Any) -> None:
-    parser = _action(actions, "get", "download, rebuild and verify sets", _get)
-    parser.add_argument(
-        "names", nargs="+", metavar="NAME", help=f"{', '.join(SOURCES)}, or owner/name of the Hub"
-    )
-    parser.add_argument("--url", help="fetch the pinned commit from here (a mirror, a clone)")
-    parser.add_argument("--revision", metavar="REV", help="of the Hub's: branch, tag or commit")
-    parser.add_argument("--files", metavar="PATTERN", help="of the Hub's: only Parquet files of it")
-
-
-def _add_check(actions: Any) -> None:
-    summary = "compare sets with their record, and count what a set holds"
-    add_arguments(_action(actions, "check", summary, None))
-
-
-def _action(actions: Any, name: str, summary: str, do: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=summary, epilog=_EPILOG, formatter_class=_FORMATTER
-    )
-    add_data_root(parser)
-    parser.set_defaults(action=do)
-    return parser
-
-
-def _list(args: argparse.Namespace) -> int:
-    if args.json:
+@app.command(name="list")
+def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
+    """List the sets, their licences, and which are here."""
+    if as_json:
         print(json.dumps([_listed(source) for source in SOURCES.values()], indent=2))
         return 0
-    print(f"data root: {data_root() or 'none yet'}")
+    _print_root()
     for source in SOURCES.values():
         missing = missing_files(source.name)
         print(f"\n{' ' if missing is None else '-'} {source.name}: {source.title}")
-        print(f"    lines    {by_split(source.lines)}")
+        print(f"    lines    {_by_split(source.lines)}")
         if source.pieces:
             print(f"    training {_counts({p.name: p.count for p in source.pieces})}")
         print(f"    source   {source.url} @ {source.commit[:12]}")
@@ -118,7 +85,7 @@ def _list(args: argparse.Namespace) -> int:
             print(f"    missing: {missing.reason}\n    mend it: {missing.remedy}")
         elif absent := missing_pieces(source.name):
             names = " and ".join(pieces.name for pieces in absent)
-            print(f"    {without(names, source.name)}")
+            print(f"    {_without(names, source.name)}")
     return 0
 
 
@@ -133,47 +100,61 @@ def _listed(source: Source) -> dict[str, Any]:
     }
 
 
-def _get(args: argparse.Namespace) -> int:
-    from datasets.fetch import get
+@app.command
+def get(
+    *name: Annotated[str, Parameter(required=True)],
+    url: str | None = None,
+    revision: str | None = None,
+    files: str | None = None,
+    data_root: DataRoot = None,
+) -> int:
+    """Download, rebuild and verify sets.
 
-    repos = [name for name in args.names if is_hub_id(name)]
-    if repos or args.revision or args.files:
-        return _get_repos(repos, args)
-    sources = _sources(args.names)
-    if args.url and len(sources) > 1:
+    Args:
+        name: unipen, hooker, copiste, or owner/name of the Hub
+        url: fetch the pinned commit from here (a mirror, a clone)
+        revision: branch, tag or commit of the Hub's
+        files: a pattern; only Parquet files of it, of the Hub's
+    """
+    from datasets.fetch import get as fetch
+
+    repos = [one for one in name if is_hub_id(one)]
+    if repos or revision or files:
+        if len(repos) < len(name) or url:
+            raise UserError(
+                "a data set of the Hub is got by --revision and --files, the others by --url; "
+                "get them by commands of their own"
+            )
+        return _get_repos(repos, revision, files or "*")
+    sources = _sources(name)
+    if url and len(sources) > 1:
         raise UserError("--url is the address of one source; get one set at a time with it")
     root = writable_root()
     for source in sources:
         print(f"{source.name}: {source.title}")
-        print(f"  source   {args.url or source.url} @ {source.commit}")
+        print(f"  source   {url or source.url} @ {source.commit}")
         print(f"  licence  {_notice(source)}", flush=True)
         with Steps(source.name) as steps:
-            verdict = get(source, root, args.url, steps.report)
-        files = [*source.files, *(pieces.file for pieces in source.pieces)]
-        print(f"  here     {' and '.join(files)} in {root}")
-        print(f"  lines    {by_split(verdict.lines)}; as recorded (sha256 {verdict.sha256[:12]})")
+            verdict = fetch(source, root, url, steps.report)
+        parts = [*source.files, *(pieces.file for pieces in source.pieces)]
+        print(f"  here     {' and '.join(parts)} in {root}")
+        print(f"  lines    {_by_split(verdict.lines)}; as recorded (sha256 {verdict.sha256[:12]})")
         if verdict.pieces:
             print(f"  training {_counts({p.name: p.count for p in verdict.pieces})}; as recorded")
     return 0
 
 
-def _get_repos(repos: list[str], args: argparse.Namespace) -> int:
-    """Parquet files of data sets of the Hub."""
+def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
+    """Get Parquet files of data sets of the Hub."""
     from huggingface_hub import constants
 
-    if len(repos) < len(args.names) or args.url:
-        raise UserError(
-            "a data set of the Hub is got by --revision and --files, the others by --url; "
-            "get them by commands of their own"
-        )
-    if args.revision and len(repos) > 1:
+    if revision and len(repos) > 1:
         raise UserError("--revision is of one data set; get one at a time with it")
-    revision, pattern = args.revision or MAIN, args.files or "*"
     for repo in dict.fromkeys(repos):
-        print(f"{repo}: of {constants.ENDPOINT}, revision {revision}", flush=True)
+        print(f"{repo}: of {constants.ENDPOINT}, revision {revision or MAIN}", flush=True)
         try:
             with Steps(repo) as steps:
-                folder = download(repo, revision, pattern, steps.report)
+                folder = download(repo, revision or MAIN, pattern, steps.report)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
         files = parquet_files(folder, pattern)
@@ -185,26 +166,257 @@ def _get_repos(repos: list[str], args: argparse.Namespace) -> int:
     return 0
 
 
+def _sources(names: Sequence[str]) -> list[Source]:
+    for name in names:
+        if name in DATASETS and name not in SOURCES:
+            if missing := DATASETS.create(name).missing():
+                raise UserError(f"{name} cannot be got for you: {missing}")
+            raise UserError(f"{name} is here already; there is nothing to get")
+        if name not in SOURCES:
+            raise UserError(f"no data set is called {name!r}{did_you_mean(name, SOURCES)}")
+    return [SOURCES[name] for name in dict.fromkeys(names)]
+
+
 def _notice(source: Source) -> str:
     alike = ", what you make of it under the same licence" if "-SA-" in source.licence else ""
     return f"{source.licence}: free to use and to share{alike}, if you name: {source.attribution}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A set against its record, where it has one, and in numbers, where it was counted."""
+
+    name: str
+    verdict: Verdict | None
+    census: Census | None = None
+    missing: Unavailable | None = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong with what is here."""
+        states = (
+            {self.verdict.state, *(p.state for p in self.verdict.pieces)} if self.verdict else ()
+        )
+        census = self.census
+        return "differs" not in states and not (census and (census.bad or census.absent))
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """How sets are counted.
+
+    Args:
+        split: count this split only; default: all
+        limit: count the first N lines of a split only
+        strict: make a line that cannot be used an error (exit code 2)
+        out: folder of the contact sheet and the reasons; default: results/checks/NAME
+    """
+
+    split: str | None = None
+    limit: int | None = None
+    strict: bool = False
+    out: Path | None = None
+
+
+@app.command
+def check(
+    *name: str,
+    counting: Counting = Counting(),
+    options: Options = (),
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> int:
+    """Compare sets with their record, and count what a set holds.
+
+    Args:
+        name: data sets, which are also counted; default: compare those with a record, no more
+    """
+    names = list(dict.fromkeys(name or SOURCES))
+    for one in names:
+        DATASETS.entry(one)
+    if counting.limit is not None and counting.limit < 1:
+        raise UserError(f"--limit {counting.limit} leaves nothing to count; take 1 or more")
+    if not name and (options or counting != Counting()):
+        raise UserError(f"name the sets to count: {PROGRAM} data check NAME")
+    if counting.out and len(names) > 1:
+        raise UserError("--out is the folder of one set; check one at a time with it")
+    typed = typed_options(parse_options(options), (DATASETS,))
+    if unknown := next((one for one in typed if one not in names), None):
+        raise UserError(f"options are given for {unknown!r}, which is not checked; name it too")
+    results = [
+        _checked(one, DATASETS.create(one, typed.get(one)), counting if name else None)
+        for one in names
+    ]
+    if as_json:
+        print(json.dumps([_record(checked) for checked in results], indent=2))
+    else:
+        _print_root()
+        for checked in results:
+            print("\n".join(_lines_of(checked)))
+    absent = name and any(checked.missing for checked in results)
+    return int(bool(absent) or not all(checked.well for checked in results))
+
+
+def _checked(name: str, dataset: Dataset, counting: Counting | None) -> Checked:
+    from datasets.base import listening
+    from datasets.census import take
+    from datasets.check import check
+
+    with Steps(name) as steps:
+        verdict = check(SOURCES[name], data_root(), steps.report) if name in SOURCES else None
+        missing = dataset.missing()
+        # A file that differs from its record may be one that cannot be read; the verdict says so.
+        if counting is None or missing or (verdict and verdict.state == "differs"):
+            return Checked(name, verdict, missing=missing)
+        with listening(steps.report):
+            splits = (counting.split,) if counting.split else ()
+            census = take(name, dataset, splits, counting.limit)
+    files = _write(census, counting.out or CHECKS / name)
+    if census.bad and (counting.strict or dataset.strict):
+        split, first = census.bad[0]
+        raise UserError(
+            f"{len(census.bad)} lines of {name} cannot be used, and strict was asked for; "
+            f"the first is {first.id} ({split}): {first.reason}; all are in {files[-1]}"
+        )
+    return Checked(name, verdict, census, files=files)
+
+
+def _write(census: Census, folder: Path) -> tuple[Path, ...]:
+    """Write the contact sheet and the file of reasons, each where there is something to show."""
+    import cv2
+
+    from bench.core.files import plain_errors, write_atomically
+    from datasets.sheet import contact_sheet
+
+    sheet, reasons = folder / SHEET, folder / bad_lines.NAME
+    for count in census.splits:
+        bad = [line for split, line in census.bad if split == count.split]
+        bad_lines.note(reasons, census.name, count.split, bad)
+    if census.shown:
+        title = f"{census.name}: {census.lines} lines, of each split some, evenly over all"
+        with plain_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        _, encoded = cv2.imencode(".png", contact_sheet(title, census.shown))
+        write_atomically(sheet, encoded.tobytes())
+    return tuple(path for path in (sheet, reasons) if path.exists())
+
+
+def _record(checked: Checked) -> dict[str, Any]:
+    """For programs: the verdict's fields where there is a record, and the census."""
+    census = checked.census
+    record: dict[str, Any] = {"name": checked.name}
+    if checked.verdict:
+        record |= dataclasses.asdict(checked.verdict)
+    elif checked.missing:
+        record |= {"state": "missing", **_absence(checked.missing)}
+    else:
+        record |= {"state": "no record"}
+    if census:
+        counted = dataclasses.asdict(dataclasses.replace(census, shown=(), absent=()))
+        del counted["shown"]
+        absent = [{"split": split, **_absence(missing)} for split, missing in census.absent]
+        record["census"] = counted | {"absent": absent}
+        record["files"] = [str(path) for path in checked.files]
+    return record
+
+
+def _absence(missing: Unavailable) -> dict[str, str]:
+    return {"reason": missing.reason, "remedy": missing.remedy}
+
+
+def _lines_of(checked: Checked) -> list[str]:
+    lines = _verdict_lines(checked.verdict) if checked.verdict else []
+    if checked.missing and not checked.verdict:
+        lines += [
+            f"{checked.name:<8} missing", f"{'':<8} {checked.missing.reason}",
+            f"{'':<8} mend it: {checked.missing.remedy}",
+        ]  # fmt: skip
+    if checked.census:
+        lines += ["", *census_lines(checked.census)]
+        lines += [f"  {_FILES[path.name]:<17} {path}" for path in checked.files]
+    return lines
+
+
+def _verdict_lines(verdict: Verdict) -> list[str]:
+    head = f"{verdict.name:<8} {verdict.state:<8}"
+    if verdict.lines:
+        head += f" {_by_split(verdict.lines)}; {_letters(verdict.alphabet)}"
+    details = [f"sha256 {verdict.sha256}"] if verdict.sha256 else []
+    details += [f"unreadable {line.id}: {line.reason}" for line in verdict.unreadable[:_PRINTED]]
+    if verdict.reason:
+        details += [verdict.reason, f"mend it: {verdict.remedy}"]
+    details += [_pieces_line(pieces, verdict.name) for pieces in verdict.pieces]
+    return [head, *(f"{'':<8} {detail}" for detail in details)]
+
+
+def census_lines(census: Census) -> list[str]:
+    """A census in words."""
+    from tabulate import tabulate
+
+    head = ("split", "lines", "writers", "blocks", "cannot be used")
+    rows = [
+        (count.split, count.lines, count.writers or "?", count.blocks or "?", count.bad)
+        for count in census.splits
+    ]
+    counts = tabulate(rows, head, disable_numparse=True, colalign=["left"] + 4 * ["right"])
+    reasons = [f"    {split}/{line.id}: {line.reason}" for split, line in census.bad[:_PRINTED]]
+    return [
+        f"{census.name}: {census.source}; licence {census.licence}; references {census.references}",
+        "",
+        *counts.splitlines(),
+        "(blocks: what statistics resample)",
+        "",
+        f"  alphabet          {_letters(census.alphabet)}",
+        f"  texts twice       {_repeats(census.texts)}",
+        f"  images twice      {_repeats(census.images)}",
+        f"  cannot be used    {f'{len(census.bad)} lines, the first:' if reasons else 'none'}",
+        *reasons,
+        *(f"  note              {note}" for note in census.notes),
+        *(
+            f"  not here          {split}: {missing.reason}; mend it: {missing.remedy}"
+            for split, missing in census.absent
+        ),
+    ]
+
+
+def _letters(alphabet: str) -> str:
+    other = [character for character in alphabet if not " " <= character <= "~"]
+    beyond = f"; not printable ASCII: {' '.join(other)}" if other else ""
+    return f"{len(alphabet)} characters: {alphabet}{beyond}"
+
+
+def _repeats(repeats: Repeats) -> str:
+    if not repeats.groups:
+        return "none"
+    across = f", {repeats.across} of them in more than one split" if repeats.across else ""
+    example = ", ".join(repeats.example)
+    return f"{repeats.groups}, in {repeats.lines} lines{across}; one: {example}"
+
+
+def _pieces_line(pieces: PiecesVerdict, name: str) -> str:
+    if pieces.state == "missing":
+        return _without(pieces.name, name)
+    if pieces.state == "right":
+        return f"{pieces.name} right: {pieces.count}, for training; sha256 {pieces.sha256}"
+    return f"{pieces.name} differ: {pieces.reason}; mend it: {PROGRAM} data get {name}"
+
+
+def _without(pieces: str, source: str) -> str:
+    return (
+        f"no {pieces} here: only training reads them, no test does; "
+        f"get them: {PROGRAM} data get {source}"
+    )
+
+
+def _by_split(lines: Mapping[str, int]) -> str:
+    return _counts({split: lines[split] for split in in_order(lines)})
 
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def _sources(names: list[str]) -> list[Source]:
-    for name in names:
-        if name in DATASETS and name not in SOURCES:
-            raise UserError(_not_to_get(name))
-        if name not in SOURCES:
-            raise UserError(f"no data set is called {name!r}{did_you_mean(name, SOURCES)}")
-    return [SOURCES[name] for name in dict.fromkeys(names)]
-
-
-def _not_to_get(name: str) -> str:
-    missing = DATASETS.create(name).missing()
-    if missing is None:
-        return f"{name} is here already; there is nothing to get"
-    return f"{name} cannot be got for you: {missing}"
+def _print_root() -> None:
+    print(f"data root: {data_root() or 'none yet'}")

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-from typing import Any
+
+from cyclopts import App
 
 from bench.analysis.doctor import Check, examine
-from bench.cli import PROGRAM, add_data_root
+from bench.cli import PROGRAM
+from bench.cli.options import DataRoot, Json
 
 _MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
 
-_EPILOG = f"""\
+app = App(
+    name="doctor",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} doctor              ! a problem for the main job, - worth knowing
   {PROGRAM} doctor --json | jq '.[] | select(.verdict == "problem")'
 
 exit codes: 0 the main job can run here; 1 something that it needs is wrong
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="what this machine has, and what is wrong with it",
-        description="Versions, device, data, weights, permissions; each problem with its remedy.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_data_root(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(handler=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print all findings; 1 when one of them is a problem."""
+@app.default
+def run(*, data_root: DataRoot = None, as_json: Json = False) -> int:
+    """Print versions, device, data, weights, permissions; each problem with its remedy."""
     checks = examine()
     problems = sum(check.verdict == "problem" for check in checks)
-    if args.json:
+    if as_json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
         return int(problems > 0)
     width = max(len(check.name) for check in checks)

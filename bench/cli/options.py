@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
 from bench.core.errors import UserError
 from bench.core.options import words
 from bench.core.types import Runtime
+
+if TYPE_CHECKING:
+    from datasets.base import Dataset
 
 WHAT = Group("what to measure", sort_key=1)
 HOW = Group("how", sort_key=2)
@@ -35,6 +38,9 @@ def _numbers(_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
 Names = Annotated[tuple[str, ...], Parameter(converter=_words, metavar="NAMES")]
 Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, metavar="N,...")]
 
+# Several words after one flag: --text A B.
+Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=1)]
+
 # For `bench.core.options.parse_options`.
 Options = Annotated[
     tuple[str, ...],
@@ -45,6 +51,11 @@ Options = Annotated[
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", help="print for programs")]
+
+AllowLeak = Annotated[
+    bool,
+    Parameter(name="--allow-leak", help="go on where test lines stand in what is learned from"),
+]
 
 # `main` heeds it for every command with a parameter `data_root`.
 DataRoot = Annotated[
@@ -96,3 +107,18 @@ class Inference(Machine):
         """The runtime of a cell; the machine decides what was left out."""
         runtime = super().runtime()
         return dataclasses.replace(runtime, dtype=self.dtype, batch_size=self.batch_size)
+
+
+def dataset_here(name: str, options: Mapping[str, Any] | None = None) -> Dataset:
+    """A data set that is here.
+
+    Raises:
+        UserError: an unknown name or option.
+        Unavailable: its files are not here.
+    """
+    from datasets import DATASETS
+
+    dataset: Dataset = DATASETS.create(name, options)
+    if absent := dataset.missing():
+        raise absent
+    return dataset
