@@ -525,7 +525,7 @@ def test_doctor_sees_clashing_and_missing_packages(monkeypatch):
     assert checks["numpy"].remedy == 'pip install "numpy>=1.26,<2"'
     assert checks["kenlm"].found == "not installed"
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "5.0.0")
-    assert bench.analysis.doctor._foreign_datasets().verdict == "note"
+    assert bench.analysis.doctor._other_datasets().verdict == "note"
 
 
 def test_doctor_sees_a_place_that_cannot_be_written(tmp_path):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.metadata
 import importlib.util
 import platform
-import re
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Check:
-    """One finding.
+    """A fact about this machine.
 
     verdict: "problem" when the main job cannot run or would run wrongly; "note" when something
         is worth knowing, such as an optional set that is not here.
@@ -54,25 +53,19 @@ class Check:
 
 
 def inventory(registry: Registry) -> list[Thing]:
-    """Every name of a registry, with what keeps it from running here."""
+    """List every name of a registry, with what keeps it from running here."""
     return [look_up(registry, name) for name in registry.names()]
 
 
 def examine() -> list[Check]:
-    """All findings, in the order in which one would mend them."""
+    """List the facts, in the order in which one would mend them."""
     from bench.core.machine import environment
 
-    return [
-        *_software(),
-        *_compiler(),
-        *_hardware(environment()),
-        *_storage(),
-        *_things(),
-    ]
+    return [*_software(), *_compiler(), *_hardware(environment()), *_storage(), *_things()]
 
 
 def look_up(registry: Registry, name: str) -> Thing:
-    """One name of a registry.
+    """Look one name of a registry up.
 
     Only encoders and data sets say by themselves what is missing; those alone are imported.
 
@@ -108,8 +101,8 @@ def _missing(registry: Registry, name: str) -> Unavailable | None:
 def _software() -> Iterator[Check]:
     from packaging.specifiers import SpecifierSet
 
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    python = SpecifierSet(_field(project, "requires-python"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = SpecifierSet(project["requires-python"])
     fits = python.contains(platform.python_version())
     yield Check(
         "python",
@@ -117,36 +110,27 @@ def _software() -> Iterator[Check]:
         platform.python_version(),
         "" if fits else f"make the environment with a Python {python}",
     )
-    for requirement in _field(project, "dependencies"):
-        yield _package(requirement)
-    yield _foreign_datasets()
-
-
-def _field(project: str, name: str) -> Any:
-    """A string or a list of strings of pyproject.toml (Python 3.10 has no tomllib)."""
-    found = re.search(rf'^{name} = (".*?"$|\[$.*?^\])', project, re.M | re.S)
-    if found is None:
-        raise ValueError(f"pyproject.toml has no {name}")
-    return ast.literal_eval(found[1])
+    yield from map(_package, project["dependencies"])
+    yield _other_datasets()
 
 
 def _package(requirement: str) -> Check:
     from packaging.requirements import Requirement
 
-    wanted = Requirement(requirement)
+    needed = Requirement(requirement)
     remedy = f'pip install "{requirement}"'
     try:
-        version = importlib.metadata.version(wanted.name)
+        version = importlib.metadata.version(needed.name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(wanted.name, "problem", "not installed", remedy)
-    if wanted.specifier.contains(version, prereleases=True):
-        return Check(wanted.name, "ok", version)
-    found = f"{version}, but the project needs {wanted.specifier}"
-    return Check(wanted.name, "problem", found, remedy)
+        return Check(needed.name, "problem", "not installed", remedy)
+    if needed.specifier.contains(version, prereleases=True):
+        return Check(needed.name, "ok", version)
+    state = f"{version}, but the project needs {needed.specifier}"
+    return Check(needed.name, "problem", state, remedy)
 
 
-def _foreign_datasets() -> Check:
-    """Whether Hugging Face's `datasets` is installed; this project's folder hides it here."""
+def _other_datasets() -> Check:
+    """Look for Hugging Face's `datasets`, which this project's folder hides here."""
     try:
         version = importlib.metadata.version("datasets")
     except importlib.metadata.PackageNotFoundError:
@@ -160,17 +144,16 @@ def _foreign_datasets() -> Check:
 
 
 def _compiler() -> Iterator[Check]:
-    found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    if found is None:
-        needed = importlib.util.find_spec("kenlm") is None
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if compiler is None and importlib.util.find_spec("kenlm") is None:
         yield Check(
             "C++ compiler",
-            "problem" if needed else "ok",
-            "none, and the package kenlm has to be compiled" if needed else "none, none needed",
-            "apt-get install g++ (or your system's), then pip install ." if needed else "",
+            "problem",
+            "none, and the package kenlm has to be compiled",
+            "apt-get install g++ (or your system's), then pip install .",
         )
     else:
-        yield Check("C++ compiler", "ok", found)
+        yield Check("C++ compiler", "ok", compiler or "none, none needed")
     tools = [tool for tool in ("lmplz", "build_binary") if shutil.which(tool)]
     yield Check("KenLM programs", "ok", ", ".join(tools) or "none; the project's own are used")
 
@@ -228,17 +211,17 @@ def _storage() -> Iterator[Check]:
 
 
 def _writable(name: str, folder: Path) -> Check:
-    """Whether a file can be made where `folder` is or would be made."""
+    """Try to make a file where `folder` is or would be made."""
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             return Check(f"write to {name}", "ok", str(folder))
     except OSError as error:
-        found = f"{folder}: {error.strerror}"
-        return Check(f"write to {name}", "problem", found, f"make {folder} writable to you")
+        remedy = f"make {folder} writable to you"
+        return Check(f"write to {name}", "problem", f"{folder}: {error.strerror}", remedy)
 
 
 def _existing(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
+    """Find the nearest folder that is there: itself, or one above it."""
     return folder if folder.exists() else _existing(folder.parent)
 
 
