@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.options import DataRoot, Json, Options
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import UserError
 from bench.core.hub_fetch import size_of
 from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
@@ -189,17 +189,19 @@ class Checked:
     name: str
     verdict: Verdict | None
     census: Census | None = None
-    missing: Unavailable | None = None
     files: tuple[Path, ...] = ()
 
     @property
-    def well(self) -> bool:
-        """Whether nothing is wrong with what is here."""
-        states = (
-            {self.verdict.state, *(p.state for p in self.verdict.pieces)} if self.verdict else ()
-        )
-        census = self.census
-        return "differs" not in states and not (census and (census.bad or census.absent))
+    def missing(self) -> bool:
+        """Whether the set is not here."""
+        return self.verdict is not None and self.verdict.state == "missing"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something is wrong with what is here."""
+        verdict, census = self.verdict, self.census
+        states = {verdict.state, *(each.state for each in verdict.pieces)} if verdict else ()
+        return "differs" in states or bool(census and (census.bad or census.absent))
 
 
 @Parameter(name="*")
@@ -255,21 +257,23 @@ def check(
         _print_root()
         for checked in results:
             print("\n".join(_lines_of(checked)))
-    absent = name and any(checked.missing for checked in results)
-    return int(bool(absent) or not all(checked.well for checked in results))
+    return int(any(checked.wrong or (name and checked.missing) for checked in results))
 
 
 def _checked(name: str, dataset: Dataset, counting: Counting | None) -> Checked:
     from datasets.base import listening
     from datasets.census import take
-    from datasets.check import check
+    from datasets.check import Verdict, check
 
     with Steps(name) as steps:
-        verdict = check(SOURCES[name], data_root(), steps.report) if name in SOURCES else None
-        missing = dataset.missing()
+        verdict = None
+        if name in SOURCES:
+            verdict = check(SOURCES[name], data_root(), steps.report)
+        elif missing := dataset.missing():
+            verdict = Verdict(name, "missing", reason=missing.reason, remedy=missing.remedy)
         # A file that differs from its record may be one that cannot be read; the verdict says so.
-        if counting is None or missing or (verdict and verdict.state == "differs"):
-            return Checked(name, verdict, missing=missing)
+        if counting is None or (verdict and verdict.state != "right"):
+            return Checked(name, verdict)
         with listening(steps.report):
             splits = (counting.split,) if counting.split else ()
             census = take(name, dataset, splits, counting.limit)
@@ -305,34 +309,24 @@ def _write(census: Census, folder: Path) -> tuple[Path, ...]:
 
 def _record(checked: Checked) -> dict[str, Any]:
     """For programs: the verdict's fields where there is a record, and the census."""
-    census = checked.census
-    record: dict[str, Any] = {"name": checked.name}
-    if checked.verdict:
-        record |= dataclasses.asdict(checked.verdict)
-    elif checked.missing:
-        record |= {"state": "missing", **_absence(checked.missing)}
-    else:
-        record |= {"state": "no record"}
+    verdict, census = checked.verdict, checked.census
+    record: dict[str, Any] = {"name": checked.name, "state": "no record"}
+    if verdict:
+        record |= dataclasses.asdict(verdict)
     if census:
         counted = dataclasses.asdict(dataclasses.replace(census, shown=(), absent=()))
         del counted["shown"]
-        absent = [{"split": split, **_absence(missing)} for split, missing in census.absent]
+        absent = [
+            {"split": split, "reason": missing.reason, "remedy": missing.remedy}
+            for split, missing in census.absent
+        ]
         record["census"] = counted | {"absent": absent}
         record["files"] = [str(path) for path in checked.files]
     return record
 
 
-def _absence(missing: Unavailable) -> dict[str, str]:
-    return {"reason": missing.reason, "remedy": missing.remedy}
-
-
 def _lines_of(checked: Checked) -> list[str]:
     lines = _verdict_lines(checked.verdict) if checked.verdict else []
-    if checked.missing and not checked.verdict:
-        lines += [
-            f"{checked.name:<8} missing", f"{'':<8} {checked.missing.reason}",
-            f"{'':<8} mend it: {checked.missing.remedy}",
-        ]  # fmt: skip
     if checked.census:
         lines += ["", *census_lines(checked.census)]
         lines += [f"  {_FILES[path.name]:<17} {path}" for path in checked.files]

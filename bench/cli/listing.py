@@ -15,7 +15,7 @@ from bench.cli import PROGRAM
 from bench.cli.options import DataRoot, Json
 from bench.core.errors import UserError
 from bench.core.options import describe
-from bench.core.registry import Registry, did_you_mean
+from bench.core.registry import did_you_mean
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS
@@ -50,34 +50,32 @@ def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
         what: kinds or names to show; everything by default
     """
     kinds, names = _asked(what)
-    found = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
+    things = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
     details = [_detail(name) for name in names]
     if as_json:
         record: dict[str, Any] = {
-            kind: [_record(thing) for thing in things] for kind, things in found.items()
+            kind: [_record(thing) for thing in each] for kind, each in things.items()
         }
         print(json.dumps({**record, **({"things": details} if details else {})}, indent=2))
         return 0
-    blocks = [_kind_text(kind, things) for kind, things in found.items()]
+    blocks = [_kind_text(kind, each) for kind, each in things.items()]
     blocks += [_detail_text(detail) for detail in details]
     print("\n\n".join(blocks))
     return 0
 
 
 def _asked(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Kinds and names among the words; all kinds where there are no words.
+    """Part words into kinds and names; all kinds where there are no words.
 
     Raises:
         UserError: a word is neither.
     """
+    names = {name for registry in _REGISTRIES.values() for name in registry.names()}
     for word in words:
         if word not in _REGISTRIES and not any(word in r for r in _REGISTRIES.values()):
-            names = {name for registry in _REGISTRIES.values() for name in registry.names()}
             known = [*_REGISTRIES, *sorted(names)]
             raise UserError(f"nothing is called {word!r}{did_you_mean(word, known)}")
-    if not words:
-        return list(_REGISTRIES), []
-    kinds = [word for word in words if word in _REGISTRIES]
+    kinds = [word for word in words or _REGISTRIES if word in _REGISTRIES]
     return kinds, [word for word in words if word not in _REGISTRIES]
 
 
@@ -86,19 +84,24 @@ def _record(thing: Thing) -> dict[str, Any]:
 
 
 def _detail(name: str) -> dict[str, Any]:
-    """A thing with its documentation and the options that a user may set."""
+    """Describe a thing, with its documentation and the options that a user may set."""
     registry = next(r for r in _REGISTRIES.values() if name in r)
     thing = look_up(registry, name)
-    if not thing.here and _cannot_be_read(registry, name):
-        return {"kind": registry.kind, **_record(thing), "about": "", "options": []}
-    fixed, own = registry.entry(name).options, registry.options(name)
-    options = [
+    record: dict[str, Any] = {"kind": registry.kind, **_record(thing), "about": "", "options": []}
+    try:
+        targets, own = registry.targets(name), registry.options(name)
+    except (ImportError, UserError):
+        if thing.here:
+            raise
+        return record  # it, or a package of it, cannot be imported
+    fixed = registry.entry(name).options
+    record["about"] = "\n\nThen: ".join(_documentation(target, own) for target in targets)
+    record["options"] = [
         {"name": option, "type": describe(kind), "default": _default(f)}
         for option, (f, kind) in own.items()
         if option not in fixed
     ]
-    about = "\n\nThen: ".join(_documentation(part, own) for part in registry.targets(name))
-    return {"kind": registry.kind, **_record(thing), "about": about, "options": options}
+    return record
 
 
 def _documentation(target: Any, options: Container[str]) -> str:
@@ -108,15 +111,6 @@ def _documentation(target: Any, options: Container[str]) -> str:
         if any(name in options for name in vars(base).get("__annotations__", {})):
             about.append((inspect.getdoc(base) or "").partition("\n\n")[2])
     return "\n\n".join(filter(None, about))
-
-
-def _cannot_be_read(registry: Registry, name: str) -> bool:
-    """Whether even its options are out of reach: it, or a package of it, cannot be imported."""
-    try:
-        registry.target(name)
-    except (ImportError, UserError):
-        return True
-    return False
 
 
 def _default(option: dataclasses.Field[Any]) -> str:
@@ -131,29 +125,23 @@ def _kind_text(kind: str, things: list[Thing]) -> str:
     width = max(len(thing.name) for thing in things)
     lines = [f"{kind} ({sum(thing.here for thing in things)} of {len(things)} here)"]
     for thing in things:
-        mark = " " if thing.here else "-"
-        lines.append(f"{mark} {thing.name:<{width}}  {thing.summary}")
-        lines += [f"  {'':<{width}}  {line}" for line in _why(thing)]
+        lines.append(f"{' ' if thing.here else '-'} {thing.name:<{width}}  {thing.summary}")
+        if not thing.here:
+            lines.append(f"  {'':<{width}}  missing: {thing.reason}")
+        if thing.remedy:
+            lines.append(f"  {'':<{width}}  mend it: {thing.remedy}")
     if _REGISTRIES[kind].also:
         lines.append(f"  {_REGISTRIES[kind].also}")
     return "\n".join(lines)
 
 
-def _why(thing: Thing) -> list[str]:
-    if thing.here:
-        return []
-    return [f"missing: {thing.reason}", *([f"mend it: {thing.remedy}"] if thing.remedy else [])]
-
-
 def _detail_text(detail: dict[str, Any]) -> str:
-    head = f"{detail['kind']} {detail['name']}: {detail['summary']}"
-    state = ["here"] if detail["here"] else [f"missing: {detail['reason']}"]
-    if detail["remedy"]:
-        state.append(f"mend it: {detail['remedy']}")
+    name = detail["name"]
+    lines = [f"{detail['kind']} {name}: {detail['summary']}"]
+    lines += ["here" if detail["here"] else f"missing: {detail['reason']}"]
+    lines += [f"mend it: {detail['remedy']}"] if detail["remedy"] else []
     options = [
-        f"  -o {detail['name']}.{option['name']}=...  {option['type']}; default {option['default']}"
+        f"  -o {name}.{option['name']}=...  {option['type']}; default {option['default']}"
         for option in detail["options"]
     ]
-    return "\n".join(
-        [head, *state, "", *detail["about"].splitlines(), "", *(options or ["  (no options)"])]
-    )
+    return "\n".join([*lines, "", detail["about"], "", *(options or ["  (no options)"])])
