@@ -23,10 +23,11 @@ from bench.analysis.doctor import Check
 from bench.analysis.show import branches, trace
 from bench.cli import COMMANDS, main
 from bench.cli.bars import RunProgress
+from bench.cli.output import missing
 from bench.core.errors import Unavailable
 from bench.core.registry import Entry
 from bench.pipeline import runs
-from bench.pipeline.plan import Registries, Selection, build_plan
+from bench.pipeline.plan import Registries, Selection, Skipped, build_plan
 from bench.pipeline.store import RunStore
 from tests.harness_doubles import EVENTS, Reader, Words, registries
 
@@ -70,21 +71,7 @@ def is_one_sentence(err: str) -> bool:
 # ---- the frame ----
 
 
-def test_the_overall_help_names_every_command(call):
-    code, out, _ = call("--help")
-    assert code == 0 and "examples:" in out and "exit codes:" in out
-    for name, command in COMMANDS.items():
-        assert name in out and command.summary in out
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_every_command_shows_examples(call, name):
-    code, out, err = call(name, "--help")
-    assert (code, err) == (0, "")
-    assert f"python -m bench {name}" in out.partition("examples:")[2]
-
-
-def test_the_overall_help_imports_no_command():
+def test_the_overall_help_names_every_command_and_imports_none():
     modules = {"torch", "numpy", *(command.module for command in COMMANDS.values())}
     program = (
         "import sys\nfrom bench.cli import main\n"
@@ -92,7 +79,21 @@ def test_the_overall_help_imports_no_command():
         f"print(sorted({modules} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    out = done.stdout
+    assert out.splitlines()[-1] == "[]" and "examples:" in out and "exit codes:" in out
+    assert all(name in out and command.summary in out for name, command in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_is_plain_and_shows_examples(call, monkeypatch, name):
+    for columns in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        code, out, err = call(name, "--help")
+        options, _, examples = out.partition("examples:")
+        assert (code, err) == (0, "") and f"python -m bench {name}" in examples
+        assert not set("│╭─\x1b") & set(out)
+        if hasattr(importlib.import_module(COMMANDS[name].module), "app"):
+            assert max(map(len, options.splitlines())) <= columns
 
 
 def test_no_command_shows_the_help_and_is_a_mistake(call):
@@ -105,7 +106,13 @@ def test_no_command_shows_the_help_and_is_a_mistake(call):
     [
         (["rnu"], "did you mean run"),
         (["run", "--encodr", "x"], "did you mean --encoder"),
-        (["run", "--limit", "few"], "invalid int value: 'few'"),
+        (["run", "--limit", "few"], "'few'"),
+        (["data", "get", "--url"], "--url needs a value"),
+        (["data", "get"], "data get needs NAME"),
+        (["data"], "say what to do: list, get, check"),
+        (["data", "lst"], "data has no action 'lst'; did you mean list?"),
+        (["data", "check", "lines", "--limit", "few"], "--limit takes a whole number, not 'few'"),
+        (["lm", "build", "--out", "x", "--unit", "wrd"], "--unit takes one of word, char, not"),
         (["list", "--jsn"], "did you mean --json?"),
         (["doctor", "please"], "does not know what to do with 'please'"),
         (["list", "mnii"], "did you mean mini"),
@@ -128,6 +135,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(call, words, said):
         (OSError(errno.ENOSPC, "no", "/x/y"), "no space left on the device of /x/y", 2),
         (NotADirectoryError(errno.ENOTDIR, "no", "/x/y"), "/x/y is in the way", 2),
         (KeyboardInterrupt(), "interrupted", 130),
+        (ValueError("bug"), "", None),  # faults of the program are not hidden
+        (ModuleNotFoundError("no", name="bench.x"), "", None),
     ],
 )
 def test_errors_of_the_machine_are_sentences_too(call, monkeypatch, error, said, code):
@@ -135,22 +144,13 @@ def test_errors_of_the_machine_are_sentences_too(call, monkeypatch, error, said,
         raise error
 
     monkeypatch.setattr(bench.cli.listing, "inventory", raises)
-    left, out, err = call("list")
-    assert (left, out) == (code, "") and said in err and is_one_sentence(err)
-    with pytest.raises(type(error)):
-        main(["--traceback", "list"])
-    with pytest.raises(type(error)):
-        main(["list", "--traceback"])
-
-
-@pytest.mark.parametrize("error", [ValueError("bug"), ModuleNotFoundError("no", name="bench.x")])
-def test_a_fault_of_the_program_is_not_hidden(monkeypatch, error):
-    def raises(registry):
-        raise error
-
-    monkeypatch.setattr(bench.cli.listing, "inventory", raises)
-    with pytest.raises(type(error)):
-        main(["list"])
+    if code is not None:
+        left, out, err = call("list")
+        assert (left, out) == (code, "") and said in err and is_one_sentence(err)
+    words = (["list", "--traceback"], ["--traceback", "list"], *([] if code else [["list"]]))
+    for each in words:
+        with pytest.raises(type(error)):
+            main(each)
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -240,9 +240,10 @@ def test_lists_by_commas_repetition_and_all(call, doubles, no_report):
     assert {cell["dataset"] for cell in cells} == {"words", "more-words"}
 
 
-def test_a_dry_run_measures_nothing_and_tells_what_is_finished(call, doubles, no_report):
+def test_a_dry_run_measures_nothing_and_names_what_is_finished(call, doubles, no_report):
+    EVENTS.clear()
     code, out, _ = call("run", *SMALL, "--dry-run", "--out", "mine")
-    assert code == 0 and "2 cells in 1 blocks, 0 finished" in out and folders() == []
+    assert code == 0 and "2 cells in 1 blocks, 0 finished" in out and folders() == EVENTS == []
     assert call("run", *SMALL, "--out", "mine")[0] == 0
     code, out, _ = call("run", *SMALL, "--dry-run", "--out", "mine")
     assert "2 finished" in out and "reader (finished), no-e (finished)" in out
@@ -266,12 +267,6 @@ def test_a_dry_run_and_a_run_agree_on_what_is_finished(call, doubles, no_report,
     record = json.loads(call(*words, "--json")[1])
     cells = json.loads(call(*words, "--dry-run", "--json")[1])["cells"]
     assert all(cell["finished"] for cell in cells) and len(record["done"]) > 0
-
-
-def test_a_dry_run_opens_nothing_where_nothing_was_run(call, doubles, no_report):
-    EVENTS.clear()
-    assert call("run", *SMALL, "--dry-run", "--out", "mine")[0] == 0
-    assert EVENTS == []
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -315,13 +310,10 @@ def test_another_choice_or_fresh_never_goes_on(call, doubles, no_report, monkeyp
     assert call(*words, "--out", folders()[0].name, "--fresh")[0] == 2
 
 
-def test_a_failed_cell_is_told_and_is_exit_code_1(call, doubles, no_report):
+def test_a_failed_cell_and_an_unreadable_line_are_exit_code_1(call, doubles, no_report):
     code, out, err = call("run", *SMALL, "--decoder", "sick")
     assert code == 1 and "failed: sick on pixels on words: " in err
     assert "failed:\n" in out and "pixels + sick on words" in out
-
-
-def test_an_unreadable_line_is_exit_code_1(call, doubles, no_report):
     assert call("run", *SMALL, "-o", "words.unreadable=2")[0] == 1
 
 
@@ -392,6 +384,29 @@ def test_the_data_root_is_heeded(call, doubles, no_report, monkeypatch, tmp_path
     monkeypatch.setattr(datasets.root, "_chosen", None)
     assert call("run", *SMALL, "--data-root", str(tmp_path))[0] == 0
     assert datasets.root.data_root() == tmp_path
+
+
+def test_one_reason_and_one_command_for_all_that_it_would_make_run():
+    get = "python -m bench weights get"
+    skipped = [
+        Skipped("encoder", "small", "small is not here", f"{get} small"),
+        Skipped("data set", "words", "no words", "python -m bench data get words"),
+        Skipped("encoder", "large", "large is not here", f"{get} large"),
+        Skipped("encoder", "large-2", "large is not here", f"{get} large"),
+        Skipped("encoder", "a", "not here", f"{get} a --revision v1"),
+        *(Skipped("decoder", f"{name} on trocr", "it has no CTC head", "") for name in "xy"),
+    ]
+    assert missing(skipped).splitlines() == [
+        "  encoder small: small is not here",
+        "  encoder large, large-2: large is not here",
+        f"      {get} small large",
+        "  data set words: no words",
+        "      python -m bench data get words",
+        "  encoder a: not here",
+        f"      {get} a --revision v1",
+        "  decoder x on trocr, y on trocr: it has no CTC head",
+    ]
+    assert missing([]) == ""
 
 
 # ---- list ----
