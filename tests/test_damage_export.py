@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from bench.analysis.export import MANIFEST, RECORD, SUMS, UNFINISHED, export, name_of
-from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.types import Condition, LineSet
 from datasets.base import fingerprint
@@ -155,26 +154,20 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
         write(tmp_path / "file")
 
 
-def call(*args):
-    with pytest.raises(SystemExit) as stopped:
-        main(["damage", "export", *map(str, args)])
-    return stopped.value.code
-
-
-def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, capsys):
-    args = ["lines", "-o", tmp_path, "--limit", 3, "--damage", "none,holes", "--severity", "1,5"]
-    assert call(*args) == 0
-    said = capsys.readouterr()
-    assert "clean: 3 lines" in said.out and "holes-5-0: 3 lines" in said.out
-    assert "licence" in said.err
+def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
+    options = ["--limit", "3", "--damage", "none,holes", "--severity", "1,5"]
+    words = ["damage", "export", "lines", "-o", str(tmp_path), *options]
+    code, out, err = call(*words)
+    assert code == 0 and "clean: 3 lines" in out and "holes-5-0: 3 lines" in out
+    assert "licence" in err
     assert {p.name for p in tmp_path.iterdir()} == {"clean", "holes-1-0", "holes-5-0"}
     record = json.loads((tmp_path / "holes-5-0" / RECORD).read_text())
     assert (record["dataset"], record["damage"], record["severity"]) == ("lines", "holes", 5)
     assert record["boxes"] == ["renderer"]
     images = [cv2.imread(str(p), -1) for p in sorted(tmp_path.glob("holes-5-0/images/*"))]
     assert all(image.dtype == np.uint8 and image.ndim == 2 for image in images)
-    assert call(*args) == 0
-    assert "(3 were there)" in capsys.readouterr().out
+    code, out, _ = call(*words)
+    assert code == 0 and "(3 were there)" in out
 
 
 @pytest.mark.parametrize(
@@ -192,11 +185,8 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, capsys):
         (["lines", "-o", "x", "--align", "mimi"], "did you mean mini"),
     ],
 )
-def test_mistakes_are_one_sentence_and_write_nothing(
-    words, sentence, capsys, tmp_path, monkeypatch
-):
+def test_mistakes_are_one_sentence_and_write_nothing(words, sentence, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert call(*words) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert sentence in error
+    code, _, err = call("damage", "export", *words)
+    assert code == 2 and sentence in err.strip().splitlines()[-1]
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bench.cli import main
 from datasets.damage import DAMAGES
 from datasets.damage.fields import smooth_field
 from datasets.damage.fill import threshold_mask
@@ -125,13 +124,10 @@ def test_contact_sheet_holds_the_damaged_lines_pixel_by_pixel():
             assert any((column[y : y + height] == image).all() for y in rows)
 
 
-def test_preview_writes_a_png(tmp_path, capsys):
+def test_preview_writes_a_png(tmp_path, call):
     out = tmp_path / "new" / "sheet.png"
     words_ = ["damage", "preview", "--damage", "strike, blot", "--line", "2", "-o", str(out)]
-    with pytest.raises(SystemExit) as stopped:
-        main(words_)
-    assert stopped.value.code == 0
-    assert capsys.readouterr().out.strip() == str(out)
+    assert call(*words_)[:2] == (0, f"{out}\n")
     sheet = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
     assert sheet.ndim == 2 and sheet.shape[0] > 12 * 40
     assert list(out.parent.iterdir()) == [out]
@@ -147,11 +143,8 @@ def test_preview_writes_a_png(tmp_path, capsys):
         (["--sead", "1"], "did you mean --seed"),
     ],
 )
-def test_mistakes_in_preview_are_one_sentence(words_, sentence, capsys, tmp_path, monkeypatch):
+def test_mistakes_in_preview_are_one_sentence(words_, sentence, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stopped:
-        main(["damage", "preview", *words_])
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1
+    code, _, error = call("damage", "preview", *words_)
+    assert code == 2 and sentence in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())

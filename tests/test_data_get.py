@@ -11,13 +11,12 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from bench.cli import main
 from bench.core.errors import UserError
 from datasets import fetch, sources
 from datasets.check import check
@@ -114,6 +113,13 @@ def _hash_by_hand() -> str:
     return digest.hexdigest()
 
 
+@pytest.fixture(autouse=True)
+def root_of_the_machine() -> Iterator[None]:
+    """No test leaves a data root chosen."""
+    yield
+    set_data_root(None)
+
+
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     """A served repository of FILES, registered as the source of `unipen`."""
@@ -137,21 +143,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
         monkeypatch.setitem(sources.SOURCES, "unipen", source)
         monkeypatch.setattr(fetch, "load_selection", lambda name: parse_selection(CHOSEN))
         yield source
-    set_data_root(None)
 
 
-def _run(*words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(list(words))
-    return int(left.value.code or 0)
-
-
-def test_get_over_http_makes_exactly_the_recorded_files(
-    host: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_get_over_http_makes_exactly_the_recorded_files(host, tmp_path, call):
     root = tmp_path / "new" / "root"
-    assert _run("data", "get", "unipen", "--data-root", str(root)) == 0
-    said = capsys.readouterr().out
+    code, said, _ = call("data", "get", "unipen", "--data-root", str(root))
+    assert code == 0
     assert host.commit in said and "CC-BY-4.0" in said and "International Unipen" in said
     assert sorted(p.name for p in root.iterdir()) == sorted(host.files)  # no work is left over
     with gzip.open(root / host.files[1], "rt") as file:
@@ -163,7 +160,7 @@ def test_get_over_http_makes_exactly_the_recorded_files(
     assert table[1][:3] == ["bba_ann_00001.png", "bba/ann", _split("bba/ann")]
     assert table[1][3:] == ["103", "64", "OK", 'he said "no"']
     words = ["data", "check", "unipen", "--data-root", str(root), "--out", str(tmp_path / "out")]
-    assert _run(*words) == 0
+    assert call(*words)[0] == 0
 
 
 def test_pages_over_http_make_the_recorded_lines(tmp_path: Path) -> None:
@@ -196,35 +193,26 @@ def test_pages_over_http_make_the_recorded_lines(tmp_path: Path) -> None:
     assert "counting objects" in steps  # what git tells of is passed on
 
 
-def test_get_leaves_a_right_set_alone_and_needs_no_network_for_it(
-    host: Source, tmp_path: Path
-) -> None:
-    get(host, tmp_path / "root")
-    stamp = (tmp_path / "root" / host.files[0]).stat().st_mtime_ns
-    nowhere = dataclasses.replace(host, url="http://127.0.0.1:9/raw")
-    assert get(nowhere, tmp_path / "root").state == "right"
-    assert (tmp_path / "root" / host.files[0]).stat().st_mtime_ns == stamp
-
-
-def test_get_replaces_a_damaged_set(host: Source, tmp_path: Path) -> None:
+def test_get_leaves_a_right_set_alone_without_a_network_and_replaces_a_damaged_one(host, tmp_path):
     root = tmp_path / "root"
     get(host, root)
+    stamp = (root / host.files[0]).stat().st_mtime_ns
+    nowhere = dataclasses.replace(host, url="http://127.0.0.1:9/raw")
+    assert get(nowhere, root).state == "right"
+    assert (root / host.files[0]).stat().st_mtime_ns == stamp
     (root / host.files[1]).write_bytes(b"\x1f\x8b broken")
     assert check(host, root).state == "differs"
-    assert get(host, root).state == "right"
-    assert check(host, root).state == "right"
+    assert get(host, root).state == check(host, root).state == "right"
 
 
-def test_what_is_not_as_recorded_is_not_put_in_place(host: Source, tmp_path: Path) -> None:
+def test_what_is_not_as_recorded_is_not_put_in_place(host, tmp_path):
     root = tmp_path / "root"
     with pytest.raises(UserError, match=r"not the recorded set.*nothing was put in place"):
         get(dataclasses.replace(host, sha256="0" * 64), root)
     assert not any((root / file).exists() for file in host.files)
 
 
-def test_a_line_that_the_source_lacks_is_named(
-    host: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_that_the_source_lacks_is_named(host, tmp_path, monkeypatch):
     chosen = parse_selection(CHOSEN.replace("lex\t1", "lex\t1-7"))
     monkeypatch.setattr(fetch, "load_selection", lambda name: chosen)
     wrong = dataclasses.replace(host, sha256="0" * 64)
@@ -238,24 +226,17 @@ def test_a_line_that_the_source_lacks_is_named(
     ids=["no server", "no repository", "no such commit"],
 )
 def test_a_source_that_cannot_be_fetched_is_one_sentence(
-    host: Source,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    url: str | None,
-    commit: str | None,
-) -> None:
+    host, tmp_path, call, monkeypatch, url, commit
+):
     source = dataclasses.replace(host, commit=commit or host.commit)
     monkeypatch.setitem(sources.SOURCES, "unipen", source)
     words = ["--url", url.format(host=host.url)] if url else []
-    assert _run("data", "get", "unipen", "--data-root", str(tmp_path / "root"), *words) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: could not fetch") and "--url" in error
+    code, _, err = call("data", "get", "unipen", "--data-root", str(tmp_path / "root"), *words)
+    error = err.strip().splitlines()[-1]
+    assert code == 2 and error.startswith("error: could not fetch") and "--url" in error
 
 
-def test_a_finished_download_survives_an_interruption(
-    host: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_download_survives_an_interruption(host, tmp_path, monkeypatch):
     def interrupt(*args: object) -> list[str]:
         raise KeyboardInterrupt
 
@@ -267,14 +248,14 @@ def test_a_finished_download_survives_an_interruption(
     assert get(dataclasses.replace(host, url="http://127.0.0.1:9/raw"), root).state == "right"
 
 
-def test_an_unfinished_download_is_begun_anew(host: Source, tmp_path: Path) -> None:
+def test_an_unfinished_download_is_begun_anew(host, tmp_path):
     left = tmp_path / "root" / ".fetch" / "unipen" / f"{host.commit}.git"
     subprocess.run(["git", "init", "--quiet", "--bare", str(left)], check=True)
     (left / "shallow.lock").write_text("")  # what a killed fetch leaves; git would refuse
     assert get(host, tmp_path / "root").state == "right"
 
 
-def test_a_killed_get_can_be_started_again(host: Source, tmp_path: Path) -> None:
+def test_a_killed_get_can_be_started_again(host, tmp_path):
     """A real process, killed while it builds; what it leaves harms nothing."""
     root = tmp_path / "root"
     code = (
@@ -296,20 +277,15 @@ def test_a_killed_get_can_be_started_again(host: Source, tmp_path: Path) -> None
     assert get(host, root).state == "right"
 
 
-def test_one_url_is_the_address_of_one_set(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("data", "get", "unipen", "hooker", "--url", "http://127.0.0.1:9/raw") == 2
-    assert "one set at a time" in capsys.readouterr().err
+def test_one_url_is_the_address_of_one_set(call):
+    err = call("data", "get", "unipen", "hooker", "--url", "http://127.0.0.1:9/raw")[2]
+    assert "one set at a time" in err
 
 
-def test_without_git_the_remedy_is_named(
-    host: Source,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_git_the_remedy_is_named(host, tmp_path, call, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert _run("data", "get", "unipen", "--data-root", str(tmp_path / "root")) == 2
-    assert "git is not installed (apt-get install git)" in capsys.readouterr().err
+    code, _, err = call("data", "get", "unipen", "--data-root", str(tmp_path / "root"))
+    assert code == 2 and "git is not installed (apt-get install git)" in err
 
 
 @pytest.mark.parametrize(
@@ -324,43 +300,25 @@ def test_without_git_the_remedy_is_named(
     ],
     ids=["text", "row gone", "header", "cut short", "other records", "file gone"],
 )
-def test_check_says_what_is_wrong(
-    host: Source,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    damage: Callable[[Path, Path], object],
-    reason: str,
-) -> None:
+def test_check_says_what_is_wrong(host, tmp_path, call, damage, reason):
     root = tmp_path / "root"
     get(host, root)
     damage(*(root / file for file in host.files))
-    words = ["data", "check", "unipen", "--json", "--data-root", str(root)]
-    assert _run(*words) == 1
-    (verdict,) = json.loads(capsys.readouterr().out)
-    assert verdict["state"] in ("differs", "missing")
+    code, out, _ = call("data", "check", "unipen", "--json", "--data-root", str(root))
+    (verdict,) = json.loads(out)
+    assert code == 1 and verdict["state"] in ("differs", "missing")
     assert reason in verdict["reason"]
     assert verdict["remedy"] == "python -m bench data get unipen"
 
 
-def test_check_of_an_empty_root_is_no_failure_but_names_what_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    try:
-        assert _run("data", "check", "--data-root", str(tmp_path)) == 0
-        assert _run("data", "check", "hooker", "--data-root", str(tmp_path)) == 1
-    finally:
-        set_data_root(None)
-    assert capsys.readouterr().out.count("mend it: python -m bench data get hooker") == 2
-
-
-def test_list_tells_programs_what_is_here(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    try:
-        assert _run("data", "list", "--json", "--data-root", str(tmp_path)) == 0
-    finally:
-        set_data_root(None)
-    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+def test_an_empty_root_is_no_failure_but_what_is_missing_is_named(tmp_path, call):
+    root = ("--data-root", str(tmp_path))
+    all_, out, _ = call("data", "check", *root)
+    named, more, _ = call("data", "check", "hooker", *root)
+    assert (all_, named) == (0, 1)
+    assert (out + more).count("mend it: python -m bench data get hooker") == 2
+    records = json.loads(call("data", "list", "--json", *root)[1])
+    listed = {entry["name"]: entry for entry in records}
     assert list(listed) == ["unipen", "hooker", "copiste"]
     assert not any(entry["here"] for entry in listed.values())
     assert listed["hooker"]["licence"] == "CC-BY-SA-4.0"
@@ -391,28 +349,20 @@ def test_the_real_copiste_has_its_recorded_content() -> None:
     assert set("éèàçœ") <= set(verdict.alphabet)
 
 
-def test_data_root_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_root_order(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "named"))
     assert data_root() == tmp_path / "named"
     set_data_root(tmp_path / "chosen")
-    try:
-        assert data_root() == tmp_path / "chosen"
-    finally:
-        set_data_root(None)
+    assert data_root() == tmp_path / "chosen"
+    set_data_root(None)
     monkeypatch.delenv("BENCH_DATA")
-    assert data_root() is None or data_root() in _usual_places()
-
-
-def _usual_places() -> list[Path]:
     checkout = Path(__file__).resolve().parent.parent
-    return [checkout / "data", checkout.parent / "shared" / "data"]
+    assert data_root() in (None, checkout / "data", checkout.parent / "shared" / "data")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_root_that_cannot_be_written_to_is_one_sentence(
-    host: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_root_that_cannot_be_written_to_is_one_sentence(host, tmp_path, call):
     root = tmp_path / "closed"
     root.mkdir(mode=0o500)
-    assert _run("data", "get", "unipen", "--data-root", str(root)) == 2
-    assert "no permission" in capsys.readouterr().err
+    code, _, err = call("data", "get", "unipen", "--data-root", str(root))
+    assert code == 2 and "no permission" in err
