@@ -153,11 +153,8 @@ class Dataset(ABC):
 def make_line(name: str, text: str, image: Callable[[], Image], **facts: Any) -> Line | BadLine:
     """A line with its text normalised, or why it cannot be used.
 
-    Args:
-        name: its id.
-        text: as it is written in the source.
-        image: reads it; a ValueError becomes the reason of a bad line.
-        facts: the other fields of `Line`.
+    A ValueError of `image`, which reads it, becomes the reason of a bad line; `facts` are the other
+    fields of `Line`.
     """
     text = normalise(text)
     if not text:

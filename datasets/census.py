@@ -81,14 +81,8 @@ def take(
 ) -> Census:
     """Read splits to their end and count; of each split only one at a time is in memory.
 
-    A strict set is counted too: whoever asks decides what its bad lines mean. A split that is not
+    A strict set is counted too: the caller decides what its bad lines mean. A split that is not
     here (the list of one of IAM's is missing) does not keep the others from being counted.
-
-    Args:
-        name: of the set.
-        dataset: where the lines come from.
-        splits: which; all by default.
-        limit: the first lines of each only.
 
     Raises:
         Unavailable: the data of none of the splits is here.

@@ -74,11 +74,8 @@ class TableOptions:
     ) -> Columns:
         """The columns of a table.
 
-        Args:
-            table: the file or folder, as the user knows it.
-            dataset: the registered name of the data set, whose options name columns.
-            names: of all columns.
-            images: of those that can hold images, where that is known; a single one is taken.
+        `table` and the registered `dataset` are for errors; `images` are the columns that can hold
+        images, where that is known, of which a single one is taken.
 
         Raises:
             UserError: it lacks a column that the user named, or one of images or texts.

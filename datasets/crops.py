@@ -26,15 +26,9 @@ def outlines(lines: Sequence[PageLine], ascents: tuple[float, float] = _ASCENTS)
 
     Lines that were drawn by hand often have a polygon that is a mere ribbon at the baseline, and
     some have only a baseline. The ascent of a line is its mean baseline less the top of its
-    polygon; the page's is the median.
-
-    Args:
-        lines: of one page.
-        ascents: pixels between which the page's ascent is believed; the mean of both is taken
-            where no line has one. By default those of pages about 2,000 pixels high.
-
-    Returns:
-        One outline a line, empty where a line has neither polygon nor baseline.
+    polygon; the page's is the median. It is believed between two `ascents` in pixels (by default
+    those of pages about 2,000 pixels high), whose mean is taken where no line has one. A line with
+    neither polygon nor baseline has an empty outline.
     """
     found = [_ascent(line) for line in lines]
     known = [a for line, a in zip(lines, found, strict=True) if a is not None and len(line.polygon)]
@@ -71,10 +65,7 @@ def likely_ascents(lines: Sequence[PageLine]) -> tuple[float, float]:
 def crop(page: Image.Image, outline: Points, height: int) -> Image.Image:
     """Cut a line out of a grey page, fill what is outside of it with paper, scale it down.
 
-    Args:
-        page: mode "L".
-        outline: in pixels of the page; it may reach over the edge.
-        height: pixels that the result is at most high.
+    The outline may reach over the edge; the result is at most `height` pixels high.
 
     Raises:
         ValueError: nothing of the outline lies on the page.

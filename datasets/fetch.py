@@ -37,13 +37,9 @@ _WORK = ".fetch"
 
 
 def get(source: Source, root: Path, url: str | None = None, report: Report = silent) -> Verdict:
-    """Bring a set into a data root; what is there and right is left as it is.
+    """Bring a set into a data root, made if need be; what is there and right is left as it is.
 
-    Args:
-        source: which set.
-        root: the data root; made when it does not exist.
-        url: where to fetch the pinned commit from, instead of the source's own address.
-        report: hears of progress.
+    `url` is where to fetch the pinned commit from, instead of the source's own address.
 
     Raises:
         Unavailable: git is not installed.

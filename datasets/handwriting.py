@@ -88,12 +88,9 @@ def style_of(writer: str) -> Style:
 
 
 def write(text: str, writer: str, line: str) -> Writing:
-    """Write a text in a writer's hand.
+    """Write a text (printable ASCII; any other character leaves no ink) in a writer's hand.
 
-    Args:
-        text: characters of printable ASCII; any other is left out of the ink.
-        writer: seeds the style, so that a writer's lines look alike.
-        line: seeds what differs from line to line.
+    The writer seeds the style, the line all that differs from line to line.
     """
     style = style_of(writer)
     rng = stream("kaidoku-write-1", writer, line)

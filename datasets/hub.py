@@ -12,8 +12,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.hub_errors import plain_errors
-from bench.core.hub_fetch import fetch
+from bench.core.hub import fetch, plain_hub_errors
 from bench.core.progress import Report
 
 MAIN = "main"  # the branch that the Hub means when no revision is given
@@ -53,7 +52,7 @@ def locate(repo: str, revision: str, pattern: str) -> Path:
 
 
 def parquet_files(folder: Path, pattern: str) -> list[Path]:
-    """The Parquet files of a folder whose path in it has a pattern, by name; hidden ones not."""
+    """The Parquet files of a folder whose path in it has a pattern, without hidden ones."""
     named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.parquet")}
     return [
         named[name]
@@ -63,16 +62,9 @@ def parquet_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
-    """Fetch the Parquet files of a data set; goes on where an earlier download stopped.
+    """Fetch the Parquet files of a pattern; goes on where an earlier download stopped.
 
-    Args:
-        repo: Hub id.
-        revision: branch, tag or commit; it is resolved to a commit first, and all files are of it.
-        pattern: which files, as `fnmatch` has it.
-        report: hears of the progress, in bytes.
-
-    Returns:
-        The folder of the snapshot.
+    The revision is resolved to a commit first, and all files are of it. Progress is in bytes.
 
     Raises:
         UserError: the Hub does not give it or cannot be reached, it has no such files, or the
@@ -82,7 +74,7 @@ def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
         command = get_command(repo, revision, pattern)
         raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; give: {command}")
     disable_progress_bars()  # of huggingface_hub; ours is drawn
-    with plain_errors(repo, revision, "dataset"):
+    with plain_hub_errors(repo, revision, "dataset"):
         info = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
         files = {file.rfilename: file for file in info.siblings or ()}
         wanted = [n for n in sorted(files) if n.endswith(".parquet") and fnmatch(n, pattern)]

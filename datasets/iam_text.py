@@ -231,11 +231,7 @@ def _components(word: Element) -> list[Box]:
 
 
 def _box(fields: Sequence[str]) -> Box:
-    """Left, top, width and height.
-
-    Raises:
-        ValueError: they are no numbers, or of no form.
-    """
+    """Left, top, width and height."""
     numbers = [int(field) for field in fields]
     if max(map(abs, numbers)) > _FAR:
         raise ValueError
@@ -245,16 +241,13 @@ def _box(fields: Sequence[str]) -> Box:
 def character_boxes(
     text: str, written: Written, shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
-    """The columns of each character of a line on its image.
+    """The columns of each character of a normalised reference on a line's image of a shape.
 
-    Args:
-        text: the reference, normalised.
-        written: of the line; its tokens without spaces have to be the text without spaces.
-        shape: (H, W) of the image, which has to be that of the line's box on the form.
+    The tokens without spaces have to be the text without spaces, and the shape that of the line's
+    box on the form.
 
     Returns:
-        (len(text), 2) float32 in pixels of the image; None where the XML does not tell, or not
-        for this image.
+        (len(text), 2) float32 in pixels of the image; None where the XML does not tell.
     """
     words = written.words
     if not words or not written.correct or not all(word.components for word in words):

@@ -86,11 +86,7 @@ def read_characters(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
 def join(
     pieces: list[tuple[Ink, float]], rng: np.random.Generator
 ) -> tuple[list[Stroke], list[tuple[float, float]]]:
-    """Set pieces side by side on a slightly wandering baseline.
-
-    Args:
-        pieces: ink and the gap before it, in x-heights.
-        rng: draws the baseline's drift and the sizes.
+    """Set pieces side by side on a slightly wandering baseline, each after a gap in x-heights.
 
     Returns:
         The strokes, and the left and right end of each piece in their coordinates.

@@ -82,12 +82,7 @@ class ManifestLines(TableOptions, Dataset):
         return self.path
 
     def _table(self) -> Sequence[tuple[Record, Columns]]:
-        """The rows, each with the columns of the table.
-
-        Raises:
-            Unavailable: the file is not here.
-            UserError: it is no table, or lacks a column.
-        """
+        """The rows, each with the columns of the table."""
         path = self._path()
         records = read_table(path, self.quoted)
         if not records:

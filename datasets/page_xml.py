@@ -143,11 +143,7 @@ def _page(root: Element, name: str) -> Mapping[str, str]:
 
 
 def _size(name: str, width: str | None, height: str | None) -> tuple[float, float] | None:
-    """Width and height; None where they are not stated, or 0.
-
-    Raises:
-        UserError: they are no numbers, or no page is so small or so large.
-    """
+    """Width and height; None where they are not stated, or 0."""
     stated = [(text or "").strip() for text in (width, height)]
     if not all(stated):
         return None

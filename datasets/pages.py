@@ -86,11 +86,7 @@ class PageLines(Dataset):
         return folder_of(self.format, self.root, remedy)
 
     def _documents(self) -> list[str]:
-        """The names of all XML files in the folder, sorted.
-
-        Raises:
-            Unavailable: there is no folder, or no such file in it.
-        """
+        """The names of all XML files in the folder, sorted."""
         root = self._root()
         found = (
             path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() == ".xml"
@@ -163,11 +159,7 @@ class _Document:
 
 
 def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:
-    """Cut a line out.
-
-    Raises:
-        ValueError: it has no outline, or does not lie on the page.
-    """
+    """Cut a line out."""
     if len(outline) < 3 or not np.isfinite(outline).all():
         raise ValueError("nothing tells its outline on the page")
     return np.array(crop(page, outline, height))
@@ -216,11 +208,7 @@ class _Pictures:
 
 
 def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
-    """The lines with their points in pixels of the picture.
-
-    Raises:
-        ValueError: the picture has another shape than the page of the document.
-    """
+    """The lines with their points in pixels of the picture."""
     height, width = picture.shape
     if transcript.size is None:
         if not transcript.pixels:

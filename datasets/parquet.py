@@ -162,11 +162,7 @@ class ParquetLines(TableOptions, Dataset):
         )
 
     def _folder(self) -> Path:
-        """The file or folder.
-
-        Raises:
-            Unavailable: it is not here.
-        """
+        """The file or folder."""
         if not self.path:
             raise Unavailable(
                 "parquet is any line set, and none is named",
@@ -235,13 +231,7 @@ def _named(name: Path) -> str:
 def read_rows(
     path: Path, columns: Columns, split: str | None = None, limit: int | None = None
 ) -> Iterator[Row]:
-    """Read rows in the order of the file; images stay encoded.
-
-    Args:
-        path: a Parquet file.
-        columns: its columns.
-        split: only its rows, whatever name the file has for it; None for all.
-        limit: at most so many rows.
+    """Read the first rows of a split, or of all, in the order of the file; images stay encoded.
 
     Raises:
         UserError: the file is damaged, or lacks a column or has one of another type.

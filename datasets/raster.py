@@ -25,11 +25,7 @@ _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 def fit_strokes(
     strokes: Sequence[Stroke], height: int, margin: float
 ) -> tuple[list[Stroke], tuple[int, int]]:
-    """Scale strokes to fill `height` pixels less a margin on every side.
-
-    Returns:
-        The strokes in pixels and the (height, width) of the image that holds them.
-    """
+    """Scale strokes to fill `height` pixels less a margin on every side, with the image's shape."""
     points = np.concatenate([np.asarray(s, np.float32).reshape(-1, 2) for s in strokes])
     low, high = points.min(0), points.max(0)
     scale = (height - 2 * margin) / max(float(high[1] - low[1]), 1e-6)
@@ -43,13 +39,10 @@ def draw_strokes(
     width: float | Sequence[NDArray[np.float32]],
     supersample: int = _SUPERSAMPLE,
 ) -> NDArray[np.float32]:
-    """Ink coverage of strokes, (H, W) in 0..1.
+    """Ink coverage of strokes, (H, W) in 0..1; a stroke of one point is a dot.
 
-    Args:
-        strokes: points in pixels; a stroke of one point is a dot.
-        shape: (H, W) of the result; what lies outside is cut.
-        width: pen width in pixels, or one array a stroke with the width at each point.
-        supersample: how much finer the canvas is than the result.
+    `width` is the pen's in pixels, or one array a stroke with the width at each point; the canvas
+    is `supersample` times finer than the result.
     """
     canvas = np.zeros((shape[0] * supersample, shape[1] * supersample), np.uint8)
     scale = supersample * (1 << _SHIFT)

@@ -43,13 +43,8 @@ def writable_root() -> Path:
 def folder_of(name: str, chosen: Path | None, remedy: str) -> Path:
     """The folder of a set that the user got: the chosen one, else NAME in the data root.
 
-    Args:
-        name: of the set.
-        chosen: the set's option `root`.
-        remedy: how to get the set, in one sentence.
-
     Raises:
-        Unavailable: there is no such folder; the sentence says how else to name it.
+        Unavailable: there is no such folder; with the sentence `remedy` on how to get the set.
     """
     root = data_root()
     folder = chosen or (root / name if root else None)

@@ -48,7 +48,7 @@ def canonical(name: str) -> str:
 def named_split(name: str) -> str:
     """The split in the name of a file or folder, as on the Hub; "" for none.
 
-    `NAME-00000-of-00002` tells it literally; else a keyword does that stands by itself.
+    `NAME-00000-of-00002` names it literally; else a keyword does that stands by itself.
     """
     if shard := re.match(r"(\w+(?:\.\w+)*)-\d+-of-\d+", name):
         return canonical(shard[1])
@@ -63,14 +63,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def no_split(table: object, dataset: str, split: str, known: Sequence[str]) -> UserError:
-    """The error that a table of the user's names no such split.
-
-    Args:
-        table: the file or folder, as the user knows it.
-        dataset: the registered name of the data set, whose option would name the split of all.
-        split: what was asked for.
-        known: the splits that the table names.
-    """
+    """The error that a table of the user's, of a registered data set, names no such split."""
     return UserError(
         f"{table} has no split {split}{did_you_mean(split, known)}; where all lines are one "
         f"split, -o {dataset}.split={split} names it"

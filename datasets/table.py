@@ -50,12 +50,8 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
     """All rows of a table, in UTF-8 or in UTF-16 with a byte order mark.
 
     CSV has commas or semicolons and a first row of names; so has TSV, with tabs, or it has no
-    names and two columns, image and text, as the lists that TrOCR was trained with.
-
-    Args:
-        path: its suffix tells what it is.
-        quoted: whether fields may stand in double quotes; by default in CSV and not in TSV, where
-            a text may begin with one.
+    names and two columns, image and text, as the lists that TrOCR was trained with. Fields may be
+    `quoted`: by default in CSV and not in TSV, where a text may begin with a double quote.
 
     Raises:
         UserError: the file cannot be read, is of no such kind or has no columns.

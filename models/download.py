@@ -1,6 +1,6 @@
 """Fetching a checkpoint from the Hub: the files that are read and no others, the weights verified.
 
-The small files come by `hf_hub_download`, the weights by `bench.core.hub_fetch`, into one cache.
+The small files come by `hf_hub_download`, the weights by `bench.core.hub`, into one cache.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
 from bench.core.errors import UserError
-from bench.core.hub_errors import plain_errors
-from bench.core.hub_fetch import fetch
+from bench.core.hub import fetch, plain_hub_errors
 from bench.core.progress import Report
 from models import hub
 
@@ -45,7 +44,7 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
         command = hub.download_command(repo, revision)
         raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; give: {command}")
     disable_progress_bars()  # of huggingface_hub; ours is drawn
-    with plain_errors(repo, revision):
+    with plain_hub_errors(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
         commit, files = str(info.sha), {file.rfilename: file for file in info.siblings or ()}
         if absent := next(hub.lacking(files), None):

@@ -21,7 +21,7 @@ from huggingface_hub.errors import CacheNotFound, HFValidationError
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
-from bench.core.hub_fetch import PARTIAL, repo_folder
+from bench.core.hub import PARTIAL, repo_folder
 from models import ENCODERS
 
 MAIN = "main"  # the branch that the Hub means when no revision is given

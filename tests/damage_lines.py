@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from bench.core.types import Line
 from datasets.damage import DAMAGES
-from datasets.damage.base import SEVERITIES, Damaged
+from datasets.damage.base import SEVERITIES, Damaged, damaged_lines
 from datasets.damage.geometry import Geometry, measure
-from datasets.damage.lines import damaged_lines
 
 NAMES = DAMAGES.names()
 PAPER = ("stroke_breaks", "char_erase", "span_erase", "half_line")  # paper takes the ink's place

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import Entry, Registry
+from bench.core.stopwatch import HostMeter
 from bench.core.types import (
     BadLine,
     Decoded,
@@ -51,7 +52,7 @@ STALL_AT: list[int] = []  # calls of decoders, counted over all, that never come
 CALLS = itertools.count(1)
 
 
-class FakeMeter:
+class FakeMeter(HostMeter):
     """A meter whose clocks only tests move."""
 
     def __init__(self) -> None:
@@ -256,6 +257,9 @@ class Eraser(Damage):
         mask[:, : 2 * severity] = True
         image = np.where(mask, np.uint8(PAPER), line.image)
         return Damaged(replace(line, image=image), mask, min(1.0, severity / len(line.text)))
+
+    def _damage(self, *_: object) -> Damaged:
+        raise AssertionError("apply does without")
 
 
 def busy(seconds: float) -> None:

@@ -15,10 +15,9 @@ import pytest
 from bench.core.errors import UserError
 from bench.core.types import Image, Line
 from datasets.damage import DAMAGES
-from datasets.damage.base import SUITE, Damaged
+from datasets.damage.base import INK_LOST, SUITE, Damaged
 from datasets.damage.geometry import words
 from datasets.damage.missing import erased_columns
-from datasets.damage.recipe import INK_LOST
 from datasets.seeds import stream
 from tests.damage_lines import (
     EXACT,

@@ -11,9 +11,8 @@ import pytest
 from bench.core.types import Line
 from datasets.damage import DAMAGES
 from datasets.damage import cache as kept
-from datasets.damage.base import Damaged
+from datasets.damage.base import Damaged, damaged_lines
 from datasets.damage.cache import cached_lines
-from datasets.damage.lines import damaged_lines
 from tests.damage_lines import NAMES, written
 
 

@@ -14,7 +14,7 @@ from bench.core.errors import UserError
 from bench.core.types import Condition, LineSet
 from datasets.base import fingerprint
 from datasets.damage import DAMAGES
-from datasets.damage.lines import damaged_lines
+from datasets.damage.base import damaged_lines
 from datasets.damage.visible import visible_shares
 from datasets.manifest import ManifestLines
 from tests.damage_lines import written

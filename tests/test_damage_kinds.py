@@ -9,9 +9,8 @@ from scipy import ndimage
 
 from bench.core.types import Line
 from datasets.damage import DAMAGES
-from datasets.damage.kanungo import flipped
-from datasets.damage.lines import damaged_lines, others
-from datasets.damage.recipe import StrengthRecipe
+from datasets.damage.base import StrengthDamage, damaged_lines, others
+from datasets.damage.signal import flipped
 from tests.damage_lines import (
     LEVELS,
     PAPER,
@@ -238,9 +237,9 @@ def test_a_line_over_the_limit_of_opencv_is_warped_without_a_seam():
 # --- strengths ------------------------------------------------------------------------------------
 
 
-def strong() -> dict[str, StrengthRecipe]:
+def strong() -> dict[str, StrengthDamage]:
     made = {name: DAMAGES.create(name) for name in DAMAGES.names()}
-    return {name: one for name, one in made.items() if isinstance(one, StrengthRecipe)}
+    return {name: one for name, one in made.items() if isinstance(one, StrengthDamage)}
 
 
 @pytest.mark.parametrize("name", list(strong()))

@@ -6,11 +6,10 @@ import pytest
 from scipy import ndimage
 
 from datasets.damage import DAMAGES
-from datasets.damage.fields import smooth_field
-from datasets.damage.fill import threshold_mask
 from datasets.damage.geometry import equal_slots, measure, words
-from datasets.damage.preview import GUTTER, contact_sheet
+from datasets.damage.paint import smooth_field, threshold_mask
 from datasets.damage.signal import disc_of_confusion
+from datasets.sheet import MARGIN, damage_sheet
 from tests.damage_lines import LEVELS, damage, geometry, written
 
 # --- measurements, fields, kernels --------------------------------------------------------------
@@ -114,12 +113,12 @@ def test_noise_has_the_strength_it_claims():
 def test_contact_sheet_holds_the_damaged_lines_pixel_by_pixel():
     line = written()[0]
     damages = {name: DAMAGES.create(name) for name in ("blot", "noise")}
-    sheet = contact_sheet(line, "set", damages)
+    sheet = damage_sheet(line, "set", damages)
     for severity in LEVELS:
         for name in ("blot", "noise"):
             image = damage(name, line, severity).line.image
             height, width = image.shape
-            column = sheet[:, GUTTER : GUTTER + width]
+            column = sheet[:, MARGIN : MARGIN + width]
             rows = range(len(column) - height + 1)
             assert any((column[y : y + height] == image).all() for y in rows)
 

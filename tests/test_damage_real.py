@@ -10,8 +10,7 @@ import pytest
 from bench.core.types import Line
 from datasets import DATASETS
 from datasets.damage import DAMAGES
-from datasets.damage.lines import damaged_lines
-from datasets.damage.recipe import INK_LOST
+from datasets.damage.base import INK_LOST, damaged_lines
 from tests.damage_lines import (
     EXACT,
     LEVELS,

@@ -23,7 +23,7 @@ from huggingface_hub import constants
 from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from bench.core.hub_fetch import size_of
+from bench.core.hub import size_of
 from bench.core.progress import silent
 from bench.core.types import Runtime
 from models import hub
@@ -341,7 +341,7 @@ def test_a_full_disk(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match=r"needs 3 MB more, and .* has 1 MB free; make room or"):
             get()
     with monkeypatch.context() as patch:
-        patch.setattr("bench.core.hub_fetch._stream", full)
+        patch.setattr("bench.core.hub._stream", full)
         with pytest.raises(UserError, match=r"no space left in .*; make room or set HF_HOME"):
             get()
     assert get().weights.read_bytes() == FILES[WEIGHTS]

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UserError
 from bench.core.types import Line, LineSet
-from bench.pipeline.leaks.check import check_splits, check_text, check_training, told_in_row
-from bench.pipeline.leaks.leak import KINDS, NEAR, Leak, compare, image_bits, known
-from bench.pipeline.leaks.overlap import GRAM
+from bench.pipeline.leaks.check import check_splits, check_text, check_training, leaks_of_row
+from bench.pipeline.leaks.leak import GRAM, KINDS, NEAR, Leak, compare, image_bits, known
 from bench.pipeline.plan import Part
 from bench.report.leak import sentence, table, verdict
 from datasets.base import Dataset, fingerprint
@@ -167,7 +166,7 @@ def test_the_train_split_is_looked_through_once():
     assert two.read == ["test", "train"]
     assert check_training([part(two)], track) == first
     assert two.read == ["test", "train", "test"]
-    told = told_in_row(part(two), two.load("test"), {})
+    told = leaks_of_row(part(two), two.load("test"), {})
     assert told == {
         "train": {"text": 1, "page": 0, "writer": 1, "block": 0, "image": 1, "near image": 0},
         "lm": None,
@@ -177,9 +176,9 @@ def test_the_train_split_is_looked_through_once():
 def test_a_row_tells_what_the_embedded_model_has_read():
     text = train_text()[0].split()
     lines = [(" ".join(text[:GRAM]), 1, "w", ""), (TEXTS[0], 2, "w", "")]
-    told = told_in_row(part(Two()), made("test", lines), {"lm_trained_on": EMBEDDED_TEXT})
+    told = leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": EMBEDDED_TEXT})
     assert told == {"train": None, "lm": {"lines": 0.5, "runs": 1.0}}
-    assert told_in_row(part(Two()), made("test", lines), {"lm_trained_on": "a file"})["lm"] is None
+    assert leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": "a file"})["lm"] is None
 
 
 def test_a_text_that_holds_test_lines_is_told():

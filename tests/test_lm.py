@@ -19,7 +19,7 @@ from bench import cli
 from bench.analysis.lm import open_model, read_text
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import write_atomically
-from bench.pipeline.leaks.overlap import overlap
+from bench.pipeline.leaks.leak import overlap
 from datasets.corpus import documents
 from decoders.language import arpa_reader, kenlm_files
 from decoders.language.arpa import BOS, EOS, MARKS, write_arpa

@@ -11,12 +11,12 @@ from bench.core.metrics import (
     Edit,
     cer,
     character_edits,
-    foreign_characters,
     is_looping,
     lenient_edits,
     macro_cer,
     median_cer,
     normalise,
+    outside_alphabet,
     score_line,
     totals,
     wer,
@@ -187,7 +187,7 @@ def test_any_unit_repeated_four_times_loops(unit, before):
 
 
 def test_foreign_characters_are_those_that_the_alphabet_cannot_write():
-    assert foreign_characters(["a é\u00a0b", "cc"], ("", " ", "a", "b")) == 3
+    assert outside_alphabet(["a é\u00a0b", "cc"], ("", " ", "a", "b")) == 3
 
 
 def carried_out(truth: list[str], edits: list[Edit]) -> list[str]:

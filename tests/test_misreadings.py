@@ -24,8 +24,7 @@ from bench.core.errors import UserError
 from bench.core.metrics import score_line, totals
 from bench.core.types import Condition, LineResult
 from datasets.damage import DAMAGES
-from datasets.damage.base import SUITE
-from datasets.damage.lines import damaged_lines
+from datasets.damage.base import SUITE, damaged_lines
 from datasets.damage.visible import visible_shares
 from datasets.lines import RenderedLines
 from tests.run_rows import row

@@ -17,8 +17,7 @@ from bench.core.registry import declared
 from bench.core.types import Condition, LineSet, Row
 from datasets.cvl import Cvl
 from datasets.damage import DAMAGES
-from datasets.damage.base import SUITE
-from datasets.damage.lines import damaged_lines
+from datasets.damage.base import SUITE, damaged_lines
 from datasets.lines import RenderedLines
 from datasets.manifest import ManifestLines
 from tests.run_rows import row

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench import ROOT
-from bench.core.stopwatch import HostMeter, Lap, Stopwatch, now_utc, overhead, percentile, spread
+from bench.core.stopwatch import HostMeter, Lap, Stopwatch, now_utc, overhead, spread
 from bench.core.types import Spread
 from tests.harness_doubles import FakeMeter
 
@@ -64,12 +64,6 @@ def test_spread_is_the_median_with_its_range():
     assert spread([1.0, 2.0]) == Spread(1.5, 1.0, 2.0, 2)
     with pytest.raises(ValueError):
         spread([])
-
-
-def test_percentiles_are_linear_between_ranks():
-    assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.5
-    assert percentile([1.0, 2.0, 3.0, 4.0, 5.0], 95) == pytest.approx(4.8)
-    assert percentile([3.0], 95) == 3.0
 
 
 def test_overhead_is_the_unmeasured_share_of_the_loop():

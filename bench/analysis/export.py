@@ -31,8 +31,7 @@ from bench.core.hashing import code_version, plain
 from bench.core.types import Condition, Image, Line, LineSet
 from bench.pipeline.plan import CLEAN
 from bench.pipeline.reading import Track
-from datasets.damage.base import SUITE, Damage, Damaged
-from datasets.damage.lines import others
+from datasets.damage.base import SUITE, Damage, Damaged, others
 from datasets.damage.visible import visible_shares
 
 MANIFEST, RECORD, SUMS = "manifest.jsonl", "export.json", "SHA256SUMS"

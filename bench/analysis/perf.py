@@ -26,7 +26,7 @@ from bench.pipeline.measure import sorted_batches
 from bench.pipeline.reading import open_encoder, opened
 from datasets import DATASETS
 from datasets.damage import DAMAGES
-from datasets.damage.lines import damaged_lines
+from datasets.damage.base import damaged_lines
 from decoders import DECODERS
 from decoders.base import Decoder
 from models import ENCODERS

@@ -22,8 +22,7 @@ from bench.core.types import Condition, Image, Line, LineSet, Row
 from bench.pipeline.signature import damage_name
 from datasets import DATASETS
 from datasets.damage import DAMAGES
-from datasets.damage.base import SUITE, Damage, Damaged
-from datasets.damage.lines import others
+from datasets.damage.base import SUITE, Damage, Damaged, others
 from datasets.damage.visible import visible_shares
 from datasets.root import data_root
 

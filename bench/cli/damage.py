@@ -74,8 +74,8 @@ def preview(
     from bench.core.files import plain_errors, write_atomically
     from datasets import DATASETS
     from datasets.damage import DAMAGES
-    from datasets.damage.lines import others
-    from datasets.damage.preview import contact_sheet
+    from datasets.damage.base import others
+    from datasets.sheet import damage_sheet
 
     if out.suffix.lower() not in _SUFFIXES:
         raise UserError(f"the sheet is a picture; {out} should end in {' or '.join(_SUFFIXES)}")
@@ -90,7 +90,7 @@ def preview(
             f"{dataset} ({split}) has no line {line}; the last that could be read is {len(lines)}"
         )
     other = others(lines, dataset, seed)[line - 1]
-    sheet = contact_sheet(lines[line - 1], dataset, damages, seed, other)
+    sheet = damage_sheet(lines[line - 1], dataset, damages, seed, other)
     _, data = cv2.imencode(out.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     with plain_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)

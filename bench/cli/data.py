@@ -14,7 +14,7 @@ from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.options import DataRoot, Json, Options
 from bench.core.errors import UserError
-from bench.core.hub_fetch import size_of
+from bench.core.hub import size_of
 from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
 from bench.pipeline import bad_lines

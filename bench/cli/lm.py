@@ -19,7 +19,7 @@ from bench.cli.bars import bars
 from bench.cli.guard import guard_text
 from bench.cli.options import AllowLeak, DataRoot, Files, Json, Names, dataset_here
 from bench.core.errors import UserError
-from bench.pipeline.leaks.overlap import overlap
+from bench.pipeline.leaks.leak import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import terminal
 from bench.report.table import Table

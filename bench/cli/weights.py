@@ -15,7 +15,7 @@ from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.options import Json
 from bench.core.errors import UserError
-from bench.core.hub_fetch import size_of
+from bench.core.hub import size_of
 from models import ENCODERS, hub
 from models.download import download
 from models.trocr import TrOCRSpec

@@ -73,12 +73,7 @@ def seal(path: Path) -> None:
 
 
 def intact(path: Path, seen: Callable[[int], None] = lambda done: None) -> bool:
-    """Whether a file is there and is as it was when it was sealed.
-
-    Args:
-        path: of the file.
-        seen: hears how many bytes are checked.
-    """
+    """Whether a file is as it was when it was sealed; `seen` hears how many bytes are checked."""
     try:
         seal = path.with_name(path.name + _SEAL).read_bytes()
         return seal == content_hash(path, 64, seen).encode()

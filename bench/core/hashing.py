@@ -43,13 +43,10 @@ def plain(value: Any) -> Any:
 
 
 def code_version(modules: Iterable[str]) -> str:
-    """Hash of the code of modules and of every module of this project that they import.
+    """Hash of the code of modules ("decoders.ctc.ngram") and of all of this project they import.
 
     Code counts as its syntax tree: comments, docstrings and line breaks change nothing. Packages
     are not followed, so that a new line of a registry changes no stage.
-
-    Args:
-        modules: dotted names ("decoders.ctc.ngram").
     """
     files = {name: file for module in modules for name, file in sources_of(module).items()}
     return digest({name: _tree_hash(file) for name, file in files.items()})

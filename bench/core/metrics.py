@@ -175,7 +175,7 @@ def is_looping(text: str) -> bool:
     return False
 
 
-def foreign_characters(references: Iterable[str], alphabet: Sequence[str]) -> int:
+def outside_alphabet(references: Iterable[str], alphabet: Sequence[str]) -> int:
     """Characters of the normalised references that an alphabet cannot write; they stay errors."""
     known = set("".join(alphabet))
     return sum(character not in known for text in references for character in normalise(text))

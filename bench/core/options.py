@@ -58,10 +58,6 @@ def typed_options(
 ) -> dict[str, dict[str, Any]]:
     """Every option's text as the type of its dataclass field, ready for `Registry.create`.
 
-    Args:
-        parsed: what `parse_options` returns.
-        registries: where the names are looked up; a name is in one of them.
-
     Raises:
         UserError: unknown name or option (with did-you-mean), an option that the name fixes, or
             a value of a wrong type.
@@ -88,10 +84,7 @@ def settings(thing: Any) -> dict[str, Any]:
 def restored(options: Options, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Options as a row keeps them (`bench.core.hashing.plain`) as the types of their fields again.
 
-    Args:
-        options: of `Registry.options`.
-        stored: their values as JSON holds them: paths as text, tuples as lists. What is no option
-            stays as it is; `Registry.create` has the sentence for that.
+    A value that is no option stays as it is; `Registry.create` has the sentence for that.
     """
     kinds = {name: kind for name, (_, kind) in options.items()}
     return {name: _from_json(kinds.get(name, object), value) for name, value in stored.items()}
@@ -120,11 +113,7 @@ def describe(kind: Any) -> str:
 
 
 def convert(kind: Any, text: str) -> Any:
-    """A text as a value of a type.
-
-    Args:
-        kind: int, float, bool, str, Path, a Literal, a tuple or a union (Optional) of these.
-        text: what the user typed.
+    """A text as a value of int, float, bool, str, Path, a Literal, a tuple or a union of these.
 
     Raises:
         ValueError: the text is not of this type.

@@ -84,13 +84,9 @@ def dump(record: Any) -> bytes:
 
 
 def load(kind: type[T], text: bytes, where: str, remedy: str = "") -> T:
-    """The record that a JSON text holds.
+    """The record that a JSON text holds; `kind` is any type that msgspec can check.
 
-    Args:
-        kind: what msgspec can check: a dataclass, a `TypedDict`, a built-in type.
-        text: of the record alone.
-        where: its place in a sentence ("run/rows.jsonl, line 3").
-        remedy: the end of the sentence.
+    `where` is its place in the sentence of an error ("run/rows.jsonl, line 3"), `remedy` the end.
 
     Raises:
         UserError: the text does not fit.
@@ -118,14 +114,7 @@ def parse(text: bytes, where: str, remedy: str = "") -> Any:
 
 
 def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -> T:
-    """The record that the values of a JSON text make.
-
-    Args:
-        kind: as in `load`.
-        value: of `parse`.
-        where: as in `load`.
-        remedy: as in `load`.
-        at: the field that the value is of.
+    """The record that the values of a JSON text make, as `load`; `at` is the field they are of.
 
     Raises:
         UserError: they do not fit.

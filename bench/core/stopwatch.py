@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -39,30 +39,8 @@ class Lap:
     peak_mib: float
 
 
-class Meter(Protocol):
-    """What a stopwatch reads; tests bring one with a clock of their own."""
-
-    def wall(self) -> float:
-        """Seconds of a clock that never goes back."""
-
-    def cpu(self) -> float:
-        """CPU seconds used so far by this process and its workers."""
-
-    def synchronise(self) -> None:
-        """Wait until the device has done all its work."""
-
-    def reset_peak(self) -> None:
-        """Begin to look for the highest memory use."""
-
-    def peak_mib(self) -> float:
-        """The highest memory use since `reset_peak`."""
-
-    def watch_workers(self) -> None:
-        """Find the worker processes that exist now; their use counts from here on."""
-
-
 class HostMeter:
-    """The meter of a run on the CPU."""
+    """The clocks that a stopwatch reads, of a run on the CPU; tests bring one of their own."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -72,7 +50,7 @@ class HostMeter:
         self._clear_refs = _kept_open(self, "/proc/self/clear_refs", os.O_WRONLY)
 
     def wall(self) -> float:
-        """Seconds of the performance counter."""
+        """Seconds of a clock that never goes back."""
         return time.perf_counter()
 
     def cpu(self) -> float:
@@ -89,7 +67,7 @@ class HostMeter:
         return total
 
     def synchronise(self) -> None:
-        """The CPU has nothing to wait for."""
+        """Wait until the device has done all its work: the CPU has none to wait for."""
 
     def reset_peak(self) -> None:
         """Reset the kernel's high-water mark of the resident set (Linux, proc(5): clear_refs)."""
@@ -149,7 +127,7 @@ class Stopwatch:
     measured_s: wall seconds of all stages so far, failed ones included.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: HostMeter) -> None:
         self.meter = meter
         self.measured_s = 0.0
 
@@ -188,18 +166,13 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.median(values)), float(min(values)), float(max(values)), len(values))
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Percentile with linear interpolation between the nearest ranks."""
-    return float(np.percentile(values, percent))
-
-
 def overhead(wall_s: float, measured_s: float) -> float:
     """Share of a loop's wall time that was not spent in its measured stages; 0 without a loop."""
     return (wall_s - measured_s) / wall_s if wall_s > 0 else 0.0
 
 
 def pause(seconds: float) -> None:
-    """Do nothing for so long."""
+    """Do nothing for a while."""
     time.sleep(seconds)
 
 

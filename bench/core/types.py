@@ -293,7 +293,7 @@ class Correction(Spent):
 
 
 class Leaks(TypedDict):
-    """Lines that were seen before; see `bench.pipeline.leaks.check.told_in_row`."""
+    """Lines that were seen before; see `bench.pipeline.leaks.check.leaks_of_row`."""
 
     train: Mapping[str, int] | None
     lm: Mapping[str, float | None] | None

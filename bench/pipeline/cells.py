@@ -15,7 +15,7 @@ from bench.core.options import settings
 from bench.core.records import SCHEMA
 from bench.core.types import Decoded, EncoderInfo, Line, LineResult, LineSet, Row, Runtime, Timing
 from bench.pipeline import correction
-from bench.pipeline.leaks.check import told_in_row
+from bench.pipeline.leaks.check import leaks_of_row
 from bench.pipeline.plan import Block, Part
 from bench.pipeline.signature import signature
 from datasets.damage.base import SUITE
@@ -129,7 +129,7 @@ class Cell:
             ink_lost=ink_lost,
             counts=counts,
             timing=timing,
-            leak=told_in_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
+            leak=leaks_of_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
             correction=correction.told(results, trained, spent),
             extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
             **rates,
@@ -139,7 +139,7 @@ class Cell:
         alphabet = self.decoder.thing.alphabet(self.info) if self.info else ()
         if not alphabet:
             return 0
-        return metrics.foreign_characters((result.reference for result in results), alphabet)
+        return metrics.outside_alphabet((result.reference for result in results), alphabet)
 
     def _parameters(self) -> dict[str, int]:
         """Of the parts that run: the encoder and the heads that the decoder reads."""

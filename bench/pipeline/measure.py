@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from bench.core.errors import UserError
-from bench.core.stopwatch import Lap, Stopwatch, percentile, spread
+from bench.core.stopwatch import Lap, Stopwatch, spread
 from bench.core.types import Decoded, Encoded, Image, Runtime, Spread, Timing
 from bench.pipeline.plan import Rounds
 from decoders.base import Decoder
@@ -161,8 +161,8 @@ class BlockMeasure:
             decode_lines_per_s=_spread(
                 [lines / seconds for seconds in decode_s], [1 / pace for pace in paces]
             ),
-            latency_p50_s=percentile(latencies, 50),
-            latency_p95_s=percentile(latencies, 95),
+            latency_p50_s=float(np.percentile(latencies, 50)),
+            latency_p95_s=float(np.percentile(latencies, 95)),
             peak_mib=max(max(e.peak_mib, d.peak_mib) for pair in pairs for e, d, _ in pair),
             scenario="single" if self._runtime.batch_size == 1 else "batch",
             latencies_s=_distribution(latencies),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.pipeline.leaks.check import TextLeak
-from bench.pipeline.leaks.leak import MOST, WORDS, Leak, known
-from bench.pipeline.leaks.overlap import GRAM
+from bench.pipeline.leaks.leak import GRAM, MOST, WORDS, Leak, known
 from bench.report.format import DASH, listing, number, percent, plural
 from bench.report.table import Cell, Column, Table, name
 from datasets.about import about, named

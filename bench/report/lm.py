@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.analysis.lm import ModelFile
-from bench.pipeline.leaks.overlap import GRAM, Overlap
+from bench.pipeline.leaks.leak import GRAM, Overlap
 from bench.report.format import DASH, number, percent, significant
 from bench.report.table import Cell, Column, Table, name
 from decoders.language.ngram import Estimate

@@ -1,4 +1,4 @@
-"""Damages: what is done to a line before anybody reads it. One line here enrols a damage."""
+"""Damages of a line before it is read. One line here enrols a damage."""
 
 from bench.core.registry import Entry, Registry
 
@@ -10,14 +10,14 @@ DAMAGES = Registry(
         "span_erase": Entry("datasets.damage.missing:SpanErase", "M3: two growing gaps"),
         "half_line": Entry("datasets.damage.missing:HalfLine", "M4: top or bottom gone"),
         "holes": Entry("datasets.damage.missing:Holes", "M5: dark holes in the paper"),
-        "fade": Entry("datasets.damage.fade:Fade", "M6: the ink fades"),
+        "fade": Entry("datasets.damage.missing:Fade", "M6: the ink fades"),
         "blot": Entry("datasets.damage.overlay:Blot", "O1: ink blots cover the writing"),
         "strike": Entry("datasets.damage.overlay:Strike", "O2: words struck through"),
-        "bleed_through": Entry("datasets.damage.bleed:BleedThrough", "O3: the other side shows"),
+        "bleed_through": Entry("datasets.damage.overlay:BleedThrough", "O3: the other side shows"),
         "defocus": Entry("datasets.damage.signal:Defocus", "S1: out of focus"),
         "low_resolution": Entry("datasets.damage.signal:LowResolution", "S2: too few pixels"),
         "noise": Entry("datasets.damage.signal:Noise", "S3: grain"),
-        "kanungo": Entry("datasets.damage.kanungo:Kanungo", "S4: binarised, edges frayed"),
+        "kanungo": Entry("datasets.damage.signal:Kanungo", "S4: binarised, edges frayed"),
         "warp": Entry("datasets.damage.warp:Warp", "G1: the paper is cockled"),
     },
 )

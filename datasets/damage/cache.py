@@ -24,8 +24,7 @@ from bench.core.errors import UserError
 from bench.core.files import UNFINISHED
 from bench.core.hashing import code_version
 from bench.core.types import Line
-from datasets.damage.base import SUITE, Damage, Damaged
-from datasets.damage.lines import damaged_lines
+from datasets.damage.base import SUITE, Damage, Damaged, damaged_lines
 
 LIMIT = 2 << 30  # bytes of all files together; those that were not read for longest go first
 
@@ -78,13 +77,13 @@ def _path(
 
 
 def _identity(damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int) -> str:
-    code = code_version((type(damage).__module__, "datasets.damage.lines", __name__))
+    code = code_version((type(damage).__module__, __name__))
     hashed = hashlib.blake2b(digest_size=16)
     for part in (SUITE, code, repr(damage), dataset, severity, seed):
         hashed.update(f"{part}\0".encode())
     for line in lines:
-        told = (line.id, line.text, line.box_source, line.image.shape, line.boxes is None)
-        hashed.update(repr(told).encode())
+        facts = (line.id, line.text, line.box_source, line.image.shape, line.boxes is None)
+        hashed.update(repr(facts).encode())
         hashed.update(line.image.tobytes())
         if line.boxes is not None:
             hashed.update(line.boxes.tobytes())

@@ -1,4 +1,4 @@
-"""Ink that is gone: the same share of it, lost in pieces, characters, spans, half a line or holes.
+"""Ink that is gone: lost in pieces, characters, spans, half a line or holes, or faded.
 
 Paper takes its place, so a reader cannot see that something is missing; with `fill=mark` a dark
 hole does, so that only the ink is lost and not the knowledge of where it was.
@@ -15,18 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.types import Image
-from datasets.damage.base import EQUAL_SLOTS, Damaged
-from datasets.damage.fields import smooth_field
-from datasets.damage.fill import Fill, fill_mark, fill_missing
+from datasets.damage.base import (
+    EQUAL_SLOTS,
+    INK_LOST,
+    Damage,
+    Damaged,
+    ScoreDamage,
+    StrengthDamage,
+    Task,
+)
 from datasets.damage.geometry import Float, Geometry, Mask, box_edges, equal_slots
-from datasets.damage.recipe import INK_LOST, Recipe, ScoreRecipe, Task
+from datasets.damage.paint import Fill, fill_mark, fill_missing, smooth_field, to_image
 
 GAPS = 2  # of span_erase
 BLOB = 0.9  # correlation length of holes and blots in x-heights
+PATCH = 1.2  # correlation length of paler and darker stretches in image heights
+EVEN = 0.6  # share of the loss that is the same everywhere; the rest follows the patches
+GRAIN, GRAIN_SIZE = 0.02, 0.03  # standard deviation, and correlation length in image heights
 
 
 @dataclass(frozen=True)
-class _MissingScore(ScoreRecipe):
+class _Missing(ScoreDamage):
     """A loss of an exact share of the ink.
 
     A margin of a quarter of a stroke goes with what is lost, so that no fringe of a cut stroke
@@ -52,12 +61,12 @@ class _MissingScore(ScoreRecipe):
 
 
 @dataclass(frozen=True)
-class StrokeBreaks(_MissingScore):
+class StrokeBreaks(_Missing):
     """M1: strokes break into pieces; every character is touched, few are hidden.
 
     After the disconnection spots of Kieu et al. (ICPR 2012) and Kanungo et al. (TPAMI 2000).
 
-    fill: what takes the place of the ink, bare paper or a dark hole.
+    fill: bare paper in the place of the ink, or a dark hole.
     """
 
     name = "stroke_breaks"
@@ -68,13 +77,13 @@ class StrokeBreaks(_MissingScore):
 
 
 @dataclass(frozen=True)
-class CharErase(Recipe):
+class CharErase(Damage):
     """M2: whole characters are gone, here and there; their neighbours stay.
 
     After OST (Wang et al., ICCV 2021) and the missing characters of HDR28K (Yang et al., AAAI
     2025). A line without boxes gets slots of equal width, and its `box_source` says so.
 
-    fill: what takes the place of the ink, bare paper or a dark hole.
+    fill: bare paper in the place of the ink, or a dark hole.
     """
 
     family = "missing"
@@ -94,13 +103,13 @@ class CharErase(Recipe):
 
 
 @dataclass(frozen=True)
-class SpanErase(_MissingScore):
+class SpanErase(_Missing):
     """M3: two gaps with ragged edges grow in the line and swallow words and their context.
 
     After the lacunae of Borkar and Smith ("Mind the Gap", ICDAR workshops 2024), TACo
     (Easter2.0, 2022) and Random Erasing (Zhong et al., AAAI 2020).
 
-    fill: what takes the place of the ink, bare paper or a dark hole.
+    fill: bare paper in the place of the ink, or a dark hole.
     """
 
     name = "span_erase"
@@ -116,12 +125,12 @@ class SpanErase(_MissingScore):
 
 
 @dataclass(frozen=True)
-class HalfLine(_MissingScore):
+class HalfLine(_Missing):
     """M4: the line is torn away from the top or from the bottom, at a ragged edge.
 
     After tears and cropped scans, and the partial damage of FPHDR (Zhang et al., ACL 2025).
 
-    fill: what takes the place of the ink, bare paper or a dark hole.
+    fill: bare paper in the place of the ink, or a dark hole.
     """
 
     name = "half_line"
@@ -135,7 +144,7 @@ class HalfLine(_MissingScore):
 
 
 @dataclass(frozen=True)
-class Holes(ScoreRecipe):
+class Holes(ScoreDamage):
     """M5: the paper has holes, through which the dark bed of the scanner is seen.
 
     After the holes of DocCreator (Journet et al., J. Imaging 2017), the blobs of ocrodeg (Breuel)
@@ -152,6 +161,30 @@ class Holes(ScoreRecipe):
         return fill_mark(geometry, mask, rng)
 
 
+@dataclass(frozen=True)
+class Fade(StrengthDamage):
+    """M6: the ink fades unevenly; what counts is the share of its contrast that is kept.
+
+    After the ink erosion of HDR28K (Yang et al., AAAI 2025), ImageNet-C's contrast (Hendrycks and
+    Dietterich, ICLR 2019) and Augraphy's LowInk (Groleau et al., ICDAR 2023). Contrast alone could
+    be brought back by stretching it, so grain is added and the result is 8 bit.
+    """
+
+    family = "missing"
+    name = "fade"
+    strengths = (0.385, 0.325, 0.288, 0.225, 0.15)
+
+    def _at(self, task: Task, strength: float) -> Damaged:
+        g = task.geometry
+        hills = smooth_field(task.rng, g.height, g.width, PATCH)
+        patches = 1 / (1 + np.exp(np.float32(-1.2) * hills))
+        patches /= np.float32(patches[g.ink].mean(dtype=np.float64))
+        grain = np.float32(GRAIN) * smooth_field(task.rng, g.height, g.width, GRAIN_SIZE)
+        gone = np.float32(1 - strength) * (np.float32(EVEN) + np.float32(1 - EVEN) * patches)
+        kept = 1 - np.clip(gone, 0, 1)
+        return task.changed(to_image(g.background - (g.background - g.grey) * kept + grain))
+
+
 def blobs(geometry: Geometry, rng: np.random.Generator) -> Float:
     """(H, W) a field whose hills are about as large as a letter: where holes and blots grow."""
     size = BLOB * geometry.x_height / geometry.height
@@ -161,13 +194,8 @@ def blobs(geometry: Geometry, rng: np.random.Generator) -> Float:
 def erased_columns(ink: Mask, boxes: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
     """Erase boxes in order until the share of the ink is lost; a last box must be worth half.
 
-    Args:
-        ink: (H, W) the clean ink.
-        boxes: (N, 2) left and right column in pixels, in the order of erasure.
-        share: of the ink that shall be lost.
-
-    Returns:
-        (W,) bool, the columns to clear. Prefixes of one order, hence nested in `share`.
+    Takes (H, W) ink and (N, 2) boxes in the order of erasure; returns (W,) columns to clear, which
+    are prefixes of one order and hence nested in `share`.
     """
     left = np.cumsum(np.concatenate(([0], ink.sum(axis=0))))  # ink left of each column edge
     weight = np.diff(left)

@@ -1,4 +1,4 @@
-"""Damage done by the camera, not to the paper: out of focus, few pixels, grain. No ink is lost."""
+"""Damage done by the camera, not to the paper: blur, few pixels, grain, a bad binarisation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from datasets.damage.base import Damaged
-from datasets.damage.fields import smooth_field
-from datasets.damage.fill import resized, to_image
-from datasets.damage.geometry import Float
-from datasets.damage.recipe import StrengthRecipe, Task
+from datasets.damage.base import Damaged, StrengthDamage, Task
+from datasets.damage.geometry import Float, Mask, otsu
+from datasets.damage.paint import resized, smooth_field, to_image
 
 SUPERSAMPLING = 4  # of discs that are too small to be drawn in pixels
 LARGE = 8.0  # pixels; from this radius on a disc is drawn in pixels
+X_HEIGHT = 20  # pixels at which the model works, so that its flips mean the same on every line
+LARGEST_SCALE = 4.0  # writing under 5 px is not enlarged further
 SMALLEST = (4, 3)  # columns and rows that low resolution leaves
 
 
 @dataclass(frozen=True)
-class Defocus(StrengthRecipe):
+class Defocus(StrengthDamage):
     """S1: out of focus, a disc of confusion whose radius is counted in stroke widths.
 
     After ImageNet-C (Hendrycks and Dietterich, ICLR 2019) and RoDLA (Chen et al., CVPR 2024).
@@ -38,7 +38,7 @@ class Defocus(StrengthRecipe):
 
 
 @dataclass(frozen=True)
-class LowResolution(StrengthRecipe):
+class LowResolution(StrengthDamage):
     """S2: so few pixels that the small letters are only so many rows high, then enlarged again.
 
     After the pixelation of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) and STRAug (Atienza,
@@ -60,7 +60,7 @@ class LowResolution(StrengthRecipe):
 
 
 @dataclass(frozen=True)
-class Noise(StrengthRecipe):
+class Noise(StrengthDamage):
     """S3: grain a little finer than the pen, its strength counted in the darkness of the ink.
 
     After ImageNet-C's noises and the multiscale paper of ocrodeg (Breuel).
@@ -75,6 +75,30 @@ class Noise(StrengthRecipe):
         size = max(0.8 * g.stroke_width, 1.0) / g.height
         grain = smooth_field(task.rng, g.height, g.width, size)
         return task.changed(to_image(g.grey + np.float32(strength * g.ink_darkness) * grain))
+
+
+@dataclass(frozen=True)
+class Kanungo(StrengthDamage):
+    """S4: binarised, and pixels flipped the likelier the nearer they are to the border of the ink.
+
+    The document degradation model of Kanungo, Haralick, Baird, Stuezle and Madigan (IEEE TPAMI
+    22(11), 2000) with alpha = beta, alpha_0 = beta_0 = 1, eta = 0 and a closing of 2 x 2 pixels.
+    """
+
+    family = "signal"
+    name = "kanungo"
+    strengths = (1.87, 1.31, 1.02, 0.72, 0.525)  # alpha: the lower, the deeper the flips reach
+
+    def _at(self, task: Task, strength: float) -> Damaged:
+        g = task.geometry
+        scale = min(X_HEIGHT / g.x_height, LARGEST_SCALE)
+        size = max(1, round(g.width * scale)), max(1, round(g.height * scale))
+        ink = otsu(np.clip(resized(g.darkness, size), 0, 1))
+        chance = task.rng.random((size[0], size[1]), dtype=np.float32).T  # column by column
+        frayed = flipped(ink, strength, chance).astype(np.uint8)
+        closed = cv2.morphologyEx(frayed, cv2.MORPH_CLOSE, np.ones((2, 2), np.uint8))
+        paper = 1 - closed.astype(np.float32)
+        return task.changed(to_image(resized(paper, (g.width, g.height))))
 
 
 def disc_of_confusion(radius: float) -> Float:
@@ -103,3 +127,15 @@ def _disc(radius: float) -> Float:
     inside = reach[:, None] ** 2 + reach[None, :] ** 2 <= radius * radius
     disc: Float = (inside / inside.sum()).astype(np.float32)
     return disc
+
+
+def flipped(ink: Mask, alpha: float, chance: Float) -> Mask:
+    """Ink to paper and paper to ink where a pixel's chance (0 to 1) is below exp(-alpha d^2).
+
+    d is the distance to the nearest pixel of the other class.
+    """
+    to_paper = cv2.distanceTransform(ink.astype(np.uint8), cv2.DIST_L2, 5)
+    to_ink = cv2.distanceTransform((~ink).astype(np.uint8), cv2.DIST_L2, 5)
+    distance = to_paper + to_ink  # one of the two is 0
+    flips: Mask = chance < np.exp(np.float32(-alpha) * distance * distance)
+    return ink ^ flips

@@ -28,10 +28,6 @@ def visible_shares(clean: Line, damaged: Damaged) -> NDArray[np.float32]:
     box of a neighbour counts for both. A line without boxes gets slots of equal width over its
     ink (`box_source` "equal-slots" of what `char_erase` returns): an estimate.
 
-    Args:
-        clean: the line before the damage.
-        damaged: what the damage made of it.
-
     Returns:
         (len(text),) float32 from 0 to 1; NaN for a character without ink (a space), and for all
         of them when there is no ink on the line or the damage has no mask (signal damages).

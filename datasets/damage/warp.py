@@ -10,18 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.damage.base import Damaged
-from datasets.damage.fields import smooth_field
-from datasets.damage.fill import to_image
+from datasets.damage.base import Damaged, StrengthDamage, Task
 from datasets.damage.geometry import Float, Geometry
-from datasets.damage.recipe import StrengthRecipe, Task
+from datasets.damage.paint import smooth_field, to_image
 
 WAVE = 0.6  # correlation length of the displacement in image heights
 TILE = 16_384  # rows and columns that cv2.remap is given at once; it takes 32,767
 
 
 @dataclass(frozen=True)
-class Warp(StrengthRecipe):
+class Warp(StrengthDamage):
     """G1: a smooth random displacement, its standard deviation counted in x-heights.
 
     After the elastic deformation of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), RoDLA (Chen

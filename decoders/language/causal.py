@@ -13,7 +13,7 @@ import torch
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from bench.core.hub_errors import plain_errors
+from bench.core.hub import plain_hub_errors
 from decoders.language.arpa_lm import EMBEDDED
 from decoders.language.char_lm import WEIGHTS, CharLM, read_char_lm
 
@@ -75,7 +75,7 @@ def _of_transformers(model: str, path: Path) -> LineLM:
         raise UserError(f"{path} is no folder of a language model; give a folder, or owner/name")
     place = str(path) if path.is_dir() else model
     try:
-        with nullcontext() if path.is_dir() else plain_errors(model, "main"):
+        with nullcontext() if path.is_dir() else plain_hub_errors(model, "main"):
             tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
             net: Any = AutoModelForCausalLM.from_pretrained(
                 place, dtype=torch.float32, trust_remote_code=False

@@ -22,8 +22,7 @@ import numpy as np
 from bench.core.errors import UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import Runtime
-from datasets.damage.base import SEVERITIES
-from datasets.damage.recipe import INK_LOST
+from datasets.damage.base import INK_LOST, SEVERITIES
 
 # From most to least predictable. The sets hold the same lines in the same hands, but for the
 # shuffled one, whose words are wrapped anew.

@@ -32,8 +32,7 @@ from bench.core.types import Line, Runtime
 from bench.pipeline.plan import MAIN_SEVERITY, Registries
 from bench.pipeline.reading import Track, encode, open_trained, opened
 from bench.pipeline.runner import check_runtime
-from datasets.damage.base import SEVERITIES, SUITE
-from datasets.damage.lines import others
+from datasets.damage.base import SEVERITIES, SUITE, others
 from decoders.base import DecoderSpec
 from decoders.correctors import options_of
 from decoders.tuned import Tuned

@@ -1,1 +1,1 @@
-"""What of the tested lines was seen before: in a training, in a split, in a model's text."""
+"""Test lines that were seen before: in a training, in a split, in a model's text."""

@@ -1,6 +1,6 @@
 """Looking for leaks where they matter: in splits, before a training, in a model's text.
 
-What was found of a data set is kept in the cache folder, so that a run can tell it in every row
+The leaks of a data set are kept in the cache folder, so that a run can name them in every row
 without loading the train split.
 """
 
@@ -18,8 +18,7 @@ from bench.core.errors import UserError
 from bench.core.hashing import code_version, digest
 from bench.core.records import dump, load
 from bench.core.types import Leaks, LineSet
-from bench.pipeline.leaks.leak import Leak, compare, long_enough
-from bench.pipeline.leaks.overlap import Overlap, overlap
+from bench.pipeline.leaks.leak import Leak, Overlap, compare, long_enough, overlap
 from bench.pipeline.plan import Part
 from bench.pipeline.reading import Track
 from datasets.base import Dataset
@@ -30,14 +29,14 @@ LEARNED, TESTED = "train", "test"
 
 @dataclass(frozen=True)
 class TextLeak:
-    """What a text shares with the lines of a split that are long enough. split: "hooker test"."""
+    """The overlap of a text with the long enough lines of a split ("hooker test")."""
 
     split: str
     overlap: Overlap
 
 
 def check_splits(part: Part, track: Track) -> list[Leak]:
-    """Every split of a data set against every later one; what train and test share is kept.
+    """Compare every split of a data set with every later one, and keep what train and test share.
 
     Raises:
         UserError: it has a single split, or one that cannot be read.
@@ -58,7 +57,7 @@ def check_splits(part: Part, track: Track) -> list[Leak]:
 
 
 def check_training(parts: Sequence[Part], track: Track) -> list[Leak]:
-    """What the test split of each data set shares with its train split; looked for once a set.
+    """Compare the test split of each data set with its train split, once a set.
 
     Raises:
         UserError: a split cannot be read.
@@ -78,7 +77,7 @@ def check_training(parts: Sequence[Part], track: Track) -> list[Leak]:
 
 
 def check_text(text: Sequence[str], parts: Sequence[Part], track: Track) -> list[TextLeak]:
-    """Test lines in the text of a language model.
+    """Look for test lines in the text of a language model.
 
     Raises:
         UserError: a split cannot be read.
@@ -92,13 +91,8 @@ def check_text(text: Sequence[str], parts: Sequence[Part], track: Track) -> list
     return found
 
 
-def told_in_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> Leaks:
-    """What a row says of leaks, without anything being loaded for it.
-
-    Args:
-        part: the data set.
-        tested: the lines of the row.
-        extras: of the decoder.
+def leaks_of_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> Leaks:
+    """The leaks that a row names, without anything being loaded for it.
 
     Returns:
         "train": tested lines by kind that share something with the train split, None where
@@ -140,7 +134,7 @@ def _keep(part: Part, tested: LineSet, leak: Leak) -> None:
 
 
 def _kept(part: Part, tested: LineSet) -> Leak | None:
-    """What was found of these very lines; None where nobody looked."""
+    """The leaks of these very lines; None where nobody looked."""
     path = _path(part, tested)
     try:
         return load(Leak, kept(path) or b"", str(path))
@@ -149,7 +143,7 @@ def _kept(part: Part, tested: LineSet) -> Leak | None:
 
 
 def _path(part: Part, tested: LineSet) -> Path:
-    """By the data set with its options, its whole test split, and the code that looks."""
+    """The file of a data set with its options, its whole test split, and this code."""
     identity = [
         part.name,
         part.options,

@@ -1,8 +1,7 @@
-"""Leaks: what of the lines that are tested on stands in the lines that were learned from.
+"""Leaks: test lines among the lines, or in the text, that were learned from.
 
 A model that has seen a test line's text, page, hand, block or image has a better CER than it
-deserves.
-Shared texts favour decoders that know language, and would pass for language here.
+deserves. Shared texts favour decoders that know language, and would pass for language here.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from bench.core.metrics import normalise
 from bench.core.types import Image, Line, LineSet
-from bench.pipeline.leaks.overlap import Overlap
 
 Kind = Literal["text", "page", "writer", "block", "image", "near image"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -30,8 +28,9 @@ _ROWS, _COLUMNS = 8, 64
 # the size, as JPEG of quality 40, nine in ten differ in fewer than 72, brighter ones all in fewer
 # than 44.
 NEAR = 64
+GRAM = 8  # words: as many in a row are hardly ever the same by chance
 
-# What is known of published splits, so that nobody has to find it out anew.
+# Leaks of published splits.
 KNOWN: Mapping[str, tuple[str, ...]] = {
     "iam": (
         "No line, form or prompt of the Aachen split's test is in its train; val and test share "
@@ -125,6 +124,48 @@ def compare(learned: LineSet, tested: LineSet) -> Leak:
     )
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """Test lines, and runs of `GRAM` words within them, that stand in a model's text.
+
+    Words are compared as they stand; where the text breaks its lines does not matter.
+    grams: distinct runs of `GRAM` words within a line; shorter lines have none.
+    """
+
+    lines: int
+    lines_seen: int
+    grams: int
+    grams_seen: int
+
+    @property
+    def line_share(self) -> float | None:
+        """Share of the lines that were seen; None without lines."""
+        return self.lines_seen / self.lines if self.lines else None
+
+    @property
+    def gram_share(self) -> float | None:
+        """Share of the runs of words that were seen; None without any."""
+        return self.grams_seen / self.grams if self.grams else None
+
+
+def overlap(lines: Iterable[str], text: Iterable[str]) -> Overlap:
+    """Look for the lines of a test set, blank ones left out, in the text of a language model."""
+    tested = [words for line in lines if (words := line.split())]
+    stream = [word for line in text for word in line.split()]
+    everything = f" {' '.join(stream)} "
+    grams = {gram for words in tested for gram in _runs(words)}
+    return Overlap(
+        lines=len(tested),
+        lines_seen=sum(f" {' '.join(words)} " in everything for words in tested),
+        grams=len(grams),
+        grams_seen=len(grams.intersection(_runs(stream))),
+    )
+
+
+def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:
+    return zip(*(words[start:] for start in range(GRAM)), strict=False)
+
+
 def seen_too_often(overlap: Overlap) -> bool:
     """Whether a language model has seen too much of the lines that it would be tested on."""
     return (overlap.line_share or 0.0) > MOST or (overlap.gram_share or 0.0) > MOST
@@ -136,7 +177,7 @@ def long_enough(text: str) -> bool:
 
 
 def known(dataset: str) -> tuple[str, ...]:
-    """What is known of a registered set, also by a name of a part of it ("unipen-all")."""
+    """Known leaks of a registered set or of a part of it ("unipen-all")."""
     return KNOWN.get(dataset.partition("-")[0], ())
 
 

@@ -1,20 +1,20 @@
-"""Fetching the large files of a Hub repository into its cache, where `huggingface_hub` finds them.
+"""Repositories of the Hub: large files into its cache, and its refusals in plain sentences.
 
-It would begin a download that was interrupted from its first byte again (since its pull request
-4228; issue 4196), and these are gigabytes.
+`huggingface_hub` would begin a download that was interrupted from its first byte again (since its
+pull request 4228; issue 4196), and these are gigabytes.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
-from huggingface_hub import constants, get_session, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import constants, errors, get_session, hf_hub_download, hf_hub_url
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
     build_hf_headers,
@@ -23,13 +23,21 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from bench.core.hub_errors import NETWORK, Kind
 from bench.core.progress import Report
 
 PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
 
 _CHUNK = 1 << 17  # what a broken connection loses at most
 _IDLE = 3  # answers in a row that bring nothing new
+
+# What the library raises that speaks HTTP for huggingface_hub; its name changes with the version.
+NETWORK: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Kind = Literal["model", "dataset"]  # of a repository, as the Hub calls it
+_NAMES: dict[Kind, tuple[str, str]] = {"model": ("", "model"), "dataset": ("datasets/", "data set")}
+
+_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 def repo_folder(repo: str, kind: Kind = "model") -> Path:
@@ -40,12 +48,7 @@ def repo_folder(repo: str, kind: Kind = "model") -> Path:
 def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model") -> Path:
     """Put a file of a commit into the cache, all of it or nothing; what is there is left.
 
-    Args:
-        repo: Hub id.
-        commit: which version.
-        file: the Hub's `RepoSibling` of it, with metadata.
-        report: hears of the progress, in bytes.
-        kind: of the repository.
+    `file` is the Hub's `RepoSibling` with metadata; progress is in bytes.
 
     Returns:
         Its place in the snapshot of the commit.
@@ -85,11 +88,7 @@ def _fetch_blob(repo: str, what: str, url: str, blob: Path, size: int, report: R
 
 @contextmanager
 def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
-    """The file, open at its end and locked against other processes.
-
-    Raises:
-        UserError: another process holds it.
-    """
+    """The file, open at its end and locked against other processes."""
     with partial.open("ab") as out:
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,17 +98,13 @@ def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
 
 
 def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> int:
-    """Fetch the rest of a file; a broken connection is taken up again as long as bytes come.
-
-    Returns:
-        How much of it is here: less than `size` where the server sends nothing more.
-    """
+    """Fetch the rest of a file; a broken connection is taken up again as long as bytes come."""
     most, idle = out.tell(), 0
     while most < size and idle < _IDLE:
         try:
             _stream(url, out, size, seen)
         except NETWORK as error:
-            if isinstance(error, HfHubHTTPError) or out.tell() <= most:
+            if isinstance(error, errors.HfHubHTTPError) or out.tell() <= most:
                 raise
         idle = idle + 1 if out.tell() <= most else 0
         most = max(most, out.tell())
@@ -155,3 +150,66 @@ def size_of(count: float) -> str:
         if count >= factor:
             return f"{count / factor:.{digits}f} {unit}"
     return f"{count:.0f} B"
+
+
+@contextmanager
+def plain_hub_errors(repo: str, revision: str, kind: Kind = "model") -> Iterator[None]:
+    """Turn what goes wrong with a repository of the Hub into a `UserError`.
+
+    Servers and proxies can answer anything; the cause stays chained for --traceback.
+    """
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise UserError(f"{repo!r} is no Hub id; give a name like owner/name") from error
+    except (errors.HfHubHTTPError, NETWORK, OSError, ValueError) as error:
+        raise UserError(_sentence(error, repo, revision, kind)) from error
+
+
+def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
+    folder, noun = _NAMES[kind]
+    page = f"{constants.ENDPOINT}/{folder}{repo}"
+    if isinstance(error, errors.GatedRepoError):
+        return f"{repo} is given out on conditions; accept them on {page} and {_LOG_IN}"
+    if isinstance(error, errors.RepositoryNotFoundError) or _status(error) == 401:
+        return (
+            f"there is no {noun} {repo} on {constants.ENDPOINT}, or it is private; "
+            f"check its name, or {_LOG_IN}"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{repo} has no revision {revision}; take one of {page}/commits/main"
+    if isinstance(error, errors.HfHubHTTPError):
+        return _refusal(_status(error), repo)
+    if isinstance(error, NETWORK):
+        return (
+            f"{constants.ENDPOINT} cannot be reached ({_words(error)}); check the network and "
+            "HF_ENDPOINT, then give the same command again: it goes on where it stopped"
+        )
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return (
+            f"no space left in {constants.HF_HUB_CACHE}; make room or set HF_HOME to a larger "
+            "disk, then give the same command again: it goes on where it stopped"
+        )
+    if isinstance(error, PermissionError):
+        return f"no permission to write to {error.filename}; set HF_HOME to a folder of yours"
+    if isinstance(error, ValueError):
+        return f"{constants.ENDPOINT} does not answer as the Hub does; check HF_ENDPOINT"
+    return f"{repo} could not be fetched ({_words(error)}); try again"
+
+
+def _refusal(status: int, repo: str) -> str:
+    """What an answer means that has no name of its own."""
+    if status == 403:
+        return f"{constants.ENDPOINT} does not let you have {repo} (403); {_LOG_IN}"
+    if status == 429 or status >= 500:
+        return f"{constants.ENDPOINT} is busy or out of order ({status}); try again later"
+    return f"{constants.ENDPOINT} refuses to give {repo} ({status}); check HF_ENDPOINT"
+
+
+def _status(error: Exception) -> int:
+    """The status of the answer; 0 when there was none."""
+    return int(getattr(getattr(error, "response", None), "status_code", 0))
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
