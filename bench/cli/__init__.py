@@ -176,7 +176,7 @@ def _default(value: object) -> str | None:
     """A default as help shows it; None for one that says nothing."""
     if value is None or value is False or value == ():
         return None
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _mistake(error: cyclopts.CycloptsError) -> str:

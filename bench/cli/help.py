@@ -53,7 +53,8 @@ def _entry(entry: HelpEntry, width: int) -> Iterator[str]:
     label = entry.positional_label or f"{', '.join(names)} {metavar or ''}".rstrip()
     default = None if entry.default is None else f"default: {entry.default}"
     about = "; ".join(filter(None, (_plain(entry.description), default)))
-    wrapped = textwrap.wrap(about, max(20, min(width, _WIDEST) - _COLUMN)) or [""]
+    room = max(20, min(width, _WIDEST) - _COLUMN)
+    wrapped = textwrap.wrap(about, room, break_on_hyphens=False) or [""]
     head = f"{'':{_INDENT}}{label}"
     if len(head) + 2 > _COLUMN:
         yield head
