@@ -198,8 +198,9 @@ def test_no_damage_ends_the_process(
 
 
 def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot write .*No such file or directory"):
-        write_atomically(tmp_path / "nowhere" / "x.arpa", b"x")
+    write_atomically(tmp_path / "new" / "folder" / "x.arpa", b"x")
+    with pytest.raises(UserError, match=r"cannot write .*File exists"):
+        write_atomically(tmp_path / "new" / "folder" / "x.arpa" / "y.arpa", b"x")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=r"cannot write .*folder"):
         write_atomically(tmp_path / "folder", b"x")

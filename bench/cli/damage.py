@@ -71,7 +71,7 @@ def preview(
     """
     import cv2
 
-    from bench.core.files import plain_errors, write_atomically
+    from bench.core.files import write_atomically
     from datasets import DATASETS
     from datasets.damage import DAMAGES
     from datasets.damage.base import others
@@ -92,8 +92,6 @@ def preview(
     other = others(lines, dataset, seed)[line - 1]
     sheet = damage_sheet(lines[line - 1], dataset, damages, seed, other)
     _, data = cv2.imencode(out.suffix, sheet, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    with plain_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, data.tobytes())
     print(out)
     return 0

@@ -291,7 +291,7 @@ def _write(census: Census, folder: Path) -> tuple[Path, ...]:
     """Write the contact sheet and the file of reasons, each where there is something to show."""
     import cv2
 
-    from bench.core.files import plain_errors, write_atomically
+    from bench.core.files import write_atomically
     from datasets.sheet import contact_sheet
 
     sheet, reasons = folder / SHEET, folder / bad_lines.NAME
@@ -300,8 +300,6 @@ def _write(census: Census, folder: Path) -> tuple[Path, ...]:
         bad_lines.note(reasons, census.name, count.split, bad)
     if census.shown:
         title = f"{census.name}: {census.lines} lines, of each split some, evenly over all"
-        with plain_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         _, encoded = cv2.imencode(".png", contact_sheet(title, census.shown))
         write_atomically(sheet, encoded.tobytes())
     return tuple(path for path in (sheet, reasons) if path.exists())

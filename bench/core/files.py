@@ -18,9 +18,13 @@ UNFINISHED = ".tmp"  # what the name of a draft ends with
 def draft_of(path: Path) -> Iterator[Path]:
     """A draft beside `path` to write to; it takes its place at the end, or is deleted on an error.
 
+    Folders that are missing are made.
+
     Raises:
         UserError: the folder may not be written to, or the disk is full.
     """
+    with plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         with plain_errors(path):
