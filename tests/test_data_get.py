@@ -147,9 +147,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
 
 def test_get_over_http_makes_exactly_the_recorded_files(host, tmp_path, call):
     root = tmp_path / "new" / "root"
-    code, said, _ = call("data", "get", "unipen", "--data-root", str(root))
+    code, out, _ = call("data", "get", "unipen", "--data-root", str(root))
     assert code == 0
-    assert host.commit in said and "CC-BY-4.0" in said and "International Unipen" in said
+    assert host.commit in out and "CC-BY-4.0" in out and "International Unipen" in out
     assert sorted(p.name for p in root.iterdir()) == sorted(host.files)  # no work is left over
     with gzip.open(root / host.files[1], "rt") as file:
         got = [json.loads(line) for line in file]
@@ -175,7 +175,7 @@ def test_pages_over_http_make_the_recorded_lines(tmp_path: Path) -> None:
     ids = {f"{stem}_{item}" for stem, items in chosen.items() for item in items}
     recorded = pq.read_table(root / source.files[0], filters=[("id", "in", ids)])
     pq.write_table(recorded, tmp_path / source.files[0])
-    wanted = check(source, tmp_path)
+    recorded_verdict = check(source, tmp_path)
     commit = make_repository(tmp_path / "hosted" / "pages", files)
     with served(tmp_path / "hosted") as url, pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetch, "load_selection", lambda name: chosen)
@@ -183,8 +183,8 @@ def test_pages_over_http_make_the_recorded_lines(tmp_path: Path) -> None:
             source,
             url=f"{url}/pages",
             commit=commit,
-            lines=wanted.lines,
-            sha256=wanted.sha256,
+            lines=recorded_verdict.lines,
+            sha256=recorded_verdict.sha256,
         )
         steps: list[str] = []
         verdict = get(pinned, tmp_path / "root", report=lambda doing, *_: steps.append(doing))

@@ -1,4 +1,4 @@
-"""What this machine has, what is wrong for the main job, and how to mend it."""
+"""Examine this machine: what it has, what is wrong for the main job, and how to mend it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Thing:
 
     @property
     def here(self) -> bool:
-        """Whether it can run on this machine now."""
+        """Tell whether it can run on this machine now."""
         return not self.reason
 
 

@@ -28,7 +28,7 @@ _Score = Callable[[Sequence[Sequence[str]]], tuple[Log10, Unknown]]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a language model file holds.
+    """A language model file.
 
     unit: "char", "word" or "sub-word".
     size: bytes.
@@ -45,10 +45,10 @@ class ModelFile:
     _score: _Score = field(repr=False, compare=False)
 
     def fit(self, lines: Iterable[str]) -> Perplexity:
-        """How well the model predicts lines, each a sentence; blank ones are left out.
+        """Measure how well the model predicts lines, each a sentence; blank ones are left out.
 
         Raises:
-            UserError: there is nothing to predict, or nobody knows how it parts words.
+            UserError: there is nothing to predict, or its sub-words are unknown.
         """
         if self.unit not in UNITS:
             raise UserError(

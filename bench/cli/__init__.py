@@ -247,7 +247,7 @@ def _flags(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _sentence(error: BaseException) -> str:
-    """What to tell the user of an error; "" when it is a fault of the program."""
+    """Explain an error to the user; "" when it is a fault of the program."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):

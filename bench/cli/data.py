@@ -193,12 +193,12 @@ class Checked:
 
     @property
     def missing(self) -> bool:
-        """Whether the set is not here."""
+        """Tell whether the set is not here."""
         return self.verdict is not None and self.verdict.state == "missing"
 
     @property
     def wrong(self) -> bool:
-        """Whether something is wrong with what is here."""
+        """Tell whether something is wrong with what is here."""
         verdict, census = self.verdict, self.census
         states = {verdict.state, *(each.state for each in verdict.pieces)} if verdict else ()
         return "differs" in states or bool(census and (census.bad or census.absent))
@@ -207,7 +207,7 @@ class Checked:
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True)
 class Counting:
-    """How sets are counted.
+    """The way sets are counted.
 
     Args:
         split: count this split only; default: all

@@ -105,7 +105,7 @@ def _detail(name: str) -> dict[str, Any]:
 
 
 def _documentation(target: Any, options: Container[str]) -> str:
-    """What a thing says of itself, and of the options that it inherits."""
+    """Join the docstring of a thing with those of the options that it inherits."""
     about = [inspect.getdoc(target) or ""]
     for base in target.__mro__[1:]:
         if any(name in options for name in vars(base).get("__annotations__", {})):

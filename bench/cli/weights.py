@@ -81,7 +81,7 @@ def show(*, as_json: Json = False) -> int:
 
 
 def _weights() -> Iterator[Weights]:
-    """What is registered, here or not, and what else is here."""
+    """List what is registered, here or not, and what else is here."""
     here: dict[str, list[Weights]] = {}
     for checkpoint, refs in hub.cached():
         one = Weights(
