@@ -203,6 +203,9 @@ def _mistake(error: cyclopts.CycloptsError) -> str:
     if isinstance(error, cyclopts.CoercionError) and error.token and error.msg is None:
         name = error.token.keyword or (argument.name.upper() if argument else chain)
         return f"{name} takes {describe(error.target_type)}, not {error.token.value!r}; {see}"
+    if isinstance(error, cyclopts.ValidationError) and argument is not None and argument.tokens:
+        token, rule = argument.tokens[-1], error.exception_message.rstrip(".")
+        return f"{token.keyword} {rule[:1].lower()}{rule[1:]}, not {token.value}; {see}"
     return f"{chain}: {error}"
 
 
