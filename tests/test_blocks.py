@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 from bench.analysis.evidence import readings
-from bench.analysis.misreadings.analysis import analyse
-from bench.analysis.misreadings.vocabulary import vocabulary
+from bench.analysis.misreadings import analyse
+from bench.analysis.misreadings.classes import vocabulary
 from bench.analysis.stats import micro_interval
 from bench.core.records import dump, load
 from bench.core.types import Decoded, Line, LineResult
 from bench.pipeline.cells import line_result
 from bench.report import accuracy, correction, render
-from bench.report.captions import language
 from bench.report.errors import Shown, tables
+from bench.report.language import language
 from bench.report.results import collect
 from datasets import DATASETS
 from datasets.about import Blocks, blocks_of
@@ -130,7 +130,7 @@ def test_texts_of_hands_that_nobody_recorded():
 def test_four_writers_stand_beside_their_column():
     found = collect(Stored(cell_lines(0.1, 4), row("a", "unipen"), row("b", "unipen")))
     (table,) = accuracy.by_set(found)
-    (mark,) = table.columns[2].marks
+    (mark,) = table.marks(table.columns[2])
     assert table.notes[mark - 1] == "4 writers: too few for an interval or a test"
     assert all(cells[2].detail == "" and not cells[2].bold for cells in table.rows)
     assert "by 4 writers" in table.conditions

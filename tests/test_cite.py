@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis.cite import cited
+from bench.analysis.evidence import Store
 from bench.core.errors import UserError
 from bench.pipeline import runs
 from bench.report import cite
@@ -24,6 +25,10 @@ LM = {
     "lm": "embedded", "lm_sha256": "58c3d85f02d8fb09", "lm_order": 6, "alpha": 0.9,
     "tuned_on": "lines-val@62c1f72f", "lm_trained_on": "train documents",
 }  # fmt: skip
+
+
+def footnotes(found: Store) -> list[cite.Footnote]:
+    return cite.footnotes(collect(found), found.environments())
 
 
 def store() -> run_rows.Rows:
@@ -98,7 +103,7 @@ def test_a_footnote_has_everything_that_the_number_depends_on():
             dataset_options={"root": "/data"},
         )
     )
-    (note,) = cite.footnotes(found)
+    (note,) = footnotes(found)
     for told in (
         "mini:ctc-ngram on lines (synthetic): CER 10.00 % [", "WER 20.00 %", "12.0 lines/s",
         "test split", "lines00000000000", "weights 0123456789ab",
@@ -114,21 +119,21 @@ def test_a_footnote_has_everything_that_the_number_depends_on():
 
 
 def test_the_damage_is_told_with_its_suite_and_seed():
-    (note,) = cite.footnotes(cited(KEYS[2], [store()]))
+    (note,) = footnotes(cited(KEYS[2], [store()]))
     assert "mini:ctc-greedy on lines (synthetic) under blot 3: CER" in note.text
     assert "Damaged by suite-1 with seed 0" in note.text
 
 
 def test_untrained_weights_are_given_no_cer():
     found = run_rows.Rows(run_rows.row("ar-beam", weights="untrained", cer=0.123))
-    (note,) = cite.footnotes(found)
+    (note,) = footnotes(found)
     assert "CER" not in note.text.split("Read:")[0] and "12.0 lines/s" in note.text
 
 
 def test_hostile_names_stay_text_in_every_format():
     nasty = "ctc](http://x) `<b> \\end{document} %"
     found = run_rows.Rows(run_rows.row(nasty, signature=f"e:mini|d:{nasty}|n:nfc-ws1"))
-    (note,) = cite.footnotes(found)
+    (note,) = footnotes(found)
     markdown, latex = cite.markdown(note), cite.latex(note)
     assert "<b>" not in markdown.partition("Signature")[0] and "](http" not in markdown[:200]
     assert markdown.count("\n") == 0 and markdown.rpartition("Signature: ")[2].count("`") == 2

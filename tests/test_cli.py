@@ -56,8 +56,8 @@ def doubles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registries:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots and intervals take seconds, and most tests of `run` do not look at them."""
-    monkeypatch.setattr(bench.report, "write", lambda store, **options: [])
-    monkeypatch.setattr(bench.report, "terminal", lambda store: "")
+    monkeypatch.setattr(bench.report, "write", lambda folder, results, **options: [])
+    monkeypatch.setattr(bench.report, "terminal", lambda results: "")
 
 
 def folders() -> list[Path]:

@@ -435,11 +435,12 @@ def test_a_pair_is_a_decoder_that_can_be_tuned():
 def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):
     from bench.pipeline.store import RunStore
     from bench.report import terminal, write
+    from bench.report.results import collect
 
     measured(tmp_path, "ctc-greedy")
     row, _ = measured(tmp_path, "ctc-greedy+speller", speller={"unknown": 30.0})
     store = RunStore(tmp_path)
-    write(store, ("md", "csv"))
+    write(store.path, collect(store), ("md", "csv"))
     with (tmp_path / "tables" / "correction-1.csv").open(encoding="utf-8-sig") as file:
         cells = list(csv.reader(file))
     head = next(line for line in cells if "Improved" in line)
@@ -450,5 +451,5 @@ def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):
         assert shown[name.capitalize()] == str(told[name])
     assert float(shown["CER before %"]) == pytest.approx(100 * told["cer_before"])
     assert "Corrector s" in (tmp_path / "report.md").read_text("utf-8")
-    assert "What correctors changed" in terminal(store, 200)
-    assert "訂正器" in terminal(store, 200, "ja")
+    assert "What correctors changed" in terminal(collect(store), 200)
+    assert "訂正器" in terminal(collect(store), 200, "ja")

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from bench.cli.errors_choice import vocabulary_of
+from bench.cli.errors import vocabulary_of
 from bench.core.errors import UserError
 from bench.core.metrics import score_line
 from bench.core.types import Row

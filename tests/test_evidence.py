@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.evidence import Reading, paired, readings
+from bench.analysis.evidence import Reading, not_worse, paired, readings
+from bench.analysis.stats import Difference, Interval, rate_difference
 from bench.core import metrics
 from bench.core.errors import UserError
-from bench.core.types import Condition, LineResult, Row
+from bench.core.types import Condition, LineResult
 from tests import run_rows
 
 
@@ -47,28 +48,15 @@ def test_the_counts_of_a_reading_are_those_of_its_cell():
     assert found.system == "mini:ctc-greedy"
 
 
-def test_what_has_no_lines_is_left_out_and_told():
+def test_rows_count_once_and_what_has_no_lines_is_left_out():
     gone = run_rows.row("ar-beam", cer=None)  # the double has no lines without a CER
-    store = run_rows.Rows(run_rows.row(), run_rows.failed(decoder="ctc-beam"), gone)
-    told: list[str] = []
-    assert [found.row.decoder for found in readings([store], left_out=told.append)] == [
-        "ctc-greedy"
-    ]
-    assert "mini:ctc-beam on lines failed: out of memory" in told[0]
-    assert told[1].startswith("mini:ar-beam on lines has no lines: ")
-
-
-def test_a_row_of_several_runs_counts_once_and_unwanted_ones_are_not_read():
-    one = run_rows.Rows(run_rows.row(), run_rows.row("ctc-beam", dataset="hooker"))
-    other = run_rows.Rows(run_rows.row(), run_rows.row(dataset="unipen"), run_rows.failed())
-    told: list[str] = []
-
-    def wanted(row: Row) -> bool:
-        return row.status == "ok" and row.condition.dataset != "hooker"
-
-    found = readings([one, other], wanted, told.append)
+    one = run_rows.Rows(run_rows.row(), run_rows.failed(decoder="ctc-beam"), gone)
+    other = run_rows.Rows(run_rows.row(), run_rows.row(dataset="unipen"))
+    left_out: list[str] = []
+    found = readings([one, other], left_out.append)
     assert [each.row.condition.dataset for each in found] == ["lines", "unipen"]
-    assert told == []
+    assert "mini:ctc-beam on lines failed: out of memory" in left_out[0]
+    assert left_out[1].startswith("mini:ar-beam on lines has no lines: ")
 
 
 def test_lines_are_aligned_by_id_whatever_their_order():
@@ -87,6 +75,7 @@ def test_lines_are_aligned_by_id_whatever_their_order():
         ({"condition": Condition("lines", "val")}, "the split differs (test and val)"),
         ({"damage": "blot", "severity": 3}, "the damage differs (none and blot-3[seed=0]@suite-1)"),
         ({"dataset_sha256": "abc"}, "how many of them) differs (lines00000000000 and abc)"),
+        ({"suite": "suite-2", "damage": "blot", "severity": 3}, "differs (none and blot-3[seed"),
         ({"normaliser": "nfc-ws2"}, "the normaliser differs (nfc-ws1 and nfc-ws2)"),
     ],
 )
@@ -95,13 +84,6 @@ def test_what_may_not_be_compared_is_refused_with_the_reason(changed, sentence):
         paired(reading(), reading(decoder="ctc-beam", **changed))
     assert sentence in str(caught.value)
     assert "mini:ctc-greedy on lines" in str(caught.value)
-
-
-def test_another_suite_of_damages_is_another_damage():
-    one = reading(damage="blot", severity=3)
-    other = replace(one.row, suite="suite-2")
-    with pytest.raises(UserError, match=r"the damage differs .*suite-1.*suite-2"):
-        paired(one, Reading(other, LINES))
 
 
 @pytest.mark.parametrize(
@@ -123,3 +105,56 @@ def test_a_line_of_another_reference_or_block_is_refused(change):
     lines = (LINES[0], replace(LINES[1], **change), *LINES[2:])
     with pytest.raises(UserError, match="line b has another block or reference"):
         paired(reading(), reading(lines))
+
+
+# The best of a condition, and what is not significantly worse
+
+
+WRITERS = [f"w{w:02}" for w in range(12)]
+BEST = [3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4, 5]
+ALIKE = [4, 3, 5, 4, 3, 5, 4, 3, 5, 4, 3, 6]  # one edit more, by turns better and worse
+WORSE = [n + 4 for n in BEST]
+SLIGHTLY = [*(n + 1 for n in BEST[:6]), *BEST[6:]]  # six writers worse: p = 2 / 64
+
+
+def read(edits: list[int], decoder: str, cer: float | None = 0.0, **more: Any) -> Reading:
+    """A line a writer with so many edits in 50 characters."""
+    lines = tuple(
+        LineResult(f"l{w}", w, "a" * 50, "b", 1, None, False, n, 0, 0, 1, block=w)
+        for w, n in zip(WRITERS, edits, strict=False)
+    )
+    rate = None if cer is None else sum(edits) / (50 * len(edits))
+    return Reading(run_rows.row(decoder, cer=rate, **more), lines)
+
+
+def test_the_best_and_what_is_not_significantly_worse():
+    readings = [read(WORSE, "ctc-beam"), read(ALIKE, "ar-beam"), read(BEST, "ctc-greedy")]
+    untrained = read([0] * 12, "ar-greedy", cer=None)
+    assert not_worse([[*readings, untrained]]) == {one.row.key for one in readings[1:]}
+    gap = readings[0].cer_less(readings[2])
+    assert gap == rate_difference(WORSE, BEST, [50] * 12, WRITERS)
+    assert len(not_worse([[read(BEST, "a"), read(BEST, "b")]])) == 2  # of equals both
+
+
+def test_the_family_is_the_whole_table_and_not_the_condition():
+    pairs = [
+        [read(BEST, "a", dataset=name), read(SLIGHTLY, "b", dataset=name)]
+        for name in ("lines", "unipen", "hooker")
+    ]
+    assert [len(not_worse([pair])) for pair in pairs] == [1, 1, 1]
+    assert len(not_worse(pairs)) == 6
+    family = [read(SLIGHTLY, f"c{i}") for i in range(3)]
+    assert len(not_worse([[read(BEST, "a"), *family]])) == 4
+
+
+def test_a_small_p_beside_an_interval_with_0_is_no_finding(monkeypatch):
+    for low, count in ((-0.001, 2), (0.001, 1)):
+        gap = Difference(0.01, Interval(low, 0.02, 12), 0.001)
+        monkeypatch.setattr(Reading, "cer_less", lambda own, other, gap=gap: gap)
+        assert len(not_worse([[read(BEST, "a"), read(WORSE, "b")]])) == count
+
+
+@pytest.mark.parametrize("writers", [1, 4, 5])
+def test_a_condition_of_few_writers_or_other_lines_has_no_best(writers):
+    assert not not_worse([[read([1] * writers, "a"), read([40] * writers, "b")]])
+    assert not not_worse([[read(BEST, "a"), read(WORSE, "b", dataset="hooker")], []])

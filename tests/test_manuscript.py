@@ -16,10 +16,9 @@ from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.types import LineResult
 from bench.pipeline.store import RunStore
-from bench.report import blocks, manuscript
-from bench.report.captions import language
-from bench.report.format import decimals_told
-from bench.report.remarks import judge_of
+from bench.report import manuscript
+from bench.report.format import supported_decimals
+from bench.report.language import language
 from bench.report.render import latex
 from bench.report.results import collect
 from bench.report.table import Cell, Column, Table
@@ -32,7 +31,7 @@ def made(words: str) -> str:
     return f"made of {words}\n"
 
 
-def rewritten(text: str, syntax: blocks.Syntax = "md") -> str:
+def rewritten(text: str, syntax: manuscript.Syntax = "md") -> str:
     return manuscript.rewritten(text, syntax, made, "m")[0]
 
 
@@ -133,7 +132,7 @@ def test_files_that_are_no_manuscript(tmp_path, name, content, said):
 
 
 def test_words_of_a_marker():
-    wanted = blocks.parse("damage run=a/b decoder=ctc-*,ar-beam severity=3 title='Two words'")
+    wanted = manuscript.parse("damage run=a/b decoder=ctc-*,ar-beam severity=3 title='Two words'")
     assert (wanted.table, wanted.run, wanted.title) == ("damage", "a/b", "Two words")
     assert wanted.filters == (("decoder", ("ctc-*", "ar-beam")), ("severity", ("3",)))
 
@@ -152,11 +151,11 @@ def test_words_of_a_marker():
 )
 def test_words_that_mean_nothing(text, said):
     with pytest.raises(UserError, match=re.escape(said)):
-        blocks.parse(text)
+        manuscript.parse(text)
 
 
-def content(text: str, store: Rows, syntax: blocks.Syntax = "md") -> str:
-    return blocks.content(blocks.parse(text), collect(store), judge_of(store), syntax)
+def content(text: str, store: Rows, syntax: manuscript.Syntax = "md") -> str:
+    return manuscript.content(manuscript.parse(text), collect(store), syntax)
 
 
 def cells(text: str) -> dict[str, str]:
@@ -278,14 +277,14 @@ def test_what_stands_below_a_table():
 )  # fmt: skip
 def test_digits_end_where_the_interval_does(half, decimals):
     """The rule's own borders: 354 keeps two figures, 355 one, 950 becomes 1000 with two."""
-    assert decimals_told(50 - half, 50 + half, 2) == decimals
+    assert supported_decimals(50 - half, 50 + half, 2) == decimals
 
 
 def test_a_block_has_fewer_digits_than_the_report_and_both_bounds_have_the_same():
     (cell,) = cells(content("cer", Real(row(cer=0.123)))).values()
     text, low, high = re.fullmatch(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", cell).groups()  # type: ignore[union-attr]
     assert len({len(each.partition(".")[2]) for each in (text, low, high)}) == 1
-    assert decimals_told(float(low), float(high), 9) >= len(text.partition(".")[2])
+    assert supported_decimals(float(low), float(high), 9) >= len(text.partition(".")[2])
 
 
 # LaTeX
@@ -326,14 +325,14 @@ def _has(style: str) -> bool:
 def test_wide_tables_have_their_intervals_below_and_bold_is_the_number_alone():
     interval = Cell("24.51", "[23.56, 25.45]", bold=True)
     for count, stacked in ((2, False), (9, True)):
-        columns = (Column("Damage", key=True), *(Column(f"c{n}") for n in range(count)))
+        columns = (Column("Damage", str, key=True), *(Column(f"c{n}", str) for n in range(count)))
         text = latex(Table("t", "T", "C.", columns, ((Cell("blot"), *[interval] * count),)))
         assert text.count(r"\textbf{24.51}") == count
         assert (r"\scriptsize {[}23.56, 25.45{]}" in text) == stacked
 
 
 def test_japanese_letters_stay_in_a_japanese_document_only():
-    table = Table("t", "損傷", "C.", (Column("c"),), ((Cell("1"),),))
+    table = Table("t", "損傷", "C.", (Column("c", str),), ((Cell("1"),),))
     assert "U+640D" in latex(table)
     with language("ja"):
         assert r"\caption{損傷}" in latex(table) and "luatexja" in latex(table)

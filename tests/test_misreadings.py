@@ -13,13 +13,22 @@ from hypothesis import strategies as st
 
 from bench import ROOT
 from bench.analysis.evidence import Reading
-from bench.analysis.misreadings.analysis import analyse
-from bench.analysis.misreadings.classes import ENDING, NATURE, SCOPE, SIGHT, VIEWS, WORD, View
-from bench.analysis.misreadings.hidden import Sight, sight
-from bench.analysis.misreadings.line import UNSEEN, misreadings
-from bench.analysis.misreadings.profile import changes, profile
-from bench.analysis.misreadings.shapes import alike
-from bench.analysis.misreadings.vocabulary import Vocabulary, core, vocabulary
+from bench.analysis.misreadings import Sight, analyse, changes, profile, sight
+from bench.analysis.misreadings.classes import (
+    ENDING,
+    NATURE,
+    SCOPE,
+    SIGHT,
+    UNSEEN,
+    VIEWS,
+    WORD,
+    View,
+    Vocabulary,
+    alike,
+    core,
+    misreadings,
+    vocabulary,
+)
 from bench.core.errors import UserError
 from bench.core.metrics import score_line, totals
 from bench.core.types import Condition, LineResult

@@ -13,10 +13,9 @@ from matplotlib import font_manager
 
 from bench.core.types import LineResult, Row
 from bench.report import plots
-from bench.report.captions import language
-from bench.report.plots import error, fonts
-from bench.report.plots.canvas import canvas, look_of
-from bench.report.plots.gain import gains_of
+from bench.report.language import language
+from bench.report.plots import gains_of, look_of, panel
+from bench.report.plots.of_run import _front
 from bench.report.results import collect
 from tests.run_rows import Rows, line, row, timing
 
@@ -63,7 +62,7 @@ def pictures(lang: str) -> dict[str, plots.Plot]:
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
 def test_every_plot_is_drawn_in_every_format_without_a_missing_letter(lang):
-    if lang == "ja" and fonts.japanese() is None:
+    if lang == "ja" and panel.japanese_font() is None:
         pytest.skip("no font with Japanese letters is installed")
     found = pictures(lang)
     names = ("severity", "gain", "gain-damage", "cer-speed", "latency", "stages")
@@ -81,21 +80,21 @@ def test_the_same_run_gives_the_same_bytes():
 
 
 def test_without_a_japanese_font_the_words_are_english(monkeypatch):
-    monkeypatch.setattr(fonts, "japanese", lambda: None)
+    monkeypatch.setattr(panel, "japanese_font", lambda: None)
     store = Lines(timed("ctc-greedy", 40, 0.2))
     assert drawn(store, "ja")["latency-1"].title.startswith("Latency")
-    assert "apt-get install" in fonts.MISSING
+    assert "apt-get install" in panel.NO_FONT
 
 
 def test_a_font_that_was_installed_after_matplotlib_made_its_list(monkeypatch):
-    if (family := fonts.japanese()) is None:
+    if (family := panel.japanese_font()) is None:
         pytest.skip("no font with Japanese letters is installed")
     manager = font_manager.fontManager
-    known = [font for font in manager.ttflist if font.name not in fonts.FAMILIES]
+    known = [font for font in manager.ttflist if font.name not in panel.FAMILIES]
     monkeypatch.setattr(manager, "ttflist", known)
-    fonts.japanese.cache_clear()
-    assert fonts.japanese() is not None, family
-    fonts.japanese.cache_clear()
+    panel.japanese_font.cache_clear()
+    assert panel.japanese_font() is not None, family
+    panel.japanese_font.cache_clear()
 
 
 def test_gains_are_paired_with_greedy_ctc_of_the_same_condition(run):
@@ -127,18 +126,18 @@ def test_old_rows_have_no_latency_plot_and_untrained_weights_no_cer(run):
 
 def test_the_pareto_front_is_a_step_through_the_unbeaten(run, monkeypatch):
     steps = []
-    _, axes = canvas("t", collect(run)[0])
+    axes = panel.Panel("t", collect(run)[0], "x").axes
     monkeypatch.setattr(axes, "step", lambda x, y, **_: steps.append((x, y)))
     monkeypatch.setattr(axes, "legend", lambda **_: None)
-    error._front(axes, [(20.0, 30.0), (40.0, 20.0), (30.0, 10.0), (25.0, 15.0)])
+    _front(axes, [(20.0, 30.0), (40.0, 20.0), (30.0, 10.0), (25.0, 15.0)])
     assert steps == [((30.0, 40.0), (10.0, 20.0))]
 
 
-def test_curves_are_told_apart_without_colour():
+def test_curves_are_unlike_without_colour():
     looks = [look_of(index) for index in range(11)]
     assert len({(look["marker"], str(look["linestyle"])) for look in looks}) == len(looks)
 
 
-def test_the_stages_are_told_apart_without_colour():
+def test_the_stages_are_unlike_without_colour():
     svg = pictures("en")["stages-1"].svg.decode()
     assert len(set(re.findall(r"fill: url\(#(\w+)\)", svg))) == 2  # hatches beside a plain area

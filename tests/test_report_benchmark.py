@@ -158,7 +158,7 @@ def test_a_run_of_failures_alone_has_rows(runs_folder):
         ([], "there is no run with rows in"),
         (["--benchmark", "gone.json"], "cannot read gone.json"),
         (["new", "--benchmark", "b.json"], "not both"),
-        (["--format", "pdf"], "invalid choice: 'pdf'"),
+        (["--format", "pdf"], "--format takes one of md, tex, csv, html, all, not 'pdf'"),
     ],
 )
 def test_mistakes_are_one_sentence(runs_folder, capsys, words, said):

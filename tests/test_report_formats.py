@@ -12,18 +12,21 @@ from hypothesis import strategies as st
 
 from bench.analysis.stats import Interval
 from bench.report import render
-from bench.report.format import bracket, number, parameters, percent, plain, short, significant
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.format import number, parameters, percent, plain, short, significant
+from bench.report.table import Cell, Column, Table, count, declared, figure, rate
 
 
 def table(
     *rows: tuple[Cell, ...],
     published: tuple[tuple[Cell, ...], ...] = (),
-    notes: tuple[str, ...] = (),
     signatures: tuple[str, ...] = (),
 ) -> Table:
-    columns = tuple(Column(f"c{i}", key=not i) for i in range(len(rows[0])))
-    return Table("t", "T", "C.", columns, rows, published, notes, signatures)
+    columns = tuple(Column(f"c{i}", str, key=not i) for i in range(len(rows[0])))
+    return Table("t", "T", "C.", columns, rows, published, signatures)
+
+
+def name(text: str) -> Cell:
+    return Cell(plain(text))
 
 
 HOSTILE = [
@@ -71,7 +74,7 @@ def test_no_text_breaks_a_markdown_table(first, second):
 def test_markdown_does_not_reformat_numbers():
     assert "4.20 |" in render.markdown(table((name("a"), Cell("4.20"))))
     assert "12.00 [10.00, 14.00]¹ |" in render.markdown(
-        table((name("a"), Cell("12.00", "[10.00, 14.00]", marks=(1,))), notes=("n",))
+        table((name("a"), Cell("12.00", "[10.00, 14.00]", notes=("n",))))
     )
 
 
@@ -92,9 +95,8 @@ def test_latex_has_no_special_character_left(text):
 
 def test_latex_of_a_whole_table():
     full = table(
-        (name("ctc_beam"), Cell("4.20", "[3.10, 5.30]", marks=(1,), bold=True)),
+        (name("ctc_beam"), Cell("4.20", "[3.10, 5.30]", notes=("100 % & more",), bold=True)),
         published=((name("a--b"), Cell("—")),),
-        notes=("100 % & more",),
         signatures=("e:mini|d:x",),
     )
     assert render.latex(full) == "\n".join(
@@ -135,22 +137,24 @@ def test_csv_cells_are_no_formulas(text):
 
 
 def test_csv_gives_values_and_carries_the_conditions():
-    columns = (Column("Decoder", key=True), Column("lines", ("low", "high"), marks=(2,)))
-    interval = Cell("12.35", "[10.00, 14.00]", (12.345678, 10.0, 14.0), (1,))
-    full = Table(
-        "t", "T", "C.", columns, ((name("a"), interval), (name("b"), Cell("—"))),
-        notes=("of the cell", "of the column"), signatures=("s1", "s2"),
-    )  # fmt: skip
+    columns = (
+        Column("Decoder", str, key=True),
+        Column("lines", str, ("low", "high"), notes=("of the column",)),
+    )
+    interval = Cell("12.35", "[10.00, 14.00]", (12.345678, 10.0, 14.0), ("of the cell",))
+    rows = ((name("a"), interval), (name("b"), Cell("—")))
+    full = Table("t", "T", "C.", columns, rows, signatures=("s1", "s2"))
     assert list(csv.reader(io.StringIO(render.spreadsheet(full), newline=""))) == [
         ["Decoder", "lines", "lines low", "lines high", "notes", "conditions", "signatures"],
-        ["a", "12.3457", "10", "14", "of the cell of the column", "C.", "s1 s2"],
+        ["a", "12.3457", "10", "14", "of the column of the cell", "C.", "s1 s2"],
         ["b", "—", "", "", "of the column", "C.", "s1 s2"],
     ]
 
 
 def test_terminal_breaks_wide_tables_and_repeats_the_names():
     cells = [Cell("12.34", "[11.11, 13.13]") for _ in range(8)]
-    text = render.terminal(table((name("ctc-greedy"), *cells), notes=("A note. " * 20,)), 60)
+    noted = Cell(cells[0].text, notes=("A note. " * 20,))
+    text = render.terminal(table((name("ctc-greedy"), *cells[:-1], noted)), 60)
     assert max(map(len, text.splitlines())) <= 60
     assert text.count("ctc-greedy") == 3
     assert text.count("12.34") == 8
@@ -161,21 +165,34 @@ def test_terminal_shows_a_table_that_cannot_fit():
     assert "a" * 50 in text
 
 
-def test_notes_are_numbered_once():
-    notes = Notes()
-    assert [notes.mark(text) for text in ("a", "b", "a\n")] == [1, 2, 1]
+def test_notes_are_numbered_once_in_order_of_appearance():
+    made = declared(
+        "t", "T", "C.", [Column("a", lambda row: Cell(row, notes=(f"of {row[0]}\n", "all")))],
+        ["x1", "y", "x2"],
+    )  # fmt: skip
+    assert made.notes == ("of x", "all", "of y")
+    assert [made.marks(row[0]) for row in made.rows] == [(1, 2), (3, 2), (1, 2)]
     assert render.superscript((1, 12)) == "¹,¹²"
+
+
+def test_a_missing_number_is_a_dash_and_nothing_in_a_spreadsheet():
+    for cell in (figure(None), rate(None), count(None)):
+        assert (cell.text, cell.values) == ("—", (None,))
+    assert rate(0.0289, Interval(0.0251, 0.033, 12)).detail == "[2.51, 3.30]"
+    assert (count(2915).text, figure(0.0123).text, figure(float("nan")).text) == (
+        "2,915", "0.0123", "n/a",
+    )  # fmt: skip
 
 
 @given(st.text(max_size=60))
 def test_plain_text_is_one_line_without_control(text):
-    told = plain(text)
-    assert told == " ".join(told.split())
-    assert all(character.isprintable() for character in told)
+    line = plain(text)
+    assert line == " ".join(line.split())
+    assert all(character.isprintable() for character in line)
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted"),
+    ("text", "expected"),
     [
         (percent(0.0289), "2.89"),
         (percent(1.5), "150.00"),
@@ -200,9 +217,5 @@ def test_plain_text_is_one_line_without_control(text):
         (short("short", 10), "short"),
     ],
 )
-def test_numbers(told, wanted):
-    assert told == wanted
-
-
-def test_bracket():
-    assert bracket(Interval(0.0251, 0.033, 12)) == "[2.51, 3.30]"
+def test_numbers(text, expected):
+    assert text == expected

@@ -27,8 +27,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Call) -> Call:
     made = registries()
     monkeypatch.setattr("bench.pipeline.plan.Registries", lambda: made)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(bench.report, "write", lambda store, **options: [])
-    monkeypatch.setattr(bench.report, "terminal", lambda store: "")
+    monkeypatch.setattr(bench.report, "write", lambda folder, results, **options: [])
+    monkeypatch.setattr(bench.report, "terminal", lambda results: "")
     return lambda *words: call(*RUN, "--out", str(tmp_path / "one"), *words)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from rapidfuzz.distance import Levenshtein
 
-from bench import report
 from bench.core.types import Condition, Decoded
 from bench.pipeline.cells import line_result
 from bench.pipeline.store import RunStore
@@ -20,7 +19,7 @@ from datasets import DATASETS
 from datasets.damage.base import SUITE
 from tests.chromium import chromium
 from tests.run_rows import counts, row
-from tests.web_pages import DECODERS, a_run, edits_of, found, ids, line, opened, stored
+from tests.web_pages import DECODERS, a_run, edits_of, found, ids, line, opened, stored, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,7 +34,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     store = a_run(tmp_path_factory.mktemp("web") / "my run")
-    report.write(store, ("html",), pictured=0)
+    write(store)
     return store
 
 
@@ -117,7 +116,7 @@ def test_a_view_can_be_sent_as_an_address(page, browser, run):
 def test_differences_are_marked_and_named(browser, tmp_path):
     lines = [line("l1", "the cat sat", "the bat saat", 2), line("l2", "abc", "ac", 1)]
     store = stored(tmp_path / "run", (row(cer=0.2), lines))
-    report.write(store, ("html",), pictured=0)
+    write(store)
     with opened(browser, store) as page:
         first, second = page.locator("article").all()
         assert first.locator("mark").inner_text() == "b"
@@ -165,7 +164,7 @@ def test_pictures_are_those_that_were_read_and_say_what_is_hidden(browser, tmp_p
         )
         cells.append((made, lines))
     store = stored(tmp_path / "run", *cells)
-    report.write(store, ("html",), pictured=3)
+    write(store, pictured=3)
     with opened(browser, store) as page:
         assert "3 of 4 lines of lines" in page.locator("#lines").inner_text()
         assert found(page) == "3 / 4 lines" and page.get_by_label("only lines with").is_checked()
@@ -182,7 +181,7 @@ def test_pictures_are_those_that_were_read_and_say_what_is_hidden(browser, tmp_p
 
 def test_without_the_data_there_are_no_pictures_and_the_page_says_why(browser, tmp_path):
     store = stored(tmp_path / "run", (row(cer=0.5, dataset="iam"), [line("l1", "ab", "ax", 1)]))
-    report.write(store, ("html",))
+    write(store, pictured=40)
     with opened(browser, store) as page:
         assert found(page) == "1 / 1 lines" and page.locator("#cards img").count() == 0
         page.get_by_text("Why some lines have no pictures").click()

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import report
 from bench.core.types import Condition
 from bench.pipeline.store import RunStore
-from bench.report import web
-from bench.report.japanese import JAPANESE as TABLES
-from bench.report.web.words import JAPANESE
 from tests.chromium import chromium
 from tests.run_rows import failed, row, timing
-from tests.web_pages import a_run, edits_of, found, line, opened, stored
+from tests.web_pages import a_run, edits_of, found, line, opened, stored, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-_FOLDER = Path(web.__file__).parent
 HURT = "<img src=x onerror='window.hurt=1'></script><script>window.hurt=1</script>&amp;"
 
 
@@ -35,7 +29,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     store = a_run(tmp_path_factory.mktemp("web") / "my run")
-    report.write(store, ("html",), pictured=0)
+    write(store)
     return store
 
 
@@ -65,20 +59,8 @@ def test_the_page_is_one_file_that_asks_for_nothing(run):
 
 def test_the_same_run_gives_the_same_bytes(run):
     before = (run.path / "report.html").read_bytes()
-    report.write(run, ("html",), pictured=0)
+    write(run)
     assert (run.path / "report.html").read_bytes() == before
-
-
-def test_every_word_of_the_page_is_there_in_japanese():
-    said = set()
-    for path in (*_FOLDER.glob("*.py"), *_FOLDER.glob("*.j2"), *_FOLDER.glob("script/*.js")):
-        if path.name != "japanese.py":
-            text = path.read_text(encoding="utf-8")
-            said |= set(re.findall(r"(?:\bsay|chooser|labelled)\(\s*[\"']([^\"']+)[\"']", text))
-    assert len(said) > 50
-    assert said <= {*JAPANESE, *TABLES}
-    told = "".join(path.read_text(encoding="utf-8") for path in _FOLDER.rglob("*.[pj]*"))
-    assert not [word for word in JAPANESE if told.count(f'"{word}"') < 1]
 
 
 # Tables
@@ -106,7 +88,7 @@ def test_what_has_no_number_sorts_behind_all_numbers(browser, tmp_path):
         (row("ctc-beam", cer=0.1), lines),
         (failed(decoder="ctc-kenlm"), []),
     )
-    report.write(store, ("html",), pictured=0)
+    write(store)
     with opened(browser, store) as page:
         button = page.locator("details.table >> nth=0 >> thead th:nth-child(3) button")
         for order in (["10.00", "20.00"], ["20.00", "10.00"]):
@@ -137,7 +119,7 @@ def test_the_front_has_what_no_other_beats_in_speed_and_error(browser, tmp_path)
     measured = {"ctc-greedy": (10, 0.3), "ctc-beam": (20, 0.2), "ctc-ngram": (30, 0.25)}
     cells = [(row(n, cer=cer, timing=timing(rate)), lines) for n, (rate, cer) in measured.items()]
     store = stored(tmp_path / "run", *cells)
-    report.write(store, ("html",), pictured=0)
+    write(store)
     with opened(browser, store) as page:
         said = [one.get_attribute("aria-label") or "" for one in page.locator(".point").all()]
     assert [text.split(" · ")[0] for text in said] == list(measured)
@@ -191,7 +173,7 @@ def test_japanese(browser, run, tmp_path):
         if path.name != "report.html":
             (tmp_path / "run" / path.name).symlink_to(path)
     store = RunStore(tmp_path / "run")
-    report.write(store, ("html",), lang="ja", pictured=0)
+    write(store, "ja")
     with opened(browser, store) as page:
         assert page.evaluate("document.documentElement.lang") == "ja"
         text = page.locator("body").inner_text()
@@ -216,7 +198,7 @@ def test_text_of_a_run_can_do_nothing(browser, tmp_path):
         (row(HURT, cer=0.5, encoder=HURT, **hostile), lines),
         (failed(decoder="ctc-kenlm", reason=HURT), []),
     )
-    report.write(store, ("html",), pictured=0)
+    write(store)
     with opened(browser, store) as page:
         page.get_by_role("slider").press("End")
         assert page.evaluate("window.hurt") is None and page.locator("img[src=x]").count() == 0
@@ -237,7 +219,7 @@ _ACT = """([selector, value, event]) => {
 
 def test_five_thousand_lines_do_not_lag(browser, tmp_path):
     store = a_run(tmp_path / "run", lines=5000)
-    report.write(store, ("html",), pictured=0)
+    write(store)
     with opened(browser, store) as page:
         assert found(page) == "5,000 / 5,000 lines"
         acts = (

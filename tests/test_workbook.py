@@ -58,7 +58,7 @@ def test_the_sheets_hold_the_numbers_of_the_rows(written):
     assert len(summary) == 2 * len(READERS)
     greedy = next(r for r in summary if (r["Decoder"], r["Damage"]) == ("ctc-greedy", "none"))
     assert greedy["Edits"] == greedy["Sub."] and greedy["Del."] == greedy["Ins."] == 0
-    assert greedy["CER"] == greedy["Edits"] / greedy["Characters"]
+    assert greedy["CER %"] == pytest.approx(100 * greedy["Edits"] / greedy["Characters"])
     confused = {
         (r["Reference"], r["Read"]): r["ctc-greedy"] for r in table(book["Confusions"])[:50]
     }

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import report
 from bench.core.types import LineResult, Row
 from bench.pipeline.store import RunStore
+from bench.report.results import collect
 from tests.run_rows import ENVIRONMENT, row, timing
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ def a_run(folder: Path, lines: int = 60) -> RunStore:
             )
             cells.append((made, read))
     return stored(folder, *cells)
+
+
+def write(store: RunStore, lang: str = "en", pictured: int | None = 0) -> None:
+    """The page of a run."""
+    report.write(store.path, collect(store), ("html",), lang, pictured)
 
 
 @contextmanager

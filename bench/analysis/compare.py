@@ -1,6 +1,6 @@
 """Systems side by side on the same lines: what one gains over another, and what it costs.
 
-Of each pair the second is judged against the first: a ΔCER below 0 means fewer errors, a speed
+Of each pair the second is compared with the first: a ΔCER below 0 means fewer errors, a speed
 ratio above 1 more lines a second.
 """
 
@@ -103,13 +103,17 @@ def compare(systems: Sequence[System]) -> list[Comparison]:
         ]
         if not matched:
             raise UserError(
-                f"{one.label} and {other.label} have read nothing in common: {_told(one)}; "
-                f"{_told(other)}"
+                f"{one.label} and {other.label} have read nothing in common: {_contents(one)}; "
+                f"{_contents(other)}"
             )
         found += [(one.label, other.label, paired(*both)) for both in matched]
-    judged = _sides(found)
+    compared_sides = _sides(found)
     compared = [
-        _compared(pairs, judged[one, pairs.first.row.key], judged[other, pairs.second.row.key])
+        _compared(
+            pairs,
+            compared_sides[one, pairs.first.row.key],
+            compared_sides[other, pairs.second.row.key],
+        )
         for one, other, pairs in found
     ]
     return _adjusted(compared)
@@ -138,7 +142,7 @@ def _place(reading: Reading) -> Condition:
     return dataclasses.replace(reading.row.condition, limit=None)
 
 
-def _told(system: System) -> str:
+def _contents(system: System) -> str:
     places = {
         f"{place.dataset} {f'{place.damage} {place.severity}' if place.severity else 'clean'}"
         for place in map(_place, system.readings)

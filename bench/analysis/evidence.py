@@ -7,7 +7,7 @@ lines under the very same damage, and their edits must have been counted by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -15,25 +15,29 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.stats import Difference, Interval, micro_interval, rate_difference
+from bench.analysis.stats import (
+    FEWEST,
+    Difference,
+    Interval,
+    holm,
+    micro_interval,
+    rate_difference,
+    significant,
+)
 from bench.core.errors import UserError
 from bench.core.metrics import normalise, score_line
 from bench.core.types import LineResult, Row
 from bench.pipeline.signature import damage_name
 
 
-class Rows(Protocol):
-    """What is read of a `bench.pipeline.store.RunStore` here."""
+class Store(Protocol):
+    """A run as it is read here; `bench.pipeline.store.RunStore` is one."""
 
     def rows(self) -> list[Row]:
         """The newest row of every cell."""
 
     def lines(self, key: str) -> list[LineResult]:
         """The lines of a cell."""
-
-
-class Store(Rows, Protocol):
-    """A run with what it says of its machines."""
 
     def environments(self) -> dict[str, Any]:
         """Environment records by `Row.environment`."""
@@ -148,16 +152,13 @@ class Pairs:
 
 
 def readings(
-    stores: Iterable[Rows],
-    wanted: Callable[[Row], bool] = lambda row: True,
-    left_out: Callable[[str], None] = lambda why: None,
+    stores: Iterable[Store], left_out: Callable[[str], None] = lambda why: None
 ) -> list[Reading]:
     """The rows of runs with their lines.
 
     Args:
         stores: of the runs; a row that several of them hold counts once.
-        wanted: which rows; the others are not read and not told of.
-        left_out: hears in a sentence why a wanted row is not there: it failed, or its lines are
+        left_out: takes a sentence for each row that is left out: it failed, or its lines are
             missing or damaged.
 
     Raises:
@@ -166,15 +167,15 @@ def readings(
     found: dict[str, Reading] = {}
     for store in stores:
         for row in store.rows():
-            if row.key in found or not wanted(row):
+            if row.key in found:
                 continue
             if row.status != "ok":
-                left_out(f"{_told(row)} failed: {row.reason}")
+                left_out(f"{_system_on(row)} failed: {row.reason}")
                 continue
             try:
                 found[row.key] = Reading(row, tuple(store.lines(row.key)))
             except UserError as error:
-                left_out(f"{_told(row)} has no lines: {error}")
+                left_out(f"{_system_on(row)} has no lines: {error}")
     return list(found.values())
 
 
@@ -189,7 +190,7 @@ def paired(first: Reading, second: Reading) -> Pairs:
         one, other = of(first.row), of(second.row)
         if one != other:
             raise UserError(
-                f"{_told(first.row)} and {_told(second.row)} cannot be compared: {what} "
+                f"{_system_on(first.row)} and {_system_on(second.row)} cannot be compared: {what} "
                 f"differs ({one or 'not recorded'} and {other or 'not recorded'})"
             )
     return Pairs(first, Reading(second.row, _in_order(first, second)))
@@ -201,7 +202,7 @@ _SAME: dict[str, Callable[[Row], object]] = {
     "the damage": damage_name,
     "the data (sha256, so the lines or how many of them)": lambda row: row.dataset_sha256,
     "the normaliser": lambda row: row.normaliser,
-}  # in the order in which a difference is told
+}  # in the order in which a difference is named
 
 
 def _in_order(first: Reading, second: Reading) -> tuple[LineResult, ...]:
@@ -225,12 +226,12 @@ def _in_order(first: Reading, second: Reading) -> tuple[LineResult, ...]:
 
 def _unlike(first: Reading, second: Reading, why: str) -> UserError:
     return UserError(
-        f"{_told(first.row)} and {_told(second.row)} cannot be compared: {why}, though their rows "
-        "name the same data; run both again"
+        f"{_system_on(first.row)} and {_system_on(second.row)} cannot be compared: {why}, though "
+        "their rows name the same data; run both again"
     )
 
 
-def _told(row: Row) -> str:
+def _system_on(row: Row) -> str:
     condition = row.condition
     damage = f", {condition.damage} {condition.severity}" if condition.severity else ""
     return f"{row.encoder}:{row.decoder} on {condition.dataset}{damage}"
@@ -238,3 +239,36 @@ def _told(row: Row) -> str:
 
 def _counts(values: Iterable[int]) -> NDArray[np.int64]:
     return np.fromiter(values, dtype=np.int64)
+
+
+def not_worse(conditions: Iterable[Sequence[Reading]]) -> frozenset[str]:
+    """Keys of the best row of each condition and of all that are not significantly worse.
+
+    The test is approximate randomisation by blocks, two-sided although only worse systems are of
+    interest: the best was chosen by the numbers that are tested, which favours it. All comparisons
+    are one family (Holm).
+
+    Args:
+        conditions: the readings of each. Those without a CER are passed over, and so is a
+            condition of too few blocks, or whose readings are not of the same lines.
+    """
+    best_keys: list[str] = []
+    behind: list[tuple[str, Difference]] = []
+    for readings_of in conditions:
+        scored = [reading for reading in readings_of if reading.row.cer is not None]
+        if not scored or len(set(scored[0].blocks)) < FEWEST:
+            continue
+        best = min(scored, key=lambda reading: reading.row.cer or 0.0)
+        try:
+            gaps = [(one.row.key, one.cer_less(best)) for one in scored if one is not best]
+        except UserError:
+            continue
+        best_keys.append(best.row.key)
+        behind += [(key, gap) for key, gap in gaps if gap is not None]
+    adjusted = holm([gap.p for _, gap in behind])
+    equal = [
+        key
+        for (key, gap), p in zip(behind, adjusted, strict=True)
+        if not significant(gap.interval, p)
+    ]
+    return frozenset([*best_keys, *equal])

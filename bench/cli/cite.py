@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
+from cyclopts import App, Parameter
+
+from bench.analysis.cite import cited as rows_of
+from bench.analysis.evidence import Chosen
 from bench.cli import PROGRAM
+from bench.cli.options import Json
+from bench.cli.stored import open_run
 from bench.core.errors import UserError
-
-if TYPE_CHECKING:
-    from bench.analysis.evidence import Chosen
-    from bench.pipeline.store import RunStore
+from bench.pipeline import runs
+from bench.pipeline.store import RunStore
+from bench.report import cite
+from bench.report.results import collect
 
 _EPILOG = f"""\
 examples:
@@ -31,49 +36,41 @@ results/reference.
 exit codes: 0 all is well; 2 a mistake in what was asked for, or there is no such row
 """
 
+_FORMATS = {"md": cite.markdown, "tex": cite.latex, "text": cite.text}
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "cite",
-        help="the footnote of a number: all that it depends on",
-        description="Expand a signature or the key of a row to a footnote: versions, hardware, "
-        "hash of the data, damage suite, options of the decoder, language model and what it was "
-        "tuned on.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "cited", nargs="+", metavar="SIGNATURE|KEY", help="what stands beside the number"
-    )
-    add_run(parser)
-    parser.add_argument(
-        "--format", choices=("md", "tex", "text"), default="md", help="default: %(default)s"
-    )
-    parser.add_argument("--json", action="store_true", help="the rows and their environments")
-    parser.set_defaults(handler=run)
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """`--run`, which says where a row is looked for."""
-    parser.add_argument(
-        "--run", metavar="RUN",
+Where = Annotated[
+    str | None,
+    Parameter(
+        name="--run",
         help="the run that has the row: a name under results/runs, or a path; default: all",
-    )  # fmt: skip
+    ),
+]
+
+app = App(name="cite", help_epilogue=_EPILOG)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Find the rows and print their footnotes."""
-    from bench.report import cite
+@app.default
+def run(
+    *cited: Annotated[str, Parameter(required=True, metavar="SIGNATURE|KEY")],
+    where: Where = None,
+    form: Annotated[Literal["md", "tex", "text"], Parameter(name="--format")] = "md",
+    as_json: Json = False,
+) -> int:
+    """Expand a signature or the key of a row to a footnote.
 
-    forms = {"md": cite.markdown, "tex": cite.latex, "text": cite.text}
-    found = [find(word, args.run) for word in args.cited]
-    if args.json:
+    Versions, hardware, hash of the data, damage suite, options of the decoder, language model and
+    the data that it was tuned on.
+
+    Args:
+        cited: what stands beside the number
+    """
+    found = [find(word, where) for word in cited]
+    if as_json:
         print(json.dumps([_record(each) for each in found], indent=2))
         return 0
-    notes = [note for each in found for note in cite.footnotes(each)]
+    notes = [note for each in found for note in cite.footnotes(collect(each), each.environments())]
     for note in dict.fromkeys(notes):
-        print(forms[args.format](note))
+        print(_FORMATS[form](note))
     return 0
 
 
@@ -83,16 +80,11 @@ def find(word: str, run: str | None) -> Chosen:
     Raises:
         UserError: there is no such run or row.
     """
-    from bench.analysis.cite import cited
-
-    return cited(word, _stores(run))
+    return rows_of(word, _stores(run))
 
 
 def _stores(run: str | None) -> Iterator[RunStore]:
     """The run that was named, or all, newest first and those that are committed behind."""
-    from bench.cli.stored import open_run
-    from bench.pipeline import runs
-
     if run is not None:
         yield open_run(run)
         return

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
-from bench.cli import PROGRAM, add_data_root
-from bench.cli.errors_choice import chosen, vocabulary_of
+from cyclopts import App, Group, Parameter
+
+from bench.analysis.evidence import Chosen, readings
+from bench.analysis.misreadings import AGAINST, analyse, record
+from bench.analysis.misreadings.classes import Vocabulary, vocabulary
+from bench.cli import PROGRAM
+from bench.cli.bars import Steps
+from bench.cli.options import DataRoot, Json, Names
+from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
-from bench.core.registry import need
-
-if TYPE_CHECKING:
-    from bench.cli.bars import Steps
-    from bench.report.errors import Shown
-    from bench.report.results import Result
+from bench.core.files import write_atomically
+from bench.core.registry import did_you_mean, need
+from bench.core.types import Row
+from bench.report import render
+from bench.report.errors import Shown, tables
+from bench.report.results import Result, collect, grouped
+from datasets.base import listening
 
 _EPILOG = f"""\
 examples:
@@ -31,122 +39,139 @@ Every class is defined in docs/errors.md. Rows of untrained weights read nothing
 anything and are left out.
 """
 
+EMBEDDED = "embedded"
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "errors",
-        help="what is misread, and what language changes of it",
-        description="Sort the errors of a run: confusions and classes of errors, decoders side by "
-        "side, and which classes a decoder removes and adds. No model is run.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "run", nargs="?", metavar="RUN",
-        help="a name under results/runs, or a path; the newest by default",
-    )  # fmt: skip
-    what = parser.add_argument_group("what to look at (of what the run holds)")
-    for flag, of, default in (
-        ("--encoder", "encoders", "all"),
-        ("--decoder", "decoders", "all"),
-        ("--dataset", "data sets", "all"),
-        ("--damage", "damages, none for the clean set, or all", "none, all with --severity"),
-    ):
-        what.add_argument(flag, action="append", metavar="NAMES", help=f"{of}; default: {default}")
-    what.add_argument("--severity", action="append", metavar="N", help="0 to 5; default: all")
-    how = parser.add_argument_group("how")
-    how.add_argument(
-        "--against", metavar="DECODER", help="compare with this one; default: ctc-greedy if there"
-    )
-    how.add_argument(
-        "--vocabulary", metavar="FILE",
-        help="ARPA file or KenLM binary that tells words from non-words, or embedded; default: "
-        "that of the run's word model",
-    )  # fmt: skip
-    how.add_argument(
-        "--top", type=int, default=15, metavar="N",
-        help="confusions in a table, and worst lines in the workbook; default: %(default)s",
-    )  # fmt: skip
-    add_data_root(parser)
-    out = parser.add_argument_group("output")
-    out.add_argument(
-        "--format", choices=("text", "md", "tex", "csv"), default="text",
-        help="of the tables on stdout; default: %(default)s",
-    )  # fmt: skip
-    out.add_argument("--xlsx", type=Path, metavar="FILE", help="write an Excel workbook")
-    out.add_argument("--json", action="store_true", help="all counts, for programs")
-    parser.set_defaults(handler=run)
+_ALL = "all"
+_CLEAN = "none"
+
+app = App(name="errors", help_epilogue=_EPILOG)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Sort, write, tell."""
-    from bench.cli.bars import Steps
-    from datasets.base import listening
+@Parameter(name="*", group=Group("what to look at (of what the run holds)", sort_key=1))
+@dataclass(frozen=True)
+class Choice:
+    """The rows to look at.
 
-    _check(args)
+    Args:
+        encoder: encoders; default: all
+        decoder: decoders; default: all
+        dataset: data sets; default: all
+        damage: damages, none for the clean set, or all; default: none, all with --severity
+        severity: 0 to 5; default: all
+    """
+
+    encoder: Names = ()
+    decoder: Names = ()
+    dataset: Names = ()
+    damage: Names = ()
+    severity: Names = ()
+
+    def of(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows that the options name; without any the clean sets, where the run has these.
+
+        Raises:
+            UserError: the run has nothing of a name, or nothing of them all together.
+        """
+        if not rows:
+            raise UserError("the run has no row yet; finish it, or name another")
+        damages = self.damage
+        if not damages and not self.severity and any(r.condition.damage == _CLEAN for r in rows):
+            damages = (_CLEAN,)
+        named: dict[str, tuple[tuple[str, ...], Callable[[Row], str]]] = {
+            "encoder": (self.encoder, lambda row: row.encoder),
+            "decoder": (self.decoder, lambda row: row.decoder),
+            "data set": (self.dataset, lambda row: row.condition.dataset),
+            "damage": (damages, lambda row: row.condition.damage),
+            "severity": (self.severity, lambda row: str(row.condition.severity)),
+        }
+        found = list(rows)
+        for what, (names, of) in named.items():
+            if names and _ALL not in names:
+                _check_names(what, names, map(of, rows))
+                found = [row for row in found if of(row) in names]
+        if not found:
+            words = ", ".join(f"{what} {'/'.join(names)}" for what, (names, _) in named.items()
+                              if names)  # fmt: skip
+            raise UserError(f"the run has no row of {words} together; take less of these")
+        return found
+
+
+@app.default
+def run(
+    run: Run = None,
+    /,
+    *,
+    choice: Choice | None = None,
+    against: str | None = None,
+    vocabulary: Annotated[str | None, Parameter(metavar="FILE")] = None,
+    top: int = 15,
+    data_root: DataRoot = None,
+    form: Annotated[Literal["text", "md", "tex", "csv"], Parameter(name="--format")] = "text",
+    xlsx: Path | None = None,
+    as_json: Json = False,
+) -> int:
+    """Sort the errors of a run.
+
+    Confusions and classes of errors, decoders side by side, and which classes a decoder removes and
+    adds. No model is run.
+
+    Args:
+        against: compare with this decoder; default: ctc-greedy if there
+        vocabulary: ARPA file or KenLM binary whose words count as words, or embedded; default: that
+            of the run's word model
+        top: confusions in a table, and worst lines in the workbook
+        form: of the tables on stdout
+        xlsx: write an Excel workbook
+    """
+    if top < 1:
+        raise UserError(f"--top {top} shows nothing; take 1 or more")
+    if as_json and form != "text":
+        raise UserError(f"give --json or --format {form}, not both")
+    if xlsx is not None:
+        need("openpyxl", "--xlsx")
+        if xlsx.suffix.lower() != ".xlsx":
+            raise UserError(f"--xlsx writes .xlsx, which {xlsx.name} is not")
     left_out: list[str] = []
     with Steps("errors") as steps, listening(steps.report):
-        found = _shown(args, left_out, steps)
-        if args.xlsx is not None:
-            from bench.core.files import write_atomically
-            from bench.report.workbook import workbook
+        store = open_run(run)
+        rows = (choice or Choice()).of(store.rows())
+        if against:
+            _check_names("decoder", [against], (row.decoder for row in rows))
+        chosen = Chosen(store, tuple(rows))
+        found = _shown(chosen, against or AGAINST, vocabulary, left_out, steps)
+        if xlsx is not None:
+            from bench.report.workbook import workbook  # openpyxl need not be installed
 
-            write_atomically(args.xlsx, workbook(found, args.top, steps.report))
+            write_atomically(xlsx, workbook(found, top, steps.report))
     for why in left_out:
         print(f"left out: {why}", file=sys.stderr)
-    if args.json:
-        from bench.analysis.misreadings.record import record
-
+    if as_json:
         print(json.dumps([record(shown.analysis) for shown in found], indent=2))
     else:
-        _print(args, found)
-        if args.xlsx is not None:
-            print(f"written: {args.xlsx}")
+        once = form == "text"
+        made = [table for shown in found for table in tables(shown, top, once)]
+        print(render.printed(made, form))
+        if xlsx is not None:
+            print(f"written: {xlsx}")
     return int(bool(left_out))
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be done before anything is read.
-
-    Raises:
-        UserError: with what to do instead.
-    """
-    if args.top < 1:
-        raise UserError(f"--top {args.top} shows nothing; take 1 or more")
-    if args.json and args.format != "text":
-        raise UserError(f"give --json or --format {args.format}, not both")
-    if args.xlsx is not None:
-        need("openpyxl", "--xlsx")
-    if args.xlsx is not None and args.xlsx.suffix.lower() != ".xlsx":
-        raise UserError(f"--xlsx writes .xlsx, which {args.xlsx.name} is not")
-
-
-def _shown(args: argparse.Namespace, left_out: list[str], steps: Steps) -> list[Shown]:
-    """The conditions that were asked for, analysed.
+def _shown(
+    chosen: Chosen, against: str, words: str | None, left_out: list[str], steps: Steps
+) -> list[Shown]:
+    """The chosen conditions, analysed.
 
     Raises:
         UserError: there are none.
     """
-    from bench.analysis.evidence import Chosen, readings
-    from bench.analysis.misreadings.analysis import AGAINST, analyse
-    from bench.cli.stored import open_run
-    from bench.report.errors import Shown
-    from bench.report.results import collect, grouped
-
-    store = open_run(args.run)
-    rows = chosen(args, store.rows())
-    chosen_store = Chosen(store, tuple(rows))
     steps.report("reading lines", 0, 1)
-    found = readings([chosen_store], left_out=left_out.append)
-    read = {one.row.key: one for one in found if one.scored}
+    read = {one.row.key: one for one in readings([chosen], left_out.append) if one.scored}
     if not read:
         why = left_out[0] if left_out else "untrained weights have none"
         raise UserError(f"none of the chosen rows has a CER: {why}")
-    against = args.against or AGAINST
-    known = vocabulary_of(args.vocabulary, [one.row for one in read.values()])
+    known = vocabulary_of(words, [one.row for one in read.values()])
     shown: list[Shown] = []
-    results = [result for result in collect(chosen_store) if result.row.key in read]
+    results = [result for result in collect(chosen) if result.row.key in read]
     results.sort(key=lambda r: (r.place.encoder, r.place.dataset, not r.clean))  # clean sets first
     for group in grouped(results, _condition):
         analysis = analyse([read[r.row.key] for r in group], known, against, steps.report)
@@ -155,22 +180,44 @@ def _shown(args: argparse.Namespace, left_out: list[str], steps: Steps) -> list[
 
 
 def _condition(result: Result) -> tuple[Any, ...]:
-    """What results must share to stand side by side, besides their setting."""
+    """The common parts of results that stand side by side, besides their setting."""
     names = result.names
     return names.encoder, names.dataset, names.damage, result.row.condition
 
 
-def _print(args: argparse.Namespace, found: list[Shown]) -> None:
-    from bench.report import render
-    from bench.report.errors import tables
+def vocabulary_of(asked: str | None, rows: Iterable[Row]) -> Vocabulary:
+    """The words that count as words.
 
-    width = shutil.get_terminal_size((100, 24)).columns
-    formats = {
-        "text": lambda table: render.terminal(table, width),
-        "md": render.markdown,
-        "tex": render.latex,
-        "csv": render.spreadsheet,
-    }
-    once = args.format == "text"
-    made = [table for shown in found for table in tables(shown, args.top, once)]
-    print("\n".join(formats[args.format](table) for table in made))
+    Args:
+        asked: a file, `EMBEDDED`, or None for the word model that the rows were read with; the
+            embedded one where they name none.
+        rows: of the run.
+
+    Raises:
+        UserError: the file is no model, or the rows were read with several.
+    """
+    if asked is None:
+        # A word model says how many words it has; what it is stands in the decoder's options.
+        models = {
+            str(row.options.get("lm") or EMBEDDED) for row in rows if "lm_words" in row.extras
+        }
+        if len(models) > 1:
+            raise UserError(
+                f"the rows were read with several word models ({', '.join(sorted(models))}); name "
+                "the one whose words count with --vocabulary"
+            )
+        asked = models.pop() if models else EMBEDDED
+        if asked != EMBEDDED and not Path(asked).is_file():
+            raise UserError(
+                f"the word model {asked} of the rows is not here; name one with --vocabulary, such "
+                f"as --vocabulary {EMBEDDED}"
+            )
+    return vocabulary(None if asked == EMBEDDED else Path(asked))
+
+
+def _check_names(what: str, names: Iterable[str], there: Iterable[str]) -> None:
+    """Raise where a name is none of the run's."""
+    known = list(dict.fromkeys(there))
+    for name in names:
+        if name not in known:
+            raise UserError(f"the run has no {what} {name!r}{did_you_mean(name, known)}")

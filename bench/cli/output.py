@@ -65,10 +65,12 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     from bench import report
     from bench.cli.bars import Steps
     from bench.report.format import percent
+    from bench.report.results import collect
 
     with Steps("report") as steps:
-        files = report.write(store, report=steps.report)
-    text = "" if as_json else report.terminal(store)
+        results = collect(store)
+        files = report.write(store.path, results, report=steps.report)
+    text = "" if as_json else report.terminal(results)
     if as_json:
         record = {
             "folder": str(store.path),
@@ -87,9 +89,10 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     print(f"files in {store.path}: {', '.join(('rows.jsonl', *reasons, *tops))}")
     if bad:
         print(f"{len(bad)} lines could not be used: why stands in {store.path / bad_lines.NAME}")
-    for note in _unapplied(store.rows()):
+    rows = [result.row for result in results]
+    for note in _unapplied(rows):
         print(f"note: {note}")
-    if failed := [row for row in store.rows() if row.key in outcome.failed]:
+    if failed := [row for row in rows if row.key in outcome.failed]:
         print(f"\nfailed:\n{_failures(failed)}")
     if outcome.skipped:
         print(f"\ncould not run here:\n{missing(outcome.skipped)}")

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     check_runtime(runtime)
     record = _measured(chosen, _record(folder, runtime, args.fresh), folder)
     table = perf.table(record)
-    files = perf.files(table)
+    files = render.files(table, "perf")
     for file, content in files.items():
         write_atomically(folder / file, content)
     print(render.terminal(table, shutil.get_terminal_size((100, 24)).columns))

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
+import functools
+import json
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from bench import report
 from bench.cli import PROGRAM
+from bench.cli.bars import Steps
+from bench.cli.options import Json
+from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
+from bench.report import benchmark as benchmarks
+from bench.report import manuscript, render
+from bench.report.results import Result, collect
 
 _EPILOG = f"""\
 examples:
@@ -34,107 +47,83 @@ A block of a manuscript is two lines, in LaTeX and in Markdown:
 Tables, filters and all else about them: docs/manuscript.md
 """
 
+app = App(name="report", help_epilogue=_EPILOG)
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "report",
-        help="tables and plots of a run that is there",
-        description="Print the main tables of a run and write all tables and plots into its "
-        "folder: report.md, tables/ (LaTeX, CSV), plots/ (PNG, SVG, PDF), and report.html, a page "
-        "to look through tables, plots and lines in a browser.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "run", nargs="?", metavar="RUN",
-        help="a name under results/runs, or a path; the newest by default",
-    )  # fmt: skip
-    parser.add_argument(
-        "--format",
-        choices=("md", "tex", "csv", "html", "all"),
-        help="which files to write (md brings the plots); default: all. With --benchmark, what to "
-        "print; default: md",
-    )
-    parser.add_argument(
-        "--benchmark", type=Path, metavar="FILE.json",
-        help="print the tables of this file of pytest --benchmark-json, and no run",
-    )  # fmt: skip
-    parser.add_argument(
-        "--lang", choices=("en", "ja"), default="en",
-        help="of the words in tables and plots; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pictures", metavar="N|all", default="40",
-        help="lines of each set of which report.html has pictures, from the best read to the "
-        "worst; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "--into", type=Path, action="append", metavar="FILE",
-        help="write nothing but the tables between the markers of this manuscript (.md, .tex); may "
-        "be given several times",
-    )  # fmt: skip
-    parser.add_argument(
-        "--check", action="store_true",
-        help="with --into: change nothing, exit 1 when a table of the manuscript is stale",
-    )  # fmt: skip
-    parser.add_argument(
-        "--json", action="store_true", help="with --into: print what became of each block as JSON"
-    )
-    parser.set_defaults(handler=run)
+Format = Literal["md", "tex", "csv", "html", "all"]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Report a run or a benchmark file, or renew a manuscript."""
-    if args.into is None and (args.check or args.json):
-        raise UserError(f"{'--check' if args.check else '--json'} goes with --into FILE")
-    if args.benchmark is not None:
-        return _benchmark(args)
-    if args.into is not None:
-        return _into(args)
-    return _run(args)
+@app.default
+def run(
+    run: Run = None,
+    /,
+    *,
+    form: Annotated[Format | None, Parameter(name="--format")] = None,
+    benchmark: Path | None = None,
+    lang: Literal["en", "ja"] = "en",
+    pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
+    into: tuple[Path, ...] = (),
+    check: bool = False,
+    as_json: Json = False,
+) -> int:
+    """Print the main tables of a run and write all tables and plots into its folder.
+
+    report.md, tables/ (LaTeX, CSV), plots/ (PNG, SVG, PDF), and report.html, a page to look through
+    tables, plots and lines in a browser.
+
+    Args:
+        form: which files to write (md brings the plots); default: all. With --benchmark, what to
+            print; default: md
+        benchmark: print the tables of this file of pytest --benchmark-json, and no run
+        lang: of the words in tables and plots
+        pictures: lines of each set of which report.html has pictures, from the best read to the
+            worst
+        into: write nothing but the tables between the markers of this manuscript (.md, .tex); may
+            be repeated
+        check: with --into: change nothing, exit 1 when a table of the manuscript is stale
+    """
+    if not into and (check or as_json):
+        raise UserError(f"{'--check' if check else '--json'} goes with --into FILE")
+    if benchmark is not None:
+        if run is not None or into:
+            other = "a run" if run is not None else "--into FILE"
+            raise UserError(f"give {other} or --benchmark FILE.json, not both")
+        return _benchmark(benchmark, form or "md")
+    if into:
+        if form is not None:
+            raise UserError("--into takes its format from the manuscript; leave --format out")
+        return _into(into, run, lang, check, as_json)
+    pictured = None if pictures == "all" else _number(pictures)
+    formats = report.FORMATS if form in (None, "all") else (str(form),)
+    return _run(run, formats, lang, pictured)
 
 
-def _into(args: argparse.Namespace) -> int:
-    from bench.cli import into
-
-    if args.format is not None:
-        raise UserError("--into takes its format from the manuscript; leave --format out")
-    return into.run(args.into, args.run, args.lang, args.check, args.json)
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise UserError(f"--pictures takes a number or all, not {text!r}")
+    return int(text)
 
 
-def _benchmark(args: argparse.Namespace) -> int:
-    from bench.report import benchmark, render
-
-    if args.run is not None:
-        raise UserError("give a run or --benchmark FILE.json, not both")
-    if args.into is not None:
-        raise UserError("give --into FILE or --benchmark FILE.json, not both")
-    if args.format == "html":
+def _benchmark(file: Path, form: Format) -> int:
+    if form == "html":
         raise UserError("--benchmark has tables only; take --format md, tex or csv")
-    formats = {"md": render.markdown, "tex": render.latex, "csv": render.spreadsheet}
-    tables = benchmark.tables(args.benchmark)
-    asked = args.format or "md"
-    for name in formats if asked == "all" else (asked,):
-        print("\n".join(formats[name](table) for table in tables))
+    tables = benchmarks.tables(file)
+    for name in render.FORMATS if form == "all" else (form,):
+        print(render.printed(tables, name))
     return 0
 
 
-def _run(args: argparse.Namespace) -> int:
-    from bench import report
-    from bench.cli.bars import Steps
-    from bench.cli.stored import open_run
-
-    pictured = _pictured(args.pictures)
-    store = open_run(args.run)
+def _run(name: str | None, formats: Sequence[str], lang: str, pictured: int | None) -> int:
+    store = open_run(name)
     path = store.path
-    formats = report.FORMATS if args.format in (None, "all") else (args.format,)
-    if args.lang == "ja" and "md" in formats:
-        _tell_of_fonts()
+    if lang == "ja" and "md" in formats:
+        from bench.report.plots import panel  # matplotlib takes a while to import
+
+        if panel.japanese_font() is None:
+            print(panel.NO_FONT, file=sys.stderr)
     with Steps(path.name) as steps:
-        files = report.write(store, formats, args.lang, pictured, steps.report)
-    text = report.terminal(store, lang=args.lang)
-    print(text)
+        results = collect(store)
+        files = report.write(path, results, formats, lang, pictured, steps.report)
+    print(report.terminal(results, lang=lang))
     print(f"files in {path}:")
     for file in files:
         if file.parent == path:
@@ -145,21 +134,40 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_of_fonts() -> None:
-    from bench.report.plots import fonts
+def _into(files: Sequence[Path], name: str | None, lang: str, check: bool, as_json: bool) -> int:
+    """Renew or check the blocks of manuscripts, and print the state of each."""
+    results_of = functools.cache(lambda name: collect(open_run(name)))
+    found = []
+    with Console(stderr=True).status("blocks") as status:
+        for file in files:
+            status.update(f"blocks of {file.name}")
+            make = functools.partial(_content, file, name, lang, results_of)
+            found.append((file, manuscript.renew(file, make, check)))
+    if as_json:
+        records = [
+            {"file": str(file), "blocks": [dataclasses.asdict(block) for block in blocks]}
+            for file, blocks in found
+        ]
+        print(json.dumps(records, indent=2))
+    else:
+        for file, blocks in found:
+            for block in blocks:
+                state = ("stale" if check else "renewed") if block.stale else "up to date"
+                print(f"{file}:{block.line}: {block.words}: {state}")
+    return int(check and any(block.stale for _, blocks in found for block in blocks))
 
-    if fonts.japanese() is None:
-        print(fonts.MISSING, file=sys.stderr)
 
-
-def _pictured(text: str) -> int | None:
-    """How many lines of a set have pictures; None for all.
-
-    Raises:
-        UserError: it is no number.
-    """
-    if text == "all":
-        return None
-    if not text.isdecimal():
-        raise UserError(f"--pictures takes a number or all, not {text!r}")
-    return int(text)
+def _content(
+    file: Path,
+    name: str | None,
+    lang: str,
+    results_of: Callable[[str | None], list[Result]],
+    words: str,
+) -> str:
+    """The content of a block by the words of its marker."""
+    request = manuscript.parse(words)
+    beside = file.parent / request.run  # a path may be meant from the manuscript
+    is_beside = "/" in request.run and beside.is_dir()
+    results = results_of(str(beside) if is_beside else request.run or name)
+    request = dataclasses.replace(request, lang=request.lang or lang)
+    return manuscript.content(request, results, manuscript.syntax_of(file))

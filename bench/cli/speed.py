@@ -100,9 +100,8 @@ def run(args: argparse.Namespace) -> int:
     from bench.pipeline.store import RunStore
     from bench.report import render
     from bench.report.results import collect
-    from bench.report.speed_files import write
     from bench.report.speed_rows import speed_rows
-    from bench.report.speed_table import ratio_table, speed_table
+    from bench.report.speed_table import ratio_table, speed_table, write
 
     job = _job(args)
     plans = job.plans()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from bench.core.errors import UserError
 from bench.core.registry import did_you_mean
+from bench.pipeline import runs
+from bench.pipeline.store import RunStore
 
-if TYPE_CHECKING:
-    from bench.pipeline.store import RunStore
+Run = Annotated[
+    str | None,
+    Parameter(help="a name under results/runs, or a path; the newest by default"),
+]
 
 
 def open_run(name: str | None) -> RunStore:
@@ -22,9 +28,6 @@ def open_run(name: str | None) -> RunStore:
     Raises:
         UserError: there is no such run, or its rows are of another schema.
     """
-    from bench.pipeline import runs
-    from bench.pipeline.store import RunStore
-
     store = RunStore(runs.newest(_passed_over) if name is None else _folder(name))
     if torn := store.half_written():
         count = "1 half-written row is" if len(torn) == 1 else f"{len(torn)} half-written rows are"
@@ -42,8 +45,6 @@ def _folder(name: str) -> Path:
     Raises:
         UserError: there is none of that name.
     """
-    from bench.pipeline import runs
-
     path = Path(name) if Path(name).is_dir() else runs.folder(name)
     if not is_run(path):
         known = [file.parent.name for file in sorted(runs.RUNS.glob("*/run.json"))]

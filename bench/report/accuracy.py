@@ -1,24 +1,24 @@
 """Tables of error rates.
 
 Decoder by set, damage and severity by decoder, kinds of errors, and CER when something does not
-count.
+count. To add a column to one of them is to add a `Column` to its list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.analysis.evidence import Reading
 from bench.analysis.stats import micro_interval
 from bench.core.metrics import LENIENT, lenient_edits
-from bench.core.types import UNTRAINED
-from bench.report.captions import say
+from bench.core.types import EditCounts
+from bench.report.cer import cer_cell, cer_column, key_columns, leaders, remarks, test_in_words
 from bench.report.conditions import conditions, interval, signatures
-from bench.report.format import UNKNOWN, bracket, percent
-from bench.report.remarks import Judge, cer_cell, leaders, nobody, remarks, test_in_words, trained
-from bench.report.results import Place, Result, grouped
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.format import UNKNOWN
+from bench.report.language import say
+from bench.report.results import Place, Result, grouped, system
+from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate
 
 
 @dataclass(frozen=True)
@@ -29,50 +29,53 @@ class Axis:
     place: where that stands among the others.
     """
 
-    of: Callable[[Result], str]
+    of: Callable[[Result], object]
     place: Callable[[Place], tuple[int, ...]]
 
 
 _DECODERS = Axis(lambda r: r.names.decoder, lambda place: (place.decoder,))
-_SYSTEMS = Axis(lambda r: f"{r.names.encoder}\0{r.names.decoder}", lambda p: (p.encoder, p.decoder))
+_SYSTEMS = Axis(system, lambda place: (place.encoder, place.decoder))
 _SETS = Axis(lambda r: r.dataset, lambda place: (place.dataset,))
 _DAMAGES = Axis(lambda r: r.names.damage, lambda place: (place.damage,))
-_SEVERITIES = Axis(lambda r: str(r.row.condition.severity), lambda place: (place.severity,))
+_SEVERITIES = Axis(lambda r: r.row.condition.severity, lambda place: (place.severity,))
+
+Line = Sequence[Result]  # the results of a row of a table
 
 
-def by_set(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
+def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
     """CER of every system on every clean set, one table a setting.
 
     A set that only untrained weights have read has no column: there can be no CER in it.
 
     Args:
         results: of a run.
-        judge: says which results of one condition stand in bold.
+        bold: set the best of each condition in bold, and all that are not significantly worse.
     """
     clean = [result for result in results if result.clean]
-    read = {r.names.dataset for r in clean if r.row.weights != UNTRAINED}
+    read = {r.names.dataset for r in clean if r.trained}
     if read:
         clean = [result for result in clean if result.names.dataset in read]
+    heads = (say("Encoder"), say("Decoder"))
+    leading: list[Column[Line]] = keys(
+        heads, lambda line: line[0].names.encoder, lambda line: line[0].names.decoder
+    )
+    title = say("CER by decoder and set")
     return [
-        _pivot(
-            f"cer-{number}",
-            say("CER by decoder and set"),
-            group,
-            (_SYSTEMS, _SETS),
-            [Column(say("Encoder"), key=True), Column(say("Decoder"), key=True)],
-            lambda row: (name(row[0].names.encoder), name(row[0].names.decoder)),
-            judge,
-        )
+        _pivot(f"cer-{number}", title, group, (_SYSTEMS, _SETS), leading, bold)
         for number, group in enumerate(grouped(clean), 1)
     ]
 
 
-def by_damage(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
+def by_damage(results: Sequence[Result], bold: bool = True) -> list[Table]:
     """CER of every decoder under every damage of one severity.
 
     A severity has a table when several damages were run at it, or one that has no curve.
-    `judge` is that of `by_set`.
+    `bold` is that of `by_set`.
     """
+    leading = [
+        *keys([say("Damage")], lambda line: line[0].names.damage),
+        Column(say("Ink lost %"), _ink_lost),
+    ]
     return [
         _pivot(
             f"damage-{number}",
@@ -84,19 +87,22 @@ def by_damage(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
             ),
             group,
             (_DAMAGES, _DECODERS),
-            [Column(say("Damage"), key=True), Column(say("Ink lost %"))],
-            lambda row: (name(row[0].names.damage), _ink_lost(row)),
-            judge,
+            leading,
+            bold,
         )
         for number, group in enumerate(side_by_side(results), 1)
     ]
 
 
-def by_severity(results: Sequence[Result], judge: Judge = nobody) -> list[Table]:
+def by_severity(results: Sequence[Result], bold: bool = True) -> list[Table]:
     """CER of every decoder against the severity of one damage, 0 being the clean set.
 
-    `judge` is that of `by_set`.
+    `bold` is that of `by_set`.
     """
+    leading = [
+        *keys([say("Severity")], lambda line: line[0].row.condition.severity),
+        Column(say("Ink lost %"), _ink_lost),
+    ]
     return [
         _pivot(
             f"severity-{number}",
@@ -108,9 +114,8 @@ def by_severity(results: Sequence[Result], judge: Judge = nobody) -> list[Table]
             ),
             group,
             (_SEVERITIES, _DECODERS),
-            [Column(say("Severity"), key=True), Column(say("Ink lost %"))],
-            lambda row: (name(row[0].row.condition.severity), _ink_lost(row)),
-            judge,
+            leading,
+            bold,
         )
         for number, group in enumerate(curves(results), 1)
     ]
@@ -144,12 +149,6 @@ def side_by_side(results: Sequence[Result]) -> list[list[Result]]:
     ]
 
 
-def kinds_of_errors(results: Sequence[Result]) -> list[Table]:
-    """What the errors on the clean sets are; only of results with a CER."""
-    scored = (r for r in results if r.clean and r.row.counts and r.row.cer is not None)
-    return [_kinds_of_errors(number, group) for number, group in enumerate(grouped(scored), 1)]
-
-
 def _curves(results: Iterable[Result]) -> list[list[Result]]:
     damaged = (result for result in results if not result.clean)
     groups = grouped(damaged, lambda r: (_series(r), r.names.damage))
@@ -157,7 +156,7 @@ def _curves(results: Iterable[Result]) -> list[list[Result]]:
 
 
 def _series(result: Result) -> tuple[str, str, int]:
-    """What the results of a table of damages share besides their setting."""
+    """Encoder, set and seed, which the results of a table of damages share."""
     return (result.names.encoder, result.names.dataset, result.row.condition.seed)
 
 
@@ -166,53 +165,45 @@ def _pivot(
     title: str,
     results: Sequence[Result],
     axes: tuple[Axis, Axis],
-    leading: Sequence[Column],
-    lead: Callable[[Sequence[Result]], tuple[Cell, ...]],
-    judge: Judge,
+    leading: Sequence[Column[Line]],
+    bold: bool,
 ) -> Table:
-    """A table of CERs.
+    """A table of CERs of one setting.
 
     Args:
         slug: stem of its files.
         title: its title.
-        results: of one setting; at most one in each place.
+        results: at most one in each place.
         axes: what goes down and what across.
         leading: columns before those of the second axis.
-        lead: their cells, from the results of a row.
-        judge: says which results of one condition stand in bold.
+        bold: see `by_set`.
     """
     down, across = axes
-    bold = leaders(results, judge)
-    notes = Notes()
-    columns, said = list(leading), {}
-    for head in _along(across, results):
-        held = [remarks(result) for result in results if across.of(result) == head]
-        said[head] = [text for text in held[0] if all(text in texts for texts in held)]
-        marks = tuple(notes.mark(text) for text in said[head])
-        columns.append(Column(head, parts=("low", "high"), marks=marks))
-    rows = []
-    for line in _along(down, results):
-        there = {across.of(result): result for result in results if down.of(result) == line}
-        cells = []
-        for head, texts in said.items():
-            result = there.get(head)
-            is_bold = result is not None and result.row.key in bold
-            cells.append(replace(cer_cell(result, notes, texts), bold=is_bold))
-        rows.append((*lead(list(there.values())), *cells))
-    return Table(
+    best = leaders(results) if bold else frozenset[str]()
+
+    def column(head: object) -> Column[Line]:
+        of_each = [remarks(result) for result in results if across.of(result) == head]
+        shared = tuple(text for text in of_each[0] if all(text in texts for texts in of_each))
+
+        def cell(line: Line) -> Cell:
+            result = next((each for each in line if across.of(each) == head), None)
+            return cer_cell(result, shared, result is not None and result.row.key in best)
+
+        return Column(str(head), cell, RANGE, notes=shared)
+
+    return declared(
         slug,
         title,
-        conditions(_what(results, bool(bold)), results),
-        tuple(columns),
-        tuple(rows),
-        notes=tuple(notes.texts),
+        conditions(_meaning(results, bool(best)), results),
+        [*leading, *map(column, _along(across, results))],
+        [[each for each in results if down.of(each) == of] for of in _along(down, results)],
         signatures=signatures(results),
     )
 
 
-def _what(results: Sequence[Result], judged: bool) -> str:
-    """What the numbers of a table of CERs are, and what is bold."""
-    told = [
+def _meaning(results: Sequence[Result], tested: bool) -> str:
+    """The meaning of the numbers of a table of CERs, and of bold."""
+    words = [
         say(
             "Micro CER in percent (edits over reference characters, never clipped), {interval}",
             interval=interval(results),
@@ -224,115 +215,115 @@ def _what(results: Sequence[Result], judged: bool) -> str:
             "none away",
             unknown=UNKNOWN,
         )
-        told.append(lost)
+        words.append(lost)
     if len({result.names.damage for result in results if not result.clean}) > 1:
-        told.append(
+        words.append(
             say("a severity is a step of its own damage, so the rows rank no damage over another")
         )
-    return "; ".join([*told, test_in_words(results)] if judged else told)
+    return "; ".join([*words, test_in_words(results)] if tested else words)
 
 
-def _along(axis: Axis, results: Iterable[Result]) -> list[str]:
+def _along(axis: Axis, results: Iterable[Result]) -> list[object]:
     ordered = sorted(results, key=lambda result: axis.place(result.place))
     return list(dict.fromkeys(map(axis.of, ordered)))
 
 
-def _ink_lost(results: Iterable[Result]) -> Cell:
+def _ink_lost(line: Line) -> Cell:
     """The mean share of lost ink: the same for all decoders, not defined for some damages."""
-    known = [0.0 if r.clean else r.row.ink_lost for r in results]
+    known = [0.0 if r.clean else r.row.ink_lost for r in line]
     share = next((value for value in known if value is not None), None)
-    if share is None:
-        return Cell(UNKNOWN)
-    return Cell(percent(share), values=(100.0 * share,))
+    return Cell(UNKNOWN) if share is None else rate(share)
 
 
-def _kinds_of_errors(number: int, results: Sequence[Result]) -> Table:
-    heads = [
-        *("CER %", "Macro %", "Median %", "WER %", "Sub. %", "Del. %", "Ins. %"),
-        *("Over half %", "Empty %", "Truncated", "Looping"),
+def kinds_of_errors(results: Sequence[Result]) -> list[Table]:
+    """Kinds of errors on the clean sets; only of results with a CER."""
+
+    def share(get: Callable[[EditCounts], int], of: Callable[[EditCounts], int]) -> Cells:
+        return lambda result: rate(get(_counts(result)) / max(of(_counts(result)), 1))
+
+    characters, lines = (lambda counts: counts.characters), (lambda counts: counts.lines)
+    columns: list[Column[Result]] = [
+        *key_columns("Set", "Encoder", "Decoder"),
+        Column(say("CER %"), lambda result: rate(result.row.cer)),
+        Column(say("Macro %"), lambda result: rate(result.row.cer_macro)),
+        Column(say("Median %"), lambda result: rate(result.row.cer_median)),
+        Column(say("WER %"), lambda result: rate(result.row.wer)),
+        Column(say("Sub. %"), share(lambda counts: counts.substitutions, characters)),
+        Column(say("Del. %"), share(lambda counts: counts.deletions, characters)),
+        Column(say("Ins. %"), share(lambda counts: counts.insertions, characters)),
+        Column(say("Over half %"), share(lambda counts: counts.over_half, lines)),
+        Column(say("Empty %"), share(lambda counts: counts.empty, lines)),
+        Column(say("Truncated"), lambda result: count(_counts(result).truncated)),
+        Column(say("Looping"), lambda result: count(_counts(result).looping)),
     ]
-    keys = [Column(say(head), key=True) for head in ("Set", "Encoder", "Decoder")]
     lead = say(
         "Micro CER, its macro mean and median over lines, WER, and substitutions, deletions and "
         "insertions over reference characters, in percent; then the percentage of lines of which "
         "over half was read wrongly and of lines read as nothing, and the number of lines that "
         "ended at the decoder's token limit (truncated) or that repeat their end (looping)"
     )
-    return Table(
-        f"errors-{number}",
-        say("Kinds of errors"),
-        conditions(lead, results),
-        (*keys, *(Column(say(head)) for head in heads)),
-        tuple(_kinds_row(result) for result in results),
-        signatures=signatures(results),
-    )
-
-
-def _kinds_row(result: Result) -> tuple[Cell, ...]:
-    row, counts = result.row, result.row.counts
-    assert counts is not None  # `kinds_of_errors` takes no others
-    characters, lines = max(counts.characters, 1), max(counts.lines, 1)
-    shares = [
-        *(row.cer, row.cer_macro, row.cer_median, row.wer),
-        *(n / characters for n in (counts.substitutions, counts.deletions, counts.insertions)),
-        *(n / lines for n in (counts.over_half, counts.empty)),
+    scored = (r for r in results if r.clean and r.row.counts and r.row.cer is not None)
+    return [
+        declared(
+            f"errors-{number}",
+            say("Kinds of errors"),
+            conditions(lead, group),
+            columns,
+            group,
+            signatures=signatures(group),
+        )
+        for number, group in enumerate(grouped(scored), 1)
     ]
-    return (
-        *map(name, (result.names.dataset, result.names.encoder, result.names.decoder)),
-        *(Cell(percent(s), values=(None if s is None else 100.0 * s,)) for s in shares),
-        *(Cell(f"{n:,}", values=(n,)) for n in (counts.truncated, counts.looping)),
-    )
 
 
-# CER on the clean sets when something does not count: case, punctuation, the spaces around it
+Cells = Callable[[Result], Cell]
+
+
+def _counts(result: Result) -> EditCounts:
+    assert result.row.counts is not None  # `kinds_of_errors` takes no others
+    return result.row.counts
 
 
 def when_lenient(results: Sequence[Result]) -> list[Table]:
-    """One table a setting, of the clean results whose lines are there."""
-    scored = (r for r in results if r.clean and trained(r) and r.row.cer is not None)
-    told = grouped(result for result in scored if result.reading and result.reading.lines)
-    return [_lenient(number, group) for number, group in enumerate(told, 1)]
+    """CER on the clean sets when case, punctuation or the spaces around it do not count.
+
+    One table a setting, of the results whose lines are there.
+    """
+
+    def column(what: str) -> Column[Result]:
+        head = say("without {what} %", what=say(what))
+        return Column(head, lambda result: _lenient(result.reading, what), RANGE)
+
+    columns = [*key_columns("Set", "Encoder", "Decoder"), cer_column(), *map(column, LENIENT)]
+    scored = (r for r in results if r.clean and r.trained and r.row.cer is not None)
+    groups = grouped(result for result in scored if result.reading and result.reading.lines)
+    return [
+        declared(
+            f"lenient-{number}",
+            say("CER when something does not count"),
+            conditions(
+                say(
+                    "Micro CER in percent as everywhere, and when something does not count on "
+                    "either side: the spaces that touch a punctuation mark, upper and lower case, "
+                    "or punctuation and symbols, {interval}",
+                    interval=interval(group),
+                ),
+                group,
+            ),
+            columns,
+            group,
+            signatures=signatures(group),
+        )
+        for number, group in enumerate(groups, 1)
+    ]
 
 
-def _lenient(number: int, results: Sequence[Result]) -> Table:
-    notes = Notes()
-    heads = ["CER %", *(say("without {what} %", what=say(what)) for what in LENIENT)]
-    lead = say(
-        "Micro CER in percent as everywhere, and when something does not count on either side: the "
-        "spaces that touch a punctuation mark, upper and lower case, or punctuation and symbols, "
-        "{interval}",
-        interval=interval(results),
-    )
-    keys = (Column(say(head), key=True) for head in ("Set", "Encoder", "Decoder"))
-    return Table(
-        f"lenient-{number}",
-        say("CER when something does not count"),
-        conditions(lead, results),
-        (*keys, *(Column(head, parts=("low", "high")) for head in heads)),
-        tuple(_lenient_row(result, notes) for result in results),
-        notes=tuple(notes.texts),
-        signatures=signatures(results),
-    )
-
-
-def _lenient_row(result: Result, notes: Notes) -> tuple[Cell, ...]:
-    assert result.reading is not None  # `when_lenient` takes no others
-    reading = result.reading
-    names = (result.names.dataset, result.names.encoder, result.names.decoder)
-    return (
-        *map(name, names),
-        cer_cell(result, notes),
-        *(_lenient_cell(reading, what) for what in LENIENT),
-    )
-
-
-def _lenient_cell(reading: Reading, what: str) -> Cell:
+def _lenient(reading: Reading | None, what: str) -> Cell:
+    assert reading is not None  # `when_lenient` takes no others
     edits, characters = zip(
         *(lenient_edits(line.reference, line.text, what) for line in reading.lines), strict=True
     )
-    found = micro_interval(edits, characters, reading.blocks)
-    cer = sum(edits) / sum(characters) if any(characters) else None
-    if cer is None or found is None:
-        return Cell(percent(cer), values=() if cer is None else (100.0 * cer,))
-    values = tuple(100.0 * value for value in (cer, found.low, found.high))
-    return Cell(percent(cer), bracket(found), values)
+    if not any(characters):
+        return rate(None)
+    ends = micro_interval(edits, characters, reading.blocks)
+    return rate(sum(edits) / sum(characters), ends)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.report.format import listing, percent, plain, significant
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.format import UNKNOWN, listing, plain, significant
+from bench.report.table import Cell, Column, Table, count, declared, figure, keys, rate
 
 _OWN_COLUMNS = ("cer", "signature")
 _OF_PYTEST_BENCHMARK = {  # what it says of a machine by itself, "cpu" apart
@@ -70,51 +70,53 @@ def _is_benchmark(entry: object) -> bool:
 
 def _table(slug: str, group: str, machine: str, benchmarks: Sequence[Mapping[str, Any]]) -> Table:
     shared, varying = _extras(benchmarks)
-    notes = Notes()
-    columns = [
-        Column("Benchmark", key=True),
-        *(Column(plain(head), key=True) for head in varying),
-        *(Column(head) for head in ("Median ms", "Min ms", "Max ms", "Rounds", "CER %")),
-    ]
-    signatures = [str(b.get("extra_info", {}).get("signature") or "") for b in benchmarks]
+    signatures = [str(_extra(one).get("signature") or "") for one in benchmarks]
     stated = listing([f"{key.replace('_', ' ')} {value}" for key, value in shared.items()])
-    return Table(
+
+    def option(key: str) -> Column[Mapping[str, Any]]:
+        return Column(plain(key), lambda one: str(_extra(one).get(key, "")), key=True)
+
+    def ms(head: str, key: str) -> Column[Mapping[str, Any]]:
+        return Column(head, lambda one: _milliseconds(one["stats"].get(key)))
+
+    columns = [
+        *keys(["Benchmark"], lambda one: one["name"]),
+        *map(option, varying),
+        *(ms(f"{key.capitalize()} ms", key) for key in ("median", "min", "max")),
+        Column("Rounds", lambda one: _rounds(one["stats"].get("rounds"))),
+        Column("CER %", lambda one: _cer(_extra(one).get("cer"))),
+    ]
+    return declared(
         slug,
         f"Benchmark group {group}",
         "Wall time of one call, measured by pytest-benchmark over the rounds that the table "
         f"names, {machine}." + (f" The same for all: {plain(stated)}." if stated else ""),
-        tuple(columns),
-        tuple(_row(b, varying, notes) for b in benchmarks),
-        notes=tuple(notes.texts),
+        columns,
+        benchmarks,
         signatures=tuple(dict.fromkeys(plain(s) for s in signatures if s)),
     )
 
 
-def _row(benchmark: Mapping[str, Any], varying: Sequence[str], notes: Notes) -> tuple[Cell, ...]:
-    stats, extra = benchmark["stats"], benchmark.get("extra_info", {})
-    rounds = stats.get("rounds")
-    return (
-        name(benchmark["name"]),
-        *(name(extra.get(key, "")) for key in varying),
-        *(_milliseconds(stats.get(key)) for key in ("median", "min", "max")),
-        Cell(f"{rounds:,}", values=(rounds,)) if isinstance(rounds, int) else name("n/a"),
-        _cer(extra, notes),
-    )
+def _extra(benchmark: Mapping[str, Any]) -> Mapping[str, Any]:
+    extra: Mapping[str, Any] = benchmark.get("extra_info", {})
+    return extra
+
+
+def _rounds(rounds: object) -> Cell:
+    return count(rounds) if isinstance(rounds, int) else Cell(UNKNOWN)
 
 
 def _milliseconds(seconds: object) -> Cell:
     value = _number(seconds)
     if value is None:
-        return name("n/a")
-    return Cell(significant(1000.0 * value, 4), values=(1000.0 * value,))
+        return Cell(UNKNOWN)
+    return figure(value, lambda ms: significant(ms, 4), scale=1000.0)
 
 
-def _cer(extra: Mapping[str, Any], notes: Notes) -> Cell:
-    value = _number(extra.get("cer"))
-    if value is None:
-        mark = notes.mark("No CER: untrained weights, or a benchmark that reads nothing.")
-        return Cell(percent(None), values=(None,), marks=(mark,))
-    return Cell(percent(value), values=(100.0 * value,))
+def _cer(cer: object) -> Cell:
+    value = _number(cer)
+    note = "No CER: untrained weights, or a benchmark that reads nothing."
+    return rate(value, notes=[note] if value is None else [])
 
 
 def _number(value: object) -> float | None:
@@ -126,7 +128,7 @@ def _number(value: object) -> float | None:
 
 def _extras(benchmarks: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], list[str]]:
     """`extra_info` that all benchmarks share, and the keys in which they differ."""
-    extras = [benchmark.get("extra_info", {}) for benchmark in benchmarks]
+    extras = list(map(_extra, benchmarks))
     keys = [k for k in dict.fromkeys(k for e in extras for k in e) if k not in _OWN_COLUMNS]
     shared = {
         key: plain(extras[0][key])

@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.evidence import Store
 from bench.core.types import UNTRAINED
 from bench.report.conditions import conditions, signatures
 from bench.report.format import bracket, listing, number, percent, plain, significant
 from bench.report.render import latex_code, latex_text, markdown_text
-from bench.report.results import Result, collect, grouped
+from bench.report.results import Result, grouped, system
 
 
 @dataclass(frozen=True)
 class Footnote:
-    """What stands below a text.
+    """A note below a text.
 
     label: by which the text refers to it.
     text: sentences.
@@ -29,15 +28,12 @@ class Footnote:
     signature: str
 
 
-def footnotes(store: Store) -> list[Footnote]:
-    """One footnote a system and setting of the rows.
-
-    Raises:
-        UserError: the rows cannot be read.
-    """
-    records = store.environments()
-    groups = grouped(collect(store), lambda result: result.names[:2])
-    return [_footnote(group, records.get(group[0].row.environment, {})) for group in groups]
+def footnotes(results: Sequence[Result], records: Mapping[str, Any]) -> list[Footnote]:
+    """One footnote a system and setting; `records` are the environments of the results' run."""
+    return [
+        _footnote(group, records.get(group[0].row.environment, {}))
+        for group in grouped(results, system)
+    ]
 
 
 def markdown(note: Footnote) -> str:
@@ -71,63 +67,59 @@ def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
 
 
 def _numbers(result: Result) -> str:
-    """What was measured, by the words that tell this result from the others."""
+    """The measured numbers, behind the names of what was measured."""
     row, names = result.row, result.names
     condition = row.condition
     damage = f" under {names.damage} {condition.severity}" if condition.severity else ""
-    told = [f"{names.encoder}:{names.decoder} on {result.dataset}{damage}"]
+    words = [f"{names.encoder}:{names.decoder} on {result.dataset}{damage}"]
     if row.status != "ok":
-        return f"{told[0]}: failed ({row.reason})"
+        return f"{words[0]}: failed ({row.reason})"
     if row.cer is not None and row.weights != UNTRAINED:
         bounds = f" {bracket(result.interval)}" if result.interval else ""
-        told.append(f"CER {percent(row.cer)} %{bounds}, WER {percent(row.wer)} %")
+        words.append(f"CER {percent(row.cer)} %{bounds}, WER {percent(row.wer)} %")
     if row.timing:
-        told.append(f"{significant(row.timing.lines_per_s.median)} lines/s")
-    return f"{told[0]}: {', '.join(told[1:])}"
+        words.append(f"{significant(row.timing.lines_per_s.median)} lines/s")
+    return f"{words[0]}: {', '.join(words[1:])}"
 
 
 def _options(result: Result) -> str:
-    """Every option of the decoder, and what was given to the other parts."""
+    """Every option of the decoder, and those that were set of the other parts."""
     row = result.row
-    told = []
+    parts = []
+    # What was left to the decoder stands among the extras as it chose it.
+    chosen = {name: row.extras[name] for name in row.options if name in row.extras}
     for name, options in (
-        (row.decoder, {**row.options, **_chosen(result)}),
+        (row.decoder, {**row.options, **chosen}),
         (row.encoder, row.encoder_options),
         (row.condition.dataset, row.dataset_options),
         (row.condition.damage, row.damage_options),
     ):
         if options:
             values = ", ".join(f"{option}={value}" for option, value in options.items())
-            told.append(f"{name} ({values})")
-    return f"Options: {'; '.join(told)}." if told else ""
-
-
-def _chosen(result: Result) -> dict[str, Any]:
-    """Options that were left to the decoder, as it chose them."""
-    row = result.row
-    return {name: row.extras[name] for name in row.options if name in row.extras}
+            parts.append(f"{name} ({values})")
+    return f"Options: {'; '.join(parts)}." if parts else ""
 
 
 def _versions(record: Mapping[str, Any]) -> str:
     packages = record.get("machine", {}).get("packages", {})
-    told = [f"{name} {version}" for name, version in packages.items() if version]
-    return f"Packages: {', '.join(told)}." if told else ""
+    words = [f"{name} {version}" for name, version in packages.items() if version]
+    return f"Packages: {', '.join(words)}." if words else ""
 
 
 def _machine(record: Mapping[str, Any]) -> str:
     """Cores, memory, system and thread variables; the processor stands in the conditions."""
     machine = record.get("machine", {})
     cpu = machine.get("cpu", {})
-    told = []
+    words = []
     if cpu.get("usable_cores"):
-        told.append(f"{cpu['usable_cores']} of {cpu.get('cores')} cores usable")
+        words.append(f"{cpu['usable_cores']} of {cpu.get('cores')} cores usable")
     if record.get("memory_mib"):
-        told.append(f"{number(record['memory_mib'] / 1024, 1)} GiB of memory")
+        words.append(f"{number(record['memory_mib'] / 1024, 1)} GiB of memory")
     if machine.get("os"):
-        told.append(" ".join(map(str, machine["os"])))
+        words.append(" ".join(map(str, machine["os"])))
     variables = record.get("thread_variables") or {}
-    told += [f"{name}={value}" for name, value in variables.items() if value is not None]
-    return f"Machine: {', '.join(told)}." if told else ""
+    words += [f"{name}={value}" for name, value in variables.items() if value is not None]
+    return f"Machine: {', '.join(words)}." if words else ""
 
 
 def _data(results: Sequence[Result]) -> str:

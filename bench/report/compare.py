@@ -1,19 +1,30 @@
-"""Comparisons of systems as tables: what the second of each pair gains, and what each costs."""
+"""Comparisons of systems as tables: the gain of the second of each pair, and the cost of each."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.analysis.compare import Comparison, Side, sides
-from bench.analysis.stats import ALPHA, ENOUGH, FEWEST, Interval
+from bench.analysis.cost import Cost
+from bench.analysis.stats import ALPHA, ENOUGH, FEWEST, Difference
 from bench.analysis.stats import significant as is_significant
 from bench.core.types import Condition
+from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, conditions, interval, signatures
-from bench.report.format import DASH, UNKNOWN, bracket, number, percent, plural, significant
-from bench.report.remarks import cer_cell
+from bench.report.format import plural, significant
 from bench.report.results import Result, grouped
-from bench.report.table import Cell, Column, Notes, Table, Value, name
+from bench.report.table import (
+    RANGE,
+    Cell,
+    Column,
+    Table,
+    count,
+    declared,
+    figure,
+    keys,
+    rate,
+    signed,
+)
 from datasets.about import blocks_of
 
 Results = Mapping[tuple[str, str], Result]  # of each system's label and row's key
@@ -52,185 +63,148 @@ def tables(comparisons: Sequence[Comparison], results: Results) -> list[Table]:
         comparisons: at least one.
         results: of every side.
     """
-    found = list(results.values())
-    return [_pairs(comparisons, results, found), _systems(sides(comparisons), results, found)]
+    return [_pairs(comparisons, results), _systems(sides(comparisons), results)]
 
 
-def _pairs(comparisons: Sequence[Comparison], results: Results, found: Sequence[Result]) -> Table:
-    notes = Notes()
-    keys = [Column(head, key=True) for head in ("Set", "Damage", "First", "Second")]
-    bounds = ("low", "high")
-    columns = [
-        Column("ΔCER", parts=bounds),
-        *map(Column, ("p", "p Holm")),
-        Column("ΔWER", parts=bounds),
-        Column("Errors ratio", parts=bounds),
-        Column("Speed ratio", parts=bounds),
-        *map(Column, ("CPU ratio", "Improved", "Same", "Worse", "First alone", "Second alone")),
-    ]
+def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
+    every = list(results.values())
+    words = interval(every)
     tests = sum(comparison.p_holm is not None for comparison in comparisons)
-    said = _PAIR.format(
-        interval=_sentence(interval(found)), blocks=blocks(found), tests=plural(tests, "test")
+    lead = _PAIR.format(
+        interval=words[:1].upper() + words[1:], blocks=blocks(every), tests=plural(tests, "test")
     )
-    return Table(
+
+    def p(value: float | None, notes: Sequence[str] = ()) -> Cell:
+        return figure(value, lambda known: significant(known, 2), notes=notes)
+
+    def lines(head: str, place: int) -> Column[Comparison]:
+        return Column(head, lambda pair: count(pair.lines[place] if pair.lines else None))
+
+    columns: list[Column[Comparison]] = [
+        *keys(
+            ("Set", "Damage", "First", "Second"),
+            lambda pair: pair.condition.dataset,
+            lambda pair: _damage(pair.condition),
+            lambda pair: pair.first.label,
+            lambda pair: pair.second.label,
+        ),
+        Column("ΔCER", lambda pair: _points(pair.cer, pair.p_holm), RANGE),
+        Column("p", lambda pair: p(pair.cer.p if pair.cer else None, _few(pair))),
+        Column("p Holm", lambda pair: p(pair.p_holm)),
+        Column("ΔWER", lambda pair: _points(pair.wer), RANGE),
+        Column(
+            "Errors ratio",
+            lambda pair: (
+                figure(pair.cer_ratio.value, ends=pair.cer_ratio.interval)
+                if pair.cer_ratio
+                else figure(None)
+            ),
+            RANGE,
+        ),
+        Column("Speed ratio", lambda pair: _speed(pair, results), RANGE),
+        Column("CPU ratio", lambda pair: figure(pair.cpu_ratio)),
+        *(
+            lines(head, place)
+            for place, head in enumerate(
+                ("Improved", "Same", "Worse", "First alone", "Second alone")
+            )
+        ),
+    ]
+    return declared(
         "compare",
         "Systems in pairs",
-        _conditions(said, found),
-        (*keys, *columns),
-        tuple(_pair(comparison, results, notes) for comparison in comparisons),
-        notes=tuple(notes.texts),
-        signatures=signatures(found),
+        _conditions(lead, every),
+        columns,
+        comparisons,
+        signatures=signatures(every),
     )
 
 
-def _pair(comparison: Comparison, results: Results, notes: Notes) -> tuple[Cell, ...]:
-    cer, wer, ratio = comparison.cer, comparison.wer, comparison.cer_ratio
-    lines = comparison.lines or (None,) * 5
-    return (
-        *_place(comparison.condition),
-        *(name(side.label) for side in (comparison.first, comparison.second)),
-        _points(
-            cer.value if cer else None,
-            cer.interval if cer else None,
-            is_significant(cer.interval if cer else None, comparison.p_holm),
+def _systems(found: Sequence[Side], results: Results) -> Table:
+    every = list(results.values())
+
+    def ms(head: str, seconds: Callable[[Cost], float | None]) -> Column[Side]:
+        return Column(
+            head, lambda side: figure(seconds(side.cost) if side.cost else None, scale=1000.0)
+        )
+
+    columns: list[Column[Side]] = [
+        *keys(
+            ("Set", "Damage", "System"),
+            lambda side: side.reading.row.condition.dataset,
+            lambda side: _damage(side.reading.row.condition),
+            lambda side: side.label,
         ),
-        _cell(cer.p if cer else None, _p, _few(comparison, notes)),
-        _cell(comparison.p_holm, _p),
-        _points(wer.value if wer else None, wer.interval if wer else None),
-        _times(ratio.value if ratio else None, ratio.interval if ratio else None),
-        _speed(comparison, results, notes),
-        _times(comparison.cpu_ratio),
-        *(_cell(count, lambda value: number(value, 0)) for count in lines),
-    )
-
-
-def _systems(found: Sequence[Side], results: Results, all_results: Sequence[Result]) -> Table:
-    notes = Notes()
-    keys = [Column(head, key=True) for head in ("Set", "Damage", "System")]
-    bounds = ("low", "high")
-    columns = [
-        *(Column(head, parts=bounds) for head in ("CER", "WER", "Lines/s")),
-        *map(Column, ("Wall ms/line", "CPU ms/line", "Device ms/line", "Threads", "Front")),
+        Column("CER", lambda side: cer_cell(results[side.label, side.reading.row.key]), RANGE),
+        Column(
+            "WER",
+            lambda side: rate(
+                side.reading.row.wer if side.reading.scored else None, side.wer_interval
+            ),
+            RANGE,
+        ),
+        Column(
+            "Lines/s",
+            lambda side: (
+                figure(side.cost.lines_per_s, ends=side.cost.lines_per_s_interval)
+                if side.cost
+                else figure(None)
+            ),
+            RANGE,
+        ),
+        ms("Wall ms/line", lambda cost: cost.wall_s),
+        ms("CPU ms/line", lambda cost: cost.cpu_s),
+        ms("Device ms/line", lambda cost: cost.device_s),
+        Column("Threads", lambda side: count(side.cost.threads if side.cost else None)),
+        Column("Front", lambda side: "yes" if side.on_front else ""),
     ]
-    return Table(
+    return declared(
         "compare-systems",
         "The systems and what they cost",
-        _conditions(_SIDES.format(interval=interval(all_results)), all_results),
-        (*keys, *columns),
-        tuple(_side(side, results, notes) for side in found),
-        notes=tuple(notes.texts),
-        signatures=signatures(all_results),
-    )
-
-
-def _side(side: Side, results: Results, notes: Notes) -> tuple[Cell, ...]:
-    row, cost = side.reading.row, side.cost
-    wer, bounds = row.wer if side.reading.scored else None, side.wer_interval
-    pace = cost.lines_per_s_interval if cost else None
-    return (
-        *_place(row.condition),
-        name(side.label),
-        cer_cell(results[side.label, row.key], notes),
-        Cell(percent(wer), bracket(bounds) if bounds else "", _hundredfold_all(wer, bounds)),
-        Cell(
-            significant(cost.lines_per_s if cost else None),
-            _bounds(pace),
-            (cost.lines_per_s if cost else None, *_ends(pace)),
-        ),
-        *(
-            _cell(None if value is None else 1000.0 * value, significant)
-            for value in ((cost.wall_s, cost.cpu_s, cost.device_s) if cost else (None, None, None))
-        ),
-        _cell(cost.threads if cost else None, lambda value: number(value, 0)),
-        Cell("yes" if side.on_front else ""),
+        _conditions(_SIDES.format(interval=interval(every)), every),
+        columns,
+        found,
+        signatures=signatures(every),
     )
 
 
 def _conditions(lead: str, results: Sequence[Result]) -> str:
     """The sentence of each setting, one behind the other."""
-    groups = grouped(results)
-    texts = [conditions(lead, groups[0])]
-    texts += [conditions("Another setting", group) for group in groups[1:]]
-    return " ".join(texts)
+    first, *others = grouped(results)
+    return " ".join(
+        [conditions(lead, first), *(conditions("Another setting", group) for group in others)]
+    )
 
 
-def _place(condition: Condition) -> tuple[Cell, Cell]:
-    damage = f"{condition.damage} {condition.severity}" if condition.severity else "none"
-    return name(condition.dataset), name(damage)
+def _damage(condition: Condition) -> str:
+    return f"{condition.damage} {condition.severity}" if condition.severity else "none"
 
 
-def _points(value: float | None, bounds: Interval | None, starred: bool = False) -> Cell:
-    """A difference of rates in percentage points, with its sign."""
-    if value is None:
-        return Cell(DASH)
-    detail = f"[{_signed(bounds.low)}, {_signed(bounds.high)}]" if bounds else ""
-    return Cell(_signed(value) + "*" * starred, detail, _hundredfold_all(value, bounds))
+def _points(difference: Difference | None, p: float | None = None) -> Cell:
+    """A difference of rates in percentage points, with its sign; starred by its adjusted p."""
+    if difference is None:
+        return figure(None)
+    star = "*" if is_significant(difference.interval, p) else ""
+    cell = figure(
+        difference.value, lambda value: signed(value / 100), difference.interval, scale=100.0
+    )
+    return Cell(cell.text + star, cell.detail, cell.values)
 
 
-def _signed(fraction: float) -> str:
-    text = percent(fraction)
-    return f"+{text}" if fraction > 0 and text.strip("0.,") else text
-
-
-def _times(
-    value: float | None, bounds: Interval | None = None, marks: tuple[int, ...] = ()
-) -> Cell:
-    if value is None:
-        return Cell(DASH, marks=marks)
-    return Cell(significant(value), _bounds(bounds), (value, *_ends(bounds)), marks)
-
-
-def _speed(comparison: Comparison, results: Results, notes: Notes) -> Cell:
+def _speed(comparison: Comparison, results: Results) -> Cell:
     speed = comparison.speed
     if speed is None:
-        return Cell(DASH)
+        return figure(None)
     both = (comparison.first, comparison.second)
     first, second = (results[side.label, side.reading.row.key].setting for side in both)
-    said = [_SPEED_NOTES[speed.by]] if speed.by in _SPEED_NOTES else []
-    said += [_OTHER_SETTING] if first != second else []
-    return _times(speed.value, speed.interval, tuple(map(notes.mark, said)))
+    notes = [_SPEED_NOTES[speed.by]] if speed.by in _SPEED_NOTES else []
+    notes += [_OTHER_SETTING] if first != second else []
+    return figure(speed.value, ends=speed.interval, notes=notes)
 
 
-def _few(comparison: Comparison, notes: Notes) -> tuple[int, ...]:
-    """A mark where there is no p."""
+def _few(comparison: Comparison) -> list[str]:
+    """A footnote where there is no p."""
     if comparison.cer is None or comparison.cer.p is not None:
-        return ()
-    reading = comparison.first.reading
-    found = blocks_of(comparison.condition.dataset, reading.lines)
-    text = f"{plural(found.count, found.noun)}: too few for an interval or a test"
-    return (notes.mark(text),)
-
-
-def _cell(value: float | None, shown: Callable[[float], str], marks: tuple[int, ...] = ()) -> Cell:
-    return Cell(DASH if value is None else shown(value), values=(value,), marks=marks)
-
-
-def _p(value: float) -> str:
-    return significant(value, 2)
-
-
-def _bounds(bounds: Interval | None) -> str:
-    if bounds is None:
-        return ""
-    low, high = (significant(end) if math.isfinite(end) else UNKNOWN for end in _both(bounds))
-    return f"[{low}, {high}]"
-
-
-def _both(bounds: Interval) -> tuple[float, float]:
-    return bounds.low, bounds.high
-
-
-def _ends(bounds: Interval | None) -> Iterable[Value]:
-    return () if bounds is None else _both(bounds)
-
-
-def _hundredfold(value: float | None) -> float | None:
-    return None if value is None else 100.0 * value
-
-
-def _hundredfold_all(value: float | None, bounds: Interval | None) -> tuple[Value, ...]:
-    return tuple(map(_hundredfold, (value, *(_both(bounds) if bounds else ()))))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        return []
+    counted = blocks_of(comparison.condition.dataset, comparison.first.reading.lines)
+    return [f"{plural(counted.count, counted.noun)}: too few for an interval or a test"]

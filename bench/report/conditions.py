@@ -9,9 +9,9 @@ from typing import Any
 from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
 from bench.core.types import UNTRAINED, Row
 from bench.pipeline.signature import signature_parts
-from bench.report.captions import say
 from bench.report.format import listing, plain, plural
-from bench.report.results import Result
+from bench.report.language import say
+from bench.report.results import Result, system
 from datasets.about import Blocks, about
 
 _MANY = {  # of the nouns of blocks
@@ -20,7 +20,7 @@ _MANY = {  # of the nouns of blocks
 
 
 def interval(results: Sequence[Result]) -> str:
-    """What stands in brackets behind a CER of a table of these results."""
+    """Words for the brackets behind the CERs of a table."""
     few = any(result.interval and result.interval.blocks < ENOUGH for result in results)
     return say(
         "in brackets the {level} % interval of a percentile bootstrap over {blocks} "
@@ -36,25 +36,27 @@ def interval(results: Sequence[Result]) -> str:
 
 
 def blocks(results: Sequence[Result]) -> str:
-    """What statistics resample: "writers", or "writers or, for hooker, letters"."""
+    """The resampled blocks: "writers", or "writers or, for hooker, letters"."""
     sets: dict[str, dict[str, None]] = {}
     for result in results:
         known = about(result.row.condition.dataset).block or "writer"
         noun = result.blocks.noun if result.blocks else known
         sets.setdefault(noun, {})[result.names.dataset] = None
     most = "writer" if "writer" in sets else next(iter(sets), "writer")
-    told = say(_MANY[most])
+    words = say(_MANY[most])
     for noun, names in sets.items():
         if noun != most:
-            others = listing(list(names))
-            told = say(
-                "{most} or, for {sets}, {blocks}", most=told, sets=others, blocks=say(_MANY[noun])
+            words = say(
+                "{most} or, for {sets}, {blocks}",
+                most=words,
+                sets=listing(list(names)),
+                blocks=say(_MANY[noun]),
             )
-    return told
+    return words
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
-    """All that the numbers of a table depend on, in plain words.
+    """Everything that the numbers of a table depend on, in plain words.
 
     Args:
         lead: what the numbers are, without a full stop.
@@ -92,7 +94,7 @@ def signatures(results: Sequence[Result]) -> tuple[str, ...]:
     """One signature a system, where it read several sets or damages with these in braces."""
     systems: dict[tuple[str, str], list[Row]] = {}
     for result in results:
-        systems.setdefault((result.names.encoder, result.names.decoder), []).append(result.row)
+        systems.setdefault(system(result), []).append(result.row)
     return tuple(_unique(plain(_merged(several)) for several in systems.values()))
 
 
@@ -132,15 +134,15 @@ def _set(results: Sequence[Result]) -> str:
     lines = next((row.counts.lines for row in rows if row.counts), None)
     sha256 = next((row.dataset_sha256 for row in rows if row.dataset_sha256), "")
     references = next((row.references for row in rows if row.references), "")
-    told = [synthetic(condition.dataset), say("{split} split", split=condition.split)]
+    words = [synthetic(condition.dataset), say("{split} split", split=condition.split)]
     if lines is not None:
         counted = plural(lines, "line")
         counted = say("the first {lines}", lines=counted) if condition.limit else counted
         known = next((result.blocks for result in results if result.blocks), None)
-        told.append(by_whom(counted, condition.dataset, known))
-    told += [f"sha256 {sha256[:12]}"] if sha256 else []
-    told += [say("references {references}", references=references)] if references else []
-    return ", ".join(filter(None, told))
+        words.append(by_whom(counted, condition.dataset, known))
+    words += [f"sha256 {sha256[:12]}"] if sha256 else []
+    words += [say("references {references}", references=references)] if references else []
+    return ", ".join(filter(None, words))
 
 
 def synthetic(dataset: str) -> str:
@@ -150,7 +152,7 @@ def synthetic(dataset: str) -> str:
 
 
 def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:
-    """So many lines, with their hands and blocks as far as these are known.
+    """A count of lines, with their hands and blocks as far as these are known.
 
     Args:
         lines: how many, in words.
@@ -172,15 +174,12 @@ def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:
 
 def _damage(results: Sequence[Result]) -> str:
     """The suite and seed of the damages."""
-    told = []
-    for result in results:
-        if not result.clean:
-            row = result.row
-            told.append(
-                say("Damaged by {suite} with seed {seed}", suite=row.suite, seed=row.condition.seed)
-            )
+    suites = _unique(
+        say("Damaged by {suite} with seed {seed}", suite=row.suite, seed=row.condition.seed)
+        for row in (result.row for result in results if not result.clean)
+    )
     slots = [r.names for r in results if r.row.extras.get("lines_with_equal_slots")]
-    sentences = [listing(_unique(told))]
+    sentences = [listing(suites)]
     for damage in _unique(names.damage for names in slots):
         sets = listing(_unique(names.dataset for names in slots if names.damage == damage))
         sentences.append(
@@ -210,26 +209,26 @@ def _encoders(results: Sequence[Result]) -> str:
 
 
 def _decoders(results: Iterable[Result]) -> str:
-    """What is to be said of the decoders, of those together that it is the same of."""
-    alike: dict[str, list[str]] = {}
+    """The conditions of the decoders, those of equal ones together."""
+    equal: dict[str, list[str]] = {}
     for result in results:
-        if about := _decoder(result):
-            alike.setdefault(about, []).append(result.names.decoder)
-    return "; ".join(f"{listing(_unique(names))}: {about}" for about, names in alike.items())
+        if words := _decoder(result):
+            equal.setdefault(words, []).append(result.names.decoder)
+    return "; ".join(f"{listing(_unique(names))}: {words}" for words, names in equal.items())
 
 
 def _decoder(result: Result) -> str:
     """The beam, workers, language model and unapplied settings of a decoder; "" without any."""
     options, extras = result.row.options, result.row.extras
-    told = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
-    told += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
-    told += _language(result)
+    words = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
+    words += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
+    words += _language_model(result)
     if ignored := extras.get("generation_ignored"):
-        told.append(
+        words.append(
             say("generation settings of its checkpoint not applied: {settings}",
                 settings=settings(ignored))
         )  # fmt: skip
-    return ", ".join(told)
+    return ", ".join(words)
 
 
 def settings(ignored: Mapping[str, Any]) -> str:
@@ -237,25 +236,25 @@ def settings(ignored: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in ignored.items())
 
 
-def _language(result: Result) -> list[str]:
+def _language_model(result: Result) -> list[str]:
     """The language model, its weights, and where these come from."""
     extras = result.row.extras
     if "lm_sha256" not in extras:
         return []
     # A first pass without language that a model rescores has weights, and "" for a model.
-    told = [f"sha256 {str(extras['lm_sha256'])[:12]}"] if extras["lm_sha256"] else []
-    told += [say("order {order}", order=extras["lm_order"])] if "lm_order" in extras else []
+    about_it = [f"sha256 {str(extras['lm_sha256'])[:12]}"] if extras["lm_sha256"] else []
+    about_it += [say("order {order}", order=extras["lm_order"])] if "lm_order" in extras else []
     trained_on = extras.get("lm_trained_on")
-    told += [say("text: {text}", text=trained_on)] if trained_on else []
+    about_it += [say("text: {text}", text=trained_on)] if trained_on else []
     # An option that says "as tuned" has the value in force among the extras.
     weights = [
         f"{name} {extras[name]}"
         for name in result.row.options
         if isinstance(extras.get(name), float)
     ]
-    model = say("language model {name} ({about})", name=extras.get("lm"), about=", ".join(told))
+    model = say("language model {name} ({about})", name=extras.get("lm"), about=", ".join(about_it))
     return [
-        *([model] if told else []),
+        *([model] if about_it else []),
         say(
             "weights {weights} (tuned on: {tuned_on})",
             weights=", ".join(weights),
@@ -278,10 +277,10 @@ def _origin(results: Sequence[Result]) -> str:
     commits = _unique(result.commit for result in results if result.commit)
     records = _unique(result.row.environment[:8] for result in results)
     days = sorted({result.row.started[:10] for result in results})
-    told = [say("commit {commits}", commits=listing(commits))] if commits else []
-    told.append(say("environment {records} of env.json", records=listing(records)))
+    words = [say("commit {commits}", commits=listing(commits))] if commits else []
+    words.append(say("environment {records} of env.json", records=listing(records)))
     when = say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
-    return ", ".join([*told, say("run {when}", when=when)])
+    return ", ".join([*words, say("run {when}", when=when)])
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

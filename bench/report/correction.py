@@ -1,21 +1,18 @@
-"""What correctors changed: CER before and after, lines made better and worse, by condition."""
+"""Changes by correctors: CER before and after, lines made better and worse, by condition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
 from bench.core.types import Correction
-from bench.report.captions import say
+from bench.report.cer import cer_column, key_columns
 from bench.report.conditions import blocks, conditions, interval, signatures
-from bench.report.format import DASH, bracket, listing, percent, significant
-from bench.report.remarks import cer_cell, trained
+from bench.report.format import DASH, bracket, listing, significant
+from bench.report.language import say
 from bench.report.results import Result, grouped
-from bench.report.table import Cell, Column, Notes, Table, name
-
-_KEYS = ("Set", "Damage", "Severity", "Encoder", "Decoder")
-_HEADS = ("Improved", "Same", "Worse", "Refused", "Corrector s")
+from bench.report.table import Cell, Column, Table, count, declared, figure, rate
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
@@ -33,14 +30,13 @@ def _place(result: Result) -> tuple[object, ...]:
 
 
 def gain_of(result: Result) -> Difference | None:
-    """What the corrector of a result gained; None without one, or where its lines are gone."""
-    if result.row.correction is None or result.reading is None or not trained(result):
+    """The gain by a result's corrector; None without one, or where its lines are gone."""
+    if result.row.correction is None or result.reading is None or not result.trained:
         return None
     return result.reading.corrector_gain
 
 
 def _table(number: int, results: Sequence[Result]) -> Table:
-    notes = Notes()
     lead = say(
         "Micro CER in percent of what the decoder read and of what its corrector made of it, "
         "{interval}; the gain in points with the interval of the difference on the same lines and "
@@ -52,47 +48,39 @@ def _table(number: int, results: Sequence[Result]) -> Table:
         blocks=blocks(results),
         alpha=f"{ALPHA:g}",
     )
-    found = [gain_of(result) for result in results]
-    adjusted = holm([gain.p if gain else None for gain in found])
-    return Table(
+    adjusted = holm([gain.p if (gain := gain_of(result)) else None for result in results])
+    p_of = dict(zip(map(id, results), adjusted, strict=True))
+
+    def of_lines(get: Callable[[Correction], int]) -> Callable[[Result], Cell]:
+        return lambda result: count(get(_correction(result)))
+
+    columns: list[Column[Result]] = [
+        *key_columns("Set", "Damage", "Severity", "Encoder", "Decoder"),
+        Column(say("CER before %"), lambda result: rate(_correction(result)["cer_before"])),
+        cer_column("CER after %"),
+        Column(
+            say("Gain"), lambda result: _gain(gain_of(result), p_of[id(result)]),
+            ("low", "high", "p"),
+        ),
+        Column(say("Improved"), of_lines(lambda correction: correction["improved"])),
+        Column(say("Same"), of_lines(lambda correction: correction["same"])),
+        Column(say("Worse"), of_lines(lambda correction: correction["worse"])),
+        Column(say("Refused"), lambda result: _refused(_correction(result))),
+        Column(say("Corrector s"), _seconds),
+    ]  # fmt: skip
+    return declared(
         f"correction-{number}",
         say("What correctors changed"),
         conditions(lead, results),
-        (
-            *(Column(say(head), key=True) for head in _KEYS),
-            Column(say("CER before %")),
-            Column(say("CER after %"), parts=("low", "high")),
-            Column(say("Gain"), parts=("low", "high", "p")),
-            *(Column(say(head)) for head in _HEADS),
-        ),
-        tuple(
-            _row(result, gain, p, notes)
-            for result, gain, p in zip(results, found, adjusted, strict=True)
-        ),
-        notes=tuple(notes.texts),
+        columns,
+        results,
         signatures=signatures(results),
     )
 
 
-def _row(
-    result: Result, gained: Difference | None, p: float | None, notes: Notes
-) -> tuple[Cell, ...]:
-    names, told = result.names, result.row.correction
-    assert told is not None
-    return (
-        *map(name, (names.dataset, names.damage, str(result.row.condition.severity))),
-        *map(name, (names.encoder, names.decoder)),
-        _before(told["cer_before"]),
-        cer_cell(result, notes),
-        _gain(gained, p),
-        *map(_count, (told["improved"], told["same"], told["worse"])),
-        _refused(told["refused"], notes),
-        _seconds(result, told, notes),
-    )
-
-
-def _before(cer: float | None) -> Cell:
-    return Cell(percent(cer) if cer is not None else DASH, values=(cer and 100.0 * cer,))
+def _correction(result: Result) -> Correction:
+    assert result.row.correction is not None  # `tables` takes no others
+    return result.row.correction
 
 
 def _gain(gained: Difference | None, p: float | None) -> Cell:
@@ -107,27 +95,19 @@ def _gain(gained: Difference | None, p: float | None) -> Cell:
     return Cell(f"{100 * gained.value:+.2f}{star}", ", ".join(details), values)
 
 
-def _count(count: int) -> Cell:
-    return Cell(f"{count:,}", values=(count,))
-
-
-def _refused(reasons: Mapping[str, int], notes: Notes) -> Cell:
-    """How many, and in a footnote why."""
-    count = sum(reasons.values())
-    if not count:
-        return _count(0)
+def _refused(correction: Correction) -> Cell:
+    """The refused answers, and in a footnote why."""
+    reasons = correction["refused"]
     why = listing([f"{reason} {number:,}" for reason, number in reasons.items()])
-    mark = notes.mark(say("Refused: {why}.", why=why))
-    return Cell(f"{count:,}", values=(count,), marks=(mark,))
+    refused = sum(reasons.values())
+    return count(refused, [say("Refused: {why}.", why=why)] if refused else [])
 
 
-def _seconds(result: Result, told: Correction, notes: Notes) -> Cell:
-    """Of answers that were there before the time that they took once."""
+def _seconds(result: Result) -> Cell:
+    """The corrector's seconds; of cached answers the time that they took once."""
     timing = result.row.timing
     if timing is None or timing.correct_s is None:
-        return Cell(DASH, values=(None,))
-    cached = told.get("cached", 0)
-    said = say("Answers that were asked for before count with the time that they took then.")
-    marks = (notes.mark(said),) if cached else ()
-    seconds = timing.correct_s.median
-    return Cell(significant(seconds), values=(seconds,), marks=marks)
+        return figure(None)
+    note = say("Answers that were asked for before count with the time that they took then.")
+    cached = _correction(result).get("cached", 0)
+    return figure(timing.correct_s.median, notes=[note] if cached else [])

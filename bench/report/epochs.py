@@ -40,16 +40,18 @@ def warning(epochs: Sequence[Epoch]) -> str:
 
 
 def outcome(epochs: Sequence[Epoch], best: Epoch, decoder: str) -> str:
-    """What came of it, in a sentence or two."""
+    """The summary of a training, in a sentence or two."""
     before = next((epoch for epoch in epochs if not epoch.step), None)
-    said = [f"val CER {percent(best.cer)} % ({decoder}) after epoch {best.epoch}"]
+    words = [f"val CER {percent(best.cer)} % ({decoder}) after epoch {best.epoch}"]
     if before is not None:
-        said.append(f", {percent(before.cer)} % before training")
+        words.append(f", {percent(before.cer)} % before training")
     if before is not None and before.cer <= best.cer:
-        said.append("\nNothing is gained: val is read no better than by the weights it began with.")
+        words.append(
+            "\nNothing is gained: val is read no better than by the weights it began with."
+        )
     elif waited := epochs[-1].epoch - best.epoch:
-        said.append(f"; no better in {plural(waited, 'epoch')} since")
-    return "".join(said)
+        words.append(f"; no better in {plural(waited, 'epoch')} since")
+    return "".join(words)
 
 
 def curves_plot(epochs: Sequence[Epoch], what: str, conditions: str) -> Plot:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.analysis.misreadings.analysis import Analysis
-from bench.analysis.misreadings.classes import Class, Unit
-from bench.analysis.misreadings.profile import Change, Pair, Profile
-from bench.analysis.stats import ALPHA, FEWEST, Interval, significant
+from bench.analysis.misreadings import Analysis, Change, Pair, Profile
+from bench.analysis.misreadings.classes import Class, Unit, View
+from bench.analysis.stats import ALPHA, FEWEST, significant
 from bench.core.metrics import EditKind
+from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import number, plain, plural
-from bench.report.remarks import cer_cell
 from bench.report.results import Result
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys
 
 SPACE, NOTHING = "(space)", "(nothing)"  # in words: they survive every format they are pasted into
+PER_THOUSAND = 1000.0
 
-_THOUSAND = 1000.0
-_KINDS: tuple[EditKind, ...] = ("substitution", "deletion", "insertion")
+_KINDS: tuple[tuple[EditKind, str], ...] = (
+    ("substitution", "Sub."), ("deletion", "Del."), ("insertion", "Ins."),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,29 +48,55 @@ class Shown:
 
     @property
     def decoders(self) -> list[str]:
-        """What the decoders are called, in the order of the profiles."""
+        """The names of the decoders, in the order of the profiles."""
         return [result.names.decoder for result in self.results]
 
     @property
     def against(self) -> str:
-        """What the decoder is called that the others are compared with; "" without one."""
-        profiles = self.analysis.profiles
+        """The name of the decoder that the others are compared with; "" without one."""
         base = self.analysis.against
-        return "" if base is None else self.decoders[profiles.index(base)]
+        return "" if base is None else self.decoders[self.analysis.profiles.index(base)]
 
     @property
     def others(self) -> list[tuple[str, Mapping[Class, Change]]]:
         """The compared decoders with what they change."""
-        found = self.analysis.changes
+        changes = self.analysis.changes
         return [
-            (result.names.decoder, found[result.row.key])
+            (result.names.decoder, changes[result.row.key])
             for result in self.results
-            if result.row.key in found
+            if result.row.key in changes
         ]
 
     def sentence(self, lead: str) -> str:
         """The conditions of the numbers; their lead alone where they stand above already."""
         return f"{lead}." if self.brief else conditions(lead, self.results)
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A row of the tables of kinds: a decoder with its misreadings."""
+
+    shown: Shown
+    result: Result
+    profile: Profile
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """A row of the tables of classes."""
+
+    shown: Shown
+    view: View
+    of: Class
+
+
+@dataclass(frozen=True, eq=False)
+class Confused:
+    """A row of the tables of confusions, with its count of each decoder."""
+
+    shown: Shown
+    pair: Pair
+    counts: Sequence[int]
 
 
 def tables(shown: Shown, most: int, once: bool = False) -> list[Table]:
@@ -79,66 +107,94 @@ def tables(shown: Shown, most: int, once: bool = False) -> list[Table]:
         most: rows of the tables of confusions.
         once: say the conditions above the first table alone, for tables that are read together.
     """
-    found = [_kinds(shown)]
+    kinds = _table(shown, "misreadings", "Errors of {}", _kinds_lead(shown), kind_columns(),
+                   systems(shown))  # fmt: skip
     shown = replace(shown, brief=once)
-    found += [_classes(shown)]
-    found += [_changes(shown)] if shown.others else []
-    return [*found, _confusions(shown, "character", most), _confusions(shown, "word", most)]
+    return [
+        kinds,
+        _table(shown, "classes", "Classes of errors: {}", _classes_lead(shown),
+               class_columns(shown.decoders), kinds_of(shown)),
+        *([_changes(shown)] if shown.others else []),
+        _confusions(shown, "character", most),
+        _confusions(shown, "word", most),
+    ]  # fmt: skip
 
 
-def unit_text(unit: str) -> str:
-    """A character or word of a confusion as it is shown."""
-    return {"": NOTHING, " ": SPACE}.get(unit) or plain(unit) or f"U+{ord(unit[0]):04X}"
-
-
-def _kinds(shown: Shown) -> Table:
-    heads = ("Sub.", "Del.", "Ins.", "Edits", "Word edits", "Truncated", "Looping")
-    notes = Notes()
-    rows = tuple(
-        (name(result.names.decoder), cer_cell(result, notes), *_counts(kind_counts(profile)))
-        for result, profile in zip(shown.results, shown.analysis.profiles, strict=True)
-    )
-    return Table(
-        f"misreadings-{shown.number}",
-        f"Errors of {shown.title}",
-        shown.sentence(
-            f"CER in percent, {interval(shown.results)}; characters substituted, "
-            "deleted and inserted, and all of these; word edits; lines that the token limit ended "
-            "(truncated) and whose text ends in a loop (looping)"
-        ),
-        (Column("Decoder", key=True), Column("CER %", parts=("low", "high")), *map(Column, heads)),
+def _table(
+    shown: Shown, slug: str, title: str, lead: str, columns: Sequence[Column[Any]],
+    rows: Iterable[Any],
+) -> Table:  # fmt: skip
+    return declared(
+        f"{slug}-{shown.number}",
+        title.format(shown.title),
+        shown.sentence(lead),
+        columns,
         rows,
-        notes=tuple(notes.texts),
         signatures=signatures(shown.results),
     )
 
 
-def kind_counts(profile: Profile) -> list[int]:
-    """S, D, I, all character edits, word edits, truncated and looping lines."""
-    counts = [profile.kinds[kind] for kind in _KINDS]
-    words = int(profile.reading.word_edits.sum())
-    return [*counts, sum(counts), words, profile.truncated, profile.looping]
-
-
-def _counts(values: Iterable[int]) -> list[Cell]:
-    return [Cell(number(value, 0), values=(value,)) for value in values]
-
-
-def _classes(shown: Shown) -> Table:
-    profiles = shown.analysis.profiles
-    rows: list[tuple[Cell, ...]] = []
-    for view, classes in shown.analysis.views:
-        for one in classes:
-            counts = _counts(profile.classes[one] for profile in profiles)
-            rows.append((name(view.name), name(one.name), *counts))
-    return Table(
-        f"classes-{shown.number}",
-        f"Classes of errors: {shown.title}",
-        shown.sentence(_classes_lead(shown)),
-        (Column("View", key=True), Column("Class", key=True), *map(Column, shown.decoders)),
-        tuple(rows),
-        signatures=signatures(shown.results),
+def _kinds_lead(shown: Shown) -> str:
+    return (
+        f"CER in percent, {interval(shown.results)}; characters substituted, "
+        "deleted and inserted, and all of these; word edits; lines that the token limit ended "
+        "(truncated) and whose text ends in a loop (looping)"
     )
+
+
+def systems(shown: Shown) -> list[System]:
+    """The decoders of a condition."""
+    pairs = zip(shown.results, shown.analysis.profiles, strict=True)
+    return [System(shown, result, profile) for result, profile in pairs]
+
+
+def kind_columns() -> list[Column[System]]:
+    """CER and kinds of edits."""
+
+    def edits(kind: EditKind, head: str) -> Column[System]:
+        return Column(head, lambda one: count(one.profile.kinds[kind]))
+
+    return [
+        *keys(["Decoder"], lambda one: one.result.names.decoder),
+        Column("CER %", lambda one: cer_cell(one.result), RANGE),
+        *(edits(*kind) for kind in _KINDS),
+        Column("Edits", lambda one: count(one.profile.kinds.total())),
+        Column("Word edits", lambda one: count(int(one.profile.reading.word_edits.sum()))),
+        Column("Truncated", lambda one: count(one.profile.truncated)),
+        Column("Looping", lambda one: count(one.profile.looping)),
+    ]
+
+
+def kinds_of(shown: Shown) -> list[Kind]:
+    """The classes that occur in a condition."""
+    return [Kind(shown, view, one) for view, classes in shown.analysis.views for one in classes]
+
+
+def _of_decoder(name: str, get: Callable[[Any, int], int]) -> Column[Any]:
+    """Counts of a decoder; nothing where a condition has none of that name."""
+
+    def cell(item: Any) -> Cell:
+        decoders = item.shown.decoders
+        if name not in decoders:
+            return Cell("", values=(None,))
+        return count(get(item, decoders.index(name)))
+
+    return Column(name, cell)
+
+
+def class_columns(decoders: Sequence[str]) -> list[Column[Kind]]:
+    """Edits of a class by decoder."""
+    return [
+        *_class_keys(),
+        *(
+            _of_decoder(name, lambda kind, n: kind.shown.analysis.profiles[n].classes[kind.of])
+            for name in decoders
+        ),
+    ]
+
+
+def _class_keys() -> list[Column[Kind]]:
+    return keys(("View", "Class"), lambda kind: kind.view.name, lambda kind: kind.of.name)
 
 
 def _classes_lead(shown: Shown) -> str:
@@ -147,7 +203,7 @@ def _classes_lead(shown: Shown) -> str:
         "Edits by class; the classes of a view add up to all character edits, those of the view "
         "word to all word edits; views in which all edits are of one class are left out. "
         f"{first.characters.sum():,} characters and {first.words.sum():,} words were to be read. "
-        f"Words are told from non-words by {shown.analysis.known.source}",
+        f"Real words are {shown.analysis.known.source}",
     ]
     if seen.by_id:
         guess = ", their places guessed where the set has no boxes" if seen.estimated else ""
@@ -166,67 +222,70 @@ def _changes(shown: Shown) -> Table:
     known = shown.results[0].blocks
     if known and known.count < FEWEST:
         mark = f"{plural(known.count, known.noun)}: too few for an interval or a test"
-    rows: list[tuple[Cell, ...]] = []
-    for view, classes in shown.analysis.views:
-        for one in classes:
-            cells = [_change(changes.get(one)) for _, changes in shown.others]
-            rows.append((name(view.name), name(one.name), *cells))
-    parts = ("added", "net per 1,000", "low", "high", "p (Holm)")
-    return Table(
-        f"changes-{shown.number}",
-        f"What decoders change of the errors of {shown.against}: {shown.title}",
-        shown.sentence(
-            f"-errors of {shown.against} that a decoder does not make at that place, +errors that "
-            "it makes anew, then the net change per 1,000 reference characters (view word: words) "
-            f"with its 95 % paired interval over {resampled}; {mark}"
-        ),
-        (
-            *(Column("View", key=True), Column("Class", key=True)),
-            *(Column(decoder, parts=parts) for decoder, _ in shown.others),
-        ),
-        tuple(rows),
-        signatures=signatures(shown.results),
+    lead = (
+        f"-errors of {shown.against} that a decoder does not make at that place, +errors that "
+        "it makes anew, then the net change per 1,000 reference characters (view word: words) "
+        f"with its 95 % paired interval over {resampled}; {mark}"
     )
+    parts = ("added", "net per 1,000", "low", "high", "p (Holm)")
+
+    def column(decoder: str, changes: Mapping[Class, Change]) -> Column[Kind]:
+        return Column(decoder, lambda kind: _change(changes.get(kind.of)), parts)
+
+    title = f"What decoders change of the errors of {shown.against}: {{}}"
+    columns = [*_class_keys(), *(column(*other) for other in shown.others)]
+    return _table(shown, "changes", title, lead, columns, kinds_of(shown))
 
 
 def _change(change: Change | None) -> Cell:
     """What a decoder removes and adds of a class; nothing where neither of the two has it."""
     if change is None:
         return Cell("0", values=(0, 0, 0.0, None, None, None))
-    interval = change.interval
-    ends = (_THOUSAND * interval.low, _THOUSAND * interval.high) if interval else (None, None)
-    star = "*" if significant(interval, change.p) else ""
+    net = net_cell(change)
+    star = "*" if significant(change.interval, change.p) else ""
+    ends = net.values[1:] or (None, None)
     return Cell(
         f"-{change.removed:,} +{change.added:,}{star}",
-        " ".join(filter(None, (number(_THOUSAND * change.net, 2), per_thousand(interval)))),
-        (change.removed, change.added, _THOUSAND * change.net, *ends, change.p),
+        " ".join(filter(None, (net.text, net.detail))),
+        (change.removed, change.added, net.values[0], *ends, change.p),
     )
 
 
-def per_thousand(interval: Interval | None) -> str:
-    """An interval per 1,000: "[-1.20, 0.31]"; "" without one."""
-    if interval is None:
-        return ""
-    low, high = _THOUSAND * interval.low, _THOUSAND * interval.high
-    return f"[{number(low, 2)}, {number(high, 2)}]"
+def net_cell(change: Change) -> Cell:
+    """The net change per 1,000 with its interval."""
+    return figure(change.net, lambda value: number(value, 2), change.interval, scale=PER_THOUSAND)
 
 
 def _confusions(shown: Shown, unit: Unit, most: int) -> Table:
     pairs = shown.analysis.confusions(unit)
     left = len(pairs) - most
     rest = f"; {left:,} rarer pairs are left out" if left > 0 else ""
-    return Table(
-        f"confusions-{shown.number}" if unit == "character" else f"words-{shown.number}",
-        f"What is read as what, {unit}s: {shown.title}",
-        shown.sentence(
-            f"How often each decoder read one {unit} as another, in one shortest edit script; "
-            f"{NOTHING} read is a deletion, {NOTHING} in the reference an insertion{rest}"
-        ),
-        (Column("Reference", key=True), Column("Read", key=True), *map(Column, shown.decoders)),
-        tuple(_confusion(pair, counts) for pair, counts in pairs[:most]),
-        signatures=signatures(shown.results),
+    lead = (
+        f"How often each decoder read one {unit} as another, in one shortest edit script; "
+        f"{NOTHING} read is a deletion, {NOTHING} in the reference an insertion{rest}"
     )
+    slug, title = "confusions" if unit == "character" else "words", f"What is read as what, {unit}s"
+    columns = confusion_columns(shown.decoders)
+    return _table(shown, slug, f"{title}: {{}}", lead, columns, confused(shown, unit, most))
 
 
-def _confusion(pair: Pair, counts: Sequence[int]) -> tuple[Cell, ...]:
-    return (*(name(unit_text(side)) for side in pair), *_counts(counts))
+def confused(shown: Shown, unit: Unit, most: int) -> list[Confused]:
+    """The most frequent confusions of a condition."""
+    return [Confused(shown, *pair) for pair in shown.analysis.confusions(unit, most)]
+
+
+def confusion_columns(decoders: Sequence[str]) -> list[Column[Confused]]:
+    """Confusions by decoder."""
+    return [
+        *keys(
+            ("Reference", "Read"),
+            lambda one: _unit_text(one.pair[0]),
+            lambda one: _unit_text(one.pair[1]),
+        ),
+        *(_of_decoder(name, lambda one, n: one.counts[n]) for name in decoders),
+    ]
+
+
+def _unit_text(unit: str) -> str:
+    """A character or word of a confusion as it is shown."""
+    return {"": NOTHING, " ": SPACE}.get(unit) or plain(unit) or f"U+{ord(unit[0]):04X}"

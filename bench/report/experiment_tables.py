@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter, itemgetter
+from typing import Any
+
 from bench.analysis.experiment.analysis import ALL, Estimate, Gain, Recall
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
 from bench.analysis.experiment.finding import Finding
 from bench.analysis.stats import Interval
 from bench.report.format import DASH, number, percent
-from bench.report.table import Cell, Column, Table, name
+from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys, rate
 from datasets.damage.base import SEVERITIES
 
 CEILING = "cloze ceiling"
@@ -20,21 +24,34 @@ _WHERE = f"Conditions: finding.md beside it.{_SYNTHETIC}"
 
 def of_page(finding: Finding) -> list[Table]:
     """Those that the systems of the experiment allow."""
-    every = [of_every_system(finding)] if finding.systems else []
+    every = [_every_system(finding)] if finding.systems else []
     if not finding.judged:
         return every
-    primary = (gain_by_severity(finding, PRIMARY), where_it_falls(finding, PRIMARY))
-    return [contrasts(finding), *primary, *every]
+    return [_contrasts(finding), _gain_by_severity(finding), _where_it_falls(finding), *every]
 
 
 def of_cells(finding: Finding) -> list[Table]:
     """Every cell of the design."""
-    return [all_gains(finding), all_recalls(finding), all_slopes(finding)]
+    return [_all_gains(finding), _all_recalls(finding), _all_slopes(finding)]
 
 
-def contrasts(finding: Finding) -> Table:
+def _points(estimate: Estimate, decimals: int = 1) -> Cell:
+    """A fraction in points, its interval below it."""
+    return rate(estimate.value, estimate.interval, decimals)
+
+
+def _column(head: str, get: Callable[[Any], Estimate], decimals: int = 1) -> Column[Any]:
+    return Column(head, lambda item: _points(get(item), decimals), RANGE)
+
+
+def _named(*heads: str) -> list[Column[Any]]:
+    """Columns of the fields of these names."""
+    return keys(heads, *(attrgetter(head) for head in heads))
+
+
+def _contrasts(finding: Finding) -> Table:
     """The contrasts: value, interval, p and verdict."""
-    return Table(
+    return declared(
         slug="contrasts",
         title="What was expected, and what came out",
         conditions=(
@@ -42,84 +59,93 @@ def contrasts(finding: Finding) -> Table:
             "points of CER (slopes: a step of severity). A claim holds when its p after Holm is at "
             f"most {ALPHA:g} and its interval lies where it is claimed.{_SYNTHETIC}"
         ),
-        columns=(
-            Column("contrast", key=True),
-            Column("claim", key=True),
-            Column("points", parts=("low", "high")),
-            Column("p"),
-            Column("p (Holm)"),
-            Column("verdict", key=True),
-        ),
-        rows=tuple(
-            (
-                name(one.contrast.name),
-                name(one.contrast.claim),
-                _points(Estimate(one.value, one.interval), 2),
-                Cell(p_value(one.p), values=(one.p,)),
-                Cell(p_value(one.adjusted), values=(one.adjusted,)),
-                name(one.verdict),
-            )
-            for one in finding.judged
-        ),
+        columns=[
+            *keys(
+                ("contrast", "claim"), lambda one: one.contrast.name, lambda one: one.contrast.claim
+            ),
+            _column("points", lambda one: Estimate(one.value, one.interval), 2),
+            Column("p", lambda one: figure(one.p, p_value)),
+            Column("p (Holm)", lambda one: figure(one.adjusted, p_value)),
+            *_named("verdict"),
+        ],
+        rows=finding.judged,
     )
 
 
-def gain_by_severity(finding: Finding, system: str) -> Table:
-    """Gain of a system under each damage and severity, on English and on random characters."""
-    levels = ("english", "random")
-    return Table(
+def _gain_by_severity(finding: Finding) -> Table:
+    """Gain under each damage and severity, on English and on random characters."""
+
+    def column(severity: int) -> Column[Any]:
+        head = f"severity {severity}" if severity else "clean"
+        return _column(head, lambda item: finding.gain(item[0], item[1], severity, PRIMARY).gain)
+
+    return declared(
         slug="gain-by-severity",
-        title=f"Gain of {system} by severity",
+        title=f"Gain of {PRIMARY} by severity",
         conditions=f"Points of CER, positive where it reads better than ctc-greedy.{_SYNTHETIC}",
-        columns=(
-            Column("level", key=True),
-            Column("damage", key=True),
-            *(Column(f"severity {s}" if s else "clean", parts=("low", "high")) for s in SEVERITIES),
-        ),
-        rows=tuple(
-            (
-                name(level),
-                name(damage),
-                *(_points(finding.gain(level, damage, s, system).gain) for s in SEVERITIES),
-            )
-            for level in levels
-            for damage in finding.design.damages
-        ),
+        columns=[
+            *keys(("level", "damage"), itemgetter(0), itemgetter(1)),
+            *map(column, SEVERITIES),
+        ],
+        rows=[(level, d) for level in ("english", "random") for d in finding.design.damages],
     )
 
 
-def where_it_falls(finding: Finding, system: str) -> Table:
+def _where_it_falls(finding: Finding) -> Table:
     """At the last severity on English: which characters the gain is of, and the hidden ones."""
-    return Table(
+
+    def gain(head: str, part: Callable[[Gain], Estimate]) -> Column[str]:
+        return _column(head, lambda damage: part(finding.gain("english", damage, _LAST, PRIMARY)))
+
+    def recall(damage: str, system: str) -> Recall | None:
+        return finding.recall("english", damage, _LAST, system)
+
+    def hidden(head: str, system: str, part: Callable[[Recall], Estimate]) -> Column[str]:
+        def get(damage: str) -> Estimate:
+            found = recall(damage, system)
+            return part(found) if found else Estimate(None, None)
+
+        return _column(head, get)
+
+    def share(damage: str) -> Cell:
+        found = recall(damage, BASELINE)
+        return rate(found.share if found else None, decimals=1)
+
+    right, wrong = (lambda found: found.right), (lambda found: found.wrong)
+    return declared(
         slug="hidden",
-        title=f"Where the gain of {system} falls, English, severity {_LAST}",
+        title=f"Where the gain of {PRIMARY} falls, English, severity {_LAST}",
         conditions=(
             "Gain in points of CER, split by what was left of the character; of hidden characters "
             "with ink, the share read right (R_hidden) and the wrong characters written in their "
             f"place, in percent. {CEILING}: the same language model, given the true text around "
             f"the blanks and their number.{_SYNTHETIC}"
         ),
-        columns=(
-            Column("damage", key=True),
-            Column("hidden %"),
-            Column("gain", parts=("low", "high")),
-            Column("on hidden", parts=("low", "high")),
-            Column("on partial", parts=("low", "high")),
-            Column("on visible", parts=("low", "high")),
-            Column(f"R_hidden {BASELINE}", parts=("low", "high")),
-            Column(f"R_hidden {system}", parts=("low", "high")),
-            Column(CEILING, parts=("low", "high")),
-            Column(f"wrong {BASELINE}", parts=("low", "high")),
-            Column(f"wrong {system}", parts=("low", "high")),
-        ),
-        rows=tuple(_falls(finding, damage, system) for damage in finding.design.damages),
+        columns=[
+            Column("damage", str, key=True),
+            Column("hidden %", share),
+            gain("gain", lambda gain: gain.gain),
+            gain("on hidden", lambda gain: gain.hidden),
+            gain("on partial", lambda gain: gain.partial),
+            gain("on visible", lambda gain: gain.visible),
+            hidden(f"R_hidden {BASELINE}", BASELINE, right),
+            hidden(f"R_hidden {PRIMARY}", PRIMARY, right),
+            hidden(CEILING, CLOZE, right),
+            hidden(f"wrong {BASELINE}", BASELINE, wrong),
+            hidden(f"wrong {PRIMARY}", PRIMARY, wrong),
+        ],
+        rows=finding.design.damages,
     )
 
 
-def of_every_system(finding: Finding) -> Table:
+def _every_system(finding: Finding) -> Table:
     """English: the slope of every system's gain, and its gain clean and at the last severity."""
     damages = finding.design.damages
-    return Table(
+
+    def gain(head: str, damage: str, severity: int) -> Column[str]:
+        return _column(head, lambda own: finding.gain("english", damage, severity, own).gain)
+
+    return declared(
         slug="systems",
         title="Every system on English",
         conditions=(
@@ -128,89 +154,64 @@ def of_every_system(finding: Finding) -> Table:
             "ctc-rescore read the encoder's states too: theirs is a gap between systems, not "
             f"language alone.{_SYNTHETIC}"
         ),
-        columns=(
-            Column("system", key=True),
-            Column("slope", parts=("low", "high")),
-            Column("clean", parts=("low", "high")),
-            *(Column(damage, parts=("low", "high")) for damage in damages),
-        ),
-        rows=tuple(
-            (
-                name(system),
-                _points(slope_of(finding, "english", system), 2),
-                _points(finding.gain("english", damages[0], 0, system).gain),
-                *(_points(finding.gain("english", d, _LAST, system).gain) for d in damages),
-            )
-            for system in finding.systems
-        ),
+        columns=[
+            Column("system", str, key=True),
+            _column("slope", lambda system: slope_of(finding, "english", system), 2),
+            gain("clean", damages[0], 0),
+            *(gain(damage, damage, _LAST) for damage in damages),
+        ],
+        rows=finding.systems,
     )
 
 
-def all_gains(finding: Finding) -> Table:
+def _all_gains(finding: Finding) -> Table:
     """Every cell of the design."""
-    heads = ("cer", "gain", "relative", "hidden", "partial", "visible")
-    return Table(
+    parts = ("cer", "gain", "relative", "hidden", "partial", "visible")
+    return declared(
         slug="all-gains",
         title="CER and gain of every cell",
         conditions=_WHERE,
-        columns=(
-            *(Column(key, key=True) for key in ("level", "damage", "severity", "system")),
-            *(Column(f"{head} %", parts=("low", "high")) for head in heads),
-        ),
-        rows=tuple(
-            (*_keys(gain), *(_points(getattr(gain, head), 2) for head in heads))
-            for gain in finding.gains
-        ),
+        columns=[
+            *_named("level", "damage", "severity", "system"),
+            *(_column(f"{part} %", attrgetter(part), 2) for part in parts),
+        ],
+        rows=finding.gains,
     )
 
 
-def all_recalls(finding: Finding) -> Table:
+def _all_recalls(finding: Finding) -> Table:
     """Hidden characters in every cell."""
-    return Table(
+    return declared(
         slug="all-hidden",
         title="Hidden characters in every cell",
         conditions=_WHERE,
-        columns=(
-            *(Column(key, key=True) for key in ("level", "damage", "severity", "system")),
-            Column("hidden %"),
-            Column("hidden characters"),
-            Column("right %", parts=("low", "high")),
-            Column("wrong %", parts=("low", "high")),
-        ),
-        rows=tuple(
-            (
-                *_keys(found),
-                Cell(percent(found.share, 1), values=(100 * found.share,)),
-                Cell(number(found.characters, 0), values=(found.characters,)),
-                _points(found.right, 2),
-                _points(found.wrong, 2),
-            )
-            for found in finding.recalls
-        ),
+        columns=[
+            *_named("level", "damage", "severity", "system"),
+            Column("hidden %", lambda found: rate(found.share, decimals=1)),
+            Column("hidden characters", lambda found: count(found.characters)),
+            _column("right %", attrgetter("right"), 2),
+            _column("wrong %", attrgetter("wrong"), 2),
+        ],
+        rows=finding.recalls,
     )
 
 
-def all_slopes(finding: Finding) -> Table:
+def _all_slopes(finding: Finding) -> Table:
     """Slopes of every system on every level and damage; not among the contrasts."""
-    return Table(
+    return declared(
         slug="all-slopes",
         title="Slopes of the gain, exploratory",
-        conditions=(f"Points of CER a step of severity; {ALL}: mean over the damages.{_SYNTHETIC}"),
-        columns=(
-            *(Column(key, key=True) for key in ("level", "damage", "system")),
-            Column("slope", parts=("low", "high")),
-        ),
-        rows=tuple(
-            (name(one.level), name(one.damage), name(one.system), _points(one.slope, 2))
-            for one in finding.slopes
-        ),
+        conditions=f"Points of CER a step of severity; {ALL}: mean over the damages.{_SYNTHETIC}",
+        columns=[*_named("level", "damage", "system"), _column("slope", attrgetter("slope"), 2)],
+        rows=finding.slopes,
     )
 
 
 def slope_of(finding: Finding, level: str, system: str) -> Estimate:
     """The slope of a system's gain, the mean over the damages."""
-    wanted = (level, ALL if len(finding.design.damages) > 1 else finding.design.damages[0], system)
-    return next(s.slope for s in finding.slopes if (s.level, s.damage, s.system) == wanted)
+    damages = finding.design.damages
+    own = (level, ALL if len(damages) > 1 else damages[0], system)
+    return next(s.slope for s in finding.slopes if (s.level, s.damage, s.system) == own)
 
 
 def bracket(interval: Interval, decimals: int) -> str:
@@ -223,39 +224,3 @@ def p_value(value: float | None) -> str:
     if value is None:
         return DASH
     return number(value, 4) if value >= 0.0005 else "< 0.0005"
-
-
-def _falls(finding: Finding, damage: str, system: str) -> tuple[Cell, ...]:
-    gain = finding.gain("english", damage, _LAST, system)
-    found: dict[str, Recall | None] = {
-        which: finding.recall("english", damage, _LAST, which)
-        for which in (BASELINE, system, CLOZE)
-    }
-    base, own, ceiling = found[BASELINE], found[system], found[CLOZE]
-    assert base is not None
-    assert own is not None
-    return (
-        name(damage),
-        Cell(percent(base.share, 1), values=(100 * base.share,)),
-        *(_points(part) for part in (gain.gain, gain.hidden, gain.partial, gain.visible)),
-        _points(base.right),
-        _points(own.right),
-        Cell(DASH) if ceiling is None else _points(ceiling.right),
-        _points(base.wrong),
-        _points(own.wrong),
-    )
-
-
-def _keys(found: Gain | Recall) -> tuple[Cell, ...]:
-    severity = Cell(str(found.severity), values=(found.severity,))
-    return name(found.level), name(found.damage), severity, name(found.system)
-
-
-def _points(estimate: Estimate, decimals: int = 1) -> Cell:
-    """A fraction in points, its interval below it."""
-    value, interval = estimate.value, estimate.interval
-    if value is None:
-        return Cell(DASH)
-    ends = (100 * interval.low, 100 * interval.high) if interval else (None, None)
-    detail = bracket(interval, decimals) if interval else ""
-    return Cell(percent(value, decimals), detail, (100 * value, *ends))

@@ -1,4 +1,4 @@
-"""Numbers and foreign text as people read them. Nothing outside of this package rounds."""
+"""Numbers and texts from elsewhere as people read them. Nothing outside of this package rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import unicodedata
 
 from bench.analysis.stats import Interval
-from bench.report.captions import in_force, say
+from bench.report.language import in_force, say
 
 DASH = "—"  # there can be no such number (the CER of untrained weights)
 UNKNOWN = "n/a"  # there should be a number, and it is not one (nothing to divide by)
@@ -15,7 +15,7 @@ _SHORT = 40
 
 
 def plain(text: object) -> str:
-    """Foreign text on one line, without anything that could steer a terminal or reorder text."""
+    """Any text on one line, without anything that could steer a terminal or reorder text."""
     spaced = "".join(" " if character.isspace() else character for character in str(text))
     kept = (character for character in spaced if unicodedata.category(character)[0] != "C")
     return " ".join("".join(kept).split())
@@ -45,7 +45,7 @@ def bracket(interval: Interval) -> str:
     return f"[{percent(interval.low)}, {percent(interval.high)}]"
 
 
-def decimals_told(low: float, high: float, most: int) -> int:
+def supported_decimals(low: float, high: float, most: int) -> int:
     """How many decimals of a number its interval bears out, 0 to `most`.
 
     By the rule of the Particle Data Group (Review of Particle Physics, Introduction, section 5.3):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bench.pipeline.leaks.check import TextLeak
 from bench.pipeline.leaks.leak import GRAM, MOST, WORDS, Leak, known
-from bench.report.format import DASH, listing, number, percent, plural
-from bench.report.table import Cell, Column, Table, name
+from bench.report.format import listing, percent, plural
+from bench.report.table import Column, Table, count, declared, keys, rate
 from datasets.about import about, named
 
 _PHRASES = {
@@ -21,48 +21,44 @@ _PHRASES = {
 
 
 def table(dataset: str, leaks: Sequence[Leak]) -> Table:
-    """What each split shares with the ones before it."""
-    return Table(
+    """Lines that each split shares with the ones before it."""
+    block = _block(dataset)
+    return declared(
         slug="leak",
         title=f"Leaks between the splits of {named(dataset)}",
         conditions=(
             f"Lines of the second split that share something with a line of the first, and among "
             f"how many that could (texts of {WORDS} words and more; known pages, writers and "
-            f"{_block(dataset)}s). A "
+            f"{block}s). A "
             "near image differs from one of the first split in less than an eighth of its 512 "
             "bits: light or dark from column to column."
         ),
-        columns=(
-            Column("splits", key=True),
-            Column("shared", key=True),
-            Column("lines"),
-            Column("of"),
-            Column("%"),
-            Column("for example", key=True),
-        ),
-        rows=tuple(
-            (
-                name(f"{leak.learned} → {leak.tested}"),
-                name(_block(dataset) if found.kind == "block" else found.kind),
-                Cell(number(found.lines, 0), values=(found.lines,)),
-                Cell(number(found.of, 0), values=(found.of,)),
-                Cell(percent(found.share) if found.of else DASH, values=(100 * found.share,)),
-                name(" = ".join(reversed(found.example)) if found.example else ""),
-            )
-            for leak in leaks
-            for found in leak.found
-        ),
+        columns=[
+            *keys(
+                ("splits", "shared"),
+                lambda line: f"{line[0].learned} → {line[0].tested}",
+                lambda line: block if line[1].kind == "block" else line[1].kind,
+            ),
+            Column("lines", lambda line: count(line[1].lines)),
+            Column("of", lambda line: count(line[1].of)),
+            Column("%", lambda line: rate(line[1].share if line[1].of else None)),
+            *keys(["for example"], lambda line: " = ".join(reversed(line[1].example or ()))),
+        ],
+        rows=[(leak, found) for leak in leaks for found in leak.found],
     )
 
 
 def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> str:
-    """What follows, in plain sentences, with what is known of the published splits."""
-    said = [sentence(leak) for leak in leaks if leak.spoils or leak.of("writer").lines]
-    said += [text_sentence(one) for one in texts]
+    """The findings in plain sentences, with what is known of the published splits."""
+    sentences = [sentence(leak) for leak in leaks if leak.spoils or leak.of("writer").lines]
+    sentences += [text_sentence(one) for one in texts]
     if not any(leak.spoils for leak in leaks):
-        said.insert(0, f"No more than {percent(MOST, 0)} % of the texts and images of any split "
-                       f"of {dataset} stand in an earlier one.")  # fmt: skip
-    return "\n".join([*said, *(f"Known: {fact}" for fact in known(dataset))])
+        sentences.insert(
+            0,
+            f"No more than {percent(MOST, 0)} % of the texts and images of any split "
+            f"of {dataset} stand in an earlier one.",
+        )
+    return "\n".join([*sentences, *(f"Known: {fact}" for fact in known(dataset))])
 
 
 def _block(dataset: str) -> str:
@@ -70,7 +66,7 @@ def _block(dataset: str) -> str:
 
 
 def sentence(leak: Leak) -> str:
-    """What is shared, as a warning has it."""
+    """The shared lines, as a warning has it."""
     block = _block(leak.tested.partition(" ")[0])
     shared = [
         f"{found.lines} of {found.of} have {_PHRASES[found.kind].format(block=block)} of a line "
@@ -83,7 +79,7 @@ def sentence(leak: Leak) -> str:
 
 
 def text_sentence(one: TextLeak) -> str:
-    """What a text holds of a split."""
+    """The share of a split that stands in a text."""
     seen = one.overlap
     return (
         f"{seen.lines_seen} of {plural(seen.lines, 'line')} of {one.split} ({WORDS} words and "

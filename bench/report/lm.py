@@ -1,54 +1,61 @@
-"""What `bench lm` says of a language model, as tables."""
+"""A language model as tables: its n-grams, its smoothing, and its fit to a test set."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from bench.analysis.lm import ModelFile
 from bench.pipeline.leaks.leak import GRAM, Overlap
 from bench.report.format import DASH, number, percent, significant
-from bench.report.table import Cell, Column, Table, name
+from bench.report.table import Cell, Column, Table, count, declared, figure, keys
 from decoders.language.ngram import Estimate
 from decoders.language.perplexity import Perplexity
 
 
 def model_table(model: ModelFile, about: str) -> Table:
-    """What a model file holds, n-grams by order; `about` is what else is known of it."""
+    """The n-grams of a model file by order; `about` is what else is known of it."""
     size = significant(model.size / 1e6, 2)
-    return Table(
+    return declared(
         slug="language-model",
         title=f"Language model {model.path.name}",
         conditions=f"{len(model.counts)}-gram model of {_units(model.unit)}, {size} MB, {about}; "
         f"sha256 {model.sha256[:16]}.",
-        columns=(Column("order", key=True), Column("n-grams")),
-        rows=tuple(
-            (Cell(str(order)), Cell(number(count, 0), values=(count,)))
-            for order, count in enumerate(model.counts, 1)
-        ),
+        columns=[
+            *keys(["order"], lambda line: line[0]),
+            Column("n-grams", lambda line: count(line[1])),
+        ],
+        rows=enumerate(model.counts, 1),
     )
 
 
 def discounts_table(estimate: Estimate) -> Table:
-    """How a model was smoothed."""
-    rows = []
-    for order, discounts in enumerate(estimate.discounts, 1):
-        marks = (1,) if order in estimate.fallback_orders else ()
-        numbers = [Cell(significant(value), values=(value,)) for value in discounts]
-        rows.append((Cell(str(order), marks=marks), *numbers))
+    """The smoothing of a model."""
     note = (
         "The text has too few or too regular n-grams of this order to estimate its discounts; "
         "lmplz' fall-back stands in."
     )
-    return Table(
+    Line = tuple[int, Sequence[float]]  # noqa: N806
+
+    def order(line: Line) -> Cell:
+        return Cell(str(line[0]), notes=(note,) if line[0] in estimate.fallback_orders else ())
+
+    def discount(head: str, place: int) -> Column[Line]:
+        return Column(head, lambda line: figure(line[1][place]))
+
+    return declared(
         slug="discounts",
         title="Discounts",
         conditions="Modified Kneser-Ney: what is taken off the counts 1, 2, and 3 or more.",
-        columns=(Column("order", key=True), Column("D1"), Column("D2"), Column("D3+")),
-        rows=tuple(rows),
-        notes=(note,) if estimate.fallback_orders else (),
+        columns=[
+            Column("order", order, key=True),
+            *(discount(head, place) for place, head in enumerate(("D1", "D2", "D3+"))),
+        ],
+        rows=enumerate(estimate.discounts, 1),
     )
 
 
 def fit_table(title: str, unit: str, fit: Perplexity, seen: Overlap | None) -> Table:
-    """How a model fits a test set, and how much of the set it has seen."""
+    """The fit of a model to a test set, and how much of the set it has seen."""
     units = _units(unit)
     unknown = f"{number(fit.unknown, 0)} ({percent(fit.unknown_rate)} %)"
     rows = [
@@ -63,18 +70,18 @@ def fit_table(title: str, unit: str, fit: Perplexity, seen: Overlap | None) -> T
             ("lines in the model's text", _part(seen.lines_seen, seen.lines)),
             (f"{GRAM}-word runs in the model's text", _part(seen.grams_seen, seen.grams)),
         ]
-    return Table(
+    return declared(
         slug="language-model-fit",
         title=title,
         conditions="Each line is a sentence; perplexities are per token, </s> included.",
-        columns=(Column("", key=True), Column("value")),
-        rows=tuple((name(label), Cell(value)) for label, value in rows),
+        columns=[*keys([""], lambda line: line[0]), Column("value", lambda line: line[1])],
+        rows=rows,
     )
 
 
-def _part(count: int, of: int) -> str:
-    share = f"{percent(count / of)} %" if of else DASH
-    return f"{number(count, 0)} of {number(of, 0)} ({share})"
+def _part(seen: int, of: int) -> str:
+    share = f"{percent(seen / of)} %" if of else DASH
+    return f"{number(seen, 0)} of {number(of, 0)} ({share})"
 
 
 def _units(unit: str) -> str:

@@ -10,21 +10,32 @@ and in LaTeX:
     % kaidoku:begin damage run=mine severity=3 lang=ja
     % kaidoku:end
 
-The words behind `begin` name the table and say what it shows (`bench.report.blocks`). In Markdown a
-marker inside of a fenced code block is an example and no marker.
+The words behind `begin` name the table and filter its rows. In Markdown a marker inside of a fenced
+code block is an example and no marker.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 from bench.core.errors import UserError
 from bench.core.files import draft_of
-from bench.report.blocks import Syntax
+from bench.core.registry import did_you_mean
+from bench.report import accuracy, render, speed
+from bench.report.format import number, plain, supported_decimals
+from bench.report.language import language
+from bench.report.results import Result
+from bench.report.table import Cell, Table
+
+Syntax = Literal["md", "tex"]
 
 SUFFIXES: dict[str, Syntax] = {
     ".md": "md", ".markdown": "md", ".qmd": "md", ".rmd": "md", ".tex": "tex", ".ltx": "tex",
@@ -40,6 +51,148 @@ _MARKERS: dict[Syntax, re.Pattern[str]] = {
 }
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+
+TABLES: Mapping[str, Callable[[Sequence[Result]], list[Table]]] = {
+    "cer": accuracy.by_set,
+    "damage": accuracy.by_damage,
+    "severity": accuracy.by_severity,
+    "errors": accuracy.kinds_of_errors,
+    "speed": speed.as_in_trocr,
+    "stages": speed.by_stage,
+    "stages-damaged": speed.by_stage_damaged,
+}
+FILTERS: Mapping[str, Callable[[Result], tuple[str, ...]]] = {
+    "encoder": lambda result: (result.row.encoder, result.names.encoder),
+    "decoder": lambda result: (result.row.decoder, result.names.decoder),
+    "dataset": lambda result: (result.row.condition.dataset, result.names.dataset),
+    "damage": lambda result: (result.row.condition.damage, result.names.damage),
+    "severity": lambda result: (str(result.row.condition.severity),),
+    "batch": lambda result: (str(result.row.runtime.batch_size),),
+    "device": lambda result: (result.row.runtime.device,),
+}
+_OTHERS = ("run", "title", "label", "lang")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The words of a marker, parsed.
+
+    table: one of `TABLES`.
+    run: name or folder of a run; "" for the one of the command line.
+    filters: by name of a filter the values that pass, with * and ?.
+    title: a caption of the author's own; "" for that of the table.
+    label: for references; "" for that of the table.
+    lang: of the words; "" for that of the command line.
+    """
+
+    table: str
+    run: str = ""
+    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    title: str = ""
+    label: str = ""
+    lang: str = ""
+
+
+def parse(words: str) -> Request:
+    """Read a marker: the table's name, then `name=value`, quoted as for a shell.
+
+    Raises:
+        UserError: there is no such table, or no option of that name, or one is given twice.
+    """
+    try:
+        table, *options = shlex.split(words) or [""]
+    except ValueError as error:
+        raise UserError(f"{words!r} cannot be read ({error}); close the quotation") from None
+    if not table:
+        raise UserError(f"the block names no table; there are: {', '.join(TABLES)}")
+    if table not in TABLES:
+        raise UserError(f"no table is called {table!r}{did_you_mean(table, TABLES)}")
+    values: dict[str, str] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name not in FILTERS and name not in _OTHERS:
+            raise UserError(f"no option {name!r}{did_you_mean(name, (*_OTHERS, *FILTERS))}")
+        if not equals or not value or name in values:
+            raise UserError(f"{name} needs one value, as in {name}=...")
+        values[name] = value
+    filters = tuple(
+        (name, tuple(values.pop(name).split(","))) for name in FILTERS if name in values
+    )
+    return Request(table, filters=filters, **values)
+
+
+def content(request: Request, results: Sequence[Result], syntax: Syntax) -> str:
+    """The text between the markers, with a line feed at its end.
+
+    Args:
+        request: with its `lang`.
+        results: of the run that it names.
+        syntax: of the manuscript.
+
+    Raises:
+        UserError: the run has no such result, or there are no words in that language.
+    """
+    chosen = [result for result in results if _passes(result, request)]
+    with language(request.lang or "en"):
+        tables = [_on_paper(table, request) for table in TABLES[request.table](chosen)]
+        if not tables:
+            raise UserError(_nothing(request, results))
+        if len(tables) > 1 and (request.title or request.label):
+            raise UserError(
+                f"{len(tables)} tables fit, and one title or label cannot be that of all; narrow "
+                f"the block by {', '.join(FILTERS)}"
+            )
+        if syntax == "tex":
+            return "\n".join(map(render.latex, tables))
+        return "\n" + "\n".join(map(render.markdown_float, tables)) + "\n"
+
+
+def _passes(result: Result, request: Request) -> bool:
+    clean = result.clean
+    return all(
+        (name in ("damage", "severity") and clean and request.table == "severity")  # its severity 0
+        or any(fnmatchcase(own, value) for own in FILTERS[name](result) for value in values)
+        for name, values in request.filters
+    )
+
+
+def _nothing(request: Request, results: Sequence[Result]) -> str:
+    """Why there is no table: the first filter that lets nothing through, and what there is."""
+    for name, values in request.filters:
+        known = sorted({own for result in results for own in FILTERS[name](result)})
+        for value in values:
+            if not any(fnmatchcase(own, value) for own in known):
+                return f"nothing in the run has {name} {value!r}{did_you_mean(value, known)}"
+    filters = "".join(f" {name}={','.join(values)}" for name, values in request.filters)
+    return f"the run has no results for a table {request.table}{filters}; change the block"
+
+
+def _on_paper(table: Table, request: Request) -> Table:
+    """The table with the author's title and label, and no more digits than the intervals bear."""
+    rows = tuple(tuple(map(_rounded, row)) for row in table.rows)
+    return dataclasses.replace(
+        table,
+        rows=rows,
+        title=plain(request.title) or table.title,
+        slug=plain(request.label) or table.slug,
+    )
+
+
+def _rounded(cell: Cell) -> Cell:
+    """A number with an interval, cut to the digits that the interval bears out."""
+    if not cell.detail or len(cell.values) != 3:
+        return cell
+    value, low, high = cell.values
+    if not (isinstance(value, float) and isinstance(low, float) and isinstance(high, float)):
+        return cell
+    most = len(cell.text.partition(".")[2])
+    decimals = supported_decimals(low, high, most)
+    texts = [number(each, decimals) for each in (value, low, high)]
+    return dataclasses.replace(cell, text=texts[0], detail=f"[{texts[1]}, {texts[2]}]")
+
+
+# The file
+
 
 Make = Callable[[str], str]  # from the words of a marker to what stands below it
 
@@ -76,7 +229,7 @@ def renew(path: Path, make: Make, check: bool = False) -> list[Block]:
     Args:
         path: of the manuscript, UTF-8.
         make: gives the content of a block, ending with a line feed; what it raises of `UserError`
-            is told with the place of the block, and nothing is written.
+            gets the place of the block, and nothing is written.
         check: only look.
 
     Returns:
@@ -111,14 +264,14 @@ def rewritten(text: str, syntax: Syntax, make: Make, name: str) -> tuple[str, li
     blocks: list[Block] = []
     opened: tuple[int, str, str] | None = None  # line, words, line end
     inside: list[str] = []
-    for number, line, kind, words in _marked(text, syntax):
+    for place, line, kind, words in _marked(text, syntax):
         if kind == "begin":
             if opened:
-                raise UserError(f"{name}:{number}: the block of line {opened[0]} has no end before")
-            opened = (number, words, "\r\n" if line.endswith("\r\n") else "\n")
+                raise UserError(f"{name}:{place}: the block of line {opened[0]} has no end before")
+            opened = (place, words, "\r\n" if line.endswith("\r\n") else "\n")
         elif kind == "end":
             if not opened:
-                raise UserError(f"{name}:{number}: this end has no kaidoku:begin before it")
+                raise UserError(f"{name}:{place}: this end has no kaidoku:begin before it")
             made = _made(make, opened[1], f"{name}:{opened[0]}").replace("\n", opened[2])
             blocks.append(Block(opened[0], opened[1], made != "".join(inside)))
             parts.append(made)
@@ -137,14 +290,14 @@ def rewritten(text: str, syntax: Syntax, make: Make, name: str) -> tuple[str, li
 def _marked(text: str, syntax: Syntax) -> Iterator[tuple[int, str, str, str]]:
     """Every line with its number, "begin", "end" or "" and the words of the marker."""
     fence, inside = "", False
-    for number, line in enumerate(_LINE.findall(text), start=1):
+    for place, line in enumerate(_LINE.findall(text), start=1):
         bare = line.rstrip("\r\n")
         if syntax == "md" and not inside:  # what stands in a block is ours or rubbish
             fence = _fence_after(fence, bare)
         marker = None if fence else _MARKERS[syntax].fullmatch(bare)
         kind, words = (marker[1], marker[2].strip()) if marker else ("", "")
         inside = kind == "begin" or (inside and kind != "end")
-        yield number, line, kind, words
+        yield place, line, kind, words
 
 
 def _fence_after(fence: str, line: str) -> str:

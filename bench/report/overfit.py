@@ -6,8 +6,8 @@ import math
 
 from bench.analysis.overfit import OVER, Check, SplitScore
 from bench.analysis.stats import ENOUGH, FEWEST, Interval
-from bench.report.format import bracket, number, percent, plural
-from bench.report.table import Cell, Column, Table, name
+from bench.report.format import number, plural
+from bench.report.table import RANGE, Column, Table, count, declared, keys, rate
 from datasets.about import named
 
 
@@ -18,7 +18,7 @@ def table(check: Check) -> Table:
     blocks = check.score(check.unseen).blocks_counted
     noun = blocks.noun
     hands = f" All lines are of {plural(blocks.hands, 'hand')}." if blocks.hands else ""
-    return Table(
+    return declared(
         slug="overfit",
         title=f"Over-fitting of {check.encoder} with {check.decoder} on {named(check.dataset)}",
         conditions=(
@@ -27,40 +27,25 @@ def table(check: Check) -> Table:
             f"from {ENOUGH} of them on, a t interval under that, none under {FEWEST}). "
             f"Trained on: {check.trained_on or 'the weights do not say'}.{hands}"
         ),
-        columns=(
-            Column("split", key=True),
-            Column("lines"),
-            Column(f"{noun}s"),
-            Column("CER %", parts=("low", "high")),
-            Column(f"times {check.learned}"),
-        ),
-        rows=tuple(_row(check, score) for score in check.scores),
+        columns=[
+            *keys(["split"], lambda score: score.split),
+            Column("lines", lambda score: count(len(score.edits))),
+            Column(f"{noun}s", lambda score: count(score.blocks_counted.count)),
+            Column("CER %", lambda score: rate(score.cer, score.interval), RANGE),
+            Column(f"times {check.learned}", lambda score: _times_learned(check, score)),
+        ],
+        rows=check.scores,
     )
+
+
+def _times_learned(check: Check, score: SplitScore) -> str:
+    learned = check.score(check.learned).cer
+    return number(score.cer / learned if learned else None, 2)
 
 
 def verdict(check: Check) -> str:
-    """What the numbers say, in one plain sentence or two."""
+    """The meaning of the numbers, in one plain sentence or two."""
     return " ".join(filter(None, (_judgement(check), _knowledge(check))))
-
-
-def _row(check: Check, score: SplitScore) -> tuple[Cell, ...]:
-    learned, interval = check.score(check.learned).cer, score.interval
-    ends = (100 * interval.low, 100 * interval.high) if interval else (None, None)
-    return (
-        name(score.split),
-        _count(len(score.edits)),
-        _count(score.blocks_counted.count),
-        Cell(
-            percent(score.cer),
-            bracket(interval) if interval else "",
-            (100 * score.cer, *ends),
-        ),
-        Cell(number(score.cer / learned if learned else None, 2)),
-    )
-
-
-def _count(value: int) -> Cell:
-    return Cell(number(value, 0), values=(value,))
 
 
 def _judgement(check: Check) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
-import numpy as np
-
 from bench.analysis.perf import Group, PeerRecord, PeerResult
+from bench.core.stopwatch import spread
 from bench.pipeline.signature import PRECISIONS
-from bench.report import render
-from bench.report.format import DASH, listing, percent, plain, plural, significant
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.format import DASH, listing, plain, plural, significant
+from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys, rate
 
 _RATE = "lines/s"
 _TIED = 1e-4  # a score that differs by less is the same
@@ -19,25 +17,33 @@ _TIED = 1e-4  # a score that differs by less is the same
 
 def table(record: PeerRecord) -> Table:
     """One row a comparison, those of a group together."""
-    notes = Notes()
-    columns = (
-        *(Column(head, key=True) for head in ("Ours", "Peer", "Encoder", "Lines", "Batch")),
-        Column(f"Ours {_RATE}", parts=("low", "high")),
-        Column(f"Peer {_RATE}", parts=("low", "high")),
-        Column("Times faster", parts=("low", "high")),
-        *map(Column, ("Same texts", "CER % ours", "CER % peer")),
-    )
     ordered = [
         one for group in get_args(Group) for one in record.results if one.comparison.group == group
     ]
-    return Table(
-        "perf",
-        "Speed of our decoders against their peers",
-        _conditions(record),
-        columns,
-        tuple(_row(one, notes) for one in ordered),
-        notes=tuple(notes.texts),
-    )
+
+    def measured(
+        head: str, cell: Callable[[PeerResult], Cell], parts: tuple[str, ...] = ()
+    ) -> Column[PeerResult]:
+        return Column(head, lambda one: Cell(DASH) if one.reason else cell(one), parts)
+
+    columns: list[Column[PeerResult]] = [
+        *keys(
+            ("Ours", "Peer", "Encoder", "Lines"),
+            lambda one: one.comparison.ours.label,
+            lambda one: one.comparison.peer_label,
+            _encoder,
+            _lines,
+        ),
+        Column("Batch", lambda one: count(one.comparison.batch), key=True),
+        measured(f"Ours {_RATE}", lambda one: _rate(one, one.ours_s), RANGE),
+        measured(f"Peer {_RATE}", lambda one: _rate(one, one.peer_s), RANGE),
+        Column("Times faster", _times_faster, RANGE),
+        measured("Same texts", _same),
+        measured("CER % ours", lambda one: rate(one.ours_cer)),
+        measured("CER % peer", lambda one: rate(one.peer_cer)),
+    ]
+    title = "Speed of our decoders against their peers"
+    return declared("perf", title, _conditions(record), columns, ordered)
 
 
 def _conditions(record: PeerRecord) -> str:
@@ -64,54 +70,33 @@ def _conditions(record: PeerRecord) -> str:
     )
 
 
-def _row(result: PeerResult, notes: Notes) -> tuple[Cell, ...]:
+def _encoder(result: PeerResult) -> str:
     comparison = result.comparison
-    damage = f", {comparison.damage[0]} {comparison.damage[1]}" if comparison.damage else ""
-    untrained = " (untrained)" if comparison.options.get("untrained") else ""
-    head = (
-        name(comparison.ours.label),
-        name(comparison.peer_label),
-        name(f"{comparison.encoder}{untrained}"),
-        name(f"{comparison.lines}{damage}"),
-        Cell(str(comparison.batch), values=(comparison.batch,)),
-    )
+    return f"{comparison.encoder}{' (untrained)' if comparison.options.get('untrained') else ''}"
+
+
+def _lines(result: PeerResult) -> str:
+    damage = result.comparison.damage
+    return f"{result.comparison.lines}{f', {damage[0]} {damage[1]}' if damage else ''}"
+
+
+def _rate(result: PeerResult, seconds: Sequence[float]) -> Cell:
+    return _spread([result.comparison.lines / one for one in seconds])
+
+
+def _times_faster(result: PeerResult) -> Cell:
     if result.reason:
-        mark = notes.mark(f"Not run: {result.reason}")
-        dashes = [Cell(DASH)] * 3
-        return (*head, *dashes[:2], Cell("not run", marks=(mark,)), *dashes)
-    return (
-        *head,
-        _spread([comparison.lines / seconds for seconds in result.ours_s]),
-        _spread([comparison.lines / seconds for seconds in result.peer_s]),
-        _spread(result.ratios),
-        _same(result, notes),
-        _cer(result.ours_cer),
-        _cer(result.peer_cer),
-    )
+        return Cell("not run", notes=(f"Not run: {result.reason}",))
+    return _spread(result.ratios)
 
 
-def _same(result: PeerResult, notes: Notes) -> Cell:
+def _same(result: PeerResult) -> Cell:
     gap = result.score_gap
-    marks: tuple[int, ...] = ()
-    if gap is not None and gap > _TIED:
-        marks = (notes.mark(f"Scores of the same text differ by up to {significant(gap, 2)}."),)
-    return Cell(f"{result.same} of {result.comparison.lines}", values=(result.same,), marks=marks)
-
-
-def _cer(fraction: float | None) -> Cell:
-    return Cell(percent(fraction), values=(None if fraction is None else 100.0 * fraction,))
+    note = f"Scores of the same text differ by up to {significant(gap, 2)}."
+    notes = (note,) if gap is not None and gap > _TIED else ()
+    return Cell(f"{result.same} of {result.comparison.lines}", values=(result.same,), notes=notes)
 
 
 def _spread(values: Sequence[float]) -> Cell:
-    middle, low, high = (float(f(values)) for f in (np.median, np.min, np.max))
-    detail = f"[{significant(low)}, {significant(high)}]" if len(values) > 1 else ""
-    return Cell(significant(middle), detail, (middle, low, high))
-
-
-def files(made: Table) -> Mapping[str, bytes]:
-    """The table as files, by name."""
-    return {
-        "perf.md": render.markdown(made).encode(),
-        "perf.csv": render.spreadsheet(made).encode("utf-8-sig"),
-        "perf.tex": render.latex(made).encode(),
-    }
+    found = spread(values)
+    return figure(found.median, ends=found if found.n > 1 else None)

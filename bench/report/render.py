@@ -1,7 +1,7 @@
 """Tables as markdown, LaTeX, CSV and terminal text.
 
 Every text of a table may come from elsewhere (an exception's words, a user's name for a thing),
-so each format escapes all of it.
+so that each format escapes all of it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from tabulate import tabulate
 
-from bench.report.captions import in_force, say
+from bench.report.language import in_force, say
 from bench.report.table import Cell, Column, Table, Value
 
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -24,6 +26,21 @@ _FORMULA = tuple("=+-@" + "\uff1d\uff0b\uff0d\uff20")  # the full-width ones beg
 def superscript(marks: Sequence[int]) -> str:
     """Footnote numbers as superscript figures: (1, 12) is "¹,¹²"."""
     return ",".join(map(str, marks)).translate(_SUPERSCRIPT)
+
+
+def printed(tables: Iterable[Table], form: str = "text") -> str:
+    """Tables as one text: "text" for the terminal that is there, or one of `FORMATS`."""
+    width = shutil.get_terminal_size((100, 24)).columns
+    render = FORMATS.get(form, lambda table: terminal(table, width))
+    return "\n".join(map(render, tables))
+
+
+def files(table: Table, stem: str, forms: Iterable[str] = ("md", "csv", "tex")) -> dict[str, bytes]:
+    """A table as files by name; spreadsheets know UTF-8 by its mark."""
+    return {
+        f"{stem}.{form}": FORMATS[form](table).encode("utf-8-sig" if form == "csv" else "utf-8")
+        for form in forms
+    }
 
 
 # Markdown
@@ -43,10 +60,12 @@ def markdown_float(table: Table) -> str:
 
 
 def _markdown_body(table: Table) -> str:
-    heads = [markdown_text(column.head) + superscript(column.marks) for column in table.columns]
+    heads = [
+        markdown_text(column.head) + superscript(table.marks(column)) for column in table.columns
+    ]
     return str(
         tabulate(
-            [[_markdown_cell(cell) for cell in row] for row in table.all_rows],
+            [[_markdown_cell(table, cell) for cell in row] for row in table.all_rows],
             headers=heads,
             tablefmt="github",
             colalign=_alignment(table.columns),
@@ -67,10 +86,10 @@ def _markdown_below(table: Table) -> list[str]:
     return parts
 
 
-def _markdown_cell(cell: Cell) -> str:
+def _markdown_cell(table: Table, cell: Cell) -> str:
     text = markdown_text(cell.text)
-    told = " ".join(filter(None, (f"**{text}**" if cell.bold else text, cell.detail)))
-    return told + superscript(cell.marks)
+    whole = " ".join(filter(None, (f"**{text}**" if cell.bold else text, cell.detail)))
+    return whole + superscript(table.marks(cell))
 
 
 def markdown_text(text: str) -> str:
@@ -93,23 +112,32 @@ def spreadsheet(table: Table) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    heads = [head for column in table.columns for head in _spreadsheet_heads(column)]
-    writer.writerow(_harmless(head) for head in (*heads, "notes", "conditions", "signatures"))
+    heads = (*flat_heads(table), "notes", "conditions", "signatures")
+    writer.writerow(map(_harmless, heads))
     for row in table.all_rows:
-        values: list[Value] = []
-        for cell, column in zip(row, table.columns, strict=True):
-            given = cell.values or (cell.text,)
-            values += [*given, *[None] * (1 + len(column.parts) - len(given))]
-        marks = {mark for column in table.columns for mark in column.marks}
-        marks |= {mark for cell in row for mark in cell.marks}
+        values = flat_values(table, row)
+        marks = {mark for column in table.columns for mark in table.marks(column)}
+        marks |= {mark for cell in row for mark in table.marks(cell)}
         notes = " ".join(table.notes[mark - 1] for mark in sorted(marks))
         values += [notes, table.conditions, " ".join(table.signatures)]
         writer.writerow(_harmless(value) for value in values)
     return out.getvalue()
 
 
-def _spreadsheet_heads(column: Column) -> list[str]:
-    return [column.head, *(f"{column.head} {part}" for part in column.parts)]
+def flat_heads(table: Table) -> list[str]:
+    """The heads of a spreadsheet: of every column and its parts."""
+    return [
+        f"{column.head} {part}".rstrip() for column in table.columns for part in ("", *column.parts)
+    ]
+
+
+def flat_values(table: Table, row: Sequence[Cell]) -> list[Value]:
+    """The unrounded values of a row, one a head of `flat_heads`."""
+    values: list[Value] = []
+    for cell, column in zip(row, table.columns, strict=True):
+        own = cell.values or (cell.text,)
+        values += [*own, *[None] * (1 + len(column.parts) - len(own))]
+    return values
 
 
 def _harmless(value: Value) -> str:
@@ -126,18 +154,14 @@ def _harmless(value: Value) -> str:
 
 def terminal(table: Table, width: int) -> str:
     """The table in at most `width` columns: broken into blocks that repeat what names the rows."""
-    wrap = _wrapper(width)
+
+    def wrap(text: str) -> str:
+        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
     parts = [table.title, wrap(table.conditions)]
     parts += [_block(table, block) for block in _blocks(table, width)]
     parts += [wrap(f"{superscript([n])} {text}") for n, text in enumerate(table.notes, 1)]
     return "\n".join(parts) + "\n"
-
-
-def _wrapper(width: int) -> Callable[[str], str]:
-    def wrap(text: str) -> str:
-        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-
-    return wrap
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
@@ -156,11 +180,11 @@ def _blocks(table: Table, width: int) -> list[list[int]]:
 
 def _block(table: Table, indices: Sequence[int]) -> str:
     columns = [table.columns[i] for i in indices]
-    rows = [[_terminal_cell(row[i]) for i in indices] for row in table.all_rows]
+    rows = [[_terminal_cell(table, row[i]) for i in indices] for row in table.all_rows]
     return str(
         tabulate(
             rows,
-            headers=[column.head + superscript(column.marks) for column in columns],
+            headers=[column.head + superscript(table.marks(column)) for column in columns],
             tablefmt="simple",
             colalign=_alignment(columns),
             disable_numparse=True,
@@ -168,15 +192,15 @@ def _block(table: Table, indices: Sequence[int]) -> str:
     )
 
 
-def _terminal_cell(cell: Cell) -> str:
-    text = cell.text + ("*" if cell.bold else "") + superscript(cell.marks)
+def _terminal_cell(table: Table, cell: Cell) -> str:
+    text = cell.text + ("*" if cell.bold else "") + superscript(table.marks(cell))
     return f"{text}\n{cell.detail}" if cell.detail else text
 
 
 # Common parts
 
 
-def _alignment(columns: Sequence[Column]) -> list[str]:
+def _alignment(columns: Sequence[Column[Any]]) -> list[str]:
     return ["left" if column.key else "right" for column in columns]
 
 
@@ -227,14 +251,14 @@ def latex(table: Table) -> str:
     smaller; before that, a wide one has its intervals on lines of their own.
     """
     columns = "".join("l" if column.key else "r" for column in table.columns)
-    heads = [latex_text(column.head) + _marks(column.marks) for column in table.columns]
+    heads = [latex_text(column.head) + _marks(table.marks(column)) for column in table.columns]
     as_rows = _stacked if _is_wide(table) else _row
-    rows = [as_rows(row) for row in table.rows]
+    rows = [as_rows(table, row) for row in table.rows]
     if table.published:
-        rows += [r"\midrule", *(as_rows(row) for row in table.published)]
+        rows += [r"\midrule", *(as_rows(table, row) for row in table.published)]
     notes = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
     where = say("Table {number}", number=rf"\ref{{tab:{table.slug}}}")
-    traced = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in table.signatures]
+    signed = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in table.signatures]
     return "\n".join(
         [
             *_NEEDS[in_force()],
@@ -254,7 +278,7 @@ def latex(table: Table) -> str:
             *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in notes),
             r"\end{table}",
             rf"\par{{\footnotesize\noindent {where}: {latex_text(table.conditions)}\par}}",
-            *(rf"{{\scriptsize\noindent\raggedright {text}\par}}" for text in traced),
+            *(rf"{{\scriptsize\noindent\raggedright {text}\par}}" for text in signed),
             "",
         ]
     )
@@ -270,23 +294,23 @@ def _is_wide(table: Table) -> bool:
     return sum(widths) > _WIDTH
 
 
-def _row(row: Sequence[Cell]) -> str:
-    return " & ".join(_cell(cell, cell.detail) for cell in row) + r" \\"
+def _row(table: Table, row: Sequence[Cell]) -> str:
+    return " & ".join(_cell(table, cell, cell.detail) for cell in row) + r" \\"
 
 
-def _stacked(row: Sequence[Cell]) -> str:
+def _stacked(table: Table, row: Sequence[Cell]) -> str:
     r"""A row with its details in small letters on a second line, where it has any."""
-    first = " & ".join(_cell(cell) for cell in row) + r" \\"
+    first = " & ".join(_cell(table, cell) for cell in row) + r" \\"
     if not any(cell.detail for cell in row):
         return first
     second = (rf"\scriptsize {latex_text(cell.detail)}" if cell.detail else "" for cell in row)
     return f"{first}*\n{' & '.join(second)} " + r"\\[\smallskipamount]"
 
 
-def _cell(cell: Cell, detail: str = "") -> str:
+def _cell(table: Table, cell: Cell, detail: str = "") -> str:
     text = latex_text(cell.text)
-    told = rf"\textbf{{{text}}}" if cell.bold else text
-    return (f"{told} {latex_text(detail)}" if detail else told) + _marks(cell.marks)
+    text = rf"\textbf{{{text}}}" if cell.bold else text
+    return (f"{text} {latex_text(detail)}" if detail else text) + _marks(table.marks(cell))
 
 
 def _marks(marks: Sequence[int]) -> str:
@@ -310,3 +334,8 @@ def latex_code(text: str) -> str:
     r"""Text in typewriter letters that may break at its separators."""
     escaped = "".join(latex_text(c) + (r"\allowbreak{}" if c in "|:,/" else "") for c in text)
     return rf"\texttt{{{escaped}}}"
+
+
+FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "md": markdown, "tex": latex, "csv": spreadsheet,
+}  # fmt: skip

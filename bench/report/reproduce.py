@@ -15,7 +15,7 @@ _RANGES = {
 
 
 def text(verdict: Verdict) -> str:
-    """The verdict, what it rests on, and what is not as it was."""
+    """The verdict, its reasons, and the conditions that have changed."""
     before, after = verdict.before, verdict.after
     parts = [f"{before.encoder}:{before.decoder} {'holds' if verdict.holds else 'does not hold'}"]
     if after.status != "ok":

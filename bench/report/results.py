@@ -17,8 +17,8 @@ from bench.analysis.stats import Interval
 from bench.core.errors import UserError
 from bench.core.hashing import digest
 from bench.core.types import UNTRAINED, Row, Runtime
-from bench.report.captions import say
 from bench.report.format import plain
+from bench.report.language import say
 from datasets import DATASETS
 from datasets.about import Blocks, about, blocks_of
 from datasets.damage import DAMAGES
@@ -59,7 +59,7 @@ class Result:
         row that failed or whose lines are gone.
     place: its order among others.
     commit: of the code, "" when it is not known.
-    names: what tells this result from all others of the run.
+    names: unlike those of all other results of the run.
     """
 
     row: Row
@@ -71,7 +71,7 @@ class Result:
 
     @property
     def interval(self) -> Interval | None:
-        """Of the micro CER; None without a CER, or where it cannot be had."""
+        """Of the micro CER; None without a CER, its lines or enough blocks."""
         return self.reading.cer_interval if self.reading else None
 
     @cached_property
@@ -92,6 +92,11 @@ class Result:
         """Whether the set was read undamaged."""
         return self.row.condition.severity == 0
 
+    @property
+    def trained(self) -> bool:
+        """Whether the weights may have a CER; whatever the row says, untrained ones may not."""
+        return self.row.weights != UNTRAINED
+
 
 def collect(store: Store) -> list[Result]:
     """All results of a run, in the order of the registries; each file of lines is read once.
@@ -102,11 +107,16 @@ def collect(store: Store) -> list[Result]:
     rows = sorted(store.rows(), key=_place)
     records = store.environments()
     results = []
-    for row, told in zip(rows, names(rows), strict=True):
+    for row, own in zip(rows, names(rows), strict=True):
         record = records.get(row.environment, {})
         reading, setting = _reading(store, row), _setting(row, record)
-        results.append(Result(row, reading, _place(row), setting, _commit(record), told))
+        results.append(Result(row, reading, _place(row), setting, _commit(record), own))
     return results
+
+
+def system(result: Result) -> tuple[str, str]:
+    """The names of its encoder and decoder."""
+    return result.names.encoder, result.names.decoder
 
 
 def _place(row: Row) -> Place:
@@ -161,12 +171,11 @@ def _machine(record: Mapping[str, Any], device: str) -> str:
     gpus: Sequence[str] = machine.get("gpu") or ["a GPU that is not recorded"]
     number = device.partition(":")[2]
     index = int(number) if number.isdigit() and int(number) < len(gpus) else 0
-    told = [gpus[index], *_card(record.get("gpus") or [], index), f"host {processor}"]
-    return ", ".join(told)
+    return ", ".join([gpus[index], *_card(record.get("gpus") or [], index), f"host {processor}"])
 
 
 def _card(cards: Sequence[Mapping[str, Any]], index: int) -> list[str]:
-    """What a record says of a GPU besides its name."""
+    """Driver, clock and power of a GPU."""
     card = cards[index] if index < len(cards) else {}
     words = {"driver": "driver {}", "max_sm_mhz": "SM clock up to {} MHz", "power_limit_w": "{} W"}
     return [text.format(card[name]) for name, text in words.items() if card.get(name)]
@@ -189,15 +198,15 @@ def _commit(record: Mapping[str, Any]) -> str:
     return f"{git['commit'][:10]}{' with uncommitted changes' if git.get('dirty') else ''}"
 
 
-# Names that tell the results of a run apart: as registered wherever that suffices
+# Names of the results of a run: as registered wherever these are unlike
 
 
-_USUAL = ("limit", "none")  # the whole set: told apart by the others' limits, it keeps its name
+_USUAL = ("limit", "none")  # the whole set keeps its name: the others name their limits
 _ALWAYS = ("weights", UNTRAINED)
 
 
 class Names(NamedTuple):
-    """What the parts of a row are called in tables."""
+    """The names of the parts of a row in tables."""
 
     encoder: str
     decoder: str
@@ -206,21 +215,21 @@ class Names(NamedTuple):
 
 
 def names(rows: Sequence[Row]) -> list[Names]:
-    """The names of each row, told apart among all rows."""
-    encoders = _told_apart((row.encoder, _encoder_marks(row)) for row in rows)
-    decoders = _told_apart((row.decoder, _decoder_marks(row)) for row in rows)
-    datasets = _told_apart((row.condition.dataset, _dataset_marks(row)) for row in rows)
+    """The names of each row, unlike those of all others."""
+    encoders = _distinguished((row.encoder, _encoder_marks(row)) for row in rows)
+    decoders = _distinguished((row.decoder, _decoder_marks(row)) for row in rows)
+    datasets = _distinguished((row.condition.dataset, _dataset_marks(row)) for row in rows)
     contents = ({"sha256": row.dataset_sha256[:8]} for row in rows)
-    datasets = _told_apart(zip(datasets, contents, strict=True))
-    damages = _told_apart((row.condition.damage, _given("damage", row)) for row in rows)
+    datasets = _distinguished(zip(datasets, contents, strict=True))
+    damages = _distinguished((row.condition.damage, _set_options("damage", row)) for row in rows)
     return [Names(*parts) for parts in zip(encoders, decoders, datasets, damages, strict=True)]
 
 
-def _told_apart(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
+def _distinguished(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
     """Each thing's name on one line, with those of its marks in which its namesakes differ.
 
-    A mark that is "" or absent is not known (a failed row has no weights) and tells nothing.
-    Untrained weights are always told.
+    A mark that is "" or absent is not known (a failed row has no weights). Untrained weights are
+    always named.
     """
     things = list(things)
     seen: dict[tuple[str, str], set[str]] = {}
@@ -229,19 +238,19 @@ def _told_apart(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
             seen.setdefault((name, mark), set()).add(value)
     labels = []
     for name, marks in things:
-        telling = [
+        differing = [
             f"{mark}={value}"
             for mark, value in marks.items()
             if (value and (mark, value) != _USUAL and len(seen[name, mark] - {""}) > 1)
             or (mark, value) == _ALWAYS
         ]
-        labels.append(plain(f"{name}[{','.join(telling)}]" if telling else name))
+        labels.append(plain(f"{name}[{','.join(differing)}]" if differing else name))
     return labels
 
 
 def _encoder_marks(row: Row) -> dict[str, str]:
     weights = row.weights if row.weights == UNTRAINED else row.weights[:8]
-    return {**_given("encoder", row), "weights": weights}
+    return {**_set_options("encoder", row), "weights": weights}
 
 
 def _decoder_marks(row: Row) -> dict[str, str]:
@@ -256,17 +265,16 @@ def _decoder_marks(row: Row) -> dict[str, str]:
 def _dataset_marks(row: Row) -> dict[str, str]:
     condition = row.condition
     limit = str(condition.limit or "none")
-    return {**_given("dataset", row), "split": condition.split, "limit": limit}
+    return {**_set_options("dataset", row), "split": condition.split, "limit": limit}
 
 
-def _given(kind: str, row: Row) -> dict[str, str]:
-    """The options that the user gave a part as one mark: that there are none is known too."""
-    given = _options(getattr(row, f"{kind}_options"))
-    return {"options": " ".join(f"{name}={value}" for name, value in given.items()) or "default"}
+def _set_options(kind: str, row: Row) -> dict[str, str]:
+    """The options that the user set of a part as one mark: that there are none is known too."""
+    options = _options(getattr(row, f"{kind}_options"))
+    return {"options": " ".join(f"{name}={value}" for name, value in options.items()) or "default"}
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, str]:
-    """Options as text."""
     return {
         name: value if isinstance(value, str) else json.dumps(value, default=str)
         for name, value in options.items()

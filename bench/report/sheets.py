@@ -1,6 +1,6 @@
-"""Cells of a workbook: text that stays text, misreadings in colour, pictures, columns.
+"""Sheets of a workbook: text that stays text, misreadings in colour, pictures, columns.
 
-What openpyxl is told here is what Excel and LibreOffice both show.
+Only what Excel and LibreOffice both show is used.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from PIL import Image as Pillow
 
 from bench.core.metrics import character_edits, normalise
 from bench.core.types import Image
+from bench.report.render import flat_heads, flat_values
+from bench.report.table import Table
 
-PERCENT, THOUSANDTH = "0.00%", "0.00"
+PERCENT = "0.00%"
 PICTURE_WIDTH = 92  # characters of the column of pictures
 
 _PICTURE = (640, 56)  # pixels that a line's picture may take, width and height
@@ -38,9 +40,10 @@ _HEAD = PatternFill("solid", start_color="1F3864")
 _POINT = 0.75  # of a pixel
 _FONT, _SIZE = "Calibri", 11  # of the workbook; a font without a name becomes another one
 _LINE = 15.0  # points of a line in it
+_NARROW, _WIDE = 10, 90  # characters of the columns of a table
 _WRAPPED = 30  # characters from which on a column breaks its lines
 _STYLES = {
-    # Told by more than their colour, for grey printers and for all kinds of colour vision.
+    # Unlike in more than their colour, for grey printers and for all kinds of colour vision.
     "substitution": InlineFont(rFont=_FONT, sz=_SIZE, color="C00000", b=True),
     "insertion": InlineFont(rFont=_FONT, sz=_SIZE, color="B45F06", b=True, u="single"),
     "deletion": InlineFont(rFont=_FONT, sz=_SIZE, color="0072B2", strike=True),
@@ -57,15 +60,15 @@ class Head:
 
 
 def clean(text: object) -> str:
-    """Foreign text as a workbook may hold it.
+    """Any text as a workbook may hold it.
 
     What cannot be printed becomes a replacement character: XML has no control characters, and
     nothing shall turn the direction of a text. What looks like a spreadsheet's escape sequence
     ("_x0041_" would be shown as A) is escaped itself.
     """
-    told = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in str(text))
-    told = told if len(told) <= _LONGEST else told[: _LONGEST - 1] + "…"
-    return re.sub(r"_(?=x[0-9A-Fa-f]{4}_)", "_x005F_", told)
+    kept = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in str(text))
+    kept = kept if len(kept) <= _LONGEST else kept[: _LONGEST - 1] + "…"
+    return re.sub(r"_(?=x[0-9A-Fa-f]{4}_)", "_x005F_", kept)
 
 
 def diffed(reference: str, text: str) -> CellRichText | str:
@@ -82,7 +85,7 @@ def diffed(reference: str, text: str) -> CellRichText | str:
 
 
 def legend() -> CellRichText | str:
-    """How misreadings are told in `diffed`."""
+    """The styles of `diffed`."""
     samples = [("substitution", "another character"), ("insertion", "put in")]
     pieces = [("", "read as: "), *samples, ("deletion", "left out")]
     return _rich([part for piece in pieces for part in (piece, ("", "  "))])
@@ -166,7 +169,7 @@ class Sheet:
         high.height = max(high.height or 0, (_PICTURE[1] + 2 * _MARGIN) * _POINT)
 
     def finish(self, frozen: int) -> None:
-        """Freeze the head and so many columns, and let every column be filtered."""
+        """Freeze the head and the first columns, and let every column be filtered."""
         self._sheet.freeze_panes = f"{get_column_letter(frozen + 1)}{self._top + 1}"
         last = get_column_letter(len(self._heads))
         self._sheet.auto_filter.ref = f"A{self._top}:{last}{max(self._next - 1, self._top)}"
@@ -186,6 +189,24 @@ class Sheet:
         side = "right" if number else "left"
         cell.alignment = Alignment(side, "top", wrap_text=wraps, indent=int(not number))
         return cell
+
+
+def _head(name: str, *values: Any) -> Head:
+    """The column of some values: as wide as its texts, decimals where any number has them."""
+    widths = [len(value) + 1 for value in values if isinstance(value, str)]
+    fractions = any(isinstance(value, float) for value in values)
+    width = min(max([_NARROW, *widths]), _WIDE)
+    return Head(name, width, "0.00##" if fractions else "#,##0")
+
+
+def add_table(book: Workbook, table: Table) -> None:
+    """Add a sheet of a table's unrounded values; the columns that name the row are frozen."""
+    names = flat_heads(table)
+    rows = [flat_values(table, row) for row in table.rows]
+    sheet = Sheet(book, table.title, [_head(*of) for of in zip(names, *rows, strict=True)])
+    for row in rows:
+        sheet.row(row)
+    sheet.finish(frozen=sum(column.key for column in table.columns))
 
 
 def _corner(row: int, column: int, right: int, down: int) -> AnchorMarker:

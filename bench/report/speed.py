@@ -3,137 +3,109 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from bench.core.types import EditCounts, Spread, Timing
-from bench.report.captions import say
+from bench.report.cer import failed_cell, key_columns
 from bench.report.conditions import conditions, signatures
-from bench.report.format import DASH, UNKNOWN, number, parameters, significant
-from bench.report.remarks import failed_cell, failure
+from bench.report.format import UNKNOWN, number, parameters, plain, significant
+from bench.report.language import say
 from bench.report.results import Result, grouped
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure
 
 
-class Published(NamedTuple):
-    """A row of the speed table of the TrOCR paper."""
+@dataclass(frozen=True)
+class Pace:
+    """A row of the speed table of the TrOCR paper, or one of ours.
+
+    failed: the result of a system that failed; it has nothing but a model and its parameters.
+    """
 
     model: str
-    millions: int
-    sentences: int
-    tokens: int
-    seconds: float
-    sentences_per_s: float
-    tokens_per_s: float
+    parameters: int | None
+    sentences: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    sentences_per_s: float = 0.0
+    tokens_per_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    failed: Result | None = None
 
 
 # Li et al. 2021, "TrOCR", Table 5, https://arxiv.org/abs/2109.10282
 PUBLISHED = (
-    Published("TrOCR-small", 62, 2_915, 31_081, 348.4, 8.37, 89.22),
-    Published("TrOCR-base", 334, 2_915, 31_959, 633.7, 4.60, 50.43),
-    Published("TrOCR-large", 558, 2_915, 31_966, 666.8, 4.37, 47.94),
+    Pace("TrOCR-small", 62_000_000, 2_915, 31_081, 348.4, 8.37, 89.22),
+    Pace("TrOCR-base", 334_000_000, 2_915, 31_959, 633.7, 4.60, 50.43),
+    Pace("TrOCR-large", 558_000_000, 2_915, 31_966, 666.8, 4.37, 47.94),
 )
-_PUBLISHED_NOTE = (  # said in the language in force where it is used
-    "published by Li et al. (2021), arXiv:2109.10282, Table 5: IAM test lines, beam 10; their "
-    "hardware, batch size and precision are not stated, so that the row is a reference and no "
-    "comparison"
-)
-_ONE_ROUND = "one round; the range is that of its batches, length and all"
 
 
 def as_in_trocr(results: Sequence[Result]) -> list[Table]:
     """The speed table of the TrOCR paper, one a clean set and setting."""
-    clean = (result for result in results if result.clean)
-    groups = grouped(clean, lambda result: result.names.dataset)
-    return [_as_in_trocr(count, group) for count, group in enumerate(groups, 1)]
 
+    def column(head: str, cell: Callable[[Pace], Cell]) -> Column[Pace]:
+        return Column(say(head), lambda pace: Cell("") if pace.failed else cell(pace))
 
-def by_stage(results: Sequence[Result]) -> list[Table]:
-    """Where the time goes on the clean sets, one table a setting."""
-    clean = [result for result in results if result.clean and result.row.timing]
-    return [
-        _by_stage(
-            f"stages-{count}",
-            say("Time by stage"),
-            group,
-            ("Set",),
-            lambda r: (r.names.dataset,),
-        )
-        for count, group in enumerate(grouped(clean), 1)
+    columns = [
+        Column(say("Model"), lambda pace: Cell(plain(pace.model), notes=pace.notes), key=True),
+        Column(say("Parameters"), lambda pace: size_cell(pace.parameters)),
+        column("Total Sentences", lambda pace: count(pace.sentences)),
+        column("Total Tokens", lambda pace: count(pace.tokens)),
+        Column(say("Time"), _time),
+        column("Speed #Sentences", lambda pace: _speed(pace.sentences_per_s, " sentences/s")),
+        column("Speed #Tokens", lambda pace: _speed(pace.tokens_per_s, " tokens/s")),
     ]
-
-
-def by_stage_damaged(results: Sequence[Result]) -> list[Table]:
-    """Where the time goes on damaged sets: searches grow where the encoder is unsure."""
-    damaged = [result for result in results if not result.clean and result.row.timing]
-    return [
-        _by_stage(
-            f"stages-damaged-{count}",
-            say("Time by stage on damaged lines"),
-            group,
-            ("Set", "Damage", "Severity"),
-            lambda r: (r.names.dataset, r.names.damage, str(r.row.condition.severity)),
-        )
-        for count, group in enumerate(grouped(damaged), 1)
-    ]
-
-
-def _as_in_trocr(count: int, results: Sequence[Result]) -> Table:
-    notes = Notes()
     lead = say(
         "Columns as in the speed table of TrOCR. Tokens are those of the best hypothesis, the end "
         "token counted and the start token not (CTC: symbols emitted). Time is that of encoder "
         "and decoder with detokenising, without preparing the images, for one pass over the set "
         "at the median of the rounds"
     )
-    heads = (
-        *("Parameters", "Total Sentences", "Total Tokens", "Time"),
-        *("Speed #Sentences", "Speed #Tokens"),
-    )
-    rows = tuple(_trocr_row(result, notes) for result in results)
-    published = tuple(_published_row(row, notes) for row in PUBLISHED)
-    return Table(
-        f"speed-{count}",
-        say("Speed on {set}, as TrOCR reports it", set=results[0].dataset),
-        conditions(lead, results),
-        (Column(say("Model"), key=True), *(Column(say(head)) for head in heads)),
-        rows,
-        published=published,
-        notes=tuple(notes.texts),
-        signatures=signatures(results),
-    )
+    clean = (result for result in results if result.clean)
+    return [
+        declared(
+            f"speed-{place}",
+            say("Speed on {set}, as TrOCR reports it", set=group[0].dataset),
+            conditions(lead, group),
+            columns,
+            map(_pace, group),
+            map(_published, PUBLISHED),
+            signatures(group),
+        )
+        for place, group in enumerate(grouped(clean, lambda result: result.names.dataset), 1)
+    ]
 
 
-def _trocr_row(result: Result, notes: Notes) -> tuple[Cell, ...]:
+def _pace(result: Result) -> Pace:
     row = result.row
-    model, size = name(f"{result.names.encoder} + {result.names.decoder}"), size_cell(result)
+    model = f"{result.names.encoder} + {result.names.decoder}"
+    size = sum(row.parameters.values()) or None
     if not (row.counts and row.timing):
-        failed = failed_cell(result, (notes.mark(failure(result)),))
-        return (model, size, Cell(""), Cell(""), failed, Cell(""), Cell(""))
+        return Pace(model, size, failed=result)
     lines, tokens, rate = row.counts.lines, row.counts.tokens, row.timing.lines_per_s.median
-    seconds = lines / rate
-    return (model, size, *_trocr_cells(lines, tokens, seconds, rate, tokens / seconds))
+    return Pace(model, size, lines, tokens, lines / rate, rate, tokens / (lines / rate))
 
 
-def _published_row(row: Published, notes: Notes) -> tuple[Cell, ...]:
-    return (
-        Cell(
-            say("{model} (the paper's)", model=row.model), marks=(notes.mark(say(_PUBLISHED_NOTE)),)
-        ),
-        Cell(f"{row.millions}M", values=(row.millions * 1_000_000,)),
-        *_trocr_cells(*row[2:]),
+def _published(pace: Pace) -> Pace:
+    note = say(
+        "published by Li et al. (2021), arXiv:2109.10282, Table 5: IAM test lines, beam 10; their "
+        "hardware, batch size and precision are not stated, so that the row is a reference and no "
+        "comparison"
     )
+    model = say("{model} (the paper's)", model=pace.model)
+    return Pace(
+        model, pace.parameters, pace.sentences, pace.tokens, pace.seconds, pace.sentences_per_s,
+        pace.tokens_per_s, (note,),
+    )  # fmt: skip
 
 
-def _trocr_cells(
-    sentences: int, tokens: int, seconds: float, sentences_per_s: float, tokens_per_s: float
-) -> tuple[Cell, ...]:
-    return (
-        Cell(f"{sentences:,}", values=(sentences,)),
-        Cell(f"{tokens:,}", values=(tokens,)),
-        Cell(seconds_text(seconds), values=(seconds,)),
-        Cell(number(sentences_per_s, 2, say(" sentences/s")), values=(sentences_per_s,)),
-        Cell(number(tokens_per_s, 2, say(" tokens/s")), values=(tokens_per_s,)),
-    )
+def size_cell(size: int | None) -> Cell:
+    """Parameters of what runs: the encoder and the head that the decoder reads."""
+    return Cell(UNKNOWN) if size is None else Cell(parameters(size), values=(size,))
+
+
+def _time(pace: Pace) -> Cell:
+    return failed_cell(pace.failed) if pace.failed else figure(pace.seconds, seconds_text)
 
 
 def seconds_text(seconds: float) -> str:
@@ -141,24 +113,26 @@ def seconds_text(seconds: float) -> str:
     return number(seconds, 1, "s") if seconds >= 10 else f"{significant(seconds)}s"
 
 
-def size_cell(result: Result) -> Cell:
-    """Parameters of what runs: the encoder and the head that the decoder reads."""
-    parts = result.row.parameters
-    if not parts:
-        return Cell(UNKNOWN)
-    count = sum(parts.values())
-    return Cell(parameters(count), values=(count,))
+def _speed(value: float, unit: str) -> Cell:
+    return figure(value, lambda known: number(known, 2, say(unit)))
+
+
+def by_stage(results: Sequence[Result]) -> list[Table]:
+    """Where the time goes on the clean sets, one table a setting."""
+    clean = [result for result in results if result.clean]
+    return _by_stage("stages", say("Time by stage"), clean, ("Set",))
+
+
+def by_stage_damaged(results: Sequence[Result]) -> list[Table]:
+    """Where the time goes on damaged sets: searches grow where the encoder is unsure."""
+    damaged = [result for result in results if not result.clean]
+    title = say("Time by stage on damaged lines")
+    return _by_stage("stages-damaged", title, damaged, ("Set", "Damage", "Severity"))
 
 
 def _by_stage(
-    slug: str,
-    title: str,
-    results: Sequence[Result],
-    heads: tuple[str, ...],
-    lead_of: Callable[[Result], tuple[str, ...]],
-) -> Table:
-    notes = Notes()
-    corrected = any(result.row.correction is not None for result in results)
+    slug: str, title: str, results: Sequence[Result], heads: tuple[str, ...]
+) -> list[Table]:
     lead = say(
         "Wall seconds of one pass over the set: host (preparing the images), encoder, decoder "
         "with detokenising; lines/s counts encoder and decoder, with lowest and highest in "
@@ -166,62 +140,57 @@ def _by_stage(
         "are those of all threads and worker processes; memory is the highest of the whole process "
         "(on a GPU: of its allocations)"
     )
-    keys = [Column(say(head), key=True) for head in (*heads, "Encoder", "Decoder")]
-    stages = ("Decoder s", *(("Corrector s",) if corrected else ()), "Lines/s")
-    spreads = [Column(say(head), parts=("low", "high")) for head in stages]
-    single_heads = ("p50 ms/line", "p95 ms/line", "CPU s/line", "Peak MiB", "Rounds")
-    singles = (Column(say(head)) for head in single_heads)
-    rows = tuple(
-        (
-            *map(name, (*lead_of(result), result.names.encoder, result.names.decoder)),
-            *_stage_cells(result.row.timing, result.row.counts, notes, corrected),
+
+    def spread(head: str, get: Callable[[Timing], Spread | None]) -> Column[Result]:
+        return Column(say(head), lambda result: _spread(result, get), RANGE)
+
+    def single(head: str, get: Callable[[Timing, EditCounts], float | None]) -> Column[Result]:
+        return Column(say(head), lambda result: figure(get(*_measured(result))))
+
+    def columns(group: Sequence[Result]) -> list[Column[Result]]:
+        corrected = any(result.row.correction is not None for result in group)
+        corrector = spread("Corrector s", lambda timing: timing.correct_s)
+        return [
+            *key_columns(*heads, "Encoder", "Decoder"),
+            single("Host s", lambda timing, _: timing.host_s),
+            single("Encoder s", lambda timing, _: timing.encode_s),
+            spread("Decoder s", lambda timing: timing.decode_s),
+            *([corrector] if corrected else []),
+            spread("Lines/s", lambda timing: timing.lines_per_s),
+            single("p50 ms/line", lambda timing, _: 1000.0 * timing.latency_p50_s),
+            single("p95 ms/line", lambda timing, _: 1000.0 * timing.latency_p95_s),
+            single("CPU s/line", lambda timing, counts: timing.cpu_s / counts.lines),
+            Column(
+                say("Peak MiB"),
+                lambda result: figure(_measured(result)[0].peak_mib, lambda mib: number(mib, 0)),
+            ),
+            Column(say("Rounds"), lambda result: count(_measured(result)[0].lines_per_s.n)),
+        ]
+
+    timed = (result for result in results if result.row.timing and result.row.counts)
+    return [
+        declared(
+            f"{slug}-{place}",
+            title,
+            conditions(lead, group),
+            columns(group),
+            group,
+            signatures=signatures(group),
         )
-        for result in results
-        if result.row.timing and result.row.counts
-    )
-    return Table(
-        slug,
-        title,
-        conditions(lead, results),
-        (*keys, *(Column(say(head)) for head in ("Host s", "Encoder s")), *spreads, *singles),
-        rows,
-        notes=tuple(notes.texts),
-        signatures=signatures(results),
-    )
+        for place, group in enumerate(grouped(timed), 1)
+    ]
 
 
-def _stage_cells(
-    timing: Timing, counts: EditCounts, notes: Notes, corrected: bool
-) -> tuple[Cell, ...]:
-    """The times of a result. corrected: there is a column of correctors."""
-    rounds = timing.lines_per_s.n
-    marks = (notes.mark(say(_ONE_ROUND)),) if rounds < 2 else ()
-    cpu_s = timing.cpu_s / counts.lines if counts.lines else None
-    return (
-        _value(timing.host_s),
-        _value(timing.encode_s),
-        _spread(timing.decode_s, marks),
-        *((_corrector(timing, marks),) if corrected else ()),
-        _spread(timing.lines_per_s, marks),
-        _value(1000.0 * timing.latency_p50_s),
-        _value(1000.0 * timing.latency_p95_s),
-        _value(cpu_s),
-        Cell(number(timing.peak_mib, 0), values=(timing.peak_mib,)),
-        Cell(f"{rounds:,}", values=(rounds,)),
-    )
+def _measured(result: Result) -> tuple[Timing, EditCounts]:
+    timing, counts = result.row.timing, result.row.counts
+    assert timing is not None and counts is not None  # `_by_stage` takes no others
+    return timing, counts
 
 
-def _corrector(timing: Timing, marks: tuple[int, ...]) -> Cell:
-    if timing.correct_s is None:
-        return Cell(DASH, values=(None, None, None))
-    return _spread(timing.correct_s, marks)
-
-
-def _value(value: float | None) -> Cell:
-    return Cell(significant(value), values=(value,))
-
-
-def _spread(measured: Spread, marks: tuple[int, ...]) -> Cell:
-    text, low, high = map(significant, (measured.median, measured.low, measured.high))
-    values = (measured.median, measured.low, measured.high)
-    return Cell(text, f"[{low}, {high}]", values, marks)
+def _spread(result: Result, get: Callable[[Timing], Spread | None]) -> Cell:
+    """A median with its range."""
+    timing, _ = _measured(result)
+    spread = get(timing)
+    note = say("one round; the range is that of its batches, length and all")
+    notes = [note] if timing.lines_per_s.n < 2 and spread else []
+    return figure(spread.median if spread else None, ends=spread, notes=notes)

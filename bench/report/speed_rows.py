@@ -11,13 +11,23 @@ from bench.analysis.speed.job import REFERENCE, SENTENCES, SIZES, System
 from bench.core.stopwatch import spread
 from bench.core.types import UNTRAINED, Row, Spread
 from bench.pipeline.plan import Skipped
+from bench.pipeline.signature import PRECISIONS
+from bench.report.format import plain
 from bench.report.results import Result
-from bench.report.speed import PUBLISHED, Published
+from bench.report.speed import PUBLISHED, Pace
 
 Origin = Literal["reported", "measured", "failed", "not run"]
 
 NOT_STATED = "not stated"
 _SIZE_OF = {name: size for size, name in SIZES.items()}
+DECODER_NAMES = {
+    REFERENCE: "AR beam 10",
+    "ar-hf-10": "generate beam 10",
+    "ar-beam-5": "AR beam 5",
+    "ar-greedy": "AR greedy",
+    "ctc-greedy": "CTC greedy",
+    "ctc-kenlm": "CTC + KenLM",
+}
 
 
 @dataclass(frozen=True)
@@ -84,23 +94,36 @@ class SpeedRow:
             "signature": result.row.signature if result else None,
         }
 
+    @property
+    def title(self) -> str:
+        """The model, and that its numbers are the paper's or its weights are random."""
+        mark = "reported" if self.origin == "reported" else self.weights
+        return f"{self.model} ({mark})" if mark in ("reported", UNTRAINED) else self.model
+
+    @property
+    def label(self) -> str:
+        """The row in few words: "small (untrained), AR beam 10, batch 1, fp32"."""
+        parts = (self.title, DECODER_NAMES.get(self.decoder, self.decoder))
+        batches = (f"batch {size}" for size in self.batches)
+        return plain(", ".join((*parts, *batches, *map(precision, self.dtypes))))
+
 
 def speed_rows(
     results: Sequence[Result], systems: Sequence[System], absent: Mapping[System, Skipped]
 ) -> list[SpeedRow]:
-    """The paper's rows, then one for each system that was asked for.
+    """The paper's rows, then one for each system of the job.
 
     Args:
         results: of the run; others than those of `systems` are passed over.
         systems: in the order of the table.
         absent: why some could not run.
     """
-    found = {_system(result.row): result for result in results}
+    measured = {_system(result.row): result for result in results}
     rows = [_reported(published) for published in PUBLISHED]
     for system in systems:
-        if system in found:
-            reference = found.get(system._replace(decoder=REFERENCE))
-            rows.append(_measured(found[system], reference))
+        if system in measured:
+            reference = measured.get(system._replace(decoder=REFERENCE))
+            rows.append(_measured(measured[system], reference))
         elif system in absent:
             _add_absent(rows, system, absent[system])
     return rows
@@ -133,7 +156,7 @@ def _system(row: Row) -> System:
     return System(row.encoder, row.decoder, row.runtime.dtype, row.runtime.batch_size)
 
 
-def _reported(row: Published) -> SpeedRow:
+def _reported(row: Pace) -> SpeedRow:
     figures = Figures(
         row.sentences,
         row.tokens,
@@ -145,14 +168,14 @@ def _reported(row: Published) -> SpeedRow:
         passes=1,
     )
     model = row.model.removeprefix("TrOCR-")
-    million = row.millions * 1_000_000
     return SpeedRow(
-        "reported", model, "the authors'", REFERENCE, (), (), NOT_STATED, million, figures
+        "reported", model, "the authors'", REFERENCE, (), (), NOT_STATED, row.parameters, figures
     )
 
 
 def _measured(result: Result, reference: Result | None) -> SpeedRow:
     row = result.row
+    device = row.runtime.device  # a GPU by its name; the processor stands in the conditions
     return SpeedRow(
         "measured" if row.status == "ok" else "failed",
         _SIZE_OF.get(row.encoder, row.encoder),
@@ -160,7 +183,7 @@ def _measured(result: Result, reference: Result | None) -> SpeedRow:
         row.decoder,
         (row.runtime.batch_size,),
         (row.runtime.dtype,),
-        _device(result),
+        result.setting.machine.partition(",")[0] if device.startswith("cuda") else device,
         sum(row.parameters.values()) or None,
         _figures(row, reference.row if reference else None),
         result,
@@ -168,19 +191,13 @@ def _measured(result: Result, reference: Result | None) -> SpeedRow:
     )
 
 
-def _device(result: Result) -> str:
-    """A GPU by its name; the processor stands in the conditions."""
-    device = result.row.runtime.device
-    return result.setting.machine.partition(",")[0] if device.startswith("cuda") else device
-
-
 def _add_absent(rows: list[SpeedRow], system: System, item: Skipped) -> None:
     """A row for a system that did not run; batches and precisions of one reason share it."""
     model = _SIZE_OF.get(system.encoder, system.encoder)
-    alike = (model, system.decoder, item.reason, item.remedy)
+    own = (model, system.decoder, item.reason, item.remedy)
     batches, dtypes = [system.batch_size], [system.dtype]
     for place, row in enumerate(rows):
-        if (row.model, row.decoder, row.reason, row.remedy) == alike:
+        if (row.model, row.decoder, row.reason, row.remedy) == own:
             batches = [*row.batches, *batches]
             dtypes = [*row.dtypes, *dtypes]
             del rows[place]
@@ -236,8 +253,8 @@ def _ratio(row: Row, reference: Row) -> Spread | None:
     return Spread(whole, min(*ratios, whole), max(*ratios, whole), len(ratios))
 
 
-def _scaled(found: Spread, by: float) -> Spread:
-    return Spread(by * found.median, by * found.low, by * found.high, found.n)
+def _scaled(of: Spread, by: float) -> Spread:
+    return Spread(by * of.median, by * of.low, by * of.high, of.n)
 
 
 def _over(top: Spread, bottom: Spread) -> Spread:
@@ -245,3 +262,8 @@ def _over(top: Spread, bottom: Spread) -> Spread:
         return Spread(1.0, 1.0, 1.0, 1)
     low, high = top.low / bottom.high, top.high / bottom.low
     return Spread(top.median / bottom.median, low, high, min(top.n, bottom.n))
+
+
+def precision(dtype: str) -> str:
+    """Its short name, as signatures have it."""
+    return PRECISIONS.get(dtype, dtype)

@@ -1,36 +1,34 @@
-"""TrOCR's speed table with the paper's rows above ours, and what differs between them."""
+"""TrOCR's speed table with the paper's rows above ours, what differs between them, and a plot."""
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from bench.analysis.speed.job import PARTS, REFERENCE, SENTENCES
-from bench.core.types import Spread
-from bench.pipeline.signature import PRECISIONS
+from bench.core.files import write_atomically
+from bench.core.stopwatch import spread
+from bench.core.types import UNTRAINED, Spread
+from bench.report import render
+from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import conditions, signatures, synthetic
-from bench.report.format import (
-    DASH,
-    listing,
-    number,
-    parameters,
-    plain,
-    plural,
-    significant,
-)
-from bench.report.remarks import cer_cell, failed_cell
+from bench.report.format import listing, number, plain, plural, significant
+from bench.report.plots import COLOURS, Plot, drawing, panels, saved, speed_ticks
 from bench.report.results import Result
-from bench.report.speed import PUBLISHED, seconds_text
-from bench.report.speed_rows import NOT_STATED, SpeedRow, reads_at_random, size_ratios
-from bench.report.table import Cell, Column, Notes, Table, name
+from bench.report.speed import PUBLISHED, seconds_text, size_cell
+from bench.report.speed_rows import (
+    DECODER_NAMES,
+    NOT_STATED,
+    Figures,
+    SpeedRow,
+    precision,
+    reads_at_random,
+    size_ratios,
+)
+from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys
 
-_DECODERS = {
-    REFERENCE: "AR beam 10",
-    "ar-hf-10": "generate beam 10",
-    "ar-beam-5": "AR beam 5",
-    "ar-greedy": "AR greedy",
-    "ctc-greedy": "CTC greedy",
-    "ctc-kenlm": "CTC + KenLM",
-}
 _REPORTED = "reported by Li et al. (2021), arXiv:2109.10282, Table 5; not measured here"
 _SINGLE = "one batch, read once: no spread"
 _ONE_PASS = f"one pass; the range is that of {PARTS} parts of it with lines of like widths"
@@ -38,32 +36,50 @@ _RANDOM_HEAD = (
     "random CTC head: what greedy decoding costs does not depend on what the head says, while the "
     "number of its tokens does and would mean nothing; the head's time counts with the decoder's"
 )
-_NO_REFERENCE = f"{_DECODERS[REFERENCE]} was not measured at this batch size and precision"
+_NO_REFERENCE = f"{DECODER_NAMES[REFERENCE]} was not measured at this batch size and precision"
 
 
 def speed_table(rows: Sequence[SpeedRow]) -> Table:
-    """The table: columns of the paper, then what it does not tell."""
-    notes = Notes()
+    """The table: columns of the paper, then further ones."""
     results = [row.result for row in rows if row.result]
-    spreads = ("Total Time", "Sentences/s", "Tokens/s")
-    columns = (
-        *(Column(head, key=True) for head in ("Model", "Decoder", "Batch", "Precision")),
-        *map(Column, ("Parameters", "Total Sentences", "Total Tokens")),
-        *(Column(head, parts=("low", "high")) for head in spreads),
-        Column(f"Ratio to {_DECODERS[REFERENCE]}", parts=("low", "high")),
-        *map(Column, ("Encoder ms/line", "Decoder ms/line", "Peak MiB")),
-        Column("CER %", parts=("low", "high")),
-        *map(Column, ("Measured", "Device")),
-    )
-    return Table(
+
+    def column(
+        head: str, cell: Callable[[SpeedRow, Figures], Cell], parts: tuple[str, ...] = ()
+    ) -> Column[SpeedRow]:
+        return Column(head, lambda row: cell(row, row.figures) if row.figures else Cell(""), parts)
+
+    columns = [
+        Column("Model", _model, key=True),
+        *keys(
+            ("Decoder", "Batch", "Precision"),
+            lambda row: DECODER_NAMES.get(row.decoder, row.decoder),
+            lambda row: ", ".join(map(str, row.batches)) or NOT_STATED,
+            lambda row: ", ".join(map(precision, row.dtypes)) or NOT_STATED,
+        ),
+        Column("Parameters", lambda row: size_cell(row.parameters) if row.parameters else ""),
+        column("Total Sentences", lambda _, own: _sum(own.sentences, own)),
+        column("Total Tokens", lambda _, own: _sum(own.tokens, own)),
+        Column("Total Time", _total_time, RANGE),
+        column("Sentences/s", lambda row, own: _spread(own.sentences_per_s, _pace, _of_passes(row)),
+               RANGE),
+        column("Tokens/s", lambda row, own: _spread(own.tokens_per_s, _pace, _of_passes(row)),
+               RANGE),
+        column(f"Ratio to {DECODER_NAMES[REFERENCE]}", _ratio_cell, RANGE),
+        column("Encoder ms/line", lambda _, own: figure(own.encoder_ms)),
+        column("Decoder ms/line", lambda _, own: figure(own.decoder_ms)),
+        column("Peak MiB", lambda _, own: figure(own.peak_mib, lambda mib: number(mib, 0))),
+        column("CER %", lambda row, _: cer_cell(row.result) if row.result else figure(None), RANGE),
+        column("Measured", _measured_cell),
+        Column("Device", lambda row: row.device),
+    ]  # fmt: skip
+    return declared(
         "speed",
         "The speed table of TrOCR: reported and measured",
         conditions(_lead(rows), results, _read(results[0]))
         if results
         else f"{_lead(rows)}. Nothing was measured.",
         columns,
-        tuple(_cells(row, notes) for row in rows),
-        notes=tuple(notes.texts),
+        rows,
         signatures=signatures(results),
     )
 
@@ -74,37 +90,34 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
     if not ratios:
         return None
     sizes = [row.model.removeprefix("TrOCR-") for row in PUBLISHED]
-    paper = [PUBLISHED[-1].seconds / row.seconds for row in PUBLISHED]
-    reported = (
-        *map(name, ("reported", _DECODERS[REFERENCE], NOT_STATED, NOT_STATED)),
-        *(Cell(number(ratio, 2), values=(ratio,)) for ratio in paper),
-    )
-    ours = (
-        (
-            *map(name, ("measured", _DECODERS.get(decoder, decoder), batch, _precision(dtype))),
-            *(_spread(found.get(size), lambda value: number(value, 2)) for size in sizes),
+    paper = [spread([PUBLISHED[-1].seconds / row.seconds]) for row in PUBLISHED]
+    names = ("reported", DECODER_NAMES[REFERENCE], NOT_STATED, NOT_STATED)
+    lines = [(names, dict(zip(sizes, paper, strict=True)))]
+    for (decoder, batch, dtype), own in ratios.items():
+        names = ("measured", DECODER_NAMES.get(decoder, decoder), str(batch), precision(dtype))
+        lines.append((names, own))
+    Line = tuple[tuple[str, str, str, str], dict[str, Spread]]  # noqa: N806
+
+    def name(head: str, place: int) -> Column[Line]:
+        return Column(head, lambda line: line[0][place], key=True)
+
+    def ratio(size: str) -> Column[Line]:
+        return Column(
+            size, lambda line: _spread(line[1].get(size), lambda value: number(value, 2)), RANGE
         )
-        for (decoder, batch, dtype), found in ratios.items()
-    )
-    return Table(
+
+    return declared(
         "speed-ratios",
         "Sentences/s of the sizes, over those of the largest",
         "Sentences/s over those of the largest size that was measured with the same decoder, batch "
         "size and precision; in brackets from the lowest over the highest to the highest over the "
         "lowest of the repetitions. The paper's from its Table 5.",
-        (
-            *(Column(head, key=True) for head in ("", "Decoder", "Batch", "Precision")),
-            *(Column(size, parts=("low", "high")) for size in sizes),
-        ),
-        (reported, *ours),
+        [
+            *(name(head, n) for n, head in enumerate(("", "Decoder", "Batch", "Precision"))),
+            *map(ratio, sizes),
+        ],
+        lines,
     )
-
-
-def label(row: SpeedRow) -> str:
-    """A row in few words: "small (untrained), AR beam 10, batch 1, fp32"."""
-    batches = [f"batch {size}" for size in row.batches]
-    parts = (_model(row), _DECODERS.get(row.decoder, row.decoder), *batches)
-    return plain(", ".join((*parts, *map(_precision, row.dtypes))))
 
 
 def _lead(rows: Sequence[SpeedRow]) -> str:
@@ -121,12 +134,12 @@ def _lead(rows: Sequence[SpeedRow]) -> str:
     if cut and cut != [SENTENCES]:
         lead += (
             f". Sums marked with ~ are extrapolated to {SENTENCES:,} lines from those that the "
-            f"column Measured counts ({count_range(cut)}); speeds are as measured"
+            f"column Measured counts ({_count_range(cut)}); speeds are as measured"
         )
     clocks = {
-        f"{told['sm_mhz']} MHz"
+        f"{clocks['sm_mhz']} MHz"
         for row in rows
-        if row.result and (told := row.result.row.extras.get("gpu_clocks"))
+        if row.result and (clocks := row.result.row.extras.get("gpu_clocks"))
     }
     return lead + (f". SM clock just after measuring: {listing(sorted(clocks))}" if clocks else "")
 
@@ -143,123 +156,202 @@ def _read(result: Result) -> str:
     )
 
 
-def _cells(row: SpeedRow, notes: Notes) -> tuple[Cell, ...]:
-    head = (*_names(row, notes), *_size(row))
-    if row.figures is None:
-        return (*head, *_absent(row, notes), *(Cell("") for _ in range(8)), Cell(row.device))
+def _model(row: SpeedRow) -> Cell:
+    notes = (_REPORTED,) if row.origin == "reported" else ()
+    if row.result and reads_at_random(row.result.row):
+        notes = (_RANDOM_HEAD,)
+    return Cell(plain(row.title), notes=notes)
+
+
+def _sum(value: float | None, figures: Figures) -> Cell:
+    """A sum over all sentences, marked where it is extrapolated."""
+    notes = _of_sums(figures) if value is not None else []
+    return figure(value, lambda known: _tilde(figures) + number(known, 0), notes=notes)
+
+
+def _tilde(figures: Figures) -> str:
+    return "~" if figures.extrapolated else ""
+
+
+def _of_sums(figures: Figures) -> list[str]:
+    lines = plural(figures.measured_lines, "line")
+    return [f"extrapolated from {lines}"] if figures.extrapolated else []
+
+
+def _of_passes(row: SpeedRow) -> list[str]:
+    """The footnote of a row that was read but once."""
     figures = row.figures
-    about: tuple[int, ...] = ()
-    sums: tuple[int, ...] = ()
-    if row.origin == "measured":
-        single = figures.seconds.n == 1
-        about = (notes.mark(_SINGLE if single else _ONE_PASS),) if figures.passes == 1 else ()
-    if figures.extrapolated:
-        sums = (notes.mark(f"extrapolated from {plural(figures.measured_lines, 'line')}"),)
-    tilde = "~" if figures.extrapolated else ""
-    known = figures.tokens is not None
-    tokens = f"{tilde}{number(figures.tokens, 0)}" if known else DASH
-    return (
-        *head,
-        Cell(f"{tilde}{figures.sentences:,}", values=(figures.sentences,), marks=sums),
-        Cell(tokens, values=(figures.tokens,), marks=sums if known else ()),
-        _spread(figures.seconds, lambda value: tilde + seconds_text(value), (*sums, *about)),
-        _spread(figures.sentences_per_s, _rate, about),
-        _spread(figures.tokens_per_s, _rate, about),
-        _ratio(row, notes),
-        *map(_value, (figures.encoder_ms, figures.decoder_ms)),
-        Cell(number(figures.peak_mib, 0), values=(figures.peak_mib,)),
-        cer_cell(row.result, notes) if row.result else Cell(DASH),
-        _measured(row, notes),
-        name(row.device),
-    )
+    if row.origin != "measured" or figures is None or figures.passes > 1:
+        return []
+    return [_SINGLE if figures.seconds.n == 1 else _ONE_PASS]
 
 
-def _model(row: SpeedRow) -> str:
-    mark = "reported" if row.origin == "reported" else row.weights
-    return f"{row.model} ({mark})" if mark in ("reported", "untrained") else row.model
+def _total_time(row: SpeedRow) -> Cell:
+    """The time; in its place that there is none, and why."""
+    if row.figures is None:
+        why = f"{row.origin}: " + (f"{row.reason} ({row.remedy})" if row.remedy else row.reason)
+        if row.result:
+            return failed_cell(row.result, (why,))
+        return Cell("not run", values=(why,), notes=(why,))
+    tilde, notes = _tilde(row.figures), [*_of_sums(row.figures), *_of_passes(row)]
+    return _spread(row.figures.seconds, lambda value: tilde + seconds_text(value), notes)
 
 
-def _names(row: SpeedRow, notes: Notes) -> tuple[Cell, ...]:
-    marks: tuple[int, ...] = ()
-    if row.origin == "reported":
-        marks = (notes.mark(_REPORTED),)
-    elif row.result and reads_at_random(row.result.row):
-        marks = (notes.mark(_RANDOM_HEAD),)
-    batches = ", ".join(map(str, row.batches)) or NOT_STATED
-    precisions = ", ".join(map(_precision, row.dtypes)) or NOT_STATED
-    return (
-        Cell(plain(_model(row)), marks=marks),
-        name(_DECODERS.get(row.decoder, row.decoder)),
-        Cell(batches),
-        Cell(precisions),
-    )
-
-
-def _size(row: SpeedRow) -> tuple[Cell]:
-    if row.parameters is None:
-        return (Cell(""),)
-    return (Cell(parameters(row.parameters), values=(row.parameters,)),)
-
-
-def _absent(row: SpeedRow, notes: Notes) -> tuple[Cell, ...]:
-    """In the place of the totals: that there are none, and why."""
-    why = f"{row.reason} ({row.remedy})" if row.remedy else row.reason
-    marks = (notes.mark(f"{row.origin}: {why}"),)
-    if row.result:
-        return (Cell(""), Cell(""), failed_cell(row.result, marks))
-    return (Cell(""), Cell(""), Cell("not run", values=(f"not run: {why}",), marks=marks))
-
-
-def _ratio(row: SpeedRow, notes: Notes) -> Cell:
-    assert row.figures is not None
+def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
     if row.origin == "reported":
         return Cell("1")
-    if row.figures.ratio is None:
-        return Cell(DASH, marks=(notes.mark(_NO_REFERENCE),))
+    if figures.ratio is None:
+        return figure(None, notes=[_NO_REFERENCE])
     if row.decoder == REFERENCE:
         return Cell("1", values=(1.0,))
-    return _spread(row.figures.ratio, significant)
+    return _spread(figures.ratio, significant)
 
 
-def _measured(row: SpeedRow, notes: Notes) -> Cell:
+def _measured_cell(row: SpeedRow, figures: Figures) -> Cell:
     """Lines x passes."""
-    figures = row.figures
-    assert figures is not None
     if row.origin == "reported":
         return Cell(f"{figures.measured_lines:,} lines")
-    marks: tuple[int, ...] = ()
-    if figures.distinct_lines < figures.measured_lines:
-        repeated = f"{plural(figures.distinct_lines, 'line')} of the set, repeated"
-        marks = (notes.mark(repeated),)
+    repeats = figures.distinct_lines < figures.measured_lines
+    note = f"{plural(figures.distinct_lines, 'line')} of the set, repeated"
     text = f"{plural(figures.measured_lines, 'line')} x {figures.passes}"
-    return Cell(text, values=(figures.measured_lines,), marks=marks)
+    return Cell(text, values=(figures.measured_lines,), notes=(note,) if repeats else ())
 
 
-def _spread(
-    found: Spread | None, text: Callable[[float], str], marks: tuple[int, ...] = ()
-) -> Cell:
+def _spread(of: Spread | None, text: Callable[[float], str], notes: Sequence[str] = ()) -> Cell:
     """A median with its range below; no range of a single number."""
-    if found is None:
-        return Cell(DASH)
-    values = (found.median, found.low, found.high)
-    if found.n == 1:
-        return Cell(text(found.median), values=values[:1], marks=marks)
-    return Cell(text(found.median), f"[{text(found.low)}, {text(found.high)}]", values, marks)
+    if of is None:
+        return figure(None)
+    return figure(of.median, text, of if of.n > 1 else None, notes)
 
 
-def _rate(value: float) -> str:
+def _pace(value: float) -> str:
     """Two decimals as in the paper; slow systems keep three figures."""
     return number(value, 2) if value >= 1 else significant(value)
 
 
-def _value(value: float | None) -> Cell:
-    return Cell(significant(value), values=(value,))
-
-
-def _precision(dtype: str) -> str:
-    return PRECISIONS.get(dtype, dtype)
-
-
-def count_range(counts: Sequence[int]) -> str:
+def _count_range(counts: Sequence[int]) -> str:
     """Sorted counts in words: "3", "3 to 16"."""
     return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def differences(rows: Sequence[SpeedRow]) -> list[str]:
+    """The differences between the paper's measurement and this one, a sentence or two each."""
+    sentences = [
+        "The paper states neither the GPU nor the number of GPUs, batch size or precision of its "
+        "speed table. Absolute times are therefore no comparison; the ratios of "
+        "the sizes are the fairer check, since the machine cancels out of them."
+    ]
+    measured = [row for row in rows if row.result and row.figures]
+    if not measured:
+        return sentences
+    first = measured[0].result
+    assert first is not None
+    runtime, condition = first.row.runtime, first.row.condition
+    sentences.append(
+        f"Here: {plain(first.setting.machine)}, device {runtime.device}, "
+        f"{plural(runtime.threads, 'thread')}, {first.setting.software}. The "
+        "search is transformers' with a KV cache, the paper's is fairseq's."
+    )
+    if untrained := sorted({row.model for row in measured if row.weights == UNTRAINED}):
+        sentences.append(
+            f"The weights of {listing(untrained)} are not here (python -m bench weights get NAME "
+            "fetches them): random weights of the same architecture did the same work, each line "
+            "made to emit as many tokens as its width lets expect, on average as many as in the "
+            "paper's table. They are marked untrained and have no CER."
+        )
+    if condition.dataset != "iam":
+        sentences.append(
+            f"Lines are those of {plain(first.names.dataset)}, not of IAM: the encoder's work "
+            "does not depend on them, the decoder's does through their number of tokens."
+        )
+    cut = sorted({row.figures.measured_lines for row in measured if row.figures})
+    if cut != [SENTENCES]:
+        sentences.append(
+            f"The paper read {SENTENCES:,} lines, here {_count_range(cut)} were read: totals are "
+            "extrapolated, speeds are measured."
+        )
+    sentences.append(
+        "The paper's timer counts its first batch, in which the machine warms up; here that is "
+        "left out."
+    )
+    return sentences
+
+
+# The files
+
+
+def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
+    """Write speed.md (tables, what differs from the paper, plot), and the same for programs.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    table, ratios, plot = speed_table(rows), ratio_table(rows), draw(rows)
+    parts = [
+        "# The speed table of TrOCR\n",
+        render.markdown(table),
+        "## What differs from the paper\n",
+        *(f"- {render.markdown_text(sentence)}" for sentence in differences(rows)),
+        "",
+        *([render.markdown(ratios)] if ratios else []),
+        f"![{render.markdown_text(plot.title)}]({plot.slug}.png)\n",
+    ]
+    files = {
+        "speed.md": "\n".join(parts).encode(),
+        **render.files(table, "speed", ("csv", "tex")),
+        "speed.json": (json.dumps([row.record() for row in rows], indent=2) + "\n").encode(),
+        **(render.files(ratios, "speed-ratios", ("csv",)) if ratios else {}),
+        f"{plot.slug}.png": plot.png,
+        f"{plot.slug}.svg": plot.svg,
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in files]
+
+
+# The plot: sentences/s of every system, the paper's above ours
+
+
+_WIDTH, _HEAD, _LINE = 7.0, 1.4, 0.2  # inches: of the figure, around its rows, of a row
+_LETTERS = 62  # of a title line
+
+
+def _where(rows: Sequence[SpeedRow]) -> str:
+    """The machine of the filled marks; what it is that is hollow."""
+    hollow = "hollow: reported by Li et al. (2021) from a machine that they do not name"
+    result = next((row.result for row in rows if row.result), None)
+    if result is None:
+        return hollow
+    threads = plural(result.row.runtime.threads, "thread")
+    return plain(f"filled: measured on {result.setting.machine}, {threads}; {hollow}")
+
+
+def draw(rows: Sequence[SpeedRow]) -> Plot:
+    """A mark for each row that has figures, with the range of its repetitions."""
+    shown = [row for row in rows if row.figures]
+    models = list(dict.fromkeys(row.model for row in shown))
+    title = "Sentences/s as in TrOCR's speed table"
+    with drawing():
+        figure, (axes,) = panels(_WIDTH, _HEAD + _LINE * len(shown), layout="constrained")
+        for place, row in enumerate(shown):
+            assert row.figures is not None
+            rate = row.figures.sentences_per_s
+            colour = COLOURS[models.index(row.model) % len(COLOURS)]
+            reported = row.origin == "reported"
+            axes.errorbar(
+                [rate.median],
+                [place],
+                xerr=[[rate.median - rate.low], [rate.high - rate.median]],
+                marker="s" if reported else "o",
+                markerfacecolor="white" if reported else colour,
+                color=colour,
+                elinewidth=0.8,
+                capsize=2,
+            )
+        axes.set_yticks(range(len(shown)), [row.label for row in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_xscale("log")
+        speed_ticks(axes, (1.0,))
+        axes.set_xlabel("sentences/s (log scale; bar: range)")
+        axes.set_title("\n".join((title, *textwrap.wrap(_where(shown), _LETTERS))), loc="left", x=0)
+        return saved(figure, "speed", title)

@@ -1,32 +1,25 @@
-"""A table before it takes a format: what is printed, and what a spreadsheet gets instead."""
+"""A table before it takes a format: declared as columns over rows, and kept as cells.
+
+A column says what it shows of a row, and a cell brings its own footnotes; the table numbers them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
 
-from bench.report.format import plain
+from bench.report.format import DASH, UNKNOWN, number, percent, plain, significant
 
 Value = str | int | float | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its head, and the heads of the further columns it becomes in a spreadsheet.
-
-    key: the column names the row ("decoder"); it is aligned left and repeated when a table is
-        broken to the width of a terminal.
-    marks: numbers of the footnotes that belong to the whole column.
-    """
-
-    head: str
-    parts: tuple[str, ...] = ()
-    key: bool = False
-    marks: tuple[int, ...] = ()
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place.
+    """The content of one place.
 
     detail: what belongs to the text but may stand on a line below it (an interval).
     values: unrounded values for a spreadsheet, one for the column and each of its parts;
@@ -37,8 +30,28 @@ class Cell:
     text: str
     detail: str = ""
     values: tuple[Value, ...] = ()
-    marks: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
     bold: bool = False
+
+
+@dataclass(frozen=True)
+class Column(Generic[Item]):
+    """A column: its head, and its cell of a row.
+
+    parts: heads of the further columns that it becomes in a spreadsheet.
+    key: the column names the row ("decoder"); it is aligned left and repeated when a table is
+        broken to the width of a terminal.
+    notes: footnotes of the whole column.
+    """
+
+    head: str
+    of: Callable[[Item], Cell | str]
+    parts: tuple[str, ...] = ()
+    key: bool = False
+    notes: tuple[str, ...] = ()
+
+
+RANGE = ("low", "high")  # the parts of a column with intervals
 
 
 @dataclass(frozen=True)
@@ -48,17 +61,15 @@ class Table:
     slug: stem of its file names.
     conditions: the sentence above it.
     published: rows of other people below a rule; a footnote says whose.
-    notes: footnotes; the first has number 1.
     signatures: what makes the numbers reproducible, below the table.
     """
 
     slug: str
     title: str
     conditions: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[tuple[Cell, ...], ...]
     published: tuple[tuple[Cell, ...], ...] = ()
-    notes: tuple[str, ...] = ()
     signatures: tuple[str, ...] = ()
 
     @property
@@ -66,21 +77,112 @@ class Table:
         """Its own rows and the published ones."""
         return self.rows + self.published
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """The footnotes in order of appearance; the first has number 1."""
+        parts: list[Cell | Column[Any]] = list(self.columns)
+        parts += [cell for row in self.all_rows for cell in row]
+        return tuple(dict.fromkeys(plain(note) for part in parts for note in part.notes))
 
-@dataclass
-class Notes:
-    """Collects the footnotes of a table under construction; the same words get one number."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def mark(self, text: str) -> int:
-        """The number of a footnote, new or old."""
-        text = plain(text)
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text) + 1
+    def marks(self, part: Cell | Column[Any]) -> tuple[int, ...]:
+        """The numbers of the footnotes of a cell or column."""
+        return tuple(self.notes.index(plain(note)) + 1 for note in part.notes)
 
 
-def name(text: object) -> Cell:
-    """A cell with foreign text."""
-    return Cell(plain(text))
+def declared(
+    slug: str,
+    title: str,
+    conditions: str,
+    columns: Iterable[Column[Item]],
+    rows: Iterable[Item],
+    published: Iterable[Item] = (),
+    signatures: tuple[str, ...] = (),
+) -> Table:
+    """Make the table of columns over rows."""
+    columns = tuple(columns)
+
+    def cells(item: Item) -> tuple[Cell, ...]:
+        return tuple(_cell(column.of(item)) for column in columns)
+
+    return Table(
+        slug, title, conditions, columns, tuple(map(cells, rows)), tuple(map(cells, published)),
+        signatures,
+    )  # fmt: skip
+
+
+def keys(heads: Iterable[str], *of: Callable[[Item], object]) -> list[Column[Item]]:
+    """Columns that name the row."""
+
+    def column(head: str, get: Callable[[Item], object]) -> Column[Item]:
+        return Column(head, lambda item: str(get(item)), key=True)
+
+    return [column(head, get) for head, get in zip(heads, of, strict=True)]
+
+
+# Cells
+
+
+class Ends(Protocol):
+    """Both ends of an interval or a range."""
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+
+
+def _cell(content: Cell | str) -> Cell:
+    return Cell(plain(content)) if isinstance(content, str) else content
+
+
+def count(value: float | None, notes: Iterable[str] = ()) -> Cell:
+    """A whole number."""
+    return figure(value, lambda known: number(known, 0), notes=notes)
+
+
+def figure(
+    value: float | None,
+    show: Callable[[float], str] = significant,
+    ends: Ends | None = None,
+    notes: Iterable[str] = (),
+    scale: float = 1.0,
+    bold: bool = False,
+) -> Cell:
+    """A number with its interval or range.
+
+    Args:
+        value: None where there can be no such number.
+        show: rounds what was scaled.
+        ends: None where there are none.
+        notes: footnotes.
+        scale: from the value to the unit of the column.
+        bold: see `Cell`.
+    """
+    notes = tuple(notes)
+    if value is None:
+        return Cell(DASH, values=(None,), notes=notes)
+    values = [value * scale if scale != 1.0 else value]
+    values += [scale * ends.low, scale * ends.high] if ends else []
+    text, *bounds = (show(each) if math.isfinite(each) else UNKNOWN for each in values)
+    detail = f"[{', '.join(bounds)}]" if bounds else ""
+    return Cell(text, detail, tuple(values), notes, bold)
+
+
+def rate(
+    fraction: float | None,
+    ends: Ends | None = None,
+    decimals: int = 2,
+    notes: Iterable[str] = (),
+    bold: bool = False,
+) -> Cell:
+    """A fraction in percent, never clipped at 100."""
+    return figure(fraction, lambda value: number(value, decimals), ends, notes, 100.0, bold)
+
+
+def signed(fraction: float) -> str:
+    """A fraction in percentage points with its sign: "+0.12", "-3.40"."""
+    text = percent(fraction)
+    return f"+{text}" if fraction > 0 and text.strip("0.,") else text

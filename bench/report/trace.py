@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis.trace import Operator, Trace
-from bench.report.format import number, percent, plain, plural
-from bench.report.table import Cell, Column, Table, name
+from bench.report.format import number, plain, plural
+from bench.report.table import Column, Table, count, declared, figure, keys, rate
 
 _SHOWN = 12
 
@@ -25,42 +25,30 @@ def tables(trace: Trace, system: str, read: str) -> list[Table]:
         "each operator by another factor: the shares show where to look, and the times are not "
         "those of a run."
     )
-    whole = sum(stage.total_s for stage in trace.stages)
-    stages = [_row(stage, stage.total_s, whole) for stage in trace.stages]
     device = any(one.device_s for one in trace.operators)
-    spent = [one.device_s if device else one.self_s for one in trace.operators]
-    shown = zip(trace.operators[:_SHOWN], spent, strict=False)
-    operators = [_row(one, own, sum(spent)) for one, own in shown]
+    operators = [(one, one.device_s if device else one.self_s) for one in trace.operators]
+    stages = [(stage, stage.total_s) for stage in trace.stages]
     where = "on the device" if device else "in itself"
+    first = f"The first of {len(trace.operators):,}."
     return [
         _table("stages", f"Stages of {system}", conditions, ("Stage", "ms"), stages),
         _table(
-            "operators",
-            f"Operators of {system}",
-            f"The first of {len(trace.operators):,}.",
-            ("Operator", f"ms {where}"),
-            operators,
+            "operators", f"Operators of {system}", first, ("Operator", f"ms {where}"), operators
         ),
     ]
 
 
+Timed = tuple[Operator, float]  # with its seconds
+
+
 def _table(
-    slug: str,
-    title: str,
-    conditions: str,
-    heads: tuple[str, str],
-    rows: Sequence[tuple[Cell, ...]],
+    slug: str, title: str, conditions: str, heads: tuple[str, str], timed: Sequence[Timed]
 ) -> Table:
-    what, spent = heads
-    columns = (Column(what, key=True), Column("Calls"), Column(spent), Column("Share %"))
-    return Table(slug, plain(title), conditions, columns, tuple(rows))
-
-
-def _row(one: Operator, spent: float, whole: float) -> tuple[Cell, ...]:
-    share = spent / whole if whole else None
-    return (
-        name(one.name),
-        Cell(number(one.calls, 0), values=(one.calls,)),
-        Cell(number(1000.0 * spent, 1), values=(1000.0 * spent,)),
-        Cell(percent(share, 1), values=(None if share is None else 100.0 * share,)),
-    )
+    whole = sum(seconds for _, seconds in timed)
+    columns: list[Column[Timed]] = [
+        *keys([heads[0]], lambda one: one[0].name),
+        Column("Calls", lambda one: count(one[0].calls)),
+        Column(heads[1], lambda one: figure(one[1], lambda ms: number(ms, 1), scale=1000.0)),
+        Column("Share %", lambda one: rate(one[1] / whole if whole else None, decimals=1)),
+    ]
+    return declared(slug, plain(title), conditions, columns, timed[:_SHOWN])

@@ -1,4 +1,4 @@
-"""What a tuning tried, as a table (a slice of its grid, or the best of its points) and a plot."""
+"""A tuning as a table (a slice of its grid, or the best of its points) and a plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from bench.report.format import listing, percent, plural
 from bench.report.plots import COLOURS, Plot, drawing, panels, saved
-from bench.report.table import Cell, Column, Table, name
+from bench.report.table import Cell, Column, Table, declared, keys, rate
 from datasets.about import about, named
 from decoders.tuned import Tuned
 
@@ -25,15 +25,24 @@ _LISTED = 20
 
 def table(tuned: Tuned) -> Table:
     """CER over the two first options that vary, the others at their best; without a grid a list."""
-    slice_ = grid_slice(tuned)
-    columns, rows = _list(tuned) if slice_ is None else _matrix(slice_)
-    return Table(
-        slug="tuning",
-        title=f"Tuning of {tuned.decoder} behind {tuned.encoder}",
-        conditions=_conditions(tuned),
-        columns=columns,
-        rows=rows,
-    )
+    title = f"Tuning of {tuned.decoder} behind {tuned.encoder}"
+    found = grid_slice(tuned)
+    if found is None:  # the best points that were tried, one a row
+        ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
+        columns = [*map(_option, tuned.grid), Column("CER %", _cer)]
+        return declared("tuning", title, _conditions(tuned), columns, ranked)
+    head = f"{found.down} \\ {found.across}" if found.across else found.down
+
+    def column(across: float) -> Column[float]:
+        head = f"{across:g}" if found.across else "CER %"
+        return Column(head, lambda down: _cer(found.point[down, across]))
+
+    lines = [*keys([head], lambda down: f"{down:g}"), *map(column, found.columns)]
+    return declared("tuning", title, _conditions(tuned), lines, found.rows)
+
+
+def _option(name: str) -> Column[Mapping[str, float]]:
+    return Column(name, lambda point: f"{point[name]:.3g}", key=True)
 
 
 @dataclass(frozen=True)
@@ -94,29 +103,6 @@ def _conditions(tuned: Tuned) -> str:
     )
 
 
-def _matrix(found: Slice) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
-    head = f"{found.down} \\ {found.across}" if found.across else found.down
-    columns = (
-        Column(head, key=True),
-        *(Column(f"{value:g}" if found.across else "CER %") for value in found.columns),
-    )
-    rows = tuple(
-        (name(f"{down:g}"), *(_cell(found.point[down, value]) for value in found.columns))
-        for down in found.rows
-    )
-    return columns, rows
-
-
-def _list(tuned: Tuned) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
-    """The best points that were tried, one a row."""
-    ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
-    columns = (*(Column(option, key=True) for option in tuned.grid), Column("CER %"))
-    rows = tuple(
-        (*(name(f"{point[option]:.3g}") for option in tuned.grid), _cell(point)) for point in ranked
-    )
-    return columns, rows
-
-
 def at_the_edge(tuned: Tuned) -> Iterator[str]:
     """A sentence for each option whose best value is the last one that was tried."""
     for option, values in tuned.grid.items():
@@ -128,11 +114,8 @@ def at_the_edge(tuned: Tuned) -> Iterator[str]:
             )
 
 
-def _cell(point: Mapping[str, float]) -> Cell:
-    return Cell(percent(point["cer"]), values=(100.0 * point["cer"],), bold=as_good(point))
-
-
-# How flat the CER lies around the weights that a tuning found
+def _cer(point: Mapping[str, float]) -> Cell:
+    return rate(point["cer"], bold=as_good(point))
 
 
 _MAP = "cividis_r"  # rises in lightness alike in colour, in grey and for all kinds of colour vision

@@ -3,7 +3,6 @@
     page.html.j2   the frame: tables, conditions and signatures, readable without scripts
     page.css       its looks, light and dark
     script/*.js    sorting, plots, the gallery of lines, the table of disagreement
-    words          English and Japanese
 
 Nothing of a run can act in the page: the template escapes all text, the scripts make text nodes
 only, the data lies in the page as base64, and a content security policy allows no script but the
@@ -24,13 +23,12 @@ import jinja2
 from markupsafe import Markup
 
 from bench.core.progress import Report, silent
-from bench.report.captions import in_force
 from bench.report.format import plain
+from bench.report.language import catalogue, in_force, say
 from bench.report.results import Result, Setting
-from bench.report.table import Cell, Column, Table
+from bench.report.table import Table
 from bench.report.web.images import shots
 from bench.report.web.payload import gather
-from bench.report.web.words import say
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
@@ -55,7 +53,7 @@ def page(
         main: tables that are open at first.
         further: tables that are folded.
         pictured: lines of a set that have pictures; None for all.
-        report: told of the progress.
+        report: takes the progress.
     """
     gathered = gather(results)
     images = shots(gathered, pictured, report)
@@ -67,7 +65,7 @@ def page(
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals.update(say=say, columns_of=_columns_of)
+    environment.globals.update(say=say, zip=zip)
     sections = ("Tables", "Plots", "Lines", "Disagreement", "Conditions")
     html = environment.get_template("page.html.j2").render(
         lang=in_force(),
@@ -75,7 +73,7 @@ def page(
         lead=_lead(results),
         sections=[(section.lower(), say(section)) for section in sections],
         tables=[*((table, True) for table in main), *((table, False) for table in further)],
-        settings=_settings(results),
+        settings=list(map(_setting, dict.fromkeys(result.setting for result in results))),
         row_heads=(
             *("Encoder", "Decoder", "Set", "Damage", "Severity", "Status", "Key", "Signature"),
         ),
@@ -84,7 +82,7 @@ def page(
         footer=say(
             "Written by Kaidoku from the stored rows; nothing of it is loaded from elsewhere."
         ),
-        payload=_packed(gathered.payload),
+        payload=_packed({**gathered.payload, "words": _words(script)}),
         pictures=_trusted(_json(images.by_condition).replace("<", "\\u003c")),
         style=_trusted(style),
         style_hash=_hash(style),
@@ -100,6 +98,11 @@ def _script() -> str:
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
 
 
+def _words(script: str) -> dict[str, str]:
+    """The translations of the scripts' own words."""
+    return {word: own for word, own in catalogue(in_force()).items() if f'"{word}"' in script}
+
+
 def _trusted(text: str) -> Markup:
     """Text of the program's own that the template takes as it is.
 
@@ -112,7 +115,7 @@ def _trusted(text: str) -> Markup:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy names an inline script or style by."""
+    """The name of an inline script or style in a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -125,12 +128,8 @@ def _json(payload: Any) -> str:
     return json.dumps(payload, separators=(",", ":"), allow_nan=False)
 
 
-def _columns_of(row: Sequence[Cell], columns: Sequence[Column]) -> list[tuple[Cell, Column]]:
-    return list(zip(row, columns, strict=True))
-
-
 def _lead(results: Sequence[Result]) -> str:
-    """What the run holds, in a sentence."""
+    """The contents of the run, in a sentence."""
     days = sorted({plain(result.row.started[:10]) for result in results}) or ["—"]
     when = say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
     return say(
@@ -141,14 +140,9 @@ def _lead(results: Sequence[Result]) -> str:
     )
 
 
-def _settings(results: Sequence[Result]) -> list[list[tuple[str, str]]]:
-    settings = dict.fromkeys(result.setting for result in results)
-    return [_setting(setting) for setting in settings]
-
-
 def _setting(setting: Setting) -> list[tuple[str, str]]:
     runtime = setting.runtime
-    told = {
+    values = {
         "Machine": setting.machine,
         "Device": runtime.device,
         "Threads": runtime.threads,
@@ -157,7 +151,7 @@ def _setting(setting: Setting) -> list[tuple[str, str]]:
         "Software": setting.software,
         "Normaliser": setting.normaliser,
     }
-    return [(say(word), plain(value)) for word, value in told.items()]
+    return [(say(word), plain(value)) for word, value in values.items()]
 
 
 def _row(result: Result) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from bench.analysis.pictures import Picture, pictures
 from bench.core.metrics import normalise
 from bench.core.progress import Report
 from bench.report.format import plain
+from bench.report.language import say
 from bench.report.web.payload import Gathered, Payload
-from bench.report.web.words import say
 from datasets.damage.visible import HIDDEN
 
 _HEIGHT = 48  # pixels; a page shows lines at about this height
@@ -80,7 +80,7 @@ def shots(gathered: Gathered, most: int | None, report: Report) -> Shots:
             if ids[place] in made.by_id
         }
     report("pictures", len(conditions), len(conditions))
-    return Shots(found, _told(payload, found), tuple(dict.fromkeys(absent)))
+    return Shots(found, _note(payload, found), tuple(dict.fromkeys(absent)))
 
 
 def _conditions(payload: Payload) -> list[tuple[str, int]]:
@@ -127,14 +127,14 @@ def _shot(picture: Picture) -> dict[str, Any]:
     return shot
 
 
-def _told(payload: Payload, found: Payload) -> str:
+def _note(payload: Payload, found: Payload) -> str:
     """How many lines of each set have a picture, where it is not all of them."""
     sets = []
     for place, one in enumerate(payload["sets"]):
         shown = (shot for name, shot in found.items() if name.startswith(f"{place}|"))
         own = {line for shot in shown for line in shot}
         if own and len(own) < len(one["lines"]):
-            told = {"shown": len(own), "lines": len(one["lines"]), "name": plain(one["name"])}
-            sets.append(say("{shown} of {lines} lines of {name}", **told))
+            values = {"shown": len(own), "lines": len(one["lines"]), "name": plain(one["name"])}
+            sets.append(say("{shown} of {lines} lines of {name}", **values))
     about = "Pictures, spread evenly from the best to the worst read line: {sets}."
     return say(about, sets="; ".join(sets)) if sets else ""

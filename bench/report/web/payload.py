@@ -2,7 +2,7 @@
 
 A JSON object:
 
-    words      the words of the scripts in the page's language (`words.for_scripts`)
+    words      the words of the scripts in the page's language, by the English ones
     systems    {name, colour, marker, dash}; everything below counts systems by their place here
     sets       {name, lines, texts}: lines [id, block, reference], and for each line the different
                texts that any system read on it under any damage
@@ -28,11 +28,9 @@ from bench.core.metrics import normalise
 from bench.core.types import LineResult
 from bench.report.accuracy import curves
 from bench.report.format import bracket, percent, significant
-from bench.report.plots import COLOURS, look_of
-from bench.report.plots.canvas import read_by
-from bench.report.remarks import trained
+from bench.report.language import say
+from bench.report.plots import COLOURS, look_of, read_by
 from bench.report.results import Result, grouped
-from bench.report.web.words import for_scripts, say
 
 Payload = dict[str, Any]
 Places = Mapping[int, Mapping[str, int | None]]  # by id of a result: {"system", "reading"}
@@ -93,7 +91,7 @@ class Gathered:
 
 def gather(results: Sequence[Result]) -> Gathered:
     """What the scripts read of the results of a run, which are in order."""
-    scored = [r for r in results if r.row.status == "ok" and trained(r)]
+    scored = [r for r in results if r.row.status == "ok" and r.trained]
     systems = _systems(results, scored)
     names = list(dict.fromkeys(systems))
     sets: dict[tuple[str, str], _Set] = {}
@@ -118,7 +116,6 @@ def gather(results: Sequence[Result]) -> Gathered:
         readings.append({**condition, **own.read(result.reading.lines)})
         read.append(result)
     payload = {
-        "words": dict(for_scripts()),
         "systems": [{"name": name, **_looks(place)} for place, name in enumerate(names)],
         "sets": [one.payload() for one in sets.values()],
         "readings": readings,
@@ -129,7 +126,7 @@ def gather(results: Sequence[Result]) -> Gathered:
 
 
 def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
-    """The system of each result: its decoder, and what else tells it from the run's others.
+    """The system of each result: its decoder, and what else is unlike the run's others.
 
     An only encoder goes without saying; of several settings ("batch 1", "batch 32") the number is
     said that the page's conditions have.

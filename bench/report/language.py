@@ -1,0 +1,64 @@
+"""The words of tables, plots and pages, in English or Japanese.
+
+The code has its words in English, and they are the msgids of gettext's catalogues in `locale/`.
+Babel reads these as they are: there is no compiled file that could grow stale. Names of decoders,
+sets and options stay as they are registered.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Literal, get_args
+
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
+
+Language = Literal["en", "ja"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+_LOCALE = Path(__file__).parent / "locale"
+_IN_FORCE: ContextVar[Language] = ContextVar("language", default="en")
+
+
+def in_force() -> Language:
+    """The language of `say`."""
+    return _IN_FORCE.get()
+
+
+@contextmanager
+def language(name: str) -> Iterator[None]:
+    """Use this language inside of a `with`.
+
+    Raises:
+        UserError: there is no catalogue for it.
+    """
+    if name not in LANGUAGES:
+        raise UserError(f"there are no captions in {name!r}{did_you_mean(name, LANGUAGES)}")
+    before = _IN_FORCE.set(name)
+    try:
+        yield
+    finally:
+        _IN_FORCE.reset(before)
+
+
+def say(english: str, /, **values: object) -> str:
+    """Translate words into the language in force, then fill in `{name}`.
+
+    Words that the catalogue lacks stay English; a test finds them.
+    """
+    return catalogue(in_force()).get(english, english).format(**values)
+
+
+@functools.cache
+def catalogue(name: str) -> Mapping[str, str]:
+    """The words of a language by the English ones; nothing for English."""
+    if name == "en":
+        return {}
+    from babel.messages.pofile import read_po
+
+    with (_LOCALE / name / "LC_MESSAGES" / "kaidoku.po").open("rb") as file:
+        return {str(one.id): str(one.string) for one in read_po(file) if one.id}

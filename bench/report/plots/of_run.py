@@ -1,0 +1,398 @@
+"""The plots of a run, each of some of its results.
+
+severity-N      CER against the severity of a damage, with bands
+gain-N          what each decoder gains over greedy CTC, against the severity
+gain-damage-N   the same under every damage of one severity
+cer-speed-N     CER against lines/s, with the Pareto front
+latency-N       how the latencies of the batches are distributed
+stages-N        where the time of a line goes
+correction-N    what correctors gain against how much there was to correct
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.analysis.cost import pareto
+from bench.analysis.evidence import Reading
+from bench.analysis.experiment.design import BASELINE
+from bench.analysis.stats import Difference
+from bench.core.errors import UserError
+from bench.core.progress import Report, silent
+from bench.core.types import Timing
+from bench.report.accuracy import curves, side_by_side
+from bench.report.correction import gain_of
+from bench.report.format import plain, plural, short
+from bench.report.language import say
+from bench.report.plots.panel import (
+    COLOURS,
+    Look,
+    Panel,
+    Plot,
+    Spread,
+    alone,
+    drawing,
+    look_of,
+    speed_ticks,
+)
+from bench.report.results import Result, grouped
+from datasets.about import about
+
+Planned = Callable[[], Plot]
+Looks = Mapping[str, Look]  # by the name of a decoder
+Gains = Mapping[str, Difference]  # by the key of a row
+
+_ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
+_BAR = 0.3  # inches of a system in the plot of stages
+_MS = 1000.0
+_PLACES = 33  # on a bar
+_NAME = 48  # letters of a system's name
+_CAPS: Mapping[str, float] = {"capsize": 2, "capthick": 0.8}
+_STAGES: Mapping[str, tuple[Callable[[Timing], float], str, str]] = {
+    # Seconds, colour and hatch: dark enough apart in grey too.
+    "preparing the image": (lambda timing: timing.host_s, COLOURS[1], ""),
+    "encoder": (lambda timing: timing.encode_s, COLOURS[6], "////"),
+    "decoder": (lambda timing: timing.decode_s.median, COLOURS[0], "...."),
+}
+
+
+def draw(results: Sequence[Result], report: Report = silent) -> list[Plot]:
+    """All plots that the results allow, in the language in force.
+
+    Args:
+        results: of the run, as `results.collect` gives them.
+        report: takes the progress.
+    """
+    planned = _planned(results)
+    drawn: list[Plot] = []
+    with drawing():
+        for plot in planned:
+            report("plots", len(drawn), len(planned))
+            drawn.append(plot())
+    report("plots", len(drawn), len(planned))
+    return drawn
+
+
+def _planned(results: Sequence[Result]) -> list[Planned]:
+    scored = [r for r in results if r.trained and math.isfinite(_cer(r)[0])]
+    clean = [r for r in results if r.clean]
+    decoders = [r.names.decoder for r in sorted(results, key=lambda r: r.place.decoder)]
+    looks = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
+    gains = gains_of(scored)
+    of_kind: list[tuple[str, Iterable[list[Result]], Callable[..., Plot]]] = [
+        ("severity", curves(scored), severity),
+        ("gain", _with_gain(curves(scored), gains), functools.partial(gain_curve, gains)),
+        ("gain-damage", _with_gain(side_by_side(scored), gains),
+         functools.partial(gain_bands, gains)),
+        ("cer-speed", _by_set(r for r in scored if r.clean and r.row.timing), speed),
+        ("latency", _by_set(r for r in clean if _keeps_latencies(r)), latency),
+        ("stages", _by_set(r for r in clean if r.row.timing and r.row.counts), stages),
+        ("correction", _by_set(r for r in scored if gain_of(r)), correction),
+    ]  # fmt: skip
+    return [
+        functools.partial(plot, f"{kind}-{number}", group, looks)
+        for kind, groups, plot in of_kind
+        for number, group in enumerate(groups, 1)
+    ]
+
+
+def _by_set(results: Iterable[Result]) -> list[list[Result]]:
+    return grouped(results, lambda result: result.names.dataset)
+
+
+def _by_decoder(
+    results: Sequence[Result], looks: Looks
+) -> Iterator[tuple[str, list[Result], Look]]:
+    """The decoders of the results, each with its own and its look."""
+    for decoder, look in looks.items():
+        if own := [result for result in results if result.names.decoder == decoder]:
+            yield decoder, own, look
+
+
+def read_by(result: Result) -> str:
+    """The set and how much of it, in few words."""
+    counts = result.row.counts
+    lines = [plural(counts.lines, "line")] if counts else []
+    made = [say("synthetic")] if about(result.row.condition.dataset).synthetic else []
+    return f"{result.names.dataset} ({', '.join([*made, result.row.condition.split, *lines])})"
+
+
+def _cer(result: Result) -> Spread:
+    """CER and its interval in percent; without a CER NaN."""
+    cer = math.nan if result.row.cer is None else result.row.cer
+    low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)
+    return 100.0 * cer, 100.0 * min(low, cer), 100.0 * max(high, cer)
+
+
+def _points_of(gain: Difference) -> Spread:
+    """A gain and its interval in points of CER."""
+    low, high = (gain.interval.low, gain.interval.high) if gain.interval else (gain.value,) * 2
+    return 100.0 * gain.value, 100.0 * min(low, gain.value), 100.0 * max(high, gain.value)
+
+
+def _by_severity(
+    panel: Panel, results: Sequence[Result], looks: Looks, value: Callable[[Result], Spread]
+) -> None:
+    for decoder, own, look in _by_decoder(results, looks):
+        severities = [result.row.condition.severity for result in own]
+        panel.curve(decoder, severities, list(map(value, own)), look)
+    panel.severities()
+
+
+def severity(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """CER of each decoder against the severity of one damage."""
+    last = results[-1]
+    title = say(
+        "CER by severity of {damage}: {encoder} on {set}",
+        damage=last.names.damage,
+        encoder=last.names.encoder,
+        set=read_by(last),
+    )
+    panel = Panel(title, last, say("severity (0: clean)"), say("CER (%; band: 95 % interval)"))
+    _by_severity(panel, results, looks, _cer)
+    panel.axes.set_ylim(bottom=0)
+    return panel.plot(slug)
+
+
+# Gains over greedy CTC, which reads the same encoding without language
+
+
+def gains_of(results: Sequence[Result]) -> Gains:
+    """The CER of greedy CTC less that of each result, paired by line.
+
+    A result is paired with the greedy CTC of the same encoder under the same condition. What has no
+    such counterpart, or whose lines are not stored, has no gain.
+    """
+    bases = {_condition(r): r.reading for r in results if r.row.decoder == BASELINE}
+    found = {}
+    for result in results:
+        base, own = bases.get(_condition(result)), result.reading
+        if base and own and base is not own and (gain := _gain(base, own)):
+            found[result.row.key] = gain
+    return found
+
+
+def _condition(result: Result) -> tuple[object, ...]:
+    names = result.names
+    return (result.setting, names.encoder, names.dataset, names.damage, result.row.condition)
+
+
+def _gain(base: Reading, own: Reading) -> Difference | None:
+    try:
+        return base.cer_less(own)
+    except UserError:  # not of the same lines after all
+        return None
+
+
+def _with_gain(groups: Iterable[Sequence[Result]], gains: Gains) -> list[list[Result]]:
+    """Of each group the results that have a gain; groups without any are left out."""
+    known = ([result for result in group if result.row.key in gains] for group in groups)
+    return [group for group in known if group]
+
+
+def gain_curve(gains: Gains, slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """The gain of each decoder against the severity of one damage."""
+    last = results[-1]
+    title = say(
+        "Gain over {baseline} by severity of {damage}: {encoder} on {set}",
+        baseline=BASELINE,
+        damage=last.names.damage,
+        encoder=last.names.encoder,
+        set=read_by(last),
+    )
+    up = say("gain (points of CER; band: 95 % interval, paired)")
+    panel = Panel(title, last, say("severity (0: clean)"), up)
+    _by_severity(panel, results, looks, lambda result: _points_of(gains[result.row.key]))
+    panel.axes.axhline(0, color="0.4", linewidth=0.8)
+    return panel.plot(slug)
+
+
+def gain_bands(gains: Gains, slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """The gain of each decoder under every damage of one severity: a band a damage."""
+    first = results[0]
+    title = say(
+        "Gain over {baseline} by damage at severity {severity}: {encoder} on {set}",
+        baseline=BASELINE,
+        severity=first.row.condition.severity,
+        encoder=first.names.encoder,
+        set=read_by(first),
+    )
+    damages = list(dict.fromkeys(result.names.damage for result in results))
+    decoders = list(_by_decoder(results, looks))
+    band = _ROW * len(decoders) + _BAND
+    across = say("gain (points of CER; bar: 95 % interval, paired)")
+    panel = Panel(title, first, across, height=_ROUND + band * len(damages))
+    for row, (decoder, own, look) in enumerate(decoders):
+        places = [band * damages.index(r.names.damage) + _ROW * (row + 0.5) for r in own]
+        panel.points(decoder, [_points_of(gains[r.row.key]) for r in own], alone(places), look)
+    for place in range(1, len(damages)):
+        panel.axes.axhline(band * place - _BAND / 2, color="0.8", linewidth=0.6)
+    panel.axes.axvline(0, color="0.4", linewidth=0.8)
+    centres = [band * place + (band - _BAND) / 2 for place in range(len(damages))]
+    panel.name_rows(centres, [short(plain(damage)) for damage in damages])
+    panel.axes.set_ylim(band * len(damages) - _BAND / 2, -_BAND / 2)
+    return panel.plot(slug)
+
+
+def correction(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """The gain by correctors against what there was to correct: a point a condition."""
+    first = results[0]
+    title = say(
+        "What correction gains by what there was to correct: {encoder} on {set}",
+        encoder=first.names.encoder,
+        set=read_by(first),
+    )
+    across = say("CER before the correction (%; a point a condition)")
+    panel = Panel(title, first, across, say("gain (points of CER; bar: 95 % interval, paired)"))
+    for decoder, own, look in _by_decoder(results, looks):
+        pairs = [
+            (100.0 * before, _points_of(gain))
+            for result in own
+            if result.row.correction
+            and (before := result.row.correction["cer_before"]) is not None
+            and (gain := gain_of(result)) is not None
+        ]
+        if pairs:
+            cers, gains = zip(*pairs, strict=True)
+            panel.points(decoder, alone(cers), gains, look, **_CAPS)
+    panel.axes.axhline(0, color="0.4", linewidth=0.8)
+    panel.axes.set_xlim(left=0)
+    return panel.plot(slug)
+
+
+# Cost
+
+
+def _system(result: Result, several: bool) -> str:
+    """A decoder, with its encoder where there are several."""
+    names = result.names
+    name = f"{names.encoder} + {names.decoder}" if several else names.decoder
+    return short(plain(name), _NAME)
+
+
+def _several_encoders(results: Sequence[Result]) -> bool:
+    return len({result.names.encoder for result in results}) > 1
+
+
+def speed(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """CER of each system against lines/s, both with their spread, and the Pareto front."""
+    from adjustText import adjust_text
+
+    first, several = results[0], _several_encoders(results)
+    read = read_by(first) if several else f"{first.names.encoder}, {read_by(first)}"
+    panel = Panel(
+        say("CER against speed: {read}", read=read),
+        first,
+        say("speed of encoder + decoder (lines/s, log scale; bar: range of the rounds)"),
+        say("CER (%; bar: 95 % interval)"),
+    )
+    axes = panel.axes
+    rates = [_lines_per_s(result) for result in results]
+    cers = [_cer(result) for result in results]
+    for result, rate, cer in zip(results, rates, cers, strict=True):
+        panel.points(None, [rate], [cer], looks[result.names.decoder], **_CAPS)
+    points = [(rate[0], cer[0]) for rate, cer in zip(rates, cers, strict=True)]
+    _front(axes, points)
+    axes.margins(x=0.15, y=0.12)
+    speed_ticks(axes)
+    axes.set_ylim(bottom=0)
+    names = [
+        axes.text(*point, f" {_system(result, several)}", fontsize=8, va="bottom")
+        for point, result in zip(points, results, strict=True)
+    ]
+    bars = [bar for rate, cer in zip(rates, cers, strict=True) for bar in _along(rate, cer)]
+    leader = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.5", "shrinkB": 3}
+    adjust_text(
+        names, *zip(*bars, strict=True), ax=axes, iter_lim=300, arrowprops=leader,
+        expand=(1.05, 1.3), min_arrow_len=9, force_static=(0.2, 0.5), max_move=5,
+    )  # fmt: skip
+    return panel.plot(slug, legend=False)
+
+
+def _lines_per_s(result: Result) -> Spread:
+    """Lines/s with the range of the rounds; that of one is that of its batches, short and long."""
+    assert result.row.timing is not None  # `draw` takes no others
+    rate = result.row.timing.lines_per_s
+    middle = rate.median
+    several = rate.n > 1
+    return (
+        middle,
+        min(rate.low, middle) if several else middle,
+        (max(rate.high, middle) if several else middle),
+    )
+
+
+def _along(rate: Spread, cer: Spread) -> list[tuple[float, float]]:
+    """Places on the bars of a point, on which no name should lie."""
+    across = [(x, cer[0]) for x in np.geomspace(rate[1], rate[2], _PLACES)]
+    return [*across, *((rate[0], y) for y in np.linspace(cer[1], cer[2], _PLACES))]
+
+
+def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
+    """A step through the systems that no other beats in both: the least CER at each speed."""
+    on = pareto([(cer, rate) for rate, cer in points])
+    front = sorted(point for point, is_on in zip(points, on, strict=True) if is_on)
+    rates, cers = zip(*front, strict=True)
+    label = say("Pareto front")
+    axes.step(rates, cers, where="pre", color="0.4", linewidth=0.9, zorder=1, label=label)
+    axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.4", linewidths=0.9, zorder=1)
+    axes.legend(loc="best")
+
+
+def _keeps_latencies(result: Result) -> bool:
+    """Whether a row has a distribution of them; that of two batches is none."""
+    return result.row.timing is not None and len(result.row.timing.latencies_s) > 2
+
+
+def latency(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """The share of batches by their time a line."""
+    first, several = results[0], _several_encoders(results)
+    panel = Panel(
+        say("Latency of encoder + decoder a line: {read}", read=read_by(first)),
+        first,
+        say("ms a line, of each batch of each round (log scale)"),
+        say("batches that took at most so long (%)"),
+    )
+    for result in results:
+        assert result.row.timing is not None  # as `_keeps_latencies` says
+        times = [_MS * value for value in result.row.timing.latencies_s]
+        shares = [100.0 * (place + 1) / len(times) for place in range(len(times))]
+        look = {**looks[result.names.decoder], "markevery": 0.15, "markersize": 5}
+        panel.axes.step(times, shares, where="post", label=_system(result, several), **look)
+    speed_ticks(panel.axes)
+    panel.axes.set_ylim(0, 103)
+    return panel.plot(slug)
+
+
+def stages(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+    """Milliseconds a line of each stage, one on the other, a bar a system."""
+    first, several = results[0], _several_encoders(results)
+    panel = Panel(
+        say("Time a line by stage: {read}", read=read_by(first)),
+        first,
+        say("ms a line (one pass over the set, median of the rounds)"),
+        height=_ROUND + _BAR * len(results),
+    )
+    rows = range(len(results))
+    done = [0.0] * len(results)
+    for label, (seconds, colour, hatch) in _STAGES.items():
+        widths = [_ms_a_line(result, seconds) for result in results]
+        panel.axes.barh(
+            rows, widths, left=done, height=0.7, label=say(label), color=colour,
+            edgecolor="black", linewidth=0.5, hatch=hatch,
+        )  # fmt: skip
+        done = [before + width for before, width in zip(done, widths, strict=True)]
+    panel.name_rows(rows, [_system(result, several) for result in results])
+    panel.axes.invert_yaxis()
+    return panel.plot(slug)
+
+
+def _ms_a_line(result: Result, seconds: Callable[[Timing], float]) -> float:
+    timing, counts = result.row.timing, result.row.counts
+    assert timing is not None and counts is not None  # `stages` takes no others
+    return _MS * seconds(timing) / counts.lines
