@@ -30,7 +30,9 @@ def decimals(file: str, heading: str) -> list[str]:
     text = re.sub(r"(?ms)^```.*?^```$", "", text)
     sections = dict(re.findall(r"(?ms)^#+ ([^\n]+)\n(.*?)(?=^#+ |\Z)", text))
     prose = re.sub(
-        r"`[^`]*`|\]\([^)]*\)|arXiv:\S+|Python 3\S+ to \S+|CC BY(-SA)? \S+", " ", sections[heading]
+        r"`[^`]*`|\]\([^)]*\)|arXiv:\S+|Python 3\S+ (?:to|or) \S+|CC BY(-SA)? \S+",
+        " ",
+        sections[heading],
     )
     return re.findall(r"(?<![\w.])[+-]?\d+\.\d+", prose)
 

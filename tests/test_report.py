@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import ROOT, report
-from bench.analysis.stats import intervals, paired, sign_flip_p
+from bench.analysis import stats
 from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.records import dump
@@ -462,23 +462,23 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
     opened: Counter[str] = Counter()
     resampled: Counter[str] = Counter()
     differences: Counter[bytes] = Counter()
-    whole, drawn, tested = Path.read_bytes, intervals._bootstrap, sign_flip_p
+    whole, drawn, tested = Path.read_bytes, stats._bootstrap, stats.sign_flip_p
 
     def read(self: Path) -> bytes:
         opened[self.name] += 1
         return whole(self)
 
-    def bootstrap(draws: Any, top: Any, bottom: Any, count: int) -> Any:
+    def bootstrap(*args: Any) -> Any:
         resampled["cells"] += 1
-        return drawn(draws, top, bottom, count)
+        return drawn(*args)
 
     def test(sums: Any, *args: Any, **more: Any) -> Any:
         differences[sums.tobytes()] += 1
         return tested(sums, *args, **more)
 
     monkeypatch.setattr(Path, "read_bytes", read)
-    monkeypatch.setattr(intervals, "_bootstrap", bootstrap)
-    monkeypatch.setattr(paired, "sign_flip_p", test)
+    monkeypatch.setattr(stats, "_bootstrap", bootstrap)
+    monkeypatch.setattr(stats, "sign_flip_p", test)
     with pytest.raises(SystemExit, match="0"):
         main(["report", str(folder)])
     assert "CER by decoder and set" in capsys.readouterr().out

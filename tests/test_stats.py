@@ -107,7 +107,7 @@ def test_wrong_input_is_refused(edits, characters, names):
 def test_memory_steps_do_not_lose_resamples(monkeypatch):
     edits, characters, names = _lines(4, writers=12, each=3)
     whole = micro_interval(edits, characters, names, resamples=999)
-    monkeypatch.setattr("bench.analysis.stats.intervals._DRAWS_AT_ONCE", 50)
+    monkeypatch.setattr("bench.analysis.stats._DRAWS_AT_ONCE", 50)
     assert micro_interval(edits, characters, names, resamples=999) == whole
 
 

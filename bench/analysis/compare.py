@@ -219,6 +219,5 @@ def _lines(first: Reading, second: Reading) -> Lines:
 
 
 def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
-    """With p-values of one family."""
     adjusted = holm([item.cer.p if item.cer else None for item in compared])
     return [dataclasses.replace(item, p_holm=p) for item, p in zip(compared, adjusted, strict=True)]

@@ -110,7 +110,6 @@ def name_of(condition: Condition) -> str:
 def _record(
     found: LineSet, condition: Condition, damage: Damage | None, options: Mapping[str, Any]
 ) -> Row:
-    """Everything that the images depend on, and where they come from."""
     return {
         "suite": SUITE,
         "dataset": condition.dataset,
@@ -207,7 +206,6 @@ def _write_line(path: Path, number: int, line: Line, result: Damaged) -> Row:
 
 
 def _numbers(values: np.ndarray[Any, np.dtype[np.float32]]) -> list[float | None]:
-    """Numbers for JSON, which knows no NaN."""
     return [None if np.isnan(value) else float(value) for value in values]
 
 

@@ -138,8 +138,6 @@ def _damage(row: Row) -> Damage:
 
 @dataclass(eq=False)
 class _Loaded:
-    """A set, looked up by line."""
-
     name: str
     clean: LineSet
     places: dict[str, int]

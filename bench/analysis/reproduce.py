@@ -179,7 +179,6 @@ def _conditions(before: Row, after: Row) -> Iterator[Differing]:
 
 
 def _environment(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Differing]:
-    """The entries of the environment records that differ."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
     for name in dict.fromkeys((*old, *new)):
         if old.get(name, _ABSENT) != new.get(name, _ABSENT):

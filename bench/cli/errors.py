@@ -216,7 +216,6 @@ def vocabulary_of(asked: str | None, rows: Iterable[Row]) -> Vocabulary:
 
 
 def _check_names(what: str, names: Iterable[str], there: Iterable[str]) -> None:
-    """Raise where a name is none of the run's."""
     known = list(dict.fromkeys(there))
     for name in names:
         if name not in known:

@@ -140,7 +140,6 @@ def _by_remedy(skipped: Sequence[Skipped]) -> dict[str, list[Skipped]]:
 
 
 def _failures(failed: Sequence[Row]) -> str:
-    """Each reason once, with the cells that failed for it."""
     cells: dict[str, dict[str, None]] = {}
     for row in failed:
         name = f"{row.encoder} + {row.decoder} on {row.condition.dataset}"

@@ -164,7 +164,6 @@ def _content(
     results_of: Callable[[str | None], list[Result]],
     words: str,
 ) -> str:
-    """The content of a block by the words of its marker."""
     request = manuscript.parse(words)
     beside = file.parent / request.run  # a path may be meant from the manuscript
     is_beside = "/" in request.run and beside.is_dir()

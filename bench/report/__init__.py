@@ -73,9 +73,8 @@ def _files(
     pictured: int | None,
     report: Report,
 ) -> dict[str, bytes]:
-    """The content of each file by its name in the run folder."""
     report("tables", 0, 1)
-    main, further = _main(results), _further(results)
+    main, further = main_tables(results), further_tables(results)
     tables = [*main, *further]
     report("tables", 1, 1)
     files: dict[str, bytes] = {}
@@ -106,11 +105,12 @@ def terminal(results: Sequence[Result], width: int | None = None, lang: str = "e
     """
     columns = width or shutil.get_terminal_size((100, 24)).columns
     with language(lang):
-        tables = _main(results, bold=False)
+        tables = main_tables(results, bold=False)
         return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
 
 
-def _main(results: Sequence[Result], bold: bool = True) -> list[Table]:
+def main_tables(results: Sequence[Result], bold: bool = True) -> list[Table]:
+    """The tables that a terminal shows; `bold` is that of `accuracy.by_set`."""
     return [
         *accuracy.by_set(results, bold),
         *accuracy.by_damage(results, bold),
@@ -120,7 +120,8 @@ def _main(results: Sequence[Result], bold: bool = True) -> list[Table]:
     ]
 
 
-def _further(results: Sequence[Result]) -> list[Table]:
+def further_tables(results: Sequence[Result]) -> list[Table]:
+    """The others."""
     return [
         *accuracy.kinds_of_errors(results),
         *accuracy.when_lenient(results),

@@ -14,11 +14,11 @@ from bench.analysis.stats import micro_interval
 from bench.core.metrics import LENIENT, lenient_edits
 from bench.core.types import EditCounts
 from bench.report.cer import cer_cell, cer_column, key_columns, leaders, remarks, test_in_words
-from bench.report.conditions import conditions, interval, signatures
+from bench.report.conditions import interval, of_results
 from bench.report.format import UNKNOWN
 from bench.report.language import say
 from bench.report.results import Place, Result, grouped, system
-from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate
+from bench.report.table import RANGE, Cell, Column, Table, count, keys, rate
 
 
 @dataclass(frozen=True)
@@ -191,18 +191,12 @@ def _pivot(
 
         return Column(str(head), cell, RANGE, notes=shared)
 
-    return declared(
-        slug,
-        title,
-        conditions(_meaning(results, bool(best)), results),
-        [*leading, *map(column, _along(across, results))],
-        [[each for each in results if down.of(each) == of] for of in _along(down, results)],
-        signatures=signatures(results),
-    )
+    columns = [*leading, *map(column, _along(across, results))]
+    rows = [[each for each in results if down.of(each) == of] for of in _along(down, results)]
+    return of_results(slug, title, _meaning(results, bool(best)), columns, results, rows)
 
 
 def _meaning(results: Sequence[Result], tested: bool) -> str:
-    """The meaning of the numbers of a table of CERs, and of bold."""
     words = [
         say(
             "Micro CER in percent (edits over reference characters, never clipped), {interval}",
@@ -264,14 +258,7 @@ def kinds_of_errors(results: Sequence[Result]) -> list[Table]:
     )
     scored = (r for r in results if r.clean and r.row.counts and r.row.cer is not None)
     return [
-        declared(
-            f"errors-{number}",
-            say("Kinds of errors"),
-            conditions(lead, group),
-            columns,
-            group,
-            signatures=signatures(group),
-        )
+        of_results(f"errors-{number}", say("Kinds of errors"), lead, columns, group, group)
         for number, group in enumerate(grouped(scored), 1)
     ]
 
@@ -297,25 +284,17 @@ def when_lenient(results: Sequence[Result]) -> list[Table]:
     columns = [*key_columns("Set", "Encoder", "Decoder"), cer_column(), *map(column, LENIENT)]
     scored = (r for r in results if r.clean and r.trained and r.row.cer is not None)
     groups = grouped(result for result in scored if result.reading and result.reading.lines)
-    return [
-        declared(
-            f"lenient-{number}",
-            say("CER when something does not count"),
-            conditions(
-                say(
-                    "Micro CER in percent as everywhere, and when something does not count on "
-                    "either side: the spaces that touch a punctuation mark, upper and lower case, "
-                    "or punctuation and symbols, {interval}",
-                    interval=interval(group),
-                ),
-                group,
-            ),
-            columns,
-            group,
-            signatures=signatures(group),
+    title = say("CER when something does not count")
+    made = []
+    for number, group in enumerate(groups, 1):
+        lead = say(
+            "Micro CER in percent as everywhere, and when something does not count on either side: "
+            "the spaces that touch a punctuation mark, upper and lower case, or punctuation and "
+            "symbols, {interval}",
+            interval=interval(group),
         )
-        for number, group in enumerate(groups, 1)
-    ]
+        made.append(of_results(f"lenient-{number}", title, lead, columns, group, group))
+    return made
 
 
 def _lenient(reading: Reading | None, what: str) -> Cell:

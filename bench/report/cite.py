@@ -123,7 +123,6 @@ def _machine(record: Mapping[str, Any]) -> str:
 
 
 def _data(results: Sequence[Result]) -> str:
-    """The full hashes, by which data and files can be checked."""
     hashes = {f"{result.names.dataset} {result.row.dataset_sha256}": None for result in results}
     hashes |= {
         f"{name.removesuffix('_sha256')} {value}": None

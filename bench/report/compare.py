@@ -169,7 +169,6 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
 
 
 def _conditions(lead: str, results: Sequence[Result]) -> str:
-    """The sentence of each setting, one behind the other."""
     first, *others = grouped(results)
     return " ".join(
         [conditions(lead, first), *(conditions("Another setting", group) for group in others)]
@@ -203,7 +202,6 @@ def _speed(comparison: Comparison, results: Results) -> Cell:
 
 
 def _few(comparison: Comparison) -> list[str]:
-    """A footnote where there is no p."""
     if comparison.cer is None or comparison.cer.p is not None:
         return []
     counted = blocks_of(comparison.condition.dataset, comparison.first.reading.lines)

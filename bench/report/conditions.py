@@ -12,6 +12,7 @@ from bench.pipeline.signature import signature_parts
 from bench.report.format import listing, plain, plural
 from bench.report.language import say
 from bench.report.results import Result, system
+from bench.report.table import Column, Item, Table, declared
 from datasets.about import Blocks, about
 
 _MANY = {  # of the nouns of blocks
@@ -90,6 +91,20 @@ def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
     return plain("".join(say("{sentence}. ", sentence=part) for part in parts if part))
 
 
+def of_results(
+    slug: str,
+    title: str,
+    lead: str,
+    columns: Iterable[Column[Item]],
+    results: Sequence[Result],
+    rows: Iterable[Item],
+    published: Iterable[Item] = (),
+) -> Table:
+    """A table of columns over rows with the conditions and signatures of its results."""
+    text = conditions(lead, results)
+    return declared(slug, title, text, columns, rows, published, signatures(results))
+
+
 def signatures(results: Sequence[Result]) -> tuple[str, ...]:
     """One signature a system, where it read several sets or damages with these in braces."""
     systems: dict[tuple[str, str], list[Row]] = {}
@@ -121,7 +136,6 @@ def _braced(values: Sequence[str]) -> str:
 
 
 def _sets(results: Sequence[Result]) -> str:
-    """Every set with how much of it was read, as far as any of its results knows."""
     sets: dict[str, list[Result]] = {}
     for result in results:
         sets.setdefault(result.names.dataset, []).append(result)
@@ -173,7 +187,6 @@ def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:
 
 
 def _damage(results: Sequence[Result]) -> str:
-    """The suite and seed of the damages."""
     suites = _unique(
         say("Damaged by {suite} with seed {seed}", suite=row.suite, seed=row.condition.seed)
         for row in (result.row for result in results if not result.clean)
@@ -209,7 +222,6 @@ def _encoders(results: Sequence[Result]) -> str:
 
 
 def _decoders(results: Iterable[Result]) -> str:
-    """The conditions of the decoders, those of equal ones together."""
     equal: dict[str, list[str]] = {}
     for result in results:
         if words := _decoder(result):
@@ -237,7 +249,6 @@ def settings(ignored: Mapping[str, Any]) -> str:
 
 
 def _language_model(result: Result) -> list[str]:
-    """The language model, its weights, and where these come from."""
     extras = result.row.extras
     if "lm_sha256" not in extras:
         return []
@@ -273,7 +284,6 @@ def _rounds(results: Iterable[Result]) -> str:
 
 
 def _origin(results: Sequence[Result]) -> str:
-    """Commits, environment records and days."""
     commits = _unique(result.commit for result in results if result.commit)
     records = _unique(result.row.environment[:8] for result in results)
     days = sorted({result.row.started[:10] for result in results})

@@ -8,11 +8,11 @@ from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
 from bench.core.types import Correction
 from bench.report.cer import cer_column, key_columns
-from bench.report.conditions import blocks, conditions, interval, signatures
+from bench.report.conditions import blocks, interval, of_results
 from bench.report.format import DASH, bracket, listing, significant
 from bench.report.language import say
 from bench.report.results import Result, grouped
-from bench.report.table import Cell, Column, Table, count, declared, figure, rate
+from bench.report.table import Cell, Column, Table, count, figure, rate
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
@@ -68,14 +68,8 @@ def _table(number: int, results: Sequence[Result]) -> Table:
         Column(say("Refused"), lambda result: _refused(_correction(result))),
         Column(say("Corrector s"), _seconds),
     ]  # fmt: skip
-    return declared(
-        f"correction-{number}",
-        say("What correctors changed"),
-        conditions(lead, results),
-        columns,
-        results,
-        signatures=signatures(results),
-    )
+    title = say("What correctors changed")
+    return of_results(f"correction-{number}", title, lead, columns, results, results)
 
 
 def _correction(result: Result) -> Correction:
@@ -96,7 +90,6 @@ def _gain(gained: Difference | None, p: float | None) -> Cell:
 
 
 def _refused(correction: Correction) -> Cell:
-    """The refused answers, and in a footnote why."""
     reasons = correction["refused"]
     why = listing([f"{reason} {number:,}" for reason, number in reasons.items()])
     refused = sum(reasons.values())

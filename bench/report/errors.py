@@ -287,5 +287,4 @@ def confusion_columns(decoders: Sequence[str]) -> list[Column[Confused]]:
 
 
 def _unit_text(unit: str) -> str:
-    """A character or word of a confusion as it is shown."""
     return {"": NOTHING, " ": SPACE}.get(unit) or plain(unit) or f"U+{ord(unit[0]):04X}"

@@ -123,7 +123,6 @@ def conditions(finding: Finding) -> str:
 
 
 def _in_short(finding: Finding) -> list[str]:
-    """The answer: the primary contrast, then the control that says whether it is language."""
     if not finding.judged:
         return [f"{PRIMARY} was not part of it, so none of the contrasts was computed."]
     judged = {one.contrast.name: one for one in finding.judged}
@@ -193,7 +192,6 @@ def _clean_words(finding: Finding) -> str:
 
 
 def _particulars(finding: Finding) -> list[str]:
-    """What the other contrasts say, where language harmed, and the hidden characters."""
     judged = {one.contrast.name: one for one in finding.judged}
     said = [
         _expected_words(judged[key])
@@ -270,7 +268,6 @@ def _logit(rate: float) -> float:
 
 
 def _between_words(finding: Finding) -> str:
-    """The slopes on the levels between English and random characters."""
     told = [
         f"{_told_points(slope_of(finding, level, PRIMARY), 2)} on {level}"
         for level in finding.read
@@ -299,7 +296,6 @@ def _hidden_words(finding: Finding) -> list[str]:
 
 
 def _dose_words(finding: Finding) -> str:
-    """The best dose at the first and the last severity, mean over the damages."""
     best = []
     for severity in (SEVERITIES[1], _LAST):
         cers = {dose: _mean_cer(finding, severity, dose) for dose in DOSES}
@@ -320,7 +316,6 @@ def _mean_cer(finding: Finding, severity: int, dose: float) -> float:
 
 
 def _system_words(finding: Finding) -> list[str]:
-    """The slopes of the other systems, in a sentence."""
     doses = {PRIMARY, *(f"{PRIMARY}@{dose:g}" for dose in DOSES)}
     others = [system for system in finding.systems if system not in doses]
     if not others:

@@ -108,7 +108,6 @@ def _panels(
     curves: Callable[[str], Sequence[Curve]],
     across: str = "severity (0: clean)",
 ) -> Plot:
-    """A panel a damage, side by side, with one scale and one legend."""
     damages = finding.design.damages
     width, height = max(2, len(damages)) * _PANEL[0], _PANEL[1] + _HEAD + _LEGEND
     figure, beside = panels(width, height, len(damages))
@@ -138,7 +137,6 @@ def _panels(
 def _curve(
     axes: Any, label: str, places: Sequence[float], values: Sequence[Estimate], index: int
 ) -> None:
-    """One curve with its band; places without a value are left out."""
     known = [
         (place, 100 * each.value, each.interval)
         for place, each in zip(places, values, strict=True)

@@ -36,7 +36,6 @@ def of_cells(finding: Finding) -> list[Table]:
 
 
 def _points(estimate: Estimate, decimals: int = 1) -> Cell:
-    """A fraction in points, its interval below it."""
     return rate(estimate.value, estimate.interval, decimals)
 
 
@@ -45,12 +44,10 @@ def _column(head: str, get: Callable[[Any], Estimate], decimals: int = 1) -> Col
 
 
 def _named(*heads: str) -> list[Column[Any]]:
-    """Columns of the fields of these names."""
     return keys(heads, *(attrgetter(head) for head in heads))
 
 
 def _contrasts(finding: Finding) -> Table:
-    """The contrasts: value, interval, p and verdict."""
     return declared(
         slug="contrasts",
         title="What was expected, and what came out",
@@ -73,8 +70,6 @@ def _contrasts(finding: Finding) -> Table:
 
 
 def _gain_by_severity(finding: Finding) -> Table:
-    """Gain under each damage and severity, on English and on random characters."""
-
     def column(severity: int) -> Column[Any]:
         head = f"severity {severity}" if severity else "clean"
         return _column(head, lambda item: finding.gain(item[0], item[1], severity, PRIMARY).gain)
@@ -139,7 +134,6 @@ def _where_it_falls(finding: Finding) -> Table:
 
 
 def _every_system(finding: Finding) -> Table:
-    """English: the slope of every system's gain, and its gain clean and at the last severity."""
     damages = finding.design.damages
 
     def gain(head: str, damage: str, severity: int) -> Column[str]:
@@ -165,7 +159,6 @@ def _every_system(finding: Finding) -> Table:
 
 
 def _all_gains(finding: Finding) -> Table:
-    """Every cell of the design."""
     parts = ("cer", "gain", "relative", "hidden", "partial", "visible")
     return declared(
         slug="all-gains",
@@ -180,7 +173,6 @@ def _all_gains(finding: Finding) -> Table:
 
 
 def _all_recalls(finding: Finding) -> Table:
-    """Hidden characters in every cell."""
     return declared(
         slug="all-hidden",
         title="Hidden characters in every cell",

@@ -168,7 +168,6 @@ def _nothing(request: Request, results: Sequence[Result]) -> str:
 
 
 def _on_paper(table: Table, request: Request) -> Table:
-    """The table with the author's title and label, and no more digits than the intervals bear."""
     rows = tuple(tuple(map(_rounded, row)) for row in table.rows)
     return dataclasses.replace(
         table,

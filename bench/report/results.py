@@ -175,7 +175,6 @@ def _machine(record: Mapping[str, Any], device: str) -> str:
 
 
 def _card(cards: Sequence[Mapping[str, Any]], index: int) -> list[str]:
-    """Driver, clock and power of a GPU."""
     card = cards[index] if index < len(cards) else {}
     words = {"driver": "driver {}", "max_sm_mhz": "SM clock up to {} MHz", "power_limit_w": "{} W"}
     return [text.format(card[name]) for name, text in words.items() if card.get(name)]

@@ -92,7 +92,6 @@ def legend() -> CellRichText | str:
 
 
 def _rich(pieces: Sequence[tuple[str, str]]) -> CellRichText | str:
-    """Neighbours of one style together."""
     merged: list[tuple[str, str]] = []
     for style, text in pieces:
         if merged and merged[-1][0] == style:

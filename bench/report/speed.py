@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from bench.core.types import EditCounts, Spread, Timing
 from bench.report.cer import failed_cell, key_columns
-from bench.report.conditions import conditions, signatures
+from bench.report.conditions import of_results
 from bench.report.format import UNKNOWN, number, parameters, plain, significant
 from bench.report.language import say
 from bench.report.results import Result, grouped
-from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure
+from bench.report.table import RANGE, Cell, Column, Table, count, figure
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def as_in_trocr(results: Sequence[Result]) -> list[Table]:
     )
     clean = (result for result in results if result.clean)
     return [
-        declared(
+        of_results(
             f"speed-{place}",
             say("Speed on {set}, as TrOCR reports it", set=group[0].dataset),
-            conditions(lead, group),
+            lead,
             columns,
+            group,
             map(_pace, group),
             map(_published, PUBLISHED),
-            signatures(group),
         )
         for place, group in enumerate(grouped(clean, lambda result: result.names.dataset), 1)
     ]
@@ -169,14 +169,7 @@ def _by_stage(
 
     timed = (result for result in results if result.row.timing and result.row.counts)
     return [
-        declared(
-            f"{slug}-{place}",
-            title,
-            conditions(lead, group),
-            columns(group),
-            group,
-            signatures=signatures(group),
-        )
+        of_results(f"{slug}-{place}", title, lead, columns(group), group, group)
         for place, group in enumerate(grouped(timed), 1)
     ]
 
@@ -188,7 +181,6 @@ def _measured(result: Result) -> tuple[Timing, EditCounts]:
 
 
 def _spread(result: Result, get: Callable[[Timing], Spread | None]) -> Cell:
-    """A median with its range."""
     timing, _ = _measured(result)
     spread = get(timing)
     note = say("one round; the range is that of its batches, length and all")

@@ -164,7 +164,6 @@ def _model(row: SpeedRow) -> Cell:
 
 
 def _sum(value: float | None, figures: Figures) -> Cell:
-    """A sum over all sentences, marked where it is extrapolated."""
     notes = _of_sums(figures) if value is not None else []
     return figure(value, lambda known: _tilde(figures) + number(known, 0), notes=notes)
 
@@ -179,7 +178,6 @@ def _of_sums(figures: Figures) -> list[str]:
 
 
 def _of_passes(row: SpeedRow) -> list[str]:
-    """The footnote of a row that was read but once."""
     figures = row.figures
     if row.origin != "measured" or figures is None or figures.passes > 1:
         return []
@@ -187,7 +185,6 @@ def _of_passes(row: SpeedRow) -> list[str]:
 
 
 def _total_time(row: SpeedRow) -> Cell:
-    """The time; in its place that there is none, and why."""
     if row.figures is None:
         why = f"{row.origin}: " + (f"{row.reason} ({row.remedy})" if row.remedy else row.reason)
         if row.result:
@@ -208,7 +205,6 @@ def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
 
 
 def _measured_cell(row: SpeedRow, figures: Figures) -> Cell:
-    """Lines x passes."""
     if row.origin == "reported":
         return Cell(f"{figures.measured_lines:,} lines")
     repeats = figures.distinct_lines < figures.measured_lines
@@ -218,7 +214,6 @@ def _measured_cell(row: SpeedRow, figures: Figures) -> Cell:
 
 
 def _spread(of: Spread | None, text: Callable[[float], str], notes: Sequence[str] = ()) -> Cell:
-    """A median with its range below; no range of a single number."""
     if of is None:
         return figure(None)
     return figure(of.median, text, of if of.n > 1 else None, notes)

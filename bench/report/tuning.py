@@ -180,7 +180,6 @@ def _curve(found: Slice, tuned: Tuned) -> Figure:
 
 
 def _trials(tuned: Tuned) -> Figure:
-    """Of each option the CER of every trial."""
     figure, beside = panels(1.0 + 2.6 * len(tuned.grid), 3.4, len(tuned.grid))
     best = min(tuned.cer_map, key=lambda point: point["cer"])
     for axes, option in zip(beside, tuned.grid, strict=True):

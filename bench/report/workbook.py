@@ -82,7 +82,6 @@ def workbook(conditions: Sequence[Shown], most: int, report: Report = silent) ->
 
 
 def _places() -> list[Column[Any]]:
-    """The condition of a row."""
     return [
         Column("No.", lambda item: count(item.shown.number), key=True),
         *keys(
@@ -114,8 +113,6 @@ def _meaning(kind: Kind) -> str:
 
 @dataclass(frozen=True)
 class _Changed:
-    """A row of the sheet of changes."""
-
     shown: Shown
     decoder: str
     of: Class

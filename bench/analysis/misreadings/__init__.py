@@ -198,7 +198,6 @@ _Places = dict[Class, Counter[tuple[int, EditKind, int]]]
 
 
 def _places(of: Profile) -> _Places:
-    """Of each class the line, kind and place of its edits."""
     found: _Places = {}
     for number, line in enumerate(of.lines):
         for each in line:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.stats.paired import rate_difference
+from bench.analysis.stats import rate_difference
 from bench.analysis.tuning.search import (
     Bench,
     Grid,

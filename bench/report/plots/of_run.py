@@ -108,7 +108,6 @@ def _by_set(results: Iterable[Result]) -> list[list[Result]]:
 def _by_decoder(
     results: Sequence[Result], looks: Looks
 ) -> Iterator[tuple[str, list[Result], Look]]:
-    """The decoders of the results, each with its own and its look."""
     for decoder, look in looks.items():
         if own := [result for result in results if result.names.decoder == decoder]:
             yield decoder, own, look
@@ -123,14 +122,12 @@ def read_by(result: Result) -> str:
 
 
 def _cer(result: Result) -> Spread:
-    """CER and its interval in percent; without a CER NaN."""
     cer = math.nan if result.row.cer is None else result.row.cer
     low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)
     return 100.0 * cer, 100.0 * min(low, cer), 100.0 * max(high, cer)
 
 
 def _points_of(gain: Difference) -> Spread:
-    """A gain and its interval in points of CER."""
     low, high = (gain.interval.low, gain.interval.high) if gain.interval else (gain.value,) * 2
     return 100.0 * gain.value, 100.0 * min(low, gain.value), 100.0 * max(high, gain.value)
 
@@ -269,7 +266,6 @@ def correction(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
 
 
 def _system(result: Result, several: bool) -> str:
-    """A decoder, with its encoder where there are several."""
     names = result.names
     name = f"{names.encoder} + {names.decoder}" if several else names.decoder
     return short(plain(name), _NAME)

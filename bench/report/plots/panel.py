@@ -198,7 +198,6 @@ def wrapped(text: str) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Letters of a text, wide ones as two."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 

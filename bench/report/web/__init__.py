@@ -99,7 +99,6 @@ def _script() -> str:
 
 
 def _words(script: str) -> dict[str, str]:
-    """The translations of the scripts' own words."""
     return {word: own for word, own in catalogue(in_force()).items() if f'"{word}"' in script}
 
 
@@ -129,7 +128,6 @@ def _json(payload: Any) -> str:
 
 
 def _lead(results: Sequence[Result]) -> str:
-    """The contents of the run, in a sentence."""
     days = sorted({plain(result.row.started[:10]) for result in results}) or ["—"]
     when = say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
     return say(

@@ -142,7 +142,6 @@ def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
 
 
 def _looks(place: int) -> Payload:
-    """Colour, mark and line of a system, as in the plots that are files."""
     look = look_of(place)
     line = look["linestyle"]
     dash = _DASHES[line] if isinstance(line, str) else _OWN_DASH
@@ -198,7 +197,6 @@ def _speeds(results: Sequence[Result], places: Places) -> Payload:
 
 
 def _rates(result: Result) -> Payload:
-    """Lines/s with their range, and the point in words."""
     assert result.row.timing is not None  # `_timed` takes no others
     rate = result.row.timing.lines_per_s
     several = rate.n > 1  # the range of one round is that of its batches, of short lines and long
@@ -211,7 +209,6 @@ def _rates(result: Result) -> Payload:
 
 
 def _cer(result: Result) -> dict[str, float]:
-    """CER and its interval in percent; without an interval the CER thrice."""
     cer = result.row.cer or 0.0
     low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)
     return {"y": 100.0 * cer, "low": 100.0 * min(low, cer), "high": 100.0 * max(high, cer)}
