@@ -1,4 +1,4 @@
-"""Facts about registered sets that have to stand beside every number on them."""
+"""Facts about registered sets that stand beside every number on them."""
 
 from __future__ import annotations
 

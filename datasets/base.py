@@ -27,27 +27,27 @@ _report: ContextVar[Report] = ContextVar("report", default=silent)
 
 
 class BadLinesError(UserError):
-    """A set that was to be read strictly has lines that cannot be used; `found` has them."""
+    """A set that was to be read strictly has lines that cannot be used; `lineset` has them."""
 
-    def __init__(self, found: LineSet) -> None:
-        super().__init__(self._sentence(found, found.bad[0]))
-        self.found = found
+    def __init__(self, lineset: LineSet) -> None:
+        super().__init__(self._sentence(lineset, lineset.bad[0]))
+        self.lineset = lineset
 
-    def _sentence(self, found: LineSet, first: BadLine) -> str:
+    def _sentence(self, lineset: LineSet, first: BadLine) -> str:
+        bad, good = len(lineset.bad), len(lineset.lines)
         return (
-            f"{len(found.bad)} of {len(found.bad) + len(found.lines)} lines of {found.name} "
-            f"({found.split}) cannot be used, and strict was asked for; "
-            f"the first is {first.id}: {first.reason}"
+            f"{bad} of {bad + good} lines of {lineset.name} ({lineset.split}) cannot be used, "
+            f"and strict was asked for; the first is {first.id}: {first.reason}"
         )
 
 
 class NothingReadableError(BadLinesError):
     """A set that has lines, none of which can be used."""
 
-    def _sentence(self, found: LineSet, first: BadLine) -> str:
+    def _sentence(self, lineset: LineSet, first: BadLine) -> str:
         return (
-            f"none of the {len(found.bad)} lines of {found.name} ({found.split}) can be used; "
-            f"the first is {first.id}: {first.reason}"
+            f"none of the {len(lineset.bad)} lines of {lineset.name} ({lineset.split}) can be "
+            f"used; the first is {first.id}: {first.reason}"
         )
 
 
@@ -100,7 +100,7 @@ class Dataset(ABC):
         self,
         name: str,
         split: str,
-        found: Iterable[Line | BadLine],
+        items: Iterable[Line | BadLine],
         *,
         source: str,
         licence: str,
@@ -121,7 +121,7 @@ class Dataset(ABC):
         report = _report.get()
         lines: dict[str, Line] = {}
         bad: list[BadLine] = []
-        for count, each in enumerate(found):
+        for count, each in enumerate(items):
             report(f"reading {split}", count, max(total, count))
             if isinstance(each, BadLine):
                 bad.append(each)

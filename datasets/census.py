@@ -1,4 +1,4 @@
-"""What a data set holds: counted split by split, whatever its source is."""
+"""Counts of a data set, split by split, whatever its source is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class Repeats:
-    """What occurs in several lines.
+    """Texts or images that occur in several lines.
 
     groups: things that occur more than once.
     lines: lines that they occur in.
@@ -96,19 +96,19 @@ def take(
     bad: list[tuple[str, BadLine]] = []
     notes: list[str] = []
     shown: list[Line] = []
-    told = ("", "", "")
+    stated = ("", "", "")
     for split in splits or dataset.split_names():
         try:
-            found = _load(dataset, split, limit)
+            lineset = _load(dataset, split, limit)
         except Unavailable as reason:
             absent.append((split, reason))
             continue
-        counts.append(_count(found))
-        told = (found.source, found.licence, found.references)
-        bad += [(split, line) for line in found.bad]
-        notes += found.notes
-        shown += spread(found.lines, SHOWN)
-        for line in found.lines:
+        counts.append(_count(lineset))
+        stated = (lineset.source, lineset.licence, lineset.references)
+        bad += [(split, line) for line in lineset.bad]
+        notes += lineset.notes
+        shown += spread(lineset.lines, SHOWN)
+        for line in lineset.lines:
             alphabet.update(line.text)
             texts.setdefault(line.text, []).append(f"{split}/{line.id}")
             images.setdefault(_pixels(line), []).append(f"{split}/{line.id}")
@@ -116,9 +116,9 @@ def take(
         raise absent[0][1]
     return Census(
         name=name,
-        source=told[0],
-        licence=told[1],
-        references=told[2],
+        source=stated[0],
+        licence=stated[1],
+        references=stated[2],
         splits=tuple(counts),
         alphabet="".join(sorted(alphabet)),
         texts=_repeats(texts.values()),
@@ -134,16 +134,16 @@ def _load(dataset: Dataset, split: str, limit: int | None) -> LineSet:
     try:
         return dataset.load(split, limit)
     except BadLinesError as error:
-        return error.found
+        return error.lineset
 
 
-def _count(found: LineSet) -> SplitCount:
+def _count(lineset: LineSet) -> SplitCount:
     return SplitCount(
-        split=found.split,
-        lines=len(found.lines),
-        writers=len({line.writer for line in found.lines} - {""}),
-        blocks=len({line.block for line in found.lines} - {""}),
-        bad=len(found.bad),
+        split=lineset.split,
+        lines=len(lineset.lines),
+        writers=len({line.writer for line in lineset.lines} - {""}),
+        blocks=len({line.block for line in lineset.lines} - {""}),
+        bad=len(lineset.bad),
     )
 
 

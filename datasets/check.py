@@ -1,4 +1,4 @@
-"""Whether a data set in the data root is what it should be."""
+"""Comparison of a data set in the data root with its record."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Verdict:
     @property
     def whole(self) -> bool:
         """Whether the set is right, and its pieces too."""
-        return self.state == "right" and all(found.state == "right" for found in self.pieces)
+        return self.state == "right" and all(part.state == "right" for part in self.pieces)
 
 
 def check(source: Source, root: Path | None, report: Report = silent) -> Verdict:
     """Read a set from end to end, with its words and characters, and compare it with its record."""
-    found = check_lines(source, root, report)
-    return replace(found, pieces=tuple(check_pieces(p, root, report) for p in source.pieces))
+    verdict = check_lines(source, root, report)
+    return replace(verdict, pieces=tuple(check_pieces(p, root, report) for p in source.pieces))
 
 
 def check_lines(source: Source, root: Path | None, report: Report = silent) -> Verdict:

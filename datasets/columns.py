@@ -81,18 +81,18 @@ class TableOptions:
             UserError: it lacks a column that the user named, or one of images or texts.
         """
         chosen = {**vars(self), "split": self.split_column}
-        found = {
+        named = {
             what: chosen[what] or next((name for name in usual if name in names), "")
             for what, usual in _USUAL.items()
         }
-        if images is not None and not self.image and found["image"] not in images:
-            found["image"] = images[0] if len(images) == 1 else ""
+        if images is not None and not self.image and named["image"] not in images:
+            named["image"] = images[0] if len(images) == 1 else ""
         if self.split:
-            found["split"] = ""
-        columns = Columns(**found)
+            named["split"] = ""
+        columns = Columns(**named)
         columns.check(table, names)
         for what in ("image", "text"):
-            if not found[what]:
+            if not named[what]:
                 raise UserError(
                     f"{table} has no column that is known to hold the {what}; name one of "
                     f"{', '.join(names) or 'none'} with -o {dataset}.{what}=COLUMN"

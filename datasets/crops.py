@@ -30,21 +30,21 @@ def outlines(lines: Sequence[PageLine], ascents: tuple[float, float] = _ASCENTS)
     those of pages about 2,000 pixels high), whose mean is taken where no line has one. A line with
     neither polygon nor baseline has an empty outline.
     """
-    found = [_ascent(line) for line in lines]
-    known = [a for line, a in zip(lines, found, strict=True) if a is not None and len(line.polygon)]
+    own = [_ascent(line) for line in lines]
+    known = [a for line, a in zip(lines, own, strict=True) if a is not None and len(line.polygon)]
     usual = float(np.clip(np.median(known), *ascents) if known else np.mean(ascents))
     return [
         _around(line.baseline, usual)
         if line.baseline is not None and ascent is not None and ascent < _THIN * usual
         else line.polygon
-        for line, ascent in zip(lines, found, strict=True)
+        for line, ascent in zip(lines, own, strict=True)
     ]
 
 
 def likely_ascents(lines: Sequence[PageLine]) -> tuple[float, float]:
     """Pixels between which a page's ascent is believed, from how far apart its baselines are.
 
-    Where nothing is below anything it is told by the polygons alone: 0 and infinity.
+    Where nothing is below anything the polygons alone decide: 0 and infinity.
     """
     spans = [
         (line.baseline[:, 1].mean(), line.baseline[:, 0].min(), line.baseline[:, 0].max())

@@ -108,11 +108,11 @@ class Cvl(Dataset):
         self._check(split)
         root = self._folder()
         pages = sorted(page for page in _pages(root) if self._wanted(page, split))
-        found = (line for page in pages for line in _lines(root, page, split))
+        lines = (line for page in pages for line in _lines(root, page, split))
         return self.gathered(
             "cvl",
             split,
-            islice(found, limit),
+            islice(lines, limit),
             source=URL,
             licence=LICENCE,
             references=f"cvl-xml without punctuation, {self._chosen()}",
@@ -190,8 +190,8 @@ def _pages(root: Path) -> set[Page]:
         for part in PARTS.values()
         for file in (root / part / "lines").glob("*/*.tif")
     }
-    found = ((LINE_ID.fullmatch(f"{name}-0"), part) for name, part in names)
-    return {Page(match[1], int(match[2]), part) for match, part in found if match}
+    matches = ((LINE_ID.fullmatch(f"{name}-0"), part) for name, part in names)
+    return {Page(match[1], int(match[2]), part) for match, part in matches if match}
 
 
 def _lines(root: Path, page: Page, split: str) -> Iterator[Line | BadLine]:
@@ -240,15 +240,15 @@ def parse_page(document: bytes, name: str) -> dict[str, str]:
         ValueError: it is no XML.
     """
     root = parse_xml(undeclared(document), name)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for region in _regions(root, _LINE):
         words = [word for word in _regions(region, _WORD) if word.get("text", "").strip()]
         line = _line_id(region, words)
         if not words or line is None:
             continue
         text = " ".join(word.get("text", "").strip() for word in _in_order(words))
-        found[line] = f"{found[line]} {text}" if line in found else text
-    return found
+        texts[line] = f"{texts[line]} {text}" if line in texts else text
+    return texts
 
 
 def _regions(element: Element, kind: str) -> list[Element]:

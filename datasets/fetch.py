@@ -64,13 +64,13 @@ def get(source: Source, root: Path, url: str | None = None, report: Report = sil
                 raise UserError(_complaint(source, lines, missing, built))
             _put(built, root, *source.files)
         pieces = []
-        for recorded, found in zip(source.pieces, here.pieces, strict=True):
-            if found.state != "right":
+        for recorded, piece in zip(source.pieces, here.pieces, strict=True):
+            if piece.state != "right":
                 PIECES_BUILDERS[source.name](tree, recorded, built, report)
-                found = check_pieces(recorded, built, report)
-                if found.state == "right":
+                piece = check_pieces(recorded, built, report)
+                if piece.state == "right":
                     _put(built, root, recorded.file)
-            pieces.append(found)
+            pieces.append(piece)
     verdict = replace(lines, pieces=tuple(pieces))
     if not verdict.whole:
         raise UserError(_lament(source, verdict, built))
@@ -97,10 +97,10 @@ def _complaint(source: Source, verdict: Verdict, missing: list[str], built: Path
 
 
 def _lament(source: Source, verdict: Verdict, built: Path) -> str:
-    wrong = [found for found in verdict.pieces if found.state != "right"]
+    wrong = [piece for piece in verdict.pieces if piece.state != "right"]
     return (
         f"the lines of {source.name} are in place, but not its "
-        f"{' and '.join(found.name for found in wrong)}, which only training reads: what was made "
+        f"{' and '.join(piece.name for piece in wrong)}, which only training reads: what was made "
         f"of {source.commit[:12]} is not what is recorded "
-        f"({'; '.join(found.reason for found in wrong)}) and was left in {built}"
+        f"({'; '.join(piece.reason for piece in wrong)}) and was left in {built}"
     )

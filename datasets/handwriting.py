@@ -2,7 +2,7 @@
 
 The glyphs are Dr. A. V. Hershey's (package Hershey-Fonts): two print faces and two script faces,
 bent by a strong personal style. A learned renderer can take the place of `write`: nothing else
-looks behind `Writing`.
+knows more than `Writing`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Writing:
 
 @dataclass(frozen=True)
 class Style:
-    """What makes a hand: fixed for a writer, in Hershey's units unless said otherwise."""
+    """A hand: fixed for a writer, in Hershey's units unless stated otherwise."""
 
     kind: str
     script_capitals: bool

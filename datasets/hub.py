@@ -15,7 +15,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.hub import fetch, plain_hub_errors
 from bench.core.progress import Report
 
-MAIN = "main"  # the branch that the Hub means when no revision is given
+MAIN = "main"  # the branch that the Hub means when no revision is named
 
 _CARD = "README.md"
 _SHARD = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -77,17 +77,17 @@ def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
     with plain_hub_errors(repo, revision, "dataset"):
         info = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
         files = {file.rfilename: file for file in info.siblings or ()}
-        wanted = [n for n in sorted(files) if n.endswith(".parquet") and fnmatch(n, pattern)]
-        if not wanted:
+        names = [n for n in sorted(files) if n.endswith(".parquet") and fnmatch(n, pattern)]
+        if not names:
             raise UserError(_no_files(repo, pattern, any(n.endswith(".parquet") for n in files)))
         commit = str(info.sha)
-        for number, name in enumerate(wanted, 1):
-            fetch(repo, commit, files[name], _numbered(report, number, len(wanted)), "dataset")
+        for number, name in enumerate(names, 1):
+            fetch(repo, commit, files[name], _numbered(report, number, len(names)), "dataset")
         if _CARD in files:
             hf_hub_download(repo, _CARD, revision=commit, repo_type="dataset")
         # Asked by the name of the branch, it notes in the cache which commit that is: at the end,
         # so that what was interrupted is not taken for the whole.
-        hf_hub_download(repo, wanted[0], revision=revision, repo_type="dataset")
+        hf_hub_download(repo, names[0], revision=revision, repo_type="dataset")
     return locate(repo, revision, pattern)
 
 
@@ -98,8 +98,8 @@ def licence_of(folder: Path) -> str:
     except OSError:
         return "not stated"
     front = re.match(r"\ufeff?---\s*\n(.*?)\n---", card, re.DOTALL)
-    found = re.search(r"^license:[ \t]*['\"]?([\w.-]+)", front[1] if front else "", re.MULTILINE)
-    return found[1] if found else "not stated"
+    licence = re.search(r"^license:[ \t]*['\"]?([\w.-]+)", front[1] if front else "", re.MULTILINE)
+    return licence[1] if licence else "not stated"
 
 
 def get_command(repo: str, revision: str, pattern: str) -> str:
@@ -112,9 +112,9 @@ def get_command(repo: str, revision: str, pattern: str) -> str:
 
 def _lacks_a_shard(files: list[Path]) -> bool:
     """Whether one of `name-00000-of-00003` is missing of a set of shards that is begun."""
-    found = [match for path in files if (match := _SHARD.fullmatch(path.stem))]
+    matches = [match for path in files if (match := _SHARD.fullmatch(path.stem))]
     numbers: dict[tuple[str, int], set[int]] = {}
-    for match in found:
+    for match in matches:
         numbers.setdefault((match["set"], int(match["count"])), set()).add(int(match["number"]))
     return any(len(have) < count for (_, count), have in numbers.items())
 

@@ -159,11 +159,11 @@ class Iam(Dataset):
             return self._load_teklia(split, limit)
         root = self._folder()
         ids, bad, notes = read_list(root, self.partition, split)
-        wanted = islice(self._written(root, ids, style), limit)
+        transcribed = islice(self._written(root, ids, style), limit)
         return self.gathered(
             "iam",
             split,
-            chain(bad, (_line(root, name, written, split) for name, written in wanted)),
+            chain(bad, (_line(root, name, written, split) for name, written in transcribed)),
             source=URL,
             licence=LICENCE,
             references=f"iam-{style}, partition {self.partition}",
@@ -184,13 +184,13 @@ class Iam(Dataset):
                 f"Teklia's files are the partition rwth, so they have no {split} of "
                 f"{self.partition}; take -o iam.partition=rwth"
             )
-        found = self._teklia().load(split, limit)
-        count = len(found.lines) + len(found.bad)
+        lineset = self._teklia().load(split, limit)
+        count = len(lineset.lines) + len(lineset.bad)
         notes = miscount("Teklia's files", "rwth", split, count) if limit is None else []
         return self.gathered(
             "iam",
             split,
-            chain(found.bad, found.lines),
+            chain(lineset.bad, lineset.lines),
             source=TEKLIA,
             licence=LICENCE,
             references=f"iam-teklia, partition {self.partition}",

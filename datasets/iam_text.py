@@ -107,7 +107,7 @@ def parse_lines(text: str) -> dict[str, Written]:
     A row is `a01-000u-03 err 156 23 430 1290 1883 70 M Ps|tomorrow|.`: id, segmentation, grey
     level, components, x, y, width and height of the line on its form, tokens.
     """
-    found: dict[str, Written] = {}
+    lines: dict[str, Written] = {}
     for row in text.splitlines():
         fields = row.split(" ", 8)
         if row.startswith("#") or len(fields) < 9:
@@ -116,8 +116,8 @@ def parse_lines(text: str) -> dict[str, Written]:
             box = _box(fields[4:8])
             tokens = [token for token in fields[8].strip().split("|") if token.strip()]
             words = tuple(map(Word, tokens))
-            found[fields[0]] = Written(" ".join(tokens), fields[1] == "ok", words=words, box=box)
-    return found
+            lines[fields[0]] = Written(" ".join(tokens), fields[1] == "ok", words=words, box=box)
+    return lines
 
 
 def parse_forms(text: str) -> dict[str, str]:
@@ -221,13 +221,13 @@ def _form_line(line: Element, writer: str) -> Written:
 
 def _components(word: Element) -> list[Box]:
     """The components that are rectangles; others are left out."""
-    found = []
+    boxes = []
     for component in elements(word, "cmp"):
         with contextlib.suppress(ValueError):
             box = _box([component.get(name, "") for name in ("x", "y", "width", "height")])
             if box.width > 0 and box.height > 0:
-                found.append(box)
-    return found
+                boxes.append(box)
+    return boxes
 
 
 def _box(fields: Sequence[str]) -> Box:

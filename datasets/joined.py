@@ -118,7 +118,7 @@ def _on_baseline(
 ) -> dict[str, list[Ink]]:
     """Scale a writer's pieces to an x-height of 1 and find their baselines."""
     usual = float(np.median([s for s in (_x_height(t, p) for t, p in pieces) if s] or [1.0]))
-    found: dict[str, list[Ink]] = defaultdict(list)
+    inks: dict[str, list[Ink]] = defaultdict(list)
     for text, strokes in pieces:
         points = np.concatenate(strokes)
         low, high = points.min(0), points.max(0)
@@ -133,8 +133,8 @@ def _on_baseline(
         slip = tall or (own is not None and not 0.4 < own / usual < 2.5)
         if not slip and width < 0.8 * len(text) + 3:  # a slip of the pen or of the recording
             scaled = tuple((s - origin) / np.float32(size) for s in strokes)
-            found[text].append(Ink(scaled, width))
-    return dict(found)
+            inks[text].append(Ink(scaled, width))
+    return dict(inks)
 
 
 def _reach(text: str) -> tuple[float, float]:

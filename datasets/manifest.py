@@ -57,16 +57,16 @@ class ManifestLines(TableOptions, Dataset):
         known = in_order(self._split(*pair) for pair in rows if not pair[0].trouble)
         if split not in known:
             raise no_split(path, "manifest", split, known)
-        wanted = [pair for pair in rows if pair[0].trouble or self._split(*pair) == split]
+        chosen = [pair for pair in rows if pair[0].trouble or self._split(*pair) == split]
         root = self.root or path.parent
         return self.gathered(
             "manifest",
             split,
-            (_line(root, row, columns, split) for row, columns in islice(wanted, limit)),
+            (_line(root, row, columns, split) for row, columns in islice(chosen, limit)),
             source=path.name,
             licence="not stated",
             references="manifest",
-            total=len(wanted[:limit]),
+            total=len(chosen[:limit]),
         )
 
     def _path(self) -> Path:

@@ -61,14 +61,15 @@ class PageLine:
 
 @dataclass(frozen=True, eq=False)
 class Transcript:
-    """What a document says of its page.
+    """A document of a page, by its name in the set.
 
-    image: the file name of the picture, perhaps with folders; "" when it is not said.
-    size: width and height that the points are measured in; None when it is not said.
+    image: the file name of the picture, perhaps with folders; "" where it states none.
+    size: width and height that the points are measured in; None where it states none.
     pixels: whether points are pixels; else they are shares of `size`.
     lines: in document order.
     """
 
+    name: str
     image: str
     size: tuple[float, float] | None
     pixels: bool
@@ -88,6 +89,7 @@ def parse_page(content: bytes, name: str) -> Transcript:
     root = _root(content, name, "PcGts", _PAGE, "PAGE XML")
     attributes = _page(root, name)
     return Transcript(
+        name=name,
         image=attributes.get("imageFilename", ""),
         size=_size(name, attributes.get("imageWidth"), attributes.get("imageHeight")),
         pixels=True,
@@ -115,6 +117,7 @@ def parse_alto(content: bytes, name: str) -> Transcript:
     unit = next(elements(root, "MeasurementUnit"), None)
     file = next(elements(root, "fileName"), None)
     return Transcript(
+        name=name,
         image="" if file is None else (file.text or "").strip(),
         size=_size(name, attributes.get("WIDTH"), attributes.get("HEIGHT")),
         pixels=unit is None or (unit.text or "").strip() in ("", "pixel"),
@@ -125,13 +128,13 @@ def parse_alto(content: bytes, name: str) -> Transcript:
 
 
 def _root(content: bytes, name: str, root: str, namespaces: tuple[str, ...], kind: str) -> Element:
-    found = parse_xml(content, name)
-    namespace = found.tag[1:].rpartition("}")[0]
-    if local(found) in _COMPANIONS - {root}:
-        raise OtherFormatError(f"{name} is no {kind} but {local(found)}")
-    if local(found) != root or (namespace and not namespace.startswith(namespaces)):
-        raise UserError(f"{name} is no {kind}: its root is {found.tag}")
-    return found
+    element = parse_xml(content, name)
+    namespace = element.tag[1:].rpartition("}")[0]
+    if local(element) in _COMPANIONS - {root}:
+        raise OtherFormatError(f"{name} is no {kind} but {local(element)}")
+    if local(element) != root or (namespace and not namespace.startswith(namespaces)):
+        raise UserError(f"{name} is no {kind}: its root is {element.tag}")
+    return element
 
 
 def _page(root: Element, name: str) -> Mapping[str, str]:
@@ -147,13 +150,13 @@ def _size(name: str, width: str | None, height: str | None) -> tuple[float, floa
     stated = [(text or "").strip() for text in (width, height)]
     if not all(stated):
         return None
-    found = [float(text) if _NUMBER.fullmatch(text) else np.nan for text in stated]
-    if 0 in found:
+    sides = [float(text) if _NUMBER.fullmatch(text) else np.nan for text in stated]
+    if 0 in sides:
         return None
-    if not all(1 <= side <= _FAR for side in found):
+    if not all(1 <= side <= _FAR for side in sides):
         shown = " x ".join(text[:20] for text in stated)
         raise UserError(f"{name} states a page of {shown}, which no page measures; correct it")
-    return found[0], found[1]
+    return sides[0], sides[1]
 
 
 def _written(line: Element) -> str:
@@ -167,10 +170,10 @@ def _written(line: Element) -> str:
 
 def _equivalent(element: Element) -> str | None:
     """The text of the first alternative by index; None where there is none."""
-    given = [inner for inner in element if local(inner) == "TextEquiv"]
-    if not given:
+    alternatives = [inner for inner in element if local(inner) == "TextEquiv"]
+    if not alternatives:
         return None
-    best = min(given, key=lambda equivalent: _index(equivalent.get("index", "")))
+    best = min(alternatives, key=lambda equivalent: _index(equivalent.get("index", "")))
     written = child(best, "Unicode")
     if written is None:
         written = child(best, "PlainText")
@@ -221,10 +224,10 @@ def _contents(line: Element) -> str:
 
 def _box(element: Element) -> Points | None:
     texts = [element.get(name, "") for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
-    found = _points(" ".join(texts))
-    if not all(_NUMBER.fullmatch(text.strip()) for text in texts) or not len(found):
+    numbers = _points(" ".join(texts))
+    if not all(_NUMBER.fullmatch(text.strip()) for text in texts) or not len(numbers):
         return None
-    (left, top), (right, bottom) = found[0], found.sum(0)
+    (left, top), (right, bottom) = numbers[0], numbers.sum(0)
     if right <= left or bottom <= top:
         return None
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])

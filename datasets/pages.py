@@ -88,11 +88,11 @@ class PageLines(Dataset):
     def _documents(self) -> list[str]:
         """The names of all XML files in the folder, sorted."""
         root = self._root()
-        found = (
+        paths = (
             path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() == ".xml"
         )
         names = sorted(
-            path.as_posix() for path in found if not any(p.startswith(".") for p in path.parts)
+            path.as_posix() for path in paths if not any(p.startswith(".") for p in path.parts)
         )
         if not names:
             raise Unavailable(
@@ -107,18 +107,18 @@ class PageLines(Dataset):
         folders = (canonical(part) for part in reversed(PurePosixPath(name).parts[:-1]))
         return next((folder for folder in folders if folder in self.splits), "test")
 
-    def _read(self, root: Path, name: str) -> _Document | BadLine:
+    def _read(self, root: Path, name: str) -> Transcript | BadLine:
         """A document, without lines where it is of another format; or why it cannot be read."""
         parse = parse_page if self.format == "page" else parse_alto
         try:
-            return _Document(name, parse(content(inside(root, name)), name))
+            return parse(content(inside(root, name)), name)
         except OtherFormatError:
-            return _Document(name, Transcript("", None, True, ()))
+            return Transcript(name, "", None, True, ())
         except (UserError, ValueError) as error:
             return BadLine(name, str(error))
 
     def _lines(
-        self, read: Sequence[_Document | BadLine], pictures: _Pictures, split: str
+        self, read: Sequence[Transcript | BadLine], pictures: _Pictures, split: str
     ) -> Iterator[Line | BadLine]:
         for each in read:
             if isinstance(each, BadLine):
@@ -127,13 +127,13 @@ class PageLines(Dataset):
                 yield from self._cut(each, pictures, split)
 
     def _cut(
-        self, document: _Document, pictures: _Pictures, split: str
+        self, document: Transcript, pictures: _Pictures, split: str
     ) -> Iterator[Line | BadLine]:
         """The lines of a page."""
         page = str(PurePosixPath(document.name).with_suffix(""))
         try:
             picture = pictures.of(document)
-            lines = _in_pixels(document.transcript, picture)
+            lines = _in_pixels(document, picture)
         except ValueError as error:
             for line in document.lines:
                 yield BadLine(f"{page}_{line.item}", f"its page cannot be read: {error}")
@@ -144,18 +144,6 @@ class PageLines(Dataset):
             facts = {"writer": "", "split": split, "page": page, "block": page}
             cut = partial(_cut_out, drawn, outline, self.height)
             yield make_line(f"{page}_{line.item}", line.text, cut, **facts)
-
-
-@dataclass(frozen=True, eq=False)
-class _Document:
-    """A document that was read, and its name in the set."""
-
-    name: str
-    transcript: Transcript
-
-    @property
-    def lines(self) -> Sequence[PageLine]:
-        return self.transcript.lines
 
 
 def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:
@@ -176,7 +164,7 @@ class _Pictures:
                 place = PurePosixPath(path.relative_to(root).as_posix())
                 self._by_name.setdefault(place.name.lower(), []).append(place)
 
-    def of(self, document: _Document) -> Image:
+    def of(self, document: Transcript) -> Image:
         """The page of a document in grey, the way up that the document's size has.
 
         Raises:
@@ -184,27 +172,27 @@ class _Pictures:
         """
         encoded = content(self._path(document))
         picture = decode(encoded)
-        size = document.transcript.size
+        size = document.size
         if size is not None and picture.shape[::-1] != size:
             as_stored = decode(encoded, upright=False)
             if as_stored.shape[::-1] == size:
                 return as_stored
         return picture
 
-    def _path(self, document: _Document) -> Path:
+    def _path(self, document: Transcript) -> Path:
         """By the name that the document says, else by the document's own; the nearest one."""
-        said = PurePosixPath(document.transcript.image.replace("\\", "/")).name
+        stated = PurePosixPath(document.image.replace("\\", "/")).name
         own = PurePosixPath(document.name)
-        for name in (said, own.stem, *(f"{own.stem}{suffix}" for suffix in SUFFIXES)):
-            found = self._by_name.get(name.lower(), ())
+        for name in (stated, own.stem, *(f"{own.stem}{suffix}" for suffix in SUFFIXES)):
+            named = self._by_name.get(name.lower(), ())
             for folder in (own.parent, own.parent.parent):
-                if near := [place for place in found if place.parent == folder]:
+                if near := [place for place in named if place.parent == folder]:
                     return inside(self._root, str(near[0]))
-            if len(found) == 1:
-                return inside(self._root, str(found[0]))
-            if found:
-                raise ValueError(f"{len(found)} pictures are called {name}, none beside it")
-        raise ValueError(f"there is no picture {said or own.stem}")
+            if len(named) == 1:
+                return inside(self._root, str(named[0]))
+            if named:
+                raise ValueError(f"{len(named)} pictures are called {name}, none beside it")
+        raise ValueError(f"there is no picture {stated or own.stem}")
 
 
 def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
@@ -216,8 +204,8 @@ def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
         return [_outlined(line, 1.0) for line in transcript.lines]
     across, down = width / transcript.size[0], height / transcript.size[1]
     if abs(across / down - 1) > _STRETCH:
-        said = " x ".join(f"{side:g}" for side in transcript.size)
-        raise ValueError(f"its picture has {width} x {height} pixels, the document {said}")
+        stated = " x ".join(f"{side:g}" for side in transcript.size)
+        raise ValueError(f"its picture has {width} x {height} pixels, the document {stated}")
     scale = 1.0 if across == down == 1 else np.array([across, down])
     return [_outlined(line, scale) for line in transcript.lines]
 

@@ -3,8 +3,8 @@
     python -m bench data get Teklia/IAM-line
     python -m bench run --dataset parquet -o parquet.path=Teklia/IAM-line
 
-A file is read a row group at a time, and of a row group only the columns and rows that are wanted.
-A line's split is told by a column, or by the name of its file or folder as on the Hub
+A file is read a row group at a time, and of a row group only the columns and rows that are needed.
+A line's split is in a column, or in the name of its file or folder as on the Hub
 (`data/train-00000-of-00002.parquet`, `default/test/0000.parquet`).
 """
 
@@ -243,11 +243,11 @@ def read_rows(
         left = limit
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
-            wanted = _wanted(file, group, rows, columns, split)[:left]
-            if wanted:
-                yield from _read(file, group, wanted, columns, number)
+            positions = _wanted(file, group, rows, columns, split)[:left]
+            if positions:
+                yield from _read(file, group, positions, columns, number)
             number += rows
-            left = None if left is None else left - len(wanted)
+            left = None if left is None else left - len(positions)
             if left == 0:
                 return
 
@@ -297,9 +297,11 @@ def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | Non
     return [position for position, value in enumerate(values) if canonical(str(value)) == split]
 
 
-def _read(file: Any, group: int, wanted: list[int], columns: Columns, first: int) -> Iterator[Row]:
+def _read(
+    file: Any, group: int, positions: list[int], columns: Columns, first: int
+) -> Iterator[Row]:
     table = file.read_row_group(group, columns=columns.named())
-    for position, row in zip(wanted, table.take(wanted).to_pylist(), strict=True):
+    for position, row in zip(positions, table.take(positions).to_pylist(), strict=True):
         values = {what: row[name] for what, name in vars(columns).items() if name}
         image = values.pop("image")
         texts = {what: "" if value is None else str(value) for what, value in values.items()}

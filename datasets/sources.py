@@ -171,8 +171,8 @@ def parse_selection(text: str) -> Selection:
 
 def _expand(token: str) -> list[str]:
     """`r2l7-9` to `r2l7 r2l8 r2l9`; leading zeros of the first number are kept."""
-    found = _RANGE.fullmatch(token)
-    if found is None:
+    match = _RANGE.fullmatch(token)
+    if match is None:
         return [token]
-    prefix, first, last = found.groups()
+    prefix, first, last = match.groups()
     return [f"{prefix}{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)]

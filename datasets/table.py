@@ -1,4 +1,4 @@
-"""Tables that people write: CSV, TSV and JSON Lines to rows of text, bad rows told one by one."""
+"""Tables that people write: CSV, TSV and JSON Lines to rows of text, bad rows named one by one."""
 
 from __future__ import annotations
 
@@ -186,16 +186,16 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
             continue
         try:
             # Numbers as they are written: 1.10 is a text of four characters. NaN is no text.
-            found = json.loads(
+            value = json.loads(
                 line, parse_float=str, parse_int=str, parse_constant=lambda name: None
             )
         except (ValueError, RecursionError) as error:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             yield Record(number, {}, "it is no JSON object")
             continue
-        plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
+        plain = {name: value for name, value in value.items() if not isinstance(value, dict | list)}
         values = {n: "" if v is None else str(v) for n, v in plain.items()}
         yield _checked(number, values, remedy)
 

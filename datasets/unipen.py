@@ -65,7 +65,7 @@ class Unipen(Dataset):
             raise UserError(f"unipen has no subset {self.subset!r}{hint}")
         self.check_split(split)
         root = root_of("unipen")
-        wanted = [
+        chosen = [
             index
             for index, row in enumerate(read_table(root / TABLE))
             if row["split"] == split and row["file"].partition("_")[0] in _SUBSETS[self.subset]
@@ -74,21 +74,21 @@ class Unipen(Dataset):
         return self.gathered(
             "unipen" if self.subset == "bb+lex" else f"unipen-{self.subset}",
             split,
-            self._lines(root, frozenset(wanted[:limit])),
+            self._lines(root, frozenset(chosen[:limit])),
             source=f"{source.url} @ {source.commit[:12]}",
             licence=source.licence,
             references="unipen",
-            total=len(wanted[:limit]),
+            total=len(chosen[:limit]),
         )
 
-    def _lines(self, root: Path, wanted: frozenset[int]) -> Iterator[Line | BadLine]:
-        """The wanted rows of the table, drawn; no other stroke is parsed."""
-        last = max(wanted, default=-1)
+    def _lines(self, root: Path, chosen: frozenset[int]) -> Iterator[Line | BadLine]:
+        """The chosen rows of the table, drawn; no other stroke is parsed."""
+        last = max(chosen, default=-1)
         table, strokes = read_table(root / TABLE), read_strokes(root / STROKES)
         for index, (row, record) in enumerate(zip_longest(table, strokes)):
             if index > last:
                 return
-            if index in wanted and row is not None:
+            if index in chosen and row is not None:
                 yield _line(row, record)
 
 

@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.options import parse_options, typed_options
 from bench.core.types import LineSet
-from datasets import DATASETS
 from datasets.base import BadLinesError
 from datasets.cvl import Cvl, parse_page
 from datasets.files import decode_text
-from tests.cvl_layout import LATIN1, PAGES, UTF16, Copied, write_cvl, write_page
+from tests.cvl_layout import LATIN1, Copied, write_cvl, write_page
 
 EVERY = (1, 2, 3, 4, 6, 7, 8)
 SPLITS = ("train", "val", "test")
@@ -118,12 +116,6 @@ def test_blank_pages_are_left_out_and_the_row_says_so(copied) -> None:
     assert not {"0003"} & {x.writer for x in replace(published, skip=("0003",)).load("test").lines}
 
 
-def test_the_first_lines_are_the_first(copied) -> None:
-    made = Cvl(root=copied[0], partition="published")
-    assert ids(made.load("test", 3)) == ids(made.load("test"))[:3]
-    assert made.load("test").sha256 == made.load("test").sha256 != made.load("test", 3).sha256
-
-
 def test_what_makes_no_sense_is_said(copied) -> None:
     root = copied[0]
     with pytest.raises(UserError, match=r"no text 5; it has 1 \(Edwin"):
@@ -146,17 +138,6 @@ def test_what_is_missing_is_said_with_where_to_get_it(own: Path, tmp_path: Path)
     assert "neither trainset nor testset" in str(Cvl(root=own).missing())
     with pytest.raises(Unavailable):
         Cvl(root=own).load("test")
-
-
-def test_the_command_line_reaches_every_option(own: Path) -> None:
-    given = parse_options(
-        [f"cvl.root={own}", "cvl.partition=writers", "cvl.texts=1,6", "cvl.test_texts=6",
-         "cvl.val_texts=", "cvl.skip="]
-    )  # fmt: skip
-    made = DATASETS.create("cvl", typed_options(given, [DATASETS])["cvl"])
-    assert made == Cvl(
-        root=own, partition="writers", texts=(1, 6), test_texts=(6,), val_texts=(), skip=()
-    )
 
 
 def test_bad_input_costs_its_own_lines_only(own: Path) -> None:
@@ -272,8 +253,3 @@ def test_no_bytes_break_the_reader(junk: bytes, place: int) -> None:
             parse_page(document, "a.xml")
         except ValueError as error:
             assert "a.xml" in str(error)
-
-
-def test_the_layout_has_every_encoding_that_readers_met() -> None:
-    assert len({page.encoding for page in PAGES}) == 4
-    assert {page.encoding for page in PAGES} >= {LATIN1, UTF16}

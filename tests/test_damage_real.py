@@ -69,9 +69,9 @@ def test_speed(benchmark, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hundred_lines_a_second(name):
-    """CPU time, the best of five passes; at half the speed, as this core may be a slow one."""
+    """CPU time, the best of three passes; at half the speed, as this core may be a slow one."""
     one, lines, times = DAMAGES.create(name), written(), []
-    for _ in range(5):
+    for _ in range(3):
         begun = time.process_time()
         for line in lines:
             one.apply(line, "set", 5, 0)

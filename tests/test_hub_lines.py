@@ -121,7 +121,7 @@ def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
     ]
     with pytest.raises(BadLinesError, match=r"5 of 6 lines of parquet .* the first is b: ") as told:
         ParquetLines(str(tmp_path), strict=True).load()
-    assert told.value.found.bad == found.bad
+    assert told.value.lineset.bad == found.bad
 
 
 def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:

@@ -64,42 +64,37 @@ def run(clone: Path, **variables: str) -> tuple[int, bool]:
     return int(value), hits == "1"
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "value"),
-    [
+def test_a_change_of_any_source_is_compiled_anew(clone: Path) -> None:
+    assert run(clone) == (20, False)
+    assert run(clone) == (20, True)
+    for file, old, new, value in (
         ("decoders/outer.py", "10 *", "20 *", 40),
         ("decoders/inner.py", "x + STEP", "x + 2 * STEP", 30),
         ("decoders/step.py", "STEP = 1", "STEP = 4", 50),
-    ],
-)
-def test_a_change_of_any_source_is_compiled_anew(
-    clone: Path, file: str, old: str, new: str, value: int
-) -> None:
-    assert run(clone) == (20, False)
-    assert run(clone) == (20, True)
-    path = clone / file
-    before, text = path.stat(), path.read_text()
-    path.write_text(text.replace(old, new))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert run(clone) == (value, False)
-    path.write_text(text)
+    ):
+        path = clone / file
+        before, text = path.stat(), path.read_text()
+        path.write_text(text.replace(old, new))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert run(clone) == (value, False)
+        path.write_text(text)
     assert run(clone) == (20, True)  # the old one is still there
 
 
 def test_clones_share_it_and_old_ones_go(clone: Path) -> None:
+    jit = clone / "bench/core/jit.py"
+    jit.write_text(jit.read_text().replace("_NEWEST = 4", "_NEWEST = 2"))
     assert run(clone) == (20, False)
     other = clone.parent / "other"
     shutil.copytree(clone, other, copy_function=shutil.copyfile)
     assert run(other) == (20, True)
     kernels = clone.parent / "cache" / "kernels"
-    assert {path.name.partition("-")[0] for path in kernels.iterdir()} == {
-        "decoders.inner",
-        "decoders.outer",
-    }
-    for n in range(2, 9):
+    modules = {path.name.partition("-")[0] for path in kernels.iterdir()}
+    assert modules == {"decoders.inner", "decoders.outer"}
+    for n in (2, 3):
         (clone / "decoders" / "step.py").write_text(f"STEP = {n}\n")
         assert run(clone) == (10 + 10 * n, False)
-    assert len(list(kernels.iterdir())) == 8
+    assert len(list(kernels.iterdir())) == 4
     assert not list(clone.rglob("*.nb?"))
 
 

@@ -54,7 +54,7 @@ LEARNED = made(
 
 
 def counts(leak: Leak) -> dict[str, tuple[int, int]]:
-    return {found.kind: (found.lines, found.of) for found in leak.found}
+    return {found.kind: (found.lines, found.of) for found in leak.shared}
 
 
 def test_nothing_shared_is_nothing_found():
@@ -80,7 +80,7 @@ def test_nothing_shared_is_nothing_found():
 )
 def test_each_kind_is_found_by_itself(line, kind, spoils):
     leak = compare(LEARNED, made("test", [line]))
-    assert {found.kind for found in leak.found if found.lines} == {kind}
+    assert {found.kind for found in leak.shared if found.lines} == {kind}
     assert leak.of(kind).example is not None
     assert leak.spoils is spoils
     assert kind in sentence(leak)
@@ -198,18 +198,8 @@ def test_lm_build_refuses_test_text_unless_allowed(call, tmp_path):
     lines = [line.text for line in RenderedLines().load("test", 30).lines]
     text.write_text("\n".join(["some other words that nobody wrote before", *lines]))
     out = tmp_path / "x.arpa"
-    asked = (
-        "lm",
-        "build",
-        "--text",
-        str(text),
-        "--order",
-        "2",
-        "--against",
-        "lines",
-        "--out",
-        str(out),
-    )
+    asked = ["lm", "build", "--order", "2", "--against", "lines", "--text", str(text)]
+    asked += ["--out", str(out)]
     code, _, error = call(*asked)
     assert (code, out.exists()) == (2, False)
     assert "would be no test" in error
@@ -220,13 +210,13 @@ def test_lm_build_refuses_test_text_unless_allowed(call, tmp_path):
 
 
 def test_the_command_compares_and_judges(call):
-    code, out, _ = call("check", "leak", "--dataset", "lines", "--json")
+    code, out, _ = call(*["check", "leak", "--dataset", "lines", "-o", "lines.size=20", "--json"])
     record = json.loads(out)
     assert code == 0
     train_test = next(
         s for s in record["splits"] if s["tested"] == "lines test" and s["learned"] == "lines train"
     )
-    assert {f["kind"]: f["lines"] for f in train_test["found"]}["writer"] == 0
+    assert {f["kind"]: f["lines"] for f in train_test["shared"]}["writer"] == 0
     assert record["text"][0]["overlap"]["lines_seen"] == 0
     code, _, error = call("check", "leak", "--dataset", "lynes")
     assert (code, "did you mean" in error) == (2, True)

@@ -70,7 +70,7 @@ def test_what_is_no_option_is_refused(item):
 
 
 def test_one_option_with_two_values_is_refused():
-    assert "given twice" in sentence("thing.count=1", "thing.count=2")
+    assert "set twice" in sentence("thing.count=1", "thing.count=2")
 
 
 @pytest.mark.parametrize(

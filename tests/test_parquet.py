@@ -77,11 +77,6 @@ def test_an_unlikely_ascent_is_not_believed(usual: float, believed: float) -> No
     assert 400 - rebuilt[:, 1].min() == believed
 
 
-def test_a_line_without_a_baseline_keeps_its_polygon() -> None:
-    line = PageLine("a", "text", np.array([[0.0, 0], [9, 0], [9, 9]]), None)
-    assert outlines([line])[0] is line.polygon
-
-
 def test_a_crop_shows_the_line_on_paper_and_nothing_else() -> None:
     page = Image.new("L", (300, 200), 180)
     draw = ImageDraw.Draw(page)
@@ -251,22 +246,6 @@ def test_a_file_that_is_not_parquet_is_a_user_error(root: Path, content: bytes) 
     (root / HOOKER.file).write_bytes(content)
     with pytest.raises(UserError, match=r"hooker_lines\.parquet cannot be read as Parquet"):
         ScannedLines().load()
-
-
-def test_other_layouts_of_the_hub_can_be_read(tmp_path: Path) -> None:
-    """Plain bytes instead of a struct, other names, and neither ids nor writers nor splits."""
-    rows: list[dict[str, object]] = [
-        {"picture": GREY, "transcription": f"t{number}"} for number in range(3)
-    ]
-    path = _write(tmp_path / "a.parquet", rows)
-    columns = Columns("picture", "transcription")
-    found = list(read_rows(path, columns, limit=3))
-    assert [(row.id, row.text, row.writer) for row in found] == [
-        ("0", "t0", ""),
-        ("1", "t1", ""),
-        ("2", "t2", ""),
-    ]
-    assert decode(found[0].image or b"").shape == (4, 9)
 
 
 def test_images_become_grey_and_transparent_is_paper() -> None:

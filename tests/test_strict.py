@@ -12,9 +12,7 @@ import pytest
 import bench.report
 from bench.core.types import BadLine, Line, LineSet
 from bench.pipeline import bad_lines, runs
-from datasets import DATASETS
 from datasets.base import BadLinesError, Dataset, listening
-from datasets.unipen import Unipen
 from tests.harness_doubles import registries
 
 Call = Callable[..., tuple[object, str, str]]
@@ -67,10 +65,6 @@ def test_a_strict_run_ends_at_a_bad_line(run: Call, tmp_path: Path, asked: str) 
     assert not (tmp_path / "one" / "rows.jsonl").exists()
 
 
-def test_a_strict_run_of_good_lines_is_a_run(run: Call) -> None:
-    assert run("--strict")[0] == 0
-
-
 def test_reasons_of_other_splits_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "new" / "bad-lines.jsonl"
     bad_lines.note(path, "a", "train", [BadLine("1", "x")])
@@ -83,12 +77,6 @@ def test_reasons_of_other_splits_are_kept(tmp_path: Path) -> None:
     for split in ("train", "test"):
         bad_lines.note(path, "a", split, [])
     assert not path.exists()
-
-
-@pytest.mark.parametrize("name", DATASETS.names())
-def test_every_set_can_be_strict(name: str) -> None:
-    assert DATASETS.create(name, {"strict": True}).strict
-    assert not DATASETS.create(name).strict
 
 
 class Given(Dataset):
@@ -138,7 +126,3 @@ def test_a_listener_hears_how_far_a_set_is() -> None:
         ("reading test", 0, 2), ("reading test", 1, 2),
         ("reading test", 0, 0), ("reading test", 1, 1),
     ]  # fmt: skip
-
-
-def test_options_by_place_are_not_moved_by_strict() -> None:
-    assert Unipen("lex").subset == "lex"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import silent
 from datasets.rebuild import unipen
-from datasets.rebuild.unipen_raw import Segment, contributors, segments, stroke_numbers
+from datasets.rebuild.unipen_raw import Segment, contributors, segments
 from datasets.root import data_root, set_data_root
 from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table
 from tests.trees import Files, FolderTree
@@ -48,19 +48,6 @@ def test_an_index_names_strokes_and_their_text() -> None:
 def test_strokes_that_are_not_there_make_a_segment_without_strokes(components: str) -> None:
     found = _read(f'.SEGMENT TEXT {components} OK "a"', '.SEGMENT TEXT 1 OK "b"')
     assert [s.label for s in found if s.strokes] == ["b"]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9), st.booleans()), min_size=1))
-def test_stroke_numbers_are_those_that_were_written_down(
-    parts: list[tuple[int, int, bool]],
-) -> None:
-    written, wanted = [], []
-    for first, more, point in parts:
-        tail = ":3" if point else ""
-        written.append(f"{first}{tail}-{first + more}{tail}" if more else f"{first}{tail}")
-        wanted += list(range(first, first + more + 1))
-    assert stroke_numbers(",".join(written)) == wanted
 
 
 @settings(max_examples=50, deadline=None)

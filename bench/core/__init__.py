@@ -1,1 +1,1 @@
-"""What every folder may import: types, errors, options, records, files, machine, metrics."""
+"""Types, errors, options, records, files, machine and metrics, which every folder may import."""

@@ -1,4 +1,4 @@
-"""Where things are kept that can be made again: language models, damaged lines, findings.
+"""The cache of things that can be made again: language models, damaged lines, leaks.
 
 Disks and copies damage files silently, so everything here has a checksum: in front of the content
 of an entry, or beside a file that another program reads.

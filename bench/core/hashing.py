@@ -55,14 +55,14 @@ def code_version(modules: Iterable[str]) -> str:
 @functools.cache
 def sources_of(module: str) -> Mapping[str, Path]:
     """Files of a module and of all that it imports of this project, directly or not, by name."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     todo = {module}
     while todo:
         name = todo.pop()
-        if name not in found and (file := file_of(name)):
-            found[name] = file
+        if name not in files and (file := file_of(name)):
+            files[name] = file
             todo |= _imports(file)
-    return found
+    return files
 
 
 @functools.cache

@@ -77,8 +77,8 @@ def _fetch_blob(repo: str, what: str, url: str, blob: Path, size: int, report: R
             f"the server sent {size_of(most)} of {size_of(size)} of {what} of {repo} and nothing "
             "more; give the same command again later: it goes on where it stopped"
         )
-    found = content_hash(partial, 64, lambda done: report("checking", done, size))
-    if found != blob.name:
+    sha256 = content_hash(partial, 64, lambda done: report("checking", done, size))
+    if sha256 != blob.name:
         partial.unlink()
         raise UserError(
             f"{what} of {repo} arrived damaged and was removed; give the same command again"
@@ -170,7 +170,7 @@ def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
     folder, noun = _NAMES[kind]
     page = f"{constants.ENDPOINT}/{folder}{repo}"
     if isinstance(error, errors.GatedRepoError):
-        return f"{repo} is given out on conditions; accept them on {page} and {_LOG_IN}"
+        return f"{repo} has conditions of use; accept them on {page} and {_LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError) or _status(error) == 401:
         return (
             f"there is no {noun} {repo} on {constants.ENDPOINT}, or it is private; "

@@ -48,7 +48,7 @@ def free_memory_mib() -> float:
 
 
 def gpu_clocks(device: str) -> dict[str, str]:
-    """Clocks of a CUDA device now, in MHz ("sm_mhz", "memory_mhz"); {} where they are not told."""
+    """Clocks of a CUDA device now, in MHz ("sm_mhz", "memory_mhz"); {} where they are unknown."""
     if not device.startswith("cuda"):
         return {}
     import torch
@@ -120,13 +120,13 @@ def _gpu() -> list[str]:
 def _gpu_cards() -> list[dict[str, Any]]:
     """Driver, highest clocks and power limit of each CUDA device, in torch's order.
 
-    Nothing of it changes from run to run. A device that nvidia-smi does not tell of has its name
+    None of it changes from run to run. A device that nvidia-smi does not list has its name
     alone.
     """
-    told = _nvidia_smi(*_CARD) if _gpu() else {}
+    values_of = _nvidia_smi(*_CARD) if _gpu() else {}
     cards = []
     for index, name in enumerate(_gpu()):
-        values = told.get(_gpu_uuid(index), [])
+        values = values_of.get(_gpu_uuid(index), [])
         cards.append({"name": name, **dict(zip(_CARD.values(), values, strict=False))})
     return cards
 

@@ -21,13 +21,12 @@ from typing import Literal
 
 from rapidfuzz.distance import Levenshtein
 
-from bench.core.types import EditCounts, LineResult
+from bench.core.types import EditCounts, Edited, LineResult
 
 NORMALISER = "nfc-ws1"  # rename whenever `normalise` changes: the name is in keys and signatures
 
 LOOP_REPEATS = 4
 LOOP_CHARACTERS = 20
-
 
 EditKind = Literal["substitution", "deletion", "insertion"]
 
@@ -56,7 +55,7 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class LineScore:
+class LineScore(Edited):
     """Edit counts of one line.
 
     characters, words: of the normalised reference.
@@ -72,11 +71,6 @@ class LineScore:
     characters: int
     words: int
     word_edits: int
-
-    @property
-    def edits(self) -> int:
-        """All character edits."""
-        return self.substitutions + self.deletions + self.insertions
 
 
 def normalise(text: str) -> str:
@@ -190,7 +184,6 @@ def totals(results: Iterable[LineResult]) -> EditCounts:
     counts: Counter[str] = Counter()
     for result in results:
         truth, read = normalise(result.reference), normalise(result.text)
-        edits = result.edits
         counts.update(
             lines=1,
             characters=len(truth),
@@ -200,7 +193,7 @@ def totals(results: Iterable[LineResult]) -> EditCounts:
             words=len(truth.split()),
             word_edits=result.word_edits,
             empty=bool(truth) and not read,
-            over_half=2 * edits > len(truth),
+            over_half=2 * result.edits > len(truth),
             truncated=result.truncated,
             looping=is_looping(read),
             tokens=result.tokens,
@@ -232,10 +225,5 @@ def median_cer(results: Iterable[LineResult]) -> float | None:
 
 
 def _line_rates(results: Iterable[LineResult]) -> list[float]:
-    rates = []
-    for result in results:
-        characters = len(normalise(result.reference))
-        if characters:
-            edits = result.edits
-            rates.append(edits / characters)
-    return rates
+    lengths = ((result, len(normalise(result.reference))) for result in results)
+    return [result.edits / length for result, length in lengths if length]

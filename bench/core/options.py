@@ -23,8 +23,8 @@ class _UnfitError(ValueError):
 
 def words(values: Iterable[str] | None) -> tuple[str, ...]:
     """The words of an option that is repeated, separated by commas, or both; each once."""
-    found = (word.strip() for value in values or () for word in value.split(","))
-    return tuple(dict.fromkeys(word for word in found if word))
+    parts = (word.strip() for value in values or () for word in value.split(","))
+    return tuple(dict.fromkeys(word for word in parts if word))
 
 
 def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -47,8 +47,8 @@ def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
         values = parsed.setdefault(name, {})
         if values.setdefault(option, value.strip()) != value.strip():
             raise UserError(
-                f"{name}.{option} is given twice, as {values[option]} and as {value.strip()}; "
-                "give it once"
+                f"{name}.{option} is set twice, as {values[option]} and as {value.strip()}; "
+                "set it once"
             )
     return parsed
 

@@ -117,15 +117,15 @@ class Registry:
         """
         target = self.target(name)
         fixed = self.entry(name).options
-        given = dict(options or {})
+        chosen = dict(options or {})
         allowed = {f.name: f for f in dataclasses.fields(target) if f.init}
-        for option in given:
+        for option in chosen:
             if option in fixed:
                 raise UserError(f"{name} fixes {option}; choose another {self.kind} to change it")
             if option not in allowed:
                 hint = did_you_mean(option, allowed)
                 raise UserError(f"{name} has no option {option!r}{hint}")
-        return target(**{**fixed, **given})
+        return target(**{**fixed, **chosen})
 
 
 def declared(target: Any) -> Options:

@@ -66,7 +66,7 @@ class LineSet:
 
     sha256: hash over ids, texts, blocks and pixels of `lines`, in order.
     references: how the reference was written ("ascii", "page-xml", ...).
-    notes: what else is to be said of the split, though its lines can be read: a list that is not as
+    notes: remarks on the split, though its lines can be read: a list that is not as
         long as the published one.
     """
 
@@ -107,7 +107,7 @@ class ARModel:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What an encoder says of a batch; everything that a decoder may see.
+    """An encoder's output for a batch; everything that a decoder may see.
 
     states: (B, S, D) float, the encoder's output.
     state_mask: (B, S) bool, True where a state belongs to the line and not to padding.
@@ -127,7 +127,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a decoder says of one line.
+    """A decoder's output for one line.
 
     tokens: generated units of the best hypothesis; AR: up to and including EOS, without the
         start token (the count of TrOCR's speed table); CTC: emitted symbols.
@@ -149,7 +149,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What a row says of its encoder.
+    """The facts of an encoder that a row holds.
 
     weights: short content hash of the weights, or "untrained" (then no CER is ever shown).
     parameters: parameter count by part ("encoder", "ctc", "ar", ...). A part that no decoder
@@ -171,13 +171,13 @@ class EncoderInfo:
 
     @property
     def trained(self) -> bool:
-        """Whether the weights may be given a CER."""
+        """Whether the weights may have a CER."""
         return self.weights != UNTRAINED
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is read: a set, perhaps limited, under one damage. Severity 0 is the clean set."""
+    """The lines of a set, perhaps limited, under one damage. Severity 0 is the clean set."""
 
     dataset: str
     split: str = "test"
@@ -197,8 +197,21 @@ class Runtime:
     threads: int = 1
 
 
+class Edited:
+    """Anything with character edits by kind."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+
+    @property
+    def edits(self) -> int:
+        """All character edits."""
+        return self.substitutions + self.deletions + self.insertions
+
+
 @dataclass(frozen=True)
-class EditCounts:
+class EditCounts(Edited):
     """Sums over the lines of a cell; every rate of a row follows from these.
 
     Characters are code points after the versioned normaliser of `bench.core.metrics`.
@@ -218,11 +231,6 @@ class EditCounts:
     tokens: int
     output_characters: int
 
-    @property
-    def edits(self) -> int:
-        """All character edits."""
-        return self.substitutions + self.deletions + self.insertions
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -238,7 +246,7 @@ class Spread:
 class Timing:
     """Seconds of a cell, one median pass over the set; `lines_per_s` counts encoder + decoder.
 
-    Where a corrector stands behind the decoder, what is said of both counts it too.
+    Where a corrector stands behind the decoder, the figures of both count it too.
 
     host_s: preparing images on the host; encode_s: the encoder, shared by all decoders of the
     condition; decode_s: the decoder with its detokenisation; correct_s: the corrector, None without
@@ -311,7 +319,7 @@ class Row:
     normaliser: of texts before their edits are counted; suite: of the damage, "" for a clean set.
     cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
     encoder_options, dataset_options, damage_options: as the user set them.
-    extras: what the decoder says of itself (LM order and hash, where weights were tuned, ...).
+    extras: facts of the decoder (LM order and hash, where weights were tuned, ...).
     correction: None without a corrector.
     leak: None of a failure.
     """
@@ -354,7 +362,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class LineResult:
+class LineResult(Edited):
     """One line of a cell as stored: raw texts, so that a later scorer can count anew.
 
     uncorrected, verdict: as in `Decoded`.
@@ -375,8 +383,3 @@ class LineResult:
     uncorrected: str | None = None
     verdict: str = ""
     block: str = field(kw_only=True)
-
-    @property
-    def edits(self) -> int:
-        """All character edits."""
-        return self.substitutions + self.deletions + self.insertions

@@ -283,10 +283,10 @@ class Runner:
                 self.note_bad(condition.dataset, lines)
                 self.sets[name] = lines if lines.lines else _nothing_readable(lines)
             except NothingReadableError as error:
-                self.note_bad(condition.dataset, error.found)
-                self.sets[name] = _nothing_readable(error.found)
+                self.note_bad(condition.dataset, error.lineset)
+                self.sets[name] = _nothing_readable(error.lineset)
             except BadLinesError as error:
-                path = self.note_bad(condition.dataset, error.found)
+                path = self.note_bad(condition.dataset, error.lineset)
                 raise UserError(f"{error}; all are in {path}") from error
             except Exception as error:
                 why = reason(error, self.origin.runtime)

@@ -44,7 +44,7 @@ def table(dataset: str, leaks: Sequence[Leak]) -> Table:
             Column("%", lambda line: rate(line[1].share if line[1].of else None)),
             *keys(["for example"], lambda line: " = ".join(reversed(line[1].example or ()))),
         ],
-        rows=[(leak, found) for leak in leaks for found in leak.found],
+        rows=[(leak, found) for leak in leaks for found in leak.shared],
     )
 
 
@@ -71,7 +71,7 @@ def sentence(leak: Leak) -> str:
     shared = [
         f"{found.lines} of {found.of} have {_PHRASES[found.kind].format(block=block)} of a line "
         "there"
-        for found in leak.found
+        for found in leak.shared
         if found.lines
     ]
     what = listing(shared) if shared else "nothing is shared"

@@ -29,8 +29,8 @@ class Document:
 @cache
 def documents(split: str | None = None) -> tuple[Document, ...]:
     """All documents of a split ("train", "val", "test"), or of the whole corpus."""
-    found = [doc for path in sorted(_FOLDER.glob("*_*.txt")) for doc in _read(path)]
-    return tuple(doc for doc in found if split is None or doc.split == split)
+    every = [doc for path in sorted(_FOLDER.glob("*_*.txt")) for doc in _read(path)]
+    return tuple(doc for doc in every if split is None or doc.split == split)
 
 
 def _read(path: Path) -> list[Document]:

@@ -177,10 +177,10 @@ def others(lines: Sequence[Line], dataset: str, seed: int) -> list[Line | None]:
     if len(lines) < 2:
         return [None] * len(lines)
     place = sorted(range(len(lines)), key=lambda i: (_hash(dataset, lines[i].id, seed), i))
-    found: list[Line | None] = [None] * len(lines)
+    chosen: list[Line | None] = [None] * len(lines)
     for here, following in zip(place, [*place[1:], place[0]], strict=True):
-        found[here] = lines[following]
-    return found
+        chosen[here] = lines[following]
+    return chosen
 
 
 def _hash(dataset: str, line: str, seed: int) -> bytes:

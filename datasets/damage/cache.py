@@ -44,7 +44,7 @@ _SCHEMA = pa.schema(
 def cached_lines(
     damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int
 ) -> Iterator[Damaged]:
-    """What `damaged_lines` gives, from the disk where it was kept there before.
+    """Damage lines as `damaged_lines` does, or read them from the disk.
 
     They are kept when the last one has been asked for. A cache that cannot be written or read
     costs time and nothing else.
@@ -53,9 +53,9 @@ def cached_lines(
         UserError: the severity is not one of 0 to 5.
     """
     path = _path(damage, lines, dataset, severity, seed)
-    found = None if path is None else _read(path, lines)
-    if found is not None:
-        yield from found
+    stored = None if path is None else _read(path, lines)
+    if stored is not None:
+        yield from stored
         return
     made = []
     for item in damaged_lines(damage, lines, dataset, severity, seed):
@@ -101,8 +101,8 @@ def _read(path: Path, lines: Sequence[Line]) -> list[Damaged] | None:
     return [_damaged(line, row) for line, row in zip(lines, rows, strict=True)]
 
 
-def _keep(path: Path, found: Sequence[Damaged]) -> None:
-    table = pa.Table.from_pylist([_row(item) for item in found], schema=_SCHEMA)
+def _keep(path: Path, made: Sequence[Damaged]) -> None:
+    table = pa.Table.from_pylist([_row(item) for item in made], schema=_SCHEMA)
     if table.nbytes > LIMIT // 4:  # would drive out everything else
         return
     try:

@@ -1,4 +1,4 @@
-"""What is measured on the clean line: paper, darkness, ink, stroke width, x-height, words.
+"""Measurements of the clean line: paper, darkness, ink, stroke width, x-height, words.
 
 Every damage takes its sizes from these, never from pixels, so that it means the same on a line
 of any height.
@@ -137,7 +137,7 @@ def box_edges(boxes: NDArray[np.float32], width: int) -> NDArray[np.int64]:
 def _background(image: Image) -> Float:
     """The paper: dark strokes closed with an ellipse of .35 H, then smoothed."""
     rows, columns = image.shape
-    # The kernel grows with the height, so the cost with its cube: a whole page given as a line
+    # The kernel grows with the height, so the cost with its cube: a whole page taken for a line
     # would take minutes.
     small = np.ascontiguousarray(image)
     if rows > PAPER_ROWS:

@@ -1,7 +1,7 @@
-"""How much of each character's ink a damage left to be seen.
+"""The share of each character's ink that a damage left visible.
 
 A character under .2 is hidden: what a reader writes there comes from the context, not from the
-ink. That is the notion of loss by which language and ink are told apart.
+ink. Loss in this sense separates language from ink.
 """
 
 from __future__ import annotations
@@ -56,5 +56,5 @@ def visibility(share: float) -> Visibility:
 def _ink_between(ink: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float32]:
     """(N,) ink pixels in the columns of each of (N, 2) boxes."""
     upto = np.concatenate(([0], np.cumsum(ink.sum(axis=0))))
-    found: NDArray[np.float32] = (upto[edges[:, 1]] - upto[edges[:, 0]]).astype(np.float32)
-    return found
+    pixels: NDArray[np.float32] = (upto[edges[:, 1]] - upto[edges[:, 0]]).astype(np.float32)
+    return pixels

@@ -15,7 +15,7 @@ from datasets.damage.geometry import Float, Geometry
 from datasets.damage.paint import smooth_field, to_image
 
 WAVE = 0.6  # correlation length of the displacement in image heights
-TILE = 16_384  # rows and columns that cv2.remap is given at once; it takes 32,767
+TILE = 16_384  # rows and columns of a call of cv2.remap; it takes 32,767
 
 
 @dataclass(frozen=True)

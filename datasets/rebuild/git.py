@@ -49,10 +49,10 @@ def fetch_commit(url: str, commit: str, folder: Path, report: Report) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _git(folder, "init", "--quiet", "--bare")
-    said = _fetch(url, commit, folder, report)
-    if said:
+    complaint = _fetch(url, commit, folder, report)
+    if complaint:
         raise UserError(
-            f"could not fetch {commit[:12]} from {url}: {said}; "
+            f"could not fetch {commit[:12]} from {url}: {complaint}; "
             "check the connection and try again, or name a mirror with --url"
         )
     _git(folder, "update-ref", _COMPLETE, commit)
@@ -149,11 +149,11 @@ def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
         env=_environment(),
     ) as process:
         try:
-            said = _listen(_pipe(process.stderr), report)
+            complaint = _listen(_pipe(process.stderr), report)
         except BaseException:
             process.terminate()
             raise
-    return said or f"git ended with {process.returncode}" if process.returncode else ""
+    return complaint or f"git ended with {process.returncode}" if process.returncode else ""
 
 
 def _listen(stream: IO[bytes], report: Report) -> str:
@@ -165,8 +165,8 @@ def _listen(stream: IO[bytes], report: Report) -> str:
             continue
         text = line.decode("utf-8", "replace").strip()
         line.clear()
-        if found := _STEP.match(text):
-            report(found[1].lower(), float(found[2]), 100.0)
+        if match := _STEP.match(text):
+            report(match[1].lower(), float(match[2]), 100.0)
         elif text.startswith(("fatal: ", "error: ")):
             complaint = text.partition(": ")[2].rstrip(".")
     return complaint

@@ -82,8 +82,8 @@ def build(pages: PageSet, tree: Tree, chosen: Selection, folder: Path, report: R
             lines = [line for line in transcript.lines if len(line.polygon)]
             picture = _grey(tree.read(pictures[stem]), pictures[stem])
             done = list(_rows(pages, stem, lines, picture, chosen[stem]))
-            found = {item for item, _ in done}
-            missing += [f"{stem} {item}" for item in sorted(chosen[stem] - found)]
+            cut = {item for item, _ in done}
+            missing += [f"{stem} {item}" for item in sorted(chosen[stem] - cut)]
             rows += [row for _, row in done]
             while len(rows) >= _ROWS:
                 writer.write_table(pa.Table.from_pylist(rows[:_ROWS], SCHEMA))
@@ -143,8 +143,8 @@ def _copiste_jpeg(page: Image.Image, outline: Any) -> bytes:
 
 def _text_of(stem: str) -> str:
     """`wikitexte_0221_double_1` to `t0221d`: the second copy of a text is a group of its own."""
-    found = _TEXT_NUMBER.search(stem)
-    return f"t{found[1] if found else stem}{'d' if 'double' in stem else ''}"
+    match = _TEXT_NUMBER.search(stem)
+    return f"t{match[1] if match else stem}{'d' if 'double' in stem else ''}"
 
 
 HOOKER = PageSet(

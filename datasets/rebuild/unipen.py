@@ -102,16 +102,16 @@ def build_lines(tree: Tree, chosen: Selection, folder: Path, report: Report) -> 
     total = sum(len(items) for items in chosen.values())
     with _zipped(folder / STROKES) as strokes:
         for contributor in sorted(chosen):
-            wanted = set(chosen[contributor])
+            left = set(chosen[contributor])
             for number, segment in enumerate(segments(tree, contributor)):
-                if str(number) not in wanted or not segment.strokes:
+                if str(number) not in left or not segment.strokes:
                     continue
-                wanted.remove(str(number))
+                left.remove(str(number))
                 record = _record(contributor, number, segment)
                 strokes.write(_json(record))
                 rows.append("\t".join(_row(record, segment.quality)))
                 report("reading ink", len(rows) - 1, total)
-            missing += [f"{contributor} {number}" for number in sorted(wanted, key=int)]
+            missing += [f"{contributor} {number}" for number in sorted(left, key=int)]
     (folder / TABLE).write_text("\n".join([*rows, ""]), encoding="utf-8", newline="\n")
     return missing
 

@@ -69,8 +69,8 @@ class _Ink:
 
 def contributors(tree: Tree) -> list[str]:
     """The contributors of lines of text, sorted."""
-    found = {name.split("/")[2] for name in tree.names() if name.startswith("data/8/")}
-    return sorted(found | {"lex"})
+    names = {name.split("/")[2] for name in tree.names() if name.startswith("data/8/")}
+    return sorted(names | {"lex"})
 
 
 def segments(tree: Tree, contributor: str) -> Iterator[Segment]:
@@ -98,13 +98,13 @@ def segments_by_ink(
     and so on, first name them; within one, segments stand by category, index and line.
     """
     inks = set(_inks(tree, "include"))
-    found: defaultdict[tuple[str, str], list[_Row]] = defaultdict(list)
+    rows_of: defaultdict[tuple[str, str], list[_Row]] = defaultdict(list)
     for category, contributor in product(categories, contributors):
         for index in below(tree.names(), f"data/{category}/{contributor}"):
             for row in _rows(tree, index, inks):
                 if row.level == level:
-                    found[contributor, row.ink].append(row)
-    for (contributor, name), rows in found.items():
+                    rows_of[contributor, row.ink].append(row)
+    for (contributor, name), rows in rows_of.items():
         ink = _parse_ink(tree.read(name)) if name else _Ink("", [], [])
         yield [_segment(contributor, row, ink) for row in rows]
 
@@ -121,8 +121,8 @@ def _rows(tree: Tree, index: str, inks: set[str]) -> Iterator[_Row]:
             included = f"include/{row[len('.INCLUDE') :].strip()}"
             if included in inks:
                 ink = included
-        elif found := _SEGMENT.match(row):
-            yield _Row(ink, *found.groups())
+        elif match := _SEGMENT.match(row):
+            yield _Row(ink, *match.groups())
 
 
 def _segment(contributor: str, row: _Row, ink: _Ink) -> Segment:
@@ -174,8 +174,8 @@ def _parse_ink(content: bytes) -> _Ink:
             strokes.append(stroke := [])
         elif words[0] == ".WRITER_ID" and not writer:
             writer = " ".join(words[1:])
-        elif found := _INLINE.match(row):
-            inline.append((found[2], found[3], len(strokes)))
+        elif match := _INLINE.match(row):
+            inline.append((match[2], match[3], len(strokes)))
     return _Ink(writer, strokes, inline)
 
 

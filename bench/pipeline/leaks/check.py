@@ -82,13 +82,13 @@ def check_text(text: Sequence[str], parts: Sequence[Part], track: Track) -> list
     Raises:
         UserError: a split cannot be read.
     """
-    found = []
+    leaks = []
     for part in track(parts, "loading, to look for test lines in the text"):
         dataset = _here(part)
         if TESTED in dataset.splits:
             lines = dataset.load(TESTED)
-            found.append(TextLeak(f"{part.name} {TESTED}", _overlap(lines, text)))
-    return found
+            leaks.append(TextLeak(f"{part.name} {TESTED}", _overlap(lines, text)))
+    return leaks
 
 
 def leaks_of_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> Leaks:
@@ -100,7 +100,7 @@ def leaks_of_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> Leak
         8 words, that stand in the text of the language model, None where that is not known.
     """
     leak = _kept(part, tested)
-    counts = {str(found.kind): found.lines for found in leak.found} if leak else None
+    counts = {str(shared.kind): shared.lines for shared in leak.shared} if leak else None
     return {"train": counts, "lm": _lm(tested, extras)}
 
 

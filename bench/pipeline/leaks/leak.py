@@ -60,7 +60,7 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class Shared:
     """Tested lines that share something with lines that were learned from.
 
     lines: how many; of: among how many that could (texts of `WORDS` words, known pages, ...).
@@ -87,11 +87,11 @@ class Leak:
 
     learned: str
     tested: str
-    found: tuple[Found, ...]
+    shared: tuple[Shared, ...]
 
-    def of(self, kind: Kind) -> Found:
+    def of(self, kind: Kind) -> Shared:
         """Of a kind."""
-        return next(found for found in self.found if found.kind == kind)
+        return next(shared for shared in self.shared if shared.kind == kind)
 
     @property
     def spoils(self) -> bool:
@@ -101,7 +101,7 @@ class Leak:
     @property
     def clean(self) -> bool:
         """Whether nothing at all is shared."""
-        return not any(found.lines for found in self.found)
+        return not any(shared.lines for shared in self.shared)
 
 
 def compare(learned: LineSet, tested: LineSet) -> Leak:
@@ -216,14 +216,14 @@ def _exact(image: Image) -> str:
 
 def _same(
     kind: Kind, learned: Iterable[tuple[str, str]], tested: Sequence[tuple[str, str]]
-) -> Found:
+) -> Shared:
     """Tested lines whose value is one of the learned lines'."""
     where = {value: name for name, value in learned}
     shared = [(name, where[value]) for name, value in tested if value in where]
-    return Found(kind, len(shared), len(tested), shared[0] if shared else None)
+    return Shared(kind, len(shared), len(tested), shared[0] if shared else None)
 
 
-def _near(learned: Sequence[Line], tested: Sequence[Line]) -> Found:
+def _near(learned: Sequence[Line], tested: Sequence[Line]) -> Shared:
     """Tested lines that look like a learned one, and are not the same image."""
     old = [line for line in learned if line.image.size]
     new = [line for line in tested if line.image.size]
@@ -238,7 +238,7 @@ def _near(learned: Sequence[Line], tested: Sequence[Line]) -> Found:
             nearest = int(distances.argmin())
             if distances[nearest] < NEAR:
                 shared.append((line.id, old[nearest].id))
-    return Found("near image", len(shared), len(new), shared[0] if shared else None)
+    return Shared("near image", len(shared), len(new), shared[0] if shared else None)
 
 
 _ONES = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
@@ -246,5 +246,5 @@ _ONES = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
 
 def _differing(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
     """(N,) bits that are set in each of (N, 8)."""
-    found: NDArray[np.int64] = _ONES[bits.view(np.uint16)].sum(axis=1, dtype=np.int64)
-    return found
+    differing: NDArray[np.int64] = _ONES[bits.view(np.uint16)].sum(axis=1, dtype=np.int64)
+    return differing
