@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,7 @@ from bench.cli.options import AllowLeak, DataRoot, Files, Json, Names, dataset_h
 from bench.core.errors import UserError
 from bench.pipeline.leaks.leak import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
-from bench.report.render import terminal
-from bench.report.table import Table
+from bench.report.render import printed
 from decoders.language.arpa import write_arpa
 from decoders.language.kenlm_files import lmplz
 from decoders.language.lm import EMBEDDED_TEXT, UNITS, embedded_arpa, train_text
@@ -94,7 +92,7 @@ def build(
         facts["discounts"] = made.discounts
         facts["fallback_orders"] = made.fallback_orders
         tables.append(discounts_table(made))
-    _print(facts, tables, as_json)
+    print(json.dumps(facts, indent=2) if as_json else printed(tables))
     return 0
 
 
@@ -142,7 +140,7 @@ def inspect(
             "overlap": dataclasses.asdict(seen) if seen else None,
         }
         tables.append(fit_table(f"{dataset} ({split})", file.unit, fit, seen))
-    _print(facts, tables, as_json)
+    print(json.dumps(facts, indent=2) if as_json else printed(tables))
     return 0
 
 
@@ -159,14 +157,6 @@ def _facts(model: ModelFile) -> dict[str, Any]:
 
 def _names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths)
-
-
-def _print(facts: dict[str, Any], tables: list[Table], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(facts, indent=2))
-        return
-    width = shutil.get_terminal_size((100, 24)).columns
-    print("\n".join(terminal(table, width) for table in tables), end="")
 
 
 @contextmanager
