@@ -1,4 +1,8 @@
-"""The contract of a data set: a name to the lines of a split."""
+"""The contract of a data set: a name to the lines of a split.
+
+A new set is a subclass of `Dataset` in a file of its own, whose `load` hands what `make_line` makes
+to `gathered`, and a line in `datasets/__init__.py`.
+"""
 
 from __future__ import annotations
 
@@ -87,14 +91,15 @@ class Dataset(ABC):
         """
         return self.splits
 
-    def check_split(self, split: str) -> None:
-        """Refuse any other split than those of `splits`.
+    def check_split(self, split: str, known: Sequence[str] = (), remedy: str = "") -> None:
+        """Refuse any other split than those that are known, by default `split_names`.
 
         Raises:
-            UserError: with the nearest of them.
+            UserError: with the nearest of them, and the remedy.
         """
-        if split not in self.splits:
-            raise UserError(f"no split is called {split!r}{did_you_mean(split, self.splits)}")
+        if split not in (known := known or self.split_names()):
+            hint = did_you_mean(split, known)
+            raise UserError(f"there is no split {split}{hint}{remedy and '; '}{remedy}")
 
     def gathered(
         self,
@@ -150,17 +155,19 @@ class Dataset(ABC):
         return made
 
 
-def make_line(name: str, text: str, image: Callable[[], Image], **facts: Any) -> Line | BadLine:
+def make_line(
+    name: str, text: str, image: Callable[[], Image], split: str, writer: str = "", **facts: Any
+) -> Line | BadLine:
     """A line with its text normalised, or why it cannot be used.
 
-    A ValueError of `image`, which reads it, becomes the reason of a bad line; `facts` are the other
+    A ValueError of `image`, which reads it, becomes the reason of a bad line; `facts` are other
     fields of `Line`.
     """
     text = normalise(text)
     if not text:
         return BadLine(name, EMPTY)
     try:
-        return Line(name, image(), text, **facts)
+        return Line(name, image(), text, writer, split, **facts)
     except ValueError as error:
         return BadLine(name, f"its image cannot be read: {error}")
 

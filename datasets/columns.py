@@ -98,3 +98,8 @@ class TableOptions:
                     f"{', '.join(names) or 'none'} with -o {dataset}.{what}=COLUMN"
                 )
         return columns
+
+
+def named_by_option(dataset: str, split: str) -> str:
+    """The remedy for a table without a split."""
+    return f"where all lines are one split, -o {dataset}.split={split} names it"

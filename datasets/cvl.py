@@ -28,7 +28,6 @@ from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.files import child, content, decode, elements, inside, parse_xml, undeclared
@@ -120,9 +119,7 @@ class Cvl(Dataset):
         )
 
     def _check(self, split: str) -> None:
-        if split not in self.split_names():
-            hint = did_you_mean(split, self.split_names())
-            raise UserError(f"the partition {self.partition} of cvl has no split {split!r}{hint}")
+        self.check_split(split)
         for text in (*self.texts, *self.test_texts, *self.val_texts):
             if text not in TEXTS:
                 known = ", ".join(f"{number} ({title})" for number, title in TEXTS.items())

@@ -154,6 +154,7 @@ class Iam(Dataset):
 
         A list with another number of lines than was published makes a note.
         """
+        self.check_split(split)
         style = self.references
         if style == "teklia":
             return self._load_teklia(split, limit)
@@ -276,14 +277,8 @@ def list_file(root: Path, partition: str, split: str) -> Path:
 
     Raises:
         Unavailable: it is not below the root; with where it is had.
-        UserError: the partition has no such split.
     """
     published = PARTITIONS[partition]
-    if split not in published.files:
-        raise UserError(
-            f"the partition {partition} of iam has no split {split!r}; "
-            f"it has {', '.join(published.files)}"
-        )
     for folder in FOLDERS:
         for name in published.files[split]:
             if (path := root / folder / name).is_file():
@@ -303,7 +298,6 @@ def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[B
 
     Raises:
         Unavailable: the list is not here, or cannot be read.
-        UserError: the partition has no such split.
     """
     path = list_file(root, partition, split)
     name = path.relative_to(root).as_posix()

@@ -18,9 +18,9 @@ from pathlib import Path
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.columns import Columns, TableOptions
+from datasets.columns import Columns, TableOptions, named_by_option
 from datasets.files import content, decode, inside
-from datasets.splits import canonical, in_order, no_split
+from datasets.splits import canonical, in_order
 from datasets.table import Record, read_table
 
 
@@ -55,8 +55,7 @@ class ManifestLines(TableOptions, Dataset):
         path, split = self._path(), canonical(split)
         rows = self._table()
         known = in_order(self._split(*pair) for pair in rows if not pair[0].trouble)
-        if split not in known:
-            raise no_split(path, "manifest", split, known)
+        self.check_split(split, known, named_by_option("manifest", split))
         chosen = [pair for pair in rows if pair[0].trouble or self._split(*pair) == split]
         root = self.root or path.parent
         return self.gathered(

@@ -19,7 +19,6 @@ import numpy as np
 from PIL import Image as Pillow
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.crops import crop, likely_ascents, outlines
@@ -60,11 +59,9 @@ class PageLines(Dataset):
         """Cut the first `limit` lines of a split out of their pages, to grey, on paper."""
         root, split = self._root(), canonical(split)
         names = self._documents()
-        if split not in (known := in_order(map(self._split, names))):
-            raise UserError(
-                f"{root} has no split {split}{did_you_mean(split, known)}; put its documents into "
-                f"a folder {split}, or call all of them so with -o {self.format}.split={split}"
-            )
+        remedy = f"put its documents into a folder {split}, or call all of them so with "
+        remedy += f"-o {self.format}.split={split}"
+        self.check_split(split, in_order(map(self._split, names)), remedy)
         if self.height < 1:
             raise UserError(f"a line cannot be {self.height} pixels high; take 1 or more")
         read = [self._read(root, name) for name in names if self._split(name) == split]
@@ -141,9 +138,9 @@ class PageLines(Dataset):
         drawn = Pillow.fromarray(picture)
         for line, outline in zip(lines, outlines(lines, likely_ascents(lines)), strict=True):
             # A page is all that is known of who wrote it: lines of one page are of one hand.
-            facts = {"writer": "", "split": split, "page": page, "block": page}
+            facts = {"page": page, "block": page}
             cut = partial(_cut_out, drawn, outline, self.height)
-            yield make_line(f"{page}_{line.item}", line.text, cut, **facts)
+            yield make_line(f"{page}_{line.item}", line.text, cut, split, **facts)
 
 
 def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:

@@ -26,11 +26,11 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.columns import Columns, TableOptions
+from datasets.columns import Columns, TableOptions, named_by_option
 from datasets.files import decode
 from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
 from datasets.sources import SOURCES, load_selection, missing_files, root_of
-from datasets.splits import canonical, in_order, named_split, no_split
+from datasets.splits import canonical, in_order, named_split
 
 _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
 _HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are not named
@@ -61,8 +61,8 @@ class Row(NamedTuple):
 
     def line(self, split: str) -> Line | BadLine:
         """The row as a line of a split."""
-        facts = {"writer": self.writer, "page": self.page, "block": self.block}
-        return make_line(self.id, self.text, self.decoded, split=split, **facts)
+        facts = {"page": self.page, "block": self.block}
+        return make_line(self.id, self.text, self.decoded, split, self.writer, **facts)
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,7 @@ class ParquetLines(TableOptions, Dataset):
         """Decode the first `limit` lines of a split to grey, file by file."""
         folder, split, parts = self._folder(), canonical(split), list(self._parts())
         names = in_order(name for part in parts for name in part.lines)
-        if split not in names:
-            raise no_split(self.path, "parquet", split, names)
+        self.check_split(split, names, named_by_option("parquet", split))
         count = sum(part.lines.get(split, 0) for part in parts)
         address = f"{constants.ENDPOINT}/datasets/{self.path} @ {folder.name[:12]}"
         return self.gathered(

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-
-from bench.core.errors import UserError
-from bench.core.registry import did_you_mean
+from collections.abc import Iterable
 
 _ORDER = ("train", "val", "test")
 _OTHER_NAMES = {
@@ -60,11 +57,3 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Names of splits, each once: train, val, test, then others by the alphabet."""
     rank = {name: place for place, name in enumerate(_ORDER)}
     return tuple(sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name)))
-
-
-def no_split(table: object, dataset: str, split: str, known: Sequence[str]) -> UserError:
-    """The error that a table of the user's, of a registered data set, names no such split."""
-    return UserError(
-        f"{table} has no split {split}{did_you_mean(split, known)}; where all lines are one "
-        f"split, -o {dataset}.split={split} names it"
-    )

@@ -103,7 +103,7 @@ def test_the_published_split_is_the_folders(copied) -> None:
     published = Cvl(root=copied[0], partition="published")
     assert published.split_names() == ("train", "test")
     assert ids(published.load("train")) == ["0001-2-0", "0001-7-0"]
-    with pytest.raises(UserError, match="published of cvl has no split 'val'"):
+    with pytest.raises(UserError, match="there is no split val; there are: train, test"):
         published.load("val")
 
 

@@ -239,7 +239,7 @@ def test_the_second_validation_set_is_official_s_alone(own: Path) -> None:
     assert official.split_names() == ("train", "val", "val2", "test")
     assert [line.id for line in official.load("val2", 2).lines] == IDS[:2]
     assert Iam(root=own).split_names() == ("train", "val", "test")
-    with pytest.raises(UserError, match="aachen of iam has no split 'val2'; it has train, val"):
+    with pytest.raises(UserError, match="there is no split val2; did you mean val"):
         Iam(root=own).load("val2")
 
 

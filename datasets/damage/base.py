@@ -1,4 +1,8 @@
-"""The contract of a damage, the steps that all share, and the damaged lines of a set."""
+"""The contract of a damage, the steps that all share, and the damaged lines of a set.
+
+A new damage is a subclass of `StrengthDamage`, `ScoreDamage` or `Damage` in the file of its family,
+and a line in `datasets/damage/__init__.py`.
+"""
 
 from __future__ import annotations
 
