@@ -217,6 +217,11 @@ def fingerprint(lines: Iterable[Line]) -> str:
     return digest.hexdigest()
 
 
+def image_hash(image: Image) -> str:
+    """SHA-256 over the pixels and their shape."""
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+
+
 def named_in(dataset: str, trained_on: str) -> bool:
     """Whether a description of training data names a data set, whichever part of it.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.core.errors import Unavailable
 from bench.core.types import BadLine, Line, LineSet
-from datasets.base import BadLinesError, Dataset, spread
+from datasets.base import BadLinesError, Dataset, image_hash, spread
 
 SHOWN = 12  # lines of a split that are kept to be looked at
 _EXAMPLE = 5  # lines of a group that are named
@@ -111,7 +110,7 @@ def take(
         for line in lineset.lines:
             alphabet.update(line.text)
             texts.setdefault(line.text, []).append(f"{split}/{line.id}")
-            images.setdefault(_pixels(line), []).append(f"{split}/{line.id}")
+            images.setdefault(image_hash(line.image), []).append(f"{split}/{line.id}")
     if absent and not counts:
         raise absent[0][1]
     return Census(
@@ -145,12 +144,6 @@ def _count(lineset: LineSet) -> SplitCount:
         blocks=len({line.block for line in lineset.lines} - {""}),
         bad=len(lineset.bad),
     )
-
-
-def _pixels(line: Line) -> str:
-    digest = hashlib.sha256(repr(line.image.shape).encode())
-    digest.update(line.image.tobytes())
-    return digest.hexdigest()
 
 
 def _repeats(places: Iterable[Sequence[str]]) -> Repeats:

@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
     if kind == "jsonl":
         return list(_objects(text, remedy))
     quoting = quoted if quoted is not None else kind == "csv"
-    return list(_rows(path, text, _delimiter(kind, text), quoting, remedy))
+    return list(_rows(path, text, kind, quoting, remedy))
 
 
 def _text(encoded: bytes) -> str:
@@ -103,13 +103,11 @@ def _written_so(encoded: bytes, name: str) -> bool:
     return 3 * sum(min(pair) >= 0x80 for pair in pairwise(encoded)) < len(high)
 
 
-def _delimiter(kind: str, text: str) -> str:
-    """A tab in TSV; in CSV the most frequent delimiter of the first row (Excel's may be tabs)."""
+def _rows(path: Path, text: str, kind: str, quoted: bool, remedy: str) -> Iterator[Record]:
+    """The rows of a table with a delimiter; no line of writing goes over many lines."""
     first = text.partition("\n")[0]
-    return "\t" if kind == "tsv" else max(",;\t", key=first.count)
-
-
-def _rows(path: Path, text: str, delimiter: str, quoted: bool, remedy: str) -> Iterator[Record]:
+    # Excel's CSV may have tabs.
+    delimiter = "\t" if kind == "tsv" else max(",;\t", key=first.count)
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=delimiter,
@@ -117,20 +115,25 @@ def _rows(path: Path, text: str, delimiter: str, quoted: bool, remedy: str) -> I
         strict=True,
     )
     names: list[str] = []
-    for number, fields in _numbered(reader):
-        swallowed = _swallowed(number, reader.line_num)
-        if isinstance(fields, str):
-            yield Record(number, {}, "; ".join(filter(None, (fields, swallowed))))
-        elif any(fields):
-            named = bool(names)
-            names = names or _names(path, fields, remedy)
-            if named or names is _NAMELESS:
-                record = _record(number, names, fields, remedy)
-                if len(fields) > len(names) and quoted:
-                    hint = f"put a text that has a {_DELIMITERS[delimiter]} into double quotes"
-                    record = replace(record, trouble=f"{record.trouble}; {hint}")
-                trouble = "; ".join(filter(None, (record.trouble, swallowed)))
-                yield replace(record, trouble=trouble)
+    for number, fields, trouble in _numbered(reader):
+        if not trouble and not any(fields):
+            continue
+        if not trouble and not names:
+            names = _names(path, fields, remedy)
+            if names is not _NAMELESS:
+                continue
+        troubles = [trouble]
+        if not trouble and len(fields) != len(names):
+            troubles.append(f"it has {len(fields)} fields, not {len(names)}")
+            if len(fields) > len(names) and quoted:
+                hint = f"put a text that has a {_DELIMITERS[delimiter]} into double quotes"
+                troubles.append(hint)
+        elif not _encodable(fields):
+            troubles.append(remedy)
+        if reader.line_num > number:
+            troubles.append(f"it goes on to line {reader.line_num}: is a quote never closed?")
+        values = dict(zip(names, fields, strict=False))
+        yield Record(number, values, "; ".join(filter(None, troubles)))
 
 
 _NAMELESS = ["image", "text"]
@@ -148,16 +151,16 @@ def _names(path: Path, fields: Sequence[str], remedy: str) -> list[str]:
     return names
 
 
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str], str]]:
     """Rows with the number of the line that they begin at, or why one cannot be read."""
     while True:
         number = reader.line_num + 1
         try:
-            yield number, next(reader)
+            yield number, next(reader), ""
         except StopIteration:
             return
         except csv.Error as error:
-            yield number, f"the row cannot be read ({error})"
+            yield number, [], f"the row cannot be read ({error})"
 
 
 def _encodable(texts: Iterable[str]) -> bool:
@@ -168,38 +171,23 @@ def _encodable(texts: Iterable[str]) -> bool:
     return True
 
 
-def _swallowed(first: int, last: int) -> str:
-    """What is wrong with a row that goes over many lines: no line of writing does."""
-    return f"it goes on to line {last}: is a quote never closed?" if last > first else ""
-
-
-def _record(number: int, names: Sequence[str], fields: Sequence[str], remedy: str) -> Record:
-    values = dict(zip(names, fields, strict=False))
-    if len(fields) != len(names):
-        return Record(number, values, f"it has {len(fields)} fields, not {len(names)}")
-    return _checked(number, values, remedy)
-
-
 def _objects(text: str, remedy: str) -> Iterator[Record]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             # Numbers as they are written: 1.10 is a text of four characters. NaN is no text.
-            value = json.loads(
-                line, parse_float=str, parse_int=str, parse_constant=lambda name: None
-            )
+            value = json.loads(line, parse_float=str, parse_int=str, parse_constant=lambda _: None)
         except (ValueError, RecursionError) as error:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue
         if not isinstance(value, dict):
             yield Record(number, {}, "it is no JSON object")
             continue
-        plain = {name: value for name, value in value.items() if not isinstance(value, dict | list)}
-        values = {n: "" if v is None else str(v) for n, v in plain.items()}
-        yield _checked(number, values, remedy)
-
-
-def _checked(number: int, values: Mapping[str, str], remedy: str) -> Record:
-    whole = _encodable((*values, *values.values()))
-    return Record(number, values, "" if whole else remedy)
+        values = {
+            name: "" if inner is None else str(inner)
+            for name, inner in value.items()
+            if not isinstance(inner, dict | list)
+        }
+        whole = _encodable((*values, *values.values()))
+        yield Record(number, values, "" if whole else remedy)

@@ -6,7 +6,6 @@ deserves. Shared texts favour decoders that know language, and would pass for la
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.core.metrics import normalise
 from bench.core.types import Image, Line, LineSet
+from datasets.base import image_hash
 
 Kind = Literal["text", "page", "writer", "block", "image", "near image"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -206,12 +206,7 @@ def _places(lines: LineSet, field: Literal["page", "writer", "block"]) -> list[t
 
 
 def _images(lines: LineSet) -> list[tuple[str, str]]:
-    return [(line.id, _exact(line.image)) for line in lines.lines if line.image.size]
-
-
-def _exact(image: Image) -> str:
-    head = f"{image.shape}".encode()
-    return hashlib.blake2b(head + image.tobytes(), digest_size=16).hexdigest()
+    return [(line.id, image_hash(line.image)) for line in lines.lines if line.image.size]
 
 
 def _same(
@@ -227,12 +222,12 @@ def _near(learned: Sequence[Line], tested: Sequence[Line]) -> Shared:
     """Tested lines that look like a learned one, and are not the same image."""
     old = [line for line in learned if line.image.size]
     new = [line for line in tested if line.image.size]
-    exact = {_exact(line.image) for line in old}
+    exact = {image_hash(line.image) for line in old}
     shared: list[tuple[str, str]] = []
     if old and new:
         bits = np.stack([image_bits(line.image) for line in old])
         for line in new:
-            if _exact(line.image) in exact:
+            if image_hash(line.image) in exact:
                 continue
             distances = _differing(bits ^ image_bits(line.image))
             nearest = int(distances.argmin())
