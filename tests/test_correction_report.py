@@ -8,7 +8,7 @@ import pytest
 from bench.analysis.evidence import Reading
 from bench.analysis.stats import rate_difference
 from bench.core.types import LineResult
-from bench.pipeline.correction import told
+from bench.pipeline.cells import corrected as told
 from bench.pipeline.store import RunStore
 from bench.report import correction
 from bench.report.plots import draw

@@ -14,7 +14,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.options import restored, typed_options
 from bench.core.records import dump, load_row
 from bench.core.types import Decoded, EncoderInfo, Runtime
-from bench.pipeline import correction
+from bench.pipeline.cells import corrected
 from bench.pipeline.plan import Registries, Selection, build_plan
 from bench.training.export import export
 from decoders import DECODERS
@@ -407,17 +407,17 @@ def test_a_row_counts_better_same_and_worse_lines():
         result("one two", "onc two", "onc two", "refused: length"),
         result("one two", "onc two", "onx two"),  # another error in its place
     ]
-    told: Any = correction.told(lines, True)
+    told: Any = corrected(lines, True)
     assert (told["improved"], told["same"], told["worse"]) == (1, 4, 1)
     assert told["changed"] == 3 and told["refused"] == {"length": 1}
     assert told["edits_before"] == 5
     assert told["cer_before"] == pytest.approx(5 / 42)
     assert told["wer_before"] == pytest.approx(5 / 12)
-    untrained: Any = correction.told(lines, False)
+    untrained: Any = corrected(lines, False)
     assert untrained["cer_before"] is None
-    assert correction.told([], True) is None
+    assert corrected([], True) is None
     plain = [result("a", None, "b")]
-    assert correction.told(plain, True) is None
+    assert corrected(plain, True) is None
 
 
 def test_texts_of_a_list_come_once():

@@ -11,14 +11,13 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from bench.analysis.diagnostics import Diagnosis, Finding, Job, LineFinding, diagnose, judged
+from bench.analysis.diagnostics import Diagnosis, Finding, LineFinding, diagnose, judged
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import Condition, Decoded, Encoded, EncoderInfo, Line, Needs, Runtime
-from bench.pipeline.plan import Registries
+from bench.pipeline.plan import Registries, Selection
 from bench.report import render
 from bench.report.diagnostics import tables
 from decoders import DECODERS
@@ -80,12 +79,9 @@ def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
 
 
 def diagnosed(**changes: object) -> Diagnosis:
-    settings = {"limit": None, "runtime": Runtime(batch_size=4), **changes}
-    threads = torch.get_num_threads()
-    try:
-        return diagnose(Job("pixels", ("faulty",), "words", **settings), mine(), track)  # type: ignore[arg-type]
-    finally:
-        torch.set_num_threads(threads)
+    settings = {"decoders": ("faulty",), "runtime": Runtime(batch_size=4), **changes}
+    asked = Selection(("pixels",), datasets=("words",), **settings)  # type: ignore[arg-type]
+    return diagnose(asked, mine(), track)
 
 
 def test_every_wrong_line_is_told_by_its_reason() -> None:
@@ -138,7 +134,7 @@ def test_mistakes() -> None:
     with pytest.raises(UserError, match="limit of 0"):
         diagnosed(limit=0)
     with pytest.raises(UserError, match="no decoder is called"):
-        diagnose(Job("pixels", ("fualty",), "words"), mine(), track)
+        diagnosed(decoders=("fualty",))
     with pytest.raises(UserError, match="no split"):
         diagnosed(split="tset")
 

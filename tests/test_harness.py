@@ -208,7 +208,7 @@ def test_decoders_that_do_not_fit_are_skipped_once_with_their_remedy(tmp_path):
     outcome = go(tmp_path, asked, mine)
     (skipped,) = outcome.skipped
     assert dataclasses.astuple(skipped) == (
-        "decoder", "picky on pixels", "no language model", "python -m bench lm",
+        "decoder", "picky", "no language model", "python -m bench lm", "pixels", None,
     )  # fmt: skip
     assert {row.decoder for row in RunStore(tmp_path).rows()} == {"reader"}
 
@@ -294,7 +294,7 @@ def test_the_harness_costs_under_two_per_cent_of_the_measured_work(tmp_path, mon
 
 
 def test_a_plan_without_blocks_is_an_outcome_without_rows(tmp_path):
-    plan = Plan((), (), Runtime())
+    plan = Plan((), ())
     outcome = run(plan, RunStore(tmp_path))
     assert outcome.overhead == 0.0 and not outcome.done
 

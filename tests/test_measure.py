@@ -1,12 +1,13 @@
 """How time is taken, on a clock that only the test moves."""
 
+import numpy as np
 import pytest
 import torch
 
 from bench.core.errors import UserError
 from bench.core.stopwatch import Stopwatch
 from bench.core.types import Decoded, Runtime, Spread
-from bench.pipeline.measure import BlockMeasure, reason, sorted_batches
+from bench.pipeline.measure import BlockMeasure, batches_of, reason
 from bench.pipeline.plan import ONCE, Rounds
 from decoders.base import Decoder
 from tests.harness_doubles import FakeMeter, Pixels, ReaderSpec, drawn
@@ -55,8 +56,9 @@ def fake_block(
 
 
 def test_batches_are_sorted_by_width():
-    assert sorted_batches([5, 1, 3, 1, 9], 2) == [(1, 3), (2, 0), (4,)]
-    assert sorted_batches([2], 8) == [(0,)]
+    images = [np.zeros((2, width), np.uint8) for width in (5, 1, 3, 1, 9)]
+    assert batches_of(images, 2) == [(1, 3), (2, 0), (4,)]
+    assert batches_of(images[:1], 8) == [(0,)]
 
 
 def test_times_of_several_rounds_are_medians_over_rounds():
@@ -75,7 +77,7 @@ def test_times_of_several_rounds_are_medians_over_rounds():
     assert timing.latencies_s == (2, 2, 3, 3, 4, 4)  # encoding takes 1 s a line
     assert timing.batches == ((2, 6.0), (1, 3.0))  # medians of 4, 8, 6 and of 2, 4, 3
     assert timing.peak_mib == 7.0
-    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert shares == pytest.approx([*[1 / 6] * 6, 0])
     # the loop holds everything but the warm-up, and nothing was left unmeasured here
     assert block.loop_s == block.measured_s == 3 * (0.5 + 3.0) + 3 + 9 + 6
 
@@ -83,14 +85,14 @@ def test_times_of_several_rounds_are_medians_over_rounds():
 def test_of_very_many_latencies_quantiles_are_kept():
     paces = [99.0, *(float(pace) for pace in range(2001, 0, -1))]
     block = fake_block(FakeMeter(), {"d": paces}, ("a",) * 2001, size=1)
-    block.run(ONCE, lambda share: None)
+    block.run(ONCE)
     wanted = [2.0 + 2.0 * place for place in range(1001)]
     assert block.timing("d").latencies_s == pytest.approx(wanted)
 
 
 def test_times_of_one_round_have_the_range_of_their_batches():
     block = fake_block(FakeMeter(), {"d": [99, 1, 4]}, ("abc", "a", "ab"), size=2)
-    block.run(ONCE, lambda share: None)
+    block.run(ONCE)
     timing = block.timing("d")
     assert timing.decode_s == Spread(median=6.0, low=3.0, high=12.0, n=1)
     assert timing.lines_per_s == Spread(3 / 9, low=1 / 5, high=1 / 2, n=1)
@@ -100,7 +102,7 @@ def test_times_of_one_round_have_the_range_of_their_batches():
 def test_slow_systems_have_fewer_rounds_and_the_warm_up_is_the_widest_batch():
     paces = {"slow": [0.0] + [10.0] * 20, "fast": [0.0] + [1.0] * 20}
     block = fake_block(FakeMeter(), paces, ("abc", "a", "ab"), size=1)
-    block.run(Rounds(least=3, least_s=0, most_s=70), lambda share: None)
+    block.run(Rounds(least=3, least_s=0, most_s=70))
     # a slow round is 3 * (1 + 10) = 33 s: two fit into 70 s
     assert block.timing("slow").decode_s.n == 2
     assert block.timing("fast").decode_s.n == 3
@@ -115,7 +117,7 @@ def test_decoders_are_interleaved_in_a_seeded_order():
 
     def order() -> list[str]:
         block = fake_block(FakeMeter(), names, texts, size=1)
-        block.run(ONCE, lambda share: None)
+        block.run(ONCE)
         return block.order[4:]  # type: ignore[attr-defined]
 
     first = order()
@@ -128,7 +130,7 @@ def test_decoders_are_interleaved_in_a_seeded_order():
 def test_too_few_texts_are_a_failure_and_not_a_shift_of_lines():
     block = fake_block(FakeMeter(), {"d": [0.1] * 9}, ("ab", "c"), size=2)
     block._decoders["d"].decode = lambda encoded: [Decoded("x", 1)]  # type: ignore[method-assign]
-    block.run(ONCE, lambda share: None)
+    block.run(ONCE)
     assert block.readings["d"].failure == "the decoder failed: ValueError: 1 texts for 2 lines"
 
 

@@ -6,17 +6,17 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
 
-from bench.analysis.overfit import Check, Job, SplitScore, check
+from bench.analysis.overfit import Check, SplitScore, check
 from bench.cli import main
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import Entry
 from bench.core.types import Decoded, Encoded, EncoderInfo, LineSet, Needs
-from bench.pipeline.plan import Registries
+from bench.pipeline.plan import Registries, Selection
 from bench.report.overfit import table, verdict
 from datasets.about import Blocks
 from decoders.base import Decoder, DecoderSpec
@@ -88,8 +88,12 @@ def mine() -> Registries:
     )
 
 
+def asked(dataset: str, **more: Any) -> Selection:
+    return Selection(("pixels",), ("by-heart",), (dataset,), **more)
+
+
 def test_a_system_that_knows_its_training_lines_is_over_fitted():
-    found = check(Job("pixels", "by-heart", "large"), mine(), track)
+    found = check(asked("large"), mine(), track)
     assert [score.split for score in found.scores] == ["train", "val", "test"]
     assert found.score("train").cer == 0
     # A character a line; of "test a" the space goes too, which would stand at the end.
@@ -99,34 +103,34 @@ def test_a_system_that_knows_its_training_lines_is_over_fitted():
 
 
 def test_every_split_gives_the_same_number_of_lines_spread_over_it():
-    found = check(Job("pixels", "by-heart", "told", limit=6), mine(), track)
+    found = check(asked("told", limit=6), mine(), track)
     assert [len(score.edits) for score in found.scores] == [6, 6, 6]
-    whole = check(Job("pixels", "by-heart", "told"), mine(), track)
+    whole = check(asked("told"), mine(), track)
     # Every second line, so the length of all of them differs from that of the first six.
     assert sum(found.score("test").characters) != sum(sorted(whole.score("test").characters)[:6])
 
 
 @pytest.mark.parametrize(
-    ("job", "kind", "words"),
+    ("selection", "kind", "words"),
     [
-        (Job("pixels", "by-heart", "told", limit=0), UserError, "leaves nothing"),
-        (Job("pixels", "by-heart", "no-test"), UserError, "no split train and test"),
-        (Job("pixels", "by-heart", "tolt"), UserError, "told"),
+        (asked("told", limit=0), UserError, "leaves nothing"),
+        (asked("no-test"), UserError, "no split train and test"),
+        (asked("tolt"), UserError, "told"),
         (
-            Job("pixels", "by-heart", "told", options={"pixels": {"weights": "untrained"}}),
+            asked("told", options={"pixels": {"weights": "untrained"}}),
             UserError,
             "untrained",
         ),
         (
-            Job("pixels", "by-heart", "told", options={"told": {"absent": True}}),
+            asked("told", options={"told": {"absent": True}}),
             Unavailable,
             "not here",
         ),
     ],
 )
-def test_what_cannot_be_checked_is_said(job, kind, words):
+def test_what_cannot_be_checked_is_said(selection, kind, words):
     with pytest.raises(kind, match=words):
-        check(job, mine(), track)
+        check(selection, mine(), track)
 
 
 def scored(split: str, edits: float, writers: int = 20, lines: int = 200) -> SplitScore:

@@ -19,7 +19,7 @@ from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.records import dump
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
-from bench.pipeline.correction import told
+from bench.pipeline.cells import corrected as told
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, plots, render, speed
 from bench.report.results import Result, collect

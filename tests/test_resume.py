@@ -27,6 +27,7 @@ from tests.harness_doubles import (
     QUICK,
     STALL_AT,
     Eraser,
+    Reader,
     go,
     registries,
 )
@@ -79,6 +80,29 @@ def test_only_the_new_decoder_of_a_finished_block_is_run(tmp_path):
     go(tmp_path)
     outcome = go(tmp_path, replace(ASKED, decoders=("reader", "no-vowel", "no-e")))
     assert len(outcome.reused) == 2 and len(outcome.done) == 1
+
+
+def test_a_decoder_that_is_stopped_costs_the_faster_ones_nothing(tmp_path, monkeypatch):
+    asked = replace(
+        ASKED,
+        decoders=("no-vowel", "reader", "no-e"),
+        options={"no-vowel": {"busy_s": 0.05}},
+        rounds=replace(QUICK, together_s=0.0),
+    )
+    decode = Reader.decode
+
+    def stopping(self, encoded):
+        if self.spec.busy_s and self.calls:  # after its warm-up
+            raise KeyboardInterrupt
+        return decode(self, encoded)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Reader, "decode", stopping)
+        first = go(tmp_path, asked)
+    assert first.interrupted
+    assert {row.decoder for row in RunStore(tmp_path).rows()} == {"reader", "no-e"}
+    second = go(tmp_path, asked)
+    assert sorted(second.reused) == sorted(first.done) and len(second.done) == 1
 
 
 @pytest.mark.parametrize(

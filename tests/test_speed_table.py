@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from contextlib import nullcontext
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -16,19 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bench.analysis.speed.job
-import bench.analysis.speed.runner
-from bench.analysis.speed.budget import Budget, check_memory
+import bench.analysis.speed.timing
 from bench.analysis.speed.job import REFERENCE, SENTENCES, SpeedJob, absences, speed_job
-from bench.analysis.speed.runner import measure, spread_by_width
+from bench.analysis.speed.timing import Budget, check_memory, measure, spread_by_width
 from bench.cli import main
 from bench.core import machine
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import Entry, Registry
 from bench.core.stopwatch import Stopwatch
-from bench.core.types import Runtime, Spread
+from bench.core.types import Condition, Runtime, Spread
 from bench.pipeline import runs
-from bench.pipeline.plan import Registries, Rounds, Selection
-from bench.pipeline.progress import Silent
+from bench.pipeline.plan import Block, Part, Registries, Rounds, Selection
 from bench.pipeline.store import RunStore
 from bench.report import render
 from bench.report.results import collect
@@ -51,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeMeter:
     meter = FakeMeter()
     monkeypatch.setattr(speed_doubles, "METER", meter)
     monkeypatch.setattr(Stopwatch, "for_device", classmethod(lambda cls, device: cls(meter)))
-    monkeypatch.setattr(bench.analysis.speed.runner, "free_memory_mib", lambda: math.inf)
+    monkeypatch.setattr(bench.analysis.speed.timing, "free_memory_mib", lambda: math.inf)
     speed_doubles.RAISES.clear()
     speed_doubles.READ.clear()
     use(monkeypatch, speed_doubles.clockwork())
@@ -75,7 +72,7 @@ def job(
 
 def rows_of(asked: SpeedJob, folder: Path) -> list[SpeedRow]:
     store = RunStore(folder)
-    outcome = measure(asked.plans(), asked.seconds, store, lambda _: nullcontext(Silent()))
+    outcome = measure(asked.plan(), asked.seconds, store)
     missing = absences(asked.systems(), outcome.skipped)
     return speed_rows(collect(store), asked.systems(), missing)
 
@@ -167,8 +164,8 @@ def test_untrained_weights_have_no_cer(clock, tmp_path):
 
 
 def test_the_largest_and_the_fullest_come_first(clock, tmp_path):
-    (plan,) = job(sizes=("small", "large"), batch_sizes=(1, 4)).plans()
-    order = [(block.encoder.name, getattr(block, "batch_size", 0)) for block in plan.blocks]
+    plan = job(sizes=("small", "large"), batch_sizes=(1, 4)).plan()
+    order = [(block.encoder.name, block.runtime.batch_size) for block in plan.blocks]
     small, large = "trocr-small", "trocr-large"
     assert order == [(large, 4), (large, 1), (small, 4), (small, 1)]
 
@@ -220,6 +217,15 @@ def test_lines_are_spread_from_narrow_to_wide():
     assert all(repeated.count(line.id) == 2 for line in lines)
 
 
+def blocks_of(count: int, size: int, rounds: Rounds) -> list[Block]:
+    part = Part("x", None, {})
+    runtime = Runtime(batch_size=size)
+    return [
+        Block(part, (), part, None, Condition(str(place)), rounds, runtime)
+        for place in range(count)
+    ]
+
+
 @given(
     line_s=st.floats(0, 100),
     size=st.integers(1, 64),
@@ -228,10 +234,10 @@ def test_lines_are_spread_from_narrow_to_wide():
     blocks=st.integers(1, 8),
 )
 def test_what_is_afforded_fits_or_is_the_least(line_s, size, extra, seconds, blocks):
-    asked, rounds = size + extra, Rounds(3, 1.0, seconds)
-    budget = Budget(seconds, blocks, lambda: 0.0)
+    asked, plan = size + extra, blocks_of(blocks, size, Rounds(3, 1.0, seconds))
+    budget = Budget(seconds, plan, lambda: 0.0)
     try:
-        count, taken = budget.affordable(line_s, size, asked, rounds)
+        count, taken = budget.affordable(plan[0], line_s, asked)
     except Unavailable:
         assert size * line_s > seconds
         return
@@ -245,11 +251,11 @@ def test_what_is_afforded_fits_or_is_the_least(line_s, size, extra, seconds, blo
 
 def test_unused_time_goes_to_what_is_still_to_come():
     now = 0.0
-    budget = Budget(100.0, 2, lambda: now)
-    assert budget.share() == 50.0
+    first, last = plan = blocks_of(2, 1, Rounds())
+    budget = Budget(100.0, plan, lambda: now)
+    assert budget.share(first) == 50.0
     now = 10.0
-    budget.block_ended()
-    assert budget.share() == budget.left() == 90.0
+    assert budget.share(last) == budget.left() == 90.0
 
 
 def test_a_batch_that_would_fill_the_memory_is_refused():

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.analysis.trace import STAGES, System, trace
+from bench.analysis.trace import STAGES, Trace, trace
 from bench.core.errors import UserError
-from bench.core.types import Runtime
-from decoders import DECODERS
-from models import ENCODERS
+from bench.core.types import Image, Runtime
+from bench.pipeline.opening import opened
+from bench.pipeline.plan import Registries
 from tests.chromium import chromium
 
 if TYPE_CHECKING:
@@ -38,11 +38,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def traced(folder):
     """Three lines read in two batches by greedy CTC behind the shipped encoder."""
-    runtime = Runtime(batch_size=2, threads=torch.get_num_threads())
-    encoder = ENCODERS.create("mini").open(runtime)
-    decoder = DECODERS.create("ctc-greedy").open(encoder.info)
     images = [np.full((32, width), 255, np.uint8) for width in (80, 60, 200)]
-    return trace(System("mini-ctc-greedy", encoder, decoder, runtime), images, folder)
+    return traced_lines("mini-ctc-greedy", images, folder)
+
+
+def traced_lines(name: str, images: list[Image], folder: Path) -> Trace:
+    runtime = Runtime(batch_size=2, threads=torch.get_num_threads())
+    with opened("mini", Registries(), {}, runtime) as bench:
+        return trace(name, bench, bench.decoder(bench.spec("ctc-greedy")), images, folder)
 
 
 def events(path: Path) -> list[dict[str, Any]]:
@@ -90,12 +93,8 @@ def test_what_is_counted_agrees_with_the_trace(traced):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, traced):
     (tmp_path / "file").write_text("")
-    runtime = Runtime(batch_size=1, threads=torch.get_num_threads())
-    encoder = ENCODERS.create("mini").open(runtime)
-    decoder = DECODERS.create("ctc-greedy").open(encoder.info)
-    image = np.full((32, 40), 255, np.uint8)
     with pytest.raises(UserError, match=r"cannot write .*file"):
-        trace(System("s", encoder, decoder, runtime), [image], tmp_path / "file")
+        traced_lines("s", [np.full((32, 40), 255, np.uint8)], tmp_path / "file")
 
 
 # The command

@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-import torch
 
-from bench.analysis.tuning.tune import Job, tune
+from bench.analysis.tuning.tune import tune
 from bench.cli import main
 from bench.core.cache import cache_folder
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import Entry, Registry
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
-from bench.pipeline.plan import Registries
+from bench.pipeline.plan import Registries, Selection
 from bench.report import render
 from bench.report.tuning import as_good, at_the_edge, draw, table
 from decoders import tuned
@@ -73,8 +72,14 @@ def mine() -> Registries:
     )
 
 
-JOB = Job(
-    "pixels", "shaky", "words", damages=("eraser",), severity=2, runtime=Runtime(batch_size=5)
+ASKED = Selection(
+    ("pixels",),
+    ("shaky",),
+    ("words",),
+    damages=("eraser",),
+    severities=(2,),
+    split="val",
+    runtime=Runtime(batch_size=5),
 )
 TRACKED: list[str] = []
 
@@ -84,14 +89,12 @@ def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
     return items
 
 
-def tuned_entry(job: Job = JOB) -> tuned.Tuned:
+def tuned_entry(
+    grid: Mapping[str, tuple[float, ...]] | None = None, trials: int | None = None, **changes: Any
+) -> tuned.Tuned:
     OPENED.clear()
     TRACKED.clear()
-    threads = torch.get_num_threads()
-    try:
-        return tune(job, mine(), track)
-    finally:
-        torch.set_num_threads(threads)
+    return tune(replace(ASKED, **changes), mine(), track, grid, trials)
 
 
 def test_the_best_point_with_all_that_it_was_tuned_on():
@@ -124,18 +127,18 @@ def test_the_map_holds_every_point():
 
 
 def test_of_equal_points_the_first():
-    entry = tuned_entry(replace(JOB, grid={"cut": (1.0, 3.0), "keep": (0.5,)}))
+    entry = tuned_entry(grid={"cut": (1.0, 3.0), "keep": (0.5,)})
     assert entry.values == {"cut": 1.0, "keep": 0.5}
 
 
 def test_only_damages_that_fell_on_a_line_are_conditions():
-    assert tuned_entry(replace(JOB, damages=("eraser",) * 3, limit=2)).conditions == (
+    assert tuned_entry(damages=("eraser",) * 3, limit=2).conditions == (
         "clean", "eraser 2", "eraser 2",
     )  # fmt: skip
 
 
 def test_clean_lines_alone():
-    entry = tuned_entry(replace(JOB, damages=(), limit=3))
+    entry = tuned_entry(damages=(), limit=3)
     assert entry.conditions == ("clean",)
     assert (entry.cer, entry.lines) == (0.0, 3)
 
@@ -145,13 +148,13 @@ def test_clean_lines_alone():
     [
         ({"split": "test"}, "tuned on the split 'val' and not on 'test'"),
         ({"split": "train"}, "not on 'train'"),
-        ({"decoder": "reader"}, "reader has no weights to tune"),
-        ({"decoder": "shakey"}, "did you mean shaky"),
-        ({"encoder": "pixel"}, "did you mean pixels"),
+        ({"decoders": ("reader",)}, "reader has no weights to tune"),
+        ({"decoders": ("shakey",)}, "did you mean shaky"),
+        ({"encoders": ("pixel",)}, "did you mean pixels"),
         ({"damages": ("erasor",)}, "did you mean eraser"),
         ({"grid": {"kut": (1.0,)}}, "does not tune 'kut'; did you mean cut"),
         ({"grid": {"cut": ()}}, "no values of cut"),
-        ({"severity": 6}, "severity 6"),
+        ({"severities": (6,)}, "severity 6"),
         ({"limit": 0}, "limit of 0"),
         ({"options": {"words": {"size": 0}}}, "no line with a text"),
         ({"options": {"pixels": {"weights": "untrained"}}}, "untrained"),
@@ -162,7 +165,7 @@ def test_clean_lines_alone():
 def test_jobs_that_are_refused(change, sentence):
     error = Unavailable if "absent" in str(change) or "head" in str(change) else UserError
     with pytest.raises(error, match=sentence):
-        tuned_entry(replace(JOB, **change))
+        tuned_entry(**change)
     assert OPENED in ([], ["open", "close"])
 
 
@@ -248,7 +251,7 @@ def test_the_table_and_the_edge():
     assert "cut 2 and keep 0.5" in text
     assert text.count("\n|") == 2 + len(ShakySpec.tunes["cut"])
     assert list(at_the_edge(entry)) == []
-    edge = tuned_entry(replace(JOB, grid={"cut": (2.0, 3.0), "keep": (0.5,)}))
+    edge = tuned_entry(grid={"cut": (2.0, 3.0), "keep": (0.5,)})
     (sentence,) = at_the_edge(edge)
     assert "the best cut, 2," in sentence
     assert "keep" in render.markdown(table(edge))
@@ -267,11 +270,9 @@ def run_cli(
     for kind in ("encoders", "decoders", "datasets", "damages"):
         registry: Registry = getattr(there, kind)
         monkeypatch.setattr(getattr(Registries, kind), "entries", registry.entries)
-    threads = torch.get_num_threads()
     base = ["tune", "--encoder", "pixels", "--decoder", "shaky", "--dataset", "words"]
     with pytest.raises(SystemExit) as left:
         main([*base, "--severity", "2", *words])
-    torch.set_num_threads(threads)
     out, err = capsys.readouterr()
     return left.value.code, out, err
 
@@ -315,7 +316,7 @@ def test_mistakes_are_one_sentence(monkeypatch, capsys, words, sentence):
 
 
 def test_other_numbers_of_the_decoder_are_tried_as_well_and_told():
-    entry = tuned_entry(replace(JOB, grid={"width": (7.0, 9.0), "keep": (0.5,)}))
+    entry = tuned_entry(grid={"width": (7.0, 9.0), "keep": (0.5,)})
     assert OPENED == ["open", "open", "close", "close"]  # once for each width
     assert [point["width"] for point in entry.cer_map] == [7, 7, 7, 7, 9, 9, 9, 9]
     assert entry.values == {"cut": 2.0, "keep": 0.5}  # weights alone are frozen
@@ -333,24 +334,23 @@ def test_other_numbers_of_the_decoder_are_tried_as_well_and_told():
 )
 def test_options_that_cannot_be_tried(grid, sentence):
     with pytest.raises(UserError, match=sentence):
-        tuned_entry(replace(JOB, grid=grid))
+        tuned_entry(grid=grid)
 
 
 def test_trials_stay_between_the_ends_of_the_grid_and_come_closer():
-    entry = tuned_entry(replace(JOB, trials=25))
+    entry = tuned_entry(trials=25)
     assert len(entry.cer_map) == 25
     for point in entry.cer_map:
         assert 0 <= point["cut"] <= 3 and 0 <= point["keep"] <= 1
     assert abs(entry.values["cut"] - 2) < 1 and abs(entry.values["keep"] - 0.5) < 0.5
-    assert entry == tuned_entry(replace(JOB, trials=25))
+    assert entry == tuned_entry(trials=25)
     with pytest.raises(UserError, match="0 trials"):
-        tuned_entry(replace(JOB, trials=0))
+        tuned_entry(trials=0)
 
 
 @pytest.mark.parametrize("trials", [None, 12])
 def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch, trials):
-    job = replace(JOB, trials=trials)
-    whole = tuned_entry(replace(job, seed=1))  # of another identity: nothing of it is used again
+    whole = tuned_entry(trials=trials, seed=1)  # of another identity: nothing of it is used again
     before_it = set(cache_folder("tuning").iterdir())
     decode, read = Shaky.decode, []
 
@@ -362,20 +362,20 @@ def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch, trials):
 
     monkeypatch.setattr(Shaky, "decode", counted)
     with pytest.raises(KeyboardInterrupt):
-        tuned_entry(job)
+        tuned_entry(trials=trials)
     (file,) = set(cache_folder("tuning").iterdir()) - before_it
     file.write_bytes(file.read_bytes() + b'{"values": {"cut": 0')  # torn by a kill
     before = len(read)
-    entry = tuned_entry(job)
+    entry = tuned_entry(trials=trials)
     assert entry.cer_map == whole.cer_map
-    batches = -(-2 * len(TEXTS) // JOB.runtime.batch_size)
+    batches = -(-2 * len(TEXTS) // ASKED.runtime.batch_size)
     finished = 7 // batches
     assert finished >= 1  # of these nothing is read again
     assert len(read) - before == (len(whole.cer_map) - finished) * batches
     done = len(read)
-    assert tuned_entry(job) == entry and len(read) == done
+    assert tuned_entry(trials=trials) == entry and len(read) == done
     file.write_bytes(file.read_bytes().replace(b'"edits": [1', b'"edits": [0', 1))  # a flipped bit
-    assert tuned_entry(job) == entry and len(read) == done + batches
+    assert tuned_entry(trials=trials) == entry and len(read) == done + batches
 
 
 def test_what_may_be_as_good_as_the_best_is_told_and_bold():
@@ -404,7 +404,7 @@ def test_what_may_be_as_good_as_the_best_is_told_and_bold():
     [{}, {"grid": {"keep": (0.5,)}}, {"grid": {"cut": (2.0,), "keep": (0.5,)}}, {"trials": 9}],
 )
 def test_every_kind_of_map_can_be_drawn_and_listed(change):
-    entry = tuned_entry(replace(JOB, **change))
+    entry = tuned_entry(**change)
     plot = draw(entry)
     assert plot.png.startswith(b"\x89PNG") and b"cut" in plot.svg and b"</svg>" in plot.svg
     assert "CER %" in render.markdown(table(entry))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UserError
 from bench.core.types import Encoded, Line
-from bench.pipeline.measure import sorted_batches
-from bench.pipeline.reading import Track
+from bench.pipeline.measure import batches_of
+from bench.pipeline.opening import Track
 from bench.training.align import align
 from datasets.damage.geometry import measure
 from models.base import Encoder
@@ -53,8 +53,8 @@ def with_boxes(
     symbols = {symbol: place for place, symbol in enumerate(info.alphabet) if symbol}
     found = list(lines)
     bare = [place for place, line in enumerate(lines) if line.boxes is None]
-    widths = [lines[place].image.shape[1] for place in bare]
-    for batch in track(sorted_batches(widths, batch_size), "placing characters"):
+    batches = batches_of([lines[place].image for place in bare], batch_size)
+    for batch in track(batches, "placing characters"):
         places = [bare[index] for index in batch]
         encoded = encoder.encode(encoder.prepare([lines[place].image for place in places]))
         for row, place in enumerate(places):

@@ -11,49 +11,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.metrics import normalise, score_line
-from bench.core.registry import did_you_mean
-from bench.core.types import Condition, Decoded, Encoded, EncoderInfo, Line, Runtime
-from bench.pipeline.measure import sorted_batches
-from bench.pipeline.plan import CLEAN, MAIN_SEVERITY, Registries
-from bench.pipeline.reading import Track, open_trained, opened
-from bench.pipeline.runner import check_runtime
+from bench.core.types import Condition, Decoded, Encoded, Line
+from bench.pipeline.opening import Bench, Track, opened
+from bench.pipeline.plan import CLEAN, Registries, Selection
 from datasets.base import spread
 from datasets.damage.cache import cached_lines
-from decoders.base import Decoder, DecoderSpec
-from models.base import Encoder
+from decoders.base import Decoder
 
 Kind = Literal["right", "search", "model", "unreachable", "unknown"]
 
 TOLERANCE = 1e-3  # natural log: scores that differ by less are the same but for rounding
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to look at, by registered names.
-
-    damages: conditions beside or instead of the clean set, which is called `CLEAN`.
-    limit: lines, spread evenly over the split; None for all.
-    options: of encoder, decoders, data set and damages, by name.
-    """
-
-    encoder: str
-    decoders: tuple[str, ...]
-    dataset: str
-    split: str = "test"
-    damages: tuple[str, ...] = (CLEAN,)
-    severities: tuple[int, ...] = (MAIN_SEVERITY,)
-    seed: int = 0
-    limit: int | None = 200
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    runtime: Runtime = field(default_factory=Runtime)
 
 
 @dataclass(frozen=True)
@@ -120,100 +94,81 @@ class Diagnosis:
     skipped: tuple[tuple[str, str], ...]
 
 
-def diagnose(job: Job, registries: Registries, track: Track) -> Diagnosis:
+def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosis:
     """Read the lines with every decoder, and score references and readings.
+
+    Args:
+        asked: one encoder and data set; its limit is spread evenly over the split.
+        registries: where names are looked up.
+        track: hears of each step.
 
     Raises:
         UserError: an unknown name or option, untrained weights, no decoder that can run here.
         Unavailable: something that it needs is not here.
     """
-    check_runtime(job.runtime)
-    if job.limit is not None and job.limit < 1:
-        raise UserError(f"a limit of {job.limit} lines leaves nothing to read")
-    dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
-    if absent := dataset.missing():
-        raise absent
-    if job.split not in dataset.splits:
-        hint = did_you_mean(job.split, dataset.splits)
-        raise UserError(f"{job.dataset} has no split {job.split!r}{hint}")
-    options = job.options.get(job.encoder)
-    encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
-    for each in track([dataset], f"loading {job.dataset}"):
-        found = each.load(job.split)
-    clean = spread(found.lines, job.limit) if job.limit else list(found.lines)
-    if not clean:
-        raise UserError(f"{job.dataset} has no line in its split {job.split}")
-    with ExitStack() as stack:
-        decoders, skipped = _opened(job, registries, encoder.info, stack)
+    (encoder,), (dataset,) = asked.encoders, asked.datasets
+    if asked.limit is not None and asked.limit < 1:
+        raise UserError(f"a limit of {asked.limit} lines leaves nothing to read")
+    with opened(encoder, registries, asked.options, asked.runtime, track, trained=True) as bench:
+        found = bench.lines(dataset, asked.split)
+        clean = spread(found.lines, asked.limit) if asked.limit else list(found.lines)
+        decoders, skipped = _opened(bench, asked.decoders)
         if not decoders:
             raise UserError("; ".join(f"{name}: {why}" for name, why in skipped))
         findings: list[Finding] = []
-        for condition in _conditions(job):
-            lines = _damaged(job, registries, condition, clean, track)
-            findings += _findings(encoder, decoders, condition, lines, job.runtime, track)
-    return Diagnosis(
-        job.encoder, encoder.info.weights, found.sha256, tuple(findings), tuple(skipped)
-    )
+        for condition in _conditions(asked):
+            lines = _damaged(asked, registries, condition, clean, track)
+            findings += _findings(bench, decoders, condition, lines)
+        return Diagnosis(encoder, bench.info.weights, found.sha256, tuple(findings), tuple(skipped))
 
 
-def _opened(
-    job: Job, registries: Registries, info: EncoderInfo, stack: ExitStack
-) -> tuple[dict[str, Decoder], list[tuple[str, str]]]:
+def _opened(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Decoder], list[tuple[str, str]]]:
     """The decoders that fit, open and telling as many texts as their beam holds."""
     decoders, skipped = {}, []
-    for name in job.decoders:
+    for name in names:
         try:
-            spec = _widest(registries, name, job.options.get(name, {}))
-            if spec.needs != "states" and not info.alphabet:
-                raise Unavailable(f"{info.name} has no CTC head")
-            decoders[name] = stack.enter_context(opened(spec, info))
+            spec = bench.spec(name)
+            settings = spec.settings()
+            if {"beam", "nbest"} <= settings.keys() and "nbest" not in bench.options.get(name, {}):
+                spec = bench.spec(name, nbest=settings["beam"])
+            decoders[name] = bench.decoder(spec)
         except Unavailable as absent:
             skipped.append((name, str(absent)))
     return decoders, skipped
 
 
-def _widest(registries: Registries, name: str, options: Mapping[str, Any]) -> DecoderSpec:
-    spec: DecoderSpec = registries.decoders.create(name, options)
-    settings = spec.settings()
-    if {"beam", "nbest"} <= settings.keys() and "nbest" not in options:
-        spec = registries.decoders.create(name, {**options, "nbest": settings["beam"]})
-    return spec
-
-
-def _conditions(job: Job) -> Iterator[Condition]:
-    for damage in job.damages:
-        for severity in (0,) if damage == CLEAN else job.severities:
-            yield Condition(job.dataset, job.split, damage, severity, job.seed, job.limit)
+def _conditions(asked: Selection) -> Iterator[Condition]:
+    for damage in asked.damages:
+        for severity in (0,) if damage == CLEAN else asked.severities:
+            yield Condition(
+                asked.datasets[0], asked.split, damage, severity, asked.seed, asked.limit
+            )
 
 
 def _damaged(
-    job: Job, registries: Registries, condition: Condition, lines: Sequence[Line], track: Track
+    asked: Selection,
+    registries: Registries,
+    condition: Condition,
+    lines: Sequence[Line],
+    track: Track,
 ) -> Sequence[Line]:
     if condition.damage == CLEAN:
         return lines
-    damage = registries.damages.create(condition.damage, job.options.get(condition.damage))
+    damage = registries.damages.create(condition.damage, asked.options.get(condition.damage))
     doing = f"damaging lines: {condition.damage} {condition.severity}"
     results = cached_lines(damage, lines, condition.dataset, condition.severity, condition.seed)
     return [result.line for result, _ in zip(results, track(lines, doing), strict=True)]
 
 
 def _findings(
-    encoder: Encoder,
-    decoders: Mapping[str, Decoder],
-    condition: Condition,
-    lines: Sequence[Line],
-    runtime: Runtime,
-    track: Track,
+    bench: Bench, decoders: Mapping[str, Decoder], condition: Condition, lines: Sequence[Line]
 ) -> Iterator[Finding]:
     """Of each decoder; every batch is encoded once."""
     found: dict[str, list[LineFinding]] = {name: [] for name in decoders}
-    widths = [line.image.shape[1] for line in lines]
     doing = f"reading lines: {condition.damage} {condition.severity}"
-    for batch in track(sorted_batches(widths, runtime.batch_size), doing):
-        chosen = [lines[place] for place in batch]
-        encoded = encoder.encode(encoder.prepare([line.image for line in chosen]))
+    for batch in bench.encode(lines, doing=doing):
         for name, decoder in decoders.items():
-            found[name] += judged(decoder, encoded, chosen)
+            found[name] += judged(decoder, batch.encoded, batch.lines)
     for name, decoder in decoders.items():
         yield Finding(name, condition, decoder.spec.settings(), tuple(found[name]))
 

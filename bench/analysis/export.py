@@ -29,8 +29,8 @@ from bench.core.errors import UserError
 from bench.core.files import plain_errors, write_atomically
 from bench.core.hashing import code_version, plain
 from bench.core.types import Condition, Image, Line, LineSet
+from bench.pipeline.opening import Track
 from bench.pipeline.plan import CLEAN
-from bench.pipeline.reading import Track
 from datasets.damage.base import SUITE, Damage, Damaged, others
 from datasets.damage.visible import visible_shares
 

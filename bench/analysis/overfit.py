@@ -8,25 +8,22 @@ letters, ...: `Line.block`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from bench.analysis.stats import FEWEST, Interval, micro_interval, ratio_interval
 from bench.core.errors import UserError
 from bench.core.metrics import score_line
-from bench.core.types import Line, Runtime
-from bench.pipeline.plan import Registries
-from bench.pipeline.reading import Track, encode, open_trained, opened
+from bench.pipeline.opening import Bench, Track, opened
+from bench.pipeline.plan import Registries, Selection
 from datasets.about import Blocks, blocks_of
-from datasets.base import Dataset, named_in, spread
-from decoders.base import Decoder, DecoderSpec
-from decoders.correctors import options_of
-from models.base import Encoder
+from datasets.base import named_in, spread
+from decoders.base import Decoder
 
 LEARNED = "train"  # the split that a model may have learned from
 UNSEEN = "test"
+LIMIT = 300  # lines of each split
 OVER = 2.0  # an unseen CER of surely more than so many times the learned one is over-fitting
 
 FEWEST_LINES = 50  # of each split: fewer tell nothing
@@ -35,25 +32,6 @@ HIGHEST = 0.6  # CER of a split: where nearly everything is wrong, nothing can b
 Verdict = Literal[
     "over-fitted", "better on training lines", "no sign of over-fitting", "cannot tell"
 ]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to check, by registered names.
-
-    limit: lines of each split, spread evenly over it.
-    options: of encoder, decoder and data set, by name.
-    learned: the split that the system may have learned from; unseen: one that it has not.
-    """
-
-    encoder: str
-    decoder: str
-    dataset: str
-    limit: int = 300
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    runtime: Runtime = field(default_factory=Runtime)
-    learned: str = LEARNED
-    unseen: str = UNSEEN
 
 
 @dataclass(frozen=True)
@@ -148,63 +126,62 @@ class Check:
         return named_in(self.dataset, self.trained_on)
 
 
-def check(job: Job, registries: Registries, track: Track) -> Check:
+def check(
+    asked: Selection,
+    registries: Registries,
+    track: Track,
+    learned: str = LEARNED,
+    unseen: str = UNSEEN,
+) -> Check:
     """Read the same number of lines of each split with one system.
+
+    Args:
+        asked: one encoder, decoder and data set; its limit is of each split, spread evenly over it.
+        registries: where names are looked up.
+        track: hears of each step.
+        learned: the split that the system may have learned from.
+        unseen: one that it has not.
 
     Raises:
         UserError: an unknown name or option, untrained weights, a set without a train or test
             split or with an empty one.
         Unavailable: something that it needs is not here.
     """
-    if job.limit < 1:
-        raise UserError(f"a limit of {job.limit} lines leaves nothing to read")
-    dataset: Dataset = registries.datasets.create(job.dataset, job.options.get(job.dataset))
-    if absent := dataset.missing():
-        raise absent
-    if not {job.learned, job.unseen} <= set(dataset.splits) or job.learned == job.unseen:
+    (encoder,), (name,), (dataset,) = asked.encoders, asked.decoders, asked.datasets
+    limit = LIMIT if asked.limit is None else asked.limit
+    if limit < 1:
+        raise UserError(f"a limit of {limit} lines leaves nothing to read")
+    splits = registries.datasets.create(dataset, asked.options.get(dataset)).splits
+    if not {learned, unseen} <= set(splits) or learned == unseen:
         raise UserError(
-            f"{job.dataset} has no split {job.learned} and {job.unseen} to compare; it has "
-            f"{', '.join(dataset.splits)}"
+            f"{dataset} has no split {learned} and {unseen} to compare; it has {', '.join(splits)}"
         )
-    spec: DecoderSpec = registries.decoders.create(
-        job.decoder, options_of(job.decoder, job.options)
-    )
-    options = job.options.get(job.encoder)
-    encoder = open_trained(registries.encoders, job.encoder, options, job.runtime)
-    with opened(spec, encoder.info) as decoder:
-        scores = [
-            _score(encoder, decoder, dataset, split, job, track)
-            for split in dict.fromkeys((job.learned, "val", job.unseen))
-            if split in dataset.splits
-        ]
-    return Check(
-        encoder=job.encoder,
-        weights=encoder.info.weights,
-        decoder=job.decoder,
-        dataset=job.dataset,
-        trained_on=encoder.info.trained_on,
-        scores=tuple(scores),
-        learned=job.learned,
-        unseen=job.unseen,
-    )
+    with opened(encoder, registries, asked.options, asked.runtime, track, trained=True) as bench:
+        decoder = bench.decoder(bench.spec(name))
+        scores = tuple(
+            _score(bench, decoder, dataset, split, limit)
+            for split in dict.fromkeys((learned, "val", unseen))
+            if split in splits
+        )
+        info = bench.info
+    return Check(encoder, info.weights, name, dataset, info.trained_on, scores, learned, unseen)
 
 
-def _score(
-    encoder: Encoder, decoder: Decoder, dataset: Dataset, split: str, job: Job, track: Track
-) -> SplitScore:
-    for each in track([dataset], f"loading {job.dataset} {split}"):
-        found = each.load(split)
-    lines = spread([line for line in found.lines if line.text.strip()], job.limit)
+def _score(bench: Bench, decoder: Decoder, dataset: str, split: str, limit: int) -> SplitScore:
+    found = bench.lines(dataset, split)
+    lines = spread([line for line in found.lines if line.text.strip()], limit)
     if not lines:
-        raise UserError(f"{job.dataset} has no line with a text in its split {split}")
-    edits, characters, read_lines = list[int](), list[int](), list[Line]()
-    for reading in encode(encoder, decoder.spec, lines, job.runtime.batch_size, track):
-        decoded = decoder.decode(reading.encoded)
-        for line, read in zip(reading.lines, decoded, strict=True):
-            score = score_line(line.text, read.text)
-            edits.append(score.edits)
-            characters.append(score.characters)
-            read_lines.append(line)
-    blocks = tuple(line.block for line in read_lines)
-    counted = blocks_of(job.dataset, read_lines)
-    return SplitScore(split, found.sha256, tuple(edits), tuple(characters), blocks, counted)
+        raise UserError(f"{dataset} has no line with a text in its split {split}")
+    pairs = [
+        (line, score_line(line.text, read.text))
+        for batch in bench.encode(lines, decoder.spec)
+        for line, read in zip(batch.lines, decoder.decode(batch.encoded), strict=True)
+    ]
+    return SplitScore(
+        split,
+        found.sha256,
+        tuple(score.edits for _, score in pairs),
+        tuple(score.characters for _, score in pairs),
+        tuple(line.block for line, _ in pairs),
+        blocks_of(dataset, lines),
+    )

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
+import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,16 +18,14 @@ from bench.core.files import write_atomically
 from bench.core.hashing import digest, plain
 from bench.core.metrics import count_edits
 from bench.core.records import load
-from bench.core.stopwatch import Stopwatch, pause
-from bench.core.types import Decoded, Encoded, Line, Runtime
-from bench.pipeline.measure import sorted_batches
-from bench.pipeline.reading import open_encoder, opened
+from bench.core.stopwatch import Stopwatch
+from bench.core.types import Decoded, Line, Runtime
+from bench.pipeline.measure import BlockMeasure
+from bench.pipeline.opening import opened
+from bench.pipeline.plan import Registries, Rounds
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from datasets.damage.base import damaged_lines
-from decoders import DECODERS
-from decoders.base import Decoder
-from models import ENCODERS
 
 FILE = "perf.json"
 
@@ -89,11 +85,6 @@ class PeerComparison:
             f"{self.group}: {self.ours.label} against {self.peer_label} on {self.encoder}{damage}, "
             f"batch {self.batch}"
         )
-
-    @property
-    def turns(self) -> int:
-        """How many turns both sides have together, warm-up included."""
-        return 2 * (self.rounds + 1)
 
 
 @dataclass(frozen=True)
@@ -194,18 +185,18 @@ def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[PeerComparison]:
 
 
 def compare(
-    comparison: PeerComparison, runtime: Runtime, turn: Callable[[], None] = lambda: None
+    comparison: PeerComparison, runtime: Runtime, advanced: Callable[[float], None] = lambda x: None
 ) -> PeerResult:
     """Run a comparison.
 
     Args:
         comparison: what to run.
         runtime: device and threads; the batch size is the comparison's.
-        turn: called after each turn of a side, warm-up included.
+        advanced: hears how many more of the two sides (a fraction) are done.
     """
     runtime = dataclasses.replace(runtime, batch_size=comparison.batch)
     try:
-        return _measured(comparison, runtime, turn)
+        return _measured(comparison, runtime, advanced)
     except Unavailable as absent:
         reason = "; ".join(filter(None, (absent.reason, absent.remedy)))
         return PeerResult(comparison, reason=reason)
@@ -213,72 +204,43 @@ def compare(
         return PeerResult(comparison, reason=str(error))
 
 
-def _measured(comparison: PeerComparison, runtime: Runtime, turn: Callable[[], None]) -> PeerResult:
-    encoder = open_encoder(ENCODERS, comparison.encoder, comparison.options, runtime)
-    lines = _lines(comparison)
-    batches = [
-        [lines[place] for place in batch]
-        for batch in sorted_batches(
-            [line.image.shape[1] / line.image.shape[0] for line in lines], comparison.batch
-        )
-    ]
-    encoded = [encoder.encode(encoder.prepare([line.image for line in batch])) for batch in batches]
-    with ExitStack() as stack:
-        both = [
-            stack.enter_context(opened(DECODERS.create(side.decoder, side.options), encoder.info))
-            for side in (comparison.ours, comparison.peer)
-        ]
-        (ours, peer), (ours_s, peer_s) = _alternate(
-            [partial(_decode, one, encoded) for one in both],
-            comparison.rounds,
-            Stopwatch.for_device(runtime.device),
-            turn,
-        )
-    references = [line.text for batch in batches for line in batch]
-    trained = encoder.info.trained
-    gaps = [
-        abs(a.score - b.score)
-        for a, b in zip(ours, peer, strict=True)
-        if a.text == b.text and a.score is not None and b.score is not None
-    ]
+def _measured(
+    comparison: PeerComparison, runtime: Runtime, advanced: Callable[[float], None]
+) -> PeerResult:
+    """Have both sides take turns on each batch, with a rest before each turn.
+
+    So what one side's workers still tidy up does not fall on the other one.
+    """
+    rounds = Rounds(comparison.rounds, 0.0, math.inf, together_s=math.inf, rest_s=_REST_S)
+    options = {comparison.encoder: comparison.options}
+    with opened(comparison.encoder, Registries(), options, runtime) as bench:
+        lines = _lines(comparison)
+        sides = {
+            name: bench.decoder(bench.spec(side.decoder, **side.options))
+            for name, side in (("ours", comparison.ours), ("peer", comparison.peer))
+        }
+        images, watch = [line.image for line in lines], Stopwatch.for_device(runtime.device)
+        measure = BlockMeasure(bench.encoder, sides, images, runtime, watch)
+        measure.run(rounds, advanced)
+        trained = bench.info.trained
+    read, seconds = {}, {}
+    for name in sides:
+        reading = measure.readings[name]
+        if reading.failure:
+            return PeerResult(comparison, reason=reading.failure)
+        read[name] = [reading.decoded[place] for place in range(len(lines))]
+        seconds[name] = tuple(sum(lap.wall_s for lap in laps) for laps in measure.whole(name))
+    alike = [(a, b) for a, b in zip(*read.values(), strict=True) if a.text == b.text]
+    gaps = [abs(a.score - b.score) for a, b in alike if a.score is not None and b.score is not None]
     return PeerResult(
         comparison,
-        tuple(ours_s),
-        tuple(peer_s),
-        same=sum(a.text == b.text for a, b in zip(ours, peer, strict=True)),
+        seconds["ours"],
+        seconds["peer"],
+        same=len(alike),
         score_gap=max(gaps, default=None),
-        ours_cer=_cer(references, ours) if trained else None,
-        peer_cer=_cer(references, peer) if trained else None,
+        ours_cer=_cer(lines, read["ours"]) if trained else None,
+        peer_cer=_cer(lines, read["peer"]) if trained else None,
     )
-
-
-def _decode(decoder: Decoder, batches: Sequence[Encoded]) -> list[Decoded]:
-    return [one for batch in batches for one in decoder.decode(batch)]
-
-
-def _alternate(
-    sides: Sequence[Callable[[], list[Decoded]]],
-    rounds: int,
-    watch: Stopwatch,
-    turn: Callable[[], None],
-) -> tuple[list[list[Decoded]], list[list[float]]]:
-    """Texts of both sides, and their seconds by round.
-
-    Each side warms up once. In each round the order is drawn anew, by a fixed seed. Before a turn
-    there is a rest, so that what the other side's workers still tidy up does not fall on it.
-    """
-    texts: list[list[Decoded]] = []
-    for side in sides:
-        texts.append(side())
-        turn()
-    times: list[list[float]] = [[] for _ in sides]
-    shuffler = random.Random(0)
-    for _ in range(rounds):
-        for place in shuffler.sample((0, 1), 2):
-            pause(_REST_S)
-            times[place].append(watch.measure(sides[place])[1].wall_s)
-            turn()
-    return texts, times
 
 
 def _lines(comparison: PeerComparison) -> Sequence[Line]:
@@ -290,8 +252,9 @@ def _lines(comparison: PeerComparison) -> Sequence[Line]:
     return [result.line for result in damaged_lines(damage, lines, _SET, severity, 0)]
 
 
-def _cer(references: Sequence[str], decoded: Sequence[Decoded]) -> float | None:
-    edits, characters = count_edits(zip(references, (one.text for one in decoded), strict=True))
+def _cer(lines: Sequence[Line], decoded: Sequence[Decoded]) -> float | None:
+    pairs = ((line.text, one.text) for line, one in zip(lines, decoded, strict=True))
+    edits, characters = count_edits(pairs)
     return edits / characters if characters else None
 
 

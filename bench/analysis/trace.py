@@ -22,9 +22,9 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from bench.core.files import draft_of, plain_errors
 from bench.core.progress import Report, silent
 from bench.core.types import Image, Runtime
-from bench.pipeline.measure import Batch, sorted_batches
+from bench.pipeline.measure import batches_of
+from bench.pipeline.opening import Bench
 from decoders.base import Decoder
-from models.base import Encoder
 
 STAGES = ("prepare", "encode", "decode")
 
@@ -62,29 +62,23 @@ class Trace:
     operators: tuple[Operator, ...]
 
 
-@dataclass(frozen=True)
-class System:
-    """What is traced: an open decoder behind an open encoder, and how it runs."""
-
-    name: str
-    encoder: Encoder
-    decoder: Decoder
-    runtime: Runtime
-
-
 def trace(
-    system: System,
+    name: str,
+    bench: Bench,
+    decoder: Decoder,
     images: Sequence[Image],
     folder: Path,
     stacks: bool = False,
     report: Report = silent,
 ) -> Trace:
-    """Read lines under the profiler and write what it saw.
+    """Read lines under the profiler and write the trace.
 
-    The widest batch is read once before, and what the profiler saw of it is forgotten.
+    The widest batch is read once before, and the profiler's record of it is dropped.
 
     Args:
-        system: what reads; worker processes of a decoder are not watched.
+        name: of the trace.
+        bench: holds the encoder.
+        decoder: reads; its worker processes are not watched.
         images: the lines, at least one.
         folder: made where it is not there; a trace of the same name is replaced.
         stacks: note the lines of Python that call each operator, too; much larger files.
@@ -93,13 +87,12 @@ def trace(
     Raises:
         UserError: the folder cannot be written.
     """
-    batches = sorted_batches(
-        [image.shape[1] / image.shape[0] for image in images], system.runtime.batch_size
-    )
-    board = folder / system.name / f"{system.name}.pt.trace.json.gz"
+    runtime = bench.runtime
+    batches = batches_of(images, runtime.batch_size)
+    board = folder / name / f"{name}.pt.trace.json.gz"
     chrome = board.with_name("chrome.json.gz")
     with profile(
-        activities=_activities(system.runtime),
+        activities=_activities(runtime),
         schedule=schedule(wait=0, warmup=1, active=len(batches), repeat=1),
         on_trace_ready=lambda profiler: _write(profiler, (board, chrome)),
         record_shapes=True,
@@ -109,7 +102,7 @@ def trace(
     ) as profiler:
         for done, batch in enumerate((batches[-1], *batches)):
             report("tracing", done, len(batches) + 1)
-            _read(system, images, batch)
+            _read(bench, decoder, [images[place] for place in batch])
             profiler.step()
     report("tracing", 1, 1)
     stages, operators = _counted(profiler)
@@ -121,16 +114,16 @@ def _activities(runtime: Runtime) -> list[ProfilerActivity]:
     return [ProfilerActivity.CPU, *cuda]
 
 
-def _read(system: System, images: Sequence[Image], batch: Batch) -> None:
+def _read(bench: Bench, decoder: Decoder, images: Sequence[Image]) -> None:
     """A batch through all stages, each under its name."""
     with record_function("prepare"):
-        prepared = system.encoder.prepare([images[place] for place in batch])
+        prepared = bench.encoder.prepare(images)
     with record_function("encode"):
-        encoded = system.encoder.encode(prepared)
+        encoded = bench.encoder.encode(prepared)
     with record_function("decode"):
-        system.decoder.decode(encoded)
-    if system.runtime.device.startswith("cuda"):
-        torch.cuda.synchronize(system.runtime.device)
+        decoder.decode(encoded)
+    if bench.runtime.device.startswith("cuda"):
+        torch.cuda.synchronize(bench.runtime.device)
 
 
 def _write(profiler: profile, paths: Sequence[Path]) -> None:

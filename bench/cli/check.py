@@ -140,10 +140,9 @@ def run_leak(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Read, compare, judge."""
-    from bench.analysis.overfit import Job, check
+    from bench.analysis.overfit import check
     from bench.cli.bars import track
-    from bench.pipeline.plan import Registries
-    from bench.pipeline.runner import check_runtime
+    from bench.pipeline.plan import Registries, Selection
     from bench.report import render
     from bench.report.overfit import table, verdict
 
@@ -154,13 +153,15 @@ def run(args: argparse.Namespace) -> int:
         )
     names = Registries()
     registries = (names.encoders, names.decoders, names.datasets)
-    runtime = runtime_of(args)
-    check_runtime(runtime)
-    options = typed_options(parse_options(args.options), registries)
-    job = Job(
-        encoder, decoder, args.dataset, args.limit, options, runtime, args.learned, args.unseen
+    asked = Selection(
+        (encoder,),
+        (decoder,),
+        (args.dataset,),
+        limit=args.limit,
+        runtime=runtime_of(args),
+        options=typed_options(parse_options(args.options), registries),
     )
-    found = check(job, names, track)
+    found = check(asked, names, track, args.learned, args.unseen)
     if args.json:
         print(json.dumps(_record(found), indent=2))
     else:

@@ -183,7 +183,7 @@ def export(
     if not lines.lines:
         raise UserError(f"{dataset} has no line that can be used in its split {conditions.split}")
     if align is not None:
-        lines = _aligned(lines, align, typed.get(align), inference)
+        lines = _aligned(lines, align, typed, inference)
     for condition in wanted:
         used = {name: typed[name] for name in (dataset, condition.damage) if name in typed}
         done = write(lines, condition, damages[condition.damage], used, out, track)
@@ -198,16 +198,16 @@ def export(
 
 
 def _aligned(
-    lines: LineSet, align: str, options: dict[str, Any] | None, inference: Inference
+    lines: LineSet, align: str, options: dict[str, dict[str, Any]], inference: Inference
 ) -> LineSet:
     """Give lines without boxes those that a CTC model finds."""
     from bench.analysis.alignment import with_boxes
     from bench.cli.bars import track
-    from bench.pipeline.reading import open_trained
-    from models import ENCODERS
+    from bench.pipeline.opening import opened
+    from bench.pipeline.plan import Registries
 
-    encoder = open_trained(ENCODERS, align, options, inference.runtime())
-    placed = with_boxes(lines.lines, encoder, inference.batch_size, track)
+    with opened(align, Registries(), options, inference.runtime(), trained=True) as bench:
+        placed = with_boxes(lines.lines, bench.encoder, inference.batch_size, track)
     if without := sum(line.boxes is None for line in placed):
         print(f"{without} lines could not be aligned and stay without boxes", file=sys.stderr)
     return dataclasses.replace(lines, lines=placed)

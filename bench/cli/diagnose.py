@@ -15,7 +15,8 @@ from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
-    from bench.analysis.diagnostics import Diagnosis, Job
+    from bench.analysis.diagnostics import Diagnosis
+    from bench.pipeline.plan import Selection
     from bench.report.table import Table
 
 _EPILOG = f"""\
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.report import render
     from bench.report.diagnostics import tables
 
-    found = diagnose(_job(args), Registries(), track)
+    found = diagnose(_selection(args), Registries(), track)
     made = list(tables(found))
     if args.out is not None:
         _write(args.out, made)
@@ -92,14 +93,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _job(args: argparse.Namespace) -> Job:
+def _selection(args: argparse.Namespace) -> Selection:
     """What the options ask for.
 
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.analysis.diagnostics import Job
-    from bench.pipeline.plan import CLEAN, Registries
+    from bench.pipeline.plan import CLEAN, Registries, Selection
     from datasets.damage.base import SEVERITIES
 
     names = Registries()
@@ -111,10 +111,10 @@ def _job(args: argparse.Namespace) -> Job:
     for damage in damages:
         if damage != CLEAN:
             names.damages.entry(damage)
-    return Job(
-        encoder=args.encoder,
+    return Selection(
+        encoders=(args.encoder,),
         decoders=words(args.decoder) or tuple(names.decoders.names()),
-        dataset=args.dataset,
+        datasets=(args.dataset,),
         split=args.split,
         damages=damages,
         severities=tuple(map(int, severities)),

@@ -35,14 +35,14 @@ def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     if as_json:
         record = {
             "folder": str(store.path),
-            "runtime": dataclasses.asdict(plan.runtime),
+            "runtime": dataclasses.asdict(plan.blocks[0].runtime),
             "cells": cells,
             "skipped": [dataclasses.asdict(item) for item in plan.skipped],
         }
         print(json.dumps(record, indent=2))
         return 0
     print(f"{len(cells)} cells in {len(plan.blocks)} blocks, {finished} finished in {store.path}")
-    print(f"({_in_words(plan.runtime)})\n")
+    print(f"({_in_words(plan.blocks[0].runtime)})\n")
     for block in plan.blocks:
         name = block.encoder.name
         parts = (
@@ -119,7 +119,7 @@ def missing(skipped: Sequence[Skipped]) -> str:
     for remedy, items in _by_remedy(skipped).items():
         reasons: dict[tuple[str, str], list[str]] = {}
         for item in items:
-            reasons.setdefault((item.kind, item.reason), []).append(item.name)
+            reasons.setdefault((item.kind, item.reason), []).append(item.label)
         lines += [f"  {kind} {', '.join(names)}: {why}" for (kind, why), names in reasons.items()]
         lines += [f"      {remedy}"] if remedy else []
     return "\n".join(lines)

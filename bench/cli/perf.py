@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.analysis.perf import comparisons
     from bench.core.files import write_atomically
     from bench.pipeline import runs
-    from bench.pipeline.runner import check_runtime
+    from bench.pipeline.opening import check_runtime
     from bench.report import perf, render
     from models import ENCODERS
 
@@ -104,10 +104,10 @@ def _measured(
     others = [result for result in record.results if result.comparison not in comparisons]
     left = [one for one in comparisons if not record.of(one)]
     with bars(Console(stderr=True)) as bar:
-        task = bar.add_task("", total=sum(one.turns for one in left))
+        task = bar.add_task("", total=2 * len(left))
         for one in left:
             bar.update(task, description=one.label)
-            done.append(compare(one, record.runtime, lambda: bar.advance(task)))
+            done.append(compare(one, record.runtime, lambda sides: bar.advance(task, sides)))
             record = replace(record, results=(*others, *done))
             write(folder, record)
     return record

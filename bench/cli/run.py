@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Plan, measure, report."""
     from bench.cli.output import missing, print_plan, print_results
     from bench.pipeline import runs
+    from bench.pipeline.opening import check_runtime
     from bench.pipeline.plan import build_plan
-    from bench.pipeline.runner import check_runtime
     from bench.pipeline.store import RunStore
 
     chosen = selection(args)
@@ -104,5 +104,5 @@ def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool
     """Whether a program that reads the exit code should look closer."""
     keys = {*outcome.done, *outcome.reused}
     unreadable = any(row.unreadable for row in store.rows() if row.key in keys)
-    left_out = any(item.name in named for item in outcome.skipped)
+    left_out = any(item.label in named for item in outcome.skipped)
     return bool(outcome.failed) or unreadable or left_out

@@ -115,31 +115,30 @@ def _sight(args: argparse.Namespace, options: Options) -> Sight:
     import torch
 
     from bench.analysis.show import trace
-    from bench.pipeline.reading import open_encoder, opened
+    from bench.pipeline.opening import opened
+    from bench.pipeline.plan import Registries
 
-    lines = DATASETS.create(args.dataset, options.get(args.dataset)).load("test", args.lines).lines
-    if not lines:
-        raise UserError(f"{args.dataset} has no line that could be read; choose another --dataset")
-    shapes = ", ".join("x".join(map(str, line.image.shape)) for line in lines)
-    head = [f"input: {len(lines)} lines of {args.dataset} (test), H x W = {shapes} px"]
     is_encoder = args.name in ENCODERS
     name = args.name if is_encoder else _encoder_name(args)
-    runtime = Runtime(threads=torch.get_num_threads())
-    encoder = open_encoder(ENCODERS, name, options.get(name), runtime)
-    info = encoder.info
-    images = [line.image for line in lines]
-    if is_encoder:
-        whole = trace(encoder.module(), lambda: encoder.encode(encoder.prepare(images)))
-        about = [_about(ENCODERS.target(args.name)), f"weights: {info.weights}"]
-        return Sight([f"encoder {args.name}", *about, *head], dict(info.parameters), whole)
-    spec: DecoderSpec = DECODERS.create(args.name, options.get(args.name))
-    with opened(spec, info) as decoder:
-        encoded = encoder.encode(encoder.prepare(images))
-        tree, decoded = _decode(decoder, encoded)
+    runtime = Runtime(batch_size=args.lines, threads=torch.get_num_threads())
+    with opened(name, Registries(), options, runtime) as bench:
+        lines = bench.lines(args.dataset, "test", args.lines).lines
+        shapes = ", ".join("x".join(map(str, line.image.shape)) for line in lines)
+        head = [f"input: {len(lines)} lines of {args.dataset} (test), H x W = {shapes} px"]
+        info = bench.info
+        if is_encoder:
+            whole = trace(bench.encoder.module(), lambda: list(bench.encode(lines)))
+            about = [_about(ENCODERS.target(args.name)), f"weights: {info.weights}"]
+            return Sight([f"encoder {args.name}", *about, *head], dict(info.parameters), whole)
+        spec = bench.spec(args.name)
+        decoder = bench.decoder(spec)
+        (batch,) = bench.encode(lines)
+        tree, decoded = _decode(decoder, batch.encoded)
         extras = [f"{name}: {value}" for name, value in decoder.extras().items()]
         ignored = spec.ignored(info)
         extras += [f"not applied: {name} {value}" for name, value in ignored.items()]
-    head += [f"encoder: {info.name}, {_reads(spec, encoded)}", *extras, *_texts(lines, decoded)]
+    texts = _texts(batch.lines, decoded)
+    head += [f"encoder: {info.name}, {_reads(spec, batch.encoded)}", *extras, *texts]
     about = [f"decoder {args.name}", _about(type(spec)), *_settings(spec)]
     return Sight([*about, *head], {"ar": tree.parameters} if tree else {}, tree)
 

@@ -94,7 +94,7 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, write the table, print it."""
     from bench.analysis.speed.job import absences
-    from bench.analysis.speed.runner import measure
+    from bench.analysis.speed.timing import measure
     from bench.cli.bars import RunProgress
     from bench.pipeline import runs
     from bench.pipeline.store import RunStore
@@ -104,10 +104,11 @@ def run(args: argparse.Namespace) -> int:
     from bench.report.speed_table import ratio_table, speed_table, write
 
     job = _job(args)
-    plans = job.plans()
+    plan = job.plan()
     store = RunStore(runs.choose(job.identity(), args.out, args.fresh))
     runs.begin(store.path, job.identity())
-    outcome = measure(plans, job.seconds, store, RunProgress)
+    with RunProgress(plan) as progress:
+        outcome = measure(plan, job.seconds, store, progress)
     results = collect(store)
     if not outcome.interrupted:  # else what was finished before may not have been reached
         keys = {*outcome.done, *outcome.reused, *outcome.failed}
@@ -146,8 +147,8 @@ def _job(args: argparse.Namespace) -> SpeedJob:
         speed_registries,
     )
     from bench.core.options import parse_options, typed_options
+    from bench.pipeline.opening import check_runtime
     from bench.pipeline.plan import Selection
-    from bench.pipeline.runner import check_runtime
 
     names = speed_registries()
     registries = (names.encoders, names.decoders, names.datasets)

@@ -102,11 +102,10 @@ def _traced(args: argparse.Namespace) -> Trace:
         UserError: an unknown name or option, nothing to read, or a folder that cannot be written.
         Unavailable: weights, a package or data is not here.
     """
-    from bench.analysis.trace import System, trace
+    from bench.analysis.trace import trace
     from bench.cli.bars import Steps
+    from bench.pipeline.opening import opened
     from bench.pipeline.plan import Registries
-    from bench.pipeline.reading import open_encoder, opened
-    from bench.pipeline.runner import check_runtime
 
     encoder_name, decoder_name = _parts(args.system)
     for flag, value in (("--lines", args.lines), ("--batch-size", args.batch_size)):
@@ -117,22 +116,14 @@ def _traced(args: argparse.Namespace) -> Trace:
         parse_options(args.options), (names.encoders, names.decoders, names.datasets)
     )
     runtime = dataclasses.replace(machine_of(args), dtype=args.dtype, batch_size=args.batch_size)
-    check_runtime(runtime)
-    decoder = names.decoders.create(decoder_name, given.get(decoder_name))
-    dataset = names.datasets.create(args.dataset, given.get(args.dataset))
-    if absent := dataset.missing():
-        raise absent
-    with Steps(args.system) as steps:
-        steps.report("opening", 0, 1)
-        encoder = open_encoder(names.encoders, encoder_name, given.get(encoder_name), runtime)
-        lines = dataset.load(args.split, args.lines).lines
-        if not lines:
-            raise UserError(f"{args.dataset} has no line in its split {args.split}")
-        with opened(decoder, encoder.info) as reader:
-            name = args.system.replace("/", "-").replace(":", "-")
-            system = System(name, encoder, reader, runtime)
-            images = [line.image for line in lines]
-            return trace(system, images, args.out, args.stacks, steps.report)
+    with (
+        Steps(args.system) as steps,
+        opened(encoder_name, names, given, runtime) as bench,
+    ):
+        decoder = bench.decoder(bench.spec(decoder_name))
+        images = [line.image for line in bench.lines(args.dataset, args.split, args.lines).lines]
+        name = args.system.replace("/", "-").replace(":", "-")
+        return trace(name, bench, decoder, images, args.out, args.stacks, steps.report)
 
 
 def _parts(system: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from bench.core.options import parse_options, typed_options
 from bench.pipeline.runs import CHECKS
 
 if TYPE_CHECKING:
-    from bench.analysis.tuning.tune import Job
+    from bench.pipeline.plan import Selection
     from decoders.tuned import Tuned
 
 _EPILOG = f"""\
@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     from decoders.tuned import freeze
 
     registries = Registries()
-    found = tune(_job(args), registries, track)
+    grid = dict(_values(item) for item in args.grid)
+    found = tune(_selection(args), registries, track, grid, args.trials)
     path = None if args.dry_run else freeze(found)
     if args.json:
         print(json.dumps(dataclasses.asdict(found), indent=2))
@@ -128,30 +129,27 @@ def _written(found: Tuned, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _job(args: argparse.Namespace) -> Job:
+def _selection(args: argparse.Namespace) -> Selection:
     """What the options ask for.
 
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.analysis.tuning.tune import Job
-    from bench.pipeline.plan import Registries
+    from bench.pipeline.plan import Registries, Selection
 
     names = Registries()
     registries = (
         names.encoders, names.decoders, names.datasets, names.damages, names.correctors,
     )  # fmt: skip
-    return Job(
-        encoder=args.encoder,
-        decoder=args.decoder,
-        dataset=args.dataset,
+    return Selection(
+        encoders=(args.encoder,),
+        decoders=(args.decoder,),
+        datasets=(args.dataset,),
         split=args.split,
         damages=_damages(args.damage, names.damages.names()),
-        severity=args.severity,
+        severities=(args.severity,),
         seed=args.seed,
         limit=args.limit,
-        grid=dict(_values(item) for item in args.grid),
-        trials=args.trials,
         options=typed_options(parse_options(args.options), registries),
         runtime=runtime_of(args),
     )

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from bench import __version__
 from bench.core import metrics
 from bench.core.hashing import code_version, digest, plain
 from bench.core.options import settings
 from bench.core.records import SCHEMA
-from bench.core.types import Decoded, EncoderInfo, Line, LineResult, LineSet, Row, Runtime, Timing
-from bench.pipeline import correction
+from bench.core.types import (
+    Correction,
+    Decoded,
+    EncoderInfo,
+    Line,
+    LineResult,
+    LineSet,
+    Row,
+    Spent,
+    Timing,
+)
 from bench.pipeline.leaks.check import leaks_of_row
 from bench.pipeline.plan import Block, Part
 from bench.pipeline.signature import signature
 from datasets.damage.base import SUITE
 from decoders.base import DecoderSpec
+from decoders.correctors.base import REFUSED
 
 MEASURING = ("bench.pipeline.runner",)  # and all that it imports: how a number is taken
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What all cells of a run share.
+    """The place that all cells of a run share.
 
     environment: hash of the environment record.
     machine: hash of the part of it that can change text or time.
@@ -34,7 +45,6 @@ class Origin:
 
     environment: str
     machine: str
-    runtime: Runtime
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,7 @@ class Cell:
                 "decoder": [self.decoder.name, _settings(self.decoder.thing)],
                 "options": self._options(),
                 "condition": dataclasses.asdict(self.block.condition),
-                "runtime": dataclasses.asdict(self.origin.runtime),
+                "runtime": dataclasses.asdict(self.block.runtime),
             }
         )
 
@@ -80,7 +90,7 @@ class Cell:
                 "data": self.lines and self.lines.sha256,
                 "damage": damage and [SUITE, _identity(damage)],
                 "rounds": dataclasses.asdict(block.rounds),
-                "runtime": dataclasses.asdict(self.origin.runtime),
+                "runtime": dataclasses.asdict(self.block.runtime),
                 "machine": self.origin.machine,
                 "measuring": _version(MEASURING),
                 "normaliser": metrics.NORMALISER,
@@ -97,8 +107,7 @@ class Cell:
         timing: Timing,
         started: str,
         ink_lost: float | None,
-        changed: int,
-        told: Mapping[str, Any] = {},
+        extras: Mapping[str, Any] = {},
         spent: Mapping[str, float] = {},
     ) -> Row:
         """The row of a measured cell; rates only where the weights are trained.
@@ -108,9 +117,8 @@ class Cell:
             timing: of the decoder.
             started: when the block began.
             ink_lost: mean share over the lines, where the damage defines it.
-            changed: lines whose text differed between rounds.
-            told: further extras of the row, not part of its key.
-            spent: what the corrector has cost, by kind.
+            extras: further ones of the row, not part of its key.
+            spent: the cost of the corrector, by kind.
         """
         counts = metrics.totals(results)
         rates: dict[str, float | None] = {}
@@ -130,8 +138,8 @@ class Cell:
             counts=counts,
             timing=timing,
             leak=leaks_of_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
-            correction=correction.told(results, trained, spent),
-            extras={**told, **({"lines_changed_between_rounds": changed} if changed else {})},
+            correction=corrected(results, trained, spent),
+            extras=extras,
             **rates,
         )
 
@@ -166,7 +174,7 @@ class Cell:
             condition=block.condition,
             dataset_sha256=lines.sha256 if lines else "",
             references=lines.references if lines else "",
-            runtime=self.origin.runtime,
+            runtime=self.block.runtime,
             version=__version__,
             normaliser=metrics.NORMALISER,
             suite=SUITE if block.damage else "",
@@ -206,6 +214,54 @@ def line_result(line: Line, decoded: Decoded) -> LineResult:
         verdict=decoded.verdict,
         block=line.block,
     )
+
+
+def corrected(
+    lines: Sequence[LineResult], trained: bool, spent: Mapping[str, float] = {}
+) -> Correction | None:
+    """Compare the lines of a cell with those before its corrector.
+
+    Args:
+        lines: of one cell.
+        trained: the weights may be given rates.
+        spent: the cost of the corrector, by kind.
+
+    Returns:
+        "improved", "same", "worse": lines with fewer, as many and more character edits than before;
+        "changed": lines with another text, after normalising; "refused": answers that were not
+        taken, by reason; "edits_before" and "cer_before", "wer_before": of what the decoder read
+        (rates are None for untrained weights).
+        None without a corrector.
+    """
+    if not lines or any(line.uncorrected is None for line in lines):
+        return None
+    before = [metrics.score_line(line.reference, line.uncorrected or "") for line in lines]
+    gains = [one.edits - line.edits for one, line in zip(before, lines, strict=True)]
+    edits, characters = sum(x.edits for x in before), sum(x.characters for x in before)
+    words, word_edits = sum(x.words for x in before), sum(x.word_edits for x in before)
+    rates = trained and characters > 0
+    return {
+        "improved": sum(gain > 0 for gain in gains),
+        "same": sum(gain == 0 for gain in gains),
+        "worse": sum(gain < 0 for gain in gains),
+        "changed": sum(
+            metrics.normalise(line.text) != metrics.normalise(line.uncorrected or "")
+            for line in lines
+        ),
+        "refused": refusals(lines),
+        "edits_before": edits,
+        "cer_before": edits / characters if rates else None,
+        "wer_before": word_edits / words if rates and words else None,
+        **cast(Spent, spent),
+    }
+
+
+def refusals(lines: Sequence[LineResult]) -> Mapping[str, int]:
+    """Answers that were refused, by reason, the most frequent first."""
+    reasons = Counter(
+        line.verdict[len(REFUSED) :] for line in lines if line.verdict.startswith(REFUSED)
+    )
+    return dict(reasons.most_common())
 
 
 def _identity(part: Part) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Measuring one block: a set encoded once a round, and read by every decoder from that encoding.
+"""Measuring one block: a set encoded once a round, and read by decoders from that encoding.
 
 How time is taken:
 
@@ -8,7 +8,8 @@ How time is taken:
   warmed up in an earlier block of the same encoder is warm.
 - A round is one pass over the set. In each batch the images are prepared, encoded, and then read
   by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
-  machine falls on all of them alike.
+  machine falls on all of them alike. A decoder that would keep the others waiting has rounds of
+  its own after theirs (`Rounds.together_s`).
 - Every stage of a decoder (its search; a corrector) is measured by itself between two synchronised
   borders (`bench.core.stopwatch`). An answer that a stage had from its memory counts with the
   seconds that it took when it was asked for, and what has a memory is measured once.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 
 from bench.core.errors import UserError
-from bench.core.stopwatch import Lap, Stopwatch, spread
+from bench.core.stopwatch import Lap, Stopwatch, pause, spread
 from bench.core.types import Decoded, Encoded, Image, Runtime, Spread, Timing
 from bench.pipeline.plan import Rounds
 from decoders.base import Decoder
@@ -35,21 +36,24 @@ from models.base import Encoder
 
 Batch = tuple[int, ...]  # places of its lines in the set
 
+_ENCODER = ""  # among the paces
 _MOST_LATENCIES = 1_001  # that a row keeps: every tenth of a percent
 
 
 @dataclass
 class Reading:
-    """What one decoder did with the block.
+    """The work of one decoder on the block.
 
     decoded: of the first round, by place in the set.
+    first: the round of the block in which it began.
     laps: of each round and each batch, one a stage.
-    spent: what its stages have cost, warm-up included, by kind.
+    spent: the cost of its stages, warm-up included, by kind.
     changed: places of the lines whose text differed in a later round.
     failure: why it gave up, in one sentence; "" when it did not.
     """
 
     decoded: dict[int, Decoded] = field(default_factory=dict)
+    first: int = 0
     laps: list[list[Sequence[Lap]]] = field(default_factory=list)
     spent: dict[str, float] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
@@ -57,7 +61,7 @@ class Reading:
 
 
 class BlockMeasure:
-    """Measures a block, and holds what was measured.
+    """Measures a block, and holds the measurements.
 
     batches: places of lines in the set.
     readings: by decoder.
@@ -85,49 +89,57 @@ class BlockMeasure:
             watch: measures the stages.
             seed: of the order of the decoders.
         """
-        self.batches = sorted_batches(
-            [image.shape[1] / image.shape[0] for image in images], runtime.batch_size
-        )
+        self.batches = batches_of(images, runtime.batch_size)
         self.readings = {name: Reading() for name in decoders}
         self.prepare: list[list[Lap]] = []
         self.encode: list[list[Lap]] = []
         self.loop_s = self.measured_s = 0.0
         self._encoder, self._decoders, self._images = encoder, decoders, images
-        self._runtime, self._watch, self._shuffler = runtime, watch, random.Random(seed)
+        self.runtime, self._watch, self._shuffler = runtime, watch, random.Random(seed)
 
     def run(
         self,
         rounds: Rounds,
-        advanced: Callable[[float], None],
-        warm: Collection[str] = (),
+        advanced: Callable[[float], None] = lambda cells: None,
+        done: Callable[[str], None] = lambda name: None,
+        paces: dict[str, float] | None = None,
     ) -> None:
-        """Warm up and run all rounds; what an encoder or decoder raises becomes its failure.
+        """Warm up and run all rounds; an exception of an encoder or decoder becomes its failure.
 
         Args:
-            rounds: when to stop.
-            advanced: told the share of the block that is done, 0 to 1, after each batch.
-            warm: decoders that need no warm-up any more.
+            rounds: when to stop, and who takes turns with whom.
+            advanced: hears after each batch how many more cells (a fraction) are done.
+            done: hears of each decoder as soon as it needs no further round.
+            paces: seconds a line of what needs no warm-up any more; those of this block are added.
 
         Raises:
             KeyboardInterrupt: passed on.
         """
+        paces = {} if paces is None else paces
         costs = {name: _spent(decoder) for name, decoder in self._decoders.items()}
-        self._warm_up([name for name in self.readings if name not in warm])
-        active = self._good(self.readings)
-        while active:
-            begin, before = self._watch.now(), self._watch.measured_s
-            self._round(active, lambda share: advanced(min(share / rounds.least, 1.0)))
-            self.loop_s += self._watch.now() - begin
-            self.measured_s += self._watch.measured_s - before
-            active = [name for name in self._good(active) if self._again(name, rounds)]
-        for name, spent in costs.items():
-            now = _spent(self._decoders[name])
-            self.readings[name].spent = {kind: now[kind] - then for kind, then in spent.items()}
+        self._warm_up(paces)
+
+        def finish(name: str) -> None:
+            now, reading = _spent(self._decoders[name]), self.readings[name]
+            reading.spent = {kind: now[kind] - then for kind, then in costs[name].items()}
+            if reading.laps and not reading.failure:
+                paces[name] = _wall(self.whole(name)[-1]) / len(self._images)
+            done(name)
+
+        for names in self._turns(paces, rounds.together_s):
+            self._take_turns(names, rounds, advanced, finish)
+
+    def rounds_of(self, name: str) -> list[list[tuple[Lap, Lap, Batch]]]:
+        """Of each round and batch the laps of encoder and decoder, its stages together."""
+        encode = self.encode[self.readings[name].first :]
+        return [
+            list(zip(es, ds, self.batches, strict=False))
+            for es, ds in zip(encode, self.whole(name), strict=False)
+        ]
 
     def system_s(self, name: str) -> list[float]:
         """Seconds of the encoder and all stages of a decoder in each round."""
-        laps = self.whole(name)
-        return [_wall(e) + _wall(d) for e, d in zip(self.encode, laps, strict=False)]
+        return [sum(e.wall_s + d.wall_s for e, d, _ in one) for one in self.rounds_of(name)]
 
     def timing(self, name: str) -> Timing:
         """The times of a decoder that did not fail.
@@ -139,19 +151,15 @@ class BlockMeasure:
         cpu_s is of encoder + decoder. peak_mib is the highest of the encoder's and the decoder's.
         """
         reading = self.readings[name]
-        encode = self.encode[: len(reading.laps)]
-        pairs = [
-            list(zip(es, ds, self.batches, strict=True))
-            for es, ds in zip(encode, self.whole(name), strict=True)
-        ]
+        pairs = self.rounds_of(name)
         latencies = [(e.wall_s + d.wall_s) / len(b) for pair in pairs for e, d, b in pair]
         stages = [self._stage(reading.laps, place) for place in range(len(reading.laps[0][0]))]
         decode_s, paces = stages[0]
-        lines = sum(map(len, self.batches))
-        whole = [laps for laps in self.encode if len(laps) == len(self.batches)]
+        lines = len(self._images)
+        whole = [place for place, laps in enumerate(self.encode) if len(laps) == len(self.batches)]
         return Timing(
-            host_s=float(np.median([_wall(laps) for laps in self.prepare[: len(whole)]])),
-            encode_s=float(np.median([_wall(laps) for laps in whole])),
+            host_s=float(np.median([_wall(self.prepare[place]) for place in whole])),
+            encode_s=float(np.median([_wall(self.encode[place]) for place in whole])),
             decode_s=_spread(decode_s, [lines * pace for pace in paces]),
             cpu_s=float(np.median([sum(e.cpu_s + d.cpu_s for e, d, _ in pair) for pair in pairs])),
             lines_per_s=_spread(
@@ -164,7 +172,7 @@ class BlockMeasure:
             latency_p50_s=float(np.percentile(latencies, 50)),
             latency_p95_s=float(np.percentile(latencies, 95)),
             peak_mib=max(max(e.peak_mib, d.peak_mib) for pair in pairs for e, d, _ in pair),
-            scenario="single" if self._runtime.batch_size == 1 else "batch",
+            scenario="single" if self.runtime.batch_size == 1 else "batch",
             latencies_s=_distribution(latencies),
             batches=tuple(map(_batch_time, zip(*pairs, strict=True))),
             correct_s=next((_spread(s, [lines * pace for pace in p]) for s, p in stages[1:]), None),
@@ -186,28 +194,81 @@ class BlockMeasure:
         """Laps of a decoder, all its stages together."""
         return [[together(laps) for laps in one] for one in self.readings[name].laps]
 
+    def _turns(self, paces: Mapping[str, float], together_s: float) -> list[list[str]]:
+        """The decoders in groups that take turns, those that would keep others waiting last."""
+        found: list[set[str]] = [set()]
+        before = paces.get(_ENCODER, 0.0) * len(self._images)
+        for name in sorted(self.readings, key=lambda name: paces.get(name, 0.0)):
+            pass_s = paces.get(name, 0.0) * len(self._images)
+            if found[-1] and pass_s > max(together_s, before):
+                found.append(set())
+            found[-1].add(name)
+            before += pass_s
+        return [[name for name in self.readings if name in names] for names in found]
+
+    def _take_turns(
+        self,
+        names: Sequence[str],
+        rounds: Rounds,
+        advanced: Callable[[float], None],
+        done: Callable[[str], None],
+    ) -> None:
+        """All rounds of decoders that take turns with one another."""
+        least, share = rounds.least * len(self.batches), 0.0
+
+        def batch_done() -> None:
+            nonlocal share
+            new = min(share + 1 / least, 1.0)
+            advanced(len(names) * (new - share))
+            share = new
+
+        for name in names:
+            self.readings[name].first = len(self.encode)
+        active = self._unfinished(names, rounds, done)
+        while active:
+            begin, before = self._watch.now(), self._watch.measured_s
+            self._round(active, rounds.rest_s, batch_done)
+            self.loop_s += self._watch.now() - begin
+            self.measured_s += self._watch.measured_s - before
+            active = self._unfinished(active, rounds, done)
+        advanced(len(names) * (1.0 - share))
+
+    def _unfinished(
+        self, names: Sequence[str], rounds: Rounds, done: Callable[[str], None]
+    ) -> list[str]:
+        """The decoders that need one more round; `done` hears of the others."""
+        again = [name for name in self._good(names) if self._again(name, rounds)]
+        for name in names:
+            if name not in again:
+                done(name)
+        return again
+
     def _again(self, name: str, rounds: Rounds) -> bool:
+        if not self.readings[name].laps:
+            return True
         once = any(stage.once for stage in self._decoders[name].stages)
         return not once and rounds.again(self.system_s(name))
 
     def _good(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if not self.readings[name].failure]
 
-    def _warm_up(self, cold: Sequence[str]) -> None:
+    def _warm_up(self, paces: dict[str, float]) -> None:
         """The widest batch through what is cold, uncounted."""
         widest = self.batches[-1]
+        cold = [name for name in self.readings if name not in paces]
         if cold and (encoded := self._encoded(widest, cold)):
+            paces[_ENCODER] = encoded[2].wall_s / len(widest)
             for name in cold:
-                self._decoded(name, encoded[0], widest)
+                if read := self._decoded(name, encoded[0], widest):
+                    paces[name] = _wall(read[1]) / len(widest)
         self._watch.meter.watch_workers()
 
-    def _round(self, active: Sequence[str], advanced: Callable[[float], None]) -> None:
-        done = len(self.encode)
+    def _round(self, active: Sequence[str], rest_s: float, batch_done: Callable[[], None]) -> None:
         self.prepare.append([])
         self.encode.append([])
         for name in active:
             self.readings[name].laps.append([])
-        for count, batch in enumerate(self.batches, start=1):
+        for batch in self.batches:
             encoded = self._encoded(batch, active)
             if encoded is None:
                 return
@@ -215,8 +276,10 @@ class BlockMeasure:
             self.prepare[-1].append(prepare)
             self.encode[-1].append(encode)
             for name in self._shuffled(self._good(active)):
+                if rest_s:
+                    pause(rest_s)
                 self._read(name, states, batch)
-            advanced(done + count / len(self.batches))
+            batch_done()
 
     def _shuffled(self, names: list[str]) -> list[str]:
         self._shuffler.shuffle(names)
@@ -262,13 +325,14 @@ class BlockMeasure:
                 reading.changed.add(place)
 
     def _fail(self, name: str, what: str, error: Exception) -> None:
-        self.readings[name].failure = f"{what}: {reason(error, self._runtime)}"
-        if self._runtime.device.startswith("cuda"):
+        self.readings[name].failure = f"{what}: {reason(error, self.runtime)}"
+        if self.runtime.device.startswith("cuda"):
             torch.cuda.empty_cache()  # what an out-of-memory error leaves cached
 
 
-def sorted_batches(widths: Sequence[float], size: int) -> list[Batch]:
-    """Places of the lines, narrow to wide (ties in the order of the set), cut into batches."""
+def batches_of(images: Sequence[Image], size: int) -> list[Batch]:
+    """Sort lines by width at equal height (ties in their order) and cut them into batches."""
+    widths = [image.shape[1] / image.shape[0] for image in images]
     order = sorted(range(len(widths)), key=lambda place: widths[place])
     return [tuple(order[start : start + size]) for start in range(0, len(order), size)]
 

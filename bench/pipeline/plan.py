@@ -49,11 +49,17 @@ class Rounds:
     Every system (encoder + decoder) is measured again until it has `least` rounds and `least_s`
     seconds of measured time, but a round is not begun that would take it past `most_s` seconds:
     slow systems have fewer rounds, and each row says how many.
+
+    together_s: a decoder whose pass would take longer than this, and longer than everything before
+        it, does not take turns with the faster ones: it follows when their cells are stored.
+    rest_s: pause before each turn of a decoder, for what another one's workers still tidy up.
     """
 
     least: int = 3
     least_s: float = 3.0
     most_s: float = 30.0
+    together_s: float = 10.0
+    rest_s: float = 0.0
 
     def again(self, seconds: Sequence[float]) -> bool:
         """Whether a system needs and may have one more round, after rounds of these seconds."""
@@ -136,6 +142,7 @@ class Block:
     damage: Part | None
     condition: Condition
     rounds: Rounds
+    runtime: Runtime
 
     @property
     def label(self) -> str:
@@ -147,12 +154,23 @@ class Block:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that cannot run here: its kind and name, why, and what would make it run."""
+    """Something that cannot run here: its kind and name, why, and what would make it run.
+
+    encoder: of a decoder that does not run behind this encoder alone.
+    runtime: of a decoder that does not run with this runtime alone.
+    """
 
     kind: str
     name: str
     reason: str
     remedy: str
+    encoder: str = ""
+    runtime: Runtime | None = None
+
+    @property
+    def label(self) -> str:
+        """The thing as a message names it."""
+        return f"{self.name} on {self.encoder}" if self.encoder else self.name
 
 
 @dataclass(frozen=True)
@@ -161,7 +179,6 @@ class Plan:
 
     blocks: tuple[Block, ...]
     skipped: tuple[Skipped, ...]
-    runtime: Runtime
 
     @property
     def cells(self) -> int:
@@ -203,8 +220,11 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
             for condition in found if sample is None else _sampled(found, sample):
                 damage = damages.get(condition.damage)
                 rounds = selection.rounds if damage is None and sample is None else ONCE
-                blocks.append(Block(encoder, decoders, dataset, damage, condition, rounds))
-    return Plan(tuple(blocks), tuple(skipped.values()), selection.runtime)
+                block = Block(
+                    encoder, decoders, dataset, damage, condition, rounds, selection.runtime
+                )
+                blocks.append(block)
+    return Plan(tuple(blocks), tuple(skipped.values()))
 
 
 def _check(selection: Selection, names: Registries) -> None:

@@ -1,10 +1,10 @@
-"""The harness: for every block of a plan load, damage, measure, score, store.
+"""The runner: for every block of a plan load, damage, measure, score, store.
 
     line image -> models -> Encoded -> decoders -> Decoded -> metrics -> counts -> store
 
-It knows no model, decoder or data set by name. A cell that is finished in the store is not
-measured again; what fails becomes a row with its reason and the run goes on. How time is taken is
-said in `bench.pipeline.measure`.
+It knows no model, decoder or data set by name. A cell is stored as soon as it is measured, and one
+that is finished in the store is not measured again; what fails becomes a row with its reason and
+the run goes on. How time is taken stands in `bench.pipeline.measure`.
 """
 
 from __future__ import annotations
@@ -13,32 +13,63 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.hashing import digest
 from bench.core.machine import environment
 from bench.core.stopwatch import Stopwatch, now_utc, overhead
-from bench.core.types import Condition, EncoderInfo, Line, LineSet, Row, Runtime
+from bench.core.types import Condition, Line, LineSet, Row, Runtime
+from bench.pipeline import bad_lines
 from bench.pipeline.cells import Cell, Origin, line_result
 from bench.pipeline.measure import BlockMeasure, reason
-from bench.pipeline.plan import Block, Part, Plan, Skipped
-from bench.pipeline.progress import Progress, Silent
+from bench.pipeline.opening import Reader, check_runtime, open_reader, torch_threads
+from bench.pipeline.plan import Block, Part, Plan, Rounds, Skipped
 from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, NothingReadableError
 from datasets.damage.base import EQUAL_SLOTS
 from datasets.damage.cache import cached_lines
-from decoders.base import Decoder, DecoderSpec
+from decoders.base import Decoder
 from models.base import Encoder
+
+
+class Progress(Protocol):
+    """Listens to a run; the command line draws a bar from it."""
+
+    def started(self, block: Block) -> None:
+        """A block begins."""
+
+    def note(self, doing: str) -> None:
+        """Something that is not measuring begins ("loading unipen")."""
+
+    def advanced(self, cells: float) -> None:
+        """So many more cells (a fraction) are done; they sum up to `Plan.cells`."""
+
+    def finished(self, block: Block, rows: Sequence[Row]) -> None:
+        """A block ends; its rows, those that were finished before included."""
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def started(self, block: Block) -> None:
+        """Ignore it."""
+
+    def note(self, doing: str) -> None:
+        """Ignore it."""
+
+    def advanced(self, cells: float) -> None:
+        """Ignore it."""
+
+    def finished(self, block: Block, rows: Sequence[Row]) -> None:
+        """Ignore it."""
 
 
 @dataclass
 class Outcome:
-    """How a run went.
+    """The result of a run.
 
     done, reused, failed: keys of cells measured now, finished before, and failed now.
     skipped: what could not run here: the plan's, and decoders that do not fit an encoder.
@@ -61,36 +92,90 @@ class Outcome:
         return overhead(self.loop_s, self.measured_s)
 
 
+@dataclass
+class Opened:
+    """An encoder and its decoders, open.
+
+    readers: by decoder.
+    failures: why decoders did not open, by name; "" stands for the encoder.
+    paces: of what has run behind this encoder, see `BlockMeasure.run`; on CUDA by batch size,
+        for kernels are chosen, and memory is cached, by it.
+    """
+
+    encoder: Encoder | None = None
+    readers: dict[str, Reader] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+    paces: dict[int | None, dict[str, float]] = field(default_factory=dict)
+
+    def paces_of(self, runtime: Runtime) -> dict[str, float]:
+        """The paces that hold for a runtime; what is added to them is kept."""
+        size = runtime.batch_size if runtime.device.startswith("cuda") else None
+        return self.paces.setdefault(size, {})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The lines of a block that are measured, and how often.
+
+    extras: what the rows of the block state of it.
+    """
+
+    lines: Sequence[Line]
+    rounds: Rounds
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+def whole_set(block: Block, lines: Sequence[Line], names: Sequence[str], opened: Opened) -> Sample:
+    """All lines of a block, in its rounds."""
+    return Sample(lines, block.rounds)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a plan is measured.
+
+    encoder: wraps an open encoder, for other borders of its stages.
+    open: opens a decoder of a block behind its encoder.
+    sample: chooses lines and rounds of a block for decoders by name; raises `Unavailable` where
+        none can be afforded.
+    extras: what a row states of a decoder's times besides.
+    """
+
+    encoder: Callable[[Encoder, Runtime], Encoder] = lambda encoder, runtime: encoder
+    open: Callable[[Part, Block, Encoder], Reader] = open_reader
+    sample: Callable[[Block, Sequence[Line], Sequence[str], Opened], Sample] = whole_set
+    extras: Callable[[BlockMeasure, str], Mapping[str, Any]] = lambda measure, name: {}
+
+
 def run(
-    plan: Plan,
-    store: RunStore,
-    progress: Progress | None = None,
-    runner: RunnerType | None = None,
+    plan: Plan, store: RunStore, progress: Progress | None = None, policy: Policy | None = None
 ) -> Outcome:
     """Run what is not finished yet.
 
-    Ctrl-C stops it: the block that was running is lost, everything before is stored.
+    Ctrl-C stops it: the cells that were being measured are lost, every finished one is stored.
 
     Args:
         plan: what to run.
         store: where rows go, and where finished ones are found.
         progress: listens.
-        runner: makes the runner of the blocks; `Runner` by default.
+        policy: how it is measured.
 
     Raises:
         UserError: the device or precision does not exist here, another run writes to the store,
             the store cannot be written (no permission, disk full), or a set that is to be read
             strictly has a line that cannot be used.
     """
-    check_runtime(plan.runtime)
+    for runtime in dict.fromkeys(block.runtime for block in plan.blocks):
+        check_runtime(runtime)
     record = environment()
     outcome = Outcome(list(plan.skipped))
-    with store.writing(record) as name, _torch_threads(plan.runtime.threads):
-        origin = Origin(name, digest(record["machine"]), plan.runtime)
-        made = (runner or Runner)(store, progress or Silent(), outcome, origin)
+    with store.writing(record) as name:
+        origin = Origin(name, digest(record["machine"]))
+        runner = _Runner(store, progress or Silent(), policy or Policy(), outcome, origin)
         try:
-            for _, blocks in itertools.groupby(plan.blocks, key=lambda block: block.encoder.name):
-                made.run_encoder(list(blocks))
+            for blocks in _by_encoder(plan):
+                runner.run_encoder(blocks)
         except KeyboardInterrupt:
             outcome.interrupted = True
     return outcome
@@ -104,169 +189,138 @@ def finished(plan: Plan, store: RunStore) -> set[tuple[str, str, Condition]]:
     """
     known = {(row.encoder, row.condition) for row in store.rows() if row.status == "ok"}
     blocks = [block for block in plan.blocks if (block.encoder.name, block.condition) in known]
-    machine = digest(environment()["machine"]) if blocks else ""
-    looking = _Looking(store, Silent(), Outcome([]), Origin("", machine, plan.runtime))
-    with _torch_threads(plan.runtime.threads):
-        for _, some in itertools.groupby(blocks, key=lambda block: block.encoder.name):
-            looking.run_encoder(list(some))
-    return looking.found
+    if not blocks:
+        return set()
+    origin = Origin("", digest(environment()["machine"]))
+    looking = _Runner(store, Silent(), Policy(), Outcome([]), origin, writes=False)
+    found = set()
+    for some in _by_encoder(Plan(tuple(blocks), ())):
+        with looking.opened(some[0]) as opened:
+            for block in some:
+                for cell in looking.cells(block, opened):
+                    if store.finished(cell.key):
+                        found.add((block.encoder.name, cell.decoder.name, block.condition))
+    return found
 
 
-def check_runtime(runtime: Runtime) -> None:
-    """Refuse a device or precision that torch does not have here.
+def _by_encoder(plan: Plan) -> Iterator[list[Block]]:
+    """Blocks that one open encoder serves: those of one encoder, device and precision."""
 
-    Raises:
-        UserError: with what to choose instead.
-    """
-    if not isinstance(getattr(torch, runtime.dtype, None), torch.dtype):
-        raise UserError(
-            f"no precision is called {runtime.dtype!r}; take float32, bfloat16, float16"
-        )
-    try:
-        device = torch.device(runtime.device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise UserError(f"torch has no device {runtime.device!r} here; take cpu") from None
+    def place(block: Block) -> tuple[str, str, str, int]:
+        runtime = block.runtime
+        return block.encoder.name, runtime.device, runtime.dtype, runtime.threads
+
+    for _, blocks in itertools.groupby(plan.blocks, key=place):
+        yield list(blocks)
 
 
-@dataclass
-class Open:
-    """An encoder and its decoders, open.
-
-    decoders: by name.
-    infos: of the encoder, as each decoder's row tells it.
-    given_up: why some decoders cannot run, by name.
-    warm: decoders that have run behind this encoder.
-    """
-
-    encoder: Encoder | None = None
-    decoders: dict[str, Decoder] = field(default_factory=dict)
-    infos: dict[str, EncoderInfo] = field(default_factory=dict)
-    extras: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    given_up: dict[str, str] = field(default_factory=dict)
-    skipped: set[str] = field(default_factory=set)
-    warm: set[str] = field(default_factory=set)
-
-
-class Runner:
-    """The blocks of a plan, encoder by encoder.
-
-    Another protocol overrides `info`, `open_decoder`, `misfit`, `run_block`, `measure`, `stored` or
-    `told`.
-    """
+class _Runner:
+    """Runs blocks, and knows the sets that were loaded for them."""
 
     def __init__(
-        self, store: RunStore, progress: Progress, outcome: Outcome, origin: Origin
+        self,
+        store: RunStore,
+        progress: Progress,
+        policy: Policy,
+        outcome: Outcome,
+        origin: Origin,
+        writes: bool = True,
     ) -> None:
-        self.store, self.progress, self.outcome, self.origin = store, progress, outcome, origin
-        self.watch = Stopwatch.for_device(origin.runtime.device)
+        self.store, self.progress, self.policy = store, progress, policy
+        self.outcome, self.origin, self.writes = outcome, origin, writes
         self.sets: dict[tuple[str, str, int | None], LineSet | str] = {}
 
     def run_encoder(self, blocks: Sequence[Block]) -> None:
         """All blocks of one encoder: it and its decoders are opened once."""
-        with contextlib.ExitStack() as stack:
-            opened = self._opened(blocks[0].encoder, blocks[0].decoders, stack)
+        with self.opened(blocks[0]) as opened:
             for block in blocks:
                 self.progress.started(block)
-                self.progress.finished(block, self.run_block(block, opened))
+                self.progress.finished(block, self._run_block(block, opened))
 
-    def _opened(self, encoder: Part, decoders: Sequence[Part], stack: contextlib.ExitStack) -> Open:
-        opened = Open()
-        names = [decoder.name for decoder in decoders]
+    @contextlib.contextmanager
+    def opened(self, block: Block) -> Iterator[Opened]:
+        """The encoder and the decoders of a block, or why they cannot be."""
+        encoder, opened = block.encoder, Opened()
         self.progress.note(f"opening {encoder.name}")
-        try:
-            opened.encoder = encoder.thing.open(self.origin.runtime)
-        except Unavailable as error:
-            self.skip("encoder", encoder.name, error)
-            opened.skipped.update(names)
-            return opened
-        except Exception as error:
-            why = f"the encoder did not open: {reason(error, self.origin.runtime)}"
-            opened.given_up = dict.fromkeys(names, why)
-            return opened
-        for decoder in decoders:
-            self.progress.note(f"opening {decoder.name}")
-            self._open_decoder(encoder.name, decoder, opened.encoder, opened, stack)
-        return opened
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch_threads(block.runtime.threads))
+            try:
+                loaded = encoder.thing.open(block.runtime)
+                opened.encoder = self.policy.encoder(loaded, block.runtime)
+            except Unavailable as error:
+                self._skip(Skipped("encoder", encoder.name, error.reason, error.remedy))
+                opened.skipped.update(part.name for part in block.decoders)
+            except Exception as error:
+                why = f"the encoder did not open: {reason(error, block.runtime)}"
+                opened.failures = {part.name: why for part in block.decoders}
+            else:
+                for part in block.decoders:
+                    self.progress.note(f"opening {part.name}")
+                    self._open(part, block, opened, stack)
+            yield opened
 
-    def _open_decoder(
-        self,
-        encoder: str,
-        part: Part,
-        behind: Encoder,
-        opened: Open,
-        stack: contextlib.ExitStack,
+    def _open(
+        self, part: Part, block: Block, opened: Opened, closing: contextlib.ExitStack
     ) -> None:
-        spec: DecoderSpec = part.thing
+        assert opened.encoder is not None
         try:
-            info = opened.infos[part.name] = self.info(part, behind)
-            if absent := self.misfit(part, info):
-                raise absent
-            decoder = opened.decoders[part.name] = self.open_decoder(spec, info)
-            stack.callback(_close, decoder)
-            ignored = spec.ignored(info)
-            unapplied = {"generation_ignored": dict(ignored)} if ignored else {}
-            opened.extras[part.name] = {**decoder.extras(), **unapplied}
+            reader = self.policy.open(part, block, opened.encoder)
         except Unavailable as error:
-            self.skip("decoder", f"{part.name} on {encoder}", error)
+            self._skip(
+                Skipped("decoder", part.name, error.reason, error.remedy, block.encoder.name)
+            )
             opened.skipped.add(part.name)
         except Exception as error:
-            why = f"the decoder did not open: {reason(error, self.origin.runtime)}"
-            opened.given_up[part.name] = why
+            why = f"the decoder did not open: {reason(error, block.runtime)}"
+            opened.failures[part.name] = why
+        else:
+            closing.callback(_close, reader.decoder)
+            opened.readers[part.name] = reader
 
-    def info(self, decoder: Part, encoder: Encoder) -> EncoderInfo:
-        """What the row of a decoder says of the encoder."""
-        return encoder.info
+    def _skip(self, item: Skipped) -> None:
+        self.outcome.skipped.append(item)
 
-    def open_decoder(self, spec: DecoderSpec, info: EncoderInfo) -> Decoder:
-        """What is measured of a decoder."""
-        return spec.open(info)
+    def cells(self, block: Block, opened: Opened) -> list[Cell]:
+        """The cells of a block, with what their keys are made of; the set is loaded for them."""
+        parts = [part for part in block.decoders if part.name not in opened.skipped]
+        lines = self._load(block) if parts else ""
+        clean = lines if isinstance(lines, LineSet) else None
+        found = []
+        for part in parts:
+            info, extras = None, {}
+            if reader := opened.readers.get(part.name):
+                info, extras = reader.info, dict(reader.decoder.extras())
+                if ignored := part.thing.ignored(info):
+                    extras["generation_ignored"] = dict(ignored)
+            elif opened.encoder is not None:
+                info = opened.encoder.info
+            found.append(Cell(block, part, self.origin, info, clean, extras))
+        return found
 
-    def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
-        """Why a decoder cannot read an encoder: its own word, or what it needs is not there."""
-        spec: DecoderSpec = part.thing
-        if absent := spec.missing(info):
-            return absent
-        if spec.needs != "states" and not info.alphabet:
-            return Unavailable(f"{info.name} has no CTC head")
-        return None
-
-    def skip(self, kind: str, name: str, error: Unavailable) -> None:
-        """Note that something cannot run here."""
-        self.outcome.skipped.append(Skipped(kind, name, error.reason, error.remedy))
-
-    def run_block(self, block: Block, opened: Open) -> list[Row]:
+    def _run_block(self, block: Block, opened: Opened) -> list[Row]:
         """The rows of a block; those that are finished are not measured again."""
         rows, todo = [], []
         for cell in self.cells(block, opened):
             if self.store.finished(cell.key):
                 rows.append(self.store.adopt(cell.key))
                 self.outcome.reused.append(cell.key)
-            elif why := opened.given_up.get(cell.decoder.name) or self._why_unread(block):
+            elif why := opened.failures.get(cell.decoder.name) or self._why_unread(block):
                 rows.append(self._failed(cell, why))
             else:
                 todo.append(cell)
         self.progress.advanced(len(block.decoders) - len(todo))
-        if todo and todo[0].lines and opened.encoder:
-            rows += self.measure(block, todo, todo[0].lines, opened.encoder, opened)
-        return rows
-
-    def cells(self, block: Block, opened: Open) -> list[Cell]:
-        """The cells of a block, with what their keys are made of; the set is loaded for them."""
-        wanted = [part for part in block.decoders if part.name not in opened.skipped]
-        lines = self._load(block) if wanted else ""
-        clean = lines if isinstance(lines, LineSet) else None
-        return [
-            Cell(
-                block,
-                part,
-                self.origin,
-                opened.infos.get(part.name),
-                clean,
-                opened.extras.get(part.name, {}),
-            )
-            for part in wanted
-        ]
+        if not todo:
+            return rows
+        try:
+            return rows + self._measured(block, todo, opened)
+        except Unavailable as error:
+            for cell in todo:
+                name, encoder = cell.decoder.name, block.encoder.name
+                self._skip(
+                    Skipped("decoder", name, error.reason, error.remedy, encoder, block.runtime)
+                )
+            self.progress.advanced(len(todo))
+            return rows
 
     def _why_unread(self, block: Block) -> str:
         lines = self._load(block)
@@ -280,117 +334,98 @@ class Runner:
             self.progress.note(f"loading {condition.dataset}")
             try:
                 lines = block.dataset.thing.load(condition.split, condition.limit)
-                self.note_bad(condition.dataset, lines)
+                self._note_bad(block, lines)
                 self.sets[name] = lines if lines.lines else _nothing_readable(lines)
             except NothingReadableError as error:
-                self.note_bad(condition.dataset, error.lineset)
+                self._note_bad(block, error.lineset)
                 self.sets[name] = _nothing_readable(error.lineset)
             except BadLinesError as error:
-                path = self.note_bad(condition.dataset, error.lineset)
-                raise UserError(f"{error}; all are in {path}") from error
+                self._note_bad(block, error.lineset)
+                if self.writes:
+                    path = self.store.path / bad_lines.NAME
+                    raise UserError(f"{error}; all are in {path}") from error
+                self.sets[name] = str(error)  # the run itself will refuse it
             except Exception as error:
-                why = reason(error, self.origin.runtime)
+                why = reason(error, block.runtime)
                 self.sets[name] = f"the data set did not load: {why}"
         return self.sets[name]
 
-    def note_bad(self, dataset: str, found: LineSet) -> Path:
-        """Note which lines of a set could not be used."""
-        return self.store.note_bad(dataset, found)
+    def _note_bad(self, block: Block, found: LineSet) -> None:
+        if self.writes:
+            self.store.note_bad(block.condition.dataset, found)
 
-    def measure(
-        self,
-        block: Block,
-        todo: Sequence[Cell],
-        clean: LineSet,
-        encoder: Encoder,
-        opened: Open,
-    ) -> list[Row]:
-        """Damage and measure the clean lines.
+    def _measured(self, block: Block, todo: Sequence[Cell], opened: Opened) -> list[Row]:
+        """Damage the clean lines, measure the cells and store each when it is finished.
 
-        Args:
-            block: gives the damage and the rounds.
-            todo: cells that are not finished, at least one.
-            clean: the lines.
-            encoder: encodes them.
-            opened: holds the decoders of `todo`; those measured now are warm from then on.
+        Raises:
+            Unavailable: the policy can afford nothing of it.
         """
+        clean, encoder = todo[0].lines, opened.encoder
+        assert clean is not None and encoder is not None  # a cell without them has failed
         started = now_utc()
+        cells = {cell.decoder.name: cell for cell in todo}
+        sample = self.policy.sample(block, clean.lines, list(cells), opened)
         try:
-            lines, ink_lost = self._damaged(block, clean)
+            lines, ink_lost = self._damaged(block, sample.lines)
         except Exception as error:
-            why = f"the damage failed: {reason(error, self.origin.runtime)}"
+            why = f"the damage failed: {reason(error, block.runtime)}"
             self.progress.advanced(len(todo))
             return [self._failed(cell, why) for cell in todo]
         measure = BlockMeasure(
             encoder,
-            {cell.decoder.name: opened.decoders[cell.decoder.name] for cell in todo},
+            {name: opened.readers[name].decoder for name in cells},
             [line.image for line in lines],
-            self.origin.runtime,
-            self.watch,
+            block.runtime,
+            Stopwatch.for_device(block.runtime.device),
             seed=block.condition.seed,
         )
+        rows: list[Row] = []
+
+        def store(name: str) -> None:
+            extras = {**self.policy.extras(measure, name), **sample.extras}
+            reader, cell = opened.readers[name], cells[name]
+            rows.append(self._stored(cell, reader, lines, measure, started, ink_lost, extras))
+
         self.progress.note("measuring")
-        with self._shares(len(todo)) as advanced:
-            measure.run(block.rounds, advanced, opened.warm)
-        opened.warm.update(cell.decoder.name for cell in todo)
+        measure.run(sample.rounds, self.progress.advanced, store, opened.paces_of(block.runtime))
         self.outcome.loop_s += measure.loop_s
         self.outcome.measured_s += measure.measured_s
-        return [self.stored(cell, lines, measure, started, ink_lost) for cell in todo]
+        return rows
 
-    @contextlib.contextmanager
-    def _shares(self, cells: int) -> Iterator[Callable[[float], None]]:
-        """Turn shares of a block into fractions of cells; what is missing at the end is added."""
-        told = 0.0
-
-        def advanced(share: float) -> None:
-            nonlocal told
-            self.progress.advanced((share - told) * cells)
-            told = share
-
-        yield advanced
-        advanced(1.0)
-
-    def _damaged(self, block: Block, clean: LineSet) -> tuple[Sequence[Line], float | None]:
+    def _damaged(self, block: Block, clean: Sequence[Line]) -> tuple[Sequence[Line], float | None]:
         """The lines to read and the mean share of lost ink, None where it is not defined."""
         if block.damage is None:
-            return clean.lines, None
-        condition = block.condition
+            return clean, None
+        condition, damage = block.condition, block.damage.thing
         self.progress.note(f"damaging {condition.dataset}")
         damaged = list(
-            cached_lines(
-                block.damage.thing,
-                clean.lines,
-                condition.dataset,
-                condition.severity,
-                condition.seed,
-            )
+            cached_lines(damage, clean, condition.dataset, condition.severity, condition.seed)
         )
         lost = [item.ink_lost for item in damaged if item.ink_lost is not None]
         return [item.line for item in damaged], float(np.mean(lost)) if lost else None
 
-    def told(self, cell: Cell, measure: BlockMeasure) -> Mapping[str, Any]:
-        """What else the row of a measured cell says, among its extras."""
-        return {}
-
-    def stored(
+    def _stored(
         self,
         cell: Cell,
+        reader: Reader,
         lines: Sequence[Line],
         measure: BlockMeasure,
         started: str,
         ink_lost: float | None,
+        extras: dict[str, Any],
     ) -> Row:
         """Score a measured cell and store it."""
         name = cell.decoder.name
         reading = measure.readings[name]
         if reading.failure:
             return self._failed(cell, reading.failure, started)
-        results = [line_result(line, reading.decoded[i]) for i, line in enumerate(lines)]
-        timing = measure.timing(name)
-        changed, told = len(reading.changed), dict(self.told(cell, measure))
+        read = [reader.finish(reading.decoded[place]) for place in range(len(lines))]
+        results = [line_result(*pair) for pair in zip(lines, read, strict=True)]
         if slots := sum(line.box_source == EQUAL_SLOTS for line in lines):
-            told["lines_with_equal_slots"] = slots
-        row = cell.ok(results, timing, started, ink_lost, changed, told, reading.spent)
+            extras["lines_with_equal_slots"] = slots
+        if reading.changed:
+            extras["lines_changed_between_rounds"] = len(reading.changed)
+        row = cell.ok(results, measure.timing(name), started, ink_lost, extras, reading.spent)
         self.store.write(row, results)
         self.outcome.done.append(row.key)
         return row
@@ -400,34 +435,6 @@ class Runner:
         self.store.write(row)
         self.outcome.failed.append(row.key)
         return row
-
-
-class _Looking(Runner):
-    """Works out the keys of cells and looks for them in the store."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.found: set[tuple[str, str, Condition]] = set()
-
-    def run_block(self, block: Block, opened: Open) -> list[Row]:
-        """Note the finished cells of a block; no rows."""
-        for cell in self.cells(block, opened):
-            if self.store.finished(cell.key):
-                self.found.add((block.encoder.name, cell.decoder.name, block.condition))
-        return []
-
-    def note_bad(self, dataset: str, found: LineSet) -> Path:
-        """Write nothing."""
-        return self.store.path
-
-    def _load(self, block: Block) -> LineSet | str:
-        try:
-            return super()._load(block)
-        except UserError as error:  # the run itself will say so
-            return str(error)
-
-
-RunnerType = Callable[[RunStore, Progress, Outcome, Origin], Runner]
 
 
 def _nothing_readable(lines: LineSet) -> str:
@@ -441,14 +448,3 @@ def _close(decoder: Decoder) -> None:
     """Close a decoder; its rows are stored by now, so a complaint changes nothing."""
     with contextlib.suppress(Exception):
         decoder.close()
-
-
-@contextlib.contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Let torch have so many intra-op threads, and as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

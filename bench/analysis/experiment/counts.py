@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from bench.analysis.experiment.cloze import Cloze
 from bench.analysis.experiment.placing import Placed, place
 from bench.analysis.experiment.run import SHARES, Measured, key
-from bench.analysis.experiment.visibility import CLASSES, Shares, Shelf, classes
+from bench.analysis.experiment.visibility import CLASSES, Shares, classes, shares_of
 from bench.analysis.stats import Redrawn
 from bench.core.types import Line
+from bench.pipeline.opening import Track
 from bench.pipeline.plan import Block
-from bench.pipeline.reading import Track
 
 CLOZE = "cloze"  # stands for a system: the language model with the true text around the blanks
 
@@ -50,12 +50,11 @@ def count(measured: Measured, cloze: Cloze | None, track: Track) -> Counts:
     """
     blocks = sorted({line.block for found in measured.sets.values() for line in found.lines})
     redrawn = Redrawn(tuple(blocks))
-    shelf = Shelf(measured.store.path / SHARES)
     todo = [(level, block) for level, each in measured.blocks.items() for block in each]
     cells: dict[Place, NDArray[np.float64]] = {}
     for level, block in track(todo, "looking at every character"):
         condition, lines = block.condition, measured.sets[level].lines
-        shares = shelf.shares(block, measured.sets[level])
+        shares = shares_of(measured.store.path / SHARES, block, measured.sets[level])
         names = [line.block for line in lines]
         damages = measured.design.damages if block.damage is None else (condition.damage,)
         for system, rows in _systems(measured, cloze, level, block, shares):

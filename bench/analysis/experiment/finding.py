@@ -35,8 +35,8 @@ from bench.analysis.experiment.design import (
 from bench.analysis.experiment.run import Measured, key
 from bench.core.files import write_atomically
 from bench.core.hashing import plain
+from bench.pipeline.opening import Track
 from bench.pipeline.plan import Registries
-from bench.pipeline.reading import Track
 from bench.pipeline.store import RunStore
 from datasets.about import Blocks, blocks_of
 from datasets.damage.base import SEVERITIES, SUITE

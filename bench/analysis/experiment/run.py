@@ -1,23 +1,19 @@
-"""Running the language experiment: the harness measures, then every line is looked at closely."""
+"""The language experiment as a plan, and the rows that come of it."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench import ROOT
 from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Design, System
 from bench.analysis.experiment.dosed import DosedSpec
-from bench.analysis.experiment.visibility import Shelf, Watched
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import UserError
 from bench.core.types import Condition, EncoderInfo, LineSet, Row
-from bench.pipeline.cells import Cell
+from bench.pipeline.opening import Reader, open_trained_reader
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Registries
-from bench.pipeline.progress import Progress
-from bench.pipeline.runner import Open, Outcome, Runner, check_runtime, run
+from bench.pipeline.runner import Outcome, Policy, Progress, run
 from bench.pipeline.store import RunStore
 from datasets.base import Dataset
 from datasets.damage.base import SEVERITIES
@@ -29,7 +25,7 @@ SHARES = "visible"  # folder of the visible shares in that of the experiment
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What the harness left.
+    """The rows of the experiment, with what they were measured on.
 
     rows: by level, condition without the set's name, and system: see `key`.
     blocks, sets: by level.
@@ -68,7 +64,6 @@ def build(design: Design, registries: Registries) -> Plan:
         UserError: an unknown name or option, or options of what is no part of this.
         Unavailable: the encoder is not here.
     """
-    check_runtime(design.runtime)
     _check_options(design)
     spec = registries.encoders.create(design.encoder, design.options.get(design.encoder))
     if absent := spec.missing():
@@ -81,8 +76,9 @@ def build(design: Design, registries: Registries) -> Plan:
         dataset = Part(name, registries.datasets.create(name), {})
         for condition in _conditions(name, design):
             damage = damages.get(condition.damage)
-            blocks.append(Block(encoder, decoders, dataset, damage, condition, ONCE))
-    return Plan(tuple(blocks), (), design.runtime)
+            runtime = design.runtime
+            blocks.append(Block(encoder, decoders, dataset, damage, condition, ONCE, runtime))
+    return Plan(tuple(blocks), ())
 
 
 def measure(
@@ -94,56 +90,20 @@ def measure(
         UserError: the folder cannot be written, another run writes to it, the weights are
             untrained, or the baseline did not run.
     """
-    runners: list[_Runner] = []
+    infos: list[EncoderInfo] = []
 
-    def made(*parts: Any) -> _Runner:
-        runners.append(_Runner(*parts))
-        return runners[-1]
+    def opening(part: Part, block: Block, encoder: Encoder) -> Reader:
+        infos.append(encoder.info)
+        return open_trained_reader(part, block, encoder)
 
-    outcome = run(plan, store, progress, made)
+    outcome = run(plan, store, progress, Policy(open=opening))
     if outcome.interrupted:
         return outcome, None
-    return outcome, _measured(design, plan, store, outcome, runners[0])
-
-
-class _Runner(Runner):
-    """The harness' runner, which also keeps the visible shares of what it damages."""
-
-    encoder_info: EncoderInfo | None = None
-
-    def info(self, decoder: Part, encoder: Encoder) -> EncoderInfo:
-        """What the row of a decoder says of the encoder."""
-        self.encoder_info = super().info(decoder, encoder)
-        return self.encoder_info
-
-    def misfit(self, part: Part, info: EncoderInfo) -> Unavailable | None:
-        """Weights without a CER have no language gain either."""
-        if not info.trained:
-            return Unavailable(f"the weights of {info.name} are untrained: they can have no CER")
-        return super().misfit(part, info)
-
-    def measure(
-        self,
-        block: Block,
-        todo: Sequence[Cell],
-        clean: LineSet,
-        encoder: Encoder,
-        opened: Open,
-    ) -> list[Row]:
-        """Damage and measure the clean lines, and keep what is left of each character."""
-        if block.damage is None:
-            return super().measure(block, todo, clean, encoder, opened)
-        watched = Watched(block.damage.thing)
-        damage = dataclasses.replace(block.damage, thing=watched)
-        rows = super().measure(
-            dataclasses.replace(block, damage=damage), todo, clean, encoder, opened
-        )
-        Shelf(self.store.path / SHARES).keep(block, clean, watched.done)
-        return rows
+    return outcome, _measured(design, plan, store, outcome, infos)
 
 
 def _measured(
-    design: Design, plan: Plan, store: RunStore, outcome: Outcome, runner: _Runner
+    design: Design, plan: Plan, store: RunStore, outcome: Outcome, infos: Sequence[EncoderInfo]
 ) -> Measured:
     level_of = {dataset: level for level, dataset in LEVELS.items()}
     fresh = {*outcome.done, *outcome.reused}
@@ -152,19 +112,19 @@ def _measured(
         for row in store.rows()
         if row.key in fresh
     }
-    left_out = {item.name.partition(" on ")[0]: item.reason for item in outcome.skipped}
+    left_out = {item.name: item.reason for item in outcome.skipped}
     for row in store.rows():
         if row.key in outcome.failed:
             left_out.setdefault(row.decoder, row.reason)
     if BASELINE in left_out:
         raise UserError(f"without {BASELINE} there is no language gain: {left_out[BASELINE]}")
-    if runner.encoder_info is None:
+    if not infos:
         raise UserError(f"{design.encoder} did not open: {next(iter(left_out.values()), '')}")
     blocks: dict[str, list[Block]] = {}
     for block in plan.blocks:
         blocks.setdefault(level_of[block.condition.dataset], []).append(block)
     sets = {level: _loaded(found[0]) for level, found in blocks.items()}
-    return Measured(design, store, blocks, sets, rows, runner.encoder_info, left_out)
+    return Measured(design, store, blocks, sets, rows, infos[0], left_out)
 
 
 def _loaded(block: Block) -> LineSet:

@@ -1,25 +1,20 @@
-"""What a damage left of each character, kept beside the rows of the experiment.
-
-The shares are worked out while the damaged lines are at hand, so that nothing is damaged twice; a
-folder that lacks some of them (its run was stopped in between) makes them again.
-"""
+"""Visible share of each character of damaged lines, kept beside the rows of the experiment."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.files import write_atomically
 from bench.core.hashing import code_version, digest
-from bench.core.types import Condition, Line, LineSet
+from bench.core.types import Condition, LineSet
 from bench.pipeline.plan import Block, Part
-from datasets.damage.base import SUITE, Damaged
+from datasets.damage.base import SUITE
 from datasets.damage.cache import cached_lines
 from datasets.damage.visible import HIDDEN, VISIBLE, visible_shares
 
@@ -28,75 +23,50 @@ Shares = NDArray[np.float32]
 CLASSES = ("hidden", "partial", "visible")
 
 
-class Watched:
-    """A damage that remembers what it did; in all else the damage itself."""
+def shares_of(folder: Path, block: Block, clean: LineSet) -> list[Shares]:
+    """(len(text),) visible share of each character of each line of a block, none missing.
 
-    def __init__(self, damage: Any) -> None:
-        self._damage = damage
-        self.done: list[tuple[Line, Damaged]] = []
+    A character without ink (a space) is as visible as the more visible of its neighbours.
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._damage, name)
-
-    def apply(self, line: Line, *args: Any, **options: Any) -> Damaged:
-        """Damage a line and remember it."""
-        damaged: Damaged = self._damage.apply(line, *args, **options)
-        self.done.append((line, damaged))
-        return damaged
-
-
-class Shelf:
-    """The visible shares of each condition, a file each.
-
-    folder: made when something is first kept.
+    Args:
+        folder: keeps the shares of each damaged condition, a file each.
+        block: a condition of the experiment.
+        clean: its lines before the damage.
     """
+    if block.damage is None:
+        return [np.ones(len(line.text), np.float32) for line in clean.lines]
+    path = folder / f"{_identity(block.damage, block.condition, clean)}.json"
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        kept = [shares.tolist() for shares in _seen(block.damage, block.condition, clean)]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(kept).encode())
+    return [np.array(each, np.float32) for each in kept]
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
-    def keep(self, block: Block, clean: LineSet, done: Sequence[tuple[Line, Damaged]]) -> None:
-        """Work out and keep the shares of a condition, of all its lines in order."""
-        shares = [completed(line.text, visible_shares(line, damaged)) for line, damaged in done]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps([each.tolist() for each in shares])
-        write_atomically(self._path(block, clean), content.encode())
+def _seen(damage: Part, condition: Condition, clean: LineSet) -> Iterator[Shares]:
+    found = cached_lines(
+        damage.thing, clean.lines, condition.dataset, condition.severity, condition.seed
+    )
+    for line, damaged in zip(clean.lines, found, strict=True):
+        yield completed(line.text, visible_shares(line, damaged))
 
-    def shares(self, block: Block, clean: LineSet) -> list[Shares]:
-        """(len(text),) visible share of each character of each line, none missing.
 
-        A character without ink (a space) is as visible as the more visible of its neighbours.
-        """
-        if block.damage is None:
-            return [np.ones(len(line.text), np.float32) for line in clean.lines]
-        path = self._path(block, clean)
-        try:
-            found = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            self.keep(block, clean, _damaged(block.damage, block.condition, clean))
-            found = json.loads(path.read_bytes())
-        return [np.array(each, np.float32) for each in found]
-
-    def _path(self, block: Block, clean: LineSet) -> Path:
-        assert block.damage is not None
-        modules = (type(block.damage.thing).__module__, "datasets.damage.visible")
-        identity = [
-            SUITE, clean.sha256, dataclasses.asdict(block.condition), block.damage.options,
+def _identity(damage: Part, condition: Condition, clean: LineSet) -> str:
+    modules = (type(damage.thing).__module__, "datasets.damage.visible")
+    return digest(
+        [
+            SUITE, clean.sha256, dataclasses.asdict(condition), damage.options,
             code_version(modules), code_version((__name__,)),
-        ]  # fmt: skip
-        return self.folder / f"{digest(identity)}.json"
+        ]
+    )  # fmt: skip
 
 
 def classes(shares: Shares) -> NDArray[np.int64]:
     """Of each character the place of its class in `CLASSES`."""
     found: NDArray[np.int64] = np.digitize(shares, (HIDDEN, VISIBLE))
     return found
-
-
-def _damaged(damage: Part, condition: Condition, clean: LineSet) -> list[tuple[Line, Damaged]]:
-    done = cached_lines(
-        damage.thing, clean.lines, condition.dataset, condition.severity, condition.seed
-    )
-    return list(zip(clean.lines, done, strict=True))
 
 
 def completed(text: str, shares: Shares) -> Shares:

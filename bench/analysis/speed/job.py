@@ -1,18 +1,19 @@
 """TrOCR's speed table: which systems it has, in which order they run, and what was left out.
 
 The table is that of Li et al. 2021 (https://arxiv.org/abs/2109.10282, Table 5). How time is taken
-is said in `bench.analysis.speed.runner`.
+stands in `bench.analysis.speed.timing`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bench.core.errors import UserError
 from bench.core.registry import Entry, Registry, did_you_mean
-from bench.pipeline.plan import Block, Plan, Registries, Rounds, Selection, Skipped, build_plan
+from bench.pipeline.plan import Plan, Registries, Rounds, Selection, Skipped, build_plan
 from decoders import DECODERS
 
 SENTENCES = 2_915  # lines of IAM's test set, which the paper's table counts
@@ -42,29 +43,12 @@ SPEED_DECODERS = Registry(
 
 
 class System(NamedTuple):
-    """What a row of the table is about."""
+    """A row of the table."""
 
     encoder: str
     decoder: str
     dtype: str
     batch_size: int
-
-    @property
-    def name(self) -> str:
-        """As it is called when it cannot run."""
-        return f"{self.decoder} on {self.encoder}, batch {self.batch_size}, {self.dtype}"
-
-
-@dataclass(frozen=True)
-class SpeedBlock(Block):
-    """A block at one batch size."""
-
-    batch_size: int = 1
-
-    @property
-    def label(self) -> str:
-        """The block in words, for a progress bar."""
-        return f"{super().label}, batch {self.batch_size}"
 
 
 @dataclass(frozen=True)
@@ -93,27 +77,22 @@ class SpeedJob:
 
     def identity(self) -> Selection:
         """What its run folder is recognised by."""
-        told = {"dtypes": self.dtypes, "batch_sizes": self.batch_sizes}
-        return replace(self.selection, options={**self.selection.options, "speed": told})
+        sizes = {"dtypes": self.dtypes, "batch_sizes": self.batch_sizes}
+        return replace(self.selection, options={**self.selection.options, "speed": sizes})
 
-    def plans(self) -> list[Plan]:
-        """One for each precision: weights are loaded in it.
+    def plan(self) -> Plan:
+        """The blocks precision by precision, the last encoder and the largest batch first.
+
+        A block cannot be cut below one batch: those of which that takes longest come first, and
+        the others adapt to the time that is left.
 
         Raises:
             UserError: see `build_plan`.
         """
-        return [self._plan(dtype) for dtype in self.dtypes]
-
-    def _plan(self, dtype: str) -> Plan:
-        """The blocks of a precision, the last encoder and the largest batch first.
-
-        A block cannot be cut below one batch: those of which that takes longest come first, and
-        the others adapt to the time that is left.
-        """
-        runtime = replace(self.selection.runtime, dtype=dtype)
-        plan = build_plan(replace(self.selection, runtime=runtime), speed_registries())
+        plan = build_plan(self.selection, speed_registries())
         blocks = tuple(
-            SpeedBlock(**vars(block), batch_size=size)
+            replace(block, runtime=replace(block.runtime, dtype=dtype, batch_size=size))
+            for dtype in self.dtypes
             for block in reversed(plan.blocks)
             for size in reversed(self.batch_sizes)
         )
@@ -151,7 +130,7 @@ def speed_job(
     if not seconds > 0:
         raise UserError("the time has to be more than 0 minutes")
     encoders = tuple(name for size, name in SIZES.items() if size in sizes)
-    rounds = Rounds(_LEAST_ROUNDS, _LEAST_S, seconds)
+    rounds = Rounds(_LEAST_ROUNDS, _LEAST_S, seconds, together_s=math.inf)
     chosen = replace(selection, encoders=encoders, rounds=rounds)
     return SpeedJob(
         replace(chosen, options=_with_untrained(chosen)),
@@ -169,15 +148,24 @@ def default_set() -> str:
 
 
 def absences(systems: Sequence[System], skipped: Sequence[Skipped]) -> dict[System, Skipped]:
-    """Why systems could not run, of those that could not."""
-    said = {item.name: item for item in skipped}
-    found = {}
-    for system in systems:
-        plain = f"{system.decoder} on {system.encoder}"  # as the harness names a misfit
-        names = (system.name, plain, system.encoder, system.decoder)
-        if item := next((said[name] for name in names if name in said), None):
-            found[system] = item
+    """Reasons for skipped systems."""
+    found: dict[System, Skipped] = {}
+    for item in skipped:
+        for system in systems:
+            if _concerns(item, system):
+                found.setdefault(system, item)
     return found
+
+
+def _concerns(item: Skipped, system: System) -> bool:
+    if item.kind == "encoder":
+        return item.name == system.encoder
+    runtime = item.runtime
+    return (
+        item.name == system.decoder
+        and item.encoder in ("", system.encoder)
+        and (runtime is None or (runtime.dtype, runtime.batch_size) == system[2:])
+    )
 
 
 def _with_untrained(selection: Selection) -> Mapping[str, Mapping[str, Any]]:

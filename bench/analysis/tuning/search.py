@@ -8,13 +8,11 @@ that was stopped goes on where it was; the sampler is seeded and asks for the sa
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
@@ -26,8 +24,7 @@ from bench.core.files import plain_errors
 from bench.core.hashing import code_version, digest, plain
 from bench.core.metrics import normalise, score_line
 from bench.core.registry import need
-from bench.core.types import EncoderInfo
-from bench.pipeline.reading import Reading, Track, opened
+from bench.pipeline.opening import Bench, EncodedLines, Track
 from decoders.base import Decoder, DecoderSpec
 from decoders.tuned import Tunable
 
@@ -50,7 +47,7 @@ class Point:
     edits: NDArray[np.int64]
 
 
-class Bench:
+class Trials:
     """Reads the same encoded lines with any values of a decoder's options.
 
     Weights are changed while the decoder is open. For other options one is opened anew for each of
@@ -58,43 +55,27 @@ class Bench:
     """
 
     def __init__(
-        self,
-        make: Make,
-        encoder: EncoderInfo,
-        readings: Sequence[Reading],
-        identity: object,
+        self, bench: Bench, make: Make, batches: Sequence[EncodedLines], identity: object
     ) -> None:
-        """`identity` is all that a point's edits depend on, the decoder apart."""
-        self._make, self._spec = make, make({})
-        self._encoder = encoder
-        self._readings = readings
-        self._identity = identity
+        """Open the decoder and find what was tried before.
+
+        Args:
+            bench: opens decoders.
+            make: gives a spec its values.
+            batches: what is read.
+            identity: all that a point's edits depend on, the decoder apart.
+        """
+        self._bench, self._make, self._spec = bench, make, make({})
+        self._batches = batches
         self._open: dict[DecoderSpec, Tunable] = {}
-        self._stack = contextlib.ExitStack()
-        self._path: Path | None = None
-        self._tried: dict[str, Point] = {}
-
-    def __enter__(self) -> Bench:
-        with self._stack:  # closes what is open if something fails below
-            self._opened({})
-            self._path = self._kept()
-            self._tried = dict(_read(self._path, sum(len(r.lines) for r in self._readings)))
-            self._stack = self._stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+        self._path = self._kept(identity)
+        self._tried = dict(_read(self._path, sum(len(batch.lines) for batch in batches)))
 
     def extras(self) -> dict[str, Any]:
-        """What the open decoder says of itself, the weights that it is at apart."""
-        told: dict[str, Any] = plain(self._opened({}).extras())
+        """The extras of the open decoder, without the weights that it is at."""
+        extras: dict[str, Any] = plain(self._opened({}).extras())
         changing = {*self._spec.tunes, "tuned_on"}
-        return {name: value for name, value in told.items() if name not in changing}
+        return {name: value for name, value in extras.items() if name not in changing}
 
     def read(self, values: Values) -> Point:
         """The point of these values, from the file where it was tried before."""
@@ -102,7 +83,7 @@ class Bench:
         if name not in self._tried:
             decoder = self._opened(values)
             decoder.reweight({k: v for k, v in values.items() if k in self._spec.tunes})
-            point = self._tried[name] = Point(values, edits_of(decoder, self._readings))
+            point = self._tried[name] = Point(values, edits_of(decoder, self._batches))
             _append(self._path, point)
         return self._tried[name]
 
@@ -110,11 +91,10 @@ class Bench:
         """The decoder with those of the values that are no weights."""
         spec = self._make({k: v for k, v in values.items() if k not in self._spec.tunes})
         if spec not in self._open:
-            decoder = self._stack.enter_context(opened(spec, self._encoder))
-            self._open[spec] = cast(Tunable, decoder)
+            self._open[spec] = cast(Tunable, self._bench.decoder(spec))
         return self._open[spec]
 
-    def _kept(self) -> Path | None:
+    def _kept(self, identity: object) -> Path | None:
         """The file of what was tried; None where nothing can be kept."""
         code = code_version(
             (*(type(part).__module__ for part in self._spec.parts), "bench.core.metrics")
@@ -123,56 +103,56 @@ class Bench:
             folder = cache_folder("tuning")
         except UserError:
             return None
-        name = digest([self._identity, code, self._spec.settings(), self.extras()])
+        name = digest([identity, code, self._spec.settings(), self.extras()])
         return folder / f"{name}.jsonl"
 
 
-def search(bench: Bench, grid: Grid, trials: int | None, track: Track) -> list[Point]:
+def search(trials: Trials, grid: Grid, count: int | None, track: Track) -> list[Point]:
     """Try points.
 
     Args:
-        bench: open.
+        trials: reads them.
         grid: values by option.
-        trials: how many the sampler tries within the grid's bounds; None for all of the grid, the
+        count: how many the sampler tries within the grid's bounds; None for all of the grid, the
             first option varying slowest.
         track: told of each point.
     """
-    if trials is None:
+    if count is None:
         grid_points = list(itertools.product(*grid.values()))
         return [
-            bench.read(dict(zip(grid, values, strict=True)))
+            trials.read(dict(zip(grid, values, strict=True)))
             for values in track(grid_points, "searching the grid")
         ]
-    return list(_sampled(bench, grid, trials, track))
+    return list(_sampled(trials, grid, count, track))
 
 
-def edits_of(decoder: Decoder, readings: Sequence[Reading]) -> NDArray[np.int64]:
-    """Character edits of each line that an open decoder reads, in the order of the readings."""
+def edits_of(decoder: Decoder, batches: Sequence[EncodedLines]) -> NDArray[np.int64]:
+    """Character edits of each line that an open decoder reads, batch by batch."""
     return np.array(
         [
             score_line(line.text, read.text).edits
-            for reading in readings
-            for line, read in zip(reading.lines, decoder.decode(reading.encoded), strict=True)
+            for batch in batches
+            for line, read in zip(batch.lines, decoder.decode(batch.encoded), strict=True)
         ],
         dtype=np.int64,
     )
 
 
-def lengths_of(readings: Sequence[Reading]) -> NDArray[np.int64]:
-    """Reference characters of each line, in the order of the readings."""
-    lines = (line for reading in readings for line in reading.lines)
+def lengths_of(batches: Sequence[EncodedLines]) -> NDArray[np.int64]:
+    """Reference characters of each line, batch by batch."""
+    lines = (line for batch in batches for line in batch.lines)
     return np.array([len(normalise(line.text)) for line in lines], dtype=np.int64)
 
 
-def _sampled(bench: Bench, grid: Grid, trials: int, track: Track) -> Iterator[Point]:
+def _sampled(trials: Trials, grid: Grid, count: int, track: Track) -> Iterator[Point]:
     need("optuna", "a search by trials (--trials)")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED))
-    for _ in track(range(trials), "searching within the bounds of the grid"):
+    for _ in track(range(count), "searching within the bounds of the grid"):
         trial = study.ask()
-        point = bench.read({name: _asked(trial, name, tried) for name, tried in grid.items()})
+        point = trials.read({name: _asked(trial, name, tried) for name, tried in grid.items()})
         study.tell(trial, float(point.edits.sum()))
         yield point
 

@@ -19,8 +19,8 @@ from bench.core.hashing import code_version, digest
 from bench.core.records import dump, load
 from bench.core.types import Leaks, LineSet
 from bench.pipeline.leaks.leak import Leak, Overlap, compare, long_enough, overlap
+from bench.pipeline.opening import Track
 from bench.pipeline.plan import Part
-from bench.pipeline.reading import Track
 from datasets.base import Dataset
 from decoders.language.lm import EMBEDDED_TEXT, train_text
 

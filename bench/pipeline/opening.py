@@ -1,0 +1,234 @@
+"""Opening encoders and decoders: the one place where either is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from bench.core.errors import Unavailable, UserError
+from bench.core.registry import did_you_mean
+from bench.core.types import Decoded, Encoded, EncoderInfo, Line, LineSet, Runtime
+from bench.pipeline.measure import batches_of
+from bench.pipeline.plan import Block, Part, Registries
+from datasets.base import Dataset
+from decoders.base import Decoder, DecoderSpec
+from decoders.correctors import options_of
+from models.base import Encoder, EncoderSpec
+
+Item = TypeVar("Item")
+
+
+class Track(Protocol):
+    """Hands out the items of a sequence and shows how far it got."""
+
+    def __call__(self, items: Sequence[Item], doing: str) -> Iterable[Item]:
+        """The items, in order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A decoder, open behind an encoder.
+
+    info: of the encoder, as the decoder's rows state it.
+    finish: gives a line its text where no clock runs.
+    """
+
+    decoder: Decoder
+    info: EncoderInfo
+    finish: Callable[[Decoded], Decoded] = lambda line: line
+
+
+def open_reader(part: Part, block: Block, encoder: Encoder) -> Reader:
+    """Open a decoder of a block behind its open encoder.
+
+    Raises:
+        Unavailable: the decoder does not fit the encoder, or needs something that is not here.
+        UserError: an option or a file that it names cannot be used.
+    """
+    return Reader(open_decoder(part.thing, encoder.info), encoder.info)
+
+
+def open_decoder(spec: DecoderSpec, info: EncoderInfo) -> Decoder:
+    """Open a decoder for an encoder.
+
+    Raises:
+        Unavailable: the decoder does not fit the encoder, or needs something that is not here.
+        UserError: an option or a file that it names cannot be used.
+    """
+    if absent := spec.missing(info):
+        raise absent
+    if spec.needs != "states" and not info.alphabet:
+        raise Unavailable(f"{info.name} has no CTC head")
+    return spec.open(info)
+
+
+def open_trained_reader(part: Part, block: Block, encoder: Encoder) -> Reader:
+    """Open a decoder behind an encoder whose weights can be given a CER.
+
+    Raises:
+        Unavailable: as `open_reader`; also, the weights are untrained.
+        UserError: an option or a file that it names cannot be used.
+    """
+    if not encoder.info.trained:
+        raise Unavailable(_untrained(encoder.info.name))
+    return open_reader(part, block, encoder)
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Set torch's intra-op threads, and set them back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def check_runtime(runtime: Runtime) -> None:
+    """Refuse a device or precision that torch does not have here.
+
+    Raises:
+        UserError: with what to choose instead.
+    """
+    if not isinstance(getattr(torch, runtime.dtype, None), torch.dtype):
+        raise UserError(
+            f"no precision is called {runtime.dtype!r}; take float32, bfloat16, float16"
+        )
+    try:
+        device = torch.device(runtime.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"torch has no device {runtime.device!r} here; take cpu") from None
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedLines:
+    """A batch as a decoder sees it, and its lines."""
+
+    encoded: Encoded
+    lines: tuple[Line, ...]
+
+
+class Bench:
+    """An encoder by name, open, and decoders and lines by name to put before it.
+
+    options: of all of them, by name.
+    track: hears of the lines that are loaded and encoded.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        registries: Registries,
+        options: Mapping[str, Mapping[str, Any]],
+        runtime: Runtime,
+        track: Track,
+        closing: contextlib.ExitStack,
+    ) -> None:
+        self.encoder, self.registries, self.runtime = encoder, registries, runtime
+        self.options, self._track, self._closing = options, track, closing
+
+    @property
+    def info(self) -> EncoderInfo:
+        """Of the encoder."""
+        return self.encoder.info
+
+    def decoder(self, spec: DecoderSpec) -> Decoder:
+        """Open a decoder; it is closed with the encoder.
+
+        Raises:
+            Unavailable: see `open_decoder`.
+        """
+        return self._closing.enter_context(contextlib.closing(open_decoder(spec, self.info)))
+
+    def spec(self, decoder: str, **changes: Any) -> DecoderSpec:
+        """A decoder with its options.
+
+        Raises:
+            UserError: an unknown name or option.
+        """
+        options = {**options_of(decoder, self.options), **changes}
+        spec: DecoderSpec = self.registries.decoders.create(decoder, options)
+        return spec
+
+    def lines(self, dataset: str, split: str, limit: int | None = None) -> LineSet:
+        """The lines of a split, at least one.
+
+        Raises:
+            UserError: an unknown name, option or split, or a split without a line.
+            Unavailable: the set is not here.
+        """
+        found: Dataset = self.registries.datasets.create(dataset, self.options.get(dataset))
+        if absent := found.missing():
+            raise absent
+        if split not in found.splits:
+            hint = did_you_mean(split, found.splits)
+            raise UserError(f"{dataset} has no split {split!r}{hint}")
+        (loaded,) = (one.load(split, limit) for one in self._track([found], f"loading {dataset}"))
+        if not loaded.lines:
+            raise UserError(f"{dataset} has no line in its split {split}")
+        return loaded
+
+    def encode(
+        self, lines: Sequence[Line], spec: DecoderSpec | None = None, doing: str = "encoding lines"
+    ) -> Iterator[EncodedLines]:
+        """Encode lines in batches of like width.
+
+        Args:
+            lines: at least one.
+            spec: leaves out what this decoder does not need: the states of a whole set would fill
+                the memory.
+            doing: told to the track.
+        """
+        batches = batches_of([line.image for line in lines], self.runtime.batch_size)
+        for batch in self._track(batches, doing):
+            chosen = tuple(lines[place] for place in batch)
+            encoder = self.encoder
+            encoded = encoder.encode(encoder.prepare([line.image for line in chosen]))
+            if spec is not None and spec.needs == "log_probs":
+                encoded = dataclasses.replace(encoded, states=encoded.states[:, :0])
+            yield EncodedLines(encoded, chosen)
+
+
+@contextlib.contextmanager
+def opened(
+    encoder: str,
+    registries: Registries,
+    options: Mapping[str, Mapping[str, Any]],
+    runtime: Runtime,
+    track: Track = lambda items, doing: items,
+    trained: bool = False,
+) -> Iterator[Bench]:
+    """Open an encoder by name outside of a run; whatever is opened behind it is closed with it.
+
+    Args:
+        encoder: registered name, or a folder.
+        registries: where names are looked up.
+        options: of the encoder and of all that is put before it, by name.
+        runtime: where and how it runs.
+        track: see `Bench`.
+        trained: refuse weights that can be given no CER.
+
+    Raises:
+        UserError: an unknown name or option, no such device, or untrained weights.
+        Unavailable: the weights are not here.
+    """
+    check_runtime(runtime)
+    spec: EncoderSpec = registries.encoders.create(encoder, options.get(encoder))
+    if absent := spec.missing():
+        raise absent
+    with contextlib.ExitStack() as closing, torch_threads(runtime.threads):
+        loaded = spec.open(runtime)
+        if trained and not loaded.info.trained:
+            raise UserError(_untrained(encoder))
+        yield Bench(loaded, registries, options, runtime, track, closing)
+
+
+def _untrained(encoder: str) -> str:
+    return f"the weights of {encoder} are untrained: they can be given no CER"
