@@ -1,6 +1,7 @@
 """`+llm` end to end against a real OpenAI-compatible server on loopback."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -385,19 +386,19 @@ def test_a_damaged_kept_answer_is_asked_for_again(server, tmp_path):
 
 
 def test_the_command_line_names_server_and_model():
-    import argparse
-
-    from bench.cli import run as command
-    from bench.cli.selection import selection
+    from bench.cli.options import Inference
+    from bench.cli.selection import Choices
     from bench.pipeline.plan import build_plan
 
-    parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
-    words = ["run", "--decoder", "ctc-greedy+llm", "--llm-url", "http://localhost:1/v1",
-             "--llm-model", "m", "-o", "llm.batch=4"]  # fmt: skip
-    chosen = selection(parser.parse_args(words))
+    choices = Choices(
+        decoder=("ctc-greedy+llm",),
+        llm_url="http://localhost:1/v1",
+        llm_model="m",
+        options=("llm.batch=4",),
+    )
+    chosen = choices.selection(Inference())
     assert chosen.decoders == ("ctc-greedy+llm",)
     thing = build_plan(chosen).blocks[0].decoders[0].thing.corrector
     assert (thing.url, thing.model, thing.batch) == ("http://localhost:1/v1", "m", 4)
     with pytest.raises(UserError, match="--llm-url"):
-        selection(parser.parse_args([*words, "--llm-url", "http://me:secret@host/v1"]))
+        replace(choices, llm_url="http://me:secret@host/v1").selection(Inference())

@@ -19,52 +19,61 @@ from bench.pipeline.plan import (
 from tests.harness_doubles import Eraser, ReaderSpec, registries
 
 ASKED = Selection(encoders=("pixels",), decoders=("reader", "no-e"), datasets=("words",))
+GONE = Entry("tests.harness_doubles:Pixels", "", {"absent": True})
 
 
-def conditions(selection: Selection) -> list[Condition]:
-    return [block.condition for block in build_plan(selection, registries()).blocks]
+def conditions(**changes: object) -> list[Condition]:
+    plan = build_plan(replace(ASKED, **changes), registries())  # type: ignore[arg-type]
+    return [block.condition for block in plan.blocks]
+
+
+def with_encoders(**entries: Entry) -> Registries:
+    doubles = registries()
+    return replace(doubles, encoders=Registry("encoder", {**doubles.encoders.entries, **entries}))
+
+
+PIXELS = registries().encoders.entry("pixels")
 
 
 def test_a_block_is_an_encoder_and_a_condition_with_all_decoders():
-    plan = build_plan(replace(ASKED, datasets=("words", "more-words"), limit=3), registries())
-    assert [block.condition for block in plan.blocks] == [
-        Condition("words", limit=3),
-        Condition("more-words", limit=3),
+    names = with_encoders(twin=PIXELS)
+    asked = replace(
+        ASKED,
+        encoders=("pixels", "twin", "pixels"),
+        datasets=("words", "more-words"),
+        limit=3,
+        runtime=Runtime(batch_size=7),
+        options={"reader": {"drop": "x"}, "words": {"size": 2}},
+    )
+    plan = build_plan(asked, names)
+    assert [(block.encoder.name, block.condition) for block in plan.blocks] == [
+        (encoder, Condition(words, limit=3))
+        for encoder in ("pixels", "twin")
+        for words in ("words", "more-words")
     ]
-    assert [part.name for part in plan.blocks[0].decoders] == ["reader", "no-e"]
-    assert plan.blocks[0].decoders[1].thing == ReaderSpec(drop="e")
-    assert plan.cells == 4
-    assert plan.skipped == ()
-    assert plan.blocks[0].label == "pixels on words"
+    block = plan.blocks[0]
+    assert [part.name for part in block.decoders] == ["reader", "no-e"]
+    assert [part.thing for part in block.decoders] == [ReaderSpec(drop="x"), ReaderSpec(drop="e")]
+    assert [part.options for part in block.decoders] == [{"drop": "x"}, {}]
+    assert block.dataset.thing.size == 2 and block.runtime.batch_size == 7
+    assert (plan.cells, plan.skipped, block.label) == (8, (), "pixels on words")
 
 
 def test_damages_times_severities_with_the_clean_set_once_and_first():
-    asked = replace(ASKED, damages=("eraser", "none"), severities=(3, 0, 1, 3), seed=7)
-    assert conditions(asked) == [
-        Condition("words"),
-        Condition("words", damage="eraser", severity=1, seed=7),
-        Condition("words", damage="eraser", severity=3, seed=7),
-    ]
-    assert conditions(replace(asked, damages=("eraser",), severities=(2,))) == [
-        Condition("words", damage="eraser", severity=2, seed=7)
-    ]
-    assert conditions(replace(asked, damages=("none",), severities=(3,))) == [Condition("words")]
-
-
-def test_a_seed_is_of_the_damage_so_the_clean_cell_does_not_change_with_it():
-    assert conditions(replace(ASKED, seed=1)) == conditions(replace(ASKED, seed=2))
+    asked = {"damages": ("eraser", "none"), "severities": (3, 0, 1, 3)}
+    hurt = [Condition("words", damage="eraser", severity=step, seed=7) for step in (1, 3)]
+    assert conditions(**asked, seed=7) == [Condition("words"), *hurt]
+    assert conditions(damages=("eraser",), severities=(3,), seed=7) == hurt[1:]
+    assert conditions(damages=("none",), severities=(3,), seed=7) == [Condition("words")]
 
 
 def test_sweeps_run_at_every_severity_and_only_some_sets_are_damaged():
-    asked = replace(
-        ASKED,
+    found = conditions(
         datasets=("words", "more-words"),
         damages=("none", "eraser"),
-        severities=(3,),
         swept=("eraser",),
         damaged=("words",),
     )
-    found = conditions(asked)
     assert [c.severity for c in found if c.dataset == "words"] == [0, 1, 2, 3, 4, 5]
     assert [c.severity for c in found if c.dataset == "more-words"] == [0]
 
@@ -96,125 +105,66 @@ def test_rounds_go_on_until_there_are_enough_or_they_take_too_long(seconds, agai
 
 
 def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded_one():
-    asked = Selection.all()
-    names = Registries()
+    asked, names = Selection.all(), Registries()
     assert asked.encoders == ("mini", "trocr-small", "trocr-base", "trocr-large")
     peers = {"ar-hf", "ctc-flashlight"}
     assert list(asked.decoders) == [n for n in names.decoders.names() if n not in peers]
     assert asked.datasets == ("lines", "unipen", "hooker")
-    doubles = registries()
-    mine = Registries(
-        doubles.encoders,
-        doubles.decoders,
-        Registry("data set", {name: doubles.datasets.entry("words") for name in asked.datasets}),
-        Registry("damage", {n: doubles.damages.entry("eraser") for n in MAIN_DAMAGES}),
+    assert set(asked.datasets) <= set(names.datasets.names())
+    assert {*MAIN_DAMAGES, *asked.swept} <= set(names.damages.names())
+
+    doubles = with_encoders(slow=replace(PIXELS, sample=2), other=replace(PIXELS, sample=0))
+    mine = replace(
+        doubles,
+        datasets=Registry("data set", {n: doubles.datasets.entry("words") for n in asked.datasets}),
+        damages=Registry("damage", {n: doubles.damages.entry("eraser") for n in MAIN_DAMAGES}),
     )
-    selection = replace(Selection.all(mine), options={})
-    found = [block.condition for block in build_plan(selection, mine).blocks]
+    blocks = build_plan(Selection.all(mine), mine).blocks
+    found = [block.condition for block in blocks if block.encoder.name == "pixels"]
     assert len(found) == len(set(found)) == 3 + (len(MAIN_DAMAGES) - 1) + 5
-    assert {(c.dataset, c.severity) for c in found if c.damage == "none"} == {
-        ("lines", 0),
-        ("unipen", 0),
-        ("hooker", 0),
-    }
+    assert {c.dataset for c in found if c.damage == "none"} == set(asked.datasets)
     hurt = [c for c in found if c.damage != "none"]
     assert {c.dataset for c in hurt} == {"lines"} and {c.seed for c in hurt} == {0}
     assert sorted(c.severity for c in hurt if c.damage == "char_erase") == [1, 2, 3, 4, 5]
     assert {c.severity for c in hurt if c.damage != "char_erase"} == {3}
-    assert {c.damage for c in hurt} == set(MAIN_DAMAGES)
+    # A slow encoder reads a few lines of the first set.
+    assert {block.encoder.name for block in blocks} == {"pixels", "slow"}
+    assert [(b.condition, b.rounds) for b in blocks if b.encoder.name == "slow"] == [
+        (Condition("lines", limit=2), ONCE)
+    ]
 
 
-def with_encoders(**entries):
-    doubles = registries()
-    pixels = doubles.encoders.entry("pixels")
-    everything = {"pixels": pixels, **{k: replace(pixels, **v) for k, v in entries.items()}}
-    return replace(doubles, encoders=Registry("encoder", everything))
-
-
-SLOW = {"sample": 2, "stand_in": {"absent": False}}
-
-
-def test_a_slow_encoder_has_a_look_at_the_first_set_in_the_main_job():
-    mine = with_encoders(slow={"sample": 2}, other={"sample": 0})
-    asked = replace(
-        ASKED,
-        encoders=("pixels", "slow"),
-        datasets=("words", "more-words"),
-        damages=("none", "eraser"),
-        samples={"slow": 2},
-    )
-    blocks = [b for b in build_plan(asked, mine).blocks if b.encoder.name == "slow"]
-    assert [(b.condition, b.rounds) for b in blocks] == [(Condition("words", limit=2), ONCE)]
-    for limit, expected in ((1, 1), (9, 2)):
-        plan = build_plan(replace(asked, limit=limit), mine)
-        assert plan.blocks[-1].condition == Condition("words", limit=expected)
-    damaged = build_plan(replace(asked, damages=("eraser",)), mine)
-    assert {block.encoder.name for block in damaged.blocks} == {"pixels"}
-
-
-def test_what_the_registry_says_of_slow_encoders_reaches_the_main_job():
-    doubles = with_encoders(slow=SLOW, other={"sample": 0})
-    sets = {name: doubles.datasets.entry("words") for name in ("lines", "unipen", "hooker")}
-    asked = Selection.all(replace(doubles, datasets=Registry("data set", sets)))
-    assert asked.encoders == ("pixels", "slow")
-    assert asked.samples == {"slow": 2}
-    assert asked.stand_ins == {"slow": {"absent": False}}
-
-
-def test_a_stand_in_runs_and_what_is_missing_is_told():
-    mine = with_encoders(slow={**SLOW, "options": {}})
+def test_a_stand_in_runs_and_what_is_missing_is_listed():
+    mine = with_encoders(slow=replace(PIXELS, stand_in={"absent": False}))
     asked = replace(ASKED, encoders=("slow",), options={"slow": {"absent": True}})
     assert build_plan(asked, mine).blocks == ()
     plan = build_plan(replace(asked, stand_ins={"slow": {"absent": False}}), mine)
-    (block,) = plan.blocks
-    assert block.encoder.options == {"absent": False}
-    assert plan.skipped == (
-        Skipped(
-            "encoder",
-            "slow",
-            "no weights; it runs with absent=False instead",
-            "python -m bench get pixels",
-        ),
-    )
+    assert plan.blocks[0].encoder.options == {"absent": False}
+    why = "no weights; it runs with absent=False instead"
+    assert plan.skipped == (Skipped("encoder", "slow", why, "python -m bench get pixels"),)
     here = replace(asked, options={}, stand_ins={"slow": {"absent": True}})
     assert build_plan(here, mine).blocks[0].encoder.options == {}, "it is here, so nothing does"
 
 
-def test_the_names_of_the_main_job_are_registered():
-    names = Registries()
-    asked = Selection.all()
-    for name in asked.datasets:
-        names.datasets.entry(name)
-    for name in (*MAIN_DAMAGES, *asked.swept):
-        names.damages.entry(name)
-
-
 def test_what_cannot_run_here_is_named_once_with_its_remedy():
-    mine = registries(lost=Entry("no_such_package.decoder:Lost", "", requires=("no_such_package",)))
-    mine = replace(
-        mine,
-        encoders=Registry(
-            "encoder",
-            {
-                "pixels": mine.encoders.entry("pixels"),
-                "twin": mine.encoders.entry("pixels"),
-                "gone": Entry("tests.harness_doubles:Pixels", "", {"absent": True}),
-            },
-        ),
-    )
+    lost = {
+        "lost": Entry("no_such_package.decoder:Lost", "", requires=("no_such_package",)),
+        "odd": Entry("tests.no_such_module:Odd", ""),
+    }
+    mine = replace(registries(**lost), encoders=with_encoders(gone=GONE).encoders)
     asked = replace(
         ASKED,
-        encoders=("pixels", "twin", "gone"),
-        decoders=("reader", "lost"),
+        encoders=("pixels", "gone"),
+        decoders=("reader", "lost", "odd"),
         datasets=("words", "more-words"),
         options={"more-words": {"absent": True}},
     )
     plan = build_plan(asked, mine)
-    assert [(b.encoder.name, b.dataset.name) for b in plan.blocks] == [
-        ("pixels", "words"),
-        ("twin", "words"),
-    ]
-    assert set(plan.skipped) == {
+    assert [(b.encoder.name, b.dataset.name, b.decoders[0].name, len(b.decoders))
+            for b in plan.blocks] == [("pixels", "words", "reader", 1)]  # fmt: skip
+    *known, odd = sorted(plan.skipped, key=lambda item: item.name == "odd")
+    assert "no_such_module" in odd.reason
+    assert known == [
         Skipped("encoder", "gone", "no weights", "python -m bench get pixels"),
         Skipped(
             "data set", "more-words", "the words are not here", "python -m bench data get words"
@@ -225,41 +175,7 @@ def test_what_cannot_run_here_is_named_once_with_its_remedy():
             "decoder lost needs the package no_such_package",
             "pip install no_such_package",
         ),
-    }
-    assert len(plan.skipped) == 3
-
-
-def test_a_decoder_whose_module_does_not_import_disables_only_itself():
-    mine = registries(odd=Entry("tests.no_such_module:Odd", ""))
-    plan = build_plan(replace(ASKED, decoders=("odd", "reader")), mine)
-    assert [part.name for part in plan.blocks[0].decoders] == ["reader"]
-    assert plan.skipped[0].name == "odd" and "no_such_module" in plan.skipped[0].reason
-
-
-def test_names_given_twice_are_taken_once():
-    mine = registries()
-    mine = replace(
-        mine,
-        encoders=Registry(
-            "encoder", {n: mine.encoders.entry("pixels") for n in ("pixels", "twin")}
-        ),
-    )
-    plan = build_plan(replace(ASKED, encoders=("pixels", "twin"), decoders=("no-e",) * 2), mine)
-    assert [len(block.decoders) for block in plan.blocks] == [1, 1]
-
-
-def test_options_reach_their_thing_and_are_kept_apart_from_fixed_ones():
-    asked = replace(
-        ASKED,
-        damages=("eraser",),
-        options={"reader": {"drop": "x"}, "words": {"size": 2}, "eraser": {"broken": True}},
-    )
-    block = build_plan(asked, registries()).blocks[0]
-    assert block.decoders[0].thing.drop == "x"
-    assert block.decoders[0].options == {"drop": "x"}
-    assert block.decoders[1].options == {}
-    assert block.dataset.thing.size == 2
-    assert block.damage is not None and block.damage.thing.broken
+    ]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_clean_lines_alone():
         ({"grid": {"cut": ()}}, "no values of cut"),
         ({"severities": (6,)}, "severity 6"),
         ({"limit": 0}, "limit of 0"),
-        ({"options": {"words": {"size": 0}}}, "no line with a text"),
+        ({"options": {"words": {"size": 0}}}, "no line in its split val"),
         ({"options": {"pixels": {"weights": "untrained"}}}, "untrained"),
         ({"options": {"pixels": {"absent": True}}}, "no weights"),
         ({"options": {"pixels": {"head": False}}}, "no CTC head"),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import PROGRAM, add_data_root
-from bench.cli.runtime import add_runtime, runtime_of
-from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options
+from cyclopts import App
+
+from bench.cli import PROGRAM
+from bench.cli.options import DataRoot, Files, Inference, Json, Options
+from bench.cli.selection import parts_of_system, typed
 
 if TYPE_CHECKING:
     from bench.analysis.overfit import Check
 
-_EPILOG = f"""\
+app = App(
+    name="check",
+    help="Is a system over-fitted? Does a split leak?",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} check overfit --system mini:ctc-greedy --dataset hooker
   {PROGRAM} check overfit --system mini:ar-beam --dataset lines --limit 100
@@ -32,137 +34,49 @@ A set that the system never learned from tells nothing but how hard its splits a
 
 exit codes: 0 all is well; 1 over-fitted or it cannot be told, or more than one text or image in a
 hundred in two splits; 2 a mistake in what was asked for, or something that is not here
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register `check` and its sub-commands `overfit` and `leak`."""
-    layout = argparse.RawDescriptionHelpFormatter
-    command = subparsers.add_parser(
-        "check",
-        help="is a system over-fitted? does a split leak?",
-        epilog=_EPILOG,
-        formatter_class=layout,
-    )
-    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add_overfit(actions)
-    _add_leak(actions)
+@app.command
+def overfit(
+    *,
+    system: str = "mini:ctc-greedy",
+    dataset: str = "lines",
+    limit: int = 300,
+    options: Options = (),
+    learned: str = "train",
+    unseen: str = "test",
+    inference: Inference = Inference(),
+    as_json: Json = False,
+    data_root: DataRoot = None,
+) -> int:
+    """Compare CER on lines that were learned from with CER on lines that were not.
 
-
-def _add_overfit(actions: Any) -> None:
-    overfit = actions.add_parser(
-        "overfit",
-        help="CER on lines that were learned from against lines that were not",
-        description="CER of one system on the train, val and test split, and what that says.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    overfit.add_argument(
-        "--system", default="mini:ctc-greedy", metavar="ENCODER:DECODER",
-        help="default: %(default)s",
-    )  # fmt: skip
-    overfit.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
-    overfit.add_argument(
-        "--limit", type=int, default=300, metavar="N", help="lines a split; default: %(default)s"
-    )
-    overfit.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of anything above; may be repeated",
-    )  # fmt: skip
-    overfit.add_argument(
-        "--learned", default="train", metavar="SPLIT",
-        help="that the system may have learned from; default: %(default)s",
-    )  # fmt: skip
-    overfit.add_argument(
-        "--unseen", default="test", metavar="SPLIT",
-        help="that it has not seen; default: %(default)s",
-    )  # fmt: skip
-    add_runtime(overfit)
-    overfit.add_argument("--json", action="store_true", help="every number, for programs")
-    add_data_root(overfit)
-    overfit.set_defaults(handler=run)
-
-
-def _add_leak(actions: Any) -> None:
-    leak = actions.add_parser(
-        "leak",
-        help="texts, pages, hands and images that two splits of a set share",
-        description="What the splits of a data set share, and what of its test lines a language "
-        "model has read.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    leak.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
-    leak.add_argument(
-        "--text", type=Path, nargs="+", metavar="FILE",
-        help="text of a language model; default: that of the embedded one",
-    )  # fmt: skip
-    leak.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of the data set; may be repeated",
-    )  # fmt: skip
-    leak.add_argument("--json", action="store_true", help="every number, for programs")
-    add_data_root(leak)
-    leak.set_defaults(handler=run_leak)
-
-
-def run_leak(args: argparse.Namespace) -> int:
-    """Compare the splits, look into the text, judge."""
-    from bench.analysis.lm import read_text
-    from bench.cli.bars import track
-    from bench.pipeline.leaks.check import check_splits, check_text
-    from bench.pipeline.leaks.leak import known, seen_too_often
-    from bench.pipeline.plan import Part, Registries
-    from bench.report import render
-    from bench.report.leak import table, verdict
-    from decoders.language.lm import train_text
-
-    names = Registries()
-    given = typed_options(parse_options(args.options), (names.datasets,)).get(args.dataset, {})
-    part = Part(args.dataset, names.datasets.create(args.dataset, given), given)
-    leaks = check_splits(part, track)
-    text = read_text(args.text) if args.text else train_text()
-    texts = check_text(text, [part], track)
-    if args.json:
-        record = {
-            "dataset": args.dataset,
-            "splits": [dataclasses.asdict(leak) for leak in leaks],
-            "text": [dataclasses.asdict(one) for one in texts],
-            "known": known(args.dataset),
-        }
-        print(json.dumps(record, indent=2))
-    else:
-        print(render.terminal(table(args.dataset, leaks), shutil.get_terminal_size().columns))
-        print(verdict(args.dataset, leaks, texts))
-    spoilt = any(leak.spoils for leak in leaks) or any(seen_too_often(t.overlap) for t in texts)
-    return int(spoilt)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Read, compare, judge."""
+    Args:
+        system: ENCODER:DECODER
+        limit: lines of each split
+        learned: split that the system may have learned from
+        unseen: split that it has not seen
+    """
     from bench.analysis.overfit import check
     from bench.cli.bars import track
     from bench.pipeline.plan import Registries, Selection
     from bench.report import render
     from bench.report.overfit import table, verdict
 
-    encoder, colon, decoder = args.system.rpartition(":")
-    if not (encoder and colon and decoder):
-        raise UserError(
-            f"--system {args.system} is not of the form ENCODER:DECODER, such as mini:ctc-greedy"
-        )
+    encoder, decoder = parts_of_system(system)
     names = Registries()
-    registries = (names.encoders, names.decoders, names.datasets)
     asked = Selection(
         (encoder,),
         (decoder,),
-        (args.dataset,),
-        limit=args.limit,
-        runtime=runtime_of(args),
-        options=typed_options(parse_options(args.options), registries),
+        (dataset,),
+        limit=limit,
+        runtime=inference.runtime(),
+        options=typed(options, names),
     )
-    found = check(asked, names, track, args.learned, args.unseen)
-    if args.json:
+    found = check(asked, names, track, learned, unseen)
+    if as_json:
         print(json.dumps(_record(found), indent=2))
     else:
         print(render.terminal(table(found), shutil.get_terminal_size().columns))
@@ -192,3 +106,47 @@ def _record(found: Check) -> dict[str, Any]:
         "ratio": dataclasses.asdict(ratio) if ratio else None,
         "verdict": found.verdict,
     }
+
+
+@app.command
+def leak(
+    *,
+    dataset: str = "lines",
+    text: Files = (),
+    options: Options = (),
+    as_json: Json = False,
+    data_root: DataRoot = None,
+) -> int:
+    """Find texts, pages, hands and images that two splits of a set share.
+
+    Also test lines that a language model has read.
+
+    Args:
+        text: text of a language model; default: that of the embedded one
+    """
+    from bench.analysis.lm import read_text
+    from bench.cli.bars import track
+    from bench.pipeline.leaks.check import check_splits, check_text
+    from bench.pipeline.leaks.leak import known, seen_too_often
+    from bench.pipeline.plan import Part, Registries
+    from bench.report import render
+    from bench.report.leak import table, verdict
+    from decoders.language.lm import train_text
+
+    names = Registries()
+    given = typed(options, names).get(dataset, {})
+    part = Part(dataset, names.datasets.create(dataset, given), given)
+    leaks = check_splits(part, track)
+    texts = check_text(read_text(text) if text else train_text(), [part], track)
+    if as_json:
+        record = {
+            "dataset": dataset,
+            "splits": [dataclasses.asdict(one) for one in leaks],
+            "text": [dataclasses.asdict(one) for one in texts],
+            "known": known(dataset),
+        }
+        print(json.dumps(record, indent=2))
+    else:
+        print(render.terminal(table(dataset, leaks), shutil.get_terminal_size().columns))
+        print(verdict(dataset, leaks, texts))
+    return int(any(one.spoils for one in leaks) or any(seen_too_often(t.overlap) for t in texts))

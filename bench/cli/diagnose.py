@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.cli import PROGRAM, add_data_root
-from bench.cli.runtime import add_runtime, runtime_of
+from cyclopts import App, Parameter
+
+from bench.cli import PROGRAM
+from bench.cli.options import HOW, WHAT, DataRoot, Inference, Json, Names, Numbers, Options
+from bench.cli.selection import typed
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options, words
 
 if TYPE_CHECKING:
     from bench.analysis.diagnostics import Diagnosis
     from bench.pipeline.plan import Selection
     from bench.report.table import Table
 
-_EPILOG = f"""\
+app = App(
+    name="diagnose",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} diagnose                                   every decoder behind mini, clean lines
   {PROGRAM} diagnose --decoder ctc-beam,ar-beam --damage none,blot --severity 1,3,5
@@ -30,60 +33,89 @@ examples:
 A wrong line is a search error when its reference scores higher than what was read under the
 decoder's own objective, which a wider beam could mend, and a model error when it does not. The
 oracle CER at k is that of the best of the first k texts that the decoder tells.
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "diagnose",
-        help="do errors come from the search or the model?",
-        description="Search errors, model errors and oracle CER of decoders behind one encoder.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("what to look at")
-    what.add_argument("--encoder", default="mini", metavar="NAME", help="default: %(default)s")
-    what.add_argument("--decoder", action="append", metavar="NAMES", help="default: all")
-    what.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
-    what.add_argument("--split", default="test", help="default: %(default)s")
-    what.add_argument(
-        "--damage",
-        action="append",
-        metavar="NAMES",
-        help="and none for the clean set; default: none",
-    )
-    what.add_argument("--severity", action="append", metavar="N", help="1 to 5; default: 3")
-    what.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
-    what.add_argument(
-        "--limit", type=int, default=200, metavar="N",
-        help="lines, evenly spread over the split; default: %(default)s",
-    )  # fmt: skip
-    what.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of anything above; may be repeated",
-    )  # fmt: skip
-    add_data_root(parser)
-    how = parser.add_argument_group("how")
-    add_runtime(how)
-    how.add_argument("--out", type=Path, metavar="DIR", help="write the tables there as well")
-    how.add_argument("--json", action="store_true", help="every line, for programs")
-    parser.set_defaults(handler=run)
+@Parameter(name="*", group=WHAT)
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The decoders and conditions that are looked at.
+
+    Args:
+        encoder: one of `list`
+        decoder: decoders; default: all
+        dataset: one of `list`
+        damage: damages, and none for the clean set
+        severity: 1 to 5
+        seed: of the damages
+        limit: lines, evenly spread over the split
+    """
+
+    encoder: str = "mini"
+    decoder: Names = ()
+    dataset: str = "lines"
+    split: str = "test"
+    damage: Names = ("none",)
+    severity: Numbers = (3,)
+    seed: int = 0
+    limit: int = 200
+    options: Options = ()
+
+    def selection(self, inference: Inference) -> Selection:
+        """The cells that these options choose.
+
+        Raises:
+            UserError: an unknown name or option, or a value of a wrong type.
+        """
+        from bench.pipeline.plan import CLEAN, Registries, Selection
+        from datasets.damage.base import SEVERITIES
+
+        names = Registries()
+        if unknown := [number for number in self.severity if number not in SEVERITIES[1:]]:
+            raise UserError(f"severity {unknown[0]} is not one of 1 to {SEVERITIES[-1]}")
+        for damage in self.damage:
+            if damage != CLEAN:
+                names.damages.entry(damage)
+        return Selection(
+            (self.encoder,),
+            self.decoder or tuple(names.decoders.names()),
+            (self.dataset,),
+            split=self.split,
+            damages=self.damage,
+            severities=self.severity,
+            seed=self.seed,
+            limit=self.limit,
+            options=typed(self.options, names),
+            runtime=inference.runtime(),
+        )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Read, score, tell."""
+@app.default
+def run(
+    *,
+    choices: Choices = Choices(),
+    data_root: DataRoot = None,
+    inference: Inference = Inference(),
+    out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    as_json: Annotated[Json, Parameter(group=HOW)] = False,
+) -> int:
+    """Count search errors, model errors and oracle CER of decoders behind one encoder.
+
+    Args:
+        out: folder to write the tables to as well
+    """
     from bench.analysis.diagnostics import diagnose
     from bench.cli.bars import track
     from bench.pipeline.plan import Registries
     from bench.report import render
     from bench.report.diagnostics import tables
 
-    found = diagnose(_selection(args), Registries(), track)
+    found = diagnose(choices.selection(inference), Registries(), track)
     made = list(tables(found))
-    if args.out is not None:
-        _write(args.out, made)
-    if args.json:
+    if out is not None:
+        _write(out, made)
+    if as_json:
         print(json.dumps(_record(found), indent=2))
         return 0
     for table in made:
@@ -91,38 +123,6 @@ def run(args: argparse.Namespace) -> int:
     for decoder, why in found.skipped:
         print(f"could not run here: {decoder}: {why}")
     return 0
-
-
-def _selection(args: argparse.Namespace) -> Selection:
-    """What the options ask for.
-
-    Raises:
-        UserError: an unknown name or option, or a value of a wrong type.
-    """
-    from bench.pipeline.plan import CLEAN, Registries, Selection
-    from datasets.damage.base import SEVERITIES
-
-    names = Registries()
-    registries = (names.encoders, names.decoders, names.datasets, names.damages)
-    damages = words(args.damage) or (CLEAN,)
-    severities = words(args.severity) or ("3",)
-    if unknown := [word for word in severities if word not in map(str, SEVERITIES[1:])]:
-        raise UserError(f"severity {unknown[0]} is not one of 1 to {SEVERITIES[-1]}")
-    for damage in damages:
-        if damage != CLEAN:
-            names.damages.entry(damage)
-    return Selection(
-        encoders=(args.encoder,),
-        decoders=words(args.decoder) or tuple(names.decoders.names()),
-        datasets=(args.dataset,),
-        split=args.split,
-        damages=damages,
-        severities=tuple(map(int, severities)),
-        seed=args.seed,
-        limit=args.limit,
-        options=typed_options(parse_options(args.options), registries),
-        runtime=runtime_of(args),
-    )
 
 
 def _write(folder: Path, made: list[Table]) -> None:

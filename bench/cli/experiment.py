@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cyclopts import App, Parameter
+
+from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
 from bench.cli import PROGRAM
-from bench.cli.runtime import add_runtime, runtime_of
-from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options, words
+from bench.cli.options import WHAT, Inference, Names, Numbers, Options
+from bench.cli.selection import typed
 
 if TYPE_CHECKING:
     from bench.analysis.experiment.design import Design
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from bench.pipeline.runner import Outcome
     from bench.pipeline.store import RunStore
 
-_EPILOG = f"""\
+app = App(
+    name="experiment",
+    help="What does language add?",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} experiment language                      about 15 minutes on two cores
   {PROGRAM} experiment language --damage char_erase --lines 10 --seeds 0     a quick look
@@ -33,67 +38,77 @@ An experiment that was stopped goes on when the same command is given again.
 
 exit codes: 0 all is well, whatever the finding; 1 a system could not run or a cell failed; 2 a
 mistake in what was asked for, or something that is not here; 130 Ctrl-C
-"""
-
-# Larger ones share the AR steps better, and have lines of less like widths: more padding to encode.
-_BATCH = 12
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register `experiment` and its sub-command `language`."""
-    from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
+@Parameter(name="*", group=WHAT)
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The cells of the experiment.
 
-    layout = argparse.RawDescriptionHelpFormatter
-    command = subparsers.add_parser(
-        "experiment", help="what does language add?", epilog=_EPILOG, formatter_class=layout
-    )
-    actions = command.add_subparsers(title="experiments", metavar="NAME", required=True)
-    parser = actions.add_parser(
-        "language",
-        help="does language help more, the more of the ink is lost?",
-        description="Does language help more, the more of the ink is lost?",
-        epilog=_EPILOG,
-        formatter_class=layout,
-    )
-    what = parser.add_argument_group("what to measure")
-    what.add_argument("--encoder", default="mini", metavar="NAME", help="default: %(default)s")
-    what.add_argument(
-        "--decoder", action="append", metavar="NAMES", help=f"some of {', '.join(DECODERS)}"
-    )
-    what.add_argument(
-        "--damage", action="append", metavar="NAMES", help=f"some of {', '.join(DAMAGES)}"
-    )
-    what.add_argument(
-        "--lines", type=int, default=LINES, metavar="N", help="of each level; default: %(default)s"
-    )
-    what.add_argument(
-        "--seeds", action="append", metavar="N,N,...",
-        help=f"of the damages; default: {','.join(map(str, SEEDS))}",
-    )  # fmt: skip
-    what.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of the encoder or a decoder; may be repeated",
-    )  # fmt: skip
-    add_runtime(parser.add_argument_group("how"))
-    parser.set_defaults(batch_size=_BATCH)
-    parser.add_argument(
-        "--out", default="language", metavar="NAME",
-        help="folder under results/experiments, or a path with a slash; default: %(default)s",
-    )  # fmt: skip
-    parser.set_defaults(handler=run)
+    Args:
+        encoder: one of `list`
+        decoder: some of the default
+        damage: some of the default
+        lines: of each level
+        seeds: of the damages
+    """
+
+    encoder: str = "mini"
+    decoder: Names = DECODERS
+    damage: Names = DAMAGES
+    lines: int = LINES
+    seeds: Numbers = SEEDS
+    options: Options = ()
+
+    def design(self, inference: Inference) -> Design:
+        """The experiment as it is declared.
+
+        Raises:
+            UserError: an unknown name or option, or a value of a wrong type.
+        """
+        from bench.analysis.experiment.design import Design
+        from bench.pipeline.plan import Registries
+
+        return Design(
+            self.encoder,
+            self.decoder,
+            self.damage,
+            self.seeds,
+            self.lines,
+            typed(self.options, Registries()),
+            inference.runtime(),
+        )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure what is not finished, look at every character, judge, write the finding."""
+@dataclasses.dataclass(frozen=True)
+class _Inference(Inference):
+    # Larger ones share the AR steps better, and have lines of less like widths: more padding.
+    batch_size: int = 12
+
+
+@app.command
+def language(
+    *,
+    choices: Choices = Choices(),
+    inference: _Inference = _Inference(),
+    out: str = "language",
+) -> int:
+    """Does language help more, the more of the ink is lost?
+
+    Args:
+        out: folder under results/experiments, or a path with a slash
+    """
     from bench.analysis.experiment.finding import declare, find, record
     from bench.analysis.experiment.run import build, folder, measure
     from bench.cli.bars import RunProgress, track
     from bench.pipeline.plan import Registries
     from bench.pipeline.store import RunStore
 
-    registries, design = Registries(), _design(args)
+    registries, design = Registries(), choices.design(inference)
     plan = build(design, registries)
-    store = RunStore(folder(args.out))
+    store = RunStore(folder(out))
     declare(design, store)
     with RunProgress(plan) as progress:
         outcome, measured = measure(design, plan, store, progress)
@@ -104,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     finding = find(measured, registries, track)
     record(finding, store)
     _write(finding, store)
-    return _tell(finding, outcome, store)
+    return _print(finding, outcome, store)
 
 
 def _write(finding: Finding, store: RunStore) -> None:
@@ -121,7 +136,7 @@ def _write(finding: Finding, store: RunStore) -> None:
         write_atomically(path, content)
 
 
-def _tell(finding: Finding, outcome: Outcome, store: RunStore) -> int:
+def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:
     """Print the finding in short; what could not run goes to stderr."""
     from bench.report.experiment import in_short
 
@@ -132,32 +147,3 @@ def _tell(finding: Finding, outcome: Outcome, store: RunStore) -> int:
     for system, why in finding.left_out.items():
         print(f"note: {system} is left out: {why}", file=sys.stderr)
     return int(bool(outcome.failed or finding.left_out))
-
-
-def _design(args: argparse.Namespace) -> Design:
-    """What the options ask for.
-
-    Raises:
-        UserError: an unknown name or option, or a value of a wrong type.
-    """
-    from bench.analysis.experiment.design import DAMAGES, DECODERS, SEEDS, Design
-    from bench.pipeline.plan import Registries
-
-    names = Registries()
-    options = typed_options(parse_options(args.options), (names.encoders, names.decoders))
-    return Design(
-        encoder=args.encoder,
-        decoders=words(args.decoder) or DECODERS,
-        damages=words(args.damage) or DAMAGES,
-        seeds=_seeds(words(args.seeds)) or SEEDS,
-        lines=args.lines,
-        options=options,
-        runtime=runtime_of(args),
-    )
-
-
-def _seeds(values: tuple[str, ...]) -> tuple[int, ...]:
-    try:
-        return tuple(int(value) for value in values)
-    except ValueError:
-        raise UserError(f"--seeds takes whole numbers, not {','.join(values)}") from None

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.runtime import add_machine, machine_of
+from bench.cli.options import Machine, Options
 from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
     from bench.analysis.perf import PeerComparison, PeerRecord
     from bench.core.types import Runtime
 
-_EPILOG = f"""\
+app = App(
+    name="perf",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} perf                              every comparison
   {PROGRAM} perf n-gram                       those whose name has the word
@@ -29,42 +32,32 @@ Let nothing else run meanwhile. A run that was stopped goes on when the same com
 
 exit codes: 0 all is well; 1 a comparison could not be run; 2 a mistake in what was asked for; 130
 Ctrl-C
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "perf",
-        help="our decoders against their peers, in one run",
-        description="Speed of our decoders against their peers: both on the same input, "
-        "alternating, with the ratio's spread and whether both read the same texts.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "words", nargs="*", metavar="WORD", help="only comparisons whose name has all"
-    )
-    parser.add_argument("--list", action="store_true", help="names of the comparisons, run none")
-    parser.add_argument(
-        "--encoder", default="mini", metavar="NAME",
-        help="whose log-probabilities the n-gram searches read; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of that encoder; may be repeated",
-    )  # fmt: skip
-    add_machine(parser)
-    parser.add_argument(
-        "--out", default="perf", metavar="NAME",
-        help="folder under results/runs, or a path with a slash; default: %(default)s",
-    )  # fmt: skip
-    parser.add_argument("--fresh", action="store_true", help="forget what the folder has")
-    parser.set_defaults(handler=run)
+@app.default
+def run(
+    *words: str,
+    names_only: Annotated[bool, Parameter(name="--list")] = False,
+    encoder: str = "mini",
+    options: Options = (),
+    machine: Machine = Machine(),
+    out: str = "perf",
+    fresh: bool = False,
+) -> int:
+    """Compare the speed of our decoders with their peers'.
 
+    Both read the same input, alternating; the table has the ratio's spread and whether both read
+    the same texts.
 
-def run(args: argparse.Namespace) -> int:
-    """Run the comparisons, write the table, print it."""
+    Args:
+        words: only comparisons whose name has all
+        names_only: names of the comparisons, run none
+        encoder: whose log-probabilities the n-gram searches read
+        out: folder under results/runs, or a path with a slash
+        fresh: forget what the folder has
+    """
     from bench.analysis.perf import comparisons
     from bench.core.files import write_atomically
     from bench.pipeline import runs
@@ -72,16 +65,16 @@ def run(args: argparse.Namespace) -> int:
     from bench.report import perf, render
     from models import ENCODERS
 
-    ENCODERS.entry(args.encoder)
-    options = typed_options(parse_options(args.options), (ENCODERS,))
-    chosen = comparisons(args.encoder, options.get(args.encoder), args.words)
-    if args.list or not chosen:
+    ENCODERS.entry(encoder)
+    typed = typed_options(parse_options(options), (ENCODERS,))
+    chosen = comparisons(encoder, typed.get(encoder), words)
+    if names_only or not chosen:
         print("\n".join(one.label for one in chosen) or "no comparison has all of these words")
         return 0 if chosen else 2
-    folder = runs.folder(args.out)
-    runtime = machine_of(args)
+    folder = runs.folder(out)
+    runtime = machine.runtime()
     check_runtime(runtime)
-    record = _measured(chosen, _record(folder, runtime, args.fresh), folder)
+    record = _measured(chosen, _record(folder, runtime, fresh), folder)
     table = perf.table(record)
     files = render.files(table, "perf")
     for file, content in files.items():

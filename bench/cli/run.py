@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from bench.cli import PROGRAM, add_data_root
-from bench.cli.selection import add_choices, add_how, named, selection
+from cyclopts import App, Parameter
+
+from bench.cli import PROGRAM
+from bench.cli.options import HOW, RESULTS, DataRoot, Inference, Json
+from bench.cli.selection import Choices
 from bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.pipeline.plan import Plan
     from bench.pipeline.runner import Outcome
     from bench.pipeline.store import RunStore
 
-_EPILOG = f"""\
+app = App(
+    name="run",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} run --all                       the main job: all that can run on this machine
   {PROGRAM} run --all --dry-run             what that would be, and what of it is finished
@@ -35,52 +38,48 @@ and its finished cells are not measured again. --fresh begins a new folder inste
 
 exit codes: 0 all is well; 1 some cells failed, or lines or things asked for by name could not be
 read or run; 2 a mistake in what was asked for, or nothing of it can run here; 130 Ctrl-C
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "run",
-        help="measure encoders x decoders x data sets x damages",
-        description="Measure encoders x decoders x data sets x damages: CER and speed.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_choices(parser.add_argument_group("what to measure"))
-    add_data_root(parser)
-    add_how(parser.add_argument_group("how"))
-    _add_output(parser.add_argument_group("results"))
-    parser.set_defaults(handler=run)
+@app.default
+def run(
+    *,
+    choices: Choices = Choices(),
+    data_root: DataRoot = None,
+    inference: Inference = Inference(),
+    rounds: Annotated[int | None, Parameter(group=HOW)] = None,
+    out: Annotated[str | None, Parameter(group=RESULTS)] = None,
+    fresh: Annotated[bool, Parameter(group=RESULTS)] = False,
+    dry_run: Annotated[bool, Parameter(group=RESULTS)] = False,
+    as_json: Annotated[Json, Parameter(group=RESULTS)] = False,
+) -> int:
+    """Measure encoders x decoders x data sets x damages: CER and speed.
 
-
-def _add_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--out", metavar="NAME", help="run folder under results/runs, or a path with a slash"
-    )
-    group.add_argument("--fresh", action="store_true", help="a new run folder, never an old one")
-    group.add_argument("--dry-run", action="store_true", help="print the plan and measure nothing")
-    group.add_argument("--json", action="store_true", help="a summary for programs")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Plan, measure, report."""
+    Args:
+        rounds: passes over each clean set; default: at least 3, fewer where one takes over 10 s
+        out: run folder under results/runs, or a path with a slash
+        fresh: a new run folder, never an old one
+        dry_run: print the plan and measure nothing
+    """
+    from bench.cli.bars import RunProgress
     from bench.cli.output import missing, print_plan, print_results
-    from bench.pipeline import runs
+    from bench.pipeline import runner, runs
     from bench.pipeline.opening import check_runtime
     from bench.pipeline.plan import build_plan
     from bench.pipeline.store import RunStore
 
-    chosen = selection(args)
+    chosen = choices.selection(inference, rounds)
     check_runtime(chosen.runtime)
     plan = build_plan(chosen)
     if not plan.cells:
         raise UserError(f"nothing of this can run here:\n{missing(plan.skipped)}")
-    store = RunStore(runs.choose(chosen, args.out, args.fresh))
-    if args.dry_run:
-        return print_plan(plan, store, args.json)
+    store = RunStore(runs.choose(chosen, out, fresh))
+    if dry_run:
+        return print_plan(plan, store, as_json)
     runs.begin(store.path, chosen)
-    outcome = _measure(plan, store)
+    with RunProgress(plan) as progress:
+        outcome = runner.run(plan, store, progress)
     if outcome.interrupted:
         finished = sum(row.status == "ok" for row in RunStore(store.path).rows())  # as on disk
         raise KeyboardInterrupt(
@@ -88,16 +87,8 @@ def run(args: argparse.Namespace) -> int:
             "and the same command goes on from there"
         )
     runs.end(store.path)
-    print_results(store, outcome, args.json)
-    return int(_incomplete(outcome, store, named(args)))
-
-
-def _measure(plan: Plan, store: RunStore) -> Outcome:
-    from bench.cli.bars import RunProgress
-    from bench.pipeline import runner as harness
-
-    with RunProgress(plan) as progress:
-        return harness.run(plan, store, progress)
+    print_results(store, outcome, as_json)
+    return int(_incomplete(outcome, store, choices.named))
 
 
 def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool:

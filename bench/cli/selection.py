@@ -1,141 +1,137 @@
-"""The options of `python -m bench run` that say what is measured and how, as a `Selection`."""
+"""Options that choose what is measured, as a `Selection`."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.runtime import add_runtime, runtime_of
+from bench.cli.options import WHAT, Inference, Names, Numbers, Options
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options, words
+from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
-    from bench.pipeline.plan import Rounds, Selection
+    from bench.pipeline.plan import Registries, Rounds, Selection
 
 
-def add_choices(group: argparse._ArgumentGroup) -> None:
-    """The options that say what is measured."""
-    group.add_argument(
-        "--all", action="store_true", help="the main job; the options below narrow it"
-    )
-    for flag, what, default in (
-        ("--encoder", "encoders, also owner/name or ./folder", "the first of `list`"),
-        ("--decoder", "decoders, also with a corrector (ctc-greedy+lm)", "all"),
-        ("--dataset", "data sets", "the first of `list`"),
-        ("--damage", "damages, and none for the clean set", "none"),
-    ):
-        group.add_argument(
-            flag, action="append", metavar="NAMES", help=f"{what}; default without --all: {default}"
-        )
-    group.add_argument(
-        "--llm-url", metavar="URL",
-        help="OpenAI-compatible endpoint of the corrector llm (decoder+llm), such as "
-        "http://localhost:11434/v1; its key comes from KAIDOKU_LLM_KEY or OPENAI_API_KEY",
-    )  # fmt: skip
-    group.add_argument("--llm-model", metavar="NAME", help="as that server names it")
-    group.add_argument(
-        "--severity", action="append", metavar="N", help="1 to 5 (0 is clean); default: 3"
-    )
-    group.add_argument("--split", default="test", help="of the data sets; default: %(default)s")
-    group.add_argument("--limit", type=int, metavar="N", help="the first N lines of a set only")
-    group.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
-    group.add_argument(
-        "--strict", action="store_true",
-        help="stop at a data set with a line that cannot be used (exit code 2)",
-    )  # fmt: skip
-    group.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of anything above; `list NAME` shows which; may be repeated",
-    )  # fmt: skip
-
-
-def add_how(group: argparse._ArgumentGroup) -> None:
-    """The options that say where and how it runs."""
-    add_runtime(group)
-    group.add_argument(
-        "--rounds", type=int, metavar="N",
-        help="passes over each clean set; default: at least 3, fewer where one takes over 10 s",
-    )  # fmt: skip
-
-
-def selection(args: argparse.Namespace) -> Selection:
-    """What the options choose.
+def typed(options: Sequence[str], names: Registries) -> dict[str, dict[str, Any]]:
+    """The values of `-o` by the name of their encoder, decoder, corrector, data set or damage.
 
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
     """
-    from bench.pipeline.plan import CLEAN, Registries, Selection
+    registries = (names.encoders, names.decoders, names.datasets, names.damages, names.correctors)
+    return typed_options(parse_options(options), registries)
 
-    names = Registries()
-    registries = (
-        names.encoders, names.decoders, names.datasets, names.damages, names.correctors,
-    )  # fmt: skip
-    if not (args.all or named(args)):
-        raise UserError(
-            "say what to measure: --all, or --encoder, --decoder, --dataset, --damage "
-            f"({PROGRAM} list shows what there is)"
+
+def parts_of_system(system: str) -> tuple[str, str]:
+    """Encoder and decoder of ENCODER:DECODER.
+
+    Raises:
+        UserError: it does not name both.
+    """
+    encoder, _, decoder = system.rpartition(":")
+    if not (encoder and decoder):
+        raise UserError(f"{system!r} is no system; name ENCODER:DECODER, such as mini:ctc-greedy")
+    return encoder, decoder
+
+
+def _everything(names: tuple[str, ...], registered: Sequence[str]) -> tuple[str, ...]:
+    return tuple(registered) if "all" in names else names
+
+
+@Parameter(name="*", group=WHAT)
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The cells that are measured.
+
+    Args:
+        main_job: the main job; the options below narrow it
+        encoder: encoders, also owner/name or ./folder; default without --all: the first of `list`
+        decoder: decoders, also with a corrector (ctc-greedy+lm); default without --all: all
+        dataset: data sets; default without --all: the first of `list`
+        damage: damages, and none for the clean set; default without --all: none
+        llm_url: OpenAI-compatible endpoint of the corrector llm (decoder+llm), such as
+            http://localhost:11434/v1; its key comes from KAIDOKU_LLM_KEY or OPENAI_API_KEY
+        llm_model: as that server names it
+        severity: 1 to 5 (0 is clean); default: 3
+        split: of the data sets
+        limit: the first N lines of a set only
+        seed: of the damages
+        strict: stop at a data set with a line that cannot be used (exit code 2)
+    """
+
+    main_job: Annotated[bool, Parameter(name="--all")] = False
+    encoder: Names = ()
+    decoder: Names = ()
+    dataset: Names = ()
+    damage: Names = ()
+    llm_url: str | None = None
+    llm_model: str | None = None
+    severity: Numbers = ()
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    strict: bool = False
+    options: Options = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The things that the user chose by name."""
+        return (*self.encoder, *self.decoder, *self.dataset, *self.damage)
+
+    def selection(self, inference: Inference, rounds: int | None = None) -> Selection:
+        """The cells that these options choose.
+
+        Raises:
+            UserError: an unknown name or option, or a value of a wrong type.
+        """
+        from bench.pipeline.plan import CLEAN, Registries, Selection
+
+        names = Registries()
+        if not (self.main_job or self.named):
+            raise UserError(
+                "say what to measure: --all, or --encoder, --decoder, --dataset, --damage "
+                f"({PROGRAM} list shows what there is)"
+            )
+        base = Selection.all(names) if self.main_job else Selection(
+            encoders=(names.encoders.names()[0],),
+            decoders=tuple(names.decoders.names()),
+            datasets=(names.datasets.names()[0],),
+        )  # fmt: skip
+        damages = _everything(self.damage, (CLEAN, *names.damages.names())) or base.damages
+        if damages == (CLEAN,) and (self.severity or self.seed):
+            raise UserError("--severity and --seed are of damages; add --damage NAMES")
+        datasets = _everything(self.dataset, names.datasets.names()) or base.datasets
+        endpoint = (("url", self.llm_url), ("model", self.llm_model))
+        llm = [f"llm.{option}={value}" for option, value in endpoint if value is not None]
+        options = typed([*self.options, *llm], names)
+        if self.strict:
+            options |= {name: {**options.get(name, {}), "strict": True} for name in datasets}
+        return dataclasses.replace(
+            base,
+            encoders=_everything(self.encoder, names.encoders.names()) or base.encoders,
+            decoders=_everything(self.decoder, names.decoders.names()) or base.decoders,
+            datasets=datasets,
+            damages=damages,
+            severities=self.severity or base.severities,
+            swept=tuple(name for name in base.swept if name in damages and not self.severity),
+            # A damage that is asked for by name falls on every set that is read.
+            damaged=None if self.damage else base.damaged,
+            split=self.split,
+            limit=self.limit,
+            seed=self.seed,
+            runtime=inference.runtime(),
+            options=options,
+            # An encoder that is asked for by name does the whole job, with the weights that it has.
+            samples={} if self.encoder else base.samples,
+            stand_ins={} if self.encoder else base.stand_ins,
+            rounds=base.rounds if rounds is None else _rounds(rounds),
         )
-    base = Selection.all(names) if args.all else Selection(
-        encoders=(names.encoders.names()[0],),
-        decoders=tuple(names.decoders.names()),
-        datasets=(names.datasets.names()[0],),
-    )  # fmt: skip
-    damages = _names(args.damage, (CLEAN, *names.damages.names())) or base.damages
-    if damages == (CLEAN,) and (args.severity or args.seed):
-        raise UserError("--severity and --seed are of damages; add --damage NAMES")
-    datasets = _names(args.dataset, names.datasets.names()) or base.datasets
-    options = typed_options(parse_options([*args.options, *_of_llm(args)]), registries)
-    if args.strict:
-        options |= {name: {**options.get(name, {}), "strict": True} for name in datasets}
-    return dataclasses.replace(
-        base,
-        encoders=_names(args.encoder, names.encoders.names()) or base.encoders,
-        decoders=_names(args.decoder, names.decoders.names()) or base.decoders,
-        datasets=datasets,
-        damages=damages,
-        severities=_severities(args.severity) or base.severities,
-        swept=tuple(name for name in base.swept if name in damages and not args.severity),
-        # A damage that is asked for by name falls on every set that is read.
-        damaged=None if args.damage else base.damaged,
-        split=args.split,
-        limit=args.limit,
-        seed=args.seed,
-        runtime=runtime_of(args),
-        options=options,
-        # An encoder that is asked for by name does the whole job, with the weights that it has.
-        samples={} if args.encoder else base.samples,
-        stand_ins={} if args.encoder else base.stand_ins,
-        rounds=base.rounds if args.rounds is None else _rounds(args.rounds),
-    )
-
-
-def named(args: argparse.Namespace) -> list[str]:
-    """The things that the user chose by name."""
-    chosen = (args.encoder, args.decoder, args.dataset, args.damage)
-    return [name for values in chosen for name in words(values)]
-
-
-def _names(values: Sequence[str] | None, everything: Sequence[str]) -> tuple[str, ...]:
-    """The names that were chosen; `all` stands for every one; () when nothing was."""
-    chosen = words(values)
-    return tuple(everything) if "all" in chosen else chosen
-
-
-def _of_llm(args: argparse.Namespace) -> list[str]:
-    """`--llm-url` and `--llm-model` as the options that they are."""
-    given = (("url", args.llm_url), ("model", args.llm_model))
-    return [f"llm.{option}={value}" for option, value in given if value is not None]
-
-
-def _severities(values: Sequence[str] | None) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in words(values))
-    except ValueError:
-        raise UserError(f"--severity takes whole numbers, not {','.join(values or ())}") from None
 
 
 def _rounds(count: int) -> Rounds:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import PROGRAM, add_data_root
+from cyclopts import App
+
+from bench.cli import PROGRAM
+from bench.cli.options import DataRoot, Json, Options
+from bench.cli.selection import typed
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
 from bench.core.types import Decoded, Encoded, Line, Runtime
-from datasets import DATASETS
-from decoders import DECODERS
-from models import ENCODERS
 
 if TYPE_CHECKING:
     from bench.analysis.show import Node
+    from bench.pipeline.opening import Bench
     from decoders.base import Decoder, DecoderSpec
 
-Options = Mapping[str, Mapping[str, Any]]
-
-_EPILOG = f"""\
+app = App(
+    name="show",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} show mini                            the encoder with its heads
   {PROGRAM} show ar-beam                         the decoder at work on the default encoder
@@ -35,12 +34,13 @@ examples:
 Shapes are those of the first output of each module while --lines real lines go through it;
 "-" means that it was not called. Stacked layers that are alike are one line (0-11: 12 x).
 Shape letters: B lines, S encoder steps, D width of a state, T frames, V symbols.
-"""
+""",
+)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Sight:
-    """What is shown of one thing.
+    """The view of one thing.
 
     totals: parameter count by part.
     tree: None where there are no modules.
@@ -51,96 +51,85 @@ class Sight:
     tree: Node | None
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "show",
-        help="the module tree of an encoder or decoder",
-        description="The module tree of an encoder or decoder, with shapes and parameter counts.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("name", metavar="NAME", help="an encoder or a decoder")
-    parser.add_argument(
-        "--encoder",
-        metavar="NAME",
-        help=f"what a decoder reads from; default: {ENCODERS.names()[0]}",
-    )
-    parser.add_argument(
-        "--dataset",
-        metavar="NAME",
-        default=DATASETS.names()[0],
-        help="where the lines come from; default: %(default)s",
-    )
-    parser.add_argument(
-        "--lines", type=int, default=2, metavar="N", help="how many; default: %(default)s"
-    )
-    parser.add_argument("--depth", type=int, metavar="N", help="levels of the tree; default: all")
-    parser.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option; may be repeated",
-    )  # fmt: skip
-    add_data_root(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(handler=run)
+@app.default
+def run(
+    name: str,
+    /,
+    *,
+    encoder: str | None = None,
+    dataset: str | None = None,
+    lines: int = 2,
+    depth: int | None = None,
+    options: Options = (),
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> int:
+    """Print the module tree of an encoder or decoder, with shapes and parameter counts.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Print the tree of one encoder or decoder."""
-    if args.name not in ENCODERS and args.name not in DECODERS:
-        hint = did_you_mean(args.name, [*ENCODERS.names(), *DECODERS.names()])
-        raise UserError(f"no encoder or decoder is called {args.name!r}{hint}")
-    if args.name in ENCODERS and args.encoder:
-        raise UserError(f"{args.name} is an encoder itself; leave out --encoder")
-    if args.lines < 1 or (args.depth is not None and args.depth < 0):
-        raise UserError("--lines has to be 1 or more, and --depth 0 or more")
-    registries = (ENCODERS, DECODERS, DATASETS)
-    options = typed_options(parse_options(args.options), registries)
-    wanted = {args.name, _encoder_name(args), args.dataset}
-    for name in options:
-        if name not in wanted:
-            raise UserError(f"options are given for {name!r}, which is not shown here")
-    sight = _sight(args, options)
-    if args.json:
-        tree = dataclasses.asdict(sight.tree) if sight.tree else None
-        record = {"name": args.name, "about": sight.head, "parameters": sight.totals, "tree": tree}
-        print(json.dumps(record, indent=2))
-    else:
-        print(_text(sight, args.depth))
-    return 0
-
-
-def _sight(args: argparse.Namespace, options: Options) -> Sight:
-    """Open what is needed, send the lines through, and look."""
+    Args:
+        name: an encoder or a decoder
+        encoder: what a decoder reads from; default: the first of `list`
+        dataset: where the lines come from; default: the first of `list`
+        lines: how many
+        depth: levels of the tree; default: all
+    """
     import torch
 
-    from bench.analysis.show import trace
     from bench.pipeline.opening import opened
     from bench.pipeline.plan import Registries
 
-    is_encoder = args.name in ENCODERS
-    name = args.name if is_encoder else _encoder_name(args)
-    runtime = Runtime(batch_size=args.lines, threads=torch.get_num_threads())
-    with opened(name, Registries(), options, runtime) as bench:
-        lines = bench.lines(args.dataset, "test", args.lines).lines
-        shapes = ", ".join("x".join(map(str, line.image.shape)) for line in lines)
-        head = [f"input: {len(lines)} lines of {args.dataset} (test), H x W = {shapes} px"]
-        info = bench.info
-        if is_encoder:
-            whole = trace(bench.encoder.module(), lambda: list(bench.encode(lines)))
-            about = [_about(ENCODERS.target(args.name)), f"weights: {info.weights}"]
-            return Sight([f"encoder {args.name}", *about, *head], dict(info.parameters), whole)
-        spec = bench.spec(args.name)
-        decoder = bench.decoder(spec)
-        (batch,) = bench.encode(lines)
-        tree, decoded = _decode(decoder, batch.encoded)
-        extras = [f"{name}: {value}" for name, value in decoder.extras().items()]
-        ignored = spec.ignored(info)
-        extras += [f"not applied: {name} {value}" for name, value in ignored.items()]
-    texts = _texts(batch.lines, decoded)
-    head += [f"encoder: {info.name}, {_reads(spec, batch.encoded)}", *extras, *texts]
-    about = [f"decoder {args.name}", _about(type(spec)), *_settings(spec)]
-    return Sight([*about, *head], {"ar": tree.parameters} if tree else {}, tree)
+    names = Registries()
+    is_encoder = name in names.encoders
+    if not is_encoder and name not in names.decoders:
+        hint = did_you_mean(name, [*names.encoders.names(), *names.decoders.names()])
+        raise UserError(f"no encoder or decoder is called {name!r}{hint}")
+    if is_encoder and encoder:
+        raise UserError(f"{name} is an encoder itself; leave out --encoder")
+    if lines < 1 or (depth is not None and depth < 0):
+        raise UserError("--lines has to be 1 or more, and --depth 0 or more")
+    behind = name if is_encoder else encoder or names.encoders.names()[0]
+    source = dataset or names.datasets.names()[0]
+    values = typed(options, names)
+    if unused := [given for given in values if given not in (name, behind, source)]:
+        raise UserError(f"options are given for {unused[0]!r}, which is not shown here")
+    runtime = Runtime(batch_size=lines, threads=torch.get_num_threads())
+    with opened(behind, names, values, runtime) as bench:
+        chosen = bench.lines(source, "test", lines).lines
+        shapes = ", ".join("x".join(map(str, line.image.shape)) for line in chosen)
+        head = f"input: {len(chosen)} lines of {source} (test), H x W = {shapes} px"
+        sight = (_encoder if is_encoder else _decoder)(name, bench, chosen, head)
+    if as_json:
+        tree = dataclasses.asdict(sight.tree) if sight.tree else None
+        record = {"name": name, "about": sight.head, "parameters": sight.totals, "tree": tree}
+        print(json.dumps(record, indent=2))
+    else:
+        print(_text(sight, depth))
+    return 0
+
+
+def _encoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Sight:
+    from bench.analysis.show import trace
+
+    tree = trace(bench.encoder.module(), lambda: list(bench.encode(lines)))
+    about = _about(bench.registries.encoders.target(name))
+    weights = f"weights: {bench.info.weights}"
+    return Sight([f"encoder {name}", about, weights, head], dict(bench.info.parameters), tree)
+
+
+def _decoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Sight:
+    spec = bench.spec(name)
+    decoder = bench.decoder(spec)
+    (batch,) = bench.encode(lines)
+    tree, decoded = _decode(decoder, batch.encoded)
+    about = [
+        *(f"decoder {name}", _about(type(spec))),
+        *(f"  {option} = {value}" for option, value in spec.settings().items()),
+        *(head, f"encoder: {bench.info.name}, {_reads(spec, batch.encoded)}"),
+        *(f"{extra}: {value}" for extra, value in decoder.extras().items()),
+        *(f"not applied: {option} {value}" for option, value in spec.ignored(bench.info).items()),
+        *_texts(batch.lines, decoded),
+    ]
+    return Sight(about, {"ar": tree.parameters} if tree else {}, tree)
 
 
 def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:
@@ -154,17 +143,8 @@ def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decod
     return tree, decoded
 
 
-def _encoder_name(args: argparse.Namespace) -> str:
-    return args.encoder or ENCODERS.names()[0]
-
-
 def _about(target: Any) -> str:
     return (inspect.getdoc(target) or "").partition("\n")[0]
-
-
-def _settings(spec: DecoderSpec) -> list[str]:
-    """The options of a decoder with their values."""
-    return [f"  {name} = {value}" for name, value in spec.settings().items()]
 
 
 def _reads(spec: DecoderSpec, encoded: Encoded) -> str:

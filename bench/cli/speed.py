@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from bench.cli import PROGRAM, add_data_root
-from bench.cli.runtime import add_machine, machine_of
-from bench.core.errors import UserError
-from bench.core.options import words
+from cyclopts import App, Parameter
+
+from bench.cli import PROGRAM
+from bench.cli.options import HOW, RESULTS, WHAT, DataRoot, Json, Machine, Names, Numbers, Options
+from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
     from bench.analysis.speed.job import SpeedJob
-    from bench.report.speed_rows import SpeedRow
 
 _CPU_LINES, _CPU_MINUTES = 16, 4.0
 
-_EPILOG = f"""\
+_Several = Parameter(consume_multiple=1)
+
+app = App(
+    name="speed",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} speed                                   all sizes and decoders, batch 1 and 16
   {PROGRAM} speed --size small mini --batch-size 1 --minutes 1
@@ -40,59 +42,62 @@ is given again.
 
 exit codes: 0 all is well; 1 some systems failed, or one asked for by name could not run; 2 a
 mistake in what was asked for; 130 Ctrl-C
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "speed",
-        help="the speed table of TrOCR, reported and measured",
-        description="The speed table of TrOCR (Li et al. 2021, Table 5), with rows of ours.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("what to measure")
-    what.add_argument(
-        "--size", nargs="+", metavar="NAME", help="small, base, large, mini; default: all"
-    )
-    what.add_argument(
-        "--decoder", nargs="+", metavar="NAME",
-        help="default: ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; there is also "
-        "ar-hf-10, generate of transformers, which is slow",
-    )  # fmt: skip
-    what.add_argument("--dataset", metavar="NAME", help="default: iam where it is here, else lines")
-    what.add_argument(
-        "--limit", type=int, metavar="N",
-        help=f"lines to read; default: 2915 on a GPU, {_CPU_LINES} on a CPU",
-    )  # fmt: skip
-    what.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of an encoder, decoder or data set; may be repeated",
-    )  # fmt: skip
-    add_data_root(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--batch-size", nargs="+", metavar="N", help="default: 1 16")
-    how.add_argument(
-        "--dtype", nargs="+", metavar="NAME",
-        help="float32, bfloat16, float16; default: float32",
-    )  # fmt: skip
-    add_machine(how)
-    how.add_argument(
-        "--minutes", type=float, metavar="M",
-        help=f"for all of it; default: {_CPU_MINUTES:g} on a CPU, no limit on a GPU",
-    )  # fmt: skip
-    results = parser.add_argument_group("results")
-    results.add_argument(
-        "--out", metavar="NAME", help="run folder under results/runs, or a path with a slash"
-    )
-    results.add_argument("--fresh", action="store_true", help="a new run folder, never an old one")
-    results.add_argument("--json", action="store_true", help="the rows for programs, unrounded")
-    parser.set_defaults(handler=run)
+@Parameter(name="*", group=WHAT)
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The systems of the table, and the lines that they read.
+
+    Args:
+        size: small, base, large, mini; default: all
+        decoder: default: ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; there is also
+            ar-hf-10, generate of transformers, which is slow
+        dataset: default: iam where it is here, else lines
+        limit: lines to read; default: 2915 on a GPU, 16 on a CPU
+    """
+
+    size: Annotated[Names, _Several] = ()
+    decoder: Annotated[Names, _Several] = ()
+    dataset: str | None = None
+    limit: int | None = None
+    options: Options = ()
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, write the table, print it."""
+@Parameter(name="*", group=HOW)
+@dataclasses.dataclass(frozen=True)
+class Timing(Machine):
+    """The runtimes of the table, and the time that it may take.
+
+    Args:
+        batch_size: lines that are read together
+        dtype: float32, bfloat16, float16
+        minutes: for all of it; default: 4 on a CPU, no limit on a GPU
+    """
+
+    batch_size: Annotated[Numbers, _Several] = (1, 16)
+    dtype: Annotated[Names, _Several] = ("float32",)
+    minutes: float | None = None
+
+
+@app.default
+def run(
+    *,
+    choices: Choices = Choices(),
+    data_root: DataRoot = None,
+    timing: Timing = Timing(),
+    out: Annotated[str | None, Parameter(group=RESULTS)] = None,
+    fresh: Annotated[bool, Parameter(group=RESULTS)] = False,
+    as_json: Annotated[Json, Parameter(group=RESULTS)] = False,
+) -> int:
+    """Measure the speed table of TrOCR (Li et al. 2021, Table 5), with rows of ours.
+
+    Args:
+        out: run folder under results/runs, or a path with a slash
+        fresh: a new run folder, never an old one
+    """
     from bench.analysis.speed.job import absences
     from bench.analysis.speed.timing import measure
     from bench.cli.bars import RunProgress
@@ -103,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
     from bench.report.speed_rows import speed_rows
     from bench.report.speed_table import ratio_table, speed_table, write
 
-    job = _job(args)
+    job = _job(choices, timing)
     plan = job.plan()
-    store = RunStore(runs.choose(job.identity(), args.out, args.fresh))
+    store = RunStore(runs.choose(job.identity(), out, fresh))
     runs.begin(store.path, job.identity())
     with RunProgress(plan) as progress:
         outcome = measure(plan, job.seconds, store, progress)
@@ -122,18 +127,19 @@ def run(args: argparse.Namespace) -> int:
             "on from there"
         )
     runs.end(store.path)
-    if args.json:
+    if as_json:
         print(json.dumps([row.record() for row in rows], indent=2))
     else:
         width = shutil.get_terminal_size((100, 24)).columns
         for table in filter(None, (speed_table(rows), ratio_table(rows))):
             print(render.terminal(table, width))
         print(f"files: {', '.join(map(str, files))}")
-    return int(bool(outcome.failed) or _left_out(rows, args))
+    left_out = any(row.origin == "not run" and row.decoder in choices.decoder for row in rows)
+    return int(bool(outcome.failed) or left_out)
 
 
-def _job(args: argparse.Namespace) -> SpeedJob:
-    """What the options ask for.
+def _job(choices: Choices, timing: Timing) -> SpeedJob:
+    """The table that these options ask for.
 
     Raises:
         UserError: an unknown name or option, or a value of a wrong type.
@@ -146,42 +152,29 @@ def _job(args: argparse.Namespace) -> SpeedJob:
         speed_job,
         speed_registries,
     )
-    from bench.core.options import parse_options, typed_options
     from bench.pipeline.opening import check_runtime
     from bench.pipeline.plan import Selection
 
     names = speed_registries()
     registries = (names.encoders, names.decoders, names.datasets)
-    runtime = machine_of(args)
-    on_cpu = runtime.device == "cpu"
-    decoders = words(args.decoder) or default_decoders(names)
-    minutes = args.minutes if args.minutes is not None else _CPU_MINUTES if on_cpu else math.inf
-    dtypes = words(args.dtype) or ["float32"]
-    for dtype in dtypes:
-        check_runtime(replace(runtime, dtype=dtype))
+    runtime = timing.runtime()
+    lines, minutes = (
+        (_CPU_LINES, _CPU_MINUTES) if runtime.device == "cpu" else (SENTENCES, math.inf)
+    )
+    for dtype in timing.dtype:
+        check_runtime(dataclasses.replace(runtime, dtype=dtype))
+    decoders = choices.decoder or default_decoders(names)
     for decoder in decoders:
         names.decoders.entry(decoder)
     selection = Selection(
         encoders=(),
         decoders=tuple(name for name in names.decoders.names() if name in decoders),
-        datasets=(args.dataset or default_set(),),
-        limit=args.limit if args.limit is not None else _CPU_LINES if on_cpu else SENTENCES,
+        datasets=(choices.dataset or default_set(),),
+        limit=lines if choices.limit is None else choices.limit,
         runtime=runtime,
-        options=typed_options(parse_options(args.options), registries),
+        options=typed_options(parse_options(choices.options), registries),
     )
-    sizes = words(args.size) or list(SIZES)
-    batch_sizes = _numbers("--batch-size", words(args.batch_size)) or [1, 16]
-    return speed_job(sizes, selection, dtypes, batch_sizes, 60.0 * minutes)
-
-
-def _numbers(flag: str, words: Sequence[str]) -> list[int]:
-    try:
-        return [int(word) for word in words]
-    except ValueError:
-        raise UserError(f"{flag} takes whole numbers, not {' '.join(words)}") from None
-
-
-def _left_out(rows: Sequence[SpeedRow], args: argparse.Namespace) -> bool:
-    """Whether a decoder that the user named did not run."""
-    named = words(args.decoder)
-    return any(row.origin == "not run" and row.decoder in named for row in rows)
+    seconds = 60.0 * (minutes if timing.minutes is None else timing.minutes)
+    return speed_job(
+        choices.size or tuple(SIZES), selection, timing.dtype, timing.batch_size, seconds
+    )

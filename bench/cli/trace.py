@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+from cyclopts import App
 
 from bench import ROOT
-from bench.cli import PROGRAM, add_data_root
-from bench.cli.runtime import add_machine, machine_of
+from bench.cli import PROGRAM
+from bench.cli.options import DataRoot, Inference, Json, Options
+from bench.cli.selection import parts_of_system, typed
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options
 
-if TYPE_CHECKING:
-    from bench.analysis.trace import Trace
-
-_EPILOG = f"""\
+app = App(
+    name="trace",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} trace mini:ctc-greedy
   {PROGRAM} trace mini:ar-beam --lines 8 --batch-size 1 -o ar-beam.beam=10
@@ -35,104 +34,68 @@ A system is ENCODER:DECODER. Look at the traces with
 
 The profiler slows down what it watches, so a trace is no measurement: speeds come from
 {PROGRAM} run and {PROGRAM} perf.
-"""
-
-_TRACES = ROOT / "results" / "traces"
-
-
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "trace",
-        help="traces of torch's profiler of a system",
-        description="Read some lines under torch's profiler and write what it saw.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("system", metavar="SYSTEM", help="ENCODER:DECODER, as in mini:ctc-greedy")
-    parser.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
-    parser.add_argument("--split", default="test", help="of the set; default: %(default)s")
-    parser.add_argument(
-        "--lines", type=int, default=16, metavar="N", help="lines to read; default: %(default)s"
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=8, metavar="N", help="default: %(default)s"
-    )
-    parser.add_argument("--dtype", default="float32", help="default: %(default)s")
-    add_machine(parser)
-    parser.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option of anything above; may be repeated",
-    )  # fmt: skip
-    parser.add_argument(
-        "--stacks", action="store_true",
-        help="note which lines of Python call each operator; files become some times larger",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, default=_TRACES, metavar="DIR", help="default: results/traces"
-    )
-    parser.add_argument("--json", action="store_true", help="what was counted, for programs")
-    add_data_root(parser)
-    parser.set_defaults(handler=run)
+""",
+)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Trace a system and say where the files are."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer talks on stderr otherwise
-    from bench.report import render
-    from bench.report.trace import tables
-
-    traced = _traced(args)
-    if args.json:
-        record = dataclasses.asdict(traced)
-        print(json.dumps({"system": args.system, **record}, indent=2, default=str))
-        return 0
-    width = shutil.get_terminal_size((100, 24)).columns
-    for table in tables(traced, args.system, f"{args.dataset} ({args.split})"):
-        print(render.terminal(table, width))
-    print(f"tensorboard --logdir {args.out}")
-    print(f"chrome://tracing or https://ui.perfetto.dev: {traced.chrome}")
-    return 0
+@dataclasses.dataclass(frozen=True)
+class _Inference(Inference):
+    batch_size: int = 8
 
 
-def _traced(args: argparse.Namespace) -> Trace:
-    """Open all that is asked for, and trace it.
+@app.default
+def run(
+    system: str,
+    /,
+    *,
+    dataset: str = "lines",
+    split: str = "test",
+    lines: int = 16,
+    inference: _Inference = _Inference(),
+    options: Options = (),
+    stacks: bool = False,
+    out: Path | None = None,
+    as_json: Json = False,
+    data_root: DataRoot = None,
+) -> int:
+    """Read some lines under torch's profiler and write what it saw.
 
-    Raises:
-        UserError: an unknown name or option, nothing to read, or a folder that cannot be written.
-        Unavailable: weights, a package or data is not here.
+    Args:
+        system: ENCODER:DECODER, as in mini:ctc-greedy
+        dataset: one of `list`
+        split: of the set
+        lines: how many to read
+        stacks: note which lines of Python call each operator; files become some times larger
+        out: folder of the traces; default: results/traces
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer talks on stderr otherwise
     from bench.analysis.trace import trace
     from bench.cli.bars import Steps
     from bench.pipeline.opening import opened
     from bench.pipeline.plan import Registries
+    from bench.report import render
+    from bench.report.trace import tables
 
-    encoder_name, decoder_name = _parts(args.system)
-    for flag, value in (("--lines", args.lines), ("--batch-size", args.batch_size)):
+    encoder, decoder = parts_of_system(system)
+    for flag, value in (("--lines", lines), ("--batch-size", inference.batch_size)):
         if value < 1:
             raise UserError(f"{flag} {value} reads nothing; take 1 or more")
-    names = Registries()
-    given = typed_options(
-        parse_options(args.options), (names.encoders, names.decoders, names.datasets)
-    )
-    runtime = dataclasses.replace(machine_of(args), dtype=args.dtype, batch_size=args.batch_size)
+    folder, names = out or ROOT / "results" / "traces", Registries()
     with (
-        Steps(args.system) as steps,
-        opened(encoder_name, names, given, runtime) as bench,
+        Steps(system) as steps,
+        opened(encoder, names, typed(options, names), inference.runtime()) as bench,
     ):
-        decoder = bench.decoder(bench.spec(decoder_name))
-        images = [line.image for line in bench.lines(args.dataset, args.split, args.lines).lines]
-        name = args.system.replace("/", "-").replace(":", "-")
-        return trace(name, bench, decoder, images, args.out, args.stacks, steps.report)
-
-
-def _parts(system: str) -> tuple[str, str]:
-    """Encoder and decoder of a system's name.
-
-    Raises:
-        UserError: it does not name both.
-    """
-    encoder, colon, decoder = system.rpartition(":")
-    if not (encoder and colon and decoder):
-        raise UserError(f"{system!r} is no system; name ENCODER:DECODER, such as mini:ctc-greedy")
-    return encoder, decoder
+        reader = bench.decoder(bench.spec(decoder))
+        images = [line.image for line in bench.lines(dataset, split, lines).lines]
+        name = system.replace("/", "-").replace(":", "-")
+        traced = trace(name, bench, reader, images, folder, stacks, steps.report)
+    if as_json:
+        record = {"system": system, **dataclasses.asdict(traced)}
+        print(json.dumps(record, indent=2, default=str))
+        return 0
+    width = shutil.get_terminal_size((100, 24)).columns
+    for table in tables(traced, system, f"{dataset} ({split})"):
+        print(render.terminal(table, width))
+    print(f"tensorboard --logdir {folder}")
+    print(f"chrome://tracing or https://ui.perfetto.dev: {traced.chrome}")
+    return 0

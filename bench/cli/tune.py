@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Group, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.runtime import add_runtime, runtime_of
+from bench.cli.options import HOW, WHAT, DataRoot, Inference, Json, Names, Options
+from bench.cli.selection import typed
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options
 from bench.pipeline.runs import CHECKS
 
 if TYPE_CHECKING:
-    from bench.pipeline.plan import Selection
     from decoders.tuned import Tuned
 
-_EPILOG = f"""\
+_LINES = Group("on what", sort_key=1.5)
+
+app = App(
+    name="tune",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} tune --encoder mini --dataset lines --split val
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
@@ -37,74 +40,85 @@ many as those of a test. The best weights are written to decoders/tuned.json tog
 they were tuned on, and runs use them from then on where these options are not set by hand. A map of
 what was tried, with how flat the CER lies around the best, is written as a plot and as a table. A
 search that was stopped goes on where it was.
-"""
+""",
+)
 
 
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "tune",
-        help="tune language model weights on a validation split",
-        description="Tune the weights of a decoder on a validation split.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("what to tune")
-    what.add_argument("--encoder", default="mini", metavar="NAME", help="default: %(default)s")
-    what.add_argument("--decoder", default="ctc-kenlm", metavar="NAME", help="default: %(default)s")
-    what.add_argument(
-        "--grid", action="append", default=[], metavar="OPTION=V,V,...",
-        help="values to try in the place of the decoder's own; may be repeated",
-    )  # fmt: skip
-    what.add_argument(
-        "--trials", type=int, metavar="N",
-        help="try N points between the least and the greatest values of the grid, chosen by "
-        "Optuna's sampler; without it every point of the grid",
-    )  # fmt: skip
-    what.add_argument(
-        "-o", dest="options", action="append", default=[], metavar="NAME.OPTION=VALUE",
-        help="set an option that is not tuned; may be repeated",
-    )  # fmt: skip
-    lines = parser.add_argument_group("on what")
-    lines.add_argument("--dataset", default="lines", metavar="NAME", help="default: %(default)s")
-    lines.add_argument("--split", default="val", help="val and no other; default: %(default)s")
-    lines.add_argument("--limit", type=int, metavar="N", help="the first N lines only")
-    lines.add_argument(
-        "--damage", metavar="NAMES", default="all",
-        help="with commas between, or none for clean lines alone; default: %(default)s",
-    )  # fmt: skip
-    lines.add_argument("--severity", type=int, default=3, metavar="N", help="default: %(default)s")
-    lines.add_argument("--seed", type=int, default=0, help="of the damages; default: %(default)s")
-    how = parser.add_argument_group("how")
-    add_runtime(how)
-    how.add_argument(
-        "--out", type=Path, metavar="DIR",
-        help="where the map goes; default: results/checks/tuning",
-    )  # fmt: skip
-    how.add_argument("--dry-run", action="store_true", help="tell the best, freeze nothing")
-    how.add_argument("--json", action="store_true", help="the whole entry, for programs")
-    parser.set_defaults(handler=run)
+@Parameter(name="*", group=_LINES)
+@dataclasses.dataclass(frozen=True)
+class Lines:
+    """The lines that weights are tuned on.
+
+    Args:
+        dataset: one of `list`
+        split: val and no other
+        limit: the first N lines only
+        damage: each line is read under one of them as well, in turn; none for clean lines alone
+        severity: of the damages
+        seed: of the damages
+    """
+
+    dataset: str = "lines"
+    split: str = "val"
+    limit: int | None = None
+    damage: Names = ("all",)
+    severity: int = 3
+    seed: int = 0
 
 
-def run(args: argparse.Namespace) -> int:
-    """Tune, freeze, tell."""
+@app.default
+def run(
+    *,
+    encoder: Annotated[str, Parameter(group=WHAT)] = "mini",
+    decoder: Annotated[str, Parameter(group=WHAT)] = "ctc-kenlm",
+    grid: Annotated[tuple[str, ...], Parameter(group=WHAT, metavar="OPTION=V,V,...")] = (),
+    trials: Annotated[int | None, Parameter(group=WHAT)] = None,
+    options: Annotated[Options, Parameter(group=WHAT)] = (),
+    lines: Lines = Lines(),
+    data_root: DataRoot = None,
+    inference: Inference = Inference(),
+    out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    dry_run: Annotated[bool, Parameter(group=HOW)] = False,
+    as_json: Annotated[Json, Parameter(group=HOW)] = False,
+) -> int:
+    """Tune the weights of a decoder on a validation split.
+
+    Args:
+        grid: values to try in the place of the decoder's own; may be repeated
+        trials: try N points between the least and the greatest values of the grid, chosen by
+            Optuna's sampler; without it every point of the grid
+        out: folder of the map; default: results/checks/tuning
+        dry_run: print the best weights, freeze nothing
+    """
     from bench.analysis.tuning.tune import tune
     from bench.cli.bars import track
-    from bench.pipeline.plan import Registries
+    from bench.pipeline.plan import Registries, Selection
     from bench.report import render
     from bench.report.tuning import at_the_edge, table
     from decoders.tuned import freeze
 
-    registries = Registries()
-    grid = dict(_values(item) for item in args.grid)
-    found = tune(_selection(args), registries, track, grid, args.trials)
-    path = None if args.dry_run else freeze(found)
-    if args.json:
+    names = Registries()
+    damages = tuple(names.damages.names()) if "all" in lines.damage else lines.damage
+    asked = Selection(
+        (encoder,),
+        (decoder,),
+        (lines.dataset,),
+        damages=damages,
+        severities=(lines.severity,),
+        split=lines.split,
+        limit=lines.limit,
+        seed=lines.seed,
+        runtime=inference.runtime(),
+        options=typed(options, names),
+    )
+    found = tune(asked, names, track, dict(map(_values, grid)), trials)
+    path = None if dry_run else freeze(found)
+    if as_json:
         print(json.dumps(dataclasses.asdict(found), indent=2))
         return 0
     print(render.terminal(table(found), shutil.get_terminal_size().columns))
     print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")
-    print("map: " + ", ".join(map(str, _written(found, args.out or CHECKS / "tuning"))))
+    print("map: " + ", ".join(map(str, _written(found, out or CHECKS / "tuning"))))
     for sentence in at_the_edge(found):
         print(f"note: {sentence}", file=sys.stderr)
     return 0
@@ -116,49 +130,17 @@ def _written(found: Tuned, folder: Path) -> list[Path]:
     from bench.report import render
     from bench.report.tuning import draw, table
 
-    plot, told = draw(found), table(found)
+    plot, points = draw(found), table(found)
     files = {
         **plot.files,
-        f"{plot.slug}.md": render.markdown(told).encode(),
-        f"{plot.slug}.csv": render.spreadsheet(told).encode("utf-8-sig"),
+        f"{plot.slug}.md": render.markdown(points).encode(),
+        f"{plot.slug}.csv": render.spreadsheet(points).encode("utf-8-sig"),
     }
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_atomically(folder / name, content)
     return [folder / name for name in files]
-
-
-def _selection(args: argparse.Namespace) -> Selection:
-    """What the options ask for.
-
-    Raises:
-        UserError: an unknown name or option, or a value of a wrong type.
-    """
-    from bench.pipeline.plan import Registries, Selection
-
-    names = Registries()
-    registries = (
-        names.encoders, names.decoders, names.datasets, names.damages, names.correctors,
-    )  # fmt: skip
-    return Selection(
-        encoders=(args.encoder,),
-        decoders=(args.decoder,),
-        datasets=(args.dataset,),
-        split=args.split,
-        damages=_damages(args.damage, names.damages.names()),
-        severities=(args.severity,),
-        seed=args.seed,
-        limit=args.limit,
-        options=typed_options(parse_options(args.options), registries),
-        runtime=runtime_of(args),
-    )
-
-
-def _damages(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    if text in ("all", "none"):
-        return tuple(known) if text == "all" else ()
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _values(item: str) -> tuple[str, tuple[float, ...]]:

@@ -168,8 +168,6 @@ def _mixture(
 ) -> tuple[list[Line], tuple[str, ...]]:
     """Every line clean, and again under one damage; and the conditions in words."""
     (dataset,), (severity, *_) = asked.datasets, asked.severities
-    if not any(line.text for line in lines):
-        raise UserError(f"{dataset} has no line with a text in its split {asked.split}")
     names = [name for name in asked.damages if name != CLEAN]
     damages = [registries.damages.create(name, asked.options.get(name)) for name in names]
     mixture = list(lines)
