@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.analysis.diagnostics import Diagnosis, Finding, LineFinding, diagnose, judged
+from bench.analysis.diagnostics import Diagnosis, Finding, LineFinding, diagnose, line_findings
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import Condition, Decoded, Encoded, EncoderInfo, Line, Needs, Runtime
@@ -199,7 +199,7 @@ def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
         for i, one in enumerate(wide)
     ]
     greedy = DECODERS.create("ar-greedy", {"max_new_tokens": 20}).open(info())
-    kinds = [finding.kind for finding in judged(greedy, batch, lines)]
+    kinds = [finding.kind for finding in line_findings(greedy, batch, lines)]
     assert "search" in kinds
     assert "unknown" not in kinds
 

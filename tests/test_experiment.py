@@ -14,13 +14,14 @@ from bench.analysis.experiment.analysis import (
     ALL,
     Estimate,
     _verdict,
+    conclude,
     gains,
-    judge,
     recalls,
     slopes,
 )
 from bench.analysis.experiment.counts import (
     CHARACTERS,
+    CLASSES,
     CLOZE,
     COLUMNS,
     EDITS,
@@ -28,6 +29,8 @@ from bench.analysis.experiment.counts import (
     RIGHT,
     WRONG,
     Counts,
+    classes,
+    completed,
 )
 from bench.analysis.experiment.design import (
     BASELINE,
@@ -40,7 +43,6 @@ from bench.analysis.experiment.design import (
     contrasts,
 )
 from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
-from bench.analysis.experiment.visibility import CLASSES, classes, completed
 from bench.analysis.stats import Interval, Redrawn
 from bench.core.errors import UserError
 from bench.report import experiment
@@ -90,7 +92,7 @@ def number(estimate: Estimate) -> float:
 
 
 def verdicts(gain_of) -> dict[str, str]:
-    judged = judge(made(gain_of), contrasts(DAMAGES), PRIMARY)
+    judged = conclude(made(gain_of), contrasts(DAMAGES), PRIMARY)
     return {one.contrast.name: one.verdict for one in judged}
 
 
@@ -140,7 +142,7 @@ def test_five_writers_show_nothing_and_say_why():
     few = Counts(
         Redrawn(few.redrawn.blocks[:5]), {place: sums[:5] for place, sums in few.cells.items()}
     )
-    judged = judge(few, contrasts(DAMAGES), PRIMARY)
+    judged = conclude(few, contrasts(DAMAGES), PRIMARY)
     assert {(one.p, one.adjusted, one.interval, one.verdict) for one in judged} == {
         (None, None, None, "not shown")
     }
@@ -154,7 +156,7 @@ def test_eight_writers_have_t_intervals():
     few = Counts(
         Redrawn(few.redrawn.blocks[:8]), {place: sums[:8] for place, sums in few.cells.items()}
     )
-    judged = judge(few, contrasts(DAMAGES), PRIMARY)
+    judged = conclude(few, contrasts(DAMAGES), PRIMARY)
     assert all(one.interval is not None and one.interval.blocks == 8 for one in judged)
     assert judged[0].verdict == "holds"
     assert "All lines are synthetic, rendered with stroke fonts." in experiment.page(finding(few))
@@ -244,7 +246,7 @@ def finding(counts: Counts) -> Finding:
         gains=tuple(gains(with_doses(counts), (BASELINE, *dose_names()), DAMAGES)),
         recalls=tuple(recalls(counts, (BASELINE, *systems), DAMAGES)),
         slopes=tuple(slopes(counts, systems, DAMAGES)),
-        judged=tuple(judge(counts, contrasts(DAMAGES), PRIMARY)),
+        judged=tuple(conclude(counts, contrasts(DAMAGES), PRIMARY)),
         left_out={"ar-beam": "mini has no autoregressive head"},
         environment={},
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis.experiment.placing import place
+from bench.analysis.experiment.counts import place
 from bench.core.metrics import normalise, score_line
 
 WORDS = st.text("ab c", min_size=1, max_size=9).map(normalise).filter(bool)

@@ -3,8 +3,8 @@
 Each decoder looks for the text with the highest score under an objective of its own. A wrong line
 whose reference scores higher than what was read is a search error: a wider beam could mend it. One
 whose reference scores lower is a model error: no search can mend it, only another model or other
-weights. The oracle CER is that of the best of the k texts that a decoder told first: what a second
-pass over them could reach at most.
+weights. The oracle CER is that of the best of the k texts of a decoder: the most that a second
+pass over them could reach.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LineFinding:
     kind: "right" when nothing is wrong; "unreachable" when the reference has the score minus
         infinity (a character that the decoder cannot write, a line too short for CTC);
         "unknown" when the decoder cannot score texts.
-    edits: of the texts that were told, best first.
+    edits: of the decoder's texts, best first.
     gap: score of the reference less that of the text, in a "search" or "model" line; else None.
     """
 
@@ -70,7 +70,7 @@ class Finding:
 
     @property
     def width(self) -> int:
-        """Most texts that were told of a line."""
+        """Most texts that a decoder gave for a line."""
         return max((len(line.edits) for line in self.lines), default=1)
 
     def oracle(self, width: int) -> float | None:
@@ -110,8 +110,8 @@ def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosi
     if asked.limit is not None and asked.limit < 1:
         raise UserError(f"a limit of {asked.limit} lines leaves nothing to read")
     with opened(encoder, registries, asked.options, asked.runtime, track, trained=True) as bench:
-        found = bench.lines(dataset, asked.split)
-        clean = spread(found.lines, asked.limit) if asked.limit else list(found.lines)
+        loaded = bench.lines(dataset, asked.split)
+        clean = spread(loaded.lines, asked.limit) if asked.limit else list(loaded.lines)
         decoders, skipped = _opened(bench, asked.decoders)
         if not decoders:
             raise UserError("; ".join(f"{name}: {why}" for name, why in skipped))
@@ -119,11 +119,13 @@ def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosi
         for condition in _conditions(asked):
             lines = _damaged(asked, registries, condition, clean, track)
             findings += _findings(bench, decoders, condition, lines)
-        return Diagnosis(encoder, bench.info.weights, found.sha256, tuple(findings), tuple(skipped))
+        return Diagnosis(
+            encoder, bench.info.weights, loaded.sha256, tuple(findings), tuple(skipped)
+        )
 
 
 def _opened(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Decoder], list[tuple[str, str]]]:
-    """The decoders that fit, open and telling as many texts as their beam holds."""
+    """The decoders that fit, open, and with as many texts as their beam holds."""
     decoders, skipped = {}, []
     for name in names:
         try:
@@ -164,41 +166,43 @@ def _findings(
     bench: Bench, decoders: Mapping[str, Decoder], condition: Condition, lines: Sequence[Line]
 ) -> Iterator[Finding]:
     """Of each decoder; every batch is encoded once."""
-    found: dict[str, list[LineFinding]] = {name: [] for name in decoders}
+    lines_of: dict[str, list[LineFinding]] = {name: [] for name in decoders}
     doing = f"reading lines: {condition.damage} {condition.severity}"
     for batch in bench.encode(lines, doing=doing):
         for name, decoder in decoders.items():
-            found[name] += judged(decoder, batch.encoded, batch.lines)
+            lines_of[name] += line_findings(decoder, batch.encoded, batch.lines)
     for name, decoder in decoders.items():
-        yield Finding(name, condition, decoder.spec.settings(), tuple(found[name]))
+        yield Finding(name, condition, decoder.spec.settings(), tuple(lines_of[name]))
 
 
-def judged(decoder: Decoder, encoded: Encoded, lines: Sequence[Line]) -> Iterable[LineFinding]:
-    """What one open decoder does with one batch."""
+def line_findings(
+    decoder: Decoder, encoded: Encoded, lines: Sequence[Line]
+) -> Iterable[LineFinding]:
+    """Classify the lines of a batch by the errors of one open decoder."""
     read = decoder.decode(encoded)
     pairs = [[one.text, normalise(line.text)] for one, line in zip(read, lines, strict=True)]
     scores = decoder.score(encoded, pairs)
     for place, (one, line) in enumerate(zip(read, lines, strict=True)):
-        yield _judged(one, line, None if scores is None else scores[place].tolist())
+        yield _line_finding(one, line, None if scores is None else scores[place].tolist())
 
 
-def _judged(read: Decoded, line: Line, scores: Sequence[float] | None) -> LineFinding:
-    told = [text for text, _ in read.nbest] or [read.text]
-    counted = [score_line(line.text, text) for text in told]
+def _line_finding(read: Decoded, line: Line, scores: Sequence[float] | None) -> LineFinding:
+    texts = [text for text, _ in read.nbest] or [read.text]
+    counted = [score_line(line.text, text) for text in texts]
     edits = tuple(score.edits for score in counted)
     kind, gap = _kind(edits[0], read.score, scores)
     return LineFinding(line.id, kind, edits, counted[0].characters, gap)
 
 
 def _kind(
-    edits: int, told: float | None, scores: Sequence[float] | None
+    edits: int, own: float | None, scores: Sequence[float] | None
 ) -> tuple[Kind, float | None]:
-    """What is wrong with a line, and by how much its reference scores higher.
+    """Classify a line, and subtract the score of its text from that of its reference.
 
     Args:
         edits: of the text that was read.
-        told: its score as the decoder told it; a search may have found more of a text than its
-            usual spelling is worth.
+        own: its score in the search, which may have summed more spellings of a text than its
+            usual one.
         scores: of the text and of the reference under the decoder's objective.
     """
     if scores is None:
@@ -208,5 +212,5 @@ def _kind(
         return "right", None
     if reference == -np.inf:
         return "unreachable", None
-    gap = reference - max(text, -np.inf if told is None else told)
+    gap = reference - max(text, -np.inf if own is None else own)
     return ("search" if gap > TOLERANCE else "model"), gap

@@ -168,8 +168,8 @@ def check(
 
 
 def _score(bench: Bench, decoder: Decoder, dataset: str, split: str, limit: int) -> SplitScore:
-    found = bench.lines(dataset, split)
-    lines = spread([line for line in found.lines if line.text.strip()], limit)
+    loaded = bench.lines(dataset, split)
+    lines = spread([line for line in loaded.lines if line.text.strip()], limit)
     if not lines:
         raise UserError(f"{dataset} has no line with a text in its split {split}")
     pairs = [
@@ -179,7 +179,7 @@ def _score(bench: Bench, decoder: Decoder, dataset: str, split: str, limit: int)
     ]
     return SplitScore(
         split,
-        found.sha256,
+        loaded.sha256,
         tuple(score.edits for _, score in pairs),
         tuple(score.characters for _, score in pairs),
         tuple(line.block for line, _ in pairs),

@@ -1,8 +1,8 @@
 """What happens inside of a system: traces of torch's profiler. Never a source of speeds.
 
 The profiler slows down what it watches, and every operator by another factor, so nothing of a
-traced run goes into a row. What it tells is which operators a stage spends itself on, in which
-order, and where one waits for another.
+traced run goes into a row. It shows which operators a stage spends itself on, in which order, and
+where one waits for another.
 
     FOLDER/NAME/NAME.pt.trace.json.gz   tensorboard --logdir FOLDER (torch-tb-profiler)
     FOLDER/NAME/chrome.json.gz          the same for chrome://tracing or ui.perfetto.dev
@@ -140,13 +140,13 @@ def _write(profiler: profile, paths: Sequence[Path]) -> None:
 
 def _counted(profiler: profile) -> tuple[tuple[Operator, ...], tuple[Operator, ...]]:
     """Stages and operators."""
-    found = {}
+    counted = {}
     for event in profiler.key_averages():
         device = 1e-6 * event.self_device_time_total
         times = (1e-6 * event.self_cpu_time_total, 1e-6 * event.cpu_time_total, device)
-        found[event.key] = Operator(event.key, event.count, *times)
-    stages = tuple(found[stage] for stage in STAGES if stage in found)
-    others = (one for name, one in found.items() if name not in STAGES and not _is_frame(name))
+        counted[event.key] = Operator(event.key, event.count, *times)
+    stages = tuple(counted[stage] for stage in STAGES if stage in counted)
+    others = (one for name, one in counted.items() if name not in STAGES and not _is_frame(name))
     ranked = sorted(others, key=lambda one: (one.device_s, one.self_s), reverse=True)
     return stages, tuple(ranked)
 

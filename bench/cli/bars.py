@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _REFRESH = 2  # a second: drawing must not take time from what is measured
-_MEMORY_S = 600  # cells differ much in length, so the ETA looks at many of them
+_MEMORY_S = 600  # cells differ much in length, so the ETA averages over many of them
 
 
 def bars(console: Console, **options: Any) -> Progress:
@@ -124,8 +124,8 @@ class RunProgress(Bars):
     def advanced(self, cells: float) -> None:
         """So many more cells are done.
 
-        The harness tells first which cells of a block need no measuring: finished before, or not
-        to be run. They cost no time, so the ETA must not take them for speed.
+        The runner first reports the cells of a block that need no measuring: finished before, or
+        not to be run. They cost no time, so the ETA must not take them for speed.
         """
         if self._begun:
             self._bars.advance(self._task, cells)

@@ -30,10 +30,10 @@ examples:
   {PROGRAM} check leak --dataset iam -o iam.root=~/IAM --text my-letters.txt
 
 A system is ENCODER:DECODER. The same number of lines of the train, val and test split is read.
-A set that the system never learned from tells nothing but how hard its splits are.
+On a set that the system never learned from the check compares the splits alone.
 
-exit codes: 0 all is well; 1 over-fitted or it cannot be told, or more than one text or image in a
-hundred in two splits; 2 a mistake in what was asked for, or something that is not here
+exit codes: 0 all is well; 1 over-fitted, no verdict is possible, or more than one text or image in
+a hundred in two splits; 2 a mistake in what was asked for, or something that is not here
 """,
 )
 
@@ -75,16 +75,16 @@ def overfit(
         runtime=inference.runtime(),
         options=typed(options, names),
     )
-    found = check(asked, names, track, learned, unseen)
+    result = check(asked, names, track, learned, unseen)
     if as_json:
-        print(json.dumps(_record(found), indent=2))
+        print(json.dumps(_record(result), indent=2))
     else:
-        print(render.terminal(table(found), shutil.get_terminal_size().columns))
-        print(f"\n{verdict(found)}")
-    return 0 if found.verdict in ("better on training lines", "no sign of over-fitting") else 1
+        print(render.terminal(table(result), shutil.get_terminal_size().columns))
+        print(f"\n{verdict(result)}")
+    return 0 if result.verdict in ("better on training lines", "no sign of over-fitting") else 1
 
 
-def _record(found: Check) -> dict[str, Any]:
+def _record(result: Check) -> dict[str, Any]:
     """A check for programs: what was measured, and what follows from it."""
     splits = {
         score.split: {
@@ -94,17 +94,17 @@ def _record(found: Check) -> dict[str, Any]:
             "cer": score.cer,
             "sha256": score.sha256,
         }
-        for score in found.scores
+        for score in result.scores
     }
-    ratio = found.ratio
+    ratio = result.ratio
     return {
-        "system": f"{found.encoder}:{found.decoder}",
-        "weights": found.weights,
-        "dataset": found.dataset,
-        "trained_on": found.trained_on,
+        "system": f"{result.encoder}:{result.decoder}",
+        "weights": result.weights,
+        "dataset": result.dataset,
+        "trained_on": result.trained_on,
         "splits": splits,
         "ratio": dataclasses.asdict(ratio) if ratio else None,
-        "verdict": found.verdict,
+        "verdict": result.verdict,
     }
 
 
@@ -134,8 +134,8 @@ def leak(
     from decoders.language.lm import train_text
 
     names = Registries()
-    given = typed(options, names).get(dataset, {})
-    part = Part(dataset, names.datasets.create(dataset, given), given)
+    own = typed(options, names).get(dataset, {})
+    part = Part(dataset, names.datasets.create(dataset, own), own)
     leaks = check_splits(part, track)
     texts = check_text(read_text(text) if text else train_text(), [part], track)
     if as_json:

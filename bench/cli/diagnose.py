@@ -32,7 +32,7 @@ examples:
 
 A wrong line is a search error when its reference scores higher than what was read under the
 decoder's own objective, which a wider beam could mend, and a model error when it does not. The
-oracle CER at k is that of the best of the first k texts that the decoder tells.
+oracle CER at k is that of the best of the first k texts of the decoder.
 """,
 )
 
@@ -111,16 +111,16 @@ def run(
     from bench.report import render
     from bench.report.diagnostics import tables
 
-    found = diagnose(choices.selection(inference), Registries(), track)
-    made = list(tables(found))
+    diagnosis = diagnose(choices.selection(inference), Registries(), track)
+    made = list(tables(diagnosis))
     if out is not None:
         _write(out, made)
     if as_json:
-        print(json.dumps(_record(found), indent=2))
+        print(json.dumps(_record(diagnosis), indent=2))
         return 0
     for table in made:
         print(render.terminal(table, shutil.get_terminal_size().columns))
-    for decoder, why in found.skipped:
+    for decoder, why in diagnosis.skipped:
         print(f"could not run here: {decoder}: {why}")
     return 0
 
@@ -139,13 +139,13 @@ def _write(folder: Path, made: list[Table]) -> None:
         )
 
 
-def _record(found: Diagnosis) -> dict[str, Any]:
+def _record(diagnosis: Diagnosis) -> dict[str, Any]:
     """A diagnosis for programs: counts, oracle CERs and every line."""
     return {
-        "encoder": found.encoder,
-        "weights": found.weights,
-        "dataset_sha256": found.dataset_sha256,
-        "skipped": dict(found.skipped),
+        "encoder": diagnosis.encoder,
+        "weights": diagnosis.weights,
+        "dataset_sha256": diagnosis.dataset_sha256,
+        "skipped": dict(diagnosis.skipped),
         "findings": [
             {
                 "decoder": one.decoder,
@@ -159,6 +159,6 @@ def _record(found: Diagnosis) -> dict[str, Any]:
                 "oracle_cer": [one.oracle(width) for width in range(1, one.width + 1)],
                 "lines": [dataclasses.asdict(line) for line in one.lines],
             }
-            for one in found.findings
+            for one in diagnosis.findings
         ],
     }

@@ -90,8 +90,8 @@ def run(
     behind = name if is_encoder else encoder or names.encoders.names()[0]
     source = dataset or names.datasets.names()[0]
     values = typed(options, names)
-    if unused := [given for given in values if given not in (name, behind, source)]:
-        raise UserError(f"options are given for {unused[0]!r}, which is not shown here")
+    if unused := [other for other in values if other not in (name, behind, source)]:
+        raise UserError(f"options are other for {unused[0]!r}, which is not shown here")
     runtime = Runtime(batch_size=lines, threads=torch.get_num_threads())
     with opened(behind, names, values, runtime) as bench:
         chosen = bench.lines(source, "test", lines).lines
@@ -148,7 +148,7 @@ def _about(target: Any) -> str:
 
 
 def _reads(spec: DecoderSpec, encoded: Encoded) -> str:
-    """What the decoder is given, with its shape."""
+    """What the decoder is other, with its shape."""
     read = []
     if spec.needs != "log_probs":
         read.append(f"states (B, S, D) = {tuple(encoded.states.shape)}")

@@ -36,14 +36,14 @@ class Runs:
         self._name = name
         self._open: dict[Path | None, tuple[RunStore, dict[str, list[Row]]]] = {}
 
-    def named(self, word: str, wanted: Callable[[Row], bool] = lambda row: True) -> Named:
+    def named(self, word: str, fits: Callable[[Row], bool] = lambda row: True) -> Named:
         """The system of a word.
 
         Args:
             word: encoder:decoder as tables call them (with the options in brackets that tell
                 namesakes apart), and before it RUN/ where it is of another run: a name under
                 results/runs, or a path.
-            wanted: which of its rows.
+            fits: which of its rows.
 
         Raises:
             UserError: there is no such run or system, or several are called so.
@@ -53,8 +53,8 @@ class Runs:
             store, systems = self._systems(path)
             variants = [name for name in systems if system in (name, _bare(name))]
             if system in systems or len(variants) == 1:
-                found = systems[system if system in systems else variants[0]]
-                return Named(store, tuple(filter(wanted, found)), word)
+                chosen = systems[system if system in systems else variants[0]]
+                return Named(store, tuple(filter(fits, chosen)), word)
             if variants:
                 raise UserError(f"{store.path} has several {system}: {', '.join(variants)}")
         path, system = tried[-1]
@@ -84,13 +84,13 @@ class Runs:
 
             store = open_run(self._name if path is None else str(path))
             rows, systems = store.rows(), dict[str, list["Row"]]()
-            for row, told in zip(rows, names(rows), strict=True):
-                systems.setdefault(f"{told.encoder}:{told.decoder}", []).append(row)
+            for row, name in zip(rows, names(rows), strict=True):
+                systems.setdefault(f"{name.encoder}:{name.decoder}", []).append(row)
             self._open[path] = store, systems
         return self._open[path]
 
 
 def _bare(name: str) -> str:
-    """A system's name without what tells its namesakes apart."""
+    """A system's name without the options that set it apart from its namesakes."""
     encoder, _, decoder = name.partition("]:") if "]:" in name else name.partition(":")
     return f"{encoder.partition('[')[0]}:{decoder.partition('[')[0]}"

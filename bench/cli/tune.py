@@ -111,26 +111,26 @@ def run(
         runtime=inference.runtime(),
         options=typed(options, names),
     )
-    found = tune(asked, names, track, dict(map(_values, grid)), trials)
-    path = None if dry_run else freeze(found)
+    entry = tune(asked, names, track, dict(map(_values, grid)), trials)
+    path = None if dry_run else freeze(entry)
     if as_json:
-        print(json.dumps(dataclasses.asdict(found), indent=2))
+        print(json.dumps(dataclasses.asdict(entry), indent=2))
         return 0
-    print(render.terminal(table(found), shutil.get_terminal_size().columns))
+    print(render.terminal(table(entry), shutil.get_terminal_size().columns))
     print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")
-    print("map: " + ", ".join(map(str, _written(found, out or CHECKS / "tuning"))))
-    for sentence in at_the_edge(found):
+    print("map: " + ", ".join(map(str, _written(entry, out or CHECKS / "tuning"))))
+    for sentence in at_the_edge(entry):
         print(f"note: {sentence}", file=sys.stderr)
     return 0
 
 
-def _written(found: Tuned, folder: Path) -> list[Path]:
+def _written(entry: Tuned, folder: Path) -> list[Path]:
     """The map as a plot and as a table."""
     from bench.core.files import plain_errors, write_atomically
     from bench.report import render
     from bench.report.tuning import draw, table
 
-    plot, points = draw(found), table(found)
+    plot, points = draw(entry), table(entry)
     files = {
         **plot.files,
         f"{plot.slug}.md": render.markdown(points).encode(),

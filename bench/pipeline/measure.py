@@ -196,15 +196,15 @@ class BlockMeasure:
 
     def _turns(self, paces: Mapping[str, float], together_s: float) -> list[list[str]]:
         """The decoders in groups that take turns, those that would keep others waiting last."""
-        found: list[set[str]] = [set()]
+        groups: list[set[str]] = [set()]
         before = paces.get(_ENCODER, 0.0) * len(self._images)
         for name in sorted(self.readings, key=lambda name: paces.get(name, 0.0)):
             pass_s = paces.get(name, 0.0) * len(self._images)
-            if found[-1] and pass_s > max(together_s, before):
-                found.append(set())
-            found[-1].add(name)
+            if groups[-1] and pass_s > max(together_s, before):
+                groups.append(set())
+            groups[-1].add(name)
             before += pass_s
-        return [[name for name in self.readings if name in names] for names in found]
+        return [[name for name in self.readings if name in names] for names in groups]
 
     def _take_turns(
         self,
@@ -348,9 +348,9 @@ def reason(error: Exception, runtime: Runtime) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _check_count(what: str, got: int, wanted: int) -> None:
-    if got != wanted:
-        raise ValueError(f"{got} {what} for {wanted} lines")
+def _check_count(what: str, got: int, expected: int) -> None:
+    if got != expected:
+        raise ValueError(f"{got} {what} for {expected} lines")
 
 
 def _wall(laps: Sequence[Lap]) -> float:

@@ -68,7 +68,7 @@ def open_decoder(spec: DecoderSpec, info: EncoderInfo) -> Decoder:
 
 
 def open_trained_reader(part: Part, block: Block, encoder: Encoder) -> Reader:
-    """Open a decoder behind an encoder whose weights can be given a CER.
+    """Open a decoder behind an encoder whose weights may have a CER.
 
     Raises:
         Unavailable: as `open_reader`; also, the weights are untrained.
@@ -164,13 +164,13 @@ class Bench:
             UserError: an unknown name, option or split, or a split without a line.
             Unavailable: the set is not here.
         """
-        found: Dataset = self.registries.datasets.create(dataset, self.options.get(dataset))
-        if absent := found.missing():
+        source: Dataset = self.registries.datasets.create(dataset, self.options.get(dataset))
+        if absent := source.missing():
             raise absent
-        if split not in found.splits:
-            hint = did_you_mean(split, found.splits)
+        if split not in source.splits:
+            hint = did_you_mean(split, source.splits)
             raise UserError(f"{dataset} has no split {split!r}{hint}")
-        (loaded,) = (one.load(split, limit) for one in self._track([found], f"loading {dataset}"))
+        (loaded,) = (one.load(split, limit) for one in self._track([source], f"loading {dataset}"))
         if not loaded.lines:
             raise UserError(f"{dataset} has no line in its split {split}")
         return loaded
@@ -184,7 +184,7 @@ class Bench:
             lines: at least one.
             spec: leaves out what this decoder does not need: the states of a whole set would fill
                 the memory.
-            doing: told to the track.
+            doing: what the track is for.
         """
         batches = batches_of([line.image for line in lines], self.runtime.batch_size)
         for batch in self._track(batches, doing):
@@ -213,7 +213,7 @@ def opened(
         options: of the encoder and of all that is put before it, by name.
         runtime: where and how it runs.
         track: see `Bench`.
-        trained: refuse weights that can be given no CER.
+        trained: refuse untrained weights, which have no CER.
 
     Raises:
         UserError: an unknown name or option, no such device, or untrained weights.
@@ -231,4 +231,4 @@ def opened(
 
 
 def _untrained(encoder: str) -> str:
-    return f"the weights of {encoder} are untrained: they can be given no CER"
+    return f"the weights of {encoder} are untrained: they can have no CER"

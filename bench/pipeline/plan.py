@@ -199,8 +199,8 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
     _check(selection, names)
     skipped: dict[tuple[str, str], Skipped] = {}
 
-    def parts(registry: Registry, wanted: Iterable[str]) -> list[Part]:
-        made = (_part(registry, name, selection.options, skipped) for name in _unique(wanted))
+    def parts(registry: Registry, chosen: Iterable[str]) -> list[Part]:
+        made = (_part(registry, name, selection.options, skipped) for name in _unique(chosen))
         return [part for part in made if part is not None]
 
     encoders = [
@@ -209,15 +209,15 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
         if (part := _encoder(names.encoders, name, selection, skipped)) is not None
     ]
     datasets = parts(names.datasets, selection.datasets)
-    wanted = (name for name in (*selection.damages, *selection.swept) if name != CLEAN)
-    damages = {part.name: part for part in parts(names.damages, wanted)}
+    damaging = (name for name in (*selection.damages, *selection.swept) if name != CLEAN)
+    damages = {part.name: part for part in parts(names.damages, damaging)}
     decoders = tuple(parts(names.decoders, selection.decoders))
     blocks = []
     for encoder in encoders:
         sample = selection.samples.get(encoder.name)
         for dataset in datasets[: None if sample is None else 1] if decoders else ():
-            found = _conditions(selection, dataset, list(damages))
-            for condition in found if sample is None else _sampled(found, sample):
+            every = _conditions(selection, dataset, list(damages))
+            for condition in every if sample is None else _sampled(every, sample):
                 damage = damages.get(condition.damage)
                 rounds = selection.rounds if damage is None and sample is None else ONCE
                 block = Block(
@@ -276,9 +276,9 @@ def _part(
     skipped: dict[tuple[str, str], Skipped],
 ) -> Part | None:
     """The thing of a name with its options; None, and noted, when it cannot run here."""
-    given = options_of(name, options) if registry.kind == "decoder" else options.get(name, {})
+    values = options_of(name, options) if registry.kind == "decoder" else options.get(name, {})
     try:
-        thing = registry.create(name, given)
+        thing = registry.create(name, values)
         absent = thing.missing() if isinstance(thing, EncoderSpec | Dataset) else None
     except Unavailable as error:
         absent = error
@@ -287,7 +287,7 @@ def _part(
     if absent is not None:
         skipped[registry.kind, name] = Skipped(registry.kind, name, absent.reason, absent.remedy)
         return None
-    return Part(name, thing, given)
+    return Part(name, thing, values)
 
 
 def _encoder(
@@ -330,16 +330,16 @@ def _conditions(selection: Selection, dataset: Part, damages: Sequence[str]) -> 
         hint = did_you_mean(split, dataset.thing.splits)
         raise UserError(f"{dataset.name} has no split {split!r}{hint}")
     is_damaged = selection.damaged is None or dataset.name in selection.damaged
-    found = []
+    conditions = []
     if not is_damaged or CLEAN in selection.damages or 0 in selection.severities:
-        found.append(Condition(dataset.name, split, limit=selection.limit))
+        conditions.append(Condition(dataset.name, split, limit=selection.limit))
     for damage in damages if is_damaged else ():
         severities = SEVERITIES if damage in selection.swept else selection.severities
-        found += [
+        conditions += [
             Condition(dataset.name, split, damage, severity, selection.seed, selection.limit)
             for severity in sorted(set(severities) - {0})
         ]
-    return found
+    return conditions
 
 
 def _unique(names: Iterable[str]) -> list[str]:

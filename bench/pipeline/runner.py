@@ -157,7 +157,7 @@ def run(
 
     Args:
         plan: what to run.
-        store: where rows go, and where finished ones are found.
+        store: where rows go, and where finished ones are looked up.
         progress: listens.
         policy: how it is measured.
 
@@ -193,14 +193,14 @@ def finished(plan: Plan, store: RunStore) -> set[tuple[str, str, Condition]]:
         return set()
     origin = Origin("", digest(environment()["machine"]))
     looking = _Runner(store, Silent(), Policy(), Outcome([]), origin, writes=False)
-    found = set()
+    keys = set()
     for some in _by_encoder(Plan(tuple(blocks), ())):
         with looking.opened(some[0]) as opened:
             for block in some:
                 for cell in looking.cells(block, opened):
                     if store.finished(cell.key):
-                        found.add((block.encoder.name, cell.decoder.name, block.condition))
-    return found
+                        keys.add((block.encoder.name, cell.decoder.name, block.condition))
+    return keys
 
 
 def _by_encoder(plan: Plan) -> Iterator[list[Block]]:
@@ -285,7 +285,7 @@ class _Runner:
         parts = [part for part in block.decoders if part.name not in opened.skipped]
         lines = self._load(block) if parts else ""
         clean = lines if isinstance(lines, LineSet) else None
-        found = []
+        cells = []
         for part in parts:
             info, extras = None, {}
             if reader := opened.readers.get(part.name):
@@ -294,8 +294,8 @@ class _Runner:
                     extras["generation_ignored"] = dict(ignored)
             elif opened.encoder is not None:
                 info = opened.encoder.info
-            found.append(Cell(block, part, self.origin, info, clean, extras))
-        return found
+            cells.append(Cell(block, part, self.origin, info, clean, extras))
+        return cells
 
     def _run_block(self, block: Block, opened: Opened) -> list[Row]:
         """The rows of a block; those that are finished are not measured again."""
@@ -350,9 +350,9 @@ class _Runner:
                 self.sets[name] = f"the data set did not load: {why}"
         return self.sets[name]
 
-    def _note_bad(self, block: Block, found: LineSet) -> None:
+    def _note_bad(self, block: Block, lines: LineSet) -> None:
         if self.writes:
-            self.store.note_bad(block.condition.dataset, found)
+            self.store.note_bad(block.condition.dataset, lines)
 
     def _measured(self, block: Block, todo: Sequence[Cell], opened: Opened) -> list[Row]:
         """Damage the clean lines, measure the cells and store each when it is finished.

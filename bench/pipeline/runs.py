@@ -81,8 +81,8 @@ def choose(selection: Selection, name: str | None = None, fresh: bool = False) -
             raise UserError(f"{path} is there already; choose another --out, or leave out --fresh")
         return path
     unfinished = (path for path in _newest_first() if _goes_on(path, selection))
-    if not fresh and (found := next(unfinished, None)) is not None:
-        return found
+    if not fresh and (begun := next(unfinished, None)) is not None:
+        return begun
     stamp = "".join(filter(str.isdigit, now_utc().partition("+")[0]))
     return _unused(RUNS / f"{stamp[:8]}-{stamp[8:]}")
 

@@ -23,7 +23,7 @@ def signature_parts(row: Row) -> dict[str, str]:
     decoder's extras ("lm_sha256" as "lm:"), set-split@data, damage, normaliser, batch size,
     precision, device, version.
     """
-    # An option left to the decoder (tuned weights, the number of workers) is told as it was chosen.
+    # An option left to the decoder (tuned weights, the number of workers) appears as it was chosen.
     chosen = {name: row.extras[name] for name in row.options if name in row.extras}
     data = _bracketed(row.dataset_options)
     named = {

@@ -148,14 +148,14 @@ class RunStore:
             _append(self.path / "rows.jsonl", record)
         self._remember(row)
 
-    def note_bad(self, dataset: str, found: LineSet) -> Path:
-        """Note which lines of a split could not be used, in the place of what was noted before.
+    def note_bad(self, dataset: str, lines: LineSet) -> Path:
+        """Note which lines of a split could not be used, in the place of earlier notes.
 
         Returns:
             The file of reasons; it is not there when there is no such line.
         """
         path = self.path / bad_lines.NAME
-        bad_lines.note(path, dataset, found.split, found.bad)
+        bad_lines.note(path, dataset, lines.split, lines.bad)
         return path
 
     def adopt(self, key: str) -> Row:

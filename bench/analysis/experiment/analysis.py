@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,7 +93,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Judged:
-    """A declared contrast and what the numbers say.
+    """A declared contrast with its test.
 
     p: randomisation, one-sided in the declared direction; adjusted: by Holm over the family. None
     with too few blocks.
@@ -107,8 +108,8 @@ class Judged:
     verdict: Verdict
 
 
-def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> list[Gain]:
-    """Every system but the baseline has a gain; of the baseline it is 0 by definition."""
+def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Gain]:
+    """Compute the gain of every system in every cell; that of the baseline is 0 by definition."""
     statistics: dict[str, Statistic] = {
         "cer": lambda base, own: _ratio(_edits(own), _characters(own)),
         "gain": _gain,
@@ -117,62 +118,48 @@ def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> lis
         "partial": lambda base, own: _part_of_gain(base, own, 1),
         "visible": lambda base, own: _part_of_gain(base, own, 2),
     }
-    found = []
-    for level in LEVELS:
-        for damage in damages:
-            for severity in SEVERITIES:
-                base = _Drawn(counts, (level, damage, severity, BASELINE))
-                for system in systems:
-                    own = _Drawn(counts, (level, damage, severity, system))
-                    told = {
-                        name: _estimate(statistic, base, own)
-                        for name, statistic in statistics.items()
-                    }
-                    p = sign_flip_p(_edits(base.blocks) - _edits(own.blocks), "two-sided")
-                    found.append(Gain(level, damage, severity, system, **told, p=p))
-    return found
+    for (level, damage, severity), base in _cells(counts, damages, SEVERITIES):
+        for system in systems:
+            own = _Drawn(counts, (level, damage, severity, system))
+            values = {name: _estimate(one, base, own) for name, one in statistics.items()}
+            p = sign_flip_p(_edits(base.blocks) - _edits(own.blocks), "two-sided")
+            yield Gain(level, damage, severity, system, **values, p=p)
 
 
-def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> list[Recall]:
-    """Of every system, and of the cloze test where it was made; nothing is hidden at severity 0."""
-    found = []
-    for level in LEVELS:
-        for damage in damages:
-            for severity in SEVERITIES[1:]:
-                base = _Drawn(counts, (level, damage, severity, BASELINE))
-                for system in (*systems, CLOZE):
-                    if (level, damage, severity, system) not in counts.cells:
-                        continue
-                    own = _Drawn(counts, (level, damage, severity, system))
-                    found.append(
-                        Recall(
-                            level,
-                            damage,
-                            severity,
-                            system,
-                            characters=int(own.whole[INKED]),
-                            share=float(base.whole[CHARACTERS][0] / base.whole[CHARACTERS].sum()),
-                            right=_estimate(_recall, base, own),
-                            wrong=_estimate(_wrong, base, own),
-                        )
-                    )
-    return found
+def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Recall]:
+    """Compute the recall of every system, and of the cloze test where it was made.
+
+    Nothing is hidden at severity 0.
+    """
+    for cell, base in _cells(counts, damages, SEVERITIES[1:]):
+        share = float(base.whole[CHARACTERS][0] / base.whole[CHARACTERS].sum())
+        for system in (*systems, CLOZE):
+            if (*cell, system) in counts.cells:
+                own = _Drawn(counts, (*cell, system))
+                right, wrong = _estimate(_recall, base, own), _estimate(_wrong, base, own)
+                yield Recall(*cell, system, int(own.whole[INKED]), share, right, wrong)
 
 
-def slopes(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> list[Slope]:
-    """Of every system on every level and damage, and under `ALL` the mean over the damages."""
-    found = []
+def _cells(
+    counts: Counts, damages: Sequence[str], severities: Sequence[int]
+) -> Iterator[tuple[tuple[str, str, int], _Drawn]]:
+    """Level, damage and severity of every cell, and the sums of the baseline there."""
+    for cell in itertools.product(LEVELS, damages, severities):
+        yield cell, _Drawn(counts, (*cell, BASELINE))
+
+
+def slopes(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Slope]:
+    """Compute the slope of every system by level and damage, and under `ALL` their mean."""
     for level in LEVELS:
         for names in (*((damage,) for damage in damages), tuple(damages)):
             terms = slope_terms(level, names)
             for system in systems:
                 value, resampled, _, _ = _combined(counts, terms, system)
-                told = Estimate(value, counts.redrawn.interval(resampled))
-                found.append(Slope(level, names[0] if len(names) == 1 else ALL, system, told))
-    return found
+                slope = Estimate(value, counts.redrawn.interval(resampled))
+                yield Slope(level, names[0] if len(names) == 1 else ALL, system, slope)
 
 
-def judge(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[Judged]:
+def conclude(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[Judged]:
     """Compute the declared contrasts of a system's gain and adjust their p-values by Holm."""
     computed = [(contrast, *_combined(counts, contrast.terms, system)) for contrast in contrasts]
     p_values = [_p(contrast, own, part) for contrast, _, _, own, part in computed]
@@ -263,13 +250,13 @@ def _estimate(statistic: Statistic, base: _Drawn, own: _Drawn) -> Estimate:
 
 
 def _edits(sums: Sums) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = sums[..., EDITS].sum(axis=-1)
-    return found
+    added: NDArray[np.float64] = sums[..., EDITS].sum(axis=-1)
+    return added
 
 
 def _characters(sums: Sums) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = sums[..., CHARACTERS].sum(axis=-1)
-    return found
+    added: NDArray[np.float64] = sums[..., CHARACTERS].sum(axis=-1)
+    return added
 
 
 def _gain(base: Sums, own: Sums) -> NDArray[np.float64]:

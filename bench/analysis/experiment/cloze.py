@@ -61,8 +61,8 @@ class Cloze:
         true = np.array([self.column.get(character, _HIDDEN) for character in text], np.int64)
         shown = np.where(hidden, _HIDDEN, true)
         guess = _guesses(self.prob, self.following, self.start, shown, self.states)
-        found: NDArray[np.bool_] = hidden & (true != _HIDDEN) & (guess == true)
-        return found
+        right: NDArray[np.bool_] = hidden & (true != _HIDDEN) & (guess == true)
+        return right
 
 
 def cloze_of(lm: str, order: int, alphabet: Sequence[str]) -> Cloze:
@@ -154,13 +154,13 @@ def _keep(
 ) -> int:
     """The states of most mass as the next layer, that mass given back; returns how many."""
     most, kept, least = state.size, 0, 0.0
-    found = mass[touched[:reached]]
+    masses = mass[touched[:reached]]
     if reached > most:
-        least = np.partition(found, reached - most)[reached - most]
-    highest = found.max()
+        least = np.partition(masses, reached - most)[reached - most]
+    highest = masses.max()
     for k in range(reached):
-        if found[k] >= least and kept < most:
-            state[kept], ahead[kept] = touched[k], found[k] / highest
+        if masses[k] >= least and kept < most:
+            state[kept], ahead[kept] = touched[k], masses[k] / highest
             kept += 1
         mass[touched[k]] = 0.0
     return kept

@@ -1,21 +1,36 @@
-"""From stored texts to what the statistics need: edits and readings by class of character."""
+"""From stored texts to the sums of the statistics: edits and readings by class of character.
+
+`bench.core.metrics` counts edits; here each is placed at a character of the reference. Several
+shortest edit scripts often exist ("helo" for "hello": which l is missing?); of these the one is
+taken that finds fault with the least visible characters. So a reader is never credited with a
+hidden character that its neighbour explains as well. The visible share of each character is kept
+beside the rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.experiment.cloze import Cloze
-from bench.analysis.experiment.placing import Placed, place
 from bench.analysis.experiment.run import SHARES, Measured, key
-from bench.analysis.experiment.visibility import CLASSES, Shares, classes, shares_of
 from bench.analysis.stats import Redrawn
-from bench.core.types import Line
+from bench.core.files import write_atomically
+from bench.core.hashing import code_version, digest
+from bench.core.jit import compiled
+from bench.core.metrics import normalise
+from bench.core.types import Condition, Line, LineSet
 from bench.pipeline.opening import Track
-from bench.pipeline.plan import Block
+from bench.pipeline.plan import Block, Part
+from datasets.damage.base import SUITE
+from datasets.damage.cache import cached_lines
+from datasets.damage.visible import HIDDEN, VISIBLE, visible_shares
 
 CLOZE = "cloze"  # stands for a system: the language model with the true text around the blanks
 
@@ -25,6 +40,10 @@ INKED, RIGHT, WRONG = 6, 7, 8  # of hidden characters with ink: all, read right,
 COLUMNS = 9
 
 Place = tuple[str, str, int, str]  # level, damage, severity, system
+
+Shares = NDArray[np.float32]
+
+CLASSES = ("hidden", "partial", "visible")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +63,11 @@ def count(measured: Measured, cloze: Cloze | None, track: Track) -> Counts:
     """Place the edits of every stored line, and let the language model fill in what is hidden.
 
     Args:
-        measured: what the harness left.
+        measured: the rows of the experiment.
         cloze: the model of the cloze test; None leaves the ceiling out.
-        track: told of each condition.
+        track: hears of each condition.
     """
-    blocks = sorted({line.block for found in measured.sets.values() for line in found.lines})
+    blocks = sorted({line.block for read in measured.sets.values() for line in read.lines})
     redrawn = Redrawn(tuple(blocks))
     todo = [(level, block) for level, each in measured.blocks.items() for block in each]
     cells: dict[Place, NDArray[np.float64]] = {}
@@ -70,56 +89,208 @@ def _systems(
 ) -> list[tuple[str, NDArray[np.float64]]]:
     """(lines, COLUMNS) of each system, and of the cloze test."""
     lines = measured.sets[level].lines
-    found = []
+    systems = []
     for system in measured.systems:
         row = measured.rows[key(level, block.condition, system.name)]
-        texts = [result.text for result in measured.store.lines(row.key)]
         rows = [
-            _columns(line, placed, visible)
-            for line, visible, placed in zip(
-                lines, shares, _placed(lines, texts, shares), strict=True
+            _columns(line, place(line.text, result.text, visible), visible)
+            for line, visible, result in zip(
+                lines, shares, measured.store.lines(row.key), strict=True
             )
         ]
-        found.append((system.name, np.stack(rows)))
+        systems.append((system.name, np.stack(rows)))
     if cloze is not None:
         guessed = [_guessed(cloze, *pair) for pair in zip(lines, shares, strict=True)]
-        found.append((CLOZE, np.stack(guessed)))
-    return found
-
-
-def _placed(lines: Sequence[Line], texts: Sequence[str], shares: Sequence[Shares]) -> list[Placed]:
-    return [
-        place(line.text, text, visible)
-        for line, text, visible in zip(lines, texts, shares, strict=True)
-    ]
+        systems.append((CLOZE, np.stack(guessed)))
+    return systems
 
 
 def _columns(line: Line, placed: Placed, visible: Shares) -> NDArray[np.float64]:
     kinds = classes(visible)
     blank = _hidden_ink(line.text, kinds)
-    found = np.zeros(COLUMNS)
-    found[EDITS] = np.bincount(kinds, placed.edits, len(CLASSES))
-    found[CHARACTERS] = np.bincount(kinds, minlength=len(CLASSES))
-    found[INKED] = blank.sum()
-    found[RIGHT] = (placed.right & blank).sum()
-    found[WRONG] = (placed.wrong & blank).sum() + placed.added[blank].sum()
-    return found
+    sums = np.zeros(COLUMNS)
+    sums[EDITS] = np.bincount(kinds, placed.edits, len(CLASSES))
+    sums[CHARACTERS] = np.bincount(kinds, minlength=len(CLASSES))
+    sums[INKED] = blank.sum()
+    sums[RIGHT] = (placed.right & blank).sum()
+    sums[WRONG] = (placed.wrong & blank).sum() + placed.added[blank].sum()
+    return sums
 
 
 def _guessed(cloze: Cloze, line: Line, visible: Shares) -> NDArray[np.float64]:
     kinds = classes(visible)
     blank = _hidden_ink(line.text, kinds)
-    found = np.zeros(COLUMNS)
-    found[INKED] = blank.sum()
+    sums = np.zeros(COLUMNS)
+    sums[INKED] = blank.sum()
     if blank.any():
         right = cloze.right(line.text, kinds == CLASSES.index("hidden"))
-        found[RIGHT] = (right & blank).sum()
-        found[WRONG] = (~right & blank).sum()
-    return found
+        sums[RIGHT] = (right & blank).sum()
+        sums[WRONG] = (~right & blank).sum()
+    return sums
 
 
 def _hidden_ink(text: str, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Hidden characters that had ink: a space has none."""
     inked = np.array([character != " " for character in text])
-    found: NDArray[np.bool_] = (kinds == CLASSES.index("hidden")) & inked
-    return found
+    hidden: NDArray[np.bool_] = (kinds == CLASSES.index("hidden")) & inked
+    return hidden
+
+
+def shares_of(folder: Path, block: Block, clean: LineSet) -> list[Shares]:
+    """(len(text),) visible share of each character of each line of a block, none missing.
+
+    A character without ink (a space) is as visible as the more visible of its neighbours.
+
+    Args:
+        folder: keeps the shares of each damaged condition, a file each.
+        block: a condition of the experiment.
+        clean: its lines before the damage.
+    """
+    if block.damage is None:
+        return [np.ones(len(line.text), np.float32) for line in clean.lines]
+    path = folder / f"{_identity(block.damage, block.condition, clean)}.json"
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        kept = [shares.tolist() for shares in _seen(block.damage, block.condition, clean)]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(kept).encode())
+    return [np.array(each, np.float32) for each in kept]
+
+
+def _seen(damage: Part, condition: Condition, clean: LineSet) -> Iterator[Shares]:
+    pairs = cached_lines(
+        damage.thing, clean.lines, condition.dataset, condition.severity, condition.seed
+    )
+    for line, damaged in zip(clean.lines, pairs, strict=True):
+        yield completed(line.text, visible_shares(line, damaged))
+
+
+def _identity(damage: Part, condition: Condition, clean: LineSet) -> str:
+    modules = (type(damage.thing).__module__, "datasets.damage.visible")
+    return digest(
+        [
+            SUITE, clean.sha256, dataclasses.asdict(condition), damage.options,
+            code_version(modules), code_version((__name__,)),
+        ]
+    )  # fmt: skip
+
+
+def classes(shares: Shares) -> NDArray[np.int64]:
+    """Of each character the place of its class in `CLASSES`."""
+    places: NDArray[np.int64] = np.digitize(shares, (HIDDEN, VISIBLE))
+    return places
+
+
+def completed(text: str, shares: Shares) -> Shares:
+    """Every character without ink gets the share of its more visible neighbour with ink.
+
+    So a space is hidden only where the characters on both sides are: then nothing shows it.
+    """
+    inked = np.flatnonzero(~np.isnan(shares))
+    if not inked.size:  # no ink on the line: there was nothing that could be lost
+        return np.ones(len(text), np.float32)
+    places = np.arange(len(text))
+    after = np.searchsorted(inked, places)
+    right = shares[inked[np.minimum(after, inked.size - 1)]]
+    left = shares[inked[np.maximum(np.searchsorted(inked, places, "right") - 1, 0)]]
+    whole: Shares = np.where(np.isnan(shares), np.maximum(left, right), shares)
+    return whole
+
+
+_RIGHT, _WRONG, _MISSING = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """The reading of each of the N characters of a reference.
+
+    right: (N,) bool, read as it is; wrong: (N,) bool, another character was read in its place.
+        One that is neither was left out.
+    added: (N,) int64, characters that were read beside it and are not there.
+    """
+
+    right: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    added: NDArray[np.int64]
+
+    @property
+    def edits(self) -> NDArray[np.int64]:
+        """(N,) edits at each character."""
+        edits: NDArray[np.int64] = (~self.right).astype(np.int64) + self.added
+        return edits
+
+
+def place(reference: str, text: str, visible: NDArray[np.float32]) -> Placed:
+    """Place the edits from a reference to a text; their number is that of `metrics.score_line`.
+
+    A character that was read and is not there belongs to the less visible of the two beside it.
+
+    Args:
+        reference: N characters, at least one, as the normaliser leaves them.
+        text: what was read.
+        visible: (N,) visible share of each character, 0 to 1.
+
+    Raises:
+        ValueError: the normaliser would change the reference, or a share is missing.
+    """
+    if not reference or normalise(reference) != reference:
+        raise ValueError(f"{reference!r} is not as the normaliser leaves a text")
+    if visible.shape != (len(reference),) or np.isnan(visible).any():
+        raise ValueError("each character of the reference needs its visible share")
+    kinds, added = _placed(_code_points(reference), _code_points(normalise(text)), visible)
+    return Placed(kinds == _RIGHT, kinds == _WRONG, added)
+
+
+def _code_points(text: str) -> NDArray[np.int32]:
+    return np.array([ord(character) for character in text], np.int32)
+
+
+@compiled
+def _placed(
+    truth: NDArray[np.int32], read: NDArray[np.int32], visible: NDArray[np.float32]
+) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Levenshtein's table with a surcharge for faults in visible characters.
+
+    All surcharges together stay below 1/4, so that no longer script is ever cheaper.
+    """
+    n, m = truth.size, read.size
+    unit = 0.25 / (n + m + 1)
+    beside = np.empty(n + 1, np.int64)  # whose is a character that was read before the i-th
+    for i in range(n + 1):
+        before, after = max(i - 1, 0), min(i, n - 1)
+        beside[i] = before if visible[before] <= visible[after] else after
+    cost = np.empty((n + 1, m + 1))
+    cost[0, 0] = 0.0
+    for i in range(n + 1):
+        extra = 1.0 + unit * visible[beside[i]]
+        fault = 1.0 + unit * visible[i - 1]
+        for j in range(m + 1):
+            if i == 0 and j == 0:
+                continue
+            best = np.inf
+            if i and j:
+                same = truth[i - 1] == read[j - 1]
+                best = cost[i - 1, j - 1] + (0.0 if same else fault)
+            if i:
+                best = min(best, cost[i - 1, j] + fault)
+            if j:
+                best = min(best, cost[i, j - 1] + extra)
+            cost[i, j] = best
+    kinds = np.empty(n, np.int8)
+    added = np.zeros(n, np.int64)
+    i, j = n, m
+    while i or j:
+        extra = 1.0 + unit * visible[beside[i]]
+        fault = 1.0 + unit * visible[i - 1]
+        same = i > 0 and j > 0 and truth[i - 1] == read[j - 1]
+        if i and j and cost[i, j] == cost[i - 1, j - 1] + (0.0 if same else fault):
+            i, j = i - 1, j - 1
+            kinds[i] = _RIGHT if same else _WRONG
+        elif i and cost[i, j] == cost[i - 1, j] + fault:
+            i -= 1
+            kinds[i] = _MISSING
+        else:
+            j -= 1
+            added[beside[i]] += 1
+    return kinds, added

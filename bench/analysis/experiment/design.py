@@ -133,7 +133,7 @@ def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
     over the damages; a curvature the second coefficient of a parabola through them.
     """
     english, random = slope_terms("english", damages), slope_terms("random", damages)
-    found = [
+    family = [
         Contrast(
             "slope on english",
             "Language helps more, the more of the ink is lost: G rises with severity on English.",
@@ -155,7 +155,7 @@ def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
         ),
     ]
     if {"char_erase", "stroke_breaks"} <= set(damages):
-        found.append(
+        family.append(
             Contrast(
                 "characters over breaks",
                 "At equal ink loss language helps more where whole characters are gone than "
@@ -165,7 +165,7 @@ def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
             )
         )
     if "span_erase" in damages:
-        found.append(
+        family.append(
             Contrast(
                 "saturation on spans",
                 "The rise of G flattens or turns where long spans are gone: with the context "
@@ -175,7 +175,7 @@ def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
             )
         )
     if {"char_erase", "span_erase"} <= set(damages):
-        found.append(
+        family.append(
             Contrast(
                 "context",
                 "At half of the ink, language helps more where single characters are gone than "
@@ -184,7 +184,7 @@ def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
                 "above",
             )
         )
-    return tuple(found)
+    return tuple(family)
 
 
 def ink_lost(severity: int) -> float:

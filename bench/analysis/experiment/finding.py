@@ -15,8 +15,8 @@ from bench.analysis.experiment.analysis import (
     Judged,
     Recall,
     Slope,
+    conclude,
     gains,
-    judge,
     recalls,
     slopes,
 )
@@ -64,7 +64,7 @@ class Finding:
     weights, trained_on: of the encoder.
     read: by level.
     systems: but for the baseline.
-    language: what the primary decoder says of its model and weights ("lm", "alpha", "tuned_on").
+    language: the extras of the primary decoder, its model and weights ("lm", "alpha", "tuned_on").
     lost: by damage, the mean share of ink that was lost at the severities 1 to 5.
     judged: the declared contrasts; () where the primary decoder is not part of it.
     left_out: systems and why.
@@ -87,18 +87,18 @@ class Finding:
 
     def gain(self, level: str, damage: str, severity: int, system: str) -> Gain:
         """Of one cell."""
-        wanted = (level, damage, severity, system)
-        return next(g for g in self.gains if (g.level, g.damage, g.severity, g.system) == wanted)
+        cell = (level, damage, severity, system)
+        return next(g for g in self.gains if (g.level, g.damage, g.severity, g.system) == cell)
 
     def recall(self, level: str, damage: str, severity: int, system: str) -> Recall | None:
         """Of one cell; None where the cloze test was not made."""
-        wanted = (level, damage, severity, system)
-        found = (r for r in self.recalls if (r.level, r.damage, r.severity, r.system) == wanted)
-        return next(found, None)
+        cell = (level, damage, severity, system)
+        recalls = (r for r in self.recalls if (r.level, r.damage, r.severity, r.system) == cell)
+        return next(recalls, None)
 
 
 def declare(design: Design, store: RunStore) -> None:
-    """Write down what is to be run and what is claimed, before anything is measured.
+    """Write down the design and its claims, before anything is measured.
 
     Raises:
         UserError: the folder cannot be written.
@@ -120,7 +120,7 @@ def declare(design: Design, store: RunStore) -> None:
 
 
 def find(measured: Measured, registries: Registries, track: Track) -> Finding:
-    """Look at every character, resample, judge.
+    """Count every character, resample, test.
 
     Raises:
         UserError: stored lines are missing or damaged, or the language model cannot be read.
@@ -131,7 +131,7 @@ def find(measured: Measured, registries: Registries, track: Track) -> Finding:
     has_primary = PRIMARY in systems
     counts = count(measured, _cloze(measured, registries) if has_primary else None, track)
     declared: tuple[Contrast, ...] = contrasts(design.damages) if has_primary else ()
-    judged = judge(counts, declared, PRIMARY)
+    judged = conclude(counts, declared, PRIMARY)
     return Finding(
         design=design,
         weights=measured.info.weights,
@@ -169,14 +169,14 @@ def _cloze(measured: Measured, registries: Registries) -> Cloze:
 
 
 def _read(measured: Measured, level: str) -> Read:
-    found = measured.sets[level]
+    lines = measured.sets[level]
     return Read(
         dataset=LEVELS[level],
-        split=found.split,
-        lines=len(found.lines),
-        characters=sum(len(line.text) for line in found.lines),
-        blocks=blocks_of(LEVELS[level], found.lines),
-        sha256=found.sha256,
+        split=lines.split,
+        lines=len(lines.lines),
+        characters=sum(len(line.text) for line in lines.lines),
+        blocks=blocks_of(LEVELS[level], lines.lines),
+        sha256=lines.sha256,
     )
 
 
@@ -199,5 +199,5 @@ def _lost(measured: Measured, damage: str) -> tuple[float, ...]:
 
 def _environment(measured: Measured) -> Mapping[str, Any]:
     last = list(measured.rows.values())[-1]
-    found: Mapping[str, Any] = measured.store.environments().get(last.environment, {})
-    return found
+    record: Mapping[str, Any] = measured.store.environments().get(last.environment, {})
+    return record

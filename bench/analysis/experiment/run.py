@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 from bench import ROOT
 from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Design, System
-from bench.analysis.experiment.dosed import DosedSpec
-from bench.core.errors import UserError
-from bench.core.types import Condition, EncoderInfo, LineSet, Row
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Condition, EncoderInfo, LineSet, Needs, Row
 from bench.pipeline.opening import Reader, open_trained_reader
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Registries
 from bench.pipeline.runner import Outcome, Policy, Progress, run
 from bench.pipeline.store import RunStore
 from datasets.base import Dataset
 from datasets.damage.base import SEVERITIES
+from decoders import DECODERS
+from decoders.base import Decoder, DecoderSpec
 from models.base import Encoder
 
 EXPERIMENTS = ROOT / "results" / "experiments"
+WEIGHED = ("alpha", "beta")  # the bonus of length makes up for the model's cost, so both
 SHARES = "visible"  # folder of the visible shares in that of the experiment
 
 
@@ -123,7 +126,7 @@ def _measured(
     blocks: dict[str, list[Block]] = {}
     for block in plan.blocks:
         blocks.setdefault(level_of[block.condition.dataset], []).append(block)
-    sets = {level: _loaded(found[0]) for level, found in blocks.items()}
+    sets = {level: _loaded(some[0]) for level, some in blocks.items()}
     return Measured(design, store, blocks, sets, rows, infos[0], left_out)
 
 
@@ -133,14 +136,14 @@ def _loaded(block: Block) -> LineSet:
 
 
 def _conditions(dataset: str, design: Design) -> list[Condition]:
-    found = [Condition(dataset, SPLIT, limit=design.lines)]
+    conditions = [Condition(dataset, SPLIT, limit=design.lines)]
     for damage in design.damages:
-        found += [
+        conditions += [
             Condition(dataset, SPLIT, damage, severity, seed, design.lines)
             for severity in SEVERITIES[1:]
             for seed in design.seeds
         ]
-    return found
+    return conditions
 
 
 def _part(system: System, design: Design, registries: Registries) -> Part:
@@ -159,3 +162,44 @@ def _check_options(design: Design) -> None:
                 f"options are given for {name!r}, which is not part of this experiment; "
                 f"there are: {', '.join(sorted(chosen))}"
             )
+
+
+@dataclass(frozen=True)
+class DosedSpec(DecoderSpec):
+    """`decoder` with `dose` times the weights in force; at 0 it reads without language.
+
+    decoder: registered name of a CTC decoder that is tuned (`ctc-ngram`).
+    dose: 1 for the tuned weights themselves.
+    options: of that decoder.
+    """
+
+    needs: ClassVar[Needs] = "log_probs"
+
+    decoder: str
+    dose: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """This and the decoder itself."""
+        return (self, DECODERS.create(self.decoder, self.options))
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """What the decoder itself misses."""
+        absent: Unavailable | None = self.parts[1].missing(encoder)
+        return absent
+
+    def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
+        """That of the decoder itself."""
+        symbols: tuple[str, ...] = self.parts[1].alphabet(encoder)
+        return symbols
+
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        """Open the decoder and weaken its weights.
+
+        Raises:
+            UserError: it cannot be opened.
+        """
+        decoder = self.parts[1].open(encoder)
+        decoder.reweight({name: self.dose * decoder.values[name] for name in WEIGHED})
+        return decoder

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import Reading, paired
-from bench.analysis.experiment.visibility import completed
+from bench.analysis.experiment.counts import completed
 from bench.analysis.misreadings.classes import (
     UNSEEN,
     VIEWS,

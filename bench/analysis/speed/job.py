@@ -149,12 +149,12 @@ def default_set() -> str:
 
 def absences(systems: Sequence[System], skipped: Sequence[Skipped]) -> dict[System, Skipped]:
     """Reasons for skipped systems."""
-    found: dict[System, Skipped] = {}
+    absent: dict[System, Skipped] = {}
     for item in skipped:
         for system in systems:
             if _concerns(item, system):
-                found.setdefault(system, item)
-    return found
+                absent.setdefault(system, item)
+    return absent
 
 
 def _concerns(item: Skipped, system: System) -> bool:
@@ -170,7 +170,7 @@ def _concerns(item: Skipped, system: System) -> bool:
 
 def _with_untrained(selection: Selection) -> Mapping[str, Mapping[str, Any]]:
     """The options, with untrained weights for the encoders whose own are not here."""
-    options = {name: dict(given) for name, given in selection.options.items()}
+    options = {name: dict(values) for name, values in selection.options.items()}
     for name in selection.encoders:
         spec = speed_registries().encoders.create(name, options.get(name))
         if hasattr(spec, "untrained") and not spec.head and spec.missing():

@@ -115,7 +115,7 @@ def search(trials: Trials, grid: Grid, count: int | None, track: Track) -> list[
         grid: values by option.
         count: how many the sampler tries within the grid's bounds; None for all of the grid, the
             first option varying slowest.
-        track: told of each point.
+        track: hears of each point.
     """
     if count is None:
         grid_points = list(itertools.product(*grid.values()))
