@@ -126,17 +126,13 @@ def run(
 
 
 def _write(folder: Path, made: list[Table]) -> None:
-    from bench.core.files import write_atomically
+    from bench.core.files import write_files
     from bench.report import render
 
-    folder.mkdir(parents=True, exist_ok=True)
     text = "\n".join(render.markdown(table) for table in made)
-    write_atomically(folder / "diagnostics.md", text.encode())
-    for table in made:
-        write_atomically(folder / f"{table.slug}.tex", render.latex(table).encode())
-        write_atomically(
-            folder / f"{table.slug}.csv", render.spreadsheet(table).encode("utf-8-sig")
-        )
+    latex = {f"{table.slug}.tex": render.latex(table).encode() for table in made}
+    csv = {f"{table.slug}.csv": render.spreadsheet(table).encode("utf-8-sig") for table in made}
+    write_files(folder, {"diagnostics.md": text.encode(), **latex, **csv})
 
 
 def _record(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -123,17 +123,13 @@ def language(
 
 
 def _write(finding: Finding, store: RunStore) -> None:
-    from bench.core.files import write_atomically
+    from bench.core.files import write_files
     from bench.report import experiment, experiment_plots
 
     made = experiment.files(finding)
     for plot in experiment_plots.draw(finding):
-        made[f"plots/{plot.slug}.png"] = plot.png
-        made[f"plots/{plot.slug}.svg"] = plot.svg
-    for name, content in made.items():
-        path = store.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        made |= {f"plots/{name}": content for name, content in plot.files.items()}
+    write_files(store.path, made)
 
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:

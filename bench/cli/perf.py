@@ -59,7 +59,7 @@ def run(
         fresh: forget what the folder has
     """
     from bench.analysis.perf import comparisons
-    from bench.core.files import write_atomically
+    from bench.core.files import write_files
     from bench.pipeline import runs
     from bench.pipeline.opening import check_runtime
     from bench.report import perf, render
@@ -77,8 +77,7 @@ def run(
     record = _measured(chosen, _record(folder, runtime, fresh), folder)
     table = perf.table(record)
     files = render.files(table, "perf")
-    for file, content in files.items():
-        write_atomically(folder / file, content)
+    write_files(folder, files)
     print(render.terminal(table, shutil.get_terminal_size((100, 24)).columns))
     print(f"files in {folder}: perf.json, {', '.join(files)}")
     return int(any(result.reason for result in record.results))

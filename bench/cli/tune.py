@@ -126,7 +126,7 @@ def run(
 
 def _written(entry: Tuned, folder: Path) -> list[Path]:
     """The map as a plot and as a table."""
-    from bench.core.files import plain_errors, write_atomically
+    from bench.core.files import write_files
     from bench.report import render
     from bench.report.tuning import draw, table
 
@@ -136,11 +136,7 @@ def _written(entry: Tuned, folder: Path) -> list[Path]:
         f"{plot.slug}.md": render.markdown(points).encode(),
         f"{plot.slug}.csv": render.spreadsheet(points).encode("utf-8-sig"),
     }
-    with plain_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_atomically(folder / name, content)
-    return [folder / name for name in files]
+    return write_files(folder, files)
 
 
 def _values(item: str) -> tuple[str, tuple[float, ...]]:

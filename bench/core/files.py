@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,6 +59,20 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise UserError(
             f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
         ) from error
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Write files by their paths in a folder, each whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    for name, content in files.items():
+        path = folder / name
+        with plain_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+    return [folder / name for name in files]
 
 
 def content_hash(
