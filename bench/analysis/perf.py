@@ -264,7 +264,6 @@ def write(folder: Path, record: PeerRecord) -> Path:
     Raises:
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(dataclasses.asdict(record)), indent=2, ensure_ascii=False)
     write_atomically(folder / FILE, f"{text}\n".encode())
     return folder / FILE

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from bench.core.files import draft_of, plain_errors
+from bench.core.files import draft_of
 from bench.core.progress import Report, silent
 from bench.core.types import Image, Runtime
 from bench.pipeline.measure import batches_of
@@ -132,8 +132,6 @@ def _write(profiler: profile, paths: Sequence[Path]) -> None:
         made = Path(scratch) / "trace.json.gz"
         profiler.export_chrome_trace(str(made))
         for path in paths:
-            with plain_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
             with draft_of(path) as draft:
                 shutil.copyfile(made, draft)
 

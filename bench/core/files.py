@@ -68,10 +68,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
         UserError: the folder cannot be written.
     """
     for name, content in files.items():
-        path = folder / name
-        with plain_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content)
+        write_atomically(folder / name, content)
     return [folder / name for name in files]
 
 

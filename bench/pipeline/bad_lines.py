@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.core.files import plain_errors, write_atomically
+from bench.core.files import write_atomically
 from bench.core.types import BadLine
 
 NAME = "bad-lines.jsonl"
@@ -25,8 +25,6 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
         {"dataset": dataset, "split": split, "id": line.id, "reason": line.reason} for line in bad
     ]
     if kept + new:
-        with plain_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         rows = (json.dumps(line, ensure_ascii=False) for line in kept + new)
         write_atomically(path, "".join(f"{row}\n" for row in rows).encode())
     else:

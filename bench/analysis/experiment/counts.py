@@ -153,7 +153,6 @@ def shares_of(folder: Path, block: Block, clean: LineSet) -> list[Shares]:
         kept = json.loads(path.read_bytes())
     except (OSError, ValueError):
         kept = [shares.tolist() for shares in _seen(block.damage, block.condition, clean)]
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(kept).encode())
     return [np.array(each, np.float32) for each in kept]
 

@@ -115,7 +115,6 @@ def declare(design: Design, store: RunStore) -> None:
         "asked": dataclasses.asdict(design),
         "contrasts": [dataclasses.asdict(each) for each in contrasts(design.damages)],
     }
-    store.path.mkdir(parents=True, exist_ok=True)
     _write(store, DECLARED, record)
 
 
