@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from bench.analysis.tuning.tune import tune
+from bench.analysis.tuning import tune
 from bench.cli import main
 from bench.core.cache import cache_folder
 from bench.core.errors import Unavailable, UserError

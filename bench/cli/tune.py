@@ -90,7 +90,7 @@ def run(
         out: folder of the map; default: results/checks/tuning
         dry_run: print the best weights, freeze nothing
     """
-    from bench.analysis.tuning.tune import tune
+    from bench.analysis.tuning import tune
     from bench.cli.bars import track
     from bench.pipeline.plan import Registries, Selection
     from bench.report import render

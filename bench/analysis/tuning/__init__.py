@@ -1,1 +1,0 @@
-"""Weights of a decoder, searched for on a validation split and frozen for every later run."""
