@@ -1,4 +1,4 @@
-"""What a system costs, how much faster another is, and which are worth their time."""
+"""Costs of systems, their ratios, and the Pareto front of CER and speed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a line costs in one system, encoder and decoder.
+    """The cost of a line in one system, encoder and decoder.
 
     lines_per_s: with its interval over batches, None where the row does not have enough of these.
     wall_s, cpu_s: seconds a line; cpu_s of all threads and workers.
@@ -42,7 +42,7 @@ class Cost:
 
 
 def cost(row: Row) -> Cost | None:
-    """What a line costs; None of a row without times."""
+    """Compute the cost of a line; None of a row without times."""
     if row.timing is None or row.counts is None:
         return None
     timing, lines = row.timing, row.counts.lines
@@ -61,7 +61,7 @@ def cost(row: Row) -> Cost | None:
 
 
 def speed_ratio(first: Timing | None, second: Timing | None) -> Speed | None:
-    """How many times as fast the second is; None where one of them has no times."""
+    """Divide the second speed by the first; None where one of them has no times."""
     if first is None or second is None:
         return None
     sizes = [lines for lines, _ in first.batches]

@@ -1,4 +1,4 @@
-"""Why a decoder errs: because of its search, because of its model, or because nothing could help.
+"""Causes of a decoder's errors: its search, its model, or an unreachable reference.
 
 Each decoder looks for the text with the highest score under an objective of its own. A wrong line
 whose reference scores higher than what was read is a search error: a wider beam could mend it. One
@@ -165,7 +165,7 @@ def _damaged(
 def _findings(
     bench: Bench, decoders: Mapping[str, Decoder], condition: Condition, lines: Sequence[Line]
 ) -> Iterator[Finding]:
-    """Of each decoder; every batch is encoded once."""
+    """Read the lines with each decoder; every batch is encoded once."""
     lines_of: dict[str, list[LineFinding]] = {name: [] for name in decoders}
     doing = f"reading lines: {condition.damage} {condition.severity}"
     for batch in bench.encode(lines, doing=doing):

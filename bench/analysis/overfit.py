@@ -60,7 +60,7 @@ class SplitScore:
 
     @property
     def blocks_counted(self) -> Blocks:
-        """How many blocks there are, and what they are."""
+        """Number and kind of the blocks."""
         return self.counted or Blocks(len(set(self.blocks)))
 
 
@@ -82,7 +82,7 @@ class Check:
     unseen: str = UNSEEN
 
     def score(self, split: str) -> SplitScore:
-        """Of a split."""
+        """Score of a split."""
         return next(score for score in self.scores if score.split == split)
 
     @cached_property
@@ -96,7 +96,7 @@ class Check:
 
     @cached_property
     def doubt(self) -> str:
-        """Why no verdict is possible; "" where one is."""
+        """Reason against any verdict; "" where one is possible."""
         both = [self.score(self.learned), self.score(self.unseen)]
         few = [score for score in both if len(score.edits) < FEWEST_LINES]
         if few:
@@ -113,7 +113,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """What the ratio says, where it says anything."""
+        """Verdict of the ratio."""
         if self.doubt or self.ratio is None:
             return "cannot tell"
         if self.ratio.low > OVER:

@@ -1,4 +1,4 @@
-"""What an encoder or decoder is made of: its module tree with shapes and parameter counts.
+"""Module trees of encoders and decoders with shapes and parameter counts.
 
 Shapes are observed, not declared: forward hooks note the first output of every module while
 real lines go through. A module without a shape was not called on that way.

@@ -1,4 +1,4 @@
-"""What happens inside of a system: traces of torch's profiler. Never a source of speeds.
+"""Traces of torch's profiler inside of a system, never a source of speeds.
 
 The profiler slows down what it watches, and every operator by another factor, so nothing of a
 traced run goes into a row. It shows which operators a stage spends itself on, in which order, and
@@ -31,7 +31,7 @@ STAGES = ("prepare", "encode", "decode")
 
 @dataclass(frozen=True)
 class Operator:
-    """What the profiler counted of one operator or stage.
+    """The profiler's counts of one operator or stage.
 
     calls: how often it ran.
     self_s: seconds on the CPU in itself; total_s: in what it called, too.

@@ -325,7 +325,7 @@ def _asked(trial: Any, name: str, tried: Sequence[float]) -> float:
 
 
 def _read(path: Path | None, lines: int) -> Iterator[tuple[str, Point]]:
-    """What was tried before; a torn last line is not there."""
+    """Points that were tried before; a torn last line counts for nothing."""
     if path is None or not path.is_file():
         return
     for line in path.read_bytes().split(b"\n"):

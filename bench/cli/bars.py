@@ -85,7 +85,7 @@ class Steps(Bars):
         super().__exit__()
 
     def report(self, doing: str, done: float, total: float) -> None:
-        """So much is done; a new name for what is being done begins a new bar."""
+        """Move the bar; another name for the work begins a new one."""
         if self._task is None or self._task[0] != doing:
             if self._task is not None:
                 self._complete(self._task[1])
@@ -118,7 +118,7 @@ class RunProgress(Bars):
         self._bars.update(self._task, description=self._label)
 
     def note(self, doing: str) -> None:
-        """What is being done now that is not measuring."""
+        """Show work that is not measuring."""
         self._bars.update(self._task, description=f"{self._label} ({doing})".strip())
 
     def advanced(self, cells: float) -> None:

@@ -106,7 +106,7 @@ def _measured(
 
 
 def _record(folder: Path, runtime: Runtime, fresh: bool) -> PeerRecord:
-    """That of the folder where it belongs to this code, machine and runtime, else a new one.
+    """Read the folder's record where it is of this code, machine and runtime, else begin one.
 
     Raises:
         UserError: the folder's record is damaged.

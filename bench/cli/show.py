@@ -91,7 +91,7 @@ def run(
     source = dataset or names.datasets.names()[0]
     values = typed(options, names)
     if unused := [other for other in values if other not in (name, behind, source)]:
-        raise UserError(f"options are other for {unused[0]!r}, which is not shown here")
+        raise UserError(f"options are given for {unused[0]!r}, which is not shown here")
     runtime = Runtime(batch_size=lines, threads=torch.get_num_threads())
     with opened(behind, names, values, runtime) as bench:
         chosen = bench.lines(source, "test", lines).lines
@@ -133,7 +133,7 @@ def _decoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Sight
 
 
 def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:
-    """What a decoder reads, and the tree of the network that it runs, if it runs one."""
+    """Decode, and trace the network that the decoder runs, if it runs one."""
     from bench.analysis.show import trace
 
     if decoder.spec.needs == "log_probs" or encoded.ar is None:
@@ -148,7 +148,7 @@ def _about(target: Any) -> str:
 
 
 def _reads(spec: DecoderSpec, encoded: Encoded) -> str:
-    """What the decoder is other, with its shape."""
+    """The decoder's input with its shape."""
     read = []
     if spec.needs != "log_probs":
         read.append(f"states (B, S, D) = {tuple(encoded.states.shape)}")

@@ -64,7 +64,7 @@ class Runs:
         raise UserError(f"{name}{store.path} has no system {system!r}{hint}")
 
     def _meanings(self, word: str) -> list[tuple[Path | None, str]]:
-        """What a word may mean: names of encoders and runs may both hold slashes."""
+        """Meanings of a word: names of encoders and runs may both hold slashes."""
         from bench.cli.stored import is_run
         from bench.pipeline import runs
 

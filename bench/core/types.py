@@ -288,7 +288,7 @@ class Spent(TypedDict, total=False):
 
 
 class Correction(Spent):
-    """The lines of a corrector against those of its decoder; see `bench.pipeline.cells.corrected`."""
+    """Lines of a corrector against those of its decoder; see `bench.pipeline.cells.corrected`."""
 
     improved: int
     same: int

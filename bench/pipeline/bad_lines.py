@@ -32,7 +32,7 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """What was noted; nothing where there is no file, or one that was damaged."""
+    """Read a file of reasons; nothing where there is none, or a damaged one."""
     try:
         return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
     except (FileNotFoundError, ValueError):

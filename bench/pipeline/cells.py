@@ -150,7 +150,7 @@ class Cell:
         return metrics.outside_alphabet((result.reference for result in results), alphabet)
 
     def _parameters(self) -> dict[str, int]:
-        """Of the parts that run: the encoder and the heads that the decoder reads."""
+        """Parameters of the parts that run: the encoder and the heads that the decoder reads."""
         other = {"states": "ctc", "log_probs": "ar"}.get(self.decoder.thing.needs)
         parts = self.info.parameters if self.info else {}
         return {part: count for part, count in parts.items() if part != other}

@@ -130,7 +130,7 @@ class BlockMeasure:
             self._take_turns(names, rounds, advanced, finish)
 
     def rounds_of(self, name: str) -> list[list[tuple[Lap, Lap, Batch]]]:
-        """Of each round and batch the laps of encoder and decoder, its stages together."""
+        """Laps of encoder and decoder, its stages together, by round and batch."""
         encode = self.encode[self.readings[name].first :]
         return [
             list(zip(es, ds, self.batches, strict=False))
@@ -181,7 +181,7 @@ class BlockMeasure:
     def _stage(
         self, rounds: Sequence[Sequence[Sequence[Lap]]], place: int
     ) -> tuple[list[float], list[float]]:
-        """Of one stage the seconds of each round, and of each batch a line."""
+        """Seconds of a stage in each round, and seconds a line in each batch."""
         laps = [[of_batch[place] for of_batch in one] for one in rounds]
         paces = [
             lap.wall_s / len(batch)

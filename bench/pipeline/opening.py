@@ -136,7 +136,7 @@ class Bench:
 
     @property
     def info(self) -> EncoderInfo:
-        """Of the encoder."""
+        """Facts about the encoder."""
         return self.encoder.info
 
     def decoder(self, spec: DecoderSpec) -> Decoder:

@@ -44,7 +44,7 @@ class Registries:
 
 @dataclass(frozen=True)
 class Rounds:
-    """How often the clean set is measured; a damaged set is measured once.
+    """Repetitions of the clean set; a damaged set is measured once.
 
     Every system (encoder + decoder) is measured again until it has `least` rounds and `least_s`
     seconds of measured time, but a round is not begun that would take it past `most_s` seconds:
@@ -72,7 +72,7 @@ ONCE = Rounds(least=1, least_s=0.0, most_s=0.0)
 
 @dataclass(frozen=True)
 class Selection:
-    """What a user asks for.
+    """A choice of cells.
 
     damages: names of damages, and "none" for the clean set.
     severities: 0 is the clean set.
@@ -182,7 +182,7 @@ class Plan:
 
     @property
     def cells(self) -> int:
-        """How many rows the plan gives."""
+        """Number of rows that the plan gives."""
         return sum(len(block.decoders) for block in self.blocks)
 
 

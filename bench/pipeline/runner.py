@@ -97,9 +97,10 @@ class Opened:
     """An encoder and its decoders, open.
 
     readers: by decoder.
-    failures: why decoders did not open, by name; "" stands for the encoder.
-    paces: of what has run behind this encoder, see `BlockMeasure.run`; on CUDA by batch size,
-        for kernels are chosen, and memory is cached, by it.
+    failures: why decoders, or the encoder before them, did not open, by decoder.
+    skipped: decoders that cannot run here.
+    paces: of the decoders that are warm, see `BlockMeasure.run`; on CUDA by batch size, for
+        kernels are chosen, and memory is cached, by it.
     """
 
     encoder: Encoder | None = None
@@ -133,7 +134,7 @@ def whole_set(block: Block, lines: Sequence[Line], names: Sequence[str], opened:
 
 @dataclass(frozen=True)
 class Policy:
-    """How a plan is measured.
+    """Functions by which a plan is measured.
 
     encoder: wraps an open encoder, for other borders of its stages.
     open: opens a decoder of a block behind its encoder.

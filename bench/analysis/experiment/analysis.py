@@ -64,7 +64,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Recall:
-    """What a system, or the cloze test, wrote for the hidden characters of a cell.
+    """The texts of a system, or of the cloze test, for the hidden characters of a cell.
 
     characters: hidden ones with ink, over all seeds. share: of all characters of the cell that
     are hidden, spaces counted. right: share read right (R_hidden). wrong: characters written

@@ -1,4 +1,4 @@
-"""What a language model alone knows of hidden characters: the cloze test on the true text.
+"""The cloze test: guesses of hidden characters by a language model alone, on the true text.
 
 The model reads the true text with the hidden characters left blank, their number known, as
 Ithaca does for inscriptions (Assael et al., Nature 2022). What it guesses right is the ceiling

@@ -176,7 +176,7 @@ def _identity(damage: Part, condition: Condition, clean: LineSet) -> str:
 
 
 def classes(shares: Shares) -> NDArray[np.int64]:
-    """Of each character the place of its class in `CLASSES`."""
+    """Look up the place of each character's class in `CLASSES`."""
     places: NDArray[np.int64] = np.digitize(shares, (HIDDEN, VISIBLE))
     return places
 

@@ -59,7 +59,7 @@ class System:
 
 @dataclass(frozen=True)
 class Design:
-    """What is run.
+    """The choice of cells.
 
     lines: the first so many of each level's split.
     options: of encoder and decoders, by name.
@@ -122,7 +122,7 @@ class Contrast:
 
 
 def dosed(decoder: str, dose: float | None) -> str:
-    """What a system is called: the tuned one keeps its decoder's name."""
+    """Name a system; the tuned one keeps its decoder's name."""
     return decoder if dose in (None, 1.0) else f"{decoder}@{dose:g}"
 
 

@@ -86,12 +86,12 @@ class Finding:
     environment: Mapping[str, Any]
 
     def gain(self, level: str, damage: str, severity: int, system: str) -> Gain:
-        """Of one cell."""
+        """The gain in one cell."""
         cell = (level, damage, severity, system)
         return next(g for g in self.gains if (g.level, g.damage, g.severity, g.system) == cell)
 
     def recall(self, level: str, damage: str, severity: int, system: str) -> Recall | None:
-        """Of one cell; None where the cloze test was not made."""
+        """The recall in one cell; None where the cloze test was not made."""
         cell = (level, damage, severity, system)
         recalls = (r for r in self.recalls if (r.level, r.damage, r.severity, r.system) == cell)
         return next(recalls, None)

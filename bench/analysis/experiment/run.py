@@ -46,7 +46,7 @@ class Measured:
 
     @property
     def systems(self) -> list[System]:
-        """Those with all of their cells."""
+        """The systems with all of their cells."""
         return [system for system in self.design.systems if system.name not in self.left_out]
 
 
@@ -56,7 +56,7 @@ def folder(name: str) -> Path:
 
 
 def key(level: str, condition: Condition, system: str) -> tuple[str, str, int, int, str]:
-    """What a row is looked up by."""
+    """Key of a row among those of the experiment."""
     return level, condition.damage, condition.severity, condition.seed, system
 
 
@@ -185,12 +185,12 @@ class DosedSpec(DecoderSpec):
         return (self, DECODERS.create(self.decoder, self.options))
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """What the decoder itself misses."""
+        """The decoder's own."""
         absent: Unavailable | None = self.parts[1].missing(encoder)
         return absent
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
-        """That of the decoder itself."""
+        """The decoder's own."""
         symbols: tuple[str, ...] = self.parts[1].alphabet(encoder)
         return symbols
 

@@ -53,7 +53,7 @@ class System(NamedTuple):
 
 @dataclass(frozen=True)
 class SpeedJob:
-    """What a table is asked for.
+    """The choice of a table.
 
     selection: encoders from small to large, decoders of `SPEED_DECODERS`, a data set with a limit.
     dtypes, batch_sizes: every system runs with each of them.
@@ -76,7 +76,7 @@ class SpeedJob:
         ]
 
     def identity(self) -> Selection:
-        """What its run folder is recognised by."""
+        """The choice as its run folder keeps it."""
         sizes = {"dtypes": self.dtypes, "batch_sizes": self.batch_sizes}
         return replace(self.selection, options={**self.selection.options, "speed": sizes})
 
@@ -100,7 +100,7 @@ class SpeedJob:
 
 
 def default_decoders(names: Registries) -> tuple[str, ...]:
-    """What a table has a row of without being asked."""
+    """Decoders of a table without a choice."""
     return tuple(name for name, entry in names.decoders.entries.items() if entry.sample != 0)
 
 

@@ -1,4 +1,4 @@
-"""How the systems of TrOCR's speed table are timed.
+"""Timing of the systems of TrOCR's speed table.
 
 The table's columns are the closing log line of fairseq-generate (fairseq_cli/generate.py in
 https://github.com/facebookresearch/fairseq). That program's borders are kept:

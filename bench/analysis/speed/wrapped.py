@@ -126,7 +126,7 @@ class BehindHead(Decoder):
         return self._decoder.decode(self._head.read(encoded))
 
     def extras(self) -> Mapping[str, Any]:
-        """What the decoder says of itself."""
+        """The decoder's own."""
         return self._decoder.extras()
 
     def close(self) -> None:
