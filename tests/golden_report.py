@@ -16,7 +16,7 @@ from typing import Any
 from bench import report
 from bench.core.errors import UserError
 from bench.core.types import LineResult, Row, Runtime
-from bench.pipeline.correction import told
+from bench.pipeline.cells import corrected as correction_of
 from bench.report.language import LANGUAGES, language
 from bench.report.render import markdown
 from bench.report.results import collect
@@ -87,7 +87,7 @@ def run() -> Run:
         }.items():
             lines = corrected(*counts)
             one = row(name, "iam", damage=damage, severity=severity)
-            correction = told(lines, trained=True)
+            correction = correction_of(lines, trained=True)
             assert correction is not None
             if name.endswith("lm"):
                 correction = {**correction, "refused": {"too long": 2, "timeout": 1}, "cached": 3}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench.analysis.speed.job
@@ -226,6 +226,7 @@ def blocks_of(count: int, size: int, rounds: Rounds) -> list[Block]:
     ]
 
 
+@settings(deadline=None)
 @given(
     line_s=st.floats(0, 100),
     size=st.integers(1, 64),
