@@ -52,7 +52,6 @@ from bench.analysis.stats import Interval, Redrawn
 from bench.core.errors import UserError
 from bench.core.metrics import normalise, score_line
 from bench.report import experiment
-from bench.report.experiment_plots import draw
 from datasets.about import Blocks
 from datasets.damage.base import SEVERITIES
 from decoders.ctc.dense_lm import DenseLM, dense_lm
@@ -274,13 +273,6 @@ def test_the_page_says_what_the_numbers_say(gain_of, first):
     assert "Left out: ar-beam (mini has no autoregressive head)" in text
     for one in found.judged:
         assert one.verdict in text
-
-
-def test_every_plot_of_the_page_is_drawn():
-    found = finding(made(rising))
-    plots = draw(found)
-    assert [plot.slug for plot in plots] == ["gain", "hidden", "dose", "systems"]
-    assert all(f"plots/{plot.slug}.png" in experiment.page(found) for plot in plots)
 
 
 @pytest.fixture(scope="module")

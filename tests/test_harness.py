@@ -14,7 +14,7 @@ from bench.core.metrics import NORMALISER
 from bench.core.registry import Entry
 from bench.core.stopwatch import HostMeter
 from bench.core.types import Row, Runtime
-from bench.pipeline.plan import Block, Plan, build_plan
+from bench.pipeline.plan import Block, build_plan
 from bench.pipeline.runner import run
 from bench.pipeline.signature import signature
 from bench.pipeline.store import RunStore
@@ -192,16 +192,6 @@ def test_what_fails_before_the_decoder_fails_all_its_cells_and_mends(tmp_path, o
     assert len(mended.done) == 2
 
 
-def test_a_failed_load_is_replaced_by_the_good_row_of_the_same_cell(tmp_path, monkeypatch):
-    """The key of a set that did not load knows no data hash; the row must not stay for ever."""
-    with monkeypatch.context() as broken:
-        broken.setattr(f"{HERE}.Words.load", lambda *_: 1 / 0)
-        go(tmp_path)
-    assert {row.status for row in RunStore(tmp_path).rows()} == {"failed"}
-    go(tmp_path)
-    assert [row.status for row in RunStore(tmp_path).rows()] == ["ok", "ok"]
-
-
 def test_decoders_that_do_not_fit_are_skipped_once_with_their_remedy(tmp_path):
     mine = registries(picky=Entry(f"{HERE}:ReaderSpec", "", {"refuses": True}))
     asked = replace(ASKED, decoders=("picky", "reader"), damages=("none", "eraser"))
@@ -291,12 +281,6 @@ def test_the_harness_costs_under_two_per_cent_of_the_measured_work(tmp_path, mon
     outcome = go(tmp_path, asked)
     assert outcome.measured_s >= 2 * 3 * 4 * 0.03
     assert 0 < outcome.overhead < 0.02
-
-
-def test_a_plan_without_blocks_is_an_outcome_without_rows(tmp_path):
-    plan = Plan((), ())
-    outcome = run(plan, RunStore(tmp_path))
-    assert outcome.overhead == 0.0 and not outcome.done
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.metrics import normalise, score_line
 from bench.core.types import Condition, Decoded, Encoded, Line
 from bench.pipeline.opening import Bench, Track, opened
-from bench.pipeline.plan import CLEAN, Registries, Selection
+from bench.pipeline.plan import Block, Registries, Selection, build_plan
 from datasets.base import spread
 from datasets.damage.cache import cached_lines
 from decoders.base import Decoder
@@ -107,21 +107,22 @@ def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosi
         Unavailable: something that it needs is not here.
     """
     (encoder,), (dataset,) = asked.encoders, asked.datasets
-    if asked.limit is not None and asked.limit < 1:
-        raise UserError(f"a limit of {asked.limit} lines leaves nothing to read")
+    plan = build_plan(asked, registries)
+    skipped = [(item.label, str(Unavailable(item.reason, item.remedy))) for item in plan.skipped]
+    if not plan.blocks:
+        raise UserError("; ".join(f"{name}: {why}" for name, why in skipped))
     with opened(encoder, registries, asked.options, asked.runtime, track, trained=True) as bench:
         loaded = bench.lines(dataset, asked.split)
         clean = spread(loaded.lines, asked.limit) if asked.limit else list(loaded.lines)
-        decoders, skipped = _opened(bench, asked.decoders)
+        decoders, unfit = _opened(bench, [part.name for part in plan.blocks[0].decoders])
+        skipped += unfit
         if not decoders:
             raise UserError("; ".join(f"{name}: {why}" for name, why in skipped))
         findings: list[Finding] = []
-        for condition in _conditions(asked):
-            lines = _damaged(asked, registries, condition, clean, track)
-            findings += _findings(bench, decoders, condition, lines)
-        return Diagnosis(
-            encoder, bench.info.weights, loaded.sha256, tuple(findings), tuple(skipped)
-        )
+        for block in plan.blocks:
+            findings += _findings(bench, decoders, block.condition, _damaged(block, clean, track))
+        weights = bench.info.weights
+    return Diagnosis(encoder, weights, loaded.sha256, tuple(findings), tuple(skipped))
 
 
 def _opened(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Decoder], list[tuple[str, str]]]:
@@ -139,27 +140,13 @@ def _opened(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Decoder], lis
     return decoders, skipped
 
 
-def _conditions(asked: Selection) -> Iterator[Condition]:
-    for damage in asked.damages:
-        for severity in (0,) if damage == CLEAN else asked.severities:
-            yield Condition(
-                asked.datasets[0], asked.split, damage, severity, asked.seed, asked.limit
-            )
-
-
-def _damaged(
-    asked: Selection,
-    registries: Registries,
-    condition: Condition,
-    lines: Sequence[Line],
-    track: Track,
-) -> Sequence[Line]:
-    if condition.damage == CLEAN:
+def _damaged(block: Block, lines: Sequence[Line], track: Track) -> Sequence[Line]:
+    if block.damage is None:
         return lines
-    damage = registries.damages.create(condition.damage, asked.options.get(condition.damage))
-    doing = f"damaging lines: {condition.damage} {condition.severity}"
-    results = cached_lines(damage, lines, condition.dataset, condition.severity, condition.seed)
-    return [result.line for result, _ in zip(results, track(lines, doing), strict=True)]
+    at, damage = block.condition, block.damage.thing
+    results = cached_lines(damage, lines, at.dataset, at.severity, at.seed)
+    pairs = zip(results, track(lines, f"damaging lines: {at.damage} {at.severity}"), strict=True)
+    return [result.line for result, _ in pairs]
 
 
 def _findings(

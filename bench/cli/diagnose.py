@@ -68,15 +68,12 @@ class Choices:
         Raises:
             UserError: an unknown name or option, or a value of a wrong type.
         """
-        from bench.pipeline.plan import CLEAN, Registries, Selection
+        from bench.pipeline.plan import Registries, Selection
         from datasets.damage.base import SEVERITIES
 
         names = Registries()
         if unknown := [number for number in self.severity if number not in SEVERITIES[1:]]:
             raise UserError(f"severity {unknown[0]} is not one of 1 to {SEVERITIES[-1]}")
-        for damage in self.damage:
-            if damage != CLEAN:
-                names.damages.entry(damage)
         return Selection(
             (self.encoder,),
             self.decoder or tuple(names.decoders.names()),

@@ -58,7 +58,7 @@ class Rounds:
     least: int = 3
     least_s: float = 3.0
     most_s: float = 30.0
-    together_s: float = 10.0
+    together_s: float = 30.0
     rest_s: float = 0.0
 
     def again(self, seconds: Sequence[float]) -> bool:
