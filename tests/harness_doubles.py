@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -292,6 +292,7 @@ def registries(**more: Entry) -> Registries:
 
 
 HERE = __name__
+Item = TypeVar("Item")
 QUICK = Rounds(least=2, least_s=0.0, most_s=10.0)
 ASKED = Selection(
     encoders=("pixels",),
@@ -300,6 +301,11 @@ ASKED = Selection(
     runtime=Runtime(batch_size=5),
     rounds=QUICK,
 )
+
+
+def track(items: Sequence[Item], doing: str) -> Sequence[Item]:
+    """Hand out the items; the track of a command draws a bar."""
+    return items
 
 
 def go(folder: Path, selection: Selection = ASKED, mine: Registries | None = None) -> Outcome:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,9 +26,8 @@ from decoders.ctc.greedy import best_path
 from decoders.ctc.score import ctc_scores
 from tests import judge_doubles as doubles
 from tests.ctc_doubles import encoded, every_labelling, info, random_matrix
-from tests.harness_doubles import TEXTS, registries
+from tests.harness_doubles import TEXTS, registries, track
 
-Item = TypeVar("Item")
 Call = Callable[..., tuple[object, str, str]]
 
 
@@ -72,10 +71,6 @@ class Faulty(Decoder):
 
 def mine() -> Registries:
     return registries(faulty=Entry(f"{__name__}:FaultySpec", "errs"))
-
-
-def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
-    return items
 
 
 def diagnosed(**changes: object) -> Diagnosis:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,13 +20,7 @@ from bench.report.overfit import table, verdict
 from datasets.about import Blocks
 from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.greedy import best_path
-from tests.harness_doubles import Words, registries
-
-Item = TypeVar("Item")
-
-
-def track(items: Sequence[Item], doing: str) -> Iterable[Item]:
-    return items
+from tests.harness_doubles import Words, registries, track
 
 
 @dataclass(frozen=True)

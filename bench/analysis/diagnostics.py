@@ -97,10 +97,7 @@ class Diagnosis:
 def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosis:
     """Read the lines with every decoder, and score references and readings.
 
-    Args:
-        asked: one encoder and data set; its limit is spread evenly over the split.
-        registries: where names are looked up.
-        track: hears of each step.
+    The limit is spread evenly over the split.
 
     Raises:
         UserError: an unknown name or option, untrained weights, no decoder that can run here.

@@ -135,12 +135,8 @@ def check(
 ) -> Check:
     """Read the same number of lines of each split with one system.
 
-    Args:
-        asked: one encoder, decoder and data set; its limit is of each split, spread evenly over it.
-        registries: where names are looked up.
-        track: hears of each step.
-        learned: the split that the system may have learned from.
-        unseen: one that it has not.
+    The limit is of each split, spread evenly over it; `learned` is the split that the system may
+    have learned from, `unseen` one that it has not.
 
     Raises:
         UserError: an unknown name or option, untrained weights, a set without a train or test

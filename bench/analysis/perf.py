@@ -187,13 +187,7 @@ def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[PeerComparison]:
 def compare(
     comparison: PeerComparison, runtime: Runtime, advanced: Callable[[float], None] = lambda x: None
 ) -> PeerResult:
-    """Run a comparison.
-
-    Args:
-        comparison: what to run.
-        runtime: device and threads; the batch size is the comparison's.
-        advanced: hears how many more of the two sides (a fraction) are done.
-    """
+    """Run a comparison."""
     runtime = dataclasses.replace(runtime, batch_size=comparison.batch)
     try:
         return _measured(comparison, runtime, advanced)

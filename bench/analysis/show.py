@@ -43,12 +43,7 @@ class Branch:
 
 
 def trace(module: torch.nn.Module, run: Callable[[], object]) -> Node:
-    """The tree of a module with the shapes seen while `run` uses it.
-
-    Args:
-        module: the root.
-        run: calls the module, directly or not; its result is dropped.
-    """
+    """The tree of a module with the shapes seen while `run` uses it."""
     shapes: dict[torch.nn.Module, Shape | None] = {}
 
     def note(called: torch.nn.Module, _inputs: object, output: object) -> None:
@@ -65,12 +60,7 @@ def trace(module: torch.nn.Module, run: Callable[[], object]) -> Node:
 
 
 def branches(root: Node, depth: int | None = None) -> list[Branch]:
-    """The lines of a tree; stacked layers (numbered siblings) that are alike become one line.
-
-    Args:
-        root: the tree.
-        depth: levels below the root to show; all by default.
-    """
+    """The lines of a tree; stacked layers (numbered siblings) that are alike become one line."""
     return list(_branches(Branch(0, root.name or root.kind, root), depth))
 
 

@@ -216,14 +216,7 @@ class Trials:
     def __init__(
         self, bench: Bench, make: Make, batches: Sequence[EncodedLines], identity: object
     ) -> None:
-        """Open the decoder and find what was tried before.
-
-        Args:
-            bench: opens decoders.
-            make: gives a spec its values.
-            batches: what is read.
-            identity: all that a point's edits depend on, the decoder apart.
-        """
+        """Open the decoder; `identity` is all else that a point's edits depend on."""
         self._bench, self._make, self._spec = bench, make, make({})
         self._batches = batches
         self._open: dict[DecoderSpec, Tunable] = {}
@@ -269,12 +262,8 @@ class Trials:
 def search(trials: Trials, grid: Grid, count: int | None, track: Track) -> list[Point]:
     """Try points.
 
-    Args:
-        trials: reads them.
-        grid: values by option.
-        count: how many the sampler tries within the grid's bounds; None for all of the grid, the
-            first option varying slowest.
-        track: hears of each point.
+    `count` points of the sampler within the grid's bounds, or with None all of the grid, the first
+    option varying slowest.
     """
     if count is None:
         grid_points = list(itertools.product(*grid.values()))

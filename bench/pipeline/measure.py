@@ -79,16 +79,6 @@ class BlockMeasure:
         watch: Stopwatch,
         seed: int = 0,
     ) -> None:
-        """Take up a block.
-
-        Args:
-            encoder: a loaded encoder.
-            decoders: open decoders by name.
-            images: the lines, at least one.
-            runtime: batch size and device.
-            watch: measures the stages.
-            seed: of the order of the decoders.
-        """
         self.batches = batches_of(images, runtime.batch_size)
         self.readings = {name: Reading() for name in decoders}
         self.prepare: list[list[Lap]] = []

@@ -207,13 +207,8 @@ def opened(
 ) -> Iterator[Bench]:
     """Open an encoder by name outside of a run; whatever is opened behind it is closed with it.
 
-    Args:
-        encoder: registered name, or a folder.
-        registries: where names are looked up.
-        options: of the encoder and of all that is put before it, by name.
-        runtime: where and how it runs.
-        track: see `Bench`.
-        trained: refuse untrained weights, which have no CER.
+    `options` are by name, of the encoder and of all that is put before it; with `trained` untrained
+    weights, which have no CER, are refused.
 
     Raises:
         UserError: an unknown name or option, no such device, or untrained weights.

@@ -156,12 +156,6 @@ def run(
 
     Ctrl-C stops it: the cells that were being measured are lost, every finished one is stored.
 
-    Args:
-        plan: what to run.
-        store: where rows go, and where finished ones are looked up.
-        progress: listens.
-        policy: how it is measured.
-
     Raises:
         UserError: the device or precision does not exist here, another run writes to the store,
             the store cannot be written (no permission, disk full), or a set that is to be read

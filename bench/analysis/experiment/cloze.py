@@ -53,10 +53,6 @@ class Cloze:
 
         The guess at each place is the symbol of the highest posterior probability, all fillings
         of the other blanks summed (forward-backward over the states of the model).
-
-        Args:
-            text: N characters.
-            hidden: (N,) bool.
         """
         true = np.array([self.column.get(character, _HIDDEN) for character in text], np.int64)
         shown = np.where(hidden, _HIDDEN, true)

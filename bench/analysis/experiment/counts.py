@@ -60,13 +60,7 @@ class Counts:
 
 
 def count(measured: Measured, cloze: Cloze | None, track: Track) -> Counts:
-    """Place the edits of every stored line, and let the language model fill in what is hidden.
-
-    Args:
-        measured: the rows of the experiment.
-        cloze: the model of the cloze test; None leaves the ceiling out.
-        track: hears of each condition.
-    """
+    """Place the edits of every stored line, and let the language model fill in what is hidden."""
     blocks = sorted({line.block for read in measured.sets.values() for line in read.lines})
     redrawn = Redrawn(tuple(blocks))
     todo = [(level, block) for level, each in measured.blocks.items() for block in each]
@@ -140,11 +134,6 @@ def shares_of(folder: Path, block: Block, clean: LineSet) -> list[Shares]:
     """(len(text),) visible share of each character of each line of a block, none missing.
 
     A character without ink (a space) is as visible as the more visible of its neighbours.
-
-    Args:
-        folder: keeps the shares of each damaged condition, a file each.
-        block: a condition of the experiment.
-        clean: its lines before the damage.
     """
     if block.damage is None:
         return [np.ones(len(line.text), np.float32) for line in clean.lines]

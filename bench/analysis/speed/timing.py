@@ -48,11 +48,7 @@ def measure(
 ) -> Outcome:
     """Measure the unfinished part of a table.
 
-    Args:
-        plan: of a `SpeedJob`.
-        seconds: for all of it; infinity for no limit.
-        store: where rows go.
-        progress: listens.
+    `seconds` are for all of it; infinity for no limit.
 
     Raises:
         UserError: see `bench.pipeline.runner.run`.
