@@ -105,6 +105,7 @@ class RunProgress(Bars):
     def __init__(self, plan: Plan) -> None:
         super().__init__(refresh_per_second=_REFRESH, speed_estimate_period=_MEMORY_S)
         self._blocks = len(plan.blocks)
+        self._by_size = len({block.runtime.batch_size for block in plan.blocks}) > 1
         self._ended = 0
         self._label = ""
         self._left = float(plan.cells)
@@ -113,7 +114,8 @@ class RunProgress(Bars):
 
     def started(self, block: Block) -> None:
         """A block begins."""
-        self._label = f"{self._ended + 1}/{self._blocks} {block.label}"
+        size = f", batch {block.runtime.batch_size}" if self._by_size else ""
+        self._label = f"{self._ended + 1}/{self._blocks} {block.label}{size}"
         self._begun = False
         self._bars.update(self._task, description=self._label)
 
