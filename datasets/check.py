@@ -133,12 +133,12 @@ def _contents(source: Source, root: Path) -> Iterator[_Content]:
         yield row["file"], row["writer"], row["split"], row["text"], ink
 
 
-def _size(row: Row) -> bytes:
-    return repr(row.decoded().shape).encode()
-
-
 def _line_ink(row: Mapping[str, str], record: bytes | None) -> bytes:
     return _ink(parse_strokes(row, record))
+
+
+def _size(row: Row) -> bytes:
+    return repr(row.decoded().shape).encode()
 
 
 def _difference(source: Source, lines: Mapping[str, int], unreadable: Sequence[BadLine]) -> str:

@@ -79,7 +79,12 @@ def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
         files = {file.rfilename: file for file in info.siblings or ()}
         names = [n for n in sorted(files) if n.endswith(".parquet") and fnmatch(n, pattern)]
         if not names:
-            raise UserError(_no_files(repo, pattern, any(n.endswith(".parquet") for n in files)))
+            if any(name.endswith(".parquet") for name in files):
+                raise UserError(f"{repo} has no Parquet file of the pattern {pattern}")
+            raise UserError(
+                f"{repo} has no Parquet files; the Hub makes some of many data sets: "
+                "try the revision refs/convert/parquet"
+            )
         commit = str(info.sha)
         for number, name in enumerate(names, 1):
             fetch(repo, commit, files[name], _numbered(report, number, len(names)), "dataset")
@@ -124,12 +129,3 @@ def _numbered(report: Report, number: int, count: int) -> Report:
         report(f"{doing} (file {number} of {count})", done, total)
 
     return numbered
-
-
-def _no_files(repo: str, pattern: str, has_parquet: bool) -> str:
-    if has_parquet:
-        return f"{repo} has no Parquet file of the pattern {pattern}; choose another"
-    return (
-        f"{repo} has no Parquet files; the Hub makes some of many data sets: "
-        "try the revision refs/convert/parquet"
-    )

@@ -76,7 +76,8 @@ def pseudo(line: str, rng: np.random.Generator) -> str:
             letters += char
             continue
         if letters:
-            out.append(_in_case(letters, _non_word(len(letters), rng)))
+            pairs = zip(letters, _non_word(len(letters), rng), strict=True)
+            out += [new.upper() if old.isupper() else new for old, new in pairs]
             letters = ""
         out.append(char)
     return "".join(out[:-1])
@@ -107,10 +108,6 @@ class _Chances:
 
     def draw(self, rng: np.random.Generator) -> str:
         return self.characters[bisect_right(self.sums, rng.random() * self.sums[-1])]
-
-
-def _in_case(model: str, word: str) -> str:
-    return "".join(w.upper() if m.isupper() else w for m, w in zip(model, word, strict=True))
 
 
 def _non_word(length: int, rng: np.random.Generator) -> str:

@@ -94,7 +94,10 @@ def _cpu() -> dict[str, Any]:
     return {
         "model": model,
         "cores": os.cpu_count(),
-        "usable_cores": _usable_cores(),
+        # A container or `taskset` may allow this process only some.
+        "usable_cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "units": sorted(flag for flag in flags.split() if flag.startswith(units)),
     }
 
@@ -102,13 +105,6 @@ def _cpu() -> dict[str, Any]:
 def bf16_units() -> bool:
     """Whether this CPU computes in bfloat16 by itself; else it is slower there than in float32."""
     return bool({"amx_bf16", "avx512_bf16"} & set(_cpu()["units"]))
-
-
-def _usable_cores() -> int | None:
-    """Cores that this process may run on; a container or `taskset` may allow it only some."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _gpu() -> list[str]:
@@ -148,14 +144,11 @@ def _nvidia_smi(*fields: str) -> dict[str, list[str]]:
 
 def _git() -> dict[str, Any] | None:
     """Commit of the checkout and whether it was changed since; None outside of git."""
-    commit = _run_git("rev-parse", "HEAD")
+    git = ("git", "-C", str(ROOT))
+    commit = _output(*git, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_run_git("status", "--porcelain"))}
-
-
-def _run_git(*arguments: str) -> str | None:
-    return _output("git", "-C", str(ROOT), *arguments)
+    return {"commit": commit, "dirty": bool(_output(*git, "status", "--porcelain"))}
 
 
 def _output(*command: str) -> str | None:

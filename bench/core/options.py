@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
 
 from bench.core.errors import UserError
 from bench.core.registry import Options, Registry, did_you_mean
@@ -119,35 +122,46 @@ def convert(kind: Any, text: str) -> Any:
         ValueError: the text is not of this type.
         TypeError: no text can be of this type; the field is not meant for the command line.
     """
+    inner = get_args(kind)
     if kind is bool:
-        return _to_bool(text)
-    if kind is int:
-        return int(text)
+        if text.lower() not in _TRUE | _FALSE:
+            raise _UnfitError
+        return text.lower() in _TRUE
     if kind is float:
-        return _to_float(text)
-    if kind is str:
-        return text
+        if math.isnan(value := float(text)):
+            raise _UnfitError
+        return value
+    if kind in (int, str):
+        return kind(text)
     if kind is Path:
         return Path(text).expanduser()
     if get_origin(kind) is Literal:
-        return _to_choice(get_args(kind), text)
+        by_text = {str(choice): choice for choice in inner}
+        if text not in by_text:
+            raise _UnfitError(did_you_mean(text, by_text))
+        return by_text[text]
     if get_origin(kind) is tuple:
-        return _to_tuple(get_args(kind), text)
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        kinds = (inner[0],) * len(parts) if _is_open(inner) else inner
+        if len(parts) != len(kinds):
+            raise _UnfitError
+        return tuple(convert(kind, part) for kind, part in zip(kinds, parts, strict=True))
     if _is_union(kind):
-        return _to_first(get_args(kind), text)
+        if type(None) in inner and text.lower() in ("none", ""):
+            return None
+        for one in inner:
+            with contextlib.suppress(ValueError):
+                if one is not type(None):
+                    return convert(one, text)
+        raise _UnfitError
     raise TypeError(f"no option can be of type {kind!r}")
 
 
 def _from_json(kind: Any, value: Any) -> Any:
-    inner = get_args(kind)
-    if isinstance(value, list):
-        element = next((k for k in (kind, *inner) if get_origin(k) is tuple), tuple[Any, ...])
-        kinds = get_args(element)
-        kinds = (kinds[0],) * len(value) if _is_open(kinds) else kinds
-        return tuple(_from_json(k, item) for k, item in zip(kinds, value, strict=False))
-    if isinstance(value, str) and (kind is Path or Path in inner):
-        return Path(value)
-    return float(value) if kind is float and isinstance(value, int) else value
+    try:
+        return msgspec.convert(value, kind, dec_hook=lambda kind, text: kind(text))
+    except (msgspec.ValidationError, TypeError):
+        return value
 
 
 def _typed(name: str, option: str, kind: Any, text: str) -> Any:
@@ -177,43 +191,3 @@ def _is_union(kind: Any) -> bool:
 
 def _is_open(inner: tuple[Any, ...]) -> bool:
     return len(inner) == 2 and inner[1] is Ellipsis
-
-
-def _to_bool(text: str) -> bool:
-    if text.lower() in _TRUE | _FALSE:
-        return text.lower() in _TRUE
-    raise _UnfitError
-
-
-def _to_float(text: str) -> float:
-    value = float(text)
-    if math.isnan(value):
-        raise _UnfitError
-    return value
-
-
-def _to_choice(choices: tuple[Any, ...], text: str) -> Any:
-    by_text = {str(choice): choice for choice in choices}
-    if text not in by_text:
-        raise _UnfitError(did_you_mean(text, by_text))
-    return by_text[text]
-
-
-def _to_tuple(inner: tuple[Any, ...], text: str) -> tuple[Any, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    kinds = (inner[0],) * len(parts) if _is_open(inner) else inner
-    if len(parts) != len(kinds):
-        raise _UnfitError
-    return tuple(convert(kind, part) for kind, part in zip(kinds, parts, strict=True))
-
-
-def _to_first(inner: tuple[Any, ...], text: str) -> Any:
-    if type(None) in inner and text.lower() in ("none", ""):
-        return None
-    for kind in inner:
-        if kind is not type(None):
-            try:
-                return convert(kind, text)
-            except ValueError:
-                continue
-    raise _UnfitError

@@ -39,6 +39,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from bench.core.metrics import normalise
@@ -175,14 +176,10 @@ def _line(segment: Segment) -> bytes:
     strokes = segment.strokes or []
     left, _, _, top = _box(strokes)
     flat = [
-        [value for x, y in _without_repeats(stroke) for value in (x - left, top - y)]
+        [value for (x, y), _ in groupby(stroke) for value in (x - left, top - y)]
         for stroke in strokes
     ]
     return _json({"w": segment.writer, "t": segment.label, "s": flat})
-
-
-def _without_repeats(stroke: Points) -> Points:
-    return [p for i, p in enumerate(stroke) if i == 0 or p != stroke[i - 1]]
 
 
 @contextmanager

@@ -67,12 +67,6 @@ class _Ink:
     inline: list[tuple[str, str, int]]  # quality, label, number of its first stroke
 
 
-def contributors(tree: Tree) -> list[str]:
-    """The contributors of lines of text, sorted."""
-    names = {name.split("/")[2] for name in tree.names() if name.startswith("data/8/")}
-    return sorted(names | {"lex"})
-
-
 def segments(tree: Tree, contributor: str) -> Iterator[Segment]:
     """All labelled lines of a contributor, in the order of the files and of their labels."""
     if contributor == "lex":
