@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
@@ -79,7 +78,7 @@ def overfit(
     if as_json:
         print(json.dumps(_record(result), indent=2))
     else:
-        print(render.terminal(table(result), shutil.get_terminal_size().columns))
+        print(render.printed([table(result)]))
         print(f"\n{verdict(result)}")
     return 0 if result.verdict in ("better on training lines", "no sign of over-fitting") else 1
 
@@ -147,6 +146,6 @@ def leak(
         }
         print(json.dumps(record, indent=2))
     else:
-        print(render.terminal(table(dataset, leaks), shutil.get_terminal_size().columns))
+        print(render.printed([table(dataset, leaks)]))
         print(verdict(dataset, leaks, texts))
     return int(any(one.spoils for one in leaks) or any(seen_too_often(t.overlap) for t in texts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,8 +114,7 @@ def run(
     if as_json:
         print(json.dumps(_record(diagnosis), indent=2))
         return 0
-    for table in made:
-        print(render.terminal(table, shutil.get_terminal_size().columns))
+    print(render.printed(made))
     for decoder, why in diagnosis.skipped:
         print(f"could not run here: {decoder}: {why}")
     return 0
@@ -126,10 +124,10 @@ def _write(folder: Path, made: list[Table]) -> None:
     from bench.core.files import write_files
     from bench.report import render
 
-    text = "\n".join(render.markdown(table) for table in made)
-    latex = {f"{table.slug}.tex": render.latex(table).encode() for table in made}
-    csv = {f"{table.slug}.csv": render.spreadsheet(table).encode("utf-8-sig") for table in made}
-    write_files(folder, {"diagnostics.md": text.encode(), **latex, **csv})
+    files = {"diagnostics.md": render.printed(made, "md").encode()}
+    for table in made:
+        files |= render.files(table, table.slug, ("tex", "csv"))
+    write_files(folder, files)
 
 
 def _record(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +77,7 @@ def run(
     table = perf.table(record)
     files = render.files(table, "perf")
     write_files(folder, files)
-    print(render.terminal(table, shutil.get_terminal_size((100, 24)).columns))
+    print(render.printed([table]))
     print(f"files in {folder}: perf.json, {', '.join(files)}")
     return int(any(result.reason for result in record.results))
 

@@ -33,7 +33,7 @@ examples:
   {PROGRAM} report mine --format html --pictures all   the page, with a picture of every line
   {PROGRAM} report mine --lang ja           tables and plots with Japanese words
   {PROGRAM} report mine --into thesis.tex   renew the tables between markers in a manuscript
-  {PROGRAM} report --into thesis.md --check exit 1 when a table there is stale
+  {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
   {PROGRAM} report --benchmark b.json       pytest-benchmark's file as a markdown table
   {PROGRAM} report --benchmark b.json --format csv > b.csv
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import shutil
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
@@ -130,9 +129,7 @@ def run(
     if as_json:
         print(json.dumps([row.record() for row in rows], indent=2))
     else:
-        width = shutil.get_terminal_size((100, 24)).columns
-        for table in filter(None, (speed_table(rows), ratio_table(rows))):
-            print(render.terminal(table, width))
+        print(render.printed(filter(None, (speed_table(rows), ratio_table(rows)))))
         print(f"files: {', '.join(map(str, files))}")
     left_out = any(row.origin == "not run" and row.decoder in choices.decoder for row in rows)
     return int(bool(outcome.failed) or left_out)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 from pathlib import Path
 
 from cyclopts import App
@@ -93,9 +92,7 @@ def run(
         record = {"system": system, **dataclasses.asdict(traced)}
         print(json.dumps(record, indent=2, default=str))
         return 0
-    width = shutil.get_terminal_size((100, 24)).columns
-    for table in tables(traced, system, f"{dataset} ({split})"):
-        print(render.terminal(table, width))
+    print(render.printed(tables(traced, system, f"{dataset} ({split})")))
     print(f"tensorboard --logdir {folder}")
     print(f"chrome://tracing or https://ui.perfetto.dev: {traced.chrome}")
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -116,7 +115,7 @@ def run(
     if as_json:
         print(json.dumps(dataclasses.asdict(entry), indent=2))
         return 0
-    print(render.terminal(table(entry), shutil.get_terminal_size().columns))
+    print(render.printed([table(entry)]))
     print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")
     print("map: " + ", ".join(map(str, _written(entry, out or CHECKS / "tuning"))))
     for sentence in at_the_edge(entry):
@@ -125,22 +124,18 @@ def run(
 
 
 def _written(entry: Tuned, folder: Path) -> list[Path]:
-    """The map as a plot and as a table."""
+    """Write the map as a plot and as a table."""
     from bench.core.files import write_files
     from bench.report import render
     from bench.report.tuning import draw, table
 
-    plot, points = draw(entry), table(entry)
-    files = {
-        **plot.files,
-        f"{plot.slug}.md": render.markdown(points).encode(),
-        f"{plot.slug}.csv": render.spreadsheet(points).encode("utf-8-sig"),
-    }
-    return write_files(folder, files)
+    plot = draw(entry)
+    tables = render.files(table(entry), plot.slug, ("md", "csv"))
+    return write_files(folder, {**plot.files, **tables})
 
 
 def _values(item: str) -> tuple[str, tuple[float, ...]]:
-    """The option and the values of `alpha=0.5,0.7`."""
+    """Parse `alpha=0.5,0.7`."""
     option, _, values = item.partition("=")
     try:
         return option.strip(), tuple(float(value) for value in values.split(","))
