@@ -43,11 +43,9 @@ def _corrected(name: str) -> Entry | None:
 DECODERS = _Decoders(
     "decoder",
     {
-        "ar-beam": Entry(
-            "decoders.ar.decoder:AutoregressiveSpec", "the encoder's own AR head, beam"
-        ),
+        "ar-beam": Entry("decoders.ar.beam:AutoregressiveSpec", "the encoder's own AR head, beam"),
         "ar-greedy": Entry(
-            "decoders.ar.decoder:AutoregressiveSpec",
+            "decoders.ar.beam:AutoregressiveSpec",
             "the encoder's own AR head, greedy",
             {"beam": 1},
         ),
@@ -77,7 +75,7 @@ DECODERS = _Decoders(
         ),
         "ctc-rescore": Entry(
             "decoders.ctc.rescore:CTCRescoreSpec",
-            "n best texts of a CTC beam, judged by the AR head",
+            "n best texts of a CTC beam, put in order by the AR head",
         ),
     },
     others=_corrected,

@@ -14,6 +14,9 @@ from bench.core.errors import Unavailable
 from bench.core.options import settings
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 
+Scores = NDArray[np.float64]
+NBest = tuple[tuple[str, float], ...]  # texts with their scores, best first
+
 
 @dataclass(frozen=True)
 class DecoderSpec(ABC):
@@ -21,13 +24,22 @@ class DecoderSpec(ABC):
 
     tunes: options whose None stands for the value tuned for the encoder (`decoders/tuned.json`),
         with the values to try, rising.
+    untuned: their values where nobody has tuned; untuned_source: where these come from.
     """
 
     needs: ClassVar[Needs]  # what it reads of an encoding
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    untuned: ClassVar[Mapping[str, float]] = {}
+    untuned_source: ClassVar[str] = "nothing (a guess)"
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Why it cannot decode this encoder here, with the remedy; None when it can."""
+        if self.needs != "states" and not encoder.alphabet:
+            return Unavailable(
+                f"{encoder.name} has no CTC head", "python -m bench train ctc --help"
+            )
+        if self.needs != "log_probs" and not encoder.has_ar:
+            return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
         return None
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
@@ -107,18 +119,20 @@ class Decoder(Stage):
 
     @abstractmethod
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """One `Decoded` a line, in order. Synchronises the device by reading its result."""
+        """One `Decoded` a line, in order. Synchronises the device by reading its result.
+
+        Raises:
+            UserError: the encoding lacks a head, or holds no numbers or no log-probabilities.
+        """
 
     def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
         """Decode; a search is the first stage."""
         return self.decode(encoded)
 
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
-        """The objective of the search for given texts, without a search.
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
+        """The objective of the search for texts, without a search.
 
-        `bench.analysis.diagnostics` tells by it whether the search or the model missed a text.
+        `bench.analysis.diagnostics` tells search errors from model errors by it.
 
         Args:
             encoded: B lines, as for `decode`.
@@ -132,10 +146,12 @@ class Decoder(Stage):
         return None
 
 
-def missing_heads(encoder: EncoderInfo) -> Unavailable | None:
-    """Why an encoder does not have both a CTC and an autoregressive head; None when it has."""
-    if not encoder.alphabet:
-        return Unavailable(f"{encoder.name} has no CTC head", "python -m bench train ctc --help")
-    if not encoder.has_ar:
-        return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
-    return None
+def alternatives(line: Decoded) -> dict[str, float]:
+    """The hypotheses of a line with their scores, best first."""
+    return dict(line.nbest or ((line.text, line.score if line.score is not None else 0.0),))
+
+
+def ranked(texts: Sequence[str], scores: Scores) -> NBest:
+    """Texts with their scores, best first; of equals the earlier."""
+    order = np.argsort(-scores, kind="stable")
+    return tuple((texts[place], float(scores[place])) for place in order)

@@ -24,13 +24,11 @@ _REMEDY = "restore it with git, or remove it and tune again"
 class Tunable(Decoder):
     """An open decoder whose weights can be changed.
 
-    Its `extras` name its language model: `lm`, what the weights are tuned for, and `lm_sha256`.
-
     values: the weights in force; source: where they come from, in words.
+    Its `extras` name its language model: `lm`, for which weights are tuned, and `lm_sha256`.
     """
 
     def __init__(self, spec: DecoderSpec, weights: tuple[dict[str, float], str]) -> None:
-        """Start from what `weights` returns."""
         super().__init__(spec)
         self.values, self.source = weights
 
@@ -43,16 +41,16 @@ class Tunable(Decoder):
 class Tuned:
     """The weights of one decoder behind one encoder, and where they come from.
 
-    values: the weights that were best, by option; they are what later runs use.
+    values: the best weights by option, which later runs use.
     weights: content hash of the encoder's weights.
-    lm: what the decoder calls its language model; lm_sha256: its hash.
+    lm: the decoder's name for its language model; lm_sha256: its hash.
     dataset, split, dataset_sha256, lines: the set it was tuned on.
     conditions: how these lines were read, such as "clean" and "blot 3".
     options: the decoder's other options at the best point (its beam, its pruning).
     grid: the values that were tried, or between which; of weights and perhaps of other options.
     cer: of the best point, micro, a fraction; greedy_cer: of the best path on the same lines.
-    cer_map: one entry a point that was tried: its values, its "cer", and, where
-        blocks are enough, with "p" how likely a gap as large to the best point is by chance.
+    cer_map: an entry for each point: its values, "cer" and, where blocks are enough, "p" of its
+        difference to the best point.
     """
 
     decoder: str
@@ -75,29 +73,18 @@ class Tuned:
     @property
     def best(self) -> Mapping[str, float]:
         """The value of each option of the grid at the best point."""
-        found = {**self.options, **self.values}
-        return {name: found[name] for name in self.grid}
+        options = {**self.options, **self.values}
+        return {name: options[name] for name in self.grid}
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What there is one entry of."""
+        """Decoder, encoder and language model: there is one entry for each."""
         return self.decoder, self.encoder, self.lm
 
     def source(self, weights: str, lm_sha256: str) -> str:
-        """Where the values come from, and what is no longer as it was then.
-
-        Args:
-            weights: of the encoder at hand.
-            lm_sha256: of the language model at hand.
-        """
-        changed = [
-            what
-            for what, then, now in (
-                ("encoder weights", self.weights, weights),
-                ("language model", self.lm_sha256, lm_sha256),
-            )
-            if then != now
-        ]
+        """Where the values come from, and what has changed since: hashes of what is in use."""
+        changed = ["encoder weights"] * (self.weights != weights)
+        changed += ["language model"] * (self.lm_sha256 != lm_sha256)
         since = f"; since then changed: {' and '.join(changed)}" if changed else ""
         return (
             f"{self.dataset}-{self.split}@{self.dataset_sha256[:_SHORT]} read by "
@@ -112,7 +99,7 @@ class _File:
 
 
 def _in_short(conditions: Sequence[str]) -> str:
-    """Conditions in words; of many damages of one severity the number, for the file names them."""
+    """Conditions in words; many damages of one severity are counted."""
     severities = {condition.rpartition(" ")[2] for condition in conditions[1:]}
     if len(conditions) <= _NAMED or len(severities) > 1:
         return " + ".join(conditions)
@@ -120,10 +107,7 @@ def _in_short(conditions: Sequence[str]) -> str:
 
 
 def load(path: Path | None = None) -> tuple[Tuned, ...]:
-    """Every frozen entry; none where nothing was tuned yet.
-
-    Args:
-        path: the file; the project's own by default.
+    """Every frozen entry, of the project's own file by default.
 
     Raises:
         UserError: the file is broken.
@@ -141,41 +125,33 @@ def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned
 
 
 def weights(
-    spec: DecoderSpec,
-    names: Sequence[str],
-    encoder: EncoderInfo,
-    lm: tuple[str, str],
-    untuned: tuple[Mapping[str, float], str],
+    spec: DecoderSpec, encoder: EncoderInfo, lm: tuple[str, str], *names: str
 ) -> tuple[dict[str, float], str]:
     """The weights in force: the user's, else the tuned ones, else the untuned.
 
     Args:
         spec: of a decoder, whose options of `tunes` are None where the user left them open.
-        names: under which entries are looked up; the first that there is counts.
         encoder: whose output is decoded.
-        lm: what the decoder calls its language model, and its hash.
-        untuned: the weights where nobody has tuned, and in words where they come from.
+        lm: the decoder's name for its language model, and its hash.
+        names: under which entries are looked up; the first that there is counts.
 
     Returns:
         The weights by option, and in words where they come from.
     """
+    values, source = spec.untuned, spec.untuned_source
     entries = (find(name, encoder.name, lm[0]) for name in names)
-    values, source = untuned
     if entry := next(filter(None, entries), None):
         values, source = entry.values, entry.source(encoder.weights, lm[1])
     options = spec.settings()
-    given = {name: float(options[name]) for name in spec.tunes if options[name] is not None}
-    if given:
-        rest = "" if len(given) == len(spec.tunes) else f"; the others: {source}"
-        source = f"set by hand: {', '.join(given)}{rest}"
-    return {**values, **given}, source
+    by_hand = {name: float(options[name]) for name in spec.tunes if options[name] is not None}
+    if by_hand:
+        rest = "" if len(by_hand) == len(spec.tunes) else f"; the others: {source}"
+        source = f"set by hand: {', '.join(by_hand)}{rest}"
+    return {**values, **by_hand}, source
 
 
 def freeze(entry: Tuned, path: Path | None = None) -> Path:
-    """Put an entry into the file, in the place of the one of the same identity.
-
-    Returns:
-        The file.
+    """Put an entry into the file, in the place of the one of the same identity; returns the file.
 
     Raises:
         UserError: the file is broken, or may not be written to.

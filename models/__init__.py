@@ -9,8 +9,8 @@ from bench.core.registry import Entry, Registry
 def _trocr(size: str, kind: str, shape: str) -> Entry:
     """One of Microsoft's checkpoints.
 
-    On a CPU they take seconds a line, so that the main job has no more than a look at those for
-    handwriting, without their weights too.
+    On a CPU they take seconds a line, so that the main job samples those for handwriting alone,
+    without their weights too.
     """
     return Entry(
         "models.trocr:TrOCRSpec",
@@ -21,7 +21,7 @@ def _trocr(size: str, kind: str, shape: str) -> Entry:
     )
 
 
-# By the name here; those for handwriting go without theirs.
+# By the name here; those for handwriting run without weights, too.
 TROCR = {
     "trocr-small": _trocr("small", "handwritten", "small"),
     "trocr-base": _trocr("base", "handwritten", "base"),
@@ -46,10 +46,10 @@ ENCODERS = Registry(
     "encoder",
     {
         "mini": Entry(
-            "models.mini:MiniSpec", "CNN + BiLSTM with a CTC and an AR head, weights shipped"
+            "models.shipped:MiniSpec", "CNN + BiLSTM with a CTC and an AR head, weights shipped"
         ),
         "ppocr": Entry(
-            "models.ppocr:PPOCRSpec", "PP-OCRv6 small, as its makers trained it", sample=0
+            "models.shipped:PPOCRSpec", "PP-OCRv6 small, as its makers trained it", sample=0
         ),
         **TROCR,
     },

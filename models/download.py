@@ -17,7 +17,7 @@ from bench.core.hub import fetch, plain_hub_errors
 from bench.core.progress import Report
 from models import hub
 
-# Read where they are there; what has to be there is `hub.NEEDED`.
+# Read if present; `hub.NEEDED` has to be.
 _OPTIONAL = (
     "generation_config.json",
     "tokenizer_config.json",
@@ -28,15 +28,12 @@ _OPTIONAL = (
 
 
 def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
-    """Fetch what is not here yet of a revision; goes on where an earlier download stopped.
+    """Fetch the missing files of a revision; goes on where an earlier download stopped.
 
-    Args:
-        repo: Hub id.
-        revision: branch, tag or commit; it is resolved to a commit first, and all files are of it.
-        report: hears of the progress, in bytes.
+    The revision is resolved to a commit first, and all files are of it. Progress is in bytes.
 
     Raises:
-        UserError: the Hub does not give it or cannot be reached, it is no TrOCR, the disk is full.
+        UserError: the Hub refuses it or cannot be reached, it is no TrOCR, the disk is full.
     """
     if hub.is_path(repo):
         raise UserError(f"{repo} is a folder; there is nothing to fetch")
@@ -66,5 +63,5 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
 def _small(files: Mapping[str, Any]) -> list[str]:
     """All files to fetch but the weights."""
     ways = [way for what in hub.NEEDED.values() for way in what]
-    wanted = {*_OPTIONAL, *(name for way in ways for name in way)} - set(hub.WEIGHTS)
-    return sorted(wanted & set(files))
+    names = {*_OPTIONAL, *(name for way in ways for name in way)} - set(hub.WEIGHTS)
+    return sorted(names & set(files))

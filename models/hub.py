@@ -36,7 +36,7 @@ WEIGHTS = (
 # transformers 5 writes the image processor into processor_config.json.
 SENTENCEPIECE = "sentencepiece.bpe.model"
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), (SENTENCEPIECE,))
-# What a checkpoint consists of, and the ways to say each: all files of one way have to be there.
+# The parts of a checkpoint, each with its alternatives: all files of one have to be there.
 NEEDED: Mapping[str, Sequence[Sequence[str]]] = {
     "the model's configuration": (("config.json",),),
     "the image processor": (("preprocessor_config.json",), ("processor_config.json",)),
@@ -49,9 +49,7 @@ NEEDED: Mapping[str, Sequence[Sequence[str]]] = {
 class Checkpoint:
     """A complete checkpoint on this disk.
 
-    repo: Hub id, or the folder as it was given.
-    folder: where its files are.
-    weights: the weights file or the index of several, safetensors when there is one.
+    repo: Hub id, or the folder as the user named it; weights: the file, or the index of several.
     """
 
     repo: str
@@ -78,17 +76,17 @@ class Checkpoint:
         """Content hash of the weights; of several files a hash of theirs.
 
         Raises:
-            UserError: a file is not what was downloaded (the Hub's cache names it by its hash).
+            UserError: a file is damaged (the Hub's cache names it by its hash).
         """
         hashes = [content_hash(part, 64) for part in self.parts]
-        for part, found in zip(self.parts, hashes, strict=True):
+        for part, digest in zip(self.parts, hashes, strict=True):
             stored = part.resolve()
-            if re.fullmatch("[0-9a-f]{64}", stored.name) and stored.name != found:
+            if re.fullmatch("[0-9a-f]{64}", stored.name) and stored.name != digest:
                 raise UserError(
                     f"the weights of {self.repo} were damaged on this disk; delete {stored} and "
                     f"run: {download_command(self.repo, self.folder.name)}"
                 )
-        joined = hashlib.sha256(" ".join(found[:16] for found in hashes).encode()).hexdigest()
+        joined = hashlib.sha256(" ".join(digest[:16] for digest in hashes).encode()).hexdigest()
         return (hashes[0] if len(hashes) == 1 else joined)[:16]
 
     @property
@@ -98,11 +96,7 @@ class Checkpoint:
 
 
 def locate(repo: str, revision: str = MAIN) -> Checkpoint:
-    """Find a VisionEncoderDecoder checkpoint on this disk.
-
-    Args:
-        repo: Hub id ("microsoft/trocr-small-handwritten") or local folder.
-        revision: branch, tag or commit of a Hub repository.
+    """Find a VisionEncoderDecoder checkpoint on this disk, by its Hub id or folder.
 
     Raises:
         Unavailable: it is not here, or not all of it, or it needs a package that is not here;
@@ -147,7 +141,7 @@ def cached() -> list[tuple[Checkpoint, tuple[str, ...]]]:
         repos = scan_cache_dir().repos
     except (CacheNotFound, ValueError):
         return []
-    found = []
+    checkpoints = []
     for repo in sorted(repos, key=lambda repo: repo.repo_id):
         for revision in repo.revisions if repo.repo_type == "model" else ():
             try:
@@ -155,12 +149,12 @@ def cached() -> list[tuple[Checkpoint, tuple[str, ...]]]:
                 check_architecture(repo.repo_id, checkpoint.folder)
             except UserError:  # another model, or not all of it
                 continue
-            found.append((checkpoint, tuple(sorted(revision.refs))))
-    return found
+            checkpoints.append((checkpoint, tuple(sorted(revision.refs))))
+    return checkpoints
 
 
 def lacking(names: Collection[str]) -> Iterator[str]:
-    """What a folder with files of these names lacks to be a checkpoint, each with its files."""
+    """Parts of a checkpoint that are not among files of these names, each with its files."""
     for what, ways in NEEDED.items():
         if not any(set(names).issuperset(way) for way in ways):
             yield f"{what} ({' or '.join('+'.join(way) for way in ways)})"
@@ -187,7 +181,7 @@ def weight_files(weights: Path) -> tuple[str, ...]:
 
 
 def check_architecture(repo: str, folder: Path) -> None:
-    """Refuse what is not an image encoder with TrOCR's decoder, before anything is built of it.
+    """Refuse a checkpoint that is no image encoder with TrOCR's decoder.
 
     Raises:
         UserError: its config.json is damaged, or is that of another model.
@@ -199,8 +193,8 @@ def check_architecture(repo: str, folder: Path) -> None:
             f"config.json of {repo} says model_type {kind}, not vision-encoder-decoder; "
             "give a TrOCR"
         )
-    stated = config.get("decoder")
-    decoder = stated.get("model_type") if isinstance(stated, dict) else None
+    inner = config.get("decoder")
+    decoder = inner.get("model_type") if isinstance(inner, dict) else None
     if decoder != "trocr":
         raise UserError(
             f"the decoder of {repo} is a {decoder} model; only trocr decoders can be read here"
@@ -223,7 +217,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def registered_name(repo: str) -> str:
-    """What an encoder of this repository is called here."""
+    """The registered name of a repository's encoder, else the repository."""
     entries = ENCODERS.entries.items()
     return next((name for name, entry in entries if entry.options.get("repo") == repo), repo)
 

@@ -2,7 +2,7 @@
 
 A PP-LCNetV4 backbone of depthwise-separable blocks, two attention blocks over the columns, a CTC
 head. Its norms are folded into the convolutions, its branches merged. Finer than its makers' it
-keeps every fourth column as a frame (`pool` 1; theirs is 2), and its head knows printable ASCII
+keeps every fourth column as a frame (`pool` 1; theirs is 2), and its head has printable ASCII
 only. Squeeze-and-excitation averages over all columns and attention sees them all: columns past
 a line's own width are blanked before each, so a line reads the same alone and in a batch.
 """
@@ -16,7 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.images import Pixels, to_height
+
+HEIGHT = 48
+STEP = 16  # widths of batches are multiples: oneDNN prepares every new shape anew
 STRIDE = 4  # pixels a column of the backbone
+_WIDE_AS = 56  # lines are stretched by a sixth: dense hands need the frames
 _STEM = 48
 # (in, out, rows a row, squeeze-and-excitation) of each block.
 _BLOCKS = (
@@ -31,6 +36,16 @@ _BLOCKS = (
 )
 
 
+def squeeze(image: Pixels) -> Pixels:
+    """Scale a line, (H, W) to (48, W'), as wide as at 56 px."""
+    return to_height(image, HEIGHT, _WIDE_AS)
+
+
+def columns_of(widest: int) -> int:
+    """Columns of a batch by its widest line."""
+    return -(-widest // STEP) * STEP
+
+
 @dataclass(frozen=True)
 class PPOCRConfig:
     """Shape of the network.
@@ -40,7 +55,7 @@ class PPOCRConfig:
     alphabet: symbols of the head, the blank first.
     """
 
-    height: int = 48
+    height: int = HEIGHT
     pool: int = 1
     alphabet: int = 96
     width: int = 120

@@ -64,12 +64,7 @@ class TrOCRSpec(EncoderSpec):
         return None
 
     def open(self, runtime: Runtime) -> Encoder:
-        """Load it.
-
-        Raises:
-            Unavailable: it is not here.
-            UserError: it is damaged, or is not a TrOCR, or its head is not for it.
-        """
+        """Load it."""
         if self.untrained:
             from models.trocr_untrained import UntrainedTrOCR
 

@@ -20,8 +20,8 @@ from transformers.utils import logging as transformers_logging
 from bench.core.errors import UserError
 from models import hub
 
-# What the authors' checkpoints are trained on (Li et al. 2021, sections 3.1 and 4.1; their cards
-# on the Hub do not say it in a form that a program can read).
+# Training data of the authors' checkpoints (Li et al. 2021, sections 3.1 and 4.1; their cards on
+# the Hub have no machine-readable form of it).
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
 _PADDING = 0.01  # the share of a decoder's vocabulary that may have no token: it is rounded up
@@ -44,10 +44,10 @@ _TRAINED_ON = {
 
 
 def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
-    """The image processor: PIL's resizing whatever else is installed, so that pixels are the same.
+    """The image processor, with PIL's resizing, so that pixels are the same everywhere.
 
     The classes' own defaults (224 px, ImageNet statistics, DeiT's crop) are wrong for TrOCR, so
-    everything has to be said by the checkpoint.
+    the checkpoint has to state everything.
     """
     stated = _stated_processing(checkpoint.folder)
     for key in ("size", "image_mean", "image_std"):
@@ -57,24 +57,24 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
         processor = AutoImageProcessor.from_pretrained(
             checkpoint.folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
-    wanted = encoder.image_size
-    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
+    size = encoder.image_size
+    height, width = (size, size) if isinstance(size, int) else size
     if getattr(processor, "do_center_crop", False):
         raise UserError(
             f"the image processor of {checkpoint.repo} crops its images, which cuts off text; "
             "set do_center_crop to false in its file"
         )
-    found = processor.size
-    if (found.height, found.width) != (height, width):
+    made = processor.size
+    if (made.height, made.width) != (height, width):
         raise UserError(
-            f"the image processor of {checkpoint.repo} makes images of {found.height} x "
-            f"{found.width} px, but its encoder reads {height} x {width} px; mend its size"
+            f"the image processor of {checkpoint.repo} makes images of {made.height} x "
+            f"{made.width} px, but its encoder reads {height} x {width} px; mend its size"
         )
     return processor
 
 
 def _stated_processing(folder: Path) -> Mapping[str, Any]:
-    """What the checkpoint says of its image processor, in the old layout or the new one."""
+    """The configuration of the image processor, in the old layout or the new one."""
     old = folder / "preprocessor_config.json"
     if old.is_file():
         return hub.read_json(old)
@@ -85,7 +85,7 @@ def _stated_processing(folder: Path) -> Mapping[str, Any]:
 
 
 def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
-    """The tokenizer, its class told from its files.
+    """The tokenizer, its class recognised by its files.
 
     transformers' own guess for a TrOCR decoder is XLM-R's, which is wrong for base and large.
 
@@ -99,18 +99,18 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
         kind = RobertaTokenizer
     with loading(checkpoint, "the tokenizer"):
         tokenizer = kind.from_pretrained(checkpoint.folder, local_files_only=True)
-    tokens, wanted = len(tokenizer), model.config.decoder.vocab_size
-    if not 0 <= wanted - tokens <= _PADDING * wanted:
+    tokens, size = len(tokenizer), model.config.decoder.vocab_size
+    if not 0 <= size - tokens <= _PADDING * size:
         raise UserError(
-            f"the tokenizer of {checkpoint.repo} has {tokens} tokens and its decoder {wanted}; "
+            f"the tokenizer of {checkpoint.repo} has {tokens} tokens and its decoder {size}; "
             "copy the tokenizer that it was trained with into it"
         )
     for name in ("eos_token_id", "pad_token_id"):
-        own, wanted = getattr(tokenizer, name), token_id(model, name)
-        if own not in (wanted, None):  # BERT's tokenizers have no EOS
+        own, other = getattr(tokenizer, name), token_id(model, name)
+        if own not in (other, None):  # BERT's tokenizers have no EOS
             raise UserError(
                 f"the tokenizer of {checkpoint.repo} does not fit its decoder: {name} is {own} "
-                f"in one and {wanted} in the other"
+                f"in one and {other} in the other"
             )
     return tokenizer
 
@@ -125,13 +125,13 @@ def token_id(model: Any, name: str) -> int:
     """
     tokens = model.config.decoder.vocab_size
     for config in (model.generation_config, model.config, model.config.decoder):
-        found = getattr(config, name, None)
-        found = found[0] if isinstance(found, list) and len(found) == 1 else found
-        if isinstance(found, int) and 0 <= found < tokens:
-            return found
-        if found is not None:
+        value = getattr(config, name, None)
+        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if isinstance(value, int) and 0 <= value < tokens:
+            return value
+        if value is not None:
             raise UserError(
-                f"the checkpoint has {name} {found}; write one number below {tokens} there"
+                f"the checkpoint has {name} {value}; write one number below {tokens} there"
             )
     raise UserError(f"the checkpoint does not say {name}; add it to config.json")
 
@@ -144,21 +144,21 @@ def generation_settings(folder: Path, decoder: Any) -> dict[str, Any]:
         **config,
         **(hub.read_json(own) if own.is_file() else {}),
     }
-    found = {n: stated[n] for n in _NEUTRAL if stated.get(n) not in (None, [], {}, _NEUTRAL[n])}
+    chosen = {n: stated[n] for n in _NEUTRAL if stated.get(n) not in (None, [], {}, _NEUTRAL[n])}
     for name in ("max_length", "max_new_tokens"):  # which the decoder's own limit may precede
-        limit = found.get(name, 0)
+        limit = chosen.get(name, 0)
         start = name == "max_length"  # which counts the start token
         if not isinstance(limit, int) or limit - start >= decoder.max_position_embeddings:
-            del found[name]
-    return found
+            del chosen[name]
+    return chosen
 
 
 def trained_on(checkpoint: hub.Checkpoint) -> str:
-    """The data sets that the model card names, else what the authors' paper says, else nothing."""
+    """The data sets that the model card names, else those of the authors' paper, else ""."""
     card = checkpoint.folder / "README.md"
     try:
         stated = (metadata_load(card) or {}).get("datasets") if card.is_file() else None
-    except Exception:  # a card that YAML cannot read says nothing
+    except Exception:  # YAML cannot read the card
         stated = None
     if stated:
         return ", ".join(map(str, stated if isinstance(stated, list) else [stated]))
@@ -171,7 +171,7 @@ def trained_on(checkpoint: hub.Checkpoint) -> str:
 def loading(checkpoint: hub.Checkpoint, what: str) -> Iterator[None]:
     """Run transformers without its chatter, and with whatever it raises as one sentence.
 
-    Foreign files can make it raise anything; the cause stays chained for --traceback.
+    Files of others can make it raise anything; the cause stays chained for --traceback.
     """
     try:
         with quiet():

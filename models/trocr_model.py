@@ -14,7 +14,7 @@ from bench.core.errors import UserError
 from bench.core.types import ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
-from models.pictures import Pictures
+from models.images import Pictures
 from models.trocr_files import (
     generation_settings,
     load_processor,
@@ -23,7 +23,7 @@ from models.trocr_files import (
     token_id,
     trained_on,
 )
-from models.trocr_sinusoids import restore_sinusoids
+from models.trocr_shapes import restore_sinusoids
 
 # The decoder reads all states and not the pooled one, so it does not matter whether the weights
 # have a pooler; sinusoids are computed, and old checkpoints keep left-overs of them.
@@ -47,14 +47,9 @@ class TrOCREncoder(Encoder):
         info: EncoderInfo,
         runtime: Runtime,
     ) -> None:
-        """Take up what is loaded.
+        """Take up a `VisionEncoderDecoderModel` that is on the device and in the precision.
 
-        Args:
-            model: a `VisionEncoderDecoderModel` on the device and in the precision of `runtime`.
-            pictures: how lines become its pixels.
-            ar: its decoder; None when it was not trained on these states.
-            info: what rows say of it.
-            runtime: where it runs.
+        `ar` is its decoder, None when that was not trained on these states.
         """
         self.info = info
         self.pictures, self.ar, self._model = pictures, ar, model
@@ -69,13 +64,17 @@ class TrOCREncoder(Encoder):
     def encode(self, batch: torch.Tensor) -> Encoded:
         """(B, 3, H, W) pixels to the states of class token(s) and patches, none of them padding."""
         pixels = batch.to(self._device, self._dtype, non_blocking=True)
-        states = self._model.encoder(pixels).last_hidden_state
+        states = self._states(pixels)
         mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
         return Encoded(states=states, state_mask=mask, ar=self.ar)
 
     def module(self) -> Any:
         """The `VisionEncoderDecoderModel`."""
         return self._model
+
+    def _states(self, pixels: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self._model.encoder(pixels).last_hidden_state
+        return states
 
 
 def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncoder:
@@ -126,7 +125,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are told below, and by name
+            ignore_mismatched_sizes=True,  # they are refused below, and by name
         )
     _check_fit(checkpoint, report)
     return model
@@ -137,12 +136,12 @@ def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
 
     Where one is lacking or has another shape, transformers goes on with random numbers.
     """
-    for problem, found in (
+    for problem, named in (
         ("lack", report["missing_keys"]),
         ("have, unlike config.json,", report["unexpected_keys"]),
         ("have another shape for", [key for key, *_ in report["mismatched_keys"]]),
     ):
-        keys = sorted(key for key in found if not _HARMLESS.search(key))
+        keys = sorted(key for key in named if not _HARMLESS.search(key))
         if keys:
             more = f" and {len(keys) - 1} more" if keys[1:] else ""
             raise UserError(

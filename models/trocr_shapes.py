@@ -2,13 +2,12 @@
 
 Small, base and large are those of the authors' `-handwritten` checkpoints (Li et al. 2021, "TrOCR",
 https://arxiv.org/abs/2109.10282, section 4.1; the numbers are those of the checkpoints' files on
-the Hub). The paper's speed table prints 62M, 334M and 558M parameters, which is what these models
-have when everything in them is counted once: the pooler behind the encoder too (61.6M, 333.9M,
-558.2M; without it 61.4M, 333.3M, 557.2M), and the output projection of base and large as what it
-is, the token embedding itself; in small the two are separate. No decoder reads the pooler. The
-authors' code has none, but carries the encoder's classifier of 1,000 ImageNet classes, as unread
-(deit.py in https://github.com/microsoft/unilm, folder trocr), which rounds to the same: 62.2M,
-334.1M, 558.2M.
+the Hub). The paper's speed table prints 62M, 334M and 558M parameters, the counts of these models
+with everything counted once: the pooler behind the encoder too (61.6M, 333.9M, 558.2M; without it
+61.4M, 333.3M, 557.2M), and the output projection of base and large as the token embedding that it
+is; in small the two are separate. No decoder reads the pooler. The authors' code has none, but
+carries the encoder's classifier of 1,000 ImageNet classes, as unread (deit.py in
+https://github.com/microsoft/unilm, folder trocr), which rounds to the same: 62.2M, 334.1M, 558.2M.
 
 No torch is imported until a model is built, so that shapes can be listed without it.
 """
@@ -188,8 +187,6 @@ def build(shape: str | Shape, seed: int) -> Any:
     import torch
     from transformers import VisionEncoderDecoderModel
 
-    from models.trocr_sinusoids import restore_sinusoids
-
     config = (shape_of(shape) if isinstance(shape, str) else shape).config()
     with torch.device("meta"):  # shapes only: transformers' own initialisation is not run
         model = VisionEncoderDecoderModel(config=config)
@@ -203,6 +200,22 @@ def build(shape: str | Shape, seed: int) -> Any:
     model.tie_weights()
     restore_sinusoids(model.decoder, torch.float32, torch.device("cpu"))
     return model.eval()
+
+
+def restore_sinusoids(decoder: Any, dtype: torch.dtype, device: torch.device) -> None:
+    """Compute sinusoidal positions anew, which transformers 5 loses while loading.
+
+    They are a plain tensor, neither parameter nor buffer: a model that is built on the meta
+    device, as `from_pretrained` does, leaves them there, and `to` does not move them. Learned
+    positions of a `TrOCRForCausalLM` stay as they are.
+    """
+    from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEmbedding
+
+    positions = decoder.model.decoder.embed_positions
+    if isinstance(positions, TrOCRSinusoidalPositionalEmbedding):
+        rows = decoder.config.max_position_embeddings + positions.padding_idx + 1
+        table = positions.get_embedding(rows, positions.embedding_dim, positions.padding_idx)
+        positions.weights = table.to(device, dtype)
 
 
 def _drawn(name: str, size: torch.Size, seed: int) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""TrOCR with random weights: the speed of the architecture, without a file of anybody's.
+"""TrOCR with random weights: the speed of the architecture, without a download.
 
-Random weights never end a line, or end it at once, so the lengths of lines have to be given. How
-much text a line holds shows in its width: each line emits tokens in proportion to its width at
-equal height, so many that the embedded test lines have the mean of the paper's speed table.
+Random weights never end a line, or end it at once, so its length is fixed beforehand: each line
+emits tokens in proportion to its width at equal height, scaled so that the embedded test lines have
+the mean of the paper's speed table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import ViTImageProcessorPil
 
 from bench.core.types import UNTRAINED, Encoded, EncoderInfo, Image, Runtime
 from models.base import Encoder
-from models.pictures import Pictures
+from models.images import Pictures
 from models.trocr_model import TrOCREncoder, ar_model, settled
 from models.trocr_shapes import BOS, EOS, IMAGE, PAD, Shape, build, shape_of
 
@@ -32,11 +32,7 @@ class UntrainedTrOCR(Encoder):
     """A TrOCR that reads nothing, at the speed of one that reads."""
 
     def __init__(self, shape: str, runtime: Runtime) -> None:
-        """Build it.
-
-        Args:
-            shape: a name of `SHAPES`.
-            runtime: where it runs.
+        """Build one of `SHAPES`.
 
         Raises:
             UserError: there is no such shape.

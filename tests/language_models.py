@@ -10,7 +10,7 @@ import torch
 
 from bench.training.lm.run import LMOptions, LMWatcher, train_lm
 from bench.training.lm.text import Paragraphs
-from decoders.language.char_lm import CharConfig
+from decoders.language.causal import CharConfig
 
 SENTENCES = (
     "the quick brown fox jumps over the lazy dog and runs away from the hounds",

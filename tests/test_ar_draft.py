@@ -16,10 +16,9 @@ from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, Runtime
 from datasets import DATASETS
 from decoders import DECODERS
-from decoders.ar.decoder import AutoregressiveSpec
-from decoders.ar.draft import DraftedSpec
-from decoders.ar.text_draft import TextDraft
-from decoders.ar.tree_reader import TreeReader
+from decoders.ar.beam import AutoregressiveSpec
+from decoders.ar.draft import DraftedSpec, TextDraft
+from decoders.ar.score import TreeReader
 from models import ENCODERS
 from tests import judge_doubles as doubles
 from tests.ctc_doubles import info
@@ -138,8 +137,11 @@ def test_bad_input() -> None:
     batch = doubles.encoded(MODELS["base", 0], [4, 6])
     with pytest.raises(UserError, match="max_new_tokens is 0"):
         DraftedSpec(max_new_tokens=0)
-    with pytest.raises(UserError, match="spell a draft"):
+    with pytest.raises(UserError, match="no autoregressive head"):
         DraftedSpec().open(info()).decode(replace(batch, ar=None))
+    assert batch.ar is not None
+    with pytest.raises(UserError, match="spell a draft"):
+        DraftedSpec().open(info()).decode(replace(batch, ar=replace(batch.ar, tokenize=None)))
     with pytest.raises(UserError, match="line 1 of a batch are not numbers"):
         DraftedSpec().open(info()).decode(replace(batch, states=batch.states * torch.nan))
     assert batch.log_probs is not None

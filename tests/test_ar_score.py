@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.types import Encoded
-from decoders.ar.score import score_texts, score_tokens
-from decoders.ar.token_tree import TokenTree
+from decoders.ar.score import TokenTree, score_texts, score_tokens
 from tests import judge_doubles as doubles
 from tests.tiny_trocr import Kind
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 from dataclasses import replace
 from typing import Any, get_args
@@ -15,14 +14,12 @@ from hypothesis import strategies as st
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, Runtime
 from decoders import DECODERS
-from decoders.ar import linear as ar_linear
 from decoders.ar import weights as ar_weights
-from decoders.ar.beam import best_of
-from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.beam import AutoregressiveSpec, best_of
 from decoders.ar.hf import GenerateSpec
-from decoders.ar.linear import Linear
-from decoders.ar.memory import remaining
-from models.mini import MiniSpec
+from decoders.ar.reader import remaining
+from decoders.ar.weights import Linear
+from models.shipped import MiniSpec
 from models.trocr_model import ar_model
 from models.trocr_shapes import build
 from tests.ctc_doubles import info
@@ -189,31 +186,21 @@ def test_weights_that_change_are_laid_out_anew() -> None:
     assert_same(*both(batch, beam=2, max_new_tokens=8))
 
 
-def test_a_decoder_that_is_gone_takes_its_weights_along() -> None:
-    model = tiny_model("base", WORDS, 1)
-    before = len(ar_weights._LAID_OUT)
-    AutoregressiveSpec(max_new_tokens=2).open(info()).decode(padded(model, [4], 0))
-    assert len(ar_weights._LAID_OUT) == before + 1
-    del model
-    gc.collect()
-    assert len(ar_weights._LAID_OUT) == before
-
-
 @pytest.mark.parametrize("way", ["packed", "plain"])
 @pytest.mark.parametrize("beam", [1, 3])
 def test_packed_weights_find_the_same(way: str, beam: int, monkeypatch: Any) -> None:
     wins = (way == "packed",) * 4
-    if way == "packed" and not ar_linear._can_pack(torch.float32):
+    if way == "packed" and not ar_weights._can_pack(torch.float32):
         pytest.skip("this build of torch has no packed linear layers")
-    monkeypatch.setattr(ar_linear, "_where_faster", lambda weight: wins)
+    monkeypatch.setattr(ar_weights, "_where_faster", lambda weight: wins)
     model = tiny_model("small", WORDS, 9)
     assert_same(*both(padded(model, [6, 9, 2], 2), beam=beam, max_new_tokens=8))
 
 
 def test_packed_products_are_of_single_precision(monkeypatch: Any) -> None:
-    if not ar_linear._can_pack(torch.float32):
+    if not ar_weights._can_pack(torch.float32):
         pytest.skip("this build of torch has no packed linear layers")
-    monkeypatch.setattr(ar_linear, "_where_faster", lambda weight: (True,) * 4)
+    monkeypatch.setattr(ar_weights, "_where_faster", lambda weight: (True,) * 4)
     noise = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(300, 1000, generator=noise), torch.randn(300, generator=noise)
     for rows in (1, 40, 200):
@@ -227,10 +214,10 @@ def test_without_the_internal_operators_torchs_own_layer_is_used(monkeypatch: An
     def gone(weight: torch.Tensor) -> torch.Tensor:
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute ...")
 
-    monkeypatch.setattr(ar_linear, "_packed", gone)
-    ar_linear._can_pack.cache_clear()
+    monkeypatch.setattr(ar_weights, "_packed", gone)
+    ar_weights._can_pack.cache_clear()
     layer = Linear(torch.eye(4))
-    ar_linear._can_pack.cache_clear()
+    ar_weights._can_pack.cache_clear()
     assert torch.equal(layer(torch.ones(2, 4)), torch.ones(2, 4))
 
 
@@ -261,13 +248,6 @@ def test_states_that_are_no_numbers(name: str, value: float) -> None:
         DECODERS.create(name).open(info()).decode(batch)
 
 
-@pytest.mark.parametrize("beam", [1, 3])
-def test_a_line_without_states(beam: int) -> None:
-    batch = padded(MODELS["base", NARROW, 3], [4, 6], 0)
-    nothing = Encoded(batch.states[:, :0], batch.state_mask[:, :0], ar=batch.ar)
-    assert_same(*both(nothing, beam=beam, max_new_tokens=5))
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_close_to_single(dtype: torch.dtype) -> None:
     """Scores of the same tokens: precision may change the tokens, but not what they are worth."""
@@ -278,12 +258,3 @@ def test_half_precision_is_close_to_single(dtype: torch.dtype) -> None:
     half = AutoregressiveSpec(beam=3, max_new_tokens=4).open(info()).decode(batch)
     for one, other in zip(single, half, strict=True):
         assert other.score == pytest.approx(one.score, abs=0.2)
-
-
-def test_both_searches_have_the_same_options() -> None:
-    options = {"beam": 3, "early_stopping": "never", "length_penalty": 0.5, "nbest": 2}
-    ours, theirs = (DECODERS.create(name, options) for name in ("ar-beam", "ar-hf"))
-    assert type(ours) is AutoregressiveSpec and type(theirs) is GenerateSpec
-    assert vars(ours) == vars(theirs)
-    with pytest.raises(UserError, match="early_stopping is 'always'"):
-        DECODERS.create("ar-hf", {"early_stopping": "always"})

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from bench.core.errors import UserError
 from bench.training.lm.run import Validation, baseline, train_lm
 from bench.training.lm.text import Draw, Paragraphs, held_out, joined, windows
-from decoders.language import char_lm
-from decoders.language.char_lm import (
+from decoders.language import causal as char_lm
+from decoders.language.causal import (
     PARAGRAPH,
     SPACE,
     SYMBOLS,
@@ -95,7 +95,7 @@ def test_scores_do_not_depend_on_what_else_is_scored(net):
 def test_more_texts_than_a_batch_holds(net, monkeypatch):
     texts = [f"line {i} of many" for i in range(9)]
     whole = char_scores(net, SMALL, texts)
-    monkeypatch.setattr(char_lm, "_BATCH", 2)
+    monkeypatch.setattr(char_lm, "_WINDOWS", 2)
     for a, b in zip(char_scores(net, SMALL, texts), whole, strict=True):
         assert a == pytest.approx(b, abs=1e-5)
 

@@ -1,6 +1,7 @@
 """The contracts, over the registries: whatever is registered is tested by being registered."""
 
 import dataclasses
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -18,9 +19,9 @@ from decoders import DECODERS
 from decoders.base import DecoderSpec
 from models import ENCODERS
 from models.base import EncoderSpec
-from models.mini import MiniSpec
 from models.mini_ar import MiniAR
 from models.mini_net import MiniNet
+from models.shipped import MiniSpec
 
 KINDS = ((ENCODERS, EncoderSpec), (DECODERS, DecoderSpec), (DATASETS, Dataset), (DAMAGES, Damage))
 EVERYTHING = [(r, base, name) for r, base in KINDS for name in r.names()]
@@ -34,7 +35,9 @@ IMAGES = [
 def encoder(tmp_path_factory):
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
-    export(path, MiniNet().state_dict(), MiniAR(512).state_dict(), {})
+    net = MiniNet().state_dict()
+    net["ctc.weight"] *= 40  # peaked as trained ones: flat posteriors take pyctcdecode a minute
+    export(path, net, MiniAR(512).state_dict(), {})
     return MiniSpec(weights=str(path)).open(Runtime())
 
 
@@ -109,30 +112,38 @@ def encoded(encoder):
     return encoder.encode(encoder.prepare(IMAGES))
 
 
+@pytest.fixture(scope="module")
+def decoded(opened, encoded):
+    """What each decoder reads."""
+    return {name: decoder.decode(encoded) for name, decoder in opened.items()}
+
+
 @pytest.mark.parametrize("name", DECODERS.names())
-def test_a_spec_opens_to_independent_decoders_and_stays_as_it_is(opened, encoder, encoded, name):
+def test_a_spec_opens_to_independent_decoders_and_stays_as_it_is(
+    opened, encoder, encoded, decoded, name
+):
     spec, before = opened[name].spec, DECODERS.create(name)
     other = spec.open(encoder.info)
     assert other is not opened[name] and other is not spec
     assert spec == before and hash(spec) == hash(before)
     assert vars(spec) == vars(before) == spec.settings()
-    assert other.decode(encoded) == opened[name].decode(encoded)
+    assert other.decode(encoded) == decoded[name]
     other.close()
-    assert opened[name].decode(encoded)  # closing one leaves the other open
+    assert opened[name].decode(encoded) == decoded[name]  # closing one leaves the other open
 
 
 @pytest.mark.parametrize("name", DECODERS.names())
-def test_decoding_is_its_stages_one_after_the_other(opened, encoded, name):
+def test_decoding_is_its_stages_one_after_the_other(opened, encoded, decoded, name):
     lines: list[Decoded] = []
     for stage in opened[name].stages:
         assert stage.kind in ("decoder", "corrector")
         lines = stage.run(encoded, lines)
-    assert lines == opened[name].decode(encoded)
+    assert lines == decoded[name]
 
 
 @pytest.mark.parametrize("name", DECODERS.names())
-def test_a_decoder_gives_one_honest_result_a_line(opened, encoded, name):
-    results = opened[name].decode(encoded)
+def test_a_decoder_gives_one_honest_result_a_line(decoded, name):
+    results = decoded[name]
     assert len(results) == len(IMAGES)
     for result in results:
         assert isinstance(result.text, str)
@@ -140,12 +151,11 @@ def test_a_decoder_gives_one_honest_result_a_line(opened, encoded, name):
         assert not result.nbest or result.nbest[0][0] == result.text
         scores = [score for _, score in result.nbest]
         assert all(a >= b for a, b in pairwise(scores))
-    assert results == opened[name].decode(encoded)
 
 
 @pytest.mark.parametrize("name", DECODERS.names())
-def test_a_line_decodes_the_same_in_any_batch(opened, encoder, encoded, name):
-    texts = [d.text for d in opened[name].decode(encoded)]
+def test_a_line_decodes_the_same_in_any_batch(opened, encoder, decoded, name):
+    texts = [d.text for d in decoded[name]]
     backwards = encoder.encode(encoder.prepare(IMAGES[::-1]))
     assert [d.text for d in opened[name].decode(backwards)] == texts[::-1]
     alone = [opened[name].decode(encoder.encode(encoder.prepare([x])))[0].text for x in IMAGES]
@@ -154,8 +164,6 @@ def test_a_line_decodes_the_same_in_any_batch(opened, encoder, encoded, name):
 
 @pytest.mark.parametrize("name", DECODERS.names())
 def test_what_a_decoder_says_of_itself_fits_a_row(opened, name):
-    import json
-
     assert json.loads(json.dumps(dict(opened[name].extras()))) is not None
 
 

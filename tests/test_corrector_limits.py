@@ -17,9 +17,8 @@ import torch
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded
 from decoders.correctors import chat
-from decoders.correctors.answers import listed
 from decoders.correctors.chat import Answer, Chat, Endpoint
-from decoders.correctors.llm import InstructedSpec
+from decoders.correctors.llm import InstructedSpec, listed
 from decoders.ctc.greedy import CTCGreedySpec
 from tests.ctc_doubles import info
 

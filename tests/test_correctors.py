@@ -20,17 +20,15 @@ from bench.training.export import export
 from decoders import DECODERS
 from decoders.ar.score import score_texts
 from decoders.correctors import CORRECTORS, options_of, parts_of, split_name
-from decoders.correctors.base import CorrectorSpec, alternatives
-from decoders.correctors.corrected import CorrectedSpec
+from decoders.correctors.base import CorrectedSpec, CorrectorSpec
 from decoders.correctors.lm import RerankSpec
 from decoders.correctors.speller import SpellerSpec
+from decoders.ctc.base import ctc_scores
 from decoders.ctc.greedy import CTCGreedySpec, best_path
-from decoders.ctc.score import ctc_scores
-from decoders.language.causal import Tokens, line_lm
-from decoders.language.char_lm import read_char_lm
-from models.mini import MiniSpec
+from decoders.language.causal import Tokens, line_lm, read_char_lm
 from models.mini_ar import MiniAR
 from models.mini_net import MiniNet
+from models.shipped import MiniSpec
 from tests.ctc_doubles import info
 from tests.language_models import SENTENCES, small_weights
 from tests.misread_lines import measured
@@ -418,12 +416,6 @@ def test_a_row_counts_better_same_and_worse_lines():
     assert corrected([], True) is None
     plain = [result("a", None, "b")]
     assert corrected(plain, True) is None
-
-
-def test_texts_of_a_list_come_once():
-    line = Decoded("a", 1, -1.0, (("a", -1.0), ("b", -2.0), ("a", -3.0)))
-    assert [text for text, _ in alternatives(line)] == ["a", "b"]
-    assert alternatives(Decoded("x", 1)) == [("x", 0.0)]
 
 
 def test_a_pair_is_a_decoder_that_can_be_tuned():

@@ -6,18 +6,15 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.core.errors import UserError
 from bench.core.types import Decoded
 from decoders.ctc.base import bounds
 from decoders.ctc.beam import CTCBeamSpec
-from decoders.ctc.beam_kit import Glance, look_through, tokens_of
+from decoders.ctc.beam_kit import Openings, read_ahead, tokens_of
 from decoders.ctc.greedy import CTCGreedySpec
-from decoders.ctc.prefix_search import Limits
 from tests.ctc_doubles import (
     encoded,
     every_labelling,
@@ -203,34 +200,6 @@ def test_reads_as_pyctcdecode_without_a_language_model(seed):
     assert line.score == pytest.approx(beams[0][-1], abs=0.01)
 
 
-def test_lines_of_a_batch_do_not_see_each_other_nor_the_padding():
-    lines = [random_matrix(seed, 3 + seed % 9, 5) for seed in range(40)]
-    beam = CTCBeamSpec(6, None, 3).open(info())
-    alone = [beam.decode(encoded([line], NAMES[:5]))[0] for line in lines]
-    order = np.random.default_rng(1).permutation(40)
-    together = beam.decode(encoded([lines[i] for i in order], NAMES[:5]))
-    assert together == [alone[i] for i in order]
-
-
-def test_threads_share_the_lines_and_change_nothing():
-    lines = [random_matrix(seed, 3 + seed % 50, 8) for seed in range(41)]
-    batch, spec = encoded(lines, NAMES), CTCBeamSpec(8)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        single = spec.open(info(NAMES))
-        torch.set_num_threads(3)
-        several = spec.open(info(NAMES))
-        assert (single.extras()["workers"], several.extras()["workers"]) == (1, 3)
-        assert several.decode(batch) == single.decode(batch)
-        assert several.decode(encoded([], NAMES)) == []
-    finally:
-        torch.set_num_threads(before)
-        several.close()
-        single.close()
-    assert spec == CTCBeamSpec(8)  # what is open is no option
-
-
 def test_masses_beyond_the_range_of_a_float():
     # 3,000 frames at p = 0.2: the text's probability is far below the smallest double.
     matrix = np.tile(logs([[0.2] * 5]), (3000, 1))
@@ -246,7 +215,7 @@ def test_masses_beyond_the_range_of_a_float():
 
 @given(st.floats(-20.0, 0.0))
 def test_a_threshold_in_float32_parts_the_same_numbers(threshold):
-    logp = Limits(1, None, threshold, 1).token_logp
+    logp = CTCBeamSpec(token_min_logp=threshold).token_logp
     near = np.float32(threshold)
     beside = [np.nextafter(near, np.float32(side)) for side in (-np.inf, np.inf)]
     assert np.float32(logp) == logp
@@ -256,8 +225,8 @@ def test_a_threshold_in_float32_parts_the_same_numbers(threshold):
 @pytest.mark.parametrize("symbols", [2, 15, 16, 17, 33, 96, 130])
 def test_one_look_tells_what_opens_a_prefix(symbols):
     matrix = random_matrix(symbols, 60, symbols)
-    glance = Glance(np.zeros(60, np.int32), np.zeros(60, np.int32))
-    assert look_through(matrix, 60, bounds(symbols), -4.0, glance)
+    glance = Openings(np.zeros(60, np.int32), np.zeros(60, np.int32))
+    assert read_ahead(matrix, 60, bounds(symbols), -4.0, glance)
     tokens = np.zeros(symbols, np.int32)
     for row, above, place in zip(matrix, *glance, strict=True):
         count = tokens_of(row, -4.0, above, place, tokens)
@@ -265,18 +234,3 @@ def test_one_look_tells_what_opens_a_prefix(symbols):
         if not wanted.size and row[0] < -4.0:  # the likeliest, unless it is the blank
             wanted = np.flatnonzero(np.arange(symbols) == row.argmax())
         assert tokens[:count].tolist() == wanted[wanted > 0].tolist()
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"beam": 0}, "beam is the number of hypotheses"),
-        ({"nbest": 0}, "nbest lies between 1"),
-        ({"beam": 4, "nbest": 5}, r"nbest lies between 1 and the beam \(4\)"),
-        ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
-        ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),
-    ],
-)
-def test_options_that_make_no_sense(options, sentence):
-    with pytest.raises(UserError, match=sentence):
-        CTCBeamSpec(**options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 from bench.core.errors import UserError
@@ -64,17 +63,6 @@ def test_the_score_is_natural_log_with_both_marks(files):
     language = kenlm.Model(files["char"]).score("a ▁ c a t") * math.log(10)
     assert line.text == "a cat"
     assert line.score == pytest.approx(10 * math.log(0.999) + 0.7 * language, abs=0.02)
-
-
-def test_nothing_to_read(files):
-    matrix = logs(written("cat"))
-    options = {"lm": files["char"], "alpha": 0.5, "beta": 0.0}
-    assert read([], **options) == []
-    assert [line.text for line in read([matrix, matrix], [0, 6], **options)] == ["", "cat"]
-    broken = matrix.copy()
-    broken[2] = np.nan
-    with pytest.raises(UserError, match="frame 2 of line 0"):
-        read([broken], **options)
 
 
 def test_the_lexicon_has_to_fit(files):

@@ -24,10 +24,9 @@ from decoders import DECODERS
 from models import ENCODERS
 from models.alphabet import ALPHABET, encode, frames_needed
 from models.heads import HEADS
-from models.heads.base import Grid, Head, PatchGrid, SubFrames
-from models.heads.files import HeadNotes, load_head, read_notes, save_head
-from models.heads.reader import Reader
-from models.pictures import Pictures
+from models.heads.base import Grid, Head, PatchGrid, Reader, SubFrames
+from models.heads.files import HeadNotes, load_head, save_head
+from models.images import Pictures
 from models.trocr_shapes import SHAPES
 from tests.marks import Marks
 from tests.tiny_trocr import lines, save_checkpoint, tiny_model
@@ -322,22 +321,3 @@ def test_ctc_decoders_keep_their_contract_on_a_head(tmp_path, name):
         scores = [score for _, score in result.nbest]
         assert all(a >= b for a, b in pairwise(scores))
         assert result.score is None or not math.isnan(result.score)
-
-
-def test_half_precision_reads_nearly_the_same(folder):
-    encoder = headed(folder, "grid-subcol")
-    half = ENCODERS.create(
-        str(folder), {"head": str(folder.parent / f"{folder.name}-grid-subcol.safetensors")}
-    ).open(Runtime(dtype="bfloat16"))
-    images = lines(2)
-    ours = encoder.encode(encoder.prepare(images)).log_probs.exp()
-    theirs = half.encode(half.prepare(images)).log_probs.exp()
-    assert theirs.dtype == torch.float32
-    assert float((ours - theirs).abs().max()) < 0.2
-
-
-def test_the_notes_of_a_file_are_read_alone(tmp_path):
-    encoder = tiny_model("base", 100).encoder
-    path = tmp_path / "head.safetensors"
-    save_head(path, head_for("query", encoder.config).state_dict(), notes("query", "abc"))
-    assert read_notes(path).config() == HEADS.create("query", SMALL["query"])

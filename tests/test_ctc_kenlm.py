@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -20,8 +18,6 @@ from numpy.typing import NDArray
 from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.metrics import normalise
-from bench.core.types import Decoded
-from decoders import tuned
 from decoders.ctc.beam import CTCBeamSpec
 from tests.ctc_doubles import (
     ALPHABET,
@@ -39,8 +35,7 @@ pytest.importorskip("kenlm")
 
 from pyctcdecode.decoder import BeamSearchDecoderCTC
 
-from decoders.ctc.kenlm import CTCKenLMSpec
-from decoders.ctc.kenlm_pool import WorkerPool, can_fork
+from decoders.ctc.kenlm import CTCKenLMSpec, WorkerPool, can_fork
 
 ARPA = """
 \\data\\
@@ -166,35 +161,6 @@ def test_without_weights_it_is_the_beam_without_language(tmp_path_factory, matri
             assert score == pytest.approx(math.log(truth[text]), abs=1e-3)
 
 
-def test_options_of_the_search_have_an_effect(opened):
-    batch = encoded([random_matrix(3, 30, len(ALPHABET), 0.4)], ALPHABET)
-    base = {"alpha": 0.3, "beta": 1.0, "unk_offset": -1.0, "beam": 16}
-    plain = opened(**base).decode(batch)[0]
-    for change in (
-        {"beam": 1}, {"beam_prune_logp": -0.1}, {"token_min_logp": -1.0}, {"alpha": 2.0},
-        {"beta": 4.0}, {"unk_offset": -9.0},
-    ):  # fmt: skip
-        assert opened(**{**base, **change}).decode(batch)[0] != plain, change
-
-
-def test_nothing_to_read(opened):
-    decoder = opened(alpha=0.0, beta=0.0, unk_offset=0.0)
-    assert decoder.decode(encoded([], ALPHABET)) == []
-    some = encoded([ambiguous(), ambiguous()], ALPHABET, frames=[0, 14])
-    assert [line.text for line in decoder.decode(some)] == ["", "the cot"]
-    assert decoder.decode(some)[0] == Decoded("", 0, 0.0)
-    blank = logs([[1.0] + [0.0] * (len(ALPHABET) - 1)] * 9)
-    one = logs(written("a")[:1])
-    assert [line.text for line in decoder.decode(encoded([blank, one], ALPHABET))] == ["", "a"]
-
-
-def test_broken_frames_are_an_error(opened):
-    broken = ambiguous()
-    broken[3] = np.nan
-    with pytest.raises(UserError, match="frame 3 of line 0"):
-        opened().decode(encoded([broken], ALPHABET))
-
-
 def test_characters_that_the_model_does_not_know(opened):
     alphabet = (*ALPHABET, "§", "_", "|", "▁")
     text = "the §_|▁ cat"
@@ -223,73 +189,7 @@ def test_a_model_that_cannot_be_read(tmp_path):
     assert BeamSearchDecoderCTC.model_container == {}
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"beam": 0}, "beam is the number"),
-        ({"workers": -1}, "workers is 0"),
-        ({"beam_prune_logp": 3.0}, "beam_prune_logp is a log-probability"),
-        ({"nbest": 65}, "nbest lies between"),
-    ],
-)
-def test_options_that_make_no_sense(options, sentence):
-    with pytest.raises(UserError, match=sentence):
-        CTCKenLMSpec(**options)
-
-
 # Weights
-
-
-def entry(**changes: Any) -> tuned.Tuned:
-    fields: dict[str, Any] = {
-        "decoder": "ctc-kenlm", "encoder": "e", "weights": "0" * 12, "lm": "embedded",
-        "lm_sha256": "f" * 64, "values": {"alpha": 0.9, "beta": 2.0, "unk_offset": -5.0},
-        "dataset": "lines", "split": "val", "dataset_sha256": "a" * 64, "lines": 300,
-        "conditions": ("clean", "blot 3"), "options": {"beam": 64}, "grid": {"alpha": (0.9,)},
-        "cer": 0.05, "greedy_cer": 0.08, "cer_map": ({"alpha": 0.9, "cer": 0.05},),
-    }  # fmt: skip
-    return tuned.Tuned(**{**fields, **changes})
-
-
-def test_weights_come_from_the_frozen_file(opened):
-    lm_sha256 = opened().extras()["lm_sha256"]
-    tuned.freeze(entry(lm=lm_sha256, lm_sha256=lm_sha256))
-    extras = opened().extras()
-    assert (extras["alpha"], extras["beta"], extras["unk_offset"]) == (0.9, 2.0, -5.0)
-    assert extras["tuned_on"] == "lines-val@aaaaaaaa read by e@00000000, clean + blot 3"
-
-
-def test_a_row_says_when_the_weights_are_no_longer_those_that_were_tuned_with(opened):
-    lm_sha256 = opened().extras()["lm_sha256"]
-    tuned.freeze(entry(lm=lm_sha256, lm_sha256=lm_sha256, weights="1" * 12))
-    assert opened().extras()["tuned_on"].endswith("; since then changed: encoder weights")
-    # Another model of one's own is another thing: nothing was tuned for it.
-    tuned.freeze(entry(lm="another"))
-    tuned.PATH.unlink()
-    tuned.freeze(entry(lm="another"))
-    assert opened().extras()["tuned_on"] == "nothing (pyctcdecode's defaults)"
-    assert opened().extras()["alpha"] == 0.5
-
-
-def test_weights_set_by_hand_are_called_so(opened):
-    extras = opened(alpha=0.25).extras()
-    assert (extras["alpha"], extras["beta"]) == (0.25, 1.5)
-    assert extras["tuned_on"] == "set by hand: alpha; the others: nothing (pyctcdecode's defaults)"
-    extras = opened(alpha=1, beta=2, unk_offset=-3).extras()
-    assert extras["tuned_on"] == "set by hand: alpha, beta, unk_offset"
-
-
-def test_the_embedded_model_is_the_default(monkeypatch, arpa):
-    from decoders.ctc import kenlm as ctc_kenlm
-    from decoders.language import lm
-
-    monkeypatch.setattr(ctc_kenlm, "word_lm", lambda: lm.read_word_lm(Path(arpa)))
-    tuned.freeze(entry(lm_sha256="0" * 64))
-    decoder = CTCKenLMSpec(workers=1).open(info())
-    assert decoder.extras()["lm"] == "embedded"
-    assert decoder.extras()["alpha"] == 0.9
-    assert decoder.extras()["tuned_on"].endswith("; since then changed: language model")
-    decoder.close()
 
 
 # Workers
@@ -362,7 +262,7 @@ def test_a_killed_worker_is_an_error_and_no_hang(opened):
 def test_workers_do_not_outlive_a_killed_parent():
     program = (
         "import sys, psutil\n"
-        "from decoders.ctc.kenlm_pool import WorkerPool\n"
+        "from decoders.ctc.kenlm import WorkerPool\n"
         "pool = WorkerPool(None, 2)\n"
         "print(*(child.pid for child in psutil.Process().children()), flush=True)\n"
         "sys.stdin.read()\n"
@@ -378,11 +278,6 @@ def test_workers_do_not_outlive_a_killed_parent():
     parent.wait()
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
-
-
-def test_without_fork_there_is_one_process(opened, monkeypatch):
-    monkeypatch.setattr("decoders.ctc.kenlm.can_fork", lambda: False)
-    assert opened(workers=4).extras()["workers"] == 1
 
 
 def test_the_pool_is_made_after_the_model(opened, monkeypatch):

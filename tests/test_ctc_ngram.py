@@ -1,4 +1,4 @@
-"""Characters as dense tables: against KenLM, every labelling, ctc-beam and the torch version."""
+"""Characters as dense tables: against KenLM, every labelling and ctc-beam."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import UserError
 from bench.core.types import BLANK
 from decoders.ctc.beam import CTCBeamSpec
-from decoders.ctc.dense_lm import dense_lm
-from decoders.ctc.ngram import CTCNGramSpec
-from decoders.ctc.ngram_torch import TorchSearch
-from decoders.ctc.prefix_search import Limits
-from decoders.language.arpa import BOS, EOS, SPACE, NGramModel, write_arpa
-from decoders.language.arpa_reader import read_arpa
+from decoders.ctc.ngram import CTCNGramSpec, dense_lm
+from decoders.language.arpa import BOS, EOS, SPACE, NGramModel, read_arpa, write_arpa
 from decoders.language.ngram import characters_of, estimate
 from decoders.language.perplexity import score_arpa
 from decoders.tuned import Tunable
@@ -199,81 +194,7 @@ def test_no_dose_is_the_beam_without_language(files, seed, steps, peaked):
     decoder.close()
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    st.integers(0, 10**6), st.integers(1, 12), st.floats(0.2, 3.0), st.booleans(),
-    st.sampled_from([None, -1.0, -5.0]), st.sampled_from([None, -3.0, -10.0]),
-)  # fmt: skip
-def test_torch_reads_the_same(files, seed, beam, peaked, boundary, token, prune):
-    lines = [random_matrix(seed + i, 1 + (seed + 17 * i) % 40, 5, peaked) for i in range(4)]
-    batch = encoded([*lines, lines[0]], ALPHABET, [*map(len, lines), 0], padding=-1.0)
-    limits = Limits(beam, prune, token, beam)
-    decoder = opened(
-        files[3], alpha=0.7, beta=0.8, score_boundary=boundary, beam=beam,
-        beam_prune_logp=prune, token_min_logp=token, nbest=beam,
-    )  # fmt: skip
-    expected = decoder.decode(batch)
-    language = dense_lm(read_arpa(Path(files[3])), ALPHABET, "m").language(0.7, 0.8, boundary)
-    decoder.close()
-    found = TorchSearch(language, torch.device("cpu")).run(batch, limits).decoded(ALPHABET)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert [text for text, _ in ours.nbest or ((ours.text, 0),)] == [
-            text for text, _ in theirs.nbest or ((theirs.text, 0),)
-        ]
-        assert ours.score == pytest.approx(theirs.score, abs=1e-9)
-        assert ours.tokens == theirs.tokens
-
-
-def test_torch_of_nothing(files):
-    language = dense_lm(model(2), ALPHABET, "m").language(1.0, 0.0, False)
-    search = TorchSearch(language, torch.device("cpu"))
-    for count in (0, 1):
-        batch = encoded([np.zeros((0, 5), np.float32)] * count, ALPHABET)
-        lines = search.run(batch, Limits(4, -10.0, -5.0, 1)).decoded(ALPHABET)
-        assert [line.text for line in lines] == [""] * count
-    broken = random_matrix(1, 5, 5)
-    broken[2] = np.nan
-    with pytest.raises(UserError, match="frame 2 of line 0"):
-        search.run(encoded([broken], ALPHABET), Limits(4, -10.0, -5.0, 1))
-
-
-def test_lines_of_a_batch_and_threads_do_not_see_each_other(files):
-    lines = [random_matrix(seed, 3 + seed % 30, 5) for seed in range(23)]
-    before = torch.get_num_threads()
-    decoder = opened(files[3], alpha=0.5, beta=0.5)
-    alone = [decoder.decode(encoded([line], ALPHABET))[0] for line in lines]
-    decoder.close()
-    try:
-        torch.set_num_threads(3)
-        several = opened(files[3], alpha=0.5, beta=0.5)
-        assert several.extras()["workers"] == 3
-        order = np.random.default_rng(1).permutation(23)
-        together = several.decode(encoded([lines[i] for i in order], ALPHABET))
-        several.close()
-    finally:
-        torch.set_num_threads(before)
-    assert together == [alone[i] for i in order]
-
-
 # Bad input
-
-
-def test_nothing_to_read(files):
-    decoder = opened(files[3], alpha=0.5, beta=0.0)
-    assert decoder.decode(encoded([], ALPHABET)) == []
-    blank = logs([[1.0, 0, 0, 0, 0]] * 9)
-    some = encoded([blank, blank], ALPHABET, frames=[0, 9])
-    assert [(line.text, line.tokens) for line in decoder.decode(some)] == [("", 0), ("", 0)]
-    broken = random_matrix(1, 5, 5)
-    for bad in (np.nan, np.inf, 3.0):
-        broken[2] = bad
-        with pytest.raises(UserError, match="frame 2 of line 0"):
-            decoder.decode(encoded([broken], ALPHABET))
-    wide = opened(files[3], alpha=0.5, beta=0.0, beam=500, nbest=500)
-    assert wide.decode(encoded([random_matrix(1, 3, 5)], ALPHABET))[0].text
-    for each in (decoder, wide):
-        each.close()
-        each.close()
 
 
 def test_characters_that_the_model_does_not_know(files, tmp_path):
@@ -309,28 +230,3 @@ def test_models_that_cannot_be_used(tmp_path, files):
         path.write_text("\n".join(line for line in text.split("\n") if mark not in line))
         with pytest.raises(UserError, match=f"has no {mark}"):
             opened(str(path))
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"beam": 0}, "beam is the number"),
-        ({"order": 7}, "order of a language model"),
-        ({"order": 4, "lm": "my.arpa"}, "order is of the embedded model"),
-        ({"beam_prune_logp": 1.0}, "beam_prune_logp is a log-probability"),
-    ],
-)
-def test_options_that_make_no_sense(options, sentence):
-    with pytest.raises(UserError, match=sentence):
-        CTCNGramSpec(**options)
-
-
-def test_weights_say_where_they_come_from(files):
-    decoder = opened(files[3])
-    extras = decoder.extras()
-    assert extras["tuned_on"] == "nothing (a guess)"
-    assert (extras["lm_order"], extras["lm_missing"]) == (3, "")
-    decoder.close()
-    decoder = opened(files[3], alpha=0.25)
-    assert decoder.extras()["tuned_on"] == "set by hand: alpha; the others: nothing (a guess)"
-    decoder.close()

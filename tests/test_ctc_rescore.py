@@ -108,7 +108,7 @@ def test_tuned_weights_are_used_and_told(monkeypatch: Any, tmp_path: Path) -> No
     ("options", "sentence"),
     [
         ({"beam": 0}, "beam is the number of hypotheses"),
-        ({"beam": 65}, "first_beam of 64 cannot tell the 65 best"),
+        ({"beam": 65}, "first_beam of 64 does not hold 65"),
         ({"nbest": 17}, "nbest lies between 1 and the beam"),
         ({"first": "ctc-greedy"}, "first is one of ctc-beam"),
         ({"first": "ctc-rescore"}, "first is one of ctc-beam"),

@@ -34,10 +34,9 @@ from decoders import DECODERS
 from models import ENCODERS
 from models.alphabet import ALPHABET
 from models.heads import HEADS
-from models.heads.base import Grid, Head
+from models.heads.base import Grid, Head, Reader
 from models.heads.files import read_notes
-from models.heads.reader import Reader
-from models.pictures import Pictures
+from models.images import Pictures
 from models.trocr_shapes import build
 from tests.ctc_doubles import info
 from tests.marks import Marks

@@ -22,8 +22,8 @@ from bench.report import render
 from bench.report.diagnostics import tables
 from decoders import DECODERS
 from decoders.base import Decoder, DecoderSpec
+from decoders.ctc.base import ctc_scores
 from decoders.ctc.greedy import best_path
-from decoders.ctc.score import ctc_scores
 from tests import judge_doubles as doubles
 from tests.ctc_doubles import encoded, every_labelling, info, random_matrix
 from tests.harness_doubles import TEXTS, registries, track

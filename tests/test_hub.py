@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from bench import ROOT
 from bench.core.errors import Unavailable
-from bench.core.files import content_hash
 from models import hub
 from tests.fake_hub import write
 
@@ -50,10 +44,6 @@ def test_the_remedy_holds_where_the_hub_is_switched_off(
     missing = hub.missing("someone/else")
     assert missing is not None
     assert missing.remedy == "HF_HUB_OFFLINE=0 python -m bench weights get someone/else"
-
-
-def test_no_cache_holds_nothing(cache: Path) -> None:
-    assert hub.cached() == []
 
 
 def test_safetensors_are_preferred(tmp_path: Path) -> None:
@@ -139,18 +129,3 @@ def test_a_sentencepiece_file_needs_two_packages(
     installed.clear()
     (folder / "tokenizer.json").write_text("{}")
     assert hub.missing(str(folder)) is None, "a converted tokenizer needs neither"
-
-
-def test_content_hash(tmp_path: Path) -> None:
-    data = os.urandom(3 << 20)
-    path = tmp_path / "weights"
-    path.write_bytes(data)
-    assert content_hash(path) == hashlib.sha256(data).hexdigest()[:16]
-    assert content_hash(path, length=64) == hashlib.sha256(data).hexdigest()
-    path.write_bytes(data[:-1])
-    assert content_hash(path) != hashlib.sha256(data).hexdigest()[:16]
-
-
-def test_listing_checkpoints_needs_no_torch() -> None:
-    code = "import models.trocr, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

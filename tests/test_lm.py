@@ -21,11 +21,11 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.files import write_atomically
 from bench.pipeline.leaks.leak import overlap
 from datasets.corpus import documents
-from decoders.language import arpa_reader, kenlm_files
-from decoders.language.arpa import BOS, EOS, MARKS, write_arpa
-from decoders.language.arpa_reader import read_arpa
+from decoders.language import arpa as arpa_reader
+from decoders.language import kenlm_files
+from decoders.language.arpa import BOS, EOS, MARKS, read_arpa, write_arpa
 from decoders.language.kenlm_files import check_binary, lmplz, load_kenlm, read_binary_header
-from decoders.language.lm import embedded_arpa, read_word_lm, train_text, word_lm
+from decoders.language.lm import embedded_arpa, kenlm_lm, train_text
 from decoders.language.ngram import estimate, words_of
 from decoders.language.perplexity import score_kenlm
 
@@ -84,7 +84,7 @@ def test_other_programs_spelling_is_read(arpa: Path) -> None:
     arpa.write_bytes(text.encode() + b"\r\n \r\n")
     model = read_arpa(arpa)
     assert model.vocabulary[:3] == MARKS
-    assert read_word_lm(arpa).order == 3
+    assert kenlm_lm(str(arpa)).order == 3
 
 
 def test_a_big_file_is_read_with_a_progress_bar(
@@ -154,7 +154,7 @@ def test_a_broken_arpa_file_is_refused_with_its_cause(arpa: Path, case: str) -> 
     arpa.write_bytes(breakage(whole))
     assert arpa.read_bytes() != whole
     with pytest.raises(UserError, match=sentence) as refused:
-        read_word_lm(arpa)
+        kenlm_lm(str(arpa))
     assert str(refused.value).startswith(f"{arpa}, line ")
     assert "\n" not in str(refused.value)
 
@@ -191,7 +191,7 @@ def test_no_damage_ends_the_process(
     path = arpa.with_name("damaged.arpa")
     path.write_bytes(data)
     try:
-        model = load_kenlm(read_word_lm(path).path)
+        model = load_kenlm(kenlm_lm(str(path)).path)
     except UserError:
         return
     assert math.isfinite(model.score("the cat saw the dog"))
@@ -211,9 +211,9 @@ def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path
 
 
 def test_a_users_arpa_file(arpa: Path) -> None:
-    model = read_word_lm(arpa)
+    model = kenlm_lm(str(arpa))
     assert (model.path, model.order) == (arpa, 3)
-    assert set(model.unigrams) == {word for line in TEXT for word in line.split()}
+    assert set(model.words) == {word for line in TEXT for word in line.split()}
     assert len(model.sha256) == 64
     assert "small.arpa" in model.trained_on
 
@@ -228,21 +228,21 @@ def test_orders_that_kenlm_does_not_take_are_refused(tmp_path: Path, order: int)
     path = tmp_path / "x.arpa"
     path.write_text(f"\\data\\\n{counts}\n{sections}\\end\\\n")
     with pytest.raises(UserError, match=f"order {order}, but KenLM takes models of order 2 to 6"):
-        read_word_lm(path)
+        kenlm_lm(str(path))
 
 
 @pytest.mark.parametrize("mark", [BOS, EOS])
 def test_a_model_without_sentence_marks_is_refused(arpa: Path, mark: str) -> None:
     arpa.write_text(arpa.read_text(encoding="utf-8").replace(mark, "mark"), encoding="utf-8")
     with pytest.raises(UserError, match=f"has no {mark}"):
-        read_word_lm(arpa)
+        kenlm_lm(str(arpa))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*No such file"):
-        read_word_lm(tmp_path / "nope.arpa")
+        kenlm_lm(str(tmp_path / "nope.arpa"))
     with pytest.raises(UserError, match=r"cannot read .*Is a directory"):
-        read_word_lm(tmp_path)
+        kenlm_lm(str(tmp_path))
 
 
 # KenLM's binaries
@@ -266,7 +266,7 @@ def test_header_and_words_of_a_binary(tmp_path: Path) -> None:
     assert header.counts == (4, 4)
     assert header.vocabulary == (*MARKS, "the")
     with pytest.raises(UserError, match="KenLM cannot read"):
-        read_word_lm(path)  # its tables are missing
+        kenlm_lm(str(path))  # its tables are missing
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_broken_binary_is_refused(tmp_path: Path, data: bytes, sentence: str) 
     path = tmp_path / "x.bin"
     path.write_bytes(data)
     with pytest.raises(UserError, match=sentence):
-        read_word_lm(path)
+        kenlm_lm(str(path))
 
 
 def test_a_binary_that_crashes_kenlm_is_refused(
@@ -305,13 +305,13 @@ def test_a_binary_that_crashes_kenlm_is_refused(
 def test_a_real_binary_scores_as_its_arpa_file(arpa: Path) -> None:
     binary = arpa.with_suffix(".bin")
     assert kenlm_files.build_binary(arpa, binary)
-    assert set(read_word_lm(binary).unigrams) == set(read_word_lm(arpa).unigrams)
+    assert set(kenlm_lm(str(binary)).words) == set(kenlm_lm(str(arpa)).words)
     assert open_model(binary).fit(TEXT) == pytest.approx(open_model(arpa).fit(TEXT))
     data = bytearray(binary.read_bytes())
     data[112] ^= 0xFF  # a count
     binary.write_bytes(bytes(data))
     with pytest.raises(UserError):
-        read_word_lm(binary)
+        kenlm_lm(str(binary))
 
 
 def test_programs_that_are_missing_or_fail(
@@ -336,17 +336,17 @@ def test_programs_that_are_missing_or_fail(
 
 
 def test_the_embedded_model_is_built_once_from_train_alone(cache: Path) -> None:
-    first = word_lm(2)
+    first = kenlm_lm(order=2)
     arpa = embedded_arpa(2)
     made = arpa.stat().st_mtime_ns
-    assert word_lm(2) == first
+    assert kenlm_lm(order=2) == first
     assert arpa.stat().st_mtime_ns == made
     assert arpa.parent == cache
     assert first.order == 2
     train = {
         word for document in documents("train") for p in document.paragraphs for word in p.split()
     }
-    assert set(first.unigrams) == train
+    assert set(first.words) == train
     assert load_kenlm(first.path).order == 2
     assert not overlap(
         (p for d in documents("test") for p in d.paragraphs), train_text()
@@ -354,13 +354,13 @@ def test_the_embedded_model_is_built_once_from_train_alone(cache: Path) -> None:
 
 
 def test_a_broken_cached_model_is_built_again() -> None:
-    first = word_lm(2)
+    first = kenlm_lm(order=2)
     arpa = embedded_arpa(2)
     sound = arpa.read_bytes()
     for broken in (sound[:100_000], sound.replace(b"-3.1", b"-2.1", 1), b""):
         assert broken != sound
         arpa.write_bytes(broken)
-        assert word_lm(2) == first
+        assert kenlm_lm(order=2) == first
         assert arpa.read_bytes() == sound
 
 
@@ -374,13 +374,13 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "file").touch()
     monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="set KAIDOKU_CACHE"):
-        word_lm()
+        kenlm_lm()
 
 
 @pytest.mark.parametrize("order", [0, 1, 7])
 def test_orders_of_the_embedded_model(order: int) -> None:
-    with pytest.raises(UserError, match="from 2 to 6"):
-        word_lm(order)
+    with pytest.raises(UserError, match="of order 2 to 6"):
+        kenlm_lm(order=order)
 
 
 # Fit and overlap
@@ -448,7 +448,7 @@ def test_build_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (built["order"], built["unit"], built["lines"]) == (2, "word", 2)
     assert built["counts"] == [7, 6]
     assert built["fallback_orders"] == [1, 2]
-    assert read_word_lm(out).sha256 == built["sha256"]
+    assert kenlm_lm(str(out)).sha256 == built["sha256"]
     assert bench("lm", "inspect", out, "--dataset", "lines", "--limit", 3, "--text", text) == 0
     printed = capsys.readouterr().out
     assert "2-gram model of words" in printed

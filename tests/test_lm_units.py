@@ -14,14 +14,11 @@ import pytest
 from bench import ROOT
 from bench.analysis.lm import open_model
 from bench.core.errors import UserError
-from decoders.ctc.dense_lm import dense_lm
 from decoders.ctc.kenlm import CTCKenLMSpec
-from decoders.ctc.ngram import CTCNGramSpec
+from decoders.ctc.ngram import CTCNGramSpec, dense_lm
 from decoders.ctc.ngram_word import CTCNGramWordSpec
-from decoders.language.arpa import write_arpa
-from decoders.language.arpa_lm import arpa_lm
-from decoders.language.arpa_reader import read_arpa
-from decoders.language.lm import read_word_lm
+from decoders.language.arpa import read_arpa, write_arpa
+from decoders.language.lm import kenlm_lm, ngram_lm
 from decoders.language.ngram import characters_of, estimate, words_of
 from decoders.language.units import unit_of
 from models.alphabet import ALPHABET as OF_MINI
@@ -111,7 +108,7 @@ def test_a_binary_of_characters_is_recognised_by_its_entries(tmp_path):
     path = tmp_path / "chars.bin"
     path.write_bytes(fake_binary(words=b"<unk>\0<s>\0</s>\0a\0"))
     with pytest.raises(UserError, match=r"model of characters"):
-        read_word_lm(path)
+        kenlm_lm(str(path))
 
 
 def test_a_model_of_words_is_no_model_of_characters(tmp_path):
@@ -179,14 +176,14 @@ def test_the_collected_cases(tmp_path):
     for name in ("c4-ok", "c4-space", "w3"):
         paths[name] = tmp_path / f"{name}.arpa"
         paths[name].write_bytes(gzip.decompress((CASES / f"{name}.arpa.gz").read_bytes()))
-    ours, theirs = (arpa_lm(str(paths[n]), "char", 6).model for n in ("c4-ok", "c4-space"))
+    ours, theirs = (ngram_lm(str(paths[n]), "char", 6).model for n in ("c4-ok", "c4-space"))
     tables = [dense_lm(model, OF_MINI, "m") for model in (ours, theirs)]
     assert np.array_equal(tables[0].log_prob, tables[1].log_prob)
     assert np.array_equal(tables[0].following, tables[1].following)
     with pytest.raises(UserError, match="model of words"):
-        arpa_lm(str(paths["w3"]), "char", 6)
+        ngram_lm(str(paths["w3"]), "char", 6)
     with pytest.raises(UserError, match="model of characters"):
-        read_word_lm(paths["c4-ok"])
+        kenlm_lm(str(paths["c4-ok"]))
 
 
 def test_a_compressed_model_is_called_so(tmp_path):
@@ -196,7 +193,7 @@ def test_a_compressed_model_is_called_so(tmp_path):
         both(str(path))
     path.write_bytes(bz2.compress(Path(word_model(tmp_path)).read_bytes()))
     with pytest.raises(UserError, match="bunzip2"):
-        read_word_lm(path)
+        kenlm_lm(str(path))
     for content, tool in (
         (lzma.compress(b"\\data\\"), "unxz"),
         (lzma.compress(b"\\data\\", lzma.FORMAT_ALONE), "unlzma"),

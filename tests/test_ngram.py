@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import UserError
 from datasets.corpus import documents
-from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel, write_arpa
-from decoders.language.arpa_reader import read_arpa
+from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel, read_arpa, write_arpa
 from decoders.language.kenlm_files import lmplz, load_kenlm
 from decoders.language.ngram import FALLBACK, Estimate, characters_of, estimate, words_of
 from decoders.language.perplexity import score_arpa

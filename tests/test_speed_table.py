@@ -29,7 +29,7 @@ from bench.report.results import collect
 from bench.report.speed_rows import SpeedRow, size_ratios, speed_rows
 from bench.report.speed_table import differences, ratio_table, speed_table
 from bench.report.table import Table
-from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.beam import AutoregressiveSpec
 from tests import speed_doubles
 from tests.harness_doubles import FakeMeter, Words
 from tests.run_rows import Rows, row, timing

@@ -20,9 +20,9 @@ from bench.training.texts import Texts
 from datasets.joined import Ink, join
 from datasets.root import data_root
 from datasets.splits import split_of
-from models.mini import WEIGHTS
-from models.mini_encoder import read_head, read_weights
 from models.mini_net import MARGIN, MiniConfig, MiniNet
+from models.shipped import MiniSpec
+from models.shipped_encoders import read_head, read_weights
 
 ROOT = data_root()
 needs_data = pytest.mark.skipif(
@@ -217,7 +217,7 @@ def test_real_sources_never_touch_val_or_test():
 
 
 def test_the_ar_head_goes_on_from_a_weights_file_and_says_when_there_is_none(tmp_path):
-    tensors, notes = read_weights(WEIGHTS)
+    tensors, notes = read_weights(MiniSpec().path)
     net = {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}
     bare = tmp_path / "bare.safetensors"
     export(bare, net, None, dict(notes))
@@ -227,7 +227,7 @@ def test_the_ar_head_goes_on_from_a_weights_file_and_says_when_there_is_none(tmp
     with pytest.raises(UserError, match="no AR head"):
         train_ar(TrainOptions(tmp_path, 1, None, init=bare), watcher)
 
-    head = read_head(tensors, 512, WEIGHTS)
+    head = read_head(tensors, 512, MiniSpec().path)
     assert head is not None
     export(tmp_path / "both.safetensors", net, head.state_dict(), dict(notes))
     again = read_head(read_weights(tmp_path / "both.safetensors")[0], 512, tmp_path)

@@ -18,16 +18,14 @@ from transformers.utils import logging as transformers_logging
 
 from bench.core.errors import UserError
 from bench.core.types import Runtime
-from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.beam import AutoregressiveSpec
 from models import ENCODERS
 from tests.ctc_doubles import info
 from tests.tiny_trocr import (
-    GENERATION,
     IMAGE,
     PREPROCESSOR,
     TEXT,
     Kind,
-    edit,
     lines,
     opened,
     save_checkpoint,
@@ -90,22 +88,6 @@ def test_it_reads_as_the_model_that_was_saved(
         assert [d.text for d in found] == [encoded.ar.detokenize(s[1:].tolist()) for s in sequences]
 
 
-def test_the_files_are_laid_out_as_on_the_hub(
-    saved: dict[tuple[Kind, bool], tuple[Path, Any]],
-) -> None:
-    """What these tests stand on: old names of weights, no cache, either weights file."""
-    for (kind, pickled), (folder, _) in saved.items():
-        assert json.loads((folder / "generation_config.json").read_text()) == GENERATION
-        assert (folder / "pytorch_model.bin").exists() == pickled
-        assert (folder / "model.safetensors").exists() != pickled
-        assert (folder / "tokenizer.json").exists() == (kind == "small")
-        if not pickled:
-            names = load_file(folder / "model.safetensors").keys()
-            assert "encoder.encoder.layer.0.attention.attention.query.weight" in names
-            tied = "decoder.output_projection.weight" not in names
-            assert tied == (kind == "base")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_are_squeezed_and_scaled_as_the_checkpoint_says(
     kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
@@ -151,16 +133,6 @@ def test_what_a_row_says_of_it(
     other = tmp_path / "other"
     save_checkpoint(other, kind, seed=6)
     assert opened(other).info.weights != encoder.info.weights
-
-
-def test_half_precision(saved: dict[tuple[Kind, bool], tuple[Path, Any]]) -> None:
-    for kind in KINDS:
-        encoder = opened(saved[kind, False][0], dtype="bfloat16")
-        encoded = encoder.encode(encoder.prepare(lines(3)))
-        assert encoded.states.dtype == torch.bfloat16
-        assert {p.dtype for p in encoder.module().parameters()} == {torch.bfloat16}
-        found = AutoregressiveSpec(beam=2, max_new_tokens=LIMIT).open(info()).decode(encoded)
-        assert all(1 <= line.tokens <= LIMIT for line in found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -230,15 +202,6 @@ def test_new_checkpoints_keep_their_image_processor_elsewhere(checkpoint: Path) 
     )
     old.unlink()
     assert torch.equal(opened(checkpoint).prepare(lines(3)), expected)
-
-
-def test_the_start_token_may_be_in_either_file(checkpoint: Path) -> None:
-    assert opened(checkpoint).ar.start_id == 2
-    edit(checkpoint / "generation_config.json", lambda c: c.update(decoder_start_token_id=0))
-    assert opened(checkpoint).ar.start_id == 0
-    (checkpoint / "generation_config.json").unlink()
-    edit(checkpoint / "config.json", lambda c: c.pop("decoder_start_token_id", None))
-    assert opened(checkpoint).ar.start_id == 2
 
 
 def test_what_it_was_trained_on(checkpoint: Path) -> None:

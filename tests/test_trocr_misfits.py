@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.core.errors import UserError
-from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.beam import AutoregressiveSpec
 from tests.ctc_doubles import info
 from tests.tiny_trocr import edit, lines, opened, save_checkpoint
 

@@ -16,7 +16,7 @@ from transformers import VisionEncoderDecoderModel
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.types import EncoderInfo
-from decoders.ar.decoder import AutoregressiveSpec
+from decoders.ar.beam import AutoregressiveSpec
 from decoders.ar.draft import DraftedSpec
 from models import hub
 from tests.ctc_doubles import info

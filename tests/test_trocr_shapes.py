@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import torch
 from transformers import VisionEncoderDecoderModel
 
-from bench import ROOT
 from bench.core.errors import UserError
 from models.trocr_shapes import SHAPES, build
 
@@ -50,24 +47,11 @@ def test_parameters_are_those_of_the_paper(
     assert round((count(model) - pooler + classifier) / 1e6) == paper
 
 
-@pytest.mark.parametrize(
-    ("shape", "millions"), [("base-sinusoidal", 384.27), ("large-sinusoidal", 608.12)]
-)
-def test_parameters_of_the_other_checkpoints(shape: str, millions: float) -> None:
-    model = on_meta(shape)
-    assert (count(model) - count(model.encoder.pooler)) / 1e6 == pytest.approx(millions, abs=0.006)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_size_of_the_file_is_that_of_its_numbers(shape: str) -> None:
     model = on_meta(shape)
     size = 4 * (count(model) - count(model.encoder.pooler)) / 1e6
     assert SHAPES[shape].file_mb == pytest.approx(size, abs=0.06)
-
-
-def test_mean_tokens_are_those_of_the_paper() -> None:
-    means = [round(SHAPES[name].mean_tokens, 2) for name in ("small", "base", "large")]
-    assert means == [10.66, 10.96, 10.97]
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +98,3 @@ def test_random_weights_have_the_spread_of_an_initialisation(tiny: Any) -> None:
 def test_a_shape_that_is_not_there() -> None:
     with pytest.raises(UserError, match="did you mean base"):
         build("bass", 0)
-
-
-def test_shapes_are_listed_without_torch() -> None:
-    code = "import models.trocr_shapes, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

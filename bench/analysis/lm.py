@@ -9,8 +9,7 @@ from pathlib import Path
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from decoders.language.arpa import SPACE
-from decoders.language.arpa_reader import is_arpa, read_arpa
+from decoders.language.arpa import SPACE, is_arpa, read_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
 from decoders.language.lm import UNITS
 from decoders.language.perplexity import (

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from bench.training.lm.run import BASELINE_ORDER, LMOptions, LMWatcher, baseline, train_lm
-    from decoders.language.char_lm import CharConfig
+    from decoders.language.causal import CharConfig
 
     _check(args)
     check_device(args.device)

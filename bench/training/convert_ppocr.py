@@ -25,8 +25,7 @@ from bench.training.export import export
 from datasets import DATASETS
 from models.alphabet import ALPHABET
 from models.images import darkness
-from models.ppocr_images import squeeze
-from models.ppocr_net import Block, Mixer, PPOCRConfig, PPOCRNet
+from models.ppocr_net import Block, Mixer, PPOCRConfig, PPOCRNet, squeeze
 
 Array = NDArray[np.float32]
 TRAINED_ON = (

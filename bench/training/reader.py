@@ -55,10 +55,9 @@ from datasets.joined import CHARACTERS, WORDS, read_bank
 from datasets.root import data_root
 from datasets.seeds import stream
 from models.alphabet import ALPHABET, encode, frames_needed
-from models.images import darkness
-from models.mini_encoder import read_weights
-from models.ppocr_images import squeeze, to_batch
-from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet
+from models.images import darkness, to_batch
+from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, columns_of, squeeze
+from models.shipped_encoders import read_weights
 
 POILUS, CREMMA = "poilus_fr_lines.parquet", "cremma20_fr_lines.parquet"
 _POOL = 160  # samples sorted by width together
@@ -174,7 +173,7 @@ def _damage(ink: Darkness, text: str, rng: np.random.Generator) -> Darkness:
 
 def _filled(samples: Sequence[Sample], rng: np.random.Generator) -> Batch:
     """A batch as wide as its widest line; the others have paper on their left and right."""
-    images, widths = to_batch([sample.ink for sample in samples])
+    images, widths = to_batch([sample.ink for sample in samples], columns_of)
     for image, width in zip(images, widths.tolist(), strict=True):
         left = int(rng.integers(0, images.shape[3] - width + 1)) // 2
         image.copy_(image.roll(left, 2))
@@ -355,7 +354,7 @@ def ctc_scores(net: PPOCRNet, sets: Mapping[str, Sequence[Line]]) -> dict[str, R
     net.eval()
 
     def read(line: Line) -> str:
-        images, widths = to_batch([darkness(squeeze(line.image))])
+        images, widths = to_batch([darkness(squeeze(line.image))], columns_of)
         best = net(images, widths)[1][0, : int(net.config.frames(widths))].argmax(-1)
         return "".join(ALPHABET[s] for s in torch.unique_consecutive(best).tolist() if s != BLANK)
 

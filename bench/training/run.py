@@ -22,8 +22,8 @@ from bench.training.tokens import learn_tokenizer
 from bench.training.validate import ar_scores, ctc_scores
 from datasets import DATASETS
 from models.mini_ar import TOKENIZER, MiniAR, load_tokenizer
-from models.mini_encoder import read_head, read_weights
 from models.mini_net import MiniNet
+from models.shipped_encoders import read_head, read_weights
 
 VALIDATION = ("lines", "unipen-all", "hooker")
 

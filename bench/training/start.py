@@ -15,8 +15,8 @@ from bench.core.errors import UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import Runtime
 from models import ENCODERS, hub
+from models.images import Pictures
 from models.mini_ar import EOS, PAD, START, TOKENIZER
-from models.pictures import Pictures
 from models.trocr import TrOCRSpec
 from models.trocr_files import load_processor, load_tokenizer
 from models.trocr_shapes import SHAPES, build

@@ -16,7 +16,7 @@ from bench.core.types import Line
 from bench.training.background import in_background
 from bench.training.looks import new_look
 from datasets.seeds import stream
-from models.pictures import Pictures
+from models.images import Pictures
 
 
 @dataclass(frozen=True, eq=False)

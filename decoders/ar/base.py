@@ -1,4 +1,4 @@
-"""What every autoregressive search shares: its options, and how its findings become text."""
+"""The options of the autoregressive searches, and their hypotheses as text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import UserError
 from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders.ar.score import score_texts
-from decoders.base import Decoder, DecoderSpec
+from decoders.base import Decoder, DecoderSpec, Scores
 
 # transformers fills the places of hypotheses that a line does not have with a score of -1e9.
 _NO_HYPOTHESIS = -1e8
@@ -35,7 +33,7 @@ class ARSpec(DecoderSpec, ABC):
         when no open one is better than the worst of them at its present length. "never": when
         none could be at any length (transformers' three rules, by their names).
     max_new_tokens: most tokens of a line, EOS included; the head may allow fewer.
-    nbest: hypotheses told of each line, at most `beam`.
+    nbest: hypotheses given for each line, at most `beam`.
     """
 
     needs: ClassVar[Needs] = "states"
@@ -47,24 +45,16 @@ class ARSpec(DecoderSpec, ABC):
     nbest: int = 1
 
     def __post_init__(self) -> None:
-        for option in ("beam", "max_new_tokens", "nbest"):
-            if getattr(self, option) < 1:
-                raise UserError(f"{option} is {getattr(self, option)}; give at least 1")
+        check_positive(self, "beam", "max_new_tokens", "nbest")
         if self.early_stopping not in (True, False, "never"):
             raise UserError(f"early_stopping is {self.early_stopping!r}; give true, false or never")
         if self.nbest > self.beam:
             raise UserError(
-                f"a beam of {self.beam} cannot tell the {self.nbest} best hypotheses; "
-                "give a wider beam or a smaller nbest"
+                f"a beam of {self.beam} does not hold {self.nbest} hypotheses; give a wider beam "
+                "or a smaller nbest"
             )
         if self.beam == 1 and self.early_stopping is not True:
             raise UserError("early_stopping has no meaning without a beam; leave it out")
-
-    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Only an encoder that has an autoregressive head can be decoded with it."""
-        if encoder.has_ar:
-            return None
-        return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
         """All but those that its own options agree with."""
@@ -77,16 +67,13 @@ class ARSpec(DecoderSpec, ABC):
 class ARDecoder(Decoder):
     """A search with an autoregressive head, token by token."""
 
-    spec: ARSpec
-
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The best hypothesis of each line.
 
         The score is that of the ranking: log-probability / tokens ** length_penalty.
 
         Raises:
-            UserError: the encoder has no autoregressive head, or what it computes for a line are
-                no numbers.
+            UserError: the encoder has no autoregressive head, or computes no numbers for a line.
         """
         if encoded.ar is None:
             raise UserError("this encoder has no autoregressive head; choose a ctc decoder")
@@ -96,9 +83,7 @@ class ARDecoder(Decoder):
             tokens, scores = self._search(encoded.ar, encoded)
         return list(self._decoded(encoded.ar, tokens, scores))
 
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """Each text in its usual spelling: log-probability / tokens ** length_penalty."""
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
@@ -144,6 +129,17 @@ class ARDecoder(Decoder):
             )
 
 
+def check_positive(spec: DecoderSpec, *options: str) -> None:
+    """Refuse options below 1.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    for option in options:
+        if getattr(spec, option) < 1:
+            raise UserError(f"{option} is {getattr(spec, option)}; give at least 1")
+
+
 def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:
     """The generation settings of a checkpoint that a search does not apply.
 
@@ -161,5 +157,5 @@ def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:
 
 
 def _until_eos(tokens: list[int], eos_id: int) -> list[int]:
-    """The tokens up to and including the first EOS: what TrOCR's speed table counts."""
+    """The tokens up to and including the first EOS: the count of TrOCR's speed table."""
     return tokens[: tokens.index(eos_id) + 1] if eos_id in tokens else tokens

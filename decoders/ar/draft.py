@@ -12,14 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.core.errors import Unavailable, UserError
-from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
-from decoders.ar.base import unapplied
-from decoders.ar.memory import remaining
-from decoders.ar.score import score_texts
-from decoders.ar.text_draft import TextDraft
-from decoders.ar.tree_reader import TreeReader
-from decoders.base import Decoder, DecoderSpec, missing_heads
+from bench.core.errors import UserError
+from bench.core.types import ARModel, Encoded, EncoderInfo, Needs
+from decoders.ar.base import ARDecoder, check_positive, unapplied
+from decoders.ar.reader import remaining
+from decoders.ar.score import TreeReader
+from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.greedy import best_path
 
 _MOST_FAILURES = 5  # after which a line waits no longer for its next try: 30 passes
@@ -30,28 +28,24 @@ class DraftedSpec(DecoderSpec):
     """The tokens of ar-greedy, most of them found many at a time.
 
     The best CTC path is spelled in the vocabulary of the AR head, which reads that draft in one
-    pass and tells after each of its tokens what it would have written there. What agrees is
-    taken, and the first token that does not as the head has it; from there the rest of the draft
-    is tried in the same way. So nothing is lost: every token is the head's own choice, given all
-    before it. (Speculative decoding, Leviathan et al. 2023, https://arxiv.org/abs/2211.17192,
-    with a draft that costs nothing.)
+    pass and predicts a token behind each of its tokens. Tokens that agree are taken, and the first
+    one that does not as the head has it; from there the rest of the draft is tried in the same way.
+    So nothing is lost: every token is the head's own choice, given all before it. (Speculative
+    decoding, Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, with a draft that costs
+    nothing.)
 
     length_penalty: the score is log-probability / length ** length_penalty, as ar-greedy's.
     max_new_tokens: most tokens of a line, EOS included; the head may allow fewer.
     """
 
     needs: ClassVar[Needs] = "both"
+    nbest: ClassVar[int] = 1
 
     length_penalty: float = 1.0
     max_new_tokens: int = 200
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise UserError(f"max_new_tokens is {self.max_new_tokens}; give at least 1")
-
-    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Both heads are needed."""
-        return missing_heads(encoder)
+        check_positive(self, "max_new_tokens")
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
         """All but those that its own options agree with."""
@@ -62,61 +56,39 @@ class DraftedSpec(DecoderSpec):
         return DraftedDecoder(self)
 
 
-class DraftedDecoder(Decoder):
+class DraftedDecoder(ARDecoder):
     """Reads drafts with the AR head."""
 
-    spec: DraftedSpec
-
-    def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is log-probability / tokens ** length_penalty.
-
-        Raises:
-            UserError: the encoder has no AR head with a vocabulary, or what it computes for a
-                line are no numbers.
-        """
-        ar = encoded.ar
-        if ar is None or ar.tokenize is None:
+    def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
+        if ar.tokenize is None:
             raise UserError("this encoder has no autoregressive head that can spell a draft")
-        if not len(encoded.states):
-            return []
-        texts = [line.text for line in best_path(encoded)]
-        lines = [
-            _Line(ar, text, min(self.spec.max_new_tokens, ar.max_new_tokens)) for text in texts
-        ]
-        with torch.inference_mode():
-            _search(TreeReader(ar, encoded), lines, encoded.states.device)
-        return [self._decoded(ar, line, place) for place, line in enumerate(lines, 1)]
-
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
-        """As ar-greedy's: log-probability / tokens ** length_penalty."""
-        if encoded.ar is None or encoded.ar.tokenize is None:
-            return None
-        return score_texts(encoded.ar, encoded, texts, self.spec.length_penalty)
-
-    def _decoded(self, ar: ARModel, line: _Line, place: int) -> Decoded:
-        if math.isnan(line.score):
-            raise UserError(
-                f"the log-probabilities of line {place} of a batch are not numbers; run in "
-                "float32 and check the weights"
-            )
-        return Decoded(
-            text=ar.detokenize(line.tokens),
-            tokens=len(line.tokens),
-            score=line.score / len(line.tokens) ** self.spec.length_penalty,
-            truncated=line.tokens[-1] != ar.eos_id,
-        )
+        lines = [_Line(ar, line.text, self._limit(ar)) for line in best_path(encoded)]
+        reader, live = TreeReader(ar, encoded), lines
+        while live:
+            drafts = _drafts(live)
+            width = max(map(len, drafts))
+            batch = (part.to(encoded.states.device) for part in _batch(live, drafts, width))
+            chosen, scores = _choices(reader, reader.read(*batch), list(map(len, drafts)), width)
+            for line, draft, best, values in zip(live, drafts, chosen, scores, strict=True):
+                line.take(draft, best, values, width)
+            over = [line.over for line in live]
+            if any(over):  # lines that are over leave the batch
+                places = remaining(over)
+                live = [live[place] for place in places]
+                if live:
+                    reader.keep(places)
+        tokens = [line.tokens for line in lines]
+        return tokens, [x.score / len(x.tokens) ** self.spec.length_penalty for x in lines]
 
 
 class _Line:
-    """One line: what it says so far, and how it may go on.
+    """The tokens of a line so far, and how it may go on.
 
     tokens: all that were chosen, EOS included; score: the sum of their log-probabilities.
     columns: (P,) bool, which of the P tokens that were read for the line belong to it.
     window: tokens of the draft that are worth a try in the next pass. Twice as many as agreed in
         the last one; where none did, one, and that only after twice as many passes as the time
-        before: a draft that is of no use costs little then, and a good one comes back soon.
+        before: a useless draft costs little then, and a good one comes back soon.
     """
 
     def __init__(self, ar: ARModel, text: str, limit: int) -> None:
@@ -129,7 +101,6 @@ class _Line:
 
     @property
     def over(self) -> bool:
-        """Whether it is finished."""
         return self.tokens[-1] == self._ar.eos_id or len(self.tokens) == self._limit
 
     @property
@@ -139,27 +110,27 @@ class _Line:
 
     def next(self) -> list[int]:
         """The token that was chosen last, and a draft of those to come."""
-        assert self._ar.tokenize is not None  # `decode` has looked
+        assert self._ar.tokenize is not None  # the search has checked it
         rest = self._draft.rest(self._ar.detokenize(self.tokens))
         return [self.last, *self._ar.tokenize(rest)][: self._limit - len(self.tokens)]
 
     def take(
-        self, given: Sequence[int], chosen: Sequence[int], scores: Sequence[float], width: int
+        self, draft: Sequence[int], chosen: Sequence[int], scores: Sequence[float], width: int
     ) -> None:
-        """Take what agrees, and one token more.
+        """Take the tokens that agree, and one more.
 
         Args:
-            given: n tokens as `next` gave them.
-            chosen: n tokens, what the head has after each of them.
+            draft: n tokens of `next`.
+            chosen: n tokens, the head's behind each of them.
             scores: n log-probabilities of these.
             width: tokens that were read for the line, padding included.
         """
         agreed = 0
-        while agreed + 1 < len(given) and given[agreed + 1] == chosen[agreed] != self._ar.eos_id:
+        while agreed + 1 < len(draft) and draft[agreed + 1] == chosen[agreed] != self._ar.eos_id:
             agreed += 1
         self.tokens += chosen[: agreed + 1]
         self.score += sum(scores[: agreed + 1])
-        self._aim(agreed, tried=len(given) > 1)
+        self._aim(agreed, tried=len(draft) > 1)
         self.columns = np.concatenate((self.columns, np.arange(width) <= agreed))
 
     def _aim(self, agreed: int, tried: bool) -> None:
@@ -173,45 +144,27 @@ class _Line:
         self.window = int(self._passes_to_wait < 0)
 
 
-def _search(reader: TreeReader, lines: Sequence[_Line], device: torch.device) -> None:
-    """Finish all lines; those that are over leave the batch."""
-    live = list(lines)
-    while live:
-        given = _next(live)
-        width = max(map(len, given))
-        rows = reader.read(*(part.to(device) for part in _batch(live, given, width)))
-        chosen, scores = _choices(reader, rows, [len(tokens) for tokens in given], width)
-        for line, tokens, best, values in zip(live, given, chosen, scores, strict=True):
-            line.take(tokens, best, values, width)
-        over = [line.over for line in live]
-        if any(over):
-            places = remaining(over)
-            live = [live[place] for place in places]
-            if live:
-                reader.keep(places)
-
-
-def _next(lines: Sequence[_Line]) -> list[list[int]]:
-    """What each line reads next: equally much, since padding would cost as much as tokens do."""
+def _drafts(lines: Sequence[_Line]) -> list[list[int]]:
+    """The next tokens of each line: equally many, since padding costs as much as tokens do."""
     window = math.ceil(sum(line.window for line in lines) / len(lines))
     if window == 0:
         return [[line.last] for line in lines]
-    given = [line.next() for line in lines]
+    drafts = [line.next() for line in lines]
     width = 1 + math.ceil(
-        sum(min(line.window, len(tokens) - 1) for line, tokens in zip(lines, given, strict=True))
+        sum(min(line.window, len(tokens) - 1) for line, tokens in zip(lines, drafts, strict=True))
         / len(lines)
     )
-    return [tokens[:width] for tokens in given]
+    return [tokens[:width] for tokens in drafts]
 
 
 def _batch(
-    lines: Sequence[_Line], given: Sequence[Sequence[int]], width: int
+    lines: Sequence[_Line], drafts: Sequence[Sequence[int]], width: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens (B, n), positions (B, n) and what each may look at (B, n, P + n)."""
+    """Tokens (B, n), their positions (B, n), and which others each attends to (B, n, P + n)."""
     tokens, positions = np.zeros((2, len(lines), width), np.int64)
-    for row, (line, of_line) in enumerate(zip(lines, given, strict=True)):
-        tokens[row, : len(of_line)] = of_line
-        positions[row, : len(of_line)] = len(line.tokens) + np.arange(len(of_line))
+    for row, (line, draft) in enumerate(zip(lines, drafts, strict=True)):
+        tokens[row, : len(draft)] = draft
+        positions[row, : len(draft)] = len(line.tokens) + np.arange(len(draft))
     past = np.stack([line.columns for line in lines])[:, None].repeat(width, axis=1)
     new = np.tri(width, dtype=bool)[None].repeat(len(lines), axis=0)
     sees = np.concatenate((past, new), axis=2)
@@ -221,10 +174,10 @@ def _batch(
 def _choices(
     reader: TreeReader, rows: Tensor, counts: Sequence[int], width: int
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """The likeliest token after each token of each line, and its log-probability.
+    """The likeliest token behind each token of each line, and its log-probability.
 
     Args:
-        reader: gives the logits.
+        reader: has the vocabulary.
         rows: (B * width, D).
         counts: how many tokens of each line are no padding.
         width: n.
@@ -239,3 +192,42 @@ def _choices(
     ends = np.cumsum(counts)
     parts = list(zip(ends - counts, ends, strict=True))
     return [tokens[a:b] for a, b in parts], [scores[a:b] for a, b in parts]
+
+
+class TextDraft:
+    """A text as a guess of how another reading of its line goes on.
+
+    It goes on where the draft's beginning has the smallest edit distance from the reading so far,
+    at the last such place: then a wrong character counts as one for another.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._characters = _characters(text)
+        self._read = ""
+        # Edit distances between the reading and every beginning of the draft.
+        self._distances = np.arange(len(text) + 1)
+
+    def rest(self, read: str) -> str:
+        """The part of the draft behind a reading, of which the call before had a beginning."""
+        if not read.startswith(self._read):
+            self._distances, self._read = np.arange(len(self._text) + 1), ""
+        for character in _characters(read[len(self._read) :]):
+            self._advance(character)
+        self._read = read
+        place = len(self._text) - int(self._distances[::-1].argmin())
+        return self._text[place:]
+
+    def _advance(self, character: int) -> None:
+        """One more row of Wagner and Fischer's table (1974, https://doi.org/10.1145/321796.321811).
+
+        Its sequential part, characters of the draft that were not read, is a running minimum.
+        """
+        before, columns = self._distances, np.arange(len(self._distances))
+        row = before + 1
+        row[1:] = np.minimum(row[1:], before[:-1] + (self._characters != character))
+        self._distances = np.minimum.accumulate(row - columns) + columns
+
+
+def _characters(text: str) -> NDArray[np.int64]:
+    return np.fromiter(map(ord, text), np.int64, len(text))

@@ -23,7 +23,7 @@ class GenerateSpec(ARSpec):
     """Greedy or beam search by `generate` (https://huggingface.co/docs/transformers, 5.23).
 
     The states are given, as `VisionEncoderDecoderModel.generate` gives them to its decoder; from
-    there on all is transformers' work: states repeated for every beam, a growing cache, keys and
+    there on all is transformers' code: states repeated for every beam, a growing cache, keys and
     values of both attentions copied when beams change places. The score of a hypothesis is asked
     for too, which costs `generate` one copy of the log-probabilities a step.
     """
@@ -38,37 +38,36 @@ class GenerateDecoder(ARDecoder):
 
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         memory = encoded.states.to(ar.decoder.dtype)
-        if ar.project is not None:
-            memory = ar.project(memory)
+        memory = memory if ar.project is None else ar.project(memory)
         running = _RunningScores(greedy=self.spec.beam == 1)
-        # `generate` fills what is left open below with the checkpoint's own settings.
+        # `generate` fills in the checkpoint's own settings where none are given below.
         ar.decoder.generation_config = GenerationConfig()
-        found = ar.decoder.generate(
+        output = ar.decoder.generate(
             torch.full((len(memory), 1), ar.start_id, device=memory.device),
             generation_config=self._config(ar),
             encoder_hidden_states=memory,
             encoder_attention_mask=None if bool(encoded.state_mask.all()) else encoded.state_mask,
-            # A causal decoder that is not told otherwise gets a cache of one kind, in which both
-            # attentions would land on top of each other.
+            # By default a causal decoder gets a cache of one kind, in which both attentions would
+            # land on top of each other.
             past_key_values=EncoderDecoderCache(
                 DynamicCache(config=ar.decoder.config), DynamicCache(config=ar.decoder.config)
             ),
             logits_processor=self._forced(ar),
             stopping_criteria=StoppingCriteriaList([running]),
         )
-        tokens = found.sequences[:, 1:]
+        tokens = output.sequences[:, 1:]
         if self.spec.beam > 1:
-            return tokens.tolist(), found.sequences_scores.tolist()
+            return tokens.tolist(), output.sequences_scores.tolist()
         is_eos = (tokens == ar.eos_id).long()
         after = is_eos.cumsum(1) > is_eos  # behind the first EOS
         total = torch.stack(running.steps, dim=1).masked_fill(after, 0).sum(1)
         return tokens.tolist(), (total / (~after).sum(1) ** self.spec.length_penalty).tolist()
 
     def _config(self, ar: ARModel) -> GenerationConfig:
-        """The search of these options.
+        """The options of the search, all of them.
 
-        Everything is said: by default `generate` ends a line after 20 tokens, and TrOCR's
-        checkpoints on the Hub switch the KV cache off.
+        By default `generate` ends a line after 20 tokens, and TrOCR's checkpoints on the Hub
+        switch the KV cache off.
         """
         settings: dict[str, Any] = {
             "max_new_tokens": self._limit(ar),
@@ -88,7 +87,7 @@ class GenerateDecoder(ARDecoder):
         return GenerationConfig(**settings)
 
     def _forced(self, ar: ARModel) -> LogitsProcessorList:
-        """What makes untrained weights end each line where it has to end."""
+        """Make untrained weights end each line where it has to end."""
         if ar.forced_lengths is None:
             return LogitsProcessorList()
         return LogitsProcessorList([_ForcedLengths(ar.forced_lengths, ar.eos_id, self.spec.beam)])

@@ -1,26 +1,32 @@
-"""How likely an autoregressive head finds given texts, in one teacher-forced pass."""
+"""How likely an autoregressive head finds texts, all hypotheses of a line in one pass.
+
+The sequences of a line share its states, and what begins alike is read once: a tree of tokens.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from bench.core.types import ARModel, Encoded
-from decoders.ar.token_tree import TokenTree
-from decoders.ar.tree_reader import TreeReader
+from decoders.ar.reader import HeadReader
+from decoders.base import Scores
+
+_LOGITS_AT_ONCE = 1 << 24  # logits held in memory at a time
 
 
 def score_texts(
     ar: ARModel, encoded: Encoded, texts: Sequence[Sequence[str]], length_penalty: float = 0.0
-) -> list[NDArray[np.float64]]:
+) -> list[Scores]:
     """Log-probabilities of texts, each spelled in the head's vocabulary and ended by EOS.
 
-    A text has many spellings; this is the probability of the one that the tokeniser gives, which
-    is what the head was taught.
+    A text has many spellings; this is the probability of the tokeniser's, which the head learned.
 
     Args:
         ar: the head, with a vocabulary.
@@ -43,18 +49,18 @@ def score_texts(
         [one for one, fit in zip(line, of_line, strict=True) if fit]
         for line, of_line in zip(spelled, fits, strict=True)
     ]
-    found = []
+    results = []
     for scores, line, fit in zip(score_tokens(ar, encoded, kept), kept, fits, strict=True):
         whole = np.full(len(fit), -np.inf)
         whole[fit] = scores / np.array([len(one) for one in line], float) ** length_penalty
-        found.append(whole)
-    return found
+        results.append(whole)
+    return results
 
 
 @torch.inference_mode()
 def score_tokens(
     ar: ARModel, encoded: Encoded, sequences: Sequence[Sequence[Sequence[int]]]
-) -> list[NDArray[np.float64]]:
+) -> list[Scores]:
     """Log-probabilities of token sequences, the labels being fed ("teacher forcing").
 
     Sequences of a line that begin alike share what they share, and all sequences of a line share
@@ -89,7 +95,7 @@ def score_tokens(
 def _forest(
     trees: Sequence[TokenTree], widest: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens (B, M), positions (B, M) and what each may look at (B, M, M), of inner nodes."""
+    """Of inner nodes the tokens (B, M), positions (B, M), and which others each attends to."""
     tokens = np.zeros((len(trees), widest), np.int64)
     positions = np.zeros((len(trees), widest), np.int64)
     sees = np.zeros((len(trees), widest, widest), bool)
@@ -98,18 +104,17 @@ def _forest(
         tokens[line, :count] = tree.tokens[inner]
         positions[line, :count] = tree.depths[inner]
         sees[line, :count, :count] = tree.ancestors()
-    made = (torch.from_numpy(array).to(device) for array in (tokens, positions, sees))
-    first, second, third = made
-    return first, second, third
+    to = torch.from_numpy
+    return to(tokens).to(device), to(positions).to(device), to(sees).to(device)
 
 
 def _edges(
     reader: TreeReader, hidden: Tensor, trees: Sequence[TokenTree], widest: int
-) -> list[NDArray[np.float64]]:
+) -> list[Scores]:
     """Of each tree (N,) log-probabilities of every node's token after its parent; 0 at the start.
 
     Args:
-        reader: gives the logits.
+        reader: has the vocabulary.
         hidden: (B * M, D), of the inner nodes.
         trees: B of them.
         widest: M, inner nodes of the largest tree.
@@ -126,7 +131,7 @@ def _edges(
     targets = np.concatenate([tree.tokens[1:] for tree in trees])
     order = np.argsort(parents, kind="stable")
     parents, targets = parents[order], targets[order]
-    found = np.empty(len(parents))
+    scores = np.empty(len(parents))
     rows = hidden[torch.from_numpy(read).to(device)]
     done = 0
     for logits in reader.logits(rows):
@@ -134,7 +139,113 @@ def _edges(
         row = torch.from_numpy(parents[first:last] - done).to(device)
         token = torch.from_numpy(targets[first:last]).to(device)
         chosen = logits[row, token] - logits.logsumexp(1)[row]
-        found[order[first:last]] = chosen.double().cpu().numpy()
+        scores[order[first:last]] = chosen.double().cpu().numpy()
         done += len(logits)
     borders = np.cumsum([len(tree.tokens) - 1 for tree in trees])[:-1]
-    return [np.concatenate(([0.0], part)) for part in np.split(found, borders)]
+    return [np.concatenate(([0.0], part)) for part in np.split(scores, borders)]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTree:
+    """Sequences that begin alike share nodes; node 0 is the start token. N nodes.
+
+    tokens: (N,) token of each node.
+    parents: (N,) node before each; parents stand before their children; -1 for the start.
+    depths: (N,) tokens before each node, the start token counted.
+    ends: (K,) last node of each sequence.
+    inner: (M,) nodes that have children, rising: all that a decoder has to read.
+    """
+
+    tokens: NDArray[np.int64]
+    parents: NDArray[np.int64]
+    depths: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    inner: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, start: int, sequences: Sequence[Sequence[int]]) -> TokenTree:
+        """The tree of K sequences, the start token left out in each.
+
+        >>> tree = TokenTree.of(2, [[5, 6, 2], [5, 2]])
+        >>> tree.tokens.tolist(), tree.parents.tolist(), tree.ends.tolist()
+        ([2, 5, 6, 2, 2], [-1, 0, 1, 2, 1], [3, 4])
+        """
+        tokens, parents, depths, ends = [start], [-1], [0], []
+        children: dict[tuple[int, int], int] = {}
+        for sequence in sequences:
+            node = 0
+            for token in sequence:
+                child = children.setdefault((node, token), len(tokens))
+                if child == len(tokens):
+                    tokens.append(token)
+                    parents.append(node)
+                    depths.append(depths[node] + 1)
+                node = child
+            ends.append(node)
+        inner = sorted({*parents[1:]})
+        return cls(*(np.array(one, np.int64) for one in (tokens, parents, depths, ends, inner)))
+
+    def ancestors(self) -> NDArray[np.bool_]:
+        """(M, M): whether inner node i is inner node j or comes after it."""
+        place = np.full(len(self.tokens), -1)
+        place[self.inner] = np.arange(len(self.inner))
+        sees = np.eye(len(self.inner), dtype=bool)
+        for row, parent in enumerate(place[self.parents[self.inner]][1:], 1):
+            sees[row] |= sees[parent]
+        return sees
+
+    def totals(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(K,): the sum of (N,) values of nodes along each sequence, the start token's left out."""
+        sums = values.copy()
+        sums[0] = 0.0
+        for node in range(1, len(sums)):
+            sums[node] += sums[self.parents[node]]
+        totals: NDArray[np.float64] = sums[self.ends]
+        return totals
+
+
+class TreeReader(HeadReader):
+    """A decoder that reads many tokens of each line in one pass, and remembers all of them.
+
+    The caller says which tokens each one may attend to, so that the tokens of a line need not be
+    one sequence: they may branch, and may be given up later.
+    """
+
+    def __init__(self, ar: ARModel, encoded: Encoded) -> None:
+        super().__init__(ar, encoded)
+        self._past: list[Tensor] = []  # of each layer (2, B, heads, P, D / heads)
+
+    def read(self, tokens: Tensor, positions: Tensor, sees: Tensor) -> Tensor:
+        """Read n more tokens of each line.
+
+        Args:
+            tokens: (B, n) ids.
+            positions: (B, n), 0 for the start token.
+            sees: (B, n, P + n) bool, which of the P tokens that were read before and of the n
+                new ones each attends to.
+
+        Returns:
+            (B * n, D), for `logits`.
+        """
+        like = self._weights.tokens
+        lowest = torch.finfo(like.dtype).min  # not minus infinity: padding may see nothing at all
+        self._mask = like.new_zeros(sees.shape).masked_fill_(~sees, lowest)[:, None]
+        return self._read(tokens, positions.flatten())
+
+    def logits(self, rows: Tensor) -> Iterator[Tensor]:
+        """Logits of (R, D) rows, in order, a few rows at a time: (r, V) float32 each."""
+        for part in rows.split(max(1, _LOGITS_AT_ONCE // len(self._weights.tokens))):
+            yield self._weights.vocabulary(part).float()
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Let the lines at these places go on, and no others; see `remaining`."""
+        super().keep(places)
+        self._past = [kept[:, list(places)] for kept in self._past]
+
+    def _attend(self, index: int, queries: Tensor, keys_values: Tensor) -> Tensor:
+        if index == len(self._past):
+            self._past.append(keys_values)
+        else:
+            self._past[index] = torch.cat([self._past[index], keys_values], 3)
+        keys, values = self._past[index]
+        return scaled_dot_product_attention(queries, keys, values, self._mask)

@@ -71,7 +71,7 @@ def entry_of(name: str, decoders: Registry) -> Entry | None:
     first, corrector = split_name(name)
     behind, chosen = decoders.entry(first), CORRECTORS.entry(corrector)
     return Entry(
-        "decoders.correctors.corrected:CorrectedSpec",
+        "decoders.correctors.base:CorrectedSpec",
         f"{behind.summary}; then {chosen.summary}",
         behind.options,
         (*behind.requires, *chosen.requires),

@@ -1,4 +1,4 @@
-"""The contract of a corrector: what a decoder read, and the encoding behind it, to other texts."""
+"""The contract of a corrector, and the decoder of two stages that has one behind it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.core.errors import Unavailable
-from bench.core.types import Decoded, Encoded, EncoderInfo
-from decoders.base import Decoder, DecoderSpec, Stage
+from bench.core.options import settings
+from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
+from decoders import tuned
+from decoders.base import Decoder, DecoderSpec, NBest, Stage
+from decoders.correctors import own_options, split_name
 
-REFUSED = "refused: "  # how the verdict on an answer begins that was not taken
+REFUSED = "refused: "  # beginning of the verdict on an answer that was not taken
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What becomes of one line.
+    """The corrected text of one line.
 
-    verdict: why the text is as the decoder read it, where that was decided by rule: `REFUSED` and
-        the reason; "" for the corrector's own text, changed or not.
+    verdict: why a rule left the text as the decoder read it, `REFUSED` and the reason; "" for the
+        corrector's own text, changed or not.
     score: of the text, where the corrector has one (natural log, higher is better).
-    nbest: (text, score) best first, where it has put alternatives in order.
+    nbest: where it has put alternatives in order.
     """
 
     text: str
     verdict: str = ""
     score: float | None = None
-    nbest: tuple[tuple[str, float], ...] = ()
+    nbest: NBest = ()
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class CorrectorSpec(ABC):
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     untuned: ClassVar[Mapping[str, float]] = {}
 
-    def wanted(self) -> int:
-        """How many alternatives of each line it has a use for."""
+    def alternatives(self) -> int:
+        """How many hypotheses of each line it needs."""
         return 1
 
     def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
@@ -82,29 +82,127 @@ class Corrector(Stage):
 
     def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
         """The lines corrected; each keeps what the decoder read, and its tokens."""
-        found = self.correct(encoded, lines) if lines else []
-        return [_corrected(line, one) for line, one in zip(lines, found, strict=True)]
+        corrections = self.correct(encoded, lines) if lines else []
+        return [
+            dataclasses.replace(line, uncorrected=line.text, **vars(correction))
+            for line, correction in zip(lines, corrections, strict=True)
+        ]
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Correct with these values of options of `tunes` from now on."""
         self.values.update(values)
 
 
-def _corrected(line: Decoded, found: Correction) -> Decoded:
-    return dataclasses.replace(
-        line,
-        text=found.text,
-        score=found.score,
-        nbest=found.nbest,
-        uncorrected=line.text,
-        verdict=found.verdict,
-    )
+@dataclass(frozen=True)
+class CorrectedSpec(DecoderSpec):
+    """A decoder and a corrector of its texts; the options are those of both.
+
+    name: "decoder+corrector"; the corrector's options have its name before them (`lm_weight`).
+    """
+
+    name: str
+    decoder: DecoderSpec
+    corrector: CorrectorSpec
+
+    @property
+    def needs(self) -> Needs:  # type: ignore[override]
+        """What the decoder reads."""
+        return self.decoder.needs
+
+    @property
+    def tunes(self) -> Mapping[str, tuple[float, ...]]:  # type: ignore[override]
+        """The weights of the corrector."""
+        return self._prefixed(self.corrector.tunes)
+
+    @property
+    def untuned(self) -> Mapping[str, float]:  # type: ignore[override]
+        """Where nobody has tuned the corrector."""
+        return self._prefixed(self.corrector.untuned)
+
+    @property
+    def search(self) -> DecoderSpec:
+        """The decoder, keeping as many alternatives as the corrector needs and its beam has."""
+        now = self.decoder.settings()
+        if not {"beam", "nbest"} <= now.keys():
+            return self.decoder
+        most = min(self.corrector.alternatives(), now["beam"])
+        changed: Any = {"nbest": max(now["nbest"], most)}
+        return dataclasses.replace(self.decoder, **changed)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """This, the decoder and the corrector."""
+        return (self, *self.decoder.parts, self.corrector)
+
+    def settings(self) -> dict[str, Any]:
+        """The options of both with their values."""
+        return {**self.decoder.settings(), **self._prefixed(settings(self.corrector))}
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """What the decoder or the corrector misses."""
+        return self.search.missing(encoder) or self.corrector.missing(encoder, self.search)
+
+    def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
+        """The decoder's, unless the corrector writes freely."""
+        return () if self.corrector.free else self.decoder.alphabet(encoder)
+
+    def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
+        """What the decoder does not apply."""
+        return self.decoder.ignored(encoder)
+
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
+        """Open both, and look up what was tuned for this pair."""
+        return Corrected(self, encoder)
+
+    def _prefixed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {f"{split_name(self.name)[1]}_{option}": v for option, v in values.items()}
 
 
-def alternatives(line: Decoded) -> list[tuple[str, float]]:
-    """The texts that a decoder tells of a line, the best first; each once."""
-    found = dict(line.nbest or ((line.text, line.score if line.score is not None else 0.0),))
-    return list(found.items())
+class Corrected(tuned.Tunable):
+    """An open decoder and an open corrector."""
 
+    spec: CorrectedSpec
 
-Scores = NDArray[np.float64]
+    def __init__(self, spec: CorrectedSpec, encoder: EncoderInfo) -> None:
+        self.decoder = spec.search.open(encoder)
+        try:
+            self.corrector = spec.corrector.open(encoder, self.decoder)
+        except BaseException:
+            self.decoder.close()
+            raise
+        own = self.corrector.extras()
+        lm = str(own.get("lm", "")), str(own.get("lm_sha256", ""))
+        super().__init__(spec, tuned.weights(spec, encoder, lm, spec.name))
+        self.reweight(self.values)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The search, then the correction."""
+        return (*self.decoder.stages, self.corrector)
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """Read and correct."""
+        lines: list[Decoded] = []
+        for stage in self.stages:
+            lines = stage.run(encoded, lines)
+        return lines
+
+    def reweight(self, values: Mapping[str, float]) -> None:
+        """Correct with these weights from now on."""
+        super().reweight(values)
+        self.corrector.reweight(own_options(self.spec.name, values)[1])
+
+    def close(self) -> None:
+        """Close both."""
+        self.corrector.close()
+        self.decoder.close()
+
+    def extras(self) -> Mapping[str, Any]:
+        """The extras of the corrector, and those of the decoder with `first_` before the names."""
+        own, options = self.corrector.extras(), self.spec.settings()
+        first = {
+            name if name in options and name not in own else f"first_{name}": value
+            for name, value in self.decoder.extras().items()
+        }
+        weights = {**self.values, "tuned_on": self.source} if self.spec.tunes else {}
+        return {**own, **weights, **first}

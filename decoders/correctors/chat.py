@@ -22,7 +22,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _BUSY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _PATIENCE_S = 120.0  # a server that wants a longer pause is left alone
 _LONGEST_S = 30.0  # between two tries
-_SAID = 200  # characters of a server's complaint that are told
+_QUOTED = 200  # characters of a server's complaint that are shown
 _LARGEST = 1 << 20  # bytes of an answer, unpacked
 _LONGEST = 3  # time-outs of a request as a whole: to connect, to begin, and to send the answer
 _PER_TOKEN = 16  # characters that a token can have
@@ -33,15 +33,18 @@ _MOST_TOKENS = 10**7  # of a single request; servers that count more do not coun
 class Endpoint:
     """Where and how to ask.
 
-    timeout: seconds that the server may be silent; a request may take `_LONGEST` times as long.
-    attempts: of one question, the first one included.
-    backoff: seconds before the second try at most, doubled for each one after.
-    per_minute: requests; 0 for as many as go.
-    max_requests, max_tokens: of this process, to this model; 0 for no bound.
+    url: of the endpoint, up to and with /v1; --llm-url.
+    model: as the server names it; --llm-model.
+    timeout: seconds that the server may be silent; a request may take three times as long.
+    attempts: of a request that fails, with growing pauses; a server's Retry-After is heeded.
+    backoff: seconds of the first pause at most.
+    per_minute: most requests a minute; 0 for no limit.
+    max_requests, max_tokens: budget of a run; 0 for no bound. A cell that would go past it fails,
+        and goes on from there when the bound is raised.
     """
 
-    url: str
-    model: str
+    url: str = ""
+    model: str = ""
     timeout: float = 60.0
     attempts: int = 6
     backoff: float = 1.0
@@ -49,12 +52,23 @@ class Endpoint:
     max_requests: int = 0
     max_tokens: int = 0
 
+    def __post_init__(self) -> None:
+        if self.url:
+            check_url(self.url)
+        if self.attempts < 1:
+            raise UserError(f"attempts is {self.attempts}; give at least 1")
+        for option in ("per_minute", "max_requests", "max_tokens", "backoff"):
+            if getattr(self, option) < 0:
+                raise UserError(f"{option} is {getattr(self, option)}; give 0 or more")
+        if self.timeout <= 0:
+            raise UserError(f"timeout is {self.timeout} seconds; give more than 0")
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said.
+    """An answer of the model.
 
-    whole: it came to an end.
+    whole: it was not cut off.
     tokens: of question and answer.
     refused: why nothing of it can be used; "" else.
     """
@@ -68,7 +82,7 @@ class Answer:
 
 
 def check_url(url: str) -> None:
-    """Refuse what is no address of an endpoint, and one that has a secret in it.
+    """Refuse an address that is no endpoint's or holds a secret.
 
     Raises:
         UserError: with what to give instead.
@@ -87,7 +101,7 @@ def check_url(url: str) -> None:
 
 
 class Ledger:
-    """What one process has asked one model for; all correctors of that model share it."""
+    """Requests and tokens of one process for one model; all correctors of that model share it."""
 
     _all: dict[tuple[str, str], Ledger] = {}  # noqa: RUF012  (it is shared on purpose)
     _making = threading.Lock()
@@ -99,7 +113,7 @@ class Ledger:
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Ledger:
-        """The one of a model."""
+        """That of a model."""
         with cls._making:
             return cls._all.setdefault((endpoint.url, endpoint.model), cls())
 
@@ -151,18 +165,18 @@ class Chat:
         # A loop of its own: only there a request as a whole can be ended in time.
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        # No redirects: the key goes to the user's server and nowhere else.
         self._client = httpx2.AsyncClient(
             timeout=endpoint.timeout,
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            follow_redirects=False,  # the key goes where the user sent it and nowhere else
+            follow_redirects=False,
         )
 
     def ask(self, system: str, user: str, most_tokens: int) -> Answer:
         """One answer at temperature 0.
 
         Raises:
-            UserError: the server refuses, does not answer as an endpoint does, or a budget is
-                spent.
+            UserError: the server refuses or is no endpoint, or a budget is spent.
         """
         import tenacity
 
@@ -220,7 +234,7 @@ class Chat:
         except httpx2.ConnectError:
             raise _AgainError("it cannot be reached") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _AgainError(self._said(str(error)) or type(error).__name__) from None
+            raise _AgainError(self._quoted(str(error)) or type(error).__name__) from None
         finally:
             future.cancel()
         self._check_status(status, headers, content)
@@ -242,9 +256,9 @@ class Chat:
         if status in _BUSY:
             raise _AgainError(f"status {status}", _retry_after(headers))
         if status != 200:
-            said = self._said(content.decode("utf-8", "replace"))
+            words = self._quoted(content.decode("utf-8", "replace"))
             hint = f"; set {KEYS[0]}" if status in (401, 403) else ""
-            raise UserError(f"{self._place} refuses: status {status} {said}".rstrip() + hint)
+            raise UserError(f"{self._place} refuses: status {status} {words}".rstrip() + hint)
 
     def _read(self, content: bytes, body: dict[str, Any], seconds: float) -> Answer:
         """The answer in a completion.
@@ -253,7 +267,7 @@ class Chat:
             _AgainError: the content is no completion.
         """
         most, model = body["max_tokens"], self.endpoint.model
-        asked = sum(len(message["content"]) for message in body["messages"])
+        sent = sum(len(message["content"]) for message in body["messages"])
         try:
             if len(content) > _LARGEST:
                 raise _TooMuchError(f"larger than {_LARGEST >> 20} MiB")
@@ -264,12 +278,12 @@ class Chat:
                 raise TypeError
             if len(text) > _PER_TOKEN * most:
                 raise _TooMuchError("far longer than was asked for")
-            guess = -(-(asked + len(text)) // 4)  # four characters are about a token
+            guess = -(-(sent + len(text)) // 4)  # four characters are about a token
             return Answer(
                 text=self._blotted(text),
                 whole=choice.get("finish_reason") != "length",
                 tokens=_plausible(record.get("usage"), guess),
-                model=self._said(str(record.get("model") or model)),
+                model=self._quoted(str(record.get("model") or model)),
                 seconds=seconds,
             )
         except RecursionError:
@@ -278,38 +292,38 @@ class Chat:
             why = str(error)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise _AgainError("its answer is no chat completion") from None
-        return Answer("", False, most + -(-asked // 4), model, seconds, why)
+        return Answer("", False, most + -(-sent // 4), model, seconds, why)
 
     def _blotted(self, text: str) -> str:
         """A server's words without the key."""
         return text.replace(self._key, "***") if self._key else text
 
-    def _said(self, text: str) -> str:
+    def _quoted(self, text: str) -> str:
         """A server's words, short, on one line, without the key."""
-        return " ".join(self._blotted(text).split())[:_SAID]
+        return " ".join(self._blotted(text).split())[:_QUOTED]
 
     def _pause(self, state: Any) -> float:
         import tenacity
 
-        asked = state.outcome.exception().after
-        if asked is None:
+        pause = state.outcome.exception().after
+        if pause is None:
             jittered = tenacity.wait_random_exponential(
                 multiplier=self.endpoint.backoff, max=_LONGEST_S
             )
             return float(jittered(state))
-        if asked > _PATIENCE_S:
+        if pause > _PATIENCE_S:
             raise UserError(
-                f"{self._place} asks to come back in {asked:.6g} s; all answers so far are kept, "
+                f"{self._place} asks to come back in {pause:.6g} s; all answers so far are kept, "
                 "so run again then"
             )
-        return float(asked)
+        return float(pause)
 
     def _count(self, state: Any) -> None:
         self.retries += 1
 
 
 class _AgainError(Exception):
-    """Another try may help. after: seconds that the server asks for."""
+    """Another try may help. after: pause in seconds that the server asks for."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
@@ -321,7 +335,7 @@ class _TooMuchError(Exception):
 
 
 def _plausible(usage: Any, guess: int) -> int:
-    """Tokens that a server counts; the guess where it does not, or where that cannot be."""
+    """Tokens by a server's count; the guess where it has none, or an impossible one."""
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
     if isinstance(tokens, (int, float)) and guess // 4 <= tokens <= _MOST_TOKENS:
         return int(tokens)
@@ -342,11 +356,11 @@ def _key(url: str) -> str:
 
 def _retry_after(headers: Any) -> float | None:
     """Seconds of a Retry-After header, which is a number or a date; None without a usable one."""
-    said = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"-?[0-9]{1,99}(\.[0-9]{1,99})?", said):
-        return max(float(said), 0.0)
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"-?[0-9]{1,99}(\.[0-9]{1,99})?", value):
+        return max(float(value), 0.0)
     with contextlib.suppress(Exception):  # the parser of dates raises anything
-        when = email.utils.parsedate_to_datetime(said)
+        when = email.utils.parsedate_to_datetime(value)
         return max((when - datetime.now(UTC)).total_seconds(), 0.0)
     return None
 

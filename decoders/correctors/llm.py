@@ -1,32 +1,51 @@
-"""An instruction model behind an OpenAI-compatible chat endpoint, asked to correct each line."""
+"""An instruction model behind an OpenAI-compatible chat endpoint, asked to correct each line.
+
+An answer is a text of unknown origin: it is checked, and never obeyed.
+"""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
+import re
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rapidfuzz.distance import Levenshtein
+
 from bench.core.cache import cache_folder, keep, kept
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder, DecoderSpec
-from decoders.correctors.answers import checked, listed
 from decoders.correctors.base import REFUSED, Correction, Corrector, CorrectorSpec
-from decoders.correctors.chat import Answer, Chat, Endpoint, check_url
+from decoders.correctors.chat import Answer, Chat, Endpoint
 
 PROMPTS = Path(__file__).with_name("prompts")
 _LINE, _LINES = "line-1", "lines-1"
+# Of an answer that is no line: thoughts, fences, preambles, quotes.
+_THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```\w*")
+_PREAMBLE = re.compile(
+    r"(?:(?:sure|certainly|of course|okay|ok)[,.!]?\s*)?"
+    r"(?:(?:here(?: is|'s)|this is)?\s*(?:the|your)?\s*"
+    r"(?:corrected|correct|correction|output|answer|result)"
+    r"(?:\s+(?:line|text|version|transcription|of the line))*"
+    r"(?:\s+is)?)\s*:\s*",
+    re.IGNORECASE,
+)
+_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+_MARKUP = re.compile(r"</?[A-Za-z!][^>]*>|\]\(|^#{1,6} |\*\*|`")
+_LONGER, _SHORTER = 1.5, 0.6  # of the line; answers far longer are chatter (Boros et al. 2024)
 
 
 @dataclass(frozen=True)
-class InstructedSpec(CorrectorSpec):
-    """Ask a language model for the corrected line, at temperature 0, and check what it says.
+class InstructedSpec(Endpoint, CorrectorSpec):
+    """Ask a language model for the corrected line, at temperature 0, and check the answer.
 
     Works with Ollama, vLLM, the server of llama.cpp, `transformers serve` and hosted models. The
     key comes from the environment (KAIDOKU_LLM_KEY, else OPENAI_API_KEY) and is kept nowhere.
@@ -36,65 +55,39 @@ class InstructedSpec(CorrectorSpec):
     characters, is far longer or shorter than the line, or differs from it by more than `edits`;
     one of more than 1 MiB or too many levels of JSON as well, and it is not kept.
 
-    url: of the endpoint, up to and with /v1; --llm-url.
-    model: as the server names it; --llm-model.
     prompt: a text file with instructions of your own; "" for those of the project.
     batch: lines of a request.
     parallel: requests at a time.
     edits: most character edits of a correction, as a share of the line.
-    timeout: seconds that the server may be silent; a request may take three times as long.
-    attempts: of a request that fails, with growing pauses; a server's Retry-After is heeded.
-    backoff: seconds of the first pause at most.
-    per_minute: most requests a minute; 0 for no limit.
-    max_requests, max_tokens: what a run may ask of the model; 0 for no bound. A cell that would
-        go past it fails, and goes on from there when the bound is raised.
     """
 
-    url: str = ""
-    model: str = ""
     prompt: str = ""
     batch: int = 1
     parallel: int = 1
     edits: float = 0.5
-    timeout: float = 60.0
-    attempts: int = 6
-    backoff: float = 1.0
-    per_minute: int = 0
-    max_requests: int = 0
-    max_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if self.url:
-            check_url(self.url)
-        for option in ("batch", "parallel", "attempts"):
+        super().__post_init__()
+        for option in ("batch", "parallel"):
             if getattr(self, option) < 1:
                 raise UserError(f"{option} is {getattr(self, option)}; give at least 1")
-        for option in ("per_minute", "max_requests", "max_tokens", "backoff"):
-            if getattr(self, option) < 0:
-                raise UserError(f"{option} is {getattr(self, option)}; give 0 or more")
         if not 0 <= self.edits <= 1:
             raise UserError(f"edits is a share of the line, 0 to 1, not {self.edits}")
-        if self.timeout <= 0:
-            raise UserError(f"timeout is {self.timeout} seconds; give more than 0")
 
     def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
         """A server and a model have to be named."""
         for option, flag in ((self.url, "--llm-url URL"), (self.model, "--llm-model NAME")):
             if not option:
-                return Unavailable("it is not said which language model to ask", f"give {flag}")
+                return Unavailable("no language model is named", f"give {flag}")
         return None
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
-        """Read the prompt and connect; nothing is sent yet.
-
-        Raises:
-            UserError: the prompt cannot be read, or the address is none.
-        """
+        """Read the prompt and connect; nothing is sent yet."""
         return Instructed(self, decoder)
 
 
 class Instructed(Corrector):
-    """Asks, and counts what it has asked."""
+    """Asks, and counts requests, tokens and seconds."""
 
     once = True
     spec: InstructedSpec
@@ -102,29 +95,23 @@ class Instructed(Corrector):
     def __init__(self, spec: InstructedSpec, decoder: Decoder) -> None:
         super().__init__(spec, decoder)
         self._system = _instructions(spec)
-        names = ("timeout", "attempts", "backoff", "per_minute", "max_requests", "max_tokens")
-        endpoint = Endpoint(spec.url, spec.model, **{n: getattr(spec, n) for n in names})
         self._folder = cache_folder("llm")
-        self._chat = Chat(endpoint)
+        self._chat = Chat(spec)
         self._spent: dict[str, float] = {"requests": 0, "tokens": 0, "seconds": 0.0, "cached": 0}
         self._recalled_s = 0.0  # of kept answers, not reported yet
         self._lock = threading.Lock()
 
     def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Ask for all lines that are not empty.
-
-        Raises:
-            UserError: the server cannot be asked, or a budget is spent.
-        """
-        found = [Correction(line.text) for line in lines]
-        asked = [place for place, line in enumerate(lines) if line.text.strip()]
+        """Ask for all lines that are not empty."""
+        results = [Correction(line.text) for line in lines]
+        filled = [place for place, line in enumerate(lines) if line.text.strip()]
         size = self.spec.batch
-        groups = [asked[i : i + size] for i in range(0, len(asked), size)]
+        groups = [filled[i : i + size] for i in range(0, len(filled), size)]
         texts = [[lines[place].text for place in group] for group in groups]
         for group, corrections in zip(groups, self._all(texts), strict=True):
             for place, correction in zip(group, corrections, strict=True):
-                found[place] = correction
-        return found
+                results[place] = correction
+        return results
 
     def close(self) -> None:
         """Close the connections."""
@@ -134,7 +121,7 @@ class Instructed(Corrector):
         """The model, and the prompt by its name and hash."""
         return {
             "lm": self.spec.model,
-            "llm_prompt_name": Path(self.spec.prompt).name or _shipped_name(self.spec),
+            "llm_prompt_name": Path(self.spec.prompt).name or _shipped(self.spec),
             "prompt_sha256": hashlib.sha256(self._system.encode()).hexdigest(),
         }
 
@@ -143,7 +130,7 @@ class Instructed(Corrector):
         return {**self._spent, "retries": self._chat.retries}
 
     def recalled_s(self) -> float:
-        """Of several requests at a time the seconds are shared by them."""
+        """As of any stage; requests at the same time share their seconds."""
         seconds, self._recalled_s = self._recalled_s, 0.0
         return seconds / self.spec.parallel
 
@@ -195,22 +182,15 @@ class Instructed(Corrector):
 
 
 def _instructions(spec: InstructedSpec) -> str:
-    if not spec.prompt:
-        return _shipped(_shipped_name(spec))
-    path = Path(spec.prompt).expanduser()
+    path = Path(spec.prompt).expanduser() if spec.prompt else PROMPTS / f"{_shipped(spec)}.txt"
     try:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the prompt {path} cannot be read ({error}); give a text file") from error
 
 
-def _shipped_name(spec: InstructedSpec) -> str:
+def _shipped(spec: InstructedSpec) -> str:
     return _LINE if spec.batch == 1 else _LINES
-
-
-@functools.cache
-def _shipped(name: str) -> str:
-    return (PROMPTS / f"{name}.txt").read_text("utf-8").strip()
 
 
 def _kept(path: Path) -> Answer | None:
@@ -219,3 +199,59 @@ def _kept(path: Path) -> Answer | None:
         return Answer(**json.loads(kept(path) or b""))
     except (ValueError, TypeError):
         return None
+
+
+def checked(line: str, answer: str, edits: float, whole: bool = True) -> Correction:
+    """An answer as a correction of a line, or the line and why the answer was refused.
+
+    Args:
+        line: the decoder's text.
+        answer: the model's.
+        edits: most character edits, as a share of the longer of both.
+        whole: the answer was not cut off.
+    """
+    text = stripped(line, answer)
+    reason = _reason(line, text, edits) if whole else "cut off"
+    return Correction(line, REFUSED + reason) if reason else Correction(text)
+
+
+def stripped(line: str, answer: str) -> str:
+    """An answer without the thoughts, fences, preambles and quotes around the line."""
+    text = _THOUGHT.sub("", answer).strip()
+    if text.startswith("```") and not line.startswith("```"):
+        text = _FENCE.sub("", text).strip()
+    preamble = _PREAMBLE.match(text)
+    if preamble and not _PREAMBLE.match(line) and preamble.end() < len(text):
+        text = text[preamble.end() :].strip()
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not line.startswith(text[0]):
+        text = text[1:-1].strip()
+    return text
+
+
+def listed(answer: str, count: int) -> list[str] | None:
+    """The strings of an answer that is a JSON array of so many; None where it is none."""
+    text = _FENCE.sub("", _THOUGHT.sub("", answer)).strip()
+    start, end = text.find("["), text.rfind("]")
+    try:
+        texts = json.loads(text[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(texts, list) and len(texts) == count
+    return texts if fits and all(isinstance(one, str) for one in texts) else None
+
+
+def _reason(line: str, text: str, edits: float) -> str:
+    """Why an answer is no correction of the line; "" where it is one."""
+    if not text:
+        return "empty"
+    if "\n" in text:
+        return "several lines"
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn") for c in text):
+        return "control characters"
+    if _MARKUP.search(text) and not _MARKUP.search(line):
+        return "markup"
+    if not _SHORTER * len(line) - 2 <= len(text) <= _LONGER * len(line) + 2:
+        return "length"
+    if Levenshtein.distance(line, text) > edits * max(len(line), len(text)):
+        return "too far from the line"
+    return ""

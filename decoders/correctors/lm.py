@@ -11,8 +11,8 @@ import numpy as np
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.ar.base import ARDecoder
-from decoders.base import Decoder, DecoderSpec
-from decoders.correctors.base import Correction, Corrector, CorrectorSpec, Scores, alternatives
+from decoders.base import Decoder, DecoderSpec, Scores, alternatives, ranked
+from decoders.correctors.base import Correction, Corrector, CorrectorSpec
 from decoders.ctc.beam import CTCBeamSpec
 from decoders.language.causal import line_lm
 
@@ -21,12 +21,12 @@ from decoders.language.causal import line_lm
 class RerankSpec(CorrectorSpec):
     """Score of the decoder + weight * log p of a causal language model + length * characters.
 
-    It cannot leave the list, so it can invent nothing. A decoder with a beam is asked for its
-    `texts` best (at most its beam); one that tells a single text, such as ctc-greedy, has the best
-    of a CTC beam of the same encoding beside it, each with the decoder's own score of that text.
-    An autoregressive decoder's score counts as log p of the whole text, not of a token.
-    Texts that the decoder could never write, or that the model finds impossible, stay behind all
-    others. Known from speech as n-best rescoring.
+    It cannot leave the list, so it can invent nothing. The list of a decoder with a beam is its
+    `texts` best (at most its beam); that of one with a single text, such as ctc-greedy, has the
+    best of a CTC beam of the same encoding beside it, each with the decoder's own score. An
+    autoregressive decoder's score counts as log p of the whole text, not of a token. Texts that
+    the decoder or the model finds impossible stay behind all others. Known from speech as n-best
+    rescoring.
 
     weight: of the language model (natural logarithms); 0 leaves it out.
     length: bonus of each character.
@@ -52,26 +52,22 @@ class RerankSpec(CorrectorSpec):
         if self.texts < 2:
             raise UserError(f"texts is the length of a list to put in order, not {self.texts}")
 
-    def wanted(self) -> int:
-        """A list to put in order."""
+    def alternatives(self) -> int:
+        """The length of the list."""
         return self.texts
 
     def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
-        """Alternatives have to come from somewhere."""
-        if _tells(decoder) or encoder.alphabet:
+        """Alternatives have to come from the decoder or from a CTC head."""
+        if _has_nbest(decoder) or encoder.alphabet:
             return None
         return Unavailable(
-            f"{type(decoder).__name__} tells one text a line, and {encoder.name} has no CTC head "
-            "that would tell more",
+            f"{type(decoder).__name__} has one text a line, and {encoder.name} has no CTC head to "
+            "read others with",
             "take a decoder with a beam, such as ar-beam",
         )
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
-        """Load the model.
-
-        Raises:
-            UserError: it cannot be loaded.
-        """
+        """Load the model."""
         return Rerank(self, encoder, decoder)
 
 
@@ -84,10 +80,10 @@ class Rerank(Corrector):
         super().__init__(spec, decoder)
         self._lm = line_lm(spec.model)
         self._beam: Decoder | None = None  # of alternatives, where the decoder has none
-        if not _tells(decoder.spec):
+        if not _has_nbest(decoder.spec):
             beam = max(CTCBeamSpec.beam, spec.texts)
             self._beam = CTCBeamSpec(beam=beam, nbest=spec.texts).open(encoder)
-        # What the model said of texts, while weights change; None in a run, which keeps nothing.
+        # Scores of the model, kept while weights change; None in a run, which keeps nothing.
         self._known: dict[str, float] | None = None
 
     def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
@@ -96,20 +92,21 @@ class Rerank(Corrector):
         scores = _whole(self.decoder, encoded, lists, scores)
         lengths = np.cumsum([0, *map(len, lists)])
         flat = [text for texts in lists for text in texts]
-        judged = self._judged(flat, str(encoded.states.device))
+        by_lm = self._by_lm(flat, str(encoded.states.device))
         weight, length = self.values["weight"], self.values["length"]
-        found = []
+        corrections = []
         for k, (texts, own) in enumerate(zip(lists, scores, strict=True)):
-            of_lm = judged[lengths[k] : lengths[k + 1]]
+            of_lm = by_lm[lengths[k] : lengths[k + 1]]
             sums = own + weight * of_lm + length * np.array([len(text) for text in texts])
-            found.append(_ranked(texts, np.where(np.isnan(sums), -np.inf, sums)))
-        return found
+            nbest = ranked(texts, np.where(np.isnan(sums), -np.inf, sums))
+            corrections.append(Correction(nbest[0][0], score=nbest[0][1], nbest=nbest))
+        return corrections
 
     def reweight(self, values: Mapping[str, float]) -> None:
         """Correct with these weights from now on.
 
-        Who changes the weights of an open corrector tunes it, on the same lines again and again,
-        so that from then on the model's word on a text is kept. Nothing is kept in a run.
+        Changed weights mean tuning, on the same lines again and again: from then on the scores of
+        the model are kept. Nothing is kept in a run.
         """
         if self.values and self._known is None:
             self._known = {}
@@ -125,7 +122,7 @@ class Rerank(Corrector):
         lm = self._lm
         return {"lm": lm.name, "lm_sha256": lm.sha256, "lm_trained_on": lm.trained_on}
 
-    def _judged(self, texts: Sequence[str], device: str) -> Scores:
+    def _by_lm(self, texts: Sequence[str], device: str) -> Scores:
         """Log-probabilities of the language model."""
         if self._known is None:
             return np.array(self._lm.score(texts, device))
@@ -138,11 +135,10 @@ class Rerank(Corrector):
     ) -> tuple[list[list[str]], list[Scores]]:
         """The texts of each line, the decoder's own first, and their scores by the decoder."""
         if self._beam is None:
-            pairs = [alternatives(line) for line in lines]
-            texts = [[text for text, _ in line] for line in pairs]
-            return texts, [np.array([score for _, score in line]) for line in pairs]
-        others = self._beam.decode(encoded)
-        texts = [_beside(*pair) for pair in zip(lines, others, strict=True)]
+            lists = [alternatives(line) for line in lines]
+            return [list(one) for one in lists], [np.array(list(one.values())) for one in lists]
+        others = zip(lines, self._beam.decode(encoded), strict=True)
+        texts = [list(dict.fromkeys([line.text, *alternatives(other)])) for line, other in others]
         scores = self.decoder.score(encoded, texts)
         if scores is None:
             raise UserError(
@@ -170,17 +166,6 @@ def _whole(
     return [s * n**decoder.spec.length_penalty for s, n in zip(scores, tokens, strict=True)]
 
 
-def _tells(decoder: DecoderSpec) -> bool:
-    """Whether a decoder tells more than its best text."""
+def _has_nbest(decoder: DecoderSpec) -> bool:
+    """Whether a decoder keeps more than its best text."""
     return int(decoder.settings().get("nbest", 1)) > 1
-
-
-def _beside(line: Decoded, others: Decoded) -> list[str]:
-    """The text of a line and those of a beam, each once."""
-    return list(dict.fromkeys([line.text, *(text for text, _ in alternatives(others))]))
-
-
-def _ranked(texts: Sequence[str], sums: Scores) -> Correction:
-    order = np.argsort(-sums, kind="stable")  # of equals the decoder's own comes first
-    nbest = tuple((texts[place], float(sums[place])) for place in order)
-    return Correction(nbest[0][0], score=nbest[0][1], nbest=nbest)

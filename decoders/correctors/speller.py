@@ -16,8 +16,7 @@ from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder
 from decoders.correctors.base import Correction, Corrector, CorrectorSpec
-from decoders.language.arpa_lm import EMBEDDED
-from decoders.language.lm import EMBEDDED_TEXT, train_text
+from decoders.language.lm import EMBEDDED, EMBEDDED_TEXT, train_text
 
 _CORE = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")  # a word without what is set around it
 _BACK_OFF = 0.4  # stupid backoff, Brants et al. 2007
@@ -25,13 +24,13 @@ _BACK_OFF = 0.4  # stupid backoff, Brants et al. 2007
 
 @dataclass(frozen=True)
 class SpellerSpec(CorrectorSpec):
-    """Dictionary and bigram on non-words: what every language model has to beat.
+    """Dictionary and bigram on non-words: the baseline of every language model.
 
-    A word of letters that the vocabulary lacks is replaced by the one of it with the least
-    `price` * edits - ln p(word | word before), if that is below `unknown`: what it costs to leave
-    a word that nobody knows. Candidates come from SymSpell (W. Garbe, symmetric deletes, by
-    symspellpy). Capitals and what is set around a word stay; words with a digit, short ones, and
-    capitalised ones inside a line (names) are left alone.
+    A word of letters that the vocabulary lacks is replaced by its word with the least
+    `price` * edits - ln p(word | word before), if that is below `unknown`, the price of leaving an
+    unknown word. Candidates come from SymSpell (W. Garbe, symmetric deletes, by symspellpy).
+    Capitals and punctuation around a word stay; words with a digit, short ones, and capitalised
+    ones inside a line (names) are left alone.
 
     unknown: in natural logarithms; 0 leaves all words alone. None is the value tuned for the
         encoder, see `decoders/tuned.json`.
@@ -59,11 +58,7 @@ class SpellerSpec(CorrectorSpec):
             raise UserError(f"shortest is 1 letter or more, not {self.shortest}")
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
-        """Read the text and index its words.
-
-        Raises:
-            UserError: the file cannot be read, or has no words.
-        """
+        """Read the text and index its words."""
         return Speller(self, decoder)
 
 
@@ -95,19 +90,19 @@ class Speller(Corrector):
         """A line with its non-words replaced."""
         before, first = "", True
         made, end = [], 0
-        for found in _CORE.finditer(line):
-            word = found.group()
-            made.append(line[end : found.start()])
-            end = found.end()
-            if self._doubtful(line, found, first):
+        for match in _CORE.finditer(line):
+            word = match.group()
+            made.append(line[end : match.start()])
+            end = match.end()
+            if self._doubtful(line, match, first):
                 word = self._nearest(word, before)
             made.append(word)
             before, first = word.lower(), False
         return "".join((*made, line[end:]))
 
-    def _doubtful(self, line: str, found: re.Match[str], first: bool) -> bool:
-        word = found.group()
-        around = line[max(found.start() - 1, 0) : found.end() + 1]
+    def _doubtful(self, line: str, match: re.Match[str], first: bool) -> bool:
+        word = match.group()
+        around = line[max(match.start() - 1, 0) : match.end() + 1]
         named = word[0].isupper() and not word.isupper() and not first
         return (
             len(word) >= self.spec.shortest
@@ -157,8 +152,8 @@ class _Words:
         """Words at most so many edits away, the nearest and then the most frequent first."""
         from symspellpy import Verbosity
 
-        found = self.index.lookup(word, Verbosity.ALL, max_edit_distance=distance)
-        return ((one.term, one.distance) for one in found)
+        terms = self.index.lookup(word, Verbosity.ALL, max_edit_distance=distance)
+        return ((one.term, one.distance) for one in terms)
 
     def log_prob(self, word: str, before: str) -> float:
         """Natural log of p(word | word before), by stupid backoff."""

@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.core.types import Decoded, Encoded, EncoderInfo
-from decoders.base import Decoder
-from decoders.ctc.base import BeamSpec, on_host
-from decoders.ctc.prefix_beam import no_language
-from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
-from decoders.ctc.score import ctc_scores
+from decoders.base import Decoder, Scores
+from decoders.ctc.base import BeamSpec, ctc_scores
+from decoders.ctc.prefix_beam import no_language, search
+from decoders.ctc.search import Threads, compile_search, search_batch
 
 
 @dataclass(frozen=True)
@@ -35,24 +31,16 @@ class CTCBeam(Decoder):
 
     def __init__(self, spec: CTCBeamSpec, encoder: EncoderInfo) -> None:
         super().__init__(spec)
-        compile_search(len(encoder.alphabet), no_language(len(encoder.alphabet)))
-        self._limits = Limits(spec.beam, spec.beam_prune_logp, spec.token_min_logp, spec.nbest)
+        symbols = len(encoder.alphabet)
+        compile_search(symbols, spec, search, no_language(symbols))
         self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is the log-probability of the text, of its paths inside the beam.
+        """The score is the log-probability of the text, of its paths inside the beam."""
+        language = no_language(len(encoded.alphabet))
+        return search_batch(self._threads, encoded, self.spec, search, language)
 
-        Raises:
-            UserError: the log-probabilities are broken (NaN, not normalised).
-        """
-        log_probs, frames = on_host(encoded)
-        language = no_language(log_probs.shape[2])
-        found = search_prefixes(self._threads, log_probs, frames, language, self._limits)
-        return found.decoded(encoded.alphabet)
-
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """The log-probability of each text, all its paths summed."""
         return ctc_scores(encoded, texts)
 

@@ -1,4 +1,4 @@
-"""What the compiled CTC searches share: small pieces over plain arrays."""
+"""Parts of the compiled CTC searches over plain arrays."""
 
 from __future__ import annotations
 
@@ -34,8 +34,16 @@ def ints(size: int) -> NDArray[np.int32]:
     return np.empty(size, np.int32)
 
 
-class Glance(NamedTuple):
-    """What was seen of each frame when the line was looked through.
+class Frame(NamedTuple):
+    """The probabilities of one frame."""
+
+    probability: NDArray[np.float64]  # (V,), of the symbols that were needed so far
+    tokens: NDArray[np.int32]  # the symbols that may open a new prefix, the blank apart
+    met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
+
+
+class Openings(NamedTuple):
+    """Of each frame of a line the symbols that may open a prefix.
 
     above: how many symbols are not below the threshold, the blank apart.
     place: the sum of their indices: where there is one, it is that one.
@@ -46,24 +54,24 @@ class Glance(NamedTuple):
 
 
 @compiled_part
-def look_through(
+def read_ahead(
     log_probs: NDArray[np.float32],
     frames: int,
     bounds: tuple[float, float],
     token_min_logp: float,
-    glance: Glance,
+    openings: Openings,
 ) -> bool:
-    """Look at all frames of a line before it is searched, in one pass and without a jump.
+    """Read all frames of a line before it is searched, in one pass and without a jump.
 
-    The search waits for memory wherever it jumps; after this it finds the frames in a cache, and
-    seldom has to read one again.
+    The search waits for memory wherever it jumps; after this the frames lie in a cache, and
+    seldom have to be read again.
 
     Args:
         log_probs: (T, V) of a line.
         frames: how many of them are valid.
         bounds: within which the largest value of each has to lie.
         token_min_logp: the threshold, exact in float32.
-        glance: (T,), written.
+        openings: (T,), written.
 
     Returns:
         False where a frame is out of bounds or holds NaN.
@@ -79,8 +87,8 @@ def look_through(
             opens = np.int32(row[symbol] >= least)
             above += opens
             place += -opens & np.int32(symbol)  # to which the blank adds 0
-        glance.above[t] = above - np.int32(row[BLANK] >= least)
-        glance.place[t] = place
+        openings.above[t] = above - np.int32(row[BLANK] >= least)
+        openings.place[t] = place
         broken |= over | (1 - enough)
     return not broken
 
@@ -89,10 +97,10 @@ def look_through(
 def all_sound(
     log_probs: NDArray[np.float32], frames: NDArray[np.int64], bounds: tuple[float, float]
 ) -> bool:
-    """Whether `look_through` finds no line of a batch broken: log_probs (B, T, V), frames (B,)."""
-    glance = Glance(ints(log_probs.shape[1]), ints(log_probs.shape[1]))
+    """Whether `read_ahead` passes all lines of a batch: log_probs (B, T, V), frames (B,)."""
+    openings = Openings(ints(log_probs.shape[1]), ints(log_probs.shape[1]))
     for line in range(len(frames)):
-        if not look_through(log_probs[line], frames[line], bounds, 0.0, glance):
+        if not read_ahead(log_probs[line], frames[line], bounds, 0.0, openings):
             return False
     return True
 
@@ -110,7 +118,7 @@ def tokens_of(
     Args:
         row: (V,) log-probabilities of a frame.
         token_min_logp: the threshold, exact in float32.
-        above: see `Glance`.
+        above: see `Openings`.
         place: likewise.
         tokens: (V,), written.
 

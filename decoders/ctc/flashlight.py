@@ -26,17 +26,11 @@ from decoders.ctc.base import (
     missing_space,
 )
 from decoders.language.arpa import SPACE
-from decoders.language.arpa_lm import arpa_lm
-from decoders.language.lm import writable_words
+from decoders.language.lm import ngram_lm, writable_words
 from decoders.language.ngram import MAX_ORDER
 from decoders.language.units import Unit, missing_symbols
 
-_NAME = "ctc-flashlight"
-_UNTUNED = {"alpha": 0.5, "beta": 0.0}
-_ORDERS: Mapping[Unit, int] = {
-    "char": MAX_ORDER,
-    "word": 3,
-}  # those of ctc-ngram and ctc-ngram-word
+_ORDERS: Mapping[Unit, int] = {"char": MAX_ORDER, "word": 3}  # of ctc-ngram and ctc-ngram-word
 _ANY = 1e9  # no threshold
 _IMPOSSIBLE = -1e4  # a log-probability; flashlight adds them up and wants no infinities
 _UNENDED = -30.0  # what it costs to drop a line's last word because it is no word of the lexicon
@@ -68,6 +62,7 @@ class CTCFlashlightSpec(CTCSpec):
         "alpha": (0.2, 0.35, 0.5, 0.7, 0.9, 1.2),
         "beta": (-1.0, 0.0, 1.0, 2.0, 3.0),
     }
+    untuned: ClassVar[Mapping[str, float]] = {"alpha": 0.5, "beta": 0.0}
 
     alpha: float | None = None
     beta: float | None = None
@@ -93,11 +88,7 @@ class CTCFlashlightSpec(CTCSpec):
         return missing_space(encoder) or super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
-        """Load the model (the embedded one is built at first use).
-
-        Raises:
-            UserError: the model cannot be read, or shares no word with the encoder's alphabet.
-        """
+        """Load the model (the embedded one is built at first use)."""
         return CTCFlashlight(self, encoder)
 
 
@@ -108,12 +99,12 @@ class CTCFlashlight(tuned.Tunable):
 
     def __init__(self, spec: CTCFlashlightSpec, encoder: EncoderInfo) -> None:
         unit: Unit = "word" if spec.lexicon else "char"
-        self._lm = lm = arpa_lm(spec.lm, unit, _ORDERS[unit])
+        self._lm = lm = ngram_lm(spec.lm, unit, _ORDERS[unit])
         # Of the lexicon; () without one.
-        self._words = writable_words(lm.words, lm.path, encoder) if spec.lexicon else ()
-        self._name = lm.name if spec.lm else f"{lm.name} {unit}"  # what weights are tuned for
-        untuned, names = (_UNTUNED, "nothing (a guess)"), (self._name, lm.sha256)
-        super().__init__(spec, tuned.weights(spec, (_NAME,), encoder, names, untuned))
+        self._words = writable_words(lm, encoder) if spec.lexicon else ()
+        self._name = lm.name if spec.lm else f"{lm.name} {unit}"  # for which weights are tuned
+        own = tuned.weights(spec, encoder, (self._name, lm.sha256), "ctc-flashlight")
+        super().__init__(spec, own)
         if not spec.lexicon:
             missing_symbols(lm.model.vocabulary, encoder.alphabet, str(lm.path))
         written = self._words or tuple(lm.space if s == " " else s for s in encoder.alphabet)
@@ -123,11 +114,7 @@ class CTCFlashlight(tuned.Tunable):
         self.reweight({})
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus.
-
-        Raises:
-            UserError: the log-probabilities are broken (NaN, not normalised).
-        """
+        """The score is that of the search: log-probability + language model + bonus."""
         log_probs, frames = checked_on_host(encoded)
         lines = zip(log_probs, frames.tolist(), strict=True)
         return [self._line(line[:count], encoded.alphabet) for line, count in lines]
@@ -135,10 +122,8 @@ class CTCFlashlight(tuned.Tunable):
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned."""
         return {
+            **self._lm.extras(),
             "lm": self._name,
-            "lm_sha256": self._lm.sha256,
-            "lm_order": self._lm.model.order,
-            "lm_trained_on": self._lm.trained_on,
             "lexicon_words": len(self._words),
             **self.values,
             "tuned_on": self.source,
@@ -157,7 +142,7 @@ class CTCFlashlight(tuned.Tunable):
         spec = self.spec
         threshold = _ANY if spec.beam_prune_logp is None else -spec.beam_prune_logp
         tokens = min(spec.beam_tokens, self._symbols)
-        weight = self.values["alpha"] * math.log(10)  # KenLM tells log10
+        weight = self.values["alpha"] * math.log(10)  # KenLM has log10
         beta = self.values["beta"]
         limits, ctc = (spec.beam, tokens, threshold, weight), flashlight.CriterionType.CTC
         if self._trie is None:
@@ -200,7 +185,7 @@ def _installed() -> bool:
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:
-    """KenLM as flashlight holds it; the numbers of symbols or words are their places.
+    """Load KenLM as flashlight holds it; the numbers of symbols or words are their places.
 
     Raises:
         UserError: KenLM refuses the file.
@@ -223,7 +208,7 @@ def _load(path: Path, written: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """KenLM draws a progress bar of its own on stderr, past Python."""
+    """Hide the progress bar that KenLM draws on stderr, past Python."""
     kept = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nowhere:
@@ -235,7 +220,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _trie(words: Sequence[str], alphabet: Sequence[str]) -> Any:
-    """The lexicon; a word's price before it ends is the best that the words ahead have."""
+    """The lexicon; the price of a part of a word is the best of the words that it may become."""
     from flashlight.lib.text.decoder import SmearingMode, Trie
 
     place = {symbol: index for index, symbol in enumerate(alphabet)}

@@ -10,9 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
-from decoders.base import Decoder
-from decoders.ctc.base import CTCSpec, check_frames, ctc_output, inside_frames, join_symbols
-from decoders.ctc.score import ctc_scores
+from decoders.base import Decoder, Scores
+from decoders.ctc.base import (
+    CTCSpec,
+    check_frames,
+    ctc_output,
+    ctc_scores,
+    inside_frames,
+    join_symbols,
+)
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,8 @@ class CTCGreedy(Decoder):
         """The best path of each line; see `best_path`."""
         return best_path(encoded)
 
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
-        """The log-probability of each text, all its paths summed: what the best path stands for."""
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
+        """The log-probability of each text, all its paths summed: the best path stands for it."""
         return ctc_scores(encoded, texts)
 
 
@@ -65,7 +69,7 @@ def best_path(encoded: Encoded) -> list[Decoded]:
 def _argmax(log_probs: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The largest value of each frame and its symbol, both (B, T), on the host.
 
-    On a CPU numpy's argmax is several times faster than torch's; on another device only the two
+    On a CPU numpy's argmax is several times faster than torch's; of another device only the two
     small results are copied.
     """
     if log_probs.device.type != "cpu":

@@ -1,36 +1,38 @@
-"""CTC beam search with a word n-gram model: pyctcdecode and KenLM."""
+"""CTC beam search with a word n-gram model: pyctcdecode and KenLM, the lines shared by workers."""
 
 from __future__ import annotations
 
+import logging
 import math
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from multiprocessing import connection
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pyctcdecode.alphabet import Alphabet
+from pyctcdecode.decoder import BeamSearchDecoderCTC
+from pyctcdecode.language_model import LanguageModel
 
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import checked_on_host
-from decoders.ctc.fusion import WordFusionSpec
-from decoders.ctc.kenlm_pool import (
-    Ranked,
-    WordSearch,
-    WorkerPool,
-    build_decoder,
-    can_fork,
-    decode_line,
-    word_price,
-)
-from decoders.ctc.score import worded_scores
-from decoders.language.arpa_lm import EMBEDDED
+from decoders.base import NBest, Scores
+from decoders.ctc.base import WordFusionSpec, checked_on_host, worded_scores
 from decoders.language.kenlm_files import load_kenlm
-from decoders.language.lm import read_word_lm, word_lm, writable_words
+from decoders.language.lm import kenlm_lm, writable_words
+
+_CHUNKS = 4  # pieces of a batch for each worker: long lines even out, copying stays cheap
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,7 @@ class CTCKenLMSpec(WordFusionSpec):
             raise UserError(f"workers is 0 (one a thread) or more, not {self.workers}")
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
-        """Load the language model (the embedded one is built at first use), then fork the workers.
-
-        Raises:
-            UserError: the model cannot be read, or shares no word with the encoder's alphabet.
-        """
+        """Load the model (the embedded one is built at first use), then fork the workers."""
         return CTCKenLM(self, encoder)
 
 
@@ -67,35 +65,26 @@ class CTCKenLM(tuned.Tunable):
     spec: CTCKenLMSpec
 
     def __init__(self, spec: CTCKenLMSpec, encoder: EncoderInfo) -> None:
-        self._lm = lm = read_word_lm(Path(spec.lm)) if spec.lm else word_lm()
-        # Weights are tuned for the embedded model, whatever its text, or for one very file.
-        self._name = lm.sha256 if spec.lm else EMBEDDED
-        # Words of the model that the encoder's alphabet cannot write.
-        self._foreign = len(lm.unigrams) - len(writable_words(lm.unigrams, lm.path, encoder))
-        super().__init__(spec, spec.weights("ctc-kenlm", encoder, (self._name, lm.sha256)))
-        self._decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.unigrams)
+        self._lm = lm = kenlm_lm(spec.lm)
+        self._unwritable = len(lm.words) - len(writable_words(lm, encoder))
+        names = ("ctc-kenlm", "ctc-ngram-word")
+        super().__init__(spec, tuned.weights(spec, encoder, lm.identity, *names))
+        self._decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.words)
         workers = (spec.workers or torch.get_num_threads()) if can_fork() else 1
         self._pool = WorkerPool(self._decoder, workers) if workers > 1 else None
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus of words.
-
-        Raises:
-            UserError: the log-probabilities are broken, or a worker died.
-        """
+        """The score is that of the search: log-probability + language model + bonus of words."""
         log_probs, frames = checked_on_host(encoded)
         places = np.flatnonzero(frames)
         lines = [log_probs[place, : frames[place]] for place in places]
-        found = dict(zip(places.tolist(), self._search(lines), strict=True))
-        return [self._decoded(found.get(place, [("", 0.0)])) for place in range(len(frames))]
+        read = dict(zip(places.tolist(), self._search(lines), strict=True))
+        return [self._decoded(read.get(place, (("", 0.0),))) for place in range(len(frames))]
 
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """The log-probability of each text, all its paths summed, and what its words add to it."""
-        weights = (self.values[name] for name in ("alpha", "beta", "unk_offset"))
-        self._decoder.reset_params(*weights, self.spec.score_boundary)
-        return worded_scores(encoded, texts, partial(word_price, self._decoder))
+        self._decoder.reset_params(*self._weights())
+        return worded_scores(encoded, texts, partial(_word_price, self._decoder))
 
     def close(self) -> None:
         """End the workers and let go of the model, which pyctcdecode holds in a class variable."""
@@ -108,39 +97,145 @@ class CTCKenLM(tuned.Tunable):
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the workers in use."""
         return {
-            "lm": self._name,
-            "lm_sha256": self._lm.sha256,
-            "lm_order": self._lm.order,
-            "lm_trained_on": self._lm.trained_on,
-            "lm_words": len(self._lm.unigrams),
-            "lm_words_foreign": self._foreign,
+            **self._lm.extras(),
+            "lm_words": len(self._lm.words),
+            "lm_words_foreign": self._unwritable,  # in the encoder's alphabet
             **self.values,
             "tuned_on": self.source,
-            "workers": self._pool.workers if self._pool else 1,
+            "workers": self._pool.workers if self._pool is not None else 1,
         }
 
-    def _search(self, lines: Sequence[NDArray[np.float32]]) -> list[Ranked]:
-        spec = self.spec
-        search = WordSearch(
-            alpha=self.values["alpha"],
-            beta=self.values["beta"],
-            unk_score_offset=self.values["unk_offset"],
-            score_boundary=spec.score_boundary,
-            beam_width=spec.beam,
-            beam_prune_logp=_off(spec.beam_prune_logp),
-            token_min_logp=_off(spec.token_min_logp),
-            prune_history=spec.prune_history,
-            nbest=spec.nbest,
-        )
+    def _weights(self) -> tuple[Any, ...]:
+        """As `reset_params` takes them."""
+        weights = (self.values[name] for name in ("alpha", "beta", "unk_offset"))
+        return (*weights, self.spec.score_boundary)
+
+    def _search(self, lines: Sequence[NDArray[np.float32]]) -> list[NBest]:
+        search = WordSearch.of(self.spec, self._weights())
         # A single line has nobody to share with.
         if self._pool is not None and len(lines) > 1:
             return self._pool.decode(search, lines)
-        return [decode_line(self._decoder, search, line) for line in lines]
+        return [search.decode(self._decoder, line) for line in lines]
 
-    def _decoded(self, ranked: Ranked) -> Decoded:
-        text, score = ranked[0]
-        return Decoded(text, len(text), score, tuple(ranked) if self.spec.nbest > 1 else ())
+    def _decoded(self, nbest: NBest) -> Decoded:
+        text, score = nbest[0]
+        return Decoded(text, len(text), score, nbest if self.spec.nbest > 1 else ())
 
 
-def _off(threshold: float | None) -> float:
-    return -math.inf if threshold is None else threshold
+@dataclass(frozen=True)
+class WordSearch:
+    """A search of pyctcdecode: the parameters of `reset_params`, the options of `decode_beams`."""
+
+    weights: tuple[Any, ...]
+    options: Mapping[str, Any]
+    nbest: int
+
+    @classmethod
+    def of(cls, spec: CTCKenLMSpec, weights: tuple[Any, ...]) -> WordSearch:
+        """With every threshold stated: the two functions of pyctcdecode have different ones."""
+        thresholds = {n: getattr(spec, n) for n in ("beam_prune_logp", "token_min_logp")}
+        options = {
+            "beam_width": spec.beam,
+            "prune_history": spec.prune_history,
+            **{name: -math.inf if value is None else value for name, value in thresholds.items()},
+        }
+        return cls(weights, options, spec.nbest)
+
+    def decode(self, decoder: Any, log_probs: NDArray[np.float32]) -> NBest:
+        """The best texts of a line of (T, V) log-probabilities, T of at least 1."""
+        # Here and not once for all, since a worker has a copy of the decoder.
+        decoder.reset_params(*self.weights)
+        beams = decoder.decode_beams(log_probs, **self.options)  # `decode` gives no score
+        return tuple((text, float(score)) for text, *_, score in beams[: self.nbest])
+
+
+def build_decoder(alphabet: Sequence[str], model: Any, words: Sequence[str]) -> Any:
+    """A pyctcdecode decoder over an alphabet that is taken as it is.
+
+    `build_ctcdecoder` would guess from the symbols whether they are word pieces and which one is
+    the space; here that is known.
+
+    Args:
+        alphabet: V symbols, "" (the blank) first.
+        model: a `kenlm.Model`.
+        words: the model's vocabulary, without which every partial word counts as unknown.
+    """
+    # It warns of small vocabularies; the row says how many words there are.
+    logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
+    return BeamSearchDecoderCTC(Alphabet(list(alphabet), False), LanguageModel(model, words))
+
+
+def _word_price(decoder: Any, text: str) -> float:
+    """What the language model adds to the score of a text, by the parameters in force."""
+    model, words = decoder._language_model, text.split()
+    state, total = model.get_start_state(), 0.0
+    for place, word in enumerate(words, 1):
+        price, state = model.score(state, word, is_last_word=place == len(words))
+        total += float(price)
+    return total
+
+
+class WorkerPool:
+    """Worker processes that share a decoder with this process by being forked from it."""
+
+    def __init__(self, decoder: Any, workers: int) -> None:
+        """Fork the workers now. The decoder has to be complete: later changes are not seen.
+
+        The models of pyctcdecode's decoders live in a class variable, which only a fork carries
+        over.
+        """
+        self.workers = workers
+        before = set(multiprocessing.active_children())
+        self._pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("fork"), _begin_worker, (decoder,)
+        )
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads that hold locks across a fork; the workers use neither
+            # torch nor anything else that takes locks in other threads.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            list(self._pool.map(abs, range(workers)))
+        self._processes = set(multiprocessing.active_children()) - before
+
+    def decode(self, search: WordSearch, lines: Sequence[NDArray[np.float32]]) -> list[NBest]:
+        """The best texts of each line."""
+        chunk = math.ceil(len(lines) / (self.workers * _CHUNKS)) or 1
+        try:
+            return list(self._pool.map(partial(_decode_in_worker, search), lines, chunksize=chunk))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process of the decoder was killed, perhaps for want of memory; "
+                "try -o ctc-kenlm.workers=1"
+            ) from error
+
+    def close(self) -> None:
+        """End the workers, also in the middle of a line: after Ctrl-C nobody needs its text."""
+        for process in self._processes:
+            process.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def can_fork() -> bool:
+    """Whether this system has fork, without which there are no workers."""
+    return "fork" in multiprocessing.get_all_start_methods()
+
+
+_decoder: Any = None  # of a worker process
+
+
+def _begin_worker(decoder: Any) -> None:
+    global _decoder
+    _decoder = decoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _decode_in_worker(search: WordSearch, log_probs: NDArray[np.float32]) -> NBest:
+    return search.decode(_decoder, log_probs)

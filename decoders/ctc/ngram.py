@@ -1,4 +1,11 @@
-"""CTC prefix beam search with a character n-gram model as dense tables."""
+"""CTC prefix beam search with a character n-gram, the model held as dense tables.
+
+A state of the tables is a context that matters: an n-gram that others begin with, or that has a
+back-off weight of its own. Its row is that of the next shorter state, moved by the back-off weight,
+with its own n-grams written over it; so the rows are built order by order, and a lookup never backs
+off. Source of the automaton: C. Allauzen, M. Mohri, B. Roark, "Generalized algorithms for
+constructing statistical language models" (ACL 2003), with the failure transitions taken out.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +17,21 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.types import Decoded, Encoded, EncoderInfo
+from bench.core.errors import UserError
+from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import on_host
-from decoders.ctc.dense_lm import dense_lm
-from decoders.ctc.fusion import FusionSpec
-from decoders.ctc.ngram_torch import TorchSearch
-from decoders.ctc.prefix_search import Limits, Threads, compile_search, search_prefixes
-from decoders.ctc.score import ctc_scores
-from decoders.language.arpa_lm import arpa_lm, check_embedded_order
+from decoders.base import Scores
+from decoders.ctc.base import FusionSpec, ctc_scores
+from decoders.ctc.prefix_beam import STEP, Language, search
+from decoders.ctc.search import Threads, compile_search, search_batch
+from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel
+from decoders.language.lm import check_embedded_order, ngram_lm
+from decoders.language.units import missing_symbols
 
-_NAME = "ctc-ngram"
-_UNTUNED = {"alpha": 0.5, "beta": 0.5}
+_MOST_BYTES = 4 << 30
+# The smallest factor of one symbol, e^-69: smaller ones would leave the range of float32, and a
+# text would become impossible that is only very unlikely.
+_LEAST_FACTOR = 1e-30
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class CTCNGramSpec(FusionSpec):
     """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
 
     The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
-    the dose of language. Where the log-probabilities lie on a GPU the same search runs there.
+    the dose of language.
 
     alpha, beta: none is the value tuned for the encoder, see `decoders/tuned.json`.
     score_boundary: without it a line begins behind a space and ends anywhere.
@@ -41,6 +51,7 @@ class CTCNGramSpec(FusionSpec):
         "alpha": (0.35, 0.5, 0.7, 0.9, 1.2, 1.5),
         "beta": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
     }
+    untuned: ClassVar[Mapping[str, float]] = {"alpha": 0.5, "beta": 0.5}
 
     order: int = 6
 
@@ -49,11 +60,7 @@ class CTCNGramSpec(FusionSpec):
         check_embedded_order(self.lm, self.order, type(self).order)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
-        """Read the model (the embedded one is built at first use) and compile the search.
-
-        Raises:
-            UserError: the model cannot be read or does not fit the encoder's alphabet.
-        """
+        """Read the model (the embedded one is built at first use) and compile the search."""
         return CTCNGram(self, encoder)
 
 
@@ -63,41 +70,24 @@ class CTCNGram(tuned.Tunable):
     spec: CTCNGramSpec
 
     def __init__(self, spec: CTCNGramSpec, encoder: EncoderInfo) -> None:
-        self._lm = lm = arpa_lm(spec.lm, "char", spec.order)
+        self._lm = lm = ngram_lm(spec.lm, "char", spec.order)
         self._dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
-        untuned = (_UNTUNED, "nothing (a guess)")
-        names = (lm.name, lm.sha256)
-        super().__init__(spec, tuned.weights(spec, (_NAME,), encoder, names, untuned))
-        self._limits = Limits(spec.beam, spec.beam_prune_logp, spec.token_min_logp, spec.nbest)
-        self._elsewhere: TorchSearch | None = None  # on a device that is not the CPU
+        super().__init__(spec, tuned.weights(spec, encoder, lm.identity, "ctc-ngram"))
         self.reweight({})
-        compile_search(len(encoder.alphabet), self._language)
+        compile_search(len(encoder.alphabet), spec, search, self._language)
         self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus of length.
+        """The score is that of the search: log-probability + language model + bonus of length."""
+        return search_batch(self._threads, encoded, self.spec, search, self._language)
 
-        Raises:
-            UserError: the log-probabilities are broken (NaN, not normalised).
-        """
-        if encoded.log_probs is not None and encoded.log_probs.device.type != "cpu":
-            device = encoded.log_probs.device
-            self._elsewhere = self._elsewhere or TorchSearch(self._language, device)
-            return self._elsewhere.run(encoded, self._limits).decoded(encoded.alphabet)
-        log_probs, frames = on_host(encoded)
-        found = search_prefixes(self._threads, log_probs, frames, self._language, self._limits)
-        return found.decoded(encoded.alphabet)
-
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """The log-probability of each text, all its paths summed, and what the model adds to it."""
-        found = ctc_scores(encoded, texts)
-        for of_line, line in zip(found, texts, strict=True):
-            reachable = np.flatnonzero(np.isfinite(of_line))
-            for place in reachable:
+        scores = ctc_scores(encoded, texts)
+        for of_line, line in zip(scores, texts, strict=True):
+            for place in np.flatnonzero(np.isfinite(of_line)):
                 of_line[place] += self._price(line[place], encoded.alphabet)
-        return found
+        return scores
 
     def close(self) -> None:
         """End the threads."""
@@ -106,10 +96,7 @@ class CTCNGram(tuned.Tunable):
     def extras(self) -> Mapping[str, Any]:
         """The model, the weights in force and where they were tuned, the threads in use."""
         return {
-            "lm": self._lm.name,
-            "lm_sha256": self._lm.sha256,
-            "lm_order": self._lm.model.order,
-            "lm_trained_on": self._lm.trained_on,
+            **self._lm.extras(),
             "lm_states": len(self._dense.log_prob),
             "lm_missing": "".join(self._dense.missing),  # characters that it takes for <unk>
             **self.values,
@@ -122,7 +109,6 @@ class CTCNGram(tuned.Tunable):
         super().reweight(values)
         alpha, beta = self.values["alpha"], self.values["beta"]
         self._language = self._dense.language(alpha, beta, self.spec.score_boundary)
-        self._elsewhere = None
 
     def _price(self, text: str, alphabet: Sequence[str]) -> float:
         """Natural log of all that the model multiplies a text by."""
@@ -132,3 +118,156 @@ class CTCNGram(tuned.Tunable):
             factor, state = language.steps[state, symbol].item()
             total += math.log(factor)
         return total + math.log(language.final[state])
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLM:
+    """A model over the symbols of a CTC alphabet, L states by V symbols.
+
+    log_prob: (L, V) float32, natural log; in the column of the blank that of the sentence's end.
+    following: (L, V) int32, the state behind each symbol; 0 in the column of the blank.
+    between: the state behind a space, `<s>` or not: where a line that is no sentence begins.
+    beginning: the state behind `<s>`.
+    missing: symbols that the model does not know and takes for `<unk>`.
+    """
+
+    log_prob: NDArray[np.float32]
+    following: NDArray[np.int32]
+    between: int
+    beginning: int
+    missing: tuple[str, ...]
+
+    def language(self, alpha: float, beta: float, score_boundary: bool) -> Language:
+        """The factors p ** alpha * e ** beta of each symbol.
+
+        Args:
+            alpha: weight of the model; 0 makes every factor of it exactly 1.
+            beta: bonus of each symbol, natural log.
+            score_boundary: the line is a sentence: it begins behind `<s>` and pays for `</s>`.
+        """
+        factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
+        final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
+        factor *= np.float32(math.exp(beta))
+        factor[:, BLANK] = 0  # the blank opens no prefix
+        steps = np.empty(factor.shape, STEP)
+        steps["factor"], steps["following"] = factor, self.following
+        start = self.beginning if score_boundary else self.between
+        return Language(steps, final, start, float(factor.max()))
+
+
+def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
+    """Tables of a character model, its n-grams that the alphabet cannot write left out.
+
+    Args:
+        model: its words are single symbols, `SPACE` the one between words.
+        alphabet: V symbols, "" (the blank) first.
+        name: the model's, for the error's sentence.
+
+    Raises:
+        UserError: the model lacks the space or many letters, has no `<unk>` for the symbols that
+            it does not know (each is named), or is too large.
+    """
+    column, missing = _columns(model, alphabet, name)
+    tables = _Tables(model, column, len(alphabet), name)
+    for order in range(1, model.order + 1):
+        tables.add(order)
+    log_prob, following = tables.log_prob[: tables.rows], tables.following[: tables.rows]
+    unknown = len(alphabet)  # the last column, of <unk>
+    places = [place for place, symbol in enumerate(alphabet) if symbol in missing]
+    log_prob[:, places] = log_prob[:, [unknown]]
+    following[:, places] = following[:, [unknown]]
+    space = alphabet.index(" ") if " " in alphabet else unknown
+    return DenseLM(
+        log_prob=np.ascontiguousarray(log_prob[:, :unknown]),
+        following=np.ascontiguousarray(following[:, :unknown]),
+        between=int(following[0, space]) if " " in alphabet else 0,
+        beginning=tables.beginning,
+        missing=missing,
+    )
+
+
+def _columns(
+    model: NGramModel, alphabet: Sequence[str], name: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The column of each word of the model, -1 for none, and the symbols that it does not know."""
+    words = {word: index for index, word in enumerate(model.vocabulary)}
+    for mark in (BOS, EOS):
+        if mark not in words:
+            raise UserError(f"{name} has no {mark}; build it from text with sentence marks")
+    missing = missing_symbols(words, alphabet, name)
+    if missing and UNK not in words:
+        raise UserError(
+            f"{name} has no {UNK} and does not know {len(missing)} characters of the alphabet: "
+            f"{' '.join(missing)}; build it from text that has them"
+        )
+    column = np.full(len(words), -1, np.int64)
+    column[words[EOS]] = BLANK
+    if UNK in words:
+        column[words[UNK]] = len(alphabet)
+    for place, symbol in enumerate(alphabet[1:], 1):
+        if (word := words.get(SPACE if symbol == " " else symbol)) is not None:
+            column[word] = place
+    return column, missing
+
+
+class _Tables:
+    """The rows as they grow, shortest states first; state 0 is the empty context.
+
+    Of the n-grams added last: `state` (-1 for none) and `shorter`, the longest state that is a
+    proper suffix.
+    """
+
+    def __init__(
+        self, model: NGramModel, column: NDArray[np.int64], symbols: int, name: str
+    ) -> None:
+        self.model = model
+        self.column = column
+        self.bos = model.vocabulary.index(BOS)
+        self.beginning = 0
+        self.state = np.zeros(1, np.int64)
+        self.shorter = np.zeros(1, np.int64)
+        states = 1 + sum(int(self._tells(n).sum()) for n in range(1, model.order))
+        size = states * (symbols + 1) * 12  # log-probabilities, states, and factors of them
+        if size > _MOST_BYTES:
+            raise UserError(
+                f"{name} would take {size >> 20} MiB as tables; give a model of a lower order"
+            )
+        self.rows = 1
+        self.log_prob = np.zeros((states, symbols + 1), np.float32)
+        self.following = np.zeros((states, symbols + 1), np.int32)
+
+    def add(self, order: int) -> None:
+        """The n-grams of an order; the rows of the states that they are."""
+        grams = self.model.orders[order - 1]
+        column = self.column[grams.word]
+        context = self.state[grams.context]
+        begins = (grams.word == self.bos) & (order == 1)
+        reachable = (column >= 0) & (context >= 0)
+        shorter = np.zeros(len(grams), np.int64)
+        if order > 1:
+            below = self.shorter[grams.context]
+            shorter[reachable] = self.following[below[reachable], column[reachable]]
+        state = np.full(len(grams), -1, np.int64)
+        if order < self.model.order:
+            tells = (reachable & (column != BLANK) | begins) & self._tells(order)
+            state[tells] = np.arange(self.rows, self.rows + tells.sum())
+        own = np.flatnonzero(reachable)
+        self.log_prob[context[own], column[own]] = grams.log10_prob[own] * math.log(10)
+        own = np.flatnonzero(reachable & (state >= 0))
+        self.following[context[own], column[own]] = state[own]
+        new = np.flatnonzero(state >= 0)
+        backoff = grams.log10_backoff[new, None] * np.float32(math.log(10))
+        rows = slice(self.rows, self.rows + len(new))
+        self.log_prob[rows] = self.log_prob[shorter[new]] + backoff
+        self.following[rows] = self.following[shorter[new]]
+        self.rows = rows.stop
+        if begins.any():
+            self.beginning = max(int(state[begins][0]), 0)
+        self.state, self.shorter = state, shorter
+
+    def _tells(self, order: int) -> NDArray[np.bool_]:
+        """Of each n-gram of an order below the highest: whether it is worth a state."""
+        grams, above = self.model.orders[order - 1], self.model.orders[order]
+        tells: NDArray[np.bool_] = grams.log10_backoff != 0
+        tells[above.context] = True
+        return tells

@@ -26,10 +26,11 @@ from decoders.ctc.beam_kit import (
     NONE,
     ROOT,
     Beam,
-    Glance,
+    Frame,
+    Openings,
     choose,
     ints,
-    look_through,
+    read_ahead,
     spell,
     tokens_of,
 )
@@ -38,12 +39,12 @@ STEP = np.dtype([("factor", np.float32), ("following", np.int32)])  # of a Langu
 
 
 class Language(NamedTuple):
-    """What each symbol costs, L states of the language by V symbols.
+    """The factor of each symbol, L states of the language by V symbols.
 
-    steps: (L, V) of `STEP`: what a prefix in a state is multiplied by when a symbol opens a new
-        one, and the state of that one. Side by side, because the search waits for memory: the
-        tables are larger than the caches, and its way through them is nobody's to foresee.
-    final: (L,) what a prefix is multiplied by at the end of the line.
+    steps: (L, V) of `STEP`: the factor of a prefix in a state when a symbol opens a new one, and
+        the state of that one. Side by side, because the search waits for memory: the tables are
+        larger than the caches, and its way through them cannot be foreseen.
+    final: (L,) the factor of a prefix at the end of the line.
     start: the state of the empty prefix.
     largest: the largest factor of `steps`.
     """
@@ -55,11 +56,7 @@ class Language(NamedTuple):
 
 
 def no_language(symbols: int) -> Language:
-    """Every text at the same price.
-
-    Args:
-        symbols: V.
-    """
+    """Every text at the same price, over V symbols."""
     return Language(np.array([[(1.0, 0)] * symbols], STEP), np.ones(1, np.float32), 0, 1.0)
 
 
@@ -76,7 +73,7 @@ class _Trie(NamedTuple):
 
 
 class _Candidates(NamedTuple):
-    """What the beam becomes in a frame: its prefixes as they are, then new ones."""
+    """Candidates for the beam of a frame: its prefixes as they are, then new ones."""
 
     source: NDArray[np.int32]  # place in the beam
     added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
@@ -84,14 +81,6 @@ class _Candidates(NamedTuple):
     symbol: NDArray[np.float64]
     total: NDArray[np.float64]
     order: NDArray[np.int32]
-
-
-class _Frame(NamedTuple):
-    """The probabilities of one frame, worked out as they are asked for."""
-
-    probability: NDArray[np.float64]  # (V,), negative where not yet worked out
-    tokens: NDArray[np.int32]  # the symbols that may open a new prefix
-    met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
 
 
 @compiled
@@ -134,14 +123,14 @@ def search(
         ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
     )
     beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
-    found = _Candidates(
+    pool = _Candidates(
         ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
     )
-    frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
-    glance = Glance(ints(steps), ints(steps))
+    frame = Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
+    openings = Openings(ints(steps), ints(steps))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
-        if not look_through(log_probs[line], frames[line], bounds, token_min_logp, glance):
+        if not read_ahead(log_probs[line], frames[line], bounds, token_min_logp, openings):
             return False
         trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
         trie.state[ROOT] = language.start
@@ -151,29 +140,29 @@ def search(
         nodes, kept, log_scale = 1, 1, 0.0
         for t in range(frames[line]):
             row = log_probs[line, t]
-            tokens = _read(row, token_min_logp, glance.above[t], glance.place[t], frame)
-            smallest, best = _stay(t, row, trie, beam, kept, frame, found)
+            tokens = _read(row, token_min_logp, openings.above[t], openings.place[t], frame)
+            smallest, best = _stay(t, row, trie, beam, kept, frame, pool)
             # Where the beam is full, what is no better than all of these cannot survive.
             floor = smallest if kept == beam_width else 0.0
             count, best = _extend(
-                t, trie, beam, kept, frame, tokens, language, floor, best, least, found
+                t, trie, beam, kept, frame, tokens, language, floor, best, least, pool
             )
             if count == kept and smallest > least * best:
-                _scale(beam, kept, found, best)
+                _scale(beam, kept, pool, best)
             else:
-                chosen = choose(found.order, found.total, count, beam_width)
-                kept, nodes = _renew(trie, nodes, language, beam, kept, found, chosen, best, least)
+                chosen = choose(pool.order, pool.total, count, beam_width)
+                kept, nodes = _renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
             log_scale += np.log(best)
         for k in range(kept):
-            found.total[k] = beam.blank[k] + beam.symbol[k]
-            found.total[k] *= language.final[trie.state[beam.node[k]]]
-        _write(trie, beam, kept, log_scale, found, symbols[line], lengths[line], scores[line])
+            pool.total[k] = beam.blank[k] + beam.symbol[k]
+            pool.total[k] *= language.final[trie.state[beam.node[k]]]
+        _write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
     return True
 
 
 @compiled_part
 def _read(
-    row: NDArray[np.float32], token_min_logp: float, above: int, place: int, frame: _Frame
+    row: NDArray[np.float32], token_min_logp: float, above: int, place: int, frame: Frame
 ) -> int:
     """Begin a frame; returns how many symbols may open a new prefix."""
     frame.probability[:] = -1.0
@@ -192,10 +181,10 @@ def _stay(
     trie: _Trie,
     beam: Beam,
     kept: int,
-    frame: _Frame,
-    found: _Candidates,
+    frame: Frame,
+    pool: _Candidates,
 ) -> tuple[float, float]:
-    """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
+    """Keep prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
     Returns the smallest and the largest of their masses.
     """
@@ -218,8 +207,8 @@ def _stay(
                 grown *= trie.factor[node]
             grown = (grown + beam.symbol[k]) * frame.probability[symbol]
         total = blank + grown
-        found.source[k], found.added[k] = k, NONE
-        found.blank[k], found.symbol[k], found.total[k] = blank, grown, total
+        pool.source[k], pool.added[k] = k, NONE
+        pool.blank[k], pool.symbol[k], pool.total[k] = blank, grown, total
         smallest, largest = min(smallest, total), max(largest, total)
     return smallest, largest
 
@@ -230,15 +219,15 @@ def _extend(
     trie: _Trie,
     beam: Beam,
     kept: int,
-    frame: _Frame,
+    frame: Frame,
     tokens: int,
     language: Language,
     floor: float,
     best: float,
     least: float,
-    found: _Candidates,
+    pool: _Candidates,
 ) -> tuple[int, float]:
-    """New prefixes with masses above `floor`, but for those that cannot survive.
+    """Open new prefixes with masses above `floor`, but for those that cannot survive.
 
     Returns the number of all candidates and the largest of all masses.
     """
@@ -257,8 +246,8 @@ def _extend(
                 continue
             mass *= own_steps[symbol].factor
             if mass > floor:
-                found.source[count], found.added[count] = k, symbol
-                found.blank[count], found.symbol[count], found.total[count] = 0.0, mass, mass
+                pool.source[count], pool.added[count] = k, symbol
+                pool.blank[count], pool.symbol[count], pool.total[count] = 0.0, mass, mass
                 count += 1
                 if mass > best:
                     best = mass
@@ -267,11 +256,11 @@ def _extend(
 
 
 @compiled_part
-def _scale(beam: Beam, kept: int, found: _Candidates, best: float) -> None:
+def _scale(beam: Beam, kept: int, pool: _Candidates, best: float) -> None:
     """Leave every prefix where it is: most frames are blank and open none."""
     for k in range(kept):
-        beam.blank[k] = found.blank[k] / best
-        beam.symbol[k] = found.symbol[k] / best
+        beam.blank[k] = pool.blank[k] / best
+        beam.symbol[k] = pool.symbol[k] / best
 
 
 @compiled_part
@@ -281,7 +270,7 @@ def _renew(
     language: Language,
     beam: Beam,
     kept: int,
-    found: _Candidates,
+    pool: _Candidates,
     chosen: int,
     best: float,
     least: float,
@@ -293,19 +282,19 @@ def _renew(
     for k in range(kept):
         trie.place[beam.node[k]] = NONE
     for i in range(chosen):  # `source` becomes the node, before the beam is overwritten
-        c = found.order[i]
-        node = beam.node[found.source[c]]
-        if found.added[c] != NONE and found.total[c] > least * best:
-            node, nodes = _child(trie, nodes, language, node, found.added[c])
-        found.source[c] = node
+        c = pool.order[i]
+        node = beam.node[pool.source[c]]
+        if pool.added[c] != NONE and pool.total[c] > least * best:
+            node, nodes = _child(trie, nodes, language, node, pool.added[c])
+        pool.source[c] = node
     kept = 0
     for i in range(chosen):
-        c = found.order[i]
-        if found.total[c] > least * best:
-            beam.node[kept] = found.source[c]
-            beam.blank[kept] = found.blank[c] / best
-            beam.symbol[kept] = found.symbol[c] / best
-            trie.place[found.source[c]] = kept
+        c = pool.order[i]
+        if pool.total[c] > least * best:
+            beam.node[kept] = pool.source[c]
+            beam.blank[kept] = pool.blank[c] / best
+            beam.symbol[kept] = pool.symbol[c] / best
+            trie.place[pool.source[c]] = kept
             kept += 1
     return kept, nodes
 
@@ -334,7 +323,7 @@ def _write(
     beam: Beam,
     kept: int,
     log_scale: float,
-    found: _Candidates,
+    pool: _Candidates,
     symbols: NDArray[np.int32],
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],
@@ -345,8 +334,8 @@ def _write(
         if rank < kept:
             best = 0
             for k in range(kept):
-                if found.total[k] > found.total[best]:
+                if pool.total[k] > pool.total[best]:
                     best = k
-            scores[rank] = np.log(found.total[best]) + log_scale
-            found.total[best] = -1.0
+            scores[rank] = np.log(pool.total[best]) + log_scale
+            pool.total[best] = -1.0
             lengths[rank] = spell(trie.parent, trie.last, beam.node[best], symbols[rank])

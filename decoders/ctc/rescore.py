@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
-from decoders.base import DecoderSpec, missing_heads
+from decoders.base import DecoderSpec, Scores, alternatives, ranked
 from decoders.ctc.base import CTCSpec, check_beam
-
-_NAME = "ctc-rescore"
-_UNTUNED = {"alpha": 0.5, "beta": 0.0}
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class CTCRescoreSpec(DecoderSpec):
         These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
     first: the CTC decoder of the first pass, with the weights tuned for it; one with n-best.
     first_beam: its beam.
-    beam: its best texts, which the AR head judges.
+    beam: its best texts, which the AR head scores.
     nbest: texts given for each line; with 1 the best one alone.
     """
 
@@ -44,6 +40,7 @@ class CTCRescoreSpec(DecoderSpec):
         "alpha": (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.5),
         "beta": (-0.5, 0.0, 0.5, 1.0, 1.5),
     }
+    untuned: ClassVar[Mapping[str, float]] = {"alpha": 0.5, "beta": 0.0}
 
     alpha: float | None = None
     beta: float | None = None
@@ -56,22 +53,22 @@ class CTCRescoreSpec(DecoderSpec):
         check_beam(self.beam, self.nbest)
         if self.beam > self.first_beam:
             raise UserError(
-                f"a first_beam of {self.first_beam} cannot tell the {self.beam} best texts; "
+                f"a first_beam of {self.first_beam} does not hold {self.beam} texts; "
                 "give a wider first_beam or a smaller beam"
             )
-        if not _tells_nbest(self.first):
-            fitting = ", ".join(name for name in DECODERS.names() if _tells_nbest(name))
+        if not _has_nbest(self.first):
+            fitting = ", ".join(name for name in DECODERS.names() if _has_nbest(name))
             raise UserError(f"first is one of {fitting}, not {self.first}")
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Both heads are needed."""
+        """Both heads are needed, and what the first pass needs."""
         try:
-            return missing_heads(encoder) or self.search.missing(encoder)
+            return super().missing(encoder) or self.search.missing(encoder)
         except Unavailable as absent:
             return absent
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
-        """The AR head only judges: all texts are the CTC head's."""
+        """That of the CTC head: all texts are its own."""
         return encoder.alphabet
 
     @property
@@ -87,11 +84,7 @@ class CTCRescoreSpec(DecoderSpec):
         return (self, self.search)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
-        """Open the first pass.
-
-        Raises:
-            UserError: it cannot be opened.
-        """
+        """Open the first pass."""
         return CTCRescore(self, encoder)
 
 
@@ -102,83 +95,61 @@ class CTCRescore(tuned.Tunable):
 
     def __init__(self, spec: CTCRescoreSpec, encoder: EncoderInfo) -> None:
         self._first = spec.search.open(encoder)
-        said = self._first.extras()
+        first = self._first.extras()
         # The first pass with its language model, for which the weights are tuned.
-        self._lm = f"{spec.first}/{said['lm']}" if "lm" in said else spec.first
-        self._lm_sha256 = said.get("lm_sha256", "")
-        untuned, names = (_UNTUNED, "nothing (a guess)"), (self._lm, self._lm_sha256)
-        super().__init__(spec, tuned.weights(spec, (_NAME,), encoder, names, untuned))
+        name = f"{spec.first}/{first['lm']}" if "lm" in first else spec.first
+        self._lm = name, first.get("lm_sha256", "")
+        super().__init__(spec, tuned.weights(spec, encoder, self._lm, "ctc-rescore"))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is the sum of both passes and the bonus.
-
-        Raises:
-            UserError: the encoder has no AR head, or the log-probabilities are broken.
-        """
+        """The score is the sum of both passes and the bonus."""
         if encoded.ar is None:
             raise UserError("this encoder has no autoregressive head; choose another decoder")
-        found = self._first.decode(encoded)
-        if not found:
+        lists = [alternatives(line) for line in self._first.decode(encoded)]
+        if not lists:
             return []
-        lists = [line.nbest or ((line.text, line.score or 0.0),) for line in found]
-        judged = score_texts(encoded.ar, encoded, [[text for text, _ in one] for one in lists])
-        return [self._ranked(one, scores) for one, scores in zip(lists, judged, strict=True)]
+        by_head = score_texts(encoded.ar, encoded, [list(one) for one in lists])
+        return [self._ranked(one, scores) for one, scores in zip(lists, by_head, strict=True)]
 
-    def score(
-        self, encoded: Encoded, texts: Sequence[Sequence[str]]
-    ) -> list[NDArray[np.float64]] | None:
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """The objective of the first pass, the AR head's log-probability and the bonus."""
         first = self._first.score(encoded, texts)
         if first is None or encoded.ar is None:
             return None
-        judged = score_texts(encoded.ar, encoded, texts)
-        return [
-            self._sum(of_first, of_head, line)
-            for of_first, of_head, line in zip(first, judged, texts, strict=True)
-        ]
+        by_head = score_texts(encoded.ar, encoded, texts)
+        return [self._sum(*of_line) for of_line in zip(first, by_head, texts, strict=True)]
 
     def close(self) -> None:
         """Close the first pass."""
         self._first.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The weights in force and where they were tuned, and what the first pass says."""
+        """The weights in force and where they were tuned, and the extras of the first pass."""
         return {
-            "lm": self._lm,
-            "lm_sha256": self._lm_sha256,
+            "lm": self._lm[0],
+            "lm_sha256": self._lm[1],
             **self.values,
             "tuned_on": self.source,
             **{f"first_{name}": value for name, value in self._first.extras().items()},
         }
 
-    def _ranked(self, texts: Sequence[tuple[str, float]], judged: NDArray[np.float64]) -> Decoded:
-        """The texts of a line in their new order.
+    def _ranked(self, first: Mapping[str, float], by_head: Scores) -> Decoded:
+        """The texts of a line, with their scores of the first pass, in their new order."""
+        texts, scores = list(first), np.array(list(first.values()))
+        if np.isfinite(by_head).all():
+            scores = self._sum(scores, by_head, texts)
+        nbest, most = ranked(texts, scores), self.spec.nbest
+        text, score = nbest[0]
+        return Decoded(text, len(text), score, nbest[:most] if most > 1 else ())
 
-        Args:
-            texts: with the scores of the first pass.
-            judged: (K,) log-probabilities of the AR head.
-        """
-        scores = np.array([score for _, score in texts])
-        if np.isfinite(judged).all():
-            scores = self._sum(scores, judged, [text for text, _ in texts])
-        order = np.argsort(-scores, kind="stable")
-        ranked = tuple((texts[place][0], float(scores[place])) for place in order)
-        text, score = ranked[0]
-        return Decoded(
-            text, len(text), score, ranked[: self.spec.nbest] if self.spec.nbest > 1 else ()
-        )
-
-    def _sum(
-        self, first: NDArray[np.float64], judged: NDArray[np.float64], texts: Sequence[str]
-    ) -> NDArray[np.float64]:
+    def _sum(self, first: Scores, by_head: Scores, texts: Sequence[str]) -> Scores:
         alpha, beta = self.values["alpha"], self.values["beta"]
-        lengths = np.array([len(text) for text in texts])
-        total: NDArray[np.float64] = first + alpha * judged + beta * lengths
+        total: Scores = first + alpha * by_head + beta * np.array([len(text) for text in texts])
         return total
 
 
-def _tells_nbest(name: str) -> bool:
-    """Whether a decoder reads CTC output alone and tells the n best texts of a beam.
+def _has_nbest(name: str) -> bool:
+    """Whether a decoder reads CTC output alone and keeps the n best texts of a beam.
 
     Raises:
         UserError: there is no such decoder.

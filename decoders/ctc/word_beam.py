@@ -24,26 +24,28 @@ from decoders.ctc.beam_kit import (
     NONE,
     ROOT,
     Beam,
-    Glance,
+    Frame,
+    Openings,
     choose,
     ints,
-    look_through,
+    read_ahead,
     spell,
     tokens_of,
 )
-from decoders.ctc.word_tables import NO_NODE, WordTables, predict
-from decoders.ctc.word_trie import (
+from decoders.ctc.word_tables import (
     LEAST_LOG,
     Trie,
     Weights,
-    ask,
+    WordTables,
     end_word,
     lengthen_word,
     mix,
     new_trie,
     partial_cost,
     plant,
+    predict,
     score_word,
+    space_behind,
 )
 
 _IN_BLANK, _IN_SYMBOL = 0, 1
@@ -60,19 +62,11 @@ class _Candidates(NamedTuple):
     order: NDArray[np.int32]
 
 
-class _Frame(NamedTuple):
-    """The probabilities of one frame."""
-
-    probability: NDArray[np.float64]  # (V,), 0 of symbols that are passed over
-    tokens: NDArray[np.int32]  # symbols that are not, the blank apart
-    met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
-
-
 class _Parts(NamedTuple):
-    """What masses are multiplied by when a word gets longer that begins none of the vocabulary.
+    """Factors of the mass when a part of a word gets longer that begins none of the vocabulary.
 
     entering, staying: by its new length, when its last symbol made it so, and if it was before.
-    largest: of them and of 1, the factor of what does begin a word.
+    largest: of them and of 1, the factor of a part that does begin a word.
     """
 
     entering: NDArray[np.float64]
@@ -81,7 +75,7 @@ class _Parts(NamedTuple):
 
 
 class _Histories(NamedTuple):
-    """A hash table over the hypotheses of a frame, by what later words can see of them."""
+    """A hash table over the hypotheses of a frame, by the history that later words depend on."""
 
     key: NDArray[np.int64]
     best: NDArray[np.int32]  # the candidate, or NONE
@@ -127,17 +121,17 @@ def search_words(
     trie = new_trie(steps * beam_width + 1)
     beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
     room = beam_width * (width + 2)
-    found = _Candidates(ints(room), ints(room), ints(room), np.empty(room), ints(room))
-    frame = _Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
+    pool = _Candidates(ints(room), ints(room), ints(room), np.empty(room), ints(room))
+    frame = Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
     size = 8
     while size < 4 * beam_width:
         size *= 2
     histories = _Histories(np.empty(size, np.int64), ints(size))
     parts = _part_factors(weights, steps + 2)
-    glance = Glance(ints(steps), ints(steps))
+    openings = Openings(ints(steps), ints(steps))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
-        if not look_through(log_probs[line], frames[line], bounds, token_min_logp, glance):
+        if not read_ahead(log_probs[line], frames[line], bounds, token_min_logp, openings):
             return False
         plant(trie, tables, weights, space)
         beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
@@ -146,21 +140,21 @@ def search_words(
         nodes, kept, log_scale, tokens = 1, 1, 0.0, 0
         for t in range(frames[line]):
             before = tokens
-            above, place = glance.above[t], glance.place[t]
+            above, place = openings.above[t], openings.place[t]
             tokens = _read(log_probs[line, t], token_min_logp, above, place, before, frame)
             if t > 0 and before == tokens == 0:  # a second blank changes nothing
                 log_scale += np.log(frame.probability[BLANK])
                 continue
-            count = _stay(t, trie, beam, kept, frame, found)
+            count = _stay(t, trie, beam, kept, frame, pool)
             count, best = _extend(
                 t, trie, beam, kept, frame, tokens, tables, weights, parts, space, count,
-                beam_width, least, found,
+                beam_width, least, pool,
             )  # fmt: skip
-            chosen = choose(found.order, found.mass, count, beam_width)
-            nodes = _grow(trie, nodes, tables, weights, space, beam, found, chosen, best, least)
+            chosen = choose(pool.order, pool.mass, count, beam_width)
+            nodes = _grow(trie, nodes, tables, weights, space, beam, pool, chosen, best, least)
             if weights.history:
-                _forget(trie, found, chosen, histories)
-            kept = _renew(trie, beam, kept, found, chosen, best, least)
+                _forget(trie, pool, chosen, histories)
+            kept = _renew(trie, beam, kept, pool, chosen, best, least)
             log_scale += np.log(best)
         _finish(
             trie, beam, kept, log_scale, tables, weights, prune, beam_width, frames[line],
@@ -187,7 +181,7 @@ def _read(
     above: int,
     place: int,
     before: int,
-    frame: _Frame,
+    frame: Frame,
 ) -> int:
     """Begin a frame behind one of `before` tokens; returns how many this one has."""
     for token in range(before):
@@ -203,8 +197,8 @@ def _read(
 
 
 @compiled_part
-def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: _Frame, found: _Candidates) -> int:
-    """Prefixes as they are: a blank, the last symbol again, or their parent grown into them.
+def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: Frame, pool: _Candidates) -> int:
+    """Keep prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
     Returns the number of hypotheses.
     """
@@ -226,8 +220,8 @@ def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: _Frame, found: _Cand
         masses = (both * frame.probability[BLANK], grown * frame.probability[symbol])
         for ending in range(2):
             if masses[ending] > 0.0:
-                found.source[count], found.added[count] = k, NONE
-                found.ending[count], found.mass[count] = ending, masses[ending]
+                pool.source[count], pool.added[count] = k, NONE
+                pool.ending[count], pool.mass[count] = ending, masses[ending]
                 count += 1
     return count
 
@@ -238,7 +232,7 @@ def _extend(
     trie: Trie,
     beam: Beam,
     kept: int,
-    frame: _Frame,
+    frame: Frame,
     tokens: int,
     tables: WordTables,
     weights: Weights,
@@ -247,15 +241,15 @@ def _extend(
     count: int,
     beam_width: int,
     least: float,
-    found: _Candidates,
+    pool: _Candidates,
 ) -> tuple[int, float]:
-    """New prefixes, but for those that cannot survive; called with the `count` that stay.
+    """Open new prefixes, but for those that cannot survive; called with the `count` that stay.
 
     Returns the number of all candidates and the largest of all masses.
     """
     smallest, best = np.inf, 0.0
     for i in range(count):
-        smallest, best = min(smallest, found.mass[i]), max(best, found.mass[i])
+        smallest, best = min(smallest, pool.mass[i]), max(best, pool.mass[i])
     floor = best * least
     if count >= beam_width:  # what is no better than all of these cannot survive
         floor = max(floor, smallest)
@@ -271,18 +265,18 @@ def _extend(
                 if length == 0 or frame.met[k, symbol] == t:
                     continue
                 if np.isnan(trie.spaced[node]):
-                    ask(trie, node, tables, weights)
+                    space_behind(trie, node, tables, weights)
                 mass *= trie.spaced[node]
             else:
                 if mass * parts.largest <= floor or frame.met[k, symbol] == t:
                     continue
-                if part == NO_NODE:
+                if part == NONE:
                     mass *= staying
                 elif not tables.opens[part, symbol >> 6] >> (symbol & 63) & 1:
                     mass *= entering
             if mass > floor:
-                found.source[count], found.added[count] = k, symbol
-                found.ending[count], found.mass[count] = _IN_SYMBOL, mass
+                pool.source[count], pool.added[count] = k, symbol
+                pool.ending[count], pool.mass[count] = _IN_SYMBOL, mass
                 count += 1
                 if mass > best:
                     best = mass
@@ -298,16 +292,16 @@ def _grow(
     weights: Weights,
     space: int,
     beam: Beam,
-    found: _Candidates,
+    pool: _Candidates,
     chosen: int,
     best: float,
     least: float,
 ) -> int:
     """Make the nodes of the chosen candidates; `source` becomes the node. Returns the count."""
     for i in range(chosen):
-        c = found.order[i]
-        node, symbol = beam.node[found.source[c]], found.added[c]
-        if symbol != NONE and found.mass[c] >= least * best:
+        c = pool.order[i]
+        node, symbol = beam.node[pool.source[c]], pool.added[c]
+        if symbol != NONE and pool.mass[c] >= least * best:
             parent, node = node, trie.child[node]
             while node != NONE and trie.last[node] != symbol:
                 node = trie.sibling[node]
@@ -320,30 +314,30 @@ def _grow(
                     end_word(trie, node, weights)
                 else:
                     lengthen_word(trie, node, tables, weights)
-        found.source[c] = node
+        pool.source[c] = node
     return nodes
 
 
 @compiled_part
-def _forget(trie: Trie, found: _Candidates, chosen: int, histories: _Histories) -> None:
-    """Of candidates that no later word can tell apart leave the best alone its mass."""
+def _forget(trie: Trie, pool: _Candidates, chosen: int, histories: _Histories) -> None:
+    """Zero the mass of all but the best of candidates that no later word can tell apart."""
     mask = histories.key.size - 1
     histories.best[:] = NONE
     for i in range(chosen):
-        c = found.order[i]
-        node = found.source[c]
+        c = pool.order[i]
+        node = pool.source[c]
         part = trie.spelling[node] if trie.length[node] else 0
-        key = mix(mix(trie.past[trie.begin[node]], part), found.ending[c])
+        key = mix(mix(trie.past[trie.begin[node]], part), pool.ending[c])
         place = (key >> 20) & mask
         while histories.best[place] != NONE and histories.key[place] != key:
             place = (place + 1) & mask
         other = histories.best[place]
-        if other == NONE or found.mass[other] < found.mass[c]:
+        if other == NONE or pool.mass[other] < pool.mass[c]:
             histories.key[place], histories.best[place] = key, c
             if other != NONE:
-                found.mass[other] = 0.0
+                pool.mass[other] = 0.0
         else:
-            found.mass[c] = 0.0
+            pool.mass[c] = 0.0
 
 
 @compiled_part
@@ -351,7 +345,7 @@ def _renew(
     trie: Trie,
     beam: Beam,
     kept: int,
-    found: _Candidates,
+    pool: _Candidates,
     chosen: int,
     best: float,
     least: float,
@@ -361,19 +355,19 @@ def _renew(
         trie.place[beam.node[k]] = NONE
     kept = 0
     for i in range(chosen):
-        c = found.order[i]
-        if found.mass[c] < least * best:
+        c = pool.order[i]
+        if pool.mass[c] < least * best:
             continue
-        node = found.source[c]
+        node = pool.source[c]
         place = trie.place[node]
         if place == NONE:
             place, kept = kept, kept + 1
             trie.place[node] = place
             beam.node[place], beam.blank[place], beam.symbol[place] = node, 0.0, 0.0
-        if found.ending[c] == _IN_BLANK:
-            beam.blank[place] = found.mass[c] / best
+        if pool.ending[c] == _IN_BLANK:
+            beam.blank[place] = pool.mass[c] / best
         else:
-            beam.symbol[place] = found.mass[c] / best
+            beam.symbol[place] = pool.mass[c] / best
     return kept
 
 

@@ -1,9 +1,11 @@
-"""A word n-gram model and its vocabulary as hash tables that compiled code reads.
+"""A word n-gram model, its vocabulary and the prefixes of a search as tables for compiled code.
 
 The model is an automaton: a state is the n-gram just read, an arc reads a word, and where a state
 has no arc for a word, its back-off weight is paid and the next shorter state is asked. The
-vocabulary is a trie over the symbols of an alphabet, which tells whether a part of a word can
-still become one.
+vocabulary is a trie over the symbols of an alphabet: whether a part of a word can still become one.
+The prefixes are another trie, each with its cost by the model. A run of spaces counts as one, and
+spaces in front as none, so that a node is what pyctcdecode knows of a hypothesis: whole words and
+the part of one behind them.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.jit import compiled, compiled_part
-from decoders.language.arpa import BOS, EOS, MARKS, UNK, NGramModel
+from decoders.ctc.beam_kit import NONE, ROOT, ints
+from decoders.language.arpa import BOS, EOS, MARKS, NO_UNK, UNK, NGramModel
 
-NO_NODE = -1
-_NO_UNK = -100.0  # KenLM's log10 probability of an unknown word where a model has no <unk>
-_MIX = -7046029254386353131  # 2^64 / golden ratio, odd
+LEAST_LOG = -600.0  # of a factor: smaller ones are no numbers
+_USUAL_LENGTH = 6  # of a word; a longer part that begins no word costs more
+_MIX, _OTHER = -7046029254386353131, 2862933555777941757  # odd, of many bits
 
 
 class Table(NamedTuple):
@@ -59,12 +62,7 @@ class WordTables(NamedTuple):
 
 
 def word_tables(model: NGramModel, alphabet: Sequence[str]) -> WordTables:
-    """The tables of a model, its words spelt in an alphabet.
-
-    Args:
-        model: a word model.
-        alphabet: V symbols of one character each, "" (the blank) first.
-    """
+    """The tables of a word model, its words spelt in V symbols of one character, blank first."""
     ids = {word: index for index, word in enumerate(model.vocabulary)}
     arcs = _table(sum(model.counts))
     states = 1 + sum(model.counts[:-1])
@@ -75,14 +73,13 @@ def word_tables(model: NGramModel, alphabet: Sequence[str]) -> WordTables:
     for order, grams in enumerate(model.orders, 1):
         own = 1 if order == 1 else base + model.counts[order - 2]
         if order == model.order:
-            own = NO_NODE  # the longest n-grams are no states
+            own = NONE  # the longest n-grams are no states
         ends = filled + len(grams)
         prob[filled:ends] = grams.log10_prob * math.log(10)
-        if own != NO_NODE:
+        if own != NONE:
             backoff[own : own + len(grams)] = grams.log10_backoff * math.log(10)
-        _link(
-            arcs, target, shorter, grams.context + base, grams.word, own, filled, len(ids)
-        )  # fmt: skip
+        contexts = grams.context + base
+        _link(arcs, target, shorter, contexts, grams.word, own, filled, len(ids))
         base, filled = own, ends
     unknown, begin = ids.get(UNK, -1), ids.get(BOS, -1)
     beginning = 1 + begin if begin >= 0 and model.order > 1 else 0
@@ -153,7 +150,7 @@ def predict(tables: WordTables, state: int, word: int) -> tuple[float, int]:
         if arc >= 0:
             return log_prob + tables.prob[arc], tables.target[arc]
         if state == 0:
-            return log_prob + _NO_UNK * np.log(10.0), 0
+            return log_prob + NO_UNK * np.log(10.0), 0
         log_prob += tables.backoff[state]
         state = tables.shorter[state]
 
@@ -163,7 +160,7 @@ def word_of(tables: WordTables, symbols: Iterable[int]) -> int:
     node = 0
     for symbol in symbols:
         node = find(tables.trie, node * tables.symbols + symbol)
-        if node == NO_NODE:
+        if node == NONE:
             return -1
     return int(tables.word[node])
 
@@ -194,28 +191,156 @@ def _link(
     first_arc: int,
     vocabulary: int,
 ) -> None:
-    """Put the n-grams of an order into the automaton, the orders below being in it.
+    """Put the n-grams of an order into `arcs`, `target` and `shorter`, which hold those below.
 
-    Args:
-        arcs: written.
-        target: written.
-        shorter: written.
-        contexts: (N,) states.
-        words: (N,) last words.
-        own: the state that the first of these n-grams is, or NO_NODE for the highest order.
-        first_arc: the number of the first one's arc.
-        vocabulary: W.
+    Contexts are (N,) states, words (N,) last words of a vocabulary of W; `own` is the state of the
+    first of these n-grams, NONE for the highest order, `first_arc` the number of its arc.
     """
     for i in range(contexts.size):
-        state, found = contexts[i], 0
+        state, behind = contexts[i], 0
         while state != 0:
             state = shorter[state]
             arc = find(arcs, state * vocabulary + words[i])
             if arc >= 0:
-                found = target[arc]
+                behind = target[arc]
                 break
-        if own != NO_NODE:
-            shorter[own + i] = found
-            found = own + i
+        if own != NONE:
+            shorter[own + i] = behind
+            behind = own + i
         _put(arcs, contexts[i] * vocabulary + words[i], first_arc + i)
-        target[first_arc + i] = found
+        target[first_arc + i] = behind
+
+
+class Weights(NamedTuple):
+    """The weights of a search with words.
+
+    alpha, beta: of the model, and the bonus of each word, natural log.
+    unk_offset: of an unknown word, natural log and to be weighed by alpha.
+    partial: of a part that begins no word, natural log.
+    history: words that hypotheses may differ in; 0 keeps all apart.
+    boundary: the line is a sentence.
+    """
+
+    alpha: float
+    beta: float
+    unk_offset: float
+    partial: float
+    history: int
+    boundary: bool
+
+
+class Trie(NamedTuple):
+    """Every prefix that was ever in the beam. Node 0 is the empty one."""
+
+    parent: NDArray[np.int32]
+    last: NDArray[np.int32]  # last symbol; of the empty prefix the space
+    child: NDArray[np.int32]  # the youngest child; its siblings are chained
+    sibling: NDArray[np.int32]
+    place: NDArray[np.int32]  # where in the beam it stands now, or NONE
+    length: NDArray[np.int32]  # symbols of its last word; 0 behind a space
+    begin: NDArray[np.int32]  # the node in which that word begins
+    part: NDArray[np.int32]  # where that word stands in the vocabulary's trie, or NONE
+    state: NDArray[np.int32]  # of the model, behind all whole words
+    whole: NDArray[np.float64]  # score of all whole words
+    score: NDArray[np.float64]  # `whole`, and what the part of a word costs
+    factor: NDArray[np.float64]  # e ** (score - the parent's score)
+    spaced: NDArray[np.float64]  # `factor` of the space behind it; NaN until asked for
+    ended: NDArray[np.float64]  # `whole` then
+    next_state: NDArray[np.int32]  # `state` then
+    spelling: NDArray[np.int64]  # hash of the part of a word; behind a space of the word before
+    past: NDArray[np.int64]  # hash of the last words, in nodes in which a word begins
+
+
+@compiled
+def new_trie(size: int) -> Trie:
+    """Room for so many nodes."""
+    return Trie(
+        ints(size), ints(size), ints(size), ints(size), ints(size), ints(size), ints(size),
+        ints(size), ints(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size),
+        np.empty(size), ints(size), np.empty(size, np.int64), np.empty(size, np.int64),
+    )  # fmt: skip
+
+
+@compiled_part
+def plant(trie: Trie, tables: WordTables, weights: Weights, space: int) -> None:
+    """Begin with the empty prefix, alone in the beam."""
+    trie.parent[ROOT] = trie.child[ROOT] = NONE
+    trie.last[ROOT] = space
+    trie.place[ROOT] = trie.length[ROOT] = trie.begin[ROOT] = trie.part[ROOT] = 0
+    trie.state[ROOT] = tables.beginning if weights.boundary else 0
+    trie.whole[ROOT] = trie.score[ROOT] = 0.0
+    trie.spelling[ROOT] = trie.past[ROOT] = 1
+
+
+@compiled_part
+def partial_cost(weights: Weights, length: int) -> float:
+    """The cost of a part of a word that begins no word of the vocabulary."""
+    if length > _USUAL_LENGTH:
+        return weights.partial * length / _USUAL_LENGTH
+    return weights.partial
+
+
+@compiled_part
+def score_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -> tuple[float, int]:
+    """The score of a prefix's last word as a whole one, and the state behind it.
+
+    The word of no symbols is an unknown one.
+    """
+    part = trie.part[node]
+    word = tables.word[part] if part != NONE else NONE
+    log_prob, state = predict(tables, trie.state[node], word)
+    if word == NONE:
+        log_prob += weights.unk_offset
+    return weights.alpha * log_prob + weights.beta, state
+
+
+@compiled_part
+def space_behind(trie: Trie, node: int, tables: WordTables, weights: Weights) -> None:
+    """Score the last word of a prefix as ended by a space."""
+    score, trie.next_state[node] = score_word(trie, node, tables, weights)
+    trie.ended[node] = trie.whole[node] + score
+    trie.spaced[node] = np.exp(max(trie.ended[node] - trie.score[node], LEAST_LOG))
+
+
+@compiled_part
+def lengthen_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -> None:
+    """Fill in a node behind whose parent a symbol was added."""
+    parent, symbol = trie.parent[node], trie.last[node]
+    length = trie.length[parent] + 1
+    trie.length[node], trie.begin[node] = length, trie.begin[parent]
+    trie.state[node], trie.whole[node] = trie.state[parent], trie.whole[parent]
+    trie.part[node] = NONE
+    if trie.part[parent] != NONE:
+        trie.part[node] = find(tables.trie, trie.part[parent] * tables.symbols + symbol)
+    trie.score[node], trie.factor[node] = trie.whole[node], 1.0
+    if trie.part[node] == NONE:
+        trie.score[node] += partial_cost(weights, length)
+        change = trie.score[node] - trie.score[parent]
+        trie.factor[node] = np.exp(max(change, LEAST_LOG))
+    before = trie.spelling[parent] if length > 1 else 1
+    trie.spelling[node] = mix(before, symbol)
+
+
+@compiled_part
+def end_word(trie: Trie, node: int, weights: Weights) -> None:
+    """Fill in a node behind whose parent a space was added; its `ended` has been asked for."""
+    parent = trie.parent[node]
+    trie.length[node] = trie.part[node] = 0
+    trie.begin[node] = node
+    trie.state[node], trie.whole[node] = trie.next_state[parent], trie.ended[parent]
+    trie.score[node], trie.factor[node] = trie.whole[node], trie.spaced[parent]
+    trie.spelling[node] = trie.spelling[parent]
+    past, begin = mix(1, trie.spelling[parent]), trie.begin[parent]
+    for _ in range(weights.history - 1):
+        if begin == ROOT:
+            break
+        past = mix(past, trie.spelling[begin])
+        begin = trie.begin[trie.parent[begin]]
+    trie.past[node] = past
+
+
+@compiled_part
+def mix(before: int, value: int) -> int:
+    """A 64-bit hash of a sequence, one more value added."""
+    mixed = (before ^ value) * _MIX + value
+    return (mixed ^ (mixed >> 29)) * _OTHER

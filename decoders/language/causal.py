@@ -1,33 +1,52 @@
-"""Causal language models that score whole lines: the embedded one, or any of transformers'."""
+"""Causal language models that score whole lines: a small one over characters, or transformers'.
+
+The small network is GPT-NeoX of transformers (rotary positions, so that a window may begin
+anywhere). A line of handwriting begins and ends at some word of a paragraph, and is scored so:
+behind a space, up to a space or the end of a paragraph, and nothing known of the text before.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Sequence, Sized
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.core.hub import plain_hub_errors
-from decoders.language.arpa_lm import EMBEDDED
-from decoders.language.char_lm import WEIGHTS, CharLM, read_char_lm
+from bench.core.records import dump, load
+from decoders.language.lm import EMBEDDED
 
-_BATCH = 16  # texts that a model of transformers reads at once
-_ANY = "*.safetensors"
+ARCHITECTURE = "kaidoku-char-lm-1"
+WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "lm.safetensors"
+UNKNOWN, PARAGRAPH, SPACE = range(3)
+# Printable ASCII; everything else is the unknown character.
+SYMBOLS = ("\0", "\n", " ", *map(chr, range(ord("!"), ord("~") + 1)))
+_INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
+_BODY = "gpt_neox."  # the only other part, the output projection, is the embedding once more
+_WINDOWS = 64  # of characters that are read at once
+_TEXTS = 16  # that a model of transformers reads at once
+
+Item = TypeVar("Item", bound=Sized)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
 class LineLM:
     """A model that scores lines.
 
-    name: what weights are tuned for: `EMBEDDED`, or a name of the user's own model.
-    sha256: of its weights, or what stands for them.
-    trained_on: the text behind it, as a row says it.
+    name: for which weights are tuned: `EMBEDDED`, or a name of the user's own model.
+    sha256: of its weights, or the commit of the Hub's.
+    trained_on: the text behind it, as a row has it.
     score: natural-log probability of each text, on a device.
     """
 
@@ -48,24 +67,211 @@ def line_lm(model: str = "") -> LineLM:
         UserError: it is not there, cannot be read, or is no causal language model.
     """
     path = Path(model).expanduser() if model else WEIGHTS
-    if not model or path.suffix == ".safetensors":
-        if not path.is_file():
-            raise UserError(
-                f"the weights {path} are not there; python -m bench train lm makes some"
-            )
-        lm = read_char_lm(path)
-        name = path.name if model else EMBEDDED
-        trained_on = lm.notes.get("trained_on", "unknown text")
-        return LineLM(name, content_hash(path, 64), trained_on, _moving(lm))
-    return _of_transformers(model, path)
+    if model and path.suffix != ".safetensors":
+        return _of_transformers(model, path)
+    if not path.is_file():
+        raise UserError(f"the weights {path} are not there; python -m bench train lm makes some")
+    lm = read_char_lm(path)
+    trained_on = lm.notes.get("trained_on", "unknown text")
+    return LineLM(path.name if model else EMBEDDED, content_hash(path, 64), trained_on, lm.score)
 
 
-def _moving(lm: CharLM) -> Callable[[Sequence[str], str], list[float]]:
-    def score(texts: Sequence[str], device: str) -> list[float]:
-        lm.net.to(device)
-        return lm.score(texts)
+@dataclass(frozen=True)
+class CharConfig:
+    """Sizes of the network. context: characters that it sees at once, the first one included."""
 
-    return score
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    context: int = 128
+
+
+@dataclass(frozen=True, eq=False)
+class CharLM:
+    """A trained network; see `read_char_lm`.
+
+    notes: of its file, on its training ("trained_on", "steps", ...).
+    """
+
+    net: Any
+    config: CharConfig
+    notes: dict[str, str]
+
+    def score(self, texts: Sequence[str], device: str = "cpu") -> list[float]:
+        """Natural-log probability of each text as a line: its characters, and that a word ends."""
+        self.net.to(device)
+        return [float(scores.sum()) for scores in char_scores(self.net, self.config, texts)]
+
+
+def new_net(config: CharConfig, dropout: float = 0.0) -> Any:
+    """An untrained network on the CPU; dropout behind each layer's parts and of the attention."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=len(SYMBOLS),
+            hidden_size=config.width,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.width,
+            max_position_embeddings=config.context,
+            hidden_dropout=dropout,
+            attention_dropout=dropout / 2,
+            tie_word_embeddings=True,
+            use_cache=False,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
+
+
+def encode(text: str) -> list[int]:
+    """Indices of the characters of a text."""
+    return [_INDEX.get(character, UNKNOWN) for character in text]
+
+
+def char_scores(
+    net: nn.Module, config: CharConfig, texts: Sequence[str]
+) -> list[NDArray[np.float64]]:
+    """Natural-log probability of every character of each line, and of the end of its last word.
+
+    Args:
+        net: of `new_net`; its mode (`eval`) is the caller's.
+        config: of the net.
+        texts: any number, of any length.
+
+    Returns:
+        For each text (len(text) + 1,).
+    """
+    return _scores(net, config, [[SPACE, *encode(text), SPACE] for text in texts], _ends_word)
+
+
+def paragraph_scores(
+    net: nn.Module, config: CharConfig, paragraphs: Sequence[str]
+) -> list[NDArray[np.float64]]:
+    """The same of whole paragraphs: each behind the end of another one, up to its own end.
+
+    These are the predictions of an n-gram model between `<s>` and `</s>`.
+    """
+    read = [[PARAGRAPH, *encode(text), PARAGRAPH] for text in paragraphs]
+    return _scores(net, config, read, lambda log_probs: log_probs[:, PARAGRAPH])
+
+
+def bits(scores: Sequence[NDArray[np.float64]]) -> float:
+    """Mean bits a character, from natural logarithms."""
+    return float(-np.concatenate(list(scores)).mean() / math.log(2))
+
+
+def save_notes(config: CharConfig, notes: dict[str, str]) -> dict[str, str]:
+    """The metadata of a weights file."""
+    return {"architecture": ARCHITECTURE, "config": dump(config).decode(), **notes}
+
+
+def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that a file holds."""
+    return {n[len(_BODY) :]: value for n, value in state.items() if n.startswith(_BODY)}
+
+
+def read_char_lm(path: Path) -> CharLM:
+    """Load a weights file that `python -m bench train lm` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged, or of another program.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            notes = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read as weights ({error}); give another file") from error
+    if notes.get("architecture") != ARCHITECTURE:
+        raise UserError(
+            f"{path} is no language model of this program; make one with python -m bench train lm"
+        )
+    text = notes.get("config", "").encode()
+    config = load(CharConfig, text, f"the notes of {path}", "fetch the file anew")
+    try:
+        net = new_net(config)
+        net.base_model.load_state_dict(tensors)
+    except (ArithmeticError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the weights of {path} do not fit its own notes; fetch the file anew"
+        ) from error
+    return CharLM(net.eval().requires_grad_(False), config, notes)
+
+
+def _ends_word(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of (N, symbols): a word ends where a space or the end of the paragraph follows."""
+    return np.logaddexp(log_probs[:, SPACE], log_probs[:, PARAGRAPH])
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Characters read at once. skip: of its predictions, those that the window before made."""
+
+    text: int
+    tokens: list[int]
+    skip: int
+
+
+def _scores(
+    net: nn.Module,
+    config: CharConfig,
+    sequences: Sequence[list[int]],
+    last: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> list[NDArray[np.float64]]:
+    """Log-probability of all tokens but the first; `last` gives that of the last one."""
+    parts: list[list[NDArray[np.float64]]] = [[] for _ in sequences]
+    windows = [w for i, tokens in enumerate(sequences) for w in _windows(i, tokens, config)]
+    tokens = [window.tokens for window in windows]
+    read = _by_length(tokens, _WINDOWS, lambda batch: _read(net, batch))
+    for i, (window, log_probs) in enumerate(zip(windows, read, strict=True)):
+        targets = np.array(window.tokens[1:])
+        scores = log_probs[np.arange(len(targets)), targets]
+        if i + 1 == len(windows) or windows[i + 1].text != window.text:
+            scores[-1:] = last(log_probs[-1:])
+        parts[window.text].append(scores[window.skip :])
+    return [np.concatenate(part) for part in parts]
+
+
+def _by_length(
+    items: Sequence[Item], size: int, read: Callable[[list[Item]], list[Result]]
+) -> list[Result]:
+    """Read items in batches of like length, so that little is padded; results in their order."""
+    order = sorted(range(len(items)), key=lambda i: len(items[i]))
+    results: dict[int, Result] = {}
+    for begin in range(0, len(order), size):
+        chosen = order[begin : begin + size]
+        results.update(zip(chosen, read([items[i] for i in chosen]), strict=True))
+    return [results[i] for i in range(len(items))]
+
+
+def _windows(text: int, tokens: list[int], config: CharConfig) -> list[_Window]:
+    """Windows of at most `context` inputs; from the second on, half of one is known context."""
+    size, step = config.context + 1, config.context // 2
+    windows = [_Window(text, tokens[:size], 0)]
+    read = size
+    while read < len(tokens):
+        start = min(read + step, len(tokens)) - size
+        windows.append(_Window(text, tokens[start : start + size], read - start - 1))
+        read = start + size
+    return windows
+
+
+@torch.inference_mode()
+def _read(net: nn.Module, batch: Sequence[list[int]]) -> list[NDArray[np.float64]]:
+    """Log-probabilities of the next token behind each but the last: (len - 1, symbols) each."""
+    longest = max(map(len, batch)) - 1
+    device = next(net.parameters()).device
+    tokens = torch.zeros(len(batch), longest, dtype=torch.long)
+    for row, sequence in zip(tokens, batch, strict=True):
+        row[: len(sequence) - 1] = torch.tensor(sequence[:-1])
+    # Padding stands behind, where a causal model does not look: it needs no mask.
+    logits = net(input_ids=tokens.to(device), use_cache=False).logits.float()
+    log_probs = logits.log_softmax(-1).cpu().numpy().astype(np.float64)
+    return [rows[: len(s) - 1] for rows, s in zip(log_probs, batch, strict=True)]
 
 
 def _of_transformers(model: str, path: Path) -> LineLM:
@@ -80,7 +286,7 @@ def _of_transformers(model: str, path: Path) -> LineLM:
             net: Any = AutoModelForCausalLM.from_pretrained(
                 place, dtype=torch.float32, trust_remote_code=False
             )
-    except Exception as error:  # foreign files can make transformers raise anything
+    except Exception as error:  # files of others can make transformers raise anything
         if "trust_remote_code" in f"{error} {error.__cause__}":
             raise UserError(
                 f"{model} needs code of its own, which Kaidoku never runs; choose a model whose "
@@ -99,7 +305,7 @@ def _of_transformers(model: str, path: Path) -> LineLM:
 
 def _folder_hash(folder: Path) -> str:
     """Of all weights files of a folder, in the order of their names."""
-    files = sorted(folder.glob(_ANY)) or sorted(folder.glob("*.bin"))
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     return hashlib.sha256("".join(content_hash(file, 64) for file in files).encode()).hexdigest()
 
 
@@ -113,12 +319,7 @@ class Tokens:
     def score(self, texts: Sequence[str], device: str) -> list[float]:
         """Natural-log probability of each text, behind the mark of a beginning if there is one."""
         self.net.to(device)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found = dict.fromkeys(range(len(texts)), 0.0)
-        for begin in range(0, len(order), _BATCH):
-            chosen = order[begin : begin + _BATCH]
-            found.update(zip(chosen, self._read([texts[i] for i in chosen]), strict=True))
-        return [found[i] for i in range(len(texts))]
+        return _by_length(texts, _TEXTS, self._read)
 
     @torch.inference_mode()
     def _read(self, texts: Sequence[str]) -> list[float]:
@@ -141,5 +342,5 @@ class Tokens:
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         begin = self.tokenizer.bos_token_id
         if begin is None:
-            begin = self.tokenizer.eos_token_id  # what models without the one have in its place
+            begin = self.tokenizer.eos_token_id  # the mark of models that have no BOS
         return ids if begin is None else [begin, *ids]

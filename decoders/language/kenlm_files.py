@@ -34,18 +34,14 @@ for word in sys.stdin.buffer.read().decode().split("\\n"):
 
 @dataclass(frozen=True)
 class BinaryHeader:
-    """What a binary says of itself.
-
-    counts: n-grams of each order, unigrams first.
-    vocabulary: every word, the marks included.
-    """
+    """The header of a binary: n-grams of each order, unigrams first; every word, marks included."""
 
     counts: tuple[int, ...]
     vocabulary: tuple[str, ...]
 
 
 def read_binary_header(path: Path) -> BinaryHeader:
-    """Read what a KenLM binary says of itself.
+    """Read the header of a KenLM binary.
 
     Raises:
         UserError: the file is broken, or holds no words, without which no decoder can use it.

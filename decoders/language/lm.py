@@ -1,19 +1,28 @@
-"""Word language models for decoders: the embedded one, and a user's own ARPA or KenLM file."""
+"""N-gram models that decoders read: the embedded ones, and a user's own ARPA or KenLM file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.core.cache import cache_folder, intact, seal
 from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.core.types import EncoderInfo
 from datasets.corpus import documents
-from decoders.language.arpa import BOS, EOS, MARKS, NGramModel, write_arpa
-from decoders.language.arpa_reader import is_arpa, read_arpa
+from decoders.language.arpa import (
+    BOS,
+    EOS,
+    MARKS,
+    SPACE,
+    NGramModel,
+    is_arpa,
+    read_arpa,
+    write_arpa,
+)
 from decoders.language.kenlm_files import (
     BinaryHeader,
     build_binary,
@@ -21,66 +30,133 @@ from decoders.language.kenlm_files import (
     load_kenlm,
     read_binary_header,
 )
-from decoders.language.ngram import MAX_ORDER, characters_of, estimate, words_of
-from decoders.language.units import Unit, check_unit
+from decoders.language.ngram import MAX_ORDER, characters_of, check_order, estimate, words_of
+from decoders.language.units import Unit, check_unit, space_of
 
-MIN_ORDER = 2  # KenLM loads no unigram models
+EMBEDDED = "embedded"
 EMBEDDED_TEXT = "train documents of the embedded corpus"
 UNITS: Mapping[str, Callable[[str], list[str]]] = {"word": words_of, "char": characters_of}
+_MIN_KENLM = 2  # KenLM loads no unigram models
 _RECIPE = "1"  # part of the cached files' names; change it when the same text gives other numbers
 
 
-@dataclass(frozen=True)
-class WordLM:
-    """A word n-gram model on disk that KenLM is known to load.
+@dataclass(frozen=True, eq=False)
+class NGramLM:
+    """A model of words or characters on disk.
 
     path: ARPA file or KenLM binary.
-    unigrams: its words without the marks, which pyctcdecode wants beside the file.
-    sha256: of the ARPA file when it is known (a binary made from it has the same hash), else of
-        the binary.
-    trained_on: the text behind it, as a row says it.
+    words: its entries without the marks.
+    name: for which weights are tuned: `EMBEDDED` whatever its text, or the hash of one very file.
+    sha256: of the ARPA file when it is known (a binary made from it has the same), else of the
+        binary.
+    trained_on: the text behind it, as a row has it.
     """
 
     path: Path
-    unigrams: tuple[str, ...]
+    words: tuple[str, ...]
+    name: str
     sha256: str
     order: int
     trained_on: str
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Name and hash, by which tuned weights are looked up."""
+        return self.name, self.sha256
 
-def word_lm(order: int = 3) -> WordLM:
-    """The embedded model, estimated from the corpus' train documents at first use and cached.
+    def extras(self) -> dict[str, Any]:
+        """What a row says of it."""
+        return {
+            "lm": self.name,
+            "lm_sha256": self.sha256,
+            "lm_order": self.order,
+            "lm_trained_on": self.trained_on,
+        }
 
-    A sentence of it is a whole paragraph: lines break anywhere, so what stands at the beginning
-    of a line says nothing, and whole paragraphs predict the words of val lines better than
+
+@dataclass(frozen=True, eq=False)
+class ArpaLM(NGramLM):
+    """A model whose numbers are in memory.
+
+    model: in one of characters the space is `SPACE`, whatever the file writes.
+    space: in a model of characters the entry of the file that is the space.
+    """
+
+    model: NGramModel
+    space: str = SPACE
+
+
+def check_embedded_order(path: str, order: int, default: int) -> None:
+    """Refuse an order outside 1 to 6, or one beside a file, which has its own.
+
+    Raises:
+        UserError: with what to change.
+    """
+    check_order(order)
+    if path and order != default:
+        raise UserError("order is of the embedded model; a file of your own has its own order")
+
+
+def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
+    """A user's own ARPA file, or the embedded model of an order, estimated at first use and cached.
+
+    Args:
+        path: an ARPA file; "" for the embedded model.
+        unit: of the model.
+        order: of the embedded model, 1 to 6.
+
+    Raises:
+        UserError: the file is missing or broken, is a KenLM binary, or a model of another unit;
+            or the cache may not be written to.
+    """
+    file = Path(path).expanduser() if path else embedded_arpa(order, unit)
+    if not is_arpa(file):
+        raise UserError(
+            f"{file} is a KenLM binary, whose numbers cannot be read; give the ARPA file that it "
+            "was made from"
+        )
+    model = read_arpa(file)
+    check_unit(model.vocabulary, unit, file)
+    space = (space_of(model.vocabulary, model) if unit == "char" else None) or SPACE
+    words = tuple(SPACE if word == space else word for word in model.vocabulary)
+    lm = _lm(file, words, model.order)
+    if not path:
+        lm = replace(lm, name=EMBEDDED, trained_on=EMBEDDED_TEXT)
+    return ArpaLM(**vars(lm), model=replace(model, vocabulary=words), space=space)
+
+
+def kenlm_lm(path: str = "", order: int = 3) -> NGramLM:
+    """A word model that KenLM is known to load: a user's own, or the embedded one of an order.
+
+    A sentence of the embedded model is a whole paragraph: lines break anywhere, so the beginning
+    of a line means nothing, and whole paragraphs predict the words of val lines better than
     paragraphs broken into lines do. Decode with it without sentence boundaries.
 
     Args:
-        order: 2 to 6.
+        path: an ARPA file or a KenLM binary; "" for the embedded model.
+        order: of the embedded model, 2 to 6.
 
     Raises:
-        UserError: an order that KenLM does not take, or the cache may not be written to.
+        UserError: the file is missing or broken, or KenLM cannot use it; the cache may not be
+            written to.
         Unavailable: kenlm is not installed.
     """
-    if not MIN_ORDER <= order <= MAX_ORDER:
-        raise UserError(f"KenLM takes orders from {MIN_ORDER} to {MAX_ORDER}, not {order}")
+    if path:
+        return _checked(Path(path).expanduser())
+    _check_kenlm_order("the embedded model", order)
     arpa = embedded_arpa(order)
-    return replace(read_word_lm(arpa), path=_fastest(arpa), trained_on=EMBEDDED_TEXT)
+    lm = _checked(arpa)
+    return replace(lm, path=_fastest(arpa), name=EMBEDDED, trained_on=EMBEDDED_TEXT)
 
 
 def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
     """The cached ARPA file of an embedded model, made if it is not there or is damaged.
 
-    Args:
-        order: 1 to 6.
-        unit: what it is a model of: words, or characters with `ngram.SPACE` between words.
-
     Raises:
         UserError: an order outside 1 to 6, or the cache may not be written to.
     """
     text = train_text()
-    content = "\n".join((_RECIPE, *text))
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join((_RECIPE, *text)).encode()).hexdigest()[:16]
     path = cache_folder("lm") / f"{unit}-{order}gram-{key}.arpa"
     if not intact(path):
         write_arpa(estimate(map(UNITS[unit], text), order).model, path)
@@ -88,54 +164,54 @@ def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
     return path
 
 
-def read_word_lm(path: Path) -> WordLM:
-    """A user's own model, checked so that loading it can end no run.
-
-    Raises:
-        UserError: the file is missing or broken, or KenLM cannot use it; the sentence says why.
-        Unavailable: kenlm is not installed.
-    """
-    path = path.expanduser()
-    model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
-    _check_fit(path, model)
-    check_unit(model.vocabulary, "word", path)
-    if isinstance(model, BinaryHeader):
-        check_binary(path, model.vocabulary)
-    else:
-        load_kenlm(path)
-    return WordLM(
-        path=path,
-        unigrams=tuple(word for word in model.vocabulary if word not in MARKS),
-        sha256=content_hash(path, 64),
-        order=len(model.counts),
-        trained_on=f"unknown text ({path.name})",
-    )
-
-
 def train_text() -> tuple[str, ...]:
     """The text of the embedded model: every paragraph of the corpus' train documents."""
     return tuple(p for document in documents("train") for p in document.paragraphs)
 
 
-def writable_words(words: Sequence[str], path: Path, encoder: EncoderInfo) -> tuple[str, ...]:
+def writable_words(lm: NGramLM, encoder: EncoderInfo) -> tuple[str, ...]:
     """The words of a model that an encoder's CTC alphabet can write.
-
-    Args:
-        words: of the model, without its marks.
-        path: of the model.
-        encoder: whose alphabet.
 
     Raises:
         UserError: none of them.
     """
     known = set("".join(encoder.alphabet))
-    writable = tuple(word for word in words if known.issuperset(word))
+    writable = tuple(word for word in lm.words if known.issuperset(word))
     if not writable:
         raise UserError(
-            f"{encoder.name} can write none of the {len(words)} words of {path}; give a language "
-            "model of words in its alphabet"
+            f"{encoder.name} can write none of the {len(lm.words)} words of {lm.path}; give a "
+            "language model of words in its alphabet"
         )
     return writable
+
+
+def _lm(path: Path, vocabulary: tuple[str, ...], order: int) -> NGramLM:
+    words = tuple(word for word in vocabulary if word not in MARKS)
+    sha256 = content_hash(path, 64)
+    return NGramLM(path, words, sha256, sha256, order, f"unknown text ({path.name})")
+
+
+def _checked(path: Path) -> NGramLM:
+    """A word model, checked so that loading it can end no run."""
+    model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
+    _check_kenlm_order(str(path), len(model.counts))
+    for mark in (BOS, EOS):
+        if mark not in model.vocabulary:
+            raise UserError(f"{path} has no {mark}; build it from text with sentence marks")
+    check_unit(model.vocabulary, "word", path)
+    if isinstance(model, BinaryHeader):
+        check_binary(path, model.vocabulary)
+    else:
+        load_kenlm(path)
+    return _lm(path, model.vocabulary, len(model.counts))
+
+
+def _check_kenlm_order(name: str, order: int) -> None:
+    if not _MIN_KENLM <= order <= MAX_ORDER:
+        raise UserError(
+            f"{name} has n-grams up to order {order}, but KenLM takes models of order "
+            f"{_MIN_KENLM} to {MAX_ORDER}"
+        )
 
 
 def _fastest(arpa: Path) -> Path:
@@ -151,15 +227,3 @@ def _fastest(arpa: Path) -> Path:
         return arpa
     seal(binary)
     return binary
-
-
-def _check_fit(path: Path, model: NGramModel | BinaryHeader) -> None:
-    order = len(model.counts)
-    if not MIN_ORDER <= order <= MAX_ORDER:
-        raise UserError(
-            f"{path} has n-grams up to order {order}, but KenLM takes models of order "
-            f"{MIN_ORDER} to {MAX_ORDER}"
-        )
-    for mark in (BOS, EOS):
-        if mark not in model.vocabulary:
-            raise UserError(f"{path} has no {mark}; build it from text with sentence marks")

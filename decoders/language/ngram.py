@@ -28,7 +28,7 @@ Discounts = tuple[float, float, float]
 class Estimate:
     """An estimated model and how it was smoothed.
 
-    discounts: of each order, unigrams first: what is taken off the counts 1, 2, and 3 or more.
+    discounts: of each order, unigrams first, for the counts 1, 2, and 3 or more.
     fallback_orders: the orders whose counts are too few or too odd for Kneser-Ney's closed form,
         so that FALLBACK stands in (of small texts and of the unigrams of characters).
     """
@@ -55,7 +55,7 @@ class _Table:
 
 
 def words_of(line: str) -> list[str]:
-    """The words of a line for a word model: what stands between blanks, punctuation attached."""
+    """The words of a line for a word model, punctuation attached."""
     return line.split()
 
 
@@ -65,10 +65,10 @@ def characters_of(line: str) -> list[str]:
 
 
 def check_order(order: int) -> None:
-    """Whether n-grams of this length can be estimated.
+    """Refuse an order that KenLM is not compiled for.
 
     Raises:
-        UserError: they cannot.
+        UserError: with the orders that there are.
     """
     if not 1 <= order <= MAX_ORDER:
         raise UserError(f"the order of a language model is 1 to {MAX_ORDER}, not {order}")
@@ -92,11 +92,11 @@ def estimate(
     tables = _tables(ids, position, len(vocabulary), order, step)
     adjusted = _adjusted_counts(tables)
     discounts = [_closed_form(counts) for counts in _statistics(tables, adjusted)]
-    used = [found or FALLBACK for found in discounts]
+    used = [closed or FALLBACK for closed in discounts]
     return Estimate(
         model=NGramModel(vocabulary, _interpolated(tables, adjusted, used)),
         discounts=tuple(used),
-        fallback_orders=tuple(n for n, found in enumerate(discounts, 1) if found is None),
+        fallback_orders=tuple(n for n, closed in enumerate(discounts, 1) if closed is None),
     )
 
 
@@ -171,7 +171,7 @@ def _adjusted_counts(tables: Sequence[_Table]) -> list[Rows]:
 
 
 def _statistics(tables: Sequence[_Table], adjusted: Sequence[Rows]) -> list[Rows]:
-    """Of each order, how many n-grams have the adjusted count 0, 1, 2, 3, 4, 5 or more.
+    """Counts of counts: how many n-grams of each order have the adjusted count 0, 1, ... 5 or more.
 
     lmplz' stream of n-grams in suffix order closes with one n-gram of each lower order (each the
     suffix of the next) that it enters with the raw count (`AdjustCounts::Run`, "outputs the last
@@ -195,10 +195,12 @@ def _closed_form(statistics: Rows) -> Discounts | None:
     if not n[1:4].all():
         return None
     y = n[1] / np.float32(statistics[1] + 2 * statistics[2])
-    found = [np.float32(j) - np.float32(j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3)]
-    if not all(0 <= discount <= j for j, discount in enumerate(found, 1)):
+    first, second, third = (
+        np.float32(j) - np.float32(j + 1) * y * n[j + 1] / n[j] for j in (1, 2, 3)
+    )
+    if not (0 <= first <= 1 and 0 <= second <= 2 and 0 <= third <= 3):
         return None
-    return float(found[0]), float(found[1]), float(found[2])
+    return float(first), float(second), float(third)
 
 
 def _interpolated(
@@ -234,10 +236,9 @@ def _log10(values: Floats) -> Floats:
 def _shares(
     table: _Table, counts: Rows, discounts: Discounts, contexts: int
 ) -> tuple[Floats, Floats]:
-    """What each n-gram keeps of its context's mass, and what each context leaves to lower orders.
+    """Discounted shares (N,) of the n-grams, and (contexts,) shares left to lower orders.
 
-    Returns:
-        (N,) share of each n-gram; (contexts,) share left over, 1 where nothing follows.
+    The latter is 1 where nothing follows a context.
     """
     amounts = np.array((0, *discounts), np.float32)
     capped = np.minimum(counts, 3)

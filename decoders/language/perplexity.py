@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.language.arpa import BOS, EOS, UNK, Floats, NGramModel, NGrams, Rows
-
-_NO_UNK = -100.0  # KenLM's log10 probability of an unknown word where a model has no <unk>
+from decoders.language.arpa import BOS, EOS, NO_UNK, UNK, Floats, NGramModel, NGrams, Rows
 
 Log10 = NDArray[np.float64]
 Unknown = NDArray[np.bool_]
@@ -19,12 +17,11 @@ Unknown = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What a model makes of a text.
+    """Perplexities per token of a text.
 
-    tokens: words, or characters, and one `</s>` a sentence; perplexities are per token.
-    unknown: tokens outside the vocabulary.
-    with_unknown: unknown tokens count with the probability of `<unk>`; depends as much on how
-        the model treats `<unk>` as on what it knows, so compare it within one estimator only.
+    tokens: words, or characters, and one `</s>` a sentence; unknown: those not in the vocabulary.
+    with_unknown: unknown tokens count with the probability of `<unk>`, which estimators treat
+        differently: compare it within one only.
     without_unknown: they are left out; None where nothing is left.
     """
 
@@ -36,18 +33,12 @@ class Perplexity:
 
     @property
     def unknown_rate(self) -> float:
-        """Share of the text's own tokens (`</s>` apart) outside the vocabulary."""
+        """Share of unknown tokens, `</s>` not counted."""
         return self.unknown / max(self.tokens - self.sentences, 1)
 
 
 def perplexity(log10_probs: Log10, unknown: Unknown, sentences: int) -> Perplexity:
-    """Perplexities from the scores of each token.
-
-    Args:
-        log10_probs: (T,) of each token given those before it.
-        unknown: (T,) whether it is outside the vocabulary.
-        sentences: how many sentences the tokens make up; one at least.
-    """
+    """Perplexities from (T,) log10 probabilities, which tokens are unknown, and the sentences."""
     known = log10_probs[~unknown]
     return Perplexity(
         sentences=sentences,
@@ -59,7 +50,7 @@ def perplexity(log10_probs: Log10, unknown: Unknown, sentences: int) -> Perplexi
 
 
 def score_kenlm(model: Any, sentences: Sequence[Sequence[str]]) -> tuple[Log10, Unknown]:
-    """Scores by a `kenlm.Model`: what `score_arpa` returns."""
+    """As `score_arpa`, by a `kenlm.Model`."""
     scored = [s for sentence in sentences for s in model.full_scores(" ".join(sentence))]
     return np.array([s[0] for s in scored], np.float64), np.array([s[2] for s in scored], bool)
 
@@ -73,10 +64,10 @@ def score_arpa(model: NGramModel, sentences: Sequence[Sequence[str]]) -> tuple[L
     ids, position, unknown = _index(model, sentences)
     before = np.roll(np.arange(len(ids)), 1)
     row = ids  # of each place: the row of the n-gram that ends there, -1 where there is none
-    log10 = _at(model.orders[0].log10_prob, row, _NO_UNK)
+    log10 = _at(model.orders[0].log10_prob, row, NO_UNK)
     for n in range(2, model.order + 1):
         lower, grams = model.orders[n - 2], model.orders[n - 1]
-        # What stands before the sentence's <s> is no context.
+        # A context ends at the sentence's <s>.
         context = np.where(position >= n - 1, row[before], -1)
         backoff = _at(lower.log10_backoff, context, 0)
         row = _find(grams, context, ids, len(model.vocabulary))
@@ -88,7 +79,7 @@ def score_arpa(model: NGramModel, sentences: Sequence[Sequence[str]]) -> tuple[L
 def _index(
     model: NGramModel, sentences: Sequence[Sequence[str]]
 ) -> tuple[Rows, NDArray[np.int64], Unknown]:
-    """Index of each token (of `<unk>` when unknown, else -1), its place, whether it is unknown."""
+    """Index of each token (-1 for none), its place in the sentence, whether it is unknown."""
     known = {word: index for index, word in enumerate(model.vocabulary)}
     unk = known.pop(UNK, -1)
     marked = [(BOS, *sentence, EOS) for sentence in sentences]
@@ -100,10 +91,10 @@ def _index(
 
 def _at(values: Floats, rows: Rows, otherwise: Log10 | float) -> Log10:
     """The values at rows; `otherwise` where a row is -1."""
-    found = np.broadcast_to(np.asarray(otherwise, np.float64), rows.shape).copy()
+    chosen = np.broadcast_to(np.asarray(otherwise, np.float64), rows.shape).copy()
     there = rows >= 0
-    found[there] = values[rows[there]]
-    return found
+    chosen[there] = values[rows[there]]
+    return chosen
 
 
 def _find(grams: NGrams, context: Rows, word: Rows, words: int) -> Rows:

@@ -15,8 +15,8 @@ from decoders.language.arpa import MARKS, SPACE, NGramModel
 
 Unit = Literal["word", "char"]
 
-# How tools write a space. The last are characters too: a space only where none of the others is,
-# and where hardly a character is likelier.
+# How tools write a space. The last ones are characters too: a space only where there is none of
+# the others, and where hardly a character is likelier.
 _CHARACTERS_TOO = ("|", "_", "\u00a0", "\u3000")
 _SPACES = (SPACE, "<space>", "<spc>", "<sp>", "[space]", "␣", "␠", *_CHARACTERS_TOO)
 _PIECE_BEGINS = (SPACE, "##", "Ġ", "_", "+", "￭")
@@ -50,29 +50,24 @@ def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
     Raises:
         UserError: naming the unit of the model and the decoders that take it.
     """
-    found = unit_of(vocabulary)
-    if found != unit:
+    own = unit_of(vocabulary)
+    if own != unit:
         raise UserError(
-            f"{path} is a language model of {_NAMES[found]}, and this needs one of {_NAMES[unit]}: "
-            f"{_TAKEN_BY[found]}; or build one of {_NAMES[unit]} with "
+            f"{path} is a language model of {_NAMES[own]}, and this needs one of {_NAMES[unit]}: "
+            f"{_TAKEN_BY[own]}; or build one of {_NAMES[unit]} with "
             f"`python -m bench lm build --unit {unit}`"
         )
 
 
 def space_of(vocabulary: Sequence[str], model: NGramModel | None = None) -> str | None:
-    """The entry that a character model writes for a space; None where there is none.
-
-    Args:
-        vocabulary: of the model.
-        model: its numbers, where they can be read.
-    """
+    """The entry that a character model writes for a space, by its numbers where they are known."""
     written = {word.lower(): word for word in vocabulary}
-    found = next((written[space] for space in _SPACES if space in written), None)
-    if found in _CHARACTERS_TOO and model is not None:
+    space = next((written[space] for space in _SPACES if space in written), None)
+    if space in _CHARACTERS_TOO and model is not None:
         log10_prob = model.orders[0].log10_prob
-        likelier = int((log10_prob > log10_prob[vocabulary.index(found)]).sum())
-        return found if likelier < max(5, len(vocabulary) // 10) else None
-    return found
+        likelier = int((log10_prob > log10_prob[vocabulary.index(space)]).sum())
+        return space if likelier < max(5, len(vocabulary) // 10) else None
+    return space
 
 
 def missing_symbols(words: Iterable[str], alphabet: Sequence[str], name: str) -> tuple[str, ...]:

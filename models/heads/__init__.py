@@ -11,14 +11,14 @@ HEADS = Registry(
     "head",
     {
         "grid-subcol": Entry(
-            "models.heads.grid:SubColumns", "columns of the grid, 8 frames each, BiLSTM"
+            "models.heads.kinds:SubColumns", "columns of the grid, 8 frames each, BiLSTM"
         ),
         "grid-linear": Entry(
-            "models.heads.grid:LinearProbe", "columns of the grid, 8 frames each, linear: a probe"
+            "models.heads.kinds:LinearProbe", "columns of the grid, 8 frames each, linear: a probe"
         ),
         "wide": Entry(
-            "models.heads.wide:Wide", "an image of 96 x 1536 px: 96 columns, 2 frames each, BiLSTM"
+            "models.heads.kinds:Wide", "an image of 96 x 1536 px: 96 columns, 2 frames each, BiLSTM"
         ),
-        "query": Entry("models.heads.query:Queries", "160 learned queries that attend to patches"),
+        "query": Entry("models.heads.kinds:Queries", "160 learned queries that attend to patches"),
     },
 )

@@ -1,6 +1,6 @@
-"""The contract of a CTC head: an encoder's states to the logits of T frames.
+"""The contract of a CTC head, an encoder's states to the logits of T frames, and its parts.
 
-A head is a chain of named stages, so that `bench show` can tell the shape after each:
+A head is a chain of named stages, so that `bench show` can print the shape after each:
 grid (B, R, C, D), columns or patches, frames (B, T, F), sequence, symbols (B, T, V).
 R rows and C columns of patches, F width of a frame.
 """
@@ -20,7 +20,7 @@ from bench.core.errors import UserError
 
 @dataclass(frozen=True)
 class Grid:
-    """What a head reads: the patches of an image.
+    """The patches of an image, which a head reads.
 
     image: (height, width) in pixels.
     rows, columns: of patches.
@@ -55,11 +55,11 @@ class HeadConfig(ABC):
     """A registered head; its fields are its options, stored with its weights."""
 
     def image(self) -> tuple[int, int] | None:
-        """The (height, width) in pixels that it wants; None for the encoder's own."""
+        """The (height, width) in pixels of its image; None for the encoder's own."""
         return None
 
     def plain(self) -> HeadConfig:
-        """The same head without dropout, to learn lines by heart."""
+        """The same head without dropout, to overfit on purpose."""
         named = {one.name for one in fields(self)}
         return replace(self, **{"dropout": 0.0} if "dropout" in named else {})
 
@@ -75,14 +75,32 @@ class HeadConfig(ABC):
 class Head(nn.Sequential):
     """A built head: (B, S, D) states, special tokens first, to (B, T, V) logits.
 
-    config: what it was built with.
-    geometry: the patches that it reads.
-    length: T.
+    config: its options; geometry: the patches that it reads; length: T.
     """
 
     def __init__(self, config: HeadConfig, grid: Grid, symbols: int) -> None:
         super().__init__(OrderedDict(config.stages(grid, symbols)))
         self.config, self.geometry, self.length = config, grid, config.frames(grid)
+
+
+class Reader(nn.Module):
+    """A ViT or DeiT of transformers with a head that fits it: pixels to states and CTC logits."""
+
+    def __init__(self, encoder: Any, head: Head) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.resized = head.geometry.image != Grid.of(encoder.config).image
+
+    def states(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, S, D); positions interpolated where the image is not its own."""
+        output = self.encoder(pixels, interpolate_pos_encoding=self.resized)
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, T, V) logits."""
+        logits: Tensor = self.head(self.states(pixels))
+        return logits
 
 
 class PatchGrid(nn.Module):

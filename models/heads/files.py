@@ -23,17 +23,15 @@ _FORMAT = "kaidoku-ctc-head-1"
 
 @dataclass(frozen=True)
 class HeadNotes:
-    """What a head's file says of it.
+    """The notes in a head's file.
 
-    head: registered name.
-    options: those of its config.
+    head, options: registered name, and options of its config.
     encoder, encoder_hash: name and content hash of the weights file that it belongs to.
     unfrozen: whether the encoder was trained along, away from its AR decoder.
-    data: names of the sets (train splits), and data_hash: of their lines.
+    data, data_hash: names of the sets (train splits), and hash of their lines.
     alphabet: V symbols, the blank first.
     steps: of the best weights, which are these.
-    val_cer: a fraction, on the val split of `val_data`, read with `decoder`; None when
-        none was measured.
+    val_cer: a fraction, on the val split of `val_data`, read with `decoder`; None: not measured.
     """
 
     head: str
@@ -75,7 +73,7 @@ def save_head(path: Path, state: Mapping[str, Tensor], notes: HeadNotes) -> None
 
 
 def read_notes(path: Path) -> HeadNotes:
-    """What a head's file says of it.
+    """Read the notes in a head's file.
 
     Raises:
         UserError: it is damaged, or is no head of this program.
@@ -94,12 +92,7 @@ def read_notes(path: Path) -> HeadNotes:
 
 
 def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNotes]:
-    """A head for an encoder, in eval mode.
-
-    Args:
-        path: of its safetensors file.
-        encoder: the encoder's configuration (ViT, DeiT).
-        encoder_hash: content hash of the encoder's weights.
+    """A head in eval mode, for an encoder's configuration (ViT, DeiT) and hash of its weights.
 
     Raises:
         UserError: it is damaged, is no head, or was trained on another encoder.

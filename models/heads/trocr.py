@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from bench.core.files import content_hash
-from bench.core.types import Encoded, EncoderInfo, Image, Runtime
-from models.base import Encoder
+from bench.core.types import Encoded, EncoderInfo, Runtime
+from models.heads.base import Reader
 from models.heads.files import HeadNotes, load_head
-from models.heads.reader import Reader
 from models.trocr_model import TrOCREncoder
 
 
-class HeadedTrOCR(Encoder):
+class HeadedTrOCR(TrOCREncoder):
     """An encoder with a head.
 
-    A head that wants an image of its own (`wide`), or whose encoder was trained along with it,
-    leaves the AR decoder behind: that has never seen such states.
+    A head with an image of its own (`wide`), or whose encoder was trained along with it, leaves
+    the AR decoder behind: that has never seen such states.
     """
 
     def __init__(self, encoder: TrOCREncoder, head: Path, runtime: Runtime) -> None:
@@ -33,46 +30,40 @@ class HeadedTrOCR(Encoder):
             UserError: the head is damaged, or was trained on another encoder.
         """
         model = encoder.module()
-        config = model.config.encoder
-        loaded, notes = load_head(head, config, encoder.info.weights)
-        self._dtype, self._device = getattr(torch, runtime.dtype), torch.device(runtime.device)
-        self._reader = Reader(model.encoder, loaded.to(self._device, self._dtype))
-        self._pictures = replace(encoder.pictures, size=loaded.geometry.image)
+        loaded, notes = load_head(head, model.config.encoder, encoder.info.weights)
+        dtype, device = getattr(torch, runtime.dtype), torch.device(runtime.device)
+        reader = Reader(model.encoder, loaded.to(device, dtype))
+        ar = None if reader.resized or notes.unfrozen else encoder.ar
+        info = _info(encoder.info, notes, content_hash(head), reader, ar is not None)
+        pictures = replace(encoder.pictures, size=loaded.geometry.image)
+        super().__init__(reader, pictures, ar, info, runtime)
         self._alphabet = notes.alphabet
-        self._ar = None if self._reader.resized or notes.unfrozen else encoder.ar
-        self.info = _info(encoder.info, notes, content_hash(head), self._reader, bool(self._ar))
-
-    def prepare(self, images: Sequence[Image]) -> Tensor:
-        """Grey images of any size to (B, 3, H, W) floats, squeezed to the size that it wants."""
-        return self._pictures.pixels(self._pictures.squeeze(images))
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Encoded:
         """States, and T frames of every line."""
-        states = self._reader.states(batch.to(self._device, self._dtype, non_blocking=True))
-        log_probs = self._reader.head(states).float().log_softmax(-1)
+        encoded = super().encode(batch)
+        log_probs = self._model.head(encoded.states).float().log_softmax(-1)
         lines, frames, _ = log_probs.shape
-        return Encoded(
-            states=states,
-            state_mask=torch.ones(states.shape[:2], dtype=torch.bool, device=states.device),
+        return replace(
+            encoded,
             log_probs=log_probs,
-            frames=torch.full((lines,), frames, device=states.device),
+            frames=torch.full((lines,), frames, device=log_probs.device),
             alphabet=self._alphabet,
-            ar=self._ar,
         )
 
-    def module(self) -> Any:
-        """Encoder and head."""
-        return self._reader
+    def _states(self, pixels: Tensor) -> Tensor:
+        states: Tensor = self._model.states(pixels)
+        return states
 
 
 def _info(
     base: EncoderInfo, notes: HeadNotes, digest: str, reader: Reader, has_ar: bool
 ) -> EncoderInfo:
-    """What rows say: the hash is that of both files, the origin names the head."""
+    """For rows: the hash is that of both files, the origin names the head."""
     both = hashlib.sha256(f"{base.weights} {digest}".encode()).hexdigest()[: len(digest)]
     parts = {**base.parameters, "ctc": sum(p.numel() for p in reader.head.parameters())}
-    said = [base.origin, f"head {notes.head} {digest}"]
+    origin = [base.origin, f"head {notes.head} {digest}"]
     return replace(
         base,
         weights=both,
@@ -80,5 +71,5 @@ def _info(
         alphabet=notes.alphabet,
         has_ar=has_ar,
         trained_on=", ".join(x for x in (base.trained_on, f"head: {notes.data} (train)") if x),
-        origin=", ".join(x for x in said if x),
+        origin=", ".join(x for x in origin if x),
     )

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bench.core.jit import compiled, compiled_part
 from bench.core.types import BLANK
-from decoders.ctc.dense_lm import DenseLM, dense_lm
-from decoders.language.arpa_lm import arpa_lm
+from decoders.ctc.ngram import DenseLM, dense_lm
+from decoders.language.lm import ngram_lm
 
 STATES = 512  # kept after each character; fewer contexts than that are summed exactly
 _HIDDEN = -1
@@ -67,7 +67,7 @@ def cloze_of(lm: str, order: int, alphabet: Sequence[str]) -> Cloze:
     Raises:
         UserError: the model cannot be read or does not fit the alphabet.
     """
-    model = arpa_lm(lm, "char", order)
+    model = ngram_lm(lm, "char", order)
     return Cloze.of(dense_lm(model.model, alphabet, str(model.path)), alphabet)
 
 

@@ -9,7 +9,7 @@ from bench.core.errors import UserError
 from bench.core.types import ARModel, EncoderInfo, Line, Runtime
 from bench.training.score import ReadScore, scored
 from decoders import DECODERS
-from models.pictures import Pictures
+from models.images import Pictures
 from models.trocr_model import TrOCREncoder
 
 _BATCH = 16

@@ -11,7 +11,7 @@ from torch.nn import functional
 from bench.training.ar.labels import IGNORED, Speller
 from bench.training.rates import encoder_groups
 from bench.training.supply import LineBatch
-from models.pictures import Pictures
+from models.images import Pictures
 
 _SMOOTHING = 0.1  # as for the AR head of `mini`
 

@@ -28,9 +28,8 @@ from bench.core.types import Image, Line
 from bench.training.looks import new_look, ramped
 from datasets.base import fingerprint
 from datasets.seeds import stream
-from models.heads.base import Grid
-from models.heads.reader import Reader
-from models.pictures import Pictures
+from models.heads.base import Grid, Reader
+from models.images import Pictures
 
 _RECIPE = "1"  # part of the file's name; change it when the same lines give other numbers
 _SPARE = 1 << 28  # bytes that stay free on the disk

@@ -34,9 +34,8 @@ from bench.training.start import open_start
 from bench.training.supply import Supply
 from models.alphabet import ALPHABET
 from models.heads import HEADS
-from models.heads.base import Grid, Head, HeadConfig
+from models.heads.base import Grid, Head, HeadConfig, Reader
 from models.heads.files import HeadNotes, save_head
-from models.heads.reader import Reader
 
 if TYPE_CHECKING:
     from bench.core.types import Line

@@ -17,7 +17,7 @@ from bench.training.looks import margins, on_paper, ramped
 from bench.training.sources import Sample, Source, sources
 from bench.training.supply import LineBatch, Shuffled, place
 from datasets.seeds import stream
-from models.pictures import Pictures
+from models.images import Pictures
 
 _ASPECT = 12.8  # mean width / height of the embedded lines
 _PLACED = 2.0  # times as often as for `mini` come lines whose letters have known places

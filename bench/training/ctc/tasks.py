@@ -15,9 +15,8 @@ from bench.training.rates import encoder_groups
 from bench.training.supply import LineBatch
 from bench.training.tasks import ctc_loss, ctc_targets
 from models.alphabet import encode
-from models.heads.base import Head
-from models.heads.reader import Reader
-from models.pictures import Pictures
+from models.heads.base import Head, Reader
+from models.images import Pictures
 
 _SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
 _PLACED = 0.5  # weight of the frames' characters

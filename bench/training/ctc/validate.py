@@ -14,8 +14,8 @@ from bench.core.types import BLANK, Encoded, EncoderInfo, Line
 from bench.training.score import ReadScore, micro_cer, scored
 from decoders import DECODERS
 from models.alphabet import ALPHABET
-from models.heads.reader import Reader
-from models.pictures import Pictures
+from models.heads.base import Reader
+from models.images import Pictures
 
 _BATCH = 16
 COLLAPSE = 3  # validations of blanks alone that are worth a word

@@ -18,7 +18,7 @@ from bench.training.export import write_weights
 from bench.training.history import History
 from bench.training.lm.text import Draw, Paragraphs, Windows, windows
 from bench.training.loop import Loop, LoopConfig, Progress
-from decoders.language.char_lm import (
+from decoders.language.causal import (
     CharConfig,
     bits,
     new_net,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.core.errors import UserError
 from datasets.seeds import stream
-from decoders.language.char_lm import PARAGRAPH, SPACE, SYMBOLS, encode
+from decoders.language.causal import PARAGRAPH, SPACE, SYMBOLS, encode
 
 if TYPE_CHECKING:
     from typing import Self

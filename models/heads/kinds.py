@@ -1,0 +1,219 @@
+"""The heads: where their frames come from.
+
+`grid-*` read the columns of TrOCR's own 24 x 24 grid, so that the encoder can stay frozen; `wide`
+reads as many patches laid out along the line; `query` is free of columns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.heads.base import BiLSTM, Grid, HeadConfig, PatchGrid, PlacedFrames, SubFrames
+
+_LINE = 192.0  # the length of a line, in places of `query`
+
+
+class ColumnPool(nn.Module):
+    """Attention over the rows of each column with learned queries, row by row placed.
+
+    Which rows hold ink differs with the hand, and ascenders and descenders lie apart: each query
+    can look for something else.
+    """
+
+    def __init__(self, grid: Grid, queries: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(grid.width)
+        self.row = nn.Parameter(0.02 * torch.randn(grid.rows, 1, grid.width))
+        self.query = nn.Linear(grid.width, queries, bias=False)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Shape: B, R, C, D to B, C, queries * D."""
+        placed = self.norm(grid) + self.row
+        share = self.query(placed).softmax(1)  # over the rows
+        return torch.einsum("brcq,brcd->bcqd", share, placed).flatten(2)
+
+
+@dataclass(frozen=True)
+class SubColumns(HeadConfig):
+    """`grid-subcol`: each column pooled over its rows and split into frames; then BiLSTM layers.
+
+    per_column: frames of a column; 8 of 24 columns make T = 192.
+    queries: of the pooling, per column.
+    width: of a frame.
+    hidden, layers: of the BiLSTM, each direction.
+    """
+
+    per_column: int = 8
+    queries: int = 4
+    width: int = 256
+    hidden: int = 256
+    layers: int = 2
+    dropout: float = 0.2
+
+    def frames(self, grid: Grid) -> int:
+        """Columns x per_column."""
+        return grid.columns * self.per_column
+
+    def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
+        """Grid, columns, frames, sequence, symbols."""
+        pooled = self.queries * grid.width
+        return {
+            "grid": PatchGrid(grid),
+            "columns": ColumnPool(grid, self.queries),
+            "frames": PlacedFrames(pooled, self.per_column, self.width, self.dropout),
+            "sequence": BiLSTM(self.width, self.hidden, self.layers, self.dropout),
+            "symbols": nn.Linear(2 * self.hidden, symbols),
+        }
+
+
+@dataclass(frozen=True)
+class LinearProbe(HeadConfig):
+    """`grid-linear`: each column pooled over its rows, then one linear map to its frames' symbols.
+
+    No frame sees another column but through the encoder: the least language that a head can add.
+
+    per_column: frames of a column; 8 of 24 columns make T = 192.
+    queries: of the pooling, per column.
+    """
+
+    per_column: int = 8
+    queries: int = 4
+
+    def frames(self, grid: Grid) -> int:
+        """Columns x per_column."""
+        return grid.columns * self.per_column
+
+    def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
+        """Grid, columns, symbols."""
+        return {
+            "grid": PatchGrid(grid),
+            "columns": ColumnPool(grid, self.queries),
+            "symbols": SubFrames(self.queries * grid.width, self.per_column, symbols),
+        }
+
+
+class StackedRows(nn.Module):
+    """The rows of each column end to end: nothing is averaged away."""
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Shape: B, R, C, D to B, C, R * D."""
+        return grid.permute(0, 2, 1, 3).flatten(2)
+
+
+@dataclass(frozen=True)
+class Wide(HeadConfig):
+    """`wide`: 96 x 1536 px are 6 x 96 patches, 576 as in the square, so attention costs the same.
+
+    The encoder's learned positions are interpolated to the new grid, as in heb-ocr
+    (https://github.com/itayinbarr/heb-ocr), and the scale of letters changes: this head wants an
+    encoder that is trained along (`--unfreeze`).
+
+    height, width: of the image in pixels.
+    per_column: frames of a column; 2 of 96 columns make T = 192.
+    features: width of a frame.
+    hidden, layers: of the BiLSTM, each direction.
+    """
+
+    height: int = 96
+    width: int = 1536
+    per_column: int = 2
+    features: int = 256
+    hidden: int = 256
+    layers: int = 2
+    dropout: float = 0.2
+
+    def image(self) -> tuple[int, int]:
+        """Its own image size."""
+        return self.height, self.width
+
+    def frames(self, grid: Grid) -> int:
+        """Columns x per_column."""
+        return grid.columns * self.per_column
+
+    def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
+        """Grid, columns, frames, sequence, symbols."""
+        stacked = grid.rows * grid.width
+        return {
+            "grid": PatchGrid(grid),
+            "columns": StackedRows(),
+            "frames": PlacedFrames(stacked, self.per_column, self.features, self.dropout),
+            "sequence": BiLSTM(self.features, self.hidden, self.layers, self.dropout),
+            "symbols": nn.Linear(2 * self.hidden, symbols),
+        }
+
+
+class PlacedPatches(nn.Module):
+    """Patches in reading order of the page, each with the embeddings of its row and its column."""
+
+    def __init__(self, grid: Grid, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(grid.width)
+        self.project = nn.Linear(grid.width, width)
+        self.row = nn.Parameter(0.02 * torch.randn(grid.rows, 1, width))
+        self.column = nn.Parameter(places(grid.columns, width))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Shape: B, R, C, D to B, R * C, width."""
+        placed = self.project(self.norm(grid)) + self.row + self.column
+        return placed.flatten(1, 2)
+
+
+class QueryFrames(nn.Module):
+    """One learned query a frame, its place in the line included; layers of cross-attention."""
+
+    def __init__(self, count: int, width: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(places(count, width))
+        layer = nn.TransformerDecoderLayer(
+            width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Shape: B, N, width to B, T, width."""
+        queries = self.queries.expand(len(patches), -1, -1)
+        attended: Tensor = self.layers(queries.to(patches.dtype), patches)
+        return attended
+
+
+def places(count: int, width: int) -> Tensor:
+    """Sinusoids (count, width) of `count` places spread evenly over a line (Vaswani et al. 2017).
+
+    Queries and columns begin with places on the same scale, so that a query can find its columns.
+    """
+    place = (torch.arange(count)[:, None] + 0.5) * (_LINE / count)
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(_LINE) / width))
+    return torch.cat([torch.sin(place * rate), torch.cos(place * rate)], 1)[:, :width]
+
+
+@dataclass(frozen=True)
+class Queries(HeadConfig):
+    """`query`: T learned queries with 1-D places attend to all patches. Novel, so unproven.
+
+    count: queries, which are the frames: T.
+    width: of a query; a multiple of heads.
+    heads, layers: of the attention.
+    """
+
+    count: int = 160
+    width: int = 256
+    heads: int = 8
+    layers: int = 2
+    dropout: float = 0.1
+
+    def frames(self, grid: Grid) -> int:
+        """The queries."""
+        return self.count
+
+    def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
+        """Grid, patches, frames, symbols."""
+        return {
+            "grid": PatchGrid(grid),
+            "patches": PlacedPatches(grid, self.width),
+            "frames": QueryFrames(self.count, self.width, self.heads, self.layers, self.dropout),
+            "symbols": nn.Linear(self.width, symbols),
+        }

@@ -1,0 +1,78 @@
+"""The encoders whose weights are shipped: `mini` and `ppocr`.
+
+The specs stand apart from the networks, so that listing encoders imports no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from bench.core.errors import Unavailable
+from bench.core.types import Runtime
+from models.base import Encoder, EncoderSpec
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class ShippedSpec(EncoderSpec, ABC):
+    """An encoder with weights in this repository.
+
+    weights: a safetensors file of this architecture; "" is the shipped one.
+    """
+
+    remedy: ClassVar[str]  # the command that makes the weights
+
+    weights: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where its weights lie."""
+        return Path(self.weights) if self.weights else WEIGHTS / f"{self.name}.safetensors"
+
+    def missing(self) -> Unavailable | None:
+        """Whether the weights file is there."""
+        if self.path.is_file():
+            return None
+        return Unavailable(
+            f"the weights {self.path} are not there", self.remedy.format(path=self.path)
+        )
+
+    def _present(self) -> Path:
+        if problem := self.missing():
+            raise problem
+        return self.path
+
+
+@dataclass(frozen=True)
+class MiniSpec(ShippedSpec):
+    """A small network with a CTC head and an AR head on the same states."""
+
+    name: ClassVar[str] = "mini"
+    remedy: ClassVar[str] = "python -m bench train encoder"
+
+    def open(self, runtime: Runtime) -> Encoder:
+        """Load the weights; see `EncoderSpec.open`."""
+        from models.shipped_encoders import MiniEncoder
+
+        return MiniEncoder(self._present(), runtime)
+
+
+@dataclass(frozen=True)
+class PPOCRSpec(ShippedSpec):
+    """PP-OCRv6 small recognition with its makers' weights, its head cut to printable ASCII.
+
+    A public recogniser whose makers name none of the sets here as its data.
+    """
+
+    name: ClassVar[str] = "ppocr"
+    remedy: ClassVar[str] = "python -m bench.training.convert_ppocr PP-OCRv6_rec_small.onnx {path}"
+
+    def open(self, runtime: Runtime) -> Encoder:
+        """Load the weights; see `EncoderSpec.open`."""
+        from models.shipped_encoders import PPOCREncoder
+
+        return PPOCREncoder(self._present(), runtime)

@@ -1,0 +1,227 @@
+"""`mini` and `ppocr` loaded: weights file to encoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.core.errors import UserError
+from bench.core.files import content_hash
+from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
+from models.alphabet import ALPHABET
+from models.base import Encoder
+from models.images import darkness, to_batch, to_height
+from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer, tokenize
+from models.mini_net import MiniNet, frames_of
+from models.ppocr_net import PPOCRNet, columns_of, squeeze
+
+_DECODER = "ar.decoder."
+_EMBEDDING = f"{_DECODER}model.decoder.embed_tokens.weight"
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ShippedEncoder(Encoder):
+    """A network with a CTC head, and perhaps an AR head on its states."""
+
+    def __init__(
+        self, name: str, path: Path, notes: Mapping[str, str], runtime: Runtime, net: Any,
+        head: MiniAR | None = None,
+    ) -> None:  # fmt: skip
+        """Take up loaded networks; `notes` are those of the weights file at `path`."""
+        self.device, self.dtype = torch.device(runtime.device), dtype_of(runtime.dtype)
+        self.net = net.to(self.device).eval().requires_grad_(False)
+        self.ar = None if head is None else self._ar_model(head)
+        ctc = _count(net.ctc)
+        parameters = {"encoder": _count(net) - ctc, "ctc": ctc}
+        self.info = EncoderInfo(
+            name=name,
+            # A file without a note on its training gets no CER.
+            weights=content_hash(path) if notes.get("trained_on") else UNTRAINED,
+            parameters=parameters if head is None else {**parameters, "ar": _count(head)},
+            alphabet=ALPHABET,
+            has_ar=head is not None,
+            trained_on=notes.get("trained_on", ""),
+            origin=notes.get("source", ""),
+        )
+
+    @torch.inference_mode()
+    def encode(self, batch: tuple[Tensor, Tensor]) -> Encoded:
+        """States and CTC log-probabilities of a prepared batch."""
+        images, widths = batch
+        frames = self._frames(widths).to(self.device)
+        states, logits = self._read(images.to(self.device), widths, frames)
+        steps = torch.arange(states.shape[1], device=self.device)
+        return Encoded(
+            states=states.to(self.dtype),
+            state_mask=steps[None] < frames[:, None],
+            log_probs=logits.float().log_softmax(-1),
+            frames=frames,
+            alphabet=ALPHABET,
+            ar=self.ar,
+        )
+
+    def module(self) -> nn.Module:
+        """The network."""
+        module: nn.Module = self.net
+        return module
+
+    @abstractmethod
+    def _frames(self, widths: Tensor) -> Tensor:
+        """Valid frames of lines of these pixel widths."""
+
+    @abstractmethod
+    def _read(self, images: Tensor, widths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, T, D) and logits (B, T, V)."""
+
+    def _run(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The network in the precision of the runtime."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            states, logits = self.net(*inputs)
+        return states, logits
+
+    def _ar_model(self, head: MiniAR) -> ARModel:
+        head.to(self.device, self.dtype).eval().requires_grad_(False)
+        tokenizer = load_tokenizer()
+        return ARModel(
+            decoder=head.decoder,
+            project=head.project,
+            detokenize=partial(detokenize, tokenizer),
+            tokenize=partial(tokenize, tokenizer),
+            start_id=START,
+            eos_id=EOS,
+            pad_id=PAD,
+            max_new_tokens=head.config.positions - 1,
+        )
+
+
+class MiniEncoder(ShippedEncoder):
+    """A loaded `mini`."""
+
+    def __init__(self, path: Path, runtime: Runtime) -> None:
+        tensors, notes = read_weights(path)
+        net = MiniNet()
+        _fit(net, tensors, "net.", path)
+        self.head = read_head(tensors, net.config.width, path)
+        super().__init__("mini", path, notes, runtime, net, self.head)
+
+    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
+        """To 64 px high darkness images; (B, 1, 64, W) and the (B,) widths."""
+        return to_batch([darkness(to_height(image)) for image in images])
+
+    def module(self) -> nn.Module:
+        """Network and AR head."""
+        return nn.ModuleDict({"net": self.net, **({"ar": self.head} if self.head else {})})
+
+    def _frames(self, widths: Tensor) -> Tensor:
+        return frames_of(widths)
+
+    def _read(self, images: Tensor, widths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        return self._run(images, frames)
+
+
+class PPOCREncoder(ShippedEncoder):
+    """A loaded `ppocr`."""
+
+    def __init__(self, path: Path, runtime: Runtime) -> None:
+        tensors, notes = read_weights(path)
+        net = PPOCRNet()
+        _fit(net, tensors, "net.", path)
+        super().__init__("ppocr", path, notes, runtime, net)
+
+    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
+        """To 48 px high darkness images; (B, 1, 48, W) and the (B,) widths."""
+        return to_batch([darkness(squeeze(image)) for image in images], columns_of)
+
+    def _frames(self, widths: Tensor) -> Tensor:
+        frames: Tensor = self.net.config.frames(widths)
+        return frames
+
+    def _read(self, images: Tensor, widths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """On a CPU, where small batches are as quick, with little padding."""
+        groups = _near(widths.tolist()) if self.device.type == "cpu" else [list(range(len(widths)))]
+        length = int(self._frames(torch.tensor(images.shape[3])))
+        outputs: tuple[list[Tensor], ...] = ([], [])
+        for group in groups:
+            columns = columns_of(int(widths[group].max()))
+            parts = self._run(images[group, :, :, :columns], widths[group])
+            for rows, tensor in zip(outputs, parts, strict=True):
+                rows += functional.pad(tensor, (0, 0, 0, length - tensor.shape[1]))
+        order = np.argsort(np.concatenate(groups))
+        states, logits = (torch.stack([rows[at] for at in order]) for rows in outputs)
+        return states, logits
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """Tensors, as float32, and the notes of a safetensors file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            notes = file.metadata() or {}
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); fetch the checkout anew"
+        ) from error
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, notes
+
+
+def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR | None:
+    """The AR head among the tensors of a weights file, over states of a width; None without one.
+
+    Raises:
+        UserError: the weights do not fit it.
+    """
+    if _EMBEDDING not in tensors:
+        return None
+    head = MiniAR(width)
+    # The output projection is the token embedding and is stored once.
+    tied = {f"{_DECODER}output_projection.weight": tensors[_EMBEDDING]}
+    _fit(head, {**tensors, **tied}, "ar.", path)
+    return head
+
+
+def dtype_of(name: str) -> Any:
+    """The torch dtype of a runtime's precision.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in _DTYPES:
+        raise UserError(f"no dtype is called {name!r}; there are: {', '.join(_DTYPES)}")
+    return _DTYPES[name]
+
+
+def _fit(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"the weights {path} do not fit their encoder: {first}") from error
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _near(widths: Sequence[int]) -> list[list[int]]:
+    """Places of lines of about one width, at most eight together and a tenth padding."""
+    groups: list[list[int]] = []
+    for place in sorted(range(len(widths)), key=lambda place: -widths[place]):
+        if not groups or len(groups[-1]) == 8 or widths[place] < 0.9 * widths[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(place)
+    return groups

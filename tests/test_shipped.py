@@ -1,0 +1,189 @@
+"""The encoders with shipped weights, `mini` and `ppocr`: networks, weights files, batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import Runtime
+from bench.training.export import export
+from models.alphabet import ALPHABET, encode, frames_needed
+from models.images import WIDEST, darkness, to_height
+from models.mini_ar import MiniAR, load_tokenizer
+from models.mini_net import MiniNet
+from models.ppocr_net import PPOCRConfig, PPOCRNet
+from models.shipped import MiniSpec, PPOCRSpec
+
+FIXTURE = "tests/fixtures/ppocr_posteriors.npz"
+NAMES = ("mini", "ppocr")
+SPECS: dict[str, Any] = {"mini": MiniSpec, "ppocr": PPOCRSpec}
+WIDTHS = {"mini": 512, "ppocr": 120}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> dict[str, Path]:
+    """Random ones of mini, the shipped ones of ppocr."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
+    export(path, MiniNet().state_dict(), MiniAR(512).state_dict(), {"trained_on": "nothing"})
+    return {"mini": path, "ppocr": PPOCRSpec().path}
+
+
+@pytest.fixture(scope="module")
+def encoders(weights):
+    return {name: SPECS[name](weights=str(weights[name])).open(Runtime()) for name in NAMES}
+
+
+def images(seed, *shapes):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 255, shape, dtype=np.uint8) for shape in shapes]
+
+
+def test_sizes(weights, encoders):
+    assert sum(encoders["mini"].info.parameters.values()) <= 6_000_000
+    assert weights["mini"].stat().st_size <= 16 * 2**20
+    assert sum(encoders["ppocr"].info.parameters.values()) == 3_013_392
+    assert "PP-OCRv6" in encoders["ppocr"].info.trained_on and encoders["ppocr"].info.trained
+    for encoder in encoders.values():
+        counted = sum(p.numel() for p in encoder.module().parameters())
+        assert counted == sum(encoder.info.parameters.values())
+
+
+@pytest.mark.parametrize(("name", "frames"), [("mini", [50, 167, 12]), ("ppocr", [44, 146, 10])])
+def test_shapes_and_log_probs(encoders, name, frames):
+    encoder = encoders[name]
+    encoded = encoder.encode(encoder.prepare(images(0, (64, 200), (32, 333), (128, 90))))
+    batch, steps, width = encoded.states.shape
+    assert (batch, width) == (3, WIDTHS[name])
+    assert encoded.log_probs.shape == (3, steps, len(ALPHABET))
+    assert encoded.frames.tolist() == frames == encoded.state_mask.sum(1).tolist()
+    assert torch.allclose(encoded.log_probs.exp().sum(-1), torch.ones(3, steps), atol=1e-4)
+    assert encoded.alphabet[0] == "" and len(encoded.alphabet) == 96
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_line_reads_the_same_alone_and_in_a_batch(encoders, name):
+    encoder = encoders[name]
+    widths = np.random.default_rng(4).integers(40, 900, 9)
+    lines = images(1, (50, 300), *((64, int(width)) for width in widths))
+    together = encoder.encode(encoder.prepare(lines))
+    assert together.log_probs.shape[:2] == together.state_mask.shape
+    for index, image in enumerate(lines):
+        alone = encoder.encode(encoder.prepare([image]))
+        frames = int(alone.frames[0])
+        assert frames == int(together.frames[index])
+        difference = alone.log_probs[0, :frames].exp() - together.log_probs[index, :frames].exp()
+        assert difference.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("grad", [False, True])
+def test_ppocr_masks_in_training_too(encoders, grad, pool):
+    encoder = encoders["ppocr"]
+    lines = images(1, (64, 700), (64, 41), (50, 300), (64, 303))
+    batch, widths = encoder.prepare(lines)
+    net = PPOCRNet(PPOCRConfig(pool=pool))
+    net.load_state_dict(encoder.net.state_dict())
+    with torch.set_grad_enabled(grad):
+        _, together = net.eval()(batch, widths)
+        for index, image in enumerate(lines):
+            alone, width = encoder.prepare([image])
+            frames = int(net.config.frames(width)[0])
+            assert frames == int(net.config.frames(widths)[index])
+            difference = net(alone, width)[1][0, :frames] - together[index, :frames]
+            assert difference.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_size_of_image(encoders, name):
+    encoder = encoders[name]
+    for shape in ((1, 1), (1, 500), (900, 3), (40, 20_000), (64, 64)):
+        encoded = encoder.encode(encoder.prepare([np.full(shape, 200, np.uint8)]))
+        assert torch.isfinite(encoded.log_probs).all()
+        assert 1 <= int(encoded.frames[0]) <= WIDEST / 4
+
+
+def test_darkness_ignores_brightness_and_leaves_blank_paper_blank():
+    image = np.full((64, 200), 230, np.uint8)
+    image[20:40, 50:150:7] = 40
+    dim = (image * 0.6 + 20).astype(np.uint8)
+    assert np.abs(darkness(image) - darkness(dim)).mean() < 0.05
+    paper = np.random.default_rng(2).normal(220, 2, (64, 200))
+    assert np.abs(darkness(np.clip(paper, 0, 255).astype(np.uint8))).mean() < 0.15
+    assert to_height(np.zeros((10, 30), np.uint8)).shape == (64, 192)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_low_precision_stays_near(weights, encoders, name):
+    image = images(3, (64, 256))
+    exact = encoders[name].encode(encoders[name].prepare(image)).log_probs
+    low = SPECS[name](weights=str(weights[name])).open(Runtime(dtype="bfloat16"))
+    near = low.encode(low.prepare(image)).log_probs
+    assert near is not None and near.dtype == torch.float32
+    assert (exact.exp() - near.exp()).abs().mean() < 0.01
+    with pytest.raises(UserError, match="dtype"):
+        SPECS[name](weights=str(weights[name])).open(Runtime(dtype="float8"))
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("mini", "bench train"), ("ppocr", "convert_ppocr")])
+def test_weights_that_are_missing_damaged_or_do_not_fit(weights, tmp_path, name, remedy):
+    def opened(file):
+        return SPECS[name](weights=str(tmp_path / file)).open(Runtime())
+
+    with pytest.raises(Unavailable, match=remedy):
+        opened("no.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes(weights[name].read_bytes()[:5000])
+    with pytest.raises(UserError, match="safetensors"):
+        opened("torn.safetensors")
+    tensors = load_file(weights[name])
+    tensors["net.ctc.weight"] = torch.zeros(7, WIDTHS[name])
+    save_file(tensors, tmp_path / "odd.safetensors")
+    with pytest.raises(UserError, match=r"ctc\.weight"):
+        opened("odd.safetensors")
+
+
+def test_without_an_ar_head_the_encoder_says_so(tmp_path):
+    path = tmp_path / "ctc.safetensors"
+    export(path, MiniNet().state_dict(), None, {})
+    encoder = MiniSpec(weights=str(path)).open(Runtime())
+    assert not encoder.info.has_ar and "ar" not in encoder.info.parameters
+
+
+def test_alphabet_and_tokenizer_round_trip():
+    assert encode("Ab~") == [ALPHABET.index(c) for c in "Ab~"]
+    assert encode("é") is None
+    assert frames_needed([1, 1, 2, 3, 3, 3]) == 6 + 3
+    tokenizer = load_tokenizer()
+    assert tokenizer.get_vocab_size() == 1000
+    for text in ("The quick brown fox, 27!", "naïve \u3042 \\ |"):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+def test_ppocr_reads_as_onnx_runtime_does(encoders):
+    """The fixture holds ONNX Runtime's own posteriors, cut to ASCII and renormalised."""
+    stored = np.load(FIXTURE)
+    makers = PPOCRNet(PPOCRConfig(pool=2))
+    makers.load_state_dict(encoders["ppocr"].net.state_dict())
+    with torch.inference_mode():
+        lines = torch.from_numpy(stored["images"].astype(np.float32))
+        ours = makers.eval()(lines[:, None])[1].softmax(-1).numpy()
+    assert len(ours) == 20 and ours.shape == stored["posteriors"].shape
+    # Weights in half precision: the network itself differs by 3e-5.
+    assert np.abs(ours - stored["posteriors"]).max() < 0.02
+    assert (ours.argmax(-1) == stored["posteriors"].argmax(-1)).all()
+
+
+@pytest.mark.skipif(not MiniSpec().path.is_file(), reason="the shipped weights are not here")
+def test_shipped_mini_reads_the_embedded_set():
+    from bench.training.validate import ctc_scores
+    from datasets import DATASETS
+
+    net: Any = MiniSpec().open(Runtime())
+    lines = DATASETS.create("lines").load("test", 24).lines
+    assert ctc_scores(net.net, {"lines": lines})["lines"].cer < 0.10
