@@ -18,7 +18,7 @@ class _Decoders(Registry):
         return self.target(first), CORRECTORS.target(corrector)
 
     def options(self, name: str) -> Options:
-        """Those of decoder and corrector; the corrector's with its name before them."""
+        """Options of decoder and corrector; the corrector's with its name before them."""
         if PLUS not in name:
             return super().options(name)
         first, corrector = split_name(name)
@@ -26,7 +26,7 @@ class _Decoders(Registry):
         return {**super().options(first), **{f"{corrector}_{n}": option for n, option in own}}
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
-        """As of any registry; of a corrector behind a decoder, a spec of two stages."""
+        """Create a spec; with a corrector behind a decoder one of two stages."""
         if PLUS not in name:
             return super().create(name, options)
         first, corrector = split_name(name)

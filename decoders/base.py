@@ -24,7 +24,7 @@ class DecoderSpec(ABC):
 
     tunes: options whose None stands for the value tuned for the encoder (`decoders/tuned.json`),
         with the values to try, rising.
-    untuned: their values where nobody has tuned; untuned_source: where these come from.
+    untuned: their values where none were tuned; untuned_source: where these come from.
     """
 
     needs: ClassVar[Needs]  # what it reads of an encoding
@@ -33,7 +33,7 @@ class DecoderSpec(ABC):
     untuned_source: ClassVar[str] = "nothing (a guess)"
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Why it cannot decode this encoder here, with the remedy; None when it can."""
+        """The reason for not decoding this encoder here, with the remedy; None when it can."""
         if self.needs != "states" and not encoder.alphabet:
             return Unavailable(
                 f"{encoder.name} has no CTC head", "python -m bench train ctc --help"
@@ -88,11 +88,11 @@ class Stage(ABC):
         """
 
     def extras(self) -> Mapping[str, Any]:
-        """What belongs into the row besides the options, file hashes included (part of the key)."""
+        """Fields of the row besides the options, file hashes included (part of the key)."""
         return {}
 
     def spent(self) -> Mapping[str, float]:
-        """What it has cost since it was opened, by kind ("requests", "tokens", ...)."""
+        """Costs since it was opened, by kind ("requests", "tokens", ...)."""
         return {}
 
     def recalled_s(self) -> float:
@@ -132,7 +132,7 @@ class Decoder(Stage):
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """The objective of the search for texts, without a search.
 
-        `bench.analysis.diagnostics` tells search errors from model errors by it.
+        `bench.analysis.diagnostics` separates search errors from model errors by it.
 
         Args:
             encoded: B lines, as for `decode`.

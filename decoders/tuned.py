@@ -82,7 +82,7 @@ class Tuned:
         return self.decoder, self.encoder, self.lm
 
     def source(self, weights: str, lm_sha256: str) -> str:
-        """Where the values come from, and what has changed since: hashes of what is in use."""
+        """The origin of the values, and what has changed since, by the hashes in use."""
         changed = ["encoder weights"] * (self.weights != weights)
         changed += ["language model"] * (self.lm_sha256 != lm_sha256)
         since = f"; since then changed: {' and '.join(changed)}" if changed else ""

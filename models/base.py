@@ -19,7 +19,7 @@ class EncoderSpec(ABC):
 
     @abstractmethod
     def missing(self) -> Unavailable | None:
-        """Why it cannot run here and the one command that would mend it; None when it can."""
+        """The reason for not running here, with the one command that mends it; None when it can."""
 
     @abstractmethod
     def open(self, runtime: Runtime) -> Encoder:

@@ -1,7 +1,6 @@
-"""Where the files of a checkpoint are: a local folder, or the Hub's cache on this disk.
+"""Find the files of a checkpoint: in a local folder, or in the Hub's cache on this disk.
 
-Nothing here downloads. What is not here is fetched by `models.download`; `locate` says with which
-command.
+Nothing here downloads. `models.download` fetches; `locate` names the command.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from bench.core.files import content_hash
 from bench.core.hub import PARTIAL, repo_folder
 from models import ENCODERS
 
-MAIN = "main"  # the branch that the Hub means when no revision is given
+MAIN = "main"  # the Hub's branch where no revision is named
 
 # Best first. Pickled weights are read by torch with weights_only=True.
 _INDEX = ".index.json"  # of weights in several files
@@ -127,7 +126,7 @@ def locate(repo: str, revision: str = MAIN) -> Checkpoint:
 
 
 def missing(repo: str, revision: str = MAIN) -> Unavailable | None:
-    """Why a checkpoint cannot be used here, with the one command that would mend it, or None."""
+    """The reason for not using a checkpoint here, with the one command that mends it, or None."""
     try:
         locate(repo, revision)
     except Unavailable as reason:
@@ -223,7 +222,7 @@ def registered_name(repo: str) -> str:
 
 
 def is_path(repo: str) -> bool:
-    """Whether a name means a folder: one that is there, or a name that no Hub id can have."""
+    """Recognise the name of a folder: one that is there, or a name that no Hub id can have."""
     return bool(repo) and (
         repo.startswith(("/", ".", "~")) or repo.count("/") > 1 or Path(repo).is_dir()
     )

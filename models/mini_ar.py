@@ -95,7 +95,7 @@ class MiniAR(nn.Module):
     def forward(
         self, states: Tensor, mask: Tensor, tokens: Tensor
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Next-token logits (B, L, vocabulary) of tokens (B, L) given states (B, S, D).
+        """Next-token logits (B, L, vocabulary) of tokens (B, L) behind states (B, S, D).
 
         Also the cross-attention of each layer, (B, heads, L, S).
         """

@@ -181,7 +181,7 @@ class Mixer(nn.Module):
 
 @dataclass(frozen=True)
 class Ends:
-    """Where the lines of a batch end, in pixels; None where each fills it."""
+    """Ends of the lines of a batch, in pixels; None where each fills it."""
 
     pixels: Sequence[int] | None
 

@@ -30,11 +30,11 @@ class ShippedSpec(EncoderSpec, ABC):
 
     @property
     def path(self) -> Path:
-        """Where its weights lie."""
+        """The file of its weights."""
         return Path(self.weights) if self.weights else WEIGHTS / f"{self.name}.safetensors"
 
     def missing(self) -> Unavailable | None:
-        """Whether the weights file is there."""
+        """Check for the weights file."""
         if self.path.is_file():
             return None
         return Unavailable(

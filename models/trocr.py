@@ -52,7 +52,7 @@ class TrOCRSpec(EncoderSpec):
             )
 
     def missing(self) -> Unavailable | None:
-        """Whether the checkpoint is here, all of it; never downloads."""
+        """Check for the whole checkpoint; never downloads."""
         if self.untrained:
             return None
         if absent := hub.missing(self.repo, self.revision):

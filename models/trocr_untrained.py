@@ -83,7 +83,7 @@ def written_out(tokens: list[int]) -> str:
 
 
 def processor() -> ViTImageProcessorPil:
-    """As the authors prepare images: squeezed into a square, grey levels from -1 to 1."""
+    """The authors' preparation of images: squeezed into a square, grey levels from -1 to 1."""
     half = [0.5] * 3
     return ViTImageProcessorPil(
         size={"height": IMAGE, "width": IMAGE},

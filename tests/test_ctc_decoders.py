@@ -18,7 +18,10 @@ from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate, words_of
 from tests.ctc_doubles import ALPHABET, encoded, info, logs, random_matrix, written
 
-TEXT = ("the cat and the dog", "a cat sat", "the dog sat on a cat", "a cat", "on the zebra")
+TEXT = (
+    "the cat and the dog", "a cat sat", "the cat", "a cat", "a", "the quick brown fox jumps",
+    "over the lazy dog",
+)  # fmt: skip
 NAMES = ("ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-ngram-word", "ctc-kenlm", "ctc-flashlight")
 FITTED = ("ctc-ngram", "ctc-ngram-word", "ctc-kenlm", "ctc-flashlight")  # with a model
 WEIGHTS = {"alpha": 0.5, "beta": 0.5}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -301,32 +300,14 @@ def test_a_binary_that_crashes_kenlm_is_refused(
         check_binary(arpa, MARKS)
 
 
-@pytest.mark.skipif(shutil.which("build_binary") is None, reason="build_binary is not on PATH")
-def test_a_real_binary_scores_as_its_arpa_file(arpa: Path) -> None:
-    binary = arpa.with_suffix(".bin")
-    assert kenlm_files.build_binary(arpa, binary)
-    assert set(kenlm_lm(str(binary)).words) == set(kenlm_lm(str(arpa)).words)
-    assert open_model(binary).fit(TEXT) == pytest.approx(open_model(arpa).fit(TEXT))
-    data = bytearray(binary.read_bytes())
-    data[112] ^= 0xFF  # a count
-    binary.write_bytes(bytes(data))
-    with pytest.raises(UserError):
-        kenlm_lm(str(binary))
-
-
-def test_programs_that_are_missing_or_fail(
-    arpa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lmplz_that_is_missing_or_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "programs"))
-    assert not kenlm_files.build_binary(arpa, tmp_path / "x.bin")
     with pytest.raises(Unavailable, match="not on PATH"):
         lmplz([["a"]], 2, tmp_path / "x.arpa")
     (tmp_path / "programs").mkdir()
-    for name in ("build_binary", "lmplz"):
-        program = tmp_path / "programs" / name
-        program.write_text("#!/bin/sh\necho it does not feel well >&2\nexit 3\n")
-        program.chmod(0o755)
-    assert not kenlm_files.build_binary(arpa, tmp_path / "x.bin")
+    program = tmp_path / "programs" / "lmplz"
+    program.write_text("#!/bin/sh\necho it does not feel well >&2\nexit 3\n")
+    program.chmod(0o755)
     with pytest.raises(UserError, match="lmplz failed: it does not feel well"):
         lmplz([["a"]], 2, tmp_path / "x.arpa")
     assert not (tmp_path / "x.arpa").exists()

@@ -86,14 +86,11 @@ class Beams:
         self._vocabulary = 0
 
     def advance(self, logits: Tensor, forced: Tensor | None) -> Tensor:
-        """Take the best continuations of all open hypotheses.
+        """Take the best continuations of all open hypotheses; (B,) bool, which lines are over.
 
         Args:
-            logits: (B * n, V) float32, what follows each of `tokens`; overwritten.
+            logits: (B * n, V) float32 behind each of `tokens`; overwritten.
             forced: (B,) tokens, EOS included, that each line has to have; or None.
-
-        Returns:
-            (B,) bool, which lines are over.
         """
         beam, length = self._spec.beam, len(self._history) + 1
         self._vocabulary = logits.shape[1]
@@ -115,12 +112,7 @@ class Beams:
         return self._over()
 
     def keep(self, places: list[int], over: Tensor) -> None:
-        """Let lines go on, and no others.
-
-        Args:
-            places: of each line that goes on, where it was; see `remaining`.
-            over: (B,) bool, which lines do not go on.
-        """
+        """Let the lines at `places` go on, see `remaining`; `over` is (B,) bool of the others."""
         lines, ended = self._lines[over], self._ends.at(over)
         self._finished.scores[lines], self._finished.codes[lines] = ended.scores, ended.codes
         at = torch.tensor(places, dtype=torch.long, device=over.device)
@@ -226,16 +218,10 @@ def best_of(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _best_of_lines(
     scores: Tensor, tokens: Tensor, lines: int, count: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The best continuations of each line.
+    """Scores, parents and tokens (B, count) of the best continuations of each line, best first.
 
-    Args:
-        scores: (B * n, k) of the best continuations of each hypothesis.
-        tokens: (B * n, k).
-        lines: B.
-        count: how many to take; where there are fewer, the rest scores minus infinity.
-
-    Returns:
-        Scores, parents and tokens, (B, count) each, the best first.
+    They are chosen from (B * n, k) of each hypothesis; a rest that there is not scores minus
+    infinity.
     """
     each = scores.shape[1]
     scores, tokens = scores.view(lines, -1), tokens.view(lines, -1)

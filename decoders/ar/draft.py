@@ -25,7 +25,7 @@ _MOST_FAILURES = 5  # after which a line waits no longer for its next try: 30 pa
 
 @dataclass(frozen=True)
 class DraftedSpec(DecoderSpec):
-    """The tokens of ar-greedy, most of them found many at a time.
+    """The tokens of ar-greedy, read many at a time.
 
     The best CTC path is spelled in the vocabulary of the AR head, which reads that draft in one
     pass and predicts a token behind each of its tokens. Tokens that agree are taken, and the first

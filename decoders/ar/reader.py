@@ -1,7 +1,7 @@
 """A TrOCR decoder over the states of a batch: one step for all open hypotheses.
 
 Self-attention's keys and values are never copied (`Paths`): what each hypothesis of each step wrote
-stays where it was written, and a mask says which columns lie on the path of a hypothesis.
+stays where it was written, and a mask marks the columns on the path of a hypothesis.
 
 Cross-attention reads the image in one of two ways (`CrossAttention`). The usual way projects the
 states of a line to keys and values of every layer and then reads those. For TrOCR base that is the
@@ -65,12 +65,9 @@ class HeadReader(ABC):
 
     @abstractmethod
     def _attend(self, index: int, queries: Tensor, keys_values: Tensor) -> Tensor:
-        """Self-attention of a layer to all tokens so far, (B, heads, n, D / heads).
+        """Self-attention of a layer to all tokens so far: (B, heads, n, D / heads) of queries.
 
-        Args:
-            index: of the layer.
-            queries: (B, heads, n, D / heads).
-            keys_values: (2, B, heads, n, D / heads).
+        The new keys and values are (2, B, heads, n, D / heads).
         """
 
 
@@ -83,15 +80,7 @@ class Stepper(HeadReader):
         self._paths = Paths(self._weights, len(encoded.states), beam, steps)
 
     def logits(self, tokens: Tensor, step: int) -> Tensor:
-        """Feed one token to each hypothesis.
-
-        Args:
-            tokens: (B, n); n is 1 at the first step, and the beam after it.
-            step: from 0.
-
-        Returns:
-            (B * n, V) float32.
-        """
+        """Feed (B, n) tokens at a step from 0, n being 1 and then the beam: (B * n, V) float32."""
         self._paths.extend()
         return self._weights.vocabulary(self._read(tokens, step)).float()
 
@@ -113,13 +102,9 @@ class CrossAttention:
     """States of the lines that are still searched, or their keys and values."""
 
     def __init__(self, weights: Weights, states: Tensor, mask: Tensor | None, beam: int) -> None:
-        """Choose the way.
+        """Choose the way, by the beam.
 
-        Args:
-            weights: of the decoder.
-            states: (B, S, E) as the decoder takes them; not changed.
-            mask: (B, 1, 1, S) additive, or None.
-            beam: hypotheses of a line.
+        The states (B, S, E) are not changed; the mask is (B, 1, 1, S) additive, or None.
         """
         self._weights, self._states, self._mask = weights, states, mask
         self._head = weights.width // weights.heads
@@ -134,7 +119,7 @@ class CrossAttention:
         self._queries_left -= hypotheses
 
     def read(self, index: int, queries: Tensor) -> Tensor:
-        """What hypotheses read in a layer, (B * n, D) queries to (B * n, D)."""
+        """Cross-attention of a layer, (B * n, D) queries to (B * n, D)."""
         if self._projected is None:
             return self._read_states(self._weights.layers[index], queries)
         keys, values = self._projected[index]
@@ -189,21 +174,14 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 
 class Paths:
-    """What hypotheses read of their own past.
+    """Keys and values of the past of each hypothesis.
 
     The first column is the start token's, which all hypotheses of a line share; after that each
     step has a column for each hypothesis.
     """
 
     def __init__(self, weights: Weights, lines: int, beam: int, steps: int) -> None:
-        """Make room.
-
-        Args:
-            weights: of the decoder.
-            lines: B.
-            beam: hypotheses of a line.
-            steps: most steps of the search.
-        """
+        """Make room for B lines, a beam of hypotheses each, and at most so many steps."""
         self._beam, self._columns = beam, 0
         self._most = 1 + (steps - 1) * beam
         self._kept = weights.tokens.new_empty(  # (layers, 2, B, heads, columns, D / heads)
@@ -232,8 +210,7 @@ class Paths:
     def write(self, layer: int, keys_values: Tensor) -> tuple[Tensor, Tensor]:
         """Keep keys and values of this step, (2, B, heads, 1 or beam, D / heads).
 
-        Returns:
-            All that were kept so far, (B, heads, columns, D / heads) each.
+        Returns those of all steps so far, (B, heads, columns, D / heads) each.
         """
         kept = self._kept[layer]
         kept[..., self._columns - keys_values.shape[3] : self._columns, :] = keys_values
@@ -247,18 +224,14 @@ class Paths:
             self.mask = self.mask.gather(2, past)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let the lines at these places go on, and no others.
-
-        Args:
-            places: of each line that goes on, where it was; as `remaining` gives them.
-        """
+        """Let the lines at these places go on, and no others; see `remaining`."""
         self._kept = moved(self._kept, places)
         if self.mask is not None:
             self.mask = self.mask[list(places)]
 
 
 def remaining(over: Sequence[bool]) -> list[int]:
-    """Where each line that goes on was before: the last ones fill the gaps that lines left.
+    """Former places of the lines that go on: the last ones fill the gaps that lines left.
 
     >>> remaining([False, True, False, True, False])
     [0, 4, 2]
@@ -268,12 +241,7 @@ def remaining(over: Sequence[bool]) -> list[int]:
 
 
 def moved(kept: Tensor, places: Sequence[int]) -> Tensor:
-    """(layers, 2, B, ...) with lines moved within its memory; a view of those that go on.
-
-    Args:
-        kept: overwritten.
-        places: of each line that goes on, where it was; as `remaining` gives them.
-    """
+    """(layers, 2, B, ...) with lines moved within its memory; a view of those that go on."""
     for place, source in enumerate(places):
         if place != source:
             kept[:, :, place] = kept[:, :, source]

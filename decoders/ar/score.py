@@ -1,4 +1,4 @@
-"""How likely an autoregressive head finds texts, all hypotheses of a line in one pass.
+"""Probabilities of texts by an autoregressive head, all hypotheses of a line in one pass.
 
 The sequences of a line share its states, and what begins alike is read once: a tree of tokens.
 """
@@ -28,15 +28,9 @@ def score_texts(
 
     A text has many spellings; this is the probability of the tokeniser's, which the head learned.
 
-    Args:
-        ar: the head, with a vocabulary.
-        encoded: B lines.
-        texts: of each line, any number of texts.
-        length_penalty: each is divided by its number of tokens, EOS included, to this power.
-
-    Returns:
-        Of each line (K,) natural-log probabilities; minus infinity for a text that is longer than
-        the head can write.
+    Returns of each line (K,) natural-log probabilities, divided by the number of tokens, EOS
+    included, to the power of `length_penalty`; minus infinity for a text that is longer than the
+    head can write.
 
     Raises:
         ValueError: the head has no vocabulary.
@@ -66,14 +60,8 @@ def score_tokens(
     Sequences of a line that begin alike share what they share, and all sequences of a line share
     its states, so that n hypotheses cost much less than n times one.
 
-    Args:
-        ar: the head.
-        encoded: B lines.
-        sequences: of each line, any number of token sequences without the start token; EOS is a
-            token like others. None is longer than `ar.max_new_tokens`.
-
-    Returns:
-        Of each line (K,) sums of natural-log probabilities, in the order of its sequences.
+    The sequences of a line have no start token; EOS is a token like others. Returns of each line
+    (K,) sums of natural-log probabilities, in the order of its sequences.
 
     Raises:
         ValueError: a sequence is too long, or there are not as many lines as in the batch.
@@ -95,7 +83,7 @@ def score_tokens(
 def _forest(
     trees: Sequence[TokenTree], widest: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of inner nodes the tokens (B, M), positions (B, M), and which others each attends to."""
+    """Tokens (B, M) and positions (B, M) of inner nodes, and which others each attends to."""
     tokens = np.zeros((len(trees), widest), np.int64)
     positions = np.zeros((len(trees), widest), np.int64)
     sees = np.zeros((len(trees), widest, widest), bool)
@@ -111,7 +99,7 @@ def _forest(
 def _edges(
     reader: TreeReader, hidden: Tensor, trees: Sequence[TokenTree], widest: int
 ) -> list[Scores]:
-    """Of each tree (N,) log-probabilities of every node's token after its parent; 0 at the start.
+    """(N,) log-probabilities of each tree's tokens after their parents; 0 at the start.
 
     Args:
         reader: has the vocabulary.
@@ -207,8 +195,8 @@ class TokenTree:
 class TreeReader(HeadReader):
     """A decoder that reads many tokens of each line in one pass, and remembers all of them.
 
-    The caller says which tokens each one may attend to, so that the tokens of a line need not be
-    one sequence: they may branch, and may be given up later.
+    The caller states which tokens each one attends to, so that the tokens of a line need not be one
+    sequence: they may branch, and may be dropped later.
     """
 
     def __init__(self, ar: ARModel, encoded: Encoded) -> None:

@@ -68,7 +68,7 @@ class Norm:
 
     @classmethod
     def of(cls, module: Any) -> Norm:
-        """That of an `nn.LayerNorm`."""
+        """Take that of an `nn.LayerNorm`."""
         return cls(module.weight, module.bias, module.eps)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class Layer:
 
     @classmethod
     def of(cls, module: Any) -> Layer:
-        """That of a `TrOCRDecoderLayer`."""
+        """Take that of a `TrOCRDecoderLayer`."""
         own, cross = module.self_attn, module.encoder_attn
         return cls(
             own=_together(own.q_proj, own.k_proj, own.v_proj),
@@ -169,7 +169,7 @@ def weights_of(decoder: Any) -> Weights:
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Which tensors a decoder had, where they lay, and how often they had been written."""
+    """Tensors of a decoder with their places in memory and versions."""
 
     tensors: tuple[Tensor, ...]
     places: tuple[tuple[int, int], ...]
@@ -228,7 +228,7 @@ def _size(rows: int) -> int:
 
 @cache
 def _can_pack(dtype: torch.dtype) -> bool:
-    """Whether this build of torch has the internal operators, and they give the right product."""
+    """Check that this build of torch has the internal operators and they give the right product."""
     x, weight = torch.ones(2, 3, dtype=dtype), torch.ones(4, 3, dtype=dtype)
     try:
         product = _multiply(x, _packed(weight), None)
@@ -239,7 +239,7 @@ def _can_pack(dtype: torch.dtype) -> bool:
 
 @cache
 def _measured_faster(dtype: torch.dtype, rows: int, threads: int) -> bool:
-    """Whether a product with packed weights is clearly faster; `threads` only keys the answer."""
+    """Measure whether packed weights are clearly faster; `threads` only keys the result."""
     x = torch.ones(rows, _INPUTS, dtype=dtype)
     layers = _LAYERS_OF_MANY if rows > _LIMITS[-1] else _LAYERS
     weights = torch.ones(layers, _OUTPUTS, _INPUTS, dtype=dtype)

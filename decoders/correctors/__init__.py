@@ -46,7 +46,7 @@ def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
     Args:
         name: of the decoder, with or without a corrector.
-        options: values by the name that they were given for.
+        options: values by the name that they belong to.
     """
     first, corrector = split_name(name)
     own = {f"{corrector}_{option}": v for option, v in options.get(corrector, {}).items()}

@@ -39,7 +39,7 @@ class CorrectorSpec(ABC):
     """A registered corrector; its fields are its options, like those of a `DecoderSpec`.
 
     free: it may write what the decoder could never write.
-    tunes: as of a decoder; untuned: the values where nobody has tuned.
+    tunes: as of a decoder; untuned: the values where none were tuned.
     """
 
     free: ClassVar[bool] = True
@@ -47,11 +47,11 @@ class CorrectorSpec(ABC):
     untuned: ClassVar[Mapping[str, float]] = {}
 
     def alternatives(self) -> int:
-        """How many hypotheses of each line it needs."""
+        """The number of hypotheses of each line that it needs."""
         return 1
 
     def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
-        """Why it cannot correct what this decoder reads; None when it can."""
+        """The reason for not correcting this decoder's texts; None when it can."""
         return None
 
     @abstractmethod
@@ -106,7 +106,7 @@ class CorrectedSpec(DecoderSpec):
 
     @property
     def needs(self) -> Needs:  # type: ignore[override]
-        """What the decoder reads."""
+        """Needs of the decoder."""
         return self.decoder.needs
 
     @property
@@ -116,7 +116,7 @@ class CorrectedSpec(DecoderSpec):
 
     @property
     def untuned(self) -> Mapping[str, float]:  # type: ignore[override]
-        """Where nobody has tuned the corrector."""
+        """The untuned weights of the corrector."""
         return self._prefixed(self.corrector.untuned)
 
     @property
@@ -139,7 +139,7 @@ class CorrectedSpec(DecoderSpec):
         return {**self.decoder.settings(), **self._prefixed(settings(self.corrector))}
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """What the decoder or the corrector misses."""
+        """The reason of the decoder or of the corrector."""
         return self.search.missing(encoder) or self.corrector.missing(encoder, self.search)
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class CorrectedSpec(DecoderSpec):
         return () if self.corrector.free else self.decoder.alphabet(encoder)
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """What the decoder does not apply."""
+        """The settings that the decoder ignores."""
         return self.decoder.ignored(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:

@@ -31,7 +31,7 @@ _MOST_TOKENS = 10**7  # of a single request; servers that count more do not coun
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and how to ask.
+    """An endpoint and the limits of asking it.
 
     url: of the endpoint, up to and with /v1; --llm-url.
     model: as the server names it; --llm-model.
@@ -113,7 +113,7 @@ class Ledger:
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Ledger:
-        """That of a model."""
+        """The ledger of a model."""
         with cls._making:
             return cls._all.setdefault((endpoint.url, endpoint.model), cls())
 

@@ -130,7 +130,7 @@ class Instructed(Corrector):
         return {**self._spent, "retries": self._chat.retries}
 
     def recalled_s(self) -> float:
-        """As of any stage; requests at the same time share their seconds."""
+        """Seconds of recalled answers; requests at the same time share theirs."""
         seconds, self._recalled_s = self._recalled_s, 0.0
         return seconds / self.spec.parallel
 
@@ -241,7 +241,7 @@ def listed(answer: str, count: int) -> list[str] | None:
 
 
 def _reason(line: str, text: str, edits: float) -> str:
-    """Why an answer is no correction of the line; "" where it is one."""
+    """The reason for refusing an answer; "" for a correction of the line."""
     if not text:
         return "empty"
     if "\n" in text:

@@ -167,5 +167,5 @@ def _whole(
 
 
 def _has_nbest(decoder: DecoderSpec) -> bool:
-    """Whether a decoder keeps more than its best text."""
+    """Check that a decoder keeps more than its best text."""
     return int(decoder.settings().get("nbest", 1)) > 1

@@ -90,7 +90,7 @@ class WordFusionSpec(FusionSpec, ABC):
         weighed by alpha), and to the score of a partial word that begins none (not weighed).
         With alpha and beta: none is the value tuned for the encoder, with ctc-ngram-word or with
         ctc-kenlm, which search alike, see `decoders/tuned.json`.
-    prune_history: of hypotheses that no later word can tell apart keep the best alone.
+    prune_history: of hypotheses with equal futures keep the best alone.
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
@@ -113,18 +113,14 @@ class WordFusionSpec(FusionSpec, ABC):
 
 
 def missing_space(encoder: EncoderInfo) -> Unavailable | None:
-    """Why an encoder's CTC head writes no words; None when it does, or has no such head."""
+    """The reason for a CTC head to write no words; None when it does, or there is none."""
     if encoder.alphabet and " " not in encoder.alphabet:
         return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
     return None
 
 
 def check_beam(beam: int, nbest: int) -> None:
-    """Refuse widths that make no sense.
-
-    Raises:
-        UserError: with what to change.
-    """
+    """Refuse widths that make no sense by a `UserError`."""
     if beam < 1:
         raise UserError(f"beam is the number of hypotheses kept, at least 1, not {beam}")
     if not 1 <= nbest <= beam:
@@ -132,11 +128,7 @@ def check_beam(beam: int, nbest: int) -> None:
 
 
 def check_threshold(option: str, value: float | None) -> None:
-    """Refuse a threshold that nothing can reach.
-
-    Raises:
-        UserError: with what to change.
-    """
+    """Refuse a threshold that nothing can reach by a `UserError`."""
     if value is not None and value > 0:
         raise UserError(f"{option} is a log-probability, 0 or less, or none, not {value}")
 
@@ -169,7 +161,7 @@ def on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def checked_on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """As `on_host`, for searches that do not check their input themselves.
+    """Check and copy the input of searches that do not check it themselves.
 
     Raises:
         UserError: see `check_frames`.
@@ -244,17 +236,11 @@ def join_symbols(
 
 
 def ctc_scores(encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores]:
-    """Log-probabilities of texts, all paths summed by the forward algorithm, in float64.
+    """Natural-log probabilities (K,) of the texts of each line, in float64.
 
-    Source: Graves et al. 2006, "Connectionist temporal classification", section 4.1.
-
-    Args:
-        encoded: B lines, with symbols of one character each.
-        texts: of each line, any number of texts.
-
-    Returns:
-        Of each line (K,) natural-log probabilities; minus infinity where a text has a character
-        outside of the alphabet, or more characters than the line has frames for.
+    All paths are summed by the forward algorithm (Graves et al. 2006, "Connectionist temporal
+    classification", section 4.1), over symbols of one character each. Minus infinity where a text
+    has a character outside of the alphabet, or more than the line has frames for.
     """
     log_probs, frames = ctc_output(encoded)
     index = {symbol: place for place, symbol in enumerate(encoded.alphabet) if place != BLANK}
@@ -283,14 +269,10 @@ def ctc_scores(encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores]
 def worded_scores(
     encoded: Encoded, texts: Sequence[Sequence[str]], price: Callable[[str], float]
 ) -> list[Scores]:
-    """The objective of a search with a word model in pyctcdecode's semantics.
+    """The objective of a search in pyctcdecode's semantics, shaped as `ctc_scores`.
 
-    The paths may have a space at either end, since such a search drops it from the text.
-
-    Args:
-        encoded: B lines, with symbols of one character each, a space among them.
-        texts: of each line, any number of texts.
-        price: what the words of a text add to its score.
+    The paths may have a space at either end, since such a search drops it from the text; `price`
+    is the score of a text's words.
     """
     ends = [(before, behind) for before in ("", " ") for behind in ("", " ")]
     spaced = [[f"{a}{text}{b}" for text in line for a, b in ends] for line in texts]

@@ -49,5 +49,5 @@ class CTCBeam(Decoder):
         self._threads.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """How many threads share the lines of a batch."""
+        """The number of threads that share the lines of a batch."""
         return {"workers": self._threads.count}

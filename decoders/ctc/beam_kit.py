@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 class Openings(NamedTuple):
-    """Of each frame of a line the symbols that may open a prefix.
+    """Counts of the symbols that may open a prefix, for each frame of a line.
 
     above: how many symbols are not below the threshold, the blank apart.
     place: the sum of their indices: where there is one, it is that one.
@@ -66,15 +66,9 @@ def read_ahead(
     The search waits for memory wherever it jumps; after this the frames lie in a cache, and
     seldom have to be read again.
 
-    Args:
-        log_probs: (T, V) of a line.
-        frames: how many of them are valid.
-        bounds: within which the largest value of each has to lie.
-        token_min_logp: the threshold, exact in float32.
-        openings: (T,), written.
-
-    Returns:
-        False where a frame is out of bounds or holds NaN.
+    `log_probs` are the (T, V) of a line, `frames` of them valid, the largest value of each within
+    `bounds`; `token_min_logp` is exact in float32. Writes `openings`, (T,). Returns False where a
+    frame is out of bounds or holds NaN.
     """
     low, high, least = np.float32(bounds[0]), np.float32(bounds[1]), np.float32(token_min_logp)
     broken = np.int32(0)
@@ -97,7 +91,7 @@ def read_ahead(
 def all_sound(
     log_probs: NDArray[np.float32], frames: NDArray[np.int64], bounds: tuple[float, float]
 ) -> bool:
-    """Whether `read_ahead` passes all lines of a batch: log_probs (B, T, V), frames (B,)."""
+    """Check all lines of a batch by `read_ahead`: log_probs (B, T, V), frames (B,)."""
     openings = Openings(ints(log_probs.shape[1]), ints(log_probs.shape[1]))
     for line in range(len(frames)):
         if not read_ahead(log_probs[line], frames[line], bounds, 0.0, openings):
@@ -115,15 +109,8 @@ def tokens_of(
 ) -> int:
     """Write the symbols that are not below a threshold, or else the likeliest one; the blank apart.
 
-    Args:
-        row: (V,) log-probabilities of a frame.
-        token_min_logp: the threshold, exact in float32.
-        above: see `Openings`.
-        place: likewise.
-        tokens: (V,), written.
-
-    Returns:
-        How many there are.
+    `row` has the (V,) log-probabilities of a frame, `above` and `place` its `Openings`. Returns how
+    many `tokens` were written.
     """
     if above == 1:  # in nine frames of ten that have any
         tokens[0] = place

@@ -46,7 +46,7 @@ class CTCKenLMSpec(WordFusionSpec):
     workers: processes that share the lines of a batch; 0 for as many as torch has threads.
     """
 
-    # One worker a thread: a row says how many threads it had, and the other decoders keep to them.
+    # One worker a thread: a row states its threads, and the other decoders keep to them.
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -106,13 +106,13 @@ class CTCKenLM(tuned.Tunable):
         }
 
     def _weights(self) -> tuple[Any, ...]:
-        """As `reset_params` takes them."""
+        """Arguments of `reset_params`."""
         weights = (self.values[name] for name in ("alpha", "beta", "unk_offset"))
         return (*weights, self.spec.score_boundary)
 
     def _search(self, lines: Sequence[NDArray[np.float32]]) -> list[NBest]:
         search = WordSearch.of(self.spec, self._weights())
-        # A single line has nobody to share with.
+        # A single line cannot be shared.
         if self._pool is not None and len(lines) > 1:
             return self._pool.decode(search, lines)
         return [search.decode(self._decoder, line) for line in lines]
@@ -132,7 +132,7 @@ class WordSearch:
 
     @classmethod
     def of(cls, spec: CTCKenLMSpec, weights: tuple[Any, ...]) -> WordSearch:
-        """With every threshold stated: the two functions of pyctcdecode have different ones."""
+        """State every threshold: the two functions of pyctcdecode have different defaults."""
         thresholds = {n: getattr(spec, n) for n in ("beam_prune_logp", "token_min_logp")}
         options = {
             "beam_width": spec.beam,
@@ -160,13 +160,13 @@ def build_decoder(alphabet: Sequence[str], model: Any, words: Sequence[str]) -> 
         model: a `kenlm.Model`.
         words: the model's vocabulary, without which every partial word counts as unknown.
     """
-    # It warns of small vocabularies; the row says how many words there are.
+    # It warns of small vocabularies; the row has their number.
     logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
     return BeamSearchDecoderCTC(Alphabet(list(alphabet), False), LanguageModel(model, words))
 
 
 def _word_price(decoder: Any, text: str) -> float:
-    """What the language model adds to the score of a text, by the parameters in force."""
+    """The language model's part of the score of a text, by the parameters in force."""
     model, words = decoder._language_model, text.split()
     state, total = model.get_start_state(), 0.0
     for place, word in enumerate(words, 1):
@@ -208,14 +208,14 @@ class WorkerPool:
             ) from error
 
     def close(self) -> None:
-        """End the workers, also in the middle of a line: after Ctrl-C nobody needs its text."""
+        """End the workers, also in the middle of a line: after Ctrl-C its text is not needed."""
         for process in self._processes:
             process.kill()
         self._pool.shutdown(cancel_futures=True)
 
 
 def can_fork() -> bool:
-    """Whether this system has fork, without which there are no workers."""
+    """Check for fork, without which there are no workers."""
     return "fork" in multiprocessing.get_all_start_methods()
 
 

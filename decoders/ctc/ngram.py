@@ -138,12 +138,9 @@ class DenseLM:
     missing: tuple[str, ...]
 
     def language(self, alpha: float, beta: float, score_boundary: bool) -> Language:
-        """The factors p ** alpha * e ** beta of each symbol.
+        """The factors p ** alpha * e ** beta of each symbol; with an alpha of 0 exactly e ** beta.
 
-        Args:
-            alpha: weight of the model; 0 makes every factor of it exactly 1.
-            beta: bonus of each symbol, natural log.
-            score_boundary: the line is a sentence: it begins behind `<s>` and pays for `</s>`.
+        With `score_boundary` the line is a sentence: it begins behind `<s>` and pays for `</s>`.
         """
         factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
         final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
@@ -157,11 +154,6 @@ class DenseLM:
 
 def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
     """Tables of a character model, its n-grams that the alphabet cannot write left out.
-
-    Args:
-        model: its words are single symbols, `SPACE` the one between words.
-        alphabet: V symbols, "" (the blank) first.
-        name: the model's, for the error's sentence.
 
     Raises:
         UserError: the model lacks the space or many letters, has no `<unk>` for the symbols that
@@ -189,7 +181,7 @@ def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
 def _columns(
     model: NGramModel, alphabet: Sequence[str], name: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The column of each word of the model, -1 for none, and the symbols that it does not know."""
+    """The column of each word of the model, -1 for none, and the symbols that it lacks."""
     words = {word: index for index, word in enumerate(model.vocabulary)}
     for mark in (BOS, EOS):
         if mark not in words:
@@ -226,7 +218,7 @@ class _Tables:
         self.beginning = 0
         self.state = np.zeros(1, np.int64)
         self.shorter = np.zeros(1, np.int64)
-        states = 1 + sum(int(self._tells(n).sum()) for n in range(1, model.order))
+        states = 1 + sum(int(self._states(n).sum()) for n in range(1, model.order))
         size = states * (symbols + 1) * 12  # log-probabilities, states, and factors of them
         if size > _MOST_BYTES:
             raise UserError(
@@ -237,7 +229,7 @@ class _Tables:
         self.following = np.zeros((states, symbols + 1), np.int32)
 
     def add(self, order: int) -> None:
-        """The n-grams of an order; the rows of the states that they are."""
+        """Add the n-grams of an order, and the rows of the states that they are."""
         grams = self.model.orders[order - 1]
         column = self.column[grams.word]
         context = self.state[grams.context]
@@ -249,8 +241,8 @@ class _Tables:
             shorter[reachable] = self.following[below[reachable], column[reachable]]
         state = np.full(len(grams), -1, np.int64)
         if order < self.model.order:
-            tells = (reachable & (column != BLANK) | begins) & self._tells(order)
-            state[tells] = np.arange(self.rows, self.rows + tells.sum())
+            is_state = (reachable & (column != BLANK) | begins) & self._states(order)
+            state[is_state] = np.arange(self.rows, self.rows + is_state.sum())
         own = np.flatnonzero(reachable)
         self.log_prob[context[own], column[own]] = grams.log10_prob[own] * math.log(10)
         own = np.flatnonzero(reachable & (state >= 0))
@@ -265,9 +257,9 @@ class _Tables:
             self.beginning = max(int(state[begins][0]), 0)
         self.state, self.shorter = state, shorter
 
-    def _tells(self, order: int) -> NDArray[np.bool_]:
-        """Of each n-gram of an order below the highest: whether it is worth a state."""
+    def _states(self, order: int) -> NDArray[np.bool_]:
+        """Mark the n-grams of an order below the highest that are worth a state."""
         grams, above = self.model.orders[order - 1], self.model.orders[order]
-        tells: NDArray[np.bool_] = grams.log10_backoff != 0
-        tells[above.context] = True
-        return tells
+        marked: NDArray[np.bool_] = grams.log10_backoff != 0
+        marked[above.context] = True
+        return marked

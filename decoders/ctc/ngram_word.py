@@ -102,7 +102,7 @@ class CTCNGramWord(tuned.Tunable):
         )
 
     def _price(self, symbols: Mapping[str, int], text: str) -> float:
-        """What the words of a text add to its score."""
+        """The words' part of the score of a text."""
         tables, weights, words = self._tables, self._weights(), text.split()
         state, total = tables.beginning if weights.boundary else 0, 0.0
         for word in words:

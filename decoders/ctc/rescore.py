@@ -68,7 +68,7 @@ class CTCRescoreSpec(DecoderSpec):
             return absent
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
-        """That of the CTC head: all texts are its own."""
+        """The CTC head's: all texts are its own."""
         return encoder.alphabet
 
     @property
@@ -149,14 +149,14 @@ class CTCRescore(tuned.Tunable):
 
 
 def _has_nbest(name: str) -> bool:
-    """Whether a decoder reads CTC output alone and keeps the n best texts of a beam.
+    """Check that a decoder reads CTC output alone and keeps the n best texts of a beam.
 
     Raises:
         UserError: there is no such decoder.
     """
     try:
         target = DECODERS.target(name)
-    except Unavailable:  # `missing` says why
+    except Unavailable:  # `missing` has the reason
         return True
     options = {option.name for option in dataclasses.fields(target)}
     return issubclass(target, CTCSpec) and {"beam", "nbest"} <= options

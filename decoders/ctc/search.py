@@ -25,7 +25,7 @@ class Hypotheses(NamedTuple):
     scores: NDArray[np.float64]
 
     def decoded(self, alphabet: Sequence[str]) -> list[Decoded]:
-        """As texts; alternatives only where N is more than 1."""
+        """Texts of all lines; alternatives only where N is more than 1."""
         counts = np.maximum(self.lengths, 0)
         written = np.arange(self.symbols.shape[2]) < counts[:, :, None]
         texts = join_symbols(self.symbols[written], counts.ravel(), alphabet)
@@ -71,14 +71,14 @@ def search_batch(
     kernel: Callable[..., bool],
     *model: Any,
 ) -> list[Decoded]:
-    """Search all lines of a batch on several threads.
+    """Search all lines of a batch on several threads of the host.
 
     Args:
         threads: share the lines between them.
-        encoded: B lines, with log-probabilities on any device; they are searched on the host.
+        encoded: B lines, with log-probabilities on any device.
         spec: the limits of the search.
         kernel: `prefix_beam.search` or `word_beam.search_words`.
-        model: what the kernel takes for its language.
+        model: the kernel's arguments for its language.
 
     Raises:
         UserError: see `decoders.ctc.base.check_frames`.
@@ -95,7 +95,7 @@ def search_arrays(
     kernel: Callable[..., bool],
     *model: Any,
 ) -> Hypotheses:
-    """As `search_batch`, of (B, T, V) log-probabilities and (B,) frame counts."""
+    """Search (B, T, V) log-probabilities with (B,) frame counts; see `search_batch`."""
     lines, steps, symbols = log_probs.shape
     results = Hypotheses(
         np.empty((lines, spec.nbest, steps), np.int32),

@@ -4,7 +4,7 @@ Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode, `
 whose texts and scores this search gives. Its hypothesis is a text, the part of a word behind it,
 and whether the last frame was a blank; so a prefix takes up to two places of the beam. A word is
 scored by the model once a space ends it; until then a part that begins no word costs. Of
-hypotheses that no later word can tell apart the best alone goes on.
+hypotheses with equal futures the best alone goes on.
 
 Masses are probabilities times the factors of the language, divided by the largest of their frame,
 as in `decoders.ctc.prefix_beam`.
@@ -97,25 +97,10 @@ def search_words(
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],
 ) -> bool:
-    """Search some lines of a batch. Threads may share the arrays when their lines differ.
+    """Search some lines of a batch; arguments and result are those of `prefix_beam.search`.
 
-    Args:
-        log_probs: (B, T, V) natural log.
-        frames: (B,) valid frames.
-        lines: indices of the lines to search.
-        bounds: within which the largest value of each valid frame has to lie.
-        tables: the model.
-        weights: of the model.
-        space: the symbol between words.
-        beam_width: K, hypotheses kept after each frame.
-        token_min_logp: a symbol below it is passed over in that frame, unless it is likeliest.
-        prune: hypotheses below this share of the best one's mass are dropped.
-        symbols: (B, N, T), written: the N best texts, best first.
-        lengths: (B, N), written: their lengths; -1 where there are fewer than N.
-        scores: (B, N), written.
-
-    Returns:
-        False as soon as a line has a frame out of bounds.
+    The language is the model's `tables` with their `weights` and the symbol `space` between words.
+    A symbol below `token_min_logp` is passed over in that frame, unless it is likeliest.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
     trie = new_trie(steps * beam_width + 1)
@@ -320,7 +305,7 @@ def _grow(
 
 @compiled_part
 def _forget(trie: Trie, pool: _Candidates, chosen: int, histories: _Histories) -> None:
-    """Zero the mass of all but the best of candidates that no later word can tell apart."""
+    """Zero the mass of all but the best of candidates with equal futures."""
     mask = histories.key.size - 1
     histories.best[:] = NONE
     for i in range(chosen):

@@ -80,7 +80,7 @@ class NGramModel:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many n-grams of each order there are, unigrams first."""
+        """Numbers of n-grams of each order, unigrams first."""
         return tuple(len(grams) for grams in self.orders)
 
     def texts(self) -> Iterator[list[str]]:
@@ -136,7 +136,7 @@ def read_arpa(path: Path) -> NGramModel:
 
 
 def is_arpa(path: Path) -> bool:
-    """Whether a file is text and not one of KenLM's binaries.
+    """Distinguish a text file from one of KenLM's binaries.
 
     Raises:
         UserError: the file cannot be read.

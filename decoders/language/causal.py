@@ -203,7 +203,7 @@ def read_char_lm(path: Path) -> CharLM:
 
 
 def _ends_word(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of (N, symbols): a word ends where a space or the end of the paragraph follows."""
+    """Log-probability (N,) that a word ends: a space or the end of the paragraph follows."""
     return np.logaddexp(log_probs[:, SPACE], log_probs[:, PARAGRAPH])
 
 
@@ -268,7 +268,7 @@ def _read(net: nn.Module, batch: Sequence[list[int]]) -> list[NDArray[np.float64
     tokens = torch.zeros(len(batch), longest, dtype=torch.long)
     for row, sequence in zip(tokens, batch, strict=True):
         row[: len(sequence) - 1] = torch.tensor(sequence[:-1])
-    # Padding stands behind, where a causal model does not look: it needs no mask.
+    # Padding stands behind, which a causal model does not read: it needs no mask.
     logits = net(input_ids=tokens.to(device), use_cache=False).logits.float()
     log_probs = logits.log_softmax(-1).cpu().numpy().astype(np.float64)
     return [rows[: len(s) - 1] for rows, s in zip(log_probs, batch, strict=True)]
@@ -304,7 +304,7 @@ def _of_transformers(model: str, path: Path) -> LineLM:
 
 
 def _folder_hash(folder: Path) -> str:
-    """Of all weights files of a folder, in the order of their names."""
+    """Hash of all weights files of a folder, in the order of their names."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     return hashlib.sha256("".join(content_hash(file, 64) for file in files).encode()).hexdigest()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import Unavailable, UserError
-from decoders.language.arpa import MARKS, UNK
+from decoders.language.arpa import UNK
 from decoders.language.ngram import check_order
 
 _MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
@@ -117,28 +117,6 @@ def load_kenlm(path: Path) -> Any:
     except (OSError, RuntimeError, MemoryError) as error:
         reason = str(error).partition("Exception")[2].lstrip(". ") or str(error)
         raise UserError(f"KenLM cannot read {path}: {reason.rstrip(')')}") from error
-
-
-def build_binary(arpa: Path, binary: Path) -> bool:
-    """Make the binary of an ARPA file, if KenLM's `build_binary` is on PATH and can do it.
-
-    Returns:
-        Whether `binary` now stands; where not, the ARPA file serves as well, loading slower.
-    """
-    program = shutil.which("build_binary")
-    if program is None:
-        return False
-    with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
-        made = Path(folder, binary.name)
-        done = subprocess.run([program, str(arpa), str(made)], capture_output=True)
-        if done.returncode != 0 or not made.is_file():
-            return False
-        try:
-            check_binary(made, MARKS)  # the program may be newer than the Python package
-        except UserError:
-            return False
-        made.replace(binary)
-    return True
 
 
 def lmplz(sentences: Iterable[Sequence[str]], order: int, arpa: Path) -> None:

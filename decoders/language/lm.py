@@ -25,7 +25,6 @@ from decoders.language.arpa import (
 )
 from decoders.language.kenlm_files import (
     BinaryHeader,
-    build_binary,
     check_binary,
     load_kenlm,
     read_binary_header,
@@ -47,8 +46,7 @@ class NGramLM:
     path: ARPA file or KenLM binary.
     words: its entries without the marks.
     name: for which weights are tuned: `EMBEDDED` whatever its text, or the hash of one very file.
-    sha256: of the ARPA file when it is known (a binary made from it has the same), else of the
-        binary.
+    sha256: of the file.
     trained_on: the text behind it, as a row has it.
     """
 
@@ -65,7 +63,7 @@ class NGramLM:
         return self.name, self.sha256
 
     def extras(self) -> dict[str, Any]:
-        """What a row says of it."""
+        """Its fields in a row."""
         return {
             "lm": self.name,
             "lm_sha256": self.sha256,
@@ -144,9 +142,7 @@ def kenlm_lm(path: str = "", order: int = 3) -> NGramLM:
     if path:
         return _checked(Path(path).expanduser())
     _check_kenlm_order("the embedded model", order)
-    arpa = embedded_arpa(order)
-    lm = _checked(arpa)
-    return replace(lm, path=_fastest(arpa), name=EMBEDDED, trained_on=EMBEDDED_TEXT)
+    return replace(_checked(embedded_arpa(order)), name=EMBEDDED, trained_on=EMBEDDED_TEXT)
 
 
 def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
@@ -212,18 +208,3 @@ def _check_kenlm_order(name: str, order: int) -> None:
             f"{name} has n-grams up to order {order}, but KenLM takes models of order "
             f"{_MIN_KENLM} to {MAX_ORDER}"
         )
-
-
-def _fastest(arpa: Path) -> Path:
-    """The binary of a cached ARPA file, made if this machine can; else the file itself."""
-    binary = arpa.with_suffix(".bin")
-    try:
-        if intact(binary):
-            check_binary(binary, MARKS)  # another machine, or another KenLM, may have made it
-            return binary
-    except UserError:
-        binary.unlink()
-    if not build_binary(arpa, binary):
-        return arpa
-    seal(binary)
-    return binary

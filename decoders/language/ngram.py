@@ -77,12 +77,10 @@ def check_order(order: int) -> None:
 def estimate(
     sentences: Iterable[Sequence[str]], order: int, step: Callable[[], object] = lambda: None
 ) -> Estimate:
-    """Estimate a model of n-grams up to `order`.
+    """Estimate a model of n-grams up to `order`, 1 to 6.
 
-    Args:
-        sentences: each a sequence of words without `<s>` and `</s>`, which are set around it.
-        order: 1 to 6.
-        step: called `order` times on the way, for a progress bar.
+    Sentences come without `<s>` and `</s>`, which are set around each. `step` is called `order`
+    times on the way.
 
     Raises:
         UserError: no words, a word that an ARPA file cannot hold, or an order that KenLM cannot.

@@ -1,4 +1,4 @@
-"""How well an n-gram model predicts a text, counted as KenLM's `query` counts it."""
+"""Perplexity of a text by an n-gram model, counted as KenLM's `query` counts it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def perplexity(log10_probs: Log10, unknown: Unknown, sentences: int) -> Perplexi
 
 
 def score_kenlm(model: Any, sentences: Sequence[Sequence[str]]) -> tuple[Log10, Unknown]:
-    """As `score_arpa`, by a `kenlm.Model`."""
+    """Score as `score_arpa`, by a `kenlm.Model`."""
     scored = [s for sentence in sentences for s in model.full_scores(" ".join(sentence))]
     return np.array([s[0] for s in scored], np.float64), np.array([s[2] for s in scored], bool)
 
@@ -59,7 +59,7 @@ def score_arpa(model: NGramModel, sentences: Sequence[Sequence[str]]) -> tuple[L
     """Scores of every word and `</s>` of each sentence, all at once.
 
     Returns:
-        (T,) log10 probability of each token given those before it; (T,) whether it is unknown.
+        (T,) log10 probability of each token after those before it; (T,) whether it is unknown.
     """
     ids, position, unknown = _index(model, sentences)
     before = np.roll(np.arange(len(ids)), 1)

@@ -71,12 +71,7 @@ def space_of(vocabulary: Sequence[str], model: NGramModel | None = None) -> str 
 
 
 def missing_symbols(words: Iterable[str], alphabet: Sequence[str], name: str) -> tuple[str, ...]:
-    """The symbols of a CTC alphabet that a character model does not know.
-
-    Args:
-        words: of the model, its space as `SPACE`.
-        alphabet: symbols, "" (the blank) first.
-        name: of the model.
+    """The symbols of a CTC alphabet that a character model, its space as `SPACE`, does not know.
 
     Raises:
         UserError: the space is one of them, or more than a tenth of the alphabet's letters.

@@ -1,4 +1,4 @@
-"""Trained heads on disk: a safetensors file that says what it belongs to, and a card beside it."""
+"""Trained heads on disk: a safetensors file with notes, and a card beside it."""
 
 from __future__ import annotations
 

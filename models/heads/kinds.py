@@ -7,6 +7,7 @@ reads as many patches laid out along the line; `query` is free of columns.
 from __future__ import annotations
 
 import math
+from abc import ABC
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ class ColumnPool(nn.Module):
     """Attention over the rows of each column with learned queries, row by row placed.
 
     Which rows hold ink differs with the hand, and ascenders and descenders lie apart: each query
-    can look for something else.
+    can attend to something else.
     """
 
     def __init__(self, grid: Grid, queries: int) -> None:
@@ -38,25 +39,33 @@ class ColumnPool(nn.Module):
 
 
 @dataclass(frozen=True)
-class SubColumns(HeadConfig):
+class _Columns(HeadConfig, ABC):
+    """Frames from columns of the grid.
+
+    per_column: frames of a column; 8 of 24 columns, or 2 of 96, make T = 192.
+    """
+
+    per_column: int = 8
+
+    def frames(self, grid: Grid) -> int:
+        """Columns x per_column."""
+        return grid.columns * self.per_column
+
+
+@dataclass(frozen=True)
+class SubColumns(_Columns):
     """`grid-subcol`: each column pooled over its rows and split into frames; then BiLSTM layers.
 
-    per_column: frames of a column; 8 of 24 columns make T = 192.
     queries: of the pooling, per column.
     width: of a frame.
     hidden, layers: of the BiLSTM, each direction.
     """
 
-    per_column: int = 8
     queries: int = 4
     width: int = 256
     hidden: int = 256
     layers: int = 2
     dropout: float = 0.2
-
-    def frames(self, grid: Grid) -> int:
-        """Columns x per_column."""
-        return grid.columns * self.per_column
 
     def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
         """Grid, columns, frames, sequence, symbols."""
@@ -71,21 +80,15 @@ class SubColumns(HeadConfig):
 
 
 @dataclass(frozen=True)
-class LinearProbe(HeadConfig):
+class LinearProbe(_Columns):
     """`grid-linear`: each column pooled over its rows, then one linear map to its frames' symbols.
 
     No frame sees another column but through the encoder: the least language that a head can add.
 
-    per_column: frames of a column; 8 of 24 columns make T = 192.
     queries: of the pooling, per column.
     """
 
-    per_column: int = 8
     queries: int = 4
-
-    def frames(self, grid: Grid) -> int:
-        """Columns x per_column."""
-        return grid.columns * self.per_column
 
     def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
         """Grid, columns, symbols."""
@@ -105,22 +108,21 @@ class StackedRows(nn.Module):
 
 
 @dataclass(frozen=True)
-class Wide(HeadConfig):
+class Wide(_Columns):
     """`wide`: 96 x 1536 px are 6 x 96 patches, 576 as in the square, so attention costs the same.
 
     The encoder's learned positions are interpolated to the new grid, as in heb-ocr
-    (https://github.com/itayinbarr/heb-ocr), and the scale of letters changes: this head wants an
+    (https://github.com/itayinbarr/heb-ocr), and the scale of letters changes: this head needs an
     encoder that is trained along (`--unfreeze`).
 
     height, width: of the image in pixels.
-    per_column: frames of a column; 2 of 96 columns make T = 192.
     features: width of a frame.
     hidden, layers: of the BiLSTM, each direction.
     """
 
+    per_column: int = 2
     height: int = 96
     width: int = 1536
-    per_column: int = 2
     features: int = 256
     hidden: int = 256
     layers: int = 2
@@ -129,10 +131,6 @@ class Wide(HeadConfig):
     def image(self) -> tuple[int, int]:
         """Its own image size."""
         return self.height, self.width
-
-    def frames(self, grid: Grid) -> int:
-        """Columns x per_column."""
-        return grid.columns * self.per_column
 
     def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
         """Grid, columns, frames, sequence, symbols."""
