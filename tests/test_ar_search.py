@@ -27,7 +27,7 @@ from tests.test_ar import head, padded
 from tests.tiny_trocr import Kind, lines, tiny_model
 
 WORDS = 9  # few, so that lines end at different steps
-# Wide heads read the states themselves for their first steps (see `CrossAttention`), narrow ones never do.
+# Wide heads read the states themselves for their first steps, narrow ones never do.
 WIDE, NARROW = 1, 4
 MODELS = {
     (kind, heads, seed): tiny_model(kind, WORDS, seed, decoder_attention_heads=heads, init_std=0.3)
