@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.core.metrics import Edit, character_edits, is_looping, normalise, word_edits
 from bench.core.types import LineResult
 from datasets.damage.visible import visibility
-from decoders.language.lm import EMBEDDED_TEXT, read_word_lm, train_text
+from decoders.language.lm import EMBEDDED_TEXT, kenlm_lm, train_text
 from decoders.language.ngram import words_of
 
 Shares = NDArray[np.float32]
@@ -161,7 +161,7 @@ def vocabulary(path: Path | None = None) -> Vocabulary:
     if path is None:
         words = {word for paragraph in train_text() for word in words_of(paragraph)}
         return _known(words, f"the {len(words):,} words of the {EMBEDDED_TEXT}")
-    found = read_word_lm(path).unigrams
+    found = kenlm_lm(str(path)).words
     return _known(found, f"the {len(found):,} words of {path.name}")
 
 
