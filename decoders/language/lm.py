@@ -39,7 +39,7 @@ _MIN_KENLM = 2  # KenLM loads no unigram models
 _RECIPE = "1"  # part of the cached files' names; change it when the same text gives other numbers
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class NGramLM:
     """A model of words or characters on disk.
 
