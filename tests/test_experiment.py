@@ -54,7 +54,7 @@ from bench.core.metrics import normalise, score_line
 from bench.report import experiment
 from datasets.about import Blocks
 from datasets.damage.base import SEVERITIES
-from decoders.ctc.dense_lm import DenseLM, dense_lm
+from decoders.ctc.ngram import DenseLM, dense_lm
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate
 
