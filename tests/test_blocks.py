@@ -21,7 +21,6 @@ from bench.core.types import Decoded, Line, LineResult
 from bench.pipeline.cells import line_result
 from bench.report import accuracy, correction, render
 from bench.report.errors import Shown, tables
-from bench.report.language import language
 from bench.report.results import collect
 from datasets import DATASETS
 from datasets.about import Blocks, blocks_of
@@ -113,29 +112,6 @@ def test_older_lines_of_hooker_name_their_letter_as_writer_and_are_one_hand_all_
     assert "24 lines of 1 hand in 17 letters" in table.conditions
 
 
-def test_sets_of_hands_and_of_letters_in_one_table_are_told_apart():
-    rows = [row(name, dataset) for dataset in ("unipen", "hooker") for name in ("a", "b")]
-    (table,) = accuracy.by_set(collect(Rows(*rows)))
-    assert "bootstrap over writers or, for hooker, letters (10,000 resamples" in table.conditions
-    with language("ja"):
-        (table,) = accuracy.by_set(collect(Rows(*rows)))
-    assert "筆者(hooker では書簡)" in table.conditions and "名の筆跡" in table.conditions
-
-
-def test_texts_of_hands_that_nobody_recorded():
-    (table,) = accuracy.by_set(collect(Stored(cell_lines(0.1, 17), row(dataset="copiste"))))
-    assert "24 lines in 17 texts, hands not recorded" in table.conditions
-
-
-def test_four_writers_stand_beside_their_column():
-    found = collect(Stored(cell_lines(0.1, 4), row("a", "unipen"), row("b", "unipen")))
-    (table,) = accuracy.by_set(found)
-    (mark,) = table.marks(table.columns[2])
-    assert table.notes[mark - 1] == "4 writers: too few for an interval or a test"
-    assert all(cells[2].detail == "" and not cells[2].bold for cells in table.rows)
-    assert "by 4 writers" in table.conditions
-
-
 def test_a_table_of_the_user_s_names_its_blocks(tmp_path):
     Image.fromarray(PAPER).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("image,text,writer,block\na.png,some text,Ann,letter 7\n")
@@ -156,10 +132,6 @@ def test_synthetic_sets_are_called_so_where_their_numbers_stand(name):
     assert "synthetic" not in str(accuracy.by_set(collect(Rows(row(dataset="unipen")))))
 
 
-def test_hooker_s_letters_are_by_him_and_of_one_hand():
-    assert DATASETS.entry("hooker").summary == "letters by Joseph Hooker, one hand"
-
-
 def test_no_damage_is_ranked_over_another():
     rows = [
         row(damage=name, severity=3, cer=cer) for name, cer in (("blot", 0.4), ("char_erase", 0.1))
@@ -169,26 +141,6 @@ def test_no_damage_is_ranked_over_another():
     assert [cells[0].text for cells in table.rows] == ["char_erase", "blot"]  # as registered
     (alone,) = accuracy.by_damage(collect(Rows(rows[0])))
     assert "rank" not in alone.conditions
-
-
-def test_characters_that_a_damage_had_to_place_by_itself_are_told():
-    rows = [
-        row(
-            dataset="hooker", damage="char_erase", severity=3, extras={"lines_with_equal_slots": 24}
-        ),
-        row(dataset="lines", damage="char_erase", severity=3),
-    ]
-    said, plain = accuracy.by_damage(collect(Rows(*rows)))[::-1]
-    assert (
-        "no character boxes in hooker, so that char_erase takes slots of equal" in said.conditions
-    )
-    assert "no character boxes" not in plain.conditions
-
-
-def test_a_note_on_a_list_is_no_line_that_could_not_be_read():
-    note = "te.lst has 5 lines, and test of the partition aachen has 2915 as published"
-    (table,) = accuracy.by_set(collect(Rows(row(dataset="iam", extras={"set_notes": [note]}))))
-    assert table.notes == (f"iam: {note}",)
 
 
 def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_agrees():

@@ -65,19 +65,6 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore(tmp_path / "run")
 
 
-def test_the_table_has_before_after_and_the_gain_with_its_sign(store):
-    (table,) = correction.tables(collect(store))
-    heads = [column.head for column in table.columns]
-    assert len(table.rows) == 6  # the row without a corrector is none of it
-    cells = dict(zip(heads, table.rows[0], strict=True))
-    assert cells["Damage"].text == "none"
-    assert [cells[head].text for head in ("Improved", "Same", "Worse")] == ["2", "2", "12"]
-    assert cells["Gain"].text.startswith("-3.29")  # 10 of 16 lines, a character of 19 each
-    assert cells["Gain"].detail.startswith("[") and ", p 0." in cells["Gain"].detail
-    gains = [row[heads.index("Gain")].text for row in table.rows]
-    assert [text[0] for text in gains] == ["-", "+", "+"] * 2
-
-
 def test_rows_without_their_lines_have_no_gain(store):
     for file in (store.path / "lines").iterdir():
         file.unlink()
