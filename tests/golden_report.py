@@ -7,19 +7,28 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench import report
+from bench.analysis.compare import System
+from bench.analysis.compare import compare as comparisons
+from bench.analysis.evidence import Chosen, readings
+from bench.analysis.misreadings import analyse
+from bench.analysis.misreadings.classes import Vocabulary
 from bench.core.errors import UserError
 from bench.core.types import LineResult, Row, Runtime
 from bench.pipeline.cells import corrected as correction_of
+from bench.report import benchmark, cite, compare, errors
 from bench.report.language import LANGUAGES, language
-from bench.report.render import markdown
-from bench.report.results import collect
+from bench.report.render import markdown, spreadsheet
+from bench.report.results import Result, collect
+from bench.report.table import Table
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row, timing
 
 FOLDER = Path(__file__).parent / "fixtures" / "report"
@@ -51,7 +60,7 @@ class Run(Rows):
         if lines is None and writers:
             lines = cell_lines(one.cer if one.cer and math.isfinite(one.cer) else 0.1, writers)
         if lines is not None:
-            self._lines[one.key] = lines
+            self._lines[one.key] = [replace(own, id=f"{n}") for n, own in enumerate(lines)]
 
     def lines(self, key: str) -> list[LineResult]:
         """The lines of a row."""
@@ -147,18 +156,79 @@ def _odd(made: Run) -> None:
     made.add(replace(short, condition=replace(short.condition, limit=50)))
 
 
+def _compared(store: Run, results: Sequence[Result]) -> list[Table]:
+    """Three systems on every condition that two of them have read."""
+    systems = [
+        System(name, tuple(readings([Chosen(store, tuple(rows))])))
+        for name in ("ctc-greedy", "ctc-ngram", "ar-beam")
+        if (rows := [r.row for r in results if r.names[:2] == ("mini", name) and r.row.cer])
+    ]
+    known = {(system.label, one.row.key) for system in systems for one in system.readings}
+    of = {
+        (result.names.decoder, result.row.key): result
+        for result in results
+        if (result.names.decoder, result.row.key) in known
+    }
+    return compare.tables(comparisons(systems), of)
+
+
+def _misread(results: Sequence[Result]) -> list[Table]:
+    """Greedy CTC beside the n-gram search on the clean synthetic lines."""
+    names = ("ctc-greedy", "ctc-ngram")
+    shown = [
+        r for r in results if r.clean and r.names.dataset == "lines" and r.row.decoder in names
+    ]
+    known = Vocabulary(frozenset({"the"}), frozenset(), "the 1 word of a test")
+    analysis = analyse([result.reading for result in shown if result.reading], known)
+    return errors.tables(errors.Shown(1, analysis, tuple(shown)), most=3)
+
+
+def _benchmark() -> list[Table]:
+    machine = {
+        "node": "secret-host", "machine": "x86_64", "python_version": "3.11.7", "threads": 2,
+        "cpu": {"brand_raw": "Test CPU 9000", "flags": ["avx"]},
+    }  # fmt: skip
+    stats = {"min": 0.0009, "max": 0.0012, "median": 0.00123, "rounds": 5}
+    with_cer = {"lines": 32, "signature": "e:x|d:g", "cer": 0.05}
+    without = {"lines": 32, "signature": "e:x|d:g", "V": 96}
+    record = {
+        "machine_info": machine,
+        "commit_info": {"id": "abcdef0123" * 4, "dirty": True},
+        "benchmarks": [
+            {
+                "group": "decode",
+                "name": "a|b",
+                "stats": stats,
+                "extra_info": with_cer,
+            },
+            {"group": "decode", "name": "c", "stats": stats, "extra_info": without},
+            {"name": "t", "stats": {"median": math.nan}},
+        ],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "b.json"
+        path.write_text(json.dumps(record))
+        return benchmark.tables(path)
+
+
 def written() -> dict[str, str]:
-    """The files by name: every table of the run, in each language."""
-    results = collect(run())
+    """The files by name: every table of the run in each language, and what is English alone."""
+    store = run()
+    results = collect(store)
     texts = {}
     for name in LANGUAGES:
         with language(name):
             tables = [*report.main_tables(results), *report.further_tables(results)]
             texts[f"report.{name}.md"] = "\n".join(map(markdown, tables))
+    further = [*_compared(store, results), *_misread(results), *_benchmark()]
+    texts["further.md"] = "\n".join(map(markdown, further))
+    texts["further.csv"] = "\n".join(map(spreadsheet, further))
+    notes = cite.footnotes(results, store.environments())
+    texts["footnotes.md"] = "\n\n".join(map(cite.markdown, notes))
     return texts
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for file, text in written().items():
-        (FOLDER / file).write_text(text, encoding="utf-8")
+        (FOLDER / file).write_bytes(text.encode())

@@ -21,10 +21,6 @@ from tests.stored_runs import cell, run
 
 EDITS = [4, 0, 6, 5, 0, 7, 3, 4] * 3
 KEYS = ("aaaaaa1111111111", "aaaaaa2222222222", "bbbbbb3333333333")
-LM = {
-    "lm": "embedded", "lm_sha256": "58c3d85f02d8fb09", "lm_order": 6, "alpha": 0.9,
-    "tuned_on": "lines-val@62c1f72f", "lm_trained_on": "train documents",
-}  # fmt: skip
 
 
 def footnotes(found: Store) -> list[cite.Footnote]:
@@ -91,43 +87,6 @@ def test_no_word_is_a_crash(word):
     except UserError:
         return
     assert found.rows()
-
-
-def test_a_footnote_has_everything_that_the_number_depends_on():
-    found = run_rows.Rows(
-        run_rows.row(
-            "ctc-ngram",
-            key=KEYS[0],
-            options={"alpha": None, "beam": 32},
-            extras=LM,
-            dataset_options={"root": "/data"},
-        )
-    )
-    (note,) = footnotes(found)
-    for told in (
-        "mini:ctc-ngram on lines (synthetic): CER 10.00 % [", "WER 20.00 %", "12.0 lines/s",
-        "test split", "lines00000000000", "weights 0123456789ab",
-        "language model embedded (sha256 58c3d85f02d8, order 6, text: train documents)",
-        "tuned on: lines-val@62c1f72f",
-        "Options: ctc-ngram (alpha=0.9, beam=32); lines (root=/data)",
-        "Test CPU 9000", "1 thread", "float32", "batch size 32", "nfc-ws1", "torch 2.13.0",
-        "Kaidoku 0.1.0", "commit abcdef0123", "lm 58c3d85f02d8fb09", "run 2026-01-02",
-    ):  # fmt: skip
-        assert told in note.text
-    assert note.signature == found.rows()[0].signature
-    assert note.label == KEYS[0]
-
-
-def test_the_damage_is_told_with_its_suite_and_seed():
-    (note,) = footnotes(cited(KEYS[2], [store()]))
-    assert "mini:ctc-greedy on lines (synthetic) under blot 3: CER" in note.text
-    assert "Damaged by suite-1 with seed 0" in note.text
-
-
-def test_untrained_weights_are_given_no_cer():
-    found = run_rows.Rows(run_rows.row("ar-beam", weights="untrained", cer=0.123))
-    (note,) = footnotes(found)
-    assert "CER" not in note.text.split("Read:")[0] and "12.0 lines/s" in note.text
 
 
 def test_hostile_names_stay_text_in_every_format():

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,20 +184,6 @@ def two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_tables_say_what_was_compared(call, two_runs):
-    code, out, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--format", "md")
-    assert code == 0 and err == ""
-    pairs = [line for line in out.splitlines() if line.startswith("| lines")]
-    assert len(pairs) == 2 + 4 and "| blot 3 " in pairs[1]
-    cells = [text.strip() for text in pairs[0].strip("|").split("|")]
-    assert re.fullmatch(r"\\-2\.91 \[-\d\.\d\d, \+\d\.\d\d\]", cells[4])  # 30 of 1032 characters
-    assert cells[11:16] == ["12", "9", "3", "3", "3"]
-    assert "Test CPU 9000" in out and "sha256 lines0000000" in out
-    assert "signature `e:mini@01234567|d:{ctc" not in out  # one signature a system
-    assert out.count("- signature `") == 2 * 2
-    assert "10,000 resamples" in out and "all 2 tests of this table" in out
-
-
 def test_filters_json_and_another_run(call, two_runs):
     words = ("compare", "old/mini:ctc-beam", f"{two_runs}/new/mini:ctc-beam", "--json")
     code, out, _ = call(*words, "--dataset", "lines")
@@ -213,25 +196,6 @@ def test_filters_json_and_another_run(call, two_runs):
     assert [side["label"] for side in record["systems"]] == list(words[1:3])
     assert record["systems"][0]["on_front"] is False and record["systems"][1]["on_front"] is True
     assert "lines" not in record["systems"][0]
-
-
-def test_csv_keeps_unrounded_numbers_and_no_formula(call, two_runs):
-    words = ("compare", "mini:ctc-greedy", "mini:ctc-beam", "--format", "csv")
-    code, out, _ = call(*words, "--severity", "3", "--damage", "blot")
-    assert code == 0
-    rows = list(csv.reader(io.StringIO(out.split("\r\n\n")[0])))
-    told = dict(zip(rows[0], rows[1], strict=True))
-    assert float(told["ΔCER"]) == pytest.approx(-100 * 30 / (24 * 43), rel=1e-4)
-    assert float(told["ΔCER low"]) < float(told["ΔCER high"])
-    assert not any(text.startswith(("=", "+", "@")) for row in rows for text in row)
-
-
-def test_terminal_and_latex_have_both_tables(call, two_runs):
-    _, out, _ = call("compare", "mini:ctc-greedy", "mini:ctc-beam")
-    assert "Systems in pairs" in out and "The systems and what they cost" in out
-    assert max(map(len, out.splitlines())) <= 100
-    _, out, _ = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--format", "tex")
-    assert out.count(r"\begin{tabular}") == 2 and "U+0394" not in out
 
 
 @pytest.mark.parametrize(

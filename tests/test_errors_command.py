@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import pytest
@@ -107,25 +105,6 @@ def test_severity_alone_means_all_damages(errors):
     assert [each["condition"]["damage"] for each in json.loads(out)] == ["char_erase", "defocus"]
     _, out, _ = errors("--damage", "all", "--json")
     assert [each["condition"]["severity"] for each in json.loads(out)] == [0, 3, 2]
-
-
-def test_formats_that_paste(errors):
-    chosen = ("--decoder", "ctc-greedy,ctc-ngram")
-    _, text, _ = errors(*chosen, "--format", "csv", "--top", "3")
-    changes = text[text.index("View,Class,ctc-ngram,") :]
-    for cells in csv.DictReader(io.StringIO(changes[: changes.index("Reference,Read")])):
-        if cells["Class"] == "similar shape":
-            assert int(cells["ctc-ngram"]) > 0 and cells["ctc-ngram added"] == "0"
-            assert float(cells["ctc-ngram low"]) <= float(cells["ctc-ngram net per 1,000"]) < 0
-            assert cells["signatures"].count("e:mini@01234567") == 2
-            break
-    else:
-        pytest.fail("the class is not there")
-    _, text, _ = errors(*chosen, "--format", "md", "--top", "1")
-    assert text.count("### ") == 5 and text.count("Test CPU 9000") == 5
-    assert "rarer pairs are left out" in text
-    _, text, _ = errors(*chosen, "--format", "tex")
-    assert text.count("\\toprule") >= 5 and "\\label{tab:classes-1}" in text
 
 
 def test_another_decoder_to_compare_with(errors):

@@ -14,7 +14,6 @@ from bench.cli import main
 from bench.core.errors import UserError
 from bench.pipeline.runs import newest
 from bench.pipeline.store import RunStore
-from bench.report import render
 from bench.report.benchmark import tables
 from tests.run_rows import ENVIRONMENT, cell_lines, failed, row
 
@@ -37,43 +36,6 @@ def written(folder: Path, *benchmarks: Mapping[str, Any], **more: Any) -> Path:
     record = {"machine_info": machine, "commit_info": commit, "benchmarks": list(benchmarks)}
     path.write_text(json.dumps({**record, **more}))
     return path
-
-
-def test_a_group_is_a_table(tmp_path):
-    path = written(
-        tmp_path,
-        measured(
-            "test_decode[ctc-greedy]", 0.00123, cer=0.0567, signature="e:x|d:g", lines=32, V=96
-        ),
-        measured("test_decode[a|b]", 1.5, cer=None, signature="e:x|d:b", lines=32, V=80),
-    )
-    (table,) = tables(path)
-    assert [column.head for column in table.columns] == [
-        *("Benchmark", "V", "Median ms", "Min ms", "Max ms", "Rounds", "CER %")
-    ]
-    assert [[cell.text for cell in line] for line in table.rows] == [
-        ["test_decode[ctc-greedy]", "96", "1.230", "1.107", "1.476", "5", "5.67"],
-        ["test_decode[a|b]", "80", "1,500", "1,350", "1,800", "5", "—"],
-    ]
-    assert table.signatures == ("e:x|d:g", "e:x|d:b")
-    for stated in ("Test CPU 9000", "Python 3.11.7", "threads 2", "lines 32"):
-        assert stated in table.conditions
-    assert "commit abcdef0123 with uncommitted changes" in table.conditions
-    assert "secret-host" not in render.markdown(table)
-    assert "test_decode[a\\|b]" in render.markdown(table)
-
-
-def test_groups_do_not_share_a_table(tmp_path):
-    other = {**measured("t", 1.0), "group": None}
-    names = [table.title for table in tables(written(tmp_path, measured("t", 1.0), other))]
-    assert names == ["Benchmark group decode", "Benchmark group all"]
-
-
-def test_missing_numbers(tmp_path):
-    path = written(tmp_path, {"name": "t", "stats": {"median": float("nan")}}, machine_info=None)
-    (table,) = tables(path)
-    assert [cell.text for cell in table.rows[0]] == ["t", "n/a", "n/a", "n/a", "n/a", "—"]
-    assert "does not name" in table.conditions
 
 
 @pytest.mark.parametrize(
@@ -108,15 +70,6 @@ def runs_folder(tmp_path, monkeypatch):
 def stored(folder: Path) -> None:
     with RunStore(folder).writing(dict(ENVIRONMENT)) as environment:
         RunStore(folder).write(replace(row(cer=0.1), environment=environment), cell_lines(0.1))
-
-
-def test_report_of_a_named_run_prints_tables_and_writes_files(runs_folder, capsys):
-    stored(runs_folder / "mine")
-    assert called("mine", "--format", "tex") == 0
-    out = capsys.readouterr().out
-    assert "CER by decoder and set" in out and "10.00" in out
-    assert (runs_folder / "mine/tables/cer-1.tex").is_file()
-    assert not (runs_folder / "mine/report.md").exists()
 
 
 def test_report_takes_the_newest_run_or_a_folder(runs_folder, capsys):
