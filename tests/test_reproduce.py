@@ -12,7 +12,7 @@ import pytest
 
 import bench.analysis.reproduce
 from bench.analysis.evidence import Reading
-from bench.analysis.reproduce import Verdict, judge, plan_of
+from bench.analysis.reproduce import Verdict, plan_of, verdict_of
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import LineResult, Row, Runtime
@@ -46,7 +46,7 @@ def again(folder: Path, row: Row, mine: Registries | None = None) -> RunStore:
 
 
 def judged(old: Reading, new: Reading, *records: Any) -> Verdict:
-    return judge(old, new, (records[0], records[1]) if records else (RECORD, RECORD))
+    return verdict_of(old, new, (records[0], records[1]) if records else (RECORD, RECORD))
 
 
 @pytest.mark.parametrize(

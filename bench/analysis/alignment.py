@@ -38,7 +38,7 @@ def with_boxes(
         lines: those that have boxes keep them.
         encoder: an open one with a CTC head and trained weights.
         batch_size: lines that are encoded at once.
-        track: told of each batch.
+        track: draws the progress.
 
     Returns:
         The lines in order; of those with new boxes `box_source` is "ctc:" and the weights' hash.

@@ -23,7 +23,7 @@ def cited(word: str, stores: Iterable[Store]) -> Chosen:
         stores: where they are looked for, in this order.
 
     Raises:
-        UserError: no run has such a row, or what was given is neither a key nor a signature.
+        UserError: no run has such a row, or the word is neither a key nor a signature.
     """
     word = word.strip().strip("`").strip()
     if not _KEY.fullmatch(word) and "|" not in word:

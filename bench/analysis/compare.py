@@ -38,7 +38,7 @@ class System:
 
 
 class Lines(NamedTuple):
-    """How the lines of a pair fared, counted.
+    """Counts of the lines of a pair.
 
     improved, worse: fewer and more character edits with the second than with the first.
     first_alone, second_alone: without any edit with this one, and not so with the other.

@@ -124,10 +124,10 @@ class Reading:
         return rate_difference(edits, self.edits, self.characters, self.blocks)
 
     def cer_less(self, other: Reading) -> Difference | None:
-        """Its CER less the CER of another system on the same lines, worked out once a pair.
+        """Its CER less the CER of another system on the same lines, computed once a pair.
 
         Raises:
-            UserError: the two may not be compared; see `paired`.
+            UserError: as `paired`.
         """
         if other not in self._differences:
             lines = paired(self, other).second
@@ -183,8 +183,7 @@ def paired(first: Reading, second: Reading) -> Pairs:
     """Two readings of the same lines, aligned by the lines' ids.
 
     Raises:
-        UserError: they may not be compared: another normaliser, data set, damage or severity, or
-            their lines are not the same; the sentence says which.
+        UserError: another normaliser, data set, damage or severity, or other lines.
     """
     for what, of in _SAME.items():
         one, other = of(first.row), of(second.row)
@@ -206,11 +205,7 @@ _SAME: dict[str, Callable[[Row], object]] = {
 
 
 def _in_order(first: Reading, second: Reading) -> tuple[LineResult, ...]:
-    """The lines of the second in the order of the first.
-
-    Raises:
-        UserError: they are not of the same ids and references.
-    """
+    """The lines of the second in the order of the first."""
     ids = [line.id for line in first.lines]
     lines = second.lines
     if ids != [line.id for line in lines]:

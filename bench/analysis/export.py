@@ -68,7 +68,7 @@ def export(
         damage: None for the clean copy.
         options: of data set and damage, as the user gave them, for the record.
         folder: in which the copy gets a folder.
-        track: told of each line.
+        track: draws the progress.
 
     Raises:
         UserError: another copy lies there, or the folder cannot be written.

@@ -99,7 +99,7 @@ def plan_of(row: Row, device: str | None = None, registries: Registries | None =
         (names.datasets, condition.dataset, row.dataset_options),
         (names.damages, condition.damage, row.damage_options),
     )
-    options = {name: _typed(registry, name, given) for registry, name, given in parts if given}
+    options = {name: _typed(registry, name, own) for registry, name, own in parts if own}
     selection = Selection(
         encoders=(row.encoder,),
         decoders=(row.decoder,),
@@ -116,7 +116,7 @@ def plan_of(row: Row, device: str | None = None, registries: Registries | None =
     return build_plan(selection, names)
 
 
-def judge(
+def verdict_of(
     before: Reading,
     after: Reading,
     records: tuple[Mapping[str, Any], Mapping[str, Any]],
@@ -146,10 +146,10 @@ def _chosen(row: Row) -> dict[str, Any]:
     return {name: row.extras[name] for name in left if name in row.extras}
 
 
-def _typed(registry: Registry, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored options as `Registry.create` takes them; what the name fixes is not given."""
+def _typed(registry: Registry, name: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored options as `Registry.create` takes them; what the name fixes is left out."""
     fixed = registry.entry(name).options
-    free = {option: value for option, value in given.items() if option not in fixed}
+    free = {option: value for option, value in stored.items() if option not in fixed}
     return restored(registry.options(name), free)
 
 
@@ -166,7 +166,7 @@ def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:
 
 
 def _conditions(before: Row, after: Row) -> Iterator[Differing]:
-    """The parts of the signatures that differ, and what no signature tells."""
+    """The parts of the signatures that differ, and what no signature holds."""
     old, new = signature_parts(before), signature_parts(after)
     for prefix in dict.fromkeys((*old, *new)):
         if old.get(prefix) != new.get(prefix):

@@ -36,7 +36,7 @@ ALPHA = 0.05  # a p-value at most so large counts as significant
 FEWEST = 6  # blocks of an interval or a p-value: of 5 no randomisation has a two-sided p under 0.05
 ENOUGH = 12  # blocks of a percentile bootstrap
 
-_MOST_OF_THE_DRAWS = 0.99  # have to have a number that is given an interval
+_MOST_OF_THE_DRAWS = 0.99  # have to have a number that gets an interval
 _TAILS = ((1.0 - LEVEL) / 2.0, 1.0 - (1.0 - LEVEL) / 2.0)
 _DRAWS_AT_ONCE = 2_000_000  # indices held in memory at a time
 

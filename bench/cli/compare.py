@@ -32,7 +32,7 @@ examples:
   {PROGRAM} compare mini:ctc-greedy mini:ctc-ngram --json
 
 A system is encoder:decoder as the tables call it, and RUN/encoder:decoder where it is of another
-run than the newest; the second of each pair is judged against the first. Nothing is measured
+run than the newest; the second of each pair is compared with the first. Nothing is measured
 again. Results of other data, damage, normaliser or schema are refused.
 
 exit codes: 0 all is well; 1 a row of a system failed or has no lines; 2 a mistake in what was

@@ -13,7 +13,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from bench.analysis.evidence import Chosen, Reading, Store
-from bench.analysis.reproduce import judge, plan_of
+from bench.analysis.reproduce import plan_of, verdict_of
 from bench.cli import PROGRAM
 from bench.cli.bars import RunProgress
 from bench.cli.cite import Where, find
@@ -73,7 +73,7 @@ def run(
     plan = plan_of(row, device)
     with _folder(out) as path:
         store, key = _measured(plan, path)
-        verdict = judge(
+        verdict = verdict_of(
             _reading(found, row),
             _reading(store, next(each for each in store.rows() if each.key == key)),
             (found.environments().get(row.environment, {}), *store.environments().values()),

@@ -56,12 +56,12 @@ def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
     if read:
         clean = [result for result in clean if result.names.dataset in read]
     heads = (say("Encoder"), say("Decoder"))
-    leading: list[Column[Line]] = keys(
+    first_columns: list[Column[Line]] = keys(
         heads, lambda line: line[0].names.encoder, lambda line: line[0].names.decoder
     )
     title = say("CER by decoder and set")
     return [
-        _pivot(f"cer-{number}", title, group, (_SYSTEMS, _SETS), leading, bold)
+        _pivot(f"cer-{number}", title, group, (_SYSTEMS, _SETS), first_columns, bold)
         for number, group in enumerate(grouped(clean), 1)
     ]
 
@@ -72,7 +72,7 @@ def by_damage(results: Sequence[Result], bold: bool = True) -> list[Table]:
     A severity has a table when several damages were run at it, or one that has no curve.
     `bold` is that of `by_set`.
     """
-    leading = [
+    first_columns = [
         *keys([say("Damage")], lambda line: line[0].names.damage),
         Column(say("Ink lost %"), _ink_lost),
     ]
@@ -87,7 +87,7 @@ def by_damage(results: Sequence[Result], bold: bool = True) -> list[Table]:
             ),
             group,
             (_DAMAGES, _DECODERS),
-            leading,
+            first_columns,
             bold,
         )
         for number, group in enumerate(side_by_side(results), 1)
@@ -99,7 +99,7 @@ def by_severity(results: Sequence[Result], bold: bool = True) -> list[Table]:
 
     `bold` is that of `by_set`.
     """
-    leading = [
+    first_columns = [
         *keys([say("Severity")], lambda line: line[0].row.condition.severity),
         Column(say("Ink lost %"), _ink_lost),
     ]
@@ -114,7 +114,7 @@ def by_severity(results: Sequence[Result], bold: bool = True) -> list[Table]:
             ),
             group,
             (_SEVERITIES, _DECODERS),
-            leading,
+            first_columns,
             bold,
         )
         for number, group in enumerate(curves(results), 1)
@@ -165,7 +165,7 @@ def _pivot(
     title: str,
     results: Sequence[Result],
     axes: tuple[Axis, Axis],
-    leading: Sequence[Column[Line]],
+    first_columns: Sequence[Column[Line]],
     bold: bool,
 ) -> Table:
     """A table of CERs of one setting.
@@ -175,7 +175,7 @@ def _pivot(
         title: its title.
         results: at most one in each place.
         axes: what goes down and what across.
-        leading: columns before those of the second axis.
+        first_columns: columns before those of the second axis.
         bold: see `by_set`.
     """
     down, across = axes
@@ -191,7 +191,7 @@ def _pivot(
 
         return Column(str(head), cell, RANGE, notes=shared)
 
-    columns = [*leading, *map(column, _along(across, results))]
+    columns = [*first_columns, *map(column, _along(across, results))]
     rows = [[each for each in results if down.of(each) == of] for of in _along(down, results)]
     return of_results(slug, title, _meaning(results, bool(best)), columns, results, rows)
 

@@ -142,16 +142,16 @@ def _slope_words(one: Judged) -> str:
         return (
             f"In points of CER, on average over the damages: on English the gain of {one.system} "
             f"over {BASELINE} rises with the ink that is lost, "
-            f"{_told(one, ' a step of severity')}."
+            f"{_effect(one, ' a step of severity')}."
         )
     if one.verdict == "the opposite holds":
         return (
             f"In points of CER it is the other way round: on English the gain of {one.system} over "
-            f"{BASELINE} falls with the ink that is lost, {_told(one, ' a step of severity')}."
+            f"{BASELINE} falls with the ink that is lost, {_effect(one, ' a step of severity')}."
         )
     return (
         f"No effect was shown: on English the gain of {one.system} over {BASELINE} changes by "
-        f"{_told(one, ' a step of severity')}."
+        f"{_effect(one, ' a step of severity')}."
     )
 
 
@@ -160,51 +160,51 @@ def _control_words(one: Judged) -> str:
     if one.verdict == "holds":
         return (
             f"On random characters it changes by less than {bound} points a step "
-            f"({_told(one)}), so what changes on English is language."
+            f"({_effect(one)}), so what changes on English is language."
         )
     if one.verdict == "does not hold":
         return (
-            f"But on random characters it changes too ({_told(one)}), where there is no language "
+            f"But on random characters it changes too ({_effect(one)}), where there is no language "
             "beyond the frequency of letters: a slope by itself is no proof of language."
         )
     return (
         f"Whether it stays the same on random characters (within {bound} points a step either way) "
-        f"cannot be said from so many lines ({_told(one)})."
+        f"cannot be said from so many lines ({_effect(one)})."
     )
 
 
 def _difference_words(one: Judged) -> str:
     if one.verdict == "holds":
-        return f"It rises faster on English than there, by {_told(one)}."
+        return f"It rises faster on English than there, by {_effect(one)}."
     if one.verdict == "the opposite holds":
-        return f"It rises faster there than on English: the difference is {_told(one)}."
-    return f"That it rises faster on English than there was not shown ({_told(one)})."
+        return f"It rises faster there than on English: the difference is {_effect(one)}."
+    return f"That it rises faster on English than there was not shown ({_effect(one)})."
 
 
 def _clean_words(finding: Finding) -> str:
     damage = finding.design.damages[0]
     english, random = (finding.gain(level, damage, 0, PRIMARY) for level in ("english", "random"))
     return (
-        f"On clean lines the gain is {_told_points(english.gain)} points on English (of a CER of "
+        f"On clean lines the gain is {_in_points(english.gain)} points on English (of a CER of "
         f"{_percents(finding.gain('english', damage, 0, BASELINE).cer)}) and "
-        f"{_told_points(random.gain)} on random characters."
+        f"{_in_points(random.gain)} on random characters."
     )
 
 
 def _particulars(finding: Finding) -> list[str]:
     judged = {one.contrast.name: one for one in finding.judged}
-    said = [
+    sentences = [
         _expected_words(judged[key])
         for key in ("characters over breaks", "saturation on spans", "context")
         if key in judged
     ]
     if finding.judged:
-        said += [
+        sentences += [
             *_harm_words(finding),
             *_hidden_words(finding),
             _dose_words(finding),
         ]
-    return [*said, *_system_words(finding)]
+    return [*sentences, *_system_words(finding)]
 
 
 def _expected_words(one: Judged) -> str:
@@ -214,7 +214,7 @@ def _expected_words(one: Judged) -> str:
         "does not hold": "Expected, and it does not hold",
         "not shown": "Expected, but not shown",
     }[one.verdict]
-    return f"{verdict}: {one.contrast.claim} G differs by {_told(one)}."
+    return f"{verdict}: {one.contrast.claim} G differs by {_effect(one)}."
 
 
 def _harm_words(finding: Finding) -> list[str]:
@@ -230,15 +230,15 @@ def _harm_words(finding: Finding) -> list[str]:
         if significant(gain.gain.interval, p)
     ]
     worse = [gain for gain in shown if (gain.gain.value or 0.0) < 0]
-    said = [
+    sentences = [
         f"Of the {len(cells)} damaged conditions of English, {PRIMARY} reads significantly better "
         f"than {BASELINE} in {len(shown) - len(worse)} and significantly worse in {len(worse)} "
         "(two-sided, Holm over these conditions, and an interval without 0)"
     ]
     if worse:
-        named = [f"{g.damage} {g.severity} ({_told_points(g.gain)})" for g in worse]
-        said.append(f": {listing(named)}")
-    return ["".join(said) + "."]
+        named = [f"{g.damage} {g.severity} ({_in_points(g.gain)})" for g in worse]
+        sentences.append(f": {listing(named)}")
+    return ["".join(sentences) + "."]
 
 
 def _relative_words(finding: Finding) -> str:
@@ -268,31 +268,31 @@ def _logit(rate: float) -> float:
 
 
 def _between_words(finding: Finding) -> str:
-    told = [
-        f"{_told_points(slope_of(finding, level, PRIMARY), 2)} on {level}"
+    words = [
+        f"{_in_points(slope_of(finding, level, PRIMARY), 2)} on {level}"
         for level in finding.read
         if level not in ("english", "random")
     ]
-    return f"The slopes between the two levels: {listing(told)}." if told else ""
+    return f"The slopes between the two levels: {listing(words)}." if words else ""
 
 
 def _hidden_words(finding: Finding) -> list[str]:
-    said = []
+    sentences = []
     for damage in finding.design.damages:
         own = finding.recall("english", damage, _LAST, PRIMARY)
         base = finding.recall("english", damage, _LAST, BASELINE)
         ceiling = finding.recall("english", damage, _LAST, CLOZE)
         if own is None or base is None or ceiling is None or own.right.value is None:
             continue
-        said.append(
+        sentences.append(
             f"{damage} {_LAST} ({number(own.characters, 0)} hidden): "
             f"{_percents(own.right)} right and {_percents(own.wrong)} wrong "
             f"({BASELINE} {_percents(base.right)} and {_percents(base.wrong)}; the cloze ceiling "
             f"is {_percents(ceiling.right)})"
         )
-    if not said:
+    if not sentences:
         return []
-    return [f"What {PRIMARY} writes for hidden characters of English. {'; '.join(said)}."]
+    return [f"What {PRIMARY} writes for hidden characters of English. {'; '.join(sentences)}."]
 
 
 def _dose_words(finding: Finding) -> str:
@@ -320,24 +320,25 @@ def _system_words(finding: Finding) -> list[str]:
     others = [system for system in finding.systems if system not in doses]
     if not others:
         return []
-    told = [
-        f"{system} {_told_points(slope_of(finding, 'english', system), 2)} on English and "
-        f"{_told_points(slope_of(finding, 'random', system), 2)} on random characters"
+    words = [
+        f"{system} {_in_points(slope_of(finding, 'english', system), 2)} on English and "
+        f"{_in_points(slope_of(finding, 'random', system), 2)} on random characters"
         for system in others
     ]
     return [
         "Slopes of the other systems, not among the contrasts, points a step: "
-        f"{'; '.join(told)}. The AR "
+        f"{'; '.join(words)}. The AR "
         "decoders and ctc-rescore differ from ctc-greedy by a head of their own, too."
     ]
 
 
-def _language_words(said: Mapping[str, Any]) -> str:
+def _language_words(model: Mapping[str, Any]) -> str:
+    name, sha256 = model.get("lm"), str(model.get("lm_sha256"))[:12]
     return (
-        f"Language: {PRIMARY}, character {said.get('lm_order')}-gram {said.get('lm')} (sha256 "
-        f"{str(said.get('lm_sha256'))[:12]}, text: {said.get('lm_trained_on')}), alpha "
-        f"{said.get('alpha')}, beta {said.get('beta')} (tuned on: {said.get('tuned_on')}); a dose "
-        "takes both times its number, so that dose 0 is ctc-beam"
+        f"Language: {PRIMARY}, character {model.get('lm_order')}-gram {name} (sha256 {sha256}, "
+        f"text: {model.get('lm_trained_on')}), alpha {model.get('alpha')}, beta "
+        f"{model.get('beta')} (tuned on: {model.get('tuned_on')}); a dose takes both times its "
+        "number, so that dose 0 is ctc-beam"
     )
 
 
@@ -348,7 +349,7 @@ def _left_out(finding: Finding) -> str:
     return f"Left out: {listing(reasons)}"
 
 
-def _told_points(estimate: Estimate, decimals: int = 1) -> str:
+def _in_points(estimate: Estimate, decimals: int = 1) -> str:
     text = percent(estimate.value, decimals)
     interval = estimate.interval
     return f"{text} {bracket(interval, decimals)}" if interval else text
@@ -358,7 +359,7 @@ def _percents(estimate: Estimate) -> str:
     return f"{percent(estimate.value, 1)} %"
 
 
-def _told(one: Judged, each: str = "") -> str:
+def _effect(one: Judged, each: str = "") -> str:
     interval = f" {bracket(one.interval, 2)}" if one.interval else ""
     sign = "+" if one.value > 0 else ""
     p = "too few blocks for a p" if one.p is None else f"p after Holm {p_value(one.adjusted)}"

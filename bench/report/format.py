@@ -62,7 +62,7 @@ def supported_decimals(low: float, high: float, most: int) -> int:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """A number by its leading digits: 0.0123, 1.23, 12.3, 1,230."""
+    """A number by its first digits: 0.0123, 1.23, 12.3, 1,230."""
     if value is None:
         return DASH
     if not math.isfinite(value):

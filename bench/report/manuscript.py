@@ -97,7 +97,7 @@ def parse(words: str) -> Request:
     """Read a marker: the table's name, then `name=value`, quoted as for a shell.
 
     Raises:
-        UserError: there is no such table, or no option of that name, or one is given twice.
+        UserError: there is no such table, or no option of that name, or one stands twice.
     """
     try:
         table, *options = shlex.split(words) or [""]

@@ -119,7 +119,7 @@ class Sheet:
             book: gets the sheet.
             title: of its tab.
             heads: its columns; a filter and a frozen pane belong to them.
-            above: what is said above the table; "" for nothing.
+            above: a sentence above the table; "" for none.
         """
         self._sheet = book.create_sheet(title)
         self._heads = heads

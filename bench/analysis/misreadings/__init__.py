@@ -114,9 +114,9 @@ class Profile:
         """Lines whose text ends in a loop, truncated or not."""
         return sum(is_looping(line.text) for line in self.reading.lines)
 
-    def of_class(self, wanted: Class) -> NDArray[np.int64]:
+    def of_class(self, of: Class) -> NDArray[np.int64]:
         """(N,) edits of a class in each line."""
-        counts = (sum(wanted in each.classes for each in line) for line in self.lines)
+        counts = (sum(of in each.classes for each in line) for line in self.lines)
         return np.fromiter(counts, dtype=np.int64, count=len(self.lines))
 
     def _all(self, unit: Unit) -> Iterable[Misreading]:
@@ -226,7 +226,7 @@ def _change(one: Class, before: Profile, after: Profile, old: _Places, new: _Pla
 class Analysis:
     """The misreadings of every system of a condition.
 
-    profiles: in the order in which the readings were given.
+    profiles: in the order of the readings.
     known: which words count as words.
     seen: what was hidden.
     against: the profile that the others are compared with; None without one.

@@ -57,7 +57,7 @@ def shots(gathered: Gathered, most: int | None, report: Report) -> Shots:
         gathered: the readings.
         most: lines of a set with pictures, spread evenly from the best read line to the worst;
             None for all.
-        report: hears of the progress.
+        report: takes the progress.
     """
     if most == 0:
         return Shots()

@@ -128,8 +128,7 @@ def gather(results: Sequence[Result]) -> Gathered:
 def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
     """The system of each result: its decoder, and what else is unlike the run's others.
 
-    An only encoder goes without saying; of several settings ("batch 1", "batch 32") the number is
-    said that the page's conditions have.
+    Of several settings ("batch 1", "batch 32") the number in the page's conditions stands behind it.
     """
     settings = list(dict.fromkeys(result.setting for result in results))
     several = len({result.names.encoder for result in scored}) > 1
