@@ -177,31 +177,6 @@ class Real(Rows):
         ]
 
 
-def test_bold_is_the_best_and_what_is_not_surely_worse():
-    noisy = replace(row("ctc-kenlm", cer=0.1), key="noisy")
-
-    class Noisy(Real):
-        """One system reads every other writer far better and the rest far worse than others."""
-
-        def lines(self, key: str) -> list[LineResult]:
-            found = super().lines(key)
-            if key != "noisy":
-                return found
-            changes = [5 * (-1) ** (place // 2) + (place % 8 == 0) for place in range(len(found))]
-            return [
-                replace(line(each.writer, each.substitutions + change, 50), id=each.id)
-                for each, change in zip(found, changes, strict=True)
-            ]
-
-    store = Noisy(row("ctc-greedy", cer=0.2), row("ctc-ngram", cer=0.08), row("ctc-beam", cer=0.2))
-    found = cells(content("cer", store))
-    assert found["ctc-ngram"].startswith("**8")
-    assert not found["ctc-greedy"].startswith("**") and not found["ctc-beam"].startswith("**")
-    text = content("cer", Noisy(row("ctc-beam", cer=0.1), noisy))
-    assert cells(text)["ctc-beam"].startswith("**") and cells(text)["ctc-kenlm"].startswith("**")
-    assert "in bold the best of each condition" in text and "Holm" in text
-
-
 def test_nothing_is_bold_alone_or_where_lines_are_gone():
     alone = content("cer", Real(row()))
     assert "**" not in alone and "in bold" not in alone
@@ -259,15 +234,6 @@ def test_one_title_for_two_tables_is_refused():
     with pytest.raises(UserError, match="2 tables fit"):
         content("speed title=Mine", Real(*rows))
     assert content("speed dataset=hooker title=Mine", Real(*rows)).count("Table: Mine") == 1
-
-
-def test_what_stands_below_a_table():
-    text = content("cer", Real(row()))
-    order = [
-        text.index(part) for part in ("| Encoder", "Table: CER", "Micro CER", "- signature `e:")
-    ]
-    assert order == sorted(order)
-    assert "###" not in text
 
 
 @pytest.mark.parametrize(

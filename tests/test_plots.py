@@ -74,11 +74,6 @@ def test_every_plot_is_drawn_in_every_format_without_a_missing_letter(lang):
     assert ("改善" in found["gain-1"].title) == (lang == "ja")
 
 
-def test_the_same_run_gives_the_same_bytes():
-    store = Lines(timed("ctc-greedy", 40, 0.2))
-    assert drawn(store) == drawn(store)
-
-
 def test_without_a_japanese_font_the_words_are_english(monkeypatch):
     monkeypatch.setattr(panel, "japanese_font", lambda: None)
     store = Lines(timed("ctc-greedy", 40, 0.2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -276,16 +274,6 @@ def test_writing_again_gives_the_same_bytes(store):
     assert {path: path.read_bytes() for path in write(store, pictured=0)} == first
 
 
-def test_csv_can_be_read_and_holds_unrounded_values(store):
-    write(store, ("csv",))
-    text = (store.path / "tables/severity-1.csv").read_text(encoding="utf-8-sig")
-    lines = list(csv.DictReader(io.StringIO(text)))
-    assert [line["Severity"] for line in lines] == ["0", "1", "2"]
-    assert float(lines[1]["ctc-greedy"]) == pytest.approx(20.0)
-    assert float(lines[1]["ctc-greedy low"]) < 20.0 < float(lines[1]["ctc-greedy high"])
-    assert "nfc-ws1" in lines[0]["signatures"] and "Test CPU" in lines[0]["conditions"]
-
-
 def test_terminal_has_the_main_tables_within_its_width(store):
     text = report.terminal(collect(store), 90)
     assert max(map(len, text.splitlines())) <= 90
@@ -301,12 +289,6 @@ def test_empty_run(tmp_path):
     files = write(store)
     assert [file.name for file in files] == ["report.md", "report.html"]
     assert all("No cell of this run is finished yet." in file.read_text() for file in files)
-
-
-def test_only_failures(tmp_path):
-    store = stored(tmp_path / "run", failed())
-    assert "failed: out of memory" in report.terminal(collect(store), 100)
-    assert not list((store.path).glob("plots/*"))
 
 
 def test_results_are_the_rows_in_registered_order(store):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import LineResult, Row, Runtime
 from bench.pipeline import runs
-from bench.pipeline.plan import Registries, Rounds, Selection
+from bench.pipeline.plan import Registries, Selection
 from bench.pipeline.store import RunStore
 from bench.report.reproduce import text
 from tests.harness_doubles import ASKED, HERE, go, registries
@@ -75,12 +74,6 @@ def test_the_same_cell_runs_again_from_its_row_alone(tmp_path, asked):
     assert verdict.holds and verdict.exact and verdict.changed == 0 and verdict.differs == ()
 
 
-def test_rounds_are_those_of_the_row(tmp_path):
-    asked = replace(ONE, rounds=Rounds(least=4, least_s=0, most_s=9))
-    row = measured(tmp_path, asked).rows()[0]
-    assert plan_of(row, registries=registries()).blocks[0].rounds == Rounds(4, 0.0, math.inf)
-
-
 def test_what_was_left_to_the_decoder_is_asked_for_as_it_chose():
     row = cell("ctc-ngram", [1, 2], options={"alpha": None, "beam": 8}, extras={"alpha": 0.7})[0]
     (block,) = plan_of(replace(row, encoder="mini")).blocks
@@ -118,15 +111,6 @@ def test_without_the_stored_lines_counts_and_the_new_interval_decide():
     verdict = judged(gone, there)
     assert verdict.holds and verdict.exact and verdict.changed is None
     assert verdict.interval is not None and "the stored lines are gone" in text(verdict)
-
-
-def test_one_writer_holds_exactly_or_not_at_all():
-    lines = [replace(line, writer="w") for line in cell("ctc-beam", [3, 4])[1]]
-    row = cell("ctc-beam", [3, 4])[0]
-    other, new = cell("ctc-beam", [3, 5])
-    single = [replace(line, writer="w") for line in new]
-    assert judged(Reading(row, tuple(lines)), Reading(row, tuple(lines))).holds
-    assert not judged(Reading(row, tuple(lines)), Reading(other, tuple(single))).holds
 
 
 def test_other_data_never_holds_and_a_failure_neither():

@@ -57,12 +57,6 @@ def test_the_page_is_one_file_that_asks_for_nothing(run):
     assert not re.search(r"innerHTML|insertAdjacent|document\.write|\beval\b|fetch\(", text)
 
 
-def test_the_same_run_gives_the_same_bytes(run):
-    before = (run.path / "report.html").read_bytes()
-    write(run)
-    assert (run.path / "report.html").read_bytes() == before
-
-
 # Tables
 
 

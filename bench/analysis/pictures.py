@@ -34,18 +34,15 @@ class Picture:
     image: (H, W) uint8, dark ink on light paper, damaged where the row's condition says so.
     text: the reference, as the data set has it.
     boxes: (len(text), 2) float32, left and right column of each character in pixels of `image`;
-        None where the source does not know them. `box_source` says where they come from.
-    mask: (H, W) bool, pixels whose ink the damage removed or covered; None on a clean line and
-        under a damage that hides no part of the ink.
+        None where the source does not know them.
     visible: (len(text),) float32, share of each character's ink that is left, NaN for a character
-        without ink; None where `mask` is None. Without boxes of the source it is an estimate.
+        without ink; None on a clean line and under a damage that hides no part of the ink. Without
+        boxes of the source it is an estimate.
     """
 
     image: Image
     text: str
     boxes: NDArray[np.float32] | None
-    box_source: str
-    mask: NDArray[np.bool_] | None
     visible: NDArray[np.float32] | None
 
 
@@ -61,18 +58,11 @@ class Pictures:
 
 
 def pictures(row: Row, ids: Collection[str]) -> Pictures:
-    """The pictures of some lines of a row.
+    """The pictures of some lines of a row, one for each id that its set has.
 
     The set is loaded whole, since its hash is over all lines; the set of the last call is kept,
-    so rows of one set should follow one another.
-
-    Args:
-        row: of any status; a row whose set did not load has no pictures.
-        ids: of `LineResult`s of the row.
-
-    Returns:
-        One picture for each id that the set has; none at all where the data is not here or is not
-        what was read, and then why.
+    so rows of one set should follow one another. Where the data is not here, or not what was read,
+    there are none, and the reason.
     """
     try:
         damage = _damage(row) if row.condition.severity else None
@@ -101,24 +91,13 @@ def _absent(row: Row, error: Exception) -> str:
 def _picture(found: _Loaded, line_id: str, damage: Damage | None, condition: Condition) -> Picture:
     place = found.places[line_id]
     clean = found.clean.lines[place]
-    if damage is None:
-        return _drawn(clean, Damaged(clean, None, None))
-    other = found.others(condition.seed)[place]
-    return _drawn(
-        clean,
-        damage.apply(clean, condition.dataset, condition.severity, condition.seed, other),
-    )
-
-
-def _drawn(clean: Line, damaged: Damaged) -> Picture:
-    return Picture(
-        image=damaged.line.image,
-        text=clean.text,
-        boxes=damaged.line.boxes,
-        box_source=damaged.line.box_source,
-        mask=damaged.mask,
-        visible=None if damaged.mask is None else visible_shares(clean, damaged),
-    )
+    drawn = Damaged(clean, None, None)
+    if damage is not None:
+        other = found.others(condition.seed)[place]
+        severity, seed = condition.severity, condition.seed
+        drawn = damage.apply(clean, condition.dataset, severity, seed, other)
+    visible = None if drawn.mask is None else visible_shares(clean, drawn)
+    return Picture(drawn.line.image, clean.text, drawn.line.boxes, visible)
 
 
 def _damage(row: Row) -> Damage:

@@ -124,11 +124,6 @@ def parse(words: str) -> Request:
 def content(request: Request, results: Sequence[Result], syntax: Syntax) -> str:
     """The text between the markers, with a line feed at its end.
 
-    Args:
-        request: with its `lang`.
-        results: of the run that it names.
-        syntax: of the manuscript.
-
     Raises:
         UserError: the run has no such result, or there are no words in that language.
     """
@@ -211,11 +206,7 @@ class Block:
 
 
 def syntax_of(path: Path) -> Syntax:
-    """Whether a manuscript is Markdown or LaTeX, by its name.
-
-    Raises:
-        UserError: it is neither.
-    """
+    """Whether a manuscript is Markdown or LaTeX, by its name."""
     syntax = SUFFIXES.get(path.suffix.lower())
     if syntax is None:
         raise UserError(f"{path} is neither Markdown nor LaTeX by its name ({', '.join(SUFFIXES)})")

@@ -128,7 +128,7 @@ def gather(results: Sequence[Result]) -> Gathered:
 def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
     """The system of each result: its decoder, and what else is unlike the run's others.
 
-    Of several settings ("batch 1", "batch 32") the number in the page's conditions stands behind it.
+    Of several settings ("batch 1", "batch 32") the number in the page's conditions is added.
     """
     settings = list(dict.fromkeys(result.setting for result in results))
     several = len({result.names.encoder for result in scored}) > 1
