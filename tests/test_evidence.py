@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.evidence import Reading, not_worse, paired, readings
+from bench.analysis.evidence import Reading, aligned, not_worse, readings
 from bench.analysis.stats import Difference, Interval, rate_difference
 from bench.core import metrics
 from bench.core.errors import UserError
@@ -63,9 +63,8 @@ def test_lines_are_aligned_by_id_whatever_their_order():
     shuffled = list(LINES)
     random.Random(3).shuffle(shuffled)
     assert shuffled != list(LINES)
-    pairs = paired(reading(), reading(tuple(shuffled), decoder="ctc-beam"))
-    assert pairs.first.lines == pairs.second.lines == LINES
-    assert pairs.second.row.decoder == "ctc-beam"
+    found = aligned(reading(tuple(shuffled), decoder="ctc-beam"), reading())
+    assert found.lines == LINES and found.row.decoder == "ctc-beam"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_lines_are_aligned_by_id_whatever_their_order():
 )
 def test_what_may_not_be_compared_is_refused_with_the_reason(changed, sentence):
     with pytest.raises(UserError) as caught:
-        paired(reading(), reading(decoder="ctc-beam", **changed))
+        aligned(reading(decoder="ctc-beam", **changed), reading())
     assert sentence in str(caught.value)
     assert "mini:ctc-greedy on lines" in str(caught.value)
 
@@ -97,14 +96,14 @@ def test_what_may_not_be_compared_is_refused_with_the_reason(changed, sentence):
 )
 def test_other_lines_under_the_same_hash_are_refused(lines):
     with pytest.raises(UserError, match=r"did not read the same lines.*run both again"):
-        paired(reading(), reading(lines))
+        aligned(reading(lines), reading())
 
 
 @pytest.mark.parametrize("change", [{"reference": "on the mat"}, {"block": "w9"}])
 def test_a_line_of_another_reference_or_block_is_refused(change):
     lines = (LINES[0], replace(LINES[1], **change), *LINES[2:])
     with pytest.raises(UserError, match="line b has another block or reference"):
-        paired(reading(), reading(lines))
+        aligned(reading(lines), reading())
 
 
 # The best of a condition, and what is not significantly worse

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.analysis.cost import Cost, Speed, cost, pareto, speed_ratio
-from bench.analysis.evidence import Pairs, Reading, paired
+from bench.analysis.evidence import Reading, aligned
 from bench.analysis.stats import (
     Difference,
     Interval,
@@ -62,6 +62,11 @@ class Side:
     cost: Cost | None
     on_front: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its label and the key of its row."""
+        return self.label, self.reading.row.key
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -97,7 +102,7 @@ def compare(systems: Sequence[System]) -> list[Comparison]:
     found = []
     for one, other in itertools.combinations(systems, 2):
         matched = [
-            (first, second)
+            (_side(one.label, first), _side(other.label, second))
             for first in one.readings
             if (second := _counterpart(first, other.readings)) is not None
         ]
@@ -106,29 +111,39 @@ def compare(systems: Sequence[System]) -> list[Comparison]:
                 f"{one.label} and {other.label} have read nothing in common: {_contents(one)}; "
                 f"{_contents(other)}"
             )
-        found += [(one.label, other.label, paired(*both)) for both in matched]
-    compared_sides = _sides(found)
-    compared = [
-        _compared(
-            pairs,
-            compared_sides[one, pairs.first.row.key],
-            compared_sides[other, pairs.second.row.key],
-        )
-        for one, other, pairs in found
-    ]
-    return _adjusted(compared)
+        found += matched
+    of = {side.key: side for side in _marked(side for pair in found for side in pair)}
+    compared = [_compared(of[one.key], of[other.key]) for one, other in found]
+    adjusted = holm([item.cer.p if item.cer else None for item in compared])
+    return [dataclasses.replace(item, p_holm=p) for item, p in zip(compared, adjusted, strict=True)]
 
 
 def sides(comparisons: Iterable[Comparison]) -> list[Side]:
     """Each system of the comparisons once a condition, in order of appearance."""
-    found: dict[Hashable, Side] = {}
-    for comparison in comparisons:
-        for side in (comparison.first, comparison.second):
-            found.setdefault((side.label, side.reading.row.key), side)
-    by_condition: dict[Hashable, list[Side]] = {}
-    for side in found.values():
-        by_condition.setdefault(_place(side.reading), []).append(side)
-    return [side for sides in by_condition.values() for side in sides]
+    every = (side for item in comparisons for side in (item.first, item.second))
+    return [side for group in _by_condition(every) for side in group]
+
+
+def _by_condition(every: Iterable[Side]) -> list[list[Side]]:
+    """Each side once, those of one condition together."""
+    groups: dict[Hashable, dict[Hashable, Side]] = {}
+    for side in {side.key: side for side in every}.values():
+        groups.setdefault(_place(side.reading), {})[side.key] = side
+    return [list(group.values()) for group in groups.values()]
+
+
+def _marked(every: Iterable[Side]) -> list[Side]:
+    """The sides, marked where they are on the front of their condition."""
+    marked = []
+    for group in _by_condition(every):
+        points = {
+            side.key: (side.reading.row.cer, side.cost.lines_per_s)
+            for side in group
+            if side.reading.row.cer is not None and side.cost is not None
+        }
+        front = dict(zip(points, pareto(list(points.values())), strict=True))
+        marked += [dataclasses.replace(side, on_front=front.get(side.key, False)) for side in group]
+    return marked
 
 
 def _counterpart(reading: Reading, others: Iterable[Reading]) -> Reading | None:
@@ -150,29 +165,6 @@ def _contents(system: System) -> str:
     return f"{system.label} has {', '.join(sorted(places)) or 'nothing'}"
 
 
-def _sides(found: Sequence[tuple[str, str, Pairs]]) -> dict[tuple[str, str], Side]:
-    """Every side of the pairs by label and key, marked where it is on its condition's front."""
-    sides: dict[tuple[str, str], Side] = {}
-    for one, other, pairs in found:
-        for label, reading in ((one, pairs.first), (other, pairs.second)):
-            if (label, reading.row.key) not in sides:
-                sides[label, reading.row.key] = _side(label, reading)
-    groups: dict[Hashable, list[tuple[str, str]]] = {}
-    for key, side in sides.items():
-        if side.cost is not None and side.reading.scored:
-            groups.setdefault(_place(side.reading), []).append(key)
-    for keys in groups.values():
-        points = [_point(sides[key]) for key in keys]
-        for key, is_best in zip(keys, pareto(points), strict=True):
-            sides[key] = dataclasses.replace(sides[key], on_front=is_best)
-    return sides
-
-
-def _point(side: Side) -> tuple[float, float]:
-    assert side.reading.row.cer is not None and side.cost is not None  # the groups hold no others
-    return side.reading.row.cer, side.cost.lines_per_s
-
-
 def _side(label: str, reading: Reading) -> Side:
     if not reading.scored:
         return Side(label, reading, None, None, cost(reading.row))
@@ -185,20 +177,18 @@ def _side(label: str, reading: Reading) -> Side:
     )
 
 
-def _compared(pairs: Pairs, first: Side, second: Side) -> Comparison:
-    one, other = pairs.first, pairs.second
+def _compared(first: Side, second: Side) -> Comparison:
+    one, other = first.reading, aligned(second.reading, first.reading)
     scored = one.scored and other.scored
-    blocks = one.blocks
+    errors = (other.word_edits, one.word_edits, one.words, one.blocks)
     return Comparison(
         condition=one.row.condition,
         first=first,
         second=second,
         cer=other.cer_less(one) if scored else None,
-        cer_ratio=sum_ratio(other.edits, one.edits, blocks) if scored else None,
+        cer_ratio=sum_ratio(other.edits, one.edits, one.blocks) if scored else None,
         p_holm=None,
-        wer=rate_difference(other.word_edits, one.word_edits, one.words, blocks)
-        if scored
-        else None,
+        wer=rate_difference(*errors) if scored else None,
         lines=_lines(one, other) if scored else None,
         speed=speed_ratio(one.row.timing, other.row.timing),
         cpu_ratio=second.cost.cpu_s / first.cost.cpu_s
@@ -216,8 +206,3 @@ def _lines(first: Reading, second: Reading) -> Lines:
         first_alone=int(np.sum((before == 0) & (after > 0))),
         second_alone=int(np.sum((after == 0) & (before > 0))),
     )
-
-
-def _adjusted(compared: Sequence[Comparison]) -> list[Comparison]:
-    adjusted = holm([item.cer.p if item.cer else None for item in compared])
-    return [dataclasses.replace(item, p_holm=p) for item, p in zip(compared, adjusted, strict=True)]

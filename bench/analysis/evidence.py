@@ -127,10 +127,10 @@ class Reading:
         """Its CER less the CER of another system on the same lines, computed once a pair.
 
         Raises:
-            UserError: as `paired`.
+            UserError: as `aligned`.
         """
         if other not in self._differences:
-            lines = paired(self, other).second
+            lines = aligned(other, self)
             found = rate_difference(self.edits, lines.edits, self.characters, self.blocks)
             self._differences[other] = found
         return self._differences[other]
@@ -138,17 +138,6 @@ class Reading:
     @cached_property
     def _differences(self) -> dict[Reading, Difference | None]:
         return {}
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """The same lines as two systems read them.
-
-    first, second: their lines are the same, in the same order.
-    """
-
-    first: Reading
-    second: Reading
 
 
 def readings(
@@ -179,8 +168,8 @@ def readings(
     return list(found.values())
 
 
-def paired(first: Reading, second: Reading) -> Pairs:
-    """Two readings of the same lines, aligned by the lines' ids.
+def aligned(second: Reading, first: Reading) -> Reading:
+    """A reading with its lines in the order of another reading of the same lines.
 
     Raises:
         UserError: another normaliser, data set, damage or severity, or other lines.
@@ -192,7 +181,7 @@ def paired(first: Reading, second: Reading) -> Pairs:
                 f"{_system_on(first.row)} and {_system_on(second.row)} cannot be compared: {what} "
                 f"differs ({one or 'not recorded'} and {other or 'not recorded'})"
             )
-    return Pairs(first, Reading(second.row, _in_order(first, second)))
+    return Reading(second.row, _in_order(first, second))
 
 
 _SAME: dict[str, Callable[[Row], object]] = {

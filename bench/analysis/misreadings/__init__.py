@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.evidence import Reading, paired
+from bench.analysis.evidence import Reading, aligned
 from bench.analysis.experiment.counts import completed
 from bench.analysis.misreadings.classes import (
     UNSEEN,
@@ -179,7 +179,7 @@ def changes(before: Profile, after: Sequence[Profile]) -> list[dict[Class, Chang
 
 
 def _changes(before: Profile, after: Profile) -> dict[Class, Change]:
-    if paired(before.reading, after.reading).second.lines != after.reading.lines:
+    if aligned(after.reading, before.reading).lines != after.reading.lines:
         raise UserError(
             f"{before.reading.system} and {after.reading.system} have the lines in another order; "
             "run both again"
