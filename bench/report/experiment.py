@@ -16,8 +16,8 @@ from bench.analysis.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY,
 from bench.analysis.experiment.finding import Finding
 from bench.analysis.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
 from bench.report.conditions import by_whom, synthetic
-from bench.report.experiment_tables import bracket, of_cells, of_page, p_value, slope_of
-from bench.report.format import listing, number, percent, plain, plural
+from bench.report.experiment_tables import of_cells, of_page, p_value, slope_of
+from bench.report.format import bracket, listing, number, percent, plain, plural
 from bench.report.render import latex, markdown, markdown_text, spreadsheet
 from datasets.damage.base import SEVERITIES, SUITE
 

@@ -10,8 +10,7 @@ from bench.analysis.experiment.analysis import ALL, Estimate, Gain, Recall
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
 from bench.analysis.experiment.finding import Finding
-from bench.analysis.stats import Interval
-from bench.report.format import DASH, number, percent
+from bench.report.format import DASH, number
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys, rate
 from datasets.damage.base import SEVERITIES
 
@@ -204,11 +203,6 @@ def slope_of(finding: Finding, level: str, system: str) -> Estimate:
     damages = finding.design.damages
     own = (level, ALL if len(damages) > 1 else damages[0], system)
     return next(s.slope for s in finding.slopes if (s.level, s.damage, s.system) == own)
-
-
-def bracket(interval: Interval, decimals: int) -> str:
-    """An interval of fractions in points."""
-    return f"[{percent(interval.low, decimals)}, {percent(interval.high, decimals)}]"
 
 
 def p_value(value: float | None) -> str:

@@ -40,9 +40,9 @@ def percent(fraction: float | None, decimals: int = 2) -> str:
     return number(None if fraction is None else 100.0 * fraction, decimals)
 
 
-def bracket(interval: Interval) -> str:
-    """A percentage interval: "[2.51, 3.30]"."""
-    return f"[{percent(interval.low)}, {percent(interval.high)}]"
+def bracket(interval: Interval, decimals: int = 2) -> str:
+    """An interval of fractions in percent: "[2.51, 3.30]"."""
+    return f"[{percent(interval.low, decimals)}, {percent(interval.high, decimals)}]"
 
 
 def supported_decimals(low: float, high: float, most: int) -> int:
