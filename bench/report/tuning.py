@@ -26,19 +26,19 @@ _LISTED = 20
 def table(tuned: Tuned) -> Table:
     """CER over the two first options that vary, the others at their best; without a grid a list."""
     title = f"Tuning of {tuned.decoder} behind {tuned.encoder}"
-    found = grid_slice(tuned)
-    if found is None:  # the best points that were tried, one a row
+    shown = grid_slice(tuned)
+    if shown is None:  # the best points that were tried, one a row
         ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
         columns = [*map(_option, tuned.grid), Column("CER %", _cer)]
         return declared("tuning", title, _conditions(tuned), columns, ranked)
-    head = f"{found.down} \\ {found.across}" if found.across else found.down
+    head = f"{shown.down} \\ {shown.across}" if shown.across else shown.down
 
     def column(across: float) -> Column[float]:
-        head = f"{across:g}" if found.across else "CER %"
-        return Column(head, lambda down: _cer(found.point[down, across]))
+        head = f"{across:g}" if shown.across else "CER %"
+        return Column(head, lambda down: _cer(shown.point[down, across]))
 
-    lines = [*keys([head], lambda down: f"{down:g}"), *map(column, found.columns)]
-    return declared("tuning", title, _conditions(tuned), lines, found.rows)
+    lines = [*keys([head], lambda down: f"{down:g}"), *map(column, shown.columns)]
+    return declared("tuning", title, _conditions(tuned), lines, shown.rows)
 
 
 def _option(name: str) -> Column[Mapping[str, float]]:
@@ -124,14 +124,14 @@ _MAP = "cividis_r"  # rises in lightness alike in colour, in grey and for all ki
 def draw(tuned: Tuned) -> Plot:
     """The map of a tuning: a field of the grid, a curve of one option, or each option's trials."""
     title = f"CER of {tuned.decoder} behind {tuned.encoder} on {tuned.dataset} ({tuned.split})"
-    found = grid_slice(tuned)
+    shown = grid_slice(tuned)
     with drawing():
-        if found is None:
+        if shown is None:
             figure = _trials(tuned)
-        elif found.across and len(found.columns) > 1:
-            figure = _field(found, tuned)
+        elif shown.across and len(shown.columns) > 1:
+            figure = _field(shown, tuned)
         else:
-            figure = _curve(found, tuned)
+            figure = _curve(shown, tuned)
         figure.suptitle(
             f"{title}\n{tuned.lines} lines, each clean and damaged; "
             "outlined: not significantly worse than the best (star)",
@@ -146,35 +146,35 @@ def _slug(tuned: Tuned) -> str:
     return re.sub(r"[^\w.-]+", "_", f"tuning-{tuned.decoder}-{tuned.encoder}")
 
 
-def _field(found: Slice, tuned: Tuned) -> Figure:
-    figure, (axes,) = panels(1.6 + 0.72 * len(found.columns), 1.6 + 0.5 * len(found.rows))
-    points = [[found.point[down, across] for across in found.columns] for down in found.rows]
+def _field(shown: Slice, tuned: Tuned) -> Figure:
+    figure, (axes,) = panels(1.6 + 0.72 * len(shown.columns), 1.6 + 0.5 * len(shown.rows))
+    points = [[shown.point[down, across] for across in shown.columns] for down in shown.rows]
     cers = np.array([[point["cer"] for point in row] for row in points])
     image = axes.imshow(100 * cers, cmap=_MAP, aspect="auto", origin="lower")
     dark = (cers - cers.min()) / max(float(np.ptp(cers)), 1e-9) > 0.5
     for (y, x), cer in np.ndenumerate(cers):
-        best = (found.rows[y], found.columns[x]) == _best(found, tuned)
+        best = (shown.rows[y], shown.columns[x]) == _best(shown, tuned)
         text = f"{percent(cer)}{' ★' if best else ''}"
         axes.text(x, y, text, ha="center", va="center", color="white" if dark[y, x] else "black")
         if as_good(points[y][x]):
             outline = Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, linewidth=1.6)
             axes.add_patch(outline)
-    axes.set_xticks(range(len(found.columns)), [f"{value:g}" for value in found.columns])
-    axes.set_yticks(range(len(found.rows)), [f"{value:g}" for value in found.rows])
-    axes.set_xlabel(found.across)
-    axes.set_ylabel(found.down)
+    axes.set_xticks(range(len(shown.columns)), [f"{value:g}" for value in shown.columns])
+    axes.set_yticks(range(len(shown.rows)), [f"{value:g}" for value in shown.rows])
+    axes.set_xlabel(shown.across)
+    axes.set_ylabel(shown.down)
     axes.grid(False)
     figure.colorbar(image, label="CER (%)")
     return figure
 
 
-def _curve(found: Slice, tuned: Tuned) -> Figure:
+def _curve(shown: Slice, tuned: Tuned) -> Figure:
     figure, (axes,) = panels(5.6, 3.6)
-    points = [found.point[value, found.columns[0]] for value in found.rows]
-    axes.plot(found.rows, [100 * point["cer"] for point in points], color=COLOURS[0])
-    for value, point in zip(found.rows, points, strict=True):
-        _mark(axes, value, point, best=(value, found.columns[0]) == _best(found, tuned))
-    axes.set_xlabel(found.down)
+    points = [shown.point[value, shown.columns[0]] for value in shown.rows]
+    axes.plot(shown.rows, [100 * point["cer"] for point in points], color=COLOURS[0])
+    for value, point in zip(shown.rows, points, strict=True):
+        _mark(axes, value, point, best=(value, shown.columns[0]) == _best(shown, tuned))
+    axes.set_xlabel(shown.down)
     axes.set_ylabel("CER (%)")
     return figure
 
@@ -199,6 +199,6 @@ def _mark(axes: Any, value: float, point: Any, best: bool) -> None:
     )  # fmt: skip
 
 
-def _best(found: Slice, tuned: Tuned) -> tuple[float, float]:
+def _best(shown: Slice, tuned: Tuned) -> tuple[float, float]:
     best = tuned.best
-    return best[found.down], best.get(found.across, 0.0)
+    return best[shown.down], best.get(shown.across, 0.0)
