@@ -38,7 +38,7 @@ def test_equals_the_definition_line_by_line(matrix):
     assert line.score == pytest.approx(float(matrix.max(1).sum()), abs=1e-5)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)  # the first call loads compiled code
 @given(matrices())
 def test_the_score_is_at_most_that_of_the_text(matrix):
     names = ("", "a", "b", "c")[: matrix.shape[1]]
