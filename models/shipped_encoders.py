@@ -40,7 +40,10 @@ class ShippedEncoder(Encoder):
         """Take up loaded networks; `notes` are those of the weights file at `path`."""
         self.device, self.dtype = torch.device(runtime.device), dtype_of(runtime.dtype)
         self.net = net.to(self.device).eval().requires_grad_(False)
-        self.ar = None if head is None else self._ar_model(head)
+        self.ar: ARModel | None = None
+        if head is not None:
+            head.to(self.device, self.dtype).eval().requires_grad_(False)
+            self.ar = ar_model(head)
         ctc = _count(net.ctc)
         parameters = {"encoder": _count(net) - ctc, "ctc": ctc}
         self.info = EncoderInfo(
@@ -89,19 +92,20 @@ class ShippedEncoder(Encoder):
             states, logits = self.net(*inputs)
         return states, logits
 
-    def _ar_model(self, head: MiniAR) -> ARModel:
-        head.to(self.device, self.dtype).eval().requires_grad_(False)
-        tokenizer = load_tokenizer()
-        return ARModel(
-            decoder=head.decoder,
-            project=head.project,
-            detokenize=partial(detokenize, tokenizer),
-            tokenize=partial(tokenize, tokenizer),
-            start_id=START,
-            eos_id=EOS,
-            pad_id=PAD,
-            max_new_tokens=head.config.positions - 1,
-        )
+
+def ar_model(head: MiniAR) -> ARModel:
+    """A head as decoders drive it."""
+    tokenizer = load_tokenizer()
+    return ARModel(
+        decoder=head.decoder,
+        project=head.project,
+        detokenize=partial(detokenize, tokenizer),
+        tokenize=partial(tokenize, tokenizer),
+        start_id=START,
+        eos_id=EOS,
+        pad_id=PAD,
+        max_new_tokens=head.config.positions - 1,
+    )
 
 
 class MiniEncoder(ShippedEncoder):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from bench.training.lm.run import LMOptions, LMWatcher, train_lm
-from bench.training.lm.text import Paragraphs
+from bench.training.fit import fit
+from bench.training.lm import CharLM, Paragraphs
 from decoders.language.causal import CharConfig
 
 SENTENCES = (
@@ -21,20 +21,24 @@ TEXT = Paragraphs(SENTENCES * 8, SENTENCES, "three sentences")
 SMALL = CharConfig(width=32, layers=1, heads=4, context=32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SmallLM(CharLM):
+    """A training of seconds on text of its own."""
+
+    own: Paragraphs = TEXT
+
+    @property
+    def paragraphs(self) -> Paragraphs:
+        return self.own
+
+
 @functools.cache
 def small_weights() -> Path:
     """The weights file of a model that knows `SENTENCES` rather well."""
-    torch.manual_seed(0)
-    folder = Path(tempfile.mkdtemp(prefix="kaidoku-lm-"))
-    return train_lm(small_options(folder), silent()).weights
+    return fit(small(Path(tempfile.mkdtemp(prefix="kaidoku-lm-")))).weights
 
 
-def small_options(folder: Path, **more) -> LMOptions:
-    """A training of seconds."""
-    given = {"steps": 120, "rate": 1e-2, "batch": 8, "dropout": 0.0, "save_every": 60, **more}
-    return LMOptions(out=folder, text=TEXT, config=SMALL, **given)
-
-
-def silent() -> LMWatcher:
-    """Nobody looks."""
-    return LMWatcher(lambda progress: None, lambda point: None)
+def small(folder: Path, **more: Any) -> SmallLM:
+    """A recipe of a small model."""
+    chosen = {"steps": 40, "rate": 5e-2, "batch": 16, "dropout": 0.0, "save_every": 20, **more}
+    return SmallLM(out=folder, width=32, layers=1, context=32, **chosen)

@@ -1,6 +1,5 @@
 """The character language model: what it scores, and how it is trained."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -10,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from bench.core.errors import UserError
-from bench.training.lm.run import Validation, baseline, train_lm
-from bench.training.lm.text import Draw, Paragraphs, held_out, joined, windows
+from bench.training.fit import fit
+from bench.training.lm import Paragraphs, Windows, baseline, held_out, joined
 from decoders.language import causal as char_lm
 from decoders.language.causal import (
     PARAGRAPH,
@@ -26,7 +25,8 @@ from decoders.language.causal import (
     paragraph_scores,
     read_char_lm,
 )
-from tests.language_models import SENTENCES, SMALL, TEXT, silent, small_options, small_weights
+from tests.language_models import SENTENCES, SMALL, TEXT, small, small_weights
+from tests.trainings import Killed, Listening
 
 
 @pytest.fixture(scope="module")
@@ -113,79 +113,54 @@ def test_bits_are_a_mean_over_characters():
     assert bits([half, quarter]) == pytest.approx(4 / 3)
 
 
-def test_training_learns_the_text_and_tells_what_it_did():
+def test_training_learns_the_text_and_notes_what_it_did():
     lm = read_char_lm(small_weights())
     assert lm.config == SMALL
     assert lm.notes["trained_on"] == "three sentences"
     known, odd = lm.score(["the quick brown fox", "the qvick br0wn fux"])
     assert known > odd + 5
-    assert float(lm.notes["bits_val"]) < 1.5 < math.log2(len(SYMBOLS))
+    assert float(lm.notes["bits_val"]) < 2 < math.log2(len(SYMBOLS))
 
 
 def test_a_training_that_was_stopped_ends_as_one_that_was_not(tmp_path):
-    whole = train_lm(small_options(tmp_path / "a", steps=40, save_every=20), silent())
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(progress):
-        if progress.step == 29:
-            raise StoppedError
-
-    watcher = silent()
-    object.__setattr__(watcher, "step", stop)
-    with pytest.raises(StoppedError):
-        train_lm(small_options(tmp_path / "b", steps=40, save_every=20), watcher)
-    again = train_lm(small_options(tmp_path / "b", steps=40, save_every=20), silent())
+    whole = fit(small(tmp_path / "a", save_every=10))
+    with pytest.raises(Killed):
+        fit(small(tmp_path / "b", save_every=10), Listening(kill=29))
+    again = fit(small(tmp_path / "b", save_every=10))
     first, second = load_file(whole.weights), load_file(again.weights)
     assert all(torch.equal(first[name], second[name]) for name in (*first, *second))
-    rows = (tmp_path / "b" / "history.jsonl").read_text().splitlines()
-    assert [json.loads(row)["step"] for row in rows] == [20, 40]
+    assert [point.step for point in again.points] == [10, 20, 30, 40]
 
 
-def test_the_training_ends_when_val_has_stopped_to_fall(tmp_path):
-    points: list[Validation] = []
-    watcher = silent()
-    object.__setattr__(watcher, "validated", points.append)
-    # What it is judged by is another language, of which it knows less and less.
+def test_the_weights_are_those_of_the_best_validation(tmp_path):
+    # It is validated on another language, of which it knows less and less.
     text = Paragraphs(SENTENCES, ("zyx wvu zyx wvu",), "one language and another")
-    made = small_options(tmp_path, steps=400, save_every=5, rate=3e-3, patience=2)
-    options = replace(made, text=text)
-    best = train_lm(options, watcher).best
-    assert len(points) < 40
-    assert best.val == min(point.val for point in points)
-    assert len(points) - 1 - points.index(best) == 2
-    # The weights are those of the best validation and not of the last.
-    assert read_char_lm(tmp_path / "lm.safetensors").notes["steps"] == str(best.step)
-    # And another start adds nothing.
-    assert train_lm(options, watcher).best == best
-
-
-def test_a_folder_of_another_training_is_refused(tmp_path):
-    train_lm(small_options(tmp_path, steps=2, save_every=2), silent())
-    with pytest.raises(UserError, match="another seed"):
-        train_lm(small_options(tmp_path, steps=2, save_every=2, seed=1), silent())
+    result = fit(small(tmp_path, save_every=4, rate=1e-2, patience=2, own=text))
+    assert result.best is not None and result.points[-1].step < 40
+    assert result.best["val"] == min(point["val"] for point in result.points)
+    notes = read_char_lm(result.weights).notes
+    assert notes["steps"] == str(result.best.step) and notes["bits_val"] == repr(result.best["val"])
+    with pytest.raises(UserError, match="another network"):
+        fit(replace(small(tmp_path, own=text), layers=2))
 
 
 def test_windows_begin_with_a_word_and_are_the_same_for_the_same_step():
-    draw = Draw(context=16, batch=8, seed=5, noise=0.0)
     text = joined(SENTENCES)
-    stream = windows(SENTENCES, draw, 0)
-    first, second = next(stream), next(stream)
-    again = next(windows(SENTENCES, draw, 1))
-    assert torch.equal(second.inputs, again.inputs) and not torch.equal(first.inputs, second.inputs)
+    made = Windows(text, context=16, size=8, seed=5, noise=0.0)
+    first, second = made.batch(0), made.batch(1)
+    assert torch.equal(second, Windows(text, 16, 8, 5, 0.0).batch(1))
+    assert not torch.equal(first, second)
     whole = "".join(SYMBOLS[i] for i in text)
-    for inputs, targets in zip(first.inputs, first.targets, strict=True):
+    for inputs, targets in zip(*first, strict=True):
         read = "".join(SYMBOLS[i] for i in inputs)
         assert read[0] in " \n" and read in whole
         assert torch.equal(inputs[1:], targets[:-1])
 
 
 def test_noise_is_in_what_is_read_and_not_in_what_is_learned():
-    clean, noisy = (next(windows(SENTENCES, Draw(32, 64, 5, noise), 0)) for noise in (0.0, 0.25))
-    assert torch.equal(clean.targets, noisy.targets)
-    share = (clean.inputs != noisy.inputs).double().mean()
-    assert 0.2 < share < 0.3
+    clean, noisy = (Windows(joined(SENTENCES), 32, 64, 5, x).batch(0) for x in (0.0, 0.25))
+    assert torch.equal(clean[1], noisy[1])
+    assert 0.2 < (clean[0] != noisy[0]).double().mean() < 0.3
 
 
 def test_the_baseline_is_the_perplexity_of_bench_lm(tmp_path):
@@ -205,7 +180,7 @@ def test_a_tenth_of_own_text_is_held_out():
     with pytest.raises(UserError, match=r"mine\.txt has 9 paragraphs"):
         held_out(["p"] * 9, "mine.txt")
     with pytest.raises(UserError, match="too little text"):
-        next(windows(["a"], Draw(128, 2, 0), 0))
+        Windows(joined(["a"]), 128, 2, 0).batch(0)
 
 
 def test_weights_that_are_none_are_told(tmp_path):
@@ -249,52 +224,43 @@ def no_data(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
 
 
-def train(capsys, *words):
-    from bench.cli import main
-
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "lm", *map(str, words)])
-    said = capsys.readouterr()
-    return ended.value.code, said.out, said.err
-
-
-def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, capsys, no_data):
+def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, call, no_data):
     text = tmp_path / "mine.txt"
     text.write_text("\n".join(f"{sentence} {i}" for i in range(7) for sentence in SENTENCES))
     out = tmp_path / "out"
-    small = ("--text", text, "--out", out, "--width", 32, "--layers", 1, "--context", 32,
-             "--batch", 4, "--save-every", 2, "--steps", 4)  # fmt: skip
-    code, told, said = train(capsys, *small)
+    small = "--width 32 --layers 1 --context 32 --batch 4 --save-every 2 --steps 4"
+    words = ("train", "lm", "--text", str(text), "--out", str(out), *small.split())
+    code, told, said = call(*words)
     assert code == 0 and str(out / "lm.safetensors") in told and "n-gram model of order 6" in told
     assert "step 2 " in said and "step 4 " in said
     lm = read_char_lm(out / "lm.safetensors")
     assert lm.notes["trained_on"] == "mine.txt" and lm.config.width == 32
-    code, told, said = train(capsys, *small)
+    code, told, said = call(*words)
     assert code == 0 and "step 4 " not in said  # it was over
 
 
-def test_text_that_holds_test_lines_is_refused(tmp_path, capsys, no_data):
+def test_text_that_holds_test_lines_is_refused(tmp_path, call, no_data):
     from datasets.levels import line_texts
 
     text = tmp_path / "leaking.txt"
     text.write_text("\n".join(line_texts("test", "english")[:200]))
-    code, _, said = train(capsys, "--text", text, "--out", tmp_path / "out", "--steps", 2)
+    code, _, said = call("train", "lm", "--text", str(text), "--out", str(tmp_path / "out"))
     assert code == 2 and "--allow-leak" in said and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--steps", 0), "--steps wants a number above 0"),
-        (("--context", 4), "16 characters at least"),
+        (("--steps", 0), ">= 1"),
+        (("--context", 4), ">= 16"),
         (("--width", 30), "multiple of 8"),
-        (("--dropout", 1), "--dropout lies"),
-        (("--rate", 0), "--rate lies above 0"),
-        (("--patience", -1), "0 for never"),
+        (("--dropout", 1), "< 1"),
+        (("--rate", 0), "> 0"),
+        (("--patience", -1), ">= 0"),
         (("--text", "nowhere.txt"), "cannot read nowhere.txt"),
         (("--device", "cuda:9"), "there is no CUDA device"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(tmp_path, capsys, words, why):
-    code, _, said = train(capsys, "--out", tmp_path / "out", *words)
+def test_mistakes_are_told_before_anything_is_trained(tmp_path, call, words, why):
+    code, _, said = call("train", "lm", "--out", str(tmp_path / "out"), *map(str, words))
     assert code == 2 and why in said

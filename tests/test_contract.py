@@ -10,7 +10,7 @@ import torch
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, Line, Runtime
-from bench.training.export import export
+from bench.training.files import export
 from datasets import DATASETS
 from datasets.base import Dataset, fingerprint
 from datasets.damage import DAMAGES

@@ -16,7 +16,7 @@ from bench.core.records import dump, load_row
 from bench.core.types import Decoded, EncoderInfo, Runtime
 from bench.pipeline.cells import corrected
 from bench.pipeline.plan import Registries, Selection, build_plan
-from bench.training.export import export
+from bench.training.files import export
 from decoders import DECODERS
 from decoders.ar.score import score_texts
 from decoders.correctors import CORRECTORS, options_of, parts_of, split_name

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,10 @@ from transformers import AutoImageProcessor, DeiTConfig, ViTConfig
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.types import Runtime
-from bench.training.ctc.material import why_unfit
-from bench.training.looks import new_look
-from bench.training.material import sort_out
+from bench.training.augment import new_look
 from decoders import DECODERS
 from models import ENCODERS
-from models.alphabet import ALPHABET, encode, frames_needed
+from models.alphabet import ALPHABET
 from models.heads import HEADS
 from models.heads.base import Grid, Head, PatchGrid, Reader, SubFrames
 from models.heads.files import HeadNotes, load_head, save_head
@@ -137,16 +134,6 @@ def test_a_wide_image_interpolates_the_positions_and_the_own_size_does_not():
 def test_an_image_of_broken_patches_is_refused(config, image, said):
     with pytest.raises(UserError, match=said):
         Grid.of(config, image)
-
-
-def test_lines_that_cannot_be_spelled_are_named_with_the_reason():
-    fit, unfit = sort_out(Marks(odd=True).load("train").lines, partial(why_unfit, frames=16))
-    assert len(fit) == 38
-    assert {one.id: one.reason for one in unfit} == {
-        "train-0": "'é' is not in the alphabet",
-        "train-1": "it needs 18 frames and the head has 16",
-    }
-    assert all(frames_needed(encode(line.text) or []) <= 16 for line in fit)
 
 
 # ---- pictures ----

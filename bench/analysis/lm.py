@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
+from bench.core.files import read_text as read_text
 from decoders.language.arpa import SPACE, is_arpa, read_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
 from decoders.language.lm import UNITS
@@ -82,23 +83,3 @@ def open_model(path: Path) -> ModelFile:
     space = space_of(vocabulary) or SPACE
     unit, size = unit_of(vocabulary), path.stat().st_size
     return ModelFile(path, unit, size, content_hash(path, 64), counts, space, score)
-
-
-def read_text(paths: Iterable[Path]) -> list[str]:
-    """The lines of text files that are not blank.
-
-    Raises:
-        UserError: a file is missing, no text, or not UTF-8.
-    """
-    lines = []
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 text; convert it with iconv") from error
-        if "\0" in text:
-            raise UserError(f"{path} is no text file: it has NUL characters")
-        lines += [line for line in text.split("\n") if line.strip()]
-    return lines

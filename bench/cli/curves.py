@@ -1,32 +1,24 @@
-"""What a training shows: a progress bar with ETA on stderr, and curves for TensorBoard."""
+"""Progress bars of a training on stderr, and its curves for TensorBoard."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import TaskID
 
 from bench.cli.bars import Bars
-
-if TYPE_CHECKING:
-    from bench.training.loop import Progress
+from bench.training.fit import Log, rank
 
 
-class Curves(Bars):
-    """The callbacks of a training."""
+class Curves(Bars, Log):
+    """The callbacks of a training; of several processes the first one's.
 
-    def __init__(self, out: Path | None, steps: int = 0) -> None:
-        """Begin.
+    out: folder of the curves; None for none.
+    """
 
-        Args:
-            out: folder of the curves; None for none.
-            steps: in all; 0 when `step` is told.
-        """
-        from bench.training.loop import rank
-
+    def __init__(self, out: Path | None = None) -> None:
         super().__init__(quiet=rank() != 0)
-        self._steps = steps
         self._tasks: dict[str, TaskID] = {}
         self._writer = _summary_writer(out) if out is not None and rank() == 0 else None
 
@@ -36,7 +28,7 @@ class Curves(Bars):
             self._writer.close()
 
     def report(self, doing: str, done: float, total: float) -> None:
-        """So much is done of something; each thing has a bar of its own, from when it begins."""
+        """Move the bar of what is being done; each thing has a bar of its own."""
         if doing not in self._tasks:
             self._tasks[doing] = self._bars.add_task(doing, total=total)
         task = self._tasks[doing]
@@ -44,23 +36,12 @@ class Curves(Bars):
             self._bars.reset(task, total=total)
         self._bars.update(task, completed=done)
 
-    def step(self, progress: Progress, steps: int = 0) -> None:
-        """One step done, of so many."""
-        self.report("training", progress.step, steps or self._steps)
-        said = f"training, loss {progress.loss:.3f}"
-        self._bars.update(self._tasks["training"], description=said)
-        self.scalar("loss", progress.loss, progress.step)
-        self.scalar("rate", progress.rate, progress.step)
-
     def scalar(self, name: str, value: float, step: int) -> None:
-        """One value of a curve."""
+        """Add a value to a curve; the loss stands beside its bar too."""
+        if name == "loss" and "training" in self._tasks:
+            self._bars.update(self._tasks["training"], description=f"training, loss {value:.3f}")
         if self._writer is not None:
             self._writer.add_scalar(name, value, step)
-
-    def validated(self, step: int, name: str, cer: float, reference: str, text: str) -> None:
-        """The CER of one set, with an example."""
-        self.say(f"step {step}  {name} val CER {100 * cer:.2f} %  [{reference!r} -> {text!r}]")
-        self.scalar(f"cer/{name}", cer, step)
 
 
 def _summary_writer(out: Path) -> Any | None:

@@ -1,8 +1,7 @@
-"""The look for leaks before something learns: told on stderr, refused where too much was seen."""
+"""Leak check before something learns: notes on stderr, or a refusal."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,16 +11,6 @@ from bench.core.errors import UserError
 if TYPE_CHECKING:
     from bench.pipeline.plan import Part
 
-_Options = argparse.ArgumentParser | argparse._ArgumentGroup
-
-
-def add_guard(options: _Options) -> None:
-    """`--allow-leak`."""
-    options.add_argument(
-        "--allow-leak", action="store_true",
-        help="go on where test lines stand in what is learned from",
-    )  # fmt: skip
-
 
 def guard_training(
     datasets: Sequence[str], options: Mapping[str, Mapping[str, Any]], allowed: bool
@@ -30,10 +19,10 @@ def guard_training(
 
     Args:
         datasets: registered names, or a mixture, which is drawn from the sets of the main job; one
-            that is not here is the training's to tell.
+            that is not here is refused when it is loaded.
         options: of the data sets, by name.
-        allowed: go on whatever is found. What is drawn from a mixture is only told of: one of its
-            sources is not one of its tests.
+        allowed: go on whatever is found. A mixture never is refused: one of its sources is not
+            one of its tests.
 
     Raises:
         UserError: more than one test text or image in a hundred is among the train lines.
@@ -42,17 +31,14 @@ def guard_training(
     from bench.pipeline.leaks.check import check_training
     from bench.pipeline.plan import MAIN_SETS
     from bench.report.leak import sentence
-    from bench.training.ctc.material import MIXTURE
-    from bench.training.loop import rank
+    from bench.training.fit import rank
+    from bench.training.mixture import MIXTURE
 
     if rank():  # of several processes the first looks
         return
     mixed = MIXTURE in datasets
-    names = MAIN_SETS if mixed else datasets
-    leaks = check_training(_here(names, options), track)
-    for leak in leaks:
-        if not leak.clean:
-            print(f"note: {sentence(leak)}", file=sys.stderr)
+    leaks = check_training(_here(MAIN_SETS if mixed else datasets, options), track)
+    _notes([sentence(leak) for leak in leaks if not leak.clean])
     if spoilt := [leak for leak in leaks if leak.spoils]:
         _refuse(f"{spoilt[0].tested} would be no test: {sentence(spoilt[0])}", allowed or mixed)
 
@@ -76,30 +62,34 @@ def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: boo
 
     parts = _here(MAIN_SETS if datasets is None else datasets, {}, strict=datasets is not None)
     found = check_text(text, parts, track)
-    for one in found:
-        if one.overlap.lines_seen or one.overlap.grams_seen:
-            print(f"note: {text_sentence(one)}", file=sys.stderr)
+    seen = [one for one in found if one.overlap.lines_seen or one.overlap.grams_seen]
+    _notes([text_sentence(one) for one in seen])
     if spoilt := [one for one in found if seen_too_often(one.overlap)]:
         _refuse(f"{spoilt[0].split} would be no test: {text_sentence(spoilt[0])}", allowed)
 
 
+def _notes(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        print(f"note: {sentence}", file=sys.stderr)
+
+
 def _refuse(reason: str, allowed: bool) -> None:
     if not allowed:
-        raise UserError(f"{reason}; leave these lines out, or say --allow-leak")
+        raise UserError(f"{reason}; leave these lines out, or give --allow-leak")
 
 
 def _here(
     datasets: Sequence[str], options: Mapping[str, Mapping[str, Any]], strict: bool = False
 ) -> list[Part]:
-    """The data sets that are here; with `strict` one that is not is told by its loading."""
+    """The data sets that are here; with `strict` the others too, which fail in loading."""
     from bench.pipeline.plan import Part
     from datasets import DATASETS
 
     parts = []
     for name in datasets:
         if name in DATASETS or strict:
-            given = options.get(name, {})
-            thing = DATASETS.create(name, given)
-            if strict or thing.missing() is None:
-                parts.append(Part(name, thing, given))
+            chosen = options.get(name, {})
+            dataset = DATASETS.create(name, chosen)
+            if strict or dataset.missing() is None:
+                parts.append(Part(name, dataset, chosen))
     return parts

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from cyclopts import App
 
-from bench.cli import train_ar, train_ctc, train_lm, train_mini
+from bench.cli import PROGRAM
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
-  python -m bench train encoder --out runs/mini                    mini's encoder with its CTC head
-  python -m bench train ar --out runs/mini                         mini's AR head, encoder frozen
-  python -m bench train ar --encoder trocr-base --dataset hooker   a TrOCR, fine-tuned
-  python -m bench train ctc --encoder trocr-base --dataset hooker  a CTC head for a TrOCR
-  python -m bench train lm --out runs/lm                           the embedded language model
-  python -m bench train ar --help
+  {PROGRAM} train encoder --out runs/mini                    mini's encoder with its CTC head
+  {PROGRAM} train ar --out runs/mini                         mini's AR head, encoder frozen
+  {PROGRAM} train ar --encoder trocr-base --dataset hooker   a TrOCR, fine-tuned
+  {PROGRAM} train ctc --encoder trocr-base --dataset hooker  a CTC head for a TrOCR
+  {PROGRAM} train lm --out runs/lm                           the embedded language model
+  {PROGRAM} train reader --start models/weights/mini2.safetensors --out runs/reader
+  {PROGRAM} train ar --help
 
 Checkpoints are written atomically: stop with Ctrl-C or kill, and start the same command again.
 """
 
-
-def add(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train an encoder, its heads, a language model",
-        description="Train mini, a TrOCR, a CTC head for one, or the embedded language model.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parts = parser.add_subparsers(title="what to train", metavar="PART", required=True)
-    train_mini.add(parts)
-    train_ar.add(parts)
-    train_ctc.add(parts)
-    train_lm.add(parts)
+app = App(
+    name="train",
+    help="Train mini, a TrOCR, a CTC head for one, a language model, or a line recogniser.",
+    help_epilogue=_EPILOG,
+)
+for _place, (_name, _summary) in enumerate(
+    {
+        "encoder": "mini's encoder with its CTC head",
+        "ar": "mini's AR head on the frozen encoder, or a TrOCR fine-tuned",
+        "ctc": "a CTC head for a TrOCR",
+        "lm": "the embedded language model over characters",
+        "reader": "PP-OCR's small recogniser on handwriting",
+    }.items()
+):
+    app.command(f"bench.cli.trainings:{_name}", name=_name, help=_summary, sort_key=_place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,3 +85,23 @@ def content_hash(
             digest.update(block)
             seen(file.tell())
     return digest.hexdigest()[:length]
+
+
+def read_text(paths: Iterable[Path]) -> list[str]:
+    """The lines of text files that are not blank.
+
+    Raises:
+        UserError: a file is missing, no text, or not UTF-8.
+    """
+    lines = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 text; convert it with iconv") from error
+        if "\0" in text:
+            raise UserError(f"{path} is no text file: it has NUL characters")
+        lines += [line for line in text.split("\n") if line.strip()]
+    return lines

@@ -1,4 +1,4 @@
-"""Augmentation of training lines: geometry, pen, contrast, paper.
+"""Augmentation of training lines: geometry, pen, contrast, paper, margins, rough hands.
 
 Nothing here erases, covers or strikes through: of the damage suite only mild blur and grain
 resemble what training has seen, and the model card says so.
@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.types import Image
+from models.images import darkness
 from models.mini_net import HEIGHT
 
 Darkness = NDArray[np.float32]  # (H, W), ink near 1
+_TALLEST = 128  # px; taller lines are scaled down first, which keeps augmentation cheap
+_FIRST = 1 / 3  # of the augmentation's strength; heb-ocr's cure for heads that say only blanks
 
 
 def augment(ink: Darkness, rng: np.random.Generator, strength: float) -> Darkness:
@@ -90,3 +93,97 @@ def _paper(shape: tuple[int, ...], rng: np.random.Generator) -> Darkness:
 def pen_image(coverage: NDArray[np.float32]) -> Image:
     """Ink coverage as a clean grey image, black on white."""
     return np.rint((1 - coverage) * 255).astype(np.uint8)
+
+
+def new_look(image: Image, rng: np.random.Generator, strength: float) -> Image:
+    """A line (H, W) uint8 as another hand might have put it on the same paper: (H', W').
+
+    strength: 0 leaves the line alone, 1 is full.
+    """
+    if strength <= 0:
+        return image
+    if image.shape[0] > _TALLEST:
+        width = max(1, round(image.shape[1] * _TALLEST / image.shape[0]))
+        image = cv2.resize(image, (width, _TALLEST), interpolation=cv2.INTER_AREA)
+    ink, paper = np.percentile(image, (1, 80))
+    looks = augment(darkness(image), rng, strength)
+    sides = margins(looks.shape[1], rng, strength)
+    return on_paper(np.pad(looks, ((0, 0), sides)), ink, paper)
+
+
+def margins(width: int, rng: np.random.Generator, strength: float) -> tuple[int, int]:
+    """Columns of paper to add on the left and on the right, up to a tenth of the width each.
+
+    Lines are squeezed into one width, so margins are what changes the width of their letters.
+    """
+    left, right = rng.uniform(0, 0.1 * strength * width, 2).astype(int)
+    return int(left), int(right)
+
+
+def on_paper(ink: NDArray[np.float32], black: float, white: float) -> Image:
+    """Darkness (ink 1, paper 0) as grey levels between those of the ink and of the paper."""
+    contrast = max(float(white - black), 24.0)  # as `models.images.darkness` takes it
+    grey = np.float32(white) - ink * np.float32(contrast)
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def ramped(step: int, ramp: int) -> float:
+    """Strength of the augmentation: a third at first, full after `ramp` steps."""
+    return _FIRST + (1 - _FIRST) * min(1.0, step / max(1, ramp))
+
+
+def roughen(ink: Darkness, other: Darkness | None, rng: np.random.Generator) -> Darkness:
+    """A line as an unseen hand or a rough crop might have it; as high as before.
+
+    Args:
+        ink: (H, W) darkness.
+        other: a line that a part of may show above or below, of the same height.
+        rng: draws what is done.
+    """
+    height = ink.shape[0]
+    if rng.random() < 0.4:
+        ink = _lean(ink, rng)
+    if rng.random() < 0.15:
+        kernel = np.ones((3, 2) if rng.random() < 0.5 else (2, 2), np.uint8)
+        share = np.float32(rng.uniform(0.3, 0.8))
+        ink = ink * (1 - share) + cv2.erode(ink, kernel) * share
+    if other is not None and rng.random() < 0.2:
+        ink = _intrude(ink, other, rng)
+    if rng.random() < 0.15:
+        above, below = (round(height * rng.uniform(0, 0.14)) for _ in range(2))
+        ink = _to_height(ink[above : height - below], height)
+    return ink
+
+
+def _lean(ink: Darkness, rng: np.random.Generator) -> Darkness:
+    """Shear by up to ±1.2, mostly to the right as hands lean, and skew by up to 2 degrees.
+
+    The crop grows with a skewed line, and its writing becomes smaller.
+    """
+    height, width = ink.shape
+    shear = float(np.clip(rng.normal(0.25, 0.45), -1.2, 1.2))
+    skew = float(rng.uniform(-0.035, 0.035)) if rng.random() < 0.5 else 0.0
+    matrix = np.array([[1, -shear, max(0.0, shear) * height], [skew, 1, max(0.0, -skew) * width]])
+    size = (width + round(abs(shear) * height), height + round(abs(skew) * width))
+    return _to_height(cv2.warpAffine(ink, matrix, size, flags=cv2.INTER_LINEAR), height)
+
+
+def _intrude(ink: Darkness, other: Darkness, rng: np.random.Generator) -> Darkness:
+    """Let the feet of a line above or the heads of one below show at the edge."""
+    height, width = ink.shape
+    rows = round(height * float(rng.uniform(0.06, 0.22)))
+    start = int(rng.integers(max(1, other.shape[1] - width + 1)))
+    strip = other[:, start : start + width]
+    at = int(rng.integers(width - strip.shape[1] + 1))
+    out = ink.copy()
+    if rng.random() < 0.5:
+        part, seen = out[:rows, at : at + strip.shape[1]], strip[height - rows :]
+    else:
+        part, seen = out[height - rows :, at : at + strip.shape[1]], strip[:rows]
+    np.maximum(part, seen, out=part)
+    return out
+
+
+def _to_height(ink: Darkness, height: int) -> Darkness:
+    width = max(8, round(ink.shape[1] * height / ink.shape[0]))
+    return cv2.resize(ink, (width, height), interpolation=cv2.INTER_AREA)

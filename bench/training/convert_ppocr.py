@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from bench.training.export import export
+from bench.training.files import export
 from datasets import DATASETS
 from models.alphabet import ALPHABET
 from models.images import darkness

@@ -1,59 +1,79 @@
-"""The lines of a training: of data sets' train splits, and what to validate on."""
-
-from __future__ import annotations
+"""Recipes that learn lines of data sets, and those lines."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from cyclopts import Parameter
 
 from bench.core.errors import UserError
-from bench.core.registry import did_you_mean
+from bench.core.options import parse_options, typed_options, words
+from bench.core.registry import Registry, did_you_mean
 from bench.core.types import Line, LineSet
+from bench.training.fit import Count, Recipe
 from datasets import DATASETS
 
-Unfitness = Callable[[str], str]  # why a text cannot be learned; "" when it can
+Options = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What to train and to validate on.
+@dataclass(frozen=True, kw_only=True)
+class LineRecipe(Recipe):
+    """Train a TrOCR, or a head for one, on lines of data sets.
 
-    datasets: registered names.
-    options: of the data sets, by name.
-    limit: first lines of each train split; None for all.
-    validation: first lines of each val split; None for all.
-    root: of the data that a mixture draws from; None for rendered lines alone.
+    Attributes:
+        encoder: a TrOCR, a folder or Hub id of one, or a shape (tiny, small, base, large) for
+            random weights.
+        dataset: data sets whose train lines are learned; default: lines.
+        limit: the first N train lines of each set.
+        options: NAME.OPTION=VALUE of a data set; may be repeated.
+        batch: lines of a step.
     """
 
-    datasets: tuple[str, ...]
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    limit: int | None = None
-    validation: int | None = 100
-    root: Path | None = None
+    registries: ClassVar[tuple[Registry, ...]] = (DATASETS,)
 
+    encoder: str
+    dataset: tuple[str, ...] = ()
+    limit: Count | None = None
+    options: Annotated[tuple[str, ...], Parameter(name="-o")] = ()
+    batch: Count = 8
 
-@dataclass(frozen=True)
-class Unfit:
-    """A line that cannot be learned, and why."""
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The data sets by name."""
+        return words(self.dataset) or ("lines",)
 
-    id: str
-    reason: str
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Names that options may be given for."""
+        return self.sets
+
+    @property
+    def typed(self) -> Options:
+        """The options by name.
+
+        Raises:
+            UserError: an option that does not exist, or of something that is not trained.
+        """
+        typed = typed_options(parse_options(self.options), self.registries)
+        for name in typed:
+            if name not in self.trained:
+                raise UserError(f"options are given for {name!r}, which is not trained here")
+        return typed
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
     """Lines to train and to validate on.
 
-    sets: by data set, the lines that can be learned; none where a mixture is drawn.
-    unfit: those that cannot.
-    validation: by data set, what cannot be learned included.
+    sets: by data set, the lines that can be learned; empty where lines are drawn without end.
+    unfit: ids of the others, and why.
+    validation: by data set, unfit lines included.
     name: of the data; sha256: of its lines.
     """
 
     sets: Mapping[str, Sequence[Line]]
-    unfit: Sequence[Unfit]
+    unfit: Sequence[tuple[str, str]]
     validation: Mapping[str, Sequence[Line]]
     name: str
     sha256: str
@@ -65,75 +85,70 @@ class Material:
 
     @property
     def count(self) -> int:
-        """How many lines there were, unfit ones included."""
+        """All train lines, unfit ones included."""
         return len(self.lines) + len(self.unfit)
 
+    @property
+    def left_out(self) -> str:
+        """The first unfit lines with their reasons, and how many more there are."""
+        first = "; ".join(f"{line}: {reason}" for line, reason in self.unfit[:3])
+        more = len(self.unfit) - 3
+        return f"{first}; and {more} more" if more > 0 else first
 
-def gather(wanted: Wanted, why_unfit: Unfitness, also: Sequence[str] = ()) -> Material:
-    """The lines of the data sets, without those that cannot be learned.
+
+def gather(
+    recipe: LineRecipe,
+    why_unfit: Callable[[str], str],
+    validation: int | None = None,
+    also: Sequence[str] = (),
+) -> Material:
+    """The lines of a recipe's data sets.
 
     Args:
-        wanted: which ones.
-        why_unfit: tells them.
-        also: what else could have been asked for, by name.
+        recipe: names the sets.
+        why_unfit: why a text cannot be learned; "" when it can.
+        validation: lines of each val split at most.
+        also: what else could have been given as a data set, by name.
 
     Raises:
         UserError: an unknown data set, no line that fits, or none to validate on.
         Unavailable: a data set is not here.
     """
-    for name in wanted.datasets:
+    options = recipe.typed
+    for name in recipe.sets:
         if name not in DATASETS.entries:
             hint = did_you_mean(name, [*DATASETS.names(), *also])
             raise UserError(f"no data set is called {name!r}{hint}")
-    loaded = {name: load(wanted, name, "train", wanted.limit) for name in wanted.datasets}
+    loaded = {name: load(name, "train", recipe.limit, options) for name in recipe.sets}
     sets: dict[str, Sequence[Line]] = {}
-    unfit: list[Unfit] = []
+    unfit: list[tuple[str, str]] = []
     for name, one in loaded.items():
-        sets[name], others = sort_out(one.lines, why_unfit)
-        unfit += others
+        reasons = {line.id: why_unfit(line.text) for line in one.lines}
+        sets[name] = [line for line in one.lines if not reasons[line.id]]
+        unfit += [(line, reason) for line, reason in reasons.items() if reason]
     if not any(sets.values()):
-        reason = f" ({unfit[0].id}: {unfit[0].reason})" if unfit else ""
-        raise UserError(
-            f"no line of {', '.join(wanted.datasets)} (train) can be trained on{reason}"
-        )
-    hashes = "".join(one.sha256 for one in loaded.values())
+        first = next((f" ({line}: {reason})" for line, reason in unfit), "")
+        raise UserError(f"no line of {', '.join(recipe.sets)} (train) can be trained on{first}")
     return Material(
         sets,
         unfit,
-        {name: load(wanted, name, "val", wanted.validation).lines for name in wanted.datasets},
-        ", ".join(wanted.datasets),
-        hashlib.sha256(hashes.encode()).hexdigest(),
+        {name: load(name, "val", validation, options).lines for name in recipe.sets},
+        ", ".join(recipe.sets),
+        hashlib.sha256("".join(one.sha256 for one in loaded.values()).encode()).hexdigest(),
     )
 
 
-def load(wanted: Wanted, name: str, split: str, limit: int | None) -> LineSet:
+def load(name: str, split: str, limit: int | None, options: Options) -> LineSet:
     """A split of a data set.
 
     Raises:
         UserError: it has no line that can be read.
         Unavailable: the data set is not here.
     """
-    dataset = DATASETS.create(name, wanted.options.get(name))
+    dataset = DATASETS.create(name, options.get(name))
     if absent := dataset.missing():
         raise absent
     loaded: LineSet = dataset.load(split, limit)
     if not loaded.lines:
         raise UserError(f"{name} has no line that can be read in its split {split}")
     return loaded
-
-
-def sort_out(lines: Iterable[Line], why_unfit: Unfitness) -> tuple[list[Line], list[Unfit]]:
-    """The lines that can be learned, and the others with the reason."""
-    fit, unfit = [], []
-    for line in lines:
-        if reason := why_unfit(line.text):
-            unfit.append(Unfit(line.id, reason))
-        else:
-            fit.append(line)
-    return fit, unfit
-
-
-def named(unfit: Sequence[Unfit]) -> str:
-    """The first ones with their reasons, and how many more there are."""
-    first = "; ".join(f"{one.id}: {one.reason}" for one in unfit[:3])
-    return f"{first}; and {len(unfit) - 3} more" if len(unfit) > 3 else first

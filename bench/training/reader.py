@@ -1,39 +1,32 @@
-"""Train PP-OCR's small recogniser on handwriting: `python -m bench.training.reader --help`.
-
-The folded rows of its weights differ in size from 0.03 to 25, so that no one rate fits: each row
-is learned as a multiple of what it was at the start. The rate rises, holds, and falls to the end
-of the time; a later run starts from the weights of this one and does the same again.
-"""
+"""Recipe of PP-OCR's small recogniser, fine-tuned on handwriting."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
-from torch.utils.data import IterableDataset, get_worker_info
 
 from bench.core.errors import UserError
 from bench.core.stopwatch import unix_time
-from bench.core.types import BLANK, Line
-from bench.training.augment import Darkness, augment, pen_image
-from bench.training.background import in_background
-from bench.training.export import export, without_prefix
-from bench.training.hands import roughen
-from bench.training.loop import Loop, LoopConfig, Progress, agreed, rank, world
-from bench.training.run import join_processes
-from bench.training.score import ReadScore, scored
+from bench.core.types import Encoded, Line
+from bench.training.augment import Darkness, augment, pen_image, roughen
+from bench.training.batches import Batch, Pools, in_background
+from bench.training.files import Point, export, without_prefix
+from bench.training.fit import Count, Log, Natural, Part, Recipe, Training, world
+from bench.training.losses import ctc_loss
+from bench.training.mini import pick
 from bench.training.sources import (
     COPISTE,
     HOOKER,
@@ -45,50 +38,66 @@ from bench.training.sources import (
     Sample,
     Scans,
     Source,
+    Texts,
 )
-from bench.training.stream import Batch
-from bench.training.tasks import ctc_loss, ctc_targets
-from bench.training.texts import Texts
+from bench.training.validate import LineReader, cers, encoded
 from datasets import DATASETS
+from datasets.base import spread
 from datasets.damage import DAMAGES
 from datasets.joined import CHARACTERS, WORDS, read_bank
 from datasets.root import data_root
-from datasets.seeds import stream
-from models.alphabet import ALPHABET, encode, frames_needed
+from models.alphabet import encode, frames_needed
 from models.images import darkness, to_batch
 from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, columns_of, squeeze
 from models.shipped_encoders import read_weights
 
 POILUS, CREMMA = "poilus_fr_lines.parquet", "cremma20_fr_lines.parquet"
+FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE, POILUS, CREMMA)
 _POOL = 160  # samples sorted by width together
 _LONGEST = 2600  # columns
+_VALIDATION = ("unipen-all", "hooker")  # val of `unipen` is a single hand
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a training run does.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LineRecogniser(Recipe):
+    """Train PP-OCR's small recogniser on handwriting.
 
-    start: weights to begin with.
-    until: when the rate has fallen and the run ends, seconds since the epoch.
-    rate: peak share of its size that a row changes by in a step.
-    columns: pixel columns of a batch and process.
-    damaged: share of the lines that the damage suite has been at.
-    frozen: leave the stem and the first three blocks as they are, which saves a fifth of a step.
+    The folded rows of its weights differ in size from 0.03 to 25, so that no one rate fits: each
+    row is learned as a multiple of its size at the start. The rate rises, holds, and falls to the
+    end of the time; a second start goes on from the weights of the first and does the same again.
+
+    Attributes:
+        hours: length of the run in hours from this start; default: 1.
+        rate: peak share of its size that a row changes by in a step; default: 1.5e-3.
+        start: weights to begin with, of this network.
+        columns: pixel columns of a batch and process.
+        damaged: share of the lines that the damage suite has been at.
+        frozen: leave the stem and the first three blocks as they are, which saves a fifth of a
+            step.
+        val_lines: validation lines of each set.
     """
 
-    out: Path
-    root: Path
+    name: ClassVar[str] = "reader"
+    usual: ClassVar[Mapping[str, float]] = {"hours": 1.0, "rate": 1.5e-3}
+    weight_decay: ClassVar[float] = 0.0
+    clip: ClassVar[float] = 4.0
+
     start: Path
-    until: float
-    rate: float = 1.5e-3
-    warmup: int = 100
-    hold: float = 0.5
-    columns: int = 6000
-    damaged: float = 0.0
+    warmup: Natural = 100
+    hold: Part = 0.5
+    ema: Part = 0.997
+    columns: Count = 6000
+    damaged: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
     frozen: bool = False
-    seed: int = 0
-    minutes: float = 10.0
-    lines: int = 60
+    val_lines: Count = 60
+
+    def open(self, log: Log) -> Training:
+        """See `Recipe.open`."""
+        root = data_root()
+        if root is None:
+            raise UserError("this training takes a data root; see python -m bench data")
+        return _ReaderTraining(self, root)
 
 
 # Shares of the lines. Half are not English: real ink joined into other text, and French.
@@ -102,7 +111,6 @@ SHARES = {
     "cremma20": 0.01,
     "rendered": 0.05,
 }
-FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE, POILUS, CREMMA)
 
 
 def mixture(root: Path) -> dict[str, Source]:
@@ -122,32 +130,90 @@ def mixture(root: Path) -> dict[str, Source]:
     }
 
 
-class Lines(IterableDataset[Batch]):
-    """Endless batches of lines of about one width, filled up with paper: none is masked."""
+class _ReaderTraining(Training):
+    """CTC on lines in new looks."""
 
-    def __init__(self, recipe: Recipe, start: int) -> None:
-        super().__init__()
-        self.recipe, self.start = recipe, start
+    from_start = True
+    keeps_last = True
 
-    def __iter__(self) -> Iterator[Batch]:
-        info = get_worker_info()
-        rng = stream("kaidoku-reader-1", self.recipe.seed, self.start, rank(), info and info.id)
-        sources = mixture(self.recipe.root)
-        recent: deque[Darkness] = deque(maxlen=8)
-        while True:
-            picks = rng.choice(list(SHARES), _POOL, p=list(SHARES.values()))
-            pool = [self._draw(sources[str(pick)], recent, rng) for pick in picks]
-            pool.sort(key=lambda sample: sample.ink.shape[1])
-            groups: list[list[Sample]] = [[]]
-            for sample in pool:
-                if groups[-1] and sample.ink.shape[1] * (len(groups[-1]) + 1) > self.recipe.columns:
-                    groups.append([])
-                groups[-1].append(sample)
-            for index in rng.permutation(len(groups)):
-                yield _filled(groups[index], rng)
+    def __init__(self, recipe: LineRecogniser, root: Path) -> None:
+        self.recipe, self.root, self.began = recipe, root, unix_time()
+        self.net = PPOCRNet(PPOCRConfig(dropout=0.1))
+        tensors, notes = read_weights(recipe.start)
+        self.net.load_state_dict(without_prefix(tensors, "net."))
+        if (
+            not recipe.anew
+            and (recipe.out / f"{recipe.name}.pt").exists()
+            and self.weights.exists()
+        ):
+            notes = read_weights(self.weights)[1]
+        self.views = int(notes.get("views", 0))
+        early_layers(self.net).requires_grad_(not recipe.frozen)
+        by_share(self.net)
+        super().__init__(recipe, nn.ModuleDict({"net": self.net}))
+        self.reader = LineReader("ctc-greedy")
+        self.sets = {
+            name: spread(DATASETS.create(name).load("val").lines, recipe.val_lines)
+            for name in _VALIDATION
+        }
 
-    def _draw(self, source: Source, recent: deque[Darkness], rng: np.random.Generator) -> Sample:
-        """A sample in a new look that CTC can spell."""
+    @property
+    def weights(self) -> Path:
+        return self.recipe.out / "reader.safetensors"
+
+    def groups(self) -> list[dict[str, Any]]:
+        return groups(self.net)
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        draws = partial(_draws, self.root, self.recipe.damaged)
+        words = ("kaidoku-reader-1", self.recipe.seed)
+        pools = Pools(words, step, _POOL, self.recipe.columns, draws, filled)
+        return in_background(pools, self.recipe.workers)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """CTC loss a character."""
+        assert batch.widths is not None
+        self.views += len(batch.texts) * world()
+        # The fused attention of CPUs is four times as slow on heads of 15 units.
+        with sdpa_kernel(SDPBackend.MATH), parametrize.cached():
+            _, logits = self.net(batch.inputs)
+        return ctc_loss(logits, self.net.config.frames(batch.widths), batch.texts)
+
+    def validate(self, module: Any) -> Mapping[str, float]:
+        read = {
+            name: self.reader.score(_encode(module["net"], lines), [line.text for line in lines])
+            for name, lines in self.sets.items()
+        }
+        minutes = round((unix_time() - self.began) / 60, 1)
+        return {**cers(read), "views": self.views, "minutes": minutes}
+
+    def describe(self, values: Mapping[str, float]) -> str:
+        shares = {name: value for name, value in values.items() if name.startswith("cer")}
+        return f"{super().describe(shares)}  {self.views} lines"
+
+    def export(self, module: Any, points: Sequence[Point]) -> None:
+        digest = hashlib.sha256(b"".join((self.root / name).read_bytes() for name in FILES))
+        notes = {
+            "architecture": "kaidoku-ppocr-1",
+            "trained_on": f"PP-OCRv6 small rec; {', '.join(FILES)} (train splits); rendered lines",
+            "data_sha256": digest.hexdigest(),
+            "damaged": str(self.recipe.damaged),
+            "views": str(self.views),
+        }
+        export(self.weights, plain(module.state_dict()), None, notes)
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+def _draws(root: Path, damaged: float, rng: np.random.Generator) -> Callable[[int], Sample]:
+    """Draw one sample a call, in a new look, that CTC can spell."""
+    sources = mixture(root)
+    shares = [(share, sources[name]) for name, share in SHARES.items()]
+    recent: deque[Darkness] = deque(maxlen=8)
+
+    def draw(_: int) -> Sample:
+        source = pick(shares, rng)
         while True:
             sample = source.draw(rng, 70)
             symbols = encode(sample.text)
@@ -156,29 +222,31 @@ class Lines(IterableDataset[Batch]):
             other = recent[int(rng.integers(len(recent)))] if recent else None
             recent.append(sample.ink)
             ink = roughen(sample.ink, other, rng)
-            if rng.random() < self.recipe.damaged:
-                ink = _damage(ink, sample.text, rng)
+            if rng.random() < damaged:
+                ink = damage(ink, sample.text, rng)
             ink = squeeze(augment(ink, rng, 0.9)).astype(np.float32)
             if 4 + STRIDE * frames_needed(symbols) <= ink.shape[1] <= _LONGEST:
                 return Sample(ink, sample.text)
 
+    return draw
 
-def _damage(ink: Darkness, text: str, rng: np.random.Generator) -> Darkness:
+
+def damage(ink: Darkness, text: str, rng: np.random.Generator) -> Darkness:
     """The ink after a damage of the suite, with seeds that no evaluation takes."""
-    damage = DAMAGES.create(str(rng.choice(DAMAGES.names())))
+    chosen = DAMAGES.create(str(rng.choice(DAMAGES.names())))
     line = Line("train", pen_image(np.clip(ink, 0, 1)), text, "", "train")
     severity, seed = int(rng.integers(1, 6)), int(rng.integers(1 << 32, 1 << 40))
-    return darkness(damage.apply(line, "train", severity, seed, line).line.image)
+    return darkness(chosen.apply(line, "train", severity, seed, line).line.image)
 
 
-def _filled(samples: Sequence[Sample], rng: np.random.Generator) -> Batch:
+def filled(samples: Sequence[Sample], rng: np.random.Generator) -> Batch:
     """A batch as wide as its widest line; the others have paper on their left and right."""
     images, widths = to_batch([sample.ink for sample in samples], columns_of)
     for image, width in zip(images, widths.tolist(), strict=True):
         left = int(rng.integers(0, images.shape[3] - width + 1)) // 2
         image.copy_(image.roll(left, 2))
     full = torch.full((len(samples),), images.shape[3])
-    return Batch(images, full, tuple(sample.text for sample in samples))
+    return Batch(images, tuple(sample.text for sample in samples), full)
 
 
 class Size(nn.Module):
@@ -208,128 +276,33 @@ class Size(nn.Module):
         return weight / self.scale
 
 
-class ReaderTask:
-    """CTC on the network, whose rows are learned in shares of their sizes."""
-
-    def __init__(self, net: PPOCRNet, frozen: bool = False) -> None:
-        self.net = net
-        self.early = nn.ModuleList([net.stem, *net.blocks[:3]]).requires_grad_(not frozen)
-        for part in list(net.modules()):
-            weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
-            if isinstance(weight, Tensor) and isinstance(bias, Tensor):
-                sizes = Size(weight), Size(bias, weight)
-                parametrize.register_parametrization(part, "weight", sizes[0])
-                parametrize.register_parametrization(part, "bias", sizes[1])
-        self.module = nn.ModuleDict({"net": net})
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Parameters with their shares of the rate: early layers are slow, the head is quick."""
-        net = self.net
-        late = [net.skip, net.reduce, net.local, *net.mixers, net.norm]
-        parts = ((self.early, 0.3), (net.blocks[3:], 1.0), (late, 1.33), ([net.ctc], 2.0))
-        return [
-            {"params": [p for part in some for p in part.parameters()], "scale": scale}
-            for some, scale in parts
-        ]
-
-    def loss(self, batch: Batch) -> Tensor:
-        """CTC loss a character."""
-        frames = self.net.config.frames(batch.widths)
-        keep, targets = ctc_targets(batch.texts, frames)
-        # The fused attention of CPUs is four times as slow on heads of 15 units.
-        with sdpa_kernel(SDPBackend.MATH), parametrize.cached():
-            _, logits = self.net(batch.images)
-        return ctc_loss(logits, frames, keep, targets)
+def by_share(net: PPOCRNet) -> None:
+    """Let the rows of a network learn in shares of their sizes."""
+    for part in list(net.modules()):
+        weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
+        if isinstance(weight, Tensor) and isinstance(bias, Tensor):
+            sizes = Size(weight), Size(bias, weight)
+            parametrize.register_parametrization(part, "weight", sizes[0])
+            parametrize.register_parametrization(part, "bias", sizes[1])
 
 
-class ReaderLoop(Loop[Batch]):
-    """A loop whose rate rises, holds, and falls as the time runs out."""
-
-    def __init__(self, task: ReaderTask, recipe: Recipe) -> None:
-        config = LoopConfig(10**9, recipe.rate, recipe.warmup, 0.0, clip=4.0, save_every=10**9)
-        super().__init__(task, config, recipe.out / "reader.pt", groups=task.groups())
-        self.recipe, self.began = recipe, unix_time()
-        self.average.decay = 0.997  # the last 330 steps
-
-    def _rate(self) -> float:
-        rise = min(1.0, (self.step + 1) / self.recipe.warmup)
-        share = (unix_time() - self.began) / (self.recipe.until - self.began)
-        fall = min(1.0, max(0.0, (share - self.recipe.hold) / (1 - self.recipe.hold)))
-        return self.recipe.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
+def early_layers(net: PPOCRNet) -> nn.ModuleList:
+    """The stem and the first three blocks."""
+    return nn.ModuleList([net.stem, *net.blocks[:3]])
 
 
-def train(recipe: Recipe) -> None:
-    """Train until the time is over; weights and curve are written every few minutes."""
-    torch.manual_seed(recipe.seed + rank())
-    net = PPOCRNet(PPOCRConfig(dropout=0.1))
-    tensors, before = read_weights(recipe.start)
-    net.load_state_dict(without_prefix(tensors, "net."))
-    loop = ReaderLoop(ReaderTask(net, recipe.frozen), recipe)
-    keeper = Keeper(recipe, loop, int(before.get("views", 0))) if rank() == 0 else None
-    seen, saved = 0, unix_time()
-
-    def report(progress: Progress) -> None:
-        nonlocal saved
-        if progress.step % 10:
-            return
-        over, due = unix_time() >= recipe.until, unix_time() - saved > 60 * recipe.minutes
-        print(f"{progress} {seen} lines", flush=True)
-        loop.stopped = agreed(over)
-        if keeper and (loop.stopped or due):
-            saved = unix_time()
-            keeper.keep(seen * world(), progress)
-
-    def batches(step: int) -> Iterator[Batch]:
-        nonlocal seen
-        for batch in in_background(Lines(recipe, step), 1, 6):
-            seen += len(batch.texts)
-            yield batch
-
-    if keeper and not keeper.curve.exists():
-        keeper.keep(0, Progress(0, math.nan, 0.0))
-    loop.run(batches, report, lambda *_: None)
-
-
-class Keeper:
-    """Writes checkpoint, weights and curve."""
-
-    def __init__(self, recipe: Recipe, loop: ReaderLoop, views: int) -> None:
-        """Take note of the views so far; those of a run that was cut off are in its curve."""
-        self.loop, self.out, self.curve = loop, recipe.out, recipe.out / "curve.jsonl"
-        if self.curve.exists():
-            views = json.loads(self.curve.read_text().splitlines()[-1])["views"]
-        self.views, self.began = views, unix_time()
-        self.judge = PPOCRNet()
-        self.sets = validation(recipe.lines)
-        digest = hashlib.sha256(b"".join((recipe.root / name).read_bytes() for name in FILES))
-        self.notes = {
-            "architecture": "kaidoku-ppocr-1",
-            "trained_on": f"PP-OCRv6 small rec; {', '.join(FILES)} (train splits); rendered lines",
-            "data_sha256": digest.hexdigest(),
-            "damaged": str(recipe.damaged),
-        }
-
-    def keep(self, seen: int, progress: Progress) -> None:
-        """Write all three."""
-        self.loop.save()
-        self.judge.load_state_dict(plain(self.loop.average.state))
-        views = self.views + seen
-        notes = {**self.notes, "views": str(views)}
-        export(self.out / "reader.safetensors", self.judge.state_dict(), None, notes)
-        point = {
-            "step": progress.step,
-            "views": views,
-            "minutes": round((unix_time() - self.began) / 60, 1),
-            "rate": progress.rate,
-            **{name: round(s.cer, 4) for name, s in ctc_scores(self.judge, self.sets).items()},
-        }
-        with self.curve.open("a") as curve:
-            curve.write(json.dumps(point) + "\n")
-        print(point, flush=True)
+def groups(net: PPOCRNet) -> list[dict[str, Any]]:
+    """Parameters with their shares of the rate: early layers are slow, the head is quick."""
+    late = [net.skip, net.reduce, net.local, *net.mixers, net.norm]
+    parts = ((early_layers(net), 0.3), (net.blocks[3:], 1.0), (late, 1.33), ([net.ctc], 2.0))
+    return [
+        {"params": [p for part in some for p in part.parameters()], "scale": scale}
+        for some, scale in parts
+    ]
 
 
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's own weights from those of a task."""
+    """The network's own weights from those that are learned in shares."""
     out = {}
     for name, value in without_prefix(state, "net.").items():
         if name.endswith(".original"):
@@ -339,58 +312,11 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def validation(lines: int) -> dict[str, Sequence[Line]]:
-    """Val lines, spread over each set."""
-    sets: dict[str, Sequence[Line]] = {}
-    for name in ("unipen-all", "hooker"):  # val of `unipen` is a single hand
-        every = DATASETS.create(name).load("val").lines
-        sets[name] = [every[i * len(every) // lines] for i in range(min(lines, len(every)))]
-    return sets
-
-
 @torch.inference_mode()
-def ctc_scores(net: PPOCRNet, sets: Mapping[str, Sequence[Line]]) -> dict[str, ReadScore]:
-    """Best-path CER of each set, line by line."""
-    net.eval()
-
-    def read(line: Line) -> str:
+def _encode(net: PPOCRNet, lines: Sequence[Line]) -> Iterator[Encoded]:
+    """Lines one by one, as decoders read them."""
+    device = next(net.parameters()).device
+    for line in lines:
         images, widths = to_batch([darkness(squeeze(line.image))], columns_of)
-        best = net(images, widths)[1][0, : int(net.config.frames(widths))].argmax(-1)
-        return "".join(ALPHABET[s] for s in torch.unique_consecutive(best).tolist() if s != BLANK)
-
-    return {
-        name: scored([(line.text, read(line)) for line in lines]) for name, lines in sets.items()
-    }
-
-
-def main() -> None:
-    """Train as the command line asks; RANK and WORLD_SIZE as torchrun sets them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of weights and curve")
-    parser.add_argument("--start", type=Path, required=True, help="weights to start from")
-    parser.add_argument("--hours", type=float, default=1.0, help="until the rate has fallen")
-    parser.add_argument("--until", type=float, help="the same as seconds since the epoch")
-    parser.add_argument("--rate", type=float, default=Recipe.rate)
-    parser.add_argument("--damaged", type=float, default=0.0, help="share of damaged lines")
-    parser.add_argument("--frozen", action="store_true", help="leave the early layers as they are")
-    parser.add_argument("--columns", type=int, default=Recipe.columns, help="of a batch")
-    parser.add_argument("--minutes", type=float, default=10.0, help="between checkpoints")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    root = data_root()
-    if root is None:
-        raise UserError("the training takes a data root; see python -m bench data")
-    torch.set_num_threads(args.threads)
-    join_processes()
-    train(
-        Recipe(
-            args.out, root, args.start, args.until or unix_time() + 3600 * args.hours,
-            args.rate, columns=args.columns, damaged=args.damaged, frozen=args.frozen,
-            seed=args.seed, minutes=args.minutes,
-        )
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+        logits = net(images.to(device), widths)[1]
+        yield encoded(logits, net.config.frames(widths).to(device))

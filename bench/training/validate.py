@@ -1,70 +1,93 @@
-"""Greedy CER on validation lines while training goes on."""
+"""Reading of validation lines by a decoder of the registry, in float32 as in a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bench.core.types import BLANK, Line
-from bench.training.score import ReadScore, scored
+from bench.core.errors import UserError
+from bench.core.metrics import count_edits
+from bench.core.types import Encoded, EncoderInfo, Line
+from decoders import DECODERS
 from models.alphabet import ALPHABET
-from models.images import darkness, to_batch, to_height
-from models.mini_ar import EOS, START, MiniAR, detokenize, load_tokenizer
-from models.mini_net import MiniNet, frames_of
 
-_BATCH = 16
-
-
-def ctc_scores(net: MiniNet, sets: Mapping[str, Sequence[Line]]) -> dict[str, ReadScore]:
-    """Best-path CER of each set."""
-    return {name: _score(lines, _ctc_texts(net, lines)) for name, lines in sets.items()}
+BATCH = 16  # lines that are read at once
+_OTHERS = {
+    "log_probs": "reads no CTC output; choose ctc-greedy",
+    "states": "does not read with the AR decoder; choose ar-greedy",
+}
 
 
-def ar_scores(
-    net: MiniNet, head: MiniAR, sets: Mapping[str, Sequence[Line]]
-) -> dict[str, ReadScore]:
-    """Greedy AR CER of each set."""
-    return {name: _score(lines, _ar_texts(net, head, lines)) for name, lines in sets.items()}
+@dataclass(frozen=True)
+class Score:
+    """Edits and characters, summed over lines, and the last line as an example."""
+
+    edits: int
+    characters: int
+    reference: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.reference!r} -> {self.text!r}"
 
 
-def _score(lines: Sequence[Line], texts: Iterable[str]) -> ReadScore:
-    return scored(zip([line.text for line in lines], texts, strict=True))
+def cers(scores: Mapping[str, Score], name: str = "cer") -> dict[str, float]:
+    """Micro CER over all sets, and of each where there are several; fractions."""
+
+    def micro(some: Iterable[Score]) -> float:
+        some = list(some)
+        return sum(one.edits for one in some) / max(1, sum(one.characters for one in some))
+
+    each = {f"{name} {of}": micro([score]) for of, score in scores.items()}
+    return {name: micro(scores.values()), **(each if len(each) > 1 else {})}
 
 
-@torch.inference_mode()
-def _states(net: MiniNet, lines: Sequence[Line]) -> tuple[Tensor, Tensor, Tensor]:
-    batch, widths = to_batch([darkness(to_height(line.image)) for line in lines])
-    frames = frames_of(widths)
-    device = next(net.parameters()).device
-    states, logits = net.eval()(batch.to(device), frames.to(device))
-    return states, logits, frames
+def aspect(line: Line) -> float:
+    """Width by height: lines of one aspect make a batch with little padding."""
+    height, width = line.image.shape
+    return width / height
 
 
-def _ctc_texts(net: MiniNet, lines: Sequence[Line]) -> Iterable[str]:
-    for start in range(0, len(lines), _BATCH):
-        _, logits, frames = _states(net, lines[start : start + _BATCH])
-        best = logits.argmax(-1).cpu()
-        for row, length in zip(best, frames.tolist(), strict=True):
-            path = torch.unique_consecutive(row[:length]).tolist()
-            yield "".join(ALPHABET[symbol] for symbol in path if symbol != BLANK)
+class LineReader:
+    """One decoder, opened once."""
+
+    def __init__(self, decoder: str, needs: str = "log_probs") -> None:
+        """Open a decoder.
+
+        Raises:
+            UserError: there is no such decoder, or it needs another output of the encoder.
+            Unavailable: something that it needs is not here.
+        """
+        spec = DECODERS.create(decoder)
+        if spec.needs != needs:
+            raise UserError(f"{decoder} {_OTHERS[needs]}")
+        ar = needs == "states"
+        self.info = EncoderInfo("in training", "in training", {}, () if ar else ALPHABET, ar)
+        if absent := spec.missing(self.info):
+            raise absent
+        self.decoder = spec.open(self.info)
+
+    def score(self, batches: Iterable[Encoded], texts: Sequence[str]) -> Score:
+        """Score batches of lines against all their texts, in order."""
+        read = [line.text for encoded in batches for line in self.decoder.decode(encoded)]
+        pairs = list(zip(texts, read, strict=True))
+        return Score(*count_edits(pairs), *pairs[-1])
+
+    def close(self) -> None:
+        """Close the decoder."""
+        self.decoder.close()
 
 
-@torch.inference_mode()
-def _ar_texts(net: MiniNet, head: MiniAR, lines: Sequence[Line]) -> Iterable[str]:
-    """Plain greedy search without a cache: slow, simple, for a few lines only."""
-    tokenizer = load_tokenizer()
-    head.eval()
-    for start in range(0, len(lines), _BATCH):
-        states, _, frames = _states(net, lines[start : start + _BATCH])
-        mask = torch.arange(states.shape[1])[None] < frames[:, None]
-        tokens = torch.full((len(states), 1), START, device=states.device)
-        while tokens.shape[1] < head.config.positions - 1:
-            logits, _ = head(states, mask.to(states.device), tokens)
-            following = logits[:, -1:].argmax(-1)
-            tokens = torch.cat([tokens, following], 1)
-            if bool((tokens[:, 1:] == EOS).any(1).all()):
-                break
-        for row in tokens[:, 1:].tolist():
-            yield detokenize(tokenizer, row[: row.index(EOS)] if EOS in row else row)
+def encoded(logits: Tensor, frames: Tensor, states: Tensor | None = None) -> Encoded:
+    """Decoders' input from (B, T, V) logits, (B,) valid frames, perhaps (B, T, D) states."""
+    places = torch.arange(logits.shape[1], device=frames.device)
+    return Encoded(
+        states=logits[:, :, :0] if states is None else states,
+        state_mask=places[None] < frames[:, None],
+        log_probs=logits.float().log_softmax(-1),
+        frames=frames,
+        alphabet=ALPHABET,
+    )

@@ -25,7 +25,7 @@ from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.progress import Report
 from bench.core.types import Image, Line
-from bench.training.looks import new_look, ramped
+from bench.training.augment import new_look, ramped
 from datasets.base import fingerprint
 from datasets.seeds import stream
 from models.heads.base import Grid, Reader
@@ -37,7 +37,7 @@ _SPARE = 1 << 28  # bytes that stay free on the disk
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What is cached, and where.
+    """Cached states and their place.
 
     lines: those that the head can spell.
     encoder_hash: of the encoder's weights.
@@ -69,10 +69,10 @@ class Features:
     @property
     def path(self) -> Path:
         """Where the file is, or will be."""
-        said = [_RECIPE, self.encoder_hash, fingerprint(self.lines), self.pictures, self.shape]
+        parts = [_RECIPE, self.encoder_hash, fingerprint(self.lines), self.pictures, self.shape]
         if self.views > 1:
-            said.append(self.seed)
-        return self.folder / f"states-{hashlib.sha256(repr(said).encode()).hexdigest()[:16]}.npy"
+            parts.append(self.seed)
+        return self.folder / f"states-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.npy"
 
     def check_room(self) -> None:
         """Refuse what would fill the disk.

@@ -1,4 +1,4 @@
-"""Where the batches of CTC training come from: lines, a mixture, or cached states."""
+"""Supplies of batches for CTC: the mixture of `mini`, cached states."""
 
 from __future__ import annotations
 
@@ -10,45 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.core.types import Image, Line
-from bench.training.augment import augment
-from bench.training.ctc.material import why_unfit
-from bench.training.looks import margins, on_paper, ramped
+from bench.core.types import Image
+from bench.training.augment import augment, margins, on_paper, ramped
+from bench.training.batches import Batch, draws, place
+from bench.training.losses import why_unfit
+from bench.training.mini import pick
 from bench.training.sources import Sample, Source, sources
-from bench.training.supply import LineBatch, Shuffled, place
 from datasets.seeds import stream
 from models.images import Pictures
 
+MIXTURE = "mixture"  # rendered and joined lines, UNIPEN, Hooker, Copiste, as `mini` learned
 _ASPECT = 12.8  # mean width / height of the embedded lines
 _PLACED = 2.0  # times as often as for `mini` come lines whose letters have known places
 
 
 @dataclass(frozen=True, eq=False)
-class LinesSupply:
-    """The lines of data sets, all once an epoch in random order, with new looks.
-
-    ramp: steps over which augmentation grows from a third to full strength; None leaves the
-        lines as they are.
-    """
-
-    lines: Sequence[Line]
-    pictures: Pictures
-    size: int
-    seed: int
-    ramp: int | None
-
-    def batch(self, step: int) -> LineBatch:
-        """The next `size` lines."""
-        shuffled = Shuffled(self.lines, self.pictures, self.seed)
-        draws = range(step * self.size, (step + 1) * self.size)
-        return shuffled.batch(draws, ramped(step, self.ramp))
-
-
-@dataclass(frozen=True, eq=False)
-class MixtureSupply:
+class Mixture:
     """Lines drawn anew from what `mini` is trained on (`bench.training.sources`).
 
-    frames: T; lines that need more are replaced and counted.
+    frames: T; lines that need more are replaced.
     ramp: steps over which texts grow to full length and augmentation to full strength; in its
         first half only lines whose letters have known places are drawn.
     """
@@ -62,25 +42,21 @@ class MixtureSupply:
     longest: int = 70
     _mixture: list[tuple[float, Source]] = field(default_factory=list)
 
-    def batch(self, step: int) -> LineBatch:
+    def batch(self, step: int) -> Batch:
         """The `size` lines of a step."""
         if not self._mixture:  # in the process that draws, which is not the one that trains
             self._mixture.extend((w, s) for _, w, s in sources(self.root, english=False))
         rng = stream("kaidoku-ctc-mixture-2", self.seed, step)
         samples: list[Sample] = []
-        left_out = 0
         while len(samples) < self.size:
             sample = self._draw(rng, step)
-            if why_unfit(sample.text, self.frames):
-                left_out += 1
-                continue
-            samples.append(sample)
+            if not why_unfit(sample.text, self.frames):
+                samples.append(sample)
         images = [_on_any_paper(sample.ink, rng) for sample in samples]
-        return LineBatch(
+        return Batch(
             self.pictures.squeeze(images),
             tuple(sample.text for sample in samples),
-            left_out,
-            tuple(sample.centres for sample in samples),
+            centres=tuple(sample.centres for sample in samples),
         )
 
     def _draw(self, rng: np.random.Generator, step: int) -> Sample:
@@ -88,8 +64,7 @@ class MixtureSupply:
         # Short lines first, as for `mini`: a reader that cannot find its place learns nothing
         # from long ones.
         usable = [(w, s) for w, s in self._mixture if progress >= 0.5 or s.placed]
-        weights = np.array([w * (_PLACED if s.placed else 1.0) for w, s in usable])
-        source = usable[int(rng.choice(len(usable), p=weights / weights.sum()))][1]
+        source = pick([(w * (_PLACED if s.placed else 1.0), s) for w, s in usable], rng)
         sample = source.draw(rng, max(6, round(self.longest * progress)))
         strength = ramped(step, self.ramp)
         ink = augment(sample.ink, rng, strength)
@@ -113,7 +88,7 @@ def _on_any_paper(ink: NDArray[np.float32], rng: np.random.Generator) -> Image:
 
 
 @dataclass(frozen=True, eq=False)
-class StatesSupply:
+class States:
     """States that a frozen encoder gave, from a file; one view of every line an epoch.
 
     states: (views, lines, S, D) float16.
@@ -125,11 +100,12 @@ class StatesSupply:
     size: int
     seed: int
 
-    def batch(self, step: int) -> LineBatch:
-        """The next `size` lines."""
+    def batch(self, step: int) -> Batch:
+        """The lines of a step."""
         views, lines = self.states.shape[:2]
-        draws = range(step * self.size, (step + 1) * self.size)
-        places = [place(draw, lines, self.seed) for draw in draws]
-        chosen = [(draw // lines) % views for draw in draws]
-        states = np.stack([self.states[v, p] for v, p in zip(chosen, places, strict=True)])
-        return LineBatch(torch.from_numpy(states), tuple(self.texts[p] for p in places))
+        drawn = draws(step, lines, self.size)
+        places = [place(draw, lines, self.seed) for draw in drawn]
+        states = np.stack(
+            [self.states[draw // lines % views, at] for draw, at in zip(drawn, places, strict=True)]
+        )
+        return Batch(torch.from_numpy(states), tuple(self.texts[p] for p in places))

@@ -1,0 +1,239 @@
+"""The commands under `python -m bench train`: a recipe each, whose fields are the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from bench.cli import PROGRAM
+from bench.cli.curves import Curves
+from bench.cli.guard import guard_text, guard_training
+from bench.cli.options import AllowLeak, DataRoot
+from bench.core.errors import UserError
+from bench.core.files import write_atomically
+from bench.report.epochs import curves_plot, outcome
+from bench.training.ar import FineTuning
+from bench.training.ctc import CTCHead, self_test
+from bench.training.files import History
+from bench.training.fit import Recipe, Result, fit, rank
+from bench.training.lm import BASELINE_ORDER, CharLM, baseline
+from bench.training.mini import MiniEncoder, MiniHead
+from bench.training.mixture import MIXTURE
+from bench.training.reader import LineRecogniser
+
+_MINI = "mini"
+
+encoder = App(
+    help="Train mini's encoder with its CTC head.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} train encoder --steps 20000 --out runs/mini
+  {PROGRAM} train encoder --steps 30000 --out runs/mini      goes on from its checkpoint
+  {PROGRAM} train encoder --init models/weights/mini.safetensors --steps 5000
+  torchrun --nproc-per-node 2 -m bench train encoder --out runs/mini
+  {PROGRAM} run --all -o mini.weights=runs/mini/mini.safetensors
+  tensorboard --logdir runs/mini
+
+Without a data root (see {PROGRAM} data) it trains on rendered lines alone.
+""",
+)
+ar = App(
+    help="Train mini's AR head on the frozen encoder, or fine-tune a TrOCR.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} train ar --encoder trocr-base --dataset hooker --device cuda
+  {PROGRAM} train ar --encoder trocr-base --dataset hooker,unipen-bb --freeze-encoder
+  {PROGRAM} train ar --encoder trocr-small --dataset hooker --epochs 20 --patience 5 --out runs/hooker
+  {PROGRAM} train ar --encoder ./runs/hooker/model --dataset unipen    goes on from its own model
+  {PROGRAM} train ar --encoder tiny --dataset lines --epochs 100       from random weights
+  {PROGRAM} run --encoder ./runs/hooker/model --decoder ar-greedy,ar-beam --dataset hooker
+  {PROGRAM} check overfit --system ./runs/hooker/model:ar-greedy --dataset hooker
+  {PROGRAM} train ar --steps 4000 --out runs/mini                      mini's AR head
+  tensorboard --logdir runs/hooker
+
+Before a fine-tuning and at every validation the same lines of train and of val are read by
+--decoder, and their CER stands in history.jsonl and in curves.png: where train falls and val rises,
+it over-fits. The weights with the lowest CER on val become OUT/model, a folder like the Hub's.
+On a CPU, base and large take seconds a line.
+""",  # noqa: E501
+)
+ctc = App(
+    help="Train a CTC head for a TrOCR, its encoder frozen or trained along.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} train ctc --encoder trocr-base --dataset hooker
+  {PROGRAM} train ctc --encoder trocr-base --dataset hooker,unipen --head grid-linear --allow-leak
+  {PROGRAM} train ctc --encoder trocr-base --dataset hooker --unfreeze --layer-decay 0.8
+  {PROGRAM} train ctc --encoder tiny --dataset mixture --unfreeze --steps 20000 --out runs/tiny
+  torchrun --nproc-per-node 2 -m bench train ctc --encoder tiny --head wide --unfreeze
+  {PROGRAM} train ctc --encoder trocr-base --dataset lines --sanity
+  {PROGRAM} run --encoder ./runs/tiny/model -o ./runs/tiny/model.head=runs/tiny/model/grid-subcol.safetensors
+  tensorboard --logdir runs/tiny
+
+A shape has random weights and needs --unfreeze and much data: mixture is drawn anew for ever from
+the lines that mini learned.
+""",  # noqa: E501
+)
+lm = App(
+    help="Train a small causal transformer over characters.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} train lm --out runs/lm                     from the embedded corpus, as shipped
+  {PROGRAM} train lm --text letters.txt --out runs/my-lm
+  {PROGRAM} run --decoder ctc-rescore+lm -o lm.model=runs/my-lm/lm.safetensors
+  tensorboard --logdir runs/lm
+
+The averaged weights predict the val documents (of --text: every tenth paragraph), and those with
+the fewest bits a character are kept as OUT/lm.safetensors. At the end that number stands beside
+that of a character n-gram model of the same text.
+""",
+)
+reader = App(
+    help="Train PP-OCR's small recogniser on handwriting.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} train reader --start models/weights/mini2.safetensors --out runs/reader --hours 3
+  torchrun --nproc-per-node 2 -m bench train reader --start A.safetensors --out runs/reader --frozen
+  {PROGRAM} run --encoder ppocr -o ppocr.weights=runs/reader/reader.safetensors
+""",
+)
+
+
+@encoder.default
+def _encoder(
+    *,
+    recipe: MiniEncoder = MiniEncoder(),
+    allow_leak: AllowLeak = False,
+    data_root: DataRoot = None,
+) -> int:
+    return _mini(recipe, allow_leak)
+
+
+def _mini(recipe: MiniEncoder, allow_leak: bool) -> int:
+    result = _fit(recipe, lambda: guard_training((MIXTURE,), {}, allow_leak))
+    return _done(f"weights: {result.weights}")
+
+
+@ar.default
+def _ar(
+    *,
+    recipe: FineTuning = FineTuning(),
+    init: Path | None = None,
+    columns: int | None = None,
+    allow_leak: AllowLeak = False,
+    data_root: DataRoot = None,
+) -> int:
+    """Train the head of mini, or fine-tune a TrOCR.
+
+    Args:
+        recipe: of a TrOCR.
+        init: safetensors weights whose AR head to start from; of mini alone.
+        columns: pixel columns of a batch; of mini alone; default: 12500.
+        allow_leak: see `AllowLeak`.
+        data_root: see `DataRoot`.
+    """
+    own = {k: v for k, v in {"init": init, "columns": columns}.items() if v is not None}
+    if recipe.encoder == _MINI:
+        return _on_mixture(_head_of_mini(recipe, own), allow_leak)
+    for name in own:
+        raise UserError(
+            f"--{name} is of mini alone, and --encoder is {recipe.encoder}; leave it out"
+        )
+    try:
+        result = _fit(recipe, lambda: guard_training(recipe.sets, recipe.typed, allow_leak))
+    finally:
+        with suppress(UserError):
+            _plot(recipe)
+    assert result.best is not None  # an epoch has been read
+    return _done(f"model: {result.weights}\n{outcome(result.points, result.best, recipe.decoder)}")
+
+
+def _head_of_mini(recipe: FineTuning, own: dict[str, Any]) -> MiniHead:
+    """The recipe of mini's head with the common options that were given."""
+    common = {field.name for field in fields(Recipe)}
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if value == field.default or (field.name == "out" and value == Path("runs/mini")):
+            continue
+        if field.name not in common:
+            flag = "-o" if field.name == "options" else f"--{field.name.replace('_', '-')}"
+            raise UserError(f"{flag} is of a TrOCR; give one with --encoder")
+        own[field.name] = value
+    return MiniHead(**own)
+
+
+def _plot(recipe: FineTuning) -> None:
+    """Draw the curves, also when the end came early."""
+    points = History(recipe.out / recipe.history).points
+    if points:
+        title = f"{recipe.encoder} on {', '.join(recipe.sets)}"
+        conditions = f"{recipe.decoder}, at most {recipe.sample} lines of each split and set"
+        plot = curves_plot(points, title, conditions)
+        write_atomically(recipe.out / "curves.png", plot.png)
+        write_atomically(recipe.out / "curves.svg", plot.svg)
+
+
+@ctc.default
+def _ctc(*, recipe: CTCHead, allow_leak: AllowLeak = False, data_root: DataRoot = None) -> int:
+    if recipe.sanity:
+        recipe.check()
+        with Curves() as curves:
+            last = self_test(recipe, curves)
+        passed = last["cer"] == 0
+        verdict = "passed" if passed else "not passed: raise --steps, or look for a fault"
+        _done(f"sanity: CER {100 * last['cer']:.2f} % after {last.step} steps, {verdict}")
+        return 0 if passed else 1
+    result = _fit(recipe, lambda: guard_training(recipe.sets, recipe.typed, allow_leak))
+    best = result.best
+    error = (
+        f"val CER {100 * best['cer']:.2f} % ({recipe.decoder}) at step {best.step}" if best else ""
+    )
+    return _done(f"head: {result.weights}\n{error}")
+
+
+@lm.default
+def _lm(
+    *, recipe: CharLM = CharLM(), allow_leak: AllowLeak = False, data_root: DataRoot = None
+) -> int:
+    text = recipe.paragraphs
+    result = _fit(recipe, lambda: guard_text(text.train, None, allow_leak))
+    assert result.best is not None  # the last step validates
+    ngram, val = baseline(text), result.best["val"]
+    return _done(
+        f"weights: {result.weights}\n"
+        f"step {result.best.step}: {val:.3f} bits a character of the val text "
+        f"(perplexity {2**val:.2f}); an n-gram model of order {BASELINE_ORDER} of the "
+        f"same text: {ngram:.3f} ({2**ngram:.2f})"
+    )
+
+
+@reader.default
+def _reader(
+    *, recipe: LineRecogniser, allow_leak: AllowLeak = False, data_root: DataRoot = None
+) -> int:
+    return _on_mixture(recipe, allow_leak)
+
+
+def _on_mixture(recipe: Recipe, allow_leak: bool) -> int:
+    """Train on the mixture of `mini`, or much like it."""
+    result = _fit(recipe, lambda: guard_training((MIXTURE,), {}, allow_leak))
+    return _done(f"weights: {result.weights}")
+
+
+def _fit(recipe: Recipe, guard: Callable[[], None]) -> Result:
+    """Look for leaks, then train with a bar and TensorBoard curves."""
+    recipe.check()
+    guard()
+    with Curves(recipe.out) as curves:
+        return fit(recipe, curves)
+
+
+def _done(text: str) -> int:
+    if rank() == 0:
+        print(text)
+    return 0

@@ -1,0 +1,320 @@
+"""Recipe of a TrOCR that is fine-tuned, with two curves that show over-fitting as it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from torch import Tensor, nn
+
+from bench.core.errors import UserError
+from bench.core.metrics import normalise
+from bench.core.types import ARModel, Line, Runtime
+from bench.training.batches import Batch, Lines, Steps, epoch_steps, in_background
+from bench.training.files import Point
+from bench.training.fit import Count, Log, Natural, Share, Training, world
+from bench.training.losses import shifted, token_loss
+from bench.training.material import LineRecipe, Material, gather
+from bench.training.trocr import open_start, rate_groups
+from bench.training.validate import BATCH, LineReader, Score, aspect, cers
+from datasets.base import named_in, spread
+from models.trocr_model import TrOCREncoder, ar_model, detokenizer
+from models.trocr_shapes import SHAPES
+
+_FAR = 2.0  # times better on train than on val; `python -m bench check overfit` asks the same
+_RISEN = 1.05  # times the best val CER; less may be chance
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(LineRecipe):
+    """Fine-tune a TrOCR.
+
+    Attributes:
+        encoder: mini for its AR head, a TrOCR, a folder or Hub id of one, or a shape (tiny, small,
+            base, large) for random weights.
+        epochs: length of the run in passes over the lines, each followed by a validation;
+            default: 10.
+        rate: peak learning rate; default: 2e-5, from random weights 5e-4. The authors fine-tuned
+            on IAM at 2e-5 in batches of 64 (README of https://github.com/microsoft/unilm, trocr).
+        out: folder of checkpoint, curve and model; default: runs/NAME-ar,
+            of mini runs/mini.
+        freeze_encoder: train the decoder alone.
+        layer_decay: of the rate, from each of the encoder's layers to the one below; default:
+            0.9, from random weights 1.
+        augment: strength of the lines' new looks, 0 for none.
+        sample: lines of train and of val, of each set, that are read at a validation.
+        decoder: it reads them, and the best weights are chosen by its CER on val.
+    """
+
+    name: ClassVar[str] = "ar"
+    usual: ClassVar[Mapping[str, float]] = {"epochs": 10, "rate": 2e-5}
+
+    encoder: str = "mini"
+    out: Path = Path()
+    warmup: Natural = 500
+    patience: Natural = 3
+    freeze_encoder: bool = False
+    layer_decay: Share | None = None
+    augment: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 1.0
+    sample: Count = 100
+    decoder: str = "ar-greedy"
+
+    def __post_init__(self) -> None:
+        if self.out == Path():
+            name = "mini" if self.encoder == "mini" else f"{Path(self.encoder).name}-ar"
+            object.__setattr__(self, "out", Path("runs") / name)
+
+    def peak(self) -> float:
+        """See `Recipe.peak`."""
+        return 5e-4 if self.rate is None and self.encoder in SHAPES else super().peak()
+
+    def check(self) -> None:
+        """See `Recipe.check`."""
+        super().check()
+        if self.freeze_encoder and self.layer_decay is not None:
+            raise UserError(
+                "--layer-decay is of an encoder that learns; leave out --freeze-encoder"
+            )
+
+    def open(self, log: Log) -> Training:
+        """See `Recipe.open`."""
+        return _FineTuning(self, log)
+
+
+@dataclass(frozen=True, eq=False)
+class Speller:
+    """Texts to tokens, as the authors' code has them: tokens, then EOS, and no <s> before.
+
+    The tokenizer by itself puts <s> before a text. With it there, and </s> as the token that
+    starts a line, a decoder learns to begin each line twice
+    (https://github.com/microsoft/unilm/issues/1067); with <s> as the token that starts it, it
+    learns something else than it reads.
+
+    tokenizer: of transformers.
+    ar: the decoder, which knows start, end, padding and how many tokens it can emit.
+    """
+
+    tokenizer: Any
+    ar: ARModel
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, EOS not included."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def why_unfit(self, text: str) -> str:
+        """The reason that a text cannot be learned; "" when it can."""
+        tokens = self.tokens(text)
+        if not text.strip() or not tokens:
+            return "it has no text"
+        if special := sorted(set(tokens) & set(self.tokenizer.all_special_ids)):
+            names = " ".join(self.tokenizer.convert_ids_to_tokens(special))
+            unknown = "".join(sorted({x for x in text if self._unknown(x)}))
+            return f"the tokenizer cannot write {unknown!r}" if unknown else f"it contains {names}"
+        needed = len(tokens) + 1
+        if needed > self.ar.max_new_tokens:
+            return f"it needs {needed} tokens and the decoder has {self.ar.max_new_tokens}"
+        return ""
+
+    def exact(self, text: str) -> bool:
+        """Whether a text comes back from its tokens as it was."""
+        return normalise(self.ar.detokenize(self.tokens(text))) == normalise(text)
+
+    def targets(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Input and labels of the decoder; see `shifted`."""
+        return shifted([self.tokens(text) for text in texts], self.ar)
+
+    def _unknown(self, character: str) -> bool:
+        unknown = self.tokenizer.unk_token_id
+        return unknown is not None and unknown in self.tokens(character)
+
+
+class _FineTuning(Training):
+    """The decoder with teacher forcing, and the encoder before it.
+
+    The weights that are read and kept are moving averages: a training that val stops early seldom
+    comes to the low rates at its end, and an average does what they would have done.
+    """
+
+    from_start = True
+
+    def __init__(self, recipe: FineTuning, log: Log) -> None:
+        self.recipe, self.log = recipe, log
+        self.reader = LineReader(recipe.decoder, "states")
+        self.start = open_start(recipe.encoder, recipe.seed, recipe.device)
+        if self.start.checkpoint is None and recipe.freeze_encoder:
+            raise UserError(
+                f"the encoder of {self.start.name} has seen nothing yet; leave out --freeze-encoder"
+            )
+        model, tokenizer = self.start.model, self.start.tokenizer()
+        self.pictures, self.detokenize = self.start.pictures(), detokenizer(tokenizer)
+        self.speller = Speller(tokenizer, ar_model(model, self.detokenize))
+        self.material = gather(recipe, self.speller.why_unfit)
+        self.samples = {
+            split: {name: spread(lines, recipe.sample) for name, lines in sets.items() if lines}
+            for split, sets in (
+                ("cer", self.material.validation),
+                ("train_cer", self.material.sets),
+            )
+        }
+        for sentence in remarks(self.material, self.speller, self.start.trained_on):
+            log.say(sentence)
+        lines = self.material.lines
+        self.supply = Lines(lines, self.pictures, recipe.batch, recipe.seed, recipe.augment)
+        model.encoder.requires_grad_(not recipe.freeze_encoder)
+        epoch = -(-epoch_steps(len(lines), recipe.batch) // world())
+        super().__init__(recipe, Learner(model, recipe.freeze_encoder), epoch)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        recipe = self.recipe
+        return {
+            "encoder": f"{self.start.name} {self.start.weights}",
+            "data set": f"{self.material.name} {self.material.sha256[:16]}",
+            "mode": "frozen encoder" if recipe.freeze_encoder else "encoder and decoder",
+            "batch": f"{recipe.batch} lines, augmentation {recipe.augment:g}",
+            "measure": f"{recipe.decoder} of {recipe.sample} lines",
+        }
+
+    @property
+    def weights(self) -> Path:
+        return self.recipe.out / "model"
+
+    def groups(self) -> list[dict[str, Any]]:
+        usual = 1.0 if self.recipe.encoder in SHAPES else 0.9
+        return rate_groups(self.module, 1.0, self.recipe.layer_decay or usual)
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        return in_background(Steps(self.supply, step), self.recipe.workers)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy a token, EOS included."""
+        tokens, labels = self.speller.targets(batch.texts)
+        pixels, model = self.pictures.pixels(batch.inputs), self.start.model
+        with torch.set_grad_enabled(not self.recipe.freeze_encoder):
+            states = model.encoder(pixels).last_hidden_state
+        return token_loss(self.module(states, tokens.to(pixels.device)), labels)
+
+    def validate(self, module: Any) -> Mapping[str, float]:
+        """Read the same lines of train and of val as always; CER of val first."""
+        values: dict[str, float] = {}
+        for split, sets in self.samples.items():
+            values |= cers(self._read(module, sets), split)
+        return values
+
+    def describe(self, values: Mapping[str, float]) -> str:
+        return f"{super().describe(values)} ({self.recipe.decoder})"
+
+    def remark(self, points: Sequence[Point]) -> str:
+        since, last = turned_at(points), points[-1]
+        if since is None:
+            return ""
+        then = f"after step {since.step}" if since.step else "before training"
+        return (
+            f"over-fitting: the CER of train lines has fallen to {100 * last['train_cer']:.2f} %, "
+            f"and that of val lines has risen from {100 * since['cer']:.2f} % {then} to "
+            f"{100 * last['cer']:.2f} %"
+        )
+
+    def export(self, module: Any, points: Sequence[Point]) -> None:
+        data = list(self.material.sets)
+        model = self.start.with_parts(**dict(module.named_children()))
+        self.start.save(self.weights, model, self._card(data, points), data, ar_fits=True)
+
+    def close(self) -> None:
+        self.reader.close()
+
+    def _read(self, module: Any, sets: Mapping[str, Sequence[Line]]) -> dict[str, Score]:
+        model = self.start.with_parts(**dict(module.named_children()))
+        ar, runtime = ar_model(model, self.detokenize), Runtime(device=str(model.device))
+        encoder = TrOCREncoder(model, self.pictures, ar, self.reader.info, runtime)
+        scores = {}
+        for name, lines in sets.items():
+            # Like lengths together: a batch takes as many steps as its longest line.
+            ordered = sorted(lines, key=aspect)
+            parts = [ordered[at : at + BATCH] for at in range(0, len(ordered), BATCH)]
+            batches = (encoder.encode(encoder.prepare([x.image for x in part])) for part in parts)
+            scores[name] = self.reader.score(batches, [line.text for line in ordered])
+        return scores
+
+    def _card(self, data: Sequence[str], points: Sequence[Point]) -> str:
+        """The text of the model card: the data, and the CER of each validation."""
+        rows = [
+            f"| {p.step if p.epoch is None else p.epoch} | {100 * p['train_cer']:.2f} "
+            f"| {100 * p['cer']:.2f} |"
+            for p in points
+        ]
+        unit = "step" if points[-1].epoch is None else "epoch"
+        return "\n".join(
+            [
+                f"# {self.start.name}, fine-tuned on {', '.join(data)}",
+                "",
+                f"CER % (micro) with {self.recipe.decoder} of at most {self.recipe.sample} lines a "
+                f"set, evenly spread over each split. The first {unit} is before training, the "
+                "last one is that of these weights.",
+                "",
+                f"| {unit} | train | val |", "|---|---|---|", *rows, "",
+            ]
+        )  # fmt: skip
+
+
+class Learner(nn.Module):
+    """The parts of a `VisionEncoderDecoderModel` that learn, under their names there."""
+
+    def __init__(self, model: Any, frozen: bool) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+        if hasattr(model, "enc_to_dec_proj"):
+            self.enc_to_dec_proj = model.enc_to_dec_proj
+        if not frozen:
+            self.encoder = model.encoder
+
+    def forward(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """Shape: (B, S, D) states and (B, L) tokens, padded on the right, to (B, L, vocabulary)."""
+        if hasattr(self, "enc_to_dec_proj"):
+            states = self.enc_to_dec_proj(states)
+        out = self.decoder(input_ids=tokens, encoder_hidden_states=states, use_cache=False)
+        logits: Tensor = out.logits
+        return logits
+
+
+def turned_at(points: Sequence[Point]) -> Point | None:
+    """The best validation, since which a model over-fits; None if it does not.
+
+    It does when train lines are read better than at the best validation and far better than val
+    lines, and val lines worse than then.
+    """
+    best, last = min(points, key=lambda point: point["cer"]), points[-1]
+    closer = last["train_cer"] < best["train_cer"]
+    far = _FAR * last["train_cer"] < last["cer"]
+    return best if closer and far and last["cer"] > _RISEN * best["cer"] else None
+
+
+def remarks(material: Material, speller: Speller, trained_on: str) -> list[str]:
+    """Remarks on the lines for the user, a sentence each."""
+    found = []
+    known = [name for name in material.sets if named_in(name, trained_on)]
+    if known:
+        sets = " and ".join(known)
+        found.append(
+            f"the checkpoint says that it was trained on {sets} already ({trained_on}): its CER "
+            f"on train lines of {sets} means little, and so does what it gains there"
+        )
+    if material.unfit:
+        found.append(
+            f"{len(material.unfit)} of {material.count} lines cannot be learned and are left out "
+            f"({material.left_out})"
+        )
+    changed = [line for line in material.lines if not speller.exact(line.text)]
+    if changed:
+        found.append(
+            f"{len(changed)} of {material.count} texts come back changed from the tokenizer "
+            f"(first {changed[0].id}: {changed[0].text!r}), so their CER cannot be 0"
+        )
+    return found

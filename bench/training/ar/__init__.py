@@ -1,1 +1,0 @@
-"""Fine-tuning of a TrOCR, encoder and AR decoder, on lines of data sets."""

@@ -1,0 +1,386 @@
+"""Recipe of a CTC head on a TrOCR-shaped encoder, frozen or trained along, and its self-test."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.core.errors import UserError
+from bench.core.registry import Registry
+from bench.core.types import BLANK, Encoded, Line
+from bench.training.batches import Batch, Lines, Steps, epoch_steps, in_background
+from bench.training.features import Features
+from bench.training.files import Point
+from bench.training.fit import Count, Log, Natural, Share, Training, fit, world
+from bench.training.losses import ctc_loss, why_unfit
+from bench.training.material import LineRecipe, Material, gather, load
+from bench.training.mini import VALIDATION, data_hash
+from bench.training.mixture import MIXTURE, Mixture, States
+from bench.training.trocr import open_start, rate_groups, use_products
+from bench.training.validate import BATCH, LineReader, cers, encoded
+from datasets import DATASETS
+from datasets.root import data_root
+from models.alphabet import ALPHABET, encode
+from models.heads import HEADS
+from models.heads.base import Grid, Head, HeadConfig, Reader
+from models.heads.files import HeadNotes, save_head
+from models.trocr_shapes import SHAPES
+
+_SELF_TEST = 32  # lines that the self-test learns
+_SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
+_PLACED = 0.5  # weight of the frames' characters
+_COLLAPSE = 3  # validations of blanks alone that are worth a word
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CTCHead(LineRecipe):
+    """Train a CTC head for a TrOCR, its encoder frozen or trained along.
+
+    Attributes:
+        steps: length of the run in steps, resumed ones included; default: 3000.
+        rate: peak learning rate of the head; default: 1e-3.
+        dataset: data sets to train on, or mixture; default: lines, from random weights mixture.
+        options: NAME.OPTION=VALUE of the head or of a data set; may be repeated.
+        out: folder of checkpoint, curve and head; default: runs/ENCODER-HEAD.
+        head: registered name of the head.
+        features: folder of a frozen encoder's cached states.
+        unfreeze: train the encoder along; else its states are computed once.
+        encoder_share: of the rate, for the encoder's last layer; default: 0.1, from random
+            weights 1.
+        layer_decay: of the rate, from each layer to the one below; default: 0.8, from random
+            weights 1.
+        views: looks of each line that are cached; unfrozen, every line always looks new.
+        val_lines: validation lines of each set.
+        decoder: it reads them, and the best weights are chosen by its CER.
+        sanity: learn 32 lines as they are and keep nothing; exit code 0 when CER 0 is reached.
+    """
+
+    name: ClassVar[str] = "ctc"
+    usual: ClassVar[Mapping[str, float]] = {"steps": 3000, "rate": 1e-3}
+    registries: ClassVar[tuple[Registry, ...]] = (HEADS, DATASETS)
+
+    out: Path = Path()
+    patience: Natural = 10
+    batch: Count = 32
+    head: str = "grid-subcol"
+    features: Path = Path("runs/features")
+    unfreeze: bool = False
+    encoder_share: Share | None = None
+    layer_decay: Share | None = None
+    views: Count = 1
+    val_lines: Count = 100
+    decoder: str = "ctc-greedy"
+    sanity: bool = False
+
+    def __post_init__(self) -> None:
+        if self.out == Path():
+            out = Path("runs") / f"{Path(self.encoder).name}-{self.head}"
+            object.__setattr__(self, "out", out)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The data sets by name."""
+        endless = not self.dataset and self.encoder in SHAPES and not self.sanity
+        return (MIXTURE,) if endless else super().sets
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Names that options may be given for."""
+        return (self.head, *self.sets)
+
+    def check(self) -> None:
+        """See `Recipe.check`."""
+        super().check()
+        for flag in ("encoder_share", "layer_decay"):
+            if getattr(self, flag) is not None and not self.unfreeze:
+                flag = flag.replace("_", "-")
+                raise UserError(f"--{flag} is of an encoder that learns; add --unfreeze")
+        if self.views > 1 and self.unfreeze:
+            raise UserError("--views is of a frozen encoder; with --unfreeze each line looks new")
+        if MIXTURE in self.sets and len(self.sets) > 1:
+            raise UserError(f"{MIXTURE} cannot be joined with other data sets; give it alone")
+        if MIXTURE in self.sets and not self.unfreeze:
+            raise UserError(
+                f"{MIXTURE} is drawn anew for ever, so its states cannot be cached; add "
+                "--unfreeze, or give data sets"
+            )
+        if world() > 1 and (self.sanity or not self.unfreeze):
+            raise UserError("several processes train with --unfreeze only; run it without torchrun")
+
+    def open(self, log: Log) -> Training:
+        """See `Recipe.open`."""
+        return _HeadTraining(self, log)
+
+
+def self_test(recipe: CTCHead, log: Log) -> Point:
+    """Learn the first lines, as they are, until each is read without an error.
+
+    What fails here has a fault in its head, its targets or its rate, and no data will mend it.
+    Nothing is kept.
+
+    Returns:
+        The last validation; its CER is 0 when the test is passed.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name)
+        test = replace(
+            recipe, sanity=True, out=out, features=out, views=1, save_every=25, patience=0, ema=0.0
+        )
+        return fit(test, log).points[-1]
+
+
+class _HeadTraining(Training):
+    """A head on the cached states of a frozen encoder, or on the encoder that learns too."""
+
+    def __init__(self, recipe: CTCHead, log: Log) -> None:
+        self.recipe, self.log = recipe, log
+        self.line_reader = LineReader(recipe.decoder)
+        HEADS.entry(recipe.head)  # says so here when it does not exist
+        self.head_options = dict(recipe.typed.get(recipe.head, {}))
+        self.start = open_start(recipe.encoder, recipe.seed, recipe.device)
+        config: HeadConfig = HEADS.create(recipe.head, self.head_options)
+        if recipe.sanity:
+            config = config.plain()
+        torch.manual_seed(recipe.seed)
+        encoder = self.start.model.encoder.requires_grad_(recipe.unfreeze)
+        if recipe.unfreeze:
+            use_products(encoder)
+        head = Head(config, Grid.of(encoder.config, config.image()), len(ALPHABET))
+        self.reader = Reader(encoder, head).to(recipe.device)
+        self.pictures = self.start.pictures(config.image())
+        torch.manual_seed(recipe.seed)
+        self.material = self._gather()
+        lines = len(self.material.lines)
+        epoch = -(-epoch_steps(lines, recipe.batch) // world()) if lines else None
+        super().__init__(recipe, HeadLearner(self.reader, recipe.unfreeze), epoch)
+        texts = {name: [x.text for x in some] for name, some in self.material.validation.items()}
+        self.texts = texts
+        self.supply = self._supply()
+        self.states = (
+            {}
+            if recipe.unfreeze
+            else {
+                name: self._features(some, 1)[0] for name, some in self.material.validation.items()
+            }
+        )
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        recipe = self.recipe
+        return {
+            "encoder": f"{self.start.name} {self.start.weights}",
+            "head": f"{recipe.head} {json.dumps(self.head_options, sort_keys=True)}",
+            "data set": f"{self.material.name} {self.material.sha256[:16]}",
+            "mode": "unfrozen" if recipe.unfreeze else "frozen",
+        }
+
+    @property
+    def weights(self) -> Path:
+        folder = self.recipe.out / "model" if self.recipe.unfreeze else self.recipe.out
+        return folder / f"{self.recipe.head}.safetensors"
+
+    def groups(self) -> list[dict[str, Any]]:
+        usual = (1.0, 1.0) if self.recipe.encoder in SHAPES else (0.1, 0.8)
+        share, decay = self.recipe.encoder_share, self.recipe.layer_decay
+        return rate_groups(self.module, share or usual[0], decay or usual[1])
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        return in_background(Steps(self.supply, step), self.recipe.workers)
+
+    def loss(self, batch: Batch) -> Tensor:
+        states = batch.inputs.float()
+        if self.recipe.unfreeze:
+            states = self.reader.states(self.pictures.pixels(batch.inputs))
+        loss: Tensor = self.module(states, batch)
+        return loss
+
+    def validate(self, module: Any) -> Mapping[str, float]:
+        self.blank = self.frames = 0
+        scores = {}
+        for name, texts in self.texts.items():
+            scores[name] = self.line_reader.score(self._encode(module, name), texts)
+            self.log.say(f"{name}: {scores[name]}")
+        return {**cers(scores), "blank": self.blank / max(1, self.frames)}
+
+    def remark(self, points: Sequence[Point]) -> str:
+        last = points[-_COLLAPSE:]
+        if self.recipe.sanity or len(last) < _COLLAPSE or any(p["blank"] < 1 for p in last):
+            return ""
+        return (
+            f"step {last[-1].step}: for {_COLLAPSE} validations every frame was a blank; every CTC "
+            "head begins so, but if it lasts, lower --rate or try --sanity"
+        )
+
+    def finished(self, points: Sequence[Point]) -> bool:
+        return self.recipe.sanity and bool(points) and points[-1]["cer"] == 0
+
+    def export(self, module: Any, points: Sequence[Point]) -> None:
+        """Write the head, and the encoder if it was trained along."""
+        recipe, best = self.recipe, points[-1]
+        encoder_hash = self.start.weights
+        if recipe.unfreeze:
+            model = self.start.with_parts(encoder=module.encoder)
+            text = f"# {self.start.name}, trained on with a CTC head\n"
+            data = list(self.material.sets) or [self.material.name]
+            encoder_hash = self.start.save(self.weights.parent, model, text, data, ar_fits=False)
+        notes = HeadNotes(
+            head=recipe.head,
+            options=dataclasses.asdict(self.reader.head.config),
+            encoder=self.start.name,
+            encoder_hash=encoder_hash,
+            unfrozen=recipe.unfreeze,
+            data=self.material.name,
+            data_hash=self.material.sha256,
+            alphabet=ALPHABET,
+            steps=best.step,
+            val_cer=best["cer"],
+            val_data=", ".join(self.material.validation),
+            decoder=recipe.decoder,
+            seed=recipe.seed,
+        )
+        save_head(self.weights, module.head.state_dict(), notes)
+
+    def close(self) -> None:
+        self.line_reader.close()
+
+    def _gather(self) -> Material:
+        """The lines of the data sets, or what the mixture is drawn from.
+
+        The loss alone would pass over a line that does not fit without a word (`zero_infinity`).
+        """
+        recipe, frames = self.recipe, self.reader.head.length
+        if MIXTURE in recipe.sets:
+            here = [name for name in VALIDATION if DATASETS.create(name).missing() is None]
+            val = {name: load(name, "val", recipe.val_lines, recipe.typed).lines for name in here}
+            return Material({}, (), val, MIXTURE, data_hash(data_root()))
+        fits = partial(why_unfit, frames=frames)
+        material = gather(recipe, fits, recipe.val_lines, also=(MIXTURE,))
+        self.log.say(
+            f"{len(material.unfit)} of {material.count} lines cannot be spelled and are left out "
+            f"({material.left_out})"
+            if material.unfit
+            else f"all {material.count} lines can be spelled in {frames} frames"
+        )
+        if recipe.sanity:
+            same = {"the same lines": material.lines[:_SELF_TEST]}
+            return replace(material, sets=same, validation=same)
+        if not recipe.unfreeze and self.start.checkpoint is None:
+            raise UserError(
+                f"{self.start.name} has read nothing yet; add --unfreeze to train it from scratch"
+            )
+        return material
+
+    def _supply(self) -> Lines | Mixture | States:
+        recipe, lines = self.recipe, self.material.lines
+        ramp = min(1500, (self.steps or 6000) // 4) * world()  # each process has steps of its own
+        if not lines:
+            return Mixture(
+                data_root(), self.pictures, self.reader.head.length, recipe.batch, recipe.seed, ramp
+            )
+        if recipe.unfreeze:
+            strength = 0.0 if recipe.sanity else 1.0
+            return Lines(lines, self.pictures, recipe.batch, recipe.seed, strength, ramp)
+        texts = [line.text for line in lines]
+        return States(self._features(lines, recipe.views), texts, recipe.batch, recipe.seed)
+
+    def _features(self, lines: Sequence[Line], views: int) -> Any:
+        features = Features(
+            self.recipe.features, self.reader, self.pictures, lines, self.start.weights, views,
+            self.recipe.seed,
+        )  # fmt: skip
+        return features.load(self.log.report)
+
+    @torch.inference_mode()
+    def _encode(self, module: Any, name: str) -> Iterator[Encoded]:
+        """The validation lines of a set as decoders read them; blanks are counted."""
+        device, lines = torch.device(self.recipe.device), self.material.validation[name]
+        for start in range(0, len(lines), BATCH):
+            if self.recipe.unfreeze:
+                images = [line.image for line in lines[start : start + BATCH]]
+                pixels = self.pictures.pixels(self.pictures.squeeze(images).to(device))
+                logits = Reader(module.encoder, module.head)(pixels)
+            else:
+                states = torch.from_numpy(self.states[name][start : start + BATCH].copy())
+                logits = module.head(states.to(device).float())
+            found = encoded(logits.float().cpu(), torch.full((len(logits),), logits.shape[1]))
+            self.blank += int((logits.argmax(-1) == BLANK).sum())
+            self.frames += logits.shape[0] * logits.shape[1]
+            yield found
+
+
+class HeadLearner(nn.Module):
+    """A head, perhaps its encoder, and shortcuts that are dropped after training.
+
+    They read the frames that a sequence model is about to read. `shortcut` is a second CTC:
+    through it gradients reach the encoder sooner (Retsinas et al., arXiv
+    2404.11339). `placed` classifies each frame's nearest character, on lines where the source knows
+    where they stand: CTC alone says nothing but blanks for thousands of steps while a transformer
+    that begins with random weights finds out what a letter is. (CTC models that start from a
+    framewise alignment are as old as Sak et al. 2015, https://arxiv.org/abs/1507.06947.)
+    """
+
+    def __init__(self, reader: Reader, unfreeze: bool) -> None:
+        super().__init__()
+        self.head = reader.head
+        self.shortcut, self.placed = _shortcut(reader.head), _shortcut(reader.head)
+        if unfreeze:
+            self.encoder = reader.encoder
+
+    def forward(self, states: Tensor, batch: Batch) -> Tensor:
+        """CTC loss a character of the head on (B, S, D) states, and what the shortcuts add."""
+        length = torch.full((len(states),), self.head.length)
+        frames = states
+        for name, stage in self.head.named_children():
+            if name == "sequence":
+                frames = states
+            states = stage(states)
+        loss = ctc_loss(states, length, batch.texts)
+        if self.shortcut is None or self.placed is None:
+            return loss
+        loss = loss + _SHORTCUT * ctc_loss(self.shortcut(frames), length, batch.texts)
+        known = [at for at, centres in enumerate(batch.centres) if centres is not None]
+        nearest = nearest_symbols(batch, known, self.head.length).flatten().to(frames.device)
+        logits = self.placed(frames[known]).float().flatten(0, 1)
+        # A sum, which is 0 over no line: every process must have a gradient for every weight.
+        missed = functional.cross_entropy(logits, nearest, reduction="sum") / max(1, len(nearest))
+        return loss + _PLACED * missed
+
+
+def nearest_symbols(batch: Batch, lines: Sequence[int], frames: int) -> Tensor:
+    """The symbol that each frame stands on: (len(lines), frames).
+
+    That of the nearest centre, or the blank where no centre is as near as the characters of the
+    line are wide.
+    """
+    middle = (np.arange(frames) + 0.5) / frames
+    symbols = np.full((len(lines), frames), BLANK)
+    for row, line in zip(symbols, lines, strict=True):
+        centres, own = batch.centres[line], encode(batch.texts[line])
+        if centres is None or not own:
+            continue
+        distance = np.abs(middle[:, None] - centres)
+        reach = np.ptp(centres) / max(1, len(centres) - 1) or 1 / frames
+        near = distance.min(1) <= reach
+        row[near] = np.array(own)[distance.argmin(1)][near]
+    return torch.from_numpy(symbols)
+
+
+def _shortcut(head: Head) -> nn.Linear | None:
+    """Frames to symbols; None where no sequence model stands between them."""
+    stages: dict[str, Any] = dict(head.named_children())
+    if "sequence" not in stages:
+        return None
+    return nn.Linear(stages["sequence"].lstm.input_size, stages["symbols"].out_features)

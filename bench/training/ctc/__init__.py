@@ -1,1 +1,0 @@
-"""Training of CTC heads on TrOCR-shaped encoders, frozen or trained along."""

@@ -1,1 +1,0 @@
-"""Training of the embedded language model over characters."""
