@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from datasets.root import data_root
 from tests.fake_hub import FakeHub, serve
 
 REPO = "tiny/lines"
+SPLITS = Path(__file__).parent / "fixtures" / "parquet-splits"
 
 
 def _png(value: int) -> bytes:
@@ -251,3 +253,34 @@ def test_a_real_file_by_its_path() -> None:
     assert spec.split_names() == ("train", "val", "test")
     found = spec.load("test", 3)
     assert len(found.lines) == 3 and all(line.writer.startswith("JDH_") for line in found.lines)
+
+
+def parts(folder: Path, *names: str) -> ParquetLines:
+    """A folder with one line in each file."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SPLITS / "test-00000-of-00001.parquet", folder / name)
+    return ParquetLines(str(folder))
+
+
+def test_shards_are_of_the_splits_that_they_are_called_after() -> None:
+    spec = ParquetLines(str(SPLITS))
+    assert spec.split_names() == ("test", "eval", "synthetic", "unlabeled")
+    assert {len(spec.load(split).lines) for split in spec.split_names()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["data/dev-00000-of-00001.parquet", "data/pseudo.v2-00000-of-00009.parquet"],
+         ("val", "pseudo.v2")),
+        (["default/eval/0000.parquet", "default/partial-train/0000.parquet"], ("train", "eval")),
+        (["iam_val.parquet", "my-training-2.parquet", "eval.parquet"], ("train", "val", "test")),
+        (["train.parquet", "synthetic.parquet"], ("train", "synthetic")),
+        (["lines.parquet", "more.parquet"], ("test",)),
+        (["0000.parquet"], ("test",)),
+        (["latest.parquet", "contest-00000-of-00001.parquet"], ("contest", "latest")),
+    ],
+)  # fmt: skip
+def test_no_file_is_silently_of_test(tmp_path: Path, names: list[str], splits) -> None:
+    assert parts(tmp_path, *names).split_names() == splits
