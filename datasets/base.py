@@ -68,7 +68,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def missing(self) -> Unavailable | None:
-        """Why it cannot be read here and the one command that would mend it; None when it can."""
+        """The reason and the remedy where it cannot be read here; None where it can."""
 
     @abstractmethod
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
@@ -196,7 +196,7 @@ def _printable(text: str) -> str:
 
 
 def _unfit(line: Line) -> str:
-    """Why something cannot be a line of writing; "" when it can."""
+    """The reason why a line is no line of writing; "" where it is one."""
     try:
         f"{line.id}{line.text}{line.writer}{line.page}{line.block}".encode()
     except UnicodeEncodeError:

@@ -92,7 +92,7 @@ class Cvl(Dataset):
     skip: tuple[str, ...] = ("0431", "0992-1")
 
     def missing(self) -> Unavailable | None:
-        """Why it cannot be read here, and where the user gets it."""
+        """The parts of CVL that are not here, and where the user gets them."""
         return absence(self._folder)
 
     def split_names(self) -> tuple[str, ...]:

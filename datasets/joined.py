@@ -54,7 +54,7 @@ class Ink:
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """What the writers of a split wrote: pieces by writer and text."""
+    """The pieces of the writers of a split, by writer and text."""
 
     words: dict[str, dict[str, list[Ink]]]
     characters: dict[str, dict[str, list[Ink]]]

@@ -136,7 +136,7 @@ def _vocabulary() -> frozenset[str]:
 
 @cache
 def _trigrams() -> dict[str, _Chances]:
-    """Of two letters, what follows; the ends of words are not counted."""
+    """The letters that follow two letters; the ends of words are not counted."""
     counts: dict[str, Counter[str]] = {}
     for word in _words("train"):
         padded = f"  {word}"

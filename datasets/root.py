@@ -1,4 +1,4 @@
-"""Where data sets lie that are not embedded: the data root."""
+"""The data root: the folder of data sets that are not embedded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data_root() -> Path | None:
 
 
 def writable_root() -> Path:
-    """Where new data goes: the data root, or `data/` in the checkout when there is none yet."""
+    """The folder for new data: the data root, or `data/` in the checkout where there is none."""
     return data_root() or _CHECKOUT / "data"
 
 

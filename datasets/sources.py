@@ -135,7 +135,7 @@ def missing_pieces(name: str) -> tuple[Pieces, ...]:
 
 
 def missing_files(name: str) -> Unavailable | None:
-    """Why a set cannot be read, with the command that gets it; None when all its files are here."""
+    """The lack of a set's files, with the command that gets it; None where all are here."""
     return absence(lambda: root_of(name))
 
 

@@ -82,5 +82,5 @@ def intact(path: Path, seen: Callable[[int], None] = lambda done: None) -> bool:
 
 
 def _checksum(path: Path, content: bytes) -> bytes:
-    """Of the content and of the name, which stands for all that the content follows from."""
+    """Hash of the content and of the name, which stands for all that the content follows from."""
     return hashlib.sha256(path.name.encode() + b"\0" + content).digest()

@@ -41,7 +41,7 @@ _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 def repo_folder(repo: str, kind: Kind = "model") -> Path:
-    """Where the Hub's cache keeps a repository."""
+    """The folder of a repository in the Hub's cache."""
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
 
 
@@ -198,7 +198,7 @@ def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
 
 
 def _refusal(status: int, repo: str) -> str:
-    """What an answer means that has no name of its own."""
+    """The meaning of an answer that has no class of its own."""
     if status == 403:
         return f"{constants.ENDPOINT} does not let you have {repo} (403); {_LOG_IN}"
     if status == 429 or status >= 500:

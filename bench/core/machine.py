@@ -60,7 +60,7 @@ def gpu_clocks(device: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What can change text or time besides the project's own code: software and hardware.
+    """The software and hardware, which can change text or time as the project's code can.
 
     It is part of every key, so it leaves out what changes from boot to boot.
     """
@@ -128,7 +128,7 @@ def _gpu_cards() -> list[dict[str, Any]]:
 
 
 def _gpu_uuid(index: int) -> str:
-    """As nvidia-smi writes it: its numbers need not be torch's (CUDA_VISIBLE_DEVICES)."""
+    """The name of a device for nvidia-smi, whose numbers need not be torch's."""
     import torch
 
     return f"GPU-{getattr(torch.cuda.get_device_properties(index), 'uuid', '')}"
@@ -152,7 +152,7 @@ def _git() -> dict[str, Any] | None:
 
 
 def _output(*command: str) -> str | None:
-    """What a program prints; None when it is not there, fails or hangs."""
+    """The output of a program; None where it is not there, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

@@ -189,7 +189,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a cell runs. threads is torch's intra-op thread count."""
+    """The device and settings of a run. threads is torch's intra-op thread count."""
 
     device: str = "cpu"
     dtype: str = "float32"

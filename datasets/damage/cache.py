@@ -68,7 +68,7 @@ def cached_lines(
 def _path(
     damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int
 ) -> Path | None:
-    """Where these lines are kept; None where there can be no cache."""
+    """The file of these lines; None where there can be no cache."""
     try:
         folder = cache_folder("damage")
     except UserError:
@@ -154,5 +154,5 @@ def _damaged(clean: Line, row: Mapping[str, Any]) -> Damaged:
 
 
 def _array(content: bytes, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:
-    """As free to be written to as a new one, which numpy's view of bytes is not."""
+    """A copy that may be written to, which numpy's view of bytes may not."""
     return np.frombuffer(content, dtype).reshape(shape).copy()

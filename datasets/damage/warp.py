@@ -41,7 +41,7 @@ class Warp(StrengthDamage):
 
 
 def _moved(boxes: NDArray[np.float32], geometry: Geometry, dx: Float) -> NDArray[np.float32]:
-    """Where the edges of (N, 2) boxes lie now, at the mean displacement of the x-height band."""
+    """The edges of (N, 2) boxes after the mean displacement of the x-height band."""
     top = max(0, int(geometry.middle - geometry.x_height / 2))
     band = dx[top : max(top + 1, int(geometry.middle + geometry.x_height / 2) + 1)]
     now = np.arange(geometry.width) + 0.5

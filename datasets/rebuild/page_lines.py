@@ -46,7 +46,7 @@ _TEXT_NUMBER = re.compile(r"wikitexte_(\d+)")
 
 @dataclass(frozen=True)
 class PageSet:
-    """How the pages of a source become lines.
+    """The rules by which pages of a source become lines.
 
     file: the Parquet file.
     parse: reads a transcription.

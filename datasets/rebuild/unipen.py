@@ -62,7 +62,7 @@ _LABEL = re.compile("[!-~]+")
 
 @dataclass(frozen=True)
 class _Kind:
-    """Where pieces of a kind are. longest: characters of a label."""
+    """The place of pieces of a kind. longest: characters of a label."""
 
     categories: tuple[str, ...]
     level: str

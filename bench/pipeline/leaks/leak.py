@@ -74,13 +74,13 @@ class Shared:
 
     @property
     def share(self) -> float:
-        """Of the lines that could; 0 where none could."""
+        """Share of the lines that could; 0 where none could."""
         return self.lines / self.of if self.of else 0.0
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What one collection of lines shares with another.
+    """The lines of one collection that share something with another.
 
     learned, tested: their names ("hooker train").
     """
@@ -90,7 +90,7 @@ class Leak:
     shared: tuple[Shared, ...]
 
     def of(self, kind: Kind) -> Shared:
-        """Of a kind."""
+        """The shared lines of a kind."""
         return next(shared for shared in self.shared if shared.kind == kind)
 
     @property
