@@ -244,7 +244,6 @@ class Iam(Dataset):
 
 
 def _line(root: Path, name: str, written: Written | str, split: str) -> Line | BadLine:
-    """A line with its image and boxes, or why it cannot be used."""
     if isinstance(written, str):
         return BadLine(name, written)
     form = form_of(name)

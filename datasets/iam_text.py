@@ -231,7 +231,6 @@ def _components(word: Element) -> list[Box]:
 
 
 def _box(fields: Sequence[str]) -> Box:
-    """Left, top, width and height."""
     numbers = [int(field) for field in fields]
     if max(map(abs, numbers)) > _FAR:
         raise ValueError

@@ -100,7 +100,6 @@ class ManifestLines(TableOptions, Dataset):
 
 
 def _line(root: Path, row: Record, columns: Columns, split: str) -> Line | BadLine:
-    """A row as a line, or why it cannot be used."""
     picture = row.value(columns.image).replace("\\", "/")
     name = row.value(columns.id) or picture.rpartition(".")[0] or f"line {row.number}"
     if row.trouble:

@@ -126,7 +126,6 @@ class PageLines(Dataset):
     def _cut(
         self, document: Transcript, pictures: _Pictures, split: str
     ) -> Iterator[Line | BadLine]:
-        """The lines of a page."""
         page = str(PurePosixPath(document.name).with_suffix(""))
         try:
             picture = pictures.of(document)
@@ -144,7 +143,6 @@ class PageLines(Dataset):
 
 
 def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:
-    """Cut a line out."""
     if len(outline) < 3 or not np.isfinite(outline).all():
         raise ValueError("nothing tells its outline on the page")
     return np.array(crop(page, outline, height))

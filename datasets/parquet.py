@@ -161,7 +161,6 @@ class ParquetLines(TableOptions, Dataset):
         )
 
     def _folder(self) -> Path:
-        """The file or folder."""
         if not self.path:
             raise Unavailable(
                 "parquet is any line set, and none is named",

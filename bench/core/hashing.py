@@ -74,7 +74,6 @@ def file_of(module: str) -> Path | None:
 
 @functools.cache
 def _tree_hash(file: Path) -> str:
-    """Hash of a file's syntax tree without its docstrings."""
     tree = ast.parse(file.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -207,7 +207,6 @@ def _refusal(status: int, repo: str) -> str:
 
 
 def _status(error: Exception) -> int:
-    """The status of the answer; 0 when there was none."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 

@@ -100,7 +100,6 @@ def _rows(
     picture: Image.Image,
     chosen: frozenset[str],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The chosen lines of a page, each with its item."""
     group = pages.group(stem)
     for line, outline in zip(lines, outlines(lines), strict=True):
         if line.item not in chosen:

@@ -167,7 +167,6 @@ def _is_kept(segment: Segment) -> bool:
 
 
 def _box(strokes: list[Points]) -> tuple[int, int, int, int]:
-    """Left, bottom, right and top."""
     xs, ys = zip(*(point for stroke in strokes for point in stroke), strict=True)
     return min(xs), min(ys), max(xs), max(ys)
 
