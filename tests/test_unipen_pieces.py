@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.progress import silent
 from datasets import fetch, sources
@@ -245,53 +244,43 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     set_data_root(None)
 
 
-def _run(root: Path, *words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        out = ["--out", str(root.parent / "out")] if words[0] == "check" else []
-        main(["data", *words, "--data-root", str(root), *out])
-    return int(left.value.code or 0)
+def _data(call, root: Path, words: str) -> str:
+    """Standard output of a command that succeeds."""
+    out = ("--out", str(root.parent / "out")) if words.startswith("check") else ()
+    code, said, err = call("data", *words.split(), "--data-root", str(root), *out)
+    assert code == 0, err
+    return str(said)
 
 
-def test_get_brings_words_and_characters_too(
-    host: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_get_brings_words_and_characters_too(host: Source, tmp_path: Path, call) -> None:
     root = tmp_path / "root"
-    assert _run(root, "get", "unipen") == 0
-    said = capsys.readouterr().out
+    said = _data(call, root, "get unipen")
     assert "2 words, 1 characters; as recorded" in said and WORDS in said
     assert {p.name for p in root.iterdir()} == {*host.files, WORDS, CHARACTERS}
     for file, name in ((WORDS, "words"), (CHARACTERS, "characters")):
         got = [(p.writer, p.text, p.flat) for p in read_pieces(root / file)]
         assert got == RECORDED[name]
-    assert _run(root, "check", "unipen") == 0
-    said = capsys.readouterr().out
+    said = _data(call, root, "check unipen")
     assert "words right: 2, for training" in said and "characters right: 1" in said
 
 
-def test_without_words_a_set_is_right_and_get_adds_only_them(
-    host: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_words_a_set_is_right_and_get_adds_only_them(host: Source, tmp_path: Path, call):
     root = tmp_path / "root"
     fetch.get(host, root)
     (root / WORDS).unlink()
     there = {path: path.stat().st_mtime_ns for path in root.iterdir()}
-    assert _run(root, "check", "unipen") == 0
-    said = capsys.readouterr().out
+    said = _data(call, root, "check unipen")
     assert "no words here: only training reads them" in said
     assert "python -m bench data get unipen" in said and "characters right" in said
-    assert _run(root, "list") == 0
-    assert "no words here" in capsys.readouterr().out
-    assert _run(root, "list", "--json") == 0
-    (listed,) = (e for e in json.loads(capsys.readouterr().out) if e["name"] == "unipen")
+    assert "no words here" in _data(call, root, "list")
+    (listed,) = (e for e in json.loads(_data(call, root, "list --json")) if e["name"] == "unipen")
     assert listed["here"] and listed["missing_pieces"] == ["words"]
     assert fetch.get(host, root).whole
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert check_pieces(host.pieces[0], root).state == "right"
 
 
-def test_lines_do_not_wait_for_words_that_differ(
-    host: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_do_not_wait_for_words_that_differ(host: Source, tmp_path: Path) -> None:
     root = tmp_path / "root"
     words, characters = host.pieces
     other = dataclasses.replace(words, count=3, sha256="0" * 64)
@@ -337,12 +326,11 @@ def test_check_compares_content_in_any_order(
     assert found.state == state and reason in found.reason
 
 
-def test_damaged_words_differ_and_say_so(
-    host: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damaged_words_differ_and_say_so(host: Source, tmp_path: Path, call) -> None:
     root = tmp_path / "root"
     fetch.get(host, root)
     (root / WORDS).write_bytes((root / WORDS).read_bytes()[:-9])
-    assert _run(root, "check", "unipen") == 1
-    assert "words differ" in capsys.readouterr().out
+    root_and_out = ("--data-root", str(root), "--out", str(tmp_path / "out"))
+    code, said, _ = call("data", "check", "unipen", *root_and_out)
+    assert code == 1 and "words differ" in said
     assert fetch.get(host, root).whole
