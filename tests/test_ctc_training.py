@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from bench.cli import trainings
 from bench.core.errors import UserError
@@ -287,22 +286,21 @@ def test_layers_learn_slower_the_lower_they_are():
     assert {id(p) for p in counted} == without_pooler
 
 
-@pytest.mark.parametrize("unfreeze", [False, True])
-def test_a_killed_training_ends_where_an_unbroken_one_does(folder, tmp_path, unfreeze):
+def test_a_killed_training_ends_where_an_unbroken_one_does(folder, tmp_path):
     """Bit for bit: dropout, batches, looks and averages are those of the step."""
-    whole = recipe(folder, tmp_path / "whole", unfreeze=unfreeze)
-    cut = recipe(folder, tmp_path / "cut", unfreeze=unfreeze)
+    whole = recipe(folder, tmp_path / "whole", unfreeze=True)
+    cut = recipe(folder, tmp_path / "cut", unfreeze=True)
     result = fit(whole)
     with pytest.raises(Killed):
         fit(cut, Listening(kill=6))
-    again = fit(cut)
-    assert [(p.step, p.values) for p in again.points] == [(p.step, p.values) for p in result.points]
+    assert [p.values for p in fit(cut).points] == [p.values for p in result.points]
     ours, theirs = (load_checkpoint(one.out / "ctc.pt") for one in (cut, whole))
     for key in ("weights", "average"):
         assert all(torch.equal(ours[key][name], theirs[key][name]) for name in theirs[key])
-    first, second = load_file(again.weights), load_file(result.weights)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    with pytest.raises(UserError, match="another mode"):
+        fit(dataclasses.replace(whole, unfreeze=False))
+    with pytest.raises(UserError, match="another head"):
+        fit(dataclasses.replace(whole, options=OPTIONS[:-1]))
 
 
 def cer_of(encoder: Any, count: int) -> float:
@@ -348,14 +346,6 @@ def test_random_weights_become_a_folder_with_a_tokenizer(tmp_path):
     assert encoder.info.trained_on == "nothing (train)" and not encoder.info.has_ar
 
 
-def test_a_folder_of_another_training_is_refused(folder, tmp_path):
-    made = recipe(folder, tmp_path, steps=1)
-    fit(made)
-    for change in ({"options": OPTIONS[:-1]}, {"unfreeze": True}):
-        with pytest.raises(UserError, match="choose another --out"):
-            fit(dataclasses.replace(made, **change))
-
-
 # ---- the command line ----
 
 
@@ -392,20 +382,15 @@ def test_a_training_by_command_line(call, folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--encoder", "tniy"), "did you mean tiny"),
         (("--encoder", "mini"), "no TrOCR"),
         (("--encoder", "tiny", "--head", "grid-subcool"), "did you mean grid-subcol"),
         (("--encoder", "tiny", "--dataset", "marks"), "add --unfreeze to train it from scratch"),
         (("--encoder", "FOLDER", "--dataset", "mixture"), "cannot be cached; add --unfreeze"),
         (("--encoder", "FOLDER", "--dataset", "mixture,marks", "--unfreeze"), "give it alone"),
-        (("--encoder", "FOLDER", "--dataset", "markz"), "did you mean marks"),
         (("--encoder", "FOLDER", "--layer-decay", "0.8"), "--unfreeze"),
-        (("--encoder", "FOLDER", "--unfreeze", "--layer-decay", "1.8"), "<= 1"),
         (("--encoder", "FOLDER", "--unfreeze", "--views", "2"), "each line looks new"),
-        (("--encoder", "FOLDER", "--steps", "0"), ">= 1"),
         (("--encoder", "FOLDER", "-o", "query.count=3"), "not trained here"),
         (("--encoder", "FOLDER", "--decoder", "ar-beam"), "reads no CTC output"),
-        (("--encoder", "FOLDER", "--decoder", "ctc-gredy"), "did you mean ctc-greedy"),
         (("--encoder", "FOLDER", "--device", "cuda"), "no CUDA device"),
         ((), "--encoder"),
     ],
