@@ -20,7 +20,7 @@ from decoders.ar.beam import AutoregressiveSpec
 from decoders.ar.draft import DraftedSpec, TextDraft
 from decoders.ar.score import TokenTree, TreeReader, score_texts, score_tokens
 from models import ENCODERS
-from tests import judge_doubles as doubles
+from tests import two_heads as doubles
 from tests.ctc_doubles import info
 from tests.tiny_trocr import Kind
 

@@ -15,7 +15,7 @@ from bench.core.types import Decoded, Encoded
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
 from decoders.ctc.rescore import CTCRescoreSpec
-from tests import judge_doubles as doubles
+from tests import two_heads as doubles
 
 MODEL = doubles.model("base", 1)
 BATCH = doubles.encoded(MODEL, [6, 15, 9], 3)

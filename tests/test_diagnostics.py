@@ -24,7 +24,7 @@ from decoders import DECODERS
 from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.base import ctc_scores
 from decoders.ctc.greedy import best_path
-from tests import judge_doubles as doubles
+from tests import two_heads as doubles
 from tests.ctc_doubles import encoded, every_labelling, info, random_matrix
 from tests.harness_doubles import TEXTS, registries, track
 
