@@ -51,8 +51,9 @@ def _entry(entry: HelpEntry, width: int) -> Iterator[str]:
     metavar = f"{{{','.join(entry.choices)}}}" if entry.choices else entry.metavar
     names = [*entry.shorts, *entry.names]
     label = entry.positional_label or f"{', '.join(names)} {metavar or ''}".rstrip()
-    default = None if entry.default is None else f"default: {entry.default}"
-    about = "; ".join(filter(None, (_plain(entry.description), default)))
+    about = _plain(entry.description).removesuffix(".")
+    if entry.default is not None and "default: " not in about:
+        about = "; ".join(filter(None, (about, f"default: {entry.default}")))
     room = max(20, min(width, _WIDEST) - _COLUMN)
     wrapped = textwrap.wrap(about, room, break_on_hyphens=False) or [""]
     head = f"{'':{_INDENT}}{label}"

@@ -31,8 +31,8 @@ A system is ENCODER:DECODER. Look at the traces with
   chrome://tracing                      open SYSTEM/chrome.json.gz; works without internet
   https://ui.perfetto.dev               the same file
 
-The profiler slows down what it watches, so a trace is no measurement: speeds come from
-{PROGRAM} run and {PROGRAM} perf.
+The profiler slows down what it watches, so a trace is no measurement: speeds come from the
+commands run and perf.
 """,
 )
 
