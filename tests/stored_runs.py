@@ -43,10 +43,12 @@ def timing(seconds: Sequence[float], lines: int, rounds: int = 3) -> Timing:
     return replace(made, batches=tuple((each, s) for s in seconds), cpu_s=2 * sum(seconds))
 
 
-def run(path: Path, *cells: tuple[Row, list[LineResult]]) -> RunStore:
-    """A run folder of these cells."""
+def run(path: Path, *cells: Row | tuple[Row, list[LineResult]]) -> RunStore:
+    """A run folder of these cells; a row alone has lines of its CER."""
     store = RunStore(path)
     with store.writing(run_rows.ENVIRONMENT) as name:
-        for row, lines in cells:
+        for one in cells:
+            made = run_rows.cell_lines(one.cer) if isinstance(one, Row) and one.cer else []
+            row, lines = (one, made) if isinstance(one, Row) else one
             store.write(replace(row, environment=name), lines)
-    return store
+    return RunStore(path)

@@ -7,34 +7,20 @@ import pytest
 
 from bench.analysis.evidence import Reading
 from bench.analysis.stats import rate_difference
-from bench.core.types import LineResult
-from bench.pipeline.cells import corrected as told
+from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.store import RunStore
 from bench.report import correction
 from bench.report.plots import draw
 from bench.report.results import collect
-from tests.run_rows import ENVIRONMENT, row
+from tests.golden_report import corrected
+from tests.run_rows import row
+from tests.stored_runs import run
 
 TRUTH = "the quick brown fox"
 
 
-def line(number: int, before: str, after: str) -> LineResult:
-    edits = sum(a != b for a, b in zip(after, TRUTH, strict=True))
-    return LineResult(
-        id=str(number), writer=f"w{number % 8}", reference=TRUTH, text=after, tokens=19,
-        score=None, truncated=False, substitutions=edits, deletions=0, insertions=0,
-        word_edits=min(edits, 1), uncorrected=before, block=f"w{number % 8}",
-    )  # fmt: skip
-
-
-def lines(better: int, worse: int, same: int) -> list[LineResult]:
-    bad = "the quick brawn fox"
-    pairs = [(bad, TRUTH)] * better + [(TRUTH, bad)] * worse + [(bad, bad)] * same
-    return [line(number, *pair) for number, pair in enumerate(pairs)]
-
-
 def test_the_gain_is_the_paired_difference():
-    some = lines(12, 4, 8)
+    some = corrected(12, 4, 8)
     found = Reading(row(), tuple(some)).corrector_gain
     characters = [len(TRUTH)] * 24
     expected = rate_difference(
@@ -52,17 +38,13 @@ def test_the_gain_is_the_paired_difference():
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
-    found = RunStore(tmp_path / "run")
-    with found.writing(dict(ENVIRONMENT)) as environment:
-        conditions = {("none", 0): (2, 12, 2), ("blot", 3): (16, 0, 8), ("blot", 5): (10, 3, 9)}
-        for name in ("ctc-greedy+speller", "ctc-greedy+lm"):
-            for (damage, severity), counts in conditions.items():
-                said = lines(*counts)
-                corrected = row(name, damage=damage, severity=severity, environment=environment)
-                found.write(replace(corrected, correction=told(said, trained=True)), said)
-        plain = row("ctc-greedy", environment=environment)
-        found.write(plain, [replace(one, uncorrected=None) for one in lines(2, 0, 2)])
-    return RunStore(tmp_path / "run")
+    cells = []
+    for name in ("ctc-greedy+speller", "ctc-greedy+lm"):
+        for severity, counts in ((0, (2, 12, 2)), (3, (16, 0, 8)), (5, (10, 3, 9))):
+            lines = corrected(*counts)
+            one = row(name, damage="blot" if severity else "none", severity=severity)
+            cells.append((replace(one, correction=correction_of(lines, trained=True)), lines))
+    return run(tmp_path / "run", *cells)
 
 
 def test_rows_without_their_lines_have_no_gain(store):

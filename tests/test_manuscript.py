@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from bench.cli import main
 from bench.core.errors import UserError
 from bench.core.types import LineResult
-from bench.pipeline.store import RunStore
 from bench.report import manuscript
 from bench.report.format import supported_decimals
 from bench.report.language import language
 from bench.report.render import latex
 from bench.report.results import collect
 from bench.report.table import Cell, Column, Table
-from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, line, row
+from tests.run_rows import Rows, failed, line, row
+from tests.stored_runs import run
 
 BEGIN, END = "<!-- kaidoku:begin x -->\n", "<!-- kaidoku:end -->\n"
 
@@ -316,11 +316,7 @@ def called(*arguments: object) -> int:
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.pipeline.runs.RUNS", tmp_path / "runs")
-    store = RunStore(tmp_path / "runs" / "mine")
-    with store.writing(dict(ENVIRONMENT)) as environment:
-        for one in (row("ctc-greedy", cer=0.1), row("ctc-beam", cer=0.1)):
-            store.write(replace(one, environment=environment), cell_lines(0.1))
-    return store.path
+    return run(tmp_path / "runs" / "mine", row("ctc-greedy"), row("ctc-beam")).path
 
 
 def test_a_manuscript_is_renewed_checked_and_stale_again(tmp_path, run_folder, capsys):

@@ -23,6 +23,7 @@ from bench.report.results import Result, collect
 from bench.report.table import Table
 from tests import golden_report
 from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row
+from tests.stored_runs import run
 
 
 def grid(table: Table) -> list[list[str]]:
@@ -161,15 +162,6 @@ def test_names_tell_options_weights_limits_and_contents_apart():
 # Files and terminal
 
 
-def stored(folder: Path, *rows: Row) -> RunStore:
-    store = RunStore(folder)
-    with store.writing(dict(ENVIRONMENT)) as environment:
-        for one in rows:
-            lines = cell_lines(one.cer) if one.cer is not None else []
-            store.write(replace(one, environment=environment), lines)
-    return RunStore(folder)
-
-
 def write(store: RunStore, *args: Any, **more: Any) -> list[Path]:
     return report.write(store.path, collect(store), *args, **more)
 
@@ -180,7 +172,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
     rows += [row(damage="char_erase", severity=s, cer=0.1 + s / 10) for s in (1, 2)]
     rows += [row("ar-beam", cer=None, weights="untrained", encoder="trocr-base")]
     rows += [failed(decoder="ctc-kenlm", reason="a | b\n<b> $x$ \\cite{y} \x1b[31m")]
-    return stored(tmp_path_factory.mktemp("report") / "run", *rows)
+    return run(tmp_path_factory.mktemp("report") / "run", *rows)
 
 
 def test_what_need_not_count_has_a_table(tmp_path):
@@ -192,11 +184,8 @@ def test_what_need_not_count_has_a_table(tmp_path):
         )
         for writer, reference, text in said
     ]  # fmt: skip
-    store = RunStore(tmp_path / "run")
-    with store.writing(dict(ENVIRONMENT)) as environment:
-        cvl = row(dataset="cvl", environment=environment)
-        store.write(cvl, lines)
-        store.write(row("ctc-beam", environment=environment), lines)
+    cvl = row(dataset="cvl")
+    store = run(tmp_path / "run", (cvl, lines), (row("ctc-beam"), lines))
     (table,) = accuracy.when_lenient(collect(store))
     beam, greedy = table.rows  # as registered
     assert [cell.text for cell in greedy[4:]] == ["10.53", "9.52", "5.88"]
@@ -217,7 +206,7 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
     corrected = row("ctc-greedy+lm", cer=0.1)
     lines = [replace(line, uncorrected=line.text) for line in cell_lines(0.1)]
     correction = told(lines, trained=True)
-    folder = stored(tmp_path / "run", *rows, replace(corrected, correction=correction)).path
+    folder = run(tmp_path / "run", *rows, replace(corrected, correction=correction)).path
     path = folder / "lines" / f"{corrected.key}.jsonl"
     path.write_bytes(b"".join(map(dump, lines)))
     opened: Counter[str] = Counter()

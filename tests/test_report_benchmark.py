@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import pytest
 from bench.cli import main
 from bench.core.errors import UserError
 from bench.pipeline.runs import newest
-from bench.pipeline.store import RunStore
 from bench.report.benchmark import tables
-from tests.run_rows import ENVIRONMENT, cell_lines, failed, row
+from tests.run_rows import failed, row
+from tests.stored_runs import run
 
 
 def measured(test: str, median: float, **extra: Any) -> dict[str, Any]:
@@ -67,13 +66,8 @@ def runs_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def stored(folder: Path) -> None:
-    with RunStore(folder).writing(dict(ENVIRONMENT)) as environment:
-        RunStore(folder).write(replace(row(cer=0.1), environment=environment), cell_lines(0.1))
-
-
 def test_report_takes_the_newest_run_or_a_folder(runs_folder, capsys):
-    stored(runs_folder / "new")
+    run(runs_folder / "new", row())
     (runs_folder / "new/run.json").write_text('{"began": "2026-01-02"}')
     assert called("--format", "csv") == 0
     assert called(str(runs_folder / "new"), "--format", "csv") == 0
@@ -82,7 +76,7 @@ def test_report_takes_the_newest_run_or_a_folder(runs_folder, capsys):
 
 @pytest.mark.parametrize("left", [None, b"", b'{"key": "torn'])
 def test_a_run_without_rows_is_never_the_newest(runs_folder, capsys, left):
-    stored(runs_folder / "old")
+    run(runs_folder / "old", row())
     (runs_folder / "old/run.json").write_text('{"began": "2026-01-02"}')
     (runs_folder / "new").mkdir()
     (runs_folder / "new/run.json").write_text('{"began": "2026-01-03"}')
@@ -96,10 +90,9 @@ def test_a_run_without_rows_is_never_the_newest(runs_folder, capsys, left):
 
 
 def test_a_run_of_failures_alone_has_rows(runs_folder):
-    stored(runs_folder / "old")
+    run(runs_folder / "old", row())
     (runs_folder / "old/run.json").write_text('{"began": "2026-01-02"}')
-    with RunStore(runs_folder / "new").writing(dict(ENVIRONMENT)) as environment:
-        RunStore(runs_folder / "new").write(failed(environment=environment))
+    run(runs_folder / "new", failed())
     (runs_folder / "new/run.json").write_text('{"began": "2026-01-03"}')
     assert newest() == runs_folder / "new"  # `report` tells why
 
@@ -116,7 +109,7 @@ def test_a_run_of_failures_alone_has_rows(runs_folder):
 )
 def test_mistakes_are_one_sentence(runs_folder, capsys, words, said):
     if words == ["nwe"]:
-        stored(runs_folder / "new")
+        run(runs_folder / "new", row())
         (runs_folder / "new/run.json").write_text("{}")
     assert called(*words) == 2
     err = capsys.readouterr().err

@@ -19,7 +19,8 @@ from datasets import DATASETS
 from datasets.damage.base import SUITE
 from tests.chromium import chromium
 from tests.run_rows import counts, row
-from tests.web_pages import DECODERS, a_run, edits_of, found, ids, line, opened, stored, write
+from tests.stored_runs import run as run_of
+from tests.web_pages import DECODERS, a_run, edits_of, found, ids, line, opened, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -115,7 +116,7 @@ def test_a_view_can_be_sent_as_an_address(page, browser, run):
 
 def test_differences_are_marked_and_named(browser, tmp_path):
     lines = [line("l1", "the cat sat", "the bat saat", 2), line("l2", "abc", "ac", 1)]
-    store = stored(tmp_path / "run", (row(cer=0.2), lines))
+    store = run_of(tmp_path / "run", (row(cer=0.2), lines))
     write(store)
     with opened(browser, store) as page:
         first, second = page.locator("article").all()
@@ -163,7 +164,7 @@ def test_pictures_are_those_that_were_read_and_say_what_is_hidden(browser, tmp_p
             counts=replace(counts(0.0), lines=4),
         )
         cells.append((made, lines))
-    store = stored(tmp_path / "run", *cells)
+    store = run_of(tmp_path / "run", *cells)
     write(store, pictured=3)
     with opened(browser, store) as page:
         assert "3 of 4 lines of lines" in page.locator("#lines").inner_text()
@@ -180,7 +181,7 @@ def test_pictures_are_those_that_were_read_and_say_what_is_hidden(browser, tmp_p
 
 
 def test_without_the_data_there_are_no_pictures_and_the_page_says_why(browser, tmp_path):
-    store = stored(tmp_path / "run", (row(cer=0.5, dataset="iam"), [line("l1", "ab", "ax", 1)]))
+    store = run_of(tmp_path / "run", (row(cer=0.5, dataset="iam"), [line("l1", "ab", "ax", 1)]))
     write(store, pictured=40)
     with opened(browser, store) as page:
         assert found(page) == "1 / 1 lines" and page.locator("#cards img").count() == 0

@@ -12,7 +12,8 @@ from bench.core.types import Condition
 from bench.pipeline.store import RunStore
 from tests.chromium import chromium
 from tests.run_rows import failed, row, timing
-from tests.web_pages import a_run, edits_of, found, line, opened, stored, write
+from tests.stored_runs import run as run_of
+from tests.web_pages import a_run, edits_of, found, line, opened, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -75,7 +76,7 @@ def test_tables_sort_by_value_up_and_down_with_the_keyboard(page):
 
 def test_what_has_no_number_sorts_behind_all_numbers(browser, tmp_path):
     lines = [line("l1", "ab", "ax", 1), line("l2", "ab", "ab", 0, "w2")]
-    store = stored(
+    store = run_of(
         tmp_path / "run",
         (row("ctc-greedy", cer=0.2), lines),
         (row("ar-beam", cer=None, weights="untrained", encoder="trocr-base"), []),
@@ -112,7 +113,7 @@ def test_the_front_has_what_no_other_beats_in_speed_and_error(browser, tmp_path)
     lines = [line("l1", "ab", "ax", 1)]
     measured = {"ctc-greedy": (10, 0.3), "ctc-beam": (20, 0.2), "ctc-ngram": (30, 0.25)}
     cells = [(row(n, cer=cer, timing=timing(rate)), lines) for n, (rate, cer) in measured.items()]
-    store = stored(tmp_path / "run", *cells)
+    store = run_of(tmp_path / "run", *cells)
     write(store)
     with opened(browser, store) as page:
         said = [one.get_attribute("aria-label") or "" for one in page.locator(".point").all()]
@@ -186,7 +187,7 @@ def test_text_of_a_run_can_do_nothing(browser, tmp_path):
         "key": "k2",
         "dataset_sha256": f"{HURT:0<16}",
     }
-    store = stored(
+    store = run_of(
         tmp_path / "run",
         (row(HURT, HURT, cer=0.5, encoder=HURT, key="k1", signature=f"e:{HURT}"), lines),
         (row(HURT, cer=0.5, encoder=HURT, **hostile), lines),
@@ -230,14 +231,14 @@ def test_five_thousand_lines_do_not_lag(browser, tmp_path):
 
 
 def test_the_command_writes_the_page_alone(call, tmp_path):
-    stored(tmp_path / "run", (row(cer=0.5, dataset="iam"), [line("l1", "ab", "ax", 1)]))
+    run_of(tmp_path / "run", (row(cer=0.5, dataset="iam"), [line("l1", "ab", "ax", 1)]))
     code, out, _ = call("report", str(tmp_path / "run"), "--format", "html", "--pictures", "all")
     assert code == 0 and "  report.html" in out
     assert not (tmp_path / "run/report.md").exists()
 
 
 def test_a_wrong_number_of_pictures_is_told(call, tmp_path):
-    stored(tmp_path / "run", (row(cer=0.5), [line("l1", "ab", "ax", 1)]))
+    run_of(tmp_path / "run", (row(cer=0.5), [line("l1", "ab", "ax", 1)]))
     code, _, err = call("report", str(tmp_path / "run"), "--pictures", "many")
     assert code == 2 and "--pictures takes a number or all, not 'many'" in err
     assert not (tmp_path / "run/report.html").exists()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import report
-from bench.core.types import LineResult, Row
+from bench.core.types import LineResult
 from bench.pipeline.store import RunStore
 from bench.report.results import collect
-from tests.run_rows import ENVIRONMENT, row, timing
+from tests.run_rows import row, timing
+from tests.stored_runs import run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,15 +25,6 @@ def line(name: str, reference: str, text: str, edits: int, writer: str = "w1") -
     return LineResult(
         name, writer, reference, text, len(text), None, False, edits, 0, 0, 1, block=writer
     )
-
-
-def stored(folder: Path, *cells: tuple[Row, list[LineResult]]) -> RunStore:
-    """A run of such rows with their lines."""
-    store = RunStore(folder)
-    with store.writing(ENVIRONMENT) as name:
-        for one, lines in cells:
-            store.write(replace(one, environment=name), lines)
-    return RunStore(folder)
 
 
 def edits_of(number: int, place: int, severity: int) -> int:
@@ -58,7 +49,7 @@ def a_run(folder: Path, lines: int = 60) -> RunStore:
                 decoder, cer=errors / characters, timing=rate, **(damage if severity else {})
             )
             cells.append((made, read))
-    return stored(folder, *cells)
+    return run(folder, *cells)
 
 
 def write(store: RunStore, lang: str = "en", pictured: int | None = 0) -> None:
