@@ -1,4 +1,4 @@
-"""From what stands beside a number in a text (a signature or a key) back to the row behind it."""
+"""Rows by what stands beside a number in a text: a signature or a key."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _meant(word: str, row: Row) -> bool:
 
 
 def _alternatives(part: str) -> Sequence[str]:
-    """What a part of a merged signature stands for: "s:{a b}@1" is "s:a@1" or "s:b@1"."""
+    """Alternatives of a part of a merged signature: "s:{a b}@1" is "s:a@1" or "s:b@1"."""
     braced = _BRACES.fullmatch(part)
     if braced is None:
         return (part,)

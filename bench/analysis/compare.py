@@ -147,7 +147,7 @@ def _marked(every: Iterable[Side]) -> list[Side]:
 
 
 def _counterpart(reading: Reading, others: Iterable[Reading]) -> Reading | None:
-    """What another system read under the same condition; of the whole set where not of so much."""
+    """Find the reading of the same condition; of the whole set where none has the same limit."""
     near = [other for other in others if _place(other) == _place(reading)]
     exact = [other for other in near if other.row.condition == reading.row.condition]
     return next(iter([*exact, *near]), None)

@@ -101,7 +101,7 @@ class Redrawn:
         object.__setattr__(self, "_times", times.astype(np.float64))
 
     def block_sums(self, values: ArrayLike, names: Sequence[str]) -> Floats:
-        """Of each block the sum of its lines: (N, ...) values and N names give (blocks, ...).
+        """Sum the lines of each block: (N, ...) values and N names give (blocks, ...).
 
         Raises:
             ValueError: a name is no block, or there is not one name a value.

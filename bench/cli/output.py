@@ -1,4 +1,4 @@
-"""What `python -m bench run` prints: the plan of `--dry-run`, and the end of a run."""
+"""Output of `python -m bench run`: the plan of `--dry-run`, and the end of a run."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def missing(skipped: Sequence[Skipped]) -> str:
 
 
 def _by_remedy(skipped: Sequence[Skipped]) -> dict[str, list[Skipped]]:
-    """What is missing by the command that mends it; `get A` and `get B` become `get A B`."""
+    """Missing things by the command that mends them; `get A` and `get B` become `get A B`."""
     groups: dict[str, tuple[list[str], list[Skipped]]] = {}
     for item in skipped:
         getting = _GET.fullmatch(item.remedy)

@@ -1,4 +1,4 @@
-"""From rows to tables and plots: the only place that rounds.
+"""Tables and plots from rows: the only place that rounds.
 
 `write` leaves files in the run folder, `terminal` gives the main tables as text:
 

@@ -160,7 +160,7 @@ def _set(results: Sequence[Result]) -> str:
 
 
 def synthetic(dataset: str) -> str:
-    """How the ink of a set was made; "" where people wrote it."""
+    """Origin of the ink of a set; "" where people wrote it."""
     made = about(dataset).synthetic
     return say("synthetic: {made}", made=say(made)) if made else ""
 

@@ -238,7 +238,7 @@ def _changes(shown: Shown) -> Table:
 
 
 def _change(change: Change | None) -> Cell:
-    """What a decoder removes and adds of a class; nothing where neither of the two has it."""
+    """Edits of a class that a decoder removes and adds; none where neither of the two has it."""
     if change is None:
         return Cell("0", values=(0, 0, 0.0, None, None, None))
     net = net_cell(change)

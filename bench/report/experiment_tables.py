@@ -22,7 +22,7 @@ _WHERE = f"Conditions: finding.md beside it.{_SYNTHETIC}"
 
 
 def of_page(finding: Finding) -> list[Table]:
-    """Those that the systems of the experiment allow."""
+    """Tables of the page, as far as the systems of the experiment allow."""
     every = [_every_system(finding)] if finding.systems else []
     if not finding.judged:
         return every

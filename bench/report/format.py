@@ -46,7 +46,7 @@ def bracket(interval: Interval, decimals: int = 2) -> str:
 
 
 def supported_decimals(low: float, high: float, most: int) -> int:
-    """How many decimals of a number its interval bears out, 0 to `most`.
+    """Number of decimals that an interval supports, 0 to `most`.
 
     By the rule of the Particle Data Group (Review of Particle Physics, Introduction, section 5.3):
     the uncertainty, here half of the interval, keeps two figures when its first three lie between

@@ -71,12 +71,12 @@ class Result:
 
     @property
     def interval(self) -> Interval | None:
-        """Of the micro CER; None without a CER, its lines or enough blocks."""
+        """Interval of the micro CER; None without a CER, its lines or enough blocks."""
         return self.reading.cer_interval if self.reading else None
 
     @cached_property
     def blocks(self) -> Blocks | None:
-        """Of its lines, which all intervals and tests resample; None where these are gone."""
+        """Blocks of its lines, which statistics resample; None where these are gone."""
         lines = self.reading.lines if self.reading else ()
         return blocks_of(self.row.condition.dataset, lines) if lines else None
 

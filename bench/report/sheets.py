@@ -72,7 +72,7 @@ def clean(text: object) -> str:
 
 
 def diffed(reference: str, text: str) -> CellRichText | str:
-    """What was read: wrong characters red, added ones underlined, missing ones struck out."""
+    """Mark what was read: wrong characters red, added ones underlined, missing ones struck out."""
     read = normalise(text)
     pieces: list[tuple[str, str]] = []
     done = 0

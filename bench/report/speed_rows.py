@@ -242,7 +242,7 @@ def _rates(row: Row) -> list[float]:
 
 
 def _ratio(row: Row, reference: Row) -> Spread | None:
-    """How many times as fast, on the same lines and in turn: pass by pass, or part by part."""
+    """Ratio of speeds on the same lines and in turn: pass by pass, or part by part."""
     ours, theirs = row.extras.get("passes"), reference.extras.get("passes")
     if not (ours and theirs) or row.extras.get("parts") != reference.extras.get("parts"):
         return None

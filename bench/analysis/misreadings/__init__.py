@@ -59,7 +59,7 @@ class Sight:
 
 
 def sight(reading: Reading) -> Sight:
-    """What could be seen of the lines of a reading; the same for every system of a condition."""
+    """Find what is visible of the lines of a reading; the same for every system of a condition."""
     if reading.row.condition.severity == 0:
         return Sight()
     found = pictures(reading.row, [line.id for line in reading.lines])
@@ -74,7 +74,7 @@ def sight(reading: Reading) -> Sight:
 
 
 def _shares(picture: Picture) -> Shares:
-    """Of the characters of the normalised reference, where that is the reference itself."""
+    """Shares of the normalised reference's characters, where that is the reference itself."""
     if picture.visible is None or normalise(picture.text) != picture.text:
         return UNSEEN
     return completed(picture.text, picture.visible.astype(np.float32))
@@ -101,7 +101,7 @@ class Profile:
         return Counter(c for line in self.lines for each in line for c in each.classes)
 
     def pairs(self, unit: Unit) -> Counter[Pair]:
-        """What was read as what, on characters or on words."""
+        """Confusions: each unit of the reference and what was read in its place."""
         return Counter((each.edit.truth, each.edit.read) for each in self._all(unit))
 
     @property
@@ -137,7 +137,7 @@ def profile(reading: Reading, known: Vocabulary, seen: Sight) -> Profile:
 
 @dataclass(frozen=True)
 class Change:
-    """What one system does to a class of another's edits, on the same lines.
+    """Change of a class of one system's edits by another system, on the same lines.
 
     An edit is removed where the other system made one of that class at that place of that line
     and this one did not, and added where it is the other way round.
@@ -155,7 +155,7 @@ class Change:
 
 
 def changes(before: Profile, after: Sequence[Profile]) -> list[dict[Class, Change]]:
-    """What each system changes of another's edits, by class.
+    """Changes of one system's edits by each of the others, by class.
 
     The family of the p-values is all classes that occur of all systems of `after`.
 
@@ -252,7 +252,7 @@ class Analysis:
         return [(view, classes) for view, classes in found if len(classes) > 1]
 
     def confusions(self, unit: Unit, most: int | None = None) -> list[tuple[Pair, list[int]]]:
-        """What was read as what, with its count in each profile, most frequent first.
+        """Confusions with their count in each profile, most frequent first.
 
         Pairs are in the order of the system that has most of them, so that one that a single
         system makes is not below those that all make a little.

@@ -1,6 +1,6 @@
 """Plots in PNG, SVG and PDF."""
 
-from bench.report.plots.of_run import draw, gains_of, read_by
+from bench.report.plots.of_run import draw, gains_of, percents, read_by
 from bench.report.plots.panel import (
     COLOURS,
     Look,
@@ -23,6 +23,7 @@ __all__ = [
     "gains_of",
     "look_of",
     "panels",
+    "percents",
     "read_by",
     "saved",
     "speed_ticks",

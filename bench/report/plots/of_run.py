@@ -21,7 +21,7 @@ import numpy as np
 from bench.analysis.cost import pareto
 from bench.analysis.evidence import Reading
 from bench.analysis.experiment.design import BASELINE
-from bench.analysis.stats import Difference
+from bench.analysis.stats import Difference, Interval
 from bench.core.errors import UserError
 from bench.core.progress import Report, silent
 from bench.core.types import Timing
@@ -121,15 +121,19 @@ def read_by(result: Result) -> str:
     return f"{result.names.dataset} ({', '.join([*made, result.row.condition.split, *lines])})"
 
 
+def percents(value: float | None, interval: Interval | None) -> Spread:
+    """A fraction and its interval in percent; NaN for None, thrice the same without an interval."""
+    known = math.nan if value is None else value
+    low, high = (interval.low, interval.high) if interval else (known, known)
+    return 100.0 * known, 100.0 * min(low, known), 100.0 * max(high, known)
+
+
 def _cer(result: Result) -> Spread:
-    cer = math.nan if result.row.cer is None else result.row.cer
-    low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)
-    return 100.0 * cer, 100.0 * min(low, cer), 100.0 * max(high, cer)
+    return percents(result.row.cer, result.interval)
 
 
 def _points_of(gain: Difference) -> Spread:
-    low, high = (gain.interval.low, gain.interval.high) if gain.interval else (gain.value,) * 2
-    return 100.0 * gain.value, 100.0 * min(low, gain.value), 100.0 * max(high, gain.value)
+    return percents(gain.value, gain.interval)
 
 
 def _by_severity(
@@ -187,7 +191,7 @@ def _gain(base: Reading, own: Reading) -> Difference | None:
 
 
 def _with_gain(groups: Iterable[Sequence[Result]], gains: Gains) -> list[list[Result]]:
-    """Of each group the results that have a gain; groups without any are left out."""
+    """Keep the results that have a gain, and the groups that have such."""
     known = ([result for result in group if result.row.key in gains] for group in groups)
     return [group for group in known if group]
 

@@ -128,7 +128,7 @@ def _shot(picture: Picture) -> dict[str, Any]:
 
 
 def _note(payload: Payload, found: Payload) -> str:
-    """How many lines of each set have a picture, where it is not all of them."""
+    """Sentence on the lines with a picture, where these are not all."""
     sets = []
     for place, one in enumerate(payload["sets"]):
         shown = (shot for name, shot in found.items() if name.startswith(f"{place}|"))

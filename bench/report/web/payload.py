@@ -1,4 +1,4 @@
-"""What the scripts of the web report read: the lines of a run, and the points of its plots.
+"""Data of the web report's scripts: the lines of a run, and the points of its plots.
 
 A JSON object:
 
@@ -29,7 +29,7 @@ from bench.core.types import LineResult
 from bench.report.accuracy import curves
 from bench.report.format import bracket, percent, significant
 from bench.report.language import say
-from bench.report.plots import COLOURS, look_of, read_by
+from bench.report.plots import COLOURS, look_of, percents, read_by
 from bench.report.results import Result, grouped
 
 Payload = dict[str, Any]
@@ -58,7 +58,7 @@ class _Set:
         return self.places[line.id]
 
     def read(self, lines: Iterable[LineResult]) -> Payload:
-        """What one row read of each line."""
+        """Texts and edits of one row by line."""
         texts, edits = {}, {}
         for line in lines:
             place = self.place(line)
@@ -78,7 +78,7 @@ class _Set:
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """What the scripts read, and the result behind each of its readings."""
+    """Data of the scripts, and the result behind each of its readings."""
 
     payload: Payload
     results: Sequence[Result]
@@ -90,7 +90,7 @@ class Gathered:
 
 
 def gather(results: Sequence[Result]) -> Gathered:
-    """What the scripts read of the results of a run, which are in order."""
+    """Gather the data of the scripts from the results of a run, which are in order."""
     scored = [r for r in results if r.row.status == "ok" and r.trained]
     systems = _systems(results, scored)
     names = list(dict.fromkeys(systems))
@@ -208,9 +208,7 @@ def _rates(result: Result) -> Payload:
 
 
 def _cer(result: Result) -> dict[str, float]:
-    cer = result.row.cer or 0.0
-    low, high = (result.interval.low, result.interval.high) if result.interval else (cer, cer)
-    return {"y": 100.0 * cer, "low": 100.0 * min(low, cer), "high": 100.0 * max(high, cer)}
+    return dict(zip(("y", "low", "high"), percents(result.row.cer, result.interval), strict=True))
 
 
 def _cer_words(result: Result) -> str:
