@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cyclopts import App, Parameter
 
@@ -132,6 +132,8 @@ def _write(folder: Path, made: list[Table]) -> None:
 
 def _record(diagnosis: Diagnosis) -> dict[str, Any]:
     """A diagnosis for programs: counts, oracle CERs and every line."""
+    from bench.analysis.diagnostics import Kind
+
     return {
         "encoder": diagnosis.encoder,
         "weights": diagnosis.weights,
@@ -142,11 +144,7 @@ def _record(diagnosis: Diagnosis) -> dict[str, Any]:
                 "decoder": one.decoder,
                 "condition": dataclasses.asdict(one.condition),
                 "options": dict(one.options),
-                "right": one.count("right"),
-                "search": one.count("search"),
-                "model": one.count("model"),
-                "unreachable": one.count("unreachable"),
-                "unknown": one.count("unknown"),
+                **{kind: one.count(kind) for kind in get_args(Kind)},
                 "oracle_cer": [one.oracle(width) for width in range(1, one.width + 1)],
                 "lines": [dataclasses.asdict(line) for line in one.lines],
             }
