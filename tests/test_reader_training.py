@@ -31,7 +31,6 @@ def opened(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "FILES", ())
     monkeypatch.setattr(reader, "_POOL", 8)
     monkeypatch.setattr(reader, "SHARES", {"rendered": 1.0})
-    monkeypatch.setattr(reader, "mixture", lambda root: {"rendered": Rendered(Texts())})
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     export(tmp_path / "start.safetensors", _network().state_dict(), None, {"views": "7"})
 

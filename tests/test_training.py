@@ -22,8 +22,8 @@ from bench.training.augment import augment
 from bench.training.files import History, Point, load_checkpoint
 from bench.training.fit import averaged, fit
 from bench.training.mini import MiniEncoder, MiniHead
-from bench.training.reader import SHARES, mixture
-from bench.training.sources import FILES, PenLines, Rendered, Scans, Texts, sources
+from bench.training.reader import SHARES
+from bench.training.sources import FILES, MINI, PenLines, Rendered, Scans, Texts, sources
 from datasets import DATASETS
 from datasets.joined import Ink, join
 from datasets.root import data_root
@@ -233,8 +233,9 @@ def test_val_and_test_lines_are_not_read(tmp_path):
 )
 def test_real_sources_never_touch_val_or_test():
     assert ROOT is not None
-    drawn: dict[str, Any] = dict(mixture(ROOT))
-    assert drawn.keys() == SHARES.keys() and sum(SHARES.values()) == pytest.approx(1)
+    found = [source for _, source in sources(ROOT, SHARES, Texts())]
+    drawn: dict[str, Any] = dict(zip(SHARES, found, strict=True))
+    assert sum(SHARES.values()) == pytest.approx(1)
     assert SHARES["unipen-lines"] + SHARES["hooker"] <= 0.5  # English as it stands
     for name in ("joined-characters", "joined-words"):
         assert {split_of(writer) for writer in drawn[name].writers} == {"train"}
@@ -248,7 +249,8 @@ def test_real_sources_never_touch_val_or_test():
 
 
 def test_without_data_lines_are_rendered():
-    assert [name for name, _, _ in sources(None, english=False)] == ["rendered"]
+    ((share, source),) = sources(None, MINI, Texts())
+    assert share == 0.14 and isinstance(source, Rendered)
 
 
 # ---- mini ----

@@ -23,7 +23,7 @@ from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
 from bench.training.fit import Count, Log, Recipe, Training
 from bench.training.losses import ctc_loss, shifted, token_loss, why_unfit
-from bench.training.sources import FILES, Sample, Source, sources
+from bench.training.sources import FILES, MINI, MINI_HEAD, Sample, Texts, pick, sources
 from bench.training.validate import BATCH, LineReader, aspect, cers, encoded
 from datasets import DATASETS
 from datasets.root import data_root
@@ -238,13 +238,14 @@ def _draws(
     root: Path | None, english: bool, ramp: int, rng: np.random.Generator
 ) -> Callable[[int], Sample]:
     """Draw one augmented sample a call; texts and augmentation grow over `ramp` steps."""
-    mixture = sources(root, english)
+    texts = Texts(english=0.9 if english else 0.0)
+    mixture = sources(root, MINI_HEAD if english else MINI, texts)
 
     def draw(step: int) -> Sample:
         progress = min(1.0, step / max(1, ramp))
         # Short lines first: a reader that cannot find its place yet learns nothing from
         # long ones, and an AR head learns to go along a line on short ones.
-        usable = [(w, s) for _, w, s in mixture if progress >= 0.5 or s.bounded]
+        usable = [(w, s) for w, s in mixture if progress >= 0.5 or s.bounded]
         source = pick(usable, rng)
         while True:  # over-wide samples are drawn again
             sample = source.draw(rng, max(6, round(_LONGEST * progress)))
@@ -253,12 +254,6 @@ def _draws(
                 return Sample(ink, sample.text)
 
     return draw
-
-
-def pick(mixture: Sequence[tuple[float, Source]], rng: np.random.Generator) -> Source:
-    """A source, each with a chance in proportion to its weight."""
-    weights = np.array([weight for weight, _ in mixture])
-    return mixture[int(rng.choice(len(mixture), p=weights / weights.sum()))][1]
 
 
 def _collate(samples: Sequence[Sample], _: np.random.Generator) -> Batch:

@@ -14,8 +14,7 @@ from bench.core.types import Image
 from bench.training.augment import augment, margins, on_paper, ramped
 from bench.training.batches import Batch, draws, place
 from bench.training.losses import why_unfit
-from bench.training.mini import pick
-from bench.training.sources import Sample, Source, sources
+from bench.training.sources import MINI, Sample, Source, Texts, pick, sources
 from datasets.seeds import stream
 from models.images import Pictures
 
@@ -45,7 +44,7 @@ class Mixture:
     def batch(self, step: int) -> Batch:
         """The `size` lines of a step."""
         if not self._mixture:  # in the process that draws, which is not the one that trains
-            self._mixture.extend((w, s) for _, w, s in sources(self.root, english=False))
+            self._mixture.extend(sources(self.root, MINI, Texts()))
         rng = stream("kaidoku-ctc-mixture-2", self.seed, step)
         samples: list[Sample] = []
         while len(samples) < self.size:

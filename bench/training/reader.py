@@ -26,33 +26,19 @@ from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
 from bench.training.fit import Count, Log, Natural, Part, Recipe, Training, world
 from bench.training.losses import ctc_loss
-from bench.training.mini import pick
-from bench.training.sources import (
-    COPISTE,
-    HOOKER,
-    PEN_LINES,
-    JoinedCharacters,
-    JoinedWords,
-    PenLines,
-    Rendered,
-    Sample,
-    Scans,
-    Source,
-    Texts,
-)
+from bench.training.sources import PEN_LINES, SCANS, Sample, Texts, pick, sources
 from bench.training.validate import LineReader, cers, encoded
 from datasets import DATASETS
 from datasets.base import spread
 from datasets.damage import DAMAGES
-from datasets.joined import CHARACTERS, WORDS, read_bank
+from datasets.joined import CHARACTERS, WORDS
 from datasets.root import data_root
 from models.alphabet import encode, frames_needed
 from models.images import darkness, to_batch
 from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, columns_of, squeeze
 from models.shipped_encoders import read_weights
 
-POILUS, CREMMA = "poilus_fr_lines.parquet", "cremma20_fr_lines.parquet"
-FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE, POILUS, CREMMA)
+FILES = (PEN_LINES, WORDS, CHARACTERS, *SCANS.values())
 _POOL = 160  # samples sorted by width together
 _LONGEST = 2600  # columns
 _VALIDATION = ("unipen-all", "hooker")  # val of `unipen` is a single hand
@@ -95,8 +81,11 @@ class LineRecogniser(Recipe):
     def open(self, log: Log) -> Training:
         """See `Recipe.open`."""
         root = data_root()
-        if root is None:
-            raise UserError("this training takes a data root; see python -m bench data")
+        missing = [name for name in FILES if root is None or not (root / name).is_file()]
+        if root is None or missing:
+            raise UserError(
+                f"the data root has no {missing[0]}; get it with python -m bench data get"
+            )
         return _ReaderTraining(self, root)
 
 
@@ -111,23 +100,6 @@ SHARES = {
     "cremma20": 0.01,
     "rendered": 0.05,
 }
-
-
-def mixture(root: Path) -> dict[str, Source]:
-    """The sources by name."""
-    texts = Texts(capitals=0.12)
-    bank = read_bank(root)
-    return {
-        # Few hands wrote most of the lines; the four that wrote long sentences count double.
-        "unipen-lines": PenLines.read(root / PEN_LINES, ("bba", "bbb", "bbc", "bbd")),
-        "joined-words": JoinedWords(bank),
-        "joined-characters": JoinedCharacters(bank, texts),
-        "hooker": Scans.read(root / HOOKER),
-        "copiste": Scans.read(root / COPISTE, fold=True),
-        "poilus": Scans.read(root / POILUS, fold=True),
-        "cremma20": Scans.read(root / CREMMA, fold=True),
-        "rendered": Rendered(texts),
-    }
 
 
 class _ReaderTraining(Training):
@@ -208,12 +180,12 @@ class _ReaderTraining(Training):
 
 def _draws(root: Path, damaged: float, rng: np.random.Generator) -> Callable[[int], Sample]:
     """Draw one sample a call, in a new look, that CTC can spell."""
-    sources = mixture(root)
-    shares = [(share, sources[name]) for name, share in SHARES.items()]
+    # Few hands wrote most of UNIPEN's lines; the four that wrote long sentences count double.
+    mixture = sources(root, SHARES, Texts(capitals=0.12), ("bba", "bbb", "bbc", "bbd"))
     recent: deque[Darkness] = deque(maxlen=8)
 
     def draw(_: int) -> Sample:
-        source = pick(shares, rng)
+        source = pick(mixture, rng)
         while True:
             sample = source.draw(rng, 70)
             symbols = encode(sample.text)

@@ -6,7 +6,7 @@ import gzip
 import json
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,28 @@ PEN_LINES = "unipen_lines.strokes.jsonl.gz"
 HOOKER = "hooker_lines.parquet"
 COPISTE = "copiste_fr_lines.parquet"
 FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE)
+SCANS = {  # the French ones for their hands and their paper
+    "hooker": HOOKER,
+    "copiste": COPISTE,
+    "poilus": "poilus_fr_lines.parquet",
+    "cremma20": "cremma20_fr_lines.parquet",
+}
+# Shares of the lines that `mini` learns: its encoder, and its AR head, which learns English.
+MINI = {
+    "rendered": 0.14,
+    "joined-characters": 0.14,
+    "joined-words": 0.20,
+    "unipen-lines": 0.22,
+    "hooker": 0.24,
+    "copiste": 0.06,
+}
+MINI_HEAD = {
+    "rendered": 0.30,
+    "joined-characters": 0.22,
+    "joined-words": 0.04,
+    "unipen-lines": 0.22,
+    "hooker": 0.22,
+}
 _PRINTABLE = [c for c in string.printable if "!" <= c <= "~" and c != "\\"]
 _COMMON = list(string.ascii_letters + string.digits) + list(".,-'\"():;!?")
 
@@ -267,29 +289,35 @@ class Scans:
         return Sample(darkness(to_height(image)), text)
 
 
-def sources(root: Path | None, english: bool) -> list[tuple[str, float, Source]]:
-    """The mixture as (name, weight, source), of what the data root holds; rendered lines always.
+def sources(
+    root: Path | None, shares: Mapping[str, float], texts: Texts, twice: tuple[str, ...] = ()
+) -> list[tuple[float, Source]]:
+    """The sources of a mixture that are in the data root, with their shares; rendered lines always.
 
-    english: False trains the encoder (rendered and joined text is not English); True trains the
-        AR head (rendered and joined characters spell the train documents).
+    Args:
+        root: data root.
+        shares: of the sources, by name.
+        texts: what rendered and joined characters spell.
+        twice: contributors of UNIPEN whose lines count double.
     """
-    texts = Texts(english=0.9 if english else 0.0)
-    mixture: list[tuple[str, float, Source]] = [
-        ("rendered", 0.30 if english else 0.14, Rendered(texts))
-    ]
-    have = {path.name for path in root.iterdir()} if root and root.is_dir() else set()
-    if root and {WORDS, CHARACTERS} <= have:
+    here = {path.name for path in root.iterdir()} if root and root.is_dir() else set()
+    found: dict[str, Source] = {"rendered": Rendered(texts)}
+    if root and {WORDS, CHARACTERS} <= here:
         bank = read_bank(root)
-        characters = JoinedCharacters(bank, texts)
-        mixture.append(("joined-characters", 0.22 if english else 0.14, characters))
-        mixture.append(("joined-words", 0.04 if english else 0.20, JoinedWords(bank)))
-    if root and PEN_LINES in have:
-        mixture.append(("unipen-lines", 0.22, PenLines.read(root / PEN_LINES)))
-    if root and HOOKER in have:
-        mixture.append(("hooker", 0.22 if english else 0.24, Scans.read(root / HOOKER)))
-    if root and COPISTE in have and not english:  # French: for its hands and its paper
-        mixture.append(("copiste", 0.06, Scans.read(root / COPISTE, fold=True)))
-    return mixture
+        found["joined-characters"] = JoinedCharacters(bank, texts)
+        found["joined-words"] = JoinedWords(bank)
+    if root and PEN_LINES in here:
+        found["unipen-lines"] = PenLines.read(root / PEN_LINES, twice)
+    for name, file in SCANS.items():
+        if root and file in here and name in shares:
+            found[name] = Scans.read(root / file, fold=name != "hooker")
+    return [(share, found[name]) for name, share in shares.items() if name in found]
+
+
+def pick(mixture: Sequence[tuple[float, Source]], rng: np.random.Generator) -> Source:
+    """A source, each with a chance in proportion to its share."""
+    shares = np.array([share for share, _ in mixture])
+    return mixture[int(rng.choice(len(mixture), p=shares / shares.sum()))][1]
 
 
 def _drawn(
