@@ -14,12 +14,12 @@ Results go to stdout, progress to stderr. Options that commands share are in `be
 
 from __future__ import annotations
 
-import argparse
 import errno
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import cyclopts
@@ -84,16 +84,6 @@ _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
 _OURS = {"bench", "models", "decoders", "datasets"}
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with mistakes as `UserError` and no abbreviated options (they break when added)."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and leave with its exit code.
 
@@ -124,30 +114,35 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _execute(words: list[str]) -> int:
-    """Parse the words with the command that they name, and run it."""
+    if not words:
+        _root(None).help_print([], console=Console(stderr=True))
+        return 2
+    command, bound = parse(words)
+    if bound.arguments.get("data_root") is not None:
+        from datasets.root import set_data_root
+
+        set_data_root(bound.arguments["data_root"])
+    return int(command(*bound.args, **bound.kwargs) or 0)
+
+
+def parse(words: list[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+    """Find the command that words name, and its arguments; running it is left to the caller.
+
+    Raises:
+        UserError: an unknown command or option, or a value that does not fit.
+    """
     asked = next((word for word in words if not word.startswith("-")), None)
     if asked is not None and asked not in COMMANDS:
         raise UserError(f"no command is called {asked!r}{did_you_mean(asked, COMMANDS)}")
-    if asked is not None and not hasattr(importlib.import_module(COMMANDS[asked].module), "app"):
-        return _execute_argparse(words, asked)
     root = _root(asked)
-    if not words:
-        root.help_print([], console=Console(stderr=True))
-        return 2
     try:
         command, bound, _ = root.parse_args(words, print_error=False, exit_on_error=False)
     except cyclopts.CycloptsError as error:
         raise UserError(_mistake(error)) from error
-    if command == root.help_print and not set(words) & set(root.help_flags):
-        actions = [name for name in root[str(asked)] if not name.startswith("-")]
-        raise UserError(
-            f"say what to do: {', '.join(actions)}; see {PROGRAM} {' '.join(words)} --help"
-        )
-    if bound.arguments.get("data_root") is not None:
-        from datasets.root import set_data_root
-
-        set_data_root(str(bound.arguments["data_root"]))
-    return int(command(*bound.args, **bound.kwargs) or 0)
+    if command == root.help_print and asked and not set(words) & set(root.help_flags):
+        actions = ", ".join(name for name in root[asked] if not name.startswith("-"))
+        raise UserError(f"say what to do: {actions}; see {PROGRAM} {' '.join(words)} --help")
+    return command, bound
 
 
 def _root(asked: str | None) -> App:
@@ -207,46 +202,6 @@ def _mistake(error: cyclopts.CycloptsError) -> str:
         token, rule = argument.tokens[-1], error.exception_message.rstrip(".")
         return f"{token.keyword} {rule[:1].lower()}{rule[1:]}, not {token.value}; {see}"
     return f"{chain}: {error}"
-
-
-def _execute_argparse(words: list[str], asked: str) -> int:
-    """Run a command whose module still has `add` and `run`."""
-    parser = _Parser(prog=PROGRAM, formatter_class=argparse.RawDescriptionHelpFormatter)
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    importlib.import_module(COMMANDS[asked].module).add(subparsers)
-    args, unknown = parser.parse_known_args(words)
-    if unknown:
-        raise UserError(_unknown(asked, subparsers.choices[asked], unknown[0]))
-    if getattr(args, "data_root", None) is not None:
-        from datasets.root import set_data_root
-
-        set_data_root(args.data_root)
-    return int(args.handler(args))
-
-
-def add_data_root(parser: argparse.ArgumentParser) -> None:
-    """Register `--data-root`, which `main` heeds for every command that has it."""
-    parser.add_argument(
-        "--data-root", metavar="DIR",
-        help="where data sets lie that are not embedded; default: $BENCH_DATA, else data/ here",
-    )  # fmt: skip
-
-
-def _unknown(command: str, parser: argparse.ArgumentParser, word: str) -> str:
-    if not word.startswith("-"):
-        return f"{command} does not know what to do with {word!r}; see {parser.prog} --help"
-    flag = word.partition("=")[0]
-    return f"{command} has no option {flag}{did_you_mean(flag, _flags(parser))}"
-
-
-def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    """The long options of a command, those of its sub-commands included."""
-    flags = {flag for action in parser._actions for flag in action.option_strings}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for sub in action.choices.values():
-                flags.update(_flags(sub))
-    return sorted(flag for flag in flags if flag.startswith("--"))
 
 
 def _sentence(error: BaseException) -> str:
