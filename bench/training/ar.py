@@ -37,26 +37,26 @@ class FineTuning(LineRecipe):
 
     Attributes:
         encoder: mini for its AR head, a TrOCR, a folder or Hub id of one, or a shape (tiny, small,
-            base, large) for random weights.
+            base, large) for random weights
         epochs: length of the run in passes over the lines, each followed by a validation;
-            default: 10.
+            default: 10
         rate: peak learning rate; default: 2e-5, from random weights 5e-4. The authors fine-tuned
-            on IAM at 2e-5 in batches of 64 (README of https://github.com/microsoft/unilm, trocr).
+            on IAM at 2e-5 in batches of 64 (README of https://github.com/microsoft/unilm, trocr)
         out: folder of checkpoint, curve and model; default: runs/NAME-ar,
-            of mini runs/mini.
-        freeze_encoder: train the decoder alone.
+            of mini runs/mini
+        freeze_encoder: train the decoder alone
         layer_decay: of the rate, from each of the encoder's layers to the one below; default:
-            0.9, from random weights 1.
-        augment: strength of the lines' new looks, 0 for none.
-        sample: lines of train and of val, of each set, that are read at a validation.
-        decoder: it reads them, and the best weights are chosen by its CER on val.
+            0.9, from random weights 1
+        augment: strength of the lines' new looks, 0 for none
+        sample: lines of train and of val, of each set, that are read at a validation
+        decoder: it reads them, and the best weights are chosen by its CER on val
     """
 
     name: ClassVar[str] = "ar"
     usual: ClassVar[Mapping[str, float]] = {"epochs": 10, "rate": 2e-5}
 
     encoder: str = "mini"
-    out: Path = Path()
+    out: Annotated[Path, Parameter(show_default=False)] = Path()
     warmup: Natural = 500
     patience: Natural = 3
     freeze_encoder: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,29 +50,29 @@ class CTCHead(LineRecipe):
     """Train a CTC head for a TrOCR, its encoder frozen or trained along.
 
     Attributes:
-        steps: length of the run in steps, resumed ones included; default: 3000.
-        rate: peak learning rate of the head; default: 1e-3.
-        dataset: data sets to train on, or mixture; default: lines, from random weights mixture.
-        options: NAME.OPTION=VALUE of the head or of a data set; may be repeated.
-        out: folder of checkpoint, curve and head; default: runs/ENCODER-HEAD.
-        head: registered name of the head.
-        features: folder of a frozen encoder's cached states.
-        unfreeze: train the encoder along; else its states are computed once.
+        steps: length of the run in steps, resumed ones included; default: 3000
+        rate: peak learning rate of the head; default: 1e-3
+        dataset: data sets to train on, or mixture; default: lines, from random weights mixture
+        options: NAME.OPTION=VALUE of the head or of a data set; may be repeated
+        out: folder of checkpoint, curve and head; default: runs/ENCODER-HEAD
+        head: registered name of the head
+        features: folder of a frozen encoder's cached states
+        unfreeze: train the encoder along; else its states are computed once
         encoder_share: of the rate, for the encoder's last layer; default: 0.1, from random
-            weights 1.
+            weights 1
         layer_decay: of the rate, from each layer to the one below; default: 0.8, from random
-            weights 1.
-        views: looks of each line that are cached; unfrozen, every line always looks new.
-        val_lines: validation lines of each set.
-        decoder: it reads them, and the best weights are chosen by its CER.
-        sanity: learn 32 lines as they are and keep nothing; exit code 0 when CER 0 is reached.
+            weights 1
+        views: looks of each line that are cached; unfrozen, every line always looks new
+        val_lines: validation lines of each set
+        decoder: it reads them, and the best weights are chosen by its CER
+        sanity: learn 32 lines as they are and keep nothing; exit code 0 when CER 0 is reached
     """
 
     name: ClassVar[str] = "ctc"
     usual: ClassVar[Mapping[str, float]] = {"steps": 3000, "rate": 1e-3}
     registries: ClassVar[tuple[Registry, ...]] = (HEADS, DATASETS)
 
-    out: Path = Path()
+    out: Annotated[Path, Parameter(show_default=False)] = Path()
     patience: Natural = 10
     batch: Count = 32
     head: str = "grid-subcol"

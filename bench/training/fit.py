@@ -52,24 +52,24 @@ class Recipe(ABC):
     """The options of every training.
 
     Attributes:
-        out: folder of checkpoint, curve and weights; a second start with it goes on from there.
-        anew: start anew in the same folder.
-        steps: length of the run in steps, resumed ones included.
-        epochs: length of the run in passes over the lines, each followed by a validation.
-        hours: length of the run in hours from this start; the rate falls as the time runs out.
-        until: end of the run in seconds since 1970.
-        rate: peak learning rate.
-        warmup: steps of rising rate; at most a tenth of a run that counts in steps or epochs.
-        hold: share of the run that the rate stays at its peak before it falls.
-        ema: largest decay of the averaged weights, which are validated and kept; 0 for none.
-        patience: validations without a better one that end the run; 0 for never.
-        save_every: steps between checkpoints; a run that counts in steps validates then.
-        minutes: between checkpoints with validation of a run that counts in time.
-        seed: of weights, order, looks and dropout.
-        workers: processes that make batches; 0 for the training's own.
-        threads: of torch.
-        device: cpu or cuda.
-        dtype: of matrix products; auto takes bfloat16 where that is faster.
+        out: folder of checkpoint, curve and weights; a second start with it goes on from there
+        anew: start anew in the same folder
+        steps: length of the run in steps, resumed ones included
+        epochs: length of the run in passes over the lines, each followed by a validation
+        hours: length of the run in hours from this start; the rate falls as the time runs out
+        until: end of the run in seconds since 1970
+        rate: peak learning rate
+        warmup: steps of rising rate; at most a tenth of a run that counts in steps or epochs
+        hold: share of the run that the rate stays at its peak before it falls
+        ema: largest decay of the averaged weights, which are validated and kept; 0 for none
+        patience: validations without a better one that end the run; 0 for never
+        save_every: steps between checkpoints; a run that counts in steps validates then
+        minutes: between checkpoints with validation of a run that counts in time
+        seed: of weights, order, looks and dropout
+        workers: processes that make batches; 0 for the training's own
+        threads: of torch
+        device: cpu or cuda
+        dtype: of matrix products; auto takes bfloat16 where that is faster
     """
 
     name: ClassVar[str]  # of the checkpoint

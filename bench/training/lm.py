@@ -62,16 +62,16 @@ class CharLM(Recipe):
     """Train the embedded language model over characters.
 
     Attributes:
-        steps: length of the run in steps, resumed ones included; default: 3000.
-        epochs: length of the run in passes over the text.
-        rate: peak learning rate; default: 1e-3.
+        steps: length of the run in steps, resumed ones included; default: 3000
+        epochs: length of the run in passes over the text
+        rate: peak learning rate; default: 1e-3
         text: UTF-8 text files, a paragraph a line; default: the train documents of the embedded
-            corpus.
-        batch: windows of a step.
-        width: of the network, a multiple of 8.
-        layers: of the network.
-        context: characters that the network sees at once, 16 at least.
-        dropout: share of units.
+            corpus
+        batch: windows of a step
+        width: of the network, a multiple of 8
+        layers: of the network
+        context: characters that the network sees at once, 16 at least
+        dropout: share of units
     """
 
     name: ClassVar[str] = "lm"

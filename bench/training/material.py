@@ -23,11 +23,11 @@ class LineRecipe(Recipe):
 
     Attributes:
         encoder: a TrOCR, a folder or Hub id of one, or a shape (tiny, small, base, large) for
-            random weights.
-        dataset: data sets whose train lines are learned; default: lines.
-        limit: the first N train lines of each set.
-        options: NAME.OPTION=VALUE of a data set; may be repeated.
-        batch: lines of a step.
+            random weights
+        dataset: data sets whose train lines are learned; default: lines
+        limit: the first N train lines of each set
+        options: NAME.OPTION=VALUE of a data set; may be repeated
+        batch: lines of a step
     """
 
     registries: ClassVar[tuple[Registry, ...]] = (DATASETS,)

@@ -46,10 +46,10 @@ class MiniEncoder(Recipe):
     """Train mini's encoder with its CTC head.
 
     Attributes:
-        steps: length of the run in steps, resumed ones included; default: 20000.
-        rate: peak learning rate; default: 1.2e-3.
-        init: safetensors weights to start from.
-        columns: pixel columns of a batch.
+        steps: length of the run in steps, resumed ones included; default: 20000
+        rate: peak learning rate; default: 1.2e-3
+        init: safetensors weights to start from
+        columns: pixel columns of a batch
     """
 
     name: ClassVar[str] = "encoder"
@@ -73,7 +73,7 @@ class MiniHead(MiniEncoder):
     """Train mini's AR head on the frozen encoder of OUT/mini.safetensors.
 
     Attributes:
-        init: safetensors weights whose AR head to start from.
+        init: safetensors weights whose AR head to start from
     """
 
     name: ClassVar[str] = "ar"

@@ -54,14 +54,14 @@ class LineRecogniser(Recipe):
     end of the time; a second start goes on from the weights of the first and does the same again.
 
     Attributes:
-        hours: length of the run in hours from this start; default: 1.
-        rate: peak share of its size that a row changes by in a step; default: 1.5e-3.
-        start: weights to begin with, of this network.
-        columns: pixel columns of a batch and process.
-        damaged: share of the lines that the damage suite has been at.
+        hours: length of the run in hours from this start; default: 1
+        rate: peak share of its size that a row changes by in a step; default: 1.5e-3
+        start: weights to begin with, of this network
+        columns: pixel columns of a batch and process
+        damaged: share of the lines that the damage suite has been at
         frozen: leave the stem and the first three blocks as they are, which saves a fifth of a
-            step.
-        val_lines: validation lines of each set.
+            step
+        val_lines: validation lines of each set
     """
 
     name: ClassVar[str] = "reader"
