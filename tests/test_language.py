@@ -12,7 +12,7 @@ from bench import ROOT
 from bench.core.errors import UserError
 from bench.report.format import listing, plural
 from bench.report.language import catalogue, in_force, language, say
-from bench.report.plots.panel import _width, wrapped
+from bench.report.panel import _width, wrapped
 from tests import golden_report
 
 REPORT = ROOT / "bench" / "report"

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench import cli
-from bench.analysis.lm import open_model, read_text
+from bench.analysis.lm import open_model
 from bench.core.errors import Unavailable, UserError
-from bench.core.files import write_atomically
+from bench.core.files import read_text, write_atomically
 from bench.pipeline.leaks.leak import overlap
 from datasets.corpus import documents
 from decoders.language import arpa as arpa_reader

@@ -12,10 +12,10 @@ import pytest
 from matplotlib import font_manager
 
 from bench.core.types import LineResult, Row
-from bench.report import plots
+from bench.report import panel, plots
 from bench.report.language import language
-from bench.report.plots import gains_of, look_of, panel
-from bench.report.plots.of_run import _front
+from bench.report.panel import look_of
+from bench.report.plots import _front, gains_of
 from bench.report.results import collect
 from tests.run_rows import Rows, line, row, timing
 
@@ -49,14 +49,14 @@ def run() -> Lines:
     return made_up()
 
 
-def drawn(store: Rows, lang: str = "en") -> dict[str, plots.Plot]:
+def drawn(store: Rows, lang: str = "en") -> dict[str, panel.Plot]:
     with language(lang), warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of glyphs that a font lacks
         return {plot.slug: plot for plot in plots.draw(collect(store))}
 
 
 @functools.cache
-def pictures(lang: str) -> dict[str, plots.Plot]:
+def pictures(lang: str) -> dict[str, panel.Plot]:
     return drawn(made_up(), lang)
 
 

@@ -1,4 +1,4 @@
-"""Work on language model files behind `bench lm`: read text, look into a model, fit a text."""
+"""Language model files: look into one, and fit it to a text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from bench.core.files import read_text as read_text
 from decoders.language.arpa import SPACE, is_arpa, read_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
 from decoders.language.lm import UNITS

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from bench.analysis.cost import Speed, speed_ratio
 from bench.analysis.evidence import Reading
-from bench.analysis.stats import Interval, micro_interval
+from bench.analysis.stats import Interval
 from bench.core.errors import UserError
 from bench.core.options import restored
 from bench.core.registry import Registry
@@ -133,7 +133,7 @@ def verdict_of(
         before=old,
         after=new,
         exact=None if old.cer is None else old.counts == new.counts,
-        interval=_interval(before if before.lines else after),
+        interval=(before if before.lines else after).cer_interval,
         changed=_changed(before.lines, after.lines) if before.lines else None,
         speed=speed_ratio(old.timing, new.timing),
         differs=(*_conditions(old, new), *_environment(*records)),
@@ -151,12 +151,6 @@ def _typed(registry: Registry, name: str, stored: Mapping[str, Any]) -> dict[str
     fixed = registry.entry(name).options
     free = {option: value for option, value in stored.items() if option not in fixed}
     return restored(registry.options(name), free)
-
-
-def _interval(reading: Reading) -> Interval | None:
-    if not reading.lines or not reading.scored:
-        return None
-    return micro_interval(reading.edits, reading.characters, reading.blocks)
 
 
 def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:

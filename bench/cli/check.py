@@ -123,8 +123,8 @@ def leak(
     Args:
         text: text of a language model; default: that of the embedded one
     """
-    from bench.analysis.lm import read_text
     from bench.cli.bars import track
+    from bench.core.files import read_text
     from bench.pipeline.leaks.check import check_splits, check_text
     from bench.pipeline.leaks.leak import known, seen_too_often
     from bench.pipeline.plan import Part, Registries

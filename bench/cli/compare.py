@@ -14,7 +14,7 @@ from bench.analysis.compare import Comparison, System, compare, sides
 from bench.analysis.evidence import Reading, readings
 from bench.cli import PROGRAM
 from bench.cli.options import Json, Names, Numbers
-from bench.cli.systems import Runs
+from bench.cli.stored import Runs
 from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.types import Row

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 from bench.analysis.evidence import Chosen, readings
-from bench.analysis.misreadings import AGAINST, analyse, record
+from bench.analysis.experiment.design import BASELINE
+from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
@@ -138,7 +139,7 @@ def run(
         if against:
             _check_names("decoder", [against], (row.decoder for row in rows))
         chosen = Chosen(store, tuple(rows))
-        found = _shown(chosen, against or AGAINST, vocabulary, left_out, steps)
+        found = _shown(chosen, against or BASELINE, vocabulary, left_out, steps)
         if xlsx is not None:
             from bench.report.workbook import workbook  # openpyxl need not be installed
 

@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from bench.analysis.lm import ModelFile, open_model, read_text
+from bench.analysis.lm import ModelFile, open_model
 from bench.cli import PROGRAM
 from bench.cli.bars import bars
 from bench.cli.guard import guard_text
 from bench.cli.options import AllowLeak, DataRoot, Files, Json, Names, dataset_here
 from bench.core.errors import UserError
+from bench.core.files import read_text
 from bench.pipeline.leaks.leak import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import printed

@@ -116,7 +116,7 @@ def _run(name: str | None, formats: Sequence[str], lang: str, pictured: int | No
     store = open_run(name)
     path = store.path
     if lang == "ja" and "md" in formats:
-        from bench.report.plots import panel  # matplotlib takes a while to import
+        from bench.report import panel  # matplotlib takes a while to import
 
         if panel.japanese_font() is None:
             print(panel.NO_FONT, file=sys.stderr)

@@ -1,17 +1,21 @@
-"""Runs that are there, opened by the name that a user gives."""
+"""Runs that are there, and their systems, by the names that a user gives them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from bench.analysis.evidence import Chosen
 from bench.core.errors import UserError
 from bench.core.registry import did_you_mean
+from bench.core.types import Row
 from bench.pipeline import runs
 from bench.pipeline.store import RunStore
+from bench.report.results import names
 
 Run = Annotated[
     str | None,
@@ -28,15 +32,15 @@ def open_run(name: str | None) -> RunStore:
     Raises:
         UserError: there is no such run, or its rows are of another schema.
     """
-    store = RunStore(runs.newest(_passed_over) if name is None else _folder(name))
+
+    def passed_over(path: Path) -> None:
+        print(f"{path.name} is newer, but has no rows: left out", file=sys.stderr)
+
+    store = RunStore(runs.newest(passed_over) if name is None else _folder(name))
     if torn := store.half_written():
         count = "1 half-written row is" if len(torn) == 1 else f"{len(torn)} half-written rows are"
         print(f"{count} left out: {'; '.join(torn)}", file=sys.stderr)
     return store
-
-
-def _passed_over(path: Path) -> None:
-    print(f"{path.name} is newer, but has no rows: left out", file=sys.stderr)
 
 
 def _folder(name: str) -> Path:
@@ -46,12 +50,76 @@ def _folder(name: str) -> Path:
         UserError: there is none of that name.
     """
     path = Path(name) if Path(name).is_dir() else runs.folder(name)
-    if not is_run(path):
+    if not _is_run(path):
         known = [file.parent.name for file in sorted(runs.RUNS.glob("*/run.json"))]
         raise UserError(f"there is no run at {path}{did_you_mean(name, known) if known else ''}")
     return path
 
 
-def is_run(path: Path) -> bool:
+def _is_run(path: Path) -> bool:
     """Whether a folder holds what a run leaves."""
     return any((path / file).is_file() for file in ("rows.jsonl", "run.json"))
+
+
+class Runs:
+    """The runs that words may mean, opened once each.
+
+    name: the run that a word without one means; None for the newest.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+        self._open: dict[Path | None, tuple[RunStore, dict[str, list[Row]]]] = {}
+
+    def named(self, word: str, fits: Callable[[Row], bool] = lambda row: True) -> Chosen:
+        """The rows of the system of a word, one a condition.
+
+        Args:
+            word: encoder:decoder as tables call them (with the options in brackets that tell
+                namesakes apart), and before it RUN/ where it is of another run: a name under
+                results/runs, or a path.
+            fits: which of its rows.
+
+        Raises:
+            UserError: there is no such run or system, or several are called so.
+        """
+        tried = self._meanings(word)
+        for path, system in tried:
+            store, systems = self._systems(path)
+            variants = [name for name in systems if system in (name, _bare(name))]
+            if system in systems or len(variants) == 1:
+                chosen = systems[system if system in systems else variants[0]]
+                return Chosen(store, tuple(filter(fits, chosen)))
+            if variants:
+                raise UserError(f"{store.path} has several {system}: {', '.join(variants)}")
+        path, system = tried[-1]
+        store, systems = self._systems(path)
+        hint = did_you_mean(system, systems) if systems else "; it has no row yet"
+        name = "" if path or "/" not in word else f"there is no run {word.rpartition('/')[0]}, and "
+        raise UserError(f"{name}{store.path} has no system {system!r}{hint}")
+
+    def _meanings(self, word: str) -> list[tuple[Path | None, str]]:
+        """Meanings of a word: names of encoders and runs may both hold slashes."""
+        meanings: list[tuple[Path | None, str]] = [(None, word)]
+        for place in (i for i, letter in enumerate(word) if letter == "/"):
+            name, system = word[:place], word[place + 1 :]
+            path = Path(name) if _is_run(Path(name)) else runs.folder(name)
+            if _is_run(path):
+                meanings.append((path, system))
+        return meanings
+
+    def _systems(self, path: Path | None) -> tuple[RunStore, Mapping[str, Sequence[Row]]]:
+        """A run with its rows by the name of their system."""
+        if path not in self._open:
+            store = open_run(self._name if path is None else str(path))
+            rows, systems = store.rows(), dict[str, list[Row]]()
+            for row, name in zip(rows, names(rows), strict=True):
+                systems.setdefault(f"{name.encoder}:{name.decoder}", []).append(row)
+            self._open[path] = store, systems
+        return self._open[path]
+
+
+def _bare(name: str) -> str:
+    """A system's name without the options that set it apart from its namesakes."""
+    encoder, _, decoder = name.partition("]:") if "]:" in name else name.partition(":")
+    return f"{encoder.partition('[')[0]}:{decoder.partition('[')[0]}"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App
+from rich.progress import TaskID
 
 from bench.cli import PROGRAM
-from bench.cli.curves import Curves
+from bench.cli.bars import Bars
 from bench.cli.guard import guard_text, guard_training
 from bench.cli.options import AllowLeak, DataRoot
 from bench.core.errors import UserError
@@ -20,7 +21,7 @@ from bench.report.epochs import curves_plot, outcome
 from bench.training.ar import FineTuning
 from bench.training.ctc import CTCHead, self_test
 from bench.training.files import History
-from bench.training.fit import Recipe, Result, fit, rank
+from bench.training.fit import Log, Recipe, Result, fit, rank
 from bench.training.lm import BASELINE_ORDER, CharLM, baseline
 from bench.training.mini import MiniEncoder, MiniHead
 from bench.training.mixture import MIXTURE
@@ -111,12 +112,7 @@ def _encoder(
     allow_leak: AllowLeak = False,
     data_root: DataRoot = None,
 ) -> int:
-    return _mini(recipe, allow_leak)
-
-
-def _mini(recipe: MiniEncoder, allow_leak: bool) -> int:
-    result = _fit(recipe, lambda: guard_training((MIXTURE,), {}, allow_leak))
-    return _done(f"weights: {result.weights}")
+    return _on_mixture(recipe, allow_leak)
 
 
 @ar.default
@@ -237,3 +233,44 @@ def _done(text: str) -> int:
     if rank() == 0:
         print(text)
     return 0
+
+
+class Curves(Bars, Log):
+    """The callbacks of a training; of several processes the first one's.
+
+    out: folder of the curves; None for none.
+    """
+
+    def __init__(self, out: Path | None = None) -> None:
+        super().__init__(quiet=rank() != 0)
+        self._tasks: dict[str, TaskID] = {}
+        self._writer = _summary_writer(out) if out is not None and rank() == 0 else None
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if self._writer is not None:
+            self._writer.close()
+
+    def report(self, doing: str, done: float, total: float) -> None:
+        """Move the bar of what is being done; each thing has a bar of its own."""
+        if doing not in self._tasks:
+            self._tasks[doing] = self._bars.add_task(doing, total=total)
+        task = self._tasks[doing]
+        if done < self._bars.tasks[task].completed:  # it has begun again
+            self._bars.reset(task, total=total)
+        self._bars.update(task, completed=done)
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        """Add a value to a curve; the loss stands beside its bar too."""
+        if name == "loss" and "training" in self._tasks:
+            self._bars.update(self._tasks["training"], description=f"training, loss {value:.3f}")
+        if self._writer is not None:
+            self._writer.add_scalar(name, value, step)
+
+
+def _summary_writer(out: Path) -> Any | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # TensorBoard is optional
+        return None
+    return SummaryWriter(out)

@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.files import write_atomically
+from bench.core.files import write_files
 from bench.core.progress import Report, silent
 from bench.report import accuracy, correction, render, speed
 from bench.report.format import plain
@@ -25,7 +25,7 @@ from bench.report.results import Result
 from bench.report.table import Table
 
 if TYPE_CHECKING:
-    from bench.report.plots import Plot
+    from bench.report.panel import Plot
 
 FORMATS = ("md", "tex", "csv", "html")
 PICTURES = 40  # lines of a set that have pictures in the page: 3 MB in the main job
@@ -55,15 +55,11 @@ def write(
         The files, in the order in which a reader wants them.
 
     Raises:
-        OSError: the folder cannot be written.
+        UserError: the folder cannot be written.
     """
     with language(lang):
         files = _files(folder.name, results, formats, pictured, report)
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    return [folder / name for name in files]
+    return write_files(folder, files)
 
 
 def _files(

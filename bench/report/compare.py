@@ -123,10 +123,11 @@ def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
 def _systems(found: Sequence[Side], results: Results) -> Table:
     every = list(results.values())
 
+    def costs(head: str, cell: Callable[[Cost], Cell], parts: tuple[str, ...] = ()) -> Column[Side]:
+        return Column(head, lambda side: cell(side.cost) if side.cost else figure(None), parts)
+
     def ms(head: str, seconds: Callable[[Cost], float | None]) -> Column[Side]:
-        return Column(
-            head, lambda side: figure(seconds(side.cost) if side.cost else None, scale=1000.0)
-        )
+        return costs(head, lambda cost: figure(seconds(cost), scale=1000.0))
 
     columns: list[Column[Side]] = [
         *keys(
@@ -143,21 +144,14 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
             ),
             RANGE,
         ),
-        Column(
-            "Lines/s",
-            lambda side: (
-                figure(side.cost.lines_per_s, ends=side.cost.lines_per_s_interval)
-                if side.cost
-                else figure(None)
-            ),
-            RANGE,
-        ),
+        costs("Lines/s", lambda cost: figure(cost.lines_per_s, ends=cost.lines_per_s_interval),
+              RANGE),
         ms("Wall ms/line", lambda cost: cost.wall_s),
         ms("CPU ms/line", lambda cost: cost.cpu_s),
         ms("Device ms/line", lambda cost: cost.device_s),
-        Column("Threads", lambda side: count(side.cost.threads if side.cost else None)),
+        costs("Threads", lambda cost: count(cost.threads)),
         Column("Front", lambda side: "yes" if side.on_front else ""),
-    ]
+    ]  # fmt: skip
     return declared(
         "compare-systems",
         "The systems and what they cost",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.format import percent, plain, plural
-from bench.report.plots import COLOURS, Look, Plot, drawing, panels, saved
+from bench.report.panel import Plot, drawing, look_of, panels, saved
 from bench.training.files import Point
 
 _INCHES = (6.4, 4.2)
@@ -45,20 +45,9 @@ def curves_plot(points: Sequence[Point], what: str, conditions: str) -> Plot:
         figure.subplots_adjust(left=0.1, right=0.97, bottom=0.12, top=0.86)
         axes.set_title(f"{title}\n{plain(conditions)}", loc="left")
         numbers = [point.step if point.epoch is None else point.epoch for point in points]
-        look: Look = {
-            "markeredgecolor": "white",
-            "markersize": 6,
-            "linewidth": 1.4,
-            "clip_on": False,
-        }
-        for split, cers, colour, marker, style in (
-            ("train", [point["train_cer"] for point in points], COLOURS[0], "o", "-"),
-            ("val", [point["cer"] for point in points], COLOURS[1], "s", "--"),
-        ):
-            percents = [100 * cer for cer in cers]
-            axes.plot(
-                numbers, percents, label=split, color=colour, marker=marker, linestyle=style, **look
-            )
+        for place, (split, cer) in enumerate((("train", "train_cer"), ("val", "cer"))):
+            percents = [100 * point[cer] for point in points]
+            axes.plot(numbers, percents, label=split, **look_of(place))
         if trained := [point for point in points if point.step]:
             best = min(trained, key=lambda point: point["cer"])
             label = f"kept: {_at(best)}"

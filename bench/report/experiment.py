@@ -15,10 +15,10 @@ from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
 from bench.analysis.experiment.finding import Finding
 from bench.analysis.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
+from bench.report import render
 from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_tables import of_cells, of_page, p_value, slope_of
 from bench.report.format import bracket, listing, number, percent, plain, plural
-from bench.report.render import latex, markdown, markdown_text, spreadsheet
 from datasets.damage.base import SEVERITIES, SUITE
 
 _LAST = SEVERITIES[-1]
@@ -53,14 +53,14 @@ def page(finding: Finding) -> str:
     return "\n".join(
         [
             "# Does language help more, the more of the ink is lost?\n",
-            f"{markdown_text(in_short(finding))}\n",
+            f"{render.markdown_text(in_short(finding))}\n",
             _points_of(_particulars(finding)),
-            *(markdown(table) for table in of_page(finding)),
+            *(render.markdown(table) for table in of_page(finding)),
             *(f"![{title}](plots/{slug}.png)\n" for slug, title in drawn),
             "## What it does not say\n",
             _points_of(_LIMITS),
             "## How it was measured\n",
-            f"{markdown_text(conditions(finding))}\n",
+            f"{render.markdown_text(conditions(finding))}\n",
         ]
     )
 
@@ -68,10 +68,9 @@ def page(finding: Finding) -> str:
 def files(finding: Finding) -> dict[str, bytes]:
     """The page and all tables by their paths in the experiment's folder."""
     made = {"finding.md": page(finding).encode()}
-    for table in of_page(finding):
-        made[f"tables/{table.slug}.tex"] = latex(table).encode()
-    for table in (*of_page(finding), *of_cells(finding)):
-        made[f"tables/{table.slug}.csv"] = spreadsheet(table).encode("utf-8-sig")
+    for tables, forms in ((of_page(finding), ("tex", "csv")), (of_cells(finding), ("csv",))):
+        for table in tables:
+            made |= render.files(table, f"tables/{table.slug}", forms)
     return made
 
 
@@ -367,4 +366,4 @@ def _effect(one: Judged, each: str = "") -> str:
 
 
 def _points_of(sentences: Sequence[str]) -> str:
-    return "".join(f"- {markdown_text(sentence)}\n" for sentence in sentences)
+    return "".join(f"- {render.markdown_text(sentence)}\n" for sentence in sentences)

@@ -9,7 +9,7 @@ from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, dosed
 from bench.analysis.experiment.finding import Finding
 from bench.report.format import plural
-from bench.report.plots import Plot, drawing, look_of, panels, saved
+from bench.report.panel import Plot, drawing, look_of, panels, saved
 from datasets.damage.base import SEVERITIES
 
 # The names of curves, and the value of a curve under a damage at a place from left to right.

@@ -73,11 +73,6 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
-def tick(value: float) -> str:
-    """A number at an axis, with no more figures than it has: 0.5, 20, 5,000."""
-    return f"{value:,g}"
-
-
 def parameters(count: int) -> str:
     """A parameter count as papers write it: 843k, 5.9M, 62M, 1.2B."""
     for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):

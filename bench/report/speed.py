@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.core.types import EditCounts, Spread, Timing
 from bench.report.cer import failed_cell, key_columns
@@ -93,10 +93,7 @@ def _published(pace: Pace) -> Pace:
         "comparison"
     )
     model = say("{model} (the paper's)", model=pace.model)
-    return Pace(
-        model, pace.parameters, pace.sentences, pace.tokens, pace.seconds, pace.sentences_per_s,
-        pace.tokens_per_s, (note,),
-    )  # fmt: skip
+    return replace(pace, model=model, notes=(note,))
 
 
 def size_cell(size: int | None) -> Cell:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.analysis.speed.job import PARTS, REFERENCE, SENTENCES
-from bench.core.files import write_atomically
+from bench.core.files import write_files
 from bench.core.stopwatch import spread
 from bench.core.types import UNTRAINED, Spread
 from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import conditions, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
-from bench.report.plots import COLOURS, Plot, drawing, panels, saved, speed_ticks
+from bench.report.panel import COLOURS, Plot, drawing, panels, saved, speed_ticks
 from bench.report.results import Result
 from bench.report.speed import PUBLISHED, seconds_text, size_cell
 from bench.report.speed_rows import (
@@ -299,9 +299,7 @@ def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
         f"{plot.slug}.png": plot.png,
         f"{plot.slug}.svg": plot.svg,
     }
-    for name, content in files.items():
-        write_atomically(folder / name, content)
-    return [folder / name for name in files]
+    return write_files(folder, files)
 
 
 # The plot: sentences/s of every system, the paper's above ours

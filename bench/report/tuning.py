@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.report.format import listing, percent, plural
-from bench.report.plots import COLOURS, Plot, drawing, panels, saved
+from bench.report.panel import COLOURS, Plot, drawing, panels, saved
 from bench.report.table import Cell, Column, Table, declared, keys, rate
 from datasets.about import about, named
 from decoders.tuned import Tuned

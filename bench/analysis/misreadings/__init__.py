@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.analysis.evidence import Reading, aligned
 from bench.analysis.experiment.counts import completed
+from bench.analysis.experiment.design import BASELINE
 from bench.analysis.misreadings.classes import (
     UNSEEN,
     VIEWS,
@@ -33,8 +34,6 @@ from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.metrics import EditKind, is_looping, normalise
 from bench.core.progress import Report, silent
-
-AGAINST = "ctc-greedy"  # reads ink alone: what others change of its errors is language's doing
 
 Pair = tuple[str, str]  # the reference's character or word, and what was read; "" is none
 
@@ -173,8 +172,7 @@ def changes(before: Profile, after: Sequence[Profile]) -> list[dict[Class, Chang
     flat = [change for mapping in found for change in mapping.values()]
     adjusted = iter(holm([change.p for change in flat]))
     return [
-        {c: Change(x.removed, x.added, x.net, x.interval, next(adjusted)) for c, x in each.items()}
-        for each in found
+        {one: replace(change, p=next(adjusted)) for one, change in each.items()} for each in found
     ]
 
 
@@ -275,7 +273,7 @@ class Analysis:
 def analyse(
     readings: Sequence[Reading],
     known: Vocabulary,
-    against: str = AGAINST,
+    against: str = BASELINE,
     report: Report = silent,
 ) -> Analysis:
     """Sort the edits of all systems of one condition.

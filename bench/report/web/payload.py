@@ -29,7 +29,8 @@ from bench.core.types import LineResult
 from bench.report.accuracy import curves
 from bench.report.format import bracket, percent, significant
 from bench.report.language import say
-from bench.report.plots import COLOURS, look_of, percents, read_by
+from bench.report.panel import COLOURS, look_of
+from bench.report.plots import lines_per_s, percents, read_by
 from bench.report.results import Result, grouped
 
 Payload = dict[str, Any]
@@ -196,15 +197,9 @@ def _speeds(results: Sequence[Result], places: Places) -> Payload:
 
 
 def _rates(result: Result) -> Payload:
-    assert result.row.timing is not None  # `_timed` takes no others
-    rate = result.row.timing.lines_per_s
-    several = rate.n > 1  # the range of one round is that of its batches, of short lines and long
-    return {
-        "x": rate.median,
-        "left": min(rate.low, rate.median) if several else rate.median,
-        "right": max(rate.high, rate.median) if several else rate.median,
-        "say": f"{significant(rate.median)} {say('lines/s')}, {_cer_words(result)}",
-    }
+    rate, left, right = lines_per_s(result)
+    words = f"{significant(rate)} {say('lines/s')}, {_cer_words(result)}"
+    return {"x": rate, "left": left, "right": right, "say": words}
 
 
 def _cer(result: Result) -> dict[str, float]:

@@ -29,7 +29,7 @@ from bench.report.accuracy import curves, side_by_side
 from bench.report.correction import gain_of
 from bench.report.format import plain, plural, short
 from bench.report.language import say
-from bench.report.plots.panel import (
+from bench.report.panel import (
     COLOURS,
     Look,
     Panel,
@@ -292,7 +292,7 @@ def speed(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
         say("CER (%; bar: 95 % interval)"),
     )
     axes = panel.axes
-    rates = [_lines_per_s(result) for result in results]
+    rates = [lines_per_s(result) for result in results]
     cers = [_cer(result) for result in results]
     for result, rate, cer in zip(results, rates, cers, strict=True):
         panel.points(None, [rate], [cer], looks[result.names.decoder], **_CAPS)
@@ -314,17 +314,14 @@ def speed(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
     return panel.plot(slug, legend=False)
 
 
-def _lines_per_s(result: Result) -> Spread:
+def lines_per_s(result: Result) -> Spread:
     """Lines/s with the range of the rounds; that of one is that of its batches, short and long."""
-    assert result.row.timing is not None  # `draw` takes no others
+    assert result.row.timing is not None  # only timed results are drawn
     rate = result.row.timing.lines_per_s
     middle = rate.median
-    several = rate.n > 1
-    return (
-        middle,
-        min(rate.low, middle) if several else middle,
-        (max(rate.high, middle) if several else middle),
-    )
+    if rate.n < 2:
+        return middle, middle, middle
+    return middle, min(rate.low, middle), max(rate.high, middle)
 
 
 def _along(rate: Spread, cer: Spread) -> list[tuple[float, float]]:

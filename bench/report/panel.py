@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from bench.report.format import plain, plural, short, tick
+from bench.report.format import plain, plural, short
 from bench.report.language import in_force, language, say
 from bench.report.results import Result
 
@@ -220,7 +220,7 @@ def speed_ticks(axes: Any, steps: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     left, right = axes.get_xlim()
     few = right < 5 * left  # 1, 2, 5 may all lie outside
     axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(lambda value, _: tick(value))
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
