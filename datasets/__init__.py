@@ -36,14 +36,19 @@ DATASETS = Registry(
         "ink-random": Entry(
             "datasets.ink:InkLines", "real strokes: random characters", {"level": "random"}
         ),
-        "unipen": Entry("datasets.unipen:Unipen", "UNIPEN pen strokes, sources bb* and lex"),
+        "unipen": Entry("datasets.unipen:Unipen", "embedded: UNIPEN, sources bb*, lex"),
         "unipen-bb": Entry("datasets.unipen:Unipen", "UNIPEN, sources bb*", {"subset": "bb"}),
         "unipen-lex": Entry("datasets.unipen:Unipen", "UNIPEN, source lex", {"subset": "lex"}),
         "unipen-all": Entry("datasets.unipen:Unipen", "UNIPEN, every source", {"subset": "all"}),
         "hooker": Entry(
             "datasets.parquet:ScannedLines",
-            "letters by Joseph Hooker, one hand",
+            "embedded: letters by Joseph Hooker, one hand",
             {"source": "hooker"},
+        ),
+        "hooker-all": Entry(
+            "datasets.parquet:ScannedLines",
+            "the same, all lines",
+            {"source": "hooker", "whole": True},
         ),
         "copiste": Entry(
             "datasets.parquet:ScannedLines",

@@ -15,17 +15,20 @@ class About:
     block: noun of the blocks (`Line.block`) where these are no hands; "" where they are.
     hands: how many hands the whole set has, where its blocks do not tell; None: not known.
     synthetic: how its ink was made; "" of ink that people wrote.
+    composed: how lines were made of ink that people wrote; "" of lines that they wrote.
     punctuation: whether its references have any.
     """
 
     block: str = ""
     hands: int | None = None
     synthetic: str = ""
+    composed: str = ""
     punctuation: bool = True
 
 
 _KNOWN: Mapping[str, About] = {  # by the first word of the registered name
     "lines": About(synthetic="rendered with stroke fonts"),
+    "ink": About(composed="real strokes, composed lines"),
     "hooker": About("letter", 1),
     "copiste": About("text"),
     "page": About("page"),

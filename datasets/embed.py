@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets.sources import EMBEDDED
 from datasets.splits import split_of
 
-EMBEDDED = Path(__file__).parent / "embedded"
 HOOKER_LINES = {"test": 300, "val": 200}
 
 

@@ -17,12 +17,11 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import Image, Line, LineSet
 from datasets.base import Dataset
-from datasets.embed import EMBEDDED
 from datasets.joined import CHARACTERS, Ink, join, read_characters
 from datasets.levels import LEVELS, line_texts
 from datasets.raster import draw_strokes, fit_strokes
 from datasets.seeds import stream
-from datasets.sources import SOURCES
+from datasets.sources import EMBEDDED, SOURCES
 from datasets.unipen import HEIGHT, MARGIN, PEN
 
 Hands = dict[str, dict[str, list[Ink]]]  # forms of a character, by writer and character

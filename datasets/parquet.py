@@ -27,9 +27,10 @@ from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.columns import Columns, TableOptions, named_by_option
+from datasets.embed import HOOKER_LINES
 from datasets.files import decode
 from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
-from datasets.sources import SOURCES, load_selection, missing_files, root_of
+from datasets.sources import EMBEDDED, SOURCES, load_selection, missing_files, root_of
 from datasets.splits import canonical, in_order, named_split
 
 _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
@@ -67,18 +68,22 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class ScannedLines(Dataset):
-    """Scanned lines of handwriting from a Parquet file of the data root.
+    """Scanned lines of handwriting from a Parquet file, embedded or of the data root.
 
     source: "hooker" (English letters of 1850-1911 by Joseph Hooker: one hand, so that the hand of
         val and test is in train; splits by letter) or "copiste" (modern French with its accents,
         about 220 hands; splits by text).
+    whole: all 949 lines of val and 918 of test; without it the 200 and 300 that are embedded.
+        Copiste is always whole.
     """
 
     source: str = "hooker"
+    whole: bool = False
 
     def missing(self) -> Unavailable | None:
         """The command that gets the set when its file is not in the data root."""
-        return missing_files(self.source) if self.source in _REFERENCES else None
+        known = self.source in _REFERENCES
+        return missing_files(self.source) if known and not self._embedded("test") else None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Decode the first `limit` lines of a split to grey."""
@@ -86,22 +91,27 @@ class ScannedLines(Dataset):
             hint = did_you_mean(self.source, _REFERENCES)
             raise UserError(f"no line images come from {self.source!r}{hint}")
         self.check_split(split)
-        root = root_of(self.source)
+        embedded = self._embedded(split)
+        root = EMBEDDED if embedded else root_of(self.source)
         source, hand, pages = SOURCES[self.source], _HANDS[self.source], _pages(self.source)
+        total = HOOKER_LINES[split] if embedded else source.lines[split]
         rows = (
             # Copiste's ids begin with the text, t0221__.
             row._replace(writer=hand, page=pages.get(row.id.rpartition("__")[2], ""))
             for row in read_rows(root / source.files[0], _COLUMNS, split, limit)
         )
         return self.gathered(
-            self.source,
+            "hooker-all" if self.whole and self.source == "hooker" else self.source,
             split,
             (row.line(split) for row in rows),
             source=f"{source.url} @ {source.commit[:12]}",
             licence=source.licence,
             references=_REFERENCES[self.source],
-            total=min(source.lines[split], limit or source.lines[split]),
+            total=min(total, limit or total),
         )
+
+    def _embedded(self, split: str) -> bool:
+        return self.source == "hooker" and not self.whole and split != "train"
 
 
 @functools.cache

@@ -28,6 +28,9 @@ _CHOSEN = Path(__file__).resolve().parent / "rebuild"
 _RANGE = re.compile(r"(.*?)(\d+)-(\d+)")
 
 
+EMBEDDED = Path(__file__).parent / "embedded"  # parts of val and test, see its README
+
+
 @dataclass(frozen=True)
 class Pieces:
     """Isolated words or characters of a source: for training only, so a set is whole without.
@@ -153,6 +156,20 @@ def root_of(name: str) -> Path:
     if absent:
         raise Unavailable(f"{name} is not here: {root} has no {' and no '.join(absent)}", remedy)
     return root
+
+
+def folder_of(name: str, split: str) -> Path:
+    """The folder with a split of a set: the data root, or the embedded files of val and test.
+
+    Raises:
+        Unavailable: neither has it; with the command that gets the set.
+    """
+    try:
+        return root_of(name)
+    except Unavailable:
+        if split == "train" or not (EMBEDDED / SOURCES[name].files[0]).is_file():
+            raise
+        return EMBEDDED
 
 
 def load_selection(name: str) -> Selection:

@@ -1,9 +1,9 @@
 """The data set `unipen`: real pen strokes on a screen or tablet, drawn as lines 64 px high.
 
-Read are two files of the data root: `unipen_lines.tsv`, a tab-separated table without quoting,
-and `unipen_lines.strokes.jsonl.gz`, one JSON object a line in the same order, of which `strokes`
-is a list of strokes of [x, y] points in device units, y growing upwards. Isolated words and
-characters, which only training reads, are JSON objects too: `{"w": writer, "t": text, "s": [[x0,
+Read are two files of the data root, or the embedded ones of val and test: `unipen_lines.tsv`, a
+tab-separated table without quoting, and `unipen_lines.strokes.jsonl.gz`, one JSON object a line in
+the same order, of which `strokes` is a list of strokes of [x, y] points in device units, y growing
+upwards. Isolated words and characters are JSON objects too: `{"w": writer, "t": text, "s": [[x0,
 y0, x1, y1, ...], ...]}` with y growing downwards and the left edge and the top of the ink at 0.
 """
 
@@ -26,7 +26,7 @@ from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, make_line
 from datasets.raster import Stroke, draw_strokes, fit_strokes
-from datasets.sources import SOURCES, missing_files, root_of
+from datasets.sources import SOURCES, folder_of
 
 TABLE, STROKES = SOURCES["unipen"].files
 COLUMNS = ("file", "writer", "split", "width", "height", "quality", "text")
@@ -55,8 +55,8 @@ class Unipen(Dataset):
     subset: str = "bb+lex"
 
     def missing(self) -> Unavailable | None:
-        """The command that gets the set when a file of it is not in the data root."""
-        return missing_files("unipen")
+        """None: val and test are embedded."""
+        return None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Draw the first `limit` lines of a split."""
@@ -64,7 +64,7 @@ class Unipen(Dataset):
             hint = did_you_mean(self.subset, _SUBSETS)
             raise UserError(f"unipen has no subset {self.subset!r}{hint}")
         self.check_split(split)
-        root = root_of("unipen")
+        root = folder_of("unipen", split)
         chosen = [
             index
             for index, row in enumerate(read_table(root / TABLE))

@@ -80,7 +80,7 @@ def test_the_recorded_sets_have_letters_and_texts_for_blocks(tmp_path, source, h
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
     set_data_root(tmp_path)
     try:
-        lines = ScannedLines(source).load("test").lines
+        lines = ScannedLines(source, whole=True).load("test").lines
     finally:
         set_data_root(None)
     assert {(one.writer, one.block) for one in lines} == {(hand, "L0"), (hand, "L1")}
@@ -88,12 +88,17 @@ def test_the_recorded_sets_have_letters_and_texts_for_blocks(tmp_path, source, h
 
 
 def test_the_real_test_split_is_of_one_hand_in_17_letters():
+    shipped = ScannedLines("hooker").load("test").lines
+    assert len(shipped) == 300 and blocks_of("hooker", shipped) == Blocks(17, "letter", 1)
     if data_root() is None or not (data_root() / "hooker_lines.parquet").is_file():  # type: ignore
-        pytest.skip("shared/data is not here")
-    lines = ScannedLines("hooker").load("test").lines
-    assert blocks_of("hooker", lines) == Blocks(17, "letter", 1)
+        pytest.skip("the data root has no hooker_lines.parquet")
+    whole = ScannedLines("hooker", whole=True).load("test")
+    assert whole.name == "hooker-all"
+    assert blocks_of("hooker-all", whole.lines) == Blocks(17, "letter", 1)
     # the hash of stored rows: the set is the same, whatever its hand is called
-    assert ScannedLines("hooker").load("test").sha256.startswith("dd79774821f8")
+    assert whole.sha256.startswith("dd79774821f8")
+    by_id = {line.id: line for line in whole.lines}
+    assert all((by_id[line.id].image == line.image).all() for line in shipped)
 
 
 def test_captions_of_one_hand_count_letters_and_resample_them():

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from bench.core.errors import UserError
+from bench.report.conditions import synthetic
 from datasets import DATASETS, embed
+from datasets.about import about
 from datasets.ink import Hands, InkLines, assign, beside
 from datasets.joined import CHARACTERS
 from datasets.levels import LEVELS, LONGEST, SHORTEST, line_texts
+from datasets.sources import EMBEDDED
 from datasets.splits import split_of
 from datasets.unipen import TABLE, read_pieces, read_table
 
@@ -82,8 +85,8 @@ def test_lines_go_to_the_writer_with_fewest_who_has_the_letters():
 def test_no_writer_of_the_embedded_files_is_one_of_training(level):
     lines = InkLines(level).load("val", 20).lines
     assert {split_of(line.writer) for line in lines} == {"val"}
-    writers = {piece.writer for piece in read_pieces(embed.EMBEDDED / CHARACTERS)}
-    writers |= {row["writer"] for row in read_table(embed.EMBEDDED / TABLE)}
+    writers = {piece.writer for piece in read_pieces(EMBEDDED / CHARACTERS)}
+    writers |= {row["writer"] for row in read_table(EMBEDDED / TABLE)}
     assert {split_of(writer) for writer in writers} == {"val", "test"}
 
 
@@ -91,5 +94,10 @@ def test_no_writer_of_the_embedded_files_is_one_of_training(level):
 def test_building_again_gives_the_same_bytes(tmp_path):
     embed.build(DATA, tmp_path / "again")
     for file in (tmp_path / "again").iterdir():
-        assert file.read_bytes() == (embed.EMBEDDED / file.name).read_bytes(), file.name
-    assert sum(f.stat().st_size for f in embed.EMBEDDED.iterdir()) < 12e6
+        assert file.read_bytes() == (EMBEDDED / file.name).read_bytes(), file.name
+    assert sum(f.stat().st_size for f in EMBEDDED.iterdir()) < 12e6
+
+
+def test_captions_say_that_its_lines_are_composed():
+    assert synthetic("ink-random") == "real strokes, composed lines"
+    assert about("ink").synthetic == ""

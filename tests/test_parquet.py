@@ -185,13 +185,18 @@ def test_only_the_wanted_lines_are_decoded(root: Path, monkeypatch: pytest.Monke
         return decode(content)
 
     monkeypatch.setattr(parquet, "decode", counted)
-    found = ScannedLines().load("test", limit=3)
+    found = ScannedLines(whole=True).load("test", limit=3)
     assert [(line.id, line.text, line.block, line.split) for line in found.lines] == [
         (f"n{i}", f"text {i}", f"w{i}", "test") for i in (2, 4, 5)
     ]
     assert len(decoded) == 3
-    assert [line.id for line in ScannedLines().load("test").lines] == ["n2", "n4", "n5", "n8"]
-    assert ScannedLines().load("val", limit=0).lines == ()
+    assert [line.id for line in ScannedLines(whole=True).load("test").lines] == [
+        "n2",
+        "n4",
+        "n5",
+        "n8",
+    ]
+    assert ScannedLines(whole=True).load("val", limit=0).lines == ()
 
 
 def test_row_groups_without_a_wanted_row_are_not_read(tmp_path: Path) -> None:
@@ -221,7 +226,7 @@ def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(root: Path) -
     rows[4]["text"] = " \n"
     rows[5]["text"] = None
     _write(root / HOOKER.file, rows)
-    found = ScannedLines().load("test")
+    found = ScannedLines(whole=True).load("test")
     assert [line.id for line in found.lines] == ["n0"]
     assert [(bad.id, bad.reason.partition(":")[0]) for bad in found.bad] == [
         ("n1", "its image cannot be read"),
@@ -235,17 +240,17 @@ def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(root: Path) -
 def test_a_missing_column_is_named_with_those_that_are_there(root: Path) -> None:
     _write(root / HOOKER.file, [{"picture": GREY, "text": "a", "split": "test"}])
     with pytest.raises(UserError, match=r"no column image.*its columns are picture, text, split"):
-        ScannedLines().load()
+        ScannedLines(whole=True).load()
     _write(root / HOOKER.file, [{**_rows("t")[0], "image": "x.jpg"}])
     with pytest.raises(UserError, match="holds string, not encoded images"):
-        ScannedLines().load()
+        ScannedLines(whole=True).load()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 50 + b"PAR1"])
 def test_a_file_that_is_not_parquet_is_a_user_error(root: Path, content: bytes) -> None:
     (root / HOOKER.file).write_bytes(content)
     with pytest.raises(UserError, match=r"hooker_lines\.parquet cannot be read as Parquet"):
-        ScannedLines().load()
+        ScannedLines(whole=True).load()
 
 
 def test_images_become_grey_and_transparent_is_paper() -> None:
@@ -269,7 +274,7 @@ def test_wrong_names_and_a_missing_file_are_user_errors(root: Path) -> None:
 
 def test_the_real_sets() -> None:
     for name, lines, height in (("hooker", 918, 112), ("copiste", 382, 56)):
-        spec = ScannedLines(name)
+        spec = ScannedLines(name, whole=True)
         root = data_root()
         if root is None or spec.missing() is not None:
             pytest.skip(f"{name} is not in the data root")

@@ -17,6 +17,7 @@ from bench.core.progress import silent
 from datasets.rebuild import unipen
 from datasets.rebuild.unipen_raw import Segment, segments
 from datasets.root import data_root, set_data_root
+from datasets.sources import EMBEDDED
 from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table
 from tests.trees import Files, FolderTree
 
@@ -203,12 +204,11 @@ def test_subsets_splits_and_limits(chosen_root: Path) -> None:
 
 
 def test_wrong_names_and_missing_files_are_user_errors(chosen_root: Path) -> None:
-    missing = Unipen().missing()
-    assert missing is not None and missing.remedy == "python -m bench data get unipen"
-    with pytest.raises(Unavailable):
-        Unipen().load()
+    with pytest.raises(Unavailable) as absent:
+        Unipen().load("train")
+    assert absent.value.remedy == "python -m bench data get unipen"
+    assert len(Unipen("lex").load("test", 3).lines) == 3  # embedded
     _root(chosen_root, [_row("bba_a_0.png")], [{"file": "bba_a_0.png", "strokes": GOOD}])
-    assert Unipen().missing() is None
     with pytest.raises(UserError, match="did you mean bb"):
         Unipen("bbx").load()
     with pytest.raises(UserError, match="did you mean test"):
@@ -229,9 +229,12 @@ def test_a_damaged_file_of_strokes_is_a_user_error(chosen_root: Path) -> None:
 
 def test_the_real_set() -> None:
     root = data_root()
-    if root is None or Unipen().missing() is not None:
+    if root is None or not (root / TABLE).is_file():
         pytest.skip("unipen is not in the data root")
     found = Unipen("lex").load("test")
+    embedded = {row["file"]: row for row in read_table(EMBEDDED / TABLE)}
+    for row in read_table(root / TABLE):
+        assert row["split"] == "train" or embedded[row["file"]] == row
     assert not found.bad and len(found.lines) == 130
     assert {line.writer for line in found.lines} == {"lex/squim1"}
     assert found.lines[0].text == "civic-minded, he rents a kid"

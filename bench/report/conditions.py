@@ -160,9 +160,11 @@ def _set(results: Sequence[Result]) -> str:
 
 
 def synthetic(dataset: str) -> str:
-    """Origin of the ink of a set; "" where people wrote it."""
-    made = about(dataset).synthetic
-    return say("synthetic: {made}", made=say(made)) if made else ""
+    """Origin of the ink and the lines of a set; "" where people wrote them."""
+    facts = about(dataset)
+    if facts.synthetic:
+        return say("synthetic: {made}", made=say(facts.synthetic))
+    return say(facts.composed) if facts.composed else ""
 
 
 def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:

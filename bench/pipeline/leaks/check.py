@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cache import cache_folder, keep, kept
-from bench.core.errors import UserError
+from bench.core.errors import Unavailable, UserError
 from bench.core.hashing import code_version, digest
 from bench.core.records import dump, load
 from bench.core.types import Leaks, LineSet
@@ -59,6 +59,8 @@ def check_splits(part: Part, track: Track) -> list[Leak]:
 def check_training(parts: Sequence[Part], track: Track) -> list[Leak]:
     """Compare the test split of each data set with its train split, once a set.
 
+    A set whose train split is not here cannot be trained on.
+
     Raises:
         UserError: a split cannot be read.
         Unavailable: a data set is not here.
@@ -70,7 +72,10 @@ def check_training(parts: Sequence[Part], track: Track) -> list[Leak]:
             tested = dataset.load(TESTED)
             leak = _kept(part, tested)
             if leak is None:
-                leak = compare(dataset.load(LEARNED), tested)
+                try:
+                    leak = compare(dataset.load(LEARNED), tested)
+                except Unavailable:
+                    continue
                 _keep(part, tested, leak)
             leaks.append(leak)
     return leaks
