@@ -1,7 +1,7 @@
-"""The cache of things that can be made again: language models, damaged lines, leaks.
+"""Cache of derived data: language models, damaged lines, leaks.
 
-Disks and copies damage files silently, so everything here has a checksum: in front of the content
-of an entry, or beside a file that another program reads.
+Disks and copies damage files silently, so everything has a checksum: before an entry's content, or
+beside a file that another program reads.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ _SEAL = ".sha256"
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder for things of a kind, made if need be.
+    """Return the cache folder of a kind, created if missing.
 
-    It lies in `KAIDOKU_CACHE`, else in `kaidoku` under `XDG_CACHE_HOME`, else in
-    `~/.cache/kaidoku`.
+    Its parent is `KAIDOKU_CACHE`, else `kaidoku` under `XDG_CACHE_HOME`, else `~/.cache/kaidoku`.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     own = os.environ.get("KAIDOKU_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -73,7 +72,7 @@ def seal(path: Path) -> None:
 
 
 def intact(path: Path, seen: Callable[[int], None] = lambda done: None) -> bool:
-    """Whether a file is as it was when it was sealed; `seen` hears how many bytes are checked."""
+    """Whether a file still matches its checksum; `seen` is called with the bytes checked."""
     try:
         seal = path.with_name(path.name + _SEAL).read_bytes()
         return seal == content_hash(path, 64, seen).encode()
@@ -82,5 +81,5 @@ def intact(path: Path, seen: Callable[[int], None] = lambda done: None) -> bool:
 
 
 def _checksum(path: Path, content: bytes) -> bytes:
-    """Hash of the content and of the name, which stands for all that the content follows from."""
+    """Hash the content with the name, which identifies the inputs that it was made from."""
     return hashlib.sha256(path.name.encode() + b"\0" + content).digest()

@@ -8,7 +8,7 @@ class UserError(Exception):
 
 
 class Unavailable(UserError):  # noqa: N818 - a state of things, not a fault
-    """Something that cannot run on this machine now, and the one command that would mend it."""
+    """Something that cannot run on this machine now, with the command that mends it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(f"{reason} ({remedy})" if remedy else reason)

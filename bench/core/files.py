@@ -1,4 +1,4 @@
-"""Files that are whole or not there: every result, checkpoint and model is written through here."""
+"""Atomic writes, for every result, checkpoint and model; text files and content hashes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from bench.core.errors import UserError
 
-UNFINISHED = ".tmp"  # what the name of a draft ends with
+UNFINISHED = ".tmp"  # suffix of a draft
 
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """A draft beside `path` to write to; it takes its place at the end, or is deleted on an error.
+    """Yield a draft beside `path` that replaces it at the end, or is deleted on an error.
 
-    Folders that are missing are made.
+    Missing folders are created.
 
     Raises:
         UserError: the folder may not be written to, or the disk is full.
@@ -77,7 +77,7 @@ def content_hash(
 ) -> str:
     """The first `length` hex digits of SHA-256 over a file's bytes.
 
-    The same as the Hub's own hash of a large file. `seen` hears how many bytes are done.
+    The same as the Hub's own hash of a large file. `seen` is called with the bytes done.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -88,7 +88,7 @@ def content_hash(
 
 
 def read_text(paths: Iterable[Path]) -> list[str]:
-    """The lines of text files that are not blank.
+    """Read the lines of text files that are not blank.
 
     Raises:
         UserError: a file is missing, no text, or not UTF-8.

@@ -23,7 +23,7 @@ def digest(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON holds it: tuples as lists, paths as text, NumPy scalars as Python's.
+    """Convert a value for JSON: tuples to lists, paths to text, NumPy scalars to Python's.
 
     JSON has no infinity and no NaN: they become None. Anything else becomes its `str`.
     """
@@ -43,10 +43,10 @@ def plain(value: Any) -> Any:
 
 
 def code_version(modules: Iterable[str]) -> str:
-    """Hash of the code of modules ("decoders.ctc.ngram") and of all of this project they import.
+    """Hash the code of modules ("decoders.ctc.ngram") and of all project modules they import.
 
     Code counts as its syntax tree: comments, docstrings and line breaks change nothing. Packages
-    are not followed, so that a new line of a registry changes no stage.
+    are not followed, so that a new registry entry changes no stage.
     """
     files = {name: file for module in modules for name, file in sources_of(module).items()}
     return digest({name: _tree_hash(file) for name, file in files.items()})
@@ -54,7 +54,7 @@ def code_version(modules: Iterable[str]) -> str:
 
 @functools.cache
 def sources_of(module: str) -> Mapping[str, Path]:
-    """Files of a module and of all that it imports of this project, directly or not, by name."""
+    """Map a module, and all project modules that it imports directly or not, to files."""
     files: dict[str, Path] = {}
     todo = {module}
     while todo:
@@ -67,7 +67,7 @@ def sources_of(module: str) -> Mapping[str, Path]:
 
 @functools.cache
 def file_of(module: str) -> Path | None:
-    """The file of a module of this project; None for a package and for any other module."""
+    """Return the file of a project module; None for packages and other modules."""
     file = ROOT.joinpath(*module.split(".")).with_suffix(".py")
     return file if file.is_file() else None
 
@@ -85,7 +85,7 @@ def _tree_hash(file: Path) -> str:
 
 @functools.cache
 def _imports(file: Path) -> frozenset[str]:
-    """Every name that the file's import statements could mean as a module."""
+    """List every module name that a file's imports could refer to."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):

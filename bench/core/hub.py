@@ -1,7 +1,7 @@
-"""Repositories of the Hub: large files into its cache, and its refusals in plain sentences.
+"""Repositories of the Hub: downloads of large files into its cache, errors in plain sentences.
 
-`huggingface_hub` would begin a download that was interrupted from its first byte again (since its
-pull request 4228; issue 4196), and these are gigabytes.
+`huggingface_hub` restarts an interrupted download from the first byte (since its pull request 4228;
+issue 4196), and these files take gigabytes.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.core.progress import Report
 
-PARTIAL = ".partial"  # what the name of a blob ends with until all of it is here
+PARTIAL = ".partial"  # suffix of an incomplete blob
 
-_CHUNK = 1 << 17  # what a broken connection loses at most
-_IDLE = 3  # answers in a row that bring nothing new
+_CHUNK = 1 << 17  # most bytes that a broken connection loses
+_IDLE = 3  # attempts in a row without a new byte
 
-# What the library raises that speaks HTTP for huggingface_hub; its name changes with the version.
+# Exception of the HTTP library under huggingface_hub, which changes with the version.
 NETWORK: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,12 +46,12 @@ def repo_folder(repo: str, kind: Kind = "model") -> Path:
 
 
 def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model") -> Path:
-    """Put a file of a commit into the cache, all of it or nothing; what is there is left.
+    """Fetch a file of a commit into the cache, whole or not at all; a cached file is kept.
 
     `file` is the Hub's `RepoSibling` with metadata; progress is in bytes.
 
     Returns:
-        Its place in the snapshot of the commit.
+        Its path in the snapshot of the commit.
     """
     name = file.rfilename
     if file.lfs is not None:  # small files lie in the Hub's git, and have no SHA-256 there
@@ -65,7 +65,7 @@ def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model
 
 
 def _fetch_blob(repo: str, what: str, url: str, blob: Path, size: int, report: Report) -> None:
-    """A file whose name is its SHA-256."""
+    """Fetch a file that is named by its SHA-256."""
     partial = blob.with_name(blob.name + PARTIAL)
     with _alone_at(partial, repo) as out:
         _check_room(partial.parent, size - out.tell(), repo)
@@ -88,7 +88,7 @@ def _fetch_blob(repo: str, what: str, url: str, blob: Path, size: int, report: R
 
 @contextmanager
 def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
-    """The file, open at its end and locked against other processes."""
+    """Open a file at its end, locked against other processes."""
     with partial.open("ab") as out:
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,7 +98,7 @@ def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
 
 
 def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> int:
-    """Fetch the rest of a file; a broken connection is taken up again as long as bytes come."""
+    """Fetch the rest of a file, and reconnect as long as new bytes arrive."""
     most, idle = out.tell(), 0
     while most < size and idle < _IDLE:
         try:
@@ -112,7 +112,7 @@ def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> 
 
 
 def _stream(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> None:
-    """One request for all bytes that are not here yet."""
+    """Request all missing bytes once."""
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if out.tell():
         headers["Range"] = f"bytes={out.tell()}-"
@@ -127,7 +127,7 @@ def _stream(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> 
         for chunk in response.iter_bytes(_CHUNK):
             out.write(chunk)
             seen(out.tell())
-            if out.tell() > size:  # no part of the file
+            if out.tell() > size:  # not this file
                 return
 
 
@@ -141,7 +141,7 @@ def _check_room(folder: Path, needed: int, repo: str) -> None:
 
 
 def size_of(count: float) -> str:
-    """Bytes as the Hub writes them.
+    """Format a number of bytes as the Hub does.
 
     >>> size_of(1_333_300_000), size_of(245_800_000), size_of(900)
     ('1.33 GB', '246 MB', '900 B')
@@ -154,7 +154,7 @@ def size_of(count: float) -> str:
 
 @contextmanager
 def plain_hub_errors(repo: str, revision: str, kind: Kind = "model") -> Iterator[None]:
-    """Turn what goes wrong with a repository of the Hub into a `UserError`.
+    """Turn errors with a repository of the Hub into a `UserError`.
 
     Servers and proxies can answer anything; the cause stays chained for --traceback.
     """
@@ -198,7 +198,7 @@ def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
 
 
 def _refusal(status: int, repo: str) -> str:
-    """The meaning of an answer that has no class of its own."""
+    """Explain an HTTP status that has no exception class of its own."""
     if status == 403:
         return f"{constants.ENDPOINT} does not let you have {repo} (403); {_LOG_IN}"
     if status == 429 or status >= 500:

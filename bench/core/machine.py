@@ -21,7 +21,7 @@ PACKAGES = (
     "pyctcdecode", "kenlm", "opencv-python-headless", "Pillow", "pyarrow", "Hershey-Fonts",
 )  # fmt: skip
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# nvidia-smi's fields, and what they are called in the record.
+# Fields of nvidia-smi and their names in the record.
 _CARD = {
     "driver_version": "driver",
     "clocks.max.sm": "max_sm_mhz",
@@ -31,7 +31,7 @@ _CARD = {
 
 
 def environment() -> dict[str, Any]:
-    """The record that `env.json` keeps: code, software and machine, as plain JSON values."""
+    """Make the record for `env.json`: code, software and machine, as plain JSON values."""
     record = {
         "kaidoku": __version__,
         "git": _git(),
@@ -43,7 +43,7 @@ def environment() -> dict[str, Any]:
 
 
 def free_memory_mib() -> float:
-    """Memory that this machine could give without swapping, in MiB."""
+    """Memory available without swapping, in MiB."""
     return psutil.virtual_memory().available / 2**20
 
 
@@ -60,9 +60,9 @@ def gpu_clocks(device: str) -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The software and hardware, which can change text or time as the project's code can.
+    """Describe the software and hardware that can change text or time.
 
-    It is part of every key, so it leaves out what changes from boot to boot.
+    The record is part of every key, so values that change from boot to boot are left out.
     """
     return {
         "os": [platform.system(), platform.machine(), *platform.libc_ver()],
@@ -103,7 +103,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def bf16_units() -> bool:
-    """Whether this CPU computes in bfloat16 by itself; else it is slower there than in float32."""
+    """Whether this CPU has bfloat16 units; without them bfloat16 is slower than float32."""
     return bool({"amx_bf16", "avx512_bf16"} & set(_cpu()["units"]))
 
 
@@ -116,8 +116,7 @@ def _gpu() -> list[str]:
 def _gpu_cards() -> list[dict[str, Any]]:
     """Driver, highest clocks and power limit of each CUDA device, in torch's order.
 
-    None of it changes from run to run. A device that nvidia-smi does not list has its name
-    alone.
+    All values are constant from run to run. A device unknown to nvidia-smi has its name alone.
     """
     values_of = _nvidia_smi(*_CARD) if _gpu() else {}
     cards = []
@@ -128,14 +127,14 @@ def _gpu_cards() -> list[dict[str, Any]]:
 
 
 def _gpu_uuid(index: int) -> str:
-    """The name of a device for nvidia-smi, whose numbers need not be torch's."""
+    """UUID of a device, since nvidia-smi may number devices unlike torch."""
     import torch
 
     return f"GPU-{getattr(torch.cuda.get_device_properties(index), 'uuid', '')}"
 
 
 def _nvidia_smi(*fields: str) -> dict[str, list[str]]:
-    """Values of its query fields by the device's uuid; {} without the program."""
+    """Query fields of nvidia-smi by the device's UUID; {} without the program."""
     query = f"--query-gpu={','.join(('uuid', *fields))}"
     text = _output("nvidia-smi", query, "--format=csv,noheader,nounits")
     rows = [[value.strip() for value in line.split(",")] for line in (text or "").splitlines()]
@@ -152,7 +151,7 @@ def _git() -> dict[str, Any] | None:
 
 
 def _output(*command: str) -> str | None:
-    """The output of a program; None where it is not there, fails or hangs."""
+    """Output of a program; None when it is missing, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

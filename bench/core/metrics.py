@@ -3,10 +3,10 @@
 A rate is never clipped and never rounded here, and counts are carried as far as possible: a
 cell's CER is the sum of its edits over the sum of its reference characters (micro average).
 
-The rule for empty references: every character that was read there is an insertion and counts as
-an edit of the cell, and the line adds no reference characters. A cell whose references are all
-empty has no CER (None). Lines with an empty reference have no CER of their own, so they are left
-out of the macro average and of the median.
+Empty references: every character read there counts as an insertion of the cell, and the line adds
+no reference characters. A cell whose references are all empty has no CER (None). Lines with an
+empty reference have no CER of their own, so they are left out of the macro average and of the
+median.
 """
 
 from __future__ import annotations
@@ -79,18 +79,18 @@ def normalise(text: str) -> str:
 
 
 def _spaces_at_punctuation(text: str) -> str:
-    """Without the spaces that touch a punctuation mark: "Mr ." and "Mr." are one."""
+    """Remove spaces that touch a punctuation mark: "Mr ." and "Mr." are one."""
     return re.sub(r" ?([^\w ]) ?", r"\1", text)
 
 
 def _no_punctuation(text: str) -> str:
-    """Letters, digits and spaces: what is left without Unicode's punctuation and symbols."""
+    """Remove Unicode's punctuation and symbols."""
     kept = (c if unicodedata.category(c)[0] not in "PS" else "" for c in text)
     return normalise("".join(kept))
 
 
-# What else of a text may be let count, both sides alike; each works on a normalised text. Published
-# numbers differ in these by points of CER, and some references lack what the writers wrote.
+# Differences that may be ignored, on both sides alike, each by a function of a normalised text.
+# Published CERs differ in these by points, and some references lack what the writers wrote.
 LENIENT: Mapping[str, Callable[[str], str]] = {
     "spaces at punctuation": _spaces_at_punctuation,
     "case": str.casefold,
@@ -99,7 +99,7 @@ LENIENT: Mapping[str, Callable[[str], str]] = {
 
 
 def lenient_edits(reference: str, hypothesis: str, ignored: str) -> tuple[int, int]:
-    """Character edits, and reference characters, when one of `LENIENT` does not count.
+    """Count character edits and reference characters, ignoring one of `LENIENT`.
 
     Raises:
         KeyError: `ignored` is none of them.
@@ -123,12 +123,12 @@ def score_line(reference: str, hypothesis: str) -> LineScore:
 
 
 def character_edits(reference: str, hypothesis: str) -> list[Edit]:
-    """The very edits on characters that `score_line` counts, from left to right."""
+    """List the character edits that `score_line` counts, from left to right."""
     return _script(normalise(reference), normalise(hypothesis))
 
 
 def word_edits(reference: str, hypothesis: str) -> list[Edit]:
-    """The edits on words that `score_line` counts, from left to right."""
+    """List the word edits that `score_line` counts, from left to right."""
     return _script(normalise(reference).split(), normalise(hypothesis).split())
 
 
@@ -146,18 +146,17 @@ def _script(truth: Sequence[str], read: Sequence[str]) -> list[Edit]:
 
 
 def count_edits(pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
-    """Edits and reference characters over pairs of reference and text: what a micro CER is of."""
+    """Sum edits and reference characters over pairs of reference and text, for a micro CER."""
     scores = [score_line(reference, text) for reference, text in pairs]
     return sum(score.edits for score in scores), sum(score.characters for score in scores)
 
 
 def is_looping(text: str) -> bool:
-    """Whether the end of a text repeats itself, as a decoder does that cannot stop.
+    """Recognise a text that ends in a repetition, as of a decoder that cannot stop.
 
-    The longest periodic tail is looked for: a unit of any length, repeated to the end of the
-    normalised text (the last repetition may be cut off), is a loop when it stands there at least
-    `LOOP_REPEATS` times and covers at least `LOOP_CHARACTERS` characters. Dot leaders shorter
-    than that and "ha ha ha" are writing, not loops.
+    A loop is a unit of any length that repeats to the end of the normalised text (the last
+    repetition may be cut off), at least `LOOP_REPEATS` times and over at least `LOOP_CHARACTERS`
+    characters. Shorter rows of dots and "ha ha ha" are writing, not loops.
     """
     tail = normalise(text)[::-1]
     for period in range(1, len(tail) // LOOP_REPEATS + 1):
@@ -170,7 +169,7 @@ def is_looping(text: str) -> bool:
 
 
 def outside_alphabet(references: Iterable[str], alphabet: Sequence[str]) -> int:
-    """Characters of the normalised references that an alphabet cannot write; they stay errors."""
+    """Count characters of the normalised references outside an alphabet; they stay errors."""
     known = set("".join(alphabet))
     return sum(character not in known for text in references for character in normalise(text))
 

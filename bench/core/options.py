@@ -1,4 +1,4 @@
-"""`-o name.option=value` of the command line to typed options of registered things."""
+"""Parsing of `-o name.option=value` into typed options of registered classes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _SCALARS = {int: "a whole number", float: "a number", str: "text", Path: "a path
 
 
 class _UnfitError(ValueError):
-    """The text is not of the type; `typed_options` knows the option's name and says it."""
+    """A text that is not of the type; `typed_options` adds the option's name."""
 
 
 def words(values: Iterable[str] | None) -> tuple[str, ...]:
-    """The words of an option that is repeated, separated by commas, or both; each once."""
+    """Split an option that is repeated, separated by commas, or both, into distinct words."""
     parts = (word.strip() for value in values or () for word in value.split(","))
     return tuple(dict.fromkeys(word for word in parts if word))
 
 
 def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
-    """`["ctc-kenlm.alpha=0.7"]` to `{"ctc-kenlm": {"alpha": "0.7"}}`.
+    """Parse `["ctc-kenlm.alpha=0.7"]` to `{"ctc-kenlm": {"alpha": "0.7"}}`.
 
     The name ends at the last dot before the first `=`, so that a name may hold dots and a value
     may hold anything.
@@ -59,7 +59,7 @@ def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
 def typed_options(
     parsed: Mapping[str, Mapping[str, str]], registries: Iterable[Registry]
 ) -> dict[str, dict[str, Any]]:
-    """Every option's text as the type of its dataclass field, ready for `Registry.create`.
+    """Convert every option's text to the type of its field, for `Registry.create`.
 
     Raises:
         UserError: unknown name or option (with did-you-mean), an option that the name fixes, or
@@ -75,26 +75,26 @@ def typed_options(
             option: _typed(name, option, hints[option], text) if option in hints else text
             for option, text in options.items()
         }
-        registry.create(name, typed[name])  # knows the sentence for an option that is not there
+        registry.create(name, typed[name])  # raises the error for an unknown option
     return typed
 
 
 def settings(thing: Any) -> dict[str, Any]:
-    """The options of a registered dataclass with their values."""
+    """Options of a registered dataclass with their values."""
     return {f.name: getattr(thing, f.name) for f in dataclasses.fields(thing) if f.init}
 
 
 def restored(options: Options, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as a row keeps them (`bench.core.hashing.plain`) as the types of their fields again.
+    """Convert options of a row (`bench.core.hashing.plain`) back to the types of their fields.
 
-    A value that is no option stays as it is; `Registry.create` has the sentence for that.
+    A value that is no option stays as it is; `Registry.create` refuses it.
     """
     kinds = {name: kind for name, (_, kind) in options.items()}
     return {name: _from_json(kinds.get(name, object), value) for name, value in stored.items()}
 
 
 def describe(kind: Any) -> str:
-    """A type in words, for a sentence or for a list of options.
+    """Describe a type in words.
 
     >>> describe(tuple[float, ...])
     'a list of a number, with commas between'
@@ -116,11 +116,11 @@ def describe(kind: Any) -> str:
 
 
 def convert(kind: Any, text: str) -> Any:
-    """A text as a value of int, float, bool, str, Path, a Literal, a tuple or a union of these.
+    """Convert a text to int, float, bool, str, Path, a Literal, a tuple or a union of these.
 
     Raises:
         ValueError: the text is not of this type.
-        TypeError: no text can be of this type; the field is not meant for the command line.
+        TypeError: the type cannot be written on the command line.
     """
     inner = get_args(kind)
     if kind is bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Report = Callable[[str, float, float], None]
-"""Takes the name of the work, how much of it is done, and how much there is."""
+"""Takes the name of the work, the amount done and the total."""
 
 
 def silent(doing: str, done: float, total: float) -> None:

@@ -1,4 +1,4 @@
-"""Files of JSON as typed records: what does not fit is one sentence with file, line and field.
+"""Typed records in JSON; an error names file, line and field of a value that does not fit.
 
 JSON is what other programs read: UTF-8, no NaN and no infinity. A lone surrogate, which a decoder
 may emit, is valid in JSON when it is escaped, but msgspec's parser does not read it: Python's does,
@@ -26,7 +26,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class NoJSON(UserError):  # noqa: N818 - a state of a file
-    """A text that is not JSON, such as the half of a line that a killed machine leaves."""
+    """A text that is not JSON, such as a line cut off by a kill."""
 
 
 class _Cpu(TypedDict, total=False):
@@ -49,7 +49,7 @@ class _Git(TypedDict, total=False):
 
 
 class Environment(TypedDict, total=False):
-    """The entries that are read of an environment record (`bench.core.machine.environment`)."""
+    """Entries of an environment record that code reads (`bench.core.machine.environment`)."""
 
     kaidoku: str
     git: _Git | None
@@ -60,7 +60,7 @@ class Environment(TypedDict, total=False):
 
 
 class _Extras(TypedDict, total=False):
-    """The entries of `Row.extras` that are more than shown."""
+    """Entries of `Row.extras` that code reads; others are only shown."""
 
     set_notes: list[str]
     generation_ignored: dict[str, Any]
@@ -71,7 +71,7 @@ class _Extras(TypedDict, total=False):
 
 
 def dump(record: Any) -> bytes:
-    """One line of JSON with its line feed.
+    """Encode a record as a line of JSON, line feed included.
 
     Raises:
         ValueError: a number is not finite, which JSON cannot hold.
@@ -84,22 +84,22 @@ def dump(record: Any) -> bytes:
 
 
 def load(kind: type[T], text: bytes, where: str, remedy: str = "") -> T:
-    """The record that a JSON text holds; `kind` is any type that msgspec can check.
+    """Decode a JSON text as `kind`, any type that msgspec can check.
 
-    `where` is its place in the sentence of an error ("run/rows.jsonl, line 3"), `remedy` the end.
+    An error message begins with `where` ("run/rows.jsonl, line 3") and ends with `remedy`.
 
     Raises:
         UserError: the text does not fit.
-        NoJSON: it is not even JSON.
+        NoJSON: it is not JSON.
     """
-    if b"\\u" not in text:  # msgspec alone is three times as fast; what it refuses is looked into
+    if b"\\u" not in text:  # the fast path, by a factor of three; errors come from `fit`
         with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return msgspec.json.decode(text, type=kind)
     return fit(kind, parse(text, where, remedy), where, remedy)
 
 
 def parse(text: bytes, where: str, remedy: str = "") -> Any:
-    """The values of a JSON text.
+    """Parse a JSON text to plain values.
 
     Raises:
         UserError: they nest too deeply.
@@ -114,7 +114,7 @@ def parse(text: bytes, where: str, remedy: str = "") -> Any:
 
 
 def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -> T:
-    """The record that the values of a JSON text make, as `load`; `at` is the field they are of.
+    """Convert parsed JSON to `kind`, as `load`; `at` is the field that holds the values.
 
     Raises:
         UserError: they do not fit.
@@ -129,7 +129,7 @@ def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -
 
 
 def load_row(text: bytes, where: str) -> Row:
-    """The row of a line.
+    """Decode a line of `rows.jsonl`.
 
     Raises:
         UserError: it does not fit, or was written by another version of this program.
@@ -149,17 +149,17 @@ def load_row(text: bytes, where: str) -> Row:
     row = fit(Row, fields, where, remedy)
     for at, part in (("", row), ("condition.", row.condition), ("runtime.", row.runtime)):
         there = fields[at.rstrip(".")] if at else fields
-        # Defaults are for those who make a row; a file has every field.
+        # Defaults serve code that makes rows; a file has every field.
         if lacking := {field.name for field in dataclasses.fields(part)} - there.keys():
             raise UserError(_sentence(f"{where}, field {at}{min(lacking)}", "missing", remedy))
-    # The others are only shown; msgspec refuses names with lone surrogates even there.
+    # The other extras are only shown; msgspec refuses names with lone surrogates even there.
     known = {name: row.extras[name] for name in _Extras.__annotations__ if name in row.extras}
     fit(_Extras, known, where, remedy, "extras")
     return row
 
 
 def load_environments(text: bytes, where: str, remedy: str) -> Mapping[str, Any]:
-    """The records of `env.json` by hash, with the entries that no `Environment` names.
+    """Decode `env.json`: records by hash, entries unknown to `Environment` included.
 
     Raises:
         UserError: they do not fit.

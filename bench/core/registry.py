@@ -1,8 +1,7 @@
-"""Names to objects: lazy, greppable, with did-you-mean and a reason when a thing cannot run.
+"""Registries: names to classes that are imported at first use.
 
-A registry is a plain dict whose order is the order of every table. Nothing is imported until
-it is asked for, so that `python -m bench list` needs no torch and a missing optional package
-disables one row only.
+The order of a registry is the order of every table. Lazy imports let `python -m bench list` run
+without torch, and a missing optional package disables one entry only.
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ Options = Mapping[str, tuple[dataclasses.Field[Any], Any]]  # by name: field and
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing.
+    """A registered class or function.
 
     target: "module:attribute", a frozen dataclass whose fields are its options.
     options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
     requires: import names of packages that may be absent.
-    sample: lines of the first data set, clean, that are all that the main job reads with this
-        encoder; None for the whole job, 0 for nothing of it (decoders too: peers of ours that
-        `bench perf` alone is for).
-    stand_in: options with which the main job runs this encoder where its weights are missing.
+    sample: clean lines of the first data set to which the main job limits this encoder; None for no
+        limit, 0 to leave an encoder or decoder out of it (peers, for `bench perf` only).
+    stand_in: options of this encoder in the main job when its weights are missing.
     """
 
     target: str
@@ -45,8 +43,8 @@ class Registry:
     """The names of one kind ("encoder", "decoder", "data set", "damage").
 
     entries: by name.
-    others: the entry of a name that is not listed but means something all the same, else None.
-    also: what such names are, in words ("any folder ./name"); "" where there are none.
+    others: resolves a name that is not listed to its entry, or to None.
+    also: such names in words ("any folder ./name"); "" without any.
     """
 
     def __init__(
@@ -96,11 +94,11 @@ class Registry:
         return getattr(importlib.import_module(module), attribute)
 
     def targets(self, name: str) -> tuple[Any, ...]:
-        """All classes or functions behind a name, whose documentation is that of the name."""
+        """All classes or functions that document a name."""
         return (self.target(name),)
 
     def options(self, name: str) -> Options:
-        """The options of what is behind a name, in order of the fields.
+        """Options of a name, in order of the fields.
 
         Raises:
             UserError: unknown name.
@@ -109,7 +107,7 @@ class Registry:
         return declared(self.target(name))
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
-        """Build the thing with its fixed options and the user's.
+        """Create the object of a name with its fixed options and the user's.
 
         Raises:
             UserError: unknown name, or an option that does not exist or has a wrong type.
@@ -135,7 +133,7 @@ def declared(target: Any) -> Options:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The tail of an unknown-name sentence: the nearest names, or all of them."""
+    """End the message on an unknown name with the nearest names, or with all."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     if near:

@@ -40,12 +40,12 @@ class Lap:
 
 
 class HostMeter:
-    """The clocks that a stopwatch reads, of a run on the CPU; tests bring one of their own."""
+    """Clocks and memory of a run on the CPU; tests replace it."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._workers: list[psutil.Process] = []
-        # Kept open: opening them anew would cost more than all the rest of a stage border.
+        # Kept open: opening them costs more than all the rest of a stage border.
         self._status = _kept_open(self, "/proc/self/status", os.O_RDONLY)
         self._clear_refs = _kept_open(self, "/proc/self/clear_refs", os.O_WRONLY)
 
@@ -54,7 +54,7 @@ class HostMeter:
         return time.perf_counter()
 
     def cpu(self) -> float:
-        """This process, its finished children, and the workers that are alive.
+        """CPU seconds of this process, its finished children and its live workers.
 
         A worker that ends moves from the last term to the second, so the sum never falls.
         """
@@ -67,7 +67,7 @@ class HostMeter:
         return total
 
     def synchronise(self) -> None:
-        """Wait until the device has done all its work: the CPU has none to wait for."""
+        """Do nothing: the CPU has no queue to wait for."""
 
     def reset_peak(self) -> None:
         """Reset the kernel's high-water mark of the resident set (Linux, proc(5): clear_refs)."""
@@ -76,7 +76,7 @@ class HostMeter:
                 os.pwrite(self._clear_refs, b"5", 0)
 
     def peak_mib(self) -> float:
-        """The high-water mark of this process plus what the workers hold now."""
+        """High-water mark of this process plus the present size of its workers."""
         total = self._high_water_bytes() or self._process.memory_info().rss
         for worker in self._workers:
             with contextlib.suppress(psutil.Error):
@@ -84,11 +84,11 @@ class HostMeter:
         return total / _MIB
 
     def watch_workers(self) -> None:
-        """Look for children once: looking through all processes is too slow for every stage."""
+        """Find the worker processes once: a scan of all processes is too slow for every stage."""
         self._workers = self._process.children(recursive=True)
 
     def _high_water_bytes(self) -> int:
-        """VmHWM of this process; 0 where the kernel does not tell."""
+        """VmHWM of this process; 0 where the kernel does not report it."""
         if self._status is None:
             return 0
         _, _, value = os.pread(self._status, 8192, 0).partition(b"VmHWM:")
@@ -115,14 +115,14 @@ class CudaMeter(HostMeter):
         torch.cuda.reset_peak_memory_stats(self._device)
 
     def peak_mib(self) -> float:
-        """The most that torch had allocated on the device."""
+        """Peak memory that torch allocated on the device."""
         import torch
 
         return torch.cuda.max_memory_allocated(self._device) / _MIB
 
 
 class Stopwatch:
-    """Measures stages and adds up what it measured.
+    """Measures stages and sums their wall time.
 
     measured_s: wall seconds of all stages so far, failed ones included.
     """
@@ -137,7 +137,7 @@ class Stopwatch:
         return cls(CudaMeter(device) if device.startswith("cuda") else HostMeter())
 
     def now(self) -> float:
-        """Seconds of the meter's clock, to measure what lies around the stages."""
+        """Seconds of the meter's clock, for times outside of the stages."""
         return self.meter.wall()
 
     def measure(self, stage: Callable[[], Result]) -> tuple[Result, Lap]:
@@ -172,7 +172,7 @@ def overhead(wall_s: float, measured_s: float) -> float:
 
 
 def pause(seconds: float) -> None:
-    """Do nothing for a while."""
+    """Sleep."""
     time.sleep(seconds)
 
 

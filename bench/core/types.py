@@ -1,4 +1,4 @@
-"""The nouns of the data flow. Array shapes are documented here and only here.
+"""Types of the data flow; array shapes are documented here and only here.
 
 Shape letters: B lines of a batch, S encoder steps, D width of a state, T frames,
 V symbols of the CTC alphabet (blank included), H and W pixels.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Needs = Literal["states", "log_probs", "both"]
 
-UNTRAINED = "untrained"  # what stands for the hash of weights that were never trained
+UNTRAINED = "untrained"  # in place of the hash of weights that were never trained
 BLANK = 0  # index of the CTC blank in every alphabet of this project
 
 
@@ -62,12 +62,11 @@ class BadLine:
 
 @dataclass(frozen=True, eq=False)
 class LineSet:
-    """The lines of one split, with what a table has to say about them.
+    """The lines of one split, with facts for tables.
 
     sha256: hash over ids, texts, blocks and pixels of `lines`, in order.
     references: how the reference was written ("ascii", "page-xml", ...).
-    notes: remarks on the split, though its lines can be read: a list that is not as
-        long as the published one.
+    notes: remarks on the split, such as a list that is shorter than the published one.
     """
 
     name: str
@@ -107,7 +106,7 @@ class ARModel:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An encoder's output for a batch; everything that a decoder may see.
+    """An encoder's output for a batch: all that a decoder may read.
 
     states: (B, S, D) float, the encoder's output.
     state_mask: (B, S) bool, True where a state belongs to the line and not to padding.
@@ -134,8 +133,8 @@ class Decoded:
     score: the decoder's own score of the best hypothesis (natural log, higher is better).
     nbest: (text, score) best first, when the decoder keeps alternatives.
     truncated: the token limit ended the line, not EOS.
-    uncorrected: what the decoder read before a corrector; None without one.
-    verdict: why a corrector left the line as it was, where a rule decided so; "" else.
+    uncorrected: text before correction; None without a corrector.
+    verdict: rule by which a corrector left the line unchanged; "" otherwise.
     """
 
     text: str
@@ -155,9 +154,9 @@ class EncoderInfo:
     parameters: parameter count by part ("encoder", "ctc", "ar", ...). A part that no decoder
         reads ("pooler") is counted too, as published counts do.
     alphabet: the symbols of the CTC head, blank first; () without one.
-    origin: where the weights were got, so that they can be got again ("owner/name@commit").
-    generation: settings for generating text that the checkpoint states and that change what is
-        read, by their names in transformers.
+    origin: source of the weights ("owner/name@commit").
+    generation: the checkpoint's settings for text generation that change the text, by their names
+        in transformers.
     """
 
     name: str
@@ -246,16 +245,16 @@ class Spread:
 class Timing:
     """Seconds of a cell, one median pass over the set; `lines_per_s` counts encoder + decoder.
 
-    Where a corrector stands behind the decoder, the figures of both count it too.
+    With a corrector, all figures of decoder and encoder + decoder include it.
 
     host_s: preparing images on the host; encode_s: the encoder, shared by all decoders of the
     condition; decode_s: the decoder with its detokenisation; correct_s: the corrector, None without
     one.
     latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
-    latencies_s: these latencies of all batches and rounds, ascending; of more than 1,001 so many
-        evenly spaced quantiles.
+    latencies_s: these latencies of all batches and rounds, ascending; beyond 1,001 as many evenly
+        spaced quantiles.
     batches: (lines, seconds of encode + decode) of each batch from narrow to wide, its median over
-        the rounds: what the speeds of two systems are compared by.
+        the rounds, to compare the speeds of two systems.
     """
 
     host_s: float
@@ -288,7 +287,7 @@ class Spent(TypedDict, total=False):
 
 
 class Correction(Spent):
-    """Lines of a corrector against those of its decoder; see `bench.pipeline.cells.corrected`."""
+    """Lines before and after a corrector; see `bench.pipeline.cells.corrected`."""
 
     improved: int
     same: int
@@ -301,7 +300,7 @@ class Correction(Spent):
 
 
 class Leaks(TypedDict):
-    """Lines that were seen before; see `bench.pipeline.leaks.check.leaks_of_row`."""
+    """Test lines seen in training; see `bench.pipeline.leaks.check.leaks_of_row`."""
 
     train: Mapping[str, int] | None
     lm: Mapping[str, float | None] | None
@@ -321,7 +320,7 @@ class Row:
     encoder_options, dataset_options, damage_options: as the user set them.
     extras: facts of the decoder (LM order and hash, where weights were tuned, ...).
     correction: None without a corrector.
-    leak: None of a failure.
+    leak: None for a failure.
     """
 
     key: str
@@ -363,7 +362,7 @@ class Row:
 
 @dataclass(frozen=True)
 class LineResult(Edited):
-    """One line of a cell as stored: raw texts, so that a later scorer can count anew.
+    """A stored line of a cell, with raw texts so that it can be scored again.
 
     uncorrected, verdict: as in `Decoded`.
     block: as in `Line`.

@@ -1,1 +1,1 @@
-"""One pipeline measures: plan, runner, measure, score, store."""
+"""The measuring pipeline: plan, runner, measure, score, store."""

@@ -1,4 +1,4 @@
-"""Files of reasons: the lines of data sets that could not be used, one JSON object a line."""
+"""Files of unusable lines of data sets with reasons, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "bad-lines.jsonl"
 
 
 def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
-    """Put the bad lines of a split into a file, in the place of those that were noted before.
+    """Write the bad lines of a split to a file, replacing those noted before.
 
     A file that would be empty is removed.
 
@@ -32,7 +32,7 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Read a file of reasons; nothing where there is none, or a damaged one."""
+    """Read such a file; nothing where it is missing or damaged."""
     try:
         return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
     except (FileNotFoundError, ValueError):

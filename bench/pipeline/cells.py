@@ -1,4 +1,4 @@
-"""Cells: what identifies one, and the row that it becomes."""
+"""Cells: their keys and their rows."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from datasets.damage.base import SUITE
 from decoders.base import DecoderSpec
 from decoders.correctors.base import REFUSED
 
-MEASURING = ("bench.pipeline.runner",)  # and all that it imports: how a number is taken
+MEASURING = ("bench.pipeline.runner",)  # with all its imports: the measuring code
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """The place that all cells of a run share.
+    """The environment that all cells of a run share.
 
     environment: hash of the environment record.
     machine: hash of the part of it that can change text or time.
@@ -49,11 +49,11 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One decoder of a block, with what is known of it so far.
+    """One decoder of a block, with the facts known so far.
 
     info: of the open encoder; None when it could not be opened.
     lines: the clean set; None when it could not be loaded.
-    extras: what the open decoder says of itself.
+    extras: facts that the open decoder reports.
     """
 
     block: Block
@@ -65,7 +65,7 @@ class Cell:
 
     @functools.cached_property
     def cell(self) -> str:
-        """Hash of what was asked for, whatever code, weights and data it runs with."""
+        """Hash of the request, independent of code, weights and data."""
         return digest(
             {
                 "encoder": self.block.encoder.name,
@@ -117,7 +117,7 @@ class Cell:
             timing: of the decoder.
             started: when the block began.
             ink_lost: mean share over the lines, where the damage defines it.
-            extras: further ones of the row, not part of its key.
+            extras: further facts for the row, not part of its key.
             spent: the cost of the corrector, by kind.
         """
         counts = metrics.totals(results)
@@ -133,7 +133,7 @@ class Cell:
         return self._row(
             "ok",
             started,
-            foreign=self._foreign(results),
+            foreign=self._outside_alphabet(results),
             ink_lost=ink_lost,
             counts=counts,
             timing=timing,
@@ -143,7 +143,7 @@ class Cell:
             **rates,
         )
 
-    def _foreign(self, results: Sequence[LineResult]) -> int:
+    def _outside_alphabet(self, results: Sequence[LineResult]) -> int:
         alphabet = self.decoder.thing.alphabet(self.info) if self.info else ()
         if not alphabet:
             return 0
@@ -189,14 +189,14 @@ class Cell:
         return dataclasses.replace(row, signature=signature(row))
 
     def _options(self) -> dict[str, Any]:
-        """The options that the user set of other parts than the decoder."""
+        """The user's options of all parts but the decoder."""
         block = self.block
         parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
         return {f"{name}_options": plain(part.options) for name, part in parts.items() if part}
 
 
 def line_result(line: Line, decoded: Decoded) -> LineResult:
-    """A line as it is stored: raw texts and their edit counts."""
+    """Make the stored record of a line: raw texts and their edit counts."""
     score = metrics.score_line(line.text, decoded.text)
     return LineResult(
         id=line.id,
@@ -223,15 +223,14 @@ def corrected(
 
     Args:
         lines: of one cell.
-        trained: the weights may be given rates.
+        trained: whether rates may be computed for the weights.
         spent: the cost of the corrector, by kind.
 
     Returns:
         "improved", "same", "worse": lines with fewer, as many and more character edits than before;
-        "changed": lines with another text, after normalising; "refused": answers that were not
-        taken, by reason; "edits_before" and "cer_before", "wer_before": of what the decoder read
-        (rates are None for untrained weights).
-        None without a corrector.
+        "changed": lines with another text, after normalising; "refused": refused answers by reason;
+        "edits_before", "cer_before", "wer_before": before correction (rates are None for untrained
+        weights). None without a corrector.
     """
     if not lines or any(line.uncorrected is None for line in lines):
         return None
@@ -276,5 +275,5 @@ def _settings(thing: Any) -> dict[str, Any]:
 
 @functools.cache
 def _version(modules: tuple[str, ...]) -> str:
-    """The code version, read once: code that changes during a run is not the code that runs."""
+    """The code version, cached since code edited during a run is not the code that runs."""
     return code_version(modules)

@@ -1,18 +1,18 @@
-"""Measuring one block: a set encoded once a round, and read by decoders from that encoding.
+"""Measurement of a block: a set is encoded once a round, and read by all its decoders.
 
-How time is taken:
+Timing:
 
 - Lines are sorted by width at equal height (encoders scale them so) and cut into batches, so
   that a batch holds little padding.
-- The widest batch is run once through everything first; that warm-up is not counted. What has been
-  warmed up in an earlier block of the same encoder is warm.
+- The widest batch is run once through everything first; this warm-up is not counted, and left out
+  for parts that an earlier block of the same encoder has warmed up.
 - A round is one pass over the set. In each batch the images are prepared, encoded, and then read
   by all decoders in an order that a seeded generator shuffles, so that a slow drift of the
   machine falls on all of them alike. A decoder that would keep the others waiting has rounds of
   its own after theirs (`Rounds.together_s`).
 - Every stage of a decoder (its search; a corrector) is measured by itself between two synchronised
-  borders (`bench.core.stopwatch`). An answer that a stage had from its memory counts with the
-  seconds that it took when it was asked for, and what has a memory is measured once.
+  borders (`bench.core.stopwatch`). A cached answer of a stage counts with the seconds that it took
+  at first, and a stage with a cache is measured once.
 - Texts are those of the first round. A line that reads differently in a later round is counted.
 """
 
@@ -36,20 +36,20 @@ from models.base import Encoder
 
 Batch = tuple[int, ...]  # places of its lines in the set
 
-_ENCODER = ""  # among the paces
-_MOST_LATENCIES = 1_001  # that a row keeps: every tenth of a percent
+_ENCODER = ""  # its key in `paces`
+_MOST_LATENCIES = 1_001  # kept in a row: one each tenth of a percent
 
 
 @dataclass
 class Reading:
-    """The work of one decoder on the block.
+    """Results of one decoder on the block.
 
     decoded: of the first round, by place in the set.
     first: the round of the block in which it began.
     laps: of each round and each batch, one a stage.
     spent: the cost of its stages, warm-up included, by kind.
     changed: places of the lines whose text differed in a later round.
-    failure: why it gave up, in one sentence; "" when it did not.
+    failure: the reason in one sentence; "" without one.
     """
 
     decoded: dict[int, Decoded] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Reading:
 
 
 class BlockMeasure:
-    """Measures a block, and holds the measurements.
+    """Measures a block and keeps the measurements.
 
     batches: places of lines in the set.
     readings: by decoder.
@@ -97,10 +97,10 @@ class BlockMeasure:
         """Warm up and run all rounds; an exception of an encoder or decoder becomes its failure.
 
         Args:
-            rounds: when to stop, and who takes turns with whom.
-            advanced: hears after each batch how many more cells (a fraction) are done.
-            done: hears of each decoder as soon as it needs no further round.
-            paces: seconds a line of what needs no warm-up any more; those of this block are added.
+            rounds: how many, and which decoders take turns.
+            advanced: called after each batch with the cells (a fraction) just done.
+            done: called with each decoder as soon as it needs no further round.
+            paces: seconds a line of parts that are warm; those of this block are added.
 
         Raises:
             KeyboardInterrupt: passed on.
@@ -135,10 +135,10 @@ class BlockMeasure:
         """The times of a decoder that did not fail.
 
         With several rounds a `Spread` is the median and range of the rounds. With one round its
-        median is that round, n is 1, and its range is that of the batches: what the whole set
-        would have taken at the pace of its fastest and of its slowest batch (batches are sorted
-        by length, so the range holds the effect of length too).
-        cpu_s is of encoder + decoder. peak_mib is the highest of the encoder's and the decoder's.
+        median is that round, n is 1, and its range is that of the batches: the time of the whole
+        set at the pace of its fastest and of its slowest batch (batches are sorted by length, so
+        the range holds the effect of length too). cpu_s is of encoder + decoder. peak_mib is the
+        highest of the encoder's and the decoder's.
         """
         reading = self.readings[name]
         pairs = self.rounds_of(name)
@@ -185,7 +185,7 @@ class BlockMeasure:
         return [[together(laps) for laps in one] for one in self.readings[name].laps]
 
     def _turns(self, paces: Mapping[str, float], together_s: float) -> list[list[str]]:
-        """The decoders in groups that take turns, those that would keep others waiting last."""
+        """Group the decoders that take turns; groups that would delay others come last."""
         groups: list[set[str]] = [set()]
         before = paces.get(_ENCODER, 0.0) * len(self._images)
         for name in sorted(self.readings, key=lambda name: paces.get(name, 0.0)):
@@ -203,7 +203,7 @@ class BlockMeasure:
         advanced: Callable[[float], None],
         done: Callable[[str], None],
     ) -> None:
-        """All rounds of decoders that take turns with one another."""
+        """Run all rounds of decoders that take turns."""
         least, share = rounds.least * len(self.batches), 0.0
 
         def batch_done() -> None:
@@ -226,7 +226,7 @@ class BlockMeasure:
     def _unfinished(
         self, names: Sequence[str], rounds: Rounds, done: Callable[[str], None]
     ) -> list[str]:
-        """The decoders that need one more round; `done` hears of the others."""
+        """List the decoders that need one more round; `done` is called with the others."""
         again = [name for name in self._good(names) if self._again(name, rounds)]
         for name in names:
             if name not in again:
@@ -243,7 +243,7 @@ class BlockMeasure:
         return [name for name in names if not self.readings[name].failure]
 
     def _warm_up(self, paces: dict[str, float]) -> None:
-        """The widest batch through what is cold, uncounted."""
+        """Run the widest batch through all parts that are cold, uncounted."""
         widest = self.batches[-1]
         cold = [name for name in self.readings if name not in paces]
         if cold and (encoded := self._encoded(widest, cold)):
@@ -276,7 +276,7 @@ class BlockMeasure:
         return names
 
     def _encoded(self, batch: Batch, active: Sequence[str]) -> tuple[Encoded, Lap, Lap] | None:
-        """Prepare and encode a batch; None, and all active decoders failed, when that raises."""
+        """Prepare and encode a batch; on an error None, and all active decoders have failed."""
         images = [self._images[place] for place in batch]
         try:
             prepared, prepare = self._watch.measure(lambda: self._encoder.prepare(images))
@@ -291,7 +291,7 @@ class BlockMeasure:
     def _decoded(
         self, name: str, encoded: Encoded, batch: Batch
     ) -> tuple[list[Decoded], list[Lap]] | None:
-        """Run all stages on a batch; None, and the decoder failed, when one raises."""
+        """Run all stages on a batch; on an error None, and the decoder has failed."""
         lines: list[Decoded] = []
         laps: list[Lap] = []
         for stage in self._decoders[name].stages:
@@ -317,7 +317,7 @@ class BlockMeasure:
     def _fail(self, name: str, what: str, error: Exception) -> None:
         self.readings[name].failure = f"{what}: {reason(error, self.runtime)}"
         if self.runtime.device.startswith("cuda"):
-            torch.cuda.empty_cache()  # what an out-of-memory error leaves cached
+            torch.cuda.empty_cache()  # left by an out-of-memory error
 
 
 def batches_of(images: Sequence[Image], size: int) -> list[Batch]:
@@ -328,7 +328,7 @@ def batches_of(images: Sequence[Image], size: int) -> list[Batch]:
 
 
 def reason(error: Exception, runtime: Runtime) -> str:
-    """An exception in one sentence; out of memory with what to do about it."""
+    """Describe an exception in one sentence; out of memory with a remedy."""
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return text
@@ -348,7 +348,7 @@ def _wall(laps: Sequence[Lap]) -> float:
 
 
 def together(laps: Sequence[Lap]) -> Lap:
-    """Stages, one after the other, as one."""
+    """Add up the laps of stages that follow each other."""
     return Lap(_wall(laps), sum(lap.cpu_s for lap in laps), max(lap.peak_mib for lap in laps))
 
 
@@ -363,7 +363,7 @@ def _batch_time(rounds: Sequence[tuple[Lap, Lap, Batch]]) -> tuple[int, float]:
 
 
 def _distribution(values: Sequence[float]) -> tuple[float, ...]:
-    """The values in ascending order; of too many so many evenly spaced quantiles."""
+    """Sort the values; reduce too many to evenly spaced quantiles."""
     if len(values) <= _MOST_LATENCIES:
         return tuple(sorted(values))
     quantiles: list[float] = np.quantile(values, np.linspace(0, 1, _MOST_LATENCIES)).tolist()
@@ -371,7 +371,7 @@ def _distribution(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _spread(rounds: Sequence[float], batches: Sequence[float]) -> Spread:
-    """Over rounds; of a single round, over its batches."""
+    """Spread over rounds; of a single round, over its batches."""
     if len(rounds) > 1:
         return spread(rounds)
     return Spread(rounds[0], min(batches), max(batches), 1)

@@ -1,4 +1,4 @@
-"""Opening encoders and decoders: the one place where either is opened."""
+"""Opening of encoders and decoders, for all callers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Item = TypeVar("Item")
 
 
 class Track(Protocol):
-    """Hands out the items of a sequence and shows how far it got."""
+    """Iterates over a sequence and shows progress."""
 
     def __call__(self, items: Sequence[Item], doing: str) -> Iterable[Item]:
-        """The items, in order."""
+        """Yield the items in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Reader:
     """A decoder, open behind an encoder.
 
     info: of the encoder, as the decoder's rows state it.
-    finish: gives a line its text where no clock runs.
+    finish: completes the text of a line outside of the measured time.
     """
 
     decoder: Decoder
@@ -116,10 +116,10 @@ class EncodedLines:
 
 
 class Bench:
-    """An encoder by name, open, and decoders and lines by name to put before it.
+    """An open encoder, with decoders and lines opened by name.
 
     options: of all of them, by name.
-    track: hears of the lines that are loaded and encoded.
+    track: shows progress of loading and encoding.
     """
 
     def __init__(
@@ -182,9 +182,9 @@ class Bench:
 
         Args:
             lines: at least one.
-            spec: leaves out what this decoder does not need: the states of a whole set would fill
-                the memory.
-            doing: what the track is for.
+            spec: decoder whose inputs alone are kept: the states of a whole set would fill the
+                memory.
+            doing: name of the work for the track.
         """
         batches = batches_of([line.image for line in lines], self.runtime.batch_size)
         for batch in self._track(batches, doing):
@@ -205,10 +205,10 @@ def opened(
     track: Track = lambda items, doing: items,
     trained: bool = False,
 ) -> Iterator[Bench]:
-    """Open an encoder by name outside of a run; whatever is opened behind it is closed with it.
+    """Open an encoder by name outside of a run, and close it with everything opened behind it.
 
-    `options` are by name, of the encoder and of all that is put before it; with `trained` untrained
-    weights, which have no CER, are refused.
+    `options` are by name, of encoder, decoders and data sets; `trained` refuses untrained weights,
+    which have no CER.
 
     Raises:
         UserError: an unknown name or option, no such device, or untrained weights.

@@ -1,4 +1,4 @@
-"""The matrix of cells: what was asked for, what can run here, and what cannot and why."""
+"""Plans: the cells that a selection asks for, and the parts that cannot run here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAIN_SWEEP = ("char_erase",)
 
 @dataclass(frozen=True)
 class Registries:
-    """Where names are looked up; tests bring their own."""
+    """Registries for looking up names; tests pass their own."""
 
     encoders: Registry = ENCODERS
     decoders: Registry = DECODERS
@@ -50,9 +50,10 @@ class Rounds:
     seconds of measured time, but a round is not begun that would take it past `most_s` seconds:
     slow systems have fewer rounds, and each row says how many.
 
-    together_s: a decoder whose pass would take longer than this, and longer than everything before
-        it, does not take turns with the faster ones: it follows when their cells are stored.
-    rest_s: pause before each turn of a decoder, for what another one's workers still tidy up.
+    together_s: a decoder whose pass takes longer than this, and longer than the encoder and all
+        faster decoders together, does not take turns with these but runs after their cells are
+        stored.
+    rest_s: pause before each turn of a decoder, while workers of the last one finish.
     """
 
     least: int = 3
@@ -62,7 +63,7 @@ class Rounds:
     rest_s: float = 0.0
 
     def again(self, seconds: Sequence[float]) -> bool:
-        """Whether a system needs and may have one more round, after rounds of these seconds."""
+        """Whether a system needs and may have one more round, after rounds that took `seconds`."""
         enough = len(seconds) >= self.least and sum(seconds) >= self.least_s
         return not enough and sum(seconds) + max(seconds) <= self.most_s
 
@@ -79,8 +80,8 @@ class Selection:
     swept: damages that run at every severity, whatever `severities` says.
     damaged: the data sets that are damaged, the others are read clean only; None for all.
     options: option values by the name of their encoder, decoder, data set or damage.
-    samples: encoders that read so many lines of the first data set, clean and once, and no more.
-    stand_ins: options with which an encoder runs where it is missing.
+    samples: encoders limited to a number of clean lines of the first data set, read once.
+    stand_ins: options for an encoder whose weights are missing.
     """
 
     encoders: tuple[str, ...]
@@ -124,7 +125,7 @@ class Selection:
 class Part:
     """A registered thing with its options set.
 
-    options: those that the user gave.
+    options: those that the user set.
     """
 
     name: str
@@ -134,7 +135,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Block:
-    """An encoder under a condition: encoded once, then read by every decoder. A row a decoder."""
+    """An encoder under a condition: encoded once, read by every decoder, one row a decoder."""
 
     encoder: Part
     decoders: tuple[Part, ...]
@@ -146,7 +147,7 @@ class Block:
 
     @property
     def label(self) -> str:
-        """The block in words, for a progress bar."""
+        """Description for a progress bar."""
         condition = self.condition
         damage = f", {condition.damage} {condition.severity}" if self.damage else ""
         return f"{self.encoder.name} on {condition.dataset}{damage}"
@@ -154,7 +155,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that cannot run here: its kind and name, why, and what would make it run.
+    """A part that cannot run here, with reason and remedy.
 
     encoder: of a decoder that does not run behind this encoder alone.
     runtime: of a decoder that does not run with this runtime alone.
@@ -169,28 +170,28 @@ class Skipped:
 
     @property
     def label(self) -> str:
-        """The thing as a message names it."""
+        """Name of the part in messages."""
         return f"{self.name} on {self.encoder}" if self.encoder else self.name
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Blocks in the order in which they run (all of an encoder together), and what is left out."""
+    """Blocks in the order in which they run (all of an encoder together), and skipped parts."""
 
     blocks: tuple[Block, ...]
     skipped: tuple[Skipped, ...]
 
     @property
     def cells(self) -> int:
-        """Number of rows that the plan gives."""
+        """Number of rows that the plan produces."""
         return sum(len(block.decoders) for block in self.blocks)
 
 
 def build_plan(selection: Selection, registries: Registries | None = None) -> Plan:
-    """Look everything up, leave out what cannot run here, and lay out the blocks.
+    """Look up all names, skip parts that cannot run here, and arrange the blocks.
 
-    Whether a decoder fits an encoder is known only when the encoder is open, so the harness adds
-    to what is skipped.
+    Whether a decoder fits an encoder is known only when the encoder is open, so the runner adds to
+    the skipped parts.
 
     Raises:
         UserError: an unknown name, split or option, or a number that makes no sense.
@@ -228,7 +229,7 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
 
 
 def _check(selection: Selection, names: Registries) -> None:
-    """Refuse what makes no sense before anything is loaded.
+    """Check names and numbers before anything is loaded.
 
     Raises:
         UserError: with what to change.
@@ -264,7 +265,7 @@ def _check(selection: Selection, names: Registries) -> None:
     for name in selection.options:
         if name not in chosen:
             raise UserError(
-                f"options are given for {name!r}, which is not part of this run"
+                f"options are set for {name!r}, which is not part of this run"
                 f"{did_you_mean(name, chosen)}"
             )
 
@@ -275,7 +276,7 @@ def _part(
     options: Mapping[str, Mapping[str, Any]],
     skipped: dict[tuple[str, str], Skipped],
 ) -> Part | None:
-    """The thing of a name with its options; None, and noted, when it cannot run here."""
+    """Create the part of a name; if it cannot run here, note it as skipped and return None."""
     values = options_of(name, options) if registry.kind == "decoder" else options.get(name, {})
     try:
         thing = registry.create(name, values)
@@ -296,7 +297,7 @@ def _encoder(
     selection: Selection,
     skipped: dict[tuple[str, str], Skipped],
 ) -> Part | None:
-    """An encoder, or what stands in for it; that it is missing is noted all the same."""
+    """Create an encoder or its stand-in; an encoder that is missing is noted in both cases."""
     part = _part(registry, name, selection.options, skipped)
     stand_in = selection.stand_ins.get(name)
     if part is not None or not stand_in:
@@ -311,7 +312,7 @@ def _encoder(
 
 
 def _sampled(conditions: Iterable[Condition], sample: int) -> list[Condition]:
-    """The clean condition, with so many lines at most."""
+    """The clean condition, with at most `sample` lines."""
     return [
         replace(condition, limit=min(sample, condition.limit or sample))
         for condition in conditions

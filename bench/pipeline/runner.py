@@ -4,7 +4,7 @@
 
 It knows no model, decoder or data set by name. A cell is stored as soon as it is measured, and one
 that is finished in the store is not measured again; what fails becomes a row with its reason and
-the run goes on. How time is taken stands in `bench.pipeline.measure`.
+the run goes on. `bench.pipeline.measure` takes the times.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class Progress(Protocol):
         """A block begins."""
 
     def note(self, doing: str) -> None:
-        """Something that is not measuring begins ("loading unipen")."""
+        """Work other than measuring begins ("loading unipen")."""
 
     def advanced(self, cells: float) -> None:
-        """So many more cells (a fraction) are done; they sum up to `Plan.cells`."""
+        """A number of cells (a fraction) is done; all calls sum up to `Plan.cells`."""
 
     def finished(self, block: Block, rows: Sequence[Row]) -> None:
-        """A block ends; its rows, those that were finished before included."""
+        """A block ends; `rows` include those that were finished before."""
 
 
 class Silent:
-    """A listener that does nothing."""
+    """A listener that ignores everything."""
 
     def started(self, block: Block) -> None:
         """Ignore it."""
@@ -72,8 +72,8 @@ class Outcome:
     """The result of a run.
 
     done, reused, failed: keys of cells measured now, finished before, and failed now.
-    skipped: what could not run here: the plan's, and decoders that do not fit an encoder.
-    interrupted: the user stopped it; what is finished is stored.
+    skipped: parts that cannot run here, by the plan, and decoders that do not fit an encoder.
+    interrupted: the user stopped it; finished cells are stored.
     loop_s: wall seconds of the measuring loops; measured_s: seconds of their stages. Loading,
         damaging, warm-up, scoring and storing lie outside of both.
     """
@@ -99,8 +99,8 @@ class Opened:
     readers: by decoder.
     failures: why decoders, or the encoder before them, did not open, by decoder.
     skipped: decoders that cannot run here.
-    paces: of the decoders that are warm, see `BlockMeasure.run`; on CUDA by batch size, for
-        kernels are chosen, and memory is cached, by it.
+    paces: of the decoders that are warm, see `BlockMeasure.run`; on CUDA by batch size, since
+        kernels and cached memory depend on it.
     """
 
     encoder: Encoder | None = None
@@ -110,7 +110,7 @@ class Opened:
     paces: dict[int | None, dict[str, float]] = field(default_factory=dict)
 
     def paces_of(self, runtime: Runtime) -> dict[str, float]:
-        """The paces that hold for a runtime; what is added to them is kept."""
+        """The paces for a runtime; additions to them are kept."""
         size = runtime.batch_size if runtime.device.startswith("cuda") else None
         return self.paces.setdefault(size, {})
 
@@ -119,7 +119,7 @@ class Opened:
 class Sample:
     """The lines of a block that are measured, and how often.
 
-    extras: what the rows of the block state of it.
+    extras: facts about it for the rows.
     """
 
     lines: Sequence[Line]
@@ -136,11 +136,11 @@ def whole_set(block: Block, lines: Sequence[Line], names: Sequence[str], opened:
 class Policy:
     """Functions by which a plan is measured.
 
-    encoder: wraps an open encoder, for other borders of its stages.
+    encoder: wraps an open encoder, to move the borders of its stages.
     open: opens a decoder of a block behind its encoder.
     sample: chooses lines and rounds of a block for decoders by name; raises `Unavailable` where
         none can be afforded.
-    extras: what a row states of a decoder's times besides.
+    extras: further facts on a decoder's times for its row.
     """
 
     encoder: Callable[[Encoder, Runtime], Encoder] = lambda encoder, runtime: encoder
@@ -152,14 +152,14 @@ class Policy:
 def run(
     plan: Plan, store: RunStore, progress: Progress | None = None, policy: Policy | None = None
 ) -> Outcome:
-    """Run what is not finished yet.
+    """Measure the cells of a plan that are not finished.
 
     Ctrl-C stops it: the cells that were being measured are lost, every finished one is stored.
 
     Raises:
-        UserError: the device or precision does not exist here, another run writes to the store,
-            the store cannot be written (no permission, disk full), or a set that is to be read
-            strictly has a line that cannot be used.
+        UserError: the device or precision does not exist here, another run writes to the store, the
+            store cannot be written (no permission, disk full), or a set in strict mode has an
+            unusable line.
     """
     for runtime in dict.fromkeys(block.runtime for block in plan.blocks):
         check_runtime(runtime)
@@ -177,10 +177,10 @@ def run(
 
 
 def finished(plan: Plan, store: RunStore) -> set[tuple[str, str, Condition]]:
-    """Encoder, decoder and condition of the cells that a run would not measure again.
+    """List encoder, decoder and condition of the finished cells, which a run skips.
 
-    Nothing is measured or written. Encoders are opened and sets are loaded as a run does, for keys
-    depend on them, but only those of which the store has a good row.
+    Nothing is measured or written. Keys depend on open encoders and loaded sets, so those with a
+    good row in the store are opened and loaded as in a run.
     """
     known = {(row.encoder, row.condition) for row in store.rows() if row.status == "ok"}
     blocks = [block for block in plan.blocks if (block.encoder.name, block.condition) in known]
@@ -210,7 +210,7 @@ def _by_encoder(plan: Plan) -> Iterator[list[Block]]:
 
 
 class _Runner:
-    """Runs blocks, and knows the sets that were loaded for them."""
+    """Runs blocks, and keeps the sets loaded for them."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class _Runner:
         self.sets: dict[tuple[str, str, int | None], LineSet | str] = {}
 
     def run_encoder(self, blocks: Sequence[Block]) -> None:
-        """All blocks of one encoder: it and its decoders are opened once."""
+        """Run all blocks of one encoder, which is opened once with its decoders."""
         with self.opened(blocks[0]) as opened:
             for block in blocks:
                 self.progress.started(block)
@@ -234,7 +234,7 @@ class _Runner:
 
     @contextlib.contextmanager
     def opened(self, block: Block) -> Iterator[Opened]:
-        """The encoder and the decoders of a block, or why they cannot be."""
+        """Open the encoder and decoders of a block; failures are recorded in the result."""
         encoder, opened = block.encoder, Opened()
         self.progress.note(f"opening {encoder.name}")
         with contextlib.ExitStack() as stack:
@@ -276,7 +276,7 @@ class _Runner:
         self.outcome.skipped.append(item)
 
     def cells(self, block: Block, opened: Opened) -> list[Cell]:
-        """The cells of a block, with what their keys are made of; the set is loaded for them."""
+        """Make the cells of a block; loads the set, which their keys depend on."""
         parts = [part for part in block.decoders if part.name not in opened.skipped]
         lines = self._load(block) if parts else ""
         clean = lines if isinstance(lines, LineSet) else None
@@ -293,7 +293,7 @@ class _Runner:
         return cells
 
     def _run_block(self, block: Block, opened: Opened) -> list[Row]:
-        """The rows of a block; those that are finished are not measured again."""
+        """Return the rows of a block, measuring those that are not finished."""
         rows, todo = [], []
         for cell in self.cells(block, opened):
             if self.store.finished(cell.key):
@@ -322,7 +322,7 @@ class _Runner:
         return lines if isinstance(lines, str) else ""
 
     def _load(self, block: Block) -> LineSet | str:
-        """The clean set of a block, or why there is none; loaded once a run."""
+        """Load the clean set of a block, once a run, or return the reason for failing."""
         condition = block.condition
         name = (condition.dataset, condition.split, condition.limit)
         if name not in self.sets:
@@ -353,7 +353,7 @@ class _Runner:
         """Damage the clean lines, measure the cells and store each when it is finished.
 
         Raises:
-            Unavailable: the policy can afford nothing of it.
+            Unavailable: the policy has no time for any of it.
         """
         clean, encoder = todo[0].lines, opened.encoder
         assert clean is not None and encoder is not None  # a cell without them has failed
@@ -388,7 +388,7 @@ class _Runner:
         return rows
 
     def _damaged(self, block: Block, clean: Sequence[Line]) -> tuple[Sequence[Line], float | None]:
-        """The lines to read and the mean share of lost ink, None where it is not defined."""
+        """Return the lines to read and the mean share of lost ink, None where undefined."""
         if block.damage is None:
             return clean, None
         condition, damage = block.condition, block.damage.thing
@@ -440,6 +440,6 @@ def _nothing_readable(lines: LineSet) -> str:
 
 
 def _close(decoder: Decoder) -> None:
-    """Close a decoder; its rows are stored by now, so a complaint changes nothing."""
+    """Close a decoder and ignore errors, since its rows are stored."""
     with contextlib.suppress(Exception):
         decoder.close()

@@ -1,6 +1,6 @@
-"""Run folders: where they lie, which is the newest, and which one a selection goes on in.
+"""Run folders: their place, the newest one, and the one that a selection resumes.
 
-Beside the rows a run folder holds `run.json`: what was asked for, by a hash, and when it ended.
+`run.json` in a run folder holds the selection, its hash, and the time at which the run ended.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from bench.pipeline.plan import Selection
 
 RUNS = ROOT / "results" / "runs"
 REFERENCE = ROOT / "results" / "reference"
-CHECKS = ROOT / "results" / "checks"  # what other commands leave to be looked at
+CHECKS = ROOT / "results" / "checks"  # output of other commands
 
 _RECORD = "run.json"
 
 
 @dataclass(frozen=True)
 class _Run:
-    """The content of `run.json`. selection: its hash; asked: all that was asked for."""
+    """The content of `run.json`. selection: its hash; asked: its content."""
 
     began: str
     selection: str = ""
@@ -37,15 +37,15 @@ class _Run:
 
 
 def folder(name: str) -> Path:
-    """The folder that a user means: a name under `results/runs`, or a path when it has a slash."""
+    """Resolve a run folder: a name under `results/runs`, or a path when it has a slash."""
     return Path(name).expanduser() if "/" in name else RUNS / name
 
 
 def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
-    """The run folder that was begun last, of those with rows.
+    """Return the run folder with rows that was begun last.
 
     Args:
-        passed_over: hears of every later one, which has no row (a run that failed at once).
+        passed_over: called with every later folder, which has no row (a run that failed at once).
 
     Raises:
         UserError: there is none.
@@ -58,22 +58,22 @@ def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
 
 
 def everywhere() -> Iterator[Path]:
-    """Every folder with rows: of this machine the newest first, then those that are committed."""
+    """Yield all folders with rows: this machine's, newest first, then the committed ones."""
     folders = [*_newest_first(), *sorted(REFERENCE.glob("*"))]
     yield from filter(_has_rows, folders)
 
 
 def choose(selection: Selection, name: str | None = None, fresh: bool = False) -> Path:
-    """The folder that a selection runs in; nothing is made.
+    """Choose the folder that a selection runs in, without creating it.
 
     Args:
-        selection: what is asked for.
+        selection: of the run.
         name: the user's own choice; else the newest folder of the same selection that has not
             ended, or a new one.
-        fresh: never one that is there.
+        fresh: refuse an existing folder.
 
     Raises:
-        UserError: `fresh`, but a folder of that name is there.
+        UserError: `fresh`, but a folder of that name exists.
     """
     if name is not None:
         path = folder(name)
@@ -88,7 +88,7 @@ def choose(selection: Selection, name: str | None = None, fresh: bool = False) -
 
 
 def begin(path: Path, selection: Selection) -> None:
-    """Make the folder and note what is asked for; it counts as unfinished from now on.
+    """Create the folder and record the selection; it counts as unfinished from now on.
 
     Raises:
         OSError: the folder cannot be written.
@@ -99,7 +99,7 @@ def begin(path: Path, selection: Selection) -> None:
 
 
 def end(path: Path) -> None:
-    """Note that the run in this folder went to its end."""
+    """Record that the run in this folder has ended."""
     if record := _record(path):
         _write(path, dataclasses.replace(record, ended=now_utc()))
 
@@ -114,7 +114,7 @@ def _goes_on(path: Path, selection: Selection) -> bool:
 
 
 def _newest_first() -> Iterator[Path]:
-    """Run folders by the time at which they were begun; other folders are passed over."""
+    """Yield run folders, the one begun last first; other folders are skipped."""
     folders = [path.parent for path in RUNS.glob(f"*/{_RECORD}")]
     known = [(record.began, path.name, path) for path in folders if (record := _record(path))]
     yield from (path for *_, path in sorted(known, reverse=True))
@@ -141,7 +141,7 @@ def _write(path: Path, record: _Run) -> None:
 
 
 def _unused(path: Path) -> Path:
-    """The path, with a number behind it when two runs begin in one second."""
+    """Return the path, numbered when two runs begin in the same second."""
     taken = range(2, 1000)
     names = (path, *(path.with_name(f"{path.name}-{number}") for number in taken))
     return next(name for name in names if not name.exists())

@@ -1,4 +1,4 @@
-"""The signature of a row: the short string that stands for everything that a number depends on."""
+"""Signatures of rows: short strings that name everything a number depends on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64
 
 
 def signature(row: Row) -> str:
-    """The short string that lets another person reproduce a row's number."""
+    """Join the parts of a row's signature, which suffice to reproduce its number."""
     return "|".join(signature_parts(row).values())
 
 
@@ -23,7 +23,7 @@ def signature_parts(row: Row) -> dict[str, str]:
     decoder's extras ("lm_sha256" as "lm:"), set-split@data, damage, normaliser, batch size,
     precision, device, version.
     """
-    # An option left to the decoder (tuned weights, the number of workers) appears as it was chosen.
+    # Options that the decoder chose itself (tuned weights, workers) appear with their values.
     chosen = {name: row.extras[name] for name in row.options if name in row.extras}
     data = _bracketed(row.dataset_options)
     named = {
@@ -53,7 +53,7 @@ def _bracketed(options: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """An option in a signature: a path by its file name, since folders differ by machine."""
+    """Shorten an option: a path to its file name, since folders differ by machine."""
     path = PurePath(str(value))
     return path.name if path.is_absolute() else str(value)
 
@@ -64,7 +64,7 @@ def _set_name(condition: Condition) -> str:
 
 
 def damage_name(row: Row) -> str:
-    """The damage of a row with all that it depends on; "none" for a clean set."""
+    """The damage of a row with its parameters; "none" for a clean set."""
     damage = row.condition
     if damage.severity == 0:
         return "none"

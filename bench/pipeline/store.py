@@ -48,7 +48,7 @@ class RunStore:
         """The newest row of every cell, in the order in which the cells first ran.
 
         Where code, weights or data of a cell (`Row.cell`) have changed since, its key has changed
-        too, and only its newest row is given.
+        too, and only its newest row is returned.
 
         Raises:
             UserError: a row does not fit or is of another schema, or the file cannot be read.
@@ -57,7 +57,7 @@ class RunStore:
         return list(self._by_cell.values())
 
     def half_written(self) -> list[str]:
-        """Where a line of the file is not a whole row, and why; such a line counts for nothing.
+        """List the lines of the file that are no whole row, with reasons; they are ignored.
 
         A killed machine or another program may leave one. Its cell runs again with the next run.
 
@@ -115,7 +115,7 @@ class RunStore:
 
     @contextlib.contextmanager
     def writing(self, environment: Mapping[str, Any]) -> Iterator[str]:
-        """Hold the folder for one writer; gives the hash of the environment.
+        """Lock the folder for one writer; yields the hash of the environment.
 
         Raises:
             UserError: another run writes here, or the folder cannot be written.
@@ -127,7 +127,7 @@ class RunStore:
             with plain_errors(self.path):
                 _mend(self.path / "rows.jsonl")
                 for left in (self.path / "lines").glob(f"*.jsonl.*{UNFINISHED}"):
-                    left.unlink()  # of a killed run: whoever holds the lock is alone
+                    left.unlink()  # left by a killed run
                 name = digest(environment)
                 records = self.environments()
                 if records.get(name) != environment:
@@ -149,19 +149,19 @@ class RunStore:
         self._remember(row)
 
     def note_bad(self, dataset: str, lines: LineSet) -> Path:
-        """Note which lines of a split could not be used, in the place of earlier notes.
+        """Note the unusable lines of a split, replacing earlier notes.
 
         Returns:
-            The file of reasons; it is not there when there is no such line.
+            The file of reasons, which is absent without such a line.
         """
         path = self.path / bad_lines.NAME
         bad_lines.note(path, dataset, lines.split, lines.bad)
         return path
 
     def adopt(self, key: str) -> Row:
-        """A finished row that is used again: made the newest of its cell where it is not.
+        """Reuse a finished row, and make it the newest of its cell where it is not.
 
-        That happens when code or weights were changed, run, and changed back.
+        It is not when code or weights were changed, run, and changed back.
         """
         self._load()
         row = self._by_key[key]
@@ -186,7 +186,7 @@ class RunStore:
 
 
 def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """All whole rows of the file, and where and why a line is none.
+    """Read all whole rows of a file, and the places and reasons of other lines.
 
     Raises:
         UserError: a whole row does not fit.
@@ -237,7 +237,7 @@ def _mend(path: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """An exclusive lock that the kernel drops when the process ends, however it ends.
+    """Hold an exclusive lock that the kernel drops when the process ends, even by a kill.
 
     POSIX record locks are not inherited by forked workers, so that a worker that outlives a
     killed run does not keep the folder locked.

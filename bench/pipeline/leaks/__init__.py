@@ -1,1 +1,1 @@
-"""Test lines that were seen before: in a training, in a split, in a model's text."""
+"""Leaks: test lines seen in training, in another split or in a model's text."""

@@ -1,7 +1,7 @@
-"""Looking for leaks where they matter: in splits, before a training, in a model's text.
+"""Leak checks of splits, of trainings and of the text of language models.
 
-The leaks of a data set are kept in the cache folder, so that a run can name them in every row
-without loading the train split.
+The leaks of a data set are cached, so that a run can name them in every row without loading the
+train split.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TextLeak:
 
 
 def check_splits(part: Part, track: Track) -> list[Leak]:
-    """Compare every split of a data set with every later one, and keep what train and test share.
+    """Compare all pairs of splits of a data set, and cache the leaks of train and test.
 
     Raises:
         UserError: it has a single split, or one that cannot be read.
@@ -97,12 +97,12 @@ def check_text(text: Sequence[str], parts: Sequence[Part], track: Track) -> list
 
 
 def leaks_of_row(part: Part, tested: LineSet, extras: Mapping[str, Any]) -> Leaks:
-    """The leaks that a row names, without anything being loaded for it.
+    """Return the leaks for a row, from the cache alone.
 
     Returns:
-        "train": tested lines by kind that share something with the train split, None where
-        nobody looked yet (`bench check leak` does); "lm": share of the lines, and of their runs of
-        8 words, that stand in the text of the language model, None where that is not known.
+        "train": tested lines by kind that share something with the train split, None where not
+        checked yet (`bench check leak` does); "lm": share of the lines, and of their runs of 8
+        words, that stand in the text of the language model, None where that is not known.
     """
     leak = _kept(part, tested)
     counts = {str(shared.kind): shared.lines for shared in leak.shared} if leak else None
@@ -139,7 +139,7 @@ def _keep(part: Part, tested: LineSet, leak: Leak) -> None:
 
 
 def _kept(part: Part, tested: LineSet) -> Leak | None:
-    """The leaks of these very lines; None where nobody looked."""
+    """Read the cached leaks of these lines; None where not checked."""
     path = _path(part, tested)
     try:
         return load(Leak, kept(path) or b"", str(path))
@@ -148,7 +148,7 @@ def _kept(part: Part, tested: LineSet) -> Leak | None:
 
 
 def _path(part: Part, tested: LineSet) -> Path:
-    """The file of a data set with its options, its whole test split, and this code."""
+    """Cache file for a data set with its options, its whole test split, and this code."""
     identity = [
         part.name,
         part.options,

@@ -1,7 +1,7 @@
-"""Leaks: test lines among the lines, or in the text, that were learned from.
+"""Leaks: test lines that also stand in the training lines or training text.
 
-A model that has seen a test line's text, page, hand, block or image has a better CER than it
-deserves. Shared texts favour decoders that know language, and would pass for language here.
+A model that has seen a test line's text, page, hand, block or image has too good a CER. Shared
+texts favour decoders with a language model, and would look like a gain from language.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Kind = Literal["text", "page", "writer", "block", "image", "near image"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 WORDS = 4  # a text of fewer ("Yours very truly") is often the same by chance
-MOST = 0.01  # of the tested lines: more than that is no chance
+MOST = 0.01  # share of tested lines that may match by chance
 _ROWS, _COLUMNS = 8, 64
-# Of 512 bits. Different lines of 250 of Hooker's letters differ in 119 or more; of copies at half
-# the size, as JPEG of quality 40, nine in ten differ in fewer than 72, brighter ones all in fewer
-# than 44.
+# Differing bits of 512 below which images match. Different lines of 250 of Hooker's letters differ
+# in 119 or more; of copies at half the size, as JPEG of quality 40, nine in ten differ in fewer
+# than 72, brighter ones all in fewer than 44.
 NEAR = 64
 GRAM = 8  # words: as many in a row are hardly ever the same by chance
 
@@ -61,9 +61,9 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Shared:
-    """Tested lines that share something with lines that were learned from.
+    """Tested lines that share something with learned ones.
 
-    lines: how many; of: among how many that could (texts of `WORDS` words, known pages, ...).
+    lines: how many; of: how many are comparable (texts of `WORDS` words, known pages, ...).
     example: ids of such a tested line and of a learned one; None where there is none.
     """
 
@@ -74,7 +74,7 @@ class Shared:
 
     @property
     def share(self) -> float:
-        """Share of the lines that could; 0 where none could."""
+        """Share of the comparable lines; 0 without any."""
         return self.lines / self.of if self.of else 0.0
 
 
@@ -107,8 +107,8 @@ class Leak:
 def compare(learned: LineSet, tested: LineSet) -> Leak:
     """Look for the texts, pages, hands, blocks and images of tested lines among learned ones.
 
-    Pages, hands and blocks (where these are no hands) are compared within one source alone:
-    elsewhere their names mean others.
+    Pages, hands and blocks (where these are no hands) are compared within one source only: names of
+    different sources are unrelated.
     """
     return Leak(
         f"{learned.name} {learned.split}",
@@ -126,7 +126,7 @@ def compare(learned: LineSet, tested: LineSet) -> Leak:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Test lines, and runs of `GRAM` words within them, that stand in a model's text.
+    """Test lines, and runs of `GRAM` words within them, that occur in a model's text.
 
     Words are compared as they stand; where the text breaks its lines does not matter.
     grams: distinct runs of `GRAM` words within a line; shorter lines have none.
@@ -182,7 +182,7 @@ def known(dataset: str) -> tuple[str, ...]:
 
 
 def image_bits(image: Image) -> NDArray[np.uint64]:
-    """(8,) uint64: 512 bits, whether the line grows lighter or darker from column to column.
+    """Hash an image to (8,) uint64: 512 bits, whether it grows lighter from column to column.
 
     The difference hash of N. Krawetz ("Kind of like that", 2013) on 8 rows and 64 steps.
     """
@@ -212,14 +212,14 @@ def _images(lines: LineSet) -> list[tuple[str, str]]:
 def _same(
     kind: Kind, learned: Iterable[tuple[str, str]], tested: Sequence[tuple[str, str]]
 ) -> Shared:
-    """Tested lines whose value is one of the learned lines'."""
+    """Find tested lines with a value of a learned line."""
     where = {value: name for name, value in learned}
     shared = [(name, where[value]) for name, value in tested if value in where]
     return Shared(kind, len(shared), len(tested), shared[0] if shared else None)
 
 
 def _near(learned: Sequence[Line], tested: Sequence[Line]) -> Shared:
-    """Tested lines that look like a learned one, and are not the same image."""
+    """Find tested lines whose image nearly equals a learned one."""
     old = [line for line in learned if line.image.size]
     new = [line for line in tested if line.image.size]
     exact = {image_hash(line.image) for line in old}
@@ -240,6 +240,6 @@ _ONES = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
 
 
 def _differing(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """(N,) bits that are set in each of (N, 8)."""
+    """Count the bits set in each of (N, 8): (N,)."""
     differing: NDArray[np.int64] = _ONES[bits.view(np.uint16)].sum(axis=1, dtype=np.int64)
     return differing
