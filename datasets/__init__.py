@@ -1,4 +1,4 @@
-"""Data sets: names to lines. One line here enrols a set everywhere.
+"""The registry of data sets. One line here adds a set everywhere.
 
 This folder is the project's own and is not Hugging Face's package of the same name.
 """

@@ -1,4 +1,4 @@
-"""Facts about registered sets that stand beside every number on them."""
+"""Facts about registered sets that are printed beside their results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bench.core.types import Line, LineResult
 class About:
     """A set's hands, blocks and ink.
 
-    block: noun of the blocks (`Line.block`) where these are no hands; "" where they are.
-    hands: how many hands the whole set has, where its blocks do not tell; None: not known.
-    synthetic: how its ink was made; "" of ink that people wrote.
-    composed: how lines were made of ink that people wrote; "" of lines that they wrote.
+    block: noun for a block (`Line.block`) that is not a hand; "" when blocks are hands.
+    hands: number of hands in the whole set when blocks are not hands; None: unknown.
+    synthetic: how its ink was made; "" for human handwriting.
+    composed: how lines were made of human handwriting; "" for original lines.
     punctuation: whether its references have any.
     """
 
@@ -43,16 +43,16 @@ def about(dataset: str) -> About:
 
 
 def named(dataset: str) -> str:
-    """A set's name, and that it is synthetic where it is: "lines (synthetic)"."""
+    """A set's name, marked if synthetic: "lines (synthetic)"."""
     return f"{dataset} (synthetic)" if about(dataset).synthetic else dataset
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of some lines: what statistics resample.
+    """The blocks of some lines, which are the units of resampling.
 
     noun: "writer", "letter", ...
-    hands: None where every block is a hand; 0 where nothing says how many there are.
+    hands: None if every block is a hand; 0 if their number is unknown.
     """
 
     count: int

@@ -1,6 +1,6 @@
-"""The contract of a data set: a name to the lines of a split.
+"""The interface of a data set.
 
-A new set is a subclass of `Dataset` in a file of its own, whose `load` hands what `make_line` makes
+A new set is a subclass of `Dataset` in its own file, whose `load` passes the results of `make_line`
 to `gathered`, and a line in `datasets/__init__.py`.
 """
 
@@ -31,7 +31,7 @@ _report: ContextVar[Report] = ContextVar("report", default=silent)
 
 
 class BadLinesError(UserError):
-    """A set that was to be read strictly has lines that cannot be used; `lineset` has them."""
+    """A strict set has unusable lines, which are in `lineset`."""
 
     def __init__(self, lineset: LineSet) -> None:
         super().__init__(self._sentence(lineset, lineset.bad[0]))
@@ -46,7 +46,7 @@ class BadLinesError(UserError):
 
 
 class NothingReadableError(BadLinesError):
-    """A set that has lines, none of which can be used."""
+    """A set has lines, but none of them is usable."""
 
     def _sentence(self, lineset: LineSet, first: BadLine) -> str:
         return (
@@ -59,7 +59,7 @@ class NothingReadableError(BadLinesError):
 class Dataset(ABC):
     """A registered data set; its fields are its options.
 
-    strict: refuse the whole split where a line of it cannot be used, instead of leaving it out.
+    strict: refuse a split with an unusable line, instead of leaving the line out.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
@@ -68,7 +68,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def missing(self) -> Unavailable | None:
-        """The reason and the remedy where it cannot be read here; None where it can."""
+        """The reason and the remedy if it cannot be read here, else None."""
 
     @abstractmethod
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
@@ -79,23 +79,23 @@ class Dataset(ABC):
         Raises:
             Unavailable: the data is not here.
             UserError: the split does not exist, or a file lacks what it must have.
-            BadLinesError: a line cannot be used, and the set is to be read strictly.
+            BadLinesError: a line is unusable, and `strict` is set.
         """
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that can be asked for.
+        """The available splits.
 
         Raises:
-            Unavailable: the data alone tells, and it is not here.
+            Unavailable: they are read from the data, which is not here.
             UserError: a file lacks what it must have.
         """
         return self.splits
 
     def check_split(self, split: str, known: Sequence[str] = (), remedy: str = "") -> None:
-        """Refuse any other split than those that are known, by default `split_names`.
+        """Refuse an unknown split; known are `split_names` by default.
 
         Raises:
-            UserError: with the nearest of them, and the remedy.
+            UserError: with the closest name, and the remedy.
         """
         if split not in (known := known or self.split_names()):
             hint = did_you_mean(split, known)
@@ -113,15 +113,13 @@ class Dataset(ABC):
         total: int = 0,
         notes: Sequence[str] = (),
     ) -> LineSet:
-        """Collect the lines that a loader makes, in order, and set aside those that are unfit.
+        """Collect a loader's lines in order, unusable ones apart.
 
-        Unfit are, besides its bad lines, a line whose id another line has (results are paired by
-        id), and one that is absurdly small or long.
-
-        A `listening` report hears of each line as it is made, and of `total` where that is known.
+        Besides its bad lines these are lines with an id that is taken (results are paired by id),
+        and absurdly small or long ones. A `listening` report is called for each line.
 
         Raises:
-            BadLinesError: none can be used, or one cannot and the set is to be read strictly.
+            BadLinesError: no line is usable, or one is not and `strict` is set.
         """
         report = _report.get()
         lines: dict[str, Line] = {}
@@ -158,10 +156,9 @@ class Dataset(ABC):
 def make_line(
     name: str, text: str, image: Callable[[], Image], split: str, writer: str = "", **facts: Any
 ) -> Line | BadLine:
-    """A line with its text normalised, or why it cannot be used.
+    """Make a line with its text normalised, or a bad line with the reason.
 
-    A ValueError of `image`, which reads it, becomes the reason of a bad line; `facts` are other
-    fields of `Line`.
+    `image` reads the image; its ValueError becomes the reason. `facts` are other fields of `Line`.
     """
     text = normalise(text)
     if not text:
@@ -173,7 +170,7 @@ def make_line(
 
 
 def absence(look: Callable[[], object]) -> Unavailable | None:
-    """The reason that `look` raises, for `Dataset.missing`; None when it raises none."""
+    """The reason that `look` raises, for `Dataset.missing`, else None."""
     try:
         look()
     except Unavailable as reason:
@@ -183,7 +180,7 @@ def absence(look: Callable[[], object]) -> Unavailable | None:
 
 @contextmanager
 def listening(report: Report) -> Iterator[None]:
-    """Have `report` hear how far every set is that is loaded inside the block."""
+    """Report the progress of every set loaded inside the `with` block."""
     token = _report.set(report)
     try:
         yield
@@ -196,7 +193,7 @@ def _printable(text: str) -> str:
 
 
 def _unfit(line: Line) -> str:
-    """The reason why a line is no line of writing; "" where it is one."""
+    """The reason why a line is unusable, else ""."""
     try:
         f"{line.id}{line.text}{line.writer}{line.page}{line.block}".encode()
     except UnicodeEncodeError:
@@ -223,7 +220,7 @@ def image_hash(image: Image) -> str:
 
 
 def named_in(dataset: str, trained_on: str) -> bool:
-    """Whether a description of training data names a data set, whichever part of it.
+    """Whether a description of training data names any part of a data set.
 
     >>> named_in("unipen-lex", "Unipen-all (train), 684 M printed lines")
     True
@@ -234,6 +231,6 @@ def named_in(dataset: str, trained_on: str) -> bool:
 
 
 def spread(lines: Sequence[Line], count: int) -> list[Line]:
-    """Choose `count` lines evenly over all of them: the first ones alone are of few writers."""
+    """Choose `count` evenly spaced lines; the first ones alone are of few writers."""
     count = min(count, len(lines))
     return [lines[place * len(lines) // count] for place in range(count)]

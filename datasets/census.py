@@ -1,4 +1,4 @@
-"""Counts of a data set, split by split, whatever its source is."""
+"""Counts of any data set, split by split."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _EXAMPLE = 5  # lines of a group that are named
 
 @dataclass(frozen=True)
 class SplitCount:
-    """A split in numbers.
+    """The counts of a split.
 
-    writers, blocks: how many different ones its lines name.
+    writers, blocks: number of distinct ones.
     bad: lines that cannot be used.
     """
 
@@ -32,10 +32,10 @@ class SplitCount:
 class Repeats:
     """Texts or images that occur in several lines.
 
-    groups: things that occur more than once.
-    lines: lines that they occur in.
+    groups: texts or images that occur more than once.
+    lines: lines in these groups.
     across: groups with lines of more than one split.
-    example: "split/id" of the lines of one group, of one across splits if there is any.
+    example: "split/id" of the lines of one group, one across splits if there is any.
     """
 
     groups: int
@@ -46,14 +46,14 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Census:
-    """A set in numbers.
+    """The counts of a set.
 
     alphabet: every character of the texts, sorted.
-    texts, images: what occurs more than once; images by their pixels.
-    bad: lines that cannot be used, with their split.
-    notes: of the splits, see `LineSet`.
-    shown: some lines of each split, evenly over all of them.
-    absent: splits that are not here, with what is missing; not those that were counted.
+    texts, images: repeated ones; images are compared by pixels.
+    bad: unusable lines, with their split.
+    notes: see `LineSet`.
+    shown: evenly spaced lines of each split.
+    absent: splits that are not here, with the reason.
     """
 
     name: str
@@ -78,10 +78,10 @@ class Census:
 def take(
     name: str, dataset: Dataset, splits: Sequence[str] = (), limit: int | None = None
 ) -> Census:
-    """Read splits to their end and count; of each split only one at a time is in memory.
+    """Read splits to their end and count them, one at a time in memory.
 
-    A strict set is counted too: the caller decides what its bad lines mean. A split that is not
-    here (the list of one of IAM's is missing) does not keep the others from being counted.
+    The bad lines of a strict set are counted, not raised: the caller decides. A split that is not
+    here is noted, and the others are counted.
 
     Raises:
         Unavailable: the data of none of the splits is here.

@@ -27,9 +27,9 @@ State = Literal["right", "differs", "missing"]
 class PiecesVerdict:
     """The outcome for isolated words or characters, which only training reads.
 
-    state: "right" when they are the recorded ones, in whatever order.
-    count, sha256: of all; 0 and "" where the file could not be read to its end.
-    reason: what is wrong; "" when nothing is. The remedy is that of the set.
+    state: "right" when they are the recorded ones, in any order.
+    count, sha256: of all; 0 and "" when the file could not be read to its end.
+    reason: "" when right. The remedy is that of the set.
     """
 
     name: str
@@ -43,11 +43,11 @@ class PiecesVerdict:
 class Verdict:
     """The outcome for a set.
 
-    state: "right" when it is the recorded content, line by line, whatever its pieces are.
+    state: "right" when it is the recorded content, line by line; its pieces do not count.
     lines: lines by split. alphabet: every character of the texts, sorted.
-    unreadable: lines without an image or strokes that can be read.
-    sha256: of the content; "" where a file could not be read to its end.
-    reason, remedy: what is wrong and the command that mends it; "" when nothing is.
+    unreadable: lines without a readable image or strokes.
+    sha256: of the content; "" when a file could not be read to its end.
+    reason, remedy: the fault and the command that fixes it; "" when right.
     pieces: of its isolated words and characters.
     """
 
@@ -68,7 +68,7 @@ class Verdict:
 
 
 def check(source: Source, root: Path | None, report: Report = silent) -> Verdict:
-    """Read a set from end to end, with its words and characters, and compare it with its record."""
+    """Compare a whole set, its words and characters included, with its record."""
     verdict = check_lines(source, root, report)
     return replace(verdict, pieces=tuple(check_pieces(p, root, report) for p in source.pieces))
 
@@ -116,9 +116,9 @@ _Content = tuple[str, str, str, str, Callable[[], bytes]]
 
 
 def _contents(source: Source, root: Path) -> Iterator[_Content]:
-    """Name, writer, split, text, and strokes or size of image of each line.
+    """Name, writer, split, text, and strokes or image size of each line.
 
-    The pixels of a JPEG differ a little from decoder to decoder, so the size stands for an image.
+    Sizes replace images because JPEG decoders differ in a few pixels.
     """
     paths = [root / file for file in source.files]
     if source.kind == "images":
@@ -179,5 +179,5 @@ def check_pieces(pieces: Pieces, root: Path | None, report: Report = silent) -> 
 
 
 def _ink(strokes: Iterable[Stroke]) -> bytes:
-    """Every point of every stroke (device units are integers that float32 holds)."""
+    """The points of all strokes (device units are integers, exact in float32)."""
     return b"".join(b"%d:" % len(stroke) + stroke.astype("<f4").tobytes() for stroke in strokes)

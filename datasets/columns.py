@@ -1,4 +1,4 @@
-"""Columns of the user's tables: named by the user, or found under usual names."""
+"""Columns of the user's tables: named by the user, or detected by their usual names."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a table's columns; "" for one that it has not.
+    """The names of a table's columns, "" for an absent one.
 
-    Without ids lines are numbered or called after their images, without splits all are of one.
+    Without ids, lines are numbered or named after their images; without splits, all are of one.
     """
 
     image: str = "image"
@@ -35,14 +35,14 @@ class Columns:
     split: str = ""
 
     def named(self) -> list[str]:
-        """All columns that are read."""
+        """The columns that are read."""
         return [name for name in vars(self).values() if name]
 
     def check(self, table: object, names: Sequence[str]) -> None:
-        """Refuse a table without one of the columns; `names` are those that it has.
+        """Refuse a table that lacks one of the columns; `names` are those that it has.
 
         Raises:
-            UserError: with its name and those that there are.
+            UserError: with the missing and the existing names.
         """
         if absent := [name for name in self.named() if name not in names]:
             raise UserError(
@@ -53,11 +53,11 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """The options by which a user names the columns of a table.
+    """Options that name the columns of a table.
 
-    image, text, id, writer, block, page, split_column: names of columns; those not named are
-        looked for under usual names. Statistics resample blocks: the writers where there are none.
-    split: all lines are of this split, whatever the columns say.
+    image, text, id, writer, block, page, split_column: column names; unset ones are detected by
+        their usual names. Blocks are the units of resampling, by default the writers.
+    split: the split of all lines, overriding any column.
     """
 
     image: str = ""
@@ -75,10 +75,10 @@ class TableOptions:
         """The columns of a table.
 
         `table` and the registered `dataset` are for errors; `images` are the columns that can hold
-        images, where that is known, of which a single one is taken.
+        images, if known: a single one is taken.
 
         Raises:
-            UserError: it lacks a column that the user named, or one of images or texts.
+            UserError: a column that the user named, or one for images or texts, is missing.
         """
         chosen = {**vars(self), "split": self.split_column}
         named = {

@@ -24,11 +24,10 @@ _BESIDE = 0.3  # of the shorter baseline: lines that share less of their width a
 def outlines(lines: Sequence[PageLine], ascents: tuple[float, float] = _ASCENTS) -> list[Points]:
     """The outlines of a page's lines, thin ones rebuilt from their baselines.
 
-    Lines that were drawn by hand often have a polygon that is a mere ribbon at the baseline, and
-    some have only a baseline. The ascent of a line is its mean baseline less the top of its
-    polygon; the page's is the median. It is believed between two `ascents` in pixels (by default
-    those of pages about 2,000 pixels high), whose mean is taken where no line has one. A line with
-    neither polygon nor baseline has an empty outline.
+    Hand-drawn lines often have a polygon that is only a ribbon at the baseline, and some have only
+    a baseline. The ascent of a line is its mean baseline minus the top of its polygon; the page's
+    is the median, clipped to the two `ascents` in pixels (by default for pages about 2,000 pixels
+    high), and their mean if no line has one. Without polygon and baseline the outline is empty.
     """
     own = [_ascent(line) for line in lines]
     known = [a for line, a in zip(lines, own, strict=True) if a is not None and len(line.polygon)]
@@ -42,9 +41,9 @@ def outlines(lines: Sequence[PageLine], ascents: tuple[float, float] = _ASCENTS)
 
 
 def likely_ascents(lines: Sequence[PageLine]) -> tuple[float, float]:
-    """Pixels between which a page's ascent is believed, from how far apart its baselines are.
+    """The plausible range of a page's ascent in pixels, from the distances of its baselines.
 
-    Where nothing is below anything the polygons alone decide: 0 and infinity.
+    0 to infinity if no baseline is below another.
     """
     spans = [
         (line.baseline[:, 1].mean(), line.baseline[:, 0].min(), line.baseline[:, 0].max())
@@ -63,14 +62,14 @@ def likely_ascents(lines: Sequence[PageLine]) -> tuple[float, float]:
 
 
 def crop(page: Image.Image, outline: Points, height: int) -> Image.Image:
-    """Cut a line out of a grey page, fill what is outside of it with paper, scale it down.
+    """Cut a line out of a grey page, fill the surroundings with paper, and scale it down.
 
-    The outline may reach over the edge; the result is at most `height` pixels high.
+    The outline may cross the page's edge; the result is at most `height` pixels high.
 
     Raises:
         ValueError: nothing of the outline lies on the page.
     """
-    # What lies far outside has no effect but on the arithmetic.
+    # Points far outside would only overflow the arithmetic.
     outline = np.clip(outline, -np.array(page.size), 2 * np.array(page.size))
     left, top = np.maximum((outline.min(0) - _BORDER).astype(int), 0).tolist()
     right, bottom = np.minimum((outline.max(0) + _BORDER).astype(int), page.size).tolist()
@@ -87,7 +86,7 @@ def crop(page: Image.Image, outline: Points, height: int) -> Image.Image:
 
 
 def shrink(image: Image.Image, height: int) -> Image.Image:
-    """Scale an image down to a height; a lower one stays as it is."""
+    """Scale an image down to a height; a lower one is unchanged."""
     if image.height <= height:
         return image
     width = max(1, round(image.width * height / image.height))
@@ -95,7 +94,7 @@ def shrink(image: Image.Image, height: int) -> Image.Image:
 
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
-    """The image as baseline JPEG."""
+    """Encode as baseline JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

@@ -6,15 +6,15 @@
     lines/0052/0052-1-0.tif        the line images: writer, text, line
     xml/0052-1_attributes.xml      the transcriptions, in a dialect of PAGE of its own
 
-Regions are nested `AttrRegion`s: attrType 3 a paragraph, 2 a line, 1 a word; fontType 2 is written
-by hand, all else is printed. Words carry `text`, and ids `WRITER-TEXT-LINE-WORD`. The order in the
-file is not that of reading. Files declare UTF-16 or ISO-8859-1 and are often neither, so what they
-declare is not believed.
+Regions are nested `AttrRegion`s: attrType 3 a paragraph, 2 a line, 1 a word; fontType 2 is
+handwritten, all others are printed. Words carry `text`, and ids `WRITER-TEXT-LINE-WORD`, and are
+not in reading order. Files declare UTF-16 or ISO-8859-1, often wrongly, so the declaration is
+ignored.
 
-Every split that was published has the same seven texts, about 300 different
-words in all, so a language model can know a test text by heart; the transcriptions have next to no
-punctuation although the writers wrote it, so an error rate counts every comma that was read; and
-the published split is one for writer retrieval, whose train set is the small part.
+Three cautions: all published splits share the same seven texts (about 300 different words), so a
+language model can memorise a test text; the transcriptions have next to no punctuation although
+the writers wrote it, so every comma that is read counts as an error; and the published split is
+for writer retrieval, with a small train set.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ class Page(NamedTuple):
 class Cvl(Dataset):
     """Lines of the CVL database.
 
-    root: the folder it lies in; none means `cvl` in the data root.
+    root: its folder; default: `cvl` in the data root.
     partition: texts (a test line is of a writer and of a text that no train or val line is of),
         writers (disjoint writers, the same texts) or published (27 writers train, 283 test, no
         val, the same texts).
     texts: which of the texts 1, 2, 3, 4, 6, 7, 8 are read; 6 is German, 3 has German words.
     test_texts: of the partition texts.
-    val_texts: of the partition texts; train has what is left.
-    skip: writers and pages that are left out, as other users of the set do: 0431 has blank pages.
+    val_texts: of the partition texts; the others are train.
+    skip: writers and pages to leave out; 0431 has blank pages and is commonly left out.
     """
 
     root: Path | None = None
@@ -92,7 +92,7 @@ class Cvl(Dataset):
     skip: tuple[str, ...] = ("0431", "0992-1")
 
     def missing(self) -> Unavailable | None:
-        """The parts of CVL that are not here, and where the user gets them."""
+        """The missing parts of CVL, and their source."""
         return absence(self._folder)
 
     def split_names(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Cvl(Dataset):
         """
         self._check(split)
         root = self._folder()
-        pages = sorted(page for page in _pages(root) if self._wanted(page, split))
+        pages = sorted(page for page in _pages(root) if self._selected(page, split))
         lines = (line for page in pages for line in _lines(root, page, split))
         return self.gathered(
             "cvl",
@@ -148,7 +148,7 @@ class Cvl(Dataset):
             )
         return root
 
-    def _wanted(self, page: Page, split: str) -> bool:
+    def _selected(self, page: Page, split: str) -> bool:
         if page.text not in self.texts or {page.writer, page.name} & set(self.skip):
             return False
         if self.partition == "published":
@@ -162,7 +162,7 @@ class Cvl(Dataset):
         return next((split for split, texts in held_out.items() if text in texts), "train")
 
     def _chosen(self) -> str:
-        """The options that decide what is read, in words."""
+        """The options that select lines, in words."""
         words = [f"partition {self.partition}", f"texts {_listed(self.texts)}"]
         if self.partition == "texts":
             words.append(f"test {_listed(self.test_texts)}, val {_listed(self.val_texts)}")
@@ -215,7 +215,7 @@ def _place(line: str) -> tuple[int, str]:
 def _line(
     root: Path, page: Page, name: str, written: str | None, split: str, why: str
 ) -> Line | BadLine:
-    """A line with its image, or why it cannot be used; `why` is of one without a text."""
+    """A line with its image, or a bad line; `why` is the reason if it has no text."""
     if written is None:
         return BadLine(name, why)
     if name.rpartition("-")[0] != page.name:
@@ -268,7 +268,7 @@ def _line_id(region: Element, words: Sequence[Element]) -> str | None:
 
 
 def _in_order(words: Sequence[Element]) -> list[Element]:
-    """Words by the number in their ids where all have one of their own, else from left to right."""
+    """Words sorted by the numbers in their ids if these are unique, else from left to right."""
     matches = [_WORD_ID.fullmatch(word.get("id", "").strip()) for word in words]
     numbers = [int(match[2]) if match else -1 for match in matches]
     keys: Sequence[float] = numbers

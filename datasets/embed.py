@@ -1,7 +1,7 @@
 """Real ink that ships with the project: `python -m datasets.embed` builds it from the data root.
 
-Val and test parts of two public sources (licences in `embedded/README.md`); the same files, byte
-for byte, when it is built again with the same libraries.
+Val and test parts of two public sources (licences in `embedded/README.md`). Builds with the same
+library versions are equal byte for byte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HOOKER_LINES = {"test": 300, "val": 200}
 
 
 def build(root: Path, out: Path = EMBEDDED) -> dict[str, int]:
-    """Write the embedded files from those of a data root; returns their sizes in bytes."""
+    """Write the embedded files from a data root, and return their sizes in bytes."""
     from datasets.joined import CHARACTERS
     from datasets.unipen import COLUMNS, STROKES, TABLE, read_pieces, read_strokes, read_table
 
@@ -66,8 +66,8 @@ def _some_lines(path: Path) -> bytes:
 if __name__ == "__main__":
     from datasets.root import data_root
 
-    found = data_root()
-    if found is None:
+    root = data_root()
+    if root is None:
         raise SystemExit("error: no data root; see python -m bench data list")
-    for name, size in build(found).items():
+    for name, size in build(root).items():
         print(f"{size:>10,}  {name}")

@@ -1,9 +1,8 @@
-"""Getting a data set from its public source: fetch, rebuild, verify, and only then put in place.
+"""Download a data set from its public source: fetch, rebuild, verify, then install.
 
-All that is unfinished lies in `.fetch/` of the data root. A finished download is found again after
-an interruption; a set appears in the data root when its content is the recorded one, and never
-otherwise. Isolated words and characters, which only training reads, are verified each by itself:
-lines that are right do not wait for them.
+Unfinished work is in `.fetch/` of the data root, and a finished download is reused after an
+interruption. A set is installed in the data root only if its content is the recorded one. Isolated
+words and characters, which only training reads, are verified separately and do not hold up lines.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ _WORK = ".fetch"
 
 
 def get(source: Source, root: Path, url: str | None = None, report: Report = silent) -> Verdict:
-    """Bring a set into a data root, made if need be; what is there and right is left as it is.
+    """Install a set in a data root, made if need be; correct files are kept.
 
-    `url` is where to fetch the pinned commit from, instead of the source's own address.
+    `url` replaces the source's own address, for the same pinned commit.
 
     Raises:
         Unavailable: git is not installed.
-        UserError: the source cannot be reached, or what was made of it is not what is recorded.
-        OSError: the data root cannot be written to.
+        UserError: the source is unreachable, or the rebuilt set differs from the record.
+        OSError: the data root is not writable.
     """
     here = check(source, root, report)
     if here.whole:
@@ -61,7 +60,7 @@ def get(source: Source, root: Path, url: str | None = None, report: Report = sil
             missing = BUILDERS[source.name](tree, load_selection(source.name), built, report)
             lines = check_lines(source, built, report)
             if lines.state != "right":
-                raise UserError(_complaint(source, lines, missing, built))
+                raise UserError(_wrong_lines(source, lines, missing, built))
             _put(built, root, *source.files)
         pieces = []
         for recorded, piece in zip(source.pieces, here.pieces, strict=True):
@@ -73,7 +72,7 @@ def get(source: Source, root: Path, url: str | None = None, report: Report = sil
             pieces.append(piece)
     verdict = replace(lines, pieces=tuple(pieces))
     if not verdict.whole:
-        raise UserError(_lament(source, verdict, built))
+        raise UserError(_wrong_pieces(source, verdict, built))
     shutil.rmtree(work)
     with suppress(OSError):  # another set is being fetched
         work.parent.rmdir()
@@ -85,22 +84,21 @@ def _put(built: Path, root: Path, *files: str) -> None:
         (built / file).replace(root / file)
 
 
-def _complaint(source: Source, verdict: Verdict, missing: list[str], built: Path) -> str:
+def _wrong_lines(source: Source, verdict: Verdict, missing: list[str], built: Path) -> str:
     absent = ""
     if missing:
         absent = f"; {len(missing)} lines are not in the source, the first is {missing[0]}"
     return (
-        f"what was made of {source.name} @ {source.commit[:12]} is not the recorded set: "
-        f"{verdict.reason}{absent}; it was left in {built}, "
-        "and nothing was put in place"
+        f"{source.name} rebuilt from {source.commit[:12]} is not the recorded set: "
+        f"{verdict.reason}{absent}; it was left in {built}, and nothing was put in place"
     )
 
 
-def _lament(source: Source, verdict: Verdict, built: Path) -> str:
+def _wrong_pieces(source: Source, verdict: Verdict, built: Path) -> str:
     wrong = [piece for piece in verdict.pieces if piece.state != "right"]
     return (
         f"the lines of {source.name} are in place, but not its "
-        f"{' and '.join(piece.name for piece in wrong)}, which only training reads: what was made "
-        f"of {source.commit[:12]} is not what is recorded "
-        f"({'; '.join(piece.reason for piece in wrong)}) and was left in {built}"
+        f"{' and '.join(piece.name for piece in wrong)}, which only training reads: those rebuilt "
+        f"from {source.commit[:12]} are not the recorded ones "
+        f"({'; '.join(piece.reason for piece in wrong)}) and were left in {built}"
     )

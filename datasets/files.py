@@ -1,4 +1,4 @@
-"""Files that came from somewhere: paths, images, texts and XML, each read within limits."""
+"""Safe reading of untrusted paths, images, texts and XML, within limits."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _BYTE_ORDER_MARKS = (
 
 
 def inside(root: Path, name: str) -> Path:
-    """The path of a file that a data set names, which need not exist.
+    """The path of a file named by a data set, existing or not.
 
     The folder itself may be a symbolic link.
 
     Raises:
-        ValueError: it is no path, or leads out of the folder: by `..`, absolute or by a link.
+        ValueError: it is not a path, or leaves the folder (by `..`, absolute or by a link).
     """
     if not name or "\0" in name:
         raise ValueError(f"{name!r} is no path")
@@ -71,8 +71,8 @@ def content(path: Path, limit: int = FILE_LIMIT) -> bytes:
     """Read a regular file.
 
     Raises:
-        ValueError: it is missing, no regular file (a pipe would wait for ever), larger than
-            `limit` bytes, or may not be read.
+        ValueError: it is missing, not a regular file (a pipe would block), larger than `limit`
+            bytes, or not permitted.
     """
     try:
         facts = path.stat()
@@ -88,26 +88,26 @@ def content(path: Path, limit: int = FILE_LIMIT) -> bytes:
 
 
 def read_text(root: Path, name: str) -> str:
-    """Read a text of an undeclared encoding that a data set names.
+    """Read a text file named by a data set, in an undeclared encoding.
 
     Raises:
-        ValueError: it leads out of the folder or cannot be read.
+        ValueError: its path leaves the folder, or it cannot be read.
     """
     return decode_text(content(inside(root, name)))
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -> Image:
-    """Decode an image to (H, W) uint8 grey; transparent is white paper.
+    """Decode an image to (H, W) uint8 grey, transparency to white.
 
-    Of 16 bits the upper 8 are kept, of 1 bit 0 and 255 are made, of several pages the first is
-    taken. With `upright` it is turned as its EXIF orientation says.
+    16-bit images keep the upper 8 bits, 1-bit ones become 0 and 255, and only the first page is
+    read. `upright` applies the EXIF orientation.
 
     Raises:
-        ValueError: it is no image, damaged, cut short or absurdly large.
+        ValueError: it is not an image, damaged, truncated or absurdly large.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of bombs and odd metadata: what matters is checked
+            warnings.simplefilter("ignore")  # of bombs and odd metadata: the size is checked
             with Pillow.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
@@ -116,7 +116,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
         raise ValueError("it is not an image") from error
     except ValueError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them
+    except Exception as error:  # on damaged files Pillow raises all kinds of errors
         raise ValueError(str(error) or type(error).__name__) from error
 
 
@@ -134,8 +134,7 @@ def _grey(image: Pillow.Image) -> Image:
 def decode_text(encoded: bytes) -> str:
     """Decode by a byte order mark, as UTF-16 by its zero bytes, as UTF-8, else as Windows-1252.
 
-    Windows-1252 is ISO-8859-1 with letters and marks where that has control characters; the five
-    codes that it lacks become U+FFFD.
+    Windows-1252 contains ISO-8859-1's letters; its five undefined codes become U+FFFD.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if encoded.startswith(mark):
@@ -151,27 +150,27 @@ def decode_text(encoded: bytes) -> str:
 
 
 def undeclared(document: bytes) -> bytes:
-    """An XML document as UTF-8 without its declaration, for documents that declare wrongly."""
+    """Re-encode an XML document in UTF-8 without its (wrong) declaration."""
     return _DECLARATION.sub("", decode_text(document), count=1).encode("utf-8", "replace")
 
 
 class NotXMLError(UserError, ValueError):
-    """A document that cannot be read as XML, or declares entities."""
+    """A document is not XML, or declares entities."""
 
 
 class _Declared(Exception):  # noqa: N818 - leaves expat, never this module
-    """The document declares something of its own."""
+    """The DOCTYPE has declarations of its own."""
 
 
 def parse_xml(document: bytes, name: str) -> Element:
-    """The root of a document, in whatever encoding it declares; errors call it `name`.
+    """Parse a document in its declared encoding; `name` is for errors.
 
-    A DOCTYPE that only names a DTD, as IAM's forms have, is passed over and the DTD never fetched.
-    One that declares anything itself is refused: entities that expand without end make a small
-    file large (https://docs.python.org/3/library/xml.html#xml-vulnerabilities).
+    A DOCTYPE that only names a DTD (IAM's forms) is ignored, and the DTD never fetched. One with
+    declarations is refused, against entity expansion
+    (https://docs.python.org/3/library/xml.html#xml-vulnerabilities).
 
     Raises:
-        NotXMLError: it is no XML, or declares entities.
+        NotXMLError: it is not XML, or declares entities.
     """
     try:
         _refuse_declarations(document)
@@ -184,7 +183,7 @@ def parse_xml(document: bytes, name: str) -> Element:
 
 
 def elements(root: Element, name: str) -> Iterator[Element]:
-    """All elements of a local name, the root too; namespaces change with a format's version."""
+    """All elements with a local name, root included; namespaces vary with the format's version."""
     return (element for element in root.iter() if local(element) == name)
 
 
@@ -199,7 +198,7 @@ def local(element: Element) -> str:
 
 
 def _refuse_declarations(document: bytes) -> None:
-    """Look through the document as expat reads it: a search in bytes would miss UTF-16."""
+    """Search for declarations with expat: a search in bytes would miss UTF-16."""
 
     def doctype(name: str, system: str | None, public: str | None, internal: int) -> None:
         if internal:

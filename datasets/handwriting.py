@@ -1,8 +1,8 @@
-"""Handwriting from stroke fonts: text and a writer's seed to strokes with character boxes.
+"""Synthetic handwriting from stroke fonts: text and writer to strokes with character boxes.
 
 The glyphs are Dr. A. V. Hershey's (package Hershey-Fonts): two print faces and two script faces,
-bent by a strong personal style. A learned renderer can take the place of `write`: nothing else
-knows more than `Writing`.
+distorted by a personal style. A learned renderer can replace `write`: all else depends only on
+`Writing`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Writing:
     """Strokes on an empty canvas.
 
     strokes: (N, 2) float32 points in pixels, y downwards.
-    widths: pen width in pixels at each point, one (N,) array a stroke.
+    widths: pen width in pixels at each point, one (N,) array per stroke.
     boxes: (len(text), 2) float32, left and right column of each character.
     shape: (H, W) of the canvas that holds the ink and its margins.
     """
@@ -43,7 +43,7 @@ class Writing:
 
 @dataclass(frozen=True)
 class Style:
-    """A hand: fixed for a writer, in Hershey's units unless stated otherwise."""
+    """A hand, constant for a writer, in Hershey's units unless stated otherwise."""
 
     kind: str
     script_capitals: bool
@@ -64,7 +64,7 @@ class Style:
 
 
 def style_of(writer: str) -> Style:
-    """The hand of a writer, drawn from a stream of its own."""
+    """Draw the hand of a writer from its own random stream."""
     rng = stream("kaidoku-hand-1", writer)
     kind = "script" if rng.random() < 0.5 else "print"
     return Style(
@@ -90,7 +90,7 @@ def style_of(writer: str) -> Style:
 def write(text: str, writer: str, line: str) -> Writing:
     """Write a text (printable ASCII; any other character leaves no ink) in a writer's hand.
 
-    The writer seeds the style, the line all that differs from line to line.
+    The writer seeds the style, the line its variation.
     """
     style = style_of(writer)
     rng = stream("kaidoku-write-1", writer, line)
@@ -129,7 +129,7 @@ def _place(
     style: Style,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """A glyph's stroke at its place on the line, relative to a baseline at 0, smoothed."""
+    """Place a glyph's stroke on the line, relative to a baseline at 0, and smooth it."""
     bent = points + rng.normal(0, style.hand_jitter, points.shape)
     height = -bent[:, 1] * size  # above the baseline
     height = np.where(height > _X_HEIGHT, _X_HEIGHT + (height - _X_HEIGHT) * style.ascent, height)
@@ -157,7 +157,7 @@ def _lay_out(
     style: Style,
     rng: np.random.Generator,
 ) -> Writing:
-    """Scale to pixels and leave the margins that a line segmenter leaves."""
+    """Scale to pixels and add the margins of a line segmenter."""
     margins = rng.uniform(2.0, 9.0, 4)  # left, right, top, bottom, in pixels
     points = np.concatenate([*strokes, np.array([[0.0, 0.0], [length, -_X_HEIGHT]])])
     low, high = points.min(0) * style.scale, points.max(0) * style.scale
@@ -173,7 +173,7 @@ def _lay_out(
 
 
 def _pressure(points: Stroke, style: Style, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Pen width at each point: down strokes press harder, and every stroke differs a little."""
+    """Pen width at each point: down strokes are wider, and strokes vary."""
     if len(points) < 2:
         return np.full(len(points), style.pen, np.float32)
     step = np.diff(points, axis=0, append=points[-1:])

@@ -1,4 +1,4 @@
-"""Parquet files of data sets of the Hugging Face Hub: in the Hub's cache, or fetched into it."""
+"""Parquet files of Hugging Face Hub data sets: locate them in the Hub's cache, or download them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHARD = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name means a repository and no file: owner/name, which is not a path here."""
+    """Whether a name is owner/name of the Hub, and not an existing path."""
     return (
         name.count("/") == 1
         and not name.startswith(("/", ".", "~"))
@@ -32,10 +32,10 @@ def is_hub_id(name: str) -> bool:
 
 
 def locate(repo: str, revision: str, pattern: str) -> Path:
-    """The snapshot of a data set in the Hub's cache; nothing is fetched.
+    """The snapshot of a data set in the Hub's cache, without downloading.
 
     Raises:
-        Unavailable: it is not here, or not all of it; the remedy fetches it.
+        Unavailable: it is missing or incomplete; the remedy downloads it.
     """
     remedy = get_command(repo, revision, pattern)
     try:
@@ -52,7 +52,7 @@ def locate(repo: str, revision: str, pattern: str) -> Path:
 
 
 def parquet_files(folder: Path, pattern: str) -> list[Path]:
-    """The Parquet files of a folder whose path in it has a pattern, without hidden ones."""
+    """The Parquet files of a folder whose relative path matches a pattern, hidden ones excepted."""
     named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.parquet")}
     return [
         named[name]
@@ -62,13 +62,12 @@ def parquet_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
-    """Fetch the Parquet files of a pattern; goes on where an earlier download stopped.
+    """Download the Parquet files of a pattern, resuming an interrupted download.
 
-    The revision is resolved to a commit first, and all files are of it. Progress is in bytes.
+    All files are of the commit that the revision resolves to. Progress is in bytes.
 
     Raises:
-        UserError: the Hub does not give it or cannot be reached, it has no such files, or the
-            disk is full.
+        UserError: the Hub refuses or is unreachable, has no such files, or the disk is full.
     """
     if constants.HF_HUB_OFFLINE:
         command = get_command(repo, revision, pattern)
@@ -90,14 +89,14 @@ def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
             fetch(repo, commit, files[name], _numbered(report, number, len(names)), "dataset")
         if _CARD in files:
             hf_hub_download(repo, _CARD, revision=commit, repo_type="dataset")
-        # Asked by the name of the branch, it notes in the cache which commit that is: at the end,
-        # so that what was interrupted is not taken for the whole.
+        # A request by branch name records its commit in the cache. It comes last, so that an
+        # interrupted download is not taken for a complete one.
         hf_hub_download(repo, names[0], revision=revision, repo_type="dataset")
     return locate(repo, revision, pattern)
 
 
 def licence_of(folder: Path) -> str:
-    """The licence that a snapshot's card names; "not stated" where it names none."""
+    """The licence in a snapshot's card, else "not stated"."""
     try:
         card = (folder / _CARD).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -108,7 +107,7 @@ def licence_of(folder: Path) -> str:
 
 
 def get_command(repo: str, revision: str, pattern: str) -> str:
-    """The one command that fetches a data set, whatever the environment says."""
+    """The command that downloads a data set, also where HF_HUB_OFFLINE is set."""
     offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
     version = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
     files = "" if pattern == "*" else f" --files {shlex.quote(pattern)}"
@@ -116,7 +115,7 @@ def get_command(repo: str, revision: str, pattern: str) -> str:
 
 
 def _lacks_a_shard(files: list[Path]) -> bool:
-    """Whether one of `name-00000-of-00003` is missing of a set of shards that is begun."""
+    """Whether an existing group `name-00000-of-00003` lacks one of its shards."""
     matches = [match for path in files if (match := _SHARD.fullmatch(path.stem))]
     numbers: dict[tuple[str, int], set[int]] = {}
     for match in matches:

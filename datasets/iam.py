@@ -1,19 +1,19 @@
 """The data set `iam`: the IAM Handwriting Database 3.0 as its users downloaded it.
 
 English prompts of the LOB corpus, copied by 657 writers, scanned at 300 dpi (Marti and Bunke, IJDAR
-2002). It may not be passed on: every user registers and downloads it. Its folder has
+2002). It may not be redistributed: every user registers and downloads it. Its folder has
 
     lines/a01/a01-000u/a01-000u-00.png    unpacked from lines.tgz (or all in lines/)
     xml/a01-000u.xml                      unpacked from xml.tgz
     ascii/lines.txt, ascii/forms.txt      unpacked from ascii.tgz
     splits/                               lists of a partition (`PARTITIONS`)
 
-or, all in one, Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line) in data/.
+or only Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line) in data/.
 
-Four published partitions differ, and results on one are no results on another. `aachen` and `rwth`
-have the same test lines; their val and test are 548 and 1,313 of the 1,861 test lines of
-`official`, so weights that were tuned on one of the two must not be tested on `official`, or the
-other way round. The lists are published without IAM's data
+Results on the four published partitions are not comparable. `aachen` and `rwth` have the same test
+lines; their val and test contain 548 and 1,313 of the 1,861 test lines of `official`, so weights
+tuned on either must not be tested on `official`, nor vice versa. The lists are published without
+IAM's data
 (https://github.com/shonenkov/IAM-Splitting counts and compares them).
 """
 
@@ -61,8 +61,8 @@ class Partition:
     """A published partition.
 
     counts: lines by split, as published.
-    files: by split, what its list is called, below one of `FOLDERS`; the first that is there.
-    where: where the lists are had and what they are to be called.
+    files: names of a split's list below one of `FOLDERS`, in order of preference.
+    where: source of the lists, and the file names to use.
     """
 
     counts: Mapping[str, int]
@@ -121,15 +121,15 @@ PARTITIONS: Mapping[str, Partition] = {
 class Iam(Dataset):
     """Lines of the IAM Handwriting Database.
 
-    root: the folder it lies in; none means `iam` in the data root.
+    root: its folder; default: `iam` in the data root.
     partition: aachen (6161 train, 966 val, 2915 test: TrOCR's), rwth (6482, 976, 2915: Teklia's,
         VAN's), official (6161, 900 and 940, 1861) or iam-d (9652, 1840, 1861).
-    references: xml (the text as it is written, of xml/), ascii (lines.txt: a space between all
-        tokens, also before a comma), laia (lines.txt as Laia and TrOCR's labels have it: no
-        space inside a token, contractions joined) or teklia (its Parquet files, images and all:
+    references: xml (the text as written, from xml/), ascii (lines.txt: a space between all
+        tokens, also before a comma), laia (lines.txt as in Laia's and TrOCR's labels: no space
+        inside a token, contractions joined) or teklia (texts and images of its Parquet files:
         partition rwth, no writers). Error rates differ between them.
-    errors: what is done with lines whose words IAM segmented wrongly; the partitions count them.
-        Teklia's files do not tell them.
+    errors: treatment of lines whose words IAM segmented wrongly; the partitions count them.
+        Teklia's files do not mark them.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "val2", "test")
@@ -140,7 +140,7 @@ class Iam(Dataset):
     errors: Literal["keep", "drop"] = "keep"
 
     def missing(self) -> Unavailable | None:
-        """The parts of IAM that are not here, and where the user gets them."""
+        """The missing parts of IAM, and their source."""
         if self.references == "teklia":
             return self._teklia().missing()
         return absence(lambda: list_file(self._folder(), self.partition, "test"))
@@ -150,9 +150,9 @@ class Iam(Dataset):
         return tuple(PARTITIONS[self.partition].files)
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """The first `limit` lines of a split, in the order of its list.
+        """Read the first `limit` lines of a split, in the order of its list.
 
-        A list with another number of lines than was published makes a note.
+        A note says if the list's length differs from the published one.
         """
         self.check_split(split)
         style = self.references
@@ -200,7 +200,7 @@ class Iam(Dataset):
         )
 
     def _folder(self) -> Path:
-        """The root, which has images and the transcriptions that are read."""
+        """The root, checked for images and transcriptions."""
         root = folder_of(
             "iam",
             self.root,
@@ -231,7 +231,7 @@ class Iam(Dataset):
     def _written(
         self, root: Path, ids: Iterable[str], style: Style
     ) -> Iterator[tuple[str, Written | str]]:
-        """The transcription of each line, or why it has none."""
+        """The transcription of each line, or the reason why it has none."""
         transcripts = Transcripts(root, style)
         for name in ids:
             try:
@@ -275,7 +275,7 @@ def list_file(root: Path, partition: str, split: str) -> Path:
     """The list of a split.
 
     Raises:
-        Unavailable: it is not below the root; with where it is had.
+        Unavailable: it is not below the root; the remedy names its source.
     """
     published = PARTITIONS[partition]
     for folder in FOLDERS:
@@ -290,10 +290,10 @@ def list_file(root: Path, partition: str, split: str) -> Path:
 
 
 def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[BadLine], list[str]]:
-    """The line ids of a split in the order of its list, entries that are none, and notes on it.
+    """The line ids of a split in the order of its list, invalid entries, and notes.
 
-    An entry may have more behind its id (Laia's and unilm's lists have), or a folder before it
-    and `.png` behind it.
+    In an entry more fields may follow the id (Laia's and unilm's lists), or it may be a path that
+    ends in `.png`.
 
     Raises:
         Unavailable: the list is not here, or cannot be read.
@@ -322,11 +322,11 @@ def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[B
 
 
 def miscount(name: str, partition: str, split: str, count: int) -> list[str]:
-    """A note that a file has another number of lines than was published, where it has."""
+    """A note if the number of lines differs from the published one."""
     right = PARTITIONS[partition].counts[split]
     if count == right:
         return []
     return [
         f"{name} has {count} lines, and {split} of the partition {partition} has {right} as "
-        "published: what is measured on it compares with no published result"
+        "published: results on it are not comparable with published ones"
     ]

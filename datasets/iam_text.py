@@ -3,9 +3,9 @@
 The formats are those of https://fki.tic.heia-fr.ch/databases/iam-handwriting-database (its DTD of
 the forms, and the comments at the head of the ASCII files).
 
-IAM knows the connected components of every word, on the form. Word borders are therefore measured.
-Where a word has as many groups of components as letters (printed hands), so are the letters;
-otherwise the letters share the word by their usual widths, which is an estimate.
+IAM has the connected components of every word on the form, so word borders are measured. So are
+letter borders if a word has as many groups of components as letters (printed hands); otherwise
+they are estimated from the usual widths of letters.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Box:
 
     @property
     def right(self) -> int:
-        """The first column behind it."""
+        """The first column after it."""
         return self.left + self.width
 
 
@@ -68,10 +68,10 @@ class Word:
 class Written:
     """A line as a file of IAM transcribes it.
 
-    correct: whether its words were segmented correctly ("ok"), as far as IAM knows.
+    correct: whether IAM marks its words as segmented correctly ("ok").
     words: its tokens; components are in XML only.
-    box: where the line lies on its form by `lines.txt`; None where that is not read.
-    writer: "" where neither XML nor `forms.txt` names one.
+    box: place of the line on its form, from `lines.txt`; None if that is not read.
+    writer: "" if neither XML nor `forms.txt` names one.
     """
 
     text: str
@@ -87,7 +87,7 @@ def form_of(line: str) -> str:
 
 
 def ascii_file(root: Path, name: str) -> Path | None:
-    """`lines.txt` or `forms.txt`, in `ascii/` or in the root itself; None where it is not."""
+    """`lines.txt` or `forms.txt`, in `ascii/` or in the root; None if absent."""
     places = (root / "ascii" / name, root / name)
     return next((place for place in places if place.is_file()), None)
 
@@ -102,7 +102,7 @@ def laia(tokens: Iterable[str]) -> str:
 
 
 def parse_lines(text: str) -> dict[str, Written]:
-    """The rows of `lines.txt` by line id; rows of another form are left out.
+    """The rows of `lines.txt` by line id; malformed rows are left out.
 
     A row is `a01-000u-03 err 156 23 430 1290 1883 70 M Ps|tomorrow|.`: id, segmentation, grey
     level, components, x, y, width and height of the line on its form, tokens.
@@ -121,7 +121,7 @@ def parse_lines(text: str) -> dict[str, Written]:
 
 
 def parse_forms(text: str) -> dict[str, str]:
-    """Writers by form, of `forms.txt` (`a01-000u 000 2 prt 7 5 52 36`)."""
+    """Writers by form, from `forms.txt` (`a01-000u 000 2 prt 7 5 52 36`)."""
     rows = (row.split() for row in text.splitlines() if not row.startswith("#"))
     return {row[0]: row[1] for row in rows if len(row) > 1}
 
@@ -129,10 +129,10 @@ def parse_forms(text: str) -> dict[str, str]:
 def parse_form(document: bytes, name: str) -> dict[str, Written]:
     """The handwritten lines of an XML form by id.
 
-    IAM's texts are escaped twice: what XML's parser leaves is `&quot;`.
+    IAM's texts are escaped twice, so parsed ones still contain `&quot;`.
 
     Raises:
-        ValueError: it is no XML, or no form.
+        ValueError: it is not XML, or not a form.
     """
     root = parse_xml(document, name)
     part = child(root, "handwritten-part")
@@ -143,10 +143,10 @@ def parse_form(document: bytes, name: str) -> dict[str, Written]:
 
 
 class Transcripts:
-    """The transcriptions of a copy of IAM, looked up line by line.
+    """The transcriptions of a copy of IAM, looked up by line.
 
-    root: of the copy; read are `xml/`, and `lines.txt` and `forms.txt` where they are.
-    style: whose text is the reference.
+    root: of the copy, with `xml/`, `lines.txt` or `forms.txt`.
+    style: of the reference, see `Iam`.
     """
 
     def __init__(self, root: Path, style: Style) -> None:
@@ -159,7 +159,7 @@ class Transcripts:
         """The transcription of a line.
 
         Raises:
-            ValueError: there is none, or none that can be read; with the reason.
+            ValueError: it is missing or unreadable; with the reason.
         """
         name = form_of(line)
         form, entry = self._form(name), self.entries.get(line)
@@ -188,7 +188,7 @@ class Transcripts:
         return (lines[0].writer if lines else "") or self.writers.get(name, "")
 
     def _form(self, name: str) -> Mapping[str, Written] | str:
-        """The lines of an XML form, or why there are none."""
+        """The lines of an XML form, or the reason why there are none."""
         if self._last[0] != name:
             path = f"xml/{name}.xml"
             try:
@@ -202,7 +202,7 @@ class Transcripts:
 
 
 def _ascii(root: Path, name: str) -> str:
-    """The text of an ASCII file, "" where there is none or it cannot be read."""
+    """The text of an ASCII file, "" if it is missing or unreadable."""
     path = ascii_file(root, name)
     try:
         return "" if path is None else read_text(root, path.relative_to(root).as_posix())
@@ -220,7 +220,7 @@ def _form_line(line: Element, writer: str) -> Written:
 
 
 def _components(word: Element) -> list[Box]:
-    """The components that are rectangles; others are left out."""
+    """The valid rectangles among the components."""
     boxes = []
     for component in elements(word, "cmp"):
         with contextlib.suppress(ValueError):
@@ -240,13 +240,12 @@ def _box(fields: Sequence[str]) -> Box:
 def character_boxes(
     text: str, written: Written, shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
-    """The columns of each character of a normalised reference on a line's image of a shape.
+    """The columns of each character of a normalised reference on a line's image.
 
-    The tokens without spaces have to be the text without spaces, and the shape that of the line's
-    box on the form.
+    Tokens and text must be equal up to spaces, and the image's shape that of the line's box.
 
     Returns:
-        (len(text), 2) float32 in pixels of the image; None where the XML does not tell.
+        (len(text), 2) float32 in pixels of the image; None if the XML does not determine them.
     """
     words = written.words
     if not words or not written.correct or not all(word.components for word in words):
@@ -262,7 +261,7 @@ def character_boxes(
 
 
 def _left(written: Written, shape: tuple[int, ...]) -> int | None:
-    """The column of the form at which the image begins; None where no box has its size."""
+    """The column of the form at which the image begins; None if no box has its size."""
     ink = _around([box for word in written.words for box in word.components])
     for box in (written.box, ink):
         if box and abs(box.width - shape[1]) <= _SLACK and abs(box.height - shape[0]) <= _SLACK:
@@ -278,7 +277,7 @@ def _around(boxes: Sequence[Box]) -> Box:
 
 
 def _letters(word: Word) -> list[Span]:
-    """A span for each character of a word that is no space."""
+    """A span for each non-space character of a word."""
     text = _bare(word.text)
     if not text:
         return []
@@ -292,7 +291,7 @@ def _letters(word: Word) -> list[Span]:
 
 
 def _groups(components: Sequence[Box]) -> list[Span]:
-    """Components from left to right; what lies above another (the dot of an i) belongs to it."""
+    """Group components from left to right; one above another (the dot of an i) joins it."""
     groups: list[Span] = []
     for box in sorted(components, key=lambda box: box.left):
         if groups:
@@ -306,7 +305,7 @@ def _groups(components: Sequence[Box]) -> list[Span]:
 
 
 def _with_spaces(text: str, letters: Sequence[Span]) -> list[Span]:
-    """The letters with a span for each space: what is between its neighbours, if anything is."""
+    """Add to the letters a span for each space: the gap between its neighbours, if any."""
     spans: list[Span] = []
     place = 0
     for char in text:

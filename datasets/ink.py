@@ -1,8 +1,8 @@
 """The embedded data set `ink`: real pen strokes of many hands, composed into lines of any text.
 
-UNIPEN's isolated characters of one writer stand side by side on a baseline, so that a line has
-exact character boxes and may say what no one wrote. Nothing was trained on its writers: a hash of
-the writer's name decides on the split (`datasets.splits.split_of`).
+UNIPEN's isolated characters of one writer are set side by side on a baseline, so a line has exact
+character boxes and any text. Its writers are not in any training set: a hash of the writer's name
+determines the split (`datasets.splits.split_of`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NEAR = 3  # how many characters a line of another level may be longer or shorte
 class InkLines(Dataset):
     """Lines of 20 to 70 characters in the hands of UNIPEN's writers: 19 of test, 19 of val.
 
-    A line of each level has a line of English beside it: the same hand, and about its length.
+    Every line of a level has an English counterpart in the same hand, of about the same length.
 
     level: one of `datasets.levels.LEVELS`.
     size: lines of a split.
@@ -42,7 +42,7 @@ class InkLines(Dataset):
     size: int = 300
 
     def missing(self) -> Unavailable | None:
-        """None: its strokes lie beside this file."""
+        """None: its strokes are embedded."""
         return None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
@@ -81,7 +81,7 @@ class InkLines(Dataset):
 
 
 def assign(texts: Sequence[str], hands: Hands, size: int, split: str) -> list[tuple[str, str]]:
-    """Writer and text of each line: always the writer of fewest lines who has all the letters."""
+    """Assign texts to writers: the one with fewest lines so far who has all the letters."""
     order = stream("kaidoku-ink-1", split).permutation(len(texts))
     lines = dict.fromkeys(sorted(hands), 0)
     out: list[tuple[str, str]] = []
@@ -99,9 +99,9 @@ def assign(texts: Sequence[str], hands: Hands, size: int, split: str) -> list[tu
 def beside(
     english: Sequence[tuple[str, str]], texts: Sequence[str], hands: Hands
 ) -> list[tuple[str, str]]:
-    """For each line the next text of about its length that its writer has all the letters for.
+    """For each line, the next text of about its length that its writer has all the letters for.
 
-    Where none is left that the hand can write as it is, letters that it lacks are left out.
+    If none is left, letters that the writer lacks are left out.
     """
     left, out = list(texts), []
     for writer, model in english:

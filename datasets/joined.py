@@ -1,7 +1,7 @@
 """Real pen ink joined into any text: words and characters of one writer set on a baseline.
 
-UNIPEN's isolated words and characters come as strokes without a baseline; it is inferred from
-which letters reach above the x-height or below the baseline.
+UNIPEN's isolated words and characters have no baseline; it is inferred from the letters that reach
+above the x-height or below the baseline.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def join(
     """Set pieces side by side on a slightly wandering baseline, each after a gap in x-heights.
 
     Returns:
-        The strokes, and the left and right end of each piece in their coordinates.
+        The strokes, and the left and right end of each piece.
     """
     slope, cursor, lift = float(rng.normal(0, 0.008)), 0.0, 0.0
     out: list[Stroke] = []

@@ -2,7 +2,7 @@
 
 english: the documents' own lines; shuffled: the same words in random order; pseudo: each word
 replaced by a pronounceable non-word of its length; random: characters drawn from the corpus'
-unigram. What a decoder gains between the levels is what it knows of words, order and spelling.
+unigram. Differences between levels measure a decoder's knowledge of words, order and spelling.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _english(split: str) -> list[str]:
 
 
 def wrap(paragraph: str, rng: np.random.Generator) -> list[str]:
-    """Fill lines of random length with whole words; a rest under 20 characters is left out."""
+    """Fill lines of random length with whole words; a remainder under 20 characters is dropped."""
     lines: list[str] = []
     line, length = "", int(rng.integers(SHORTEST, LONGEST + 1))
     for word in paragraph.split():
@@ -68,7 +68,7 @@ def shuffled(lines: list[str], rng: np.random.Generator) -> list[str]:
 
 
 def pseudo(line: str, rng: np.random.Generator) -> str:
-    """Each run of letters replaced by a non-word of its length and capitals; the rest kept."""
+    """Replace each run of letters by a non-word of its length and capitals."""
     out: list[str] = []
     letters = ""
     for char in f"{line}\0":
@@ -96,7 +96,7 @@ def random_characters(length: int, rng: np.random.Generator) -> str:
 
 @dataclass(frozen=True)
 class _Chances:
-    """Characters with their counts, summed up for a fast draw."""
+    """Cumulative counts of characters, for fast sampling."""
 
     characters: list[str]
     sums: list[int]
@@ -111,9 +111,9 @@ class _Chances:
 
 
 def _non_word(length: int, rng: np.random.Generator) -> str:
-    """A word of a letter-trigram chain that the corpus does not hold.
+    """Draw a word that is not in the corpus from a letter-trigram chain.
 
-    Words of one or two letters stay unchecked: nearly all of them exist.
+    Words of one or two letters are not checked: nearly all of them exist.
     """
     for _ in range(20):
         word = _chain(length, rng)
@@ -136,7 +136,7 @@ def _vocabulary() -> frozenset[str]:
 
 @cache
 def _trigrams() -> dict[str, _Chances]:
-    """The letters that follow two letters; the ends of words are not counted."""
+    """Counts of the letters that follow two letters; ends of words are not counted."""
     counts: dict[str, Counter[str]] = {}
     for word in _words("train"):
         padded = f"  {word}"

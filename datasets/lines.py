@@ -31,7 +31,7 @@ class RenderedLines(Dataset):
     size: int = 300
 
     def missing(self) -> Unavailable | None:
-        """Never: the set is made on the spot."""
+        """None: the set is generated."""
         return None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:

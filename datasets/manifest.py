@@ -1,11 +1,11 @@
-"""The data set `manifest`: a folder of line images and a table that says what is written on them.
+"""The data set `manifest`: a folder of line images and a table of their texts.
 
     image,text,writer,split
     images/0001.png,"a line, as it is written",anna,train
 
 `bench damage export` writes such tables; so do the Hub's image folders (metadata.csv or .jsonl) and
-the lists that TrOCR was trained with (two columns without names). Columns are found under usual
-names (`datasets.columns`), and those that are not known do no harm.
+the lists that TrOCR was trained with (two columns without names). Columns are detected by their
+usual names (`datasets.columns`), and unknown ones are ignored.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ManifestLines(TableOptions, Dataset):
     """Line images in a folder, listed in a CSV, TSV or JSON Lines file.
 
     path: the file.
-    root: the folder that its image paths begin at, and must not leave; none means its own.
+    root: the folder of its image paths, which they must not leave; default: the table's own.
     image, text, id, writer, block, page, split_column, split: see `datasets.columns.TableOptions`.
-        Without ids a line is called after its image; without splits all are test.
-    quoted: whether fields may stand in double quotes; none means in CSV and not in TSV.
+        Without ids, a line is named after its image; without splits, all are test.
+    quoted: whether fields may be in double quotes; default: in CSV but not in TSV.
     """
 
     path: Path | None = None
@@ -40,17 +40,17 @@ class ManifestLines(TableOptions, Dataset):
     quoted: bool | None = None
 
     def missing(self) -> Unavailable | None:
-        """The lack of a named file."""
+        """The reason and remedy if the file is not named or missing."""
         return absence(self._path)
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that the table names."""
+        """The splits named in the table."""
         return in_order(self._split(*pair) for pair in self._table() if not pair[0].trouble)
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Decode the first `limit` lines of a split to grey, in the order of the table.
 
-        A row that cannot be read names no split, and is a bad line of every one.
+        An unreadable row has no split, so it is a bad line of every one.
         """
         path, split = self._path(), canonical(split)
         rows = self._table()

@@ -1,7 +1,7 @@
 """Lines of page transcriptions: PAGE XML (2010 to 2019) and ALTO (2 to 4).
 
 https://www.primaresearch.org/tools/PAGELibraries and https://www.loc.gov/standards/alto/.
-Both have namespaces that change with their versions, so elements are found by local name.
+Their namespaces vary with the version, so elements are matched by local name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FAR = 1e7  # pixels; no page is so large, and no point beyond it means anything
 
 
 class OtherFormatError(UserError):
-    """A document of another format that stands beside transcriptions; nothing is wrong with it."""
+    """A valid document of another format, to be skipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +47,9 @@ class PageLine:
     """A transcribed line of a page.
 
     item: its name on the page: PAGE's line id, or the line's two-digit number in ALTO.
-    polygon: (0, 2) where there is none.
-    baseline: None where there is none.
-    box: the corners of ALTO's rectangle; None where there is none.
+    polygon: (0, 2) if there is none.
+    baseline: None if there is none.
+    box: the corners of ALTO's rectangle; None if there is none.
     """
 
     item: str
@@ -61,11 +61,11 @@ class PageLine:
 
 @dataclass(frozen=True, eq=False)
 class Transcript:
-    """A document of a page, by its name in the set.
+    """The transcription of a page.
 
-    image: the file name of the picture, perhaps with folders; "" where it states none.
-    size: width and height that the points are measured in; None where it states none.
-    pixels: whether points are pixels; else they are shares of `size`.
+    image: the picture's file name or relative path; "" if not stated.
+    size: width and height in the unit of the points; None if not stated.
+    pixels: whether points are in pixels; else only their ratio to `size` counts.
     lines: in document order.
     """
 
@@ -79,11 +79,10 @@ class Transcript:
 def parse_page(content: bytes, name: str) -> Transcript:
     """Read a PAGE XML document.
 
-    A line's text is its own, the first by index where there are several, or else that of its
-    words.
+    A line's text is its own (of several the first by index), else that of its words.
 
     Raises:
-        UserError: it is no PAGE XML of one page.
+        UserError: it is not PAGE XML of one page.
         OtherFormatError: it is ALTO, METS or the like.
     """
     root = _root(content, name, "PcGts", _PAGE, "PAGE XML")
@@ -109,7 +108,7 @@ def parse_alto(content: bytes, name: str) -> Transcript:
     """Read an ALTO document; a hyphen at the end of a line belongs to its last word.
 
     Raises:
-        UserError: it is no ALTO of one page.
+        UserError: it is not ALTO of one page.
         OtherFormatError: it is PAGE XML, METS or the like.
     """
     root = _root(content, name, "alto", _ALTO, "ALTO")
@@ -138,7 +137,7 @@ def _root(content: bytes, name: str, root: str, namespaces: tuple[str, ...], kin
 
 
 def _page(root: Element, name: str) -> Mapping[str, str]:
-    """The attributes of the page; none where there is no page."""
+    """The attributes of the page, if any."""
     pages = list(elements(root, "Page"))
     if len(pages) > 1:
         raise UserError(f"{name} holds {len(pages)} pages; only one page a document can be read")
@@ -146,7 +145,7 @@ def _page(root: Element, name: str) -> Mapping[str, str]:
 
 
 def _size(name: str, width: str | None, height: str | None) -> tuple[float, float] | None:
-    """Width and height; None where they are not stated, or 0."""
+    """Width and height; None if absent or 0."""
     stated = [(text or "").strip() for text in (width, height)]
     if not all(stated):
         return None
@@ -155,7 +154,7 @@ def _size(name: str, width: str | None, height: str | None) -> tuple[float, floa
         return None
     if not all(1 <= side <= _FAR for side in sides):
         shown = " x ".join(text[:20] for text in stated)
-        raise UserError(f"{name} states a page of {shown}, which no page measures; correct it")
+        raise UserError(f"{name} states a page of {shown}, which is impossible; correct it")
     return sides[0], sides[1]
 
 
@@ -169,7 +168,7 @@ def _written(line: Element) -> str:
 
 
 def _equivalent(element: Element) -> str | None:
-    """The text of the first alternative by index; None where there is none."""
+    """The text of the first alternative by index, or None."""
     alternatives = [inner for inner in element if local(inner) == "TextEquiv"]
     if not alternatives:
         return None
@@ -210,7 +209,7 @@ def _alto_line(number: int, element: Element) -> PageLine:
 
 
 def _contents(line: Element) -> str:
-    """The text, spaced as the file says; one that says no spaces has one before each word."""
+    """The text with the spaces of the file; without any, one between words."""
     text, gap = "", "" if child(line, "SP") is not None else " "
     for inner in line:
         if local(inner) == "String":
@@ -234,7 +233,7 @@ def _box(element: Element) -> Points | None:
 
 
 def _alto_baseline(text: str | None, box: Points | None) -> Points | None:
-    """Points, or before ALTO 4.2 one height on the page."""
+    """Parse a baseline: points, or before ALTO 4.2 a single y."""
     if text is None:
         return None
     if _NUMBER.fullmatch(text.strip()) and box is not None:
@@ -243,10 +242,9 @@ def _alto_baseline(text: str | None, box: Points | None) -> Points | None:
 
 
 def _points(text: str) -> Points:
-    """`x,y x,y` (PAGE) or `x y x y` (ALTO) to points.
+    """Parse `x,y x,y` (PAGE) or `x y x y` (ALTO) to points.
 
-    None at all where one is no number or absurdly far away, or one is missing: what is left would
-    pair one point's x with another's y.
+    Empty if any number is invalid, absurd or missing, since the rest would pair wrongly.
     """
     texts = _PARTED.split(text.strip()) if text.strip() else []
     numbers = [float(number) if _NUMBER.fullmatch(number) else np.inf for number in texts]

@@ -1,8 +1,8 @@
 """The data sets `page` and `alto`: lines cut out of the user's transcribed pages.
 
-A folder, with folders in it or without, of PAGE XML or ALTO documents and the pictures of their
-pages, as Transkribus and eScriptorium export them. A picture has the name that the document says,
-or the document's own, and lies beside it, one folder above it, or is the only one of its name.
+A folder, possibly nested, of PAGE XML or ALTO documents and the pictures of their pages, as
+Transkribus and eScriptorium export them. A picture has the name stated in the document, or the
+document's own, and is beside it, one folder above it, or the only one with its name.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ class PageLines(Dataset):
     """Lines of pages transcribed in PAGE XML (2010 to 2019) or ALTO (2 to 4).
 
     format: "page" or "alto".
-    root: the folder; none means one of that name in the data root.
-    height: pixels that a line's image is at most high; a higher one is scaled down.
-    split: all lines are of this split; else a folder called train, val or test tells it, and what
-        lies in none is of test.
+    root: the folder; default: one named after the format in the data root.
+    height: maximal height of a line's image in pixels; higher ones are scaled down.
+    split: the split of all lines; default: that of a folder called train, val or test, else test.
     """
 
     format: Literal["page", "alto"] = "page"
@@ -48,18 +47,18 @@ class PageLines(Dataset):
     split: str = ""
 
     def missing(self) -> Unavailable | None:
-        """The lack of the folder, or of a document in it."""
+        """The reason and remedy if the folder or its documents are missing."""
         return absence(self._documents)
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that the folders of the documents tell."""
+        """The splits, from the folders of the documents."""
         return in_order(self._split(name) for name in self._documents())
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Cut the first `limit` lines of a split out of their pages, to grey, on paper."""
         root, split = self._root(), canonical(split)
         names = self._documents()
-        remedy = f"put its documents into a folder {split}, or call all of them so with "
+        remedy = f"put its documents into a folder {split}, or assign all of them to it with "
         remedy += f"-o {self.format}.split={split}"
         self.check_split(split, in_order(map(self._split, names)), remedy)
         if self.height < 1:
@@ -105,7 +104,7 @@ class PageLines(Dataset):
         return next((folder for folder in folders if folder in self.splits), "test")
 
     def _read(self, root: Path, name: str) -> Transcript | BadLine:
-        """A document, without lines where it is of another format; or why it cannot be read."""
+        """Read a document (without lines if of another format), or return the reason why not."""
         parse = parse_page if self.format == "page" else parse_alto
         try:
             return parse(content(inside(root, name)), name)
@@ -144,12 +143,12 @@ class PageLines(Dataset):
 
 def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:
     if len(outline) < 3 or not np.isfinite(outline).all():
-        raise ValueError("nothing tells its outline on the page")
+        raise ValueError("it has no outline on the page")
     return np.array(crop(page, outline, height))
 
 
 class _Pictures:
-    """The pictures of a folder, found by the documents of their pages."""
+    """The pictures of a folder, looked up by the documents of their pages."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -160,10 +159,10 @@ class _Pictures:
                 self._by_name.setdefault(place.name.lower(), []).append(place)
 
     def of(self, document: Transcript) -> Image:
-        """The page of a document in grey, the way up that the document's size has.
+        """The page of a document in grey, oriented to the document's size.
 
         Raises:
-            ValueError: there is none, or it cannot be read.
+            ValueError: it is missing or unreadable.
         """
         encoded = content(self._path(document))
         picture = decode(encoded)
@@ -175,7 +174,7 @@ class _Pictures:
         return picture
 
     def _path(self, document: Transcript) -> Path:
-        """By the name that the document says, else by the document's own; the nearest one."""
+        """The nearest picture with the name stated in the document, else with its own name."""
         stated = PurePosixPath(document.image.replace("\\", "/")).name
         own = PurePosixPath(document.name)
         for name in (stated, own.stem, *(f"{own.stem}{suffix}" for suffix in SUFFIXES)):
@@ -195,7 +194,7 @@ def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
     height, width = picture.shape
     if transcript.size is None:
         if not transcript.pixels:
-            raise ValueError("its points are no pixels, and it does not say how large the page is")
+            raise ValueError("its points are not in pixels, and it states no page size")
         return [_outlined(line, 1.0) for line in transcript.lines]
     across, down = width / transcript.size[0], height / transcript.size[1]
     if abs(across / down - 1) > _STRETCH:
@@ -206,7 +205,7 @@ def _in_pixels(transcript: Transcript, picture: Image) -> list[PageLine]:
 
 
 def _outlined(line: PageLine, scale: Any) -> PageLine:
-    """A line in other units; its box stands in for a polygon that is none."""
+    """Scale a line's points; its box replaces a missing polygon."""
     polygon = line.polygon * scale
     if len(polygon) < 3 or np.ptp(polygon, axis=0).min() < 1:
         polygon = polygon[:0] if line.box is None else line.box * scale

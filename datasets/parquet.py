@@ -1,10 +1,10 @@
-"""Lines in Parquet files with the Hub's image column: the user's, the Hub's, hooker and copiste.
+"""Lines in Parquet files in the Hub's layout: the user's, the Hub's, hooker and copiste.
 
     python -m bench data get Teklia/IAM-line
     python -m bench run --dataset parquet -o parquet.path=Teklia/IAM-line
 
-A file is read a row group at a time, and of a row group only the columns and rows that are needed.
-A line's split is in a column, or in the name of its file or folder as on the Hub
+A file is read by row groups, and only the columns and rows that are needed. A line's split is in a
+column, or in the name of its file or folder as on the Hub
 (`data/train-00000-of-00002.parquet`, `default/test/0000.parquet`).
 """
 
@@ -40,7 +40,7 @@ _COLUMNS = Columns(id="id", block="writer", split="split")
 
 
 class Row(NamedTuple):
-    """A row of a file, its image still encoded; None for one that is null in the file."""
+    """A row of a file; its image is encoded, or None if null in the file."""
 
     id: str
     image: bytes | None
@@ -81,7 +81,7 @@ class ScannedLines(Dataset):
     whole: bool = False
 
     def missing(self) -> Unavailable | None:
-        """The command that gets the set when its file is not in the data root."""
+        """The command that downloads the set if its file is not in the data root."""
         known = self.source in _REFERENCES
         return missing_files(self.source) if known and not self._embedded("test") else None
 
@@ -116,7 +116,7 @@ class ScannedLines(Dataset):
 
 @functools.cache
 def _pages(source: str) -> Mapping[str, str]:
-    """The page of each line of a recorded set, by the end of its id."""
+    """Pages by line of a recorded set; keys are ends of line ids."""
     chosen = load_selection(source).items()
     return {f"{page}_{item}": page for page, items in chosen for item in items}
 
@@ -146,11 +146,11 @@ class ParquetLines(TableOptions, Dataset):
     files: str = "*"
 
     def missing(self) -> Unavailable | None:
-        """The lack of the files, and the command that gets them."""
+        """The reason and the command that downloads the files if they are missing."""
         return absence(self._folder)
 
     def split_names(self) -> tuple[str, ...]:
-        """The splits that columns and files name; `test` where nothing names any."""
+        """The splits named by columns and files; `test` if there are none."""
         return in_order(name for part in self._parts() for name in part.lines)
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
@@ -230,7 +230,7 @@ def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Li
 
 
 def _named(name: Path) -> str:
-    """The split in the name of a file, or of a folder above it; "" for none."""
+    """The split in the name of a file or of a folder above it, else ""."""
     if name.stem.isdigit() and name.parent.name:  # the Hub's own: default/SPLIT/0000.parquet
         return canonical(name.parent.name.removeprefix("partial-"))
     return next(filter(None, map(named_split, reversed(name.parts))), "")
@@ -239,10 +239,10 @@ def _named(name: Path) -> str:
 def read_rows(
     path: Path, columns: Columns, split: str | None = None, limit: int | None = None
 ) -> Iterator[Row]:
-    """Read the first rows of a split, or of all, in the order of the file; images stay encoded.
+    """Read the first rows of a split, or of all, in file order; images stay encoded.
 
     Raises:
-        UserError: the file is damaged, or lacks a column or has one of another type.
+        UserError: the file is damaged, lacks a column or has one of another type.
     """
     with open_parquet(path) as file:
         columns.check(path, file.schema_arrow.names)
@@ -251,7 +251,7 @@ def read_rows(
         left = limit
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
-            positions = _wanted(file, group, rows, columns, split)[:left]
+            positions = _positions(file, group, rows, columns, split)[:left]
             if positions:
                 yield from _read(file, group, positions, columns, number)
             number += rows
@@ -265,7 +265,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
     """Open a Parquet file.
 
     Raises:
-        UserError: it is damaged, as may show while it is read.
+        UserError: it is damaged; also raised while it is read.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -297,8 +297,8 @@ def holds_images(kind: Any) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _wanted(file: Any, group: int, rows: int, columns: Columns, split: str | None) -> list[int]:
-    """Positions of the rows of a split in a row group; the other columns are not read for it."""
+def _positions(file: Any, group: int, rows: int, columns: Columns, split: str | None) -> list[int]:
+    """Positions of the rows of a split in a row group, from the split column alone."""
     if split is None or not columns.split:
         return list(range(rows))
     values = file.read_row_group(group, columns=[columns.split]).column(0).to_pylist()

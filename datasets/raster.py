@@ -1,7 +1,7 @@
-"""Pen strokes to pixels, and ink to paper: the one rasteriser of the project.
+"""The rasteriser of the project: pen strokes to pixels, and ink to paper.
 
-Everything is drawn with OpenCV's integer drawing on a finer canvas and brought down by whole
-factors, so that equal library versions give equal bytes.
+Strokes are drawn with OpenCV's integer arithmetic on a finer canvas and downscaled by whole
+factors, so equal library versions give equal bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 def fit_strokes(
     strokes: Sequence[Stroke], height: int, margin: float
 ) -> tuple[list[Stroke], tuple[int, int]]:
-    """Scale strokes to fill `height` pixels less a margin on every side, with the image's shape."""
+    """Scale strokes to fill `height` pixels less the margins; returns also the image's shape."""
     points = np.concatenate([np.asarray(s, np.float32).reshape(-1, 2) for s in strokes])
     low, high = points.min(0), points.max(0)
     scale = (height - 2 * margin) / max(float(high[1] - low[1]), 1e-6)
@@ -41,7 +41,7 @@ def draw_strokes(
 ) -> NDArray[np.float32]:
     """Ink coverage of strokes, (H, W) in 0..1; a stroke of one point is a dot.
 
-    `width` is the pen's in pixels, or one array a stroke with the width at each point; the canvas
+    `width` is the pen's in pixels, or one array per stroke with the width at each point; the canvas
     is `supersample` times finer than the result.
     """
     canvas = np.zeros((shape[0] * supersample, shape[1] * supersample), np.uint8)
@@ -76,7 +76,7 @@ def _runs(
 def on_paper(coverage: NDArray[np.float32], writer: str, line: str) -> Image:
     """Put ink on textured, uneven paper: (H, W) coverage in 0..1 to (H, W) uint8 grey.
 
-    The writer seeds the paper's tone and the ink's darkness, the line the texture.
+    The writer seeds tone and darkness, the line the texture.
     """
     habit = stream("kaidoku-paper-1", writer)
     tone = np.float32(habit.uniform(0.8, 0.99))

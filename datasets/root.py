@@ -14,7 +14,7 @@ _chosen: Path | None = None
 
 
 def set_data_root(folder: str | Path | None) -> None:
-    """Take this folder from now on (the command line's --data-root); None forgets it."""
+    """Set the folder (the command line's --data-root); None resets it."""
     global _chosen
     _chosen = None if folder is None else Path(folder).expanduser()
 
@@ -36,15 +36,15 @@ def data_root() -> Path | None:
 
 
 def writable_root() -> Path:
-    """The folder for new data: the data root, or `data/` in the checkout where there is none."""
+    """The folder for new data: the data root, else `data/` in the checkout."""
     return data_root() or _CHECKOUT / "data"
 
 
 def folder_of(name: str, chosen: Path | None, remedy: str) -> Path:
-    """The folder of a set that the user got: the chosen one, else NAME in the data root.
+    """The folder of a set that users download: the chosen one, else NAME in the data root.
 
     Raises:
-        Unavailable: there is no such folder; with the sentence `remedy` on how to get the set.
+        Unavailable: there is no such folder; `remedy` says how to get the set.
     """
     root = data_root()
     folder = chosen or (root / name if root else None)

@@ -1,4 +1,4 @@
-"""Named random streams: the same words give the same numbers, whatever ran before."""
+"""Random streams by name: the same names give the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contact sheets, to be looked at: lines with their references, or a line under damages."""
+"""Contact sheets: lines with their references, or a line under damages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GREY, _BLACK = 110, 0
 
 
 class _Shown(NamedTuple):
-    """A picture, and what stands below it."""
+    """A picture and its caption."""
 
     image: Image
     caption: str
@@ -33,7 +33,7 @@ class _Shown(NamedTuple):
 
 
 def contact_sheet(title: str, lines: Sequence[Line]) -> Image:
-    """Draw lines below one another, scaled to fit; those of a split stand together.
+    """Draw lines below one another, scaled to fit and grouped by split.
 
     Returns:
         (H, W) uint8, paper white.
@@ -54,7 +54,7 @@ def damage_sheet(
     seed: int = 0,
     other: Line | None = None,
 ) -> Image:
-    """Draw the clean line and, damage by damage, the line at severity 1 to 5, pixel by pixel.
+    """Draw the clean line, and below it each damage at severity 1 to 5, unscaled.
 
     Returns:
         (H, W) uint8, paper white.
@@ -99,7 +99,7 @@ def _fitted(image: Image) -> Image:
 
 
 def _font() -> ImageFont.FreeTypeFont:
-    """A font with the letters of most of Europe, that matplotlib brings."""
+    """A font that is part of matplotlib and has most European letters."""
     return ImageFont.truetype(
         Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _TEXT
     )

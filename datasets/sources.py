@@ -1,13 +1,13 @@
-"""The public sources of the data sets that are not embedded, and what their files hold.
+"""The public sources of the data sets that are not embedded, with counts and hashes.
 
-Counts and hashes were recorded from files made from the named commits; `python -m bench data get`
-makes the same files again, and `python -m bench data check` compares what is here with them.
+These were recorded from files built from the named commits; `python -m bench data get` builds the
+same files, and `python -m bench data check` compares local files with the record.
 
-The lines were chosen once, by the rules that stand in the docstrings of the builders. Some of
-these rules measure (does the ink form one line? is a crop wide enough?), and a measured threshold
-must not move a line in or out of a test split when a library changes. So the outcome is frozen in
-`datasets/rebuild/NAME.txt`: a group of the source (a UNIPEN contributor, a page), a tab, and its
-items, where `r2l7-22` stands for `r2l7` to `r2l22`.
+The lines were chosen once, by rules in the docstrings of the builders. Some of these rules measure
+the image (is the ink one line? is the crop wide enough?), and a new library version must not move
+a line in or out of a test split. So the result is frozen in `datasets/rebuild/NAME.txt`: a group of
+the source (a UNIPEN contributor, a page), a tab, and its items, where `r2l7-22` means `r2l7` to
+`r2l22`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ EMBEDDED = Path(__file__).parent / "embedded"  # parts of val and test, see its 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Isolated words or characters of a source: for training only, so a set is whole without.
+    """Isolated words or characters of a source, for training only, so optional.
 
-    name: what they are. sha256: of the content in any order, as `datasets.check` hashes it.
+    name: plural noun. sha256: of the content in any order, as `datasets.check` hashes it.
     """
 
     name: Literal["words", "characters"]
@@ -48,11 +48,11 @@ class Pieces:
 class Source:
     """A public source pinned to a commit.
 
-    licence: SPDX identifier. attribution: whom to name, as the licence asks.
-    files: what the set consists of in the data root.
+    licence: SPDX identifier. attribution: the credit that the licence requires.
+    files: the set's files in the data root.
     lines: lines by split.
     sha256: of the content, as `datasets.check` hashes it: independent of how files are compressed.
-    pieces: what else is made of the source, for training.
+    pieces: training material built from the same source.
     """
 
     name: str
@@ -132,21 +132,21 @@ SOURCES: Mapping[str, Source] = {
 
 
 def missing_pieces(name: str) -> tuple[Pieces, ...]:
-    """The isolated words and characters of a source that are not here."""
+    """The missing isolated words and characters of a source."""
     root = data_root()
     return tuple(p for p in SOURCES[name].pieces if root is None or not (root / p.file).is_file())
 
 
 def missing_files(name: str) -> Unavailable | None:
-    """The lack of a set's files, with the command that gets it; None where all are here."""
+    """The reason and remedy if files of a set are missing, else None."""
     return absence(lambda: root_of(name))
 
 
 def root_of(name: str) -> Path:
-    """The data root, which has all files of a set.
+    """The data root, checked for all files of a set.
 
     Raises:
-        Unavailable: it has not, or there is none; with the command that gets the set.
+        Unavailable: there is no data root, or a file is missing; with the command to get the set.
     """
     root = data_root()
     remedy = f"python -m bench data get {name}"
@@ -187,7 +187,7 @@ def parse_selection(text: str) -> Selection:
 
 
 def _expand(token: str) -> list[str]:
-    """`r2l7-9` to `r2l7 r2l8 r2l9`; leading zeros of the first number are kept."""
+    """Expand `r2l7-9` to `r2l7 r2l8 r2l9`, padded like the first number."""
     match = _RANGE.fullmatch(token)
     if match is None:
         return [token]

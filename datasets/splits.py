@@ -1,9 +1,8 @@
-"""Splits: what others call them, and the project's own of the real sets.
+"""Names of splits, and the project's own splits of the real sets.
 
-Those are train, val and test by groups of lines, never by line: a hash decides, so a group's split
-depends on nothing but its name. A group is a writer of UNIPEN, whose hands are then not in two
-splits; a letter of Hooker's, which are all of one hand, so that the hand of a test line is one of
-train; or a text of Copiste, whose volunteers are not named.
+Lines are split by groups, and a group's split depends only on the hash of its name. A group is a
+writer of UNIPEN, so that splits share no hand; a letter of Hooker, all of one hand, so that splits
+share it; or a text of Copiste, whose volunteers are not named.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ _KEYWORDS = {
 
 
 def split_of(group: str) -> str:
-    """The split of a group: md5 of its name modulo 10, 0 test, 1 val, else train."""
+    """The split of a group: md5 of its name modulo 10; 0 is test, 1 val, the rest train."""
     digit = int(hashlib.md5(group.encode()).hexdigest(), 16) % 10
     return {0: "test", 1: "val"}.get(digit, "train")
 
 
 def canonical(name: str) -> str:
-    """A split by the project's name for it: "Validation" is "val"; others stay as they are."""
+    """The project's name for a split: "Validation" is "val"; unknown names are unchanged."""
     plain = name.strip()
     lower = plain.lower()
     return _OTHER_NAMES.get(lower, lower if lower in _ORDER else plain)
 
 
 def named_split(name: str) -> str:
-    """The split in the name of a file or folder, as on the Hub; "" for none.
+    """The split in the name of a file or folder, as on the Hub, else "".
 
-    `NAME-00000-of-00002` names it literally; else a keyword does that stands by itself.
+    It is NAME of `NAME-00000-of-00002`, else a keyword that is a word of its own.
     """
     if shard := re.match(r"(\w+(?:\.\w+)*)-\d+-of-\d+", name):
         return canonical(shard[1])
@@ -54,6 +53,6 @@ def named_split(name: str) -> str:
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Names of splits, each once: train, val, test, then others by the alphabet."""
+    """Distinct names of splits: train, val, test, then others alphabetically."""
     rank = {name: place for place, name in enumerate(_ORDER)}
     return tuple(sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name)))

@@ -1,4 +1,4 @@
-"""Tables that people write: CSV, TSV and JSON Lines to rows of text, bad rows named one by one."""
+"""Readers of CSV, TSV and JSON Lines tables that report each bad row."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Record:
 
     number: of its line in the file, from 1.
     values: by column; missing ones and null are "".
-    trouble: why it cannot be used; "" when it can.
+    trouble: the reason why it is unusable, else "".
     """
 
     number: int
@@ -49,16 +49,16 @@ class Record:
 def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
     """All rows of a table, in UTF-8 or in UTF-16 with a byte order mark.
 
-    CSV has commas or semicolons and a first row of names; so has TSV, with tabs, or it has no
-    names and two columns, image and text, as the lists that TrOCR was trained with. Fields may be
+    CSV has commas or semicolons and a first row of names. TSV has tabs and the same, or only two
+    columns without names, image and text, as the lists that TrOCR was trained with. Fields may be
     `quoted`: by default in CSV and not in TSV, where a text may begin with a double quote.
 
     Raises:
-        UserError: the file cannot be read, is of no such kind or has no columns.
+        UserError: the file is unreadable, of another kind or without columns.
     """
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
-        raise UserError(f"{path} is no table that can be read: its name should end in {_SUFFIXES}")
+        raise UserError(f"{path} is not a table: its name should end in {_SUFFIXES}")
     try:
         encoded = content(path)
     except ValueError as error:
@@ -74,7 +74,7 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
 
 
 def _text(encoded: bytes) -> str:
-    """The text; what cannot be decoded becomes lone surrogates, which mark its row as bad."""
+    """Decode; undecodable bytes become lone surrogates, which mark their row as bad."""
     if encoded.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         whole = len(encoded) // 2 * 2
         return encoded[:whole].decode("utf-16", "surrogatepass")
@@ -82,7 +82,7 @@ def _text(encoded: bytes) -> str:
 
 
 def _likely(encoded: bytes) -> str:
-    """The encoding that bytes which are no UTF-8 are likely in, for the reason of a bad row."""
+    """Guess the encoding of bytes that are not UTF-8, for the reason of a bad row."""
     for name, kind in (("cp932", "Japanese"), ("euc_jp", "Japanese"), ("cp1252", "Western")):
         with contextlib.suppress(UnicodeDecodeError):
             letters = [c for c in encoded.decode(name) if not c.isascii()]
@@ -93,7 +93,7 @@ def _likely(encoded: bytes) -> str:
 
 
 def _written_so(encoded: bytes, name: str) -> bool:
-    """Whether the bytes beyond ASCII are spread as texts in an encoding have them."""
+    """Whether the bytes beyond ASCII are distributed as in texts of an encoding."""
     high = [byte for byte in encoded if byte >= 0x80]
     if name == "cp932":  # kana and frequent kanji begin with these
         return 3 * sum(byte < 0xA0 for byte in high) > len(high)
@@ -104,7 +104,7 @@ def _written_so(encoded: bytes, name: str) -> bool:
 
 
 def _rows(path: Path, text: str, kind: str, quoted: bool, remedy: str) -> Iterator[Record]:
-    """The rows of a table with a delimiter; no line of writing goes over many lines."""
+    """The rows of a table with a delimiter; a row over many lines has an unclosed quote."""
     first = text.partition("\n")[0]
     # Excel's CSV may have tabs.
     delimiter = "\t" if kind == "tsv" else max(",;\t", key=first.count)
@@ -140,7 +140,7 @@ _NAMELESS = ["image", "text"]
 
 
 def _names(path: Path, fields: Sequence[str], remedy: str) -> list[str]:
-    """The names of the columns by the first row."""
+    """The names of the columns, from the first row."""
     if not _encodable(fields):
         raise UserError(f"the first row of {path} cannot be read: {remedy}")
     if len(fields) == len(_NAMELESS) and fields[0].strip().lower().endswith(SUFFIXES):
@@ -152,7 +152,7 @@ def _names(path: Path, fields: Sequence[str], remedy: str) -> list[str]:
 
 
 def _numbered(reader: Any) -> Iterator[tuple[int, list[str], str]]:
-    """Rows with the number of the line that they begin at, or why one cannot be read."""
+    """Rows, or reasons of unreadable ones, with the number of their first line."""
     while True:
         number = reader.line_num + 1
         try:
@@ -182,7 +182,7 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue
         if not isinstance(value, dict):
-            yield Record(number, {}, "it is no JSON object")
+            yield Record(number, {}, "it is not a JSON object")
             continue
         values = {
             name: "" if inner is None else str(inner)

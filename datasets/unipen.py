@@ -1,9 +1,9 @@
 """The data set `unipen`: real pen strokes on a screen or tablet, drawn as lines 64 px high.
 
-Read are two files of the data root, or the embedded ones of val and test: `unipen_lines.tsv`, a
-tab-separated table without quoting, and `unipen_lines.strokes.jsonl.gz`, one JSON object a line in
-the same order, of which `strokes` is a list of strokes of [x, y] points in device units, y growing
-upwards. Isolated words and characters are JSON objects too: `{"w": writer, "t": text, "s": [[x0,
+It has two files in the data root, or embedded ones of val and test: `unipen_lines.tsv`, a
+tab-separated table without quoting, and `unipen_lines.strokes.jsonl.gz`, one JSON object per line
+in the same order, whose `strokes` are lists of [x, y] points in device units, y growing upwards.
+Isolated words and characters are JSON objects too: `{"w": writer, "t": text, "s": [[x0,
 y0, x1, y1, ...], ...]}` with y growing downwards and the left edge and the top of the ink at 0.
 """
 
@@ -46,10 +46,9 @@ _SUBSETS = {
 class Unipen(Dataset):
     """UNIPEN train_r01_v07: 5,528 English lines in 88 hands; splits by writer.
 
-    subset: "bb+lex"; its parts "bb" (news sentences of about 117 characters, none of them twice)
-        and "lex" (about 25 characters, half of the longer ones in train as well: `check leak`);
-        or "all", where most contributors had their writers copy the same prompts, so that what
-        has learned from the train lines has seen many a test text.
+    subset: "bb+lex"; its parts "bb" (unique news sentences of about 117 characters) and "lex"
+        (about 25 characters, half of the longer ones in train as well: `check leak`); or "all",
+        where most writers copied the same prompts, so that many test texts are in train.
     """
 
     subset: str = "bb+lex"
@@ -82,7 +81,7 @@ class Unipen(Dataset):
         )
 
     def _lines(self, root: Path, chosen: frozenset[int]) -> Iterator[Line | BadLine]:
-        """The chosen rows of the table, drawn; no other stroke is parsed."""
+        """Draw the chosen rows of the table; only their strokes are parsed."""
         last = max(chosen, default=-1)
         table, strokes = read_table(root / TABLE), read_strokes(root / STROKES)
         for index, (row, record) in enumerate(zip_longest(table, strokes)):
@@ -96,7 +95,7 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
     """The rows of `unipen_lines.tsv` by column.
 
     Raises:
-        UserError: it is not that table.
+        UserError: it has other columns or fields.
     """
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         head = file.readline().rstrip("\n").split("\t")
@@ -115,7 +114,7 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
 
 
 def read_strokes(path: Path) -> Iterator[bytes]:
-    """The lines of `unipen_lines.strokes.jsonl.gz`, unparsed: parsing is what takes long.
+    """The lines of `unipen_lines.strokes.jsonl.gz`, unparsed, since parsing is slow.
 
     Raises:
         UserError: it is damaged.
@@ -131,7 +130,7 @@ def parse_strokes(row: Mapping[str, str], record: bytes | None) -> list[Stroke]:
     """The strokes of a row of the table, (N, 2) each, y growing upwards.
 
     Raises:
-        ValueError: the record is not that of the row, or holds no strokes.
+        ValueError: the record is of another row, or has no strokes.
     """
     if record is None:
         raise ValueError("the file of strokes ends before it")
@@ -162,7 +161,7 @@ def read_pieces(path: Path) -> Iterator[Piece]:
     """Read the pieces of a file, their strokes unchecked.
 
     Raises:
-        UserError: the file is damaged or a line of it is no piece.
+        UserError: the file is damaged, or a line of it is invalid.
     """
     for number, record in enumerate(read_strokes(path), 1):
         try:
@@ -176,7 +175,7 @@ def read_pieces(path: Path) -> Iterator[Piece]:
 
 
 def _points(lists: Any, shape: tuple[int, ...]) -> list[Stroke]:
-    """Lists of numbers as strokes, reshaped where a shape is named."""
+    """Convert lists of numbers to strokes, optionally reshaped."""
     try:
         strokes = [np.array(stroke, np.float32) for stroke in lists]
         strokes = [stroke.reshape(shape or stroke.shape) for stroke in strokes]

@@ -146,7 +146,7 @@ def test_bad_objects_are_told_one_by_one(folder: Path) -> None:
     reasons = [(bad.id, bad.reason.partition(" (")[0]) for bad in found.bad]
     assert reasons == [
         ("line 2", "line 2 of the table: it is not JSON"),
-        ("line 3", "line 3 of the table: it is no JSON object"),
+        ("line 3", "line 3 of the table: it is not a JSON object"),
         ("lines/c", "line 4 of the table: it is not UTF-8; save the whole table in UTF-8"),
         ("lines/d", "its text is empty"),
         ("lines/e", "its text is empty"),

@@ -165,10 +165,10 @@ def test_every_version_of_alto(ns: str) -> None:
         (page("", ns="urn:mine").encode(), "is no PAGE XML: its root is {urn:mine}PcGts"),
         (b"<html/>", "is no PAGE XML: its root is html"),
         (page('</TextRegion></Page><Page imageWidth="1"><TextRegion>').encode(), "2 pages"),
-        (page("", 'imageWidth="1e9" imageHeight="3"').encode(), "of 1e9 x 3, which no page"),
-        (page("", 'imageWidth="nan" imageHeight="3"').encode(), "of nan x 3, which no page"),
-        (page("", 'imageWidth="-5" imageHeight="3"').encode(), "of -5 x 3, which no page"),
-        (page("", 'imageWidth="600px" imageHeight="3"').encode(), "of 600px x 3, which no page"),
+        (page("", 'imageWidth="1e9" imageHeight="3"').encode(), "of 1e9 x 3, which is"),
+        (page("", 'imageWidth="nan" imageHeight="3"').encode(), "of nan x 3, which is"),
+        (page("", 'imageWidth="-5" imageHeight="3"').encode(), "of -5 x 3, which is"),
+        (page("", 'imageWidth="600px" imageHeight="3"').encode(), "of 600px x 3, which is"),
         (page("", f'imageWidth="{"9" * 400}" imageHeight="3"').encode(), "of 9999"),
     ],
 )  # fmt: skip
@@ -260,7 +260,7 @@ def test_an_outline_without_an_area_is_none(points: str, tmp_path: Path) -> None
     shape = f"<Shape><Polygon POINTS='{points}'/></Shape><String CONTENT='x'/>"
     for box in ('HPOS="50" VPOS="25" WIDTH="500" HEIGHT="-5"', ""):
         put(tmp_path, "p.xml", alto(f"<TextLine {box}>{shape}</TextLine>", attributes=""))
-        with pytest.raises(NothingReadableError, match="nothing tells its outline"):
+        with pytest.raises(NothingReadableError, match="it has no outline"):
             PageLines("alto", tmp_path).load()
 
 
@@ -355,7 +355,7 @@ def test_folders_are_splits_and_an_option_is_stronger(tmp_path: Path) -> None:
     assert [line.text for line in spec.load("validation").lines] == ["validation"]
     assert [line.text for line in spec.load("test").lines] == ["eval", "."]
     assert len(PageLines("page", tmp_path, split="train").load("train").lines) == 4
-    with pytest.raises(UserError, match=r"a folder dev9, or call all of them so with -o page\.spl"):
+    with pytest.raises(UserError, match=r"a folder dev9, or assign all of them to it with -o page"):
         spec.load("dev9")
 
 
@@ -386,7 +386,7 @@ def test_points_are_measured_in_pixels_of_the_picture(tmp_path: Path) -> None:
     (line,) = PageLines("alto", tmp_path).load().lines
     assert ink_of(line.image) == 30 and line.image.shape == (52, 372)
     put(tmp_path, "p.xml", alto(alto_line("text", 190), tenths, ""))
-    with pytest.raises(NothingReadableError, match="does not say how large the page is"):
+    with pytest.raises(NothingReadableError, match="it states no page size"):
         PageLines("alto", tmp_path).load()
 
 
@@ -435,9 +435,9 @@ def test_bad_lines_and_pages_are_told_and_lose_no_other(tmp_path: Path) -> None:
         "p_empty": "its text is empty",
         "p_off": "its image cannot be read: the line lies outside of its page",
         "p_good": "another line has the same id",
-        "p_far": "its image cannot be read: nothing tells its outline on the page",
-        "p_bare": "its image cannot be read: nothing tells its outline on the page",
-        "p_thin": "its image cannot be read: nothing tells its outline on the page",
+        "p_far": "its image cannot be read: it has no outline on the page",
+        "p_bare": "its image cannot be read: it has no outline on the page",
+        "p_thin": "its image cannot be read: it has no outline on the page",
         "q_a": "its page cannot be read: there is no picture q",
         "q_b": "its page cannot be read: there is no picture q",
         "r_a": "its page cannot be read: it is not an image",

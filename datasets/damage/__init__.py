@@ -1,4 +1,4 @@
-"""Damages of a line before it is read. One line here enrols a damage."""
+"""The registry of damages. One line here adds a damage."""
 
 from bench.core.registry import Entry, Registry
 

@@ -1,4 +1,4 @@
-"""The contract of a damage, the steps that all share, and the damaged lines of a set.
+"""The interface of a damage, its common steps, and the damaged lines of a set.
 
 A new damage is a subclass of `StrengthDamage`, `ScoreDamage` or `Damage` in the file of its family,
 and a line in `datasets/damage/__init__.py`.
@@ -25,17 +25,17 @@ from datasets.seeds import stream
 SUITE = "kaidoku-damage-1"
 SEVERITIES = (0, 1, 2, 3, 4, 5)
 INK_LOST = (0.05, 0.10, 0.20, 0.35, 0.50)  # share of the ink at severity 1 to 5: M1 to M5 and O1
-EQUAL_SLOTS = "equal-slots"  # box source of characters that a damage had to place by itself
+EQUAL_SLOTS = "equal-slots"  # box source of characters that a damage placed itself
 
 
 @dataclass(frozen=True, eq=False)
 class Damaged:
     """A damaged line.
 
-    line: the line with its damaged image; text and id as before, and so are the boxes, unless the
-        damage moves the ink (`warp`) or had to make them up (`char_erase`).
+    line: the line with its damaged image; text and id are unchanged, and so are the boxes, unless
+        the damage moves the ink (`warp`) or estimates missing ones (`char_erase`).
     mask: (H, W) bool, pixels whose ink is removed or covered; None for a damage that weakens or
-        moves the ink of the whole line and hides no part of it.
+        moves the ink of the whole line.
     ink_lost: share of the clean ink under `mask`; None without a mask.
     """
 
@@ -46,11 +46,11 @@ class Damaged:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A line that has ink and is to be damaged.
+    """A line with ink, to be damaged.
 
-    geometry: the measurements of it.
-    rng: its stream for this damage and seed. Draw first what does not depend on severity, so that
-        all severities share it.
+    geometry: its measurements.
+    rng: its stream for this damage and seed. First draw all that is independent of severity, so
+        that the severities share it.
     other: another line of the set; None when there is none.
     """
 
@@ -73,8 +73,8 @@ class Task:
 class Damage(ABC):
     """A registered damage; its fields are its options.
 
-    name: as registered; part of the text that the random stream is made of.
-    masks: whether it takes or covers ink under a mask.
+    name: as registered; part of the random stream's name.
+    masks: whether it removes or covers ink under a mask.
     """
 
     name: ClassVar[str]
@@ -84,11 +84,10 @@ class Damage(ABC):
     def apply(
         self, line: Line, dataset: str, severity: int, seed: int, other: Line | None = None
     ) -> Damaged:
-        """Damage a line; severity 0 and a line without ink come back untouched.
+        """Damage a line; severity 0 and lines without ink are returned unchanged.
 
-        The result is a function of (suite, data set, line id, damage, seed, severity) and of the
-        image alone; with severity, masks only grow. Of the damages one, `bleed_through`, also
-        looks at `other`, another line of the set: `damaged_lines` chooses it.
+        The result depends only on (suite, data set, line id, damage, seed, severity) and the image,
+        and for `bleed_through` on `other`, another line of the set. Masks grow with severity.
 
         Raises:
             UserError: the severity is not one of 0 to 5.
@@ -103,12 +102,12 @@ class Damage(ABC):
         """Damage a line that has ink, severity 1 to 5."""
 
     def _task(self, line: Line, dataset: str, seed: int, other: Line | None) -> Task | None:
-        """The line measured, with its stream; None when there is no ink on it."""
+        """Measure a line and seed its stream; None if it has no ink."""
         geometry = measure(line.image)
         if geometry is None:
             return None
-        # Common random numbers: severity is no part of the stream's name, it only moves a
-        # threshold, so masks are nested and curves over severity carry less noise.
+        # Common random numbers: severity is not part of the stream's name, it only moves a
+        # threshold, so masks are nested and curves over severity have less noise.
         return Task(line, geometry, stream(SUITE, dataset, line.id, self.name, seed), other)
 
     def _untouched(self, line: Line) -> Damaged:
@@ -119,7 +118,7 @@ class Damage(ABC):
 
 @dataclass(frozen=True)
 class ScoreDamage(Damage):
-    """A damage that takes an exact share of the ink, in the order of a score over the pixels."""
+    """A damage that removes an exact share of the ink, the pixels of highest score first."""
 
     def _damage(self, task: Task, severity: int) -> Damaged:
         score = self._score(task.geometry, task.rng)
@@ -132,14 +131,14 @@ class ScoreDamage(Damage):
 
     @abstractmethod
     def _fill(self, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
-        """The image with something else under the mask."""
+        """The image with the ink under the mask replaced."""
 
 
 @dataclass(frozen=True)
 class StrengthDamage(Damage):
-    """A damage of the whole line that one number makes stronger.
+    """A damage of the whole line, controlled by one number, its strength.
 
-    strengths: that number at severity 1 to 5; see docs/damage.md, "How the severities were set".
+    strengths: at severity 1 to 5; see docs/damage.md, "How the severities were set".
     """
 
     masks = False
@@ -148,7 +147,7 @@ class StrengthDamage(Damage):
     def at(
         self, line: Line, dataset: str, strength: float, seed: int, other: Line | None = None
     ) -> Damaged:
-        """Damage a line with a strength that need not be that of a severity."""
+        """Damage a line with any strength."""
         task = self._task(line, dataset, seed, other)
         return self._untouched(line) if task is None else self._at(task, strength)
 
@@ -173,10 +172,10 @@ def damaged_lines(
 
 
 def others(lines: Sequence[Line], dataset: str, seed: int) -> list[Line | None]:
-    """For each line another of the same set; None when there is no other.
+    """For each line another of the same set; None if there is no other.
 
-    The lines stand in a ring in the order of their hashes and each gets the next, so that a line
-    more or less in the set changes the choice for few.
+    Each line gets the next one in a ring sorted by hash, so adding or removing a line changes few
+    choices.
     """
     if len(lines) < 2:
         return [None] * len(lines)

@@ -1,7 +1,7 @@
-"""Damaged lines, kept on disk: what was damaged once is read back by every later run.
+"""A disk cache of damaged lines.
 
-A file holds the lines of one condition under a hash of all that they follow from: the suite and its
-code, the damage with its options, severity and seed, and pixels, texts and boxes of the lines.
+A file holds the lines of one condition. Its name is a hash of the suite and its code, the damage
+with its options, severity and seed, and the pixels, texts and boxes of the lines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.core.hashing import code_version
 from bench.core.types import Line
 from datasets.damage.base import SUITE, Damage, Damaged, damaged_lines
 
-LIMIT = 2 << 30  # bytes of all files together; those that were not read for longest go first
+LIMIT = 2 << 30  # bytes of all files together; the least recently read are removed first
 
 _SCHEMA = pa.schema(
     [
@@ -46,8 +46,7 @@ def cached_lines(
 ) -> Iterator[Damaged]:
     """Damage lines as `damaged_lines` does, or read them from the disk.
 
-    They are kept when the last one has been asked for. A cache that cannot be written or read
-    costs time and nothing else.
+    They are cached once the last one was consumed. An unusable cache only costs time.
 
     Raises:
         UserError: the severity is not one of 0 to 5.
@@ -68,7 +67,7 @@ def cached_lines(
 def _path(
     damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int
 ) -> Path | None:
-    """The file of these lines; None where there can be no cache."""
+    """The file of these lines; None if there can be no cache."""
     try:
         folder = cache_folder("damage")
     except UserError:
@@ -91,19 +90,19 @@ def _identity(damage: Damage, lines: Sequence[Line], dataset: str, severity: int
 
 
 def _read(path: Path, lines: Sequence[Line]) -> list[Damaged] | None:
-    """The lines of a file; None when there is none, or a damaged one."""
+    """The lines of a file; None if it is missing or damaged."""
     content = kept(path)
     if content is None:
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # read just now: not the next to go
+        os.utime(path)  # mark as recently read
     rows = pq.read_table(pa.BufferReader(content), schema=_SCHEMA).to_pylist()
     return [_damaged(line, row) for line, row in zip(lines, rows, strict=True)]
 
 
 def _keep(path: Path, made: Sequence[Damaged]) -> None:
     table = pa.Table.from_pylist([_row(item) for item in made], schema=_SCHEMA)
-    if table.nbytes > LIMIT // 4:  # would drive out everything else
+    if table.nbytes > LIMIT // 4:  # would evict everything else
         return
     try:
         content = pa.BufferOutputStream()
@@ -154,5 +153,5 @@ def _damaged(clean: Line, row: Mapping[str, Any]) -> Damaged:
 
 
 def _array(content: bytes, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:
-    """A copy that may be written to, which numpy's view of bytes may not."""
+    """A writable copy of numpy's read-only view of the bytes."""
     return np.frombuffer(content, dtype).reshape(shape).copy()

@@ -1,7 +1,7 @@
 """Measurements of the clean line: paper, darkness, ink, stroke width, x-height, words.
 
-Every damage takes its sizes from these, never from pixels, so that it means the same on a line
-of any height.
+Damages take all sizes from these, never from pixels, so that they are independent of the line's
+height.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.core.types import Image
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-MIN_HEIGHT = 8  # rows; lower images hold no writing that could be measured
+MIN_HEIGHT = 8  # rows; lower images are too small to measure
 MIN_CONTRAST = 8 / 255  # median darkness of the ink; below it the image is blank paper
 PAPER_ROWS = 256  # the paper under taller images is estimated at this height
 
@@ -36,7 +36,7 @@ class Geometry:
     left, right: first ink column and the column after the last.
     ink_darkness: median darkness of the ink.
     paper_noise: standard deviation of the grey value about the background, off the ink.
-    paper_offset: median of the grey value less the background, off the ink; below 0, because the
+    paper_offset: median of the grey value minus the background, off the ink; negative, because the
         closing follows the lightest grains of the paper.
     """
 
@@ -69,7 +69,7 @@ class Geometry:
 
 
 def measure(image: Image) -> Geometry | None:
-    """Measure a clean line, (H, W) uint8 dark on light; None when there is no ink on it."""
+    """Measure a clean line, (H, W) uint8 dark on light; None if it has no ink."""
     if image.shape[0] < MIN_HEIGHT or image.shape[1] == 0:
         return None
     grey = np.ascontiguousarray(image, dtype=np.float32) / np.float32(255)
@@ -103,7 +103,7 @@ def measure(image: Image) -> Geometry | None:
 def words(geometry: Geometry) -> list[tuple[int, int]]:
     """Words as (first, after last) ink columns: runs of ink, gaps up to .45 x-height closed.
 
-    Runs under .8 x-height (dots, dashes) are no words, unless the line has nothing longer.
+    Runs under .8 x-height (dots, dashes) are not words, unless the line has nothing longer.
     """
     columns = np.flatnonzero(geometry.ink.any(axis=0))
     breaks = np.flatnonzero(np.diff(columns) - 1 > int(0.45 * geometry.x_height))
@@ -137,8 +137,7 @@ def box_edges(boxes: NDArray[np.float32], width: int) -> NDArray[np.int64]:
 def _background(image: Image) -> Float:
     """The paper: dark strokes closed with an ellipse of .35 H, then smoothed."""
     rows, columns = image.shape
-    # The kernel grows with the height, so the cost with its cube: a whole page taken for a line
-    # would take minutes.
+    # The cost grows with the cube of the height: a whole page would take minutes.
     small = np.ascontiguousarray(image)
     if rows > PAPER_ROWS:
         width = max(1, round(columns * PAPER_ROWS / rows))

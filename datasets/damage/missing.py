@@ -1,7 +1,7 @@
 """Ink that is gone: lost in pieces, characters, spans, half a line or holes, or faded.
 
-Paper takes its place, so a reader cannot see that something is missing; with `fill=mark` a dark
-hole does, so that only the ink is lost and not the knowledge of where it was.
+It is replaced by paper, so nothing shows that it is missing, or with `fill=mark` by a dark hole,
+which shows the place.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ GRAIN, GRAIN_SIZE = 0.02, 0.03  # standard deviation, and correlation length in 
 class _Missing(ScoreDamage):
     """A loss of an exact share of the ink.
 
-    A margin of a quarter of a stroke goes with what is lost, so that no fringe of a cut stroke
-    stays; it counts in the share.
+    The share includes a margin of a quarter of a stroke, so that no fringe of a cut stroke stays.
 
-    fill: what takes the place of the ink.
+    fill: the replacement of the ink.
     """
 
     family = "missing"
@@ -54,7 +53,7 @@ class _Missing(ScoreDamage):
 
     @abstractmethod
     def _order(self, geometry: Geometry, rng: np.random.Generator) -> Float:
-        """(H, W); what is higher is lost first, each pixel with its margin."""
+        """(H, W); higher values are lost first, each pixel with its margin."""
 
     def _fill(self, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
         return fill_missing(self.fill, geometry, mask, rng)
@@ -163,11 +162,11 @@ class Holes(ScoreDamage):
 
 @dataclass(frozen=True)
 class Fade(StrengthDamage):
-    """M6: the ink fades unevenly; what counts is the share of its contrast that is kept.
+    """M6: the ink fades unevenly; the strength is the share of contrast that is kept.
 
     After the ink erosion of HDR28K (Yang et al., AAAI 2025), ImageNet-C's contrast (Hendrycks and
-    Dietterich, ICLR 2019) and Augraphy's LowInk (Groleau et al., ICDAR 2023). Contrast alone could
-    be brought back by stretching it, so grain is added and the result is 8 bit.
+    Dietterich, ICLR 2019) and Augraphy's LowInk (Groleau et al., ICDAR 2023).
+    Stretching could restore the contrast, so grain is added and the result is 8 bit.
     """
 
     family = "missing"
@@ -186,16 +185,16 @@ class Fade(StrengthDamage):
 
 
 def blobs(geometry: Geometry, rng: np.random.Generator) -> Float:
-    """(H, W) a field whose hills are about as large as a letter: where holes and blots grow."""
+    """(H, W) random field for holes and blots, with hills about as large as a letter."""
     size = BLOB * geometry.x_height / geometry.height
     return smooth_field(rng, geometry.height, geometry.width, size)
 
 
 def erased_columns(ink: Mask, boxes: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
-    """Erase boxes in order until the share of the ink is lost; a last box must be worth half.
+    """Erase boxes in order until the share of the ink is lost, the last if that is nearer to it.
 
-    Takes (H, W) ink and (N, 2) boxes in the order of erasure; returns (W,) columns to clear, which
-    are prefixes of one order and hence nested in `share`.
+    Takes (H, W) ink and (N, 2) boxes in the order of erasure; returns (W,) columns to clear, nested
+    in `share`.
     """
     left = np.cumsum(np.concatenate(([0], ink.sum(axis=0))))  # ink left of each column edge
     weight = np.diff(left)

@@ -125,7 +125,7 @@ class BleedThrough(StrengthDamage):
     """O3: another line of the set shines through, mirrored and blurred.
 
     After Kieu et al. (ICPR 2012), DocCreator (Journet et al., J. Imaging 2017) and Augraphy's
-    BleedThrough (Groleau et al., ICDAR 2023). A line that has no other is its own verso.
+    BleedThrough (Groleau et al., ICDAR 2023). A single line is its own verso.
     """
 
     family = "overlay"
@@ -144,7 +144,7 @@ def _verso(front: Geometry, back: Geometry, shift: int) -> Float:
     """(H, W) darkness of the back's mirrored line, at its darkest as dark as the front's ink.
 
     It is scaled to the height of the front, repeated or cut to its width, and blurred by half a
-    stroke on its way through the paper.
+    stroke.
     """
     height, width = front.height, front.width
     mirrored = np.ascontiguousarray(back.darkness[:, ::-1])

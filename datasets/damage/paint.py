@@ -24,7 +24,7 @@ CUBIC = -0.75  # Keys' coefficient as OpenCV uses it, so that both interpolate a
 
 
 def smooth_field(rng: np.random.Generator, height: int, width: int, correlation: float) -> Float:
-    """A smooth Gaussian random field, the same picture at every resolution and severity.
+    """A smooth Gaussian random field, the same at every resolution and severity.
 
     Normal values on a lattice of 64 rows per line height, drawn column by column so that a wider
     image continues a narrower one, are blurred and interpolated (cubic, reflected border). The
@@ -78,10 +78,10 @@ def threshold_mask(score: Float, ink: Mask, share: float) -> Mask:
 
 
 def fill_paper(geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
-    """Put bare paper where the mask is: the ink is gone and nothing shows it (silent).
+    """Replace the ink under the mask by bare paper, invisibly (silent).
 
-    The background lies above the paper by about one standard deviation of its grain, which made the
-    gaps lighter patches to the eye; the offset takes that back.
+    The background is about one standard deviation of the grain lighter than the paper, which would
+    make gaps visible as lighter patches; the offset corrects it.
     """
     grain = min(geometry.paper_noise, MAX_PAPER_NOISE)
     noise = rng.standard_normal(mask.shape, dtype=np.float32)
@@ -90,16 +90,16 @@ def fill_paper(geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Imag
 
 
 def fill_mark(geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
-    """Show a dark hole where the mask is: nobody can overlook that something is missing."""
+    """Replace the ink under the mask by a dark hole, visibly."""
     noise = rng.standard_normal(mask.shape, dtype=np.float32)
     bed = np.float32(MARK) + np.float32(MARK_NOISE) * noise
     filled = _blend(geometry, _soft(geometry, mask), bed)
-    # Beside the hole ink stays as dark as it was; in it nothing of the ink may come through.
+    # Ink beside the hole is unchanged; in the hole none may show through.
     return to_image(np.where(mask, filled, np.minimum(geometry.grey, filled)))
 
 
 def fill_missing(fill: Fill, geometry: Geometry, mask: Mask, rng: np.random.Generator) -> Image:
-    """Put bare paper or a visible hole in the place of missing ink."""
+    """Fill missing ink with bare paper or a visible hole."""
     return (fill_mark if fill == "mark" else fill_paper)(geometry, mask, rng)
 
 
@@ -127,7 +127,7 @@ def resized(grey: Float, size: tuple[int, int]) -> Float:
 def _soft(geometry: Geometry, mask: Mask) -> Float:
     """A mask with an edge as soft as that of a pen stroke.
 
-    It is 1 under the mask itself: there, nothing of the clean image may come through.
+    It is 1 on the whole mask, so that nothing of the clean image shows through.
     """
     sigma = max(0.5, 0.25 * geometry.stroke_width)
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma)

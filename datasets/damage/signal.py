@@ -1,4 +1,4 @@
-"""Damage done by the camera, not to the paper: blur, few pixels, grain, a bad binarisation."""
+"""Damages of the scan, not of the paper: blur, low resolution, grain, bad binarisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datasets.damage.base import Damaged, StrengthDamage, Task
 from datasets.damage.geometry import Float, Mask, otsu
 from datasets.damage.paint import resized, smooth_field, to_image
 
-SUPERSAMPLING = 4  # of discs that are too small to be drawn in pixels
+SUPERSAMPLING = 4  # for discs that are too small to draw in pixels
 LARGE = 8.0  # pixels; from this radius on a disc is drawn in pixels
 X_HEIGHT = 20  # pixels at which the model works, so that its flips mean the same on every line
 LARGEST_SCALE = 4.0  # writing under 5 px is not enlarged further
@@ -21,7 +21,7 @@ SMALLEST = (4, 3)  # columns and rows that low resolution leaves
 
 @dataclass(frozen=True)
 class Defocus(StrengthDamage):
-    """S1: out of focus, a disc of confusion whose radius is counted in stroke widths.
+    """S1: out of focus, by a disc of confusion with its radius in stroke widths.
 
     After ImageNet-C (Hendrycks and Dietterich, ICLR 2019) and RoDLA (Chen et al., CVPR 2024).
     """
@@ -39,10 +39,10 @@ class Defocus(StrengthDamage):
 
 @dataclass(frozen=True)
 class LowResolution(StrengthDamage):
-    """S2: so few pixels that the small letters are only so many rows high, then enlarged again.
+    """S2: scale down until the x-height is a number of rows, then enlarge again.
 
     After the pixelation of ImageNet-C (Hendrycks and Dietterich, ICLR 2019) and STRAug (Atienza,
-    ICCV workshops 2021). A line whose x-height is lower already stays as it is.
+    ICCV workshops 2021). Lines with a lower x-height are unchanged.
     """
 
     family = "signal"
@@ -61,7 +61,7 @@ class LowResolution(StrengthDamage):
 
 @dataclass(frozen=True)
 class Noise(StrengthDamage):
-    """S3: grain a little finer than the pen, its strength counted in the darkness of the ink.
+    """S3: grain a little finer than the pen, its strength relative to the ink's darkness.
 
     After ImageNet-C's noises and the multiscale paper of ocrodeg (Breuel).
     """
@@ -79,7 +79,7 @@ class Noise(StrengthDamage):
 
 @dataclass(frozen=True)
 class Kanungo(StrengthDamage):
-    """S4: binarised, and pixels flipped the likelier the nearer they are to the border of the ink.
+    """S4: binarise, and flip pixels with a probability that falls with distance to the ink's edge.
 
     The document degradation model of Kanungo, Haralick, Baird, Stuezle and Madigan (IEEE TPAMI
     22(11), 2000) with alpha = beta, alpha_0 = beta_0 = 1, eta = 0 and a closing of 2 x 2 pixels.
@@ -105,8 +105,8 @@ def disc_of_confusion(radius: float) -> Float:
     """The blur kernel of a disc of `radius` pixels, of sum 1.
 
     A small disc is defined on a grid four times finer: enlarge (cubic), filter, shrink (area).
-    The three steps are linear and treat every pixel alike, so together they are one kernel on the
-    pixels: what they make of a single bright pixel.
+    These steps are linear and shift-invariant, so together they are one kernel, their response to
+    a single bright pixel.
     """
     if radius >= LARGE:
         return _disc(radius)
@@ -130,7 +130,7 @@ def _disc(radius: float) -> Float:
 
 
 def flipped(ink: Mask, alpha: float, chance: Float) -> Mask:
-    """Ink to paper and paper to ink where a pixel's chance (0 to 1) is below exp(-alpha d^2).
+    """Flip ink and paper where a pixel's `chance` (0 to 1) is below exp(-alpha d^2).
 
     d is the distance to the nearest pixel of the other class.
     """

@@ -24,13 +24,12 @@ HIDDEN = 0.2  # below it a character is hidden
 def visible_shares(clean: Line, damaged: Damaged) -> NDArray[np.float32]:
     """The share of each character's clean ink that a damage left uncovered.
 
-    The ink of a character is the ink in the columns of its box, so ink that hangs over into the
-    box of a neighbour counts for both. A line without boxes gets slots of equal width over its
-    ink (`box_source` "equal-slots" of what `char_erase` returns): an estimate.
+    The ink of a character is the ink in the columns of its box, so overhanging ink counts for both
+    neighbours. Without boxes slots of equal width are an estimate (`box_source` "equal-slots").
 
     Returns:
         (len(text),) float32 from 0 to 1; NaN for a character without ink (a space), and for all
-        of them when there is no ink on the line or the damage has no mask (signal damages).
+        if the line has no ink or the damage has no mask (signal damages).
     """
     shares = np.full(len(clean.text), np.nan, np.float32)
     geometry = measure(clean.image)

@@ -1,4 +1,4 @@
-"""Paper that is cockled or folded: the line is pulled about, and its characters with it."""
+"""Cockled or folded paper: the line is distorted, and its boxes with it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TILE = 16_384  # rows and columns of a call of cv2.remap; it takes 32,767
 
 @dataclass(frozen=True)
 class Warp(StrengthDamage):
-    """G1: a smooth random displacement, its standard deviation counted in x-heights.
+    """G1: a smooth random displacement with its standard deviation in x-heights.
 
     After the elastic deformation of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), RoDLA (Chen
-    et al., CVPR 2024) and STRAug (Atienza, ICCV workshops 2021). The boxes go along.
+    et al., CVPR 2024) and STRAug (Atienza, ICCV workshops 2021). The boxes move with the ink.
     """
 
     family = "geometry"
@@ -54,7 +54,7 @@ def _moved(boxes: NDArray[np.float32], geometry: Geometry, dx: Float) -> NDArray
 
 
 def _pulled(grey: Float, dx: Float, dy: Float) -> Float:
-    """(H, W): what stood at (x + dx, y + dy), cubic; beyond the border its last pixel."""
+    """(H, W) values at (x + dx, y + dy), cubic; the border is replicated."""
     height, width = grey.shape
     out = np.empty_like(grey)
     for rows in _tiles(height):
@@ -75,6 +75,6 @@ def _tiles(size: int) -> Iterator[slice]:
 
 
 def _reach(position: Float, size: int) -> tuple[int, int]:
-    """The pixels that positions look at, cubic taps included, within an image of a size."""
+    """The range of pixels that positions read, cubic taps included, within an image of a size."""
     first = int(np.clip(position.min() - 2, 0, size - 1))
     return first, int(np.clip(position.max() + 4, first + 1, size))

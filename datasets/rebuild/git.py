@@ -1,11 +1,9 @@
-"""One commit of a public git repository, fetched alone and read without unpacking it.
+"""A shallow fetch of one commit of a public git repository, read without a checkout.
 
-Why git and not an archive of the commit: a commit's name is the hash of its content, and git
-hashes all that it receives, so what is read here *is* the pinned commit, whatever
-mirror or proxy it came through; nobody has recorded a checksum of the hosts' archives, which they
-may compress anew at any time. And nothing is unpacked: files are read from the object store, so no
-name in its tree ever becomes a path on this machine, no link is followed and no hook,
-filter or attribute of the repository runs.
+Git rather than an archive, because a commit's name is the hash of its content, so git verifies the
+pinned commit through any mirror or proxy, while hosts may recompress archives at any time. Files
+are read from the object store: no name in the tree becomes a path on this machine, no link is
+followed, and no hook, filter or attribute of the repository runs.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ _COMPLETE = "refs/kaidoku/complete"
 _FILES = {"100644", "100755"}  # modes of regular files; links and submodules are none
 _STEP = re.compile(r"(?:remote: )?([A-Z][a-z]+ [a-z]+): +(\d+)%")
 
-# A source is public: nothing is ever asked for, and a dead connection ends after a minute.
+# Sources are public: never ask for a password, and drop a dead connection after a minute.
 _SETTINGS = (
     ("credential.helper", ""),
     ("http.lowSpeedLimit", "1000"),
@@ -34,9 +32,9 @@ _SETTINGS = (
 
 
 def fetch_commit(url: str, commit: str, folder: Path, report: Report) -> None:
-    """Fetch one commit, without its history, into a bare repository of our own.
+    """Fetch one commit, without its history, into a bare repository.
 
-    A finished fetch is kept and found again; what an interruption left is cleared away.
+    A finished fetch is reused; an interrupted one is removed.
 
     Raises:
         Unavailable: git is not installed.
@@ -138,7 +136,7 @@ def _is_complete(folder: Path, commit: str) -> bool:
 
 
 def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
-    """Run the fetch; the reason why it failed, or ""."""
+    """Run the fetch; returns the reason of a failure, else ""."""
     settings = [word for key, value in _SETTINGS for word in ("-c", f"{key}={value}")]
     words = ["fetch", "--depth=1", "--no-tags", "--progress", "--end-of-options", url, commit]
     with subprocess.Popen(
@@ -157,7 +155,7 @@ def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
 
 
 def _listen(stream: IO[bytes], report: Report) -> str:
-    """Follow git's progress; its last complaint, or ""."""
+    """Report git's progress; returns its last error, else ""."""
     complaint, line = "", bytearray()
     while byte := stream.read(1):
         if byte not in b"\r\n":
@@ -185,7 +183,7 @@ def _git(repository: Path, *words: str) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but git must not ask, must speak English, and must mind no other repository."""
+    """Ours, but without prompts, in English, and independent of any other repository."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     kept = {k: v for k, v in os.environ.items() if k.startswith(("GIT_SSL_", "GIT_PROXY_"))}
     return {**inherited, **kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

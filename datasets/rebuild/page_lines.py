@@ -1,10 +1,10 @@
-"""Line sets from scanned pages: pictures with transcriptions beside them to one Parquet file.
+"""Line sets from scanned pages with transcriptions, as Parquet files.
 
-The rules by which `hooker.txt` and `copiste.txt` chose the lines. Hooker: the line has text of at
-least 3 characters, is not all in capitals (a printed letterhead), and its crop lies on the page,
-is at least 30 px high and at most 420 px, and 1.2 times as wide as high. Copiste: it is neither
-part of the sentence of consent that every volunteer copied nor the number of the text, it has no
-crossing-out marks (< and >), and it is not short.
+The rules behind `hooker.txt` and `copiste.txt`. Hooker: the line has at least 3 characters, is not
+all in capitals (a printed letterhead), and its crop lies on the page, is 30 to 420 px high, and at
+least 1.2 times as wide as high. Copiste: the line is not part of the sentence of consent that every
+volunteer copied, nor the number of the text; it has no crossing-out marks (< and >), and is not
+short.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TEXT_NUMBER = re.compile(r"wikitexte_(\d+)")
 
 @dataclass(frozen=True)
 class PageSet:
-    """The rules by which pages of a source become lines.
+    """The conversion of a source's pages to lines.
 
     file: the Parquet file.
     parse: reads a transcription.
@@ -122,7 +122,7 @@ def _rows(
 
 
 def _by_stem(names: list[str], suffix: str) -> dict[str, str]:
-    """Stems to names; among several of a stem, in different folders, the last name counts."""
+    """Names by stem; of equal stems in different folders the last name counts."""
     paths = (PurePosixPath(name) for name in names)
     return {path.stem: str(path) for path in paths if path.suffix.lower() == suffix}
 
@@ -135,7 +135,7 @@ def _grey(content: bytes, name: str) -> Image.Image:
 
 
 def _copiste_jpeg(page: Image.Image, outline: Any) -> bytes:
-    """96 px high first, as the set once was, and 56 px from that: the same pixels as ever."""
+    """Encode at 56 px, by way of 96 px as in the recorded set, to get the same pixels."""
     first = io.BytesIO(jpeg(crop(page, outline, 96), 80))
     return jpeg(shrink(Image.open(first), 56), 70)
 

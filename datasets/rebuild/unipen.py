@@ -11,24 +11,23 @@ The rules by which the files of isolated words and characters were recorded:
 - Words are of category 7, characters of 1a to 1d, of the contributors named below; no other is
   recorded (most others withdrew their ink: all its points are 0 0).
 - Quality is not BAD, and no stroke is blank: all its points 0 0, or no points at all.
-- The label, as it stands, is printable ASCII without white space, that of a character a single
-  one: labels that end in tabs fall, and so does the backslash, which is written twice.
-- A word of three characters or more is for each of them at least 0.123 times as wide as high.
-  What is narrower is written downwards, or its label belongs to other ink.
-- A point that repeats the one before it is left out. Then the ink is put upright, y growing
-  downwards, with its left edge and its top at 0.
+- The label is printable ASCII without white space, for a character a single one. This excludes
+  labels that end in tabs, and the backslash, which is written twice.
+- A word of three characters or more has width / height / characters of at least 0.123. Narrower
+  ones are written downwards, or their label belongs to other ink.
+- Repeated points are dropped. Then the ink is turned upright, y growing downwards, with its left
+  edge and its top at 0.
 
-How far they are proved: they give all 108 characters of the raw files that were at hand, as
-recorded, and no recorded piece breaks one. The source's CDROM-README counts 30,756 words and
-102,303 characters of these contributors, 40 and 284 more than are recorded. Of the 40 words, 21
-were looked up in the source, all 9 of contributor hpb among them, and every one falls by a rule;
-so does every such character that was looked up, a backslash or a blank colon or semicolon of
-contributor ibm. The measured rule: the widest word found to be left out has 0.1111, the narrowest
-that is recorded 0.1231.
+Evidence for these rules: they reproduce all 108 characters of the available raw files as recorded,
+and no recorded piece breaks one. The source's CDROM-README counts 30,756 words and 102,303
+characters of these contributors, 40 and 284 more than are recorded. Of the 40 words, 21 were
+inspected in the source, including all 9 of contributor hpb, and a rule excludes each of them; the
+same holds for every such character that was inspected (a backslash, or a blank colon or semicolon
+of contributor ibm). By the measured rule, the widest excluded word has 0.1111, the narrowest
+recorded one 0.1231.
 
-The order is that of `segments_by_ink`. Contributors, writers and categories follow one another in
-it as in the recorded files, but that is no proof for every piece; `datasets.check` therefore takes
-pieces in any order.
+The order is that of `segments_by_ink`. It agrees with the recorded files in contributors, writers
+and categories, but is not proved for every piece; so `datasets.check` accepts pieces in any order.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ _LABEL = re.compile("[!-~]+")
 
 @dataclass(frozen=True)
 class _Kind:
-    """The place of pieces of a kind. longest: characters of a label."""
+    """The source of pieces of a kind. longest: most characters of a label."""
 
     categories: tuple[str, ...]
     level: str
@@ -183,7 +182,7 @@ def _line(segment: Segment) -> bytes:
 
 @contextmanager
 def _zipped(path: Path) -> Iterator[gzip.GzipFile]:
-    """A compressed file whose bytes depend on its content alone."""
+    """A gzip file whose bytes depend only on its content."""
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         yield file
 

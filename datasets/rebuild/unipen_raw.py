@@ -1,4 +1,4 @@
-"""The UNIPEN format: index files that name strokes of ink files and say what they read.
+"""The UNIPEN format: index files that label strokes of ink files.
 
 I. Guyon, L. Schomaker, R. Plamondon, M. Liberman and S. Janet, "UNIPEN project of on-line data
 exchange and recognizer benchmarks", ICPR 1994. The layout here is that of `train_r01_v07`:
@@ -38,8 +38,8 @@ class Segment:
     writer: contributor/WRITER_ID.
     source: the ink file.
     quality: GOOD, OK, BAD or ? (unknown).
-    strokes: pen-down strokes in device units, y growing upwards; None where the index names
-        strokes that the ink does not have.
+    strokes: pen-down strokes in device units, y growing upwards; None if the index names strokes
+        that the ink lacks.
     """
 
     writer: str
@@ -51,7 +51,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class _Row:
-    """A segment as an index has it; `ink` is the name of an ink file, "" before any."""
+    """A segment of an index; `ink` is the name of its ink file, "" before the first."""
 
     ink: str
     level: str
@@ -86,10 +86,10 @@ def segments(tree: Tree, contributor: str) -> Iterator[Segment]:
 def segments_by_ink(
     tree: Tree, categories: Sequence[str], contributors: Sequence[str], level: str
 ) -> Iterator[list[Segment]]:
-    """The segments of a level in any number of categories, those of an ink file together.
+    """The segments of a level in some categories, grouped by ink file.
 
-    Ink files come in the order in which the indexes of the first category, then of the second
-    and so on, first name them; within one, segments stand by category, index and line.
+    Ink files are in the order of their first mention, category by category; their segments are
+    sorted by category, index and line.
     """
     inks = set(_inks(tree, "include"))
     rows_of: defaultdict[tuple[str, str], list[_Row]] = defaultdict(list)
@@ -108,7 +108,7 @@ def _inks(tree: Tree, folder: str) -> list[str]:
 
 
 def _rows(tree: Tree, index: str, inks: set[str]) -> Iterator[_Row]:
-    """Segments of one index file. An include that is no ink file of the tree is passed over."""
+    """Segments of one index file; includes of absent ink files are ignored."""
     ink = ""
     for row in tree.read(index).decode("latin-1").split("\n"):
         if row.startswith(".INCLUDE"):
@@ -151,7 +151,7 @@ def _inline_segments(contributor: str, name: str, ink: _Ink) -> Iterator[Segment
 def _parse_ink(content: bytes) -> _Ink:
     """Strokes, writer and inline labels of an ink file (Latin-1 text).
 
-    Every keyword ends the stroke before it, so rows that continue a comment are no points.
+    Every keyword ends the current stroke, so rows that continue a comment are not points.
     """
     writer, strokes, inline = "", list[Points](), list[tuple[str, str, int]]()
     stroke: Points | None = None
@@ -174,7 +174,7 @@ def _parse_ink(content: bytes) -> _Ink:
 
 
 def _point(words: list[str]) -> Point | None:
-    """A row's x and y; what follows them (pressure, time) is left."""
+    """A row's x and y; pressure and time after them are ignored."""
     try:
         return int(float(words[0])), int(float(words[1]))
     except (IndexError, ValueError, OverflowError):
@@ -182,7 +182,7 @@ def _point(words: list[str]) -> Point | None:
 
 
 def stroke_numbers(components: str) -> list[int]:
-    """`0-2,7:1,9` to 0 1 2 7 9.
+    """Expand `0-2,7:1,9` to 0 1 2 7 9.
 
     Raises:
         ValueError: the components do not have that form.
