@@ -342,9 +342,9 @@ def test_a_training_by_command_line_and_its_check(call, folders, tmp_path):
     ("words", "said"),
     [
         (("--encoder", "tniy"), "did you mean tiny"),
-        (("--dataset", "marks"), "--dataset is of a TrOCR; give one with --encoder"),
-        (("--freeze-encoder",), "--freeze-encoder is of a TrOCR"),
-        (("-o", "marks.size=3"), "-o is of a TrOCR"),
+        (("--dataset", "marks"), "--dataset applies only to TrOCR encoders; choose one"),
+        (("--freeze-encoder",), "--freeze-encoder applies only to TrOCR encoders"),
+        (("-o", "marks.size=3"), "-o applies only to TrOCR encoders"),
         (("--encoder", "FOLDER", "--steps", "9", "--epochs", "9"), "give one of --steps and"),
         (("--encoder", "FOLDER", "--columns", "9"), "--columns is of mini alone"),
         (("--encoder", "FOLDER", "--dataset", "markz"), "did you mean marks"),

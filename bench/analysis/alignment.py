@@ -1,7 +1,7 @@
-"""Where the characters of a line stand, by a CTC model that knows what the line says.
+"""Character positions by CTC forced alignment of the reference.
 
-For lines whose source knows no boxes. The model must not be one that is under test: what it finds
-easy to place it also finds easy to read. Which one it was stands in `box_source`.
+For lines whose source has no boxes. The model must not be one under test, since characters that it
+aligns well it also reads well. `box_source` names it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ REACH = 0.5  # of the way between two characters, in its middle, in which the bo
 def with_boxes(
     lines: Sequence[Line], encoder: Encoder, batch_size: int, track: Track
 ) -> tuple[Line, ...]:
-    """The lines with a box for each character, where they had none.
+    """Add a box for each character to lines that have none.
 
     The text is aligned to the frames of the model (the likeliest CTC path that spells it). Between
     the middles of two neighbours lies their border: the column with the least ink in the middle
     half of the way. A line that the model cannot spell (no ink, more characters than frames, none
-    that it knows) stays without boxes.
+    in its alphabet) stays without boxes.
 
     Args:
         lines: those that have boxes keep them.
-        encoder: an open one with a CTC head and trained weights.
-        batch_size: lines that are encoded at once.
+        encoder: open, with a CTC head and trained weights.
+        batch_size: lines to encode at once.
         track: draws the progress.
 
     Returns:
@@ -122,7 +122,7 @@ def boxes_between(
 def _filled(
     middles: NDArray[np.float64], known: Sequence[int], count: int, left: int, right: int
 ) -> NDArray[np.float64]:
-    """Middles of all characters: those that the model cannot spell stand evenly between others."""
+    """Middles of all characters; those that the model cannot spell are spaced evenly."""
     places = np.array([-1, *known, count])
     columns = np.concatenate(([min(left, middles[0])], middles, [max(right, middles[-1])]))
     return np.interp(np.arange(count), places, columns)

@@ -1,4 +1,4 @@
-"""Rows by what stands beside a number in a text: a signature or a key."""
+"""Lookup of rows by a signature or key quoted in a text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _BRACES = re.compile(r"(\w+:|)\{([^{}]*)\}(.*)", re.DOTALL)
 
 
 def cited(word: str, stores: Iterable[Store]) -> Chosen:
-    """The rows that a signature or key means, of the first run that has such.
+    """The rows with a signature or key, from the first run that has any.
 
     Args:
         word: a row's key or the beginning of it (six letters and more), its signature, or the
-            signature below a table, which has in braces what the rows of a system differ in.
-        stores: where they are looked for, in this order.
+            signature below a table, in which braces list alternatives.
+        stores: the runs to search, in this order.
 
     Raises:
         UserError: no run has such a row, or the word is neither a key nor a signature.

@@ -1,4 +1,4 @@
-"""Systems side by side on the same lines: what one gains over another, and what it costs.
+"""Pairwise comparison of systems on the same lines: gain and cost.
 
 Of each pair the second is compared with the first: a ΔCER below 0 means fewer errors, a speed
 ratio above 1 more lines a second.
@@ -31,7 +31,7 @@ from bench.core.types import Condition
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """A system as the user named it, with what it read."""
+    """A system under the user's name, with its readings."""
 
     label: str
     readings: tuple[Reading, ...]
@@ -41,7 +41,7 @@ class Lines(NamedTuple):
     """Counts of the lines of a pair.
 
     improved, worse: fewer and more character edits with the second than with the first.
-    first_alone, second_alone: without any edit with this one, and not so with the other.
+    first_alone, second_alone: lines without edits with this system only.
     """
 
     improved: int
@@ -53,7 +53,7 @@ class Lines(NamedTuple):
 
 @dataclass(frozen=True)
 class Side:
-    """One system on one condition: its rates, its cost, and whether another beats it in both."""
+    """One system on one condition: rates, cost, and whether it is on the Pareto front."""
 
     label: str
     reading: Reading
@@ -70,11 +70,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The second of a pair against the first, on one condition.
+    """The difference of the second system of a pair from the first, on one condition.
 
     cer, wer: second less first; None where one of them has no CER (untrained weights).
     cer_ratio: the second's errors over the first's.
-    p_holm: `cer.p` adjusted for all pairs that were compared with it.
+    p_holm: `cer.p` adjusted over all pairs of the comparison.
     cpu_ratio: CPU seconds a line, second over first.
     """
 
@@ -94,8 +94,8 @@ def compare(systems: Sequence[System]) -> list[Comparison]:
     """Every pair of systems on every condition that both have read.
 
     Raises:
-        UserError: fewer than two systems, a pair has no condition in common, or what it read
-            may not be compared.
+        UserError: fewer than two systems, or a pair without a common condition or with
+            incomparable rows.
     """
     if len(systems) < 2:
         raise UserError("a comparison needs two systems; name one more")
@@ -147,7 +147,7 @@ def _marked(every: Iterable[Side]) -> list[Side]:
 
 
 def _counterpart(reading: Reading, others: Iterable[Reading]) -> Reading | None:
-    """Find the reading of the same condition; of the whole set where none has the same limit."""
+    """Find the reading of the same condition and limit, else that of the whole set."""
     near = [other for other in others if _place(other) == _place(reading)]
     exact = [other for other in near if other.row.condition == reading.row.condition]
     return next(iter([*exact, *near]), None)

@@ -12,10 +12,10 @@ from bench.core.types import Row, Timing
 
 @dataclass(frozen=True)
 class Speed:
-    """Lines a second of the second over those of the first, encoder and decoder.
+    """Ratio of the second system's lines/s to the first's, for encoder and decoder.
 
-    interval: by "batches" a paired one over the batches of the set; by "rounds" the range that the
-        rounds of both allow, of rows that have no batches or too few; else None.
+    interval: by "batches" a paired one over the batches of the set; by "rounds" the range from the
+        rounds of both, for rows without enough batches; else None.
     """
 
     value: float
@@ -27,9 +27,9 @@ class Speed:
 class Cost:
     """The cost of a line in one system, encoder and decoder.
 
-    lines_per_s: with its interval over batches, None where the row does not have enough of these.
+    lines_per_s: with its interval over batches, None if there are too few.
     wall_s, cpu_s: seconds a line; cpu_s of all threads and workers.
-    device_s: seconds a line for which an accelerator was held; None on a CPU.
+    device_s: seconds an accelerator was held per line; None on a CPU.
     threads: of torch.
     """
 
@@ -61,7 +61,7 @@ def cost(row: Row) -> Cost | None:
 
 
 def speed_ratio(first: Timing | None, second: Timing | None) -> Speed | None:
-    """Divide the second speed by the first; None where one of them has no times."""
+    """Divide the second speed by the first; None if either has no times."""
     if first is None or second is None:
         return None
     sizes = [lines for lines, _ in first.batches]
@@ -79,7 +79,7 @@ def speed_ratio(first: Timing | None, second: Timing | None) -> Speed | None:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which points (CER, lines a second) no other beats: none is better in one and as good in both.
+    """Mark the points (CER, lines/s) on the Pareto front.
 
     >>> pareto([(0.1, 30.0), (0.2, 40.0), (0.2, 30.0)])
     [True, True, False]

@@ -1,10 +1,9 @@
 """Causes of a decoder's errors: its search, its model, or an unreachable reference.
 
-Each decoder looks for the text with the highest score under an objective of its own. A wrong line
-whose reference scores higher than what was read is a search error: a wider beam could mend it. One
-whose reference scores lower is a model error: no search can mend it, only another model or other
-weights. The oracle CER is that of the best of the k texts of a decoder: the most that a second
-pass over them could reach.
+Each decoder searches for the text with the highest score under its own objective. A wrong line is
+a search error if its reference scores higher than the hypothesis (a wider beam could fix it), and a
+model error if it scores lower (only another model or other weights can fix it). The oracle CER is
+that of the best of a decoder's k hypotheses: a lower bound for re-ranking them.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ TOLERANCE = 1e-3  # natural log: scores that differ by less are the same but for
 class LineFinding:
     """One line of one decoder.
 
-    kind: "right" when nothing is wrong; "unreachable" when the reference has the score minus
-        infinity (a character that the decoder cannot write, a line too short for CTC);
-        "unknown" when the decoder cannot score texts.
+    kind: "right" without edits; "unreachable" if the reference has the score minus infinity (a
+        character that the decoder cannot write, a line too short for CTC); "unknown" if the
+        decoder cannot score texts.
     edits: of the decoder's texts, best first.
     gap: score of the reference less that of the text, in a "search" or "model" line; else None.
     """
@@ -70,7 +69,7 @@ class Finding:
 
     @property
     def width(self) -> int:
-        """Most texts that a decoder gave for a line."""
+        """The largest number of hypotheses of a line."""
         return max((len(line.edits) for line in self.lines), default=1)
 
     def oracle(self, width: int) -> float | None:
@@ -95,13 +94,13 @@ class Diagnosis:
 
 
 def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosis:
-    """Read the lines with every decoder, and score references and readings.
+    """Read the lines with every decoder, and score references and hypotheses.
 
     The limit is spread evenly over the split.
 
     Raises:
         UserError: an unknown name or option, untrained weights, no decoder that can run here.
-        Unavailable: something that it needs is not here.
+        Unavailable: a prerequisite is not here.
     """
     (encoder,), (dataset,) = asked.encoders, asked.datasets
     plan = build_plan(asked, registries)
@@ -123,7 +122,7 @@ def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosi
 
 
 def _opened(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Decoder], list[tuple[str, str]]]:
-    """The decoders that fit, open, and with as many texts as their beam holds."""
+    """Open the decoders that fit, with as many hypotheses as their beam holds."""
     decoders, skipped = {}, []
     for name in names:
         try:
@@ -149,7 +148,7 @@ def _damaged(block: Block, lines: Sequence[Line], track: Track) -> Sequence[Line
 def _findings(
     bench: Bench, decoders: Mapping[str, Decoder], condition: Condition, lines: Sequence[Line]
 ) -> Iterator[Finding]:
-    """Read the lines with each decoder; every batch is encoded once."""
+    """Read the lines with each decoder, encoding every batch once."""
     lines_of: dict[str, list[LineFinding]] = {name: [] for name in decoders}
     doing = f"reading lines: {condition.damage} {condition.severity}"
     for batch in bench.encode(lines, doing=doing):
@@ -184,9 +183,8 @@ def _kind(
     """Classify a line, and subtract the score of its text from that of its reference.
 
     Args:
-        edits: of the text that was read.
-        own: its score in the search, which may have summed more spellings of a text than its
-            usual one.
+        edits: of the hypothesis.
+        own: its score in the search, which may have summed several spellings of the text.
         scores: of the text and of the reference under the decoder's objective.
     """
     if scores is None:

@@ -1,4 +1,4 @@
-"""Examine this machine: what it has, what is wrong for the main job, and how to mend it."""
+"""Checks of this machine for the main job, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Thing:
 class Check:
     """A fact about this machine.
 
-    verdict: "problem" when the main job cannot run or would run wrongly; "note" when something
-        is worth knowing, such as an optional set that is not here.
-    remedy: what mends it, best a command; "" where nothing needs mending.
+    verdict: "problem" if the main job cannot run or would run wrongly; "note" for information,
+        such as an optional set that is not here.
+    remedy: the fix, preferably a command; "" without a problem.
     """
 
     name: str
@@ -53,21 +53,21 @@ class Check:
 
 
 def inventory(registry: Registry) -> list[Thing]:
-    """List every name of a registry, with what keeps it from running here."""
+    """List every name of a registry, with the reason if it cannot run here."""
     return [look_up(registry, name) for name in registry.names()]
 
 
 def examine() -> list[Check]:
-    """List the facts, in the order in which one would mend them."""
+    """Run all checks, in the order in which to fix problems."""
     from bench.core.machine import environment
 
     return [*_software(), *_compiler(), *_hardware(environment()), *_storage(), *_things()]
 
 
 def look_up(registry: Registry, name: str) -> Thing:
-    """Look one name of a registry up.
+    """Look up one name of a registry.
 
-    Only encoders and data sets say by themselves what is missing; those alone are imported.
+    Only encoders and data sets report missing parts, so only these are imported.
 
     Raises:
         UserError: the name is not registered.
@@ -130,7 +130,7 @@ def _package(requirement: str) -> Check:
 
 
 def _other_datasets() -> Check:
-    """Look for Hugging Face's `datasets`, which this project's folder hides here."""
+    """Detect Hugging Face's `datasets`, which this project's folder hides here."""
     try:
         version = importlib.metadata.version("datasets")
     except importlib.metadata.PackageNotFoundError:
@@ -211,7 +211,7 @@ def _storage() -> Iterator[Check]:
 
 
 def _writable(name: str, folder: Path) -> Check:
-    """Try to make a file where `folder` is or would be made."""
+    """Test whether `folder` can be written to or made."""
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             return Check(f"write to {name}", "ok", str(folder))
@@ -221,7 +221,7 @@ def _writable(name: str, folder: Path) -> Check:
 
 
 def _existing(folder: Path) -> Path:
-    """Find the nearest folder that is there: itself, or one above it."""
+    """Find the nearest existing folder: itself, or one above it."""
     return folder if folder.exists() else _existing(folder.parent)
 
 
@@ -237,6 +237,6 @@ def _things() -> Iterator[Check]:
         yield Check(f"{registry.kind}s here", "ok", here or "none")
         for thing in things:
             if not thing.here:
-                # The main job stands on the first of each registry; the others are extras.
+                # The main job needs the first of each registry; the others are optional.
                 verdict: Verdict = "problem" if thing is things[0] else "note"
                 yield Check(f"{registry.kind} {thing.name}", verdict, thing.reason, thing.remedy)

@@ -1,8 +1,8 @@
-"""Stored rows joined with their lines, and pairs of them that may be compared.
+"""Stored rows joined with their lines, and comparable pairs of them.
 
-What is stored is all that the statistics, the error analysis and the pages of a run need: no
-model is run again. Two systems are compared line by line, so what they read must be the very same
-lines under the very same damage, and their edits must have been counted by the same rules.
+Statistics, error analysis and pages of a run need only stored rows, and no model is run again. Two
+systems are compared line by line, so they must have read the same lines under the same damage, and
+their edits must have been counted by the same rules.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.pipeline.signature import damage_name
 
 
 class Store(Protocol):
-    """A run as it is read here; `bench.pipeline.store.RunStore` is one."""
+    """The interface of a run to read; `bench.pipeline.store.RunStore` implements it."""
 
     def rows(self) -> list[Row]:
         """The newest row of every cell."""
@@ -45,7 +45,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Some rows of a run, as a run of them alone."""
+    """A run restricted to some rows."""
 
     store: Store
     found: tuple[Row, ...]
@@ -65,7 +65,7 @@ class Chosen:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One system on one condition: a row that is well, with its lines in the order of the set."""
+    """One system on one condition: a successful row and its lines in the order of the set."""
 
     row: Row
     lines: tuple[LineResult, ...]
@@ -77,12 +77,12 @@ class Reading:
 
     @property
     def scored(self) -> bool:
-        """Whether its texts mean something: those of untrained weights do not."""
+        """Whether its weights are trained, so that its texts count."""
         return self.row.cer is not None
 
     @cached_property
     def blocks(self) -> tuple[str, ...]:
-        """(N,) the block of each line, which every resampling keeps together."""
+        """(N,) the block of each line, the unit of resampling."""
         return tuple(line.block for line in self.lines)
 
     @cached_property
@@ -107,14 +107,14 @@ class Reading:
 
     @cached_property
     def cer_interval(self) -> Interval | None:
-        """The interval of the micro CER; None without a CER or of too few blocks."""
+        """The interval of the micro CER; None without a CER or with too few blocks."""
         return micro_interval(self.edits, self.characters, self.blocks) if self.scored else None
 
     @cached_property
     def corrector_gain(self) -> Difference | None:
-        """The CER before the corrector less the CER after it, on the same lines, paired by line.
+        """The CER before the corrector minus the CER after it, paired by line.
 
-        Above 0 where it helped; None without a corrector or without reference characters.
+        Positive if it helped; None without a corrector or without reference characters.
         """
         before = [line.uncorrected for line in self.lines]
         if not before or None in before:
@@ -124,7 +124,7 @@ class Reading:
         return rate_difference(edits, self.edits, self.characters, self.blocks)
 
     def cer_less(self, other: Reading) -> Difference | None:
-        """Its CER less the CER of another system on the same lines, computed once a pair.
+        """Its CER minus that of another system on the same lines, cached.
 
         Raises:
             UserError: as `aligned`.
@@ -146,9 +146,9 @@ def readings(
     """The rows of runs with their lines.
 
     Args:
-        stores: of the runs; a row that several of them hold counts once.
-        left_out: takes a sentence for each row that is left out: it failed, or its lines are
-            missing or damaged.
+        stores: of the runs; a row in several of them counts once.
+        left_out: called with a sentence for each row that failed, or whose lines are missing or
+            damaged.
 
     Raises:
         UserError: the rows of a run cannot be read.
@@ -169,7 +169,7 @@ def readings(
 
 
 def aligned(second: Reading, first: Reading) -> Reading:
-    """A reading with its lines in the order of another reading of the same lines.
+    """Reorder the lines of a reading as in another reading of the same lines.
 
     Raises:
         UserError: another normaliser, data set, damage or severity, or other lines.
@@ -190,7 +190,7 @@ _SAME: dict[str, Callable[[Row], object]] = {
     "the damage": damage_name,
     "the data (sha256, so the lines or how many of them)": lambda row: row.dataset_sha256,
     "the normaliser": lambda row: row.normaliser,
-}  # in the order in which a difference is named
+}  # in the order in which differences are reported
 
 
 def _in_order(first: Reading, second: Reading) -> tuple[LineResult, ...]:
@@ -226,15 +226,14 @@ def _counts(values: Iterable[int]) -> NDArray[np.int64]:
 
 
 def not_worse(conditions: Iterable[Sequence[Reading]]) -> frozenset[str]:
-    """Keys of the best row of each condition and of all that are not significantly worse.
+    """Keys of the best rows of each condition and of those that are not significantly worse.
 
-    The test is approximate randomisation by blocks, two-sided although only worse systems are of
-    interest: the best was chosen by the numbers that are tested, which favours it. All comparisons
-    are one family (Holm).
+    The test is approximate randomisation by blocks, two-sided because the best was chosen by the
+    tested numbers, which favours it. All comparisons are one family (Holm).
 
     Args:
-        conditions: the readings of each. Those without a CER are passed over, and so is a
-            condition of too few blocks, or whose readings are not of the same lines.
+        conditions: the readings of each. Skipped are readings without a CER, and conditions with
+            too few blocks or with readings of different lines.
     """
     best_keys: list[str] = []
     behind: list[tuple[str, Difference]] = []

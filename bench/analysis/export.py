@@ -1,4 +1,4 @@
-"""Damaged copies of a data set on disk, so that others read the very same images.
+"""Damaged copies of a data set on disk, for others to read the same images.
 
 A copy is a folder of its own, `<damage>-<severity>-<seed>` or `clean`:
 
@@ -60,7 +60,7 @@ def export(
     folder: Path,
     track: Track,
 ) -> Exported:
-    """Write a copy of a set under a damage, or go on with one that was begun.
+    """Write a copy of a set under a damage, or resume an unfinished one.
 
     Args:
         found: the clean lines.
@@ -131,7 +131,7 @@ def _record(
 
 
 def _claim(path: Path, record: Row) -> None:
-    """Note what the copy is made of, or see that what lies there is made of the same.
+    """Record the copy's origin, or check it against an existing copy.
 
     Raises:
         UserError: it is not.
@@ -155,7 +155,7 @@ def _claim(path: Path, record: Row) -> None:
 
 
 def _finished(path: Path) -> dict[int, Row]:
-    """The rows of an unfinished copy whose images are there as they were written, by number."""
+    """The rows of an unfinished copy whose images are intact, by number."""
     try:
         rows = (path / UNFINISHED).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def _finished(path: Path) -> dict[int, Row]:
 
 
 def _parsed(text: bytes) -> Row | None:
-    """A row; None for the last one when it was torn."""
+    """Parse a row; None if torn."""
     try:
         row = json.loads(text)
     except ValueError:
@@ -216,7 +216,7 @@ def _png(image: Image) -> bytes:
 
 
 def _finish(path: Path, rows: Sequence[Row]) -> None:
-    """The sums and, last of all, the manifest."""
+    """Write the checksums, and the manifest last."""
     sums = [f"{row['sha256']}  {row['image']}\n" for row in rows]
     manifest = b"".join(map(_json, rows))
     sums.append(f"{_sha256(manifest)}  {MANIFEST}\n")

@@ -1,7 +1,7 @@
-"""Over-fitting: one system on lines that it may have learned from, and on lines that it has not.
+"""Check for over-fitting: one system on lines of its training and on unseen lines.
 
-A model that reads its training lines far better than others has learned them by heart, and its
-CER on a test split of the same pages, hands or texts says little of new ones. The same number of
+A model that reads its training lines far better than others over-fits them, and its CER on a test
+split of the same pages, hands or texts does not transfer to new ones. The same number of
 lines is read from each split, and the ratio of the two CERs has an interval over blocks (hands,
 letters, ...: `Line.block`).
 """
@@ -24,10 +24,10 @@ from decoders.base import Decoder
 LEARNED = "train"  # the split that a model may have learned from
 UNSEEN = "test"
 LIMIT = 300  # lines of each split
-OVER = 2.0  # an unseen CER of surely more than so many times the learned one is over-fitting
+OVER = 2.0  # over-fitting if the ratio of unseen to learned CER surely exceeds this
 
-FEWEST_LINES = 50  # of each split: fewer tell nothing
-HIGHEST = 0.6  # CER of a split: where nearly everything is wrong, nothing can be much worse
+FEWEST_LINES = 50  # of each split; fewer are not informative
+HIGHEST = 0.6  # CER of a split; above it, a ratio cannot be large
 
 Verdict = Literal[
     "over-fitted", "better on training lines", "no sign of over-fitting", "cannot tell"
@@ -68,7 +68,7 @@ class SplitScore:
 class Check:
     """A system on the splits of a data set.
 
-    trained_on: what the weights say that they were trained on; "" when they say nothing.
+    trained_on: training data by the weights' own note; "" without one.
     learned, unseen: the splits that are compared.
     """
 
@@ -96,7 +96,7 @@ class Check:
 
     @cached_property
     def doubt(self) -> str:
-        """Reason against any verdict; "" where one is possible."""
+        """Reason why no verdict is possible, else ""."""
         both = [self.score(self.learned), self.score(self.unseen)]
         few = [score for score in both if len(score.edits) < FEWEST_LINES]
         if few:
@@ -122,7 +122,7 @@ class Check:
 
     @property
     def known(self) -> bool:
-        """Whether the weights say that they were trained on this very set."""
+        """Whether the weights' note names this set as training data."""
         return named_in(self.dataset, self.trained_on)
 
 

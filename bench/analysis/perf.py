@@ -1,4 +1,4 @@
-"""Speed of our decoders against their peers: both read the same batches, alternating, in one run.
+"""Speed of our decoders and their peers on the same batches, alternating, in one run.
 
 A run is kept as one JSON file, so that a run that was stopped goes on.
 """
@@ -89,12 +89,12 @@ class PeerComparison:
 
 @dataclass(frozen=True)
 class PeerResult:
-    """Seconds of single rounds for all lines, and whether both sides read the same.
+    """Seconds per round for all lines, and agreement of both sides.
 
     same: lines with equal texts.
     score_gap: largest difference of the scores of such lines; None where they have none.
     ours_cer, peer_cer: fractions; None for untrained weights.
-    reason: why it was not run, and what would make it possible; then all else is empty.
+    reason: why it was not run, and the remedy; all else is then empty.
     """
 
     comparison: PeerComparison
@@ -108,7 +108,7 @@ class PeerResult:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Peer's seconds over ours, round by round: how many times faster ours is."""
+        """Peer's seconds over ours in each round, so above 1 if ours is faster."""
         return tuple(p / o for o, p in zip(self.ours_s, self.peer_s, strict=True))
 
 
@@ -125,25 +125,25 @@ class PeerRecord:
     results: tuple[PeerResult, ...] = ()
 
     def of(self, comparison: PeerComparison) -> PeerResult | None:
-        """The result of a comparison that was run; None of another one."""
+        """The result of a comparison; None if it was not run."""
         key = digest(dataclasses.asdict(comparison))
         measured = (one for one in self.results if not one.reason)
         return next((r for r in measured if digest(dataclasses.asdict(r.comparison)) == key), None)
 
     def goes_on(self, environment: Mapping[str, Any], runtime: Runtime) -> bool:
-        """Whether results of this environment and runtime may stand beside its own."""
+        """Whether results of this environment and runtime are comparable with its own."""
         return self.runtime == runtime and digest(self.environment) == digest(environment)
 
 
 def comparisons(
     encoder: str, options: Mapping[str, Any] | None = None, words: Sequence[str] = ()
 ) -> list[PeerComparison]:
-    """The comparisons whose label has all the words, those of the slow architectures last.
+    """The comparisons whose label has all the words, slow architectures last.
 
     Args:
         encoder: a trained encoder with a CTC head, for what depends on log-probabilities.
         options: of it.
-        words: none of them chooses all.
+        words: none for all.
     """
     every = [
         *_ngrams(encoder, dict(options or {})),
@@ -201,9 +201,9 @@ def compare(
 def _measured(
     comparison: PeerComparison, runtime: Runtime, advanced: Callable[[float], None]
 ) -> PeerResult:
-    """Have both sides take turns on each batch, with a rest before each turn.
+    """Alternate both sides on each batch, with a rest before each turn.
 
-    So what one side's workers still tidy up does not fall on the other one.
+    The rest keeps the clean-up of one side's workers out of the other's time.
     """
     rounds = Rounds(comparison.rounds, 0.0, math.inf, together_s=math.inf, rest_s=_REST_S)
     options = {comparison.encoder: comparison.options}

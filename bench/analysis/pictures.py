@@ -1,7 +1,7 @@
-"""The line images that a row's system saw, made again from the row alone.
+"""Line images of a row, reproduced from the row alone.
 
 A run keeps texts and no images. A data set with its options and a damage with its severity and
-seed give the same pixels again, and the row's hash of the data says whether they still do.
+seed reproduce the pixels, and the row's hash of the data verifies them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from datasets.root import data_root
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A line as it was read.
+    """A line image as the system read it.
 
     image: (H, W) uint8, dark ink on light paper, damaged where the row's condition says so.
     text: the reference, as the data set has it.
@@ -50,7 +50,7 @@ class Picture:
 class Pictures:
     """Pictures by line id.
 
-    absent: why there are none, in one sentence; "" where they are there.
+    absent: the reason if there are none, else "".
     """
 
     by_id: Mapping[str, Picture] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class _Loaded:
 def _loaded(
     name: str, split: str, limit: int | None, options: str, sha256: str, _root: Path | None
 ) -> _Loaded | Exception:
-    """The set that a row read, or why it cannot be had (which is to be found out but once)."""
+    """The set of a row, or the error of loading it (cached as well)."""
     try:
         return _load(name, split, limit, json.loads(options), sha256)
     except (UserError, OSError, ImportError) as error:
@@ -142,7 +142,7 @@ def _loaded(
 def _load(
     name: str, split: str, limit: int | None, options: Mapping[str, Any], sha256: str
 ) -> _Loaded:
-    """Load a set and look at its hash.
+    """Load a set and verify its hash.
 
     Raises:
         UserError: it is not here, or no longer what was read.

@@ -1,4 +1,4 @@
-"""A stored cell measured again from its row alone, and whether its number holds.
+"""Reproduction of a stored cell from its row alone.
 
 All that the row says is asked for again: encoder, decoder and data set with their options, damage,
 runtime and rounds. What was left to the decoder then (tuned weights, the number of workers) is
@@ -31,7 +31,7 @@ _PREFIXES = {
 
 
 class Differing(NamedTuple):
-    """Something that is not as it was, with both values in words."""
+    """A changed condition, with both values in words."""
 
     what: str
     before: str
@@ -40,14 +40,14 @@ class Differing(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a number holds.
+    """The result of a reproduction.
 
     before, after: the stored row, and that of the same cell measured again.
-    exact: every count of edits is the same; None where the weights are untrained.
+    exact: every count of edits is the same; None with untrained weights.
     interval: of the CER, from the stored lines, or from the new ones where these are gone.
     changed: lines that read otherwise; None where the stored lines are gone.
     speed: now against then; None where a row has no times.
-    differs: what of conditions, software and machine is not as it was.
+    differs: changed conditions, software and machine.
     """
 
     before: Row
@@ -66,9 +66,9 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the cell ran on the same data and its CER is the same, or in the interval.
+        """Whether the cell ran on the same data with the same CER, or one in the interval.
 
-        Of untrained weights there is no CER that could fail to hold.
+        Untrained weights have no CER, so it holds.
         """
         if self.after.status != "ok" or self.before.dataset_sha256 != self.after.dataset_sha256:
             return False
@@ -141,7 +141,7 @@ def verdict_of(
 
 
 def _chosen(row: Row) -> dict[str, Any]:
-    """Options that were left to the decoder (none), as it chose them."""
+    """Values that the decoder chose for options that were None."""
     left = (name for name, value in row.options.items() if value is None)
     return {name: row.extras[name] for name in left if name in row.extras}
 
@@ -154,13 +154,13 @@ def _typed(registry: Registry, name: str, stored: Mapping[str, Any]) -> dict[str
 
 
 def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:
-    """Lines of other text, or that only one of both has."""
+    """Number of lines with another text, or in only one of both."""
     old, new = ({line.id: line.text for line in lines} for lines in (before, after))
     return sum(old.get(name) != new.get(name) for name in old.keys() | new.keys())
 
 
 def _conditions(before: Row, after: Row) -> Iterator[Differing]:
-    """The parts of the signatures that differ, and what no signature holds."""
+    """Differing parts of the signatures, and of conditions outside of them."""
     old, new = signature_parts(before), signature_parts(after)
     for prefix in dict.fromkeys((*old, *new)):
         if old.get(prefix) != new.get(prefix):
@@ -180,7 +180,7 @@ def _environment(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every entry of nested objects by its path, in words."""
+    """Flatten nested objects to values by path."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(item, f"{name} {key}".strip())

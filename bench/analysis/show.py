@@ -22,7 +22,7 @@ class Node:
     """One module of a tree.
 
     parameters: those of the whole sub-tree, shared ones counted once.
-    shape: of the first tensor that its first call gave back; None when it was not called.
+    shape: of the first tensor returned by its first call; None if not called.
     """
 
     name: str
@@ -98,5 +98,5 @@ def _branches(branch: Branch, depth: int | None) -> Iterator[Branch]:
 
 
 def _likeness(node: Node) -> Node:
-    """Equal for two layers of a stack that differ in their weights alone."""
+    """A key that is equal for stacked layers that differ only in weights."""
     return dataclasses.replace(node, name="") if node.name.isdigit() else node

@@ -1,9 +1,9 @@
 """Statistics of rates: intervals, differences and tests that keep the lines of a block together.
 
-Lines of one block (a hand, letter or text) are alike, so that resampling single lines would promise
-too much; a set names its blocks (`Line.block`), as in the blockwise bootstrap for dependent
-utterances (arXiv:1912.09508, after Bisani & Ney, ICASSP 2004). Only sums are resampled, never
-texts: nothing is scored again.
+Lines of one block (a hand, letter or text) are alike, so resampling single lines would give
+intervals that are too narrow; a set names its blocks (`Line.block`), as in the blockwise bootstrap
+for dependent utterances (arXiv:1912.09508, after Bisani & Ney, ICASSP 2004). Only sums are
+resampled, never texts: nothing is scored again.
 
 Percentile intervals cover 0.71 to 0.84 of a nominal 0.95 with 3 to 6 blocks. So there is none
 under `FEWEST` blocks, and under `ENOUGH` an interval is Student's t with one degree of freedom
@@ -47,7 +47,7 @@ Alternative = Literal["greater", "two-sided"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval, and how many independent blocks stand behind it."""
+    """A confidence interval, and its number of independent blocks."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """The rate of the first less the rate of the second, a fraction: below 0 the first is better.
+    """The first rate minus the second, a fraction; negative if the first is better.
 
     p: two-sided, by randomisation; None with too few blocks.
     """
@@ -76,7 +76,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Redrawn:
-    """Blocks drawn anew with replacement: the same draws for every sum.
+    """Bootstrap draws of blocks with replacement, the same for every sum.
 
     So a difference between two systems, or between two severities of a damage, is resampled in
     pairs. Fewer than `ENOUGH` blocks are not drawn: all of them come first, then all without each
@@ -121,7 +121,7 @@ class Redrawn:
         return np.tensordot(self._times, of_blocks, axes=1)
 
     def interval(self, resampled: Floats, least: float = -math.inf) -> Interval | None:
-        """Interval of a number that was computed for each draw.
+        """Interval of a statistic from its value in each draw.
 
         Args:
             resampled: (draws,) the number.
@@ -224,7 +224,7 @@ def _jackknifed(sums: Floats) -> tuple[float, float]:
 
 
 def _standard_error(without: Floats) -> float:
-    """The jackknife's, of an estimate from (blocks,) estimates without one block each."""
+    """Jackknife standard error from (blocks,) leave-one-out estimates."""
     return math.sqrt((len(without) - 1) * float(without.var()))
 
 
@@ -358,7 +358,7 @@ def _signs(blocks: int, flips: int, seed: int) -> tuple[Floats, int]:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values of a family adjusted by Holm (Scandinavian Journal of Statistics 6, 1979).
+    """Adjust the p-values of a family by Holm (Scandinavian Journal of Statistics 6, 1979).
 
     A test that was not made (None) is no member of the family.
     """
@@ -371,7 +371,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def significant(interval: Interval | None, p: float | None) -> bool:
-    """Whether a difference is significant: its adjusted p is small *and* the interval leaves 0 out.
+    """Whether the adjusted p is small *and* the interval excludes 0.
 
     The two are computed differently and may disagree; then there is no finding.
     """

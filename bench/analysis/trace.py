@@ -1,4 +1,4 @@
-"""Traces of torch's profiler inside of a system, never a source of speeds.
+"""Traces of a system by torch's profiler, never a source of speeds.
 
 The profiler slows down what it watches, and every operator by another factor, so nothing of a
 traced run goes into a row. It shows which operators a stage spends itself on, in which order, and
@@ -127,7 +127,7 @@ def _read(bench: Bench, decoder: Decoder, images: Sequence[Image]) -> None:
 
 
 def _write(profiler: profile, paths: Sequence[Path]) -> None:
-    """The trace under each of the paths; torch can be asked for it only once."""
+    """Write the trace to each path; torch exports it only once."""
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "trace.json.gz"
         profiler.export_chrome_trace(str(made))
@@ -150,5 +150,5 @@ def _counted(profiler: profile) -> tuple[tuple[Operator, ...], tuple[Operator, .
 
 
 def _is_frame(name: str) -> bool:
-    """Whether an event is the profiler's own: its steps and the memory that it notes."""
+    """Whether an event is the profiler's own (steps, memory)."""
     return name.startswith(("ProfilerStep", "[memory]", "Profiler"))

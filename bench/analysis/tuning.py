@@ -1,4 +1,4 @@
-"""Tuning: the weights of a decoder on a validation split, frozen for every later run.
+"""Tuning of a decoder's weights on a validation split.
 
 The lines are encoded once and read again at every point of the grid by one open decoder. Each
 line is there twice, clean and damaged, since the best weight of a language model depends on how
@@ -54,7 +54,7 @@ def tune(
     grid: Grid | None = None,
     count: int | None = None,
 ) -> Tuned:
-    """Search; nothing is frozen, and a search that was stopped goes on where it was.
+    """Search for the best weights, resuming an interrupted search; nothing is frozen.
 
     Args:
         asked: one encoder, decoder and data set; each line is also damaged by one of the damages,
@@ -113,7 +113,7 @@ def tune(
 def _mapped(
     point: Point, best: Point, lengths: NDArray[np.int64], blocks: Sequence[str]
 ) -> dict[str, float]:
-    """A point of the map: values, CER, and p of its gap to the best, where blocks are enough."""
+    """A point of the map: values, CER, and p of its gap to the best, if blocks suffice."""
     gap = rate_difference(point.edits, best.edits, lengths, blocks)
     assert gap is not None  # the references hold at least one character
     values = {**point.values, "cer": float(point.edits.sum() / lengths.sum())}
@@ -121,7 +121,7 @@ def _mapped(
 
 
 def _check(asked: Selection, count: int | None) -> None:
-    """Refuse a search that makes no sense before anything is loaded."""
+    """Refuse an invalid search before anything is loaded."""
     if asked.split != SPLIT:
         raise UserError(
             f"weights are tuned on the split {SPLIT!r} and not on {asked.split!r}: numbers on "
@@ -157,7 +157,7 @@ def _decoder(name: str, asked: Selection, registries: Registries, grid: Grid) ->
 def _values(
     name: str, spec: DecoderSpec, option: str, values: tuple[float, ...]
 ) -> tuple[float, ...]:
-    """The values to try of an option, whole numbers where it is one."""
+    """Values of an option to try, whole numbers for an integer option."""
     settings = spec.settings()
     now = settings.get(option) if option not in spec.tunes else 0.0
     if isinstance(now, bool) or not isinstance(now, int | float):
@@ -196,7 +196,7 @@ def _fixed_options(spec: DecoderSpec, best: Values) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A point that was tried.
+    """An evaluated point.
 
     values: by option.
     edits: (N,) character edits of each line.
@@ -230,7 +230,7 @@ class Trials:
         return {name: value for name, value in extras.items() if name not in changing}
 
     def read(self, values: Values) -> Point:
-        """The point of these values, from the file where it was tried before."""
+        """Evaluate the point with these values, or read it from the file."""
         name = digest(values)
         if name not in self._tried:
             decoder = self._opened(values)
@@ -247,7 +247,7 @@ class Trials:
         return self._open[spec]
 
     def _kept(self, identity: object) -> Path | None:
-        """The file of what was tried; None where nothing can be kept."""
+        """The file of evaluated points; None without a cache."""
         code = code_version(
             (*(type(part).__module__ for part in self._spec.parts), "bench.core.metrics")
         )
@@ -314,7 +314,7 @@ def _asked(trial: Any, name: str, tried: Sequence[float]) -> float:
 
 
 def _read(path: Path | None, lines: int) -> Iterator[tuple[str, Point]]:
-    """Points that were tried before; a torn last line counts for nothing."""
+    """Read evaluated points, ignoring a torn last line."""
     if path is None or not path.is_file():
         return
     for line in path.read_bytes().split(b"\n"):

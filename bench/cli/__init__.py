@@ -168,14 +168,14 @@ def _root(asked: str | None) -> App:
 
 
 def _default(value: object) -> str | None:
-    """A default as help shows it; None for one that says nothing."""
+    """A default as shown in help; None to omit it."""
     if value is None or value is False or value == ():
         return None
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _mistake(error: cyclopts.CycloptsError) -> str:
-    """A mistake in the words of a command line as one sentence."""
+    """Describe a command line error in one sentence."""
     chain = " ".join(error.command_chain or ())
     see = f"see {PROGRAM} {chain} --help"
     argument = error.argument
@@ -218,7 +218,7 @@ def _sentence(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return ""
     if error.errno in _FORBIDDEN:
-        return f"no permission to use {error.filename}; give a place that you may write to"
+        return f"no permission to use {error.filename}; choose a place that you may write to"
     if error.errno in _FULL:
         return f"no space left on the device of {error.filename or 'the results'}; make room"
     if error.errno in _NOT_A_FOLDER:

@@ -1,4 +1,4 @@
-"""Progress bars on stderr: what is being done, how far, for how long, and the ETA."""
+"""Progress bars on stderr, with elapsed time and ETA."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MEMORY_S = 600  # cells differ much in length, so the ETA averages over many of
 
 
 def bars(console: Console, **options: Any) -> Progress:
-    """Bars with ETA, drawn on a terminal and nowhere else; `options` are rich's."""
+    """Bars with ETA, drawn only on a terminal; `options` are rich's."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -85,7 +85,7 @@ class Steps(Bars):
         super().__exit__()
 
     def report(self, doing: str, done: float, total: float) -> None:
-        """Move the bar; another name for the work begins a new one."""
+        """Move the bar; a new name begins a new one."""
         if self._task is None or self._task[0] != doing:
             if self._task is not None:
                 self._complete(self._task[1])
@@ -124,7 +124,7 @@ class RunProgress(Bars):
         self._bars.update(self._task, description=f"{self._label} ({doing})".strip())
 
     def advanced(self, cells: float) -> None:
-        """So many more cells are done.
+        """Count finished cells.
 
         The runner first reports the cells of a block that need no measuring: finished before, or
         not to be run. They cost no time, so the ETA must not take them for speed.

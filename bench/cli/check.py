@@ -1,4 +1,4 @@
-"""`python -m bench check`: questions about a system that a table of CERs does not answer."""
+"""`python -m bench check`: over-fitting of a system, and leaks between splits."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def overfit(
 
 
 def _record(result: Check) -> dict[str, Any]:
-    """A check for programs: what was measured, and what follows from it."""
+    """A check as JSON: measurements and verdict."""
     splits = {
         score.split: {
             "lines": len(score.edits),

@@ -27,7 +27,7 @@ _Option = Annotated[Options, Parameter(name="--option")]
 
 app = App(
     name="damage",
-    help="What is done to a line before anybody reads it; see docs/damage.md.",
+    help="Preview damages and export damaged data sets; see docs/damage.md.",
     help_epilogue=f"""\
 examples:
   {PROGRAM} damage preview                      the first test line under every damage
@@ -200,7 +200,7 @@ def export(
 def _aligned(
     lines: LineSet, align: str, options: dict[str, dict[str, Any]], inference: Inference
 ) -> LineSet:
-    """Give lines without boxes those that a CTC model finds."""
+    """Align lines without boxes by a CTC model."""
     from bench.analysis.alignment import with_boxes
     from bench.cli.bars import track
     from bench.pipeline.opening import opened

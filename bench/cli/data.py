@@ -36,7 +36,7 @@ _FILES = {SHEET: "contact sheet", bad_lines.NAME: "all reasons"}
 
 app = App(
     name="data",
-    help="The data sets that are not embedded: which there are, getting, checking.",
+    help="List, download and check the data sets that are not embedded.",
     help_epilogue=f"""\
 examples:
   {PROGRAM} data list                    the sets, their licences, and which are here
@@ -122,7 +122,7 @@ def get(
     if repos or revision or files:
         if len(repos) < len(name) or url:
             raise UserError(
-                "a data set of the Hub is got by --revision and --files, the others by --url; "
+                "--revision and --files are for data sets of the Hub, --url for the others; "
                 "get them by commands of their own"
             )
         return _get_repos(repos, revision, files or "*")
@@ -306,7 +306,7 @@ def _write(census: Census, folder: Path) -> tuple[Path, ...]:
 
 
 def _record(checked: Checked) -> dict[str, Any]:
-    """For programs: the verdict's fields where there is a record, and the census."""
+    """A check as JSON: the verdict if there is a record, and the census."""
     verdict, census = checked.verdict, checked.census
     record: dict[str, Any] = {"name": checked.name, "state": "no record"}
     if verdict:

@@ -1,4 +1,4 @@
-"""`python -m bench diagnose`: do the errors of a decoder come from its search or from its model?"""
+"""`python -m bench diagnose`: search errors and model errors of decoders."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _write(folder: Path, made: list[Table]) -> None:
 
 
 def _record(diagnosis: Diagnosis) -> dict[str, Any]:
-    """A diagnosis for programs: counts, oracle CERs and every line."""
+    """A diagnosis as JSON: counts, oracle CERs and every line."""
     from bench.analysis.diagnostics import Kind
 
     return {

@@ -1,4 +1,4 @@
-"""`python -m bench doctor`: what this machine has, what is wrong, and how to mend it."""
+"""`python -m bench doctor`: facts and problems of this machine, with remedies."""
 
 from __future__ import annotations
 

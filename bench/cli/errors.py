@@ -1,4 +1,4 @@
-"""`python -m bench errors`: what is misread, and what language changes of it."""
+"""`python -m bench errors`: classes of errors, and their changes by language."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Choice:
     severity: Names = ()
 
     def of(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that the options name; without any the clean sets, where the run has these.
+        """The rows that the options select, by default the clean sets if there are any.
 
         Raises:
             UserError: the run has nothing of a name, or nothing of them all together.
@@ -93,7 +93,7 @@ class Choice:
         if not found:
             words = ", ".join(f"{what} {'/'.join(names)}" for what, (names, _) in named.items()
                               if names)  # fmt: skip
-            raise UserError(f"the run has no row of {words} together; take less of these")
+            raise UserError(f"the run has no row of {words} together; choose fewer")
         return found
 
 
@@ -187,7 +187,7 @@ def _condition(result: Result) -> tuple[Any, ...]:
 
 
 def vocabulary_of(asked: str | None, rows: Iterable[Row]) -> Vocabulary:
-    """The words that count as words.
+    """The vocabulary that separates words from non-words.
 
     Args:
         asked: a file, `EMBEDDED`, or None for the word model that the rows were read with; the

@@ -1,4 +1,4 @@
-"""`python -m bench experiment`: questions put to many systems at once, ending in a finding."""
+"""`python -m bench experiment`: declared experiments over many systems."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Choices:
     options: Options = ()
 
     def design(self, inference: Inference) -> Design:
-        """The experiment as it is declared.
+        """The design of the experiment.
 
         Raises:
             UserError: an unknown name or option, or a value of a wrong type.

@@ -1,4 +1,4 @@
-"""Leak check before something learns: notes on stderr, or a refusal."""
+"""Leak check before training: notes on stderr, or a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def guard_training(
     datasets: Sequence[str], options: Mapping[str, Mapping[str, Any]], allowed: bool
 ) -> None:
-    """Look for test lines of the data sets among their train lines.
+    """Search the train lines of data sets for their test lines.
 
     Args:
         datasets: registered names, or a mixture, which is drawn from the sets of the main job; one
@@ -44,7 +44,7 @@ def guard_training(
 
 
 def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: bool) -> None:
-    """Look for test lines in the text that a language model is to be built from.
+    """Search the text of a new language model for test lines.
 
     Args:
         text: its lines.

@@ -1,4 +1,4 @@
-"""The look of `--help`: plain columns at any width, the same in a terminal and in a pipe."""
+"""The format of `--help`: plain columns, the same in a terminal and in a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m bench list`: encoders, decoders, correctors, data sets, damages; what is missing."""
+"""`python -m bench list`: encoders, decoders, correctors, data sets, damages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ app = App(name="list", help_epilogue=_EPILOG)
 
 @app.default
 def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
-    """Print all that is registered; what of it is missing here, and its remedy.
+    """List registered names, with the reason and remedy of missing ones.
 
     Args:
         what: kinds or names to show; everything by default
@@ -65,7 +65,7 @@ def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
 
 
 def _asked(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part words into kinds and names; all kinds where there are no words.
+    """Separate words into kinds and names; all kinds without words.
 
     Raises:
         UserError: a word is neither.
@@ -118,7 +118,7 @@ def _default(option: dataclasses.Field[Any]) -> str:
         return str(option.default)
     if option.default_factory is not dataclasses.MISSING:
         return str(option.default_factory())
-    return "none; it has to be given"
+    return "none; it is required"
 
 
 def _kind_text(kind: str, things: list[Thing]) -> str:

@@ -1,4 +1,4 @@
-"""`python -m bench lm`: build n-gram language models, and look into them."""
+"""`python -m bench lm`: build and inspect n-gram language models."""
 
 from __future__ import annotations
 

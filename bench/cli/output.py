@@ -21,7 +21,7 @@ _GET = re.compile(r"(.*python -m bench \w+ get) (\S+)")  # such commands take se
 
 
 def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
-    """Print the cells of a plan, and which of them the run folder holds already; exit code 0."""
+    """Print the cells of a plan, marking finished ones; exit code 0."""
     from bench.pipeline.runner import finished as finished_cells
 
     held = finished_cells(plan, store)
@@ -61,7 +61,7 @@ def _in_words(runtime: Runtime) -> str:
 
 
 def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
-    """Write the files, then print the tables (or a summary for programs) and what is missing."""
+    """Write the files, then print tables (or JSON) and missing parts."""
     from bench import report
     from bench.cli.bars import Steps
     from bench.report.format import percent
@@ -111,9 +111,9 @@ def _unapplied(rows: Iterable[Row]) -> list[str]:
 
 
 def missing(skipped: Sequence[Skipped]) -> str:
-    """Each reason once with the things that it keeps from running, and the one command for them.
+    """Missing things grouped by reason, with one command per remedy.
 
-    Things that are got by the same command are got together.
+    Downloads by the same command are merged.
     """
     lines: list[str] = []
     for remedy, items in _by_remedy(skipped).items():

@@ -1,4 +1,4 @@
-"""`python -m bench reproduce`: measure a stored cell again, and see whether its number holds."""
+"""`python -m bench reproduce`: measure a stored cell again and compare."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run(
 
 
 def _only(found: Chosen) -> Row:
-    """The row that was meant.
+    """The single row of a signature.
 
     Raises:
         UserError: several were.
@@ -103,7 +103,7 @@ def _only(found: Chosen) -> Row:
 
 @contextlib.contextmanager
 def _folder(name: str | None) -> Iterator[Path]:
-    """Where the new row goes: a folder to keep, or one that is thrown away.
+    """The folder of the new row: to keep, or temporary.
 
     Raises:
         UserError: the folder holds something already.
@@ -142,7 +142,7 @@ def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
 
 
 def _reading(store: Store, row: Row) -> Reading:
-    """A row with its lines, or without where these are gone."""
+    """A row with its lines, or without if they are gone."""
     try:
         return Reading(row, tuple(store.lines(row.key)))
     except UserError:

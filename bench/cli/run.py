@@ -92,7 +92,7 @@ def run(
 
 
 def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool:
-    """Whether a program that reads the exit code should look closer."""
+    """Whether the exit code is 1."""
     keys = {*outcome.done, *outcome.reused}
     unreadable = any(row.unreadable for row in store.rows() if row.key in keys)
     left_out = any(item.label in named for item in outcome.skipped)

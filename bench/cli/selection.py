@@ -1,4 +1,4 @@
-"""Options that choose what is measured, as a `Selection`."""
+"""Options that make up a `Selection` of cells."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Choices:
 
 
 def _rounds(count: int) -> Rounds:
-    """Exactly so many rounds, however long they take."""
+    """A fixed number of rounds, however long they take."""
     from bench.pipeline.plan import Rounds
 
     if count < 1:

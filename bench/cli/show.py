@@ -40,7 +40,7 @@ Shape letters: B lines, S encoder steps, D width of a state, T frames, V symbols
 
 @dataclasses.dataclass(frozen=True)
 class Sight:
-    """The view of one thing.
+    """The shown parts of an encoder or decoder.
 
     totals: parameter count by part.
     tree: None where there are no modules.

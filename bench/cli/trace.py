@@ -1,4 +1,4 @@
-"""`python -m bench trace`: what happens inside of a system, for TensorBoard and for Chrome."""
+"""`python -m bench trace`: profiler traces of a system, for TensorBoard and Chrome."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(
     as_json: Json = False,
     data_root: DataRoot = None,
 ) -> int:
-    """Read some lines under torch's profiler and write what it saw.
+    """Read some lines under torch's profiler and write the trace.
 
     Args:
         system: ENCODER:DECODER, as in mini:ctc-greedy

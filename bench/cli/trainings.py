@@ -150,7 +150,7 @@ def _ar(
 
 
 def _head_of_mini(recipe: FineTuning, own: dict[str, Any]) -> MiniHead:
-    """The recipe of mini's head with the common options that were given."""
+    """The recipe of mini's head with the common options that were set."""
     common = {field.name for field in fields(Recipe)}
     for field in fields(recipe):
         value = getattr(recipe, field.name)
@@ -158,13 +158,13 @@ def _head_of_mini(recipe: FineTuning, own: dict[str, Any]) -> MiniHead:
             continue
         if field.name not in common:
             flag = "-o" if field.name == "options" else f"--{field.name.replace('_', '-')}"
-            raise UserError(f"{flag} is of a TrOCR; give one with --encoder")
+            raise UserError(f"{flag} applies only to TrOCR encoders; choose one with --encoder")
         own[field.name] = value
     return MiniHead(**own)
 
 
 def _plot(recipe: FineTuning) -> None:
-    """Draw the curves, also when the end came early."""
+    """Draw the curves, also after an interruption."""
     points = History(recipe.out / recipe.history).points
     if points:
         title = f"{recipe.encoder} on {', '.join(recipe.sets)}"
@@ -216,7 +216,7 @@ def _reader(
 
 
 def _on_mixture(recipe: Recipe, allow_leak: bool) -> int:
-    """Train on the mixture of `mini`, or much like it."""
+    """Train on a mixture like that of `mini`."""
     result = _fit(recipe, lambda: guard_training((MIXTURE,), {}, allow_leak))
     return _done(f"weights: {result.weights}")
 

@@ -1,4 +1,4 @@
-"""`python -m bench tune`: weights of a decoder on a validation split, then frozen."""
+"""`python -m bench tune`: tune and freeze a decoder's weights."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Experiments: questions that are put to many systems at once, declared before they are run."""
+"""Experiments over many systems, with contrasts declared in advance."""

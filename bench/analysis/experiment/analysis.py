@@ -1,4 +1,4 @@
-"""Language gains, what becomes of hidden characters, and the declared contrasts."""
+"""Language gains, recall of hidden characters, and the declared contrasts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from datasets.damage.base import SEVERITIES
 Sums = NDArray[np.float64]  # (..., COLUMNS)
 Statistic = Callable[[Sums, Sums], NDArray[np.float64]]  # of the baseline and of a system
 
-ALL = "all"  # stands for a damage: the mean over those that were done
+ALL = "all"  # in place of a damage: the mean over all damages of the run
 
 Verdict = Literal["holds", "the opposite holds", "does not hold", "not shown"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval. value: None where there is nothing to divide by."""
+    """A number with its interval. value: None if the denominator is 0."""
 
     value: float | None
     interval: Interval | None
@@ -42,7 +42,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Gain:
-    """A system in one cell of the design, against the baseline.
+    """The gain of a system over the baseline in one cell of the design.
 
     cer: micro, a fraction. gain: CER of the baseline less that; relative: as a share of the
     baseline's CER. hidden, partial, visible: the part of the gain that falls on such characters;
@@ -64,7 +64,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Recall:
-    """The texts of a system, or of the cloze test, for the hidden characters of a cell.
+    """The reading of a cell's hidden characters by a system or the cloze test.
 
     characters: hidden ones with ink, over all seeds. share: of all characters of the cell that
     are hidden, spaces counted. right: share read right (R_hidden). wrong: characters written
@@ -83,7 +83,7 @@ class Recall:
 
 @dataclass(frozen=True)
 class Slope:
-    """Rise of a system's gain a step of severity, under a damage or (`ALL`) the mean over them."""
+    """Slope of a system's gain over severity, under one damage or (`ALL`) averaged."""
 
     level: str
     damage: str
@@ -109,7 +109,7 @@ class Judged:
 
 
 def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Gain]:
-    """Compute the gain of every system in every cell; that of the baseline is 0 by definition."""
+    """Compute the gain of every system in every cell; the baseline's is 0 by definition."""
     statistics: dict[str, Statistic] = {
         "cer": lambda base, own: _ratio(_edits(own), _characters(own)),
         "gain": _gain,
@@ -127,7 +127,7 @@ def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Ite
 
 
 def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Recall]:
-    """Compute the recall of every system, and of the cloze test where it was made.
+    """Compute the recall of every system, and of the cloze test if it was run.
 
     Nothing is hidden at severity 0.
     """
@@ -143,13 +143,13 @@ def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> I
 def _cells(
     counts: Counts, damages: Sequence[str], severities: Sequence[int]
 ) -> Iterator[tuple[tuple[str, str, int], _Drawn]]:
-    """Level, damage and severity of every cell, and the sums of the baseline there."""
+    """Level, damage and severity of every cell, with the baseline's sums."""
     for cell in itertools.product(LEVELS, damages, severities):
         yield cell, _Drawn(counts, (*cell, BASELINE))
 
 
 def slopes(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Slope]:
-    """Compute the slope of every system by level and damage, and under `ALL` their mean."""
+    """Compute the slope of every system by level and damage; their mean is under `ALL`."""
     for level in LEVELS:
         for names in (*((damage,) for damage in damages), tuple(damages)):
             terms = slope_terms(level, names)
@@ -210,7 +210,7 @@ def _p(contrast: Contrast, own: NDArray[np.float64], share: NDArray[np.float64])
 
 
 def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
-    """The p-value of the claim being false; of one "near 0", of the mean not being 0."""
+    """The p-value in favour of the opposite; for "near 0", of the mean not being 0."""
     if contrast.direction == "near":
         return sign_flip_p(own, "two-sided")
     return sign_flip_p(-own if contrast.direction == "above" else own)
@@ -219,7 +219,7 @@ def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
 def _verdict(
     contrast: Contrast, interval: Interval | None, adjusted: float | None, opposed: float | None
 ) -> Verdict:
-    """A p alone or an interval alone shows nothing."""
+    """Combine p-value and interval: a finding needs both."""
     if interval is None or adjusted is None or opposed is None:
         return "not shown"
     above, below = interval.low > 0, interval.high < 0
@@ -233,7 +233,7 @@ def _verdict(
 
 
 class _Drawn:
-    """The sums of a cell: of each block, whole, and in each draw of the blocks."""
+    """The sums of a cell by block, in total, and in each draw of the blocks."""
 
     def __init__(self, counts: Counts, place: Place) -> None:
         self.redrawn = counts.redrawn

@@ -1,10 +1,10 @@
-"""The cloze test: guesses of hidden characters by a language model alone, on the true text.
+"""The cloze test: a language model alone guesses hidden characters of the true text.
 
 The model reads the true text with the hidden characters left blank, their number known, as
-Ithaca does for inscriptions (Assael et al., Nature 2022). What it guesses right is the ceiling
-for a reader that knows the same language and nothing of the ink: such a reader has to find out
-the rest of the text and the number of blanks by itself. (A reader may pass the ceiling where a
-little ink of a "hidden" character is left.)
+Ithaca does for inscriptions (Assael et al., Nature 2022). Its accuracy is a ceiling for readers
+with the same language model that see no ink of hidden characters, since they must also read the
+other characters and infer the number of blanks. (Readers may exceed it where a little ink of a
+"hidden" character is left.)
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from decoders.language.lm import ngram_lm
 
 STATES = 512  # kept after each character; fewer contexts than that are summed exactly
 _HIDDEN = -1
-_LEAST = 1e-30  # probability; a text that a model calls impossible can be blanked all the same
+_LEAST = 1e-30  # least probability, so that impossible texts can be blanked too
 
 
 @dataclass(frozen=True, eq=False)
 class Cloze:
     """A character n-gram model that fills in blanks, each by its likeliest character.
 
-    prob: (L, V) probability of each symbol behind each state; following: (L, V) int32, the state
-        behind it; start: the state at the beginning of a line, behind a space.
-    states: most states kept after each character (see `STATES`).
+    prob: (L, V) probability of each symbol in each state; following: (L, V) int32, the next
+        state; start: the state at the beginning of a line, after a space.
+    states: number of states kept after each character (see `STATES`).
     """
 
     prob: NDArray[np.float64]
@@ -42,14 +42,14 @@ class Cloze:
 
     @classmethod
     def of(cls, dense: DenseLM, alphabet: Sequence[str], states: int = STATES) -> Cloze:
-        """From the tables of a model over a CTC alphabet, blank first."""
+        """Build from the tables of a model over a CTC alphabet, blank first."""
         prob = np.maximum(np.exp(dense.log_prob.astype(np.float64)), _LEAST)
         prob[:, BLANK] = 0.0
         column = {symbol: place for place, symbol in enumerate(alphabet) if place != BLANK}
         return cls(prob, dense.following, dense.between, column, states)
 
     def right(self, text: str, hidden: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which hidden characters of a text are guessed right: (N,) bool, False where not hidden.
+        """Mark the hidden characters of a text that are guessed right: (N,) bool.
 
         The guess at each place is the symbol of the highest posterior probability, all fillings
         of the other blanks summed (forward-backward over the states of the model).
@@ -62,7 +62,7 @@ class Cloze:
 
 
 def cloze_of(lm: str, order: int, alphabet: Sequence[str]) -> Cloze:
-    """The model that `ctc-ngram` reads with: a file, or with "" the embedded one of an order.
+    """Load the model of `ctc-ngram`: a file, or for "" the embedded one of an order.
 
     Raises:
         UserError: the model cannot be read or does not fit the alphabet.
@@ -126,7 +126,7 @@ def _step(
     mass: NDArray[np.float64],
     touched: NDArray[np.int64],
 ) -> int:
-    """Add the mass of a layer to the states behind it; returns how many were reached."""
+    """Add the mass of a layer to its next states; returns how many were reached."""
     reached = 0
     low, high = (1, prob.shape[1]) if symbol == _HIDDEN else (symbol, symbol + 1)
     for k in range(count):
@@ -148,7 +148,7 @@ def _keep(
     state: NDArray[np.int64],
     ahead: NDArray[np.float64],
 ) -> int:
-    """The states of most mass as the next layer, that mass given back; returns how many."""
+    """Keep the states of most mass as the next layer and reset the rest; returns how many."""
     most, kept, least = state.size, 0, 0.0
     masses = mass[touched[:reached]]
     if reached > most:

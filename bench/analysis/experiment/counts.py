@@ -1,10 +1,9 @@
-"""From stored texts to the sums of the statistics: edits and readings by class of character.
+"""Sums of edits and readings by class of character, from stored texts.
 
-`bench.core.metrics` counts edits; here each is placed at a character of the reference. Several
-shortest edit scripts often exist ("helo" for "hello": which l is missing?); of these the one is
-taken that finds fault with the least visible characters. So a reader is never credited with a
-hidden character that its neighbour explains as well. The visible share of each character is kept
-beside the rows.
+`bench.core.metrics` counts edits; here each is attributed to a character of the reference. Of
+several shortest edit scripts ("helo" for "hello": which l is missing?) the one that blames the
+least visible characters is taken, so a reader never gets credit for a hidden character that its
+neighbour explains as well. The visible shares are stored beside the rows.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from datasets.damage.base import SUITE
 from datasets.damage.cache import cached_lines
 from datasets.damage.visible import HIDDEN, VISIBLE, visible_shares
 
-CLOZE = "cloze"  # stands for a system: the language model with the true text around the blanks
+CLOZE = "cloze"  # in place of a system: the language model with the true text around the blanks
 
 # The columns of a cell's sums.
 EDITS, CHARACTERS = slice(0, 3), slice(3, 6)  # by class, as in `CLASSES`
@@ -51,8 +50,8 @@ class Counts:
     """Sums of each cell over lines and seeds, by block.
 
     redrawn: the blocks (of all levels together) and their draws.
-    cells: (blocks, COLUMNS) by level, damage, severity and system; the clean cell, severity 0, is
-        there under every damage. Of `CLOZE` only the columns of hidden characters count.
+    cells: (blocks, COLUMNS) by level, damage, severity and system; every damage has the clean cell,
+        severity 0. `CLOZE` has only the columns of hidden characters.
     """
 
     redrawn: Redrawn
@@ -60,7 +59,7 @@ class Counts:
 
 
 def count(measured: Measured, cloze: Cloze | None, track: Track) -> Counts:
-    """Place the edits of every stored line, and let the language model fill in what is hidden."""
+    """Attribute the edits of every stored line, and run the cloze test."""
     blocks = sorted({line.block for read in measured.sets.values() for line in read.lines})
     redrawn = Redrawn(tuple(blocks))
     todo = [(level, block) for level, each in measured.blocks.items() for block in each]
@@ -124,16 +123,16 @@ def _guessed(cloze: Cloze, line: Line, visible: Shares) -> NDArray[np.float64]:
 
 
 def _hidden_ink(text: str, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Hidden characters that had ink: a space has none."""
+    """Hidden characters with ink, so without spaces."""
     inked = np.array([character != " " for character in text])
     hidden: NDArray[np.bool_] = (kinds == CLASSES.index("hidden")) & inked
     return hidden
 
 
 def shares_of(folder: Path, block: Block, clean: LineSet) -> list[Shares]:
-    """(len(text),) visible share of each character of each line of a block, none missing.
+    """(len(text),) visible share of each character of each line of a block, gaps filled.
 
-    A character without ink (a space) is as visible as the more visible of its neighbours.
+    A character without ink (a space) gets the larger share of its neighbours.
     """
     if block.damage is None:
         return [np.ones(len(line.text), np.float32) for line in clean.lines]
@@ -165,18 +164,18 @@ def _identity(damage: Part, condition: Condition, clean: LineSet) -> str:
 
 
 def classes(shares: Shares) -> NDArray[np.int64]:
-    """Look up the place of each character's class in `CLASSES`."""
+    """The index in `CLASSES` of each character's class."""
     places: NDArray[np.int64] = np.digitize(shares, (HIDDEN, VISIBLE))
     return places
 
 
 def completed(text: str, shares: Shares) -> Shares:
-    """Every character without ink gets the share of its more visible neighbour with ink.
+    """Give every character without ink the share of its more visible neighbour with ink.
 
-    So a space is hidden only where the characters on both sides are: then nothing shows it.
+    So a space is hidden only if the characters on both sides are.
     """
     inked = np.flatnonzero(~np.isnan(shares))
-    if not inked.size:  # no ink on the line: there was nothing that could be lost
+    if not inked.size:  # no ink on the line, so none is lost
         return np.ones(len(text), np.float32)
     places = np.arange(len(text))
     after = np.searchsorted(inked, places)
@@ -191,11 +190,10 @@ _RIGHT, _WRONG, _MISSING = 0, 1, 2
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """The reading of each of the N characters of a reference.
+    """The edits at each of the N characters of a reference.
 
-    right: (N,) bool, read as it is; wrong: (N,) bool, another character was read in its place.
-        One that is neither was left out.
-    added: (N,) int64, characters that were read beside it and are not there.
+    right: (N,) bool, read correctly; wrong: (N,) bool, substituted; deleted if neither.
+    added: (N,) int64, insertions beside it.
     """
 
     right: NDArray[np.bool_]
@@ -210,12 +208,12 @@ class Placed:
 
 
 def place(reference: str, text: str, visible: NDArray[np.float32]) -> Placed:
-    """Place the edits from a reference to a text; their number is that of `metrics.score_line`.
+    """Attribute the edits from a reference to a text; as many as in `metrics.score_line`.
 
-    A character that was read and is not there belongs to the less visible of the two beside it.
+    An insertion is attributed to the less visible of its two neighbours.
 
     Args:
-        reference: N characters, at least one, as the normaliser leaves them.
+        reference: N normalised characters, at least one.
         text: what was read.
         visible: (N,) visible share of each character, 0 to 1.
 
@@ -238,13 +236,13 @@ def _code_points(text: str) -> NDArray[np.int32]:
 def _placed(
     truth: NDArray[np.int32], read: NDArray[np.int32], visible: NDArray[np.float32]
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Levenshtein's table with a surcharge for faults in visible characters.
+    """Levenshtein's table with a surcharge for edits of visible characters.
 
-    All surcharges together stay below 1/4, so that no longer script is ever cheaper.
+    All surcharges sum to less than 1/4, so that no longer script is cheaper.
     """
     n, m = truth.size, read.size
     unit = 0.25 / (n + m + 1)
-    beside = np.empty(n + 1, np.int64)  # whose is a character that was read before the i-th
+    beside = np.empty(n + 1, np.int64)  # the owner of an insertion before the i-th character
     for i in range(n + 1):
         before, after = max(i - 1, 0), min(i, n - 1)
         beside[i] = before if visible[before] <= visible[after] else after

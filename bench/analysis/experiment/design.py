@@ -1,4 +1,4 @@
-"""The language experiment, as it is declared before anything is measured.
+"""The design of the language experiment, declared before measuring.
 
 Does language help more, the more of the ink is lost? Four damages that take the same share of the
 ink in different places fall on lines of four linguistic levels, which one encoder reads once and
@@ -35,7 +35,7 @@ LEVELS: Mapping[str, str] = {
 SPLIT = "test"
 DAMAGES = ("stroke_breaks", "char_erase", "span_erase", "half_line")
 BASELINE = "ctc-greedy"
-PRIMARY = "ctc-ngram"  # its gain is what the contrasts are about
+PRIMARY = "ctc-ngram"  # the decoder of the contrasts
 DOSES = (0.0, 0.25, 0.5, 1.0)  # of its tuned weights
 DECODERS = (BASELINE, "ctc-beam", PRIMARY, "ar-greedy", "ar-beam", "ctc-rescore")
 SEEDS = (0, 1, 2)
@@ -43,14 +43,14 @@ LINES = 36  # of each level: the whole experiment then fits into 15 minutes on t
 
 Direction = Literal["above", "below", "near"]
 
-# A slope on random text within this is taken for none: half a point of CER a step of severity.
+# Equivalence margin of the slope on random text: half a point of CER per step of severity.
 NO_SLOPE = 0.005
 ALPHA = 0.05  # of the family of contrasts, after Holm
 
 
 @dataclass(frozen=True)
 class System:
-    """A decoder as it is compared. dose: of its tuned weights; None where it has no dose."""
+    """A decoder of the experiment. dose: factor of its tuned weights; None without one."""
 
     name: str
     decoder: str
@@ -74,7 +74,7 @@ class Design:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense.
+        """Refuse a design without enough lines or seeds.
 
         Raises:
             UserError: with what to change.
@@ -88,7 +88,7 @@ class Design:
 
     @property
     def systems(self) -> tuple[System, ...]:
-        """The baseline first, then in the order in which they were declared."""
+        """The baseline first, then in the declared order."""
         chosen = [name for name in DECODERS if name == BASELINE or name in self.decoders]
         systems = []
         for name in chosen:
@@ -99,7 +99,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Term:
-    """So many times the gain in one cell of the design."""
+    """A weight times the gain in one cell of the design."""
 
     weight: float
     level: str
@@ -109,7 +109,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A number made of gains, and what it is claimed to be.
+    """A linear combination of gains with a claim about it.
 
     claim: in words; direction: above 0, below 0, or nearer to 0 than `margin`.
     """
@@ -127,7 +127,7 @@ def dosed(decoder: str, dose: float | None) -> str:
 
 
 def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
-    """The declared family, as far as these damages allow it; the first one is the primary.
+    """The declared contrasts that these damages allow; the first is the primary one.
 
     A slope is that of a straight line through the severities 0 to 5 by least squares, the mean
     over the damages; a curvature the second coefficient of a parabola through them.
@@ -188,7 +188,7 @@ def contrasts(damages: Sequence[str]) -> tuple[Contrast, ...]:
 
 
 def ink_lost(severity: int) -> float:
-    """The share of the ink that each of these damages takes, a fraction."""
+    """The share of the ink that each of these damages removes, a fraction."""
     return INK_LOST[severity - 1] if severity else 0.0
 
 

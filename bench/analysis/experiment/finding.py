@@ -1,4 +1,4 @@
-"""The language experiment from design to finding, and its record for programs."""
+"""The analysis of the language experiment, from design to finding, and its JSON record."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Read:
 
 @dataclass(frozen=True)
 class Finding:
-    """All that is reported.
+    """All reported results.
 
     weights, trained_on: of the encoder.
     read: by level.
-    systems: but for the baseline.
+    systems: without the baseline.
     language: the extras of the primary decoder, its model and weights ("lm", "alpha", "tuned_on").
     lost: by damage, the mean share of ink that was lost at the severities 1 to 5.
     judged: the declared contrasts; () where the primary decoder is not part of it.
@@ -91,14 +91,14 @@ class Finding:
         return next(g for g in self.gains if (g.level, g.damage, g.severity, g.system) == cell)
 
     def recall(self, level: str, damage: str, severity: int, system: str) -> Recall | None:
-        """The recall in one cell; None where the cloze test was not made."""
+        """The recall in one cell; None if the cloze test was not run."""
         cell = (level, damage, severity, system)
         recalls = (r for r in self.recalls if (r.level, r.damage, r.severity, r.system) == cell)
         return next(recalls, None)
 
 
 def declare(design: Design, store: RunStore) -> None:
-    """Write down the design and its claims, before anything is measured.
+    """Store the design and its claims before measuring.
 
     Raises:
         UserError: the folder cannot be written.

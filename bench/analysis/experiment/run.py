@@ -1,4 +1,4 @@
-"""The language experiment as a plan, and the rows that come of it."""
+"""The plan of the language experiment, and its rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHARES = "visible"  # folder of the visible shares in that of the experiment
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The rows of the experiment, with what they were measured on.
+    """The rows of the experiment, with their encoder and sets.
 
     rows: by level, condition without the set's name, and system: see `key`.
     blocks, sets: by level.
@@ -51,7 +51,7 @@ class Measured:
 
 
 def folder(name: str) -> Path:
-    """The folder a user means: a name under `EXPERIMENTS`, or a path when it has a slash."""
+    """The folder of a user's name: under `EXPERIMENTS`, or a path if it has a slash."""
     return Path(name).expanduser() if "/" in name else EXPERIMENTS / name
 
 
@@ -87,7 +87,7 @@ def build(design: Design, registries: Registries) -> Plan:
 def measure(
     design: Design, plan: Plan, store: RunStore, progress: Progress
 ) -> tuple[Outcome, Measured | None]:
-    """Run what is not finished; None beside the outcome where it was interrupted.
+    """Run all unfinished cells; None beside the outcome if interrupted.
 
     Raises:
         UserError: the folder cannot be written, another run writes to it, the weights are
@@ -166,7 +166,7 @@ def _check_options(design: Design) -> None:
 
 @dataclass(frozen=True)
 class DosedSpec(DecoderSpec):
-    """`decoder` with `dose` times the weights in force; at 0 it reads without language.
+    """`decoder` with `dose` times its weights; 0 is without language.
 
     decoder: registered name of a CTC decoder that is tuned (`ctc-ngram`).
     dose: 1 for the tuned weights themselves.

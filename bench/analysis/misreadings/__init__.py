@@ -1,4 +1,4 @@
-"""Error analysis: what was misread, in which classes, and what a decoder's language changes of it.
+"""Error analysis: classes of errors, and their changes by a decoder's language.
 
 Everything follows from stored rows and their lines; no model is run again.
 """
@@ -42,8 +42,8 @@ Pair = tuple[str, str]  # the reference's character or word, and what was read; 
 class Sight:
     """The visible shares of a condition.
 
-    by_id: (N,) share of each character of a line, `UNSEEN` where it is not known; empty where
-        nothing could be hidden: a clean set, or a damage without a mask.
+    by_id: (N,) share of each character of a line, `UNSEEN` if unknown; empty if nothing is hidden
+        (a clean set, or a damage without a mask).
     estimated: whether places of characters are guessed, the source of some line having no boxes.
     absent: why nothing is known although something may have been hidden; "" otherwise.
     """
@@ -58,7 +58,7 @@ class Sight:
 
 
 def sight(reading: Reading) -> Sight:
-    """Find what is visible of the lines of a reading; the same for every system of a condition."""
+    """The visible shares of a reading's lines, equal for every system of a condition."""
     if reading.row.condition.severity == 0:
         return Sight()
     found = pictures(reading.row, [line.id for line in reading.lines])
@@ -73,7 +73,7 @@ def sight(reading: Reading) -> Sight:
 
 
 def _shares(picture: Picture) -> Shares:
-    """Shares of the normalised reference's characters, where that is the reference itself."""
+    """Shares of the reference's characters, if normalising does not change it."""
     if picture.visible is None or normalise(picture.text) != picture.text:
         return UNSEEN
     return completed(picture.text, picture.visible.astype(np.float32))
@@ -96,16 +96,16 @@ class Profile:
 
     @cached_property
     def classes(self) -> Counter[Class]:
-        """Edits by class; a class that is not there has none, or does not apply."""
+        """Edits by class; an absent class has none, or does not apply."""
         return Counter(c for line in self.lines for each in line for c in each.classes)
 
     def pairs(self, unit: Unit) -> Counter[Pair]:
-        """Confusions: each unit of the reference and what was read in its place."""
+        """Confusions: pairs of a unit of the reference and its substitution."""
         return Counter((each.edit.truth, each.edit.read) for each in self._all(unit))
 
     @property
     def truncated(self) -> int:
-        """Lines that the token limit ended."""
+        """Lines that ended at the token limit."""
         return sum(line.truncated for line in self.reading.lines)
 
     @property
@@ -136,7 +136,7 @@ def profile(reading: Reading, known: Vocabulary, seen: Sight) -> Profile:
 
 @dataclass(frozen=True)
 class Change:
-    """Change of a class of one system's edits by another system, on the same lines.
+    """Change of one class of edits from one system to another, on the same lines.
 
     An edit is removed where the other system made one of that class at that place of that line
     and this one did not, and added where it is the other way round.
@@ -239,7 +239,7 @@ class Analysis:
 
     @property
     def views(self) -> list[tuple[View, list[Class]]]:
-        """The views that tell something, each with the classes that occur in some system.
+        """The informative views, each with the classes that occur in any system.
 
         A view of one class would only repeat all edits.
         """

@@ -1,4 +1,4 @@
-"""The classes of misreadings, declared, and the edits of a line by class.
+"""Declared classes of misreadings, and the edits of a line by class.
 
 A view sorts all edits of its unit: every edit has exactly one class of each view, so the classes of
 a view add up to all edits. Of the classes that would fit, the first of the view counts.
@@ -124,10 +124,10 @@ VIEWS = (NATURE, SCOPE, SIGHT, ENDING, WORD)
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words of a language model, whatever their case and the punctuation at their ends.
+    """The words of a language model, ignoring case and punctuation at their ends.
 
     cores: of its words, what `core` leaves of them.
-    bare: its words of which nothing is left (a dash).
+    bare: its words that are only punctuation (a dash).
     source: what the words are from, in words for a table.
     """
 
@@ -179,7 +179,7 @@ _SIGHTS: Mapping[str, str] = {"partial": "partly visible", "visible": "visible"}
 
 @dataclass(frozen=True)
 class Misreading:
-    """An edit of the CER or of the WER, and what it is.
+    """An edit of the CER or of the WER, with its classes.
 
     classes: one of each view of its unit.
     """
@@ -219,7 +219,7 @@ def misreadings(
 
 
 def _runs(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
-    """Edits between which nothing was read right, together."""
+    """Group edits without a correct unit between them."""
     run: list[Edit] = []
     for edit in edits:
         if run and (edit.at, edit.read_at) != _end(run[-1]):
@@ -231,12 +231,12 @@ def _runs(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
 
 
 def _end(edit: Edit) -> tuple[int, int]:
-    """The places behind an edit in reference and text."""
+    """The positions after an edit in reference and text."""
     return edit.at + (edit.kind != "insertion"), edit.read_at + (edit.kind != "deletion")
 
 
 def _of_run(run: Sequence[Edit]) -> Class | None:
-    """The class of all edits of a run that has one as a whole: rn for m."""
+    """The class of a run of edits as a whole (rn for m), if any."""
     if len(run) < 2:
         return None
     truth, read = ("".join(part) for part in zip(*((e.truth, e.read) for e in run), strict=True))
@@ -281,7 +281,7 @@ class _Scope:
 
 
 def _each_word(text: str, test: Callable[[set[int]], bool]) -> dict[int, bool]:
-    """The outcome of a test of the word at each place of a text; nothing of its spaces."""
+    """The result of a test of words at each position of a text except spaces."""
     outcomes: dict[int, bool] = {}
     start = 0
     for word in text.split(" "):
@@ -292,7 +292,7 @@ def _each_word(text: str, test: Callable[[set[int]], bool]) -> dict[int, bool]:
 
 
 def _sight(edit: Edit, truth: str, shares: Shares) -> Class:
-    """A character that was put in belongs to the less visible of the two beside it."""
+    """The class by visibility; an insertion belongs to its less visible neighbour."""
     if shares.size != len(truth) or not truth:
         return SIGHT["not known"]
     last = len(truth) - 1
@@ -318,7 +318,7 @@ def _word(edit: Edit, known: Vocabulary) -> Class:
 
 
 # Letters that look alike in handwriting, written down from their strokes (minims, bowls, loops,
-# hooks, capitals of one frame) before any result was sorted by it, and the same for every decoder.
+# hooks, capitals of one frame) before any result was classified, and the same for every decoder.
 # It is a declaration, not a finding: who thinks otherwise changes it here and has every table anew.
 
 
@@ -333,7 +333,7 @@ _GROUPS = (
     # capitals, and the ones that stand for small letters
     *("OQDC", "CGE", "IJTFl", "UV", "MNWH", "PRB", "KHR", "SGL", "XY"),
 )
-# What a run of strokes may be divided into: either side may be the one that was meant.
+# Runs of strokes that can be divided in two ways; either side may be the reference.
 _RUNS = (
     ("rn", "m"), ("nn", "m"), ("ni", "m"), ("in", "m"), ("iu", "m"), ("ui", "m"), ("ri", "n"),
     ("ii", "n"), ("ii", "u"), ("vv", "w"), ("uu", "w"), ("iu", "w"), ("ui", "w"), ("cl", "d"),
@@ -356,7 +356,7 @@ def alike(truth: str, read: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """The letters without their accents; "" where there are none."""
+    """The letters without their accents."""
     if not text.isalpha():
         return ""
     return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))

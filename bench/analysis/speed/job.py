@@ -1,4 +1,4 @@
-"""TrOCR's speed table: which systems it has, in which order they run, and what was left out.
+"""The systems of TrOCR's speed table, their order, and reasons for skipped ones.
 
 The table is that of Li et al. 2021 (https://arxiv.org/abs/2109.10282, Table 5). How time is taken
 stands in `bench.analysis.speed.timing`.
@@ -18,7 +18,7 @@ from decoders import DECODERS
 
 SENTENCES = 2_915  # lines of IAM's test set, which the paper's table counts
 REFERENCE = "ar-beam-10"  # the paper's decoder, to which all others are compared
-PARTS = 5  # of a pass: where there is one pass only, its spread is theirs
+PARTS = 5  # of a pass; they give the spread of a single pass
 SIZES = {"small": "trocr-small", "base": "trocr-base", "large": "trocr-large", "mini": "mini"}
 SETS = ("iam", "lines")  # the first that is here is read
 _LEAST_ROUNDS, _LEAST_S = 3, 1.0
@@ -116,7 +116,7 @@ def speed_job(
     batch_sizes: Sequence[int],
     seconds: float,
 ) -> SpeedJob:
-    """A job for sizes by their short names; weights that are not here become untrained ones.
+    """A job for sizes by their short names; missing weights become untrained ones.
 
     Raises:
         UserError: an unknown size or option, or a number that makes no sense.

@@ -85,7 +85,7 @@ class Budget:
     def affordable(self, block: Block, line_s: float, asked: int) -> tuple[int, Rounds]:
         """Lines and passes of a block.
 
-        Lines are given up before passes, down to one batch, and then passes down to one.
+        Lines are reduced first, down to one batch, then passes, down to one.
 
         Args:
             block: the next one.
@@ -110,7 +110,7 @@ class Budget:
 
 
 def check_memory(size: int, line_mib: float, free_mib: float) -> None:
-    """Refuse a batch that would not fit into the memory: the kernel would end the process.
+    """Refuse a batch that does not fit into memory, before the kernel kills the process.
 
     Args:
         size: of the batch.
@@ -216,7 +216,7 @@ class _Affordable:
 def _once(
     block: Block, line: Line, names: Sequence[str], opened: Opened, watch: Stopwatch
 ) -> dict[str, Lap]:
-    """Laps of one line through everything that does not fail, without a warm-up."""
+    """Time one line through all working stages, without a warm-up."""
     assert opened.encoder is not None
     decoders = {name: opened.readers[name].decoder for name in names}
     runtime = replace(block.runtime, batch_size=1)
@@ -229,7 +229,7 @@ def _once(
 
 
 def spread_by_width(lines: Sequence[Line], count: int) -> tuple[Line, ...]:
-    """So many lines at even steps from the narrowest to the widest, repeated where too few."""
+    """Choose lines at even steps from the narrowest to the widest, repeated if too few."""
     order = sorted(lines, key=lambda line: line.image.shape[1] / line.image.shape[0])
     return tuple(order[int((i + 0.5) * len(order) / count)] for i in range(count))
 

@@ -1,4 +1,4 @@
-"""Encoders as the speed table times them: as fairseq does, with a CTC head where they lack one.
+"""Encoders timed as in fairseq, with a random CTC head if they lack one.
 
 A CTC head with random weights stands in for one that is not trained. The cost of greedy decoding
 does not depend on what the head says, so that its speed is a true one; its text is not, and it
@@ -25,7 +25,7 @@ _SEED = 0
 
 
 class TimedAsFairseq(Encoder):
-    """An encoder with its stage borders where fairseq-generate's timer has them.
+    """An encoder with the stage borders of fairseq-generate's timer.
 
     The batch is on the device before the clock runs, and its autoregressive head gives token ids
     in place of text, which `with_text` makes of them later.
@@ -54,7 +54,7 @@ class TimedAsFairseq(Encoder):
         return self._encoder.module()
 
     def random_head(self, runtime: Runtime) -> RandomHead | None:
-        """The head with random weights behind it; None where it can have none."""
+        """A CTC head with random weights for it; None if it cannot have one."""
         if self._head is None and _can_have_head(self._encoder):
             self._head = RandomHead(self._encoder, runtime)
         return self._head
@@ -114,7 +114,7 @@ class RandomHead:
 
 
 class BehindHead(Decoder):
-    """A CTC decoder with the head before it: the decoders of states do not pay for the head."""
+    """A CTC decoder that also runs the head, so that decoders of states do not pay for it."""
 
     def __init__(self, head: RandomHead, decoder: Decoder) -> None:
         """Take up an open decoder."""
