@@ -101,7 +101,7 @@ def test_what_cannot_be_taught_is_told_why(folders):
     text = "xq" * 40
     needed = len(base.tokens(text)) + 1
     assert base.why_unfit(text) == f"it needs {needed} tokens and the decoder has 64"
-    with pytest.raises(ValueError, match="sort it out"):
+    with pytest.raises(ValueError, match="leave it out"):
         base.targets([text])
     longest = "xq" * 31 + "x"
     assert len(base.tokens(longest)) == 63 and base.why_unfit(longest) == ""
@@ -306,8 +306,8 @@ def test_the_user_learns_what_the_lines_are(folders, tmp_path, monkeypatch):
     log = Listening()
     recipe(tmp_path / "known", tmp_path / "out", dataset=("few-long",), limit=6).open(log)
     assert log.said == [
-        "the checkpoint says that it was trained on few-long already (Few (train)): its CER on "
-        "train lines of few-long means little, and so does what it gains there",
+        "the checkpoint states few-long as its training data (Few (train)): its CER on "
+        "train lines of few-long means little, and so does any gain there",
         "2 of 6 lines cannot be learned and are left out (train-1: it needs 81 tokens and the "
         "decoder has 64; train-4: it needs 81 tokens and the decoder has 64)",
     ]

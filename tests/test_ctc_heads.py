@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, DeiTConfig, ViTConfig
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.types import Runtime
-from bench.training.augment import new_look
+from bench.training.augment import augment_image
 from decoders import DECODERS
 from models import ENCODERS
 from models.alphabet import ALPHABET
@@ -152,15 +152,15 @@ def test_pictures_are_what_the_image_processor_makes(folder, size):
     assert float((ours - theirs).abs().max()) < 1e-6
 
 
-def test_a_new_look_keeps_the_paper_and_the_ink():
+def test_augmentation_keeps_the_paper_and_the_ink():
     image = Marks().load("train", 1).lines[0].image
     rng = np.random.default_rng(0)
-    assert (new_look(image, rng, 0.0) == image).all()
+    assert (augment_image(image, rng, 0.0) == image).all()
     for size in ((32, 64), (300, 700), (1, 1), (3, 2000)):
         page = np.full(size, 230, np.uint8)
         page[size[0] // 3 : size[0] // 2 + 1, : size[1] // 2 + 1] = 30
-        look = new_look(page, rng, 1.0)
-        assert look.dtype == np.uint8 and look.shape[0] == min(size[0], 128)
+        varied = augment_image(page, rng, 1.0)
+        assert varied.dtype == np.uint8 and varied.shape[0] == min(size[0], 128)
 
 
 # ---- files ----

@@ -388,7 +388,7 @@ def test_a_training_by_command_line(call, folder, tmp_path):
         (("--encoder", "FOLDER", "--dataset", "mixture"), "cannot be cached; add --unfreeze"),
         (("--encoder", "FOLDER", "--dataset", "mixture,marks", "--unfreeze"), "give it alone"),
         (("--encoder", "FOLDER", "--layer-decay", "0.8"), "--unfreeze"),
-        (("--encoder", "FOLDER", "--unfreeze", "--views", "2"), "each line looks new"),
+        (("--encoder", "FOLDER", "--unfreeze", "--views", "2"), "--views applies to a frozen"),
         (("--encoder", "FOLDER", "-o", "query.count=3"), "not trained here"),
         (("--encoder", "FOLDER", "--decoder", "ar-beam"), "reads no CTC output"),
         (("--encoder", "FOLDER", "--device", "cuda"), "no CUDA device"),

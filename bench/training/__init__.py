@@ -1,1 +1,1 @@
-"""Training of `mini`: samples, augmentation, the loop, and its checkpoints."""
+"""Training: one loop, its recipes, sources of lines and augmentation."""

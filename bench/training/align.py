@@ -1,4 +1,4 @@
-"""Forced alignment: which frames a known text was written in, by the best CTC path."""
+"""Forced alignment of a known text to its frames, by the best CTC path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def align(log_probs: NDArray[np.float32], symbols: NDArray[np.int64]) -> NDArray
     if count:
         score[1] = log_probs[0, symbols[0]]
     for t in range(1, steps):
-        for s in range(states - 1, -1, -1):  # downwards: what is below is still the last frame's
+        for s in range(states - 1, -1, -1):  # downwards: states below still hold the last frame
             label = symbols[s // 2] if s % 2 else BLANK
             best, back = score[s], 0
             if s > 0 and score[s - 1] > best:

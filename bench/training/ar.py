@@ -26,8 +26,8 @@ from datasets.base import named_in, spread
 from models.trocr_model import TrOCREncoder, ar_model, detokenizer
 from models.trocr_shapes import SHAPES
 
-_FAR = 2.0  # times better on train than on val; `python -m bench check overfit` asks the same
-_RISEN = 1.05  # times the best val CER; less may be chance
+_FAR = 2.0  # val CER / train CER; the bound of `python -m bench check overfit`
+_RISEN = 1.05  # val CER / best val CER; less may be chance
 
 
 @Parameter(name="*")
@@ -42,14 +42,13 @@ class FineTuning(LineRecipe):
             default: 10
         rate: peak learning rate; default: 2e-5, from random weights 5e-4. The authors fine-tuned
             on IAM at 2e-5 in batches of 64 (README of https://github.com/microsoft/unilm, trocr)
-        out: folder of checkpoint, curve and model; default: runs/NAME-ar,
-            of mini runs/mini
+        out: folder of checkpoint, curve and model; default: runs/NAME-ar, for mini runs/mini
         freeze_encoder: train the decoder alone
         layer_decay: of the rate, from each of the encoder's layers to the one below; default:
             0.9, from random weights 1
-        augment: strength of the lines' new looks, 0 for none
-        sample: lines of train and of val, of each set, that are read at a validation
-        decoder: it reads them, and the best weights are chosen by its CER on val
+        augment: strength of the augmentation, 0 for none
+        sample: train and val lines of each set that are read at a validation
+        decoder: reads these lines; the best weights are chosen by its CER on val
     """
 
     name: ClassVar[str] = "ar"
@@ -79,7 +78,7 @@ class FineTuning(LineRecipe):
         super().check()
         if self.freeze_encoder and self.layer_decay is not None:
             raise UserError(
-                "--layer-decay is of an encoder that learns; leave out --freeze-encoder"
+                "--layer-decay applies to a trained encoder; leave out --freeze-encoder"
             )
 
     def open(self, log: Log) -> Training:
@@ -89,12 +88,11 @@ class FineTuning(LineRecipe):
 
 @dataclass(frozen=True, eq=False)
 class Speller:
-    """Texts to tokens, as the authors' code has them: tokens, then EOS, and no <s> before.
+    """Converts texts to tokens as the authors' code does: tokens, then EOS, and no <s> before.
 
-    The tokenizer by itself puts <s> before a text. With it there, and </s> as the token that
-    starts a line, a decoder learns to begin each line twice
-    (https://github.com/microsoft/unilm/issues/1067); with <s> as the token that starts it, it
-    learns something else than it reads.
+    The tokenizer by itself puts <s> before a text. With it, and </s> as the start token, a decoder
+    learns to begin each line twice (https://github.com/microsoft/unilm/issues/1067); with <s> as
+    the start token, training and decoding differ.
 
     tokenizer: of transformers.
     ar: the decoder, which knows start, end, padding and how many tokens it can emit.
@@ -123,7 +121,7 @@ class Speller:
         return ""
 
     def exact(self, text: str) -> bool:
-        """Whether a text comes back from its tokens as it was."""
+        """Whether a text survives tokenisation unchanged."""
         return normalise(self.ar.detokenize(self.tokens(text))) == normalise(text)
 
     def targets(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -138,8 +136,8 @@ class Speller:
 class _FineTuning(Training):
     """The decoder with teacher forcing, and the encoder before it.
 
-    The weights that are read and kept are moving averages: a training that val stops early seldom
-    comes to the low rates at its end, and an average does what they would have done.
+    Moving averages of the weights are validated and kept: a training stopped early seldom reaches
+    the low rates at its end, and averaging replaces them.
     """
 
     from_start = True
@@ -150,7 +148,7 @@ class _FineTuning(Training):
         self.start = open_start(recipe.encoder, recipe.seed, recipe.device)
         if self.start.checkpoint is None and recipe.freeze_encoder:
             raise UserError(
-                f"the encoder of {self.start.name} has seen nothing yet; leave out --freeze-encoder"
+                f"the encoder of {self.start.name} has random weights; leave out --freeze-encoder"
             )
         model, tokenizer = self.start.model, self.start.tokenizer()
         self.pictures, self.detokenize = self.start.pictures(), detokenizer(tokenizer)
@@ -166,7 +164,7 @@ class _FineTuning(Training):
         for sentence in remarks(self.material, self.speller, self.start.trained_on):
             log.say(sentence)
         lines = self.material.lines
-        self.supply = Lines(lines, self.pictures, recipe.batch, recipe.seed, recipe.augment)
+        self.source = Lines(lines, self.pictures, recipe.batch, recipe.seed, recipe.augment)
         model.encoder.requires_grad_(not recipe.freeze_encoder)
         epoch = -(-epoch_steps(len(lines), recipe.batch) // world())
         super().__init__(recipe, Learner(model, recipe.freeze_encoder), epoch)
@@ -191,7 +189,7 @@ class _FineTuning(Training):
         return rate_groups(self.module, 1.0, self.recipe.layer_decay or usual)
 
     def batches(self, step: int) -> Iterator[Batch]:
-        return in_background(Steps(self.supply, step), self.recipe.workers)
+        return in_background(Steps(self.source, step), self.recipe.workers)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy a token, EOS included."""
@@ -202,7 +200,7 @@ class _FineTuning(Training):
         return token_loss(self.module(states, tokens.to(pixels.device)), labels)
 
     def validate(self, module: Any) -> Mapping[str, float]:
-        """Read the same lines of train and of val as always; CER of val first."""
+        """Read the same lines of train and of val each time; CER of val first."""
         values: dict[str, float] = {}
         for split, sets in self.samples.items():
             values |= cers(self._read(module, sets), split)
@@ -287,8 +285,8 @@ class Learner(nn.Module):
 def turned_at(points: Sequence[Point]) -> Point | None:
     """The best validation, since which a model over-fits; None if it does not.
 
-    It does when train lines are read better than at the best validation and far better than val
-    lines, and val lines worse than then.
+    It does when the train CER is below that of the best validation and far below the val CER, and
+    the val CER is above its best.
     """
     best, last = min(points, key=lambda point: point["cer"]), points[-1]
     closer = last["train_cer"] < best["train_cer"]
@@ -297,24 +295,24 @@ def turned_at(points: Sequence[Point]) -> Point | None:
 
 
 def remarks(material: Material, speller: Speller, trained_on: str) -> list[str]:
-    """Remarks on the lines for the user, a sentence each."""
-    found = []
+    """List remarks on the lines for the user, a sentence each."""
+    sentences = []
     known = [name for name in material.sets if named_in(name, trained_on)]
     if known:
         sets = " and ".join(known)
-        found.append(
-            f"the checkpoint says that it was trained on {sets} already ({trained_on}): its CER "
-            f"on train lines of {sets} means little, and so does what it gains there"
+        sentences.append(
+            f"the checkpoint states {sets} as its training data ({trained_on}): its CER "
+            f"on train lines of {sets} means little, and so does any gain there"
         )
     if material.unfit:
-        found.append(
+        sentences.append(
             f"{len(material.unfit)} of {material.count} lines cannot be learned and are left out "
             f"({material.left_out})"
         )
     changed = [line for line in material.lines if not speller.exact(line.text)]
     if changed:
-        found.append(
+        sentences.append(
             f"{len(changed)} of {material.count} texts come back changed from the tokenizer "
             f"(first {changed[0].id}: {changed[0].text!r}), so their CER cannot be 0"
         )
-    return found
+    return sentences

@@ -1,7 +1,7 @@
 """Augmentation of training lines: geometry, pen, contrast, paper, margins, rough hands.
 
 Nothing here erases, covers or strikes through: of the damage suite only mild blur and grain
-resemble what training has seen, and the model card says so.
+resemble training lines, as the model card states.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from models.mini_net import HEIGHT
 
 Darkness = NDArray[np.float32]  # (H, W), ink near 1
 _TALLEST = 128  # px; taller lines are scaled down first, which keeps augmentation cheap
-_FIRST = 1 / 3  # of the augmentation's strength; heb-ocr's cure for heads that say only blanks
+_FIRST = 1 / 3  # initial strength; heb-ocr's cure for heads that emit only blanks
 
 
 def augment(ink: Darkness, rng: np.random.Generator, strength: float) -> Darkness:
-    """A new look of a line: (H, W) to (H, W').
+    """Augment a line: (H, W) to (H, W').
 
     strength: 0 leaves the line alone, 1 is full; ramped up in the first part of training.
         Lengths in pixels are those of a line 64 px high and grow with the height.
@@ -95,8 +95,8 @@ def pen_image(coverage: NDArray[np.float32]) -> Image:
     return np.rint((1 - coverage) * 255).astype(np.uint8)
 
 
-def new_look(image: Image, rng: np.random.Generator, strength: float) -> Image:
-    """A line (H, W) uint8 as another hand might have put it on the same paper: (H', W').
+def augment_image(image: Image, rng: np.random.Generator, strength: float) -> Image:
+    """Augment a line (H, W) uint8 and keep ink and paper: (H', W').
 
     strength: 0 leaves the line alone, 1 is full.
     """
@@ -106,15 +106,15 @@ def new_look(image: Image, rng: np.random.Generator, strength: float) -> Image:
         width = max(1, round(image.shape[1] * _TALLEST / image.shape[0]))
         image = cv2.resize(image, (width, _TALLEST), interpolation=cv2.INTER_AREA)
     ink, paper = np.percentile(image, (1, 80))
-    looks = augment(darkness(image), rng, strength)
-    sides = margins(looks.shape[1], rng, strength)
-    return on_paper(np.pad(looks, ((0, 0), sides)), ink, paper)
+    varied = augment(darkness(image), rng, strength)
+    sides = margins(varied.shape[1], rng, strength)
+    return on_paper(np.pad(varied, ((0, 0), sides)), ink, paper)
 
 
 def margins(width: int, rng: np.random.Generator, strength: float) -> tuple[int, int]:
     """Columns of paper to add on the left and on the right, up to a tenth of the width each.
 
-    Lines are squeezed into one width, so margins are what changes the width of their letters.
+    Lines are squeezed into one width, so margins change the width of their letters.
     """
     left, right = rng.uniform(0, 0.1 * strength * width, 2).astype(int)
     return int(left), int(right)
@@ -133,12 +133,12 @@ def ramped(step: int, ramp: int) -> float:
 
 
 def roughen(ink: Darkness, other: Darkness | None, rng: np.random.Generator) -> Darkness:
-    """A line as an unseen hand or a rough crop might have it; as high as before.
+    """Imitate an unseen hand or a rough crop, at the same height.
 
     Args:
         ink: (H, W) darkness.
-        other: a line that a part of may show above or below, of the same height.
-        rng: draws what is done.
+        other: a line of the same height that may show above or below.
+        rng: chooses the changes.
     """
     height = ink.shape[0]
     if rng.random() < 0.4:

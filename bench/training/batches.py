@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bench.core.types import Line
-from bench.training.augment import new_look, ramped
+from bench.training.augment import augment_image, ramped
 from bench.training.fit import rank, world
 from bench.training.sources import Sample
 from datasets.seeds import stream
@@ -31,8 +31,8 @@ class Batch:
         darkness.
     texts: B strings.
     widths: (B,) columns without padding, of darkness.
-    centres: of each line's characters as fractions of the picture's width, (len(text),); None for
-        a line where they are not known. Empty: known of no line.
+    centres: of each line's characters as fractions of the picture's width, (len(text),); None for a
+        line where they are not known. Empty when known of no line.
     """
 
     inputs: Tensor
@@ -45,26 +45,26 @@ class Batch:
         return replace(self, inputs=self.inputs.to(device, non_blocking=True))
 
 
-class Supply(Protocol[Item]):
-    """Makes the batch of a step, always the same, whenever and wherever it is drawn."""
+class BatchSource(Protocol[Item]):
+    """Makes the batch of a step, the same one at every call and in every process."""
 
     def batch(self, step: int) -> Item:
         """The batch of a step."""
 
 
 class Steps(IterableDataset[Item]):
-    """The batches of a supply from a step on; each process and each worker has steps of its own."""
+    """The batches of a source from a step on; each process and each worker has steps of its own."""
 
-    def __init__(self, supply: Supply[Item], start: int) -> None:
+    def __init__(self, source: BatchSource[Item], start: int) -> None:
         super().__init__()
-        self.supply, self.first, self.stride = supply, start * world() + rank(), world()
+        self.source, self.first, self.stride = source, start * world() + rank(), world()
 
     def __iter__(self) -> Iterator[Item]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         step = self.first + worker * self.stride
         while True:
-            yield self.supply.batch(step)
+            yield self.source.batch(step)
             step += workers * self.stride
 
 
@@ -81,10 +81,10 @@ class Pools(IterableDataset[Batch]):
         collate: Callable[[Sequence[Sample], np.random.Generator], Batch],
         width: Callable[[int], int] = int,
     ) -> None:
-        """Take up a source; the same (words, start, process, worker) gives the same batches.
+        """Set up a stream; equal (words, start, process, worker) give equal batches.
 
         Args:
-            words: name the stream of random numbers.
+            words: name of the stream of random numbers.
             start: first step.
             size: samples of a pool.
             columns: pixel columns of a batch, padding included.
@@ -120,7 +120,7 @@ def _columns(sample: Sample) -> int:
 
 
 def in_background(items: IterableDataset[Item], workers: int, ahead: int = 4) -> Iterator[Item]:
-    """The items of a stream, made by worker processes of one thread, or by this one when 0.
+    """Yield the items of a stream, made by single-threaded workers, or by this process when 0.
 
     ahead: items that each worker makes in advance.
     """
@@ -142,9 +142,9 @@ def _single_thread(_: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Lines, all once an epoch in random order; each draw has a look of its own.
+    """Lines, all once an epoch in random order, each draw augmented anew.
 
-    strength: of the looks; 0 leaves the lines as they are.
+    strength: of the augmentation; 0 leaves the lines as they are.
     ramp: steps over which the strength grows from a third.
     """
 
@@ -162,15 +162,15 @@ class Lines:
             (draw, self.lines[place(draw, len(self.lines), self.seed)])
             for draw in draws(step, len(self.lines), self.size)
         ]
-        looks = [
-            new_look(line.image, stream("kaidoku-ctc-line-1", self.seed, draw), strength)
+        images = [
+            augment_image(line.image, stream("kaidoku-ctc-line-1", self.seed, draw), strength)
             for draw, line in chosen
         ]
-        return Batch(self.pictures.squeeze(looks), tuple(line.text for _, line in chosen))
+        return Batch(self.pictures.squeeze(images), tuple(line.text for _, line in chosen))
 
 
 def epoch_steps(lines: int, size: int) -> int:
-    """Batches of an epoch; the last one has what is left."""
+    """Batches of an epoch; the last one has the remaining lines."""
     return -(-lines // size)
 
 
@@ -181,7 +181,7 @@ def draws(step: int, lines: int, size: int) -> range:
 
 
 def place(draw: int, lines: int, seed: int) -> int:
-    """The line that a draw takes: every line once an epoch, each epoch in its own order."""
+    """Choose the line of a draw: every line once an epoch, each epoch in its own order."""
     return int(_order(draw // lines, lines, seed)[draw % lines])
 
 

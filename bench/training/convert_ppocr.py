@@ -47,7 +47,7 @@ def convert(path: Path, ascii_only: bool = True) -> tuple[PPOCRNet, tuple[str, .
     try:
         import onnx  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
-        raise UserError("reading ONNX takes a package more: pip install onnx") from error
+        raise UserError("reading ONNX needs a package: pip install onnx") from error
     graph = Graph(onnx.load(str(path)), onnx.numpy_helper.to_array)
     alphabet = ALPHABET if ascii_only else graph.alphabet
     known = {symbol: index for index, symbol in enumerate(graph.alphabet)}
@@ -98,12 +98,12 @@ class Graph:
                 yield weight, self._constant(self._reader(place))
 
     def _reader(self, place: int) -> Any:
-        """The first node that reads what this one gives."""
+        """The first node that reads a node's output."""
         output = self.nodes[place].output[0]
         for later, node in enumerate(self.nodes[place + 1 :], place + 1):
             if output in node.input:
                 return self._reader(later) if node.op_type == "Identity" else node
-        raise UserError("this is no PP-OCRv6 small recogniser: a layer is read by none")
+        raise UserError("this is no PP-OCRv6 small recogniser: nothing reads a layer")
 
     def _constant(self, node: Any) -> Array:
         if node.op_type != "Add" or node.input[1] not in self.constants:
@@ -155,13 +155,13 @@ def compare(path: Path, net: PPOCRNet, images: Sequence[Array]) -> tuple[float, 
         UserError: `onnxruntime` is not installed, or a best path differs.
 
     Returns:
-        It, and ONNX Runtime's posteriors of each line.
+        The difference, and ONNX Runtime's posteriors of each line.
     """
     try:
         import onnxruntime  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
-        raise UserError("running ONNX takes a package more: pip install onnxruntime") from error
-    session, worst, found = onnxruntime.InferenceSession(str(path)), 0.0, []
+        raise UserError("running ONNX needs a package: pip install onnxruntime") from error
+    session, worst, posteriors = onnxruntime.InferenceSession(str(path)), 0.0, []
     for image in images:
         theirs = session.run(None, {"x": np.tile(1 - 2 * image, (1, 3, 1, 1))})[0]
         with torch.no_grad():
@@ -169,8 +169,8 @@ def compare(path: Path, net: PPOCRNet, images: Sequence[Array]) -> tuple[float, 
         if (ours.argmax(-1) != theirs.argmax(-1)).any():
             raise UserError("the converted network reads other symbols than ONNX Runtime")
         worst = max(worst, float(np.abs(ours - theirs).max()))
-        found.append(theirs[0])
-    return worst, found
+        posteriors.append(theirs[0])
+    return worst, posteriors
 
 
 def main() -> None:

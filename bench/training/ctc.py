@@ -41,7 +41,7 @@ from models.trocr_shapes import SHAPES
 _SELF_TEST = 32  # lines that the self-test learns
 _SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
 _PLACED = 0.5  # weight of the frames' characters
-_COLLAPSE = 3  # validations of blanks alone that are worth a word
+_COLLAPSE = 3  # validations of blanks alone before a warning
 
 
 @Parameter(name="*")
@@ -62,10 +62,10 @@ class CTCHead(LineRecipe):
             weights 1
         layer_decay: of the rate, from each layer to the one below; default: 0.8, from random
             weights 1
-        views: looks of each line that are cached; unfrozen, every line always looks new
+        views: augmented versions of each line to cache; with --unfreeze lines are augmented anew
         val_lines: validation lines of each set
-        decoder: it reads them, and the best weights are chosen by its CER
-        sanity: learn 32 lines as they are and keep nothing; exit code 0 when CER 0 is reached
+        decoder: reads the validation lines; the best weights are chosen by its CER
+        sanity: learn 32 lines without augmentation and keep nothing; exit code 0 at CER 0
     """
 
     name: ClassVar[str] = "ctc"
@@ -98,7 +98,7 @@ class CTCHead(LineRecipe):
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """Names that options may be given for."""
+        """Names that may have options."""
         return (self.head, *self.sets)
 
     def check(self) -> None:
@@ -107,14 +107,14 @@ class CTCHead(LineRecipe):
         for flag in ("encoder_share", "layer_decay"):
             if getattr(self, flag) is not None and not self.unfreeze:
                 flag = flag.replace("_", "-")
-                raise UserError(f"--{flag} is of an encoder that learns; add --unfreeze")
+                raise UserError(f"--{flag} applies to a trained encoder; add --unfreeze")
         if self.views > 1 and self.unfreeze:
-            raise UserError("--views is of a frozen encoder; with --unfreeze each line looks new")
+            raise UserError("--views applies to a frozen encoder; leave it out with --unfreeze")
         if MIXTURE in self.sets and len(self.sets) > 1:
             raise UserError(f"{MIXTURE} cannot be joined with other data sets; give it alone")
         if MIXTURE in self.sets and not self.unfreeze:
             raise UserError(
-                f"{MIXTURE} is drawn anew for ever, so its states cannot be cached; add "
+                f"{MIXTURE} never repeats a line, so its states cannot be cached; add "
                 "--unfreeze, or give data sets"
             )
         if world() > 1 and (self.sanity or not self.unfreeze):
@@ -126,10 +126,9 @@ class CTCHead(LineRecipe):
 
 
 def self_test(recipe: CTCHead, log: Log) -> Point:
-    """Learn the first lines, as they are, until each is read without an error.
+    """Learn the first lines, without augmentation, until each is read without an error.
 
-    What fails here has a fault in its head, its targets or its rate, and no data will mend it.
-    Nothing is kept.
+    A failure means a fault in head, targets or rate, which no data will mend. Nothing is kept.
 
     Returns:
         The last validation; its CER is 0 when the test is passed.
@@ -143,12 +142,12 @@ def self_test(recipe: CTCHead, log: Log) -> Point:
 
 
 class _HeadTraining(Training):
-    """A head on the cached states of a frozen encoder, or on the encoder that learns too."""
+    """A head on the cached states of a frozen encoder, or on an encoder trained with it."""
 
     def __init__(self, recipe: CTCHead, log: Log) -> None:
         self.recipe, self.log = recipe, log
         self.line_reader = LineReader(recipe.decoder)
-        HEADS.entry(recipe.head)  # says so here when it does not exist
+        HEADS.entry(recipe.head)  # refuses an unknown name early
         self.head_options = dict(recipe.typed.get(recipe.head, {}))
         self.start = open_start(recipe.encoder, recipe.seed, recipe.device)
         config: HeadConfig = HEADS.create(recipe.head, self.head_options)
@@ -168,7 +167,7 @@ class _HeadTraining(Training):
         super().__init__(recipe, HeadLearner(self.reader, recipe.unfreeze), epoch)
         texts = {name: [x.text for x in some] for name, some in self.material.validation.items()}
         self.texts = texts
-        self.supply = self._supply()
+        self.source = self._source()
         self.states = (
             {}
             if recipe.unfreeze
@@ -198,7 +197,7 @@ class _HeadTraining(Training):
         return rate_groups(self.module, share or usual[0], decay or usual[1])
 
     def batches(self, step: int) -> Iterator[Batch]:
-        return in_background(Steps(self.supply, step), self.recipe.workers)
+        return in_background(Steps(self.source, step), self.recipe.workers)
 
     def loss(self, batch: Batch) -> Tensor:
         states = batch.inputs.float()
@@ -257,9 +256,9 @@ class _HeadTraining(Training):
         self.line_reader.close()
 
     def _gather(self) -> Material:
-        """The lines of the data sets, or what the mixture is drawn from.
+        """Load the lines of the data sets, or of the mixture's validation sets alone.
 
-        The loss alone would pass over a line that does not fit without a word (`zero_infinity`).
+        Lines that do not fit are reported, since the loss ignores them silently (`zero_infinity`).
         """
         recipe, frames = self.recipe, self.reader.head.length
         if MIXTURE in recipe.sets:
@@ -279,11 +278,11 @@ class _HeadTraining(Training):
             return replace(material, sets=same, validation=same)
         if not recipe.unfreeze and self.start.checkpoint is None:
             raise UserError(
-                f"{self.start.name} has read nothing yet; add --unfreeze to train it from scratch"
+                f"{self.start.name} has random weights; add --unfreeze to train it from scratch"
             )
         return material
 
-    def _supply(self) -> Lines | Mixture | States:
+    def _source(self) -> Lines | Mixture | States:
         recipe, lines = self.recipe, self.material.lines
         ramp = min(1500, (self.steps or 6000) // 4) * world()  # each process has steps of its own
         if not lines:
@@ -305,7 +304,7 @@ class _HeadTraining(Training):
 
     @torch.inference_mode()
     def _encode(self, module: Any, name: str) -> Iterator[Encoded]:
-        """The validation lines of a set as decoders read them; blanks are counted."""
+        """Encode the validation lines of a set for decoders, and count blanks."""
         device, lines = torch.device(self.recipe.device), self.material.validation[name]
         for start in range(0, len(lines), BATCH):
             if self.recipe.unfreeze:
@@ -315,21 +314,21 @@ class _HeadTraining(Training):
             else:
                 states = torch.from_numpy(self.states[name][start : start + BATCH].copy())
                 logits = module.head(states.to(device).float())
-            found = encoded(logits.float().cpu(), torch.full((len(logits),), logits.shape[1]))
+            batch = encoded(logits.float().cpu(), torch.full((len(logits),), logits.shape[1]))
             self.blank += int((logits.argmax(-1) == BLANK).sum())
             self.frames += logits.shape[0] * logits.shape[1]
-            yield found
+            yield batch
 
 
 class HeadLearner(nn.Module):
     """A head, perhaps its encoder, and shortcuts that are dropped after training.
 
-    They read the frames that a sequence model is about to read. `shortcut` is a second CTC:
-    through it gradients reach the encoder sooner (Retsinas et al., arXiv
-    2404.11339). `placed` classifies each frame's nearest character, on lines where the source knows
-    where they stand: CTC alone says nothing but blanks for thousands of steps while a transformer
-    that begins with random weights finds out what a letter is. (CTC models that start from a
-    framewise alignment are as old as Sak et al. 2015, https://arxiv.org/abs/1507.06947.)
+    The shortcuts read the frames that enter the head's sequence model. `shortcut` is a second CTC:
+    through it gradients reach the encoder sooner (Retsinas et al., arXiv 2404.11339). `placed`
+    classifies each frame's nearest character, on lines where the source knows where they stand: CTC
+    alone emits nothing but blanks for thousands of steps on a transformer with random weights. (CTC
+    models that start from a framewise alignment are as old as Sak et al. 2015,
+    https://arxiv.org/abs/1507.06947.)
     """
 
     def __init__(self, reader: Reader, unfreeze: bool) -> None:
@@ -340,7 +339,7 @@ class HeadLearner(nn.Module):
             self.encoder = reader.encoder
 
     def forward(self, states: Tensor, batch: Batch) -> Tensor:
-        """CTC loss a character of the head on (B, S, D) states, and what the shortcuts add."""
+        """CTC loss a character of the head on (B, S, D) states, plus the shortcuts'."""
         length = torch.full((len(states),), self.head.length)
         frames = states
         for name, stage in self.head.named_children():
@@ -360,10 +359,10 @@ class HeadLearner(nn.Module):
 
 
 def nearest_symbols(batch: Batch, lines: Sequence[int], frames: int) -> Tensor:
-    """The symbol that each frame stands on: (len(lines), frames).
+    """Assign a symbol to each frame: (len(lines), frames).
 
-    That of the nearest centre, or the blank where no centre is as near as the characters of the
-    line are wide.
+    It is that of the nearest centre, or the blank where no centre is within the width of a
+    character of the line.
     """
     middle = (np.arange(frames) + 0.5) / frames
     symbols = np.full((len(lines), frames), BLANK)
@@ -379,7 +378,7 @@ def nearest_symbols(batch: Batch, lines: Sequence[int], frames: int) -> Tensor:
 
 
 def _shortcut(head: Head) -> nn.Linear | None:
-    """Frames to symbols; None where no sequence model stands between them."""
+    """Map frames to symbols; None for a head without a sequence model."""
     stages: dict[str, Any] = dict(head.named_children())
     if "sequence" not in stages:
         return None

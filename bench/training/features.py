@@ -1,8 +1,7 @@
 """States of a frozen encoder, computed once and kept in a memory-mapped file.
 
-(views, lines, S, D) float16; view 0 is the line as it is, the others are new looks of it. The
-name of the file is the hash of all that decides its content. A file that is not complete yet goes
-on where it was cut off.
+(views, lines, S, D) float16; view 0 is the line itself, the others are augmented. The name of the
+file is the hash of all that its content depends on. An incomplete file is resumed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.progress import Report
 from bench.core.types import Image, Line
-from bench.training.augment import new_look, ramped
+from bench.training.augment import augment_image, ramped
 from datasets.base import fingerprint
 from datasets.seeds import stream
 from models.heads.base import Grid, Reader
@@ -39,9 +38,9 @@ _SPARE = 1 << 28  # bytes that stay free on the disk
 class Features:
     """Cached states and their place.
 
-    lines: those that the head can spell.
+    lines: that the head can spell.
     encoder_hash: of the encoder's weights.
-    views: looks of each line.
+    views: versions of each line.
     """
 
     folder: Path
@@ -68,14 +67,14 @@ class Features:
 
     @property
     def path(self) -> Path:
-        """Where the file is, or will be."""
+        """Path of the file."""
         parts = [_RECIPE, self.encoder_hash, fingerprint(self.lines), self.pictures, self.shape]
         if self.views > 1:
             parts.append(self.seed)
         return self.folder / f"states-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.npy"
 
     def check_room(self) -> None:
-        """Refuse what would fill the disk.
+        """Check that the file fits on the disk.
 
         Raises:
             UserError: says how much is needed and how much is free.
@@ -94,7 +93,7 @@ class Features:
             )
 
     def load(self, report: Report) -> NDArray[np.float16]:
-        """The states, memory-mapped; computed first where they are not there yet.
+        """Memory-map the states, computed first where they are missing.
 
         Raises:
             UserError: the disk has no room, or the folder may not be written to.
@@ -111,7 +110,7 @@ class Features:
         return self.path.with_suffix(".part")
 
     def _compute(self, report: Report) -> None:
-        """All batches from the first that is not done; done ones are on the disk and noted."""
+        """Compute the missing batches; finished ones are on the disk and noted."""
         progress = self.path.with_suffix(".json")
         done = _done(progress) if self._draft.is_file() else 0
         mode = "r+" if done else "w+"
@@ -139,17 +138,17 @@ class Features:
     def states(self, places: range, view: int) -> NDArray[np.float16]:
         """The states of some lines in one view, (len(places), S, D)."""
         device = next(self.reader.encoder.parameters()).device
-        pictures = self.pictures.squeeze([self._look(place, view) for place in places])
+        pictures = self.pictures.squeeze([self._view(place, view) for place in places])
         states = self.reader.eval().states(self.pictures.pixels(pictures.to(device)))
         return states.half().cpu().numpy()
 
-    def _look(self, place: int, view: int) -> Image:
+    def _view(self, place: int, view: int) -> Image:
         """View 0 is the line itself; the others grow from a third of the strength to all of it."""
         line = self.lines[place]
         if view == 0:
             return line.image
         rng = stream("kaidoku-ctc-view-1", self.seed, view, line.id)
-        return new_look(line.image, rng, ramped(view, self.views - 1))
+        return augment_image(line.image, rng, ramped(view, self.views - 1))
 
 
 def _done(progress: Path) -> int:

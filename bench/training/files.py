@@ -1,4 +1,4 @@
-"""Files of a training: checkpoint, curve, note of what a folder belongs to, weights."""
+"""Files of a training: checkpoint, curve, identity of the folder, weights."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class Point:
 class History:
     """The validations so far, kept in `path`: a JSON object a line.
 
-    measure: name of the value that is to fall.
+    measure: name of the value to minimise.
     """
 
     def __init__(self, path: Path, measure: str = "cer", step: float = math.inf) -> None:
-        """Read the validations up to a step; later ones will come again.
+        """Read the validations up to a step; later ones are repeated.
 
         Raises:
             UserError: the file is damaged.
@@ -96,7 +96,7 @@ class History:
 
     @property
     def best(self) -> Point | None:
-        """The first with the lowest value, after a step at least."""
+        """The first point with the lowest value, step 0 excluded."""
         trained = (point for point in self.points if point.step)
         return min(trained, key=lambda point: point[self.measure], default=None)
 
@@ -108,11 +108,11 @@ class History:
 
 
 def claim(path: Path, identity: Mapping[str, str]) -> None:
-    """Note the training that a folder belongs to, or refuse a folder of another one.
+    """Note the training that a folder belongs to, or refuse the folder of another training.
 
     Args:
         path: of the note.
-        identity: names and values that may not change from one start to the next.
+        identity: names and values that stay the same when a run is resumed.
 
     Raises:
         UserError: the folder holds another training.
@@ -159,5 +159,5 @@ def write_weights(path: Path, named: Mapping[str, Tensor], notes: Mapping[str, s
 
 
 def without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries under a prefix, with it taken off."""
+    """The entries under a prefix, by names without it."""
     return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}

@@ -62,10 +62,10 @@ class Recipe(ABC):
         warmup: steps of rising rate; at most a tenth of a run that counts in steps or epochs
         hold: share of the run that the rate stays at its peak before it falls
         ema: largest decay of the averaged weights, which are validated and kept; 0 for none
-        patience: validations without a better one that end the run; 0 for never
+        patience: validations without improvement that end the run; 0 for never
         save_every: steps between checkpoints; a run that counts in steps validates then
-        minutes: between checkpoints with validation of a run that counts in time
-        seed: of weights, order, looks and dropout
+        minutes: between checkpoints with validation, in a run that counts in time
+        seed: of weights, order, augmentation and dropout
         workers: processes that make batches; 0 for the training's own
         threads: of torch
         device: cpu or cuda
@@ -74,7 +74,7 @@ class Recipe(ABC):
 
     name: ClassVar[str]  # of the checkpoint
     history: ClassVar[str] = "history.jsonl"
-    usual: ClassVar[Mapping[str, float]]  # length and peak rate where none is given
+    usual: ClassVar[Mapping[str, float]]  # default length and peak rate
     weight_decay: ClassVar[float] = 0.01
     clip: ClassVar[float] = 1.0
 
@@ -107,26 +107,26 @@ class Recipe(ABC):
         """
 
     def check(self) -> None:
-        """Refuse what would be found out late.
+        """Check the options before anything is opened.
 
         Raises:
-            UserError: no such device here, or a length that is given twice.
+            UserError: no such device here, or more than one length.
         """
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise UserError("there is no CUDA device here; leave --device out to train on the CPU")
         self.length()
 
     def length(self) -> tuple[str, float]:
-        """The unit that the run counts in, and how many.
+        """Unit and length of the run.
 
         Raises:
-            UserError: more than one is given.
+            UserError: more than one is set.
         """
         units = ("steps", "epochs", "hours", "until")
-        given = {unit: getattr(self, unit) for unit in units if getattr(self, unit) is not None}
-        if len(given) > 1:
-            raise UserError(f"give one of {' and '.join(f'--{unit}' for unit in given)}")
-        chosen = given or self.usual
+        own = {unit: getattr(self, unit) for unit in units if getattr(self, unit) is not None}
+        if len(own) > 1:
+            raise UserError(f"give one of {' and '.join(f'--{unit}' for unit in own)}")
+        chosen = own or self.usual
         return next((unit, chosen[unit]) for unit in units if unit in chosen)
 
     def peak(self) -> float:
@@ -142,12 +142,12 @@ class Training(ABC):
     steps: of the run; None where a clock ends it.
     """
 
-    measure: ClassVar[str] = "cer"  # the value that is to fall
+    measure: ClassVar[str] = "cer"  # the value to minimise
     from_start: ClassVar[bool] = False  # whether weights are validated before the first step
     keeps_last: ClassVar[bool] = False  # whether the last weights are kept and not the best
 
     def __init__(self, recipe: Recipe, module: nn.Module, epoch: int | None = None) -> None:
-        """Settle the length.
+        """Work out the length.
 
         Raises:
             UserError: epochs of lines without end.
@@ -160,7 +160,7 @@ class Training(ABC):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Names and values that may not change from one start to the next."""
+        """Names and values that stay the same when a run is resumed."""
         return {}
 
     def groups(self) -> list[dict[str, Any]]:
@@ -169,7 +169,7 @@ class Training(ABC):
 
     @abstractmethod
     def batches(self, step: int) -> Iterable[Any]:
-        """Batches of this process without end, from a step on; each has a method `to(device)`."""
+        """Yield batches for ever, from a step on; each has a method `to(device)`."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
@@ -177,7 +177,7 @@ class Training(ABC):
 
     @abstractmethod
     def validate(self, module: Any) -> Mapping[str, float]:
-        """The values of a `Point`, of a copy of the module in eval mode."""
+        """Measure the values of a `Point` on a copy of the module in eval mode."""
 
     @abstractmethod
     def export(self, module: Any, points: Sequence[Point]) -> None:
@@ -186,7 +186,7 @@ class Training(ABC):
     @property
     @abstractmethod
     def weights(self) -> Path:
-        """Where they are written."""
+        """File or folder of the exported weights."""
 
     def describe(self, values: Mapping[str, float]) -> str:
         """The values in words; they are fractions unless this is overridden."""
@@ -196,15 +196,15 @@ class Training(ABC):
         )
 
     def remark(self, points: Sequence[Point]) -> str:
-        """A warning that the last points give cause to, or ""."""
+        """Return a warning about the last points, or ""."""
         return ""
 
     def finished(self, points: Sequence[Point]) -> bool:
-        """Whether nothing can get better."""
+        """Whether no further improvement is possible."""
         return False
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Close everything that was opened."""
 
 
 @dataclass(frozen=True)
@@ -279,11 +279,11 @@ class _Run:
             torch.manual_seed(recipe.seed + rank())  # each process drops out units of its own
 
     def train(self) -> None:
-        """To the end, or until validations get no better."""
+        """Train to the end, or until validations stop improving."""
         border = self.every is None or self.step % self.every == 0 or self.step == self.steps
         due = border and (self.step > 0 or self.training.from_start)
         if first(due and self.step not in [point.step for point in self.history.points]):
-            self._validate()  # the first, or the end came between checkpoint and validation
+            self._validate()  # of the first start, or a kill came between checkpoint and validation
         self.ended = self._enough() or self.step == self.steps
         for batch in () if self.ended else self.training.batches(self.step):
             loss, rate = self._step(batch)
@@ -314,13 +314,13 @@ class _Run:
         return bool(first(waited or self.training.finished(self.history.points)))
 
     def _progress(self) -> tuple[float, float]:
-        """The part of the run that is done, and all of it."""
+        """Done and total amount of the run."""
         if self.steps is not None:
             return self.step, self.steps
         return self.now - self.began, self.until - self.began
 
     def _rate(self) -> float:
-        """A linear rise, a hold, and a cosine as steps or time run out."""
+        """Learning rate: a linear rise, a hold, and a cosine to the end of steps or time."""
         recipe, (done, total) = self.recipe, self._progress()
         warmup = recipe.warmup
         if self.steps is not None:
@@ -351,7 +351,7 @@ class _Run:
         return float(loss.detach()), rate
 
     def _validate(self) -> None:
-        """Validate the averaged weights, and keep them if they are to be kept."""
+        """Validate the averaged weights, and export the best or the latest."""
         if rank():
             return
         module = self.average.module.eval()
@@ -365,11 +365,11 @@ class _Run:
         better = self.step > 0 and (best is None or point[measure] < best[measure])
         points = [*self.history.points, point]
         if better or (self.step and self.training.keeps_last):
-            self.training.export(module, points)  # before it is noted: a kill may come between
+            self.training.export(module, points)  # before the point: a kill may come between
         self.history.add(point)
-        self._tell(point, better)
+        self._report(point, better)
 
-    def _tell(self, point: Point, better: bool) -> None:
+    def _report(self, point: Point, better: bool) -> None:
         words = [f"step {point.step}" if point.epoch is None else f"epoch {point.epoch}"]
         words += [] if point.loss is None else [f"loss {point.loss:.3f}"]
         words.append(self.training.describe(point.values) + (", best so far" if better else ""))
@@ -407,8 +407,8 @@ class _Run:
 def averaged(module: nn.Module, decay: float, steps: int | None) -> AveragedModel:
     """A copy of a module that follows its weights and buffers (Polyak & Juditsky 1992).
 
-    It follows quickly at first, so that early averages mean something, and over a tenth of the run
-    at most: a longer window would still hold what was known far earlier.
+    It follows quickly at first, so that early averages are useful, and over a tenth of the run at
+    most: a longer window would still hold weights from far earlier.
     """
     longest = min(decay, steps / (steps + 10)) if steps else decay
 
@@ -426,14 +426,14 @@ def averaged(module: nn.Module, decay: float, steps: int | None) -> AveragedMode
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster on a device than in float32."""
+    """Whether bfloat16 makes matrix products on a device faster than float32 does."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bf16_units()
 
 
 def rank() -> int:
-    """This process among those that train together (torchrun)."""
+    """Number of this process among those that train together (torchrun)."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -443,7 +443,7 @@ def world() -> int:
 
 
 def first(value: float) -> float:
-    """The first process's value, in all of them."""
+    """Broadcast the first process's value to all."""
     if not distributed.is_initialized():
         return value
     shared = torch.tensor([value], dtype=torch.float64)

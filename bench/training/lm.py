@@ -42,14 +42,14 @@ from decoders.language.ngram import characters_of, estimate
 from decoders.language.perplexity import score_arpa
 
 BASELINE_ORDER = 6
-_SAMPLE = 30  # train paragraphs that are scored beside those of val
+_SAMPLE = 30  # train paragraphs scored at each validation
 _HELD_OUT = 10  # one paragraph in so many, of text without a val split
 _NOISE = 0.02  # share of wrong characters
 
 
 @dataclass(frozen=True)
 class Paragraphs:
-    """Text to learn from and text to validate on; whole paragraphs. name: as rows have it."""
+    """Training and validation text in whole paragraphs. name: for rows."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
@@ -92,7 +92,7 @@ class CharLM(Recipe):
 
     @cached_property
     def paragraphs(self) -> Paragraphs:
-        """The text.
+        """Read the text.
 
         Raises:
             UserError: a file cannot be read, or there are too few paragraphs.
@@ -153,7 +153,7 @@ class _CharLMTraining(Training):
         return functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
     def validate(self, module: Any) -> Mapping[str, float]:
-        """Bits a character; those of train far below those of val: it over-fits."""
+        """Bits a character; train far below val means over-fitting."""
         train = self.text.train[:: max(1, len(self.text.train) // _SAMPLE)]
         read = {"val": self.text.val, "train": train}
         config = self.recipe.config
@@ -182,10 +182,10 @@ class _CharLMTraining(Training):
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of running text that begin with a word, (2, B, context): read and to be predicted.
+    """Windows of running text that begin with a word, (2, B, context): inputs and targets.
 
-    noise: share of the characters read that are replaced by any other, so that the model finds
-        its way again behind a misread one, and over-fits later; what follows them stays as it is.
+    noise: share of the characters read that are replaced by any other, so that the model recovers
+        after a misread one, and over-fits later; the targets stay unchanged.
     """
 
     text: NDArray[np.int64]
@@ -196,7 +196,7 @@ class Windows:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where windows may begin.
+        """Places at which windows may begin.
 
         Raises:
             UserError: there is too little text.
@@ -227,7 +227,7 @@ def joined(paragraphs: Sequence[str]) -> NDArray[np.int64]:
 
 
 def held_out(paragraphs: Sequence[str], name: str) -> Paragraphs:
-    """Every tenth paragraph is for validation.
+    """Hold out every tenth paragraph for validation.
 
     Raises:
         UserError: there are too few paragraphs.
@@ -245,7 +245,7 @@ def held_out(paragraphs: Sequence[str], name: str) -> Paragraphs:
 def baseline(text: Paragraphs) -> float:
     """Bits a character of the val text by a Kneser-Ney n-gram model of the train text.
 
-    It predicts the same: every character and the end of a paragraph.
+    Both predict every character and the end of a paragraph.
     """
     model = estimate(map(characters_of, text.train), BASELINE_ORDER).model
     log10, _ = score_arpa(model, [characters_of(paragraph) for paragraph in text.val])

@@ -1,4 +1,4 @@
-"""Losses and their targets: CTC a character, and the next token given the true text so far."""
+"""Losses and their targets: CTC a character, and cross-entropy a token by teacher forcing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from bench.core.types import BLANK, ARModel
 from models.alphabet import encode, frames_needed
 
-IGNORED = -100  # label of padding: the loss passes over it
+IGNORED = -100  # label of padding, which the loss ignores
 _SMOOTHING = 0.1
 
 
@@ -65,7 +65,7 @@ def shifted(rows: Sequence[Sequence[int]], ar: ARModel) -> tuple[Tensor, Tensor]
         ValueError: a text has more tokens than the decoder can emit.
     """
     if any(len(row) >= ar.max_new_tokens for row in rows):
-        raise ValueError("a text is longer than the decoder can write; sort it out before")
+        raise ValueError("a text is longer than the decoder can write; leave it out")
     length = min(-(-(max(map(len, rows)) + 1) // 8) * 8, ar.max_new_tokens)
     tokens = torch.full((len(rows), length), ar.pad_id)
     labels = torch.full((len(rows), length), IGNORED)

@@ -1,4 +1,4 @@
-"""Recipes that learn lines of data sets, and those lines."""
+"""Recipes on lines of data sets, and the loading of these lines."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ class LineRecipe(Recipe):
 
     @property
     def trained(self) -> tuple[str, ...]:
-        """Names that options may be given for."""
+        """Names that may have options."""
         return self.sets
 
     @property
@@ -53,12 +53,12 @@ class LineRecipe(Recipe):
         """The options by name.
 
         Raises:
-            UserError: an option that does not exist, or of something that is not trained.
+            UserError: an unknown option, or an option of something that is not trained here.
         """
         typed = typed_options(parse_options(self.options), self.registries)
         for name in typed:
             if name not in self.trained:
-                raise UserError(f"options are given for {name!r}, which is not trained here")
+                raise UserError(f"options are set for {name!r}, which is not trained here")
         return typed
 
 
@@ -102,13 +102,13 @@ def gather(
     validation: int | None = None,
     also: Sequence[str] = (),
 ) -> Material:
-    """The lines of a recipe's data sets.
+    """Load the lines of a recipe's data sets.
 
     Args:
         recipe: names the sets.
         why_unfit: why a text cannot be learned; "" when it can.
         validation: lines of each val split at most.
-        also: what else could have been given as a data set, by name.
+        also: further names to suggest for an unknown data set.
 
     Raises:
         UserError: an unknown data set, no line that fits, or none to validate on.
@@ -139,7 +139,7 @@ def gather(
 
 
 def load(name: str, split: str, limit: int | None, options: Options) -> LineSet:
-    """A split of a data set.
+    """Load a split of a data set.
 
     Raises:
         UserError: it has no line that can be read.

@@ -85,7 +85,7 @@ class MiniHead(MiniEncoder):
 
 
 class _MiniTraining(Training):
-    """The mixture of lines, the validation sets and the weights file."""
+    """Common parts: the mixture of lines, the validation sets and the weights file."""
 
     keeps_last = True
 
@@ -117,7 +117,7 @@ class _MiniTraining(Training):
         self.reader.close()
 
     def _read(self, net: MiniNet, head: MiniAR | None = None) -> Mapping[str, float]:
-        """The CER of each set, and an example to the log."""
+        """Measure the CER of each set, and log an example."""
         scores = {}
         for name, lines in self.sets.items():
             batches = _encode(net, lines, head)
@@ -171,16 +171,16 @@ class _EncoderTraining(_MiniTraining):
 class _HeadTraining(_MiniTraining):
     """The AR head with teacher forcing; the encoder stays as it is.
 
-    Cross-attention is shown the way: the CTC head of the frozen encoder aligns each training
-    text with its frames, and the attention of the two upper layers is drawn to the frames of the
-    token that comes next (guided attention, after Tachibana et al., arXiv 1710.08969, but with a
-    real alignment). Without it the head learned language and did not find its place in the line.
+    Cross-attention is guided: the CTC head of the frozen encoder aligns each training text with its
+    frames, and the attention of the two upper layers is drawn to the frames of the token that comes
+    next (guided attention, after Tachibana et al., arXiv 1710.08969, but with a real alignment).
+    Without guidance the head learned language and not its place in the line.
     """
 
     def __init__(self, recipe: MiniEncoder, log: Log) -> None:
         weights, net = recipe.out / "mini.safetensors", MiniNet()
         if not weights.is_file():
-            raise UserError(f"{weights} is not there; run python -m bench train encoder first")
+            raise UserError(f"{weights} is missing; run python -m bench train encoder first")
         tensors, notes = read_weights(weights)
         net.load_state_dict(without_prefix(tensors, "net."))
         head: MiniAR | None = MiniAR(net.config.width)
@@ -194,7 +194,7 @@ class _HeadTraining(_MiniTraining):
         super().__init__(recipe, log, net, head, english=True)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy a token, and half the attention's."""
+        """Cross-entropy a token plus half the attention loss."""
         assert batch.widths is not None
         frames, device = frames_of(batch.widths), batch.inputs.device
         with torch.no_grad():
@@ -243,8 +243,8 @@ def _draws(
 
     def draw(step: int) -> Sample:
         progress = min(1.0, step / max(1, ramp))
-        # Short lines first: a reader that cannot find its place yet learns nothing from
-        # long ones, and an AR head learns to go along a line on short ones.
+        # Short lines first: an untrained encoder learns nothing from long ones, and an AR head
+        # learns to go along a line on short ones.
         usable = [(w, s) for w, s in mixture if progress >= 0.5 or s.bounded]
         source = pick(usable, rng)
         while True:  # over-wide samples are drawn again
@@ -263,7 +263,7 @@ def _collate(samples: Sequence[Sample], _: np.random.Generator) -> Batch:
 
 @torch.inference_mode()
 def _encode(net: MiniNet, lines: Sequence[Line], head: MiniAR | None) -> Iterator[Encoded]:
-    """Batches of lines as decoders read them."""
+    """Encode batches of lines for decoders."""
     device = next(net.parameters()).device
     for start in range(0, len(lines), BATCH):
         inks = [darkness(to_height(line.image)) for line in lines[start : start + BATCH]]
@@ -277,8 +277,8 @@ def _spans(text: str, log_probs: NDArray[np.float32]) -> list[tuple[int, int]]:
     """First and last frame of each character; empty when the text cannot be aligned."""
     if why_unfit(text, len(log_probs)):
         return []
-    found = align(log_probs, np.array(encode(text)))
-    return [] if found.min() < 0 else [(int(a), int(b)) for a, b in found]
+    spans = align(log_probs, np.array(encode(text)))
+    return [] if spans.min() < 0 else [(int(a), int(b)) for a, b in spans]
 
 
 def _attention_loss(attentions: Sequence[Tensor], windows: Tensor) -> Tensor:

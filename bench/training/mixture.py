@@ -1,4 +1,4 @@
-"""Supplies of batches for CTC: the mixture of `mini`, cached states."""
+"""Sources of batches for CTC: the mixture of `mini`, and cached states."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from models.images import Pictures
 
 MIXTURE = "mixture"  # rendered and joined lines, UNIPEN, Hooker, Copiste, as `mini` learned
 _ASPECT = 12.8  # mean width / height of the embedded lines
-_PLACED = 2.0  # times as often as for `mini` come lines whose letters have known places
+_PLACED = 2.0  # factor on `mini`'s share of lines with known places of letters
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Lines drawn anew from what `mini` is trained on (`bench.training.sources`).
+    """Lines drawn anew from `mini`'s training sources (`bench.training.sources`).
 
     frames: T; lines that need more are replaced.
     ramp: steps over which texts grow to full length and augmentation to full strength; in its
@@ -43,7 +43,7 @@ class Mixture:
 
     def batch(self, step: int) -> Batch:
         """The `size` lines of a step."""
-        if not self._mixture:  # in the process that draws, which is not the one that trains
+        if not self._mixture:  # opened in the worker that draws
             self._mixture.extend(sources(self.root, MINI, Texts()))
         rng = stream("kaidoku-ctc-mixture-2", self.seed, step)
         samples: list[Sample] = []
@@ -60,16 +60,15 @@ class Mixture:
 
     def _draw(self, rng: np.random.Generator, step: int) -> Sample:
         progress = min(1.0, step / max(1, self.ramp))
-        # Short lines first, as for `mini`: a reader that cannot find its place learns nothing
-        # from long ones.
+        # Short lines first, as for `mini`: an untrained encoder learns nothing from long ones.
         usable = [(w, s) for w, s in self._mixture if progress >= 0.5 or s.placed]
         source = pick([(w * (_PLACED if s.placed else 1.0), s) for w, s in usable], rng)
         sample = source.draw(rng, max(6, round(self.longest * progress)))
         strength = ramped(step, self.ramp)
         ink = augment(sample.ink, rng, strength)
         left, right = margins(ink.shape[1], rng, strength)
-        # Paper behind the short lines of the beginning, so that their letters have the size of
-        # a full line's: squeezed into the image alone, they would be giants.
+        # Pad the short lines of the beginning with paper, since stretched to the whole image their
+        # letters would be far larger than a full line's.
         least = round((1 - progress) * rng.uniform(0.7, 1.1) * _ASPECT * ink.shape[0])
         right = max(right, least - left - ink.shape[1])
         padded = np.pad(ink, ((0, 0), (left, right)))
@@ -88,7 +87,7 @@ def _on_any_paper(ink: NDArray[np.float32], rng: np.random.Generator) -> Image:
 
 @dataclass(frozen=True, eq=False)
 class States:
-    """States that a frozen encoder gave, from a file; one view of every line an epoch.
+    """Cached states of a frozen encoder; one view of every line an epoch.
 
     states: (views, lines, S, D) float16.
     texts: of the lines.

@@ -56,9 +56,9 @@ class LineRecogniser(Recipe):
     Attributes:
         hours: length of the run in hours from this start; default: 1
         rate: peak share of its size that a row changes by in a step; default: 1.5e-3
-        start: weights to begin with, of this network
+        start: weights of this network to start from
         columns: pixel columns of a batch and process
-        damaged: share of the lines that the damage suite has been at
+        damaged: share of the lines with a damage of the suite
         frozen: leave the stem and the first three blocks as they are, which saves a fifth of a
             step
         val_lines: validation lines of each set
@@ -103,7 +103,7 @@ SHARES = {
 
 
 class _ReaderTraining(Training):
-    """CTC on lines in new looks."""
+    """CTC on augmented lines."""
 
     from_start = True
     keeps_last = True
@@ -179,7 +179,7 @@ class _ReaderTraining(Training):
 
 
 def _draws(root: Path, damaged: float, rng: np.random.Generator) -> Callable[[int], Sample]:
-    """Draw one sample a call, in a new look, that CTC can spell."""
+    """Draw one augmented sample a call that CTC can spell."""
     # Few hands wrote most of UNIPEN's lines; the four that wrote long sentences count double.
     mixture = sources(root, SHARES, Texts(capitals=0.12), ("bba", "bbb", "bbc", "bbd"))
     recent: deque[Darkness] = deque(maxlen=8)
@@ -204,7 +204,7 @@ def _draws(root: Path, damaged: float, rng: np.random.Generator) -> Callable[[in
 
 
 def damage(ink: Darkness, text: str, rng: np.random.Generator) -> Darkness:
-    """The ink after a damage of the suite, with seeds that no evaluation takes."""
+    """Damage the ink by the suite, with seeds that no evaluation uses."""
     chosen = DAMAGES.create(str(rng.choice(DAMAGES.names())))
     line = Line("train", pen_image(np.clip(ink, 0, 1)), text, "", "train")
     severity, seed = int(rng.integers(1, 6)), int(rng.integers(1 << 32, 1 << 40))
@@ -222,7 +222,7 @@ def filled(samples: Sequence[Sample], rng: np.random.Generator) -> Batch:
 
 
 class Size(nn.Module):
-    """A weight as a multiple of the size that each of its rows had at the start."""
+    """A weight as a multiple of the initial size of each of its rows."""
 
     scale: Tensor
 
@@ -249,7 +249,7 @@ class Size(nn.Module):
 
 
 def by_share(net: PPOCRNet) -> None:
-    """Let the rows of a network learn in shares of their sizes."""
+    """Make a network learn each row in shares of its initial size."""
     for part in list(net.modules()):
         weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
         if isinstance(weight, Tensor) and isinstance(bias, Tensor):
@@ -264,7 +264,7 @@ def early_layers(net: PPOCRNet) -> nn.ModuleList:
 
 
 def groups(net: PPOCRNet) -> list[dict[str, Any]]:
-    """Parameters with their shares of the rate: early layers are slow, the head is quick."""
+    """Parameters with their shares of the rate: low for early layers, high for the head."""
     late = [net.skip, net.reduce, net.local, *net.mixers, net.norm]
     parts = ((early_layers(net), 0.3), (net.blocks[3:], 1.0), (late, 1.33), ([net.ctc], 2.0))
     return [
@@ -274,7 +274,7 @@ def groups(net: PPOCRNet) -> list[dict[str, Any]]:
 
 
 def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's own weights from those that are learned in shares."""
+    """Convert weights learned in shares back to the network's own."""
     out = {}
     for name, value in without_prefix(state, "net.").items():
         if name.endswith(".original"):
@@ -286,7 +286,7 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def _encode(net: PPOCRNet, lines: Sequence[Line]) -> Iterator[Encoded]:
-    """Lines one by one, as decoders read them."""
+    """Encode lines one by one for decoders."""
     device = next(net.parameters()).device
     for line in lines:
         images, widths = to_batch([darkness(squeeze(line.image))], columns_of)

@@ -1,4 +1,4 @@
-"""Where training lines come from: sources that draw a line each time they are asked."""
+"""Sources of training lines, each of which draws a new line at every call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PEN_LINES = "unipen_lines.strokes.jsonl.gz"
 HOOKER = "hooker_lines.parquet"
 COPISTE = "copiste_fr_lines.parquet"
 FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE)
-SCANS = {  # the French ones for their hands and their paper
+SCANS = {  # the French ones add hands and paper
     "hooker": HOOKER,
     "copiste": COPISTE,
     "poilus": "poilus_fr_lines.parquet",
@@ -58,7 +58,7 @@ _COMMON = list(string.ascii_letters + string.digits) + list(".,-'\"():;!?")
 
 @dataclass(frozen=True)
 class Texts:
-    """Draws texts, mostly not English, so that the encoder learns ink and not language.
+    """Draws texts, mostly not English, to teach the encoder ink and not language.
 
     english: chance of a line of the train documents as it stands; the rest is pseudo-words,
         shuffled words and random characters in equal parts.
@@ -258,7 +258,7 @@ class PenLines:
         return PenLines(lines)
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
-        """A line drawn with a pen of random width; `longest` is not the source's to choose."""
+        """Draw a line with a pen of random width; `longest` has no effect."""
         strokes, text = self.lines[int(rng.integers(len(self.lines)))]
         return _drawn(strokes, text, rng)
 
@@ -273,7 +273,7 @@ class Scans:
 
     @staticmethod
     def read(path: Path, fold: bool = False) -> Scans:
-        """Read the train lines; `fold` takes accents off the letters."""
+        """Read the train lines; `fold` removes accents."""
         table = pq.read_table(path, columns=["image", "text", "split"])
         lines = [
             (row["image"]["bytes"], _fold(row["text"]) if fold else row["text"])
@@ -283,7 +283,7 @@ class Scans:
         return Scans(lines)
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
-        """A scanned line; `longest` is not the source's to choose."""
+        """Draw a scanned line; `longest` has no effect."""
         data, text = self.lines[int(rng.integers(len(self.lines)))]
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
         return Sample(darkness(to_height(image)), text)
@@ -292,30 +292,30 @@ class Scans:
 def sources(
     root: Path | None, shares: Mapping[str, float], texts: Texts, twice: tuple[str, ...] = ()
 ) -> list[tuple[float, Source]]:
-    """The sources of a mixture that are in the data root, with their shares; rendered lines always.
+    """List the sources of a mixture whose files are in the data root, with their shares.
 
     Args:
         root: data root.
         shares: of the sources, by name.
-        texts: what rendered and joined characters spell.
+        texts: for rendered lines, which need no file, and joined characters.
         twice: contributors of UNIPEN whose lines count double.
     """
     here = {path.name for path in root.iterdir()} if root and root.is_dir() else set()
-    found: dict[str, Source] = {"rendered": Rendered(texts)}
+    available: dict[str, Source] = {"rendered": Rendered(texts)}
     if root and {WORDS, CHARACTERS} <= here:
         bank = read_bank(root)
-        found["joined-characters"] = JoinedCharacters(bank, texts)
-        found["joined-words"] = JoinedWords(bank)
+        available["joined-characters"] = JoinedCharacters(bank, texts)
+        available["joined-words"] = JoinedWords(bank)
     if root and PEN_LINES in here:
-        found["unipen-lines"] = PenLines.read(root / PEN_LINES, twice)
+        available["unipen-lines"] = PenLines.read(root / PEN_LINES, twice)
     for name, file in SCANS.items():
         if root and file in here and name in shares:
-            found[name] = Scans.read(root / file, fold=name != "hooker")
-    return [(share, found[name]) for name, share in shares.items() if name in found]
+            available[name] = Scans.read(root / file, fold=name != "hooker")
+    return [(share, available[name]) for name, share in shares.items() if name in available]
 
 
 def pick(mixture: Sequence[tuple[float, Source]], rng: np.random.Generator) -> Source:
-    """A source, each with a chance in proportion to its share."""
+    """Draw a source with a probability in proportion to its share."""
     shares = np.array([share for share, _ in mixture])
     return mixture[int(rng.choice(len(mixture), p=shares / shares.sum()))][1]
 
@@ -323,7 +323,7 @@ def pick(mixture: Sequence[tuple[float, Source]], rng: np.random.Generator) -> S
 def _drawn(
     strokes: list[Stroke], text: str, rng: np.random.Generator, middles: Sequence[float] = ()
 ) -> Sample:
-    """Strokes at 64 px with a margin and a pen of random width; without text if they are flat.
+    """Draw strokes at 64 px with a margin and a pen of random width; without text if they are flat.
 
     middles: of the characters but for spaces, in the strokes' coordinates, where they are known.
     """

@@ -1,4 +1,4 @@
-"""The TrOCR that a training begins with, and the folder like the Hub's that it ends as."""
+"""TrOCR models for training: opening one, and saving it as a folder like the Hub's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PRODUCTS = "kaidoku_products"
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A TrOCR to train.
+    """An initial TrOCR.
 
     model: the `VisionEncoderDecoderModel`, float32, without a pooler.
     processor: its image processor.
@@ -72,13 +72,13 @@ class Start:
         return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
     def with_parts(self, **parts: nn.Module) -> Any:
-        """A model with other parts (encoder, decoder, enc_to_dec_proj), which shares the rest."""
+        """Replace parts (encoder, decoder, enc_to_dec_proj); the new model shares the rest."""
         model = copy.copy(self.model)
         model._modules = {**self.model._modules, **parts}
         return model.eval()
 
     def save(self, folder: Path, model: Any, text: str, data: Sequence[str], ar_fits: bool) -> str:
-        """Write a checkpoint that any program can open which opens the Hub's TrOCRs.
+        """Write a checkpoint for any program that opens the Hub's TrOCRs.
 
         Each file takes its place whole, the weights last. The AR decoder is kept even where it
         does not fit, so that it can be trained on the changed encoder.
@@ -88,7 +88,7 @@ class Start:
             model: a `VisionEncoderDecoderModel` with the trained weights.
             text: of the model card.
             data: sets that it was trained on.
-            ar_fits: whether the decoder can read what the encoder says.
+            ar_fits: whether the decoder fits the encoder's states.
 
         Returns:
             The hash of the weights file.
@@ -99,10 +99,10 @@ class Start:
         _settle(model, ar_fits)
         draft = folder.with_name(f"{folder.name}.unfinished")
         with plain_errors(folder):
-            shutil.rmtree(draft, ignore_errors=True)  # of a training that was killed
+            shutil.rmtree(draft, ignore_errors=True)  # left by a killed training
             draft.mkdir(parents=True)
             with quiet():
-                # It writes the names of weights that older versions of transformers know too.
+                # It names weights so that older versions of transformers read them too.
                 model.save_pretrained(draft, max_shard_size="1TB")
             (draft / WEIGHTS).chmod(0o644)  # safetensors writes it for the owner alone
             self._save_processing(draft)
@@ -164,7 +164,7 @@ def open_start(name: str, seed: int, device: str) -> Start:
 
 
 def _random(name: str, seed: int, device: str) -> Start:
-    """A shape's encoder; its decoder is that of "tiny", the one that there is a tokenizer for."""
+    """Make a shape's encoder with the decoder of "tiny", the only one with a tokenizer."""
     from models.trocr_untrained import processor
 
     tiny = dataclasses.asdict(SHAPES["tiny"])
@@ -177,8 +177,8 @@ def _random(name: str, seed: int, device: str) -> Start:
 def _settle(model: Any, ar_fits: bool) -> None:
     """Complete config.json and generation_config.json.
 
-    The Hub's files switch the KV cache off and say no length, so that transformers ends every line
-    after 20 tokens; these do not.
+    The Hub's files switch the KV cache off and state no length, so that transformers ends every
+    line after 20 tokens.
     """
     if not ar_fits:
         setattr(model.config, AR_FITS, False)
@@ -214,7 +214,7 @@ def rate_groups(module: nn.Module, share: float, decay: float) -> list[dict[str,
 
 
 def use_products(encoder: Any) -> None:
-    """Let a ViT or DeiT of transformers attend by plain matrix products, if it is on a CPU.
+    """Make a ViT or DeiT on a CPU attend by plain matrix products.
 
     The backward pass of torch's fused attention takes twice as long there in bfloat16, which
     matrix products have units for. Same numbers but for rounding; no mask, no dropout.

@@ -1,4 +1,4 @@
-"""Reading of validation lines by a decoder of the registry, in float32 as in a run."""
+"""Validation by a registered decoder, in float32 as in a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Score:
 
 
 def cers(scores: Mapping[str, Score], name: str = "cer") -> dict[str, float]:
-    """Micro CER over all sets, and of each where there are several; fractions."""
+    """Micro CER over all sets, and of each of several sets, as fractions."""
 
     def micro(some: Iterable[Score]) -> float:
         some = list(some)
@@ -82,7 +82,7 @@ class LineReader:
 
 
 def encoded(logits: Tensor, frames: Tensor, states: Tensor | None = None) -> Encoded:
-    """Decoders' input from (B, T, V) logits, (B,) valid frames, perhaps (B, T, D) states."""
+    """Make decoder input from (B, T, V) logits, (B,) valid frames, perhaps (B, T, D) states."""
     places = torch.arange(logits.shape[1], device=frames.device)
     return Encoded(
         states=logits[:, :, :0] if states is None else states,
