@@ -46,7 +46,7 @@ class Side:
 
     @property
     def label(self) -> str:
-        """As a table names it."""
+        """Its name in tables."""
         options = ", ".join(f"{key} {value}" for key, value in self.options.items())
         return f"{self.decoder} ({options})" if options else self.decoder
 

@@ -100,7 +100,7 @@ def preview(
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """Which copies are made of which lines.
+    """The selection of lines and damages to export.
 
     Args:
         split: of the set

@@ -1,4 +1,4 @@
-"""Runs that are there, and their systems, by the names that a user gives them."""
+"""Lookup of stored runs and their systems by the user's names."""
 
 from __future__ import annotations
 

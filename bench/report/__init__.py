@@ -45,14 +45,14 @@ def write(
 
     Args:
         folder: of the run.
-        results: of the run, as `results.collect` gives them.
+        results: of the run, from `results.collect`.
         formats: some of `FORMATS`.
         lang: of the words in tables and plots, one of `language.LANGUAGES`.
         pictured: lines of each set of which the page has pictures; None for all.
         report: takes the progress.
 
     Returns:
-        The files, in the order in which a reader wants them.
+        The files, most useful first.
 
     Raises:
         UserError: the folder cannot be written.

@@ -45,7 +45,7 @@ Line = Sequence[Result]  # the results of a row of a table
 def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
     """CER of every system on every clean set, one table a setting.
 
-    A set that only untrained weights have read has no column: there can be no CER in it.
+    A set read only by untrained weights has no column.
 
     Args:
         results: of a run.
@@ -69,7 +69,7 @@ def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
 def by_damage(results: Sequence[Result], bold: bool = True) -> list[Table]:
     """CER of every decoder under every damage of one severity.
 
-    A severity has a table when several damages were run at it, or one that has no curve.
+    A severity has a table if several damages were run at it, or one without a curve.
     `bold` is that of `by_set`.
     """
     first_columns = [
@@ -122,7 +122,7 @@ def by_severity(results: Sequence[Result], bold: bool = True) -> list[Table]:
 
 
 def curves(results: Sequence[Result]) -> list[list[Result]]:
-    """Results of one damage at several severities, behind the clean results of its systems."""
+    """Results of one damage at several severities, after the clean results of its systems."""
     found = []
     for curve in _curves(results):
         first = curve[0]
@@ -230,7 +230,7 @@ def _ink_lost(line: Line) -> Cell:
 
 
 def kinds_of_errors(results: Sequence[Result]) -> list[Table]:
-    """Kinds of errors on the clean sets; only of results with a CER."""
+    """Kinds of errors on the clean sets, for results with a CER."""
 
     def share(get: Callable[[EditCounts], int], of: Callable[[EditCounts], int]) -> Cells:
         return lambda result: rate(get(_counts(result)) / max(of(_counts(result)), 1))
@@ -272,9 +272,9 @@ def _counts(result: Result) -> EditCounts:
 
 
 def when_lenient(results: Sequence[Result]) -> list[Table]:
-    """CER on the clean sets when case, punctuation or the spaces around it do not count.
+    """CER on the clean sets without counting case, punctuation or the spaces around it.
 
-    One table a setting, of the results whose lines are there.
+    One table per setting, of results with stored lines.
     """
 
     def column(what: str) -> Column[Result]:

@@ -1,4 +1,4 @@
-"""pytest-benchmark's JSON as the same kind of table as a run has."""
+"""Tables from pytest-benchmark's JSON."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _cer(cer: object) -> Cell:
 
 
 def _number(value: object) -> float | None:
-    """A finite number, or None (JSON of Python may hold NaN)."""
+    """A finite number, or None (Python's JSON may contain NaN)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
@@ -139,7 +139,7 @@ def _extras(benchmarks: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], li
 
 
 def _machine(report: Mapping[str, Any]) -> str:
-    """The machine in words; its host name stays out of tables that may be published."""
+    """The machine in words, without its host name, since tables may be published."""
     machine = report.get("machine_info")
     machine = machine if isinstance(machine, dict) else {}
     cpu = machine.get("cpu")

@@ -1,4 +1,4 @@
-"""A CER as a cell: its interval, its footnotes, and whether it stands in bold."""
+"""CER cells with interval, footnotes and bold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cer_column(head: str = "CER %") -> Column[Result]:
 
 
 def cer_cell(result: Result | None, shared: Collection[str] = (), bold: bool = False) -> Cell:
-    """The CER of a result with its interval; a word in place of a number that is not there.
+    """The CER of a result with its interval, or a word in place of a missing number.
 
     Args:
         result: None for a cell that was not run.
@@ -55,7 +55,7 @@ def cer_cell(result: Result | None, shared: Collection[str] = (), bold: bool = F
 
 
 def failed_cell(result: Result, notes: tuple[str, ...] | None = None) -> Cell:
-    """A failure in a few words; the footnote and the spreadsheet have all of them."""
+    """A failure in a few words; footnote and spreadsheet have the full reason."""
     reason = failure(result)
     head = say("failed: {reason}", reason="")
     brief = re.sub(rf"^{re.escape(head)}the [a-z ]+: ", head, reason)  # the runner's own words
@@ -102,7 +102,7 @@ def remarks(result: Result) -> list[str]:
 
 
 def _of_leaks(result: Result) -> list[str]:
-    """Lines that were seen before, where these are more than chance would have it."""
+    """Remarks on leaked lines, if they are more than expected by chance."""
     row, name = result.row, result.names.dataset
     lines = row.counts.lines if row.counts else 0
     shared = (row.leak and row.leak["train"]) or {}
@@ -138,7 +138,7 @@ def _of_interval(result: Result) -> list[str]:
 
 
 def leaders(results: Sequence[Result]) -> frozenset[str]:
-    """Keys of the results of a table that stand in bold.
+    """Keys of the results of a table to print in bold.
 
     The best of each condition, and all that are not significantly worse. A condition of a single
     result, of too few blocks, or with a result whose lines are gone has none.

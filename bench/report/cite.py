@@ -1,4 +1,4 @@
-"""The footnote of a number: everything that it depends on, in words, with its signature."""
+"""The footnote of a number: its full conditions and signature."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def markdown(note: Footnote) -> str:
 
 
 def latex(note: Footnote) -> str:
-    r"""A footnote for pdfLaTeX, to be put behind the number."""
+    r"""A footnote for pdfLaTeX, to follow the number."""
     return f"\\footnote{{{latex_text(note.text)} Signature: {latex_code(plain(note.signature))}.}}"
 
 
@@ -67,7 +67,7 @@ def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
 
 
 def _numbers(result: Result) -> str:
-    """The measured numbers, behind the names of what was measured."""
+    """The measured numbers, after system and condition."""
     row, names = result.row, result.names
     condition = row.condition
     damage = f" under {names.damage} {condition.severity}" if condition.severity else ""
@@ -83,7 +83,7 @@ def _numbers(result: Result) -> str:
 
 
 def _options(result: Result) -> str:
-    """Every option of the decoder, and those that were set of the other parts."""
+    """All options of the decoder, and the set ones of other parts."""
     row = result.row
     parts = []
     # What was left to the decoder stands among the extras as it chose it.

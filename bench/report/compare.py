@@ -1,4 +1,4 @@
-"""Comparisons of systems as tables: the gain of the second of each pair, and the cost of each."""
+"""Tables of paired comparisons, and of each system's cost."""
 
 from __future__ import annotations
 

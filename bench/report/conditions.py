@@ -57,13 +57,13 @@ def blocks(results: Sequence[Result]) -> str:
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
-    """Everything that the numbers of a table depend on, in plain words.
+    """The full conditions of a table's numbers, in plain words.
 
     Args:
-        lead: what the numbers are, without a full stop.
+        lead: description of the numbers, without a full stop.
         results: of one setting, at least one; they may differ in batch size and precision where
             the rows of the table name these.
-        read: what was read, where that is not the beginning of the sets.
+        read: the lines read, if they are not the first of the sets.
     """
     setting = results[0].setting
     runtime = setting.runtime
@@ -106,7 +106,7 @@ def of_results(
 
 
 def signatures(results: Sequence[Result]) -> tuple[str, ...]:
-    """One signature a system, where it read several sets or damages with these in braces."""
+    """One signature per system, with several sets or damages in braces."""
     systems: dict[tuple[str, str], list[Row]] = {}
     for result in results:
         systems.setdefault(system(result), []).append(result.row)
@@ -126,7 +126,7 @@ def _merged(rows: Sequence[Row]) -> str:
 
 
 def _braced(values: Sequence[str]) -> str:
-    """One value as it is; several in braces, before the "[...]@..." that all of them end with."""
+    """A single value unchanged; several in braces, before their common suffix "[...]@..."."""
     if len(values) == 1:
         return values[0]
     ends = [re.search(r"(\[[^\]]*\])?(@.*)?$", value) for value in values]
@@ -168,12 +168,12 @@ def synthetic(dataset: str) -> str:
 
 
 def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:
-    """A count of lines, with their hands and blocks as far as these are known.
+    """A count of lines, with their hands and blocks if known.
 
     Args:
         lines: how many, in words.
         dataset: the registered name of their set.
-        known: None where the lines are not there to be counted.
+        known: None if the lines are not stored.
     """
     if known is None:
         if not (count := about(dataset).hands):
@@ -209,7 +209,7 @@ def _damage(results: Sequence[Result]) -> str:
 
 
 def _encoders(results: Sequence[Result]) -> str:
-    """Every encoder with its weights; a row that failed early does not know them."""
+    """Every encoder with its weights, if recorded."""
     weights: dict[str, str] = {}
     for result in results:
         weights[result.names.encoder] = weights.get(result.names.encoder) or result.row.weights

@@ -1,4 +1,4 @@
-"""Changes by correctors: CER before and after, lines made better and worse, by condition."""
+"""Tables of correctors: CER before and after, and improved and worse lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _place(result: Result) -> tuple[object, ...]:
 
 
 def gain_of(result: Result) -> Difference | None:
-    """The gain by a result's corrector; None without one, or where its lines are gone."""
+    """The gain by a result's corrector; None without one, or without stored lines."""
     if result.row.correction is None or result.reading is None or not result.trained:
         return None
     return result.reading.corrector_gain
@@ -78,7 +78,7 @@ def _correction(result: Result) -> Correction:
 
 
 def _gain(gained: Difference | None, p: float | None) -> Cell:
-    """Points of CER, with the sign: what is worse than before is below 0."""
+    """Points of CER with sign, negative if worse than before."""
     if gained is None:
         return Cell(DASH)
     bounds = (gained.interval.low, gained.interval.high) if gained.interval else (None, None)

@@ -35,8 +35,8 @@ def curves_plot(points: Sequence[Point], what: str, conditions: str) -> Plot:
 
     Args:
         points: at least one.
-        what: of which model on which data.
-        conditions: how the lines were read.
+        what: model and data, for the title.
+        conditions: decoder and lines.
     """
     unit = "step" if points[-1].epoch is None else "epoch"
     title = f"CER by {unit}: {plain(what)}"

@@ -1,4 +1,4 @@
-"""Tables of the error analysis: what is misread, and what language changes of it."""
+"""Tables of the error analysis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.report.format import number, plain, plural
 from bench.report.results import Result
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys
 
-SPACE, NOTHING = "(space)", "(nothing)"  # in words: they survive every format they are pasted into
+SPACE, NOTHING = "(space)", "(nothing)"  # in words, which survive any format
 PER_THOUSAND = 1000.0
 
 _KINDS: tuple[tuple[EditKind, str], ...] = (
@@ -26,11 +26,11 @@ _KINDS: tuple[tuple[EditKind, str], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An analysis with what the report knows of its rows.
+    """An analysis with the results of its rows.
 
     number: of the condition in the report, from 1.
     results: of the profiles, in their order.
-    brief: leave what all tables of the condition share to the first of them.
+    brief: omit common conditions after the first table.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Shown:
 
     @property
     def against(self) -> str:
-        """The name of the decoder that the others are compared with; "" without one."""
+        """The name of the reference decoder; "" without one."""
         base = self.analysis.against
         return "" if base is None else self.decoders[self.analysis.profiles.index(base)]
 
@@ -68,7 +68,7 @@ class Shown:
         ]
 
     def sentence(self, lead: str) -> str:
-        """The conditions of the numbers; their lead alone where they stand above already."""
+        """The conditions of the numbers; only their lead if `brief`."""
         return f"{lead}." if self.brief else conditions(lead, self.results)
 
 
@@ -171,7 +171,7 @@ def kinds_of(shown: Shown) -> list[Kind]:
 
 
 def _of_decoder(name: str, get: Callable[[Any, int], int]) -> Column[Any]:
-    """Counts of a decoder; nothing where a condition has none of that name."""
+    """Counts of a decoder; empty if a condition lacks it."""
 
     def cell(item: Any) -> Cell:
         decoders = item.shown.decoders
@@ -238,7 +238,7 @@ def _changes(shown: Shown) -> Table:
 
 
 def _change(change: Change | None) -> Cell:
-    """Edits of a class that a decoder removes and adds; none where neither of the two has it."""
+    """Edits of a class that a decoder removes and adds, if any."""
     if change is None:
         return Cell("0", values=(0, 0, 0.0, None, None, None))
     net = net_cell(change)

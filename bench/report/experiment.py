@@ -1,7 +1,6 @@
 """The language experiment as one page in plain words, and as tables.
 
-Every sentence follows from the numbers, whichever way they came out: an expectation that does not
-hold says so in the same place.
+Every sentence follows from the numbers: an expectation that does not hold says so in its place.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _PLOTS = (
     ("dose", "CER by dose of language"),
     ("systems", "Gain of every system on English"),
 )
-# What the design cannot tell apart, whatever comes out.
+# Limits of the design, independent of the results.
 _LIMITS = (
     "The contrasts are fixed in code before a run, but nobody outside registered them, and earlier "
     "runs had read the same test lines: exploratory.",
@@ -48,7 +47,7 @@ _LIMITS = (
 
 
 def page(finding: Finding) -> str:
-    """`finding.md`: what was asked, what came out, and under which conditions."""
+    """`finding.md`: question, answer and conditions."""
     drawn = _PLOTS if finding.judged else _PLOTS[3:] if finding.systems else ()
     return "\n".join(
         [
@@ -80,7 +79,7 @@ def in_short(finding: Finding) -> str:
 
 
 def conditions(finding: Finding) -> str:
-    """All that the numbers depend on, in plain words."""
+    """The full conditions of the numbers, in plain words."""
     design, runtime, language = finding.design, finding.design.runtime, finding.language
     read = [
         f"{level} is {one.dataset} ({synthetic(one.dataset)}, {one.split}, "
@@ -217,7 +216,7 @@ def _expected_words(one: Judged) -> str:
 
 
 def _harm_words(finding: Finding) -> list[str]:
-    """The cells of English in which language made it worse, and those where it helped."""
+    """The English cells in which language harms, and those in which it helps."""
     cells = [
         gain
         for gain in finding.gains
@@ -241,7 +240,7 @@ def _harm_words(finding: Finding) -> list[str]:
 
 
 def _relative_words(finding: Finding) -> str:
-    """The same gain on two scales that do not rise by the number of errors alone."""
+    """The gain on two scales that correct for the number of errors."""
     shares, odds = [], []
     for severity in (0, SEVERITIES[1], _LAST):
         base, own = (

@@ -86,7 +86,7 @@ def _gain_by_severity(finding: Finding) -> Table:
 
 
 def _where_it_falls(finding: Finding) -> Table:
-    """At the last severity on English: which characters the gain is of, and the hidden ones."""
+    """The gain by visibility of characters, and hidden ones, at the last severity on English."""
 
     def gain(head: str, part: Callable[[Gain], Estimate]) -> Column[str]:
         return _column(head, lambda damage: part(finding.gain("english", damage, _LAST, PRIMARY)))
@@ -206,7 +206,7 @@ def slope_of(finding: Finding, level: str, system: str) -> Estimate:
 
 
 def p_value(value: float | None) -> str:
-    """As tables and sentences have it."""
+    """Format for tables and sentences."""
     if value is None:
         return DASH
     return number(value, 4) if value >= 0.0005 else "< 0.0005"

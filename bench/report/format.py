@@ -1,4 +1,4 @@
-"""Numbers and texts from elsewhere as people read them. Nothing outside of this package rounds."""
+"""Formatting of numbers and untrusted texts. Nothing outside of this package rounds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import unicodedata
 from bench.analysis.stats import Interval
 from bench.report.language import in_force, say
 
-DASH = "—"  # there can be no such number (the CER of untrained weights)
-UNKNOWN = "n/a"  # there should be a number, and it is not one (nothing to divide by)
+DASH = "—"  # not applicable (the CER of untrained weights)
+UNKNOWN = "n/a"  # undefined (0 / 0)
 
 _SHORT = 40
 
@@ -83,7 +83,7 @@ def parameters(count: int) -> str:
 
 
 def listing(words: list[str]) -> str:
-    """Words as a sentence has them: "a", "a and b", "a, b and c"."""
+    """Join words: "a", "a and b", "a, b and c"."""
     if in_force() == "ja":
         return "、".join(words)
     if len(words) < 2:

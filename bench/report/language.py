@@ -1,7 +1,7 @@
 """The words of tables, plots and pages, in English or Japanese.
 
 The code has its words in English, and they are the msgids of gettext's catalogues in `locale/`.
-Babel reads these as they are: there is no compiled file that could grow stale. Names of decoders,
+Babel reads them directly, without a compiled file that could get stale. Names of decoders,
 sets and options stay as they are registered.
 """
 
@@ -31,7 +31,7 @@ def in_force() -> Language:
 
 @contextmanager
 def language(name: str) -> Iterator[None]:
-    """Use this language inside of a `with`.
+    """Use a language inside a `with` block.
 
     Raises:
         UserError: there is no catalogue for it.
@@ -55,7 +55,7 @@ def say(english: str, /, **values: object) -> str:
 
 @functools.cache
 def catalogue(name: str) -> Mapping[str, str]:
-    """The words of a language by the English ones; nothing for English."""
+    """Translations of a language by English text; empty for English."""
     if name == "en":
         return {}
     from babel.messages.pofile import read_po

@@ -49,7 +49,7 @@ def table(dataset: str, leaks: Sequence[Leak]) -> Table:
 
 
 def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> str:
-    """The findings in plain sentences, with what is known of the published splits."""
+    """The findings in plain sentences, with known leaks of the published splits."""
     sentences = [sentence(leak) for leak in leaks if leak.spoils or leak.of("writer").lines]
     sentences += [text_sentence(one) for one in texts]
     if not any(leak.spoils for leak in leaks):
@@ -66,7 +66,7 @@ def _block(dataset: str) -> str:
 
 
 def sentence(leak: Leak) -> str:
-    """The shared lines, as a warning has it."""
+    """A warning about the shared lines."""
     block = _block(leak.tested.partition(" ")[0])
     shared = [
         f"{found.lines} of {found.of} have {_PHRASES[found.kind].format(block=block)} of a line "
@@ -79,7 +79,7 @@ def sentence(leak: Leak) -> str:
 
 
 def text_sentence(one: TextLeak) -> str:
-    """The share of a split that stands in a text."""
+    """The share of a split in a text."""
     seen = one.overlap
     return (
         f"{seen.lines_seen} of {plural(seen.lines, 'line')} of {one.split} ({WORDS} words and "

@@ -13,7 +13,7 @@ from decoders.language.perplexity import Perplexity
 
 
 def model_table(model: ModelFile, about: str) -> Table:
-    """The n-grams of a model file by order; `about` is what else is known of it."""
+    """The n-grams of a model file by order; `about` is further information."""
     size = significant(model.size / 1e6, 2)
     return declared(
         slug="language-model",

@@ -1,6 +1,6 @@
-"""Blocks of a manuscript that are written from a run: everything else in the file stays as it is.
+"""Blocks of a manuscript, renewed from a run; the rest of the file is unchanged.
 
-A block stands between two lines of their own. In Markdown:
+A block is between two marker lines. In Markdown:
 
     <!-- kaidoku:begin cer run=mine decoder=ctc-* -->
     <!-- kaidoku:end -->
@@ -10,8 +10,8 @@ and in LaTeX:
     % kaidoku:begin damage run=mine severity=3 lang=ja
     % kaidoku:end
 
-The words behind `begin` name the table and filter its rows. In Markdown a marker inside of a fenced
-code block is an example and no marker.
+The words after `begin` name the table and filter its rows. In Markdown, markers in fenced code
+blocks are ignored.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _passes(result: Result, request: Request) -> bool:
 
 
 def _nothing(request: Request, results: Sequence[Result]) -> str:
-    """Why there is no table: the first filter that lets nothing through, and what there is."""
+    """The reason for an empty table: the first filter without a match, and the known values."""
     for name, values in request.filters:
         known = sorted({own for result in results for own in FILTERS[name](result)})
         for value in values:
@@ -173,7 +173,7 @@ def _on_paper(table: Table, request: Request) -> Table:
 
 
 def _rounded(cell: Cell) -> Cell:
-    """A number with an interval, cut to the digits that the interval bears out."""
+    """Round a number to the digits that its interval supports."""
     if not cell.detail or len(cell.values) != 3:
         return cell
     value, low, high = cell.values
@@ -197,7 +197,7 @@ class Block:
 
     line: number of its first marker, from 1.
     words: of that marker, behind `begin`.
-    stale: whether it differed from what the run gives.
+    stale: whether it differed from the run's table.
     """
 
     line: int
@@ -231,7 +231,7 @@ def renew(path: Path, make: Make, check: bool = False) -> list[Block]:
     text = _read(path)
     renewed, blocks = rewritten(text, syntax_of(path), make, str(path))
     if renewed != text and not check:
-        target = path.resolve()  # a link stays a link
+        target = path.resolve()  # keep a link
         with draft_of(target) as draft:
             draft.write_bytes(renewed.encode())
             shutil.copymode(target, draft)
@@ -282,7 +282,7 @@ def _marked(text: str, syntax: Syntax) -> Iterator[tuple[int, str, str, str]]:
     fence, inside = "", False
     for place, line in enumerate(_LINE.findall(text), start=1):
         bare = line.rstrip("\r\n")
-        if syntax == "md" and not inside:  # what stands in a block is ours or rubbish
+        if syntax == "md" and not inside:  # the content of a block is replaced anyway
             fence = _fence_after(fence, bare)
         marker = None if fence else _MARKERS[syntax].fullmatch(bare)
         kind, words = (marker[1], marker[2].strip()) if marker else ("", "")

@@ -12,7 +12,7 @@ from datasets.about import named
 
 
 def table(check: Check) -> Table:
-    """CER of each split, and how many times the training lines' it is."""
+    """CER of each split, and its ratio to that of the training lines."""
     counts = {len(score.edits) for score in check.scores}
     lines = plural(counts.pop(), "line") if len(counts) == 1 else "as many lines as there are"
     blocks = check.score(check.unseen).blocks_counted
@@ -44,7 +44,7 @@ def _times_learned(check: Check, score: SplitScore) -> str:
 
 
 def verdict(check: Check) -> str:
-    """The meaning of the numbers, in one plain sentence or two."""
+    """The verdict in one or two plain sentences."""
     return " ".join(filter(None, (_judgement(check), _knowledge(check))))
 
 

@@ -63,7 +63,7 @@ class Plot:
     """A drawn plot.
 
     slug: stem of its file names.
-    title: what it shows, one line.
+    title: one line.
     """
 
     slug: str
@@ -94,14 +94,14 @@ def drawing() -> Iterator[None]:
 
 
 def panels(width: float, height: float, count: int = 1, **more: Any) -> tuple[Figure, list[Any]]:
-    """A figure of so many inches with axes side by side, which share their scale upwards."""
+    """A figure (in inches) with axes side by side that share the vertical scale."""
     figure = Figure(figsize=(width, height), **more)
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
 
 
 class Panel:
-    """A plot of a run: its head says what it shows and under which conditions.
+    """A plot of a run, with title and conditions in its head.
 
     title: what it shows.
     result: one of its results, for the conditions.
@@ -152,11 +152,11 @@ class Panel:
         self.axes.errorbar(x, y, xerr=xerr, yerr=yerr, label=name, **style)
 
     def severities(self) -> None:
-        """Whole numbers from left to right."""
+        """Use whole numbers as horizontal ticks."""
         self.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     def name_rows(self, places: Sequence[float], names: Sequence[str]) -> None:
-        """Names left of the axes, which begin where the longest one ends."""
+        """Write names left of the axes, and move the axes to fit the longest."""
         axes, figure = self.axes, self.figure
         axes.set_yticks(places, names)
         axes.tick_params(axis="y", length=0)
@@ -165,7 +165,7 @@ class Panel:
         figure.subplots_adjust(left=(longest / figure.dpi + _MARGIN) / figure.get_size_inches()[0])
 
     def plot(self, slug: str, legend: bool = True) -> Plot:
-        """The finished plot, its legend in rows under the axes, where no curve can lie."""
+        """Finish the plot, with the legend in rows under the axes."""
         if legend:
             handles, labels = self.axes.get_legend_handles_labels()
             columns = max(1, _LEGEND_WIDTH // (max(map(_width, labels)) + 6))
@@ -202,7 +202,7 @@ def _width(text: str) -> int:
 
 
 def _bars(values: Sequence[Spread]) -> tuple[list[float], list[list[float]] | None]:
-    """Values, and how far each interval reaches below and above its value; None without any."""
+    """Values, and the distances of their intervals' ends; None without intervals."""
     below = [value - low for value, low, _ in values]
     above = [high - value for value, _, high in values]
     reach = [below, above] if any(below) or any(above) else None
@@ -225,7 +225,7 @@ def speed_ticks(axes: Any, steps: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
 
 
 def look_of(index: int) -> Look:
-    """Colour, marker and line of the so-many-th curve of a plot."""
+    """Colour, marker and line of a plot's curve by index."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": _MARKERS[index % len(_MARKERS)],
@@ -274,7 +274,7 @@ NO_FONT = (
 
 @functools.cache
 def japanese_font() -> str | None:
-    """The family of a font with Japanese letters, or None where there is none."""
+    """The family of a font with Japanese letters, or None."""
     return _known_font() or _just_installed()
 
 

@@ -1,12 +1,12 @@
 """The plots of a run, each of some of its results.
 
 severity-N      CER against the severity of a damage, with bands
-gain-N          what each decoder gains over greedy CTC, against the severity
+gain-N          gain of each decoder over greedy CTC, against the severity
 gain-damage-N   the same under every damage of one severity
 cer-speed-N     CER against lines/s, with the Pareto front
-latency-N       how the latencies of the batches are distributed
-stages-N        where the time of a line goes
-correction-N    what correctors gain against how much there was to correct
+latency-N       distribution of the batches' latencies
+stages-N        time of a line by stage
+correction-N    gain of correctors against the CER before them
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _by_decoder(
 
 
 def read_by(result: Result) -> str:
-    """The set and how much of it, in few words."""
+    """The set and its part, in few words."""
     counts = result.row.counts
     lines = [plural(counts.lines, "line")] if counts else []
     made = [say("synthetic")] if about(result.row.condition.dataset).synthetic else []
@@ -166,8 +166,8 @@ def severity(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
 def gains_of(results: Sequence[Result]) -> Gains:
     """The CER of greedy CTC less that of each result, paired by line.
 
-    A result is paired with the greedy CTC of the same encoder under the same condition. What has no
-    such counterpart, or whose lines are not stored, has no gain.
+    A result is paired with greedy CTC of the same encoder under the same condition. Without such a
+    counterpart or without stored lines it has no gain.
     """
     bases = {_condition(r): r.reading for r in results if r.row.decoder == BASELINE}
     found = {}
@@ -191,7 +191,7 @@ def _gain(base: Reading, own: Reading) -> Difference | None:
 
 
 def _with_gain(groups: Iterable[Sequence[Result]], gains: Gains) -> list[list[Result]]:
-    """Keep the results that have a gain, and the groups that have such."""
+    """Keep results with a gain, and groups with such results."""
     known = ([result for result in group if result.row.key in gains] for group in groups)
     return [group for group in known if group]
 
@@ -241,7 +241,7 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], looks: Looks)
 
 
 def correction(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
-    """The gain by correctors against what there was to correct: a point a condition."""
+    """The gain by correctors against the CER before them, one point per condition."""
     first = results[0]
     title = say(
         "What correction gains by what there was to correct: {encoder} on {set}",
@@ -325,13 +325,13 @@ def lines_per_s(result: Result) -> Spread:
 
 
 def _along(rate: Spread, cer: Spread) -> list[tuple[float, float]]:
-    """Places on the bars of a point, on which no name should lie."""
+    """Positions on the bars of a point, to keep free of names."""
     across = [(x, cer[0]) for x in np.geomspace(rate[1], rate[2], _PLACES)]
     return [*across, *((rate[0], y) for y in np.linspace(cer[1], cer[2], _PLACES))]
 
 
 def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
-    """A step through the systems that no other beats in both: the least CER at each speed."""
+    """The Pareto front as a step curve: the lowest CER at each speed."""
     on = pareto([(cer, rate) for rate, cer in points])
     front = sorted(point for point, is_on in zip(points, on, strict=True) if is_on)
     rates, cers = zip(*front, strict=True)
@@ -342,7 +342,7 @@ def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
 
 
 def _keeps_latencies(result: Result) -> bool:
-    """Whether a row has a distribution of them; that of two batches is none."""
+    """Whether a row has enough latencies for a distribution."""
     return result.row.timing is not None and len(result.row.timing.latencies_s) > 2
 
 
@@ -367,7 +367,7 @@ def latency(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
 
 
 def stages(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
-    """Milliseconds a line of each stage, one on the other, a bar a system."""
+    """Milliseconds per line by stage, as one stacked bar per system."""
     first, several = results[0], _several_encoders(results)
     panel = Panel(
         say("Time a line by stage: {read}", read=read_by(first)),

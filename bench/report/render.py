@@ -1,7 +1,6 @@
 """Tables as markdown, LaTeX, CSV and terminal text.
 
-Every text of a table may come from elsewhere (an exception's words, a user's name for a thing),
-so that each format escapes all of it.
+Texts of a table may be untrusted (exceptions, users' names), so each format escapes all of them.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def markdown(table: Table) -> str:
 
 
 def markdown_float(table: Table) -> str:
-    """A table to stand in a text: Pandoc's caption, conditions and all else below, no heading."""
+    """A table within a text: Pandoc's caption, conditions below, no heading."""
     caption = f"Table: {markdown_text(table.title)}"
     parts = [_markdown_body(table), caption, markdown_text(table.conditions)]
     return "\n\n".join([*parts, *_markdown_below(table)]) + "\n"
@@ -93,7 +92,7 @@ def _markdown_cell(table: Table, cell: Cell) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that stays what it is: no column border, tag, emphasis, code or link."""
+    """Escape text: no column border, tag, emphasis, code or link."""
     text = re.sub(r"([\\`*|~$])", r"\\\1", text)
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside of a word it is harmless
     text = (
@@ -108,7 +107,7 @@ def markdown_text(text: str) -> str:
 def spreadsheet(table: Table) -> str:
     """CSV with unrounded values; each row carries its conditions, footnotes and signatures.
 
-    A row that is cut out and pasted elsewhere so keeps what it needs. No cell is a formula.
+    A row pasted elsewhere so keeps its context. No cell is a formula.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
@@ -141,7 +140,7 @@ def flat_values(table: Table, row: Sequence[Cell]) -> list[Value]:
 
 
 def _harmless(value: Value) -> str:
-    """A value as a spreadsheet may read it: text is never a formula, numbers are numbers."""
+    """A value for a spreadsheet: text is never a formula, numbers are numbers."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -318,9 +317,9 @@ def _marks(marks: Sequence[int]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text for LaTeX, which has no font for some letters: those become U+1234.
+    """Escape text for LaTeX; letters without a font become U+1234.
 
-    What pdfLaTeX knows is Latin 1; in a Japanese document there are Japanese letters too.
+    pdfLaTeX has Latin 1, a Japanese document Japanese letters too.
     """
     known = _JAPANESE if in_force() == "ja" else _LATIN
     escaped = "".join(

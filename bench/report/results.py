@@ -1,7 +1,7 @@
-"""A run as the report sees it: rows with their interval, their setting and their names.
+"""Results of a run: rows with intervals, settings and distinct names.
 
-A setting is what a number depends on besides what a table's rows and columns name. Results of
-different settings never share a table.
+A setting is all that a number depends on besides a table's rows and columns. Results of different
+settings never share a table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from models import ENCODERS
 
 @dataclass(frozen=True)
 class Setting:
-    """Where, with which software and by which rules a row came about.
+    """Machine, software and rules behind a row.
 
     record: hash of all that is recorded of software and machine, the code's commit apart:
         whether a commit changes a number is decided by the cell's key, not here.
@@ -42,7 +42,7 @@ class Setting:
 
 
 class Place(NamedTuple):
-    """Where a result stands in any order: as registered, what is not registered behind."""
+    """Sort key of a result: the order of registration, unregistered names last."""
 
     encoder: int
     dataset: int
@@ -53,7 +53,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A row with what the report adds.
+    """A row with its lines, names and place.
 
     reading: the row with its lines, which are read once for all tables, plots and pages; None of a
         row that failed or whose lines are gone.
@@ -163,7 +163,7 @@ def _setting(row: Row, record: Mapping[str, Any]) -> Setting:
 
 
 def _machine(record: Mapping[str, Any], device: str) -> str:
-    """The processor; on a GPU that first, with its driver and its highest clock."""
+    """The processor; for a GPU run, the GPU with driver and highest clock before it."""
     machine = record.get("machine", {})
     processor = str(machine.get("cpu", {}).get("model") or "a CPU that is not recorded")
     if not device.startswith("cuda"):
@@ -225,7 +225,7 @@ def names(rows: Sequence[Row]) -> list[Names]:
 
 
 def _distinguished(things: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Each thing's name on one line, with those of its marks in which its namesakes differ.
+    """Each thing's name, with the marks that distinguish it from its namesakes.
 
     A mark that is "" or absent is not known (a failed row has no weights). Untrained weights are
     always named.

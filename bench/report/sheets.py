@@ -33,7 +33,7 @@ PERCENT = "0.00%"
 PICTURE_WIDTH = 92  # characters of the column of pictures
 
 _PICTURE = (640, 56)  # pixels that a line's picture may take, width and height
-_LONGEST = 2000  # characters of a text: Excel takes 32,767 in a cell, and nobody reads them
+_LONGEST = 2000  # characters of a text, below Excel's limit of 32,767
 _SHARP = 2  # so many pixels are kept for each that is shown at first, for those who zoom in
 _MARGIN = 3  # pixels around a picture
 _HEAD = PatternFill("solid", start_color="1F3864")
@@ -60,7 +60,7 @@ class Head:
 
 
 def clean(text: object) -> str:
-    """Any text as a workbook may hold it.
+    """Clean a text for a workbook.
 
     What cannot be printed becomes a replacement character: XML has no control characters, and
     nothing shall turn the direction of a text. What looks like a spreadsheet's escape sequence
@@ -72,7 +72,7 @@ def clean(text: object) -> str:
 
 
 def diffed(reference: str, text: str) -> CellRichText | str:
-    """Mark what was read: wrong characters red, added ones underlined, missing ones struck out."""
+    """Mark errors: wrong characters red, added ones underlined, missing ones struck out."""
     read = normalise(text)
     pieces: list[tuple[str, str]] = []
     done = 0
@@ -174,7 +174,7 @@ class Sheet:
         self._sheet.auto_filter.ref = f"A{self._top}:{last}{max(self._next - 1, self._top)}"
 
     def _put(self, row: int, column: int, value: Any) -> Any:
-        """One cell. Text is never a formula, whatever it begins with, and not even when edited."""
+        """Write a cell. Text is never a formula, not even when edited."""
         cell = self._sheet.cell(row, column)
         number = not isinstance(value, str | CellRichText)
         if not number:
@@ -209,7 +209,7 @@ def add_table(book: Workbook, table: Table) -> None:
 
 
 def _corner(row: int, column: int, right: int, down: int) -> AnchorMarker:
-    """A point so many pixels inside of a cell."""
+    """A point inside a cell, by offset in pixels."""
     offsets = pixels_to_EMU(right), pixels_to_EMU(down)
     return AnchorMarker(row=row - 1, col=column - 1, colOff=offsets[0], rowOff=offsets[1])
 

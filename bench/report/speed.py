@@ -18,7 +18,7 @@ from bench.report.table import RANGE, Cell, Column, Table, count, figure
 class Pace:
     """A row of the speed table of the TrOCR paper, or one of ours.
 
-    failed: the result of a system that failed; it has nothing but a model and its parameters.
+    failed: the result of a failed system, which has only a model and its parameters.
     """
 
     model: str
@@ -106,7 +106,7 @@ def _time(pace: Pace) -> Cell:
 
 
 def seconds_text(seconds: float) -> str:
-    """As the paper has them; a decoder that needs less than ten keeps three figures."""
+    """Seconds as in the paper; below ten with three figures."""
     return number(seconds, 1, "s") if seconds >= 10 else f"{significant(seconds)}s"
 
 
@@ -115,13 +115,13 @@ def _speed(value: float, unit: str) -> Cell:
 
 
 def by_stage(results: Sequence[Result]) -> list[Table]:
-    """Where the time goes on the clean sets, one table a setting."""
+    """Time by stage on the clean sets, one table per setting."""
     clean = [result for result in results if result.clean]
     return _by_stage("stages", say("Time by stage"), clean, ("Set",))
 
 
 def by_stage_damaged(results: Sequence[Result]) -> list[Table]:
-    """Where the time goes on damaged sets: searches grow where the encoder is unsure."""
+    """Time by stage on damaged sets, where searches are slower."""
     damaged = [result for result in results if not result.clean]
     title = say("Time by stage on damaged lines")
     return _by_stage("stages-damaged", title, damaged, ("Set", "Damage", "Severity"))

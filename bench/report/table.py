@@ -1,4 +1,4 @@
-"""A table before it takes a format: declared as columns over rows, and kept as cells.
+"""Format-independent tables, declared as columns over rows and stored as cells.
 
 A column says what it shows of a row, and a cell brings its own footnotes; the table numbers them.
 """
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Cell:
-    """The content of one place.
+    """The content of a cell.
 
     detail: what belongs to the text but may stand on a line below it (an interval).
     values: unrounded values for a spreadsheet, one for the column and each of its parts;
@@ -56,11 +56,11 @@ RANGE = ("low", "high")  # the parts of a column with intervals
 
 @dataclass(frozen=True)
 class Table:
-    """A table with everything that has to stand around it.
+    """A table with its title, conditions, footnotes and signatures.
 
     slug: stem of its file names.
     conditions: the sentence above it.
-    published: rows of other people below a rule; a footnote says whose.
+    published: published rows below a rule, with a footnote on their source.
     signatures: what makes the numbers reproducible, below the table.
     """
 
@@ -154,9 +154,9 @@ def figure(
     """A number with its interval or range.
 
     Args:
-        value: None where there can be no such number.
-        show: rounds what was scaled.
-        ends: None where there are none.
+        value: None if not applicable.
+        show: formats the scaled value.
+        ends: None without an interval.
         notes: footnotes.
         scale: from the value to the unit of the column.
         bold: see `Cell`.

@@ -1,4 +1,4 @@
-"""A trace as tables: the stages, and the operators that take most of the time."""
+"""Tables of a trace: stages, and the slowest operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tables(trace: Trace, system: str, read: str) -> list[Table]:
     Args:
         trace: what was traced.
         system: its name.
-        read: what it read, in words.
+        read: its input, in words.
     """
     batches = "1 batch" if trace.batches == 1 else f"{trace.batches:,} batches"
     conditions = plain(

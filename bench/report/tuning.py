@@ -24,7 +24,7 @@ _LISTED = 20
 
 
 def table(tuned: Tuned) -> Table:
-    """CER over the two first options that vary, the others at their best; without a grid a list."""
+    """CER over the first two varying options, the others at their best; without a grid a list."""
     title = f"Tuning of {tuned.decoder} behind {tuned.encoder}"
     shown = grid_slice(tuned)
     if shown is None:  # the best points that were tried, one a row
@@ -77,7 +77,7 @@ def grid_slice(tuned: Tuned) -> Slice | None:
 
 
 def as_good(point: Mapping[str, float]) -> bool:
-    """Whether a point may well be as good as the best; older maps and few blocks do not say."""
+    """Whether a point is not significantly worse than the best; False if not tested."""
     return point.get("p", 0.0) >= ALPHA
 
 
@@ -104,7 +104,7 @@ def _conditions(tuned: Tuned) -> str:
 
 
 def at_the_edge(tuned: Tuned) -> Iterator[str]:
-    """A sentence for each option whose best value is the last one that was tried."""
+    """A sentence for each option whose best value is at the edge of the grid."""
     for option, values in tuned.grid.items():
         best = tuned.best[option]
         if len(values) > 1 and best in (min(values), max(values)):
@@ -142,7 +142,7 @@ def draw(tuned: Tuned) -> Plot:
 
 
 def _slug(tuned: Tuned) -> str:
-    """A file name of the names, whatever an encoder's path or a corrector has in it."""
+    """A safe file name from the names of decoder and encoder."""
     return re.sub(r"[^\w.-]+", "_", f"tuning-{tuned.decoder}-{tuned.encoder}")
 
 

@@ -191,7 +191,7 @@ def _worst_lines(analysis: Analysis, most: int) -> list[tuple[int, float]]:
 
 
 def _by_line(shown: Shown, names: Sequence[str], place: int) -> Iterator[Any]:
-    """Text and CER of each decoder on a line; nothing where it was not run."""
+    """Text and CER of each decoder on a line, if it was run."""
     readings = [profile.reading for profile in shown.analysis.profiles]
     of = dict(zip(shown.decoders, readings, strict=True))
     for name in names:

@@ -105,7 +105,7 @@ def default_decoders(names: Registries) -> tuple[str, ...]:
 
 
 def speed_registries() -> Registries:
-    """Where names of a table are looked up."""
+    """The registries for the names of a table."""
     return Registries(decoders=SPEED_DECODERS)
 
 

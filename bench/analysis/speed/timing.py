@@ -170,7 +170,7 @@ class _Affordable:
     def sample(
         self, block: Block, lines: Sequence[Line], names: Sequence[str], opened: Opened
     ) -> Sample:
-        """As many lines and passes as the time allows.
+        """Choose as many lines and passes as the time allows.
 
         Raises:
             Unavailable: not even one batch fits into the time, or the memory, that is left.

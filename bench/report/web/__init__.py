@@ -1,10 +1,10 @@
 """The web report: one self-contained page that needs no network.
 
     page.html.j2   the frame: tables, conditions and signatures, readable without scripts
-    page.css       its looks, light and dark
+    page.css       its style, light and dark
     script/*.js    sorting, plots, the gallery of lines, the table of disagreement
 
-Nothing of a run can act in the page: the template escapes all text, the scripts make text nodes
+Nothing of a run is executed in the page: the template escapes all text, the scripts make text nodes
 only, the data lies in the page as base64, and a content security policy allows no script but the
 page's own and no request at all.
 """
@@ -93,7 +93,7 @@ def page(
 
 
 def _script() -> str:
-    """All scripts in one scope of their own, so that none of their names is the page's."""
+    """All scripts in one scope, so that none of their names is global."""
     parts = [(_HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
 
@@ -103,7 +103,7 @@ def _words(script: str) -> dict[str, str]:
 
 
 def _trusted(text: str) -> Markup:
-    """Text of the program's own that the template takes as it is.
+    """Mark text of the program as safe for the template.
 
     Raises:
         ValueError: it would end the element that it stands in.
@@ -114,7 +114,7 @@ def _trusted(text: str) -> Markup:
 
 
 def _hash(text: str) -> str:
-    """The name of an inline script or style in a content security policy."""
+    """The source of an inline script or style for a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 

@@ -36,7 +36,7 @@ class Shots:
     """The pictures of a page.
 
     by_condition: as the page reads them.
-    note: which lines have pictures, where it is not all of them; "".
+    note: which lines have pictures, if not all; else "".
     absent: why some conditions have none, a sentence each.
     """
 

@@ -127,7 +127,7 @@ def gather(results: Sequence[Result]) -> Gathered:
 
 
 def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
-    """The system of each result: its decoder, and what else is unlike the run's others.
+    """The system of each result: its decoder, and all that distinguishes it in the run.
 
     Of several settings ("batch 1", "batch 32") the number in the page's conditions is added.
     """
