@@ -1,4 +1,4 @@
-"""Decoders: `Encoded` to text. One line here enrols a decoder everywhere."""
+"""Decoders: `Encoded` to text. One entry here registers a decoder everywhere."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The contract of a decoder: a spec holds its options, and opens to what reads encodings."""
+"""The contract of a decoder: a spec holds its options, and opens a decoder of encodings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NBest = tuple[tuple[str, float], ...]  # texts with their scores, best first
 class DecoderSpec(ABC):
     """A registered decoder; its fields are its options, which go into the row and its key.
 
-    tunes: options whose None stands for the value tuned for the encoder (`decoders/tuned.json`),
-        with the values to try, rising.
-    untuned: their values where none were tuned; untuned_source: where these come from.
+    tunes: options whose None means the value tuned for the encoder (`decoders/tuned.json`), with
+        the values to try, ascending.
+    untuned: their values where none were tuned; untuned_source: the origin of these.
     """
 
-    needs: ClassVar[Needs]  # what it reads of an encoding
+    needs: ClassVar[Needs]  # the parts of an encoding that it reads
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     untuned: ClassVar[Mapping[str, float]] = {}
     untuned_source: ClassVar[str] = "nothing (a guess)"
@@ -43,7 +43,7 @@ class DecoderSpec(ABC):
         return None
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
-        """The symbols that its texts are made of; () where any character may be in them."""
+        """The symbols of its texts; () where any character may occur."""
         return encoder.alphabet if self.needs == "log_probs" else ()
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
@@ -52,7 +52,7 @@ class DecoderSpec(ABC):
 
     @abstractmethod
     def open(self, encoder: EncoderInfo) -> Decoder:
-        """Make what is dear to make (a language model, threads), outside of the measured time.
+        """Open models, threads and all else that is costly, outside of the measured time.
 
         Raises:
             UserError: an option or a file that it names cannot be used.
@@ -64,15 +64,15 @@ class DecoderSpec(ABC):
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        """All specs that it is made of, whose code a row depends on."""
+        """All specs whose code a row depends on."""
         return (self,)
 
 
 class Stage(ABC):
-    """A step of reading a batch that is timed by itself.
+    """A step of decoding that is timed by itself.
 
     kind: "decoder" or "corrector".
-    once: a second round would be answered from memory, so that one round is measured.
+    once: measured in one round, since a second one would be answered from a cache.
     """
 
     kind: ClassVar[str]
@@ -84,7 +84,7 @@ class Stage(ABC):
 
         Args:
             encoded: B lines.
-            lines: what the stage before read of them; () for the first one.
+            lines: output of the stage before; () for the first one.
         """
 
     def extras(self) -> Mapping[str, Any]:
@@ -96,11 +96,11 @@ class Stage(ABC):
         return {}
 
     def recalled_s(self) -> float:
-        """Seconds that answers took once which the last `run` had from memory."""
+        """Original seconds of the answers that the last `run` took from a cache."""
         return 0.0
 
     def close(self) -> None:
-        """Give back what opening made; twice does no harm."""
+        """Release everything opened; a second call does nothing."""
 
 
 class Decoder(Stage):
@@ -130,9 +130,9 @@ class Decoder(Stage):
         return self.decode(encoded)
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The objective of the search for texts, without a search.
+        """Score texts by the objective of the search, without a search.
 
-        `bench.analysis.diagnostics` separates search errors from model errors by it.
+        `bench.analysis.diagnostics` uses it to separate search errors from model errors.
 
         Args:
             encoded: B lines, as for `decode`.
@@ -140,8 +140,8 @@ class Decoder(Stage):
 
         Returns:
             Of each line (K,) scores, higher is better, comparable with each other and with
-            `Decoded.score`; minus infinity for what it can never write.
-            None where the objective is not known.
+            `Decoded.score`; minus infinity for texts that it can never write. None where the
+            objective is not known.
         """
         return None
 
@@ -152,6 +152,6 @@ def alternatives(line: Decoded) -> dict[str, float]:
 
 
 def ranked(texts: Sequence[str], scores: Scores) -> NBest:
-    """Texts with their scores, best first; of equals the earlier."""
+    """Sort texts with their scores, best first; ties keep their order."""
     order = np.argsort(-scores, kind="stable")
     return tuple((texts[place], float(scores[place])) for place in order)

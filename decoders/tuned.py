@@ -1,4 +1,4 @@
-"""Weights tuned on a validation split and frozen in `tuned.json`, with what they were tuned on."""
+"""Weights tuned on a validation split and frozen in `tuned.json` with their origin."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _REMEDY = "restore it with git, or remove it and tune again"
 class Tunable(Decoder):
     """An open decoder whose weights can be changed.
 
-    values: the weights in force; source: where they come from, in words.
-    Its `extras` name its language model: `lm`, for which weights are tuned, and `lm_sha256`.
+    values: the weights in force; source: their origin in words. Its `extras` name its language
+    model: `lm`, for which weights are tuned, and `lm_sha256`.
     """
 
     def __init__(self, spec: DecoderSpec, weights: tuple[dict[str, float], str]) -> None:
@@ -39,15 +39,15 @@ class Tunable(Decoder):
 
 @dataclass(frozen=True)
 class Tuned:
-    """The weights of one decoder behind one encoder, and where they come from.
+    """The weights of one decoder behind one encoder, and their origin.
 
     values: the best weights by option, which later runs use.
     weights: content hash of the encoder's weights.
     lm: the decoder's name for its language model; lm_sha256: its hash.
     dataset, split, dataset_sha256, lines: the set it was tuned on.
-    conditions: how these lines were read, such as "clean" and "blot 3".
+    conditions: of these lines, such as "clean" and "blot 3".
     options: the decoder's other options at the best point (its beam, its pruning).
-    grid: the values that were tried, or between which; of weights and perhaps of other options.
+    grid: the values or bounds of the search, of weights and perhaps of other options.
     cer: of the best point, micro, a fraction; greedy_cer: of the best path on the same lines.
     cer_map: an entry for each point: its values, "cer" and, where blocks are enough, "p" of its
         difference to the best point.
@@ -107,7 +107,7 @@ def _in_short(conditions: Sequence[str]) -> str:
 
 
 def load(path: Path | None = None) -> tuple[Tuned, ...]:
-    """Every frozen entry, of the project's own file by default.
+    """Read all frozen entries, by default of the project's own file.
 
     Raises:
         UserError: the file is broken.
@@ -127,16 +127,16 @@ def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned
 def weights(
     spec: DecoderSpec, encoder: EncoderInfo, lm: tuple[str, str], *names: str
 ) -> tuple[dict[str, float], str]:
-    """The weights in force: the user's, else the tuned ones, else the untuned.
+    """Choose the weights in force: the user's, else the tuned ones, else the untuned.
 
     Args:
-        spec: of a decoder, whose options of `tunes` are None where the user left them open.
+        spec: of a decoder; its options of `tunes` are None where the user set none.
         encoder: whose output is decoded.
         lm: the decoder's name for its language model, and its hash.
-        names: under which entries are looked up; the first that there is counts.
+        names: of entries to look up; the first match counts.
 
     Returns:
-        The weights by option, and in words where they come from.
+        The weights by option, and their origin in words.
     """
     values, source = spec.untuned, spec.untuned_source
     entries = (find(name, encoder.name, lm[0]) for name in names)
@@ -151,7 +151,7 @@ def weights(
 
 
 def freeze(entry: Tuned, path: Path | None = None) -> Path:
-    """Put an entry into the file, in the place of the one of the same identity; returns the file.
+    """Write an entry to the file, replacing the one of the same identity; returns the file.
 
     Raises:
         UserError: the file is broken, or may not be written to.

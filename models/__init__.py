@@ -1,4 +1,4 @@
-"""Encoders: line images to `Encoded`. One line here enrols an encoder everywhere.
+"""Encoders: line images to `Encoded`. One entry here registers an encoder everywhere.
 
 A name with a slash means a checkpoint that is not listed: a Hub id or a folder.
 """
@@ -9,8 +9,8 @@ from bench.core.registry import Entry, Registry
 def _trocr(size: str, kind: str, shape: str) -> Entry:
     """One of Microsoft's checkpoints.
 
-    On a CPU they take seconds a line, so that the main job samples those for handwriting alone,
-    without their weights too.
+    They take seconds a line on a CPU, so the main job samples only those for handwriting, even
+    without their weights.
     """
     return Entry(
         "models.trocr:TrOCRSpec",
@@ -21,7 +21,7 @@ def _trocr(size: str, kind: str, shape: str) -> Entry:
     )
 
 
-# By the name here; those for handwriting run without weights, too.
+# Shapes by checkpoint name; those for handwriting also run without weights.
 TROCR = {
     "trocr-small": _trocr("small", "handwritten", "small"),
     "trocr-base": _trocr("base", "handwritten", "base"),

@@ -1,4 +1,4 @@
-"""Fetching a checkpoint from the Hub: the files that are read and no others, the weights verified.
+"""Downloads of checkpoints from the Hub: only the files that are read, the weights verified.
 
 The small files come by `hf_hub_download`, the weights by `bench.core.hub`, into one cache.
 """
@@ -39,7 +39,7 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
         raise UserError(f"{repo} is a folder; there is nothing to fetch")
     if constants.HF_HUB_OFFLINE:
         command = hub.download_command(repo, revision)
-        raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; give: {command}")
+        raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; run: {command}")
     disable_progress_bars()  # of huggingface_hub; ours is drawn
     with plain_hub_errors(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
@@ -55,7 +55,7 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
             if name not in files:
                 raise UserError(f"{repo} lacks {name} of its {weights.rfilename}")
             fetch(repo, commit, files[name], report)
-        # Asked by the name of the branch, it notes in the cache which commit that is.
+        # Asked by branch, it notes the branch's commit in the cache.
         hf_hub_download(repo, "config.json", revision=revision)
     return hub.locate(repo, revision)
 

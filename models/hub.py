@@ -1,6 +1,6 @@
-"""Find the files of a checkpoint: in a local folder, or in the Hub's cache on this disk.
+"""Files of a checkpoint, in a local folder or in the Hub's cache on this disk.
 
-Nothing here downloads. `models.download` fetches; `locate` names the command.
+Nothing is downloaded: `models.download` does that, and `locate` names the command.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Checkpoint:
 
     @property
     def origin(self) -> str:
-        """From where it can be got again, "owner/name@commit"; "" for a folder."""
+        """Source of the checkpoint, "owner/name@commit"; "" for a folder."""
         return "" if is_path(self.repo) else f"{self.repo}@{self.folder.name}"
 
 
@@ -258,7 +258,7 @@ def _cached_folder(repo: str, revision: str, remedy: str) -> Path:
 
 
 def download_command(repo: str, revision: str) -> str:
-    """The one command that fetches a revision, whatever the environment says."""
+    """The command that fetches a revision, in any environment."""
     offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
     chosen = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
     return f"{offline}python -m bench weights get {registered_name(repo)}{chosen}"

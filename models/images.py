@@ -17,7 +17,7 @@ from bench.core.types import Image
 from models.mini_net import HEIGHT, padded_width
 
 Pixels = TypeVar("Pixels", bound=NDArray[Any])
-WIDEST = 8192  # wider lines are squeezed; keeps a stray panorama from eating the memory
+WIDEST = 8192  # wider lines are squeezed, to bound memory
 
 
 def to_height(image: Pixels, height: int = HEIGHT, wide_as: int = 0) -> Pixels:
@@ -61,8 +61,8 @@ def to_batch(
 class Pictures:
     """Line images to a ViT's pixels, as the checkpoint's own image processor would make them.
 
-    The same numbers as transformers' processor (tested), a tenth of its time: a line is grey, so
-    it is resized once and not three times, and becomes floats where the network runs.
+    Equal to transformers' processor (tested) in a tenth of its time: a grey line is resized once
+    and not three times, and becomes floats on the network's device.
 
     size: (height, width) in pixels; the proportions of the line are not kept.
     resample: PIL's code of the filter.

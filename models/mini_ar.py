@@ -34,8 +34,8 @@ class MiniARConfig:
 class StateProjection(nn.Module):
     """Encoder states to the head's width, with sinusoidal positions.
 
-    BiLSTM states do not say where they stand; without positions the cross-attention could not
-    learn to read from left to right.
+    BiLSTM states hold no positions, without which the cross-attention cannot learn to read from
+    left to right.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

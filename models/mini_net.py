@@ -52,8 +52,8 @@ class ConvBlock(nn.Module):
 class BiLSTM(nn.Module):
     """One bidirectional layer that runs both directions over valid frames only.
 
-    The backward direction reads each line reversed within its own length, so padding comes last
-    for both; cuDNN's and oneDNN's fast paths stay open, which packed sequences close on CPUs.
+    The backward direction reads each line reversed within its own length, so padding comes last for
+    both; packed sequences would lose oneDNN's fast path on CPUs.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:

@@ -1,10 +1,10 @@
-"""PP-OCRv6's small recogniser (Baidu, Apache-2.0) as a torch module of our own.
+"""PP-OCRv6's small recogniser (Baidu, Apache-2.0) as a torch module.
 
 A PP-LCNetV4 backbone of depthwise-separable blocks, two attention blocks over the columns, a CTC
-head. Its norms are folded into the convolutions, its branches merged. Finer than its makers' it
-keeps every fourth column as a frame (`pool` 1; theirs is 2), and its head has printable ASCII
-only. Squeeze-and-excitation averages over all columns and attention sees them all: columns past
-a line's own width are blanked before each, so a line reads the same alone and in a batch.
+head. Its norms are folded into the convolutions, its branches merged. Unlike the original it keeps
+every fourth column as a frame (`pool` 1 instead of 2), and its head has printable ASCII only.
+Squeeze-and-excitation averages over all columns and attention sees them all: columns past a line's
+own width are blanked before each, so a line reads the same alone and in a batch.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class ShippedEncoder(Encoder):
         self, name: str, path: Path, notes: Mapping[str, str], runtime: Runtime, net: Any,
         head: MiniAR | None = None,
     ) -> None:  # fmt: skip
-        """Take up loaded networks; `notes` are those of the weights file at `path`."""
+        """Wrap loaded networks; `notes` are those of the weights file at `path`."""
         self.device, self.dtype = torch.device(runtime.device), dtype_of(runtime.dtype)
         self.net = net.to(self.device).eval().requires_grad_(False)
         self.ar: ARModel | None = None
@@ -48,7 +48,7 @@ class ShippedEncoder(Encoder):
         parameters = {"encoder": _count(net) - ctc, "ctc": ctc}
         self.info = EncoderInfo(
             name=name,
-            # A file without a note on its training gets no CER.
+            # Weights without a note on their training get no CER.
             weights=content_hash(path) if notes.get("trained_on") else UNTRAINED,
             parameters=parameters if head is None else {**parameters, "ar": _count(head)},
             alphabet=ALPHABET,
@@ -94,7 +94,7 @@ class ShippedEncoder(Encoder):
 
 
 def ar_model(head: MiniAR) -> ARModel:
-    """A head as decoders drive it."""
+    """Wrap a head for decoders."""
     tokenizer = load_tokenizer()
     return ARModel(
         decoder=head.decoder,

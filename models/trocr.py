@@ -1,7 +1,7 @@
 """TrOCR and other VisionEncoderDecoder checkpoints, from the Hub's cache or a local folder.
 
 Li et al. 2021, "TrOCR: Transformer-based Optical Character Recognition with Pre-trained Models",
-https://arxiv.org/abs/2109.10282. What is needed to list it is here; to run it, `trocr_model`.
+https://arxiv.org/abs/2109.10282. This file suffices to list encoders; `trocr_model` runs them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from models.trocr_shapes import SHAPES, shape_of
 class TrOCRSpec(EncoderSpec):
     """A TrOCR checkpoint, or its architecture with random weights.
 
-    Untrained weights have the speed of trained ones, and no CER: they read nothing, and each
-    line is made to emit as many tokens as its width lets expect, on average as many as in the
-    paper's speed table.
+    Untrained weights have the speed of trained ones, but no CER: each line emits tokens in
+    proportion to its width, on average as many as in the paper's speed table.
 
     repo: Hub id, or a local folder laid out like one.
     revision: branch, tag or commit on the Hub.

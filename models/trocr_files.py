@@ -1,4 +1,4 @@
-"""The files of a TrOCR checkpoint other than its weights, each checked before it is believed."""
+"""The files of a TrOCR checkpoint other than its weights, each checked before use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models import hub
 # the Hub have no machine-readable form of it).
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
-_PADDING = 0.01  # the share of a decoder's vocabulary that may have no token: it is rounded up
+_PADDING = 0.01  # share of a decoder's vocabulary, which is rounded up, that may have no token
 # Settings of transformers' `generate` that change the text, each with its neutral value.
 _NEUTRAL: Mapping[str, Any] = {
     "num_beams": 1, "early_stopping": False, "length_penalty": 1.0, "max_length": 20,
@@ -116,7 +116,7 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
 
 
 def token_id(model: Any, name: str) -> int:
-    """The id of a special token, from where transformers takes it.
+    """The id of a special token, from the place that transformers reads.
 
     The start token is </s> for the authors' checkpoints, not <s>.
 
@@ -145,7 +145,7 @@ def generation_settings(folder: Path, decoder: Any) -> dict[str, Any]:
         **(hub.read_json(own) if own.is_file() else {}),
     }
     chosen = {n: stated[n] for n in _NEUTRAL if stated.get(n) not in (None, [], {}, _NEUTRAL[n])}
-    for name in ("max_length", "max_new_tokens"):  # which the decoder's own limit may precede
+    for name in ("max_length", "max_new_tokens"):  # unless the decoder's own limit is lower
         limit = chosen.get(name, 0)
         start = name == "max_length"  # which counts the start token
         if not isinstance(limit, int) or limit - start >= decoder.max_position_embeddings:
@@ -169,9 +169,9 @@ def trained_on(checkpoint: hub.Checkpoint) -> str:
 
 @contextmanager
 def loading(checkpoint: hub.Checkpoint, what: str) -> Iterator[None]:
-    """Run transformers without its chatter, and with whatever it raises as one sentence.
+    """Run transformers without its log, and turn all its errors into one sentence.
 
-    Files of others can make it raise anything; the cause stays chained for --traceback.
+    Untrusted files can make it raise anything; the cause stays chained for --traceback.
     """
     try:
         with quiet():

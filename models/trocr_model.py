@@ -1,4 +1,4 @@
-"""A loaded TrOCR, mended where transformers 5 loads it wrongly without saying so."""
+"""A loaded TrOCR, with silent loading errors of transformers 5 corrected."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from models.trocr_files import (
 )
 from models.trocr_shapes import restore_sinusoids
 
-# The decoder reads all states and not the pooled one, so it does not matter whether the weights
-# have a pooler; sinusoids are computed, and old checkpoints keep left-overs of them.
+# The decoder does not read the pooled state, so the pooler may be missing; sinusoids are computed,
+# and old checkpoints hold remains of them.
 _HARMLESS = re.compile(
     r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$"
 )
@@ -47,7 +47,7 @@ class TrOCREncoder(Encoder):
         info: EncoderInfo,
         runtime: Runtime,
     ) -> None:
-        """Take up a `VisionEncoderDecoderModel` that is on the device and in the precision.
+        """Wrap a `VisionEncoderDecoderModel` that is on the device and in the precision.
 
         `ar` is its decoder, None when that was not trained on these states.
         """
@@ -103,7 +103,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
 
 
 def settled(model: Any, runtime: Runtime) -> tuple[Any, dict[str, int]]:
-    """A model ready to run, and its parameters by part, as published counts have them.
+    """Prepare a model to run, and count its parameters by part as published counts do.
 
     The pooler is counted and dropped: no decoder reads it.
     """
@@ -125,7 +125,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, and by name
+            ignore_mismatched_sizes=True,  # refused below, by name
         )
     _check_fit(checkpoint, report)
     return model
@@ -134,7 +134,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
 def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
     """Refuse weights that are not those of config.json.
 
-    Where one is lacking or has another shape, transformers goes on with random numbers.
+    transformers replaces missing or misshapen weights by random numbers.
     """
     for problem, named in (
         ("lack", report["missing_keys"]),
@@ -158,7 +158,7 @@ def ar_model(
     """The decoder of a `VisionEncoderDecoderModel` as an AR head.
 
     Raises:
-        UserError: the model does not say with which tokens a line starts and ends.
+        UserError: the model does not state its start and end tokens.
     """
     config = model.config.decoder
     return ARModel(
@@ -174,12 +174,12 @@ def ar_model(
 
 
 def detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:
-    """Special tokens dropped; spaces before punctuation kept, which transformers 4 took away."""
+    """Make a detokenizer that drops special tokens and keeps spaces before punctuation."""
     return partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def spelling(tokenizer: Any) -> Callable[[str], list[int]]:
-    """Text to token ids as the authors' code has them: without <s> before and </s> behind."""
+    """Make a tokenizer to ids as in the authors' code: without <s> before and </s> after."""
 
     def tokenize(text: str) -> list[int]:
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]

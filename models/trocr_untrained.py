@@ -29,7 +29,7 @@ UntrainedBatch = tuple[torch.Tensor, torch.Tensor]
 
 
 class UntrainedTrOCR(Encoder):
-    """A TrOCR that reads nothing, at the speed of one that reads."""
+    """A TrOCR with random weights, at the speed of a trained one."""
 
     def __init__(self, shape: str, runtime: Runtime) -> None:
         """Build one of `SHAPES`.
@@ -74,7 +74,7 @@ def tokens_of(aspect: float, shape: Shape) -> int:
 
 
 def written_out(tokens: list[int]) -> str:
-    """Token ids as they are, without the special ones: there is no vocabulary to read them with.
+    """Write token ids without special ones, since there is no vocabulary.
 
     >>> written_out([17, 4002, 2])
     '<17> <4002>'

@@ -153,7 +153,7 @@ def test_an_encoder_that_does_not_fit(files, name):
         ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
         ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),
         ({"order": 7}, "order of a language model"),
-        ({"order": 4, "lm": "my.arpa"}, "order is of the embedded model"),
+        ({"order": 4, "lm": "my.arpa"}, "order applies to the embedded model"),
         ({"workers": -1}, "workers is 0"),
         ({"beam_tokens": 0}, "beam_tokens is at least 1"),
     ],

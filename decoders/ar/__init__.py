@@ -1,1 +1,1 @@
-"""The autoregressive decoders: the encoder's own language-model head, read token by token."""
+"""The autoregressive decoders, by the encoder's own AR head."""

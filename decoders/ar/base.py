@@ -14,7 +14,7 @@ from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders.ar.score import score_texts
 from decoders.base import Decoder, DecoderSpec, Scores
 
-# transformers fills the places of hypotheses that a line does not have with a score of -1e9.
+# transformers marks missing hypotheses of a line by a score of -1e9.
 _NO_HYPOTHESIS = -1e8
 
 
@@ -29,11 +29,11 @@ class ARSpec(DecoderSpec, ABC):
     beam: hypotheses kept a line; 1 takes the likeliest token at each step.
     length_penalty: hypotheses are ranked by log-probability / length ** length_penalty, the
         length in tokens, EOS included.
-    early_stopping: when a line that has `beam` finished hypotheses ends. True: at once. False:
-        when no open one is better than the worst of them at its present length. "never": when
-        none could be at any length (transformers' three rules, by their names).
+    early_stopping: when a line with `beam` finished hypotheses ends. True: at once. False: when no
+        open one beats the worst of them at its present length. "never": when none could at any
+        length (transformers' three rules, by their names).
     max_new_tokens: most tokens of a line, EOS included; the head may allow fewer.
-    nbest: hypotheses given for each line, at most `beam`.
+    nbest: hypotheses of each line, at most `beam`.
     """
 
     needs: ClassVar[Needs] = "states"
@@ -57,7 +57,7 @@ class ARSpec(DecoderSpec, ABC):
             raise UserError("early_stopping has no meaning without a beam; leave it out")
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """All but those that its own options agree with."""
+        """All settings but those that its own options agree with."""
         return unapplied(
             encoder, self.max_new_tokens, num_beams=self.beam, length_penalty=self.length_penalty,
             early_stopping=self.early_stopping,
@@ -70,7 +70,7 @@ class ARDecoder(Decoder):
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The best hypothesis of each line.
 
-        The score is that of the ranking: log-probability / tokens ** length_penalty.
+        The score is log-probability / tokens ** length_penalty.
 
         Raises:
             UserError: the encoder has no autoregressive head, or computes no numbers for a line.
@@ -84,7 +84,7 @@ class ARDecoder(Decoder):
         return list(self._decoded(encoded.ar, tokens, scores))
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Each text in its usual spelling: log-probability / tokens ** length_penalty."""
+        """Score each text, in its usual spelling: log-probability / tokens ** length_penalty."""
         if encoded.ar is None or encoded.ar.tokenize is None:
             return None
         return score_texts(encoded.ar, encoded, texts, self.spec.length_penalty)
@@ -93,8 +93,7 @@ class ARDecoder(Decoder):
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         """Token ids without the start token, and scores, of B * nbest hypotheses, best first.
 
-        Behind its EOS a hypothesis may hold anything; one that a line does not have scores less
-        than any other can.
+        A hypothesis may hold anything after EOS; a missing one scores below all others.
         """
 
     def _limit(self, ar: ARModel) -> int:
@@ -130,7 +129,7 @@ class ARDecoder(Decoder):
 
 
 def check_positive(spec: DecoderSpec, *options: str) -> None:
-    """Refuse options below 1.
+    """Check that options are at least 1.
 
     Raises:
         UserError: naming the first one.

@@ -1,4 +1,4 @@
-"""Autoregressive beam search of our own: the tokens of `generate`, many times as fast.
+"""Autoregressive beam search with the tokens of `generate`, many times as fast.
 
 The costly steps of `generate` are left out: keys and values of the image are computed once a line
 and not once a hypothesis, no cache is copied when hypotheses change places, the first step has one
@@ -10,9 +10,9 @@ of a line, those among the best `beam` that end are finished, and the best `beam
 not end stay open; finished ones are ranked by log-probability / length ** length_penalty, and the
 best `beam` of them are kept. With a beam of 1 this is greedy search.
 
-Two things are put differently. A hypothesis that a line does not have scores minus infinity and
-not -1e9, so that it is never taken for one. And no sequence is copied: each step leaves a token
-and a parent, and sequences are read back from there at the end.
+Two things differ. A missing hypothesis scores minus infinity and not -1e9, so that it is never
+mistaken for one. And no sequence is copied: each step stores a token and a parent, from which
+sequences are read back at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.core.types import ARModel, Encoded, EncoderInfo
 from decoders.ar.base import ARDecoder, ARSpec
 from decoders.ar.reader import Stepper, remaining
 
-_NONE = -torch.inf  # the score of a hypothesis that a line does not have
+_NONE = -torch.inf  # the score of a missing hypothesis
 _CHUNK = 64  # tokens; see `best_of`
 
 
@@ -36,7 +36,7 @@ class AutoregressiveSpec(ARSpec):
     """Greedy or beam search on the weights of any TrOCR decoder, in their precision."""
 
     def open(self, encoder: EncoderInfo) -> ARDecoder:
-        """Nothing has to be made: the head comes with each encoding."""
+        """Open the decoder, which loads nothing: the head comes with each encoding."""
         return AutoregressiveDecoder(self)
 
 
@@ -67,13 +67,13 @@ class Beams:
 
     tokens: (B, n) latest token of each open hypothesis, the likeliest first; n is 1 at first, and
         the beam after the first step.
-    parents: (B, n) which open hypothesis of the step before each of them goes on from.
+    parents: (B, n) the open hypothesis of the step before that each of them continues.
     """
 
     def __init__(
         self, spec: ARSpec, limit: int, ar: ARModel, lines: int, device: torch.device
     ) -> None:
-        """Begin with one hypothesis a line, the start token; a line has `limit` tokens at most."""
+        """Begin with the start token as the only hypothesis of a line of at most `limit` tokens."""
         self._spec, self._limit, self._eos_id = spec, limit, ar.eos_id
         self.tokens = torch.full((lines, 1), ar.start_id, device=device)
         self.parents = torch.zeros_like(self.tokens)
@@ -81,7 +81,7 @@ class Beams:
         self._lines = torch.arange(lines, device=device)  # which line of the batch each one is
         self._ends = _Ends.none(lines, spec.beam, device)
         self._finished = _Ends.none(lines, spec.beam, device)  # of the whole batch
-        # Of each step (whole batch, beam): parent and token of each open hypothesis, as one number.
+        # A (whole batch, beam) a step: parent and token of each open hypothesis as one number.
         self._history: list[Tensor] = []
         self._vocabulary = 0
 
@@ -112,7 +112,7 @@ class Beams:
         return self._over()
 
     def keep(self, places: list[int], over: Tensor) -> None:
-        """Let the lines at `places` go on, see `remaining`; `over` is (B,) bool of the others."""
+        """Keep the lines at `places`, see `remaining`; `over` is (B,) bool of the others."""
         lines, ended = self._lines[over], self._ends.at(over)
         self._finished.scores[lines], self._finished.codes[lines] = ended.scores, ended.codes
         at = torch.tensor(places, dtype=torch.long, device=over.device)
@@ -123,7 +123,7 @@ class Beams:
     def best(self, count: int) -> tuple[list[list[int]], list[float]]:
         """Tokens and scores of the `count` best hypotheses of each line, when all are over.
 
-        Line by line; one that a line does not have scores minus infinity.
+        Line by line; a missing hypothesis scores minus infinity.
         """
         history = torch.stack(self._history).tolist()
         codes = self._finished.codes[:, :count].tolist()
@@ -135,10 +135,10 @@ class Beams:
         return tokens, self._finished.scores[:, :count].flatten().tolist()
 
     def _finish(self, scores: Tensor, parents: Tensor, tokens: Tensor, at_end: Tensor) -> None:
-        """Take up which of the best continuations end; all (B, beam)."""
+        """Store the continuations that end; all (B, beam)."""
         step, length = len(self._history), len(self._history) + 1
         ranked = (scores / length**self._spec.length_penalty).masked_fill_(~at_end, _NONE)
-        # What is no number must not be lost among what is: the line has no result.
+        # NaN must not get lost among numbers: the line has no result.
         ranked.masked_fill_(scores.isnan(), torch.nan)
         codes = (step * self._spec.beam + parents) * self._vocabulary + tokens
         self._ends = self._ends.with_more(ranked, codes)
@@ -191,7 +191,7 @@ class _Ends:
         return _Ends(self.scores[lines], self.codes[lines])
 
     def with_more(self, scores: Tensor, codes: Tensor) -> _Ends:
-        """The best of both."""
+        """Keep the best of both."""
         best, which = torch.cat([self.scores, scores], 1).topk(scores.shape[1])
         return _Ends(best, torch.cat([self.codes, codes], 1).gather(1, which))
 
@@ -220,8 +220,7 @@ def _best_of_lines(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, parents and tokens (B, count) of the best continuations of each line, best first.
 
-    They are chosen from (B * n, k) of each hypothesis; a rest that there is not scores minus
-    infinity.
+    They are chosen from (B * n, k) of each hypothesis; missing ones score minus infinity.
     """
     each = scores.shape[1]
     scores, tokens = scores.view(lines, -1), tokens.view(lines, -1)
@@ -235,6 +234,6 @@ def _best_of_lines(
 
 
 def _force(logits: Tensor, ends: Tensor, eos_id: int, totals: Tensor) -> None:
-    """Nothing but EOS, and for certain, in the (N,) rows that end, and no EOS in the others."""
+    """Force EOS in the (N,) rows that end, and forbid it in the others."""
     logits.masked_fill_(ends[:, None], _NONE)
     logits[:, eos_id] = torch.where(ends, totals[:, 0], _NONE)

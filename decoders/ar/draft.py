@@ -20,7 +20,7 @@ from decoders.ar.score import TreeReader
 from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.greedy import best_path
 
-_MOST_FAILURES = 5  # after which a line waits no longer for its next try: 30 passes
+_MOST_FAILURES = 5  # failures that lengthen the pause before the next try, up to 30 passes
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,10 @@ class DraftedSpec(DecoderSpec):
     """The tokens of ar-greedy, read many at a time.
 
     The best CTC path is spelled in the vocabulary of the AR head, which reads that draft in one
-    pass and predicts a token behind each of its tokens. Tokens that agree are taken, and the first
-    one that does not as the head has it; from there the rest of the draft is tried in the same way.
-    So nothing is lost: every token is the head's own choice, given all before it. (Speculative
-    decoding, Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, with a draft that costs
-    nothing.)
+    pass and predicts a token behind each of its tokens. Agreeing tokens are accepted, and the first
+    that differs is replaced by the head's; from there the rest of the draft is tried in the same
+    way. So every token is the head's own choice after all before it. (Speculative decoding,
+    Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, with a free draft.)
 
     length_penalty: the score is log-probability / length ** length_penalty, as ar-greedy's.
     max_new_tokens: most tokens of a line, EOS included; the head may allow fewer.
@@ -48,11 +47,11 @@ class DraftedSpec(DecoderSpec):
         check_positive(self, "max_new_tokens")
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """All but those that its own options agree with."""
+        """All settings but those that its own options agree with."""
         return unapplied(encoder, self.max_new_tokens, length_penalty=self.length_penalty)
 
     def open(self, encoder: EncoderInfo) -> Decoder:
-        """Nothing has to be made: both heads come with each encoding."""
+        """Open the decoder, which loads nothing: both heads come with each encoding."""
         return DraftedDecoder(self)
 
 
@@ -82,13 +81,13 @@ class DraftedDecoder(ARDecoder):
 
 
 class _Line:
-    """The tokens of a line so far, and how it may go on.
+    """The tokens of a line so far, and its draft.
 
     tokens: all that were chosen, EOS included; score: the sum of their log-probabilities.
     columns: (P,) bool, which of the P tokens that were read for the line belong to it.
-    window: tokens of the draft that are worth a try in the next pass. Twice as many as agreed in
-        the last one; where none did, one, and that only after twice as many passes as the time
-        before: a useless draft costs little then, and a good one comes back soon.
+    window: tokens of the draft to try in the next pass. Twice as many as agreed in the last one;
+        where none did, one, after twice as many passes as the time before, so that a useless draft
+        costs little and a good one returns soon.
     """
 
     def __init__(self, ar: ARModel, text: str, limit: int) -> None:
@@ -145,7 +144,7 @@ class _Line:
 
 
 def _drafts(lines: Sequence[_Line]) -> list[list[int]]:
-    """The next tokens of each line: equally many, since padding costs as much as tokens do."""
+    """Draft the next tokens of each line, equally many, since padding costs as much as tokens."""
     window = math.ceil(sum(line.window for line in lines) / len(lines))
     if window == 0:
         return [[line.last] for line in lines]
@@ -195,10 +194,10 @@ def _choices(
 
 
 class TextDraft:
-    """A text as a guess of how another reading of its line goes on.
+    """A text as a draft of the rest of another reading of its line.
 
-    It goes on where the draft's beginning has the smallest edit distance from the reading so far,
-    at the last such place: then a wrong character counts as one for another.
+    It continues at the last place where the draft's beginning has the smallest edit distance from
+    the reading so far: then a wrong character counts as a substitution.
     """
 
     def __init__(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""transformers' own `generate`, as its user gets it with the KV cache on: the reference."""
+"""transformers' own `generate`, with its KV cache: the reference."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from decoders.ar.base import ARDecoder, ARSpec
 class GenerateSpec(ARSpec):
     """Greedy or beam search by `generate` (https://huggingface.co/docs/transformers, 5.23).
 
-    The states are given, as `VisionEncoderDecoderModel.generate` gives them to its decoder; from
-    there on all is transformers' code: states repeated for every beam, a growing cache, keys and
-    values of both attentions copied when beams change places. The score of a hypothesis is asked
-    for too, which costs `generate` one copy of the log-probabilities a step.
+    It starts from the encoder's states, as `VisionEncoderDecoderModel.generate` does; the rest is
+    transformers' code: states repeated for every beam, a growing cache, keys and values of both
+    attentions copied when beams change places. Scores of hypotheses cost `generate` one copy of the
+    log-probabilities a step.
     """
 
     def open(self, encoder: EncoderInfo) -> ARDecoder:
-        """Nothing has to be made: the head comes with each encoding."""
+        """Open the decoder, which loads nothing: the head comes with each encoding."""
         return GenerateDecoder(self)
 
 
@@ -40,7 +40,7 @@ class GenerateDecoder(ARDecoder):
         memory = encoded.states.to(ar.decoder.dtype)
         memory = memory if ar.project is None else ar.project(memory)
         running = _RunningScores(greedy=self.spec.beam == 1)
-        # `generate` fills in the checkpoint's own settings where none are given below.
+        # `generate` fills in the checkpoint's own settings where none are set below.
         ar.decoder.generation_config = GenerationConfig()
         output = ar.decoder.generate(
             torch.full((len(memory), 1), ar.start_id, device=memory.device),
@@ -64,7 +64,7 @@ class GenerateDecoder(ARDecoder):
         return tokens.tolist(), (total / (~after).sum(1) ** self.spec.length_penalty).tolist()
 
     def _config(self, ar: ARModel) -> GenerationConfig:
-        """The options of the search, all of them.
+        """Set all options of the search.
 
         By default `generate` ends a line after 20 tokens, and TrOCR's checkpoints on the Hub
         switch the KV cache off.
@@ -94,7 +94,7 @@ class GenerateDecoder(ARDecoder):
 
 
 class _ForcedLengths(LogitsProcessor):  # type: ignore[misc]  # transformers has no types here
-    """No EOS before a line has its length, and nothing but EOS from there on."""
+    """Forbids EOS before a line has its length, and forces it from there on."""
 
     def __init__(self, lengths: torch.Tensor, eos_id: int, beam: int) -> None:
         self.lengths = lengths.repeat_interleave(beam)  # (B * beam,)

@@ -1,7 +1,7 @@
 """A TrOCR decoder over the states of a batch: one step for all open hypotheses.
 
-Self-attention's keys and values are never copied (`Paths`): what each hypothesis of each step wrote
-stays where it was written, and a mask marks the columns on the path of a hypothesis.
+Self-attention's keys and values are never copied (`Paths`): each step's stay where they were
+written, and a mask marks the columns on the path of a hypothesis.
 
 Cross-attention reads the image in one of two ways (`CrossAttention`). The usual way projects the
 states of a line to keys and values of every layer and then reads those. For TrOCR base that is the
@@ -37,7 +37,7 @@ class HeadReader(ABC):
     """A decoder that reads tokens of the lines of an encoding."""
 
     def __init__(self, ar: ARModel, encoded: Encoded, beam: int = 1) -> None:
-        """Take up the states; `beam` hypotheses of a line read them at each step."""
+        """Prepare the states for `beam` hypotheses of a line at each step."""
         states = encoded.states.to(ar.decoder.dtype)
         if ar.project is not None:
             states = ar.project(states)
@@ -46,7 +46,7 @@ class HeadReader(ABC):
         self._cross = CrossAttention(self._weights, states, mask, beam)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let the lines at these places go on, and no others; see `remaining`."""
+        """Keep the lines at these places only; see `remaining`."""
         self._cross.keep(places)
 
     def _read(self, tokens: Tensor, positions: int | Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class HeadReader(ABC):
 
 
 class Stepper(HeadReader):
-    """One token for each open hypothesis at a time."""
+    """A decoder of one token for each open hypothesis at a time."""
 
     def __init__(self, ar: ARModel, encoded: Encoded, beam: int, steps: int) -> None:
         """Make room for a beam of hypotheses a line and at most so many steps."""
@@ -85,11 +85,11 @@ class Stepper(HeadReader):
         return self._weights.vocabulary(self._read(tokens, step)).float()
 
     def follow(self, parents: Tensor) -> None:
-        """Let hypothesis i of a line go on from its hypothesis (B, beam) parents[i]."""
+        """Continue hypothesis i of a line from its hypothesis (B, beam) parents[i]."""
         self._paths.follow(parents)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let the lines at these places go on, and no others; see `remaining`."""
+        """Keep the lines at these places only; see `remaining`."""
         super().keep(places)
         self._paths.keep(places)
 
@@ -102,7 +102,7 @@ class CrossAttention:
     """States of the lines that are still searched, or their keys and values."""
 
     def __init__(self, weights: Weights, states: Tensor, mask: Tensor | None, beam: int) -> None:
-        """Choose the way, by the beam.
+        """Choose the cheaper way for the beam.
 
         The states (B, S, E) are not changed; the mask is (B, 1, 1, S) additive, or None.
         """
@@ -128,7 +128,7 @@ class CrossAttention:
         return read.transpose(1, 2).reshape(queries.shape)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let the lines at these places go on, and no others; see `remaining`."""
+        """Keep the lines at these places only; see `remaining`."""
         self._states = self._states[list(places)]
         if self._projected is not None:
             self._projected = moved(self._projected, places)
@@ -202,7 +202,7 @@ class Paths:
             self._kept = grown
         if before and self._beam > 1:
             lines = self._kept.shape[2]
-            if self.mask is None:  # all go on from the start token
+            if self.mask is None:  # all continue from the start token
                 self.mask = self._own.new_zeros(lines, 1, self._beam, 1)
             own = self._own.expand(lines, 1, -1, -1)
             self.mask = torch.cat([self.mask, own], -1)
@@ -218,20 +218,20 @@ class Paths:
         return keys, values
 
     def follow(self, parents: Tensor) -> None:
-        """Let hypothesis i of a line go on from the past of its hypothesis (B, beam) parents[i]."""
+        """Continue hypothesis i of a line from the past of its hypothesis (B, beam) parents[i]."""
         if self.mask is not None:
             past = parents[:, None, :, None].expand(-1, -1, -1, self.mask.shape[3])
             self.mask = self.mask.gather(2, past)
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let the lines at these places go on, and no others; see `remaining`."""
+        """Keep the lines at these places only; see `remaining`."""
         self._kept = moved(self._kept, places)
         if self.mask is not None:
             self.mask = self.mask[list(places)]
 
 
 def remaining(over: Sequence[bool]) -> list[int]:
-    """Former places of the lines that go on: the last ones fill the gaps that lines left.
+    """Former places of the lines that go on: the last ones fill the gaps of finished lines.
 
     >>> remaining([False, True, False, True, False])
     [0, 4, 2]

@@ -1,6 +1,6 @@
 """Probabilities of texts by an autoregressive head, all hypotheses of a line in one pass.
 
-The sequences of a line share its states, and what begins alike is read once: a tree of tokens.
+The sequences of a line share its states, and equal beginnings are read once, as a tree of tokens.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def score_texts(
 def score_tokens(
     ar: ARModel, encoded: Encoded, sequences: Sequence[Sequence[Sequence[int]]]
 ) -> list[Scores]:
-    """Log-probabilities of token sequences, the labels being fed ("teacher forcing").
+    """Log-probabilities of token sequences by teacher forcing.
 
-    Sequences of a line that begin alike share what they share, and all sequences of a line share
-    its states, so that n hypotheses cost much less than n times one.
+    Sequences of a line share its states and their equal beginnings, so that n hypotheses cost much
+    less than n times one.
 
     The sequences of a line have no start token; EOS is a token like others. Returns of each line
     (K,) sums of natural-log probabilities, in the order of its sequences.
 
     Raises:
-        ValueError: a sequence is too long, or there are not as many lines as in the batch.
+        ValueError: a sequence is too long, or the number of lines is not the batch's.
     """
     if len(sequences) != len(encoded.states):
         raise ValueError(f"{len(sequences)} lists of sequences for {len(encoded.states)} lines")
@@ -83,7 +83,7 @@ def score_tokens(
 def _forest(
     trees: Sequence[TokenTree], widest: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens (B, M) and positions (B, M) of inner nodes, and which others each attends to."""
+    """Tokens (B, M) and positions (B, M) of inner nodes, and the nodes that each attends to."""
     tokens = np.zeros((len(trees), widest), np.int64)
     positions = np.zeros((len(trees), widest), np.int64)
     sees = np.zeros((len(trees), widest, widest), bool)
@@ -193,10 +193,10 @@ class TokenTree:
 
 
 class TreeReader(HeadReader):
-    """A decoder that reads many tokens of each line in one pass, and remembers all of them.
+    """A decoder that reads many tokens of each line in one pass, and caches them all.
 
-    The caller states which tokens each one attends to, so that the tokens of a line need not be one
-    sequence: they may branch, and may be dropped later.
+    The caller sets the tokens that each one attends to, so the tokens of a line may branch, and be
+    dropped later.
     """
 
     def __init__(self, ar: ARModel, encoded: Encoded) -> None:
@@ -226,7 +226,7 @@ class TreeReader(HeadReader):
             yield self._weights.vocabulary(part).float()
 
     def keep(self, places: Sequence[int]) -> None:
-        """Let the lines at these places go on, and no others; see `remaining`."""
+        """Keep the lines at these places only; see `remaining`."""
         super().keep(places)
         self._past = [kept[:, list(places)] for kept in self._past]
 

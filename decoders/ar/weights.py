@@ -3,8 +3,8 @@
 A step is a product of a few rows with large weights, the same at each step. torch's own linear
 layer reads weights as they lie; oneDNN can lay them out in blocks beforehand and is then up to
 three times as fast for the 5 to 40 rows of a step, in the same IEEE float32 (relative differences
-below 1e-6). How torch reaches it is internal (it is what `torch.compile` emits on CPUs), so it is
-used only where it is there and was measured to be faster.
+below 1e-6). torch's access to it is internal (`torch.compile` emits it on CPUs), so it is used only
+where available and measured to be faster.
 
 The layout follows transformers' `TrOCRForCausalLM` (models/trocr/modeling_trocr.py), whose every
 variant it covers: learned or sinusoidal positions, embeddings scaled or not, normalised or not,
@@ -27,11 +27,11 @@ from torch.nn.functional import embedding, layer_norm, linear
 
 from bench.core.stopwatch import HostMeter
 
-# Packing is chosen by the size of a product: up to so many rows, and the rows that are tried for
-# each size. The last are those of an image's states; before them come hypotheses.
+# Sizes of products for which packing is chosen: upper limits of their rows, and the rows tried for
+# each. The last size is that of an image's states, the others are hypotheses.
 _LIMITS, _TRIED = (16, 64, 128), (8, 40, 96, 577)
-# TrOCR base's largest layer, several times: in a search, too, no cache holds the weights. It
-# matters for few rows alone.
+# TrOCR base's largest layer, several times, since no CPU cache holds the weights in a search
+# either. This matters for few rows alone.
 _INPUTS, _OUTPUTS, _LAYERS, _LAYERS_OF_MANY = 1024, 4096, 8, 2
 _REPETITIONS = 5
 _CLEARLY = 0.95  # of the time of torch's own; a packed copy takes memory
@@ -41,7 +41,7 @@ class Linear:
     """y = x W^T + b on (rows, inputs), by the faster of the two ways for that many rows."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Take up weights, and pack a copy of them where that pays.
+        """Store weights, and pack a copy of them where that is faster.
 
         Args:
             weight: (outputs, inputs).
@@ -68,7 +68,7 @@ class Norm:
 
     @classmethod
     def of(cls, module: Any) -> Norm:
-        """Take that of an `nn.LayerNorm`."""
+        """Copy an `nn.LayerNorm`."""
         return cls(module.weight, module.bias, module.eps)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class Layer:
 
     @classmethod
     def of(cls, module: Any) -> Layer:
-        """Take that of a `TrOCRDecoderLayer`."""
+        """Lay out a `TrOCRDecoderLayer`."""
         own, cross = module.self_attn, module.encoder_attn
         return cls(
             own=_together(own.q_proj, own.k_proj, own.v_proj),
@@ -156,12 +156,12 @@ class Weights:
 def weights_of(decoder: Any) -> Weights:
     """The weights of a `TrOCRForCausalLM`, laid out once and kept as long as it lives.
 
-    Laid out anew when they have changed since, as they do in training.
+    They are laid out again after a change, as in training.
     """
     state = _State.of(decoder)
     kept = _LAID_OUT.get(decoder)
     if kept is None or not state.is_same(kept[0]):
-        _LAID_OUT.pop(decoder, None)  # so that the memory of the old ones is free for the new
+        _LAID_OUT.pop(decoder, None)  # frees the memory of the old ones for the new
         kept = state, _laid_out(decoder)
         _LAID_OUT[decoder] = kept
     return kept[1]
@@ -254,7 +254,7 @@ def _measured_faster(dtype: torch.dtype, rows: int, threads: int) -> bool:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """CPU seconds, which other programs disturb less than those of the clock on the wall."""
+    """CPU seconds, which other programs disturb less than wall seconds."""
     meter = HostMeter()
     start = meter.cpu()
     work()

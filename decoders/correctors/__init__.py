@@ -1,4 +1,4 @@
-"""Correctors: a stage behind any decoder, named `decoder+corrector`. One line here enrols one."""
+"""Correctors, the stage after any decoder (`decoder+corrector`). One entry here registers one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The options of a decoder, those of its corrector and of the decoder before it included.
+    """The options of a decoder, including those of its corrector and of the decoder before it.
 
     Args:
         name: of the decoder, with or without a corrector.
@@ -54,7 +54,7 @@ def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 
 def own_options(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of `decoder+corrector` as those of the decoder and those of the corrector."""
+    """Split the options of `decoder+corrector` into those of decoder and corrector."""
     prefix = f"{split_name(name)[1]}_"
     own = {option: v for option, v in values.items() if not option.startswith(prefix)}
     return own, {o.removeprefix(prefix): v for o, v in values.items() if o not in own}

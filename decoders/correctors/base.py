@@ -1,4 +1,4 @@
-"""The contract of a corrector, and the decoder of two stages that has one behind it."""
+"""The contract of a corrector, and the two-stage decoder with one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from decoders import tuned
 from decoders.base import Decoder, DecoderSpec, NBest, Stage
 from decoders.correctors import own_options, split_name
 
-REFUSED = "refused: "  # beginning of the verdict on an answer that was not taken
+REFUSED = "refused: "  # prefix of the verdict on a refused answer
 
 
 @dataclass(frozen=True)
 class Correction:
     """The corrected text of one line.
 
-    verdict: why a rule left the text as the decoder read it, `REFUSED` and the reason; "" for the
+    verdict: `REFUSED` and the reason if the decoder's text was kept by a rule; "" for the
         corrector's own text, changed or not.
     score: of the text, where the corrector has one (natural log, higher is better).
-    nbest: where it has put alternatives in order.
+    nbest: reranked alternatives, if any.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Correction:
 class CorrectorSpec(ABC):
     """A registered corrector; its fields are its options, like those of a `DecoderSpec`.
 
-    free: it may write what the decoder could never write.
+    free: whether it may write texts that the decoder cannot.
     tunes: as of a decoder; untuned: the values where none were tuned.
     """
 
@@ -56,7 +56,7 @@ class CorrectorSpec(ABC):
 
     @abstractmethod
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
-        """Make what it needs, outside of the measured time.
+        """Open the corrector and all that it needs, outside of the measured time.
 
         Raises:
             UserError: an option, a file or a server that it names cannot be used.
@@ -81,7 +81,7 @@ class Corrector(Stage):
         """One `Correction` a line, in order."""
 
     def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
-        """The lines corrected; each keeps what the decoder read, and its tokens."""
+        """Correct the lines; each keeps its uncorrected text and its tokens."""
         corrections = self.correct(encoded, lines) if lines else []
         return [
             dataclasses.replace(line, uncorrected=line.text, **vars(correction))
@@ -131,7 +131,7 @@ class CorrectedSpec(DecoderSpec):
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        """This, the decoder and the corrector."""
+        """This spec, the decoder and the corrector."""
         return (self, *self.decoder.parts, self.corrector)
 
     def settings(self) -> dict[str, Any]:
@@ -139,11 +139,11 @@ class CorrectedSpec(DecoderSpec):
         return {**self.decoder.settings(), **self._prefixed(settings(self.corrector))}
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """The reason of the decoder or of the corrector."""
+        """The first reason of decoder and corrector."""
         return self.search.missing(encoder) or self.corrector.missing(encoder, self.search)
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
-        """The decoder's, unless the corrector writes freely."""
+        """The decoder's alphabet, unless the corrector writes freely."""
         return () if self.corrector.free else self.decoder.alphabet(encoder)
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:

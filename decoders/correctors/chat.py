@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat endpoint: one question, one answer, patiently and within bounds."""
+"""An OpenAI-compatible chat endpoint, with retries, time-outs and budgets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.core.stopwatch import HostMeter
 KEYS = ("KAIDOKU_LLM_KEY", "OPENAI_API_KEY")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _BUSY = {408, 409, 425, 429, 500, 502, 503, 504, 529}
-_PATIENCE_S = 120.0  # a server that wants a longer pause is left alone
+_PATIENCE_S = 120.0  # longest pause accepted from a server
 _LONGEST_S = 30.0  # between two tries
 _QUOTED = 200  # characters of a server's complaint that are shown
 _LARGEST = 1 << 20  # bytes of an answer, unpacked
@@ -39,8 +39,8 @@ class Endpoint:
     attempts: of a request that fails, with growing pauses; a server's Retry-After is heeded.
     backoff: seconds of the first pause at most.
     per_minute: most requests a minute; 0 for no limit.
-    max_requests, max_tokens: budget of a run; 0 for no bound. A cell that would go past it fails,
-        and goes on from there when the bound is raised.
+    max_requests, max_tokens: budget of a run; 0 for no bound. A cell that would exceed it fails,
+        and resumes when the bound is raised.
     """
 
     url: str = ""
@@ -70,7 +70,7 @@ class Answer:
 
     whole: it was not cut off.
     tokens: of question and answer.
-    refused: why nothing of it can be used; "" else.
+    refused: reason for refusing it as a whole; "" otherwise.
     """
 
     text: str
@@ -82,10 +82,10 @@ class Answer:
 
 
 def check_url(url: str) -> None:
-    """Refuse an address that is no endpoint's or holds a secret.
+    """Refuse an address that is no endpoint or holds a secret.
 
     Raises:
-        UserError: with what to give instead.
+        UserError: with what to write instead.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -118,7 +118,7 @@ class Ledger:
             return cls._all.setdefault((endpoint.url, endpoint.model), cls())
 
     def take(self, endpoint: Endpoint, now: float) -> float:
-        """Enter one request; how many seconds it has to wait for the rate limit.
+        """Enter one request; returns the seconds that it has to wait for the rate limit.
 
         Raises:
             UserError: a budget is spent.
@@ -162,7 +162,7 @@ class Chat:
         self.retries = 0
         self._now = HostMeter().wall
         self._key = _key(endpoint.url)
-        # A loop of its own: only there a request as a whole can be ended in time.
+        # An own event loop, in which a whole request can be ended in time.
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         # No redirects: the key goes to the user's server and nowhere else.
@@ -173,7 +173,7 @@ class Chat:
         )
 
     def ask(self, system: str, user: str, most_tokens: int) -> Answer:
-        """One answer at temperature 0.
+        """Ask for one answer at temperature 0.
 
         Raises:
             UserError: the server refuses or is no endpoint, or a budget is spent.
@@ -202,7 +202,7 @@ class Chat:
         except _AgainError as error:
             raise UserError(
                 f"{self._place} gave no answer in {self.endpoint.attempts} tries ({error}); all "
-                "answers so far are kept, so run again when it is well"
+                "answers so far are kept, so run again when it is up"
             ) from None
 
     def close(self) -> None:
@@ -243,7 +243,7 @@ class Chat:
         return answer
 
     async def _receive(self, body: dict[str, Any]) -> tuple[int, Any, bytes]:
-        """Status, headers and content of an answer; little more than `_LARGEST` of the content."""
+        """Read status, headers and about `_LARGEST` bytes of content at most."""
         url, content = f"{self.endpoint.url.rstrip('/')}/chat/completions", bytearray()
         async with self._client.stream("POST", url, json=body) as response:
             async for part in response.aiter_bytes():
@@ -280,7 +280,7 @@ class Chat:
                 raise _TooMuchError("far longer than was asked for")
             guess = -(-(sent + len(text)) // 4)  # four characters are about a token
             return Answer(
-                text=self._blotted(text),
+                text=self._without_key(text),
                 whole=choice.get("finish_reason") != "length",
                 tokens=_plausible(record.get("usage"), guess),
                 model=self._quoted(str(record.get("model") or model)),
@@ -294,13 +294,13 @@ class Chat:
             raise _AgainError("its answer is no chat completion") from None
         return Answer("", False, most + -(-sent // 4), model, seconds, why)
 
-    def _blotted(self, text: str) -> str:
-        """A server's words without the key."""
+    def _without_key(self, text: str) -> str:
+        """Remove the key from a server's text."""
         return text.replace(self._key, "***") if self._key else text
 
     def _quoted(self, text: str) -> str:
-        """A server's words, short, on one line, without the key."""
-        return " ".join(self._blotted(text).split())[:_QUOTED]
+        """Shorten a server's text to one line without the key."""
+        return " ".join(self._without_key(text).split())[:_QUOTED]
 
     def _pause(self, state: Any) -> float:
         import tenacity
@@ -331,11 +331,11 @@ class _AgainError(Exception):
 
 
 class _TooMuchError(Exception):
-    """Another try would bring as much again."""
+    """A retry would bring as much again."""
 
 
 def _plausible(usage: Any, guess: int) -> int:
-    """Tokens by a server's count; the guess where it has none, or an impossible one."""
+    """Tokens by a server's count; `guess` where that is missing or impossible."""
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
     if isinstance(tokens, (int, float)) and guess // 4 <= tokens <= _MOST_TOKENS:
         return int(tokens)
@@ -343,12 +343,12 @@ def _plausible(usage: Any, guess: int) -> int:
 
 
 def _key(url: str) -> str:
-    """The key for a server; that of OpenAI goes over no open line."""
+    """The key for a server; OpenAI's is not sent over plain HTTP."""
     parts = urlsplit(url)
     own, openai = (os.environ.get(name, "").strip() for name in KEYS)
     closed = parts.scheme == "https" or parts.hostname in _LOOPBACK
     key = own or (openai if closed else "")
-    if not re.fullmatch("[!-~]*", key):  # the header would be refused, and the complaint quote it
+    if not re.fullmatch("[!-~]*", key):  # the header would be refused, and the error quote the key
         name = KEYS[0] if own else KEYS[1]
         raise UserError(f"{name} holds a character that no key has; copy the key again")
     return key

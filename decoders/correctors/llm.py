@@ -1,6 +1,6 @@
 """An instruction model behind an OpenAI-compatible chat endpoint, asked to correct each line.
 
-An answer is a text of unknown origin: it is checked, and never obeyed.
+An answer is untrusted text: it is checked, and never executed or followed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from decoders.correctors.chat import Answer, Chat, Endpoint
 
 PROMPTS = Path(__file__).with_name("prompts")
 _LINE, _LINES = "line-1", "lines-1"
-# Of an answer that is no line: thoughts, fences, preambles, quotes.
+# Parts of an answer around the line: thoughts, fences, preambles, quotes.
 _THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"```\w*")
 _PREAMBLE = re.compile(
@@ -48,12 +48,12 @@ class InstructedSpec(Endpoint, CorrectorSpec):
     """Ask a language model for the corrected line, at temperature 0, and check the answer.
 
     Works with Ollama, vLLM, the server of llama.cpp, `transformers serve` and hosted models. The
-    key comes from the environment (KAIDOKU_LLM_KEY, else OPENAI_API_KEY) and is kept nowhere.
-    Every answer is kept on disk by a hash of server, model, prompt and line, so that a repeated
-    run asks nothing and a killed one loses nothing; the time of a kept answer is the one that it
-    took. An answer is refused, and counted, that is empty, has several lines, markup or control
-    characters, is far longer or shorter than the line, or differs from it by more than `edits`;
-    one of more than 1 MiB or too many levels of JSON as well, and it is not kept.
+    key comes from the environment (KAIDOKU_LLM_KEY, else OPENAI_API_KEY) and is never stored. Every
+    answer is cached on disk by a hash of server, model, prompt and line, so that a repeated run
+    sends nothing and a killed one loses nothing; a cached answer counts with its original time. An
+    answer is refused, and counted, if it is empty, has several lines, markup or control characters,
+    is far longer or shorter than the line, or differs from it by more than `edits`; also if it has
+    more than 1 MiB or too many levels of JSON, and then it is not cached.
 
     prompt: a text file with instructions of your own; "" for those of the project.
     batch: lines of a request.
@@ -75,7 +75,7 @@ class InstructedSpec(Endpoint, CorrectorSpec):
             raise UserError(f"edits is a share of the line, 0 to 1, not {self.edits}")
 
     def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
-        """A server and a model have to be named."""
+        """Check that a server and a model are named."""
         for option, flag in ((self.url, "--llm-url URL"), (self.model, "--llm-model NAME")):
             if not option:
                 return Unavailable("no language model is named", f"give {flag}")
@@ -87,7 +87,7 @@ class InstructedSpec(Endpoint, CorrectorSpec):
 
 
 class Instructed(Corrector):
-    """Asks, and counts requests, tokens and seconds."""
+    """Sends requests, and counts them, their tokens and seconds."""
 
     once = True
     spec: InstructedSpec
@@ -102,7 +102,7 @@ class Instructed(Corrector):
         self._lock = threading.Lock()
 
     def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Ask for all lines that are not empty."""
+        """Correct all lines that are not empty."""
         results = [Correction(line.text) for line in lines]
         filled = [place for place, line in enumerate(lines) if line.text.strip()]
         size = self.spec.batch
@@ -126,11 +126,11 @@ class Instructed(Corrector):
         }
 
     def spent(self) -> Mapping[str, float]:
-        """Requests, tokens and seconds of new answers, tries again, and answers from the disk."""
+        """Requests, tokens and seconds of new answers, retries, and cached answers."""
         return {**self._spent, "retries": self._chat.retries}
 
     def recalled_s(self) -> float:
-        """Seconds of recalled answers; requests at the same time share theirs."""
+        """Original seconds of cached answers; parallel requests share theirs."""
         seconds, self._recalled_s = self._recalled_s, 0.0
         return seconds / self.spec.parallel
 
@@ -158,7 +158,7 @@ class Instructed(Corrector):
         return [checked(*pair, self.spec.edits) for pair in zip(lines, texts, strict=True)]
 
     def _answer(self, user: str, most_tokens: int) -> Answer:
-        """From the disk, or from the server and then kept."""
+        """Get an answer from the cache, or from the server and cache it."""
         question = [self.spec.url, self.spec.model, self._system, user, most_tokens]
         name = hashlib.sha256(json.dumps(question).encode()).hexdigest()
         path = self._folder / name[:2] / f"{name}.json"
@@ -194,7 +194,7 @@ def _shipped(spec: InstructedSpec) -> str:
 
 
 def _kept(path: Path) -> Answer | None:
-    """An answer from the disk; None where there is none, or it is damaged."""
+    """Read a cached answer; None where it is missing or damaged."""
     try:
         return Answer(**json.loads(kept(path) or b""))
     except (ValueError, TypeError):
@@ -202,7 +202,7 @@ def _kept(path: Path) -> Answer | None:
 
 
 def checked(line: str, answer: str, edits: float, whole: bool = True) -> Correction:
-    """An answer as a correction of a line, or the line and why the answer was refused.
+    """Make a correction of an answer, or of the line with the reason for refusing the answer.
 
     Args:
         line: the decoder's text.

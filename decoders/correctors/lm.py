@@ -1,4 +1,4 @@
-"""The n best texts of a line, put in order by a causal language model and the decoder's score."""
+"""The n best texts of a line, reranked by a causal language model and the decoder's score."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from decoders.language.causal import line_lm
 class RerankSpec(CorrectorSpec):
     """Score of the decoder + weight * log p of a causal language model + length * characters.
 
-    It cannot leave the list, so it can invent nothing. The list of a decoder with a beam is its
-    `texts` best (at most its beam); that of one with a single text, such as ctc-greedy, has the
-    best of a CTC beam of the same encoding beside it, each with the decoder's own score. An
-    autoregressive decoder's score counts as log p of the whole text, not of a token. Texts that
-    the decoder or the model finds impossible stay behind all others. Known from speech as n-best
-    rescoring.
+    It chooses from a list, so it invents nothing. The list of a decoder with a beam is its `texts`
+    best (at most its beam); a decoder of single texts, such as ctc-greedy, is joined by the best of
+    a CTC beam on the same encoding, each with the decoder's own score. An autoregressive decoder's
+    score counts as log p of the whole text, not of a token. Impossible texts by decoder or model
+    rank behind all others. Known from speech as n-best rescoring.
 
     weight: of the language model (natural logarithms); 0 leaves it out.
     length: bonus of each character.
-        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
-    texts: alternatives that are put in order.
+        Both: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    texts: number of alternatives to rerank.
     model: Hub id or folder of a causal language model for transformers, or a file of
         `python -m bench train lm`; "" for the embedded one.
     """
@@ -57,7 +56,7 @@ class RerankSpec(CorrectorSpec):
         return self.texts
 
     def missing(self, encoder: EncoderInfo, decoder: DecoderSpec) -> Unavailable | None:
-        """Alternatives have to come from the decoder or from a CTC head."""
+        """Check that the decoder or a CTC head offers alternatives."""
         if _has_nbest(decoder) or encoder.alphabet:
             return None
         return Unavailable(
@@ -72,7 +71,7 @@ class RerankSpec(CorrectorSpec):
 
 
 class Rerank(Corrector):
-    """Puts lists of texts in order."""
+    """Reranks lists of texts."""
 
     spec: RerankSpec
 
@@ -83,11 +82,11 @@ class Rerank(Corrector):
         if not _has_nbest(decoder.spec):
             beam = max(CTCBeamSpec.beam, spec.texts)
             self._beam = CTCBeamSpec(beam=beam, nbest=spec.texts).open(encoder)
-        # Scores of the model, kept while weights change; None in a run, which keeps nothing.
+        # Cached scores of the model while weights are tuned; None in a run, which caches nothing.
         self._known: dict[str, float] | None = None
 
     def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Each line's texts in their new order; the score is the sum."""
+        """Rerank each line's texts; the score is the sum."""
         lists, scores = self._lists(encoded, lines)
         scores = _whole(self.decoder, encoded, lists, scores)
         lengths = np.cumsum([0, *map(len, lists)])
@@ -105,8 +104,8 @@ class Rerank(Corrector):
     def reweight(self, values: Mapping[str, float]) -> None:
         """Correct with these weights from now on.
 
-        Changed weights mean tuning, on the same lines again and again: from then on the scores of
-        the model are kept. Nothing is kept in a run.
+        Only tuning changes weights, and repeats the same lines: from then on the model's scores are
+        cached.
         """
         if self.values and self._known is None:
             self._known = {}
@@ -133,7 +132,7 @@ class Rerank(Corrector):
     def _lists(
         self, encoded: Encoded, lines: Sequence[Decoded]
     ) -> tuple[list[list[str]], list[Scores]]:
-        """The texts of each line, the decoder's own first, and their scores by the decoder."""
+        """List each line's texts, the decoder's own first, with the decoder's scores."""
         if self._beam is None:
             lists = [alternatives(line) for line in lines]
             return [list(one) for one in lists], [np.array(list(one.values())) for one in lists]
@@ -154,7 +153,7 @@ def _whole(
     lists: Sequence[Sequence[str]],
     scores: Sequence[Scores],
 ) -> list[Scores]:
-    """Scores of texts as log-probabilities of the whole of them.
+    """Convert scores of texts to log-probabilities of whole texts.
 
     An autoregressive search divides by tokens ** length_penalty, and then a language model's
     log-probability, which grows with the text, would outweigh it.

@@ -1,4 +1,4 @@
-"""A speller: words that the train text does not have become words that it has."""
+"""A speller: replaces words that are not in the train text by words that are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from decoders.base import Decoder
 from decoders.correctors.base import Correction, Corrector, CorrectorSpec
 from decoders.language.lm import EMBEDDED, EMBEDDED_TEXT, train_text
 
-_CORE = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")  # a word without what is set around it
+_CORE = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")  # a word without punctuation around it
 _BACK_OFF = 0.4  # stupid backoff, Brants et al. 2007
 
 
@@ -36,7 +36,7 @@ class SpellerSpec(CorrectorSpec):
         encoder, see `decoders/tuned.json`.
     price: of one edit.
     distance: most edits of a word.
-    shortest: letters that a word has at least.
+    shortest: least letters of a word to correct.
     text: a UTF-8 text file to take the vocabulary from; "" for the embedded train text.
     """
 
@@ -63,7 +63,7 @@ class SpellerSpec(CorrectorSpec):
 
 
 class Speller(Corrector):
-    """Looks words up."""
+    """Replaces words by the vocabulary."""
 
     spec: SpellerSpec
 
@@ -73,7 +73,7 @@ class Speller(Corrector):
         self._words = _Words.of(lines, spec.distance)
 
     def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Line by line."""
+        """Correct the lines one by one."""
         return [Correction(self._spelled(line.text)) for line in lines]
 
     def extras(self) -> Mapping[str, Any]:
@@ -123,7 +123,7 @@ class Speller(Corrector):
 
 @dataclass(frozen=True, eq=False)
 class _Words:
-    """A vocabulary: how often its words and their pairs occur, in lower case."""
+    """A vocabulary with the counts of its words and word pairs, in lower case."""
 
     counts: Counter[str]
     pairs: Counter[tuple[str, str]]
@@ -163,7 +163,7 @@ class _Words:
 
 
 def _as(word: str, other: str) -> str:
-    """Another word in the capitals of a word."""
+    """Write another word with the capitals of a word."""
     if word.isupper():
         return other.upper()
     return other[:1].upper() + other[1:] if word[0].isupper() else other

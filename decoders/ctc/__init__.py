@@ -1,1 +1,1 @@
-"""The CTC decoders: frames to text, without language and with measured doses of it."""
+"""The CTC decoders: frames to text, without and with a language model."""

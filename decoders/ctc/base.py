@@ -18,7 +18,7 @@ from bench.core.types import BLANK, Encoded, EncoderInfo, Needs
 from decoders.base import DecoderSpec, Scores
 from decoders.ctc.beam_kit import all_sound
 
-# How far the largest log-probability of a frame may lie outside [-log V, 0]: rounding only.
+# Tolerance of the largest log-probability of a frame outside [-log V, 0], for rounding.
 _TOLERANCE = 0.01
 
 
@@ -36,7 +36,7 @@ class BeamSpec(CTCSpec, ABC):
     beam: hypotheses kept after each frame.
     token_min_logp: a symbol with a lower log-probability opens no new hypothesis in that frame,
         unless it is the frame's likeliest; none: every symbol may.
-    nbest: texts given for each line; with 1 the best one alone.
+    nbest: texts of each line; 1 for the best one alone.
     beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
     """
 
@@ -52,7 +52,7 @@ class BeamSpec(CTCSpec, ABC):
 
     @property
     def prune(self) -> float:
-        """The share of the best one's mass below which a hypothesis is dropped."""
+        """Share of the best hypothesis' mass below which others are dropped."""
         return 0.0 if self.beam_prune_logp is None else math.exp(self.beam_prune_logp)
 
     @property
@@ -72,7 +72,7 @@ class FusionSpec(BeamSpec, ABC):
 
     alpha: weight of the language model (natural logarithms).
     beta: bonus of each character, or of each word with a model of words.
-    score_boundary: take the line for a sentence, with the model's marks at both ends.
+    score_boundary: treat the line as a sentence, with the model's marks at both ends.
     lm: an ARPA file; "" for the model of the embedded corpus.
     """
 
@@ -87,10 +87,10 @@ class WordFusionSpec(FusionSpec, ABC):
     """The search of pyctcdecode: hypotheses are texts of words.
 
     unk_offset: added to the log10 probability of a word that the model does not know (and so
-        weighed by alpha), and to the score of a partial word that begins none (not weighed).
-        With alpha and beta: none is the value tuned for the encoder, with ctc-ngram-word or with
-        ctc-kenlm, which search alike, see `decoders/tuned.json`.
-    prune_history: of hypotheses with equal futures keep the best alone.
+        weighed by alpha), and to the score of a partial word that begins none (not weighed). As for
+        alpha and beta, none is the value tuned for the encoder with ctc-ngram-word or ctc-kenlm,
+        which search alike (`decoders/tuned.json`).
+    prune_history: keep only the best of hypotheses that later frames cannot tell apart.
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
@@ -108,19 +108,19 @@ class WordFusionSpec(FusionSpec, ABC):
     prune_history: bool = True
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Without a space there are no words."""
+        """Refuse an alphabet without a space, which has no words."""
         return missing_space(encoder) or super().missing(encoder)
 
 
 def missing_space(encoder: EncoderInfo) -> Unavailable | None:
-    """The reason for a CTC head to write no words; None when it does, or there is none."""
+    """The reason for a CTC head to write no words; None without a reason or a head."""
     if encoder.alphabet and " " not in encoder.alphabet:
-        return Unavailable(f"the alphabet of {encoder.name} has no space to part words")
+        return Unavailable(f"the alphabet of {encoder.name} has no space, so it writes no words")
     return None
 
 
 def check_beam(beam: int, nbest: int) -> None:
-    """Refuse widths that make no sense by a `UserError`."""
+    """Raise a `UserError` for impossible widths."""
     if beam < 1:
         raise UserError(f"beam is the number of hypotheses kept, at least 1, not {beam}")
     if not 1 <= nbest <= beam:
@@ -128,13 +128,13 @@ def check_beam(beam: int, nbest: int) -> None:
 
 
 def check_threshold(option: str, value: float | None) -> None:
-    """Refuse a threshold that nothing can reach by a `UserError`."""
+    """Raise a `UserError` for a threshold above 0."""
     if value is not None and value > 0:
         raise UserError(f"{option} is a log-probability, 0 or less, or none, not {value}")
 
 
 def ctc_output(encoded: Encoded) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """The log-probabilities (B, T, V), where they are, and the frame counts (B,) on the host.
+    """Log-probabilities (B, T, V) on their device, and frame counts (B,) on the host.
 
     Raises:
         ValueError: the encoding breaks its contract (no CTC output, shapes that do not agree).
@@ -167,18 +167,18 @@ def checked_on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.i
         UserError: see `check_frames`.
     """
     log_probs, frames = on_host(encoded)
-    # Compiled, since the threads of a torch maximum go on turning when it is done, and hold up
-    # those of the search for longer than the maximum took.
+    # Compiled, since torch's threads spin on after a maximum and delay the search for longer than
+    # the maximum took.
     if not all_sound(log_probs, frames, bounds(log_probs.shape[2])):
         check_frames(log_probs.max(axis=2), frames, log_probs.shape[2])
     return log_probs, frames
 
 
 def check_frames(maxima: NDArray[np.float32], frames: NDArray[np.int64], symbols: int) -> None:
-    """Refuse frames that are no log-probability distribution, at the cost of one maximum each.
+    """Check that frames are log-probability distributions, at the cost of one maximum each.
 
-    The largest of V log-probabilities lies in [-log V, 0]. NaN, a column of -inf, raw logits and
-    probabilities in the place of log-probabilities fall outside.
+    The largest of V log-probabilities lies in [-log V, 0]. NaN, a frame of -inf, raw logits and
+    probabilities lie outside.
 
     Args:
         maxima: (B, T), the largest value of each frame.
@@ -186,7 +186,7 @@ def check_frames(maxima: NDArray[np.float32], frames: NDArray[np.int64], symbols
         symbols: V.
 
     Raises:
-        UserError: a valid frame is broken; says which.
+        UserError: naming the first bad frame.
     """
     lowest, highest = bounds(symbols)
     sound = (maxima <= highest) & (maxima >= lowest)
@@ -201,7 +201,7 @@ def check_frames(maxima: NDArray[np.float32], frames: NDArray[np.int64], symbols
 
 
 def bounds(symbols: int) -> tuple[float, float]:
-    """Between which the largest of V log-probabilities lies."""
+    """Bounds of the largest of V log-probabilities."""
     return -math.log(symbols) - _TOLERANCE, _TOLERANCE
 
 
@@ -214,13 +214,13 @@ def inside_frames(frames: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
 def join_symbols(
     symbols: NDArray[Any], counts: NDArray[np.int64], alphabet: Sequence[str]
 ) -> list[str]:
-    """Texts of symbol indices that lie end to end.
+    """Split concatenated symbol indices into texts.
 
-    One join for all texts and one slice for each is several times faster than a join for each.
+    One join for all texts and a slice each is several times faster than a join each.
 
     Args:
         symbols: (sum of counts,) indices into the alphabet.
-        counts: (N,) how many belong to each text.
+        counts: (N,) symbols of each text.
         alphabet: V symbols, of any number of characters each.
     """
     ends = np.cumsum(counts)
@@ -269,7 +269,7 @@ def ctc_scores(encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores]
 def worded_scores(
     encoded: Encoded, texts: Sequence[Sequence[str]], price: Callable[[str], float]
 ) -> list[Scores]:
-    """The objective of a search in pyctcdecode's semantics, shaped as `ctc_scores`.
+    """Score texts by the objective of pyctcdecode's search, shaped as `ctc_scores`.
 
     The paths may have a space at either end, since such a search drops it from the text; `price`
     is the score of a text's words.

@@ -1,4 +1,4 @@
-"""CTC prefix beam search without any language: what the search alone adds to the best path."""
+"""CTC prefix beam search without a language model: the gain of the search alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from decoders.ctc.search import Threads, compile_search, search_batch
 
 @dataclass(frozen=True)
 class CTCBeamSpec(BeamSpec):
-    """The likeliest text, all its paths summed, as far as a beam of prefixes finds it."""
+    """CTC prefix beam search for the likeliest text, summed over its paths."""
 
     # On synthetic posteriors these options read 380 of 384 lines as a beam of 200 without a
     # threshold did, at thousands of lines a second on one core.
@@ -36,12 +36,12 @@ class CTCBeam(Decoder):
         self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is the log-probability of the text, of its paths inside the beam."""
+        """Decode; the score is the text's log-probability over its paths inside the beam."""
         language = no_language(len(encoded.alphabet))
         return search_batch(self._threads, encoded, self.spec, search, language)
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The log-probability of each text, all its paths summed."""
+        """Score each text by its log-probability over all paths."""
         return ctc_scores(encoded, texts)
 
     def close(self) -> None:

@@ -12,15 +12,15 @@ from bench.core.types import BLANK
 
 NONE = -1  # no symbol, no node, no place
 ROOT = 0  # the node of the empty prefix
-# Masses so far below the best of their frame are dropped: denormal numbers, which are slow, lie
-# beyond. With probabilities of real encoders no affordable beam is wide enough to reach them.
+# Masses below this share of their frame's best are dropped, before they become denormal numbers,
+# which are slow. Beams on real encoders do not reach them.
 NEGLIGIBLE = 1e-200
 
 
 class Beam(NamedTuple):
-    """The prefixes that are kept, at most K.
+    """The prefixes in the beam, at most K.
 
-    blank, symbol: mass of the paths that end in a blank, or in the last symbol; 0: there are none.
+    blank, symbol: mass of the paths that end in a blank, or in the last symbol; 0 without any.
     """
 
     node: NDArray[np.int32]
@@ -30,14 +30,14 @@ class Beam(NamedTuple):
 
 @compiled
 def ints(size: int) -> NDArray[np.int32]:
-    """Room for so many numbers."""
+    """Allocate `size` numbers."""
     return np.empty(size, np.int32)
 
 
 class Frame(NamedTuple):
     """The probabilities of one frame."""
 
-    probability: NDArray[np.float64]  # (V,), of the symbols that were needed so far
+    probability: NDArray[np.float64]  # (V,), filled for the symbols used so far
     tokens: NDArray[np.int32]  # the symbols that may open a new prefix, the blank apart
     met: NDArray[np.int32]  # (K, V) frame in which that extension met a prefix of the beam
 
@@ -46,7 +46,7 @@ class Openings(NamedTuple):
     """Counts of the symbols that may open a prefix, for each frame of a line.
 
     above: how many symbols are not below the threshold, the blank apart.
-    place: the sum of their indices: where there is one, it is that one.
+    place: the sum of their indices, which is the index where there is one.
     """
 
     above: NDArray[np.int32]
@@ -61,10 +61,10 @@ def read_ahead(
     token_min_logp: float,
     openings: Openings,
 ) -> bool:
-    """Read all frames of a line before it is searched, in one pass and without a jump.
+    """Read all frames of a line in one sequential pass before it is searched.
 
-    The search waits for memory wherever it jumps; after this the frames lie in a cache, and
-    seldom have to be read again.
+    The search reads frames in random order and would wait for memory; this brings them into a CPU
+    cache.
 
     `log_probs` are the (T, V) of a line, `frames` of them valid, the largest value of each within
     `bounds`; `token_min_logp` is exact in float32. Writes `openings`, (T,). Returns False where a
@@ -76,7 +76,7 @@ def read_ahead(
         row = log_probs[t]
         over, enough, above, place = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
         for symbol in range(row.size):  # by index and in whole numbers: this becomes vector code
-            over |= np.int32(not row[symbol] <= high)  # nor is NaN
+            over |= np.int32(not row[symbol] <= high)  # true for NaN too
             enough |= np.int32(row[symbol] >= low)
             opens = np.int32(row[symbol] >= least)
             above += opens
@@ -107,7 +107,7 @@ def tokens_of(
     place: int,
     tokens: NDArray[np.int32],
 ) -> int:
-    """Write the symbols that are not below a threshold, or else the likeliest one; the blank apart.
+    """Write the symbols not below a threshold, or else the likeliest one, without the blank.
 
     `row` has the (V,) log-probabilities of a frame, `above` and `place` its `Openings`. Returns how
     many `tokens` were written.
@@ -124,7 +124,7 @@ def tokens_of(
 
 @compiled_part
 def _write_above(row: NDArray[np.float32], least: float, tokens: NDArray[np.int32]) -> None:
-    """The symbols that are not below a threshold, the blank apart."""
+    """Write the symbols not below a threshold, without the blank."""
     count = 0
     for symbol in range(BLANK + 1, row.size):
         if row[symbol] >= least:

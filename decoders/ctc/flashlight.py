@@ -31,9 +31,9 @@ from decoders.language.ngram import MAX_ORDER
 from decoders.language.units import Unit, missing_symbols
 
 _ORDERS: Mapping[Unit, int] = {"char": MAX_ORDER, "word": 3}  # of ctc-ngram and ctc-ngram-word
-_ANY = 1e9  # no threshold
-_IMPOSSIBLE = -1e4  # a log-probability; flashlight adds them up and wants no infinities
-_UNENDED = -30.0  # what it costs to drop a line's last word because it is no word of the lexicon
+_ANY = 1e9  # large enough to be no threshold
+_IMPOSSIBLE = -1e4  # a log-probability; flashlight sums them and cannot take infinities
+_UNENDED = -30.0  # cost of dropping a line's last word that is not in the lexicon
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,21 @@ class CTCFlashlightSpec(CTCSpec):
     """Shallow fusion of CTC with KenLM by flashlight-text 0.0.7, the decoder behind torchaudio's.
 
     Source: https://github.com/flashlight/text; J. Kahn et al. 2022, "Flashlight: enabling
-    innovation in tools for machine learning" (ICML). Its settings are the nearest to ctc-ngram's:
-    the same models, the same beam and beam threshold, scores of one text added up (`log_add`), and
-    as many symbols a frame as can be above ctc-ngram's threshold on any but a flat frame. It always
-    takes a line for a sentence, with the model's marks at both ends. Spaces at the ends of texts,
-    which it likes to put there for that, are left out.
+    innovation in tools for machine learning" (ICML). Its settings are close to ctc-ngram's: the
+    same models, beam and beam threshold, merged scores of equal texts (`log_add`), and as many
+    symbols a frame as can pass ctc-ngram's threshold on any but a flat frame. It always treats a
+    line as a sentence, with the model's marks at both ends. Spaces at the ends of texts, which this
+    favours, are left out.
 
     alpha: weight of the language model (natural logarithms).
     beta: bonus of each word with a lexicon, of each space without.
-        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
-    lexicon: only words of a word model, which it then reads; else any text, and a character model.
+        Both: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    lexicon: write only words of a word model; else any text, with a character model.
     beam: hypotheses kept after each frame.
     beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
     beam_tokens: likeliest symbols of each frame that are tried.
     lm: an ARPA file, of words with a lexicon and of characters without; "" for the embedded one.
-    nbest: texts given for each line; with 1 the best one alone.
+    nbest: texts of each line; 1 for the best one alone.
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
@@ -80,7 +80,7 @@ class CTCFlashlightSpec(CTCSpec):
             raise UserError(f"beam_tokens is at least 1, not {self.beam_tokens}")
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """It needs its package, and a space, which parts words."""
+        """Check for its package, and for a space in the alphabet."""
         if not _installed():
             return Unavailable(
                 "ctc-flashlight needs the package flashlight-text", "pip install flashlight-text"
@@ -114,7 +114,7 @@ class CTCFlashlight(tuned.Tunable):
         self.reweight({})
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus."""
+        """Decode; the score is log-probability + language model + bonus."""
         log_probs, frames = checked_on_host(encoded)
         lines = zip(log_probs, frames.tolist(), strict=True)
         return [self._line(line[:count], encoded.alphabet) for line, count in lines]
@@ -133,9 +133,9 @@ class CTCFlashlight(tuned.Tunable):
     def reweight(self, values: Mapping[str, float]) -> None:
         """Decode with these weights from now on; the model stays."""
         super().reweight(values)
-        self._search = self._made()
+        self._search = self._new_search()
 
-    def _made(self) -> Any:
+    def _new_search(self) -> Any:
         """Flashlight's decoder with the weights in force."""
         from flashlight.lib.text import decoder as flashlight
 
@@ -185,7 +185,7 @@ def _installed() -> bool:
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:
-    """Load KenLM as flashlight holds it; the numbers of symbols or words are their places.
+    """Load KenLM for flashlight; symbols or words are numbered by their places.
 
     Raises:
         UserError: KenLM refuses the file.
@@ -220,7 +220,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _trie(words: Sequence[str], alphabet: Sequence[str]) -> Any:
-    """The lexicon; the price of a part of a word is the best of the words that it may become."""
+    """Make the lexicon; a partial word scores as the best of the words that it may become."""
     from flashlight.lib.text.decoder import SmearingMode, Trie
 
     place = {symbol: index for index, symbol in enumerate(alphabet)}

@@ -29,7 +29,7 @@ class CTCGreedySpec(CTCSpec):
     """
 
     def open(self, encoder: EncoderInfo) -> Decoder:
-        """Nothing has to be made."""
+        """Open the decoder, which loads nothing."""
         return CTCGreedy(self)
 
 
@@ -41,12 +41,12 @@ class CTCGreedy(Decoder):
         return best_path(encoded)
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The log-probability of each text, all its paths summed: the best path stands for it."""
+        """Score each text by its log-probability over all paths."""
         return ctc_scores(encoded, texts)
 
 
 def best_path(encoded: Encoded) -> list[Decoded]:
-    """The best path of each line, scored by its log-probability: a lower bound of its text's.
+    """Find the best path of each line; its log-probability is a lower bound of its text's.
 
     Raises:
         UserError: the log-probabilities are broken (NaN, not normalised).
@@ -67,9 +67,9 @@ def best_path(encoded: Encoded) -> list[Decoded]:
 
 
 def _argmax(log_probs: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The largest value of each frame and its symbol, both (B, T), on the host.
+    """Find the largest value of each frame and its symbol, both (B, T), on the host.
 
-    On a CPU numpy's argmax is several times faster than torch's; of another device only the two
+    On a CPU numpy's argmax is several times faster than torch's; from other devices only the two
     small results are copied.
     """
     if log_probs.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""CTC beam search with a word n-gram model: pyctcdecode and KenLM, the lines shared by workers."""
+"""CTC beam search with a word n-gram model, by pyctcdecode and KenLM in worker processes."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class CTCKenLMSpec(WordFusionSpec):
     """Shallow fusion of CTC with a word n-gram: log p_ctc + alpha * log p_lm + beta * words.
 
     Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode; its search is
-    taken as it is. Its texts have no white space at the ends and single spaces inside.
+    used unchanged. Its texts have no white space at the ends and single spaces inside.
 
-    lm: a KenLM binary is read, too.
+    lm: also a KenLM binary.
     workers: processes that share the lines of a batch; 0 for as many as torch has threads.
     """
 
-    # One worker a thread: a row states its threads, and the other decoders keep to them.
+    # One worker a thread, since a row states its threads and other decoders use as many.
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class CTCKenLM(tuned.Tunable):
         self._pool = WorkerPool(self._decoder, workers) if workers > 1 else None
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus of words."""
+        """Decode; the score is log-probability + language model + bonus of words."""
         log_probs, frames = checked_on_host(encoded)
         places = np.flatnonzero(frames)
         lines = [log_probs[place, : frames[place]] for place in places]
@@ -82,12 +82,12 @@ class CTCKenLM(tuned.Tunable):
         return [self._decoded(read.get(place, (("", 0.0),))) for place in range(len(frames))]
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The log-probability of each text, all its paths summed, and what its words add to it."""
+        """Score each text by its log-probability over all paths plus the part of its words."""
         self._decoder.reset_params(*self._weights())
         return worded_scores(encoded, texts, partial(_word_price, self._decoder))
 
     def close(self) -> None:
-        """End the workers and let go of the model, which pyctcdecode holds in a class variable."""
+        """End the workers and free the model, which pyctcdecode holds in a class variable."""
         if self._pool is not None:
             self._pool.close()
         if self._decoder is not None:
@@ -132,7 +132,7 @@ class WordSearch:
 
     @classmethod
     def of(cls, spec: CTCKenLMSpec, weights: tuple[Any, ...]) -> WordSearch:
-        """State every threshold: the two functions of pyctcdecode have different defaults."""
+        """Set every threshold, since pyctcdecode's functions differ in defaults."""
         thresholds = {n: getattr(spec, n) for n in ("beam_prune_logp", "token_min_logp")}
         options = {
             "beam_width": spec.beam,
@@ -143,17 +143,17 @@ class WordSearch:
 
     def decode(self, decoder: Any, log_probs: NDArray[np.float32]) -> NBest:
         """The best texts of a line of (T, V) log-probabilities, T of at least 1."""
-        # Here and not once for all, since a worker has a copy of the decoder.
+        # Set at each call, since a worker has a copy of the decoder.
         decoder.reset_params(*self.weights)
         beams = decoder.decode_beams(log_probs, **self.options)  # `decode` gives no score
         return tuple((text, float(score)) for text, *_, score in beams[: self.nbest])
 
 
 def build_decoder(alphabet: Sequence[str], model: Any, words: Sequence[str]) -> Any:
-    """A pyctcdecode decoder over an alphabet that is taken as it is.
+    """Make a pyctcdecode decoder over an unchanged alphabet.
 
     `build_ctcdecoder` would guess from the symbols whether they are word pieces and which one is
-    the space; here that is known.
+    the space.
 
     Args:
         alphabet: V symbols, "" (the blank) first.
@@ -176,7 +176,7 @@ def _word_price(decoder: Any, text: str) -> float:
 
 
 class WorkerPool:
-    """Worker processes that share a decoder with this process by being forked from it."""
+    """Worker processes forked from this one, with its decoder."""
 
     def __init__(self, decoder: Any, workers: int) -> None:
         """Fork the workers now. The decoder has to be complete: later changes are not seen.
@@ -203,7 +203,7 @@ class WorkerPool:
             return list(self._pool.map(partial(_decode_in_worker, search), lines, chunksize=chunk))
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker process of the decoder was killed, perhaps for want of memory; "
+                "a worker process of the decoder was killed, perhaps for lack of memory; "
                 "try -o ctc-kenlm.workers=1"
             ) from error
 
@@ -215,7 +215,7 @@ class WorkerPool:
 
 
 def can_fork() -> bool:
-    """Check for fork, without which there are no workers."""
+    """Whether the system can fork, which workers need."""
     return "fork" in multiprocessing.get_all_start_methods()
 
 

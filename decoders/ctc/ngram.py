@@ -1,10 +1,10 @@
 """CTC prefix beam search with a character n-gram, the model held as dense tables.
 
-A state of the tables is a context that matters: an n-gram that others begin with, or that has a
-back-off weight of its own. Its row is that of the next shorter state, moved by the back-off weight,
-with its own n-grams written over it; so the rows are built order by order, and a lookup never backs
-off. Source of the automaton: C. Allauzen, M. Mohri, B. Roark, "Generalized algorithms for
-constructing statistical language models" (ACL 2003), with the failure transitions taken out.
+A state of the tables is an n-gram that longer ones begin with, or that has a back-off weight of its
+own. Its row is that of the next shorter state plus the back-off weight, overwritten by its own
+n-grams; so the rows are built order by order, and a lookup never backs off. Source of the
+automaton: C. Allauzen, M. Mohri, B. Roark, "Generalized algorithms for constructing statistical
+language models" (ACL 2003), with the failure transitions taken out.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from decoders.language.lm import check_embedded_order, ngram_lm
 from decoders.language.units import missing_symbols
 
 _MOST_BYTES = 4 << 30
-# The smallest factor of one symbol, e^-69: smaller ones would leave the range of float32, and a
-# text would become impossible that is only very unlikely.
+# The smallest factor of one symbol, e^-69: smaller ones would underflow float32 and make unlikely
+# texts impossible.
 _LEAST_FACTOR = 1e-30
 
 
@@ -38,11 +38,11 @@ _LEAST_FACTOR = 1e-30
 class CTCNGramSpec(FusionSpec):
     """Shallow fusion of CTC with a character n-gram: log p_ctc + alpha * log p_lm + beta * length.
 
-    The search is that of ctc-beam, and alpha = beta = 0 is ctc-beam, number for number: alpha is
+    The search is that of ctc-beam, and equals it number for number at alpha = beta = 0: alpha is
     the dose of language.
 
     alpha, beta: none is the value tuned for the encoder, see `decoders/tuned.json`.
-    score_boundary: without it a line begins behind a space and ends anywhere.
+    score_boundary: without it a line begins after a space and ends anywhere.
     lm: a model of characters, its space as U+2581, <space>, | or itself.
     order: of the embedded model.
     """
@@ -78,11 +78,11 @@ class CTCNGram(tuned.Tunable):
         self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus of length."""
+        """Decode; the score is log-probability + language model + bonus of length."""
         return search_batch(self._threads, encoded, self.spec, search, self._language)
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The log-probability of each text, all its paths summed, and what the model adds to it."""
+        """Score each text by its log-probability over all paths plus the model's part."""
         scores = ctc_scores(encoded, texts)
         for of_line, line in zip(scores, texts, strict=True):
             for place in np.flatnonzero(np.isfinite(of_line)):
@@ -98,20 +98,20 @@ class CTCNGram(tuned.Tunable):
         return {
             **self._lm.extras(),
             "lm_states": len(self._dense.log_prob),
-            "lm_missing": "".join(self._dense.missing),  # characters that it takes for <unk>
+            "lm_missing": "".join(self._dense.missing),  # characters that count as <unk>
             **self.values,
             "tuned_on": self.source,
             "workers": self._threads.count,
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these weights from now on; the tables are worked out anew."""
+        """Decode with these weights from now on; the tables are computed again."""
         super().reweight(values)
         alpha, beta = self.values["alpha"], self.values["beta"]
         self._language = self._dense.language(alpha, beta, self.spec.score_boundary)
 
     def _price(self, text: str, alphabet: Sequence[str]) -> float:
-        """Natural log of all that the model multiplies a text by."""
+        """Natural log of the model's factor for a text."""
         language, total = self._language, 0.0
         state = language.start
         for symbol in map(alphabet.index, text):
@@ -124,11 +124,11 @@ class CTCNGram(tuned.Tunable):
 class DenseLM:
     """A model over the symbols of a CTC alphabet, L states by V symbols.
 
-    log_prob: (L, V) float32, natural log; in the column of the blank that of the sentence's end.
+    log_prob: (L, V) float32, natural log; the blank's column holds the sentence's end.
     following: (L, V) int32, the state behind each symbol; 0 in the column of the blank.
-    between: the state behind a space, `<s>` or not: where a line that is no sentence begins.
-    beginning: the state behind `<s>`.
-    missing: symbols that the model does not know and takes for `<unk>`.
+    between: the state after a space, in which a line that is no sentence begins.
+    beginning: the state after `<s>`.
+    missing: symbols unknown to the model, which count as `<unk>`.
     """
 
     log_prob: NDArray[np.float32]
@@ -138,9 +138,9 @@ class DenseLM:
     missing: tuple[str, ...]
 
     def language(self, alpha: float, beta: float, score_boundary: bool) -> Language:
-        """The factors p ** alpha * e ** beta of each symbol; with an alpha of 0 exactly e ** beta.
+        """Make the factors p ** alpha * e ** beta of each symbol; exactly e ** beta at alpha 0.
 
-        With `score_boundary` the line is a sentence: it begins behind `<s>` and pays for `</s>`.
+        With `score_boundary` the line is a sentence: it begins after `<s>` and ends with `</s>`.
         """
         factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
         final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
@@ -153,7 +153,7 @@ class DenseLM:
 
 
 def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
-    """Tables of a character model, its n-grams that the alphabet cannot write left out.
+    """Make the tables of a character model, without n-grams that the alphabet cannot write.
 
     Raises:
         UserError: the model lacks the space or many letters, has no `<unk>` for the symbols that
@@ -181,7 +181,7 @@ def dense_lm(model: NGramModel, alphabet: Sequence[str], name: str) -> DenseLM:
 def _columns(
     model: NGramModel, alphabet: Sequence[str], name: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The column of each word of the model, -1 for none, and the symbols that it lacks."""
+    """Map each word of the model to its column, -1 for none; returns missing symbols too."""
     words = {word: index for index, word in enumerate(model.vocabulary)}
     for mark in (BOS, EOS):
         if mark not in words:
@@ -203,7 +203,7 @@ def _columns(
 
 
 class _Tables:
-    """The rows as they grow, shortest states first; state 0 is the empty context.
+    """Growing rows, shortest states first; state 0 is the empty context.
 
     Of the n-grams added last: `state` (-1 for none) and `shorter`, the longest state that is a
     proper suffix.
@@ -229,7 +229,7 @@ class _Tables:
         self.following = np.zeros((states, symbols + 1), np.int32)
 
     def add(self, order: int) -> None:
-        """Add the n-grams of an order, and the rows of the states that they are."""
+        """Add the n-grams of an order and the rows of their states."""
         grams = self.model.orders[order - 1]
         column = self.column[grams.word]
         context = self.state[grams.context]
@@ -258,7 +258,7 @@ class _Tables:
         self.state, self.shorter = state, shorter
 
     def _states(self, order: int) -> NDArray[np.bool_]:
-        """Mark the n-grams of an order below the highest that are worth a state."""
+        """Mark the n-grams of an order below the highest that become states."""
         grams, above = self.model.orders[order - 1], self.model.orders[order]
         marked: NDArray[np.bool_] = grams.log10_backoff != 0
         marked[above.context] = True

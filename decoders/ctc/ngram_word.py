@@ -36,7 +36,7 @@ class CTCNGramWordSpec(WordFusionSpec):
         check_embedded_order(self.lm, self.order, type(self).order)
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Without a space there are no words, and words are spelt in single characters."""
+        """Check for a space in the alphabet, and for symbols of one character each."""
         if long := next((symbol for symbol in encoder.alphabet if len(symbol) > 1), None):
             return Unavailable(
                 f"the alphabet of {encoder.name} has {long!r}, which is more than one character"
@@ -64,11 +64,11 @@ class CTCNGramWord(tuned.Tunable):
         self._threads = Threads()
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is that of the search: log-probability + language model + bonus of words."""
+        """Decode; the score is log-probability + language model + bonus of words."""
         return search_batch(self._threads, encoded, self.spec, search_words, *self._model())
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The log-probability of each text, all its paths summed, and what its words add to it."""
+        """Score each text by its log-probability over all paths plus the part of its words."""
         symbols = {symbol: place for place, symbol in enumerate(encoded.alphabet)}
         return worded_scores(encoded, texts, partial(self._price, symbols))
 

@@ -1,11 +1,11 @@
-"""CTC prefix beam search, with a language or without, compiled by numba: no objects, no GIL.
+"""CTC prefix beam search with or without a language model, compiled by numba.
 
 A hypothesis is a prefix (a text) with two masses: of the paths that end in a blank, and of those
-that end in its last symbol. Prefixes are nodes of a trie, so that two ways to one prefix meet in
-one node and their masses are added, exactly. Masses are plain probabilities divided by the
-largest of their frame (the logarithms of the divisors are summed): the inner loops need no
-logarithm. A language is a table of factors: what a symbol multiplies a prefix's masses by depends
-on the prefix alone, so that merging stays exact with it.
+that end in its last symbol. Prefixes are nodes of a trie, so that paths to one prefix meet in one
+node and their masses are added exactly. Masses are plain probabilities divided by the largest of
+their frame (the logarithms of the divisors are summed): the inner loops need no logarithm. A
+language is a table of factors on a prefix's masses; a factor depends on prefix and symbol alone, so
+merging stays exact.
 
 Sources: Graves & Jaitly 2014, "Towards end-to-end speech recognition with recurrent neural
 networks", algorithm 1; Hannun et al. 2014, "First-pass large vocabulary continuous speech
@@ -42,8 +42,8 @@ class Language(NamedTuple):
     """The factor of each symbol, L states of the language by V symbols.
 
     steps: (L, V) of `STEP`: the factor of a prefix in a state when a symbol opens a new one, and
-        the state of that one. Side by side, because the search waits for memory: the tables are
-        larger than the caches, and its way through them cannot be foreseen.
+        the state of that one. Side by side, since the tables exceed the CPU's caches and are read
+        in random order.
     final: (L,) the factor of a prefix at the end of the line.
     start: the state of the empty prefix.
     largest: the largest factor of `steps`.
@@ -56,17 +56,17 @@ class Language(NamedTuple):
 
 
 def no_language(symbols: int) -> Language:
-    """Every text at the same price, over V symbols."""
+    """Factors of 1 for all texts over V symbols."""
     return Language(np.array([[(1.0, 0)] * symbols], STEP), np.ones(1, np.float32), 0, 1.0)
 
 
 class _Trie(NamedTuple):
-    """Every prefix that was ever in the beam. Node 0 is the empty one."""
+    """All prefixes that were ever in the beam. Node 0 is the empty one."""
 
     parent: NDArray[np.int32]
     last: NDArray[np.int32]  # last symbol
     state: NDArray[np.int32]  # of the language
-    factor: NDArray[np.float64]  # that it got from the language when its last symbol was added
+    factor: NDArray[np.float64]  # of the language for its last symbol
     child: NDArray[np.int32]  # the youngest child; its siblings are chained
     sibling: NDArray[np.int32]
     place: NDArray[np.int32]  # where in the beam it stands now, or NONE
@@ -103,8 +103,8 @@ def search(
         log_probs: (B, T, V) natural log.
         frames: (B,) valid frames.
         lines: indices of the lines to search.
-        bounds: within which the largest value of each valid frame has to lie.
-        language: the price of texts.
+        bounds: of the largest value of each valid frame.
+        language: factors of the texts.
         beam_width: K, prefixes kept after each frame.
         token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
             likeliest; prefixes of the beam receive all their mass in any case.
@@ -142,7 +142,7 @@ def search(
             row = log_probs[line, t]
             tokens = _read(row, token_min_logp, openings.above[t], openings.place[t], frame)
             smallest, best = _stay(t, row, trie, beam, kept, frame, pool)
-            # Where the beam is full, what is no better than all of these cannot survive.
+            # In a full beam a candidate no better than all of these cannot survive.
             floor = smallest if kept == beam_width else 0.0
             count, best = _extend(
                 t, trie, beam, kept, frame, tokens, language, floor, best, least, pool
@@ -202,7 +202,7 @@ def _stay(
             if shorter != NONE:
                 frame.met[shorter, symbol] = t
                 grown = beam.blank[shorter]
-                if trie.last[parent] != symbol:  # else only a blank parts the two
+                if trie.last[parent] != symbol:  # else only a blank separates the two
                     grown += beam.symbol[shorter]
                 grown *= trie.factor[node]
             grown = (grown + beam.symbol[k]) * frame.probability[symbol]
@@ -227,7 +227,7 @@ def _extend(
     least: float,
     pool: _Candidates,
 ) -> tuple[int, float]:
-    """Open new prefixes with masses above `floor`, but for those that cannot survive.
+    """Open new prefixes with masses above `floor` that can survive.
 
     Returns the number of all candidates and the largest of all masses.
     """
@@ -241,7 +241,7 @@ def _extend(
         for token in range(tokens):
             symbol = frame.tokens[token]
             mass = (beam.blank[k] if symbol == own else both) * frame.probability[symbol]
-            # Reading the table costs more than all else here: most have no chance at any price.
+            # Skip most table reads, the largest cost here: most candidates fail with any factor.
             if mass * language.largest <= floor or frame.met[k, symbol] == t:
                 continue
             mass *= own_steps[symbol].factor
@@ -257,7 +257,7 @@ def _extend(
 
 @compiled_part
 def _scale(beam: Beam, kept: int, pool: _Candidates, best: float) -> None:
-    """Leave every prefix where it is: most frames are blank and open none."""
+    """Rescale a beam that a blank frame leaves unchanged, as most frames do."""
     for k in range(kept):
         beam.blank[k] = pool.blank[k] / best
         beam.symbol[k] = pool.symbol[k] / best
@@ -275,7 +275,7 @@ def _renew(
     best: float,
     least: float,
 ) -> tuple[int, int]:
-    """Put the chosen candidates into the beam, their masses divided by the largest.
+    """Move the chosen candidates to the beam, their masses divided by the largest.
 
     Returns the size of the beam and the number of nodes.
     """
@@ -303,7 +303,7 @@ def _renew(
 def _child(
     trie: _Trie, nodes: int, language: Language, parent: int, symbol: int
 ) -> tuple[int, int]:
-    """The prefix one symbol longer, made where it was never in the beam; and the node count."""
+    """Get or make the prefix with one more symbol; returns the node count too."""
     node = trie.child[parent]
     while node != NONE:
         if trie.last[node] == symbol:
@@ -328,7 +328,7 @@ def _write(
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],
 ) -> None:
-    """The best prefixes of a finished line: symbols (N, T), lengths (N,), scores (N,)."""
+    """Write the best prefixes of a finished line: symbols (N, T), lengths (N,), scores (N,)."""
     for rank in range(lengths.size):
         lengths[rank] = NONE
         if rank < kept:

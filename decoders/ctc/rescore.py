@@ -1,4 +1,4 @@
-"""The n best texts of a CTC beam, put in order by the encoder's own autoregressive head."""
+"""The n best texts of a CTC beam, reranked by the encoder's own autoregressive head."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from decoders.ctc.base import CTCSpec, check_beam
 class CTCRescoreSpec(DecoderSpec):
     """Two passes: log p of a CTC beam + alpha * log p of the AR head + beta * characters.
 
-    The AR head reads all hypotheses of a line in one pass, the texts being fed to it, so that it
-    need not write them token by token; it cannot leave the list. Known from speech as attention
-    rescoring (Zhang et al. 2020, "U2", https://arxiv.org/abs/2012.05481). Texts with more tokens
-    than the head can write leave the order of their line as the first pass has it.
+    The AR head scores all hypotheses of a line in one pass with teacher forcing, and cannot add to
+    them. Known from speech as attention rescoring (Zhang et al. 2020, "U2",
+    https://arxiv.org/abs/2012.05481). A line with a text of more tokens than the head can write
+    keeps the order of the first pass.
 
     alpha: weight of the AR head (natural logarithms); 0 keeps the order of the first pass.
     beta: bonus of each character.
-        These two: none is the value tuned for the encoder, see `decoders/tuned.json`.
-    first: the CTC decoder of the first pass, with the weights tuned for it; one with n-best.
+        Both: none is the value tuned for the encoder, see `decoders/tuned.json`.
+    first: the CTC decoder of the first pass, with n-best, and with the weights tuned for it.
     first_beam: its beam.
-    beam: its best texts, which the AR head scores.
-    nbest: texts given for each line; with 1 the best one alone.
+    beam: number of its best texts that the AR head scores.
+    nbest: texts of each line; 1 for the best one alone.
     """
 
     needs: ClassVar[Needs] = "both"
@@ -61,14 +61,14 @@ class CTCRescoreSpec(DecoderSpec):
             raise UserError(f"first is one of {fitting}, not {self.first}")
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Both heads are needed, and what the first pass needs."""
+        """Check for both heads, and for the needs of the first pass."""
         try:
             return super().missing(encoder) or self.search.missing(encoder)
         except Unavailable as absent:
             return absent
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:
-        """The CTC head's: all texts are its own."""
+        """The alphabet of the CTC head, which writes all texts."""
         return encoder.alphabet
 
     @property
@@ -102,7 +102,7 @@ class CTCRescore(tuned.Tunable):
         super().__init__(spec, tuned.weights(spec, encoder, self._lm, "ctc-rescore"))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The score is the sum of both passes and the bonus."""
+        """Decode; the score is the sum of both passes and the bonus."""
         if encoded.ar is None:
             raise UserError("this encoder has no autoregressive head; choose another decoder")
         lists = [alternatives(line) for line in self._first.decode(encoded)]
@@ -112,7 +112,7 @@ class CTCRescore(tuned.Tunable):
         return [self._ranked(one, scores) for one, scores in zip(lists, by_head, strict=True)]
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """The objective of the first pass, the AR head's log-probability and the bonus."""
+        """Score texts by the objective of the first pass, the AR head and the bonus."""
         first = self._first.score(encoded, texts)
         if first is None or encoded.ar is None:
             return None
@@ -134,7 +134,7 @@ class CTCRescore(tuned.Tunable):
         }
 
     def _ranked(self, first: Mapping[str, float], by_head: Scores) -> Decoded:
-        """The texts of a line, with their scores of the first pass, in their new order."""
+        """Rerank the texts of a line, which come with their scores of the first pass."""
         texts, scores = list(first), np.array(list(first.values()))
         if np.isfinite(by_head).all():
             scores = self._sum(scores, by_head, texts)

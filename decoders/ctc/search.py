@@ -1,4 +1,4 @@
-"""Run a compiled search on a batch: threads that share its lines, and its results as texts."""
+"""Compiled searches on a batch: threads that share its lines, and results as texts."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ class Hypotheses(NamedTuple):
 
 
 class Threads:
-    """Threads that share the lines of a batch; compiled code holds no lock that they need."""
+    """Threads that share the lines of a batch; compiled code releases the interpreter's lock."""
 
     def __init__(self, count: int | None = None) -> None:
-        """Start them; as many as torch has by default."""
+        """Start `count` threads, by default as many as torch has."""
         self.count = count or torch.get_num_threads()
         # The caller's thread takes a share as well.
         self._pool = ThreadPoolExecutor(self.count - 1) if self.count > 1 else None
 
     def share(self, work: Callable[[NDArray[np.int64]], bool], lines: int) -> bool:
-        """Work on lines by their numbers, some in each thread; whether all of it succeeded."""
+        """Distribute line numbers over the threads; returns whether all succeeded."""
         if self._pool is None or lines < 2:
             return work(np.arange(lines))
-        # Every n-th line, since neighbours in a batch are of like length.
+        # A thread takes every n-th line, since neighbours in a batch are of like length.
         own, *others = [np.arange(first, lines, self.count) for first in range(self.count)]
         running = [self._pool.submit(work, part) for part in others]
         return all([work(own), *(one.result() for one in running)])
 
     def close(self) -> None:
-        """End them."""
+        """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -74,11 +74,11 @@ def search_batch(
     """Search all lines of a batch on several threads of the host.
 
     Args:
-        threads: share the lines between them.
+        threads: that share the lines.
         encoded: B lines, with log-probabilities on any device.
         spec: the limits of the search.
         kernel: `prefix_beam.search` or `word_beam.search_words`.
-        model: the kernel's arguments for its language.
+        model: the kernel's arguments for its language model.
 
     Raises:
         UserError: see `decoders.ctc.base.check_frames`.
@@ -113,6 +113,6 @@ def search_arrays(
 
 
 def compile_search(symbols: int, spec: BeamSpec, kernel: Callable[..., bool], *model: Any) -> None:
-    """Compile a search for V symbols, seconds once a machine, outside of the measured time."""
+    """Compile a search for V symbols (seconds, once a machine), outside of the measured time."""
     nothing = np.zeros((0, 0, symbols), np.float32), np.zeros(0, np.int64)
     search_arrays(Threads(1), *nothing, spec, kernel, *model)

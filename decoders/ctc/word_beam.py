@@ -1,10 +1,10 @@
 """CTC beam search with a word n-gram in pyctcdecode's semantics, compiled by numba.
 
 Source: pyctcdecode 0.5.0, https://github.com/kensho-technologies/pyctcdecode, `_decode_logits`,
-whose texts and scores this search gives. Its hypothesis is a text, the part of a word behind it,
+whose texts and scores this search reproduces. Its hypothesis is a text, the partial word behind it,
 and whether the last frame was a blank; so a prefix takes up to two places of the beam. A word is
-scored by the model once a space ends it; until then a part that begins no word costs. Of
-hypotheses with equal futures the best alone goes on.
+scored by the model once a space ends it; until then a partial word that begins no word costs. Of
+hypotheses that later frames cannot tell apart only the best is kept.
 
 Masses are probabilities times the factors of the language, divided by the largest of their frame,
 as in `decoders.ctc.prefix_beam`.
@@ -53,7 +53,7 @@ _CLIP = 1e-15  # pyctcdecode's least probability of a symbol
 
 
 class _Candidates(NamedTuple):
-    """Hypotheses that a frame makes of the beam's."""
+    """Hypotheses that a frame makes from the beam."""
 
     source: NDArray[np.int32]  # place in the beam, later the node
     added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
@@ -63,10 +63,10 @@ class _Candidates(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """Factors of the mass when a part of a word gets longer that begins none of the vocabulary.
+    """Factors of the mass for a longer partial word that begins no word of the vocabulary.
 
-    entering, staying: by its new length, when its last symbol made it so, and if it was before.
-    largest: of them and of 1, the factor of a part that does begin a word.
+    entering, staying: by its new length; the word left the vocabulary now, or before.
+    largest: of them and of 1, the factor of a partial word that begins a word.
     """
 
     entering: NDArray[np.float64]
@@ -75,7 +75,7 @@ class _Parts(NamedTuple):
 
 
 class _Histories(NamedTuple):
-    """A hash table over the hypotheses of a frame, by the history that later words depend on."""
+    """Hash table of a frame's hypotheses by the history that later words depend on."""
 
     key: NDArray[np.int64]
     best: NDArray[np.int32]  # the candidate, or NONE
@@ -100,7 +100,7 @@ def search_words(
     """Search some lines of a batch; arguments and result are those of `prefix_beam.search`.
 
     The language is the model's `tables` with their `weights` and the symbol `space` between words.
-    A symbol below `token_min_logp` is passed over in that frame, unless it is likeliest.
+    A symbol below `token_min_logp` is skipped in that frame, unless it is the likeliest.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
     trie = new_trie(steps * beam_width + 1)
@@ -168,7 +168,7 @@ def _read(
     before: int,
     frame: Frame,
 ) -> int:
-    """Begin a frame behind one of `before` tokens; returns how many this one has."""
+    """Begin a frame after one of `before` tokens; returns its number of tokens."""
     for token in range(before):
         frame.probability[frame.tokens[token]] = 0.0
     count = tokens_of(row, token_min_logp, above, place, frame.tokens)
@@ -191,7 +191,7 @@ def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: Frame, pool: _Candid
     for k in range(kept):
         node = beam.node[k]
         both, symbol = beam.blank[k] + beam.symbol[k], trie.last[node]
-        # Behind a space another one changes nothing, with a blank between or without.
+        # A space after a space changes nothing, with a blank between or without.
         grown = beam.symbol[k] if trie.length[node] else both
         if node != ROOT:
             parent = trie.parent[node]
@@ -199,7 +199,7 @@ def _stay(t: int, trie: Trie, beam: Beam, kept: int, frame: Frame, pool: _Candid
             if shorter != NONE:
                 frame.met[shorter, symbol] = t
                 mass = beam.blank[shorter]
-                if trie.last[parent] != symbol:  # else only a blank parts the two
+                if trie.last[parent] != symbol:  # else only a blank separates the two
                     mass += beam.symbol[shorter]
                 grown += mass * trie.factor[node]
         masses = (both * frame.probability[BLANK], grown * frame.probability[symbol])
@@ -228,7 +228,7 @@ def _extend(
     least: float,
     pool: _Candidates,
 ) -> tuple[int, float]:
-    """Open new prefixes, but for those that cannot survive; called with the `count` that stay.
+    """Open new prefixes that can survive; called with the `count` that stay.
 
     Returns the number of all candidates and the largest of all masses.
     """
@@ -236,7 +236,7 @@ def _extend(
     for i in range(count):
         smallest, best = min(smallest, pool.mass[i]), max(best, pool.mass[i])
     floor = best * least
-    if count >= beam_width:  # what is no better than all of these cannot survive
+    if count >= beam_width:  # a candidate no better than these cannot survive
         floor = max(floor, smallest)
     for k in range(kept):
         node = beam.node[k]
@@ -305,7 +305,7 @@ def _grow(
 
 @compiled_part
 def _forget(trie: Trie, pool: _Candidates, chosen: int, histories: _Histories) -> None:
-    """Zero the mass of all but the best of candidates with equal futures."""
+    """Zero the mass of all but the best of candidates that later frames cannot tell apart."""
     mask = histories.key.size - 1
     histories.best[:] = NONE
     for i in range(chosen):
@@ -335,7 +335,7 @@ def _renew(
     best: float,
     least: float,
 ) -> int:
-    """Put the chosen candidates into the beam, masses divided by the largest; its new size."""
+    """Move the chosen candidates to the beam, masses divided by the largest; returns its size."""
     for k in range(kept):
         trie.place[beam.node[k]] = NONE
     kept = 0
@@ -373,9 +373,8 @@ def _finish(
 ) -> None:
     """End the last words of a line's hypotheses, and write the best texts.
 
-    A text with a space behind it and the same without are one text now; pyctcdecode scores it as
-    the worse of the two ended, and so, when that is the one with the space, with one unknown
-    word of no symbols more.
+    A text with and without a final space is one text now. pyctcdecode scores it as the worse of the
+    two; with the space, that includes an unknown word without symbols.
     """
     lengths[:] = NONE
     if frames == 0:
@@ -394,7 +393,7 @@ def _finish(
             place, count = count, count + 1
             trie.place[text], texts[place] = place, text
         mass = min(beam.blank[k], beam.symbol[k])
-        if mass == 0.0:  # there is one hypothesis of the two
+        if mass == 0.0:  # only one of the two is there
             mass = max(beam.blank[k], beam.symbol[k])
         if mass < worst[place]:
             worst[place] = mass

@@ -1,11 +1,11 @@
 """A word n-gram model, its vocabulary and the prefixes of a search as tables for compiled code.
 
-The model is an automaton: a state is the n-gram just read, an arc reads a word, and where a state
-has no arc for a word, its back-off weight is paid and the next shorter state is asked. The
-vocabulary is a trie over the symbols of an alphabet: whether a part of a word can still become one.
-The prefixes are another trie, each with its cost by the model. A run of spaces counts as one, and
-spaces in front as none, so that a node is what pyctcdecode knows of a hypothesis: whole words and
-the part of one behind them.
+The model is an automaton: a state is the n-gram just read, and an arc reads a word. A state without
+an arc for a word backs off to the next shorter state, at the cost of its back-off weight. The
+vocabulary is a trie over the symbols of an alphabet, which shows whether a partial word can become
+a word. The prefixes are another trie, each with its cost by the model. A run of spaces counts as
+one, and spaces in front as none, so that a node equals a hypothesis of pyctcdecode: whole words and
+a partial word behind them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from bench.core.jit import compiled, compiled_part
 from decoders.ctc.beam_kit import NONE, ROOT, ints
 from decoders.language.arpa import BOS, EOS, MARKS, NO_UNK, UNK, NGramModel
 
-LEAST_LOG = -600.0  # of a factor: smaller ones are no numbers
-_USUAL_LENGTH = 6  # of a word; a longer part that begins no word costs more
+LEAST_LOG = -600.0  # log of the least factor; smaller ones underflow
+_USUAL_LENGTH = 6  # of a word; longer partial words outside the vocabulary cost more
 _MIX, _OTHER = -7046029254386353131, 2862933555777941757  # odd, of many bits
 
 
@@ -62,7 +62,7 @@ class WordTables(NamedTuple):
 
 
 def word_tables(model: NGramModel, alphabet: Sequence[str]) -> WordTables:
-    """The tables of a word model, its words spelt in V symbols of one character, blank first."""
+    """Make the tables of a word model over V symbols of one character, blank first."""
     ids = {word: index for index, word in enumerate(model.vocabulary)}
     arcs = _table(sum(model.counts))
     states = 1 + sum(model.counts[:-1])
@@ -98,9 +98,9 @@ def _table(entries: int) -> Table:
 def _spelt(
     words: Sequence[str], alphabet: Sequence[str]
 ) -> tuple[Table, NDArray[np.int64], NDArray[np.int32]]:
-    """The trie of words; of those that the alphabet cannot write, the part before the first such.
+    """Make the trie of words; words with a symbol outside the alphabet count up to that symbol.
 
-    pyctcdecode takes such a part for the beginning of a word too.
+    So does pyctcdecode.
     """
     symbols = {symbol: index for index, symbol in enumerate(alphabet)}
     nodes: dict[int, int] = {}
@@ -141,7 +141,7 @@ def find(table: Table, key: int) -> int:
 
 @compiled_part
 def predict(tables: WordTables, state: int, word: int) -> tuple[float, int]:
-    """Natural log of the probability of a word (-1: unknown to the model) in a state; the next."""
+    """Natural-log probability of a word (-1: unknown) in a state, and the next state."""
     if word < 0:
         word = tables.unknown
     log_prob = 0.0
@@ -156,7 +156,7 @@ def predict(tables: WordTables, state: int, word: int) -> tuple[float, int]:
 
 
 def word_of(tables: WordTables, symbols: Iterable[int]) -> int:
-    """The word that symbols spell, or -1 for none of the model's."""
+    """The word that symbols spell, or -1 if the model has none."""
     node = 0
     for symbol in symbols:
         node = find(tables.trie, node * tables.symbols + symbol)
@@ -216,9 +216,9 @@ class Weights(NamedTuple):
 
     alpha, beta: of the model, and the bonus of each word, natural log.
     unk_offset: of an unknown word, natural log and to be weighed by alpha.
-    partial: of a part that begins no word, natural log.
-    history: words that hypotheses may differ in; 0 keeps all apart.
-    boundary: the line is a sentence.
+    partial: cost of a partial word that begins no word, natural log.
+    history: last words that tell hypotheses apart; 0 keeps all apart.
+    boundary: whether the line is a sentence.
     """
 
     alpha: float
@@ -230,7 +230,7 @@ class Weights(NamedTuple):
 
 
 class Trie(NamedTuple):
-    """Every prefix that was ever in the beam. Node 0 is the empty one."""
+    """All prefixes that were ever in the beam. Node 0 is the empty one."""
 
     parent: NDArray[np.int32]
     last: NDArray[np.int32]  # last symbol; of the empty prefix the space
@@ -253,7 +253,7 @@ class Trie(NamedTuple):
 
 @compiled
 def new_trie(size: int) -> Trie:
-    """Room for so many nodes."""
+    """Allocate a trie of `size` nodes."""
     return Trie(
         ints(size), ints(size), ints(size), ints(size), ints(size), ints(size), ints(size),
         ints(size), ints(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size),
@@ -263,7 +263,7 @@ def new_trie(size: int) -> Trie:
 
 @compiled_part
 def plant(trie: Trie, tables: WordTables, weights: Weights, space: int) -> None:
-    """Begin with the empty prefix, alone in the beam."""
+    """Initialise a trie with the empty prefix."""
     trie.parent[ROOT] = trie.child[ROOT] = NONE
     trie.last[ROOT] = space
     trie.place[ROOT] = trie.length[ROOT] = trie.begin[ROOT] = trie.part[ROOT] = 0
@@ -274,7 +274,7 @@ def plant(trie: Trie, tables: WordTables, weights: Weights, space: int) -> None:
 
 @compiled_part
 def partial_cost(weights: Weights, length: int) -> float:
-    """The cost of a part of a word that begins no word of the vocabulary."""
+    """The cost of a partial word that begins no word of the vocabulary."""
     if length > _USUAL_LENGTH:
         return weights.partial * length / _USUAL_LENGTH
     return weights.partial
@@ -282,9 +282,9 @@ def partial_cost(weights: Weights, length: int) -> float:
 
 @compiled_part
 def score_word(trie: Trie, node: int, tables: WordTables, weights: Weights) -> tuple[float, int]:
-    """The score of a prefix's last word as a whole one, and the state behind it.
+    """Score a prefix's last word as a whole word; returns the state behind it too.
 
-    The word of no symbols is an unknown one.
+    A word without symbols counts as unknown.
     """
     part = trie.part[node]
     word = tables.word[part] if part != NONE else NONE
@@ -341,6 +341,6 @@ def end_word(trie: Trie, node: int, weights: Weights) -> None:
 
 @compiled_part
 def mix(before: int, value: int) -> int:
-    """A 64-bit hash of a sequence, one more value added."""
+    """Add a value to the 64-bit hash of a sequence."""
     mixed = (before ^ value) * _MIX + value
     return (mixed ^ (mixed >> 29)) * _OTHER

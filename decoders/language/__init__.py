@@ -1,1 +1,1 @@
-"""Language models that decoders read: estimated, written, read, held as tables."""
+"""Language models for decoders: estimation, files and scores."""

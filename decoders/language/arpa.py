@@ -1,9 +1,8 @@
 """Back-off n-gram models: their tables, and the ARPA files that hold them.
 
 Format: the ARPA MIT-LL layout that SRILM, IRSTLM, lmplz and KenLM share
-(http://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html). Files are read as strictly
-as KenLM reads them, because KenLM will load them, and stricter: KenLM takes NaN for a probability
-and n-grams that come twice.
+(http://www.speech.sri.com/projects/srilm/manpages/ngram-format.5.html). Files are read more
+strictly than by KenLM, which will load them: it accepts NaN as a probability and repeated n-grams.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _COMPRESSED = {
     b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"]\0\0": "unlzma",
     b"\x28\xb5\x2f\xfd": "unzstd", b"PK\3\4": "unzip",
 }  # fmt: skip
-_BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, behind a space that parts
+_BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, after a separating space
 _BINARY = b"mmap lm "
 _FLOAT32_MAX = 3.4e38
 
@@ -51,7 +50,7 @@ class NGrams:
     context: (N,) int64, row of the first n-1 words in the order below; zeros for unigrams.
     word: (N,) int64, index of the last word in the vocabulary.
     log10_prob: (N,) float32.
-    log10_backoff: (N,) float32, 0 where the n-gram is the context of nothing.
+    log10_backoff: (N,) float32, 0 where the n-gram is no context.
     """
 
     context: Rows
@@ -103,7 +102,7 @@ def write_arpa(model: NGramModel, path: Path, step: Callable[[], object] = lambd
     parts = ["\\data\\\n" + "\n".join(head) + "\n"]
     for n, (grams, texts) in enumerate(zip(model.orders, model.texts(), strict=True), 1):
         columns = [_decimals(grams.log10_prob), texts]
-        if n < model.order:  # the highest order backs off to nothing
+        if n < model.order:  # the highest order has no back-off weights
             columns.append(_decimals(grams.log10_backoff))
         lines = "".join("\t".join(fields) + "\n" for fields in zip(*columns, strict=True))
         parts.append(f"\\{n}-grams:\n{lines}")
@@ -308,7 +307,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         console = Console(stderr=True)
         title = f"reading {path.name}"
         with rich.progress.open(path, "rb", description=title, console=console) as shown:
-            # Rich counts every call, and a call a line would cost more than the reading itself.
+            # Rich counts every call, which would cost more than the reading if done each line.
             yield io.BufferedReader(cast(io.RawIOBase, shown), 1 << 20)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error

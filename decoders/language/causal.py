@@ -1,8 +1,8 @@
 """Causal language models that score whole lines: a small one over characters, or transformers'.
 
 The small network is GPT-NeoX of transformers (rotary positions, so that a window may begin
-anywhere). A line of handwriting begins and ends at some word of a paragraph, and is scored so:
-behind a space, up to a space or the end of a paragraph, and nothing known of the text before.
+anywhere). A line of handwriting begins and ends at some word of a paragraph, so it is scored after
+a space, up to a space or the end of a paragraph, without the text before.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ UNKNOWN, PARAGRAPH, SPACE = range(3)
 # Printable ASCII; everything else is the unknown character.
 SYMBOLS = ("\0", "\n", " ", *map(chr, range(ord("!"), ord("~") + 1)))
 _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
-_BODY = "gpt_neox."  # the only other part, the output projection, is the embedding once more
-_WINDOWS = 64  # of characters that are read at once
-_TEXTS = 16  # that a model of transformers reads at once
+_BODY = "gpt_neox."  # the output projection, the only other part, equals the embedding
+_WINDOWS = 64  # of characters in a batch
+_TEXTS = 16  # in a batch of a model of transformers
 
 Item = TypeVar("Item", bound=Sized)
 Result = TypeVar("Result")
@@ -70,7 +70,7 @@ def line_lm(model: str = "") -> LineLM:
     if model and path.suffix != ".safetensors":
         return _of_transformers(model, path)
     if not path.is_file():
-        raise UserError(f"the weights {path} are not there; python -m bench train lm makes some")
+        raise UserError(f"the weights {path} are missing; make them with python -m bench train lm")
     lm = read_char_lm(path)
     trained_on = lm.notes.get("trained_on", "unknown text")
     return LineLM(path.name if model else EMBEDDED, content_hash(path, 64), trained_on, lm.score)
@@ -98,7 +98,7 @@ class CharLM:
     notes: dict[str, str]
 
     def score(self, texts: Sequence[str], device: str = "cpu") -> list[float]:
-        """Natural-log probability of each text as a line: its characters, and that a word ends."""
+        """Natural-log probability of each text as a line, including the end of its last word."""
         self.net.to(device)
         return [float(scores.sum()) for scores in char_scores(self.net, self.config, texts)]
 
@@ -149,7 +149,7 @@ def char_scores(
 def paragraph_scores(
     net: nn.Module, config: CharConfig, paragraphs: Sequence[str]
 ) -> list[NDArray[np.float64]]:
-    """The same of whole paragraphs: each behind the end of another one, up to its own end.
+    """Score whole paragraphs alike, each after the end of another one, up to its own end.
 
     These are the predictions of an n-gram model between `<s>` and `</s>`.
     """
@@ -168,7 +168,7 @@ def save_notes(config: CharConfig, notes: dict[str, str]) -> dict[str, str]:
 
 
 def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that a file holds."""
+    """The weights to store in a file."""
     return {n[len(_BODY) :]: value for n, value in state.items() if n.startswith(_BODY)}
 
 
@@ -286,7 +286,7 @@ def _of_transformers(model: str, path: Path) -> LineLM:
             net: Any = AutoModelForCausalLM.from_pretrained(
                 place, dtype=torch.float32, trust_remote_code=False
             )
-    except Exception as error:  # files of others can make transformers raise anything
+    except Exception as error:  # untrusted files can make transformers raise anything
         if "trust_remote_code" in f"{error} {error.__cause__}":
             raise UserError(
                 f"{model} needs code of its own, which Kaidoku never runs; choose a model whose "

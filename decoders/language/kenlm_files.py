@@ -78,7 +78,7 @@ def _words_at_end(path: Path, data: bytes, count: int) -> tuple[str, ...]:
 
 
 def check_binary(path: Path, words: Sequence[str]) -> None:
-    """Load a binary and score every word in another process, where a crash hurts nobody.
+    """Load a binary and score every word in another process, which may crash.
 
     KenLM maps its binaries into memory unchecked, so a damaged one can end the process.
 

@@ -1,4 +1,4 @@
-"""N-gram models that decoders read: the embedded ones, and a user's own ARPA or KenLM file."""
+"""N-gram models for decoders: the embedded ones, and a user's own ARPA or KenLM file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class NGramLM:
 
     path: ARPA file or KenLM binary.
     words: its entries without the marks.
-    name: for which weights are tuned: `EMBEDDED` whatever its text, or the hash of one very file.
+    name: key of tuned weights: `EMBEDDED` whatever its text, or the hash of the file.
     sha256: of the file.
     trained_on: the text behind it, as a row has it.
     """
@@ -74,7 +74,7 @@ class NGramLM:
 
 @dataclass(frozen=True, eq=False)
 class ArpaLM(NGramLM):
-    """A model whose numbers are in memory.
+    """A model with its numbers in memory.
 
     model: in one of characters the space is `SPACE`, whatever the file writes.
     space: in a model of characters the entry of the file that is the space.
@@ -85,14 +85,14 @@ class ArpaLM(NGramLM):
 
 
 def check_embedded_order(path: str, order: int, default: int) -> None:
-    """Refuse an order outside 1 to 6, or one beside a file, which has its own.
+    """Refuse an order outside 1 to 6, or an order together with a file, which has its own.
 
     Raises:
         UserError: with what to change.
     """
     check_order(order)
     if path and order != default:
-        raise UserError("order is of the embedded model; a file of your own has its own order")
+        raise UserError("order applies to the embedded model; leave it out with a file")
 
 
 def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
@@ -188,7 +188,7 @@ def _lm(path: Path, vocabulary: tuple[str, ...], order: int) -> NGramLM:
 
 
 def _checked(path: Path) -> NGramLM:
-    """A word model, checked so that loading it can end no run."""
+    """Read a word model, checked so that loading it cannot end a run."""
     model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
     _check_kenlm_order(str(path), len(model.counts))
     for mark in (BOS, EOS):

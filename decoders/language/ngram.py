@@ -135,7 +135,7 @@ def _check_words(known: Iterable[str], uses: Rows, sentences: int) -> None:
 def _tables(
     ids: Rows, position: Rows, words: int, order: int, step: Callable[[], object]
 ) -> list[_Table]:
-    """Every n-gram inside a sentence, `<s>` as its first word at most, counted by order."""
+    """Count the n-grams inside sentences by order; `<s>` occurs as first word only."""
     everything = np.arange(words)
     raw = np.bincount(ids[position > 0], minlength=words)
     none = np.zeros(words, np.int64)
@@ -157,7 +157,7 @@ def _tables(
 
 
 def _adjusted_counts(tables: Sequence[_Table]) -> list[Rows]:
-    """Kneser-Ney's counts: below the highest order, how many different words come before.
+    """Kneser-Ney's counts: below the highest order, the number of different words before.
 
     Nothing comes before `<s>`, so n-grams that begin with it keep how often they occur.
     """
@@ -169,7 +169,7 @@ def _adjusted_counts(tables: Sequence[_Table]) -> list[Rows]:
 
 
 def _statistics(tables: Sequence[_Table], adjusted: Sequence[Rows]) -> list[Rows]:
-    """Counts of counts: how many n-grams of each order have the adjusted count 0, 1, ... 5 or more.
+    """Counts of counts: numbers of n-grams of each order with adjusted count 0, 1, ... 5 or more.
 
     lmplz' stream of n-grams in suffix order closes with one n-gram of each lower order (each the
     suffix of the next) that it enters with the raw count (`AdjustCounts::Run`, "outputs the last

@@ -1,6 +1,6 @@
-"""Units of n-gram models: words, sub-words or characters, and how a character model writes a space.
+"""Units of n-gram models (words, sub-words, characters), and the space of character models.
 
-A file does not say what it is a model of, and a decoder of another unit reads nonsense with it.
+A file does not state its unit, and decoders of another unit write nonsense with it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from decoders.language.arpa import MARKS, SPACE, NGramModel
 
 Unit = Literal["word", "char"]
 
-# How tools write a space. The last ones are characters too: a space only where there is none of
-# the others, and where hardly a character is likelier.
+# Spellings of the space by tools. The last ones are characters too: a space only where none of the
+# others occurs, and where hardly a character is likelier.
 _CHARACTERS_TOO = ("|", "_", "\u00a0", "\u3000")
 _SPACES = (SPACE, "<space>", "<spc>", "<sp>", "[space]", "␣", "␠", *_CHARACTERS_TOO)
 _PIECE_BEGINS = (SPACE, "##", "Ġ", "_", "+", "￭")

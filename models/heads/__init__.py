@@ -1,8 +1,8 @@
-"""CTC heads on a ViT's states. One line here enrols a head everywhere.
+"""CTC heads on a ViT's states. One entry here registers a head everywhere.
 
-A TrOCR squeezes a line into 384 x 384 pixels, so its 24 x 24 patches give 24 columns: fewer than
-nearly every line has characters, while CTC needs a frame for each. The heads differ in where the
-frames come from.
+A TrOCR squeezes a line into 384 x 384 pixels, so its 24 x 24 patches give 24 columns. Nearly every
+line has more characters, and CTC needs a frame for each. The heads differ in the source of their
+frames.
 """
 
 from bench.core.registry import Entry, Registry

@@ -1,4 +1,4 @@
-"""The contract of a CTC head, an encoder's states to the logits of T frames, and its parts.
+"""The contract of a CTC head, from an encoder's states to logits of T frames, and its parts.
 
 A head is a chain of named stages, so that `bench show` can print the shape after each:
 grid (B, R, C, D), columns or patches, frames (B, T, F), sequence, symbols (B, T, V).
@@ -106,7 +106,7 @@ class Reader(nn.Module):
 class PatchGrid(nn.Module):
     """Drops the special tokens (class, distillation) and lays the patches out.
 
-    How many tokens are special follows from the count: the patches come last.
+    The number of special tokens follows from the count, since patches come last.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -123,10 +123,10 @@ class PatchGrid(nn.Module):
 
 
 class SubFrames(nn.Module):
-    """Each column to `count` frames by a learned map.
+    """Maps each column to `count` frames.
 
-    Repeating a column would not do: equal frames have one argmax, and a column that holds "th"
-    could not emit both.
+    Repeated columns would not suffice: equal frames have one argmax, so a column of "th" could not
+    emit both.
     """
 
     def __init__(self, inputs: int, count: int, width: int) -> None:
@@ -140,7 +140,7 @@ class SubFrames(nn.Module):
 
 
 class PlacedFrames(SubFrames):
-    """Sub-frames that know which of their column they are, normalised for a sequence model."""
+    """Sub-frames with their place in the column, normalised for a sequence model."""
 
     def __init__(self, inputs: int, count: int, width: int, dropout: float) -> None:
         super().__init__(inputs, count, width)

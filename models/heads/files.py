@@ -116,7 +116,7 @@ def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNo
 
 
 def _card(path: Path, notes: HeadNotes, tensors: Mapping[str, Tensor]) -> str:
-    """A few lines for people."""
+    """Write the model card."""
     count = sum(value.numel() for value in tensors.values())
     options = ", ".join(f"{name} = {value}" for name, value in notes.options.items())
     cer = "not measured" if notes.val_cer is None else f"{100 * notes.val_cer:.2f} %"

@@ -1,4 +1,4 @@
-"""The heads: where their frames come from.
+"""The heads, by the source of their frames.
 
 `grid-*` read the columns of TrOCR's own 24 x 24 grid, so that the encoder can stay frozen; `wide`
 reads as many patches laid out along the line; `query` is free of columns.
@@ -21,8 +21,8 @@ _LINE = 192.0  # the length of a line, in places of `query`
 class ColumnPool(nn.Module):
     """Attention over the rows of each column with learned queries, row by row placed.
 
-    Which rows hold ink differs with the hand, and ascenders and descenders lie apart: each query
-    can attend to something else.
+    Hands differ in the rows of their ink, and ascenders lie far from descenders: each query attends
+    to other rows.
     """
 
     def __init__(self, grid: Grid, queries: int) -> None:
@@ -83,7 +83,7 @@ class SubColumns(_Columns):
 class LinearProbe(_Columns):
     """`grid-linear`: each column pooled over its rows, then one linear map to its frames' symbols.
 
-    No frame sees another column but through the encoder: the least language that a head can add.
+    Frames see other columns only through the encoder, so the head adds the least language.
 
     queries: of the pooling, per column.
     """

@@ -19,8 +19,8 @@ from models.trocr_model import TrOCREncoder
 class HeadedTrOCR(TrOCREncoder):
     """An encoder with a head.
 
-    A head with an image of its own (`wide`), or whose encoder was trained along with it, leaves
-    the AR decoder behind: that has never seen such states.
+    A head with an image of its own (`wide`), or whose encoder was trained along with it, drops the
+    AR decoder, which was not trained on such states.
     """
 
     def __init__(self, encoder: TrOCREncoder, head: Path, runtime: Runtime) -> None:
@@ -60,7 +60,7 @@ class HeadedTrOCR(TrOCREncoder):
 def _info(
     base: EncoderInfo, notes: HeadNotes, digest: str, reader: Reader, has_ar: bool
 ) -> EncoderInfo:
-    """For rows: the hash is that of both files, the origin names the head."""
+    """Facts for rows: the hash covers both files, the origin names the head."""
     both = hashlib.sha256(f"{base.weights} {digest}".encode()).hexdigest()[: len(digest)]
     parts = {**base.parameters, "ctc": sum(p.numel() for p in reader.head.parameters())}
     origin = [base.origin, f"head {notes.head} {digest}"]
