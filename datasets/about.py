@@ -66,6 +66,6 @@ def blocks_of(dataset: str, lines: Iterable[Line | LineResult]) -> Blocks:
     count, known = len({block for block, _ in pairs}), about(dataset)
     if known.block:
         return Blocks(count, known.block, known.hands or 0)
-    if all(block == writer for block, writer in pairs):
+    if all(block == writer for block, writer in pairs) and pairs != {("", "")}:
         return Blocks(count)
     return Blocks(count, "block", len({writer for _, writer in pairs} - {""}))

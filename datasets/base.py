@@ -1,7 +1,8 @@
 """The interface of a data set.
 
 A new set is a subclass of `Dataset` in its own file, whose `load` passes the results of `make_line`
-to `gathered`, and a line in `datasets/__init__.py`.
+to `gathered`, and a line in `datasets/__init__.py`; README, "Add a data set", shows a whole one.
+Files are read by `datasets.files`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class NothingReadableError(BadLinesError):
 class Dataset(ABC):
     """A registered data set; its fields are its options.
 
+    splits: the splits that it may have.
     strict: refuse a split with an unusable line, instead of leaving the line out.
     """
 
@@ -154,19 +156,31 @@ class Dataset(ABC):
 
 
 def make_line(
-    name: str, text: str, image: Callable[[], Image], split: str, writer: str = "", **facts: Any
+    name: str,
+    text: str | Callable[[], str],
+    image: Callable[[], Image],
+    split: str,
+    writer: str = "",
+    **facts: Any,
 ) -> Line | BadLine:
     """Make a line with its text normalised, or a bad line with the reason.
 
-    `image` reads the image; its ValueError becomes the reason. `facts` are other fields of `Line`.
+    Args:
+        name: its id, which no other line of the split has.
+        text: the reference, or a function that reads it.
+        image: reads the image; a ValueError or OSError of either becomes the reason.
+        split: the split that it is in.
+        writer: its hand; "" where it is not known.
+        facts: other fields of `Line`.
     """
-    text = normalise(text)
-    if not text:
-        return BadLine(name, EMPTY)
+    part = "text"
     try:
+        if not (text := normalise(text if isinstance(text, str) else text())):
+            return BadLine(name, EMPTY)
+        part = "image"
         return Line(name, image(), text, writer, split, **facts)
-    except ValueError as error:
-        return BadLine(name, f"its image cannot be read: {error}")
+    except (ValueError, OSError) as error:
+        return BadLine(name, f"its {part} cannot be read: {error}")
 
 
 def absence(look: Callable[[], object]) -> Unavailable | None:

@@ -22,18 +22,21 @@ NBest = tuple[tuple[str, float], ...]  # texts with their scores, best first
 class DecoderSpec(ABC):
     """A registered decoder; its fields are its options, which go into the row and its key.
 
+    A CTC decoder is a `decoders.ctc.base.CTCSpec`; README, "Add a decoder", shows a whole one.
+
+    needs: the parts of an encoding that it reads.
     tunes: options whose None means the value tuned for the encoder (`decoders/tuned.json`), with
         the values to try, ascending.
     untuned: their values where none were tuned; untuned_source: the origin of these.
     """
 
-    needs: ClassVar[Needs]  # the parts of an encoding that it reads
+    needs: ClassVar[Needs]
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
     untuned: ClassVar[Mapping[str, float]] = {}
     untuned_source: ClassVar[str] = "nothing (a guess)"
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """The reason for not decoding this encoder here, with the remedy; None when it can."""
+        """The reason why it cannot read this encoder here, with the remedy; None when it can."""
         if self.needs != "states" and not encoder.alphabet:
             return Unavailable(
                 f"{encoder.name} has no CTC head", "python -m bench train ctc --help"
@@ -52,7 +55,7 @@ class DecoderSpec(ABC):
 
     @abstractmethod
     def open(self, encoder: EncoderInfo) -> Decoder:
-        """Open models, threads and all else that is costly, outside of the measured time.
+        """Open the decoder with all that is costly (models, threads), outside of the measured time.
 
         Raises:
             UserError: an option or a file that it names cannot be used.
@@ -80,7 +83,7 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
-        """One `Decoded` a line, in order. Synchronises the device by reading its result.
+        """Run the step: one `Decoded` a line, in order, its text on the host.
 
         Args:
             encoded: B lines.
@@ -119,7 +122,7 @@ class Decoder(Stage):
 
     @abstractmethod
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """One `Decoded` a line, in order. Synchronises the device by reading its result.
+        """Read a batch: one `Decoded` a line, in order, its text on the host.
 
         Raises:
             UserError: the encoding lacks a head, or holds no numbers or no log-probabilities.

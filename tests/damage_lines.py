@@ -15,10 +15,8 @@ from datasets.damage.geometry import Geometry, measure
 NAMES = DAMAGES.names()
 PAPER = ("stroke_breaks", "char_erase", "span_erase", "half_line")  # paper takes the ink's place
 EXACT = ("stroke_breaks", "span_erase", "half_line", "holes", "blot")  # lose an exact share of it
-MASKED = (*PAPER, "holes", "blot", "strike")
-UNMASKED = (
-    "fade", "bleed_through", "defocus", "low_resolution", "noise", "kanungo", "warp",
-)  # fmt: skip
+MASKED = tuple(name for name in NAMES if DAMAGES.target(name).masks)
+UNMASKED = tuple(name for name in NAMES if name not in MASKED)
 LEVELS = SEVERITIES[1:]
 TEXTS = (
     "The quick brown fox jumps over a lazy dog",

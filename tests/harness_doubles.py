@@ -245,6 +245,7 @@ class Reader(Decoder):
 class Eraser(Damage):
     """Makes the first `severity` characters paper."""
 
+    name = "eraser"
     family: ClassVar[Any] = "missing"
     broken: bool = False
 

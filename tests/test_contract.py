@@ -85,6 +85,7 @@ def test_a_data_set_keeps_its_contract_or_says_what_to_do(name):
 def test_a_damage_leaves_the_clean_line_and_the_reference_alone(name):
     line = DATASETS.create("lines").load("test", 1).lines[0]
     before = line.image.copy()
+    assert DAMAGES.target(name).name == name
     for severity in (0, 5):
         result = DAMAGES.create(name).apply(line, "lines", severity, 0)
         assert (line.image == before).all()

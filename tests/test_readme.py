@@ -19,7 +19,7 @@ _SMALL = 14  # numbers up to here are words in English prose and figures in Japa
 def sections(name: str) -> list[str]:
     """The file cut before each heading, code included."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    return re.split(r"(?m)^(?=#{1,6} \S)(?!# decoders)", text)[1:]
+    return re.split(r"(?m)^(?=#{1,6} \S)(?!# [a-z_/]+\.py$)", text)[1:]
 
 
 def code(text: str) -> list[str]:

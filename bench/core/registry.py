@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from bench.core.errors import Unavailable, UserError
 
@@ -81,20 +82,26 @@ class Registry:
         return other
 
     def target(self, name: str) -> Any:
-        """The class or function behind a name.
+        """The class behind a name.
 
         Raises:
             UserError: unknown name.
-            Unavailable: a package that it requires is not installed.
+            Unavailable: a package that it requires is not installed, or the class is not there or
+                not complete.
         """
         entry = self.entry(name)
         for package in entry.requires:
             need(package, f"{self.kind} {name}")
         module, _, attribute = entry.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute, None)
+        if found is None:
+            raise Unavailable(f"{module} has no {attribute}", f"correct the line of {name}")
+        if fault := _fault(found):
+            raise Unavailable(fault, f"mend it in {module}")
+        return found
 
     def targets(self, name: str) -> tuple[Any, ...]:
-        """All classes or functions that document a name."""
+        """All classes that document a name."""
         return (self.target(name),)
 
     def options(self, name: str) -> Options:
@@ -126,6 +133,21 @@ class Registry:
         return target(**{**fixed, **chosen})
 
 
+@functools.cache
+def _fault(target: Any) -> str:
+    """The fault of a class that is not complete; "" when it has none."""
+    name = target.__name__
+    if "__dataclass_params__" not in vars(target):
+        return f"{name} has no options of its own: @dataclass(frozen=True) is missing above it"
+    if methods := sorted(getattr(target, "__abstractmethods__", ())):
+        return f"{name} does not define {', '.join(methods)}"
+    kinds = get_type_hints(target).items()
+    facts = [fact for fact, kind in kinds if ClassVar in (kind, get_origin(kind))]
+    if unset := [fact for fact in facts if not hasattr(target, fact)]:
+        return f"{name} does not set {', '.join(unset)}"
+    return ""
+
+
 def declared(target: Any) -> Options:
     """The options of a dataclass, in order of its fields."""
     kinds = get_type_hints(target)
@@ -138,7 +160,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     if near:
         return f"; did you mean {' or '.join(near)}?"
-    return f"; there are: {', '.join(known)}"
+    return f"; there are: {', '.join(known) or 'none'}"
 
 
 def need(package: str, what: str) -> None:

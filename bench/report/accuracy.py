@@ -1,7 +1,8 @@
 """Tables of error rates.
 
 Decoder by set, damage and severity by decoder, kinds of errors, and CER when something does not
-count. To add a column to one of them is to add a `Column` to its list.
+count. A new column is a `Column` in the list of its table; README, "Add a column", shows one. In
+the first three tables, where each set or decoder has a column, `first_columns` stand before those.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def language(name: str) -> Iterator[None]:
 def say(english: str, /, **values: object) -> str:
     """Translate words into the language in force, then fill in `{name}`.
 
-    Words that the catalogue lacks stay English; a test finds them.
+    Words that `locale/ja/LC_MESSAGES/kaidoku.po` lacks stay English; a test finds them.
     """
     return catalogue(in_force()).get(english, english).format(**values)
 

@@ -38,6 +38,7 @@ class Cell:
 class Column(Generic[Item]):
     """A column: its head, and its cell of a row.
 
+    of: the cell of a row: `count`, `figure` or `rate` make one of a number.
     parts: heads of the further columns that it becomes in a spreadsheet.
     key: the column names the row ("decoder"); it is aligned left and repeated when a table is
         broken to the width of a terminal.

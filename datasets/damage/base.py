@@ -1,7 +1,8 @@
 """The interface of a damage, its common steps, and the damaged lines of a set.
 
-A new damage is a subclass of `StrengthDamage`, `ScoreDamage` or `Damage` in the file of its family,
-and a line in `datasets/damage/__init__.py`.
+A new damage is a subclass in a file of its own or in that of its family, and a line in
+`datasets/damage/__init__.py`; README, "Add a damage", shows a whole one. `StrengthDamage` changes
+the whole line, `ScoreDamage` takes the same share of the ink as others do, `Damage` is free.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Damage(ABC):
     """A registered damage; its fields are its options.
 
     name: as registered; part of the random stream's name.
+    family: the kind of harm, as a contact sheet names it.
     masks: whether it removes or covers ink under a mask.
     """
 
