@@ -102,7 +102,7 @@ def test_plots_speak_hide_systems_and_lead_to_the_lines(page):
     page.get_by_role("group", name="Systems").first.get_by_role("button", name="ctc-beam").click()
     assert points.count() == 6
     points.last.focus()
-    said = page.locator("#curves .said").inner_text()
+    said = page.locator("#curves .live").inner_text()
     assert said.startswith("ctc-ngram · severity 3: CER ") and "[" in said
     points.last.press("Enter")
     assert page.locator("output").inner_text() == "3"

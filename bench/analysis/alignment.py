@@ -51,7 +51,7 @@ def with_boxes(
         lacks = "trained weights" if info.alphabet else "a CTC head"
         raise UserError(f"{info.name} cannot place characters: it lacks {lacks}; take mini")
     symbols = {symbol: place for place, symbol in enumerate(info.alphabet) if symbol}
-    found = list(lines)
+    aligned = list(lines)
     bare = [place for place, line in enumerate(lines) if line.boxes is None]
     batches = batches_of([lines[place].image for place in bare], batch_size)
     for batch in track(batches, "placing characters"):
@@ -60,10 +60,10 @@ def with_boxes(
         for row, place in enumerate(places):
             boxes = _boxes(lines[place], encoded, row, symbols)
             if boxes is not None:
-                found[place] = dataclasses.replace(
+                aligned[place] = dataclasses.replace(
                     lines[place], boxes=boxes, box_source=f"ctc:{info.weights}"
                 )
-    return tuple(found)
+    return tuple(aligned)
 
 
 def _boxes(

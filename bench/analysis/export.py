@@ -53,7 +53,7 @@ class Exported:
 
 
 def export(
-    found: LineSet,
+    lineset: LineSet,
     condition: Condition,
     damage: Damage | None,
     options: Mapping[str, Any],
@@ -63,7 +63,7 @@ def export(
     """Write a copy of a set under a damage, or resume an unfinished one.
 
     Args:
-        found: the clean lines.
+        lineset: the clean lines.
         condition: how they are damaged.
         damage: None for the clean copy.
         options: of data set and damage, as the user gave them, for the record.
@@ -76,13 +76,13 @@ def export(
     path = folder / name_of(condition)
     with plain_errors(path):
         (path / "images").mkdir(parents=True, exist_ok=True)
-    _claim(path, _record(found, condition, damage, options))
+    _claim(path, _record(lineset, condition, damage, options))
     if (path / MANIFEST).is_file():
-        return Exported(path, 0, len(found.lines))
+        return Exported(path, 0, len(lineset.lines))
     done = _finished(path)
     _write_rows(path / UNFINISHED, list(done.values()))
-    neighbours = others(found.lines, condition.dataset, condition.seed)
-    work = list(enumerate(zip(found.lines, neighbours, strict=True)))
+    neighbours = others(lineset.lines, condition.dataset, condition.seed)
+    work = list(enumerate(zip(lineset.lines, neighbours, strict=True)))
     todo = [(number, pair) for number, pair in work if number not in done]
     with plain_errors(path), (path / UNFINISHED).open("ab") as journal:
         for number, (line, other) in track(todo, f"writing {path.name}"):
@@ -108,18 +108,18 @@ def name_of(condition: Condition) -> str:
 
 
 def _record(
-    found: LineSet, condition: Condition, damage: Damage | None, options: Mapping[str, Any]
+    lineset: LineSet, condition: Condition, damage: Damage | None, options: Mapping[str, Any]
 ) -> Row:
     return {
         "suite": SUITE,
         "dataset": condition.dataset,
         "split": condition.split,
-        "dataset_sha256": found.sha256,
-        "lines": len(found.lines),
-        "source": found.source,
-        "licence": found.licence,
-        "references": found.references,
-        "boxes": sorted({line.box_source for line in found.lines}),
+        "dataset_sha256": lineset.sha256,
+        "lines": len(lineset.lines),
+        "source": lineset.source,
+        "licence": lineset.licence,
+        "references": lineset.references,
+        "boxes": sorted({line.box_source for line in lineset.lines}),
         "damage": condition.damage,
         "severity": condition.severity,
         "seed": condition.seed,
@@ -160,15 +160,15 @@ def _finished(path: Path) -> dict[int, Row]:
         rows = (path / UNFINISHED).read_bytes().split(b"\n")
     except FileNotFoundError:
         return {}
-    found = {}
+    finished = {}
     for number, row in ((row["number"], row) for row in map(_parsed, rows) if row):
         try:
             whole = _sha256((path / row["image"]).read_bytes()) == row["sha256"]
         except OSError:
             whole = False
         if whole:
-            found[number] = row
-    return found
+            finished[number] = row
+    return finished
 
 
 def _parsed(text: bytes) -> Row | None:

@@ -70,7 +70,7 @@ def pictures(row: Row, ids: Collection[str]) -> Pictures:
         return Pictures(absent=_absent(row, error))
     options = json.dumps(dict(row.dataset_options), sort_keys=True)
     condition = row.condition
-    found = _loaded(
+    loaded = _loaded(
         condition.dataset,
         condition.split,
         condition.limit,
@@ -78,22 +78,22 @@ def pictures(row: Row, ids: Collection[str]) -> Pictures:
         row.dataset_sha256,
         data_root(),
     )
-    if isinstance(found, Exception):
-        return Pictures(absent=_absent(row, found))
-    there = (line for line in ids if line in found.places)
-    return Pictures({line: _picture(found, line, damage, condition) for line in there})
+    if isinstance(loaded, Exception):
+        return Pictures(absent=_absent(row, loaded))
+    there = (line for line in ids if line in loaded.places)
+    return Pictures({line: _picture(loaded, line, damage, condition) for line in there})
 
 
 def _absent(row: Row, error: Exception) -> str:
     return f"no pictures of {row.condition.dataset}: {error}"
 
 
-def _picture(found: _Loaded, line_id: str, damage: Damage | None, condition: Condition) -> Picture:
-    place = found.places[line_id]
-    clean = found.clean.lines[place]
+def _picture(loaded: _Loaded, line_id: str, damage: Damage | None, condition: Condition) -> Picture:
+    place = loaded.places[line_id]
+    clean = loaded.clean.lines[place]
     drawn = Damaged(clean, None, None)
     if damage is not None:
-        other = found.others(condition.seed)[place]
+        other = loaded.others(condition.seed)[place]
         severity, seed = condition.severity, condition.seed
         drawn = damage.apply(clean, condition.dataset, severity, seed, other)
     visible = None if drawn.mask is None else visible_shares(clean, drawn)

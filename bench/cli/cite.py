@@ -64,11 +64,11 @@ def run(
     Args:
         cited: what stands beside the number
     """
-    found = [find(word, where) for word in cited]
+    chosen = [find(word, where) for word in cited]
     if as_json:
-        print(json.dumps([_record(each) for each in found], indent=2))
+        print(json.dumps([_record(each) for each in chosen], indent=2))
         return 0
-    notes = [note for each in found for note in cite.footnotes(collect(each), each.environments())]
+    notes = [note for each in chosen for note in cite.footnotes(collect(each), each.environments())]
     for note in dict.fromkeys(notes):
         print(_FORMATS[form](note))
     return 0
@@ -95,9 +95,9 @@ def _stores(run: str | None) -> Iterator[RunStore]:
             print(f"not looked through: {error}", file=sys.stderr)
 
 
-def _record(found: Chosen) -> dict[str, Any]:
-    rows = found.rows()
-    records = found.environments()
+def _record(chosen: Chosen) -> dict[str, Any]:
+    rows = chosen.rows()
+    records = chosen.environments()
     used = {row.environment for row in rows}
     return {
         "rows": [dataclasses.asdict(row) for row in rows],

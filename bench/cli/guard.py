@@ -21,7 +21,7 @@ def guard_training(
         datasets: registered names, or a mixture, which is drawn from the sets of the main job; one
             that is not here is refused when it is loaded.
         options: of the data sets, by name.
-        allowed: go on whatever is found. A mixture never is refused: one of its sources is not
+        allowed: go on despite any leak. A mixture is never refused: one of its sources is not
             one of its tests.
 
     Raises:
@@ -49,7 +49,7 @@ def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: boo
     Args:
         text: its lines.
         datasets: registered names; None for those of the main job that are here.
-        allowed: go on whatever is found.
+        allowed: go on despite any leak.
 
     Raises:
         UserError: more than one test line, or run of 8 words of them, in a hundred stands in it.
@@ -61,10 +61,10 @@ def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: boo
     from bench.report.leak import text_sentence
 
     parts = _here(MAIN_SETS if datasets is None else datasets, {}, strict=datasets is not None)
-    found = check_text(text, parts, track)
-    seen = [one for one in found if one.overlap.lines_seen or one.overlap.grams_seen]
+    checked = check_text(text, parts, track)
+    seen = [one for one in checked if one.overlap.lines_seen or one.overlap.grams_seen]
     _notes([text_sentence(one) for one in seen])
-    if spoilt := [one for one in found if seen_too_often(one.overlap)]:
+    if spoilt := [one for one in checked if seen_too_often(one.overlap)]:
         _refuse(f"{spoilt[0].split} would be no test: {text_sentence(spoilt[0])}", allowed)
 
 

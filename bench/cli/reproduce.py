@@ -68,15 +68,15 @@ def run(
         device: another than the row's
         out: keep what was measured in this run folder; default: it is thrown away
     """
-    found = find(cited, where)
-    row = _only(found)
+    matches = find(cited, where)
+    row = _only(matches)
     plan = plan_of(row, device)
     with _folder(out) as path:
         store, key = _measured(plan, path)
         verdict = verdict_of(
-            _reading(found, row),
+            _reading(matches, row),
             _reading(store, next(each for each in store.rows() if each.key == key)),
-            (found.environments().get(row.environment, {}), *store.environments().values()),
+            (matches.environments().get(row.environment, {}), *store.environments().values()),
         )
     if as_json:
         record = {**dataclasses.asdict(verdict), "within": verdict.within, "holds": verdict.holds}
@@ -87,13 +87,13 @@ def run(
     return int(not verdict.holds)
 
 
-def _only(found: Chosen) -> Row:
+def _only(matches: Chosen) -> Row:
     """The single row of a signature.
 
     Raises:
         UserError: several were.
     """
-    rows = found.rows()
+    rows = matches.rows()
     if len(rows) > 1:
         raise UserError(
             f"{len(rows)} rows are meant; give the key of one: {', '.join(r.key for r in rows)}"

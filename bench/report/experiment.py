@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.analysis.experiment.analysis import Estimate, Judged
+from bench.analysis.experiment.analysis import Estimate, TestedContrast
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
 from bench.analysis.experiment.finding import Finding
@@ -135,7 +135,7 @@ def _in_short(finding: Finding) -> list[str]:
     ]
 
 
-def _slope_words(one: Judged) -> str:
+def _slope_words(one: TestedContrast) -> str:
     if one.verdict == "holds":
         return (
             f"In points of CER, on average over the damages: on English the gain of {one.system} "
@@ -153,7 +153,7 @@ def _slope_words(one: Judged) -> str:
     )
 
 
-def _control_words(one: Judged) -> str:
+def _control_words(one: TestedContrast) -> str:
     bound = number(100 * NO_SLOPE, 1)
     if one.verdict == "holds":
         return (
@@ -171,7 +171,7 @@ def _control_words(one: Judged) -> str:
     )
 
 
-def _difference_words(one: Judged) -> str:
+def _difference_words(one: TestedContrast) -> str:
     if one.verdict == "holds":
         return f"It rises faster on English than there, by {_effect(one)}."
     if one.verdict == "the opposite holds":
@@ -205,7 +205,7 @@ def _particulars(finding: Finding) -> list[str]:
     return [*sentences, *_system_words(finding)]
 
 
-def _expected_words(one: Judged) -> str:
+def _expected_words(one: TestedContrast) -> str:
     verdict = {
         "holds": "Expected, and it holds",
         "the opposite holds": "Expected, and the opposite holds",
@@ -357,7 +357,7 @@ def _percents(estimate: Estimate) -> str:
     return f"{percent(estimate.value, 1)} %"
 
 
-def _effect(one: Judged, each: str = "") -> str:
+def _effect(one: TestedContrast, each: str = "") -> str:
     interval = f" {bracket(one.interval, 2)}" if one.interval else ""
     sign = "+" if one.value > 0 else ""
     p = "too few blocks for a p" if one.p is None else f"p after Holm {p_value(one.adjusted)}"

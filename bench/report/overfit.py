@@ -45,10 +45,10 @@ def _times_learned(check: Check, score: SplitScore) -> str:
 
 def verdict(check: Check) -> str:
     """The verdict in one or two plain sentences."""
-    return " ".join(filter(None, (_judgement(check), _knowledge(check))))
+    return " ".join(filter(None, (_conclusion(check), _knowledge(check))))
 
 
-def _judgement(check: Check) -> str:
+def _conclusion(check: Check) -> str:
     ratio = check.ratio
     if check.doubt or ratio is None:
         return f"Cannot tell: {check.doubt}, so chance and learning look alike."

@@ -44,7 +44,7 @@ from bench.report.results import Result, grouped
 from datasets.about import about
 
 Planned = Callable[[], Plot]
-Looks = Mapping[str, Look]  # by the name of a decoder
+Styles = Mapping[str, Look]  # by the name of a decoder
 Gains = Mapping[str, Difference]  # by the key of a row
 
 _ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
@@ -82,7 +82,7 @@ def _planned(results: Sequence[Result]) -> list[Planned]:
     scored = [r for r in results if r.trained and math.isfinite(_cer(r)[0])]
     clean = [r for r in results if r.clean]
     decoders = [r.names.decoder for r in sorted(results, key=lambda r: r.place.decoder)]
-    looks = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
+    styles = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
     gains = gains_of(scored)
     of_kind: list[tuple[str, Iterable[list[Result]], Callable[..., Plot]]] = [
         ("severity", curves(scored), severity),
@@ -95,7 +95,7 @@ def _planned(results: Sequence[Result]) -> list[Planned]:
         ("correction", _by_set(r for r in scored if gain_of(r)), correction),
     ]  # fmt: skip
     return [
-        functools.partial(plot, f"{kind}-{number}", group, looks)
+        functools.partial(plot, f"{kind}-{number}", group, styles)
         for kind, groups, plot in of_kind
         for number, group in enumerate(groups, 1)
     ]
@@ -106,9 +106,9 @@ def _by_set(results: Iterable[Result]) -> list[list[Result]]:
 
 
 def _by_decoder(
-    results: Sequence[Result], looks: Looks
+    results: Sequence[Result], styles: Styles
 ) -> Iterator[tuple[str, list[Result], Look]]:
-    for decoder, look in looks.items():
+    for decoder, look in styles.items():
         if own := [result for result in results if result.names.decoder == decoder]:
             yield decoder, own, look
 
@@ -137,15 +137,15 @@ def _points_of(gain: Difference) -> Spread:
 
 
 def _by_severity(
-    panel: Panel, results: Sequence[Result], looks: Looks, value: Callable[[Result], Spread]
+    panel: Panel, results: Sequence[Result], styles: Styles, value: Callable[[Result], Spread]
 ) -> None:
-    for decoder, own, look in _by_decoder(results, looks):
+    for decoder, own, look in _by_decoder(results, styles):
         severities = [result.row.condition.severity for result in own]
         panel.curve(decoder, severities, list(map(value, own)), look)
     panel.severities()
 
 
-def severity(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def severity(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """CER of each decoder against the severity of one damage."""
     last = results[-1]
     title = say(
@@ -155,7 +155,7 @@ def severity(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
         set=read_by(last),
     )
     panel = Panel(title, last, say("severity (0: clean)"), say("CER (%; band: 95 % interval)"))
-    _by_severity(panel, results, looks, _cer)
+    _by_severity(panel, results, styles, _cer)
     panel.axes.set_ylim(bottom=0)
     return panel.plot(slug)
 
@@ -196,7 +196,7 @@ def _with_gain(groups: Iterable[Sequence[Result]], gains: Gains) -> list[list[Re
     return [group for group in known if group]
 
 
-def gain_curve(gains: Gains, slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def gain_curve(gains: Gains, slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """The gain of each decoder against the severity of one damage."""
     last = results[-1]
     title = say(
@@ -208,12 +208,12 @@ def gain_curve(gains: Gains, slug: str, results: Sequence[Result], looks: Looks)
     )
     up = say("gain (points of CER; band: 95 % interval, paired)")
     panel = Panel(title, last, say("severity (0: clean)"), up)
-    _by_severity(panel, results, looks, lambda result: _points_of(gains[result.row.key]))
+    _by_severity(panel, results, styles, lambda result: _points_of(gains[result.row.key]))
     panel.axes.axhline(0, color="0.4", linewidth=0.8)
     return panel.plot(slug)
 
 
-def gain_bands(gains: Gains, slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def gain_bands(gains: Gains, slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """The gain of each decoder under every damage of one severity: a band a damage."""
     first = results[0]
     title = say(
@@ -224,7 +224,7 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], looks: Looks)
         set=read_by(first),
     )
     damages = list(dict.fromkeys(result.names.damage for result in results))
-    decoders = list(_by_decoder(results, looks))
+    decoders = list(_by_decoder(results, styles))
     band = _ROW * len(decoders) + _BAND
     across = say("gain (points of CER; bar: 95 % interval, paired)")
     panel = Panel(title, first, across, height=_ROUND + band * len(damages))
@@ -240,7 +240,7 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], looks: Looks)
     return panel.plot(slug)
 
 
-def correction(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def correction(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """The gain by correctors against the CER before them, one point per condition."""
     first = results[0]
     title = say(
@@ -250,7 +250,7 @@ def correction(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
     )
     across = say("CER before the correction (%; a point a condition)")
     panel = Panel(title, first, across, say("gain (points of CER; bar: 95 % interval, paired)"))
-    for decoder, own, look in _by_decoder(results, looks):
+    for decoder, own, look in _by_decoder(results, styles):
         pairs = [
             (100.0 * before, _points_of(gain))
             for result in own
@@ -279,7 +279,7 @@ def _several_encoders(results: Sequence[Result]) -> bool:
     return len({result.names.encoder for result in results}) > 1
 
 
-def speed(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def speed(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """CER of each system against lines/s, both with their spread, and the Pareto front."""
     from adjustText import adjust_text
 
@@ -295,7 +295,7 @@ def speed(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
     rates = [lines_per_s(result) for result in results]
     cers = [_cer(result) for result in results]
     for result, rate, cer in zip(results, rates, cers, strict=True):
-        panel.points(None, [rate], [cer], looks[result.names.decoder], **_CAPS)
+        panel.points(None, [rate], [cer], styles[result.names.decoder], **_CAPS)
     points = [(rate[0], cer[0]) for rate, cer in zip(rates, cers, strict=True)]
     _front(axes, points)
     axes.margins(x=0.15, y=0.12)
@@ -346,7 +346,7 @@ def _keeps_latencies(result: Result) -> bool:
     return result.row.timing is not None and len(result.row.timing.latencies_s) > 2
 
 
-def latency(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def latency(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """The share of batches by their time a line."""
     first, several = results[0], _several_encoders(results)
     panel = Panel(
@@ -359,14 +359,14 @@ def latency(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
         assert result.row.timing is not None  # as `_keeps_latencies` says
         times = [_MS * value for value in result.row.timing.latencies_s]
         shares = [100.0 * (place + 1) / len(times) for place in range(len(times))]
-        look = {**looks[result.names.decoder], "markevery": 0.15, "markersize": 5}
+        look = {**styles[result.names.decoder], "markevery": 0.15, "markersize": 5}
         panel.axes.step(times, shares, where="post", label=_system(result, several), **look)
     speed_ticks(panel.axes)
     panel.axes.set_ylim(0, 103)
     return panel.plot(slug)
 
 
-def stages(slug: str, results: Sequence[Result], looks: Looks) -> Plot:
+def stages(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """Milliseconds per line by stage, as one stacked bar per system."""
     first, several = results[0], _several_encoders(results)
     panel = Panel(

@@ -92,7 +92,7 @@ class Slope:
 
 
 @dataclass(frozen=True)
-class Judged:
+class TestedContrast:
     """A declared contrast with its test.
 
     p: randomisation, one-sided in the declared direction; adjusted: by Holm over the family. None
@@ -159,19 +159,19 @@ def slopes(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> It
                 yield Slope(level, names[0] if len(names) == 1 else ALL, system, slope)
 
 
-def conclude(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[Judged]:
+def conclude(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[TestedContrast]:
     """Compute the declared contrasts of a system's gain and adjust their p-values by Holm."""
     computed = [(contrast, *_combined(counts, contrast.terms, system)) for contrast in contrasts]
     p_values = [_p(contrast, own, part) for contrast, _, _, own, part in computed]
     opposed = holm([_p_opposed(contrast, own) for contrast, _, _, own, _ in computed])
-    judged = []
+    tested = []
     for (contrast, value, resampled, _, _), p, after, against in zip(
         computed, p_values, holm(p_values), opposed, strict=True
     ):
         interval = counts.redrawn.interval(resampled)
         verdict = _verdict(contrast, interval, after, against)
-        judged.append(Judged(contrast, system, value, interval, p, after, verdict))
-    return judged
+        tested.append(TestedContrast(contrast, system, value, interval, p, after, verdict))
+    return tested
 
 
 def _combined(

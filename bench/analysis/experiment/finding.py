@@ -12,9 +12,9 @@ import numpy as np
 
 from bench.analysis.experiment.analysis import (
     Gain,
-    Judged,
     Recall,
     Slope,
+    TestedContrast,
     conclude,
     gains,
     recalls,
@@ -81,7 +81,7 @@ class Finding:
     gains: tuple[Gain, ...]
     recalls: tuple[Recall, ...]
     slopes: tuple[Slope, ...]
-    judged: tuple[Judged, ...]
+    judged: tuple[TestedContrast, ...]
     left_out: Mapping[str, str]
     environment: Mapping[str, Any]
 

@@ -117,7 +117,7 @@ def gather(results: Sequence[Result]) -> Gathered:
         readings.append({**condition, **own.read(result.reading.lines)})
         read.append(result)
     payload = {
-        "systems": [{"name": name, **_looks(place)} for place, name in enumerate(names)],
+        "systems": [{"name": name, **_style(place)} for place, name in enumerate(names)],
         "sets": [one.payload() for one in sets.values()],
         "readings": readings,
         "curves": [_curve(group, places) for group in curves(_finite(scored))],
@@ -141,7 +141,7 @@ def _systems(results: Sequence[Result], scored: Sequence[Result]) -> list[str]:
     return names
 
 
-def _looks(place: int) -> Payload:
+def _style(place: int) -> Payload:
     look = look_of(place)
     line = look["linestyle"]
     dash = _DASHES[line] if isinstance(line, str) else _OWN_DASH

@@ -109,7 +109,7 @@ function card(line, readings, shot) {
   const [id, writer, reference] = lines[line];
   const rows = sameTexts(line, readings).map(([text, systems]) => {
     const names = systems.map((system) => data.systems[system].name).join(", ");
-    return row(names, diffed(reference, texts[line][text]), judged(readings.get(systems[0]), line));
+    return row(names, diffed(reference, texts[line][text]), editsOf(readings.get(systems[0]), line));
   });
   return el("article", { "aria-label": `${say("line")} ${id}` },
     el("header", {}, el("span", {}, id), writer === id ? null : el("span", {}, `${say("writer or block")} ${writer}`)),
@@ -135,7 +135,7 @@ function row(who, read, edits) {
     el("span", { class: "who" }, who), el("span", { class: "read" }, read), edits);
 }
 
-function judged(reading, line) {
+function editsOf(reading, line) {
   const edits = reading.edits[line];
   const cer = lineCer(reading, line);
   const percent = Number.isFinite(cer) ? ` · ${number(100 * cer, 1)} %` : "";

@@ -108,8 +108,8 @@ function keys(systems, hidden, changed) {
 function choosablePlot(place, heading, choices, systemsOf, draw) {
   if (!choices.length) return;
   const hidden = new Set();
-  const said = el("p", { class: "said", role: "status" });
-  const hear = (text) => said.replaceChildren(text);
+  const live = el("p", { class: "live", role: "status" });
+  const hear = (text) => live.replaceChildren(text);
   const drawn = el("div");
   const select = el("select", { change: redraw },
     choices.map((choice, index) => el("option", { value: index }, choice.title)));
@@ -121,7 +121,7 @@ function choosablePlot(place, heading, choices, systemsOf, draw) {
     drawn.querySelectorAll("button")[focused]?.focus();
     hear("");
   }
-  place.append(el("h3", {}, heading), el("label", {}, `${say("Show")} `, select), drawn, said);
+  place.append(el("h3", {}, heading), el("label", {}, `${say("Show")} `, select), drawn, live);
   let width = place.clientWidth;
   new ResizeObserver(() => {
     if (place.clientWidth !== width) redraw();
