@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.analysis.diagnostics import Diagnosis, Finding, LineFinding, diagnose, line_findings
+from bench.analysis.diagnostics import (
+    DecoderErrors,
+    Diagnosis,
+    LineFinding,
+    diagnose,
+    line_findings,
+)
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import Condition, Decoded, Encoded, EncoderInfo, Line, Needs, Runtime
@@ -201,10 +207,10 @@ def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
 
 def test_shares_without_an_error() -> None:
     lines = (LineFinding("1", "right", (0,), 4, None),)
-    finding = Finding("d", Condition("words"), {}, lines)
+    finding = DecoderErrors("d", Condition("words"), {}, lines)
     assert finding.share("search") is None
     assert finding.oracle(1) == 0
-    assert Finding("d", Condition("words"), {}, ()).oracle(1) is None
+    assert DecoderErrors("d", Condition("words"), {}, ()).oracle(1) is None
 
 
 def test_the_command(call: Call, tmp_path: Path) -> None:

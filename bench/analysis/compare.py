@@ -159,8 +159,8 @@ def _place(reading: Reading) -> Condition:
 
 def _contents(system: System) -> str:
     places = {
-        f"{place.dataset} {f'{place.damage} {place.severity}' if place.severity else 'clean'}"
-        for place in map(_place, system.readings)
+        f"{one.row.condition.dataset} {one.row.condition.damaged or 'clean'}"
+        for one in system.readings
     }
     return f"{system.label} has {', '.join(sorted(places)) or 'nothing'}"
 

@@ -48,7 +48,7 @@ class LineFinding:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DecoderErrors:
     """One decoder under one condition."""
 
     decoder: str
@@ -89,7 +89,7 @@ class Diagnosis:
     encoder: str
     weights: str
     dataset_sha256: str
-    findings: tuple[Finding, ...]
+    findings: tuple[DecoderErrors, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -114,7 +114,7 @@ def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosi
         skipped += unfit
         if not decoders:
             raise UserError("; ".join(f"{name}: {why}" for name, why in skipped))
-        findings: list[Finding] = []
+        findings: list[DecoderErrors] = []
         for block in plan.blocks:
             findings += _findings(bench, decoders, block.condition, _damaged(block, clean, track))
         weights = bench.info.weights
@@ -141,21 +141,21 @@ def _damaged(block: Block, lines: Sequence[Line], track: Track) -> Sequence[Line
         return lines
     at, damage = block.condition, block.damage.thing
     results = cached_lines(damage, lines, at.dataset, at.severity, at.seed)
-    pairs = zip(results, track(lines, f"damaging lines: {at.damage} {at.severity}"), strict=True)
+    pairs = zip(results, track(lines, f"damaging lines: {at.damaged}"), strict=True)
     return [result.line for result, _ in pairs]
 
 
 def _findings(
     bench: Bench, decoders: Mapping[str, Decoder], condition: Condition, lines: Sequence[Line]
-) -> Iterator[Finding]:
+) -> Iterator[DecoderErrors]:
     """Read the lines with each decoder, encoding every batch once."""
     lines_of: dict[str, list[LineFinding]] = {name: [] for name in decoders}
-    doing = f"reading lines: {condition.damage} {condition.severity}"
+    doing = f"reading lines: {condition.damaged or 'clean'}"
     for batch in bench.encode(lines, doing=doing):
         for name, decoder in decoders.items():
             lines_of[name] += line_findings(decoder, batch.encoded, batch.lines)
     for name, decoder in decoders.items():
-        yield Finding(name, condition, decoder.spec.settings(), tuple(lines_of[name]))
+        yield DecoderErrors(name, condition, decoder.spec.settings(), tuple(lines_of[name]))
 
 
 def line_findings(

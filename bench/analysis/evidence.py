@@ -216,9 +216,8 @@ def _unlike(first: Reading, second: Reading, why: str) -> UserError:
 
 
 def _system_on(row: Row) -> str:
-    condition = row.condition
-    damage = f", {condition.damage} {condition.severity}" if condition.severity else ""
-    return f"{row.encoder}:{row.decoder} on {condition.dataset}{damage}"
+    place = ", ".join(filter(None, (row.condition.dataset, row.condition.damaged)))
+    return f"{row.encoder}:{row.decoder} on {place}"
 
 
 def _counts(values: Iterable[int]) -> NDArray[np.int64]:

@@ -37,7 +37,7 @@ from datasets.damage.visible import visible_shares
 MANIFEST, RECORD, SUMS = "manifest.jsonl", "export.json", "SHA256SUMS"
 UNFINISHED = "manifest.part.jsonl"  # rows that are whole, while the copy is being made
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def export(
     if (path / MANIFEST).is_file():
         return Exported(path, 0, len(lineset.lines))
     done = _finished(path)
-    _write_rows(path / UNFINISHED, list(done.values()))
+    write_atomically(path / UNFINISHED, b"".join(map(_json, done.values())))
     neighbours = others(lineset.lines, condition.dataset, condition.seed)
     work = list(enumerate(zip(lineset.lines, neighbours, strict=True)))
     todo = [(number, pair) for number, pair in work if number not in done]
@@ -109,7 +109,7 @@ def name_of(condition: Condition) -> str:
 
 def _record(
     lineset: LineSet, condition: Condition, damage: Damage | None, options: Mapping[str, Any]
-) -> Row:
+) -> Record:
     return {
         "suite": SUITE,
         "dataset": condition.dataset,
@@ -130,7 +130,7 @@ def _record(
     }
 
 
-def _claim(path: Path, record: Row) -> None:
+def _claim(path: Path, record: Record) -> None:
     """Record the copy's origin, or check it against an existing copy.
 
     Raises:
@@ -154,7 +154,7 @@ def _claim(path: Path, record: Row) -> None:
         )
 
 
-def _finished(path: Path) -> dict[int, Row]:
+def _finished(path: Path) -> dict[int, Record]:
     """The rows of an unfinished copy whose images are intact, by number."""
     try:
         rows = (path / UNFINISHED).read_bytes().split(b"\n")
@@ -171,7 +171,7 @@ def _finished(path: Path) -> dict[int, Row]:
     return finished
 
 
-def _parsed(text: bytes) -> Row | None:
+def _parsed(text: bytes) -> Record | None:
     """Parse a row; None if torn."""
     try:
         row = json.loads(text)
@@ -180,7 +180,7 @@ def _parsed(text: bytes) -> Row | None:
     return row if isinstance(row, dict) and {"number", "image", "sha256"} <= set(row) else None
 
 
-def _write_line(path: Path, number: int, line: Line, result: Damaged) -> Row:
+def _write_line(path: Path, number: int, line: Line, result: Damaged) -> Record:
     """Write an image; its row of the manifest."""
     # An id may hold anything, slashes too; the number alone keeps files apart.
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", line.id)[:80].strip(".-")
@@ -215,7 +215,7 @@ def _png(image: Image) -> bytes:
     return content
 
 
-def _finish(path: Path, rows: Sequence[Row]) -> None:
+def _finish(path: Path, rows: Sequence[Record]) -> None:
     """Write the checksums, and the manifest last."""
     sums = [f"{row['sha256']}  {row['image']}\n" for row in rows]
     manifest = b"".join(map(_json, rows))
@@ -225,11 +225,7 @@ def _finish(path: Path, rows: Sequence[Row]) -> None:
     (path / UNFINISHED).unlink()
 
 
-def _write_rows(path: Path, rows: Sequence[Row]) -> None:
-    write_atomically(path, b"".join(map(_json, rows)))
-
-
-def _json(row: Row) -> bytes:
+def _json(row: Record) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 

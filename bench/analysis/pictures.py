@@ -149,9 +149,7 @@ def _load(
     """
     if not sha256:
         raise UserError("the set did not load when the cell ran")
-    dataset = DATASETS.create(name, restored(DATASETS.options(name), options))
-    if absent := dataset.missing():
-        raise absent
+    dataset = DATASETS.create_here(name, restored(DATASETS.options(name), options))
     clean: LineSet = dataset.load(split, limit)
     if clean.sha256 != sha256:
         raise UserError(

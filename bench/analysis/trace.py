@@ -27,6 +27,7 @@ from bench.pipeline.opening import Bench
 from decoders.base import Decoder
 
 STAGES = ("prepare", "encode", "decode")
+_OF_PROFILER = ("Profiler", "[memory]")  # its steps, and the memory that it notes
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,10 @@ def _counted(profiler: profile) -> tuple[tuple[Operator, ...], tuple[Operator, .
         times = (1e-6 * event.self_cpu_time_total, 1e-6 * event.cpu_time_total, device)
         counted[event.key] = Operator(event.key, event.count, *times)
     stages = tuple(counted[stage] for stage in STAGES if stage in counted)
-    others = (one for name, one in counted.items() if name not in STAGES and not _is_frame(name))
+    others = (
+        one
+        for name, one in counted.items()
+        if name not in STAGES and not name.startswith(_OF_PROFILER)
+    )
     ranked = sorted(others, key=lambda one: (one.device_s, one.self_s), reverse=True)
     return stages, tuple(ranked)
-
-
-def _is_frame(name: str) -> bool:
-    """Whether an event is the profiler's own (steps, memory)."""
-    return name.startswith(("ProfilerStep", "[memory]", "Profiler"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Files, Inference, Json, Options
+from bench.cli.options import DataRoot, Files, Inference, Json, Options, print_json
 from bench.cli.selection import parts_of_system, typed
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def overfit(
     )
     result = check(asked, names, track, learned, unseen)
     if as_json:
-        print(json.dumps(_record(result), indent=2))
+        print_json(_record(result))
     else:
         print(render.printed([table(result)]))
         print(f"\n{verdict(result)}")
@@ -144,7 +143,7 @@ def leak(
             "text": [dataclasses.asdict(one) for one in texts],
             "known": known(dataset),
         }
-        print(json.dumps(record, indent=2))
+        print_json(record)
     else:
         print(render.printed([table(dataset, leaks)]))
         print(verdict(dataset, leaks, texts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -13,7 +12,7 @@ from cyclopts import App, Parameter
 from bench.analysis.cite import cited as rows_of
 from bench.analysis.evidence import Chosen
 from bench.cli import PROGRAM
-from bench.cli.options import Json
+from bench.cli.options import Json, print_json
 from bench.cli.stored import open_run
 from bench.core.errors import UserError
 from bench.pipeline import runs
@@ -66,7 +65,7 @@ def run(
     """
     chosen = [find(word, where) for word in cited]
     if as_json:
-        print(json.dumps([_record(each) for each in chosen], indent=2))
+        print_json([_record(each) for each in chosen])
         return 0
     notes = [note for each in chosen for note in cite.footnotes(collect(each), each.environments())]
     for note in dict.fromkeys(notes):

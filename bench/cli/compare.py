@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Annotated, Any, Literal
 
@@ -13,10 +12,9 @@ from rich.console import Console
 from bench.analysis.compare import Comparison, System, compare, sides
 from bench.analysis.evidence import Reading, readings
 from bench.cli import PROGRAM
-from bench.cli.options import Json, Names, Numbers
+from bench.cli.options import Json, Names, Numbers, print_json
 from bench.cli.stored import Runs
 from bench.core.errors import UserError
-from bench.core.hashing import plain
 from bench.core.types import Row
 from bench.report import render
 from bench.report.compare import tables
@@ -90,7 +88,7 @@ def run(
     for why in left_out:
         print(f"left out: {why}", file=sys.stderr)
     if as_json:
-        print(json.dumps(_record(comparisons), indent=2))
+        print_json(_record(comparisons))
     else:
         shown = {(side.label, side.reading.row.key) for side in sides(comparisons)}
         of = {key: result for key, result in results.items() if key in shown}
@@ -115,7 +113,7 @@ def _record(comparisons: list[Comparison]) -> dict[str, Any]:
         own = {name: getattr(row, name) for name in ("key", "signature", "cer", "wer")}
         fields = {name: value for name, value in _fields(side).items() if name != "reading"}
         systems.append({**fields, **own, "condition": _fields(row.condition)})
-    return dict(plain({"pairs": pairs, "systems": systems}))
+    return {"pairs": pairs, "systems": systems}
 
 
 def _fields(thing: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Inference, Names, Numbers, Options, dataset_here
+from bench.cli.options import DataRoot, Inference, Names, Numbers, Options
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition
@@ -84,7 +84,7 @@ def preview(
     typed = typed_options(parse_options(options), (DATASETS, DAMAGES))
     damages = {name: DAMAGES.create(name, typed.get(name)) for name in damage or DAMAGES.names()}
     # One line more may shine through.
-    lines = dataset_here(dataset, typed.get(dataset)).load(split, max(2, line)).lines
+    lines = DATASETS.create_here(dataset, typed.get(dataset)).load(split, max(2, line)).lines
     if len(lines) < line:
         raise UserError(
             f"{dataset} ({split}) has no line {line}; the last that could be read is {len(lines)}"
@@ -170,21 +170,21 @@ def export(
     from models import ENCODERS
 
     typed = typed_options(parse_options(options), (DATASETS, DAMAGES, ENCODERS))
-    wanted = list(conditions.of(dataset))
+    copies = list(conditions.of(dataset))
     damages = {
         name: None if name == "none" else DAMAGES.create(name, typed.get(name))
-        for name in {condition.damage for condition in wanted}
+        for name in {condition.damage for condition in copies}
     }
     if unused := next((name for name in typed if name not in {dataset, align, *damages}), None):
         raise UserError(f"options are given for {unused!r}, which is not part of this export")
-    source = dataset_here(dataset, typed.get(dataset))
+    source = DATASETS.create_here(dataset, typed.get(dataset))
     with Steps(dataset) as steps, listening(steps.report):
         lines = source.load(conditions.split, conditions.limit)
     if not lines.lines:
         raise UserError(f"{dataset} has no line that can be used in its split {conditions.split}")
     if align is not None:
         lines = _aligned(lines, align, typed, inference)
-    for condition in wanted:
+    for condition in copies:
         used = {name: typed[name] for name in (dataset, condition.damage) if name in typed}
         done = write(lines, condition, damages[condition.damage], used, out, track)
         reused = f" ({done.reused} were there)" if done.reused else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Options
+from bench.cli.options import DataRoot, Json, Options, print_json
 from bench.core.errors import UserError
 from bench.core.hub import size_of
 from bench.core.options import parse_options, typed_options
@@ -70,7 +69,7 @@ named is missing; 2 a mistake in what was asked for, or --strict and a line that
 def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
     """List the sets, their licences, and which are here."""
     if as_json:
-        print(json.dumps([_listed(source) for source in SOURCES.values()], indent=2))
+        print_json([_listed(source) for source in SOURCES.values()])
         return 0
     _print_root()
     for source in SOURCES.values():
@@ -252,7 +251,7 @@ def check(
         for one in names
     ]
     if as_json:
-        print(json.dumps([_record(checked) for checked in results], indent=2))
+        print_json([_record(checked) for checked in results])
     else:
         _print_root()
         for checked in results:

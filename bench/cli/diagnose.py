@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, WHAT, DataRoot, Inference, Json, Names, Numbers, Options
+from bench.cli.options import (
+    HOW,
+    WHAT,
+    DataRoot,
+    Inference,
+    Json,
+    Names,
+    Numbers,
+    Options,
+    print_json,
+)
 from bench.cli.selection import typed
 from bench.core.errors import UserError
 
@@ -112,7 +121,7 @@ def run(
     if out is not None:
         _write(out, made)
     if as_json:
-        print(json.dumps(_record(diagnosis), indent=2))
+        print_json(_record(diagnosis))
         return 0
     print(render.printed(made))
     for decoder, why in diagnosis.skipped:

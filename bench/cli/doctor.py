@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from cyclopts import App
 
 from bench.analysis.doctor import Check, examine
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Json
+from bench.cli.options import DataRoot, Json, print_json
 
 _MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
 
@@ -31,7 +30,7 @@ def run(*, data_root: DataRoot = None, as_json: Json = False) -> int:
     checks = examine()
     problems = sum(check.verdict == "problem" for check in checks)
     if as_json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        print_json([dataclasses.asdict(check) for check in checks])
         return int(problems > 0)
     width = max(len(check.name) for check in checks)
     print("\n".join(_line(check, width) for check in checks))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Names
+from bench.cli.options import DataRoot, Json, Names, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
@@ -147,7 +146,7 @@ def run(
     for why in left_out:
         print(f"left out: {why}", file=sys.stderr)
     if as_json:
-        print(json.dumps([record(shown.analysis) for shown in found], indent=2))
+        print_json([record(shown.analysis) for shown in found])
     else:
         once = form == "text"
         made = [table for shown in found for table in tables(shown, top, once)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from cyclopts import App
 
 from bench.analysis.doctor import Thing, inventory, look_up
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Json
+from bench.cli.options import DataRoot, Json, print_json
 from bench.core.errors import UserError
 from bench.core.options import describe
 from bench.core.registry import did_you_mean
@@ -56,7 +55,7 @@ def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
         record: dict[str, Any] = {
             kind: [_record(thing) for thing in each] for kind, each in things.items()
         }
-        print(json.dumps({**record, **({"things": details} if details else {})}, indent=2))
+        print_json({**record, **({"things": details} if details else {})})
         return 0
     blocks = [_kind_text(kind, each) for kind, each in things.items()]
     blocks += [_detail_text(detail) for detail in details]

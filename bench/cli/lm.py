@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,18 +14,17 @@ from bench.analysis.lm import ModelFile, open_model
 from bench.cli import PROGRAM
 from bench.cli.bars import bars
 from bench.cli.guard import guard_text
-from bench.cli.options import AllowLeak, DataRoot, Files, Json, Names, dataset_here
+from bench.cli.options import AllowLeak, DataRoot, Files, Json, Names, print_json
 from bench.core.errors import UserError
 from bench.core.files import read_text
 from bench.pipeline.leaks.leak import overlap
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import printed
+from datasets import DATASETS
 from decoders.language.arpa import write_arpa
 from decoders.language.kenlm_files import lmplz
 from decoders.language.lm import EMBEDDED_TEXT, UNITS, embedded_arpa, train_text
 from decoders.language.ngram import check_order, estimate
-
-_SLOW_CHARACTERS = 5_000_000  # of text; about two seconds, from here on with a progress bar
 
 app = App(
     name="lm",
@@ -81,10 +78,10 @@ def build(
     if use_lmplz:
         lmplz(sentences, order, out)
     else:
-        shown = sum(map(len, lines)) >= _SLOW_CHARACTERS
-        with _progress("estimating and writing", 2 * order, shown) as step:
-            made = estimate(sentences, order, step)
-            write_arpa(made.model, out, step)
+        with bars(Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("estimating and writing", total=2 * order)
+            made = estimate(sentences, order, lambda: bar.advance(task))
+            write_arpa(made.model, out, lambda: bar.advance(task))
     model = dataclasses.replace(open_model(out), unit=unit)
     trained_on = _names(text) or EMBEDDED_TEXT
     facts = {**_facts(model), "trained_on": trained_on, "lines": len(lines)}
@@ -93,7 +90,10 @@ def build(
         facts["discounts"] = made.discounts
         facts["fallback_orders"] = made.fallback_orders
         tables.append(discounts_table(made))
-    print(json.dumps(facts, indent=2) if as_json else printed(tables))
+    if as_json:
+        print_json(facts)
+    else:
+        print(printed(tables))
     return 0
 
 
@@ -129,7 +129,7 @@ def inspect(
     facts = {**_facts(file), "trained_on": trained_on}
     tables = [model_table(file, f"trained on {trained_on}")]
     if dataset is not None:
-        lines = [line.text for line in dataset_here(dataset).load(split, limit).lines]
+        lines = [line.text for line in DATASETS.create_here(dataset).load(split, limit).lines]
         fit = file.fit(lines)
         known = train_text() if model is None else read_text(text) if text else None
         seen = None if known is None else overlap(lines, known)
@@ -141,7 +141,10 @@ def inspect(
             "overlap": dataclasses.asdict(seen) if seen else None,
         }
         tables.append(fit_table(f"{dataset} ({split})", file.unit, fit, seen))
-    print(json.dumps(facts, indent=2) if as_json else printed(tables))
+    if as_json:
+        print_json(facts)
+    else:
+        print(printed(tables))
     return 0
 
 
@@ -158,11 +161,3 @@ def _facts(model: ModelFile) -> dict[str, Any]:
 
 def _names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths)
-
-
-@contextmanager
-def _progress(doing: str, steps: int, shown: bool) -> Iterator[Callable[[], object]]:
-    """A bar on stderr; yields what advances it by one step."""
-    with bars(Console(stderr=True, quiet=not shown), transient=True) as bar:
-        task = bar.add_task(doing, total=steps)
-        yield lambda: bar.advance(task)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
 from bench.core.errors import UserError
+from bench.core.hashing import plain
 from bench.core.options import words
 from bench.core.types import Runtime
-
-if TYPE_CHECKING:
-    from datasets.base import Dataset
 
 WHAT = Group("what to measure", sort_key=1)
 HOW = Group("how", sort_key=2)
@@ -109,16 +108,6 @@ class Inference(Machine):
         return dataclasses.replace(runtime, dtype=self.dtype, batch_size=self.batch_size)
 
 
-def dataset_here(name: str, options: Mapping[str, Any] | None = None) -> Dataset:
-    """A data set that is here.
-
-    Raises:
-        UserError: an unknown name or option.
-        Unavailable: its files are not here.
-    """
-    from datasets import DATASETS
-
-    dataset: Dataset = DATASETS.create(name, options)
-    if absent := dataset.missing():
-        raise absent
-    return dataset
+def print_json(record: Any) -> None:
+    """Print a record for programs."""
+    print(json.dumps(plain(record), indent=2))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.core.hashing import plain
-from bench.core.types import Row, Runtime
+from bench.cli.options import print_json
+from bench.core.types import Row
 from bench.pipeline import bad_lines
 
 if TYPE_CHECKING:
@@ -39,10 +38,11 @@ def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
             "cells": cells,
             "skipped": [dataclasses.asdict(item) for item in plan.skipped],
         }
-        print(json.dumps(record, indent=2))
+        print_json(record)
         return 0
     print(f"{len(cells)} cells in {len(plan.blocks)} blocks, {finished} finished in {store.path}")
-    print(f"({_in_words(plan.blocks[0].runtime)})\n")
+    runtime = dataclasses.asdict(plan.blocks[0].runtime)
+    print(f"({', '.join(f'{name} {value}' for name, value in runtime.items())})\n")
     for block in plan.blocks:
         name = block.encoder.name
         parts = (
@@ -56,10 +56,6 @@ def print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     return 0
 
 
-def _in_words(runtime: Runtime) -> str:
-    return ", ".join(f"{f.name} {getattr(runtime, f.name)}" for f in dataclasses.fields(runtime))
-
-
 def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     """Write the files, then print tables (or JSON) and missing parts."""
     from bench import report
@@ -70,17 +66,16 @@ def print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     with Steps("report") as steps:
         results = collect(store)
         files = report.write(store.path, results, report=steps.report)
-    text = "" if as_json else report.terminal(results)
     if as_json:
         record = {
             "folder": str(store.path),
             "files": [str(path) for path in files],
             **dataclasses.asdict(outcome),
-            "overhead": plain(outcome.overhead),
+            "overhead": outcome.overhead,
         }
-        print(json.dumps(record, indent=2))
+        print_json(record)
         return
-    print(text)
+    print(report.terminal(results))
     if outcome.loop_s:
         print(f"the harness itself took {percent(outcome.overhead)} % of the measuring loops")
     tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)

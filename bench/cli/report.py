@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from rich.console import Console
 from bench import report
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import Json
+from bench.cli.options import Json, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.report import benchmark as benchmarks
@@ -148,7 +147,7 @@ def _into(files: Sequence[Path], name: str | None, lang: str, check: bool, as_js
             {"file": str(file), "blocks": [dataclasses.asdict(block) for block in blocks]}
             for file, blocks in found
         ]
-        print(json.dumps(records, indent=2))
+        print_json(records)
     else:
         for file, blocks in found:
             for block in blocks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +16,9 @@ from bench.analysis.reproduce import plan_of, verdict_of
 from bench.cli import PROGRAM
 from bench.cli.bars import RunProgress
 from bench.cli.cite import Where, find
-from bench.cli.options import DataRoot, Json
+from bench.cli.options import DataRoot, Json, print_json
 from bench.cli.output import missing
 from bench.core.errors import UserError
-from bench.core.hashing import plain
 from bench.core.types import Row
 from bench.pipeline import runner, runs
 from bench.pipeline.plan import Plan
@@ -81,7 +79,7 @@ def run(
     if as_json:
         record = {**dataclasses.asdict(verdict), "within": verdict.within, "holds": verdict.holds}
         record["differs"] = [difference._asdict() for difference in verdict.differs]
-        print(json.dumps(plain(record), indent=2))
+        print_json(record)
     else:
         print(text(verdict))
     return int(not verdict.holds)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Json, Options
+from bench.cli.options import DataRoot, Json, Options, print_json
 from bench.cli.selection import typed
 from bench.core.errors import UserError
 from bench.core.registry import did_you_mean
@@ -39,15 +38,15 @@ Shape letters: B lines, S encoder steps, D width of a state, T frames, V symbols
 
 
 @dataclasses.dataclass(frozen=True)
-class Sight:
+class Description:
     """The shown parts of an encoder or decoder.
 
-    totals: parameter count by part.
+    parameters: by part.
     tree: None where there are no modules.
     """
 
-    head: list[str]
-    totals: dict[str, int]
+    about: list[str]
+    parameters: dict[str, int]
     tree: Node | None
 
 
@@ -97,26 +96,24 @@ def run(
         chosen = bench.lines(source, "test", lines).lines
         shapes = ", ".join("x".join(map(str, line.image.shape)) for line in chosen)
         head = f"input: {len(chosen)} lines of {source} (test), H x W = {shapes} px"
-        sight = (_encoder if is_encoder else _decoder)(name, bench, chosen, head)
+        described = (_encoder if is_encoder else _decoder)(name, bench, chosen, head)
     if as_json:
-        tree = dataclasses.asdict(sight.tree) if sight.tree else None
-        record = {"name": name, "about": sight.head, "parameters": sight.totals, "tree": tree}
-        print(json.dumps(record, indent=2))
+        print_json({"name": name, **dataclasses.asdict(described)})
     else:
-        print(_text(sight, depth))
+        print(_text(described, depth))
     return 0
 
 
-def _encoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Sight:
+def _encoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Description:
     from bench.analysis.show import trace
 
     tree = trace(bench.encoder.module(), lambda: list(bench.encode(lines)))
     about = _about(bench.registries.encoders.target(name))
     weights = f"weights: {bench.info.weights}"
-    return Sight([f"encoder {name}", about, weights, head], dict(bench.info.parameters), tree)
+    return Description([f"encoder {name}", about, weights, head], dict(bench.info.parameters), tree)
 
 
-def _decoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Sight:
+def _decoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Description:
     spec = bench.spec(name)
     decoder = bench.decoder(spec)
     (batch,) = bench.encode(lines)
@@ -129,7 +126,7 @@ def _decoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Sight
         *(f"not applied: {option} {value}" for option, value in spec.ignored(bench.info).items()),
         *_texts(batch.lines, decoded),
     ]
-    return Sight(about, {"ar": tree.parameters} if tree else {}, tree)
+    return Description(about, {"ar": tree.parameters} if tree else {}, tree)
 
 
 def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:
@@ -165,15 +162,15 @@ def _texts(lines: Sequence[Line], decoded: Sequence[Decoded]) -> list[str]:
     ]
 
 
-def _text(sight: Sight, depth: int | None) -> str:
-    blocks = ["\n".join(line for line in sight.head if line)]
-    if sight.tree is not None:
-        blocks.append(_tree_text(sight.tree, depth))
-    if sight.totals:
-        totals = [f"{name}: {count:,} parameters" for name, count in sight.totals.items()]
-        total = f"all: {sum(sight.totals.values()):,} parameters"
+def _text(described: Description, depth: int | None) -> str:
+    blocks = ["\n".join(line for line in described.about if line)]
+    if described.tree is not None:
+        blocks.append(_tree_text(described.tree, depth))
+    if described.parameters:
+        totals = [f"{name}: {count:,} parameters" for name, count in described.parameters.items()]
+        total = f"all: {sum(described.parameters.values()):,} parameters"
         blocks.append("\n".join([*totals, *([total] if len(totals) > 1 else [])]))
-    if sight.tree is None:
+    if described.tree is None:
         blocks.append("no module of its own")
     return "\n\n".join(blocks)
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, RESULTS, WHAT, DataRoot, Json, Machine, Names, Numbers, Options
+from bench.cli.options import (
+    HOW,
+    RESULTS,
+    WHAT,
+    DataRoot,
+    Json,
+    Machine,
+    Names,
+    Numbers,
+    Options,
+    print_json,
+)
 from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:
@@ -127,7 +137,7 @@ def run(
         )
     runs.end(store.path)
     if as_json:
-        print(json.dumps([row.record() for row in rows], indent=2))
+        print_json([row.record() for row in rows])
     else:
         print(render.printed(filter(None, (speed_table(rows), ratio_table(rows)))))
         print(f"files: {', '.join(map(str, files))}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from cyclopts import App
 
 from bench import ROOT
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Inference, Json, Options
+from bench.cli.options import DataRoot, Inference, Json, Options, print_json
 from bench.cli.selection import parts_of_system, typed
 from bench.core.errors import UserError
 
@@ -90,7 +89,7 @@ def run(
         traced = trace(name, bench, reader, images, folder, stacks, steps.report)
     if as_json:
         record = {"system": system, **dataclasses.asdict(traced)}
-        print(json.dumps(record, indent=2, default=str))
+        print_json(record)
         return 0
     print(render.printed(tables(traced, system, f"{dataset} ({split})")))
     print(f"tensorboard --logdir {folder}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Group, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, WHAT, DataRoot, Inference, Json, Names, Options
+from bench.cli.options import HOW, WHAT, DataRoot, Inference, Json, Names, Options, print_json
 from bench.cli.selection import typed
 from bench.core.errors import UserError
 from bench.pipeline.runs import CHECKS
@@ -113,7 +112,7 @@ def run(
     entry = tune(asked, names, track, dict(map(_values, grid)), trials)
     path = None if dry_run else freeze(entry)
     if as_json:
-        print(json.dumps(dataclasses.asdict(entry), indent=2))
+        print_json(dataclasses.asdict(entry))
         return 0
     print(render.printed([table(entry)]))
     print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")

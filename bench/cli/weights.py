@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,7 +12,7 @@ from huggingface_hub import constants
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import Json
+from bench.cli.options import Json, print_json
 from bench.core.errors import UserError
 from bench.core.hub import size_of
 from models import ENCODERS, hub
@@ -68,7 +67,7 @@ def show(*, as_json: Json = False) -> int:
     """List which there are, their sizes, and which are here."""
     listed = list(_weights())
     if as_json:
-        print(json.dumps([dataclasses.asdict(one) for one in listed], indent=2))
+        print_json([dataclasses.asdict(one) for one in listed])
         return 0
     print(f"cache: {constants.HF_HUB_CACHE}")
     width = max(len(one.name) for one in listed)

@@ -132,6 +132,18 @@ class Registry:
                 raise UserError(f"{name} has no option {option!r}{hint}")
         return target(**{**fixed, **chosen})
 
+    def create_here(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Build an encoder or data set whose files are here.
+
+        Raises:
+            UserError: see `create`.
+            Unavailable: it lacks files or a package.
+        """
+        thing = self.create(name, options)
+        if absent := thing.missing():
+            raise absent
+        return thing
+
 
 @functools.cache
 def _fault(target: Any) -> str:

@@ -185,6 +185,11 @@ class Condition:
     seed: int = 0
     limit: int | None = None
 
+    @property
+    def damaged(self) -> str:
+        """Its damage with the severity: "blot 3"; "" of the clean set."""
+        return f"{self.damage} {self.severity}" if self.severity else ""
+
 
 @dataclass(frozen=True)
 class Runtime:

@@ -164,9 +164,7 @@ class Bench:
             UserError: an unknown name, option or split, or a split without a line.
             Unavailable: the set is not here.
         """
-        source: Dataset = self.registries.datasets.create(dataset, self.options.get(dataset))
-        if absent := source.missing():
-            raise absent
+        source: Dataset = self.registries.datasets.create_here(dataset, self.options.get(dataset))
         if split not in source.splits:
             hint = did_you_mean(split, source.splits)
             raise UserError(f"{dataset} has no split {split!r}{hint}")
@@ -215,9 +213,7 @@ def opened(
         Unavailable: the weights are not here.
     """
     check_runtime(runtime)
-    spec: EncoderSpec = registries.encoders.create(encoder, options.get(encoder))
-    if absent := spec.missing():
-        raise absent
+    spec: EncoderSpec = registries.encoders.create_here(encoder, options.get(encoder))
     with contextlib.ExitStack() as closing, torch_threads(runtime.threads):
         loaded = spec.open(runtime)
         if trained and not loaded.info.trained:

@@ -149,7 +149,7 @@ class Block:
     def label(self) -> str:
         """Description for a progress bar."""
         condition = self.condition
-        damage = f", {condition.damage} {condition.severity}" if self.damage else ""
+        damage = f", {condition.damaged}" if self.damage else ""
         return f"{self.encoder.name} on {condition.dataset}{damage}"
 
 

@@ -40,7 +40,7 @@ _SETS = Axis(lambda r: r.dataset, lambda place: (place.dataset,))
 _DAMAGES = Axis(lambda r: r.names.damage, lambda place: (place.damage,))
 _SEVERITIES = Axis(lambda r: r.row.condition.severity, lambda place: (place.severity,))
 
-Line = Sequence[Result]  # the results of a row of a table
+TableRow = Sequence[Result]  # results side by side
 
 
 def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
@@ -57,7 +57,7 @@ def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
     if read:
         clean = [result for result in clean if result.names.dataset in read]
     heads = (say("Encoder"), say("Decoder"))
-    first_columns: list[Column[Line]] = keys(
+    first_columns: list[Column[TableRow]] = keys(
         heads, lambda line: line[0].names.encoder, lambda line: line[0].names.decoder
     )
     title = say("CER by decoder and set")
@@ -166,7 +166,7 @@ def _pivot(
     title: str,
     results: Sequence[Result],
     axes: tuple[Axis, Axis],
-    first_columns: Sequence[Column[Line]],
+    first_columns: Sequence[Column[TableRow]],
     bold: bool,
 ) -> Table:
     """A table of CERs of one setting.
@@ -182,11 +182,11 @@ def _pivot(
     down, across = axes
     best = leaders(results) if bold else frozenset[str]()
 
-    def column(head: object) -> Column[Line]:
+    def column(head: object) -> Column[TableRow]:
         of_each = [remarks(result) for result in results if across.of(result) == head]
         shared = tuple(text for text in of_each[0] if all(text in texts for texts in of_each))
 
-        def cell(line: Line) -> Cell:
+        def cell(line: TableRow) -> Cell:
             result = next((each for each in line if across.of(each) == head), None)
             return cer_cell(result, shared, result is not None and result.row.key in best)
 
@@ -223,7 +223,7 @@ def _along(axis: Axis, results: Iterable[Result]) -> list[object]:
     return list(dict.fromkeys(map(axis.of, ordered)))
 
 
-def _ink_lost(line: Line) -> Cell:
+def _ink_lost(line: TableRow) -> Cell:
     """The mean share of lost ink: the same for all decoders, not defined for some damages."""
     known = [0.0 if r.clean else r.row.ink_lost for r in line]
     share = next((value for value in known if value is not None), None)

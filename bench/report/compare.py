@@ -8,7 +8,6 @@ from bench.analysis.compare import Comparison, Side, sides
 from bench.analysis.cost import Cost
 from bench.analysis.stats import ALPHA, ENOUGH, FEWEST, Difference
 from bench.analysis.stats import significant as is_significant
-from bench.core.types import Condition
 from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, conditions, interval, signatures
 from bench.report.format import plural, significant
@@ -84,7 +83,7 @@ def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
         *keys(
             ("Set", "Damage", "First", "Second"),
             lambda pair: pair.condition.dataset,
-            lambda pair: _damage(pair.condition),
+            lambda pair: pair.condition.damaged or "none",
             lambda pair: pair.first.label,
             lambda pair: pair.second.label,
         ),
@@ -133,7 +132,7 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
         *keys(
             ("Set", "Damage", "System"),
             lambda side: side.reading.row.condition.dataset,
-            lambda side: _damage(side.reading.row.condition),
+            lambda side: side.reading.row.condition.damaged or "none",
             lambda side: side.label,
         ),
         Column("CER", lambda side: cer_cell(results[side.label, side.reading.row.key]), RANGE),
@@ -167,10 +166,6 @@ def _conditions(lead: str, results: Sequence[Result]) -> str:
     return " ".join(
         [conditions(lead, first), *(conditions("Another setting", group) for group in others)]
     )
-
-
-def _damage(condition: Condition) -> str:
-    return f"{condition.damage} {condition.severity}" if condition.severity else "none"
 
 
 def _points(difference: Difference | None, p: float | None = None) -> Cell:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.diagnostics import Diagnosis, Finding, Kind
+from bench.analysis.diagnostics import DecoderErrors, Diagnosis, Kind
 from bench.core.types import Condition
-from bench.pipeline.plan import CLEAN
 from bench.report.format import DASH, number, percent, plural
 from bench.report.table import Cell, Column, Table, count, declared, keys, rate
 from datasets.about import named
@@ -31,13 +30,13 @@ def tables(diagnosis: Diagnosis) -> Iterator[Table]:
         yield _table(diagnosis, condition, own)
 
 
-def _table(diagnosis: Diagnosis, condition: Condition, findings: Sequence[Finding]) -> Table:
-    damage = "" if condition.damage == CLEAN else f", {condition.damage} {condition.severity}"
+def _table(diagnosis: Diagnosis, condition: Condition, findings: Sequence[DecoderErrors]) -> Table:
+    damage = f", {condition.damaged}" if condition.damaged else ""
 
-    def of_kind(kind: Kind, head: str) -> Column[Finding]:
+    def of_kind(kind: Kind, head: str) -> Column[DecoderErrors]:
         return Column(head, lambda one: _kind(one, kind), ("% of edits",), notes=(_ABOUT_KINDS,))
 
-    def oracle(width: int) -> Column[Finding]:
+    def oracle(width: int) -> Column[DecoderErrors]:
         return Column(f"oracle @{width}", lambda one: _oracle(one, width), notes=(_ABOUT_ORACLE,))
 
     return declared(
@@ -61,7 +60,7 @@ def _table(diagnosis: Diagnosis, condition: Condition, findings: Sequence[Findin
     )
 
 
-def _kind(finding: Finding, kind: Kind) -> Cell:
+def _kind(finding: DecoderErrors, kind: Kind) -> Cell:
     if finding.count("unknown"):  # the decoder cannot score texts
         return Cell(DASH, values=(None, None))
     lines, share = finding.count(kind), finding.share(kind)
@@ -69,7 +68,7 @@ def _kind(finding: Finding, kind: Kind) -> Cell:
     return Cell(number(lines, 0), f"[{percent(share, 0)} %]", (lines, part))
 
 
-def _oracle(finding: Finding, width: int) -> Cell:
+def _oracle(finding: DecoderErrors, width: int) -> Cell:
     """Nothing for more texts than the decoder keeps, but the first width that holds all."""
     if width > 1 and width // 2 >= finding.width:
         return Cell("", values=(None,))

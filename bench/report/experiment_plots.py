@@ -12,8 +12,7 @@ from bench.report.format import plural
 from bench.report.panel import Plot, drawing, look_of, panels, saved
 from datasets.damage.base import SEVERITIES
 
-# The names of curves, and the value of a curve under a damage at a place from left to right.
-Curves = Sequence[str]
+# Of a curve under a damage at a place from left to right.
 Value = Callable[[str, str, float], Estimate]
 
 _PANEL = (3.0, 3.2)  # inches
@@ -79,7 +78,7 @@ def _plot(
     title: str,
     axis_words: tuple[str, str],
     places: Sequence[float],
-    curves: Curves,
+    curves: Sequence[str],
     value: Value,
 ) -> Plot:
     """A panel a damage, side by side, with one scale and one legend."""

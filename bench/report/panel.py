@@ -26,7 +26,7 @@ from bench.report.format import plain, plural, short
 from bench.report.language import in_force, language, say
 from bench.report.results import Result
 
-Spread = tuple[float, float, float]  # a value, and the ends of its interval where it has one
+Ranged = tuple[float, float, float]  # a value, and the ends of its interval where it has one
 Look = dict[str, Any]  # matplotlib's words for colour, marker and line
 
 # Okabe and Ito's colours for all kinds of colour vision (https://jfly.uni-koeln.de/color/), with
@@ -134,7 +134,7 @@ class Panel:
         self.axes.set_ylabel(up)
 
     def curve(
-        self, label: str, places: Sequence[float], values: Sequence[Spread], look: Look
+        self, label: str, places: Sequence[float], values: Sequence[Ranged], look: Look
     ) -> None:
         """A curve, with the intervals of its values as a band."""
         points, lows, highs = zip(*values, strict=True)
@@ -142,7 +142,7 @@ class Panel:
         self.axes.fill_between(places, lows, highs, color=look["color"], alpha=0.15, linewidth=0)
 
     def points(
-        self, label: str | None, across: Sequence[Spread], up: Sequence[Spread], look: Look,
+        self, label: str | None, across: Sequence[Ranged], up: Sequence[Ranged], look: Look,
         **more: Any,
     ) -> None:  # fmt: skip
         """Points with bars of their intervals; `more` are words of matplotlib's `errorbar`."""
@@ -201,7 +201,7 @@ def _width(text: str) -> int:
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _bars(values: Sequence[Spread]) -> tuple[list[float], list[list[float]] | None]:
+def _bars(values: Sequence[Ranged]) -> tuple[list[float], list[list[float]] | None]:
     """Values, and the distances of their intervals' ends; None without intervals."""
     below = [value - low for value, low, _ in values]
     above = [high - value for value, _, high in values]
@@ -209,7 +209,7 @@ def _bars(values: Sequence[Spread]) -> tuple[list[float], list[list[float]] | No
     return [value for value, _, _ in values], reach
 
 
-def alone(values: Sequence[float]) -> list[Spread]:
+def alone(values: Sequence[float]) -> list[Ranged]:
     """Values without intervals."""
     return [(value, value, value) for value in values]
 

@@ -9,7 +9,8 @@ from bench.analysis.perf import Group, PeerRecord, PeerResult
 from bench.core.stopwatch import spread
 from bench.pipeline.signature import PRECISIONS
 from bench.report.format import DASH, listing, plain, plural, significant
-from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys, rate
+from bench.report.results import commit_of
+from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate, spread_cell
 
 _RATE = "lines/s"
 _TIED = 1e-4  # a score that differs by less is the same
@@ -54,8 +55,6 @@ def _conditions(record: PeerRecord) -> str:
             for known in ("torch", "transformers", "pyctcdecode")
         ]
     )
-    git = record.environment.get("git") or {}
-    changed = " with uncommitted changes" if git.get("dirty") else ""
     return plain(
         "Both decoders read the same batches in one process; each warmed up once, then they "
         "alternated in a seeded random order, with a rest of 0.2 s before each turn. "
@@ -66,7 +65,7 @@ def _conditions(record: PeerRecord) -> str:
         f"Device: {runtime.device} ({machine['cpu']['model']}), "
         f"{plural(runtime.threads, 'thread')}, {PRECISIONS['float32']}. "
         f"{packages}; kaidoku {record.environment['kaidoku']}, "
-        f"commit {str(git.get('commit', 'unknown'))[:12]}{changed}."
+        f"commit {commit_of(record.environment) or 'unknown'}."
     )
 
 
@@ -81,13 +80,13 @@ def _lines(result: PeerResult) -> str:
 
 
 def _rate(result: PeerResult, seconds: Sequence[float]) -> Cell:
-    return _spread([result.comparison.lines / one for one in seconds])
+    return spread_cell(spread([result.comparison.lines / one for one in seconds]))
 
 
 def _times_faster(result: PeerResult) -> Cell:
     if result.reason:
         return Cell("not run", notes=(f"Not run: {result.reason}",))
-    return _spread(result.ratios)
+    return spread_cell(spread(result.ratios))
 
 
 def _same(result: PeerResult) -> Cell:
@@ -95,8 +94,3 @@ def _same(result: PeerResult) -> Cell:
     note = f"Scores of the same text differ by up to {significant(gap, 2)}."
     notes = (note,) if gap is not None and gap > _TIED else ()
     return Cell(f"{result.same} of {result.comparison.lines}", values=(result.same,), notes=notes)
-
-
-def _spread(values: Sequence[float]) -> Cell:
-    found = spread(values)
-    return figure(found.median, ends=found if found.n > 1 else None)

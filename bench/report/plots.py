@@ -34,7 +34,7 @@ from bench.report.panel import (
     Look,
     Panel,
     Plot,
-    Spread,
+    Ranged,
     alone,
     drawing,
     look_of,
@@ -121,23 +121,23 @@ def read_by(result: Result) -> str:
     return f"{result.names.dataset} ({', '.join([*made, result.row.condition.split, *lines])})"
 
 
-def percents(value: float | None, interval: Interval | None) -> Spread:
+def percents(value: float | None, interval: Interval | None) -> Ranged:
     """A fraction and its interval in percent; NaN for None, thrice the same without an interval."""
     known = math.nan if value is None else value
     low, high = (interval.low, interval.high) if interval else (known, known)
     return 100.0 * known, 100.0 * min(low, known), 100.0 * max(high, known)
 
 
-def _cer(result: Result) -> Spread:
+def _cer(result: Result) -> Ranged:
     return percents(result.row.cer, result.interval)
 
 
-def _points_of(gain: Difference) -> Spread:
+def _points_of(gain: Difference) -> Ranged:
     return percents(gain.value, gain.interval)
 
 
 def _by_severity(
-    panel: Panel, results: Sequence[Result], styles: Styles, value: Callable[[Result], Spread]
+    panel: Panel, results: Sequence[Result], styles: Styles, value: Callable[[Result], Ranged]
 ) -> None:
     for decoder, own, look in _by_decoder(results, styles):
         severities = [result.row.condition.severity for result in own]
@@ -314,7 +314,7 @@ def speed(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     return panel.plot(slug, legend=False)
 
 
-def lines_per_s(result: Result) -> Spread:
+def lines_per_s(result: Result) -> Ranged:
     """Lines/s with the range of the rounds; that of one is that of its batches, short and long."""
     assert result.row.timing is not None  # only timed results are drawn
     rate = result.row.timing.lines_per_s
@@ -324,7 +324,7 @@ def lines_per_s(result: Result) -> Spread:
     return middle, min(rate.low, middle), max(rate.high, middle)
 
 
-def _along(rate: Spread, cer: Spread) -> list[tuple[float, float]]:
+def _along(rate: Ranged, cer: Ranged) -> list[tuple[float, float]]:
     """Positions on the bars of a point, to keep free of names."""
     across = [(x, cer[0]) for x in np.geomspace(rate[1], rate[2], _PLACES)]
     return [*across, *((rate[0], y) for y in np.linspace(cer[1], cer[2], _PLACES))]

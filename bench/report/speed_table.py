@@ -27,7 +27,7 @@ from bench.report.speed_rows import (
     reads_at_random,
     size_ratios,
 )
-from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys
+from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, spread_cell
 
 _REPORTED = "reported by Li et al. (2021), arXiv:2109.10282, Table 5; not measured here"
 _SINGLE = "one batch, read once: no spread"
@@ -60,10 +60,8 @@ def speed_table(rows: Sequence[SpeedRow]) -> Table:
         column("Total Sentences", lambda _, own: _sum(own.sentences, own)),
         column("Total Tokens", lambda _, own: _sum(own.tokens, own)),
         Column("Total Time", _total_time, RANGE),
-        column("Sentences/s", lambda row, own: _spread(own.sentences_per_s, _pace, _of_passes(row)),
-               RANGE),
-        column("Tokens/s", lambda row, own: _spread(own.tokens_per_s, _pace, _of_passes(row)),
-               RANGE),
+        column("Sentences/s", lambda row, own: _pace(row, own.sentences_per_s), RANGE),
+        column("Tokens/s", lambda row, own: _pace(row, own.tokens_per_s), RANGE),
         column(f"Ratio to {DECODER_NAMES[REFERENCE]}", _ratio_cell, RANGE),
         column("Encoder ms/line", lambda _, own: figure(own.encoder_ms)),
         column("Decoder ms/line", lambda _, own: figure(own.decoder_ms)),
@@ -103,7 +101,7 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
 
     def ratio(size: str) -> Column[Line]:
         return Column(
-            size, lambda line: _spread(line[1].get(size), lambda value: number(value, 2)), RANGE
+            size, lambda line: spread_cell(line[1].get(size), lambda value: number(value, 2)), RANGE
         )
 
     return declared(
@@ -191,7 +189,7 @@ def _total_time(row: SpeedRow) -> Cell:
             return failed_cell(row.result, (why,))
         return Cell("not run", values=(why,), notes=(why,))
     tilde, notes = _tilde(row.figures), [*_of_sums(row.figures), *_of_passes(row)]
-    return _spread(row.figures.seconds, lambda value: tilde + seconds_text(value), notes)
+    return spread_cell(row.figures.seconds, lambda value: tilde + seconds_text(value), notes)
 
 
 def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
@@ -201,7 +199,7 @@ def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
         return figure(None, notes=[_NO_REFERENCE])
     if row.decoder == REFERENCE:
         return Cell("1", values=(1.0,))
-    return _spread(figures.ratio, significant)
+    return spread_cell(figures.ratio)
 
 
 def _measured_cell(row: SpeedRow, figures: Figures) -> Cell:
@@ -213,15 +211,13 @@ def _measured_cell(row: SpeedRow, figures: Figures) -> Cell:
     return Cell(text, values=(figures.measured_lines,), notes=(note,) if repeats else ())
 
 
-def _spread(of: Spread | None, text: Callable[[float], str], notes: Sequence[str] = ()) -> Cell:
-    if of is None:
-        return figure(None)
-    return figure(of.median, text, of if of.n > 1 else None, notes)
+def _pace(row: SpeedRow, rate: Spread | None) -> Cell:
+    """A rate with two decimals as in the paper; slow systems keep three figures."""
 
+    def show(value: float) -> str:
+        return number(value, 2) if value >= 1 else significant(value)
 
-def _pace(value: float) -> str:
-    """Two decimals as in the paper; slow systems keep three figures."""
-    return number(value, 2) if value >= 1 else significant(value)
+    return spread_cell(rate, show, _of_passes(row))
 
 
 def _count_range(counts: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
+from bench.core.types import Spread
 from bench.report.format import DASH, UNKNOWN, number, percent, plain, significant
 
 Value = str | int | float | None
@@ -170,6 +171,15 @@ def figure(
     text, *bounds = (show(each) if math.isfinite(each) else UNKNOWN for each in values)
     detail = f"[{', '.join(bounds)}]" if bounds else ""
     return Cell(text, detail, tuple(values), notes, bold)
+
+
+def spread_cell(
+    of: Spread | None, show: Callable[[float], str] = significant, notes: Iterable[str] = ()
+) -> Cell:
+    """A median with the range of its values, where these are several."""
+    if of is None:
+        return figure(None)
+    return figure(of.median, show, of if of.n > 1 else None, notes)
 
 
 def rate(

@@ -145,10 +145,7 @@ def load(name: str, split: str, limit: int | None, options: Options) -> LineSet:
         UserError: it has no line that can be read.
         Unavailable: the data set is not here.
     """
-    dataset = DATASETS.create(name, options.get(name))
-    if absent := dataset.missing():
-        raise absent
-    loaded: LineSet = dataset.load(split, limit)
+    loaded: LineSet = DATASETS.create_here(name, options.get(name)).load(split, limit)
     if not loaded.lines:
         raise UserError(f"{name} has no line that can be read in its split {split}")
     return loaded

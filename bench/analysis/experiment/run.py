@@ -68,10 +68,8 @@ def build(design: Design, registries: Registries) -> Plan:
         Unavailable: the encoder is not here.
     """
     _check_options(design)
-    spec = registries.encoders.create(design.encoder, design.options.get(design.encoder))
-    if absent := spec.missing():
-        raise absent
-    encoder = Part(design.encoder, spec, design.options.get(design.encoder, {}))
+    own = design.options.get(design.encoder, {})
+    encoder = Part(design.encoder, registries.encoders.create_here(design.encoder, own), own)
     decoders = tuple(_part(system, design, registries) for system in design.systems)
     damages = {name: Part(name, registries.damages.create(name), {}) for name in design.damages}
     blocks = []

@@ -35,7 +35,6 @@ from bench.pipeline.opening import Reader, open_decoder, open_reader
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Rounds
 from bench.pipeline.runner import Opened, Outcome, Policy, Progress, Sample, run
 from bench.pipeline.store import RunStore
-from decoders.base import DecoderSpec
 from models.base import Encoder
 
 _LONG_S = 120.0  # a system whose passes together would take longer is not repeated
@@ -142,7 +141,7 @@ def _open(part: Part, block: Block, encoder: Encoder) -> Reader:
     spec, info, name = part.thing, encoder.info, block.encoder.name
     if spec.needs == "states":
         return replace(open_reader(part, block, encoder), finish=encoder.with_text)
-    if _searches(spec) and not (info.alphabet and info.trained):
+    if "beam" in spec.settings() and not (info.alphabet and info.trained):
         steps = [] if info.trained else [f"python -m bench weights get {name}"]
         steps.append(f"python -m bench train ctc --encoder {name}")
         raise Unavailable(
@@ -154,10 +153,6 @@ def _open(part: Part, block: Block, encoder: Encoder) -> Reader:
     if head is None:
         return open_reader(part, block, encoder)
     return Reader(BehindHead(head, open_decoder(spec, head.info)), head.info)
-
-
-def _searches(spec: DecoderSpec) -> bool:
-    return "beam" in spec.settings()
 
 
 class _Affordable:
