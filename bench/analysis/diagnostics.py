@@ -187,11 +187,11 @@ def _kind(
         own: its score in the search, which may have summed several spellings of the text.
         scores: of the text and of the reference under the decoder's objective.
     """
-    if scores is None:
-        return ("unknown" if edits else "right"), None
-    text, reference = scores
     if not edits:
         return "right", None
+    if scores is None:
+        return "unknown", None
+    text, reference = scores
     if reference == -np.inf:
         return "unreachable", None
     gap = reference - max(text, -np.inf if own is None else own)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -88,17 +88,16 @@ class Redrawn:
 
     blocks: tuple[str, ...]
     resamples: int = RESAMPLES
-    _times: Floats = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @functools.cached_property
+    def _times(self) -> Floats:
+        """(draws, blocks) how many times each block is drawn."""
         count = len(self.blocks)
         if count < ENOUGH:
-            times = np.concatenate([np.ones((1, count)), 1.0 - np.eye(count)])
-            object.__setattr__(self, "_times", times)
-            return
+            return np.concatenate([np.ones((1, count)), 1.0 - np.eye(count)])
         draws = np.random.default_rng(SEED)
         times = draws.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        object.__setattr__(self, "_times", times.astype(np.float64))
+        return times.astype(np.float64)
 
     def block_sums(self, values: ArrayLike, names: Sequence[str]) -> Floats:
         """Sum the lines of each block: (N, ...) values and N names give (blocks, ...).

@@ -34,7 +34,7 @@ from bench.core.registry import did_you_mean, need
 from bench.core.types import Line
 from bench.pipeline.opening import Bench, EncodedLines, Track, opened
 from bench.pipeline.plan import CLEAN, Registries, Selection
-from datasets.damage.base import SEVERITIES, SUITE, others
+from datasets.damage.base import SUITE, check_severities, others
 from decoders.base import Decoder, DecoderSpec
 from decoders.correctors import options_of
 from decoders.tuned import Tunable, Tuned
@@ -128,9 +128,7 @@ def _check(asked: Selection, count: int | None) -> None:
             "lines that weights were tuned on, or that models learned from, tell nothing of other "
             "lines"
         )
-    for severity in asked.severities:
-        if severity not in SEVERITIES[1:]:
-            raise UserError(f"severity {severity} is not one of 1 to {SEVERITIES[-1]}")
+    check_severities(asked.severities, least=1)
     if asked.limit is not None and asked.limit < 1:
         raise UserError(f"a limit of {asked.limit} lines leaves nothing to tune on")
     if count is not None and count < 1:

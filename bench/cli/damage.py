@@ -124,10 +124,9 @@ class Conditions:
         """
         from bench.pipeline.plan import CLEAN
         from datasets.damage import DAMAGES
-        from datasets.damage.base import SEVERITIES
+        from datasets.damage.base import check_severities
 
-        if unknown := [number for number in self.severity if number not in SEVERITIES[1:]]:
-            raise UserError(f"severity {unknown[0]} is not one of 1 to {SEVERITIES[-1]}")
+        check_severities(self.severity, least=1)
         if self.limit is not None and self.limit < 1:
             raise UserError(f"--limit {self.limit} leaves nothing to write; take 1 or more")
         clean = Condition(dataset, self.split, limit=self.limit)

@@ -21,7 +21,6 @@ from bench.cli.options import (
     print_json,
 )
 from bench.cli.selection import typed
-from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.analysis.diagnostics import Diagnosis
@@ -77,11 +76,10 @@ class Choices:
             UserError: an unknown name or option, or a value of a wrong type.
         """
         from bench.pipeline.plan import Registries, Selection
-        from datasets.damage.base import SEVERITIES
+        from datasets.damage.base import check_severities
 
         names = Registries()
-        if unknown := [number for number in self.severity if number not in SEVERITIES[1:]]:
-            raise UserError(f"severity {unknown[0]} is not one of 1 to {SEVERITIES[-1]}")
+        check_severities(self.severity, least=1)
         return Selection(
             (self.encoder,),
             self.decoder or tuple(names.decoders.names()),

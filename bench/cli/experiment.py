@@ -101,14 +101,15 @@ def language(
         out: folder under results/experiments, or a path with a slash
     """
     from bench.analysis.experiment.finding import declare, find, record
-    from bench.analysis.experiment.run import build, folder, measure
+    from bench.analysis.experiment.run import EXPERIMENTS, build, measure
     from bench.cli.bars import RunProgress, track
+    from bench.pipeline import runs
     from bench.pipeline.plan import Registries
     from bench.pipeline.store import RunStore
 
     registries, design = Registries(), choices.design(inference)
     plan = build(design, registries)
-    store = RunStore(folder(out))
+    store = RunStore(runs.folder(out, EXPERIMENTS))
     declare(design, store)
     with RunProgress(plan) as progress:
         outcome, measured = measure(design, plan, store, progress)

@@ -12,7 +12,7 @@ from bench.core.types import Condition, Runtime
 from datasets import DATASETS
 from datasets.base import Dataset
 from datasets.damage import DAMAGES
-from datasets.damage.base import SEVERITIES
+from datasets.damage.base import SEVERITIES, check_severities
 from decoders import DECODERS
 from decoders.correctors import CORRECTORS, options_of, parts_of
 from models import ENCODERS
@@ -243,11 +243,7 @@ def _check(selection: Selection, names: Registries) -> None:
             raise UserError(f"no {registry.kind} was chosen; there are: {_listed(registry)}")
     if not selection.damages:
         raise UserError(f"no damage was chosen; there are: {CLEAN}, {_listed(names.damages)}")
-    for severity in selection.severities:
-        if severity not in SEVERITIES:
-            raise UserError(
-                f"severity {severity} is not one of {SEVERITIES[0]} to {SEVERITIES[-1]}"
-            )
+    check_severities(selection.severities)
     for name in selection.damaged or ():
         names.datasets.entry(name)
     if selection.limit is not None and selection.limit < 1:

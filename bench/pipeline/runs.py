@@ -36,9 +36,9 @@ class _Run:
     ended: str | None = None
 
 
-def folder(name: str) -> Path:
-    """Resolve a run folder: a name under `results/runs`, or a path when it has a slash."""
-    return Path(name).expanduser() if "/" in name else RUNS / name
+def folder(name: str, under: Path | None = None) -> Path:
+    """Resolve a run folder: a name under `RUNS`, or a path when it has a slash."""
+    return Path(name).expanduser() if "/" in name else (under or RUNS) / name
 
 
 def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:

@@ -18,6 +18,7 @@ from bench.report import render
 from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_tables import of_cells, of_page, p_value, slope_of
 from bench.report.format import bracket, listing, number, percent, plain, plural
+from bench.report.table import signed
 from datasets.damage.base import SEVERITIES, SUITE
 
 _LAST = SEVERITIES[-1]
@@ -359,9 +360,8 @@ def _percents(estimate: Estimate) -> str:
 
 def _effect(one: TestedContrast, each: str = "") -> str:
     interval = f" {bracket(one.interval, 2)}" if one.interval else ""
-    sign = "+" if one.value > 0 else ""
     p = "too few blocks for a p" if one.p is None else f"p after Holm {p_value(one.adjusted)}"
-    return f"{sign}{percent(one.value)} points{each}{interval}, {p}"
+    return f"{signed(one.value)} points{each}{interval}, {p}"
 
 
 def _points_of(sentences: Sequence[str]) -> str:

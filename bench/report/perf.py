@@ -9,7 +9,6 @@ from bench.analysis.perf import Group, PeerRecord, PeerResult
 from bench.core.stopwatch import spread
 from bench.pipeline.signature import PRECISIONS
 from bench.report.format import DASH, listing, plain, plural, significant
-from bench.report.results import commit_of
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate, spread_cell
 
 _RATE = "lines/s"
@@ -55,6 +54,8 @@ def _conditions(record: PeerRecord) -> str:
             for known in ("torch", "transformers", "pyctcdecode")
         ]
     )
+    git = record.environment.get("git") or {}
+    changed = " with uncommitted changes" if git.get("dirty") else ""
     return plain(
         "Both decoders read the same batches in one process; each warmed up once, then they "
         "alternated in a seeded random order, with a rest of 0.2 s before each turn. "
@@ -65,7 +66,7 @@ def _conditions(record: PeerRecord) -> str:
         f"Device: {runtime.device} ({machine['cpu']['model']}), "
         f"{plural(runtime.threads, 'thread')}, {PRECISIONS['float32']}. "
         f"{packages}; kaidoku {record.environment['kaidoku']}, "
-        f"commit {commit_of(record.environment) or 'unknown'}."
+        f"commit {str(git.get('commit', 'unknown'))[:12]}{changed}."
     )
 
 

@@ -110,7 +110,7 @@ def collect(store: Store) -> list[Result]:
     for row, own in zip(rows, names(rows), strict=True):
         record = records.get(row.environment, {})
         reading, setting = _reading(store, row), _setting(row, record)
-        results.append(Result(row, reading, _place(row), setting, commit_of(record), own))
+        results.append(Result(row, reading, _place(row), setting, _commit(record), own))
     return results
 
 
@@ -190,8 +190,7 @@ def _software(record: Mapping[str, Any]) -> str:
     return ", ".join(words) or "software that is not recorded"
 
 
-def commit_of(record: Mapping[str, Any]) -> str:
-    """The commit of an environment record; "" where it is not known."""
+def _commit(record: Mapping[str, Any]) -> str:
     git = record.get("git") or {}
     if not git.get("commit"):
         return ""

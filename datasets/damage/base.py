@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -27,6 +27,17 @@ SUITE = "kaidoku-damage-1"
 SEVERITIES = (0, 1, 2, 3, 4, 5)
 INK_LOST = (0.05, 0.10, 0.20, 0.35, 0.50)  # share of the ink at severity 1 to 5: M1 to M5 and O1
 EQUAL_SLOTS = "equal-slots"  # box source of characters that a damage placed itself
+
+
+def check_severities(severities: Iterable[int], least: int = 0) -> None:
+    """Refuse numbers that are no severity; `least` is 1 where the clean set is none.
+
+    Raises:
+        UserError: one of them is out of range.
+    """
+    for severity in severities:
+        if not least <= severity <= SEVERITIES[-1]:
+            raise UserError(f"severity {severity} is not one of {least} to {SEVERITIES[-1]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +105,7 @@ class Damage(ABC):
         Raises:
             UserError: the severity is not one of 0 to 5.
         """
-        if severity not in SEVERITIES:
-            raise UserError(f"severity {severity} does not exist; take one of 0 to 5")
+        check_severities([severity])
         task = self._task(line, dataset, seed, other) if severity else None
         return self._untouched(line) if task is None else self._damage(task, severity)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from bench import ROOT
@@ -48,11 +47,6 @@ class Measured:
     def systems(self) -> list[System]:
         """The systems with all of their cells."""
         return [system for system in self.design.systems if system.name not in self.left_out]
-
-
-def folder(name: str) -> Path:
-    """The folder of a user's name: under `EXPERIMENTS`, or a path if it has a slash."""
-    return Path(name).expanduser() if "/" in name else EXPERIMENTS / name
 
 
 def key(level: str, condition: Condition, system: str) -> tuple[str, str, int, int, str]:
