@@ -330,7 +330,7 @@ def test_no_network_and_no_hub_at_this_address(
 def test_offline_mode_is_obeyed(home: Home) -> None:
     done = home.bench("weights", "get", "trocr-base", HF_HUB_OFFLINE="1")
     assert done.returncode == 2
-    assert "give: HF_HUB_OFFLINE=0 python -m bench weights get trocr-base" in done.stderr
+    assert "run: HF_HUB_OFFLINE=0 python -m bench weights get trocr-base" in done.stderr
     assert home.server.requests == []
 
 
