@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.metrics import normalise
 from bench.core.progress import Report, silent
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
+
+Item = TypeVar("Item")
 
 EMPTY = "its text is empty"  # the reason of a bad line
 
@@ -244,7 +246,7 @@ def named_in(dataset: str, trained_on: str) -> bool:
     return dataset.partition("-")[0].lower() in re.findall(r"[a-z0-9]+", trained_on.lower())
 
 
-def spread(lines: Sequence[Line], count: int) -> list[Line]:
+def spread(lines: Sequence[Item], count: int) -> list[Item]:
     """Choose `count` evenly spaced lines; the first ones alone are of few writers."""
     count = min(count, len(lines))
     return [lines[place * len(lines) // count] for place in range(count)]

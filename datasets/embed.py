@@ -14,17 +14,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets.sources import EMBEDDED
+from datasets.base import spread
+from datasets.joined import CHARACTERS
+from datasets.root import data_root
+from datasets.sources import EMBEDDED, SOURCES
 from datasets.splits import split_of
+from datasets.unipen import COLUMNS, STROKES, TABLE, read_pieces, read_strokes, read_table
 
 HOOKER_LINES = {"test": 300, "val": 200}
 
 
 def build(root: Path, out: Path = EMBEDDED) -> dict[str, int]:
     """Write the embedded files from a data root, and return their sizes in bytes."""
-    from datasets.joined import CHARACTERS
-    from datasets.unipen import COLUMNS, STROKES, TABLE, read_pieces, read_strokes, read_table
-
     characters = root / CHARACTERS
     kept = (
         record
@@ -39,7 +40,8 @@ def build(root: Path, out: Path = EMBEDDED) -> dict[str, int]:
             strokes.append(record)
     files[TABLE] = "".join(["\t".join(COLUMNS) + "\n", *rows]).encode()
     files[STROKES] = _compressed(strokes)
-    files["hooker_lines.parquet"] = _some_lines(root / "hooker_lines.parquet")
+    (hooker,) = SOURCES["hooker"].files
+    files[hooker] = _some_lines(root / hooker)
     out.mkdir(exist_ok=True)
     for name, content in files.items():
         (out / name).write_bytes(content)
@@ -57,15 +59,13 @@ def _some_lines(path: Path) -> bytes:
     places: list[int] = []
     for split, count in HOOKER_LINES.items():
         every = [place for place, name in enumerate(splits) if name == split]
-        places += [every[i * len(every) // count] for i in range(count)]
+        places += spread(every, count)
     buffer = io.BytesIO()
     pq.write_table(table.take(pa.array(sorted(places))), buffer, compression="none")
     return buffer.getvalue()
 
 
 if __name__ == "__main__":
-    from datasets.root import data_root
-
     root = data_root()
     if root is None:
         raise SystemExit("error: no data root; see python -m bench data list")

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.registry import did_you_mean
 from bench.core.types import Image, Line, LineSet
 from datasets.base import Dataset
-from datasets.joined import CHARACTERS, Ink, join, read_characters
-from datasets.levels import LEVELS, line_texts
+from datasets.joined import CHARACTERS, Ink, join, read_characters, spaced
+from datasets.levels import check_level, line_texts
 from datasets.raster import draw_strokes, fit_strokes
 from datasets.seeds import stream
 from datasets.sources import EMBEDDED, SOURCES
@@ -51,8 +50,7 @@ class InkLines(Dataset):
         Raises:
             UserError: the level or the split does not exist.
         """
-        if self.level not in LEVELS:
-            raise UserError(f"no level is called {self.level!r}{did_you_mean(self.level, LEVELS)}")
+        check_level(self.level)
         if split == "train":
             raise UserError("ink has no train split, for its writers are test and val alone")
         self.check_split(split)
@@ -130,15 +128,7 @@ def draw(
     """
     habit, rng = stream("kaidoku-gaps-1", writer), stream("kaidoku-ink-line-1", writer, line)
     letter_gap, word_gap = float(habit.uniform(0.05, 0.35)), float(habit.uniform(0.8, 1.6))
-    pieces: list[tuple[Ink, float]] = []
-    gap = 0.0
-    for char in text:
-        if char == " ":
-            gap = word_gap * float(rng.uniform(0.8, 1.3))
-            continue
-        pieces.append((forms[char][int(rng.integers(len(forms[char])))], gap))
-        gap = letter_gap + float(rng.normal(0.05, 0.08))
-    strokes, spans = join(pieces, rng)
+    strokes, spans = join(spaced(text, forms, letter_gap, word_gap, rng), rng)
     placed, shape = fit_strokes(strokes, HEIGHT, MARGIN)
     paper = np.rint(255 * (1 - draw_strokes(placed, shape, PEN))).astype(np.uint8)
     across = np.concatenate([stroke[:, 0] for stroke in strokes])

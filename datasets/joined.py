@@ -7,6 +7,7 @@ above the x-height or below the baseline.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,25 @@ def read_bank(root: Path) -> Bank:
 def read_characters(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
     """Read isolated characters of the writers of a split, by writer and character."""
     return _read(path, split)
+
+
+def spaced(
+    text: str,
+    forms: Mapping[str, Sequence[Ink]],
+    letter_gap: float,
+    word_gap: float,
+    rng: np.random.Generator,
+) -> list[tuple[Ink, float]]:
+    """Draw a form of each character, and the gap before it in x-heights; for `join`."""
+    pieces: list[tuple[Ink, float]] = []
+    gap = 0.0
+    for char in text:
+        if char == " ":
+            gap = word_gap * float(rng.uniform(0.8, 1.3))
+            continue
+        pieces.append((forms[char][int(rng.integers(len(forms[char])))], gap))
+        gap = letter_gap + float(rng.normal(0.05, 0.08))
+    return pieces
 
 
 def join(

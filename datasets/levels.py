@@ -15,11 +15,23 @@ from itertools import accumulate
 
 import numpy as np
 
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
 from datasets.corpus import documents
 from datasets.seeds import stream
 
 LEVELS = ("english", "shuffled", "pseudo", "random")
 SHORTEST, LONGEST = 20, 70  # characters of a line
+
+
+def check_level(level: str) -> None:
+    """Refuse an unknown level.
+
+    Raises:
+        UserError: with the closest name.
+    """
+    if level not in LEVELS:
+        raise UserError(f"no level is called {level!r}{did_you_mean(level, LEVELS)}")
 
 
 def line_texts(split: str, level: str) -> list[str]:

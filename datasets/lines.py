@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.core.errors import Unavailable, UserError
-from bench.core.registry import did_you_mean
+from bench.core.errors import Unavailable
 from bench.core.types import Line, LineSet
 from datasets.base import Dataset
 from datasets.handwriting import write
-from datasets.levels import LEVELS, line_texts
+from datasets.levels import check_level, line_texts
 from datasets.raster import draw_strokes, on_paper
 from datasets.seeds import stream
 
@@ -40,8 +39,7 @@ class RenderedLines(Dataset):
         Raises:
             UserError: the level or the split does not exist.
         """
-        if self.level not in LEVELS:
-            raise UserError(f"no level is called {self.level!r}{did_you_mean(self.level, LEVELS)}")
+        check_level(self.level)
         self.check_split(split)
         count = self.size if limit is None else min(limit, self.size)
         return self.gathered(

@@ -24,7 +24,7 @@ _REMEDY = "restore it with git, or remove it and tune again"
 class Tunable(Decoder):
     """An open decoder whose weights can be changed.
 
-    values: the weights in force; source: their origin in words. Its `extras` name its language
+    values: the current weights; source: their origin in words. Its `extras` name its language
     model: `lm`, for which weights are tuned, and `lm_sha256`.
     """
 
@@ -127,7 +127,7 @@ def find(decoder: str, encoder: str, lm: str, path: Path | None = None) -> Tuned
 def weights(
     spec: DecoderSpec, encoder: EncoderInfo, lm: tuple[str, str], *names: str
 ) -> tuple[dict[str, float], str]:
-    """Choose the weights in force: the user's, else the tuned ones, else the untuned.
+    """Choose the weights: the user's, else the tuned ones, else the untuned.
 
     Args:
         spec: of a decoder; its options of `tunes` are None where the user set none.

@@ -140,7 +140,7 @@ def _damaged(made: Run) -> None:
 
 
 def _odd(made: Run) -> None:
-    """What stands in place of a number, and what has a table of its own."""
+    """Rows with a mark in place of a number, and rows with a table of their own."""
     made.add(row("ar-beam", cer=None, weights="untrained", encoder="trocr-small", wer=None), 0)
     made.add(row("ar-greedy", "unipen", cer=None, wer=None))
     made.add(replace(row("ar-draft", "unipen"), cer=math.nan))

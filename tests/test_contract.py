@@ -121,7 +121,7 @@ def encoded(encoder):
 
 @pytest.fixture(scope="module")
 def decoded(opened, encoded):
-    """What each decoder reads."""
+    """The input of each decoder."""
     return {name: decoder.decode(encoded) for name, decoder in opened.items()}
 
 

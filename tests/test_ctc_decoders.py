@@ -1,4 +1,4 @@
-"""What all CTC decoders have in common: bad input, batches, threads, weights."""
+"""Common behaviour of all CTC decoders: bad input, batches, threads, weights."""
 
 from __future__ import annotations
 

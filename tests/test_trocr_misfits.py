@@ -178,7 +178,7 @@ INFO = EncoderInfo("x", "0", {}, (), True)
 
 
 def read(folder: Path) -> tuple[list[str], list[str]]:
-    """What we read from a folder, and what `generate` of the model in it reads."""
+    """Our reading of a folder, and that of `generate` of its model."""
     encoder = opened(folder)
     pixels = encoder.prepare(lines(6))
     encoded = encoder.encode(pixels)

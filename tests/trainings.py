@@ -1,4 +1,4 @@
-"""What tests of trainings share: a recipe of one weight, and logs that listen or kill."""
+"""Doubles for tests of trainings: a recipe of one weight, and logs that listen or kill."""
 
 from __future__ import annotations
 

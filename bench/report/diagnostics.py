@@ -69,7 +69,7 @@ def _kind(finding: DecoderErrors, kind: Kind) -> Cell:
 
 
 def _oracle(finding: DecoderErrors, width: int) -> Cell:
-    """Nothing for more texts than the decoder keeps, but the first width that holds all."""
+    """The oracle CER of the n best texts; empty beyond the first width that holds all of them."""
     if width > 1 and width // 2 >= finding.width:
         return Cell("", values=(None,))
     return rate(finding.oracle(width))

@@ -46,7 +46,7 @@ def language(name: str) -> Iterator[None]:
 
 
 def say(english: str, /, **values: object) -> str:
-    """Translate words into the language in force, then fill in `{name}`.
+    """Translate words into the current language, then fill in `{name}`.
 
     Words that `locale/ja/LC_MESSAGES/kaidoku.po` lacks stay English; a test finds them.
     """

@@ -81,7 +81,7 @@ class Plot:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in the style of this project, in the language in force where a font has its letters."""
+    """Draw in the style of this project, in the current language where a font has its letters."""
     family = japanese_font()
     letters: Look = {"font.family": ["DejaVu Sans", *([family] if family else [])]}
     if in_force() == "ja":

@@ -62,7 +62,7 @@ _STAGES: Mapping[str, tuple[Callable[[Timing], float], str, str]] = {
 
 
 def draw(results: Sequence[Result], report: Report = silent) -> list[Plot]:
-    """All plots that the results allow, in the language in force.
+    """All plots that the results allow, in the current language.
 
     Args:
         results: of the run, as `results.collect` gives them.

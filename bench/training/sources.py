@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.training.augment import pen_image
 from datasets.handwriting import write
-from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank
+from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank, spaced
 from datasets.levels import line_texts, pseudo
 from datasets.raster import Stroke, draw_strokes, fit_strokes, on_paper
 from datasets.splits import split_of
@@ -192,15 +192,7 @@ class JoinedCharacters:
             text = " ".join(text.split())
             if text:
                 break
-        pieces: list[tuple[Ink, float]] = []
-        gap = 0.0
-        for char in text:
-            if char == " ":
-                gap = word_gap * float(rng.uniform(0.8, 1.3))
-                continue
-            forms = own[char]
-            pieces.append((forms[int(rng.integers(len(forms)))], gap))
-            gap = letter_gap + float(rng.normal(0.05, 0.08))
+        pieces = spaced(text, own, letter_gap, word_gap, rng)
         strokes, spans = join(pieces, rng)
         return _drawn(strokes, text, rng, [(left + right) / 2 for left, right in spans])
 

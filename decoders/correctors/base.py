@@ -66,7 +66,7 @@ class CorrectorSpec(ABC):
 class Corrector(Stage):
     """An open corrector behind an open decoder.
 
-    values: the weights in force, by option. Its `extras` name its model: `lm` and `lm_sha256`.
+    values: the current weights, by option. Its `extras` name its model: `lm` and `lm_sha256`.
     """
 
     kind = "corrector"

@@ -120,7 +120,7 @@ class CTCFlashlight(tuned.Tunable):
         return [self._line(line[:count], encoded.alphabet) for line, count in lines]
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, the weights in force and where they were tuned."""
+        """The model, the current weights and where they were tuned."""
         return {
             **self._lm.extras(),
             "lm": self._name,
@@ -136,7 +136,7 @@ class CTCFlashlight(tuned.Tunable):
         self._search = self._new_search()
 
     def _new_search(self) -> Any:
-        """Flashlight's decoder with the weights in force."""
+        """Flashlight's decoder with the current weights."""
         from flashlight.lib.text import decoder as flashlight
 
         spec = self.spec

@@ -95,7 +95,7 @@ class CTCKenLM(tuned.Tunable):
             self._decoder = None
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, the weights in force and where they were tuned, the workers in use."""
+        """The model, the current weights and where they were tuned, the workers in use."""
         return {
             **self._lm.extras(),
             "lm_words": len(self._lm.words),
@@ -166,7 +166,7 @@ def build_decoder(alphabet: Sequence[str], model: Any, words: Sequence[str]) -> 
 
 
 def _word_price(decoder: Any, text: str) -> float:
-    """The language model's part of the score of a text, by the parameters in force."""
+    """The language model's part of the score of a text, with the current parameters."""
     model, words = decoder._language_model, text.split()
     state, total = model.get_start_state(), 0.0
     for place, word in enumerate(words, 1):

@@ -94,7 +94,7 @@ class CTCNGram(tuned.Tunable):
         self._threads.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, the weights in force and where they were tuned, the threads in use."""
+        """The model, the current weights and where they were tuned, the threads in use."""
         return {
             **self._lm.extras(),
             "lm_states": len(self._dense.log_prob),

@@ -77,7 +77,7 @@ class CTCNGramWord(tuned.Tunable):
         self._threads.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, the weights in force and where they were tuned, the threads in use."""
+        """The model, the current weights and where they were tuned, the threads in use."""
         return {
             **self._lm.extras(),
             "lm_words": len(self._lm.words),

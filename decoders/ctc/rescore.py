@@ -124,7 +124,7 @@ class CTCRescore(tuned.Tunable):
         self._first.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The weights in force and where they were tuned, and the extras of the first pass."""
+        """The current weights and where they were tuned, and the extras of the first pass."""
         return {
             "lm": self._lm[0],
             "lm_sha256": self._lm[1],

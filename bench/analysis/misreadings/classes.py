@@ -25,7 +25,7 @@ from decoders.language.ngram import words_of
 
 Shares = NDArray[np.float32]
 
-UNSEEN: Shares = np.full(0, np.nan, np.float32)  # of a line of which nobody knows what was hidden
+UNSEEN: Shares = np.full(0, np.nan, np.float32)  # of a line whose hidden part is unknown
 
 Unit = Literal["character", "word"]
 

@@ -45,7 +45,7 @@ def page(
     pictured: int | None,
     report: Report = silent,
 ) -> bytes:
-    """The page of a run, in the language in force.
+    """The page of a run, in the current language.
 
     Args:
         name: of the run.
