@@ -40,13 +40,10 @@ def make(folder: Path, hostile: bool = False) -> tuple[RunStore, LineSet]:
             shared |= {"environment": environment, "damage": damage, "severity": severity}
             shared |= {"suite": SUITE if severity else ""}
             for decoder, read in READERS.items():
-                results = [
-                    line_result(
-                        line,
-                        Decoded(HOSTILE[n % len(HOSTILE)] if hostile else read(line.text), 9),
-                    )
-                    for n, line in enumerate(clean.lines)
-                ]
+                texts = [HOSTILE[n % len(HOSTILE)] if hostile else read(line.text)
+                         for n, line in enumerate(clean.lines)]  # fmt: skip
+                decoded = [Decoded(text, 9) for text in texts]
+                results = list(map(line_result, clean.lines, decoded))
                 counts = metrics.totals(results)
                 rates = {"counts": counts, "cer": metrics.cer(counts), "wer": metrics.wer(counts)}
                 made = row(decoder, **{**shared, **rates})

@@ -7,9 +7,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +22,12 @@ from bench.analysis.misreadings.classes import Vocabulary
 from bench.core.errors import UserError
 from bench.core.types import LineResult, Row, Runtime
 from bench.pipeline.cells import corrected as correction_of
-from bench.report import benchmark, cite, compare, errors
+from bench.report import cite, compare, errors
 from bench.report.language import LANGUAGES, language
 from bench.report.render import markdown, spreadsheet
 from bench.report.results import Result, collect
 from bench.report.table import Table
-from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row, timing
+from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, read_line, row, timing
 
 FOLDER = Path(__file__).parent / "fixtures" / "report"
 
@@ -74,13 +72,9 @@ def corrected(better: int, worse: int, same: int) -> list[LineResult]:
     right, wrong = "the quick brown fox", "the quick brawn fox"
     pairs = [(wrong, right)] * better + [(right, wrong)] * worse + [(wrong, wrong)] * same
     return [
-        LineResult(
-            id=str(n), writer=f"w{n % 8}", reference=right, text=after, tokens=19, score=None,
-            truncated=False, substitutions=int(after != right), deletions=0, insertions=0,
-            word_edits=int(after != right), uncorrected=before, block=f"w{n % 8}",
-        )
+        replace(read_line(str(n), right, after, f"w{n % 8}"), uncorrected=before)
         for n, (before, after) in enumerate(pairs)
-    ]  # fmt: skip
+    ]
 
 
 def run() -> Run:
@@ -183,34 +177,6 @@ def _misread(results: Sequence[Result]) -> list[Table]:
     return errors.tables(errors.Shown(1, analysis, tuple(shown)), most=3)
 
 
-def _benchmark() -> list[Table]:
-    machine = {
-        "node": "secret-host", "machine": "x86_64", "python_version": "3.11.7", "threads": 2,
-        "cpu": {"brand_raw": "Test CPU 9000", "flags": ["avx"]},
-    }  # fmt: skip
-    stats = {"min": 0.0009, "max": 0.0012, "median": 0.00123, "rounds": 5}
-    with_cer = {"lines": 32, "signature": "e:x|d:g", "cer": 0.05}
-    without = {"lines": 32, "signature": "e:x|d:g", "V": 96}
-    record = {
-        "machine_info": machine,
-        "commit_info": {"id": "abcdef0123" * 4, "dirty": True},
-        "benchmarks": [
-            {
-                "group": "decode",
-                "name": "a|b",
-                "stats": stats,
-                "extra_info": with_cer,
-            },
-            {"group": "decode", "name": "c", "stats": stats, "extra_info": without},
-            {"name": "t", "stats": {"median": math.nan}},
-        ],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "b.json"
-        path.write_text(json.dumps(record))
-        return benchmark.tables(path)
-
-
 def written() -> dict[str, str]:
     """The files by name: every table of the run in each language, and what is English alone."""
     store = run()
@@ -220,7 +186,7 @@ def written() -> dict[str, str]:
         with language(name):
             tables = [*report.main_tables(results), *report.further_tables(results)]
             texts[f"report.{name}.md"] = "\n".join(map(markdown, tables))
-    further = [*_compared(store, results), *_misread(results), *_benchmark()]
+    further = [*_compared(store, results), *_misread(results)]
     texts["further.md"] = "\n".join(map(markdown, further))
     texts["further.csv"] = "\n".join(map(spreadsheet, further))
     notes = cite.footnotes(results, store.environments())

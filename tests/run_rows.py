@@ -6,9 +6,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from bench import __version__
 from bench.core.errors import UserError
-from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
+from bench.core.types import (
+    Condition,
+    Decoded,
+    EditCounts,
+    Line,
+    LineResult,
+    Row,
+    Runtime,
+    Spread,
+    Timing,
+)
+from bench.pipeline.cells import line_result
 from bench.pipeline.signature import signature
 
 ENVIRONMENT: Mapping[str, Any] = {
@@ -24,22 +37,18 @@ ENVIRONMENT: Mapping[str, Any] = {
 }
 
 
+def read_line(
+    name: str, reference: str, text: str, writer: str = "w1", truncated: bool = False
+) -> LineResult:
+    """A line that was read as a text."""
+    line = Line(name, np.zeros((1, 1), np.uint8), reference, writer, "test")
+    return line_result(line, Decoded(text, len(text), truncated=truncated))
+
+
 def line(writer: str, edits: int, characters: int = 50) -> LineResult:
     """A line of `characters` reference characters, of which `edits` were read wrongly."""
-    return LineResult(
-        id=f"{writer}-{edits}-{characters}",
-        writer=writer,
-        reference="a" * characters,
-        text="a" * (characters - edits) + "b" * edits,
-        tokens=characters,
-        score=None,
-        truncated=False,
-        substitutions=edits,
-        deletions=0,
-        insertions=0,
-        word_edits=min(edits, 1),
-        block=writer,
-    )
+    text = "a" * (characters - edits) + "b" * edits
+    return read_line(f"{writer}-{edits}-{characters}", "a" * characters, text, writer)
 
 
 def cell_lines(cer: float, writers: int = 12) -> list[LineResult]:

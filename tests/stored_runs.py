@@ -18,12 +18,7 @@ TEXT = "the quick brown fox jumps over the lazy dog"
 def line(place: int, edits: int, writers: int = 8) -> LineResult:
     """The line at a place, read with so many wrong characters."""
     read = "#" * edits + TEXT[edits:]
-    score = metrics.score_line(TEXT, read)
-    return LineResult(
-        f"line-{place:03}", f"w{place % writers}", TEXT, read, len(read), None, False,
-        score.substitutions, score.deletions, score.insertions, score.word_edits,
-        block=f"w{place % writers}",
-    )  # fmt: skip
+    return run_rows.read_line(f"line-{place:03}", TEXT, read, f"w{place % writers}")
 
 
 def cell(decoder: str, edits: Sequence[int], **more: Any) -> tuple[Row, list[LineResult]]:

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.analysis.cite import cited
 from bench.analysis.evidence import Store
@@ -59,11 +57,6 @@ def test_the_signature_below_a_table_means_all_its_rows():
     assert [row.key for row in found.rows()] == list(KEYS)
 
 
-def test_the_first_run_that_has_the_row_is_taken():
-    first = run_rows.Rows(run_rows.row("ctc-greedy", key=KEYS[0], cer=0.5))
-    assert cited(KEYS[0], [first, store()]).rows()[0].cer == 0.5
-
-
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
@@ -78,15 +71,6 @@ def test_the_first_run_that_has_the_row_is_taken():
 def test_what_means_nothing_is_told(word, sentence):
     with pytest.raises(UserError, match=sentence):
         cited(word, [store()])
-
-
-@given(st.text(alphabet="e:d|s{}[]@ab1, ", max_size=40))
-def test_no_word_is_a_crash(word):
-    try:
-        found = cited(word, [store()])
-    except UserError:
-        return
-    assert found.rows()
 
 
 def test_hostile_names_stay_text_in_every_format():
@@ -113,12 +97,6 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run(tmp_path / "reference" / "two", cell("ctc-beam", EDITS, key=KEYS[1]))
     (tmp_path / "reference" / "notes").mkdir()
     return tmp_path
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_all_runs_are_looked_through(call, stored, key):
-    code, out, err = call("cite", key)
-    assert code == 0 and err == "" and out.startswith(f"[^{key}]: mini:ctc-")
 
 
 def test_formats_and_json(call, stored):

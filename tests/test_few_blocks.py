@@ -12,8 +12,6 @@ from bench.analysis.stats import (
     ENOUGH,
     FEWEST,
     Interval,
-    Redrawn,
-    holm,
     micro_interval,
     rate_difference,
     ratio_interval,
@@ -27,7 +25,7 @@ def names(count: int) -> list[str]:
     return [f"w{place:02}" for place in range(count)]
 
 
-@pytest.mark.parametrize("blocks", range(1, FEWEST))
+@pytest.mark.parametrize("blocks", [1, FEWEST - 1])
 def test_under_six_blocks_there_is_no_interval_and_no_p(blocks):
     edits, units = np.arange(1, blocks + 1), np.full(blocks, 50)
     side = (edits, units, names(blocks))
@@ -41,12 +39,7 @@ def test_under_six_blocks_there_is_no_interval_and_no_p(blocks):
     assert sign_flip_p([1.0] * blocks) is None
 
 
-def test_six_blocks_have_both():
-    found = rate_difference([1, 2, 3, 4, 5, 6], [3, 5, 5, 6, 8, 9], [50] * 6, names(6))
-    assert found is not None and found.interval is not None and found.p == 2 / 64
-
-
-@pytest.mark.parametrize("blocks", range(FEWEST, ENOUGH))
+@pytest.mark.parametrize("blocks", [FEWEST, ENOUGH - 1])
 def test_equal_blocks_have_students_interval_of_their_rates(blocks):
     rng = np.random.default_rng(blocks)
     first, second = rng.integers(20, 60, (2, blocks))
@@ -79,7 +72,7 @@ def test_unequal_blocks_agree_with_the_linearised_ratio():
     assert half < found.high - rate < 1.15 * half
 
 
-@pytest.mark.parametrize("blocks", [6, 8, 11])
+@pytest.mark.parametrize("blocks", [6, 11])
 def test_a_t_interval_covers_where_the_bootstrap_does_not(blocks):
     rng = np.random.default_rng(blocks)
     covered = {"ours": 0, "bootstrap": 0}
@@ -96,29 +89,6 @@ def test_a_t_interval_covers_where_the_bootstrap_does_not(blocks):
         covered["bootstrap"] += low <= 0.1 <= high
     assert 0.92 <= covered["ours"] / trials <= 0.985
     assert covered["bootstrap"] < covered["ours"]
-
-
-@pytest.mark.parametrize("blocks", [6, 11])
-def test_a_paired_t_interval_leaves_0_out_as_seldom_as_it_should(blocks):
-    rng = np.random.default_rng(10 + blocks)
-    wrong, trials = 0, 400
-    for _ in range(trials):
-        units = rng.integers(500, 1500, blocks)
-        rates = rng.beta(8, 72, blocks)
-        first, second = rng.binomial(units, rates), rng.binomial(units, rates)
-        found = rate_difference(first, second, units, names(blocks))
-        assert found is not None and found.interval is not None
-        wrong += not found.interval.low <= 0 <= found.interval.high
-    assert 0.02 <= wrong / trials <= 0.085
-
-
-def test_a_rate_is_never_below_0_and_a_difference_may_be():
-    edits, units = [0, 0, 0, 0, 0, 9], [100] * 6
-    rate, ratio = micro_interval(edits, units, names(6)), sum_ratio(edits, units, names(6))
-    gap = rate_difference(edits, [0] * 6, units, names(6))
-    assert rate is not None and rate.low == 0 < rate.high
-    assert ratio is not None and ratio.interval is not None and ratio.interval.low == 0
-    assert gap is not None and gap.interval is not None and gap.interval.low < 0
 
 
 def test_a_ratio_of_two_samples_has_a_t_interval_where_one_of_them_is_small():
@@ -138,21 +108,9 @@ def test_a_ratio_of_two_samples_has_a_t_interval_where_one_of_them_is_small():
     assert math.log(found.high) == pytest.approx(middle + half)
 
 
-def test_one_block_that_has_all_units_leaves_no_interval():
-    redrawn = Redrawn(tuple(names(7)))
-    sums = redrawn.sums(np.array([[3.0, 50.0], *[[0.0, 0.0]] * 6]))
-    with np.errstate(invalid="ignore"):
-        assert redrawn.interval(sums[:, 0] / sums[:, 1]) is None
-
-
 def test_a_finding_needs_a_small_p_and_an_interval_without_0():
     away, across = Interval(0.01, 0.05, 9), Interval(-0.01, 0.05, 9)
     assert significant(away, 0.05) and significant(Interval(-3, -1, 9), 0.001)
     assert not significant(away, 0.0501) and not significant(across, 0.001)
     assert not significant(None, 0.001) and not significant(away, None)
     assert not significant(Interval(0.0, 0.05, 9), 0.001)
-
-
-def test_what_has_no_p_is_no_member_of_a_family():
-    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04]
-    assert holm([None, None]) == [None, None]

@@ -6,22 +6,16 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli import main
 from bench.core.errors import UserError
-from bench.core.types import LineResult
 from bench.report import manuscript
 from bench.report.format import supported_decimals
-from bench.report.language import language
-from bench.report.render import latex
 from bench.report.results import collect
-from bench.report.table import Cell, Column, Table
-from tests.run_rows import Rows, failed, line, row
+from tests.run_rows import Rows, failed, row
 from tests.stored_runs import run
 
 BEGIN, END = "<!-- kaidoku:begin x -->\n", "<!-- kaidoku:end -->\n"
@@ -56,12 +50,6 @@ def test_any_text_around_blocks_is_kept_to_the_byte(texts, newline):
     old = block.format(f"old{newline}").join(["", *around])
     new = block.format(f"made of x{newline}").join(["", *around])
     assert rewritten(old, "tex") == new
-
-
-def test_blocks_are_told_with_their_line_and_whether_they_are_stale():
-    text = f"{BEGIN}made of x\n{END}text\n{BEGIN}{END}"
-    _, found = manuscript.rewritten(text, "md", made, "m")
-    assert found == [manuscript.Block(1, "x", False), manuscript.Block(5, "x", True)]
 
 
 def test_an_example_in_a_code_block_is_no_marker_but_a_fence_inside_of_a_block_hides_no_end():
@@ -131,29 +119,6 @@ def test_files_that_are_no_manuscript(tmp_path, name, content, said):
 # What a marker asks for
 
 
-def test_words_of_a_marker():
-    wanted = manuscript.parse("damage run=a/b decoder=ctc-*,ar-beam severity=3 title='Two words'")
-    assert (wanted.table, wanted.run, wanted.title) == ("damage", "a/b", "Two words")
-    assert wanted.filters == (("decoder", ("ctc-*", "ar-beam")), ("severity", ("3",)))
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("damages", "no table is called 'damages'; did you mean damage"),
-        ("", "the block names no table"),
-        ("cer decode=x", "no option 'decode'; did you mean decoder"),
-        ("cer decoder", "decoder needs one value"),
-        ("cer decoder=", "decoder needs one value"),
-        ("cer run=a run=b", "run needs one value"),
-        ("cer title='a", "close the quotation"),
-    ],
-)
-def test_words_that_mean_nothing(text, said):
-    with pytest.raises(UserError, match=re.escape(said)):
-        manuscript.parse(text)
-
-
 def content(text: str, store: Rows, syntax: manuscript.Syntax = "md") -> str:
     return manuscript.content(manuscript.parse(text), collect(store), syntax)
 
@@ -164,51 +129,11 @@ def cells(text: str) -> dict[str, str]:
     return {each[1]: each[-1] for each in rows[2:]}
 
 
-class Real(Rows):
-    """Lines with the same writers for all systems, each with its own share of errors."""
-
-    def lines(self, key: str) -> list[LineResult]:
-        (found,) = (each for each in self._rows if each.key == key)
-        return [
-            replace(line(f"w{w:02}", edits, 50), id=f"{w}-{n}")
-            for w in range(30)
-            for n in range(2)
-            for edits in [round(50 * (found.cer or 0) + (w * 7 + n) % 3)]
-        ]
-
-
-def test_nothing_is_bold_alone_or_where_lines_are_gone():
-    alone = content("cer", Real(row()))
-    assert "**" not in alone and "in bold" not in alone
-
-    class Lost(Real):
-        def lines(self, key: str) -> list[LineResult]:
-            if "beam" in key:
-                raise UserError("gone")
-            return super().lines(key)
-
-    assert "**" not in content("cer", Lost(row(), row("ctc-beam", cer=0.01)))
-
-
-def test_each_condition_is_judged_by_itself():
-    rows = [row(name, cer=cer) for name, cer in (("ctc-greedy", 0.02), ("ctc-ngram", 0.3))]
-    rows += [
-        row(name, "lines", cer, "blot", severity)
-        for severity in (1, 2)
-        for name, cer in (("ctc-greedy", 0.5), ("ctc-ngram", 0.3))
-    ]
-    text = content("severity", Real(*rows))
-    bold = [re.findall(r"\*\*", line) != [] for line in text.splitlines() if line[:2] == "| "][1:]
-    assert bold == [True, True, True]
-    clean, hurt = (line for line in text.splitlines() if re.match(r"\| +[01] ", line))
-    assert clean.index("**") < len(clean) / 2 < hurt.index("**")
-
-
 def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
     rows = [row(name, cer=0.1) for name in ("ctc-greedy", "ctc-beam", "ar-beam")]
     rows += [row("ctc-greedy", "lines", 0.3, "blot", severity) for severity in (1, 2)]
     rows += [row("ctc-greedy", "lines", 0.3, "noise", severity) for severity in (1, 2)]
-    store = Real(*rows)
+    store = Rows(*rows)
     assert set(cells(content("cer decoder=ctc-*", store))) == {"ctc-greedy", "ctc-beam"}
     assert set(cells(content("cer decoder=ar-beam,ctc-beam", store))) == {"ar-beam", "ctc-beam"}
     curve = content("severity damage=blot decoder=ctc-greedy", store)
@@ -218,22 +143,27 @@ def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("damages", "no table is called 'damages'; did you mean damage"),
+        ("", "the block names no table"),
+        ("cer decode=x", "no option 'decode'; did you mean decoder"),
+        ("cer decoder=", "decoder needs one value"),
+        ("cer run=a run=b", "run needs one value"),
+        ("cer title='a", "close the quotation"),
         ("cer decoder=ctc-gredy", "nothing in the run has decoder 'ctc-gredy'; did you mean"),
         ("damage", "the run has no results for a table damage; change the block"),
         ("cer lang=jp", "there are no captions in 'jp'"),
-        ("stages-damaged title=x label=y", "the run has no results"),
     ],
 )
 def test_a_block_that_nothing_fits(text, said):
     with pytest.raises(UserError, match=re.escape(said)):
-        content(text, Real(row()))
+        content(text, Rows(row()))
 
 
 def test_one_title_for_two_tables_is_refused():
     rows = [row(dataset=name) for name in ("lines", "hooker")]
     with pytest.raises(UserError, match="2 tables fit"):
-        content("speed title=Mine", Real(*rows))
-    assert content("speed dataset=hooker title=Mine", Real(*rows)).count("Table: Mine") == 1
+        content("speed title=Mine", Rows(*rows))
+    assert content("speed dataset=hooker title=Mine", Rows(*rows)).count("Table: Mine") == 1
 
 
 @pytest.mark.parametrize(
@@ -246,30 +176,19 @@ def test_digits_end_where_the_interval_does(half, decimals):
     assert supported_decimals(50 - half, 50 + half, 2) == decimals
 
 
-def test_a_block_has_fewer_digits_than_the_report_and_both_bounds_have_the_same():
-    (cell,) = cells(content("cer", Real(row(cer=0.123)))).values()
-    text, low, high = re.fullmatch(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", cell).groups()  # type: ignore[union-attr]
-    assert len({len(each.partition(".")[2]) for each in (text, low, high)}) == 1
-    assert supported_decimals(float(low), float(high), 9) >= len(text.partition(".")[2])
-
-
 # LaTeX
-
-
-def hostile() -> Rows:
-    bad = "a|b_{}$&%#~^\\end{table} <x> 漢 —"
-    rows = [row("ctc-greedy"), row("ctc-beam", cer=0.3), failed(decoder="ctc-kenlm", reason=bad)]
-    damaged = [row(name, "lines", 0.4, bad, s) for name in ("ctc-greedy", bad) for s in (1, 2)]
-    return Real(*rows, *damaged)
 
 
 @pytest.mark.parametrize(("engine", "lang"), [("pdflatex", "en"), ("lualatex", "ja")])
 def test_latex_compiles(tmp_path, engine, lang):
-    if shutil.which(engine) is None:
-        pytest.skip(f"{engine} is not installed")
-    if lang == "ja" and not _has("luatexja.sty"):
-        pytest.skip("luatexja is not installed")
-    text = [content(f"{name} lang={lang}", hostile(), "tex") for name in
+    if shutil.which(engine) is None or (
+        lang == "ja" and subprocess.run(["kpsewhich", "luatexja.sty"], check=False).returncode
+    ):
+        pytest.skip(f"{engine} or luatexja is not installed")
+    bad = "a|b_{}$&%#~^\\end{table} <x> 漢 —"
+    rows = [row("ctc-greedy"), row("ctc-beam", cer=0.3), failed(decoder="ctc-kenlm", reason=bad)]
+    rows += [row(name, "lines", 0.4, bad, s) for name in ("ctc-greedy", bad) for s in (1, 2)]
+    text = [content(f"{name} lang={lang}", Rows(*rows), "tex") for name in
             ("cer", "severity", "errors", "speed", "stages", "stages-damaged")]  # fmt: skip
     font = r"\usepackage[T1]{fontenc}" if lang == "en" else r"\usepackage{luatexja}"
     preamble = rf"\documentclass{{article}}{font}\usepackage{{booktabs,graphicx}}"
@@ -283,34 +202,7 @@ def test_latex_compiles(tmp_path, engine, lang):
     assert not re.search(r"Overfull \\hbox \(\d{2,}", log)  # nothing stands out of the page
 
 
-def _has(style: str) -> bool:
-    found = subprocess.run(["kpsewhich", style], capture_output=True, timeout=60, check=False)
-    return found.returncode == 0
-
-
-def test_wide_tables_have_their_intervals_below_and_bold_is_the_number_alone():
-    interval = Cell("24.51", "[23.56, 25.45]", bold=True)
-    for count, stacked in ((2, False), (9, True)):
-        columns = (Column("Damage", str, key=True), *(Column(f"c{n}", str) for n in range(count)))
-        text = latex(Table("t", "T", "C.", columns, ((Cell("blot"), *[interval] * count),)))
-        assert text.count(r"\textbf{24.51}") == count
-        assert (r"\scriptsize {[}23.56, 25.45{]}" in text) == stacked
-
-
-def test_japanese_letters_stay_in_a_japanese_document_only():
-    table = Table("t", "損傷", "C.", (Column("c", str),), ((Cell("1"),),))
-    assert "U+640D" in latex(table)
-    with language("ja"):
-        assert r"\caption{損傷}" in latex(table) and "luatexja" in latex(table)
-
-
 # The command
-
-
-def called(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(["report", *map(str, arguments)])
-    return int(left.value.code or 0)
 
 
 @pytest.fixture
@@ -319,46 +211,42 @@ def run_folder(tmp_path, monkeypatch):
     return run(tmp_path / "runs" / "mine", row("ctc-greedy"), row("ctc-beam")).path
 
 
-def test_a_manuscript_is_renewed_checked_and_stale_again(tmp_path, run_folder, capsys):
+def test_a_manuscript_is_renewed_checked_and_stale_again(call, tmp_path, run_folder):
     path = tmp_path / "thesis.md"
     path.write_text("# T\n\n<!-- kaidoku:begin cer run=mine -->\n<!-- kaidoku:end -->\n\nend\n")
-    assert called("--into", path, "--check") == 1
-    assert "thesis.md:3: cer run=mine: stale" in capsys.readouterr().out
+    code, out, _ = call("report", "--into", str(path), "--check")
+    assert code == 1 and "thesis.md:3: cer run=mine: stale" in out
     assert path.read_text().count("\n") == 6
-    assert called("--into", path) == 0
+    assert call("report", "--into", str(path))[0] == 0
     assert "| mini " in path.read_text() and path.read_text().endswith("-->\n\nend\n")
-    assert called("--into", path, "--check", "--json") == 0
-    out = capsys.readouterr().out
-    (told,) = json.loads(out[out.index("[") :])
-    assert told["blocks"] == [{"line": 3, "words": "cer run=mine", "stale": False}]
-    path.write_text(path.read_text().replace("10", "9"))
-    assert called("--into", path, "--check") == 1
+    code, out, _ = call("report", "--into", str(path), "--check", "--json")
+    (found,) = json.loads(out[out.index("[") :])
+    assert code == 0
+    assert found["blocks"] == [{"line": 3, "words": "cer run=mine", "stale": False}]
 
 
-def test_a_run_beside_the_manuscript_and_the_run_of_the_command_line(tmp_path, run_folder):
+def test_a_run_beside_the_manuscript_and_the_run_of_the_command_line(call, tmp_path, run_folder):
     path = tmp_path / "thesis.tex"
-    path.write_text("% kaidoku:begin cer run=./runs/mine lang=ja\n% kaidoku:end\n")
-    assert called("--into", path) == 0
-    assert "エンコーダ" in path.read_text()
-    path.write_text("% kaidoku:begin cer\n% kaidoku:end\n")
-    assert called("mine", "--into", path, "--lang", "ja") == 0
-    assert "エンコーダ" in path.read_text()
+    for words, arguments in (
+        ("cer run=./runs/mine lang=ja", []),
+        ("cer", ["mine", "--lang", "ja"]),
+    ):
+        path.write_text(f"% kaidoku:begin {words}\n% kaidoku:end\n")
+        assert call("report", *arguments, "--into", str(path))[0] == 0
+        assert "エンコーダ" in path.read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--check"], "--check goes with --into"),
-        (["--json"], "--json goes with --into"),
         (["--into", "m.md", "--format", "tex"], "leave --format out"),
-        (["--into", "m.md", "--benchmark", "b.json"], "not both"),
         (["--into", "gone.md"], "cannot read gone.md"),
         (["--into", "{path}"], "{path}:1: there is no run at"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path, run_folder, capsys, arguments, said):
+def test_mistakes_are_one_sentence(call, tmp_path, run_folder, arguments, said):
     path = tmp_path / "m.md"
     path.write_text("<!-- kaidoku:begin cer run=nime -->\n<!-- kaidoku:end -->\n")
-    assert called(*(word.format(path=path) for word in arguments)) == 2
-    err = capsys.readouterr().err
-    assert said.format(path=path) in err and err.count("\n") == 1
+    code, _, err = call("report", *(word.format(path=path) for word in arguments))
+    assert code == 2 and said.format(path=path) in err and err.count("\n") == 1

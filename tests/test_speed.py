@@ -2,8 +2,7 @@
 
 What is timed is `decode` alone, between two synchronised borders, after a warm-up; opening a
 decoder (language models, workers, compiling) is not. `extra_info` holds the CER of the texts that
-were timed and their signature, and `python -m bench report` reads the JSON of
-`--benchmark-json`.
+were timed and their signature.
 """
 
 from __future__ import annotations

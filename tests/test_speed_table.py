@@ -26,8 +26,8 @@ from bench.pipeline import runs
 from bench.pipeline.plan import Block, Part, Registries, Rounds, Selection
 from bench.pipeline.store import RunStore
 from bench.report.results import collect
-from bench.report.speed_rows import SpeedRow, size_ratios, speed_rows
-from bench.report.speed_table import differences, ratio_table, speed_table
+from bench.report.speed import SpeedRow, speed_rows
+from bench.report.speed_table import differences, ratio_table, size_ratios, speed_table
 from bench.report.table import Table
 from decoders.ar.beam import AutoregressiveSpec
 from tests import speed_doubles

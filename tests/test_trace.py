@@ -24,7 +24,7 @@ from bench.core.errors import UserError
 from bench.core.types import Image, Runtime
 from bench.pipeline.opening import opened
 from bench.pipeline.plan import Registries
-from tests.chromium import chromium
+from tests.web_pages import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -17,7 +17,7 @@ from openpyxl.cell.rich_text import CellRichText
 from PIL import Image as Pillow
 
 from bench.core.metrics import normalise
-from bench.report.sheets import Head, Sheet, clean, diffed
+from bench.report.sheets import clean, diffed
 from tests.error_runs import HOSTILE, LINES, READERS, make
 
 SHEETS = ["Summary", "Classes", "Changes", "Confusions", "Words", "Worst lines", "Conditions"]
@@ -131,13 +131,6 @@ def test_text_that_a_workbook_cannot_hold_is_replaced():
     assert len(clean("x" * 5000)) == 2000
     found = diffed("", "x" * 50_000)
     assert isinstance(found, CellRichText) and len(str(found)) <= 2000
-
-
-def test_a_sheet_without_rows_can_be_opened(tmp_path):
-    book = openpyxl.Workbook()
-    Sheet(book, "Empty", [Head("No."), Head("Text")]).finish(frozen=1)
-    book.save(tmp_path / "x.xlsx")
-    assert openpyxl.load_workbook(tmp_path / "x.xlsx")["Empty"].max_row == 1
 
 
 @pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")

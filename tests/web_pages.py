@@ -1,30 +1,44 @@
-"""Runs with a web report, and its page opened in Chromium."""
+"""Runs with a web report, and its page in a real Chromium, without which tests of it skip."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from bench import report
-from bench.core.types import LineResult
 from bench.pipeline.store import RunStore
 from bench.report.results import collect
-from tests.run_rows import row, timing
+from tests.run_rows import read_line, row, timing
 from tests.stored_runs import run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-DECODERS = ("ctc-greedy", "ctc-beam", "ctc-ngram")
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+_QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
 
 
-def line(name: str, reference: str, text: str, edits: int, writer: str = "w1") -> LineResult:
-    """A line with so many substitutions, as its maker counted them."""
-    return LineResult(
-        name, writer, reference, text, len(text), None, False, edits, 0, 0, 1, block=writer
-    )
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(_QUIET))
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def edits_of(number: int, place: int, severity: int) -> int:
@@ -32,16 +46,16 @@ def edits_of(number: int, place: int, severity: int) -> int:
     return (number % (3 + place)) * (severity + place) % 8
 
 
-def a_run(folder: Path, lines: int = 60) -> RunStore:
-    """Three decoders on lines of six writers, clean and under char_erase 1 and 3."""
+def a_run(folder: Path, decoders: Sequence[str], lines: int = 60) -> RunStore:
+    """Decoders on lines of six writers, clean and under char_erase 1 and 3."""
     cells = []
-    for place, decoder in enumerate(DECODERS):
+    for place, decoder in enumerate(decoders):
         for severity in (0, 1, 3):
             read, characters, errors = [], 0, 0
             for number in range(lines):
                 reference, edits = f"line {number} of the test", edits_of(number, place, severity)
                 text = "#" * edits + reference[edits:]
-                read.append(line(f"l{number:04}", reference, text, edits, f"w{number % 6}"))
+                read.append(read_line(f"l{number:04}", reference, text, f"w{number % 6}"))
                 characters, errors = characters + len(reference), errors + edits
             damage: dict[str, Any] = {"damage": "char_erase", "severity": severity}
             rate = timing(10.0 * (place + 1))

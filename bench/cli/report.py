@@ -1,4 +1,4 @@
-"""`python -m bench report`: tables and plots of a run that is there, or of a benchmark file."""
+"""`python -m bench report`: tables and plots of a run that is there."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from bench.cli.bars import Steps
 from bench.cli.options import Json, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
-from bench.report import benchmark as benchmarks
-from bench.report import manuscript, render
+from bench.report import manuscript
 from bench.report.results import Result, collect
 
 _EPILOG = f"""\
@@ -33,10 +32,6 @@ examples:
   {PROGRAM} report mine --lang ja           tables and plots with Japanese words
   {PROGRAM} report mine --into thesis.tex   renew the tables between markers in a manuscript
   {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
-  {PROGRAM} report --benchmark b.json       pytest-benchmark's file as a markdown table
-  {PROGRAM} report --benchmark b.json --format csv > b.csv
-
-Make such a file with: pytest --benchmark-only --benchmark-json b.json
 
 A block of a manuscript is two lines, in LaTeX and in Markdown:
   % kaidoku:begin damage run=mine decoder=ctc-* severity=3 lang=ja
@@ -57,7 +52,6 @@ def run(
     /,
     *,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
-    benchmark: Path | None = None,
     lang: Literal["en", "ja"] = "en",
     pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
     into: tuple[Path, ...] = (),
@@ -70,9 +64,7 @@ def run(
     tables, plots and lines in a browser.
 
     Args:
-        form: which files to write (md brings the plots); default: all. With --benchmark, what to
-            print; default: md
-        benchmark: print the tables of this file of pytest --benchmark-json, and no run
+        form: which files to write (md brings the plots); default: all
         lang: of the words in tables and plots
         pictures: lines of each set of which report.html has pictures, from the best read to the
             worst
@@ -82,11 +74,6 @@ def run(
     """
     if not into and (check or as_json):
         raise UserError(f"{'--check' if check else '--json'} goes with --into FILE")
-    if benchmark is not None:
-        if run is not None or into:
-            other = "a run" if run is not None else "--into FILE"
-            raise UserError(f"give {other} or --benchmark FILE.json, not both")
-        return _benchmark(benchmark, form or "md")
     if into:
         if form is not None:
             raise UserError("--into takes its format from the manuscript; leave --format out")
@@ -100,15 +87,6 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise UserError(f"--pictures takes a number or all, not {text!r}")
     return int(text)
-
-
-def _benchmark(file: Path, form: Format) -> int:
-    if form == "html":
-        raise UserError("--benchmark has tables only; take --format md, tex or csv")
-    tables = benchmarks.tables(file)
-    for name in render.FORMATS if form == "all" else (form,):
-        print(render.printed(tables, name))
-    return 0
 
 
 def _run(name: str | None, formats: Sequence[str], lang: str, pictured: int | None) -> int:

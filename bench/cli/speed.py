@@ -114,7 +114,7 @@ def run(
     from bench.pipeline.store import RunStore
     from bench.report import render
     from bench.report.results import collect
-    from bench.report.speed_rows import speed_rows
+    from bench.report.speed import speed_rows
     from bench.report.speed_table import ratio_table, speed_table, write
 
     job = _job(choices, timing)

@@ -51,9 +51,6 @@ def write(
         pictured: lines of each set of which the page has pictures; None for all.
         report: takes the progress.
 
-    Returns:
-        The files, most useful first.
-
     Raises:
         UserError: the folder cannot be written.
     """
@@ -92,13 +89,7 @@ def _files(
 
 
 def terminal(results: Sequence[Result], width: int | None = None, lang: str = "en") -> str:
-    """The main tables as text for a terminal.
-
-    Args:
-        results: of a run.
-        width: columns; those of the terminal by default.
-        lang: of the words, one of `language.LANGUAGES`.
-    """
+    """The main tables as text for a terminal, of `width` columns or its own."""
     columns = width or shutil.get_terminal_size((100, 24)).columns
     with language(lang):
         tables = main_tables(results, bold=False)

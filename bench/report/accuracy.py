@@ -46,11 +46,8 @@ TableRow = Sequence[Result]  # results side by side
 def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
     """CER of every system on every clean set, one table a setting.
 
-    A set read only by untrained weights has no column.
-
-    Args:
-        results: of a run.
-        bold: set the best of each condition in bold, and all that are not significantly worse.
+    A set read only by untrained weights has no column. `bold`: set the best of each condition in
+    bold, and all that are not significantly worse.
     """
     clean = [result for result in results if result.clean]
     read = {r.names.dataset for r in clean if r.trained}
@@ -169,16 +166,7 @@ def _pivot(
     first_columns: Sequence[Column[TableRow]],
     bold: bool,
 ) -> Table:
-    """A table of CERs of one setting.
-
-    Args:
-        slug: stem of its files.
-        title: its title.
-        results: at most one in each place.
-        axes: what goes down and what across.
-        first_columns: columns before those of the second axis.
-        bold: see `by_set`.
-    """
+    """A table of CERs of one setting; `axes` go down and across, behind the first columns."""
     down, across = axes
     best = leaders(results) if bold else frozenset[str]()
 

@@ -38,10 +38,7 @@ def cer_column(head: str = "CER %") -> Column[Result]:
 def cer_cell(result: Result | None, shared: Collection[str] = (), bold: bool = False) -> Cell:
     """The CER of a result with its interval, or a word in place of a missing number.
 
-    Args:
-        result: None for a cell that was not run.
-        shared: remarks that the column's head has already.
-        bold: see `Cell`.
+    A result of None was not run; `shared` are remarks that the column's head has already.
     """
     if result is None:
         return Cell(say("not run"))

@@ -16,12 +16,7 @@ from bench.report.results import Result, grouped, system
 
 @dataclass(frozen=True)
 class Footnote:
-    """A note below a text.
-
-    label: by which the text refers to it.
-    text: sentences.
-    signature: of all its numbers.
-    """
+    """A note below a text: the label that refers to it, its sentences, and one signature."""
 
     label: str
     text: str

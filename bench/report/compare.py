@@ -56,12 +56,7 @@ _OTHER_SETTING = (
 
 
 def tables(comparisons: Sequence[Comparison], results: Results) -> list[Table]:
-    """The table of the pairs, and that of their systems.
-
-    Args:
-        comparisons: at least one.
-        results: of every side.
-    """
+    """The table of at least one pair, and that of their systems."""
     return [_pairs(comparisons, results), _systems(sides(comparisons), results)]
 
 

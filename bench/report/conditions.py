@@ -168,13 +168,7 @@ def synthetic(dataset: str) -> str:
 
 
 def by_whom(lines: str, dataset: str, known: Blocks | None) -> str:
-    """A count of lines, with their hands and blocks if known.
-
-    Args:
-        lines: how many, in words.
-        dataset: the registered name of their set.
-        known: None if the lines are not stored.
-    """
+    """A count of lines in words, with their hands and blocks if their lines are stored."""
     if known is None:
         if not (count := about(dataset).hands):
             return lines

@@ -31,13 +31,7 @@ def _at(point: Point) -> str:
 
 
 def curves_plot(points: Sequence[Point], what: str, conditions: str) -> Plot:
-    """CER on train and on val by epoch (or step), the best one marked.
-
-    Args:
-        points: at least one.
-        what: model and data, for the title.
-        conditions: decoder and lines.
-    """
+    """CER on train and on val by epoch (or step), the best one marked, from at least one point."""
     unit = "step" if points[-1].epoch is None else "epoch"
     title = f"CER by {unit}: {plain(what)}"
     with drawing():

@@ -73,7 +73,7 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class System:
+class DecoderRow:
     """A row of the tables of kinds: a decoder with its misreadings."""
 
     shown: Shown
@@ -82,7 +82,7 @@ class System:
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
+class ClassRow:
     """A row of the tables of classes."""
 
     shown: Shown
@@ -91,7 +91,7 @@ class Kind:
 
 
 @dataclass(frozen=True, eq=False)
-class Confused:
+class PairRow:
     """A row of the tables of confusions, with its count of each decoder."""
 
     shown: Shown
@@ -100,12 +100,9 @@ class Confused:
 
 
 def tables(shown: Shown, most: int, once: bool = False) -> list[Table]:
-    """All tables of a condition.
+    """All tables of a condition, with the `most` frequent confusions.
 
-    Args:
-        shown: the condition.
-        most: rows of the tables of confusions.
-        once: say the conditions above the first table alone, for tables that are read together.
+    `once`: say the conditions above the first table alone, for tables that are read together.
     """
     kinds = _table(shown, "misreadings", "Errors of {}", _kinds_lead(shown), kind_columns(),
                    systems(shown))  # fmt: skip
@@ -142,16 +139,16 @@ def _kinds_lead(shown: Shown) -> str:
     )
 
 
-def systems(shown: Shown) -> list[System]:
+def systems(shown: Shown) -> list[DecoderRow]:
     """The decoders of a condition."""
     pairs = zip(shown.results, shown.analysis.profiles, strict=True)
-    return [System(shown, result, profile) for result, profile in pairs]
+    return [DecoderRow(shown, result, profile) for result, profile in pairs]
 
 
-def kind_columns() -> list[Column[System]]:
+def kind_columns() -> list[Column[DecoderRow]]:
     """CER and kinds of edits."""
 
-    def edits(kind: EditKind, head: str) -> Column[System]:
+    def edits(kind: EditKind, head: str) -> Column[DecoderRow]:
         return Column(head, lambda one: count(one.profile.kinds[kind]))
 
     return [
@@ -165,9 +162,9 @@ def kind_columns() -> list[Column[System]]:
     ]
 
 
-def kinds_of(shown: Shown) -> list[Kind]:
+def kinds_of(shown: Shown) -> list[ClassRow]:
     """The classes that occur in a condition."""
-    return [Kind(shown, view, one) for view, classes in shown.analysis.views for one in classes]
+    return [ClassRow(shown, view, one) for view, classes in shown.analysis.views for one in classes]
 
 
 def _of_decoder(name: str, get: Callable[[Any, int], int]) -> Column[Any]:
@@ -182,7 +179,7 @@ def _of_decoder(name: str, get: Callable[[Any, int], int]) -> Column[Any]:
     return Column(name, cell)
 
 
-def class_columns(decoders: Sequence[str]) -> list[Column[Kind]]:
+def class_columns(decoders: Sequence[str]) -> list[Column[ClassRow]]:
     """Edits of a class by decoder."""
     return [
         *_class_keys(),
@@ -193,7 +190,7 @@ def class_columns(decoders: Sequence[str]) -> list[Column[Kind]]:
     ]
 
 
-def _class_keys() -> list[Column[Kind]]:
+def _class_keys() -> list[Column[ClassRow]]:
     return keys(("View", "Class"), lambda kind: kind.view.name, lambda kind: kind.of.name)
 
 
@@ -229,7 +226,7 @@ def _changes(shown: Shown) -> Table:
     )
     parts = ("added", "net per 1,000", "low", "high", "p (Holm)")
 
-    def column(decoder: str, changes: Mapping[Class, Change]) -> Column[Kind]:
+    def column(decoder: str, changes: Mapping[Class, Change]) -> Column[ClassRow]:
         return Column(decoder, lambda kind: _change(changes.get(kind.of)), parts)
 
     title = f"What decoders change of the errors of {shown.against}: {{}}"
@@ -269,12 +266,12 @@ def _confusions(shown: Shown, unit: Unit, most: int) -> Table:
     return _table(shown, slug, f"{title}: {{}}", lead, columns, confused(shown, unit, most))
 
 
-def confused(shown: Shown, unit: Unit, most: int) -> list[Confused]:
+def confused(shown: Shown, unit: Unit, most: int) -> list[PairRow]:
     """The most frequent confusions of a condition."""
-    return [Confused(shown, *pair) for pair in shown.analysis.confusions(unit, most)]
+    return [PairRow(shown, *pair) for pair in shown.analysis.confusions(unit, most)]
 
 
-def confusion_columns(decoders: Sequence[str]) -> list[Column[Confused]]:
+def confusion_columns(decoders: Sequence[str]) -> list[Column[PairRow]]:
     """Confusions by decoder."""
     return [
         *keys(

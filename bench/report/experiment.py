@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scipy.special import logit
+
 from bench.analysis.experiment.analysis import Estimate, TestedContrast
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import BASELINE, DOSES, NO_SLOPE, PRIMARY, dosed
@@ -16,7 +18,7 @@ from bench.analysis.experiment.finding import Finding
 from bench.analysis.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
 from bench.report import render
 from bench.report.conditions import by_whom, synthetic
-from bench.report.experiment_tables import of_cells, of_page, p_value, slope_of
+from bench.report.experiment_tables import of_page, p_value, slope_of
 from bench.report.format import bracket, listing, number, percent, plain, plural
 from bench.report.table import signed
 from datasets.damage.base import SEVERITIES, SUITE
@@ -28,6 +30,45 @@ _PLOTS = (
     ("dose", "CER by dose of language"),
     ("systems", "Gain of every system on English"),
 )
+_BOUND = number(100 * NO_SLOPE, 1)
+# Of the contrasts in short: sentences by verdict, and that for any other verdict.
+_ANSWERS: Mapping[str, tuple[Mapping[str, str], str]] = {
+    "slope on english": (
+        {
+            "holds": "In points of CER, on average over the damages: on English the gain of "
+            f"{{system}} over {BASELINE} rises with the ink that is lost, {{step}}.",
+            "the opposite holds": "In points of CER it is the other way round: on English the gain "
+            f"of {{system}} over {BASELINE} falls with the ink that is lost, {{step}}.",
+        },
+        f"No effect was shown: on English the gain of {{system}} over {BASELINE} changes by "
+        "{step}.",
+    ),
+    "slope on random": (
+        {
+            "holds": f"On random characters it changes by less than {_BOUND} points a step "
+            "({effect}), so what changes on English is language.",
+            "does not hold": "But on random characters it changes too ({effect}), where there is "
+            "no language beyond the frequency of letters: a slope by itself is no proof of "
+            "language.",
+        },
+        f"Whether it stays the same on random characters (within {_BOUND} points a step either "
+        "way) cannot be said from so many lines ({effect}).",
+    ),
+    "english over random": (
+        {
+            "holds": "It rises faster on English than there, by {effect}.",
+            "the opposite holds": "It rises faster there than on English: the difference is "
+            "{effect}.",
+        },
+        "That it rises faster on English than there was not shown ({effect}).",
+    ),
+}
+_EXPECTED = {
+    "holds": "Expected, and it holds",
+    "the opposite holds": "Expected, and the opposite holds",
+    "does not hold": "Expected, and it does not hold",
+    "not shown": "Expected, but not shown",
+}
 # Limits of the design, independent of the results.
 _LIMITS = (
     "The contrasts are fixed in code before a run, but nobody outside registered them, and earlier "
@@ -35,7 +76,7 @@ _LIMITS = (
     "The lines are synthetic: rendered stroke fonts, drawn by the renderer that the encoder mini "
     "learned from, in text of the corpus that the language model learned other documents of.",
     "With more errors there is more to gain and more to lose, so G may move with severity by that "
-    "alone: tables/all-gains.csv has it as a share of the baseline's CER, too.",
+    "alone: summary.json has it as a share of the baseline's CER, too.",
     "Blank paper takes the place of the ink: nothing shows a decoder that something is missing, "
     "and a CTC decoder can hardly write where the encoder saw paper.",
     "Damage is made as well: it compares decoders, and foretells no CER of real damaged pages. At "
@@ -68,9 +109,8 @@ def page(finding: Finding) -> str:
 def files(finding: Finding) -> dict[str, bytes]:
     """The page and all tables by their paths in the experiment's folder."""
     made = {"finding.md": page(finding).encode()}
-    for tables, forms in ((of_page(finding), ("tex", "csv")), (of_cells(finding), ("csv",))):
-        for table in tables:
-            made |= render.files(table, f"tables/{table.slug}", forms)
+    for table in of_page(finding):
+        made |= render.files(table, f"tables/{table.slug}", ("tex", "csv"))
     return made
 
 
@@ -93,6 +133,7 @@ def conditions(finding: Finding) -> str:
         for damage, shares in finding.lost.items()
     ]
     machine = finding.environment.get("machine", {})
+    left_out = listing([f"{system} ({why})" for system, why in finding.left_out.items()])
     parts = [
         f"Levels: {'; '.join(read)}",
         f"Damage: {SUITE}, severities 1 to {_LAST}, seeds "
@@ -113,7 +154,7 @@ def conditions(finding: Finding) -> str:
         f"Device: {runtime.device} ({machine.get('cpu', {}).get('model', 'not recorded')}), "
         f"{plural(runtime.threads, 'thread')}, {runtime.dtype}, batch size {runtime.batch_size}. "
         f"Kaidoku {finding.environment.get('kaidoku', '?')}, Python {machine.get('python', '?')}",
-        _left_out(finding),
+        f"Left out: {left_out}" if left_out else "",
     ]
     return plain(". ".join(filter(None, parts)) + ".")
 
@@ -126,9 +167,7 @@ def _in_short(finding: Finding) -> list[str]:
         return [f"{PRIMARY} was not part of it, so none of the contrasts was computed."]
     judged = {one.contrast.name: one for one in finding.judged}
     return [
-        _slope_words(judged["slope on english"]),
-        _control_words(judged["slope on random"]),
-        _difference_words(judged["english over random"]),
+        *(_answer(judged[name]) for name in _ANSWERS),
         _between_words(finding),
         _relative_words(finding),
         _clean_words(finding),
@@ -136,48 +175,10 @@ def _in_short(finding: Finding) -> list[str]:
     ]
 
 
-def _slope_words(one: TestedContrast) -> str:
-    if one.verdict == "holds":
-        return (
-            f"In points of CER, on average over the damages: on English the gain of {one.system} "
-            f"over {BASELINE} rises with the ink that is lost, "
-            f"{_effect(one, ' a step of severity')}."
-        )
-    if one.verdict == "the opposite holds":
-        return (
-            f"In points of CER it is the other way round: on English the gain of {one.system} over "
-            f"{BASELINE} falls with the ink that is lost, {_effect(one, ' a step of severity')}."
-        )
-    return (
-        f"No effect was shown: on English the gain of {one.system} over {BASELINE} changes by "
-        f"{_effect(one, ' a step of severity')}."
-    )
-
-
-def _control_words(one: TestedContrast) -> str:
-    bound = number(100 * NO_SLOPE, 1)
-    if one.verdict == "holds":
-        return (
-            f"On random characters it changes by less than {bound} points a step "
-            f"({_effect(one)}), so what changes on English is language."
-        )
-    if one.verdict == "does not hold":
-        return (
-            f"But on random characters it changes too ({_effect(one)}), where there is no language "
-            "beyond the frequency of letters: a slope by itself is no proof of language."
-        )
-    return (
-        f"Whether it stays the same on random characters (within {bound} points a step either way) "
-        f"cannot be said from so many lines ({_effect(one)})."
-    )
-
-
-def _difference_words(one: TestedContrast) -> str:
-    if one.verdict == "holds":
-        return f"It rises faster on English than there, by {_effect(one)}."
-    if one.verdict == "the opposite holds":
-        return f"It rises faster there than on English: the difference is {_effect(one)}."
-    return f"That it rises faster on English than there was not shown ({_effect(one)})."
+def _answer(one: TestedContrast) -> str:
+    words, otherwise = _ANSWERS[one.contrast.name]
+    effect, step = _effect(one), _effect(one, " a step of severity")
+    return words.get(one.verdict, otherwise).format(system=one.system, effect=effect, step=step)
 
 
 def _clean_words(finding: Finding) -> str:
@@ -191,32 +192,17 @@ def _clean_words(finding: Finding) -> str:
 
 
 def _particulars(finding: Finding) -> list[str]:
-    judged = {one.contrast.name: one for one in finding.judged}
     sentences = [
-        _expected_words(judged[key])
-        for key in ("characters over breaks", "saturation on spans", "context")
-        if key in judged
+        f"{_EXPECTED[one.verdict]}: {one.contrast.claim} G differs by {_effect(one)}."
+        for one in finding.judged
+        if one.contrast.name in ("characters over breaks", "saturation on spans", "context")
     ]
     if finding.judged:
-        sentences += [
-            *_harm_words(finding),
-            *_hidden_words(finding),
-            _dose_words(finding),
-        ]
+        sentences += [_harm_words(finding), *_hidden_words(finding), _dose_words(finding)]
     return [*sentences, *_system_words(finding)]
 
 
-def _expected_words(one: TestedContrast) -> str:
-    verdict = {
-        "holds": "Expected, and it holds",
-        "the opposite holds": "Expected, and the opposite holds",
-        "does not hold": "Expected, and it does not hold",
-        "not shown": "Expected, but not shown",
-    }[one.verdict]
-    return f"{verdict}: {one.contrast.claim} G differs by {_effect(one)}."
-
-
-def _harm_words(finding: Finding) -> list[str]:
+def _harm_words(finding: Finding) -> str:
     """The English cells in which language harms, and those in which it helps."""
     cells = [
         gain
@@ -229,15 +215,13 @@ def _harm_words(finding: Finding) -> list[str]:
         if significant(gain.gain.interval, p)
     ]
     worse = [gain for gain in shown if (gain.gain.value or 0.0) < 0]
-    sentences = [
+    named = listing([f"{g.damage} {g.severity} ({_in_points(g.gain)})" for g in worse])
+    return (
         f"Of the {len(cells)} damaged conditions of English, {PRIMARY} reads significantly better "
         f"than {BASELINE} in {len(shown) - len(worse)} and significantly worse in {len(worse)} "
         "(two-sided, Holm over these conditions, and an interval without 0)"
-    ]
-    if worse:
-        named = [f"{g.damage} {g.severity} ({_in_points(g.gain)})" for g in worse]
-        sentences.append(f": {listing(named)}")
-    return ["".join(sentences) + "."]
+        f"{': ' if named else ''}{named}."
+    )
 
 
 def _relative_words(finding: Finding) -> str:
@@ -254,16 +238,12 @@ def _relative_words(finding: Finding) -> str:
         share = percent((total - math.fsum(own)) / total if total else None, 1)
         shares.append(f"{share} % {where}")
         pairs = zip(base, own, strict=True)
-        gains = [_logit(a) - _logit(b) for a, b in pairs if min(a, b) > 0 and max(a, b) < 1]
+        gains = [logit(a) - logit(b) for a, b in pairs if min(a, b) > 0 and max(a, b) < 1]
         odds.append(number(math.fsum(gains) / len(gains) if gains else None, 2))
     return (
         f"As a share of the errors of {BASELINE} on English, all damages together, the gain is "
         f"{listing(shares)}; in log-odds of an error, mean over the damages, {listing(odds)}."
     )
-
-
-def _logit(rate: float) -> float:
-    return math.log(rate / (1 - rate))
 
 
 def _between_words(finding: Finding) -> str:
@@ -339,13 +319,6 @@ def _language_words(model: Mapping[str, Any]) -> str:
         f"{model.get('beta')} (tuned on: {model.get('tuned_on')}); a dose takes both times its "
         "number, so that dose 0 is ctc-beam"
     )
-
-
-def _left_out(finding: Finding) -> str:
-    if not finding.left_out:
-        return ""
-    reasons = [f"{system} ({why})" for system, why in finding.left_out.items()]
-    return f"Left out: {listing(reasons)}"
 
 
 def _in_points(estimate: Estimate, decimals: int = 1) -> str:

@@ -1,4 +1,4 @@
-"""The tables of the language experiment: those of its page, and every cell for spreadsheets."""
+"""The tables of the language experiment."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Callable
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from bench.analysis.experiment.analysis import ALL, Estimate, Gain, Recall
+from bench.analysis.experiment.analysis import ALL, Estimate
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
 from bench.analysis.experiment.finding import Finding
 from bench.report.format import DASH, number
-from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys, rate
+from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, rate
 from datasets.damage.base import SEVERITIES
 
 CEILING = "cloze ceiling"
 
 _LAST = SEVERITIES[-1]
 _SYNTHETIC = " The lines are synthetic, rendered with stroke fonts."
-_WHERE = f"Conditions: finding.md beside it.{_SYNTHETIC}"
 
 
 def of_page(finding: Finding) -> list[Table]:
@@ -29,21 +28,12 @@ def of_page(finding: Finding) -> list[Table]:
     return [_contrasts(finding), _gain_by_severity(finding), _where_it_falls(finding), *every]
 
 
-def of_cells(finding: Finding) -> list[Table]:
-    """Every cell of the design."""
-    return [_all_gains(finding), _all_recalls(finding), _all_slopes(finding)]
+def _column(head: str, get: Callable[[Any], Estimate | None], decimals: int = 1) -> Column[Any]:
+    def cell(item: Any) -> Cell:
+        estimate = get(item) or Estimate(None, None)
+        return rate(estimate.value, estimate.interval, decimals)
 
-
-def _points(estimate: Estimate, decimals: int = 1) -> Cell:
-    return rate(estimate.value, estimate.interval, decimals)
-
-
-def _column(head: str, get: Callable[[Any], Estimate], decimals: int = 1) -> Column[Any]:
-    return Column(head, lambda item: _points(get(item), decimals), RANGE)
-
-
-def _named(*heads: str) -> list[Column[Any]]:
-    return keys(heads, *(attrgetter(head) for head in heads))
+    return Column(head, cell, RANGE)
 
 
 def _contrasts(finding: Finding) -> Table:
@@ -62,7 +52,7 @@ def _contrasts(finding: Finding) -> Table:
             _column("points", lambda one: Estimate(one.value, one.interval), 2),
             Column("p", lambda one: figure(one.p, p_value)),
             Column("p (Holm)", lambda one: figure(one.adjusted, p_value)),
-            *_named("verdict"),
+            Column("verdict", lambda one: one.verdict, key=True),
         ],
         rows=finding.judged,
     )
@@ -88,24 +78,17 @@ def _gain_by_severity(finding: Finding) -> Table:
 def _where_it_falls(finding: Finding) -> Table:
     """The gain by visibility of characters, and hidden ones, at the last severity on English."""
 
-    def gain(head: str, part: Callable[[Gain], Estimate]) -> Column[str]:
-        return _column(head, lambda damage: part(finding.gain("english", damage, _LAST, PRIMARY)))
+    def gain(head: str, part: str) -> Column[str]:
+        get = attrgetter(part)
+        return _column(head, lambda damage: get(finding.gain("english", damage, _LAST, PRIMARY)))
 
-    def recall(damage: str, system: str) -> Recall | None:
-        return finding.recall("english", damage, _LAST, system)
+    def recall(damage: str, system: str, part: str) -> Any:
+        found = finding.recall("english", damage, _LAST, system)
+        return getattr(found, part) if found else None
 
-    def hidden(head: str, system: str, part: Callable[[Recall], Estimate]) -> Column[str]:
-        def get(damage: str) -> Estimate:
-            found = recall(damage, system)
-            return part(found) if found else Estimate(None, None)
+    def hidden(head: str, system: str, part: str) -> Column[str]:
+        return _column(head, lambda damage: recall(damage, system, part))
 
-        return _column(head, get)
-
-    def share(damage: str) -> Cell:
-        found = recall(damage, BASELINE)
-        return rate(found.share if found else None, decimals=1)
-
-    right, wrong = (lambda found: found.right), (lambda found: found.wrong)
     return declared(
         slug="hidden",
         title=f"Where the gain of {PRIMARY} falls, English, severity {_LAST}",
@@ -117,16 +100,12 @@ def _where_it_falls(finding: Finding) -> Table:
         ),
         columns=[
             Column("damage", str, key=True),
-            Column("hidden %", share),
-            gain("gain", lambda gain: gain.gain),
-            gain("on hidden", lambda gain: gain.hidden),
-            gain("on partial", lambda gain: gain.partial),
-            gain("on visible", lambda gain: gain.visible),
-            hidden(f"R_hidden {BASELINE}", BASELINE, right),
-            hidden(f"R_hidden {PRIMARY}", PRIMARY, right),
-            hidden(CEILING, CLOZE, right),
-            hidden(f"wrong {BASELINE}", BASELINE, wrong),
-            hidden(f"wrong {PRIMARY}", PRIMARY, wrong),
+            Column("hidden %", lambda damage: rate(recall(damage, BASELINE, "share"), decimals=1)),
+            gain("gain", "gain"),
+            *(gain(f"on {part}", part) for part in ("hidden", "partial", "visible")),
+            *(hidden(f"R_hidden {name}", name, "right") for name in (BASELINE, PRIMARY)),
+            hidden(CEILING, CLOZE, "right"),
+            *(hidden(f"wrong {name}", name, "wrong") for name in (BASELINE, PRIMARY)),
         ],
         rows=finding.design.damages,
     )
@@ -154,47 +133,6 @@ def _every_system(finding: Finding) -> Table:
             *(gain(damage, damage, _LAST) for damage in damages),
         ],
         rows=finding.systems,
-    )
-
-
-def _all_gains(finding: Finding) -> Table:
-    parts = ("cer", "gain", "relative", "hidden", "partial", "visible")
-    return declared(
-        slug="all-gains",
-        title="CER and gain of every cell",
-        conditions=_WHERE,
-        columns=[
-            *_named("level", "damage", "severity", "system"),
-            *(_column(f"{part} %", attrgetter(part), 2) for part in parts),
-        ],
-        rows=finding.gains,
-    )
-
-
-def _all_recalls(finding: Finding) -> Table:
-    return declared(
-        slug="all-hidden",
-        title="Hidden characters in every cell",
-        conditions=_WHERE,
-        columns=[
-            *_named("level", "damage", "severity", "system"),
-            Column("hidden %", lambda found: rate(found.share, decimals=1)),
-            Column("hidden characters", lambda found: count(found.characters)),
-            _column("right %", attrgetter("right"), 2),
-            _column("wrong %", attrgetter("wrong"), 2),
-        ],
-        rows=finding.recalls,
-    )
-
-
-def _all_slopes(finding: Finding) -> Table:
-    """Slopes of every system on every level and damage; not among the contrasts."""
-    return declared(
-        slug="all-slopes",
-        title="Slopes of the gain, exploratory",
-        conditions=f"Points of CER a step of severity; {ALL}: mean over the damages.{_SYNTHETIC}",
-        columns=[*_named("level", "damage", "system"), _column("slope", attrgetter("slope"), 2)],
-        rows=finding.slopes,
     )
 
 

@@ -139,7 +139,8 @@ def content(request: Request, results: Sequence[Result], syntax: Syntax) -> str:
             )
         if syntax == "tex":
             return "\n".join(map(render.latex, tables))
-        return "\n" + "\n".join(map(render.markdown_float, tables)) + "\n"
+        written = [render.markdown(table, within=True) for table in tables]
+        return "\n" + "\n".join(written) + "\n"
 
 
 def _passes(result: Result, request: Request) -> bool:
@@ -192,7 +193,7 @@ Make = Callable[[str], str]  # from the words of a marker to what stands below i
 
 
 @dataclass(frozen=True)
-class Block:
+class RenewedBlock:
     """A block of a manuscript.
 
     line: number of its first marker, from 1.
@@ -213,7 +214,7 @@ def syntax_of(path: Path) -> Syntax:
     return syntax
 
 
-def renew(path: Path, make: Make, check: bool = False) -> list[Block]:
+def renew(path: Path, make: Make, check: bool = False) -> list[RenewedBlock]:
     """Write the blocks of a manuscript anew; the file is touched only where one is stale.
 
     Args:
@@ -238,20 +239,14 @@ def renew(path: Path, make: Make, check: bool = False) -> list[Block]:
     return blocks
 
 
-def rewritten(text: str, syntax: Syntax, make: Make, name: str) -> tuple[str, list[Block]]:
-    """A manuscript with its blocks written anew, and what these are.
-
-    Args:
-        text: of the manuscript; its line ends are kept, and a block gets those of its marker.
-        syntax: of the manuscript.
-        make: as in `renew`.
-        name: what errors call the manuscript.
+def rewritten(text: str, syntax: Syntax, make: Make, name: str) -> tuple[str, list[RenewedBlock]]:
+    """A manuscript with its blocks written anew, and what these are; line ends are kept.
 
     Raises:
-        UserError: it has no block or a torn one, or `make` raised it.
+        UserError: it has no block or a torn one, or `make` raised it; `name` is the manuscript's.
     """
     parts: list[str] = []
-    blocks: list[Block] = []
+    blocks: list[RenewedBlock] = []
     opened: tuple[int, str, str] | None = None  # line, words, line end
     inside: list[str] = []
     for place, line, kind, words in _marked(text, syntax):
@@ -262,8 +257,11 @@ def rewritten(text: str, syntax: Syntax, make: Make, name: str) -> tuple[str, li
         elif kind == "end":
             if not opened:
                 raise UserError(f"{name}:{place}: this end has no kaidoku:begin before it")
-            made = _made(make, opened[1], f"{name}:{opened[0]}").replace("\n", opened[2])
-            blocks.append(Block(opened[0], opened[1], made != "".join(inside)))
+            try:
+                made = make(opened[1]).replace("\n", opened[2])
+            except UserError as error:
+                raise UserError(f"{name}:{opened[0]}: {error}") from None
+            blocks.append(RenewedBlock(opened[0], opened[1], made != "".join(inside)))
             parts.append(made)
             opened, inside = None, []
         elif opened:
@@ -299,13 +297,6 @@ def _fence_after(fence: str, line: str) -> str:
         return found[1]
     closes = found[1].startswith(fence) and line.strip() == found[1]
     return "" if closes else fence
-
-
-def _made(make: Make, words: str, place: str) -> str:
-    try:
-        return make(words)
-    except UserError as error:
-        raise UserError(f"{place}: {error}") from None
 
 
 def _read(path: Path) -> str:

@@ -60,11 +60,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn plot.
-
-    slug: stem of its file names.
-    title: one line.
-    """
+    """A drawn plot: stem of its file names, title of one line, and its contents."""
 
     slug: str
     title: str

@@ -4,7 +4,6 @@ severity-N      CER against the severity of a damage, with bands
 gain-N          gain of each decoder over greedy CTC, against the severity
 gain-damage-N   the same under every damage of one severity
 cer-speed-N     CER against lines/s, with the Pareto front
-latency-N       distribution of the batches' latencies
 stages-N        time of a line by stage
 correction-N    gain of correctors against the CER before them
 """
@@ -62,12 +61,7 @@ _STAGES: Mapping[str, tuple[Callable[[Timing], float], str, str]] = {
 
 
 def draw(results: Sequence[Result], report: Report = silent) -> list[Plot]:
-    """All plots that the results allow, in the current language.
-
-    Args:
-        results: of the run, as `results.collect` gives them.
-        report: takes the progress.
-    """
+    """All plots that the results of a run allow, in the current language."""
     planned = _planned(results)
     drawn: list[Plot] = []
     with drawing():
@@ -90,7 +84,6 @@ def _planned(results: Sequence[Result]) -> list[Planned]:
         ("gain-damage", _with_gain(side_by_side(scored), gains),
          functools.partial(gain_bands, gains)),
         ("cer-speed", _by_set(r for r in scored if r.clean and r.row.timing), speed),
-        ("latency", _by_set(r for r in clean if _keeps_latencies(r)), latency),
         ("stages", _by_set(r for r in clean if r.row.timing and r.row.counts), stages),
         ("correction", _by_set(r for r in scored if gain_of(r)), correction),
     ]  # fmt: skip
@@ -121,6 +114,15 @@ def read_by(result: Result) -> str:
     return f"{result.names.dataset} ({', '.join([*made, result.row.condition.split, *lines])})"
 
 
+def _where(result: Result) -> dict[str, object]:
+    """The values of a title: encoder, set, damage and severity of one of a plot's results."""
+    severity, names = result.row.condition.severity, result.names
+    return {
+        "baseline": BASELINE, "damage": names.damage, "severity": severity,
+        "encoder": names.encoder, "set": read_by(result),
+    }  # fmt: skip
+
+
 def percents(value: float | None, interval: Interval | None) -> Ranged:
     """A fraction and its interval in percent; NaN for None, thrice the same without an interval."""
     known = math.nan if value is None else value
@@ -148,12 +150,7 @@ def _by_severity(
 def severity(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """CER of each decoder against the severity of one damage."""
     last = results[-1]
-    title = say(
-        "CER by severity of {damage}: {encoder} on {set}",
-        damage=last.names.damage,
-        encoder=last.names.encoder,
-        set=read_by(last),
-    )
+    title = say("CER by severity of {damage}: {encoder} on {set}", **_where(last))
     panel = Panel(title, last, say("severity (0: clean)"), say("CER (%; band: 95 % interval)"))
     _by_severity(panel, results, styles, _cer)
     panel.axes.set_ylim(bottom=0)
@@ -199,13 +196,7 @@ def _with_gain(groups: Iterable[Sequence[Result]], gains: Gains) -> list[list[Re
 def gain_curve(gains: Gains, slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """The gain of each decoder against the severity of one damage."""
     last = results[-1]
-    title = say(
-        "Gain over {baseline} by severity of {damage}: {encoder} on {set}",
-        baseline=BASELINE,
-        damage=last.names.damage,
-        encoder=last.names.encoder,
-        set=read_by(last),
-    )
+    title = say("Gain over {baseline} by severity of {damage}: {encoder} on {set}", **_where(last))
     up = say("gain (points of CER; band: 95 % interval, paired)")
     panel = Panel(title, last, say("severity (0: clean)"), up)
     _by_severity(panel, results, styles, lambda result: _points_of(gains[result.row.key]))
@@ -217,11 +208,7 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], styles: Style
     """The gain of each decoder under every damage of one severity: a band a damage."""
     first = results[0]
     title = say(
-        "Gain over {baseline} by damage at severity {severity}: {encoder} on {set}",
-        baseline=BASELINE,
-        severity=first.row.condition.severity,
-        encoder=first.names.encoder,
-        set=read_by(first),
+        "Gain over {baseline} by damage at severity {severity}: {encoder} on {set}", **_where(first)
     )
     damages = list(dict.fromkeys(result.names.damage for result in results))
     decoders = list(_by_decoder(results, styles))
@@ -244,9 +231,7 @@ def correction(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
     """The gain by correctors against the CER before them, one point per condition."""
     first = results[0]
     title = say(
-        "What correction gains by what there was to correct: {encoder} on {set}",
-        encoder=first.names.encoder,
-        set=read_by(first),
+        "What correction gains by what there was to correct: {encoder} on {set}", **_where(first)
     )
     across = say("CER before the correction (%; a point a condition)")
     panel = Panel(title, first, across, say("gain (points of CER; bar: 95 % interval, paired)"))
@@ -339,31 +324,6 @@ def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     axes.step(rates, cers, where="pre", color="0.4", linewidth=0.9, zorder=1, label=label)
     axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.4", linewidths=0.9, zorder=1)
     axes.legend(loc="best")
-
-
-def _keeps_latencies(result: Result) -> bool:
-    """Whether a row has enough latencies for a distribution."""
-    return result.row.timing is not None and len(result.row.timing.latencies_s) > 2
-
-
-def latency(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
-    """The share of batches by their time a line."""
-    first, several = results[0], _several_encoders(results)
-    panel = Panel(
-        say("Latency of encoder + decoder a line: {read}", read=read_by(first)),
-        first,
-        say("ms a line, of each batch of each round (log scale)"),
-        say("batches that took at most so long (%)"),
-    )
-    for result in results:
-        assert result.row.timing is not None  # as `_keeps_latencies` says
-        times = [_MS * value for value in result.row.timing.latencies_s]
-        shares = [100.0 * (place + 1) / len(times) for place in range(len(times))]
-        look = {**styles[result.names.decoder], "markevery": 0.15, "markersize": 5}
-        panel.axes.step(times, shares, where="post", label=_system(result, several), **look)
-    speed_ticks(panel.axes)
-    panel.axes.set_ylim(0, 103)
-    return panel.plot(slug)
 
 
 def stages(slug: str, results: Sequence[Result], styles: Styles) -> Plot:

@@ -45,44 +45,31 @@ def files(table: Table, stem: str, forms: Iterable[str] = ("md", "csv", "tex")) 
 # Markdown
 
 
-def markdown(table: Table) -> str:
-    """GitHub's markdown, heading and conditions above, footnotes and signatures below."""
-    head = [f"### {markdown_text(table.title)}", markdown_text(table.conditions)]
-    return "\n\n".join([*head, _markdown_body(table), *_markdown_below(table)]) + "\n"
+def markdown(table: Table, within: bool = False) -> str:
+    """GitHub's markdown: heading and conditions, the table, footnotes and signatures.
 
-
-def markdown_float(table: Table) -> str:
-    """A table within a text: Pandoc's caption, conditions below, no heading."""
-    caption = f"Table: {markdown_text(table.title)}"
-    parts = [_markdown_body(table), caption, markdown_text(table.conditions)]
-    return "\n\n".join([*parts, *_markdown_below(table)]) + "\n"
-
-
-def _markdown_body(table: Table) -> str:
+    `within` a text there is Pandoc's caption and no heading, and the conditions stand below.
+    """
+    title, conditions = map(markdown_text, (table.title, table.conditions))
     heads = [
         markdown_text(column.head) + superscript(table.marks(column)) for column in table.columns
     ]
-    return str(
+    rows = [[_markdown_cell(table, cell) for cell in row] for row in table.all_rows]
+    body = str(
         tabulate(
-            [[_markdown_cell(table, cell) for cell in row] for row in table.all_rows],
+            rows,
             headers=heads,
             tablefmt="github",
             colalign=_alignment(table.columns),
             disable_numparse=True,
         )
     )
-
-
-def _markdown_below(table: Table) -> list[str]:
-    parts = []
-    if table.notes:
-        notes = enumerate(table.notes, 1)
-        parts.append("\n".join(f"- {superscript([n])} {markdown_text(text)}" for n, text in notes))
-    if table.signatures:
-        parts.append(
-            "\n".join(f"- {say('signature')} `{s.replace('`', chr(39))}`" for s in table.signatures)
-        )
-    return parts
+    parts = [body, f"Table: {title}", conditions] if within else [f"### {title}", conditions, body]
+    notes = enumerate(table.notes, 1)
+    noted = [f"- {superscript([n])} {markdown_text(text)}" for n, text in notes]
+    signed = [f"- {say('signature')} `{s.replace('`', chr(39))}`" for s in table.signatures]
+    parts += ["\n".join(listed) for listed in (noted, signed) if listed]
+    return "\n\n".join(parts) + "\n"
 
 
 def _markdown_cell(table: Table, cell: Cell) -> str:
@@ -251,10 +238,10 @@ def latex(table: Table) -> str:
     """
     columns = "".join("l" if column.key else "r" for column in table.columns)
     heads = [latex_text(column.head) + _marks(table.marks(column)) for column in table.columns]
-    as_rows = _stacked if _is_wide(table) else _row
-    rows = [as_rows(table, row) for row in table.rows]
+    wide = _is_wide(table)
+    rows = [_row(table, row, wide) for row in table.rows]
     if table.published:
-        rows += [r"\midrule", *(as_rows(table, row) for row in table.published)]
+        rows += [r"\midrule", *(_row(table, row, wide) for row in table.published)]
     notes = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
     where = say("Table {number}", number=rf"\ref{{tab:{table.slug}}}")
     signed = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in table.signatures]
@@ -293,20 +280,16 @@ def _is_wide(table: Table) -> bool:
     return sum(widths) > _WIDTH
 
 
-def _row(table: Table, row: Sequence[Cell]) -> str:
-    return " & ".join(_cell(table, cell, cell.detail) for cell in row) + r" \\"
-
-
-def _stacked(table: Table, row: Sequence[Cell]) -> str:
-    r"""A row with its details in small letters on a second line, where it has any."""
-    first = " & ".join(_cell(table, cell) for cell in row) + r" \\"
-    if not any(cell.detail for cell in row):
+def _row(table: Table, row: Sequence[Cell], stacked: bool) -> str:
+    r"""A row; its details behind the texts, or in small letters on a second line."""
+    first = " & ".join(_cell(table, cell, "" if stacked else cell.detail) for cell in row) + r" \\"
+    if not stacked or not any(cell.detail for cell in row):
         return first
     second = (rf"\scriptsize {latex_text(cell.detail)}" if cell.detail else "" for cell in row)
     return f"{first}*\n{' & '.join(second)} " + r"\\[\smallskipamount]"
 
 
-def _cell(table: Table, cell: Cell, detail: str = "") -> str:
+def _cell(table: Table, cell: Cell, detail: str) -> str:
     text = latex_text(cell.text)
     text = rf"\textbf{{{text}}}" if cell.bold else text
     return (f"{text} {latex_text(detail)}" if detail else text) + _marks(table.marks(cell))

@@ -113,14 +113,7 @@ class Sheet:
     """A table of a workbook that is filled row by row."""
 
     def __init__(self, book: Workbook, title: str, heads: Sequence[Head], above: Any = "") -> None:
-        """Begin a sheet.
-
-        Args:
-            book: gets the sheet.
-            title: of its tab.
-            heads: its columns; a filter and a frozen pane belong to them.
-            above: a sentence above the table; "" for none.
-        """
+        """Begin a sheet; `above` is a sentence above its table."""
         self._sheet = book.create_sheet(title)
         self._heads = heads
         self._next = 1

@@ -1,11 +1,17 @@
-"""Tables of speed: in TrOCR's own columns, and stage by stage."""
+"""Speed: the rows of TrOCR's speed table, that table for a run, and time stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from bench.core.types import EditCounts, Spread, Timing
+from bench.analysis.speed.job import REFERENCE, SENTENCES, SIZES, System
+from bench.core.stopwatch import spread
+from bench.core.types import UNTRAINED, EditCounts, Row, Spread, Timing
+from bench.pipeline.plan import Skipped
+from bench.pipeline.signature import PRECISIONS
 from bench.report.cer import failed_cell, key_columns
 from bench.report.conditions import of_results
 from bench.report.format import UNKNOWN, number, parameters, plain, significant
@@ -13,47 +19,246 @@ from bench.report.language import say
 from bench.report.results import Result, grouped
 from bench.report.table import RANGE, Cell, Column, Table, count, figure
 
+Origin = Literal["reported", "measured", "failed", "not run"]
+
+NOT_STATED = "not stated"
+DECODER_NAMES = {
+    REFERENCE: "AR beam 10",
+    "ar-hf-10": "generate beam 10",
+    "ar-beam-5": "AR beam 5",
+    "ar-greedy": "AR greedy",
+    "ctc-greedy": "CTC greedy",
+    "ctc-kenlm": "CTC + KenLM",
+}
+
 
 @dataclass(frozen=True)
-class Pace:
-    """A row of the speed table of the TrOCR paper, or one of ours.
+class Figures:
+    """The numbers of a row, for `SENTENCES` lines.
 
-    failed: the result of a failed system, which has only a model and its parameters.
+    tokens: of the best hypotheses, up to and including the end token; of a random CTC head None.
+    seconds: of encoder and search.
+    measured_lines: what was read; where it is not `sentences`, sums are extrapolated from it.
+    distinct_lines: of these; the others are repeats.
+    passes: over the measured lines.
+    ratio: how many times as fast as the paper's decoder behind the same encoder, measured beside
+        it; None where that was not measured.
+    None where it is not known.
     """
 
+    sentences: int
+    tokens: float | None
+    seconds: Spread
+    sentences_per_s: Spread
+    tokens_per_s: Spread | None
+    measured_lines: int
+    distinct_lines: int
+    passes: int
+    encoder_ms: float | None = None
+    decoder_ms: float | None = None
+    peak_mib: float | None = None
+    ratio: Spread | None = None
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether the sums are of more lines than were read."""
+        return self.measured_lines != self.sentences
+
+
+@dataclass(frozen=True, eq=False)
+class SpeedRow:
+    """A row. batches, dtypes: several where a row that was not run stands for several."""
+
+    origin: Origin
     model: str
-    parameters: int | None
-    sentences: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    sentences_per_s: float = 0.0
-    tokens_per_s: float = 0.0
-    notes: tuple[str, ...] = ()
-    failed: Result | None = None
+    weights: str
+    decoder: str
+    batches: tuple[int, ...]
+    dtypes: tuple[str, ...]
+    device: str
+    parameters: int | None = None
+    figures: Figures | None = None
+    result: Result | None = None
+    reason: str = ""
+    remedy: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """The row for programs: plain values, nothing rounded."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        result, figures = fields.pop("result"), fields.pop("figures")
+        if figures:
+            fields |= {**dataclasses.asdict(figures), "extrapolated": figures.extrapolated}
+        row = result.row if result else None
+        return {**fields, "cer": row and row.cer, "signature": row and row.signature}
+
+    @property
+    def title(self) -> str:
+        """The model, and that its numbers are the paper's or its weights are random."""
+        mark = "reported" if self.origin == "reported" else self.weights
+        return f"{self.model} ({mark})" if mark in ("reported", UNTRAINED) else self.model
+
+    @property
+    def label(self) -> str:
+        """The row in few words: "small (untrained), AR beam 10, batch 1, fp32"."""
+        parts = (self.title, DECODER_NAMES.get(self.decoder, self.decoder))
+        batches = (f"batch {size}" for size in self.batches)
+        return plain(", ".join((*parts, *batches, *map(precision, self.dtypes))))
+
+
+def _reported(
+    model: str, size: int, tokens: int, seconds: float, sentences_per_s: float, tokens_per_s: float
+) -> SpeedRow:
+    rates = (spread([seconds]), spread([sentences_per_s]), spread([tokens_per_s]))
+    figures = Figures(SENTENCES, tokens, *rates, SENTENCES, SENTENCES, 1)
+    return SpeedRow("reported", model, "the authors'", REFERENCE, (), (), NOT_STATED, size, figures)
 
 
 # Li et al. 2021, "TrOCR", Table 5, https://arxiv.org/abs/2109.10282
 PUBLISHED = (
-    Pace("TrOCR-small", 62_000_000, 2_915, 31_081, 348.4, 8.37, 89.22),
-    Pace("TrOCR-base", 334_000_000, 2_915, 31_959, 633.7, 4.60, 50.43),
-    Pace("TrOCR-large", 558_000_000, 2_915, 31_966, 666.8, 4.37, 47.94),
+    _reported("small", 62_000_000, 31_081, 348.4, 8.37, 89.22),
+    _reported("base", 334_000_000, 31_959, 633.7, 4.60, 50.43),
+    _reported("large", 558_000_000, 31_966, 666.8, 4.37, 47.94),
 )
+
+
+def speed_rows(
+    results: Sequence[Result], systems: Sequence[System], absent: Mapping[System, Skipped]
+) -> list[SpeedRow]:
+    """The paper's rows, then one for each system of the job, in this order.
+
+    Results of other systems are passed over. `absent` says why some could not run; batches and
+    precisions of one reason share a row.
+    """
+    measured = {_system(result.row): result for result in results}
+    rows = list(PUBLISHED)
+    for system in systems:
+        if system in measured:
+            reference = measured.get(system._replace(decoder=REFERENCE))
+            rows.append(_row_of(measured[system], reference))
+        elif system in absent:
+            alike = [other for other in systems if _alike(other, system, absent)]
+            if system == alike[-1]:
+                rows.append(_not_run(alike, absent[system]))
+    return rows
+
+
+def _alike(one: System, other: System, absent: Mapping[System, Skipped]) -> bool:
+    return one[:2] == other[:2] and one in absent and _why(absent[one]) == _why(absent[other])
+
+
+def _why(item: Skipped) -> tuple[str, str]:
+    return item.reason, item.remedy
+
+
+def _not_run(systems: Sequence[System], item: Skipped) -> SpeedRow:
+    return SpeedRow(
+        "not run", _size(systems[0].encoder), "", systems[0].decoder,
+        tuple(dict.fromkeys(system.batch_size for system in systems)),
+        tuple(dict.fromkeys(system.dtype for system in systems)),
+        "", reason=item.reason, remedy=item.remedy,
+    )  # fmt: skip
+
+
+def reads_at_random(row: Row) -> bool:
+    """Whether a CTC head that was never trained decided how many symbols there are."""
+    return row.weights == UNTRAINED and "ctc" in row.parameters
+
+
+def _size(encoder: str) -> str:
+    return next((size for size, name in SIZES.items() if name == encoder), encoder)
+
+
+def _system(row: Row) -> System:
+    return System(row.encoder, row.decoder, row.runtime.dtype, row.runtime.batch_size)
+
+
+def _row_of(result: Result, reference: Result | None) -> SpeedRow:
+    row = result.row
+    device = row.runtime.device  # a GPU by its name; the processor stands in the conditions
+    return SpeedRow(
+        "measured" if row.status == "ok" else "failed",
+        _size(row.encoder),
+        row.weights,
+        row.decoder,
+        (row.runtime.batch_size,),
+        (row.runtime.dtype,),
+        result.setting.machine.partition(",")[0] if device.startswith("cuda") else device,
+        sum(row.parameters.values()) or None,
+        _figures(row, reference.row if reference else None),
+        result,
+        row.reason,
+    )
+
+
+def _figures(row: Row, reference: Row | None) -> Figures | None:
+    if row.counts is None or row.timing is None:
+        return None
+    lines, rate = row.counts.lines, row.timing.lines_per_s.median
+    tokens = None if reads_at_random(row) else row.counts.tokens / lines  # of a line
+    rates = _rates(row) or [rate]
+    speed = Spread(rate, min(*rates, rate), max(*rates, rate), len(rates))
+    return Figures(
+        SENTENCES,
+        None if tokens is None else SENTENCES * tokens,
+        Spread(SENTENCES / rate, SENTENCES / speed.high, SENTENCES / speed.low, speed.n),
+        speed,
+        None if tokens is None else _scaled(speed, tokens),
+        measured_lines=lines,
+        distinct_lines=int(row.extras.get("distinct_lines", lines)),
+        passes=row.timing.lines_per_s.n,
+        encoder_ms=1000.0 * row.timing.encode_s / lines,
+        decoder_ms=1000.0 * row.timing.decode_s.median / lines,
+        peak_mib=row.timing.peak_mib,
+        ratio=_ratio(row, reference) if reference else None,
+    )
+
+
+def _rates(row: Row) -> list[float]:
+    """Lines/s of each pass; of a single pass of each of its parts."""
+    passes, parts = row.extras.get("passes", []), row.extras.get("parts", [])
+    if len(passes) == 1:
+        return [lines / seconds for lines, seconds in zip(parts, passes[0], strict=True)]
+    return [sum(parts) / sum(one) for one in passes]
+
+
+def _ratio(row: Row, reference: Row) -> Spread | None:
+    """Ratio of speeds on the same lines and in turn: pass by pass, or part by part."""
+    ours, theirs = row.extras.get("passes"), reference.extras.get("passes")
+    if not (ours and theirs) or row.extras.get("parts") != reference.extras.get("parts"):
+        return None
+    if len(ours) > 1 and len(theirs) > 1:
+        return spread([sum(t) / sum(o) for o, t in zip(ours, theirs, strict=False)])
+    ratios = [t / o for o, t in zip(ours[0], theirs[0], strict=True)]
+    whole = sum(theirs[0]) / sum(ours[0])
+    return Spread(whole, min(*ratios, whole), max(*ratios, whole), len(ratios))
+
+
+def _scaled(of: Spread, by: float) -> Spread:
+    return Spread(by * of.median, by * of.low, by * of.high, of.n)
+
+
+def precision(dtype: str) -> str:
+    """Its short name, as signatures have it."""
+    return PRECISIONS.get(dtype, dtype)
+
+
+# The speed table of TrOCR for a run
 
 
 def as_in_trocr(results: Sequence[Result]) -> list[Table]:
     """The speed table of the TrOCR paper, one a clean set and setting."""
 
-    def column(head: str, cell: Callable[[Pace], Cell]) -> Column[Pace]:
-        return Column(say(head), lambda pace: Cell("") if pace.failed else cell(pace))
+    def column(head: str, cell: Callable[[Figures], Cell]) -> Column[SpeedRow]:
+        return Column(say(head), lambda row: cell(row.figures) if row.figures else Cell(""))
 
     columns = [
-        Column(say("Model"), lambda pace: Cell(plain(pace.model), notes=pace.notes), key=True),
-        Column(say("Parameters"), lambda pace: size_cell(pace.parameters)),
-        column("Total Sentences", lambda pace: count(pace.sentences)),
-        column("Total Tokens", lambda pace: count(pace.tokens)),
+        Column(say("Model"), _model, key=True),
+        Column(say("Parameters"), lambda row: size_cell(row.parameters)),
+        column("Total Sentences", lambda own: count(own.sentences)),
+        column("Total Tokens", lambda own: count(own.tokens)),
         Column(say("Time"), _time),
-        column("Speed #Sentences", lambda pace: _speed(pace.sentences_per_s, " sentences/s")),
-        column("Speed #Tokens", lambda pace: _speed(pace.tokens_per_s, " tokens/s")),
+        column("Speed #Sentences", lambda own: _speed(own.sentences_per_s, " sentences/s")),
+        column("Speed #Tokens", lambda own: _speed(own.tokens_per_s, " tokens/s")),
     ]
     lead = say(
         "Columns as in the speed table of TrOCR. Tokens are those of the best hypothesis, the end "
@@ -69,31 +274,34 @@ def as_in_trocr(results: Sequence[Result]) -> list[Table]:
             lead,
             columns,
             group,
-            map(_pace, group),
-            map(_published, PUBLISHED),
+            map(_of_run, group),
+            PUBLISHED,
         )
         for place, group in enumerate(grouped(clean, lambda result: result.names.dataset), 1)
     ]
 
 
-def _pace(result: Result) -> Pace:
+def _of_run(result: Result) -> SpeedRow:
+    """A row of the lines that the run has read, and of no more."""
     row = result.row
-    model = f"{result.names.encoder} + {result.names.decoder}"
-    size = sum(row.parameters.values()) or None
-    if not (row.counts and row.timing):
-        return Pace(model, size, failed=result)
-    lines, tokens, rate = row.counts.lines, row.counts.tokens, row.timing.lines_per_s.median
-    return Pace(model, size, lines, tokens, lines / rate, rate, tokens / (lines / rate))
+    figures = None
+    if row.counts and row.timing:
+        lines, tokens, rate = row.counts.lines, row.counts.tokens, row.timing.lines_per_s.median
+        seconds = lines / rate
+        rates = (spread([seconds]), spread([rate]), spread([tokens / seconds]))
+        figures = Figures(lines, tokens, *rates, lines, lines, row.timing.lines_per_s.n)
+    return dataclasses.replace(_row_of(result, None), figures=figures)
 
 
-def _published(pace: Pace) -> Pace:
+def _model(row: SpeedRow) -> Cell:
+    if row.result:
+        return Cell(plain(f"{row.result.names.encoder} + {row.result.names.decoder}"))
     note = say(
         "published by Li et al. (2021), arXiv:2109.10282, Table 5: IAM test lines, beam 10; their "
         "hardware, batch size and precision are not stated, so that the row is a reference and no "
         "comparison"
     )
-    model = say("{model} (the paper's)", model=pace.model)
-    return replace(pace, model=model, notes=(note,))
+    return Cell(say("{model} (the paper's)", model=f"TrOCR-{row.model}"), notes=(note,))
 
 
 def size_cell(size: int | None) -> Cell:
@@ -101,8 +309,11 @@ def size_cell(size: int | None) -> Cell:
     return Cell(UNKNOWN) if size is None else Cell(parameters(size), values=(size,))
 
 
-def _time(pace: Pace) -> Cell:
-    return failed_cell(pace.failed) if pace.failed else figure(pace.seconds, seconds_text)
+def _time(row: SpeedRow) -> Cell:
+    if row.figures:
+        return figure(row.figures.seconds.median, seconds_text)
+    assert row.result is not None  # only results can fail
+    return failed_cell(row.result)
 
 
 def seconds_text(seconds: float) -> str:
@@ -110,8 +321,11 @@ def seconds_text(seconds: float) -> str:
     return number(seconds, 1, "s") if seconds >= 10 else f"{significant(seconds)}s"
 
 
-def _speed(value: float, unit: str) -> Cell:
-    return figure(value, lambda known: number(known, 2, say(unit)))
+def _speed(rate: Spread | None, unit: str) -> Cell:
+    return figure(rate.median if rate else None, lambda known: number(known, 2, say(unit)))
+
+
+# Time by stage
 
 
 def by_stage(results: Sequence[Result]) -> list[Table]:

@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.analysis.speed.job import PARTS, REFERENCE, SENTENCES
 from bench.core.files import write_files
@@ -17,15 +18,16 @@ from bench.report.conditions import conditions, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
 from bench.report.panel import COLOURS, Plot, drawing, panels, saved, speed_ticks
 from bench.report.results import Result
-from bench.report.speed import PUBLISHED, seconds_text, size_cell
-from bench.report.speed_rows import (
+from bench.report.speed import (
     DECODER_NAMES,
     NOT_STATED,
+    PUBLISHED,
     Figures,
     SpeedRow,
     precision,
     reads_at_random,
-    size_ratios,
+    seconds_text,
+    size_cell,
 )
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, spread_cell
 
@@ -82,24 +84,47 @@ def speed_table(rows: Sequence[SpeedRow]) -> Table:
     )
 
 
+def size_ratios(rows: Sequence[SpeedRow]) -> dict[tuple[str, int, str], dict[str, Spread]]:
+    """Sentences/s of each size of TrOCR over those of the largest, by decoder, batch and precision.
+
+    Sizes are measured one after the other, so that the range is from the lowest over the highest to
+    the highest over the lowest. Only where there are two sizes.
+    """
+    groups: dict[tuple[str, int, str], dict[str, Spread]] = {}
+    for row in rows:
+        if row.origin == "measured" and row.figures and row.model != "mini":
+            key = (row.decoder, row.batches[0], row.dtypes[0])
+            groups.setdefault(key, {})[row.model] = row.figures.sentences_per_s
+    return {
+        key: {size: _over(rate, list(rates.values())[-1]) for size, rate in rates.items()}
+        for key, rates in groups.items()
+        if len(rates) > 1
+    }
+
+
+def _over(top: Spread, bottom: Spread) -> Spread:
+    if top is bottom:
+        return Spread(1.0, 1.0, 1.0, 1)
+    low, high = top.low / bottom.high, top.high / bottom.low
+    return Spread(top.median / bottom.median, low, high, min(top.n, bottom.n))
+
+
 def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
     """Speed of the sizes against each other, the paper's and ours; None with one size only."""
     ratios = size_ratios(rows)
     if not ratios:
         return None
-    sizes = [row.model.removeprefix("TrOCR-") for row in PUBLISHED]
-    paper = [spread([PUBLISHED[-1].seconds / row.seconds]) for row in PUBLISHED]
-    names = ("reported", DECODER_NAMES[REFERENCE], NOT_STATED, NOT_STATED)
-    lines = [(names, dict(zip(sizes, paper, strict=True)))]
+    seconds = {row.model: row.figures.seconds.median for row in PUBLISHED if row.figures}
+    paper = {size: spread([seconds["large"] / own]) for size, own in seconds.items()}
+    lines = [(("reported", DECODER_NAMES[REFERENCE], NOT_STATED, NOT_STATED), paper)]
     for (decoder, batch, dtype), own in ratios.items():
         names = ("measured", DECODER_NAMES.get(decoder, decoder), str(batch), precision(dtype))
         lines.append((names, own))
-    Line = tuple[tuple[str, str, str, str], dict[str, Spread]]  # noqa: N806
 
-    def name(head: str, place: int) -> Column[Line]:
+    def name(head: str, place: int) -> Column[Any]:
         return Column(head, lambda line: line[0][place], key=True)
 
-    def ratio(size: str) -> Column[Line]:
+    def ratio(size: str) -> Column[Any]:
         return Column(
             size, lambda line: spread_cell(line[1].get(size), lambda value: number(value, 2)), RANGE
         )
@@ -112,7 +137,7 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
         "lowest of the repetitions. The paper's from its Table 5.",
         [
             *(name(head, n) for n, head in enumerate(("", "Decoder", "Batch", "Precision"))),
-            *map(ratio, sizes),
+            *map(ratio, seconds),
         ],
         lines,
     )

@@ -12,13 +12,7 @@ _SHOWN = 12
 
 
 def tables(trace: Trace, system: str, read: str) -> list[Table]:
-    """The stages, and the first operators.
-
-    Args:
-        trace: what was traced.
-        system: its name.
-        read: its input, in words.
-    """
+    """The stages of a system on lines (`read` in words), and the first operators."""
     batches = "1 batch" if trace.batches == 1 else f"{trace.batches:,} batches"
     conditions = plain(
         f"{plural(trace.lines, 'line')} of {read} in {batches}, under the profiler. It slows down "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,16 +122,16 @@ _MAP = "cividis_r"  # rises in lightness alike in colour, in grey and for all ki
 
 
 def draw(tuned: Tuned) -> Plot:
-    """The map of a tuning: a field of the grid, a curve of one option, or each option's trials."""
+    """The map of a tuning: a field of the grid, or the points of each option."""
     title = f"CER of {tuned.decoder} behind {tuned.encoder} on {tuned.dataset} ({tuned.split})"
     shown = grid_slice(tuned)
     with drawing():
         if shown is None:
-            figure = _trials(tuned)
-        elif shown.across and len(shown.columns) > 1:
+            figure = _points(tuned, list(tuned.grid), tuned.cer_map)
+        elif len(shown.columns) > 1:
             figure = _field(shown, tuned)
         else:
-            figure = _curve(shown, tuned)
+            figure = _points(tuned, [shown.down], list(shown.point.values()))
         figure.suptitle(
             f"{title}\n{tuned.lines} lines, each clean and damaged; "
             "outlined: not significantly worse than the best (star)",
@@ -153,7 +153,7 @@ def _field(shown: Slice, tuned: Tuned) -> Figure:
     image = axes.imshow(100 * cers, cmap=_MAP, aspect="auto", origin="lower")
     dark = (cers - cers.min()) / max(float(np.ptp(cers)), 1e-9) > 0.5
     for (y, x), cer in np.ndenumerate(cers):
-        best = (shown.rows[y], shown.columns[x]) == _best(shown, tuned)
+        best = all(points[y][x][name] == value for name, value in tuned.best.items())
         text = f"{percent(cer)}{' ★' if best else ''}"
         axes.text(x, y, text, ha="center", va="center", color="white" if dark[y, x] else "black")
         if as_good(points[y][x]):
@@ -168,22 +168,12 @@ def _field(shown: Slice, tuned: Tuned) -> Figure:
     return figure
 
 
-def _curve(shown: Slice, tuned: Tuned) -> Figure:
-    figure, (axes,) = panels(5.6, 3.6)
-    points = [shown.point[value, shown.columns[0]] for value in shown.rows]
-    axes.plot(shown.rows, [100 * point["cer"] for point in points], color=COLOURS[0])
-    for value, point in zip(shown.rows, points, strict=True):
-        _mark(axes, value, point, best=(value, shown.columns[0]) == _best(shown, tuned))
-    axes.set_xlabel(shown.down)
-    axes.set_ylabel("CER (%)")
-    return figure
-
-
-def _trials(tuned: Tuned) -> Figure:
-    figure, beside = panels(1.0 + 2.6 * len(tuned.grid), 3.4, len(tuned.grid))
+def _points(tuned: Tuned, options: Sequence[str], points: Sequence[Mapping[str, float]]) -> Figure:
+    """The CER of points by each option."""
+    figure, beside = panels(max(5.6, 1.0 + 2.6 * len(options)), 3.5, len(options))
     best = min(tuned.cer_map, key=lambda point: point["cer"])
-    for axes, option in zip(beside, tuned.grid, strict=True):
-        for point in tuned.cer_map:
+    for axes, option in zip(beside, options, strict=True):
+        for point in points:
             _mark(axes, point[option], point, best=point is best)
         axes.set_xlabel(option)
     beside[0].set_ylabel("CER (%)")
@@ -197,8 +187,3 @@ def _mark(axes: Any, value: float, point: Any, best: bool) -> None:
         markeredgecolor="black" if as_good(point) else "none",
         zorder=3 if best else 2,
     )  # fmt: skip
-
-
-def _best(shown: Slice, tuned: Tuned) -> tuple[float, float]:
-    best = tuned.best
-    return best[shown.down], best.get(shown.across, 0.0)

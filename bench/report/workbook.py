@@ -26,9 +26,9 @@ from bench.analysis.pictures import pictures
 from bench.core.progress import Report, silent
 from bench.report.conditions import interval, signatures
 from bench.report.errors import (
-    Kind,
+    ClassRow,
+    DecoderRow,
     Shown,
-    System,
     class_columns,
     confused,
     confusion_columns,
@@ -44,16 +44,7 @@ _PAIRS = 1000  # of a condition in a sheet; --json has all
 
 
 def workbook(conditions: Sequence[Shown], most: int, report: Report = silent) -> bytes:
-    """Make the workbook.
-
-    Args:
-        conditions: at least one.
-        most: lines of each condition in the sheet of the worst.
-        report: takes the progress of the pictures.
-
-    Returns:
-        The bytes of an .xlsx file.
-    """
+    """The bytes of an .xlsx file, with pictures of the `most` worst lines of each condition."""
     book = Workbook()
     book.remove(book.active)
     book.properties.title, book.properties.creator = "Misreadings", f"Kaidoku {__version__}"
@@ -98,7 +89,7 @@ def _severity(shown: Shown) -> int:
     return shown.results[0].row.condition.severity
 
 
-def _summary_columns() -> list[Column[System]]:
+def _summary_columns() -> list[Column[DecoderRow]]:
     return [
         *kind_columns(),
         Column("WER %", lambda one: rate(one.result.row.wer)),
@@ -107,7 +98,7 @@ def _summary_columns() -> list[Column[System]]:
     ]
 
 
-def _meaning(kind: Kind) -> str:
+def _meaning(kind: ClassRow) -> str:
     return f"{kind.view.unit} edits: {kind.view.classes[kind.of.name]}"
 
 

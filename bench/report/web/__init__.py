@@ -47,13 +47,8 @@ def page(
 ) -> bytes:
     """The page of a run, in the current language.
 
-    Args:
-        name: of the run.
-        results: of the run, in order.
-        main: tables that are open at first.
-        further: tables that are folded.
-        pictured: lines of a set that have pictures; None for all.
-        report: takes the progress.
+    The main tables are open at first, the further ones folded; `pictured` lines of a set have
+    pictures, all of them with None.
     """
     gathered = gather(results)
     images = shots(gathered, pictured, report)
@@ -103,11 +98,7 @@ def _words(script: str) -> dict[str, str]:
 
 
 def _trusted(text: str) -> Markup:
-    """Mark text of the program as safe for the template.
-
-    Raises:
-        ValueError: it would end the element that it stands in.
-    """
+    """Mark text of the program as safe for the template, unless it would end its element."""
     if "</" in text:
         raise ValueError("an inlined file must not hold '</'")
     return Markup(text)

@@ -51,13 +51,10 @@ class Shots:
 
 
 def shots(gathered: Gathered, most: int | None, report: Report) -> Shots:
-    """Make the pictures of some lines of every set, the same lines in all of its conditions.
+    """Make pictures of the same lines of every set in all of its conditions.
 
-    Args:
-        gathered: the readings.
-        most: lines of a set with pictures, spread evenly from the best read line to the worst;
-            None for all.
-        report: takes the progress.
+    `most` lines of a set have pictures, spread evenly from the best read line to the worst; None
+    for all.
     """
     if most == 0:
         return Shots()
