@@ -119,7 +119,7 @@ def test_the_classes_of_a_view_add_up_to_the_counted_edits(reference, text, trun
 
 def test_systems_of_other_lines_are_not_compared():
     one, other = (
-        Reading(row(decoder), (read_line("1", reference, reference),))
+        Reading(row(decoder), (read_line(reference, reference, reference),))
         for decoder, reference in (("ctc-greedy", "a"), ("ctc-beam", "b"))
     )
     with pytest.raises(UserError, match="did not read the same lines"):
