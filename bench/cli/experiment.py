@@ -125,12 +125,9 @@ def language(
 
 def _write(finding: Finding, store: RunStore) -> None:
     from bench.core.files import write_files
-    from bench.report import experiment, experiment_plots
+    from bench.report import experiment
 
-    made = experiment.files(finding)
-    for plot in experiment_plots.draw(finding):
-        made |= {f"plots/{name}": content for name, content in plot.files.items()}
-    write_files(store.path, made)
+    write_files(store.path, experiment.files(finding))
 
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.ticker import MaxNLocator
-
 from bench.report.format import percent, plain, plural
-from bench.report.panel import Plot, drawing, look_of, panels, saved
+from bench.report.panel import Panel, Plot, alone, drawing, look_of
 from bench.training.files import Point
-
-_INCHES = (6.4, 4.2)
 
 
 def outcome(points: Sequence[Point], best: Point, decoder: str) -> str:
@@ -34,23 +30,17 @@ def curves_plot(points: Sequence[Point], what: str, conditions: str) -> Plot:
     """CER on train and on val by epoch (or step), the best one marked, from at least one point."""
     unit = "step" if points[-1].epoch is None else "epoch"
     title = f"CER by {unit}: {plain(what)}"
+    numbers = [point.step if point.epoch is None else point.epoch for point in points]
     with drawing():
-        figure, (axes,) = panels(*_INCHES)
-        figure.subplots_adjust(left=0.1, right=0.97, bottom=0.12, top=0.86)
-        axes.set_title(f"{title}\n{plain(conditions)}", loc="left")
-        numbers = [point.step if point.epoch is None else point.epoch for point in points]
+        panel = Panel(title, conditions, f"{unit} (0: before training)", "CER (%)")
         for place, (split, cer) in enumerate((("train", "train_cer"), ("val", "cer"))):
-            percents = [100 * point[cer] for point in points]
-            axes.plot(numbers, percents, label=split, **look_of(place))
+            percents = alone([100 * point[cer] for point in points])
+            panel.curve(split, numbers, percents, look_of(place))
         if trained := [point for point in points if point.step]:
             best = min(trained, key=lambda point: point["cer"])
-            label = f"kept: {_at(best)}"
-            axes.axvline(
-                numbers[points.index(best)], color="0.6", linewidth=0.8, linestyle=":", label=label
-            )
-        axes.set_xlabel(f"{unit} (0: before training)")
-        axes.set_ylabel("CER (%)")
-        axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="best")
-        return saved(figure, "curves", title)
+            kept = {"color": "0.6", "linewidth": 0.8, "linestyle": ":"}
+            at = numbers[points.index(best)]
+            panel.axes.axvline(at, label=f"kept: {_at(best)}", **kept)
+        panel.axes.set_ylim(bottom=0)
+        panel.whole_numbers()
+        return panel.plot("curves")

@@ -18,18 +18,14 @@ from bench.analysis.experiment.finding import Finding
 from bench.analysis.stats import ENOUGH, FEWEST, LEVEL, RESAMPLES, SEED, holm, significant
 from bench.report import render
 from bench.report.conditions import by_whom, synthetic
+from bench.report.experiment_plots import draw
 from bench.report.experiment_tables import of_page, p_value, slope_of
 from bench.report.format import bracket, listing, number, percent, plain, plural
+from bench.report.panel import Plot
 from bench.report.table import signed
 from datasets.damage.base import SEVERITIES, SUITE
 
 _LAST = SEVERITIES[-1]
-_PLOTS = (
-    ("gain", "Language gain by severity, at four linguistic levels"),
-    ("hidden", "Hidden characters read right, beside the cloze ceiling"),
-    ("dose", "CER by dose of language"),
-    ("systems", "Gain of every system on English"),
-)
 _BOUND = number(100 * NO_SLOPE, 1)
 # Of the contrasts in short: sentences by verdict, and that for any other verdict.
 _ANSWERS: Mapping[str, tuple[Mapping[str, str], str]] = {
@@ -88,16 +84,15 @@ _LIMITS = (
 )
 
 
-def page(finding: Finding) -> str:
+def page(finding: Finding, drawn: Sequence[Plot] = ()) -> str:
     """`finding.md`: question, answer and conditions."""
-    drawn = _PLOTS if finding.judged else _PLOTS[3:] if finding.systems else ()
     return "\n".join(
         [
             "# Does language help more, the more of the ink is lost?\n",
             f"{render.markdown_text(in_short(finding))}\n",
             _points_of(_particulars(finding)),
             *(render.markdown(table) for table in of_page(finding)),
-            *(f"![{title}](plots/{slug}.png)\n" for slug, title in drawn),
+            *(f"![{plot.title}](plots/{plot.slug}.png)\n" for plot in drawn),
             "## What it does not say\n",
             _points_of(_LIMITS),
             "## How it was measured\n",
@@ -107,10 +102,13 @@ def page(finding: Finding) -> str:
 
 
 def files(finding: Finding) -> dict[str, bytes]:
-    """The page and all tables by their paths in the experiment's folder."""
-    made = {"finding.md": page(finding).encode()}
+    """The page, its tables and its plots by their paths in the experiment's folder."""
+    drawn = draw(finding)
+    made = {"finding.md": page(finding, drawn).encode()}
     for table in of_page(finding):
         made |= render.files(table, f"tables/{table.slug}", ("tex", "csv"))
+    for plot in drawn:
+        made |= {f"plots/{name}": content for name, content in plot.files.items()}
     return made
 
 

@@ -35,7 +35,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _SIZES = {"*": 10, "P": 7.5, "X": 7}  # thin ones, drawn larger
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-_INCHES = (6.4, 4.2)
+_WIDE = 6.4  # inches
 _TITLE_WIDTH = 88  # letters that fit above the axes, Japanese ones as two
 _LEGEND_WIDTH = 84  # likewise below
 # Inches: a line of the head, what is below the axes, a row of the legend, a margin.
@@ -97,30 +97,20 @@ def panels(width: float, height: float, count: int = 1, **more: Any) -> tuple[Fi
 
 
 class Panel:
-    """A plot of a run, with title and conditions in its head.
+    """A plot with title and conditions in its head.
 
-    title: what it shows.
-    result: one of its results, for the conditions.
+    where: conditions, or a result that has them.
     across, up: words at the axes.
     height: of the figure in inches, without a legend below.
     """
 
     def __init__(
-        self, title: str, result: Result, across: str, up: str = "", height: float = _INCHES[1]
+        self, title: str, where: Result | str, across: str, up: str = "", height: float = 4.2
     ) -> None:
-        runtime, setting = result.row.runtime, result.setting
-        where = say(
-            "{device} ({machine}), {threads}, {precision}, batch {size}, {software}",
-            device=runtime.device,
-            machine=setting.machine,
-            threads=plural(runtime.threads, "thread"),
-            precision=runtime.dtype,
-            size=runtime.batch_size,
-            software=setting.software.partition(",")[0],
-        )
+        where = where if isinstance(where, str) else _measured_on(where)
         head = [line for text in (title, where) for line in wrapped(plain(text))]
         self.title = title
-        self.figure, (self.axes,) = panels(_INCHES[0], height)
+        self.figure, (self.axes,) = panels(_WIDE, height)
         top = 1.0 - _HEAD * (1 + len(head)) / height
         self.figure.subplots_adjust(left=0.1, right=0.97, bottom=_FOOT / height, top=top)
         # The head begins where the figure does, however far the names of the rows push the axes.
@@ -147,7 +137,7 @@ class Panel:
         style = {**look, "linestyle": "none", "elinewidth": 0.8, **more}
         self.axes.errorbar(x, y, xerr=xerr, yerr=yerr, label=name, **style)
 
-    def severities(self) -> None:
+    def whole_numbers(self) -> None:
         """Use whole numbers as horizontal ticks."""
         self.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -180,6 +170,19 @@ class Panel:
         figure.subplots_adjust(**{side: (at + by) / (height + by) for side, at in inches.items()})
         for text in figure.texts:
             text.set_y((text.get_position()[1] * height + by) / (height + by))
+
+
+def _measured_on(result: Result) -> str:
+    runtime, setting = result.row.runtime, result.setting
+    return say(
+        "{device} ({machine}), {threads}, {precision}, batch {size}, {software}",
+        device=runtime.device,
+        machine=setting.machine,
+        threads=plural(runtime.threads, "thread"),
+        precision=runtime.dtype,
+        size=runtime.batch_size,
+        software=setting.software.partition(",")[0],
+    )
 
 
 def wrapped(text: str) -> list[str]:

@@ -144,7 +144,7 @@ def _by_severity(
     for decoder, own, look in _by_decoder(results, styles):
         severities = [result.row.condition.severity for result in own]
         panel.curve(decoder, severities, list(map(value, own)), look)
-    panel.severities()
+    panel.whole_numbers()
 
 
 def severity(slug: str, results: Sequence[Result], styles: Styles) -> Plot:

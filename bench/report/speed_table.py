@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import conditions, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
-from bench.report.panel import COLOURS, Plot, drawing, panels, saved, speed_ticks
+from bench.report.panel import COLOURS, Panel, Plot, alone, drawing, speed_ticks
 from bench.report.results import Result
 from bench.report.speed import (
     DECODER_NAMES,
@@ -326,46 +325,33 @@ def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
 # The plot: sentences/s of every system, the paper's above ours
 
 
-_WIDTH, _HEAD, _LINE = 7.0, 1.4, 0.2  # inches: of the figure, around its rows, of a row
-_LETTERS = 62  # of a title line
-
-
 def _where(rows: Sequence[SpeedRow]) -> str:
-    """The machine of the filled marks; what it is that is hollow."""
+    """The machine of the filled marks, and the source of the hollow ones."""
     hollow = "hollow: reported by Li et al. (2021) from a machine that they do not name"
     result = next((row.result for row in rows if row.result), None)
     if result is None:
         return hollow
     threads = plural(result.row.runtime.threads, "thread")
-    return plain(f"filled: measured on {result.setting.machine}, {threads}; {hollow}")
+    return f"filled: measured on {result.setting.machine}, {threads}; {hollow}"
 
 
 def draw(rows: Sequence[SpeedRow]) -> Plot:
     """A mark for each row that has figures, with the range of its repetitions."""
-    shown = [row for row in rows if row.figures]
-    models = list(dict.fromkeys(row.model for row in shown))
-    title = "Sentences/s as in TrOCR's speed table"
+    shown = [(row, row.figures.sentences_per_s) for row in rows if row.figures]
+    models = list(dict.fromkeys(row.model for row, _ in shown))
+    across = "sentences/s (log scale; bar: range)"
     with drawing():
-        figure, (axes,) = panels(_WIDTH, _HEAD + _LINE * len(shown), layout="constrained")
-        for place, row in enumerate(shown):
-            assert row.figures is not None
-            rate = row.figures.sentences_per_s
-            colour = COLOURS[models.index(row.model) % len(COLOURS)]
-            reported = row.origin == "reported"
-            axes.errorbar(
-                [rate.median],
-                [place],
-                xerr=[[rate.median - rate.low], [rate.high - rate.median]],
-                marker="s" if reported else "o",
-                markerfacecolor="white" if reported else colour,
-                color=colour,
-                elinewidth=0.8,
-                capsize=2,
-            )
-        axes.set_yticks(range(len(shown)), [row.label for row in shown])
-        axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.set_xscale("log")
-        speed_ticks(axes, (1.0,))
-        axes.set_xlabel("sentences/s (log scale; bar: range)")
-        axes.set_title("\n".join((title, *textwrap.wrap(_where(shown), _LETTERS))), loc="left", x=0)
-        return saved(figure, "speed", title)
+        panel = Panel(
+            "Sentences/s as in TrOCR's speed table", _where([row for row, _ in shown]), across,
+            height=1.4 + 0.2 * len(shown),
+        )  # fmt: skip
+        for place, (row, rate) in enumerate(shown):
+            look = {"color": COLOURS[models.index(row.model) % len(COLOURS)], "marker": "o"}
+            if row.origin == "reported":
+                look |= {"marker": "s", "markerfacecolor": "white"}
+            ranged = (rate.median, rate.low, rate.high)
+            panel.points(None, [ranged], alone([place]), look, capsize=2)
+        panel.name_rows(range(len(shown)), [row.label for row, _ in shown])
+        panel.axes.set_ylim(len(shown) - 0.5, -0.5)
+        speed_ticks(panel.axes, (1.0,))
+        return panel.plot("speed", legend=False)
