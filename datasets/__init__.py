@@ -7,35 +7,31 @@ from typing import NoReturn
 
 from bench.core.registry import Entry, Registry
 
+_LEVELS = {
+    "shuffled": "words in random order",
+    "pseudo": "pronounceable non-words",
+    "random": "random characters",
+}
+
 DATASETS = Registry(
     "data set",
     {
         "lines": Entry(
             "datasets.lines:RenderedLines", "embedded, synthetic: English in stroke fonts"
         ),
-        "lines-shuffled": Entry(
-            "datasets.lines:RenderedLines",
-            "synthetic: words in random order",
-            {"level": "shuffled"},
-        ),
-        "lines-pseudo": Entry(
-            "datasets.lines:RenderedLines",
-            "synthetic: pronounceable non-words",
-            {"level": "pseudo"},
-        ),
-        "lines-random": Entry(
-            "datasets.lines:RenderedLines", "synthetic: random characters", {"level": "random"}
-        ),
+        **{
+            f"lines-{level}": Entry(
+                "datasets.lines:RenderedLines", f"synthetic: {words}", {"level": level}
+            )
+            for level, words in _LEVELS.items()
+        },
         "ink": Entry("datasets.ink:InkLines", "embedded: real strokes in composed English lines"),
-        "ink-shuffled": Entry(
-            "datasets.ink:InkLines", "real strokes: words in random order", {"level": "shuffled"}
-        ),
-        "ink-pseudo": Entry(
-            "datasets.ink:InkLines", "real strokes: pronounceable non-words", {"level": "pseudo"}
-        ),
-        "ink-random": Entry(
-            "datasets.ink:InkLines", "real strokes: random characters", {"level": "random"}
-        ),
+        **{
+            f"ink-{level}": Entry(
+                "datasets.ink:InkLines", f"real strokes: {words}", {"level": level}
+            )
+            for level, words in _LEVELS.items()
+        },
         "unipen": Entry("datasets.unipen:Unipen", "embedded: UNIPEN, sources bb*, lex"),
         "unipen-bb": Entry("datasets.unipen:Unipen", "UNIPEN, sources bb*", {"subset": "bb"}),
         "unipen-lex": Entry("datasets.unipen:Unipen", "UNIPEN, source lex", {"subset": "lex"}),

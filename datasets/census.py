@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.core.errors import Unavailable
-from bench.core.types import BadLine, Line, LineSet
+from bench.core.types import BadLine, Line
 from datasets.base import BadLinesError, Dataset, image_hash, spread
 
 SHOWN = 12  # lines of a split that are kept to be looked at
@@ -98,11 +98,22 @@ def take(
     stated = ("", "", "")
     for split in splits or dataset.split_names():
         try:
-            lineset = _load(dataset, split, limit)
+            lineset = dataset.load(split, limit)
+        except BadLinesError as error:
+            lineset = error.lineset
         except Unavailable as reason:
             absent.append((split, reason))
             continue
-        counts.append(_count(lineset))
+        writers, blocks = ({getattr(x, k) for x in lineset.lines} for k in ("writer", "block"))
+        counts.append(
+            SplitCount(
+                split=lineset.split,
+                lines=len(lineset.lines),
+                writers=len(writers - {""}),
+                blocks=len(blocks - {""}),
+                bad=len(lineset.bad),
+            )
+        )
         stated = (lineset.source, lineset.licence, lineset.references)
         bad += [(split, line) for line in lineset.bad]
         notes += lineset.notes
@@ -126,23 +137,6 @@ def take(
         shown=tuple(shown),
         absent=tuple(absent),
         notes=tuple(notes),
-    )
-
-
-def _load(dataset: Dataset, split: str, limit: int | None) -> LineSet:
-    try:
-        return dataset.load(split, limit)
-    except BadLinesError as error:
-        return error.lineset
-
-
-def _count(lineset: LineSet) -> SplitCount:
-    return SplitCount(
-        split=lineset.split,
-        lines=len(lineset.lines),
-        writers=len({line.writer for line in lineset.lines} - {""}),
-        blocks=len({line.block for line in lineset.lines} - {""}),
-        bad=len(lineset.bad),
     )
 
 

@@ -48,6 +48,8 @@ TEXTS = {
     8: "Edgar Allan Poe, The Fall of the House of Usher",
 }
 PARTS = {"train": "trainset", "test": "testset"}  # the published split
+HELD_OUT = {1: "test", 4: "val"}  # texts of the partition texts; the others are train
+SKIPPED = ("0431", "0992-1")  # a writer with blank pages, commonly left out, and a blank page
 
 LINE_ID = re.compile(r"(\d{4})-(\d)-(\d{1,3})")  # writer, text, line
 
@@ -75,21 +77,15 @@ class Cvl(Dataset):
     """Lines of the CVL database.
 
     root: its folder; default: `cvl` in the data root.
-    partition: texts (a test line is of a writer and of a text that no train or val line is of),
-        writers (disjoint writers, the same texts) or published (27 writers train, 283 test, no
-        val, the same texts).
+    partition: texts (a test line is of a writer and of a text that no train or val line is of:
+        text 1 is test, 4 val, the others train), writers (disjoint writers, the same texts) or
+        published (27 writers train, 283 test, no val, the same texts).
     texts: which of the texts 1, 2, 3, 4, 6, 7, 8 are read; 6 is German, 3 has German words.
-    test_texts: of the partition texts.
-    val_texts: of the partition texts; the others are train.
-    skip: writers and pages to leave out; 0431 has blank pages and is commonly left out.
     """
 
     root: Path | None = None
     partition: Literal["texts", "writers", "published"] = "texts"
     texts: tuple[int, ...] = (1, 2, 3, 4, 7, 8)
-    test_texts: tuple[int, ...] = (1,)
-    val_texts: tuple[int, ...] = (4,)
-    skip: tuple[str, ...] = ("0431", "0992-1")
 
     def missing(self) -> Unavailable | None:
         """The missing parts of CVL, and their source."""
@@ -104,7 +100,11 @@ class Cvl(Dataset):
 
         An image without a transcription and a transcription without an image are bad lines.
         """
-        self._check(split)
+        self.check_split(split)
+        for text in self.texts:
+            if text not in TEXTS:
+                known = ", ".join(f"{number} ({title})" for number, title in TEXTS.items())
+                raise UserError(f"cvl has no text {text}; it has {known}")
         root = self._folder()
         pages = sorted(page for page in _pages(root) if self._selected(page, split))
         lines = (line for page in pages for line in _lines(root, page, split))
@@ -117,15 +117,6 @@ class Cvl(Dataset):
             references=f"cvl-xml without punctuation, {self._chosen()}",
             total=limit or 0,
         )
-
-    def _check(self, split: str) -> None:
-        self.check_split(split)
-        for text in (*self.texts, *self.test_texts, *self.val_texts):
-            if text not in TEXTS:
-                known = ", ".join(f"{number} ({title})" for number, title in TEXTS.items())
-                raise UserError(f"cvl has no text {text}; it has {known}")
-        if both := set(self.test_texts) & set(self.val_texts):
-            raise UserError(f"cvl's text {min(both)} cannot be held out for test and for val")
 
     def _folder(self) -> Path:
         root = folder_of(
@@ -149,30 +140,19 @@ class Cvl(Dataset):
         return root
 
     def _selected(self, page: Page, split: str) -> bool:
-        if page.text not in self.texts or {page.writer, page.name} & set(self.skip):
+        if page.text not in self.texts or {page.writer, page.name} & set(SKIPPED):
             return False
         if self.partition == "published":
             return page.part == PARTS[split]
         if split_of(page.writer) != split:
             return False
-        return self.partition == "writers" or self._split_of_text(page.text) == split
-
-    def _split_of_text(self, text: int) -> str:
-        held_out = {"test": self.test_texts, "val": self.val_texts}
-        return next((split for split, texts in held_out.items() if text in texts), "train")
+        return self.partition == "writers" or HELD_OUT.get(page.text, "train") == split
 
     def _chosen(self) -> str:
         """The options that select lines, in words."""
-        words = [f"partition {self.partition}", f"texts {_listed(self.texts)}"]
-        if self.partition == "texts":
-            words.append(f"test {_listed(self.test_texts)}, val {_listed(self.val_texts)}")
-        if self.skip:
-            words.append(f"without {_listed(self.skip)}")
-        return ", ".join(words)
-
-
-def _listed(values: tuple[object, ...]) -> str:
-    return "+".join(map(str, values)) or "none"
+        held_out = ", test 1, val 4" if self.partition == "texts" else ""
+        texts = "+".join(map(str, self.texts)) or "none"
+        return f"partition {self.partition}, texts {texts}{held_out}, without {'+'.join(SKIPPED)}"
 
 
 def _pages(root: Path) -> set[Page]:
@@ -198,7 +178,7 @@ def _lines(root: Path, page: Page, split: str) -> Iterator[Line | BadLine]:
     name = f"{page.part}/xml/{page.name}{_XML}"
     why = _NO_TRANSCRIPTION
     try:
-        texts = parse_page(content(inside(root, name)), name)
+        texts = page_texts(content(inside(root, name)), name)
     except ValueError as error:
         texts, why = {}, str(error)
         if not images:
@@ -230,7 +210,7 @@ def _line(
     )
 
 
-def parse_page(document: bytes, name: str) -> dict[str, str]:
+def page_texts(document: bytes, name: str) -> dict[str, str]:
     """The handwritten texts of a page by line id; lines without words or without ids are left out.
 
     Raises:

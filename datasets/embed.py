@@ -19,7 +19,7 @@ from datasets.joined import CHARACTERS
 from datasets.root import data_root
 from datasets.sources import EMBEDDED, SOURCES
 from datasets.splits import split_of
-from datasets.unipen import COLUMNS, STROKES, TABLE, read_pieces, read_strokes, read_table
+from datasets.unipen import COLUMNS, STROKES, TABLE, read_index, read_pieces, read_strokes
 
 HOOKER_LINES = {"test": 300, "val": 200}
 
@@ -34,7 +34,7 @@ def build(root: Path, out: Path = EMBEDDED) -> dict[str, int]:
     )
     files = {CHARACTERS: _compressed(kept)}
     rows, strokes = [], []
-    for row, record in zip(read_table(root / TABLE), read_strokes(root / STROKES), strict=True):
+    for row, record in zip(read_index(root / TABLE), read_strokes(root / STROKES), strict=True):
         if row["split"] != "train":
             rows.append("\t".join(row[name] for name in COLUMNS) + "\n")
             strokes.append(record)

@@ -87,7 +87,7 @@ def content(path: Path, limit: int = FILE_LIMIT) -> bytes:
         raise ValueError(f"{path.name} cannot be read ({error.strerror})") from error
 
 
-def read_text(root: Path, name: str) -> str:
+def text_inside(root: Path, name: str) -> str:
     """Read a text file named by a data set, in an undeclared encoding.
 
     Raises:

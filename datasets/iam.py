@@ -8,9 +8,10 @@ English prompts of the LOB corpus, copied by 657 writers, scanned at 300 dpi (Ma
     ascii/lines.txt, ascii/forms.txt      unpacked from ascii.tgz
     splits/                               lists of a partition (`PARTITIONS`)
 
-or only Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line) in data/.
+Teklia's Parquet files (https://huggingface.co/datasets/Teklia/IAM-line, partition rwth) are read as
+`-o parquet.path=Teklia/IAM-line`.
 
-Results on the four published partitions are not comparable. `aachen` and `rwth` have the same test
+Results on the published partitions are not comparable. `aachen` and `rwth` have the same test
 lines; their val and test contain 548 and 1,313 of the 1,861 test lines of `official`, so weights
 tuned on either must not be tested on `official`, nor vice versa. The lists are published without
 IAM's data
@@ -21,30 +22,26 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import Unavailable
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.files import content, decode, inside, read_text
+from datasets.files import content, decode, inside, text_inside
 from datasets.iam_text import (
     BOX_SOURCE,
-    Style,
     Transcripts,
-    Written,
     ascii_file,
     character_boxes,
     form_of,
 )
-from datasets.parquet import ParquetLines
 from datasets.root import folder_of
 
 URL = "https://fki.tic.heia-fr.ch/databases/iam-handwriting-database"
-TEKLIA = "https://huggingface.co/datasets/Teklia/IAM-line"
 LICENCE = "non-commercial research, by registration"
 
 _SUFFIXES = (".png", ".tif", ".jpg")  # of line images; IAM's own are PNG
@@ -85,34 +82,22 @@ PARTITIONS: Mapping[str, Partition] = {
     # Bluche and the MDLSTMs of RWTH; OrigamiNet, VAN, Teklia/IAM-line
     "rwth": Partition(
         counts={"train": 6482, "val": 976, "test": 2915},
-        files={
-            "train": ("IAM-B/train.txt",),
-            "val": ("IAM-B/valid.txt",),
-            "test": ("IAM-B/test.txt",),
-        },
+        files={s: (f"IAM-B/{s.replace('val', 'valid')}.txt",) for s in ("train", "val", "test")},
         where=f"the folder IAM-B of {_COMPARED}",
     ),
     # IAM's own: large writer-independent text line recognition task, two validation sets
     "official": Partition(
         counts={"train": 6161, "val": 900, "val2": 940, "test": 1861},
         files={
-            "train": ("trainset.txt", f"{_OFFICIAL}/trainset.txt"),
-            "val": ("validationset1.txt", f"{_OFFICIAL}/validationset1.txt"),
-            "val2": ("validationset2.txt", f"{_OFFICIAL}/validationset2.txt"),
-            "test": ("testset.txt", f"{_OFFICIAL}/testset.txt"),
+            split: (f"{name}.txt", f"{_OFFICIAL}/{name}.txt")
+            for split, name in {
+                "train": "trainset",
+                "val": "validationset1",
+                "val2": "validationset2",
+                "test": "testset",
+            }.items()
         },
         where=f"{_OFFICIAL}.zip of https://fki.tic.heia-fr.ch/databases/iam-handwriting-database",
-    ),
-    # Abdallah et al. (2020): everything outside of official's val and test is train, also the
-    # lines that official left out of the very forms of its test
-    "iam-d": Partition(
-        counts={"train": 9652, "val": 1840, "test": 1861},
-        files={
-            "train": ("IAM-D/train.txt",),
-            "val": ("IAM-D/valid.txt",),
-            "test": ("IAM-D/test.txt",),
-        },
-        where=f"the folder IAM-D of {_COMPARED}",
     ),
 }
 
@@ -121,28 +106,24 @@ PARTITIONS: Mapping[str, Partition] = {
 class Iam(Dataset):
     """Lines of the IAM Handwriting Database.
 
+    Lines whose words IAM segmented wrongly are kept, for the partitions count them.
+
     root: its folder; default: `iam` in the data root.
     partition: aachen (6161 train, 966 val, 2915 test: TrOCR's), rwth (6482, 976, 2915: Teklia's,
-        VAN's), official (6161, 900 and 940, 1861) or iam-d (9652, 1840, 1861).
+        VAN's) or official (6161, 900 and 940, 1861).
     references: xml (the text as written, from xml/), ascii (lines.txt: a space between all
-        tokens, also before a comma), laia (lines.txt as in Laia's and TrOCR's labels: no space
-        inside a token, contractions joined) or teklia (texts and images of its Parquet files:
-        partition rwth, no writers). Error rates differ between them.
-    errors: treatment of lines whose words IAM segmented wrongly; the partitions count them.
-        Teklia's files do not mark them.
+        tokens, also before a comma) or laia (lines.txt as in Laia's and TrOCR's labels: no space
+        inside a token, contractions joined). Error rates differ between them.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "val2", "test")
 
     root: Path | None = None
-    partition: Literal["aachen", "rwth", "official", "iam-d"] = "aachen"
-    references: Literal["xml", "ascii", "laia", "teklia"] = "xml"
-    errors: Literal["keep", "drop"] = "keep"
+    partition: Literal["aachen", "rwth", "official"] = "aachen"
+    references: Literal["xml", "ascii", "laia"] = "xml"
 
     def missing(self) -> Unavailable | None:
         """The missing parts of IAM, and their source."""
-        if self.references == "teklia":
-            return self._teklia().missing()
         return absence(lambda: list_file(self._folder(), self.partition, "test"))
 
     def split_names(self) -> tuple[str, ...]:
@@ -155,47 +136,17 @@ class Iam(Dataset):
         A note says if the list's length differs from the published one.
         """
         self.check_split(split)
-        style = self.references
-        if style == "teklia":
-            return self._load_teklia(split, limit)
         root = self._folder()
         ids, bad, notes = read_list(root, self.partition, split)
-        transcribed = islice(self._written(root, ids, style), limit)
+        transcripts = Transcripts(root, self.references)
         return self.gathered(
             "iam",
             split,
-            chain(bad, (_line(root, name, written, split) for name, written in transcribed)),
+            chain(bad, (_line(root, transcripts, name, split) for name in ids[:limit])),
             source=URL,
             licence=LICENCE,
-            references=f"iam-{style}, partition {self.partition}",
+            references=f"iam-{self.references}, partition {self.partition}",
             total=min(len(ids), limit or len(ids)),
-            notes=notes,
-        )
-
-    def _teklia(self) -> ParquetLines:
-        """Teklia's Parquet files in the root."""
-        remedy = f"put the folder data of {TEKLIA} into it"
-        return ParquetLines(path=str(folder_of("iam", self.root, remedy).resolve()))
-
-    def _load_teklia(self, split: str, limit: int | None) -> LineSet:
-        if self.errors == "drop":
-            raise UserError("Teklia's files do not tell which lines IAM segmented wrongly")
-        if self.partition != "rwth" and (self.partition, split) != ("aachen", "test"):
-            raise UserError(
-                f"Teklia's files are the partition rwth, so they have no {split} of "
-                f"{self.partition}; take -o iam.partition=rwth"
-            )
-        lineset = self._teklia().load(split, limit)
-        count = len(lineset.lines) + len(lineset.bad)
-        notes = miscount("Teklia's files", "rwth", split, count) if limit is None else []
-        return self.gathered(
-            "iam",
-            split,
-            chain(lineset.bad, lineset.lines),
-            source=TEKLIA,
-            licence=LICENCE,
-            references=f"iam-teklia, partition {self.partition}",
-            total=count,
             notes=notes,
         )
 
@@ -210,8 +161,8 @@ class Iam(Dataset):
         if not (root / "lines").is_dir():
             raise Unavailable(
                 f"iam has no images: {root / 'lines'} is missing",
-                f"unpack lines.tgz of {URL} into that folder, or read Teklia's Parquet files with "
-                "-o iam.references=teklia",
+                f"unpack lines.tgz of {URL} into that folder, or read Teklia's Parquet files: "
+                "--dataset parquet -o parquet.path=Teklia/IAM-line",
             )
         has_xml, has_ascii = (root / "xml").is_dir(), ascii_file(root, "lines.txt") is not None
         if self.references == "xml" and not has_xml:
@@ -228,24 +179,12 @@ class Iam(Dataset):
             )
         return root
 
-    def _written(
-        self, root: Path, ids: Iterable[str], style: Style
-    ) -> Iterator[tuple[str, Written | str]]:
-        """The transcription of each line, or the reason why it has none."""
-        transcripts = Transcripts(root, style)
-        for name in ids:
-            try:
-                written = transcripts[name]
-            except ValueError as error:
-                yield name, str(error)
-                continue
-            if written.correct or self.errors == "keep":
-                yield name, written
 
-
-def _line(root: Path, name: str, written: Written | str, split: str) -> Line | BadLine:
-    if isinstance(written, str):
-        return BadLine(name, written)
+def _line(root: Path, transcripts: Transcripts, name: str, split: str) -> Line | BadLine:
+    try:
+        written = transcripts[name]
+    except ValueError as error:
+        return BadLine(name, str(error))
     form = form_of(name)
     line = make_line(
         name,
@@ -301,7 +240,7 @@ def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[B
     path = list_file(root, partition, split)
     name = path.relative_to(root).as_posix()
     try:
-        text = read_text(root, name)
+        text = text_inside(root, name)
     except ValueError as error:
         raise Unavailable(f"the list of {partition} cannot be read: {error}") from error
     ids: dict[str, None] = {}
@@ -318,15 +257,10 @@ def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[B
             notes.append(f"{name}:{number} names {base} again; it is read once")
         else:
             ids[base] = None
-    return list(ids), bad, notes + miscount(name, partition, split, len(ids))
-
-
-def miscount(name: str, partition: str, split: str, count: int) -> list[str]:
-    """A note if the number of lines differs from the published one."""
     right = PARTITIONS[partition].counts[split]
-    if count == right:
-        return []
-    return [
-        f"{name} has {count} lines, and {split} of the partition {partition} has {right} as "
-        "published: results on it are not comparable with published ones"
-    ]
+    if len(ids) != right:
+        notes.append(
+            f"{name} has {len(ids)} lines, and {split} of the partition {partition} has {right} as "
+            "published: results on it are not comparable with published ones"
+        )
+    return list(ids), bad, notes

@@ -23,7 +23,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.files import child, content, elements, inside, parse_xml, read_text
+from datasets.files import child, content, elements, inside, parse_xml, text_inside
 
 Style = Literal["xml", "ascii", "laia"]
 Span = tuple[float, float]  # left and right column
@@ -205,7 +205,7 @@ def _ascii(root: Path, name: str) -> str:
     """The text of an ASCII file, "" if it is missing or unreadable."""
     path = ascii_file(root, name)
     try:
-        return "" if path is None else read_text(root, path.relative_to(root).as_posix())
+        return "" if path is None else text_inside(root, path.relative_to(root).as_posix())
     except ValueError:
         return ""
 

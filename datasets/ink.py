@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Image, Line, LineSet
 from datasets.base import Dataset
-from datasets.joined import CHARACTERS, Ink, join, read_characters, spaced
+from datasets.joined import CHARACTERS, Ink, join, read_inks, spaced
 from datasets.levels import check_level, line_texts
 from datasets.raster import draw_strokes, fit_strokes
 from datasets.seeds import stream
@@ -54,7 +54,7 @@ class InkLines(Dataset):
         if split == "train":
             raise UserError("ink has no train split, for its writers are test and val alone")
         self.check_split(split)
-        hands = read_characters(EMBEDDED / CHARACTERS, split)
+        hands = read_inks(EMBEDDED / CHARACTERS, split)
         english = assign(line_texts(split, "english"), hands, self.size, split)
         lines = english
         if self.level != "english":

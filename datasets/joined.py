@@ -76,12 +76,16 @@ class Bank:
 
 def read_bank(root: Path) -> Bank:
     """Read the isolated words and characters of the train split's writers from the data root."""
-    return Bank(words=_read(root / WORDS, "train"), characters=_read(root / CHARACTERS, "train"))
+    return Bank(read_inks(root / WORDS, "train"), read_inks(root / CHARACTERS, "train"))
 
 
-def read_characters(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
-    """Read isolated characters of the writers of a split, by writer and character."""
-    return _read(path, split)
+def read_inks(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
+    """Read isolated words or characters of the writers of a split, by writer and text."""
+    raw: dict[str, list[tuple[str, list[NDArray[np.float32]]]]] = defaultdict(list)
+    for piece in read_pieces(path):
+        if split_of(piece.writer) == split and all(char in _REACH for char in piece.text):
+            raw[piece.writer].append((piece.text, piece.strokes()))
+    return {writer: _on_baseline(pieces) for writer, pieces in raw.items()}
 
 
 def spaced(
@@ -123,14 +127,6 @@ def join(
         spans.append((cursor, cursor + ink.width * size))
         cursor += ink.width * size
     return out, spans
-
-
-def _read(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
-    raw: dict[str, list[tuple[str, list[NDArray[np.float32]]]]] = defaultdict(list)
-    for piece in read_pieces(path):
-        if split_of(piece.writer) == split and all(char in _REACH for char in piece.text):
-            raw[piece.writer].append((piece.text, piece.strokes()))
-    return {writer: _on_baseline(pieces) for writer, pieces in raw.items()}
 
 
 def _on_baseline(

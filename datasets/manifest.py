@@ -5,7 +5,7 @@
 
 `bench damage export` writes such tables; so do the Hub's image folders (metadata.csv or .jsonl) and
 the lists that TrOCR was trained with (two columns without names). Columns are detected by their
-usual names (`datasets.columns`), and unknown ones are ignored.
+usual names (`datasets.table`), and unknown ones are ignored.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from pathlib import Path
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.columns import Columns, TableOptions, named_by_option
 from datasets.files import content, decode, inside
 from datasets.splits import canonical, in_order
-from datasets.table import Record, read_table
+from datasets.table import Columns, Record, TableOptions, named_by_option, read_table
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class ManifestLines(TableOptions, Dataset):
 
     path: the file.
     root: the folder of its image paths, which they must not leave; default: the table's own.
-    image, text, id, writer, block, page, split_column, split: see `datasets.columns.TableOptions`.
+    image, text, id, writer, block, page, split_column, split: see `datasets.table.TableOptions`.
         Without ids, a line is named after its image; without splits, all are test.
     quoted: whether fields may be in double quotes; default: in CSV but not in TSV.
     """

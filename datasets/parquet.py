@@ -26,12 +26,12 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.columns import Columns, TableOptions, named_by_option
 from datasets.embed import HOOKER_LINES
 from datasets.files import decode
 from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
 from datasets.sources import EMBEDDED, SOURCES, load_selection, missing_files, root_of
 from datasets.splits import canonical, in_order, named_split
+from datasets.table import Columns, TableOptions, named_by_option
 
 _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
 _HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are not named
@@ -39,7 +39,7 @@ _HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are 
 _COLUMNS = Columns(id="id", block="writer", split="split")
 
 
-class Row(NamedTuple):
+class ParquetRow(NamedTuple):
     """A row of a file; its image is encoded, or None if null in the file."""
 
     id: str
@@ -138,7 +138,7 @@ class ParquetLines(TableOptions, Dataset):
     path: a file, a folder, or owner/name of the Hub (got by `python -m bench data get`).
     revision: branch, tag or commit of the Hub's.
     files: pattern of the files to read, as paths in the folder.
-    image, text, id, writer, block, page, split_column, split: see `datasets.columns.TableOptions`.
+    image, text, id, writer, block, page, split_column, split: see `datasets.table.TableOptions`.
     """
 
     path: str = ""
@@ -238,7 +238,7 @@ def _named(name: Path) -> str:
 
 def read_rows(
     path: Path, columns: Columns, split: str | None = None, limit: int | None = None
-) -> Iterator[Row]:
+) -> Iterator[ParquetRow]:
     """Read the first rows of a split, or of all, in file order; images stay encoded.
 
     Raises:
@@ -307,11 +307,11 @@ def _positions(file: Any, group: int, rows: int, columns: Columns, split: str | 
 
 def _read(
     file: Any, group: int, positions: list[int], columns: Columns, first: int
-) -> Iterator[Row]:
+) -> Iterator[ParquetRow]:
     table = file.read_row_group(group, columns=columns.named())
     for position, row in zip(positions, table.take(positions).to_pylist(), strict=True):
         values = {what: row[name] for what, name in vars(columns).items() if name}
         image = values.pop("image")
         texts = {what: "" if value is None else str(value) for what, value in values.items()}
         texts["id"] = texts.get("id", "") or str(first + position)
-        yield Row(image=image.get("bytes") if isinstance(image, dict) else image, **texts)
+        yield ParquetRow(image=image.get("bytes") if isinstance(image, dict) else image, **texts)

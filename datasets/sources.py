@@ -35,7 +35,7 @@ EMBEDDED = Path(__file__).parent / "embedded"  # parts of val and test, see its 
 class Pieces:
     """Isolated words or characters of a source, for training only, so optional.
 
-    name: plural noun. sha256: of the content in any order, as `datasets.check` hashes it.
+    name: plural noun. sha256: of the content in any order, as `datasets.acquire` hashes it.
     """
 
     name: Literal["words", "characters"]
@@ -45,13 +45,13 @@ class Pieces:
 
 
 @dataclass(frozen=True)
-class Source:
+class PublicSource:
     """A public source pinned to a commit.
 
     licence: SPDX identifier. attribution: the credit that the licence requires.
     files: the set's files in the data root.
     lines: lines by split.
-    sha256: of the content, as `datasets.check` hashes it: independent of how files are compressed.
+    sha256: of the content, as `datasets.acquire` hashes it, however files are compressed.
     pieces: training material built from the same source.
     """
 
@@ -68,10 +68,10 @@ class Source:
     pieces: tuple[Pieces, ...] = ()
 
 
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, PublicSource] = {
     source.name: source
     for source in (
-        Source(
+        PublicSource(
             name="unipen",
             title="English lines as pen strokes, 88 hands",
             url="https://github.com/GreenCappuccino/train_r01_v07",
@@ -100,7 +100,7 @@ SOURCES: Mapping[str, Source] = {
                 ),
             ),
         ),
-        Source(
+        PublicSource(
             name="hooker",
             title="English letters of 1850-1911, scanned, one hand",
             url="https://github.com/jschaefer738b/JosephHookerHTR",
@@ -115,7 +115,7 @@ SOURCES: Mapping[str, Source] = {
             lines={"train": 4855, "val": 949, "test": 918},
             sha256="3850ead3ba8b235aa99c0e2d621158ea728d70898362342ec5c1dd2078d4d1ea",
         ),
-        Source(
+        PublicSource(
             name="copiste",
             title="modern French, scanned, about 220 hands",
             url="https://github.com/banq-dcn/Copiste-d-un-jour",
@@ -158,7 +158,7 @@ def root_of(name: str) -> Path:
     return root
 
 
-def folder_of(name: str, split: str) -> Path:
+def folder_with(name: str, split: str) -> Path:
     """The folder with a split of a set: the data root, or the embedded files of val and test.
 
     Raises:

@@ -26,7 +26,7 @@ from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, make_line
 from datasets.raster import Stroke, draw_strokes, fit_strokes
-from datasets.sources import SOURCES, folder_of
+from datasets.sources import SOURCES, folder_with
 
 TABLE, STROKES = SOURCES["unipen"].files
 COLUMNS = ("file", "writer", "split", "width", "height", "quality", "text")
@@ -63,10 +63,10 @@ class Unipen(Dataset):
             hint = did_you_mean(self.subset, _SUBSETS)
             raise UserError(f"unipen has no subset {self.subset!r}{hint}")
         self.check_split(split)
-        root = folder_of("unipen", split)
+        root = folder_with("unipen", split)
         chosen = [
             index
-            for index, row in enumerate(read_table(root / TABLE))
+            for index, row in enumerate(read_index(root / TABLE))
             if row["split"] == split and row["file"].partition("_")[0] in _SUBSETS[self.subset]
         ]
         source = SOURCES["unipen"]
@@ -83,7 +83,7 @@ class Unipen(Dataset):
     def _lines(self, root: Path, chosen: frozenset[int]) -> Iterator[Line | BadLine]:
         """Draw the chosen rows of the table; only their strokes are parsed."""
         last = max(chosen, default=-1)
-        table, strokes = read_table(root / TABLE), read_strokes(root / STROKES)
+        table, strokes = read_index(root / TABLE), read_strokes(root / STROKES)
         for index, (row, record) in enumerate(zip_longest(table, strokes)):
             if index > last:
                 return
@@ -91,7 +91,7 @@ class Unipen(Dataset):
                 yield _line(row, record)
 
 
-def read_table(path: Path) -> Iterator[dict[str, str]]:
+def read_index(path: Path) -> Iterator[dict[str, str]]:
     """The rows of `unipen_lines.tsv` by column.
 
     Raises:

@@ -1,16 +1,16 @@
-"""A small copy of IAM in its true layout, with its quirks: rendered, since IAM is nobody's to pass.
+"""A small copy of IAM in its true layout, rendered, since IAM may not be redistributed.
 
-What is true of IAM and done here: XML with a DOCTYPE and in ISO-8859-1, texts that are escaped
-twice, tokens with spaces inside ("M Ps"), `err` lines, crossed-out words ("#"), components on the
-form's own pixels, line images of exactly the box of their components.
+As in IAM: XML with a DOCTYPE and in ISO-8859-1, texts that are escaped twice, tokens with spaces
+inside ("M Ps"), `err` lines, crossed-out words ("#"), components on the form's own pixels, line
+images of exactly the box of their components.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
 import cv2
@@ -22,27 +22,21 @@ from datasets.handwriting import write
 from datasets.raster import draw_strokes, on_paper
 
 _HEAD = """<?xml version="1.0" encoding="ISO-8859-1"?>
-
 <!DOCTYPE form SYSTEM "http://www.iam.unibe.ch/~fki/iamdb/form-metadata.dtd">
-
 """
 _ENLARGED = 2.0  # the renderer writes lines of about 50 pixels, IAM's have about 100
 _LEFT, _TOP, _STEP = 340, 720, 180  # pixels of the form: of the first line, and to the next
 
-Components = list[tuple[int, int, int, int]]  # x, y, width, height
 
-
-@dataclass(frozen=True)
-class Copied:
-    """A line that somebody wrote: its text, and the tokens that IAM makes of it."""
+class Copied(NamedTuple):
+    """A handwritten line: its text, and IAM's tokens of it."""
 
     text: str
     tokens: tuple[str, ...]
     correct: bool = True
 
 
-@dataclass(frozen=True)
-class Filled:
+class Filled(NamedTuple):
     """A form that one writer filled in."""
 
     id: str
@@ -50,18 +44,12 @@ class Filled:
     lines: tuple[Copied, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A line on its form, as IAM extracts it.
-
-    image: of the box of its components.
-    boxes: (len(text), 2), the columns of each character in that image, as the renderer knows them.
-    components: by token, in pixels of the form.
-    """
+class Drawn(NamedTuple):
+    """A line as IAM extracts it: image, its columns of each character, components by token."""
 
     image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
-    components: list[Components]
+    components: list[list[tuple[int, int, int, int]]]
     left: int
     top: int
 
@@ -89,99 +77,64 @@ FORMS = (
 
 
 def draw(line: Copied, writer: str, name: str, place: int) -> Drawn:
-    """Write a line and take it from its form as IAM does."""
     writing = write(line.text, writer, name)
-    shape = tuple(round(side * _ENLARGED) for side in writing.shape)
+    height, width = (round(side * _ENLARGED) for side in writing.shape)
     strokes = [stroke * np.float32(_ENLARGED) for stroke in writing.strokes]
-    widths = [width * np.float32(_ENLARGED) for width in writing.widths]
-    ink = draw_strokes(strokes, (shape[0], shape[1]), widths, supersample=2)
+    widths = [pen * np.float32(_ENLARGED) for pen in writing.widths]
+    ink = draw_strokes(strokes, (height, width), widths, supersample=2)
     columns = writing.boxes * np.float32(_ENLARGED)
     _, _, found, centres = cv2.connectedComponentsWithStats((ink > 0.3).astype(np.uint8))
-    x, y, right, bottom = _around(found[1:, :4].tolist())
+    corners = found[1:, :4] + np.pad(found[1:, :2], ((0, 0), (2, 0)))  # left, top, right, bottom
+    (x, y), (right, bottom) = corners[:, :2].min(0).tolist(), corners[:, 2:].max(0).tolist()
     left, top = _LEFT, _TOP + _STEP * place
-    owners = _owners(line)
-    components: list[Components] = [[] for _ in line.tokens]
-    for (cx, cy, width, height, _), (centre, _) in zip(found[1:], centres[1:], strict=True):
-        token = owners[int(np.abs(columns.mean(1) - centre)[_written(line.text)].argmin())]
-        components[token].append((int(cx) - x + left, int(cy) - y + top, int(width), int(height)))
+    owners = [number for number, token in enumerate(line.tokens) for c in token if c != " "]
+    inked = np.array([not char.isspace() for char in line.text])
+    components: list[list[tuple[int, int, int, int]]] = [[] for _ in line.tokens]
+    for (cx, cy, wide, high, _), (centre, _) in zip(found[1:], centres[1:], strict=True):
+        token = owners[int(np.abs(columns.mean(1) - centre)[inked].argmin())]
+        components[token].append((int(cx) - x + left, int(cy) - y + top, int(wide), int(high)))
     image = on_paper(ink, writer, name)[y:bottom, x:right]
     return Drawn(image, columns - x, components, left, top)
 
 
-def write_iam(root: Path, forms: Sequence[Filled] = FORMS) -> dict[str, Drawn]:
-    """Lay out `lines/`, `xml/` and `ascii/` below a folder; what was drawn, by line id."""
-    drawn = {
-        f"{form.id}-{number:02d}": draw(line, form.writer, f"{form.id}-{number}", number)
-        for form in forms
-        for number, line in enumerate(form.lines)
-    }
-    for form in forms:
+def write_iam(root: Path) -> dict[str, Drawn]:
+    """Lay out `lines/`, `xml/` and `ascii/` below a folder; the drawn lines by id."""
+    drawn: dict[str, Drawn] = {}
+    lines, forms = ["#--- lines.txt ---#", "#", "# iam database line information"], ["# forms.txt"]
+    (root / "xml").mkdir(parents=True, exist_ok=True)
+    for form in FORMS:
         folder = root / "lines" / form.id.partition("-")[0] / form.id
         folder.mkdir(parents=True)
-        for number in range(len(form.lines)):
-            name = f"{form.id}-{number:02d}"
-            Image.fromarray(drawn[name].image).save(folder / f"{name}.png", compress_level=1)
-        (root / "xml").mkdir(exist_ok=True)
-        (root / "xml" / f"{form.id}.xml").write_bytes(form_xml(form, drawn).encode("iso-8859-1"))
-    (root / "ascii").mkdir()
-    (root / "ascii" / "lines.txt").write_text(lines_txt(forms, drawn), encoding="ascii")
-    (root / "ascii" / "forms.txt").write_text(forms_txt(forms), encoding="ascii")
-    return drawn
-
-
-def form_xml(form: Filled, drawn: dict[str, Drawn]) -> str:
-    """The XML of a form."""
-    lines = []
-    for number, line in enumerate(form.lines):
-        name = f"{form.id}-{number:02d}"
-        words = []
-        for token, text in enumerate(line.tokens):
-            parts = "".join(
-                f'\n    <cmp x="{x}" y="{y}" width="{width}" height="{height}" />'
-                for x, y, width, height in drawn[name].components[token]
-            )
-            words.append(
-                f'\n   <word id="{name}-{token:02d}" tag="NN" text={_twice(text)}>{parts}</word>'
-            )
-        lines.append(
-            f'\n  <line id="{name}" text={_twice(line.text)} threshold="154" '
-            f'segmentation="{"ok" if line.correct else "err"}">{"".join(words)}\n  </line>'
-        )
-    return (
-        f'{_HEAD}<form created="1999-12-10" height="3542" id="{form.id}" '
-        f'last-modified="2002-01-02" skew="2" version="3.0" width="2479" '
-        f'writer-id="{form.writer}">\n <machine-printed-part>\n'
-        '  <machine-print-line text="A MOVE to stop" />\n </machine-printed-part>\n'
-        f" <handwritten-part>{''.join(lines)}\n </handwritten-part>\n</form>\n"
-    )
-
-
-def lines_txt(forms: Sequence[Filled], drawn: dict[str, Drawn]) -> str:
-    """`ascii/lines.txt` with the comments at its head."""
-    rows = [
-        "#--- lines.txt ----------------------------------------------------------#",
-        "#",
-        "# iam database line information",
-        "#",
-    ]
-    for form in forms:
+        written = []
         for number, line in enumerate(form.lines):
-            name = f"{form.id}-{number:02d}"
-            height, width = drawn[name].image.shape
-            rows.append(
-                f"{name} {'ok' if line.correct else 'err'} 154 19 {drawn[name].left} "
-                f"{drawn[name].top} {width} {height} {'|'.join(line.tokens)}"
+            name, state = f"{form.id}-{number:02d}", "ok" if line.correct else "err"
+            one = drawn[name] = draw(line, form.writer, f"{form.id}-{number}", number)
+            Image.fromarray(one.image).save(folder / f"{name}.png", compress_level=1)
+            height, width = one.image.shape
+            box = f"{one.left} {one.top} {width} {height}"
+            lines.append(f"{name} {state} 154 19 {box} {'|'.join(line.tokens)}")
+            words = "".join(
+                f'<word id="{name}-{token:02d}" tag="NN" text={_twice(text)}>'
+                + "".join(
+                    f'<cmp x="{x}" y="{y}" width="{wide}" height="{high}" />'
+                    for x, y, wide, high in one.components[token]
+                )
+                + "</word>\n"
+                for token, text in enumerate(line.tokens)
             )
-    return "\n".join(rows) + "\n"
-
-
-def forms_txt(forms: Sequence[Filled]) -> str:
-    """`ascii/forms.txt`."""
-    rows = [
-        f"{form.id} {form.writer} 2 prt {len(form.lines)} {sum(x.correct for x in form.lines)} 9 9"
-        for form in forms
-    ]
-    return "\n".join(["#--- forms.txt ---#", *rows]) + "\n"
+            head = f'<line id="{name}" text={_twice(line.text)} threshold="154"'
+            written.append(f'{head} segmentation="{state}">\n{words}</line>\n')
+        forms.append(f"{form.id} {form.writer} 2 prt {len(form.lines)} 2 9 9")
+        document = (
+            f'{_HEAD}<form id="{form.id}" version="3.0" writer-id="{form.writer}">\n'
+            '<machine-printed-part><machine-print-line text="A MOVE" /></machine-printed-part>\n'
+            f"<handwritten-part>{''.join(written)}</handwritten-part>\n</form>\n"
+        )
+        (root / "xml" / f"{form.id}.xml").write_bytes(document.encode("iso-8859-1"))
+    (root / "ascii").mkdir()
+    for file, rows in (("lines.txt", lines), ("forms.txt", forms)):
+        (root / "ascii" / file).write_text("\n".join(rows) + "\n", encoding="ascii")
+    return drawn
 
 
 def write_list(path: Path, ids: Sequence[str]) -> None:
@@ -192,22 +145,3 @@ def write_list(path: Path, ids: Sequence[str]) -> None:
 
 def _twice(text: str) -> str:
     return quoteattr(html.escape(text, quote=True))
-
-
-def _around(boxes: Sequence[Sequence[int]]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of all boxes."""
-    return (
-        min(box[0] for box in boxes),
-        min(box[1] for box in boxes),
-        max(box[0] + box[2] for box in boxes),
-        max(box[1] + box[3] for box in boxes),
-    )
-
-
-def _written(text: str) -> NDArray[np.bool_]:
-    return np.array([not char.isspace() for char in text])
-
-
-def _owners(line: Copied) -> list[int]:
-    """The token of each character of the text that is no space."""
-    return [number for number, token in enumerate(line.tokens) for char in token if char != " "]

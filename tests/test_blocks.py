@@ -12,15 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bench.analysis.evidence import readings
-from bench.analysis.misreadings import analyse
-from bench.analysis.misreadings.classes import vocabulary
 from bench.analysis.stats import micro_interval
 from bench.core.records import dump, load
 from bench.core.types import Decoded, Line, LineResult
 from bench.pipeline.cells import line_result
 from bench.report import accuracy, correction, render
-from bench.report.errors import Shown, tables
 from bench.report.results import collect
 from datasets import DATASETS
 from datasets.about import Blocks, blocks_of
@@ -111,12 +107,6 @@ def test_captions_of_one_hand_count_letters_and_resample_them():
     assert table.rows[0][2].values[1] == pytest.approx(100 * own.low, abs=0.3)
 
 
-def test_older_lines_of_hooker_name_their_letter_as_writer_and_are_one_hand_all_the_same():
-    older = cell_lines(0.1, 17)
-    (table,) = accuracy.by_set(collect(Stored(older, row(dataset="hooker"))))
-    assert "24 lines of 1 hand in 17 letters" in table.conditions
-
-
 def test_a_table_of_the_user_s_names_its_blocks(tmp_path):
     Image.fromarray(PAPER).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("image,text,writer,block\na.png,some text,Ann,letter 7\n")
@@ -125,7 +115,7 @@ def test_a_table_of_the_user_s_names_its_blocks(tmp_path):
     assert blocks_of("manifest", [one]) == Blocks(1, "block", 1)
 
 
-@pytest.mark.parametrize("name", ["lines", "lines-shuffled", "lines-pseudo", "lines-random"])
+@pytest.mark.parametrize("name", ["lines", "lines-random"])
 def test_synthetic_sets_are_called_so_where_their_numbers_stand(name):
     assert "synthetic" in DATASETS.entry(name).summary
     results = collect(Rows(row(dataset=name), row(dataset=name, damage="blot", severity=3)))
@@ -177,28 +167,3 @@ def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_a
     assert not weak.text.endswith("*") and weak.values[3] == pytest.approx(2 * 2 / 2**6)
     assert isinstance(weak.values[1], float) and weak.values[1] > 0  # the interval leaves 0 out
     assert "Holm over the table" in table.conditions and "*" in render.terminal(table, 200)
-
-
-@pytest.mark.parametrize(
-    ("writers", "told"),
-    [(4, "4 writers: too few for an interval or a test"), (12, "and an interval without 0")],
-)
-def test_changes_of_few_writers_have_neither_interval_nor_star_and_say_why(writers, told):
-    found = [
-        dataclasses.replace(one, id=f"{n}", reference="the sun", text=("the snn", "txe sun")[n % 2])
-        for n, one in enumerate(cell_lines(0.1, writers))
-    ]
-    better = [dataclasses.replace(one, text="the sun") for one in found]
-
-    class Two(Rows):
-        def lines(self, key: str) -> list[LineResult]:
-            return better if "ngram" in key else found
-
-    store = Two(row("ctc-greedy", "unipen"), row("ctc-ngram", "unipen"))
-    results = tuple(collect(store))
-    shown = Shown(1, analyse(readings([store]), vocabulary()), results)
-    changes = next(table for table in tables(shown, 3) if table.slug == "changes-1")
-    assert told in changes.conditions
-    (cell,) = {cells[2] for cells in changes.rows if cells[1].text == "similar shape"}
-    assert cell.text == f"-{writers} +0{'*' if writers == 12 else ''}"
-    assert ("[" in cell.detail) is (writers == 12) and (cell.values[-1] is None) is (writers == 4)

@@ -1,50 +1,45 @@
-"""The embedded set: corpus, levels, handwriting, pixels."""
+"""The embedded sets `lines` and `ink`: corpus, levels, handwriting, pixels."""
 
-import subprocess
-import sys
+from collections import Counter
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.errors import UserError
-from datasets import DATASETS
+from datasets import DATASETS, embed
 from datasets.corpus import documents
-from datasets.handwriting import style_of, write
-from datasets.levels import LEVELS, LONGEST, SHORTEST, line_texts, wrap
+from datasets.handwriting import write
+from datasets.ink import InkLines
+from datasets.joined import CHARACTERS
+from datasets.levels import LONGEST, SHORTEST, line_texts, wrap
 from datasets.lines import RenderedLines
 from datasets.raster import draw_strokes, fit_strokes
 from datasets.seeds import stream
+from datasets.sources import EMBEDDED
+from datasets.splits import split_of
+from datasets.unipen import TABLE, read_index, read_pieces
 
 
 def test_corpus_splits_by_whole_document():
     splits = {split: {d.id for d in documents(split)} for split in ("train", "val", "test")}
-    assert {split: len(ids) for split, ids in splits.items()} == {
-        "train": 144,
-        "val": 16,
-        "test": 32,
-    }
+    assert [len(ids) for ids in splits.values()] == [144, 16, 32]
     assert sum(map(len, splits.values())) == len(documents()) == 192
     assert all(doc.paragraphs and doc.title for doc in documents())
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_every_level_has_lines_of_20_to_70_clean_characters(level):
-    lines = line_texts("test", level)
-    assert len(lines) > 1500
-    for line in lines:
-        assert SHORTEST <= len(line) <= LONGEST
-        assert line == " ".join(line.split())
-        assert line.isascii()
-
-
 def test_levels_keep_the_length_profile_and_lose_the_language():
     english, pseudo, random = (line_texts("test", x) for x in ("english", "pseudo", "random"))
+    shuffled = line_texts("test", "shuffled")
+    for line in (*english, *pseudo, *random, *shuffled):
+        assert SHORTEST <= len(line) <= LONGEST and line.isascii()
+        assert line == " ".join(line.split())
     assert [len(x) for x in english] == [len(x) for x in pseudo] == [len(x) for x in random]
+    pairs = [{p for x in lines for p in pairwise(x.split())} for lines in (shuffled, english)]
+    assert len(pairs[0] & pairs[1]) < 0.1 * len(pairs[1])
     vocabulary = {w.lower() for line in line_texts("train", "english") for w in line.split()}
 
     def known(lines: list[str]) -> float:
@@ -52,21 +47,9 @@ def test_levels_keep_the_length_profile_and_lose_the_language():
         return sum(w in vocabulary for w in words) / len(words)
 
     assert known(english) > 0.7
-    assert known(line_texts("test", "shuffled")) == pytest.approx(known(english), abs=0.05)
+    assert known(shuffled) == pytest.approx(known(english), abs=0.05)
     assert known(pseudo) < 0.02
     assert known(random) < 0.02
-
-
-def test_shuffled_keeps_the_words_and_breaks_their_order():
-    def words(level: str) -> list[str]:
-        return [w for line in line_texts("val", level) for w in line.split()]
-
-    def pairs(level: str) -> set[tuple[str, str]]:
-        return {p for line in line_texts("val", level) for p in pairwise(line.split())}
-
-    assert set(words("shuffled")) <= set(words("english"))
-    assert len(words("shuffled")) > 0.95 * len(words("english"))
-    assert len(pairs("shuffled") & pairs("english")) < 0.1 * len(pairs("english"))
 
 
 @given(st.text("ab cd", max_size=300))
@@ -103,36 +86,9 @@ def test_boxes_hold_their_characters():
         paper = np.median(darkness)
         ink = np.clip(darkness - paper - 25, 0, None).sum(0)
         spaces = [i for i, c in enumerate(line.text) if c == " "]
-        inside = sum(_ink(ink, line.boxes[i]) for i in spaces)
+        edges = np.maximum(0, np.rint(line.boxes)).astype(int)
+        inside = sum(ink[edges[i, 0] : edges[i, 1]].sum() for i in spaces)
         assert inside < 0.12 * ink.sum()  # slanted neighbours lean in, no more
-
-
-def _ink(columns: Any, box: Any) -> float:
-    return float(columns[max(0, round(float(box[0]))) : round(float(box[1]))].sum())
-
-
-def test_the_same_bytes_in_another_process():
-    code = "from datasets import DATASETS; print(DATASETS.create('lines').load('test', 12).sha256)"
-    other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    np.random.seed(5)  # global state must not matter
-    assert DATASETS.create("lines").load("test", 12).sha256 == other
-
-
-def test_styles_differ_between_writers_and_stay_with_a_writer():
-    assert style_of("a") == style_of("a")
-    assert style_of("a") != style_of("b")
-    widths = [write("the same words", f"w{i}", "l").shape[1] for i in range(12)]
-    assert max(widths) > 1.3 * min(widths)
-
-
-@pytest.mark.parametrize("text", ["", " ", "é", "\u3042x", "a" * 400])
-def test_odd_texts_are_written_all_the_same(text):
-    writing = write(text, "w", "l")
-    assert writing.boxes.shape == (len(text), 2)
-    coverage = draw_strokes(writing.strokes, writing.shape, writing.widths)
-    assert coverage.shape == writing.shape
 
 
 def test_unknown_level_and_split():
@@ -147,7 +103,7 @@ def test_hugging_face_names_say_whose_folder_this_is():
         from datasets import load_dataset  # noqa: F401
 
 
-def test_strokes_fit_the_height_and_land_where_they_should():
+def test_strokes_fit_the_height_and_have_the_width_of_the_pen():
     square = [np.array([[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]], np.float32)]
     placed, shape = fit_strokes(square, 64, 6)
     assert shape == (64, 64)
@@ -155,18 +111,71 @@ def test_strokes_fit_the_height_and_land_where_they_should():
     rows = np.flatnonzero(coverage.max(1) > 0.5)
     assert (rows[0], rows[-1]) == (5, 58)
     assert coverage[32, 30] == 0
-
-
-def test_pen_width_is_in_pixels():
     line = [np.array([[10, 20], [90, 20]], np.float32)]
-    for width in (1.0, 2.0, 4.0):
+    for width in (1.0, 4.0):
         coverage = draw_strokes(line, (40, 100), width)
         assert coverage[:, 50].sum() == pytest.approx(width, abs=0.55)
-    fine = draw_strokes(line, (40, 100), [np.array([1.0, 4.0], np.float32)])
-    assert cv2.countNonZero((fine > 0).astype(np.uint8)) > 0
 
 
 def test_a_stroke_of_one_point_is_a_dot():
     point = np.array([[5.0, 5.0]], np.float32)
     for width in (2.0, [np.array([2.0], np.float32)]):
         assert draw_strokes([point], (10, 10), width).sum() == pytest.approx(4, abs=2)
+
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+NAMES = ("ink", "ink-shuffled", "ink-pseudo", "ink-random")
+
+
+@pytest.fixture(scope="module")
+def levels():
+    return {name: DATASETS.create(name).load("test") for name in NAMES}  # 300 lines each
+
+
+def test_every_level_has_the_same_hands_and_about_the_same_lengths(levels):
+    english = levels["ink"].lines
+    assert len(english) == 300 and len({line.writer for line in english}) >= 16
+    texts = set(line_texts("test", "english"))
+    assert all(line.text in texts for line in english)
+    few = InkLines().load("test", 2).lines
+    assert all((a.image == b.image).all() for a, b in zip(few, english, strict=False))
+    assert max(Counter(line.writer for line in english).values()) <= 300 / 16
+    for made in levels.values():
+        assert [line.writer for line in made.lines] == [line.writer for line in english]
+        longer = [len(a.text) - len(b.text) for a, b in zip(made.lines, english, strict=True)]
+        assert abs(np.mean(longer)) < 0.5 and np.abs(longer).max() <= 12
+        assert len({line.id for line in made.lines}) == 300 and not made.bad
+
+
+def test_boxes_hold_all_ink_in_order(levels):
+    for line in levels["ink"].lines[:60]:
+        assert line.image.shape[0] == 64 and line.boxes.shape == (len(line.text), 2)
+        assert (line.boxes[:, 1] >= line.boxes[:, 0]).all()
+        middles = line.boxes.mean(1)
+        assert (np.diff(middles) > 0).mean() > 0.95  # a `t` may cross its neighbour
+        inside = np.zeros(line.image.shape[1], bool)
+        for left, right in line.boxes:
+            inside[max(0, int(left) - 3) : int(np.ceil(right)) + 3] = True
+        assert (line.image[:, ~inside] > 250).all()
+        for char, (left, right) in zip(line.text, line.boxes, strict=True):
+            if char != " ":
+                assert line.image[:, int(left) : int(np.ceil(right)) + 1].min() < 128
+
+
+def test_no_writer_is_one_of_training():
+    assert {split_of(line.writer) for line in InkLines().load("val", 20).lines} == {"val"}
+    writers = {piece.writer for piece in read_pieces(EMBEDDED / CHARACTERS)}
+    writers |= {row["writer"] for row in read_index(EMBEDDED / TABLE)}
+    assert {split_of(writer) for writer in writers} == {"val", "test"}
+    with pytest.raises(UserError, match="no train split"):
+        InkLines().load("train")
+    with pytest.raises(UserError, match="did you mean shuffled"):
+        InkLines("shufled").load()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the whole sets are not here")
+def test_building_again_gives_the_same_bytes(tmp_path):
+    embed.build(DATA, tmp_path / "again")
+    for file in (tmp_path / "again").iterdir():
+        assert file.read_bytes() == (EMBEDDED / file.name).read_bytes(), file.name
+    assert sum(f.stat().st_size for f in EMBEDDED.iterdir()) < 12e6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import string
 import unicodedata
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.core.errors import Unavailable, UserError
-from datasets.base import BadLinesError, NothingReadableError
+from datasets.base import BadLinesError
 from datasets.manifest import ManifestLines
 from datasets.table import read_table
 
@@ -84,14 +83,6 @@ def test_the_same_lines_in_every_dress(
     ]  # fmt: skip
 
 
-def test_a_tsv_keeps_its_quotes_unless_told(folder: Path) -> None:
-    path = folder / "m.tsv"
-    path.write_text('image\ttext\nlines/a.png\t"Go," he said\nlines/b.png\t"He said ""go"""\n')
-    assert _texts(path) == ['"Go," he said', '"He said ""go"""']
-    path.write_text('image\ttext\nlines/b.png\t"He said ""go"""\n')
-    assert _texts(path, quoted=True) == ['He said "go"']
-
-
 def test_columns_the_root_and_the_split_can_be_named(folder: Path) -> None:
     (folder / "tables").mkdir()
     path = folder / "tables" / "m.csv"
@@ -121,15 +112,13 @@ def test_bad_rows_are_told_one_by_one(folder: Path) -> None:
     found = ManifestLines(path).load()
     assert [line.text for line in found.lines] == ["good"]
     reasons = {bad.id: bad.reason for bad in found.bad}
-    assert "leads out of" in reasons["2"] and "leads out" in reasons["3"]
-    assert "leads out of" in reasons["4"] and "none.png is missing" in reasons["5"]
-    assert "cannot be read" in reasons["6"] and reasons["7"] == "its text is empty"
-    assert reasons["8"] == (
-        "line 9 of the table: it is not UTF-8 (it looks like cp1252, Western); "
-        "save the whole table in UTF-8"
-    )
-    assert reasons["lines/d"] == "line 10 of the table: it has 2 fields, not 3"
-    assert "is no path" in reasons["10"] and "same id" in reasons["1"]
+    parts = {
+        "2": "leads out of", "3": "leads out", "4": "leads out of", "5": "none.png is missing",
+        "6": "cannot be read", "7": "empty", "8": "line 9 of the table: it is not UTF-8 (it looks",
+        "lines/d": "line 10 of the table: it has 2 fields, not 3", "10": "no path", "1": "same id",
+    }  # fmt: skip
+    assert list(reasons) == list(parts)
+    assert all(part in reasons[name] for name, part in parts.items()), reasons
     with pytest.raises(BadLinesError, match="10 of 11 lines of manifest"):
         ManifestLines(path, strict=True).load()
 
@@ -140,30 +129,15 @@ def test_bad_objects_are_told_one_by_one(folder: Path) -> None:
         '{"image": "lines/a.png", "text": "good"}\n{"image": "lines/b.png", "te\n[1, 2]\n'
         '{"image": "lines/c.png", "text": "\\ud800"}\n{"image": "lines/d.png", "text": null}\n'
         '{"text": ["x"], "image": "lines/e.png"}\n' + "[" * 100_000 + "\n"
+        '{"image": "lines/a.png", "id": 7, "text": 1.10}\n'
     )
     found = ManifestLines(path).load()
-    assert [line.text for line in found.lines] == ["good"]
-    reasons = [(bad.id, bad.reason.partition(" (")[0]) for bad in found.bad]
-    assert reasons == [
-        ("line 2", "line 2 of the table: it is not JSON"),
-        ("line 3", "line 3 of the table: it is not a JSON object"),
-        ("lines/c", "line 4 of the table: it is not UTF-8; save the whole table in UTF-8"),
-        ("lines/d", "its text is empty"),
-        ("lines/e", "its text is empty"),
-        ("line 7", "line 7 of the table: it is not JSON"),
-    ]
-
-
-def test_a_quote_that_is_never_closed_loses_no_other_row_silently(folder: Path) -> None:
-    path = folder / "m.csv"
-    rows = "".join(f"lines/a.png,{'x' * 500},{i}\n" for i in range(400))
-    path.write_text('image,text,id\nlines/a.png,fine,f\nlines/b.png,"open,9\n' + rows)
-    found = ManifestLines(path).load(limit=5)
-    assert found.lines[0].text == "fine"
-    assert re.search(r"field limit.*goes on to line \d+: is a quote never", found.bad[0].reason)
-    path.write_text('image,text,id\nlines/a.png,fine,f\nlines/b.png,"open,9\n' + rows[:5000])
-    (bad,) = ManifestLines(path).load().bad
-    assert "unexpected end of data); it goes on to line 13: is a quote" in bad.reason
+    assert [line.text for line in found.lines] == ["good", "1.10"]
+    assert [bad.id for bad in found.bad] == [
+        "line 2", "line 3", "lines/c", "lines/d", "lines/e", "line 7",
+    ]  # fmt: skip
+    parts = ("not JSON", "no", "not UTF-8", "empty", "empty", "line 7 of the table: it is not JSON")
+    assert all(part in bad.reason for part, bad in zip(parts, found.bad, strict=True))
 
 
 def test_what_is_no_table_is_told(tmp_path: Path) -> None:
@@ -175,6 +149,9 @@ def test_what_is_no_table_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"should end in \.csv, \.tsv"):
         ManifestLines(tmp_path / "a.xlsx").load()
+    (tmp_path / "a.csv").write_text("image,text\n")
+    with pytest.raises(UserError, match="has no rows"):
+        ManifestLines(tmp_path / "a.csv").split_names()
     (tmp_path / "a.csv").write_text("image,image\n")
     with pytest.raises(UserError, match="the column 'image' twice"):
         ManifestLines(tmp_path / "a.csv").load()
@@ -184,7 +161,7 @@ WORDS = st.text(string.ascii_letters + ",;\t\"'\u00e9 \n", max_size=8)
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
 def test_what_pythons_own_writer_wrote_is_read_back(
@@ -201,7 +178,7 @@ def test_what_pythons_own_writer_wrote_is_read_back(
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(content=st.binary(max_size=80), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
 def test_bytes_are_rows_or_a_user_error(tmp_path: Path, content: bytes, suffix: str) -> None:
@@ -224,21 +201,12 @@ SENTENCES = {  # what every command that loads the table says
 @pytest.mark.parametrize("name", SENTENCES)
 def test_a_table_of_bad_rows_is_refused_with_the_first_reason(name: str, call, tmp_path) -> None:
     spec = ManifestLines(TABLES / f"{name}.csv")
-    for load in (spec.split_names, spec.load, lambda: spec.load("train")):
+    for load in (spec.split_names, spec.load):
         with pytest.raises(UserError, match=SENTENCES[name]):
             load()
-    option = f"manifest.path={spec.path}"
-    for words in ("data check manifest", "run --dataset manifest --decoder ctc-greedy"):
-        code, out, err = call(*words.split(), "-o", option, "--out", f"{tmp_path}/{words[:3]}")
-        assert code == (2 if "check" in words else 1) and "Traceback" not in out + err
-        assert ("cp932" if "cp932" in name else "3 fields") in out + err
-
-
-def test_a_set_whose_images_are_all_bad_is_refused_too(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text("image,text\na.png,x\nb.png,y\n")
-    with pytest.raises(NothingReadableError, match=r"none of the 2 lines .* the first is a: .*mis"):
-        ManifestLines(tmp_path / "m.csv").load()
-    assert ManifestLines(tmp_path / "m.csv").load(limit=0).lines == ()
+    words = ("data", "check", "manifest", "-o", f"manifest.path={spec.path}")
+    code, _, err = call(*words, "--out", str(tmp_path))
+    assert code == 2 and ("cp932" if "cp932" in name else "3 fields") in err
 
 
 @pytest.mark.parametrize(
@@ -246,11 +214,8 @@ def test_a_set_whose_images_are_all_bad_is_refused_too(tmp_path: Path) -> None:
     [
         ("手書きの行", "cp932", "cp932"),
         ("手書きの行", "euc_jp", "euc_jp"),
-        ("漢字", "cp932", "cp932"),
         ("Un été à Zürich, élan", "cp1252", "cp1252"),
-        ("“Où est-il ?” là", "cp1252", "cp1252"),
         ("手写文字识别", "gb18030", ""),
-        ("рукописный текст", "koi8_r", ""),
     ],
 )
 def test_the_likely_encoding_is_named(tmp_path: Path, text, encoding, likely) -> None:
@@ -260,12 +225,6 @@ def test_the_likely_encoding_is_named(tmp_path: Path, text, encoding, likely) ->
         (row,) = read_table(tmp_path / name)
         named = row.trouble.partition("(it looks like ")[2].partition(",")[0]
         assert (named, row.trouble[:15]) == (likely, "it is not UTF-8")
-
-
-def test_a_broken_character_of_utf8_is_no_other_encoding(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_bytes("image,text\na.png,été\n".encode() + b"b.png,caf\xc3\n")
-    good, bad = read_table(tmp_path / "m.csv")
-    assert not good.trouble and bad.trouble.startswith("it is not UTF-8; save")
 
 
 def test_a_file_is_found_however_its_name_spells_accents(tmp_path: Path) -> None:
@@ -300,43 +259,3 @@ def test_stray_quotes_join_no_rows() -> None:
     assert [line.text for line in found.lines] == ["He left.", "Fine."]
     (bad,) = found.bad
     assert "line 3" in bad.reason and "goes on to line 5: is a quote never closed?" in bad.reason
-
-
-@pytest.mark.parametrize(
-    ("rows", "good", "span"),
-    [
-        ('a.png,"one\nb.png,two\nc.png,three"\nd.png,four\n', ["four"], (2, 4)),
-        ('a.png,one\nb.png,two\nc.png,"three\n', ["one", "two"], (4, 4)),
-        ('a.png,one\nb.png,"two\nc.png,three\n', ["one"], (3, 4)),
-        ('a.png,one\nb.png,"two" and\nc.png,three\n', ["one", "three"], (3, 3)),
-        ('a.png,"one ""two"""\nb.png,say "x"\n', ['one "two"', 'say "x"'], None),
-    ],
-)
-def test_a_row_over_several_lines_is_set_aside_with_their_numbers(
-    tmp_path: Path, rows: str, good: list[str], span: tuple[int, int] | None
-) -> None:
-    (tmp_path / "m.csv").write_text(f"image,text\n{rows}")
-    records = read_table(tmp_path / "m.csv")
-    assert [r.values["text"] for r in records if not r.trouble] == good
-    bad = [r for r in records if r.trouble]
-    if span is None:
-        assert not bad
-        return
-    assert [r.number for r in bad] == [span[0]]
-    assert (f"goes on to line {span[1]}" in bad[0].trouble) == (span[1] > span[0])
-
-
-@pytest.mark.parametrize("text", ["", "image,text\n", "\n\n", "\ufeff"])
-def test_a_table_without_rows_is_called_so(tmp_path: Path, text: str) -> None:
-    (tmp_path / "m.csv").write_text(text)
-    with pytest.raises(UserError, match="has no rows"):
-        ManifestLines(tmp_path / "m.csv").split_names()
-
-
-def test_numbers_of_json_are_read_as_they_are_written(tmp_path: Path) -> None:
-    written = {"1.10": "1.10", "1e999": "1e999", "9" * 5000: "9" * 5000, "NaN": "", "null": ""}
-    rows = (f'{{"image": "a.png", "text": {text}}}\n' for text in written)
-    (tmp_path / "m.jsonl").write_text("".join(rows))
-    records = read_table(tmp_path / "m.jsonl")
-    assert [r.values["text"] for r in records] == list(written.values())
-    assert not any(r.trouble for r in records)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -17,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from bench.core.errors import Unavailable, UserError
 from datasets.base import BadLinesError, NothingReadableError
-from datasets.crops import likely_ascents, outlines
-from datasets.page_xml import OtherFormatError, PageLine, parse_alto, parse_page
+from datasets.crops import crop, outlines
+from datasets.page_xml import OtherFormatError, PageLine, Points, parse_alto, parse_page
 from datasets.pages import PageLines
 from datasets.root import data_root
 
@@ -91,9 +90,6 @@ def shown(spec: PageLines, split: str = "test") -> list[tuple[str, str, int]]:
     return [(line.id, line.text, ink_of(line.image)) for line in found.lines]
 
 
-# Parsing
-
-
 def test_page_lines_have_their_own_text_before_that_of_their_words() -> None:
     found = parse_page(
         page(
@@ -120,13 +116,15 @@ def test_page_lines_have_their_own_text_before_that_of_their_words() -> None:
     assert last.polygon.shape == (0, 2) and last.baseline is None
 
 
-@pytest.mark.parametrize("version", ["2010-03-19", "2013-07-15", "2019-07-15", ""])
+@pytest.mark.parametrize("version", ["2010-03-19", "2019-07-15", ""])
 def test_every_version_of_page(version: str) -> None:
     ns = version and f"http://schema.primaresearch.org/PAGE/gts/pagecontent/{version}"
     points = '<Point x="1" y="2"/><Point x="9" y="2"/><Point x="9" y="7"/>'
-    text = page(f"<TextLine><Coords>{points}</Coords></TextLine>", ns=ns)
-    (line,) = parse_page(text.encode("utf-8"), "p.xml").lines
+    coords = "<TextLine><Coords points='2e1 , 50; .5 ; 5'/></TextLine>"
+    text = page(f"<TextLine><Coords>{points}</Coords></TextLine>{coords}", ns=ns)
+    line, odd = parse_page(text.encode("utf-8"), "p.xml").lines
     assert line.polygon.tolist() == [[1, 2], [9, 2], [9, 7]]
+    assert odd.polygon.tolist() == [[20, 50], [0.5, 5]]
 
 
 @pytest.mark.parametrize(
@@ -163,13 +161,9 @@ def test_every_version_of_alto(ns: str) -> None:
         (page("").encode()[:-20], "not XML"),
         (b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities"),
         (page("", ns="urn:mine").encode(), "is no PAGE XML: its root is {urn:mine}PcGts"),
-        (b"<html/>", "is no PAGE XML: its root is html"),
         (page('</TextRegion></Page><Page imageWidth="1"><TextRegion>').encode(), "2 pages"),
         (page("", 'imageWidth="1e9" imageHeight="3"').encode(), "of 1e9 x 3, which is"),
-        (page("", 'imageWidth="nan" imageHeight="3"').encode(), "of nan x 3, which is"),
-        (page("", 'imageWidth="-5" imageHeight="3"').encode(), "of -5 x 3, which is"),
         (page("", 'imageWidth="600px" imageHeight="3"').encode(), "of 600px x 3, which is"),
-        (page("", f'imageWidth="{"9" * 400}" imageHeight="3"').encode(), "of 9999"),
     ],
 )  # fmt: skip
 def test_what_is_no_transcription_is_a_user_error(content: bytes, reason: str) -> None:
@@ -178,49 +172,9 @@ def test_what_is_no_transcription_is_a_user_error(content: bytes, reason: str) -
     assert not isinstance(caught.value, OtherFormatError) and len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize("content", [alto(""), "<mets/>", '<m:mets xmlns:m="urn:METS"/>'])
-def test_documents_that_stand_beside_transcriptions_are_known(content: str) -> None:
-    with pytest.raises(OtherFormatError):
-        parse_page(content.encode(), "p.xml")
-    with pytest.raises(OtherFormatError):
-        parse_alto(page("").encode(), "p.xml")
-
-
 # Words have outlines of their own: the line's is taken, and nothing else.
 
-WORD = '<Shape><Polygon POINTS="50 25 90 25 90 68 50 68"/></Shape>'
-OWN = '<Shape><Polygon POINTS="40,20 560,30 560,80 40,70"/></Shape>'
 BOX = 'HPOS="50" VPOS="25" WIDTH="500" HEIGHT="43"'
-OF_OWN = [[40, 20], [560, 30], [560, 80], [40, 70]]
-OF_BOX = [[50, 25], [550, 25], [550, 68], [50, 68]]
-
-
-@pytest.mark.parametrize(
-    ("attributes", "inside", "corners"),
-    [
-        (BOX, f'<String CONTENT="one">{WORD}</String>', OF_BOX),
-        (BOX, f'{OWN}<String CONTENT="one">{WORD}</String>', OF_OWN),
-        (BOX, f'<String CONTENT="one">{WORD}</String>{OWN}', OF_OWN),
-        ("", f'<String CONTENT="one">{WORD}</String>{OWN}', OF_OWN),
-        ("", f'<String CONTENT="one">{WORD}</String>', []),
-        (BOX, f"<Shape><Ellipse/></Shape><String CONTENT='one'>{WORD}</String>", OF_BOX),
-    ],
-)
-def test_an_alto_line_has_its_own_outline_or_its_box(attributes, inside, corners) -> None:
-    text = alto(f"<TextLine {attributes}>{inside}</TextLine>")
-    (line,) = parse_alto(text.encode(), "p.xml").lines
-    outline = line.polygon if len(line.polygon) or line.box is None else line.box
-    assert np.array_equal(outline, np.array(corners, float).reshape(-1, 2))
-
-
-def test_a_page_line_has_its_own_outline() -> None:
-    text = "<TextEquiv><Unicode>one</Unicode></TextEquiv>"
-    word = f'<Word id="w"><Coords points="1,1 2,1 2,2"/>{text}</Word>'
-    coords = '<Coords points="10,10 90,10 90,40 10,40"/>'
-    lines = f"<TextLine>{word}{coords}</TextLine><TextLine>{word}</TextLine>"
-    own, none = parse_page(page(lines).encode(), "p.xml").lines
-    assert own.polygon.tolist() == [[10, 10], [90, 10], [90, 40], [10, 40]]
-    assert not len(none.polygon)
 
 
 def test_words_are_spaced_as_the_file_spaces_them() -> None:
@@ -228,14 +182,11 @@ def test_words_are_spaced_as_the_file_spaces_them() -> None:
     assert line.text == "Hello, you"
     document = alto("<TextLine><String CONTENT='no'/><String CONTENT='SP'/></TextLine>")
     assert parse_alto(document.encode(), "p.xml").lines[0].text == "no SP"
-
-
-def test_the_first_word_is_not_the_line() -> None:
     (line,) = PageLines("alto", FIXTURES / "string-polygon").load().lines
     assert line.image.shape[1] >= 500 and line.image.shape[0] < 80
 
 
-@pytest.mark.parametrize("x", ["inf", "nan", "1e999", "abc", "520px", ""])
+@pytest.mark.parametrize("x", ["inf", "1e999", "520px", ""])
 def test_a_point_that_is_no_number_spoils_its_outline(x: str) -> None:
     """Dropping it alone would pair the x of each point with the y of another."""
     points = f"20,50 {x},50 520,90 20,90"
@@ -247,51 +198,39 @@ def test_a_point_that_is_no_number_spoils_its_outline(x: str) -> None:
     assert not len(line.polygon) and line.box is not None
 
 
-@pytest.mark.parametrize("points", ["2e1,+50 .5,5.", "2e1 , 50; .5 ; 5", "20 50 0.5 5"])
-def test_numbers_are_read_however_they_are_written(points: str) -> None:
-    document = page(f"<TextLine><Coords points='{points}'/></TextLine>")
-    (line,) = parse_page(document.encode(), "p.xml").lines
-    assert line.polygon.tolist() == [[20, 50], [0.5, 5]]
+def _outlined(top: float, baseline: float, bottom: float, item: str = "a") -> PageLine:
+    return PageLine(
+        item=item,
+        text="text",
+        polygon=np.array([[10.0, top], [210, top], [210, bottom], [10, bottom]]),
+        baseline=np.array([[12.0, baseline], [208, baseline]]),
+    )
 
 
-@pytest.mark.parametrize("points", ["20,50 20,50 20,50", "20,50 520,50 300,50"])
-def test_an_outline_without_an_area_is_none(points: str, tmp_path: Path) -> None:
-    shutil.copy(FIXTURES / "string-polygon" / "p.png", tmp_path)
-    shape = f"<Shape><Polygon POINTS='{points}'/></Shape><String CONTENT='x'/>"
-    for box in ('HPOS="50" VPOS="25" WIDTH="500" HEIGHT="-5"', ""):
-        put(tmp_path, "p.xml", alto(f"<TextLine {box}>{shape}</TextLine>", attributes=""))
-        with pytest.raises(NothingReadableError, match="it has no outline"):
-            PageLines("alto", tmp_path).load()
+def test_a_ribbon_is_rebuilt_from_its_baseline() -> None:
+    """Ascents 60, 80, 100, 15: the median is 70; 15 is below 0.55 of it."""
+    lines = [_outlined(100 - a, 100, 120) for a in (60, 80, 100, 15)]
+    *good, ribbon = outlines(lines)
+    assert all(o is line.polygon for o, line in zip(good, lines, strict=False))
+    assert ribbon.tolist() == [[12, 30], [208, 30], [208, 128], [12, 128]]
+    for usual, believed in ((300, 110), (30, 45)):  # an unlikely ascent is not
+        lines = [_outlined(400 - usual, 400, 410) for _ in range(3)] + [_outlined(398, 400, 410)]
+        assert 400 - outlines(lines)[-1][:, 1].min() == believed
 
 
-# From baselines to outlines
-
-
-def _bare(base: float, left: float = 0, right: float = 100, top: float | None = None) -> PageLine:
-    """A line with a baseline, and with a polygon where `top` is given."""
-    ends = [[left, base], [right, base]]
-    above = [] if top is None else [[left, top], [right, top], *ends[::-1]]
-    return PageLine("a", "text", np.array(above, float).reshape(-1, 2), np.array(ends, float))
-
-
-def test_how_far_apart_baselines_are_tells_what_ascent_is_likely() -> None:
-    column = [_bare(y) for y in (100, 150, 200, 260)]
-    beside = [_bare(y + 20, 120, 200) for y in (100, 150, 200, 260)]
-    assert likely_ascents([*column, *beside]) == (0.4 * 50, 50)
-    for few in (column[:1], [column[0], beside[0]], []):
-        assert likely_ascents(few) == (0, np.inf)
-
-
-def test_lines_of_baselines_alone_are_as_high_as_the_others() -> None:
-    lines = [_bare(100, top=70), _bare(150, top=116), _bare(200)]
-    first, second, third = outlines(lines, (20, 50))
-    assert first is lines[0].polygon and second is lines[1].polygon
-    assert (third[:, 1].min(), third[:, 1].max()) == (200 - 32, 200 + 0.4 * 32)
-    (alone,) = outlines([_bare(100)], (20, 50))
-    assert alone[:, 1].min() == 100 - 35
-
-
-# The sets
+def test_a_crop_shows_the_line_on_paper_and_nothing_else() -> None:
+    page = Image.new("L", (300, 200), 180)
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((40, 40, 260, 60), fill=20)  # ink of the line above
+    draw.rectangle((60, 100, 240, 110), fill=30)  # ink of the line
+    outline: Points = np.array([[50.0, 45], [250, 90], [250, 130], [50, 130]])
+    cut = np.array(crop(page, outline, 112))
+    assert cut.shape == (130 + 6 - (45 - 6), 250 + 6 - (50 - 6))
+    ink = np.argwhere(cut == 30)
+    assert ink.min(0).tolist() == [100 - 39, 60 - 44] and ink.max(0).tolist() == [71, 196]
+    assert set(np.unique(cut[:, 120:])) <= {30, 180}  # above the slope is paper, no foreign ink
+    over: Points = np.array([[0.0, 0], [288, 0], [288, 212], [0, 212]])
+    assert crop(page, over, 100).size == (round(294 * 100 / 200), 100)
 
 
 def test_lines_are_cut_out_of_their_pages(tmp_path: Path) -> None:
@@ -331,18 +270,6 @@ def test_pictures_are_found_where_exports_put_them(
     put(tmp_path, document, page(page_line("l", "text", 190), f'imageFilename="{said}"'))
     ((_, _, ink),) = shown(PageLines("page", tmp_path))
     assert abs(ink - 30) < 20  # as JPEG keeps it
-
-
-def test_of_pictures_of_one_name_the_nearest_counts(tmp_path: Path) -> None:
-    for folder, value in (("a", 10), ("b", 60), (".", 90)):
-        put(tmp_path, f"{folder}/p.xml", page(page_line("l", "text", 190), ""))
-        Image.new("L", (400, 300), value).save(tmp_path / folder / "p.png")
-    assert shown(PageLines("page", tmp_path)) == [
-        ("a/p_l", "text", 10), ("b/p_l", "text", 60), ("p_l", "text", 90),
-    ]  # fmt: skip
-    put(tmp_path, "c/d/e/q.xml", page(page_line("l", "text", 190), 'imageFilename="p.png"'))
-    (bad,) = PageLines("page", tmp_path).load().bad
-    assert bad.id == "c/d/e/q_l" and "3 pictures are called p.png, none beside it" in bad.reason
 
 
 def test_folders_are_splits_and_an_option_is_stronger(tmp_path: Path) -> None:
@@ -430,22 +357,14 @@ def test_bad_lines_and_pages_are_told_and_lose_no_other(tmp_path: Path) -> None:
     (tmp_path / "u.png").symlink_to(tmp_path.parent / "secret.png")
     found = PageLines("page", tmp_path).load()
     assert [line.id for line in found.lines] == ["p_good", "p_over"]
-    reasons = {bad.id: bad.reason for bad in found.bad}
-    assert reasons == {
-        "p_empty": "its text is empty",
-        "p_off": "its image cannot be read: the line lies outside of its page",
-        "p_good": "another line has the same id",
-        "p_far": "its image cannot be read: it has no outline on the page",
-        "p_bare": "its image cannot be read: it has no outline on the page",
-        "p_thin": "its image cannot be read: it has no outline on the page",
-        "q_a": "its page cannot be read: there is no picture q",
-        "q_b": "its page cannot be read: there is no picture q",
-        "r_a": "its page cannot be read: it is not an image",
-        "s.xml": reasons["s.xml"],
-        "t.xml": f"the path t.xml leads out of {tmp_path}",
-        "u_a": f"its page cannot be read: the path u.png leads out of {tmp_path}",
-    }
-    assert "s.xml is not XML" in reasons["s.xml"]
+    parts = {
+        "p_empty": "empty", "p_off": "outside of its page", "p_good": "the same id",
+        "p_far": "no outline", "p_bare": "no outline", "p_thin": "no outline",
+        "q_a": "no picture q", "q_b": "no picture q", "r_a": "not an image",
+        "s.xml": "s.xml is not XML", "t.xml": "leads out of", "u_a": "u.png leads out of",
+    }  # fmt: skip
+    assert [bad.id for bad in found.bad] == list(parts)
+    assert all(parts[bad.id] in bad.reason for bad in found.bad), found.bad
     with pytest.raises(BadLinesError, match="12 of 14 lines of page"):
         PageLines("page", tmp_path, strict=True).load()
 
@@ -480,7 +399,7 @@ def alto_of(n: Callable[[], str]) -> str:
 @pytest.mark.parametrize("kind", ["page", "alto"])
 @given(st.data())
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_number_of_a_page_loses_another(
     kind: Literal["page", "alto"], tmp_path: Path, data: st.DataObject
@@ -527,19 +446,3 @@ def test_real_pages() -> None:
     found = PageLines("alto", _real("alto_pages")).load()
     assert len(found.lines) == 41 and not found.bad
     assert found.lines[0].text == "Nom de r\u00e9f\u00e9rence: imp_wikitexte_0212"
-
-
-def test_real_lines_are_found_by_their_baselines_alone(tmp_path: Path) -> None:
-    """Without polygons the crops still hold the ink that they hold with them."""
-    folder = _real("hooker_pages")
-    for path in folder.glob("*_190_004.*"):
-        content = path.read_bytes()
-        if path.suffix == ".xml":
-            content, count = re.subn(rb"(<TextLine.*?>\s*)<Coords [^>]*/>", rb"\1", content)
-            assert count > 10
-        put(tmp_path, path.name, content)
-    bare = {line.id: line for line in PageLines("page", tmp_path, height=999).load().lines}
-    whole = [line for line in PageLines("page", folder, height=999).load().lines if line.id in bare]
-    dark: Callable[[NDArray[np.uint8]], int] = lambda image: int((image < 110).sum())  # noqa: E731
-    kept = sum(dark(bare[line.id].image) for line in whole) / sum(dark(x.image) for x in whole)
-    assert len(whole) == 16 and 0.8 < kept < 1.1

@@ -1,287 +1,232 @@
-"""Sets of line images: cutting them out of pages, and reading them from Parquet files."""
+"""Parquet files: the user's, those of a Hub that runs on this machine, and the recorded sets."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from huggingface_hub import constants
+from PIL import Image
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import silent
-from datasets import parquet
-from datasets.columns import Columns
-from datasets.crops import crop, outlines, shrink
-from datasets.files import decode
-from datasets.page_xml import PageLine, Points
-from datasets.parquet import ScannedLines, read_rows
-from datasets.rebuild import page_lines
-from datasets.rebuild.page_lines import COPISTE, HOOKER, PageSet
-from datasets.root import data_root, set_data_root
-from datasets.sources import load_selection
-from tests.trees import FolderTree
+from datasets.base import BadLinesError
+from datasets.hub import MAIN, download, licence_of, locate
+from datasets.parquet import ParquetLines
+from tests.fake_hub import FakeHub, serve
 
-PAGE = """<?xml version="1.0"?>
-<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2013-07-15"><Page><TextRegion>
- <TextLine id="a"><Coords points="10,20 90,20 90,60 10,60"/><Baseline points="10,50 90,50"/>
-  <Word><TextEquiv><Unicode>word</Unicode></TextEquiv></Word>
-  <TextEquiv><Unicode>one  &amp; two </Unicode></TextEquiv></TextLine>
- <TextLine id="b"><Coords points="10,100 90,100 90,140"/></TextLine>
- <TextLine id="c"><TextEquiv><Unicode>no outline</Unicode></TextEquiv></TextLine>
- <TextEquiv><Unicode>the region</Unicode></TextEquiv></TextRegion></Page></PcGts>"""
+REPO = "tiny/lines"
+SPLITS = Path(__file__).parent / "fixtures" / "parquet-splits"
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def _png(value: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(np.full((8, 30), value, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _jpeg() -> bytes:
-    buffer = io.BytesIO()
-    Image.effect_noise((200, 64), 60).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-RECORDED = Columns(id="id", writer="writer", split="split")
-GREY = _png(np.full((4, 9), 200, np.uint8))
-
-
-def _line(top: float, baseline: float, bottom: float, item: str = "a") -> PageLine:
-    return PageLine(
-        item=item,
-        text="text",
-        polygon=np.array([[10.0, top], [210, top], [210, bottom], [10, bottom]]),
-        baseline=np.array([[12.0, baseline], [208, baseline]]),
-    )
-
-
-def test_a_ribbon_is_rebuilt_from_its_baseline() -> None:
-    """Ascents 60, 80, 100, 15: the median is 70; 15 is below 0.55 of it."""
-    lines = [_line(100 - a, 100, 120) for a in (60, 80, 100, 15)]
-    *good, ribbon = outlines(lines)
-    assert all(o is line.polygon for o, line in zip(good, lines, strict=False))
-    assert ribbon.tolist() == [[12, 30], [208, 30], [208, 128], [12, 128]]
-
-
-@pytest.mark.parametrize(("usual", "believed"), [(300, 110), (30, 45)])
-def test_an_unlikely_ascent_is_not_believed(usual: float, believed: float) -> None:
-    lines = [_line(400 - usual, 400, 410) for _ in range(3)] + [_line(398, 400, 410)]
-    rebuilt = outlines(lines)[-1]
-    assert 400 - rebuilt[:, 1].min() == believed
-
-
-def test_a_crop_shows_the_line_on_paper_and_nothing_else() -> None:
-    page = Image.new("L", (300, 200), 180)
-    draw = ImageDraw.Draw(page)
-    draw.rectangle((40, 40, 260, 60), fill=20)  # ink of the line above
-    draw.rectangle((60, 100, 240, 110), fill=30)  # ink of the line
-    outline: Points = np.array([[50.0, 45], [250, 90], [250, 130], [50, 130]])
-    cut = np.array(crop(page, outline, 112))
-    assert cut.shape == (130 + 6 - (45 - 6), 250 + 6 - (50 - 6))
-    ink = np.argwhere(cut == 30)
-    assert ink.min(0).tolist() == [100 - 39, 60 - 44] and ink.max(0).tolist() == [71, 196]
-    assert set(np.unique(cut[:, 120:])) <= {30, 180}  # above the slope is paper, no foreign ink
-
-
-def test_a_high_crop_is_scaled_down_and_one_off_the_page_refused() -> None:
-    page = Image.new("L", (500, 400), 180)
-    outline: Points = np.array(
-        [[0.0, 0], [488, 0], [488, 212], [0, 212]]
-    )  # reaches over the edge: 494 x 218
-    assert crop(page, outline, 112).size == (round(494 * 112 / 218), 112)
-    assert shrink(page, 400) is page
-    with pytest.raises(ValueError, match="outside"):
-        crop(page, outline + 600.0, 112)
-
-
-@pytest.mark.parametrize(
-    ("pages", "folder", "name", "lines"),
-    [(HOOKER, "hooker_pages", "hooker", 74), (COPISTE, "alto_pages", "copiste", 35)],
-    ids=["hooker", "copiste"],
-)
-def test_whole_pages_give_the_recorded_lines(
-    pages: PageSet, folder: str, name: str, lines: int, tmp_path: Path
-) -> None:
-    """Same ids, order, texts, splits and sizes, and the same pixels up to JPEG's noise."""
-    root = data_root()
-    if root is None or not (root / folder).is_dir() or not (root / pages.file).is_file():
-        pytest.skip(f"the data root has no {folder}/ and {pages.file}")
-    tree = FolderTree(root / folder)
-    stems = {Path(file).stem for file in tree.names()}
-    chosen = {stem: items for stem, items in load_selection(name).items() if stem in stems}
-    assert page_lines.build(pages, tree, chosen, tmp_path, silent) == []
-    rebuilt = pq.read_table(tmp_path / pages.file).to_pylist()
-    ids = {row["id"] for row in rebuilt}
-    recorded = pq.read_table(root / pages.file, filters=[("id", "in", ids)]).to_pylist()
-    assert len(rebuilt) == lines
-    for ours, theirs in zip(rebuilt, recorded, strict=True):
-        for column in ("id", "text", "writer", "split"):
-            assert ours[column] == theirs[column]
-        assert ours["image"]["path"] == theirs["image"]["path"]
-        one, other = (decode(row["image"]["bytes"]).astype(int) for row in (ours, theirs))
-        assert one.shape == other.shape
-        assert np.abs(one - other).mean() < 1
-
-
-def test_chosen_lines_that_a_source_lacks_are_named(tmp_path: Path) -> None:
-    folder = tmp_path / "pages"
-    folder.mkdir()
-    (folder / "JDH_1_2_3_001.xml").write_text(PAGE)
-    Image.new("L", (120, 160), 200).save(folder / "JDH_1_2_3_001.jpg")
-    chosen = {"JDH_1_2_3_001": frozenset({"a", "z"}), "JDH_1_2_4_001": frozenset({"a"})}
-    missing = page_lines.build(HOOKER, FolderTree(folder), chosen, tmp_path, silent)
-    assert missing == ["JDH_1_2_3_001 z", "JDH_1_2_4_001 a"]
-    (row,) = pq.read_table(tmp_path / HOOKER.file).to_pylist()
-    assert (row["id"], row["writer"]) == ("JDH_1_2_3_001_a", "JDH_1_2_3")
-    (folder / "JDH_1_2_3_001.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"JDH_1_2_3_001\.jpg"):
-        page_lines.build(HOOKER, FolderTree(folder), chosen, tmp_path, silent)
-
-
-@pytest.mark.parametrize(
-    ("stem", "group"),
-    [("imp_wikitexte_0022", "t0022"), ("wikitexte_0221_double_1", "t0221d"),
-     ("oldbatch_wikitexte_0001", "t0001"), ("wikitexte_0275_2", "t0275")],
-)  # fmt: skip
-def test_copiste_groups(stem: str, group: str) -> None:
-    assert COPISTE.group(stem) == group
-    assert COPISTE.line_id(group, stem, "07") == f"{group}__{stem}_07"
-
-
-def _write(path: Path, rows: list[dict[str, object]], group: int = 2) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=group)
+def _write(path: Path, texts: list[str], **columns: list[object]) -> Path:
+    """A file in the Hub's layout: an image and a text column, and perhaps others."""
+    images = [{"bytes": _png(100 + i), "path": "line.png"} for i in range(len(texts))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": images, "text": texts, **columns}), path, row_group_size=2)
     return path
 
 
-def _rows(splits: str) -> list[dict[str, object]]:
-    names = {"r": "train", "v": "val", "t": "test"}
-    return [
-        {"id": f"n{i}", "image": {"bytes": GREY, "path": None}, "text": f"text {i}",
-         "writer": f"w{i}", "split": names[letter]}
-        for i, letter in enumerate(splits)
-    ]  # fmt: skip
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A set as the Hub has it: shards by split, and a card."""
+    root = tmp_path / "repo"
+    _write(root / "data/train-00000-of-00002.parquet", ["a", "b", "c"])
+    _write(root / "data/train-00001-of-00002.parquet", ["d"])
+    _write(root / "data/validation-00000-of-00001.parquet", ["e"])
+    _write(root / "data/test-00000-of-00001.parquet", ["f", "g"])
+    (root / "README.md").write_text("---\npretty_name: x\nlicense: cc-by-4.0\n---\n# Lines\n")
+    return root
+
+
+def _texts(spec: ParquetLines, split: str, limit: int | None = None) -> list[str]:
+    return [line.text for line in spec.load(split, limit).lines]
+
+
+def test_a_folder_in_the_hubs_layout_has_its_splits(folder: Path) -> None:
+    spec = ParquetLines(str(folder))
+    assert spec.missing() is None and spec.split_names() == ("train", "val", "test")
+    assert _texts(spec, "train") == ["a", "b", "c", "d"]
+    assert _texts(spec, "train", 3) == ["a", "b", "c"] and _texts(spec, "train", 0) == []
+    assert _texts(spec, "val") == _texts(spec, "validation") == ["e"]
+    found = spec.load("test")
+    assert [line.id for line in found.lines] == [f"data/test-00000-of-00001-{i}" for i in range(2)]
+    assert (found.name, found.licence, found.references) == ("parquet", "cc-by-4.0", "parquet")
+    assert found.lines[1].image.tolist() == [[101] * 30] * 8
+    only = ParquetLines(str(folder), files="data/t*")
+    assert only.split_names() == ("train", "test")
+
+
+def test_columns_are_found_or_named(tmp_path: Path) -> None:
+    file = _write(
+        tmp_path / "lines.parquet", ["a", "b", "c"], line_id=[7, 8, 9], split=["dev", "test", None],
+        author=["x", "y", "z"], form=["p", "q", "r"], other=["A", "B", "C"],
+    )  # fmt: skip
+    spec = ParquetLines(str(file))
+    assert spec.split_names() == ("val", "test", "None")
+    (line,) = spec.load("val").lines
+    assert (line.id, line.text, line.writer, line.page) == ("7", "a", "x", "p")
+    named = ParquetLines(str(file), text="other", split="train")
+    assert _texts(named, "train") == ["A", "B", "C"] and named.split_names() == ("train",)
+    with pytest.raises(UserError, match=r"no column nope; its columns are image, text, line_"):
+        ParquetLines(str(file), split_column="nope").load()
+    with pytest.raises(UserError, match=r"column line_id of .* holds int64, not text"):
+        ParquetLines(str(file), text="line_id").load()
+
+
+def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
+    wide = io.BytesIO()
+    Image.new("L", (5000, 10)).save(wide, "PNG")
+    images = [_png(1), b"junk", None, _png(2), _png(3), wide.getvalue()]
+    texts = ["good", "x", "x", " ", "again", "x"]
+    ids = ["a", "b", "c", "d", "a", "e"]
+    pq.write_table(pa.table({"image": images, "text": texts, "id": ids}), tmp_path / "a.parquet")
+    found = ParquetLines(str(tmp_path)).load()
+    assert [line.id for line in found.lines] == ["a"]
+    assert [(bad.id, bad.reason) for bad in found.bad] == [
+        ("b", "its image cannot be read: it is not an image"),
+        ("c", "its image cannot be read: it has none"),
+        ("d", "its text is empty"),
+        ("a", "another line has the same id"),
+        ("e", "its image of 5000 x 10 pixels is no line of writing"),
+    ]
+    with pytest.raises(BadLinesError, match=r"5 of 6 lines of parquet .* the first is b: ") as told:
+        ParquetLines(str(tmp_path), strict=True).load()
+    assert told.value.lineset.bad == found.bad
+
+
+def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
+    for path, reason in (("", "none is named"), ("./nowhere", "no file or folder nowhere"),
+                         (str(tmp_path / "a.parquet"), "no file or folder")):  # fmt: skip
+        missing = ParquetLines(path).missing()
+        assert missing is not None and reason in missing.reason and missing.remedy
+        with pytest.raises(Unavailable):
+            ParquetLines(path).load()
+    missing = ParquetLines(str(folder), files="*.csv").missing()
+    assert missing is not None and "no Parquet file of the pattern *.csv" in missing.reason
+    missing = ParquetLines(str(folder), revision="v1").missing()
+    assert missing is not None and "is a path and has no revision" in missing.reason
+    with pytest.raises(UserError, match=r"no split eval; .*-o parquet\.split=eval"):
+        ParquetLines(str(folder)).load("eval")
+    (folder / "data/train-00000-of-00002.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        ParquetLines(str(folder)).load()
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [("---\r\nlicense: 'mit'\r\n---\r\n", "mit"), ("---\nlicense:\n- mit\n---\n", "not stated"),
+     (None, "not stated")],
+)  # fmt: skip
+def test_the_licence_is_that_of_the_card(tmp_path: Path, card: str | None, licence: str) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card, newline="")
+    assert licence_of(tmp_path) == licence
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    set_data_root(tmp_path)
-    yield tmp_path
-    set_data_root(None)
+def hub(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """An empty cache, and a Hub that has `folder` as REPO."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    with serve(FakeHub()) as server:
+        server.push(f"datasets/{REPO}", folder, "v1", "refs/convert/parquet")
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", re.sub("^.*?(?=/{)", server.url, template)
+        )
+        yield server
 
 
-def test_only_the_wanted_lines_are_decoded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _write(root / HOOKER.file, _rows("rrtvttrrt"))
-    decoded: list[bytes] = []
-
-    def counted(content: bytes) -> NDArray[np.uint8]:
-        decoded.append(content)
-        return decode(content)
-
-    monkeypatch.setattr(parquet, "decode", counted)
-    found = ScannedLines(whole=True).load("test", limit=3)
-    assert [(line.id, line.text, line.block, line.split) for line in found.lines] == [
-        (f"n{i}", f"text {i}", f"w{i}", "test") for i in (2, 4, 5)
-    ]
-    assert len(decoded) == 3
-    assert [line.id for line in ScannedLines(whole=True).load("test").lines] == [
-        "n2",
-        "n4",
-        "n5",
-        "n8",
-    ]
-    assert ScannedLines(whole=True).load("val", limit=0).lines == ()
+Call = Callable[..., tuple[object, str, str]]
 
 
-def test_row_groups_without_a_wanted_row_are_not_read(tmp_path: Path) -> None:
-    """The images of the train groups are overwritten on disk: they must never be looked at."""
-    path = _write(tmp_path / "a.parquet", _rows("rrrrtt"))
-    metadata = pq.ParquetFile(path).metadata
-    content = bytearray(path.read_bytes())
-    for group in (0, 1):
-        for column in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(column)
-            if chunk.path_in_schema.startswith("image"):
-                start = chunk.dictionary_page_offset or chunk.data_page_offset
-                content[start : start + chunk.total_compressed_size] = b"\xff" * (
-                    chunk.total_compressed_size
-                )
-    path.write_bytes(content)
-    assert [row.id for row in read_rows(path, RECORDED, "test")] == ["n4", "n5"]
-    with pytest.raises(UserError, match="cannot be read as Parquet"):
-        list(read_rows(path, RECORDED, "train"))
+def test_a_set_of_the_hub_is_got_and_read(hub: FakeHub, call: Call) -> None:
+    missing = ParquetLines(REPO).missing()
+    assert missing is not None and f"{REPO} is not in " in missing.reason
+    assert missing.remedy == f"python -m bench data get {REPO}"
+    code, out, err = call(*missing.remedy.split()[3:])
+    assert code == 0, err
+    assert "3 files" not in out and "4 files" in out and "cc-by-4.0" in out
+    hub.requests.clear()
+    found = ParquetLines(REPO).load("train", 2)
+    assert [line.text for line in found.lines] == ["a", "b"] and found.licence == "cc-by-4.0"
+    commit = hub.repos[f"datasets/{REPO}"]["main"]
+    assert found.source == f"{hub.url}/datasets/{REPO} @ {commit[:12]}"
+    assert hub.requests == []  # reading asks the Hub nothing
+    download(REPO, MAIN, "*", silent)
+    assert not [r for r in hub.requests if r.startswith("GET") and r.endswith(".parquet")]
 
 
-def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(root: Path) -> None:
-    rows = _rows("tttttt")
-    rows[1]["image"] = {"bytes": b"no image", "path": "x.jpg"}
-    rows[2]["image"] = {"bytes": _jpeg()[:-400], "path": None}
-    rows[3]["image"] = {"bytes": None, "path": "x.jpg"}
-    rows[4]["text"] = " \n"
-    rows[5]["text"] = None
-    _write(root / HOOKER.file, rows)
-    found = ScannedLines(whole=True).load("test")
-    assert [line.id for line in found.lines] == ["n0"]
-    assert [(bad.id, bad.reason.partition(":")[0]) for bad in found.bad] == [
-        ("n1", "its image cannot be read"),
-        ("n2", "its image cannot be read"),
-        ("n3", "its image cannot be read"),
-        ("n4", "its text is empty"),
-        ("n5", "its text is empty"),
-    ]
+def test_a_pattern_and_a_revision_are_heeded(hub: FakeHub, call: Call) -> None:
+    spec = ParquetLines(REPO, revision="refs/convert/parquet", files="data/test*")
+    missing = spec.missing()
+    assert missing is not None
+    assert missing.remedy.endswith(f"{REPO} --revision refs/convert/parquet --files 'data/test*'")
+    code, _, err = call(
+        "data", "get", REPO, "--revision", "refs/convert/parquet", "--files", "data/test*"
+    )
+    assert code == 0, err
+    assert spec.split_names() == ("test",)
+    assert sum(r.startswith("GET /datasets") and "train" in r for r in hub.requests) == 0
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(root: Path) -> None:
-    _write(root / HOOKER.file, [{"picture": GREY, "text": "a", "split": "test"}])
-    with pytest.raises(UserError, match=r"no column image.*its columns are picture, text, split"):
-        ScannedLines(whole=True).load()
-    _write(root / HOOKER.file, [{**_rows("t")[0], "image": "x.jpg"}])
-    with pytest.raises(UserError, match="holds string, not encoded images"):
-        ScannedLines(whole=True).load()
+def test_an_interrupted_download_is_not_taken_for_the_set(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "data/train-00001-of-00002.parquet"
+    hub.spoilt.add(name)
+    with pytest.raises(UserError, match=f"{name} of {REPO} arrived damaged and was removed"):
+        download(REPO, MAIN, "*", silent)
+    assert ParquetLines(REPO).missing() is not None
+    with pytest.raises(UserError, match="no Parquet file of the pattern a"):
+        download(REPO, MAIN, "a", silent)
+    commit = hub.repos[f"datasets/{REPO}"]["main"]
+    with pytest.raises(Unavailable, match="only partly"):  # a shard of two
+        locate(REPO, commit, "*")
+    hub.spoilt.clear()
+    folder = download(REPO, MAIN, "*", silent)
+    assert _texts(ParquetLines(REPO), "train") == ["a", "b", "c", "d"] and folder.name == commit
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 50 + b"PAR1"])
-def test_a_file_that_is_not_parquet_is_a_user_error(root: Path, content: bytes) -> None:
-    (root / HOOKER.file).write_bytes(content)
-    with pytest.raises(UserError, match=r"hooker_lines\.parquet cannot be read as Parquet"):
-        ScannedLines(whole=True).load()
+def parts(folder: Path, *names: str) -> ParquetLines:
+    """A folder with one line in each file."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SPLITS / "test-00000-of-00001.parquet", folder / name)
+    return ParquetLines(str(folder))
 
 
-def test_images_become_grey_and_transparent_is_paper() -> None:
-    red = np.zeros((2, 3, 4), np.uint8)
-    red[..., 0], red[0, :, 3] = 255, 255  # the lower row is transparent
-    assert decode(_png(red)).tolist() == [[76] * 3, [255] * 3]
-    assert decode(_png(np.array([[7, 9]], np.uint8))).tolist() == [[7, 9]]
+def test_shards_are_of_the_splits_that_they_are_called_after() -> None:
+    spec = ParquetLines(str(SPLITS))
+    assert spec.split_names() == ("test", "eval", "synthetic", "unlabeled")
+    assert {len(spec.load(split).lines) for split in spec.split_names()} == {2}
 
 
-def test_wrong_names_and_a_missing_file_are_user_errors(root: Path) -> None:
-    missing = ScannedLines("copiste").missing()
-    assert missing is not None and missing.remedy == "python -m bench data get copiste"
-    with pytest.raises(Unavailable):
-        ScannedLines("copiste").load()
-    with pytest.raises(UserError, match="did you mean hooker"):
-        ScannedLines("hoker").load()
-    _write(root / HOOKER.file, _rows("t"))
-    with pytest.raises(UserError, match="did you mean val"):
-        ScannedLines().load("vali")
-
-
-def test_the_real_sets() -> None:
-    for name, lines, height in (("hooker", 918, 112), ("copiste", 382, 56)):
-        spec = ScannedLines(name, whole=True)
-        root = data_root()
-        if root is None or spec.missing() is not None:
-            pytest.skip(f"{name} is not in the data root")
-        found = spec.load("test", limit=40)
-        assert len(found.lines) == 40 and not found.bad
-        assert all(line.image.ndim == 2 and line.image.shape[0] <= height for line in found.lines)
-        assert all(line.split == "test" and line.block for line in found.lines)
-        assert all(line.image.mean() > 100 for line in found.lines)  # dark ink on light paper
-        files = {"hooker": HOOKER.file, "copiste": COPISTE.file}
-        assert len(list(read_rows(root / files[name], RECORDED, "test"))) == lines
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["data/dev-00000-of-00001.parquet", "data/pseudo.v2-00000-of-00009.parquet"],
+         ("val", "pseudo.v2")),
+        (["default/eval/0000.parquet", "default/partial-train/0000.parquet"], ("train", "eval")),
+        (["iam_val.parquet", "my-training-2.parquet", "eval.parquet"], ("train", "val", "test")),
+        (["train.parquet", "synthetic.parquet"], ("train", "synthetic")),
+        (["lines.parquet", "more.parquet"], ("test",)),
+        (["latest.parquet", "contest-00000-of-00001.parquet"], ("contest", "latest")),
+    ],
+)  # fmt: skip
+def test_no_file_is_silently_of_test(tmp_path: Path, names: list[str], splits) -> None:
+    assert parts(tmp_path, *names).split_names() == splits

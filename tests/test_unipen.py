@@ -1,4 +1,4 @@
-"""UNIPEN: the raw format, the lines made of it, and the set that is drawn from them."""
+"""The data set `unipen`."""
 
 from __future__ import annotations
 
@@ -6,120 +6,14 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.progress import silent
-from datasets.rebuild import unipen
-from datasets.rebuild.unipen_raw import Segment, segments
-from datasets.root import data_root, set_data_root
-from datasets.sources import EMBEDDED
-from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes, read_table
-from tests.trees import Files, FolderTree
-
-
-def contributors(tree: Files | FolderTree) -> list[str]:
-    """The contributors of lines of text."""
-    names = {name.split("/")[2] for name in tree.names() if name.startswith("data/8/")}
-    return sorted(names | {"lex"})
-
-
-def _index(*rows: str) -> Files:
-    ink = b".WRITER_ID w\n" + b"".join(
-        b".PEN_DOWN\n%d 0\n%d 9\n.PEN_UP\n5 5\n" % (i, i + 1) for i in range(6)
-    )
-    index = "\n".join([".VERSION 1.0", ".INCLUDE bba/data/a.dat", *rows]).encode("latin-1")
-    return Files({"data/8/bba/a.dat": index, "include/bba/data/a.dat": ink})
-
-
-def _read(*rows: str) -> list[Segment]:
-    return list(segments(_index(*rows), "bba"))
-
-
-def test_an_index_names_strokes_and_their_text() -> None:
-    first, second = _read(
-        '.SEGMENT TEXT     0,2-3,5:7 GOOD "a \\"b\\" c"', '.SEGMENT WORD 0 OK "word"',
-        '.SEGMENT TEXT 1 ? "d"',
-    )  # fmt: skip
-    assert (first.writer, first.source) == ("bba/w", "include/bba/data/a.dat")
-    assert (first.quality, first.label) == ("GOOD", 'a "b" c')
-    assert first.strokes == [[(i, 0), (i + 1, 9)] for i in (0, 2, 3, 5)]
-    assert (second.quality, second.label, second.strokes) == ("?", "d", [[(1, 0), (2, 9)]])
-
-
-@pytest.mark.parametrize("components", ["6", "4-6", "x", "1-", "-1", ""])
-def test_strokes_that_are_not_there_make_a_segment_without_strokes(components: str) -> None:
-    found = _read(f'.SEGMENT TEXT {components} OK "a"', '.SEGMENT TEXT 1 OK "b"')
-    assert [s.label for s in found if s.strokes] == ["b"]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.binary(max_size=200))
-def test_any_bytes_parse_without_an_error(noise: bytes) -> None:
-    ink = b".WRITER_ID w\n.PEN_DOWN\n" + noise
-    tree = Files({"data/8/bba/a.dat": noise, "include/lex/a.dat": ink})
-    for contributor in contributors(tree):
-        list(segments(tree, contributor))
-
-
-@pytest.mark.parametrize(
-    ("label", "text"),
-    [
-        ("Maxwell 's method of dealing with the case was ,", None),
-        ("It was in 1 8 7 4 , when", "It was in 1874, when"),
-        ("Book meeting at 2 : 00 2 3 / 3 / 9 2", "Book meeting at 2: 00 23 / 3 / 92"),
-        ("Book meeting at 2 : 0 0 2 3 / 3 / 9 2", "Book meeting at 2: 0023 / 3 / 92"),
-        ("wasn ' t  teaching at Lehigh , he", "wasn ' t teaching at Lehigh, he"),
-        ("found $ 7 5 0 by Tue 2 4 th .", "found $ 750 by Tue 24 th."),
-    ],
-)
-def test_spaced_transcriptions_are_closed(label: str, text: str | None, tmp_path: Path) -> None:
-    """Labels of the public index files against the texts of the recorded set."""
-    tree = _index(f'.SEGMENT TEXT 0 OK "{label}"')
-    tree.files = {
-        name.replace("bba", "hpb"): content.replace(b"bba", b"hpb")
-        for name, content in tree.files.items()
-    }
-    assert not unipen.build_lines(tree, {"hpb": frozenset({"0"})}, tmp_path, silent)
-    (row,) = read_table(tmp_path / TABLE)
-    assert row["text"] == (text or "Maxwell's method of dealing with the case was,")
-
-
-def test_the_public_sample_gives_the_recorded_lines(tmp_path: Path) -> None:
-    """Every recorded line whose ink is in the sample: same strokes, text, writer, split, width."""
-    root = data_root()
-    if root is None or not (root / "unipen_raw_sample").is_dir():
-        pytest.skip("the data root has no sample of the raw files")
-    tree = FolderTree(root / "unipen_raw_sample")
-    every = {
-        name: frozenset(str(i) for i, s in enumerate(segments(tree, name)) if s.strokes)
-        for name in contributors(tree)
-    }
-    assert not unipen.build_lines(tree, every, tmp_path, silent)
-    rebuilt = {_key(row, record) for row, record in _pairs(tmp_path)}
-    inks = {key[-2] for key in rebuilt}
-    recorded = [
-        _key(row, record)
-        for row, record in _pairs(root)
-        if any(b'"src":"%s"' % ink.encode() in record[:200] for ink in inks)
-    ]
-    assert len(recorded) == 235
-    assert set(recorded) <= rebuilt
-
-
-def _pairs(root: Path) -> list[tuple[dict[str, str], bytes]]:
-    return list(zip(read_table(root / TABLE), read_strokes(root / STROKES), strict=True))
-
-
-def _key(row: dict[str, str], record: bytes) -> tuple[str, ...]:
-    """All of a line but its number, which counts the lines of files that the sample lacks."""
-    found = json.loads(record)
-    name = row["file"].rsplit("_", 1)[0]
-    return (name, *(row[c] for c in COLUMNS[1:]), found["src"], json.dumps(found["strokes"]))
+from datasets.root import set_data_root
+from datasets.unipen import COLUMNS, STROKES, TABLE, Unipen, draw, read_strokes
 
 
 def test_ink_is_black_on_white_and_stands_upright() -> None:
@@ -158,20 +52,12 @@ def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(chosen_root: 
     names = [f"bba_w_0000{i}.png" for i in range(8)]
     rows = [_row(name) for name in names]
     rows[7] = _row(names[7], text="  ")
-    _root(
-        chosen_root,
-        rows,
-        [
-            {"file": names[0], "strokes": GOOD},
-            {"file": "other.png", "strokes": GOOD},
-            "{not json",
-            {"file": names[3], "strokes": []},
-            {"file": names[4], "strokes": [[[0, 0], [1]]]},
-            {"file": names[5], "strokes": [[["a", "b"]]]},
-            {"file": names[6], "strokes": [[[0, 1e999]]]},
-            {"file": names[7], "strokes": GOOD},
-        ],
-    )
+    odd: list[Any] = [GOOD, None, None, [], [[[0, 0], [1]]], [[["a", "b"]]], [[[0, 1e999]]], GOOD]
+    records: list[object] = [
+        {"file": name, "strokes": s} for name, s in zip(names, odd, strict=True)
+    ]
+    records[1:3] = [{"file": "other.png", "strokes": GOOD}, "{not json"]
+    _root(chosen_root, rows, records)
     found = Unipen().load("test")
     assert [line.id for line in found.lines] == ["bba_w_00000"]
     assert [bad.id for bad in found.bad] == [name[:-4] for name in names[1:]]
@@ -179,18 +65,10 @@ def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(chosen_root: 
 
 
 def test_subsets_splits_and_limits(chosen_root: Path) -> None:
-    files = [
-        ("bba_a_0.png", "test"),
-        ("aga_b_0.png", "test"),
-        ("lex_c_0.png", "val"),
-        ("lex_c_1.png", "test"),
-        ("bbd_d_0.png", "test"),
-    ]
-    _root(
-        chosen_root,
-        [_row(file, split) for file, split in files],
-        [{"file": file, "strokes": GOOD} for file, _ in files],
-    )
+    names = ("bba_a_0", "aga_b_0", "lex_c_0", "lex_c_1", "bbd_d_0")
+    files = [f"{name}.png" for name in names]
+    rows = [_row(file, "val" if "c_0" in file else "test") for file in files]
+    _root(chosen_root, rows, [{"file": file, "strokes": GOOD} for file in files])
 
     def ids(subset: str, split: str = "test", limit: int | None = None) -> list[str]:
         return [line.id for line in Unipen(subset).load(split, limit).lines]
@@ -216,29 +94,8 @@ def test_wrong_names_and_missing_files_are_user_errors(chosen_root: Path) -> Non
     (chosen_root / TABLE).write_text("a\tb\n")
     with pytest.raises(UserError, match=r"columns a, b.*data get unipen"):
         Unipen().load()
-
-
-def test_a_damaged_file_of_strokes_is_a_user_error(chosen_root: Path) -> None:
-    _root(chosen_root, [_row("bba_a_0.png")], [{"file": "bba_a_0.png", "strokes": GOOD}])
     whole = (chosen_root / STROKES).read_bytes()
     for broken in (whole[:-12], b"plain text", whole[:-8] + b"\0" * 8):
         (chosen_root / STROKES).write_bytes(broken)
         with pytest.raises(UserError, match=r"is damaged.*data get unipen"):
             list(read_strokes(chosen_root / STROKES))
-
-
-def test_the_real_set() -> None:
-    root = data_root()
-    if root is None or not (root / TABLE).is_file():
-        pytest.skip("unipen is not in the data root")
-    found = Unipen("lex").load("test")
-    embedded = {row["file"]: row for row in read_table(EMBEDDED / TABLE)}
-    for row in read_table(root / TABLE):
-        assert row["split"] == "train" or embedded[row["file"]] == row
-    assert not found.bad and len(found.lines) == 130
-    assert {line.writer for line in found.lines} == {"lex/squim1"}
-    assert found.lines[0].text == "civic-minded, he rents a kid"
-    widths = {row["file"][:-4]: int(row["width"]) for row in read_table(root / TABLE)}
-    for line in found.lines:
-        assert line.image.shape[0] == 64 and abs(line.image.shape[1] - widths[line.id]) <= 1
-        assert line.boxes is None and line.split == "test"

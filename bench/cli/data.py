@@ -21,13 +21,13 @@ from bench.pipeline.runs import CHECKS
 from datasets import DATASETS
 from datasets.hub import MAIN, download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root
-from datasets.sources import SOURCES, Source, missing_files, missing_pieces
+from datasets.sources import SOURCES, PublicSource, missing_files, missing_pieces
 from datasets.splits import in_order
 
 if TYPE_CHECKING:
+    from datasets.acquire import Audit
     from datasets.base import Dataset
     from datasets.census import Census, Repeats
-    from datasets.check import PiecesVerdict, Verdict
 
 SHEET = "sheet.png"
 _PRINTED = 10  # bad lines; all are in the file
@@ -88,7 +88,7 @@ def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
     return 0
 
 
-def _listed(source: Source) -> dict[str, Any]:
+def _listed(source: PublicSource) -> dict[str, Any]:
     missing = missing_files(source.name)
     return {
         **dataclasses.asdict(source),
@@ -115,7 +115,7 @@ def get(
         revision: branch, tag or commit of the Hub's
         files: a pattern; only Parquet files of it, of the Hub's
     """
-    from datasets.fetch import get as fetch
+    from datasets.acquire import get as fetch
 
     repos = [one for one in name if is_hub_id(one)]
     if repos or revision or files:
@@ -165,7 +165,7 @@ def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
     return 0
 
 
-def _sources(names: Sequence[str]) -> list[Source]:
+def _sources(names: Sequence[str]) -> list[PublicSource]:
     for name in names:
         if name in DATASETS and name not in SOURCES:
             if missing := DATASETS.create(name).missing():
@@ -176,7 +176,7 @@ def _sources(names: Sequence[str]) -> list[Source]:
     return [SOURCES[name] for name in dict.fromkeys(names)]
 
 
-def _notice(source: Source) -> str:
+def _notice(source: PublicSource) -> str:
     alike = ", what you make of it under the same licence" if "-SA-" in source.licence else ""
     return f"{source.licence}: free to use and to share{alike}, if you name: {source.attribution}"
 
@@ -186,7 +186,7 @@ class Checked:
     """A set against its record, where it has one, and in numbers, where it was counted."""
 
     name: str
-    verdict: Verdict | None
+    verdict: Audit | None
     census: Census | None = None
     files: tuple[Path, ...] = ()
 
@@ -260,16 +260,16 @@ def check(
 
 
 def _checked(name: str, dataset: Dataset, counting: Counting | None) -> Checked:
+    from datasets.acquire import Audit, check
     from datasets.base import listening
     from datasets.census import take
-    from datasets.check import Verdict, check
 
     with Steps(name) as steps:
         verdict = None
         if name in SOURCES:
             verdict = check(SOURCES[name], data_root(), steps.report)
         elif missing := dataset.missing():
-            verdict = Verdict(name, "missing", reason=missing.reason, remedy=missing.remedy)
+            verdict = Audit(name, "missing", reason=missing.reason, remedy=missing.remedy)
         # A file that differs from its record may be one that cannot be read; the verdict says so.
         if counting is None or (verdict and verdict.state != "right"):
             return Checked(name, verdict)
@@ -330,12 +330,11 @@ def _lines_of(checked: Checked) -> list[str]:
     return lines
 
 
-def _verdict_lines(verdict: Verdict) -> list[str]:
+def _verdict_lines(verdict: Audit) -> list[str]:
     head = f"{verdict.name:<8} {verdict.state:<8}"
     if verdict.lines:
         head += f" {_by_split(verdict.lines)}; {_letters(verdict.alphabet)}"
     details = [f"sha256 {verdict.sha256}"] if verdict.sha256 else []
-    details += [f"unreadable {line.id}: {line.reason}" for line in verdict.unreadable[:_PRINTED]]
     if verdict.reason:
         details += [verdict.reason, f"mend it: {verdict.remedy}"]
     details += [_pieces_line(pieces, verdict.name) for pieces in verdict.pieces]
@@ -386,7 +385,7 @@ def _repeats(repeats: Repeats) -> str:
     return f"{repeats.groups}, in {repeats.lines} lines{across}; one: {example}"
 
 
-def _pieces_line(pieces: PiecesVerdict, name: str) -> str:
+def _pieces_line(pieces: Audit, name: str) -> str:
     if pieces.state == "missing":
         return _without(pieces.name, name)
     if pieces.state == "right":

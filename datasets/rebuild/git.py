@@ -12,9 +12,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, AnyStr
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.progress import Report
@@ -56,18 +56,8 @@ def fetch_commit(url: str, commit: str, folder: Path, report: Report) -> None:
     _git(folder, "update-ref", _COMPLETE, commit)
 
 
-class Tree(Protocol):
-    """The files of one version of a source; names are relative, with forward slashes."""
-
-    def names(self) -> list[str]:
-        """The names of all regular files, sorted."""
-
-    def read(self, name: str) -> bytes:
-        """The content of one of `names`.
-
-        Raises:
-            KeyError: there is no such file.
-        """
+# The files of one version of a source by name: relative, with forward slashes.
+Tree = Mapping[str, bytes]
 
 
 def below(names: Iterable[str], folder: str) -> list[str]:
@@ -76,8 +66,8 @@ def below(names: Iterable[str], folder: str) -> list[str]:
     return sorted((n for n in names if n.startswith(prefix)), key=lambda n: n.split("/"))
 
 
-class GitTree:
-    """The files of a fetched commit; a context manager."""
+class GitTree(Tree):
+    """The regular files of a fetched commit; a context manager."""
 
     def __init__(self, repository: Path, commit: str) -> None:
         self._objects: dict[str, str] = {}
@@ -102,12 +92,14 @@ class GitTree:
         _pipe(self._reader.stdout).close()
         self._reader.wait()
 
-    def names(self) -> list[str]:
-        """The names of all regular files, sorted."""
-        return sorted(self._objects)
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._objects))
 
-    def read(self, name: str) -> bytes:
-        """The content of one of `names`.
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __getitem__(self, name: str) -> bytes:
+        """The content of a file.
 
         Raises:
             KeyError: there is no such file.
@@ -145,6 +137,8 @@ def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=_environment(),
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         try:
             complaint = _listen(_pipe(process.stderr), report)
@@ -154,19 +148,14 @@ def _fetch(url: str, commit: str, folder: Path, report: Report) -> str:
     return complaint or f"git ended with {process.returncode}" if process.returncode else ""
 
 
-def _listen(stream: IO[bytes], report: Report) -> str:
+def _listen(stream: IO[str], report: Report) -> str:
     """Report git's progress; returns its last error, else ""."""
-    complaint, line = "", bytearray()
-    while byte := stream.read(1):
-        if byte not in b"\r\n":
-            line += byte
-            continue
-        text = line.decode("utf-8", "replace").strip()
-        line.clear()
-        if match := _STEP.match(text):
+    complaint = ""
+    for line in stream:
+        if match := _STEP.match(line):
             report(match[1].lower(), float(match[2]), 100.0)
-        elif text.startswith(("fatal: ", "error: ")):
-            complaint = text.partition(": ")[2].rstrip(".")
+        elif line.startswith(("fatal: ", "error: ")):
+            complaint = line.partition(": ")[2].strip().rstrip(".")
     return complaint
 
 
@@ -189,6 +178,6 @@ def _environment() -> dict[str, str]:
     return {**inherited, **kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+def _pipe(stream: IO[AnyStr] | None) -> IO[AnyStr]:
     assert stream is not None
     return stream

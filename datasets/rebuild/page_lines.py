@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,8 +69,7 @@ def build(pages: PageSet, tree: Tree, chosen: Selection, folder: Path, report: R
         The chosen lines that the source does not have.
     """
     missing: list[str] = []
-    names = tree.names()
-    texts, pictures = _by_stem(names, ".xml"), _by_stem(names, ".jpg")
+    texts, pictures = _by_stem(tree, ".xml"), _by_stem(tree, ".jpg")
     rows: list[dict[str, Any]] = []
     with pq.ParquetWriter(folder / pages.file, SCHEMA, compression="zstd") as writer:
         for number, stem in enumerate(sorted(chosen)):
@@ -78,9 +77,9 @@ def build(pages: PageSet, tree: Tree, chosen: Selection, folder: Path, report: R
             if stem not in texts or stem not in pictures:
                 missing += [f"{stem} {item}" for item in sorted(chosen[stem])]
                 continue
-            transcript = pages.parse(tree.read(texts[stem]), texts[stem])
+            transcript = pages.parse(tree[texts[stem]], texts[stem])
             lines = [line for line in transcript.lines if len(line.polygon)]
-            picture = _grey(tree.read(pictures[stem]), pictures[stem])
+            picture = _grey(tree[pictures[stem]], pictures[stem])
             done = list(_rows(pages, stem, lines, picture, chosen[stem]))
             cut = {item for item, _ in done}
             missing += [f"{stem} {item}" for item in sorted(chosen[stem] - cut)]
@@ -121,7 +120,7 @@ def _rows(
         )
 
 
-def _by_stem(names: list[str], suffix: str) -> dict[str, str]:
+def _by_stem(names: Iterable[str], suffix: str) -> dict[str, str]:
     """Names by stem; of equal stems in different folders the last name counts."""
     paths = (PurePosixPath(name) for name in names)
     return {path.stem: str(path) for path in paths if path.suffix.lower() == suffix}

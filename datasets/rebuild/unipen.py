@@ -26,8 +26,21 @@ same holds for every such character that was inspected (a backslash, or a blank 
 of contributor ibm). By the measured rule, the widest excluded word has 0.1111, the narrowest
 recorded one 0.1231.
 
-The order is that of `segments_by_ink`. It agrees with the recorded files in contributors, writers
-and categories, but is not proved for every piece; so `datasets.check` accepts pieces in any order.
+The order of pieces is that of `segments_by_ink`. It agrees with the recorded files in contributors,
+writers and categories, but is not proved for every piece; so `datasets.acquire` accepts any order.
+
+The format: index files label strokes of ink files.
+I. Guyon, L. Schomaker, R. Plamondon, M. Liberman and S. Janet, "UNIPEN project of on-line data
+exchange and recognizer benchmarks", ICPR 1994. The layout here is that of `train_r01_v07`:
+
+- `data/<category>/<contributor>/**.dat` is an index. `.INCLUDE <path>` names an ink file below
+  `include/`; `.SEGMENT <level> <strokes> <quality> "<label>"` names strokes of it, as in `12-15,18`
+  (of a part `12:3` the stroke 12 is taken), and their text. The level is CHARACTER in the
+  categories 1a digits, 1b upper case, 1c lower case and 1d symbols, WORD in 7, TEXT in 8.
+- `include/<contributor>/data/**.dat` is ink. `.PEN_DOWN` begins a stroke of `x y` rows, y growing
+  upwards; strokes are numbered from 0, pen-up parts not counted. `.WRITER_ID` is in its head.
+- Contributor `lex` has its labels in the ink: `.COMMENT .SEGMENT TEXT <strokes> <quality>
+  "<label>"`, followed by the strokes of that line.
 """
 
 from __future__ import annotations
@@ -35,19 +48,185 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.core.metrics import normalise
 from bench.core.progress import Report
-from datasets.rebuild.git import Tree
-from datasets.rebuild.unipen_raw import Points, Segment, segments, segments_by_ink
+from datasets.rebuild.git import Tree, below
 from datasets.sources import Pieces, Selection
 from datasets.splits import split_of
 from datasets.unipen import COLUMNS, HEIGHT, MARGIN, STROKES, TABLE
+
+Point = tuple[int, int]
+Points = list[Point]
+
+_LABEL = r'\s+(\S+)\s+(\S+)\s+"(.*)"\s*$'
+_SEGMENT = re.compile(r"\.SEGMENT\s+(\S+)" + _LABEL)
+_INLINE = re.compile(r"\.COMMENT\s+\.SEGMENT\s+TEXT" + _LABEL)
+
+
+class Segment(NamedTuple):
+    """One labelled line of text, word or character.
+
+    writer: contributor/WRITER_ID.
+    source: the ink file.
+    quality: GOOD, OK, BAD or ? (unknown).
+    strokes: pen-down strokes in device units, y growing upwards; None if the index names strokes
+        that the ink lacks.
+    """
+
+    writer: str
+    source: str
+    quality: str
+    label: str
+    strokes: list[Points] | None
+
+
+class _Labelled(NamedTuple):
+    """A segment of an index; `ink` is the name of its ink file, "" before the first."""
+
+    ink: str
+    level: str
+    components: str
+    quality: str
+    label: str
+
+
+class _Ink(NamedTuple):
+    writer: str
+    strokes: list[Points]
+    inline: list[tuple[str, str, int]]  # quality, label, number of its first stroke
+
+
+def segments(tree: Tree, contributor: str) -> Iterator[Segment]:
+    """All labelled lines of a contributor, in the order of the files and of their labels."""
+    if contributor == "lex":
+        for name in _inks(tree, f"include/{contributor}"):
+            yield from _inline_segments(contributor, name, _parse_ink(tree[name]))
+        return
+    inks = set(_inks(tree, "include"))
+    for index in below(tree, f"data/8/{contributor}"):
+        name, ink = "", _Ink("", [], [])
+        for row in _rows(tree, index, inks):
+            if row.ink != name:
+                name, ink = row.ink, _parse_ink(tree[row.ink])
+            if row.level == "TEXT":
+                yield _segment(contributor, row, ink)
+
+
+def segments_by_ink(
+    tree: Tree, categories: Sequence[str], contributors: Sequence[str], level: str
+) -> Iterator[list[Segment]]:
+    """The segments of a level in some categories, grouped by ink file.
+
+    Ink files are in the order of their first mention, category by category; their segments are
+    sorted by category, index and line.
+    """
+    inks = set(_inks(tree, "include"))
+    rows_of: defaultdict[tuple[str, str], list[_Labelled]] = defaultdict(list)
+    for category, contributor in product(categories, contributors):
+        for index in below(tree, f"data/{category}/{contributor}"):
+            for row in _rows(tree, index, inks):
+                if row.level == level:
+                    rows_of[contributor, row.ink].append(row)
+    for (contributor, name), rows in rows_of.items():
+        ink = _parse_ink(tree[name]) if name else _Ink("", [], [])
+        yield [_segment(contributor, row, ink) for row in rows]
+
+
+def _inks(tree: Tree, folder: str) -> list[str]:
+    return [name for name in below(tree, folder) if name.endswith(".dat")]
+
+
+def _rows(tree: Tree, index: str, inks: set[str]) -> Iterator[_Labelled]:
+    """Segments of one index file; includes of absent ink files are ignored."""
+    ink = ""
+    for row in tree[index].decode("latin-1").split("\n"):
+        if row.startswith(".INCLUDE"):
+            included = f"include/{row[len('.INCLUDE') :].strip()}"
+            if included in inks:
+                ink = included
+        elif match := _SEGMENT.match(row):
+            yield _Labelled(ink, *match.groups())
+
+
+def _segment(contributor: str, row: _Labelled, ink: _Ink) -> Segment:
+    try:
+        strokes = [ink.strokes[number] for number in _stroke_numbers(row.components)]
+    except (IndexError, ValueError):
+        strokes = None
+    return Segment(
+        writer=f"{contributor}/{ink.writer}",
+        source=row.ink,
+        quality=row.quality,
+        label=row.label.replace('\\"', '"'),
+        strokes=strokes,
+    )
+
+
+def _inline_segments(contributor: str, name: str, ink: _Ink) -> Iterator[Segment]:
+    ends = [start for _, _, start in ink.inline[1:]] + [len(ink.strokes)]
+    for (quality, label, start), end in zip(ink.inline, ends, strict=False):
+        yield Segment(
+            writer=f"{contributor}/{ink.writer}",
+            source=name,
+            quality=quality,
+            label=label.replace('\\"', '"'),
+            strokes=ink.strokes[start:end],
+        )
+
+
+def _parse_ink(content: bytes) -> _Ink:
+    """Strokes, writer and inline labels of an ink file (Latin-1 text).
+
+    Every keyword ends the current stroke, so rows that continue a comment are not points.
+    """
+    writer, strokes, inline = "", list[Points](), list[tuple[str, str, int]]()
+    stroke: Points | None = None
+    for row in content.decode("latin-1").split("\n"):
+        words = row.split()
+        if not words:
+            continue
+        if words[0][0] != ".":
+            if stroke is not None and (point := _point(words)) is not None:
+                stroke.append(point)
+            continue
+        stroke = None
+        if words[0] == ".PEN_DOWN":
+            strokes.append(stroke := [])
+        elif words[0] == ".WRITER_ID" and not writer:
+            writer = " ".join(words[1:])
+        elif match := _INLINE.match(row):
+            inline.append((match[2], match[3], len(strokes)))
+    return _Ink(writer, strokes, inline)
+
+
+def _point(words: list[str]) -> Point | None:
+    """A row's x and y; pressure and time after them are ignored."""
+    try:
+        return int(float(words[0])), int(float(words[1]))
+    except (IndexError, ValueError, OverflowError):
+        return None
+
+
+def _stroke_numbers(components: str) -> list[int]:
+    """Expand `0-2,7:1,9` to 0 1 2 7 9.
+
+    Raises:
+        ValueError: the components do not have that form.
+    """
+    numbers: list[int] = []
+    for part in components.split(","):
+        ends = [int(end.partition(":")[0]) for end in part.split("-")]
+        numbers += range(ends[0], ends[-1] + 1)
+    return numbers
+
 
 # Their transcribers set words and punctuation apart: "found $ 7 5 0 , and Maxwell 's".
 _SPACED = ("dar", "hpb", "phi")
@@ -56,7 +235,7 @@ _BEFORE_MARK = re.compile(r" (?=[,.;:?!]|'s\b)")
 
 NARROWEST = 0.123  # width / height / characters
 
-_LABEL = re.compile("[!-~]+")
+_PRINTABLE = re.compile("[!-~]+")
 
 
 @dataclass(frozen=True)
@@ -146,8 +325,8 @@ def build_pieces(tree: Tree, pieces: Pieces, folder: Path, report: Report) -> No
     kind = _KINDS[pieces.name]
     written = 0
     with _zipped(folder / pieces.file) as file:
-        for segments in segments_by_ink(tree, kind.categories, kind.contributors, kind.level):
-            for segment in segments:
+        for labelled in segments_by_ink(tree, kind.categories, kind.contributors, kind.level):
+            for segment in labelled:
                 if len(segment.label) <= kind.longest and _is_kept(segment):
                     file.write(_line(segment))
                     written += 1
@@ -156,7 +335,7 @@ def build_pieces(tree: Tree, pieces: Pieces, folder: Path, report: Report) -> No
 
 def _is_kept(segment: Segment) -> bool:
     strokes = segment.strokes
-    if segment.quality == "BAD" or not strokes or _LABEL.fullmatch(segment.label) is None:
+    if segment.quality == "BAD" or not strokes or _PRINTABLE.fullmatch(segment.label) is None:
         return False
     if any(all(point == (0, 0) for point in stroke) for stroke in strokes):
         return False

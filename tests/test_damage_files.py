@@ -1,20 +1,23 @@
-"""`damage export`: whole copies that are read back alike, and go on where they were stopped."""
+"""Damaged lines on disk: exported copies, and the cache."""
 
 import dataclasses
-import hashlib
 import json
-import subprocess
+import os
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from bench.analysis.export import MANIFEST, RECORD, SUMS, UNFINISHED, export, name_of
+from bench.analysis.export import MANIFEST, RECORD, UNFINISHED, export, name_of
 from bench.core.errors import UserError
 from bench.core.types import Condition, LineSet
 from datasets.base import fingerprint
 from datasets.damage import DAMAGES
-from datasets.damage.base import damaged_lines
+from datasets.damage import cache as kept
+from datasets.damage.base import Damaged, damaged_lines
+from datasets.damage.cache import cached_lines
 from datasets.damage.visible import visible_shares
 from datasets.manifest import ManifestLines
 from tests.damage_lines import written
@@ -45,10 +48,6 @@ def write(folder, condition=CONDITION, found=None, track=lambda items, doing: it
     return export(found or lines(), condition, damage, options, folder, track)
 
 
-def rows(path):
-    return [json.loads(row) for row in (path / MANIFEST).read_text("utf-8").splitlines()]
-
-
 @pytest.mark.parametrize("name", ["char_erase", "bleed_through", "warp", "none"])
 def test_a_copy_holds_what_a_run_would_read(tmp_path, name):
     severity = 0 if name == "none" else 4
@@ -59,43 +58,20 @@ def test_a_copy_holds_what_a_run_would_read(tmp_path, name):
     back = ManifestLines(path=done.path / MANIFEST).load("test")
     assert not back.bad
     clean = lines().lines
-    damage = None if name == "none" else DAMAGES.create(name)
-    images = (
-        [line.image for line in clean]
-        if damage is None
-        else [result.line.image for result in damaged_lines(damage, clean, "set", 4, 1)]
-    )
     assert [line.id for line in back.lines] == [line.id.strip() for line in clean]
-    for line, original, image in zip(back.lines, clean, images, strict=True):
-        assert (line.image == image).all()
-        assert (line.text, line.writer) == (original.text, original.writer)
-        assert line.block == original.block
-        assert (line.page, line.split) == (original.page, original.split)
-
-
-def test_rows_tell_what_is_lost_and_where_characters_are(tmp_path):
-    path = write(tmp_path).path
-    results = list(damaged_lines(DAMAGES.create("char_erase"), lines().lines, "set", 4, 1))
-    for row, clean, result in zip(rows(path), lines().lines, results, strict=True):
-        assert row["ink_lost"] == result.ink_lost
-        assert row["box_source"] == result.line.box_source
-        assert np.array(row["boxes"]) == pytest.approx(result.line.boxes)
-        visible = np.array([np.nan if v is None else v for v in row["visible"]])
-        assert visible == pytest.approx(visible_shares(clean, result), nan_ok=True)
-    sources = [row["box_source"] for row in rows(path)]
-    assert sources == ["renderer", "equal-slots", "renderer", "renderer"]
-    warped = write(tmp_path, dataclasses.replace(CONDITION, damage="warp")).path
-    assert rows(warped)[0]["visible"] is None and rows(warped)[0]["ink_lost"] is None
-
-
-def test_sums_hold_for_every_file_that_they_name(tmp_path):
-    path = write(tmp_path).path
-    sums = dict(line.split("  ")[::-1] for line in (path / SUMS).read_text().splitlines())
-    assert set(sums) == {MANIFEST, *(str(p.relative_to(path)) for p in path.glob("images/*"))}
-    for name, digest in sums.items():
-        assert hashlib.sha256((path / name).read_bytes()).hexdigest() == digest
-    checked = subprocess.run(["sha256sum", "--quiet", "-c", SUMS], cwd=path, capture_output=True)
-    assert checked.returncode == 0, checked.stderr
+    results = [Damaged(line, None, None) for line in clean]
+    if name != "none":
+        results = list(damaged_lines(DAMAGES.create(name), clean, "set", 4, 1))
+    stored = [json.loads(row) for row in (done.path / MANIFEST).read_text("utf-8").splitlines()]
+    for line, original, result, row in zip(back.lines, clean, results, stored, strict=True):
+        assert (line.image == result.line.image).all()
+        pair = [(x.text, x.writer, x.block, x.page, x.split) for x in (line, original)]
+        assert pair[0] == pair[1]
+        assert (row["ink_lost"], row["box_source"]) == (result.ink_lost, result.line.box_source)
+        if name == "char_erase":
+            assert np.array(row["boxes"]) == pytest.approx(result.line.boxes)
+            visible = np.array([np.nan if v is None else v for v in row["visible"]])
+            assert visible == pytest.approx(visible_shares(original, result), nan_ok=True)
 
 
 def contents(folder):
@@ -148,12 +124,6 @@ def test_another_copy_in_the_way_is_left_alone(tmp_path):
     assert contents(path) == before
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="choose a folder"):
-        write(tmp_path / "file")
-
-
 def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
     options = ["--limit", "3", "--damage", "none,holes", "--severity", "1,5"]
     words = ["damage", "export", "lines", "-o", str(tmp_path), *options]
@@ -174,14 +144,9 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
     ("words", "sentence"),
     [
         (["lines"], "-o"),
-        (["linse", "-o", "x"], "did you mean lines"),
-        (["lines", "-o", "x", "--damage", "blott"], "did you mean blot"),
         (["lines", "-o", "x", "--severity", "6"], "severity 6"),
-        (["lines", "-o", "x", "--seed", "a"], "--seed takes whole numbers"),
         (["lines", "-o", "x", "--limit", "0"], "leaves nothing"),
         (["lines", "-o", "x", "--option", "blot.fill=mark"], "no option 'fill'"),
-        (["lines", "-o", "x", "--option", "hooker.source=a"], "hooker"),
-        (["lines", "-o", "x", "--option", "span_erase.fill=red"], "one of paper, mark"),
         (["lines", "-o", "x", "--align", "mimi"], "did you mean mini"),
     ],
 )
@@ -190,3 +155,98 @@ def test_mistakes_are_one_sentence_and_write_nothing(words, sentence, call, tmp_
     code, _, err = call("damage", "export", *words)
     assert code == 2 and sentence in err.strip().splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path))
+    return tmp_path / "damage"
+
+
+def read(name="blot", lines=None, severity=3, seed=0, **options):
+    damage = DAMAGES.create(name, options)
+    return list(cached_lines(damage, lines or written(), "set", severity, seed))
+
+
+def equal(a: Damaged, b: Damaged) -> bool:
+    arrays = [(x.line.image, x.line.boxes, x.mask) for x in (a, b)]
+    facts = [(x.line.id, x.line.text, x.line.box_source, x.ink_lost) for x in (a, b)]
+    return facts[0] == facts[1] and all(
+        one is other is None or (np.array_equal(one, other) and one.dtype == other.dtype)
+        for one, other in zip(*arrays, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["char_erase", "noise", "warp"])
+def test_what_is_read_back_is_what_was_made(name, folder, monkeypatch):
+    bare = dataclasses.replace(written()[0], id="bare", boxes=None, box_source="")
+    lines = (written()[0], bare)
+    made = list(damaged_lines(DAMAGES.create(name), lines, "set", 3, 0))
+    assert all(map(equal, read(name, lines), made))
+    monkeypatch.delattr(kept, "damaged_lines")
+    again = read(name, lines)
+    assert len(again) == len(made) and all(map(equal, again, made))
+    again[0].line.image[:] = 0  # as free to be written to as a new one
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_anything_that_they_follow_from_makes_them_anew(folder):
+    next(cached_lines(DAMAGES.create("blot"), written(), "set", 3, 0))
+    assert not list(folder.iterdir())  # not read to its end
+    read()
+    first = written()
+    one_pixel = first[0].image.copy()
+    one_pixel[0, 0] ^= 1
+    assert first[0].boxes is not None
+    moved = first[0].boxes + np.float32(1)
+    others: list[dict[str, Any]] = [
+        {"severity": 2},
+        {"seed": 1},
+        {"name": "span_erase"},
+        {"name": "span_erase", "fill": "mark"},
+        {"lines": (dataclasses.replace(first[0], image=one_pixel), *first[1:])},
+        {"lines": (dataclasses.replace(first[0], boxes=moved), *first[1:])},
+        {"lines": (dataclasses.replace(first[0], text="other"), *first[1:])},
+    ]
+    for count, change in enumerate(others, start=2):
+        read(**change)
+        assert len(list(folder.iterdir())) == count, change
+
+
+@pytest.mark.parametrize("name", ["blot", "char_erase"])
+def test_what_was_changed_on_the_disk_is_made_again(name, folder):
+    made = read(name)
+    (file,) = folder.iterdir()
+    sound = file.read_bytes()
+    rng = np.random.default_rng(3)
+    for place in [0, 40, len(sound) - 9, *rng.integers(len(sound), size=5).tolist()]:
+        changed = bytearray(sound)
+        changed[place : place + 2] = bytes(b ^ 16 for b in sound[place : place + 2])
+        for content in (changed, sound[:place]):
+            file.write_bytes(content)
+            assert all(map(equal, read(name), made)), place
+    assert file.read_bytes() == sound
+    read(name, seed=1)
+    (other,) = set(folder.iterdir()) - {file}
+    file.write_bytes(other.read_bytes())
+    assert all(map(equal, read(name), made))
+
+
+def test_the_least_lately_read_go_first_when_room_is_short(folder, monkeypatch):
+    for seed in range(3):
+        read(seed=seed)
+    files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    for age, file in enumerate(reversed(files)):
+        os.utime(file, (1e9 - age, 1e9 - age))
+    read(seed=0)  # the oldest is read: now the newest
+    oldest = min(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    sizes = sum(file.stat().st_size for file in files)
+    monkeypatch.setattr(kept, "LIMIT", sizes)
+    kept._make_room(folder)
+    assert set(folder.iterdir()) == set(files)
+    monkeypatch.setattr(kept, "LIMIT", sizes - 1)
+    kept._make_room(folder)
+    assert set(folder.iterdir()) == set(files) - {oldest}
+    monkeypatch.setattr(kept, "LIMIT", 1000)
+    assert len(read("strike")) == len(written())  # would drive out everything, so is not kept
+    assert set(folder.iterdir()) == set(files) - {oldest}
