@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,12 @@ class Bank:
     words: dict[str, dict[str, list[Ink]]]
     characters: dict[str, dict[str, list[Ink]]]
 
-    @property
+    @cached_property
     def word_writers(self) -> list[str]:
         """Writers of at least 20 different words."""
         return sorted(w for w, texts in self.words.items() if len(texts) >= 20)
 
-    @property
+    @cached_property
     def character_writers(self) -> list[str]:
         """Writers of at least 20 different characters, small letters among them."""
         small = set("abcdefghijklmnopqrstuvwxyz")

@@ -76,7 +76,7 @@ class PPOCRNet(nn.Module):
         self.config = config = config or PPOCRConfig()
         width, channels = config.width, _BLOCKS[-1][1]
         self.stem = Stem()
-        self.blocks = nn.ModuleList(Block(*shape) for shape in _BLOCKS)
+        self.blocks = nn.ModuleList(SpaceThenChannels(*shape) for shape in _BLOCKS)
         self.skip = nn.Conv2d(channels, width, 1)
         self.reduce = nn.Conv2d(channels, width, 1)
         self.local = nn.Conv2d(width, width, (1, 7), padding=(0, 3), groups=width)
@@ -133,7 +133,7 @@ class Stem(nn.Module):
         return torch.relu(self.fourth(torch.relu(self.third(ends.blank(x, 2)))))
 
 
-class Block(nn.Module):
+class SpaceThenChannels(nn.Module):
     """A depthwise convolution over space, then two pointwise ones over channels."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, squeeze: bool) -> None:

@@ -37,9 +37,7 @@ class ShippedSpec(EncoderSpec, ABC):
         """Check for the weights file."""
         if self.path.is_file():
             return None
-        return Unavailable(
-            f"the weights {self.path} are not there", self.remedy.format(path=self.path)
-        )
+        return Unavailable(f"the weights {self.path} are not there", self.remedy)
 
     def _present(self) -> Path:
         if problem := self.missing():
@@ -69,7 +67,7 @@ class PPOCRSpec(ShippedSpec):
     """
 
     name: ClassVar[str] = "ppocr"
-    remedy: ClassVar[str] = "python -m bench.training.convert_ppocr PP-OCRv6_rec_small.onnx {path}"
+    remedy: ClassVar[str] = "python -m bench train reader --start models/weights/ppocr.safetensors"
 
     def open(self, runtime: Runtime) -> Encoder:
         """Load the weights; see `EncoderSpec.open`."""

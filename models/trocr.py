@@ -64,12 +64,10 @@ class TrOCRSpec(EncoderSpec):
 
     def open(self, runtime: Runtime) -> Encoder:
         """Load it."""
+        from models.trocr_model import UntrainedTrOCR, open_checkpoint
+
         if self.untrained:
-            from models.trocr_untrained import UntrainedTrOCR
-
             return UntrainedTrOCR(self.shape, runtime)
-        from models.trocr_model import open_checkpoint
-
         encoder = open_checkpoint(hub.locate(self.repo, self.revision), runtime)
         if not self.head:
             return encoder

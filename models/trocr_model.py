@@ -1,17 +1,23 @@
-"""A loaded TrOCR, with silent loading errors of transformers 5 corrected."""
+"""A loaded TrOCR, silent loading errors of transformers 5 corrected, and one of random weights.
+
+Random weights have the speed of the architecture without a download. They never end a line, or end
+it at once, so its length is fixed beforehand: each line emits tokens in proportion to its width at
+equal height, scaled so that the embedded test lines have the mean of the paper's speed table.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from transformers import VisionEncoderDecoderModel
+from transformers import VisionEncoderDecoderModel, ViTImageProcessorPil
 
 from bench.core.errors import UserError
-from bench.core.types import ARModel, Encoded, EncoderInfo, Image, Runtime
+from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
 from models.images import Pictures
@@ -23,7 +29,7 @@ from models.trocr_files import (
     token_id,
     trained_on,
 )
-from models.trocr_shapes import restore_sinusoids
+from models.trocr_shapes import BOS, EOS, IMAGE, PAD, Shape, build, restore_sinusoids, shape_of
 
 # The decoder does not read the pooled state, so the pooler may be missing; sinusoids are computed,
 # and old checkpoints hold remains of them.
@@ -34,6 +40,11 @@ _HARMLESS = re.compile(
 # In config.json of this program's own checkpoints: false where the encoder was trained with a CTC
 # head and the AR decoder, which has never seen its new states, was not.
 AR_FITS = "ar_fits"
+
+SEED = 0  # of random weights
+MEAN_ASPECT = 12.79  # width / height of the embedded test lines; a test measures it again
+_SHORTEST = 2  # one token and EOS
+_BICUBIC = 3  # PIL's number
 
 
 class TrOCREncoder(Encoder):
@@ -56,12 +67,12 @@ class TrOCREncoder(Encoder):
         self._dtype = getattr(torch, runtime.dtype)
         self._device = torch.device(runtime.device)
 
-    def prepare(self, images: Sequence[Image]) -> torch.Tensor:
+    def prepare(self, images: Sequence[Image]) -> Any:
         """Grey images of any size to (B, 3, H, W) floats, squeezed to the size of the encoder."""
         return self.pictures.pixels(self.pictures.squeeze(images))
 
     @torch.inference_mode()
-    def encode(self, batch: torch.Tensor) -> Encoded:
+    def encode(self, batch: Any) -> Encoded:
         """(B, 3, H, W) pixels to the states of class token(s) and patches, none of them padding."""
         pixels = batch.to(self._device, self._dtype, non_blocking=True)
         states = self._states(pixels)
@@ -75,6 +86,55 @@ class TrOCREncoder(Encoder):
     def _states(self, pixels: torch.Tensor) -> torch.Tensor:
         states: torch.Tensor = self._model.encoder(pixels).last_hidden_state
         return states
+
+
+class UntrainedTrOCR(TrOCREncoder):
+    """A TrOCR with random weights, at the speed of a trained one."""
+
+    def __init__(self, shape: str, runtime: Runtime) -> None:
+        """Build one of `SHAPES`.
+
+        Raises:
+            UserError: there is no such shape.
+        """
+        model, parameters = settled(build(shape, SEED), runtime)
+        info = EncoderInfo(f"untrained TrOCR {shape}", UNTRAINED, parameters, (), has_ar=True)
+        pictures, ar = Pictures.of(processor()), ar_model(model, written_out)
+        super().__init__(model, pictures, ar, info, runtime)
+        self._shape = shape_of(shape)
+
+    def prepare(self, images: Sequence[Image]) -> Any:
+        """(B, 3, 384, 384) pixels and (B,) tokens that each line is to emit."""
+        lengths = [tokens_of(image.shape[1] / image.shape[0], self._shape) for image in images]
+        return super().prepare(images), torch.tensor(lengths)
+
+    def encode(self, batch: Any) -> Encoded:
+        """The states, and a head that ends each line where it has to end."""
+        pixels, lengths = batch
+        encoded = super().encode(pixels)
+        assert encoded.ar is not None
+        return replace(encoded, ar=replace(encoded.ar, forced_lengths=lengths))
+
+
+def tokens_of(aspect: float, shape: Shape) -> int:
+    """Tokens, EOS included, of a line with this width / height."""
+    tokens = round(shape.mean_tokens / MEAN_ASPECT * aspect)
+    return min(max(_SHORTEST, tokens), shape.positions)
+
+
+def written_out(tokens: list[int]) -> str:
+    """Write token ids without special ones, since there is no vocabulary.
+
+    >>> written_out([17, 4002, 2])
+    '<17> <4002>'
+    """
+    return " ".join(f"<{token}>" for token in tokens if token not in (BOS, PAD, EOS))
+
+
+def processor() -> ViTImageProcessorPil:
+    """The authors' preparation of images: squeezed into a square, grey levels from -1 to 1."""
+    half, size = [0.5] * 3, {"height": IMAGE, "width": IMAGE}
+    return ViTImageProcessorPil(size=size, resample=_BICUBIC, image_mean=half, image_std=half)
 
 
 def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncoder:

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
+import re
+import shutil
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image as Picture
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers import TrOCRConfig, VisionEncoderDecoderModel
 from transformers.utils import logging as transformers_logging
 
-from bench.core.errors import UserError
-from bench.core.types import Runtime
+from bench.core.errors import Unavailable, UserError
+from bench.core.types import EncoderInfo
 from decoders.ar.beam import AutoregressiveSpec
-from models import ENCODERS
+from decoders.ar.draft import DraftedSpec
+from models import hub
+from models.trocr_files import generation_settings, trained_on
 from tests.ctc_doubles import info
 from tests.tiny_trocr import (
     IMAGE,
-    PREPROCESSOR,
+    SPECIAL,
     TEXT,
     Kind,
+    edit,
     lines,
     opened,
     save_checkpoint,
@@ -35,34 +41,33 @@ from tests.tiny_trocr import (
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LIMIT = 30
+CONFIG, PROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer_config.json"
+GENERATING, WEIGHTS = "generation_config.json", "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+Saved = dict[Kind, tuple[Path, Any]]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[Kind, bool], tuple[Path, Any]]:
-    """(kind, whether pickled) to the folder of a checkpoint and the model that was saved."""
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Kind to the folder of a checkpoint and the model that was saved; small ones are pickled."""
     root = tmp_path_factory.mktemp("checkpoints")
-    found = {}
-    for kind in KINDS:
-        for pickled in (False, True):
-            folder = root / f"{kind}-{'bin' if pickled else 'safetensors'}"
-            found[kind, pickled] = folder, save_checkpoint(folder, kind, seed=5, pickled=pickled)
-    return found
+    return {
+        kind: (root / kind, save_checkpoint(root / kind, kind, seed=5, pickled=kind == "small"))
+        for kind in KINDS
+    }
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A checkpoint of the base kind to spoil."""
-    save_checkpoint(tmp_path / "tiny-trocr", "base")
+    save_checkpoint(tmp_path / "tiny-trocr", "base", seed=5)
     return tmp_path / "tiny-trocr"
 
 
-@pytest.mark.parametrize("pickled", [False, True], ids=["safetensors", "bin"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_reads_as_the_model_that_was_saved(
-    kind: Kind, pickled: bool, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
-) -> None:
+def test_it_reads_as_the_model_that_was_saved(kind: Kind, saved: Saved) -> None:
     """States and tokens, against a model that never went through a file."""
-    folder, model = saved[kind, pickled]
+    folder, model = saved[kind]
     encoder = opened(folder)
     batch = encoder.prepare(lines(6))
     encoded = encoder.encode(batch)
@@ -73,80 +78,39 @@ def test_it_reads_as_the_model_that_was_saved(
     assert encoded.states.shape[1] == (IMAGE // 8) ** 2 + (2 if kind == "small" else 1)
     for beam in (1, 4):
         sequences = model.generate(
-            batch,
-            num_beams=beam,
-            max_new_tokens=LIMIT,
-            decoder_start_token_id=2,
-            eos_token_id=2,
-            pad_token_id=1,
-            use_cache=True,
-            **({"early_stopping": True} if beam > 1 else {}),
-        )
+            batch, num_beams=beam, max_new_tokens=LIMIT, decoder_start_token_id=2, eos_token_id=2,
+            pad_token_id=1, use_cache=True, **({"early_stopping": True} if beam > 1 else {}),
+        )  # fmt: skip
         assert sequences.shape[1] > 22, "lines longer than the 20 tokens of generate's default"
         found = AutoregressiveSpec(beam=beam, max_new_tokens=LIMIT).open(info()).decode(encoded)
         assert encoded.ar is not None
         assert [d.text for d in found] == [encoded.ar.detokenize(s[1:].tolist()) for s in sequences]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_images_are_squeezed_and_scaled_as_the_checkpoint_says(
-    kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
-) -> None:
-    images = lines(6)
-    pixels = opened(saved[kind, False][0]).prepare(images)
-    assert pixels.dtype == torch.float32 and pixels.shape == (6, 3, IMAGE, IMAGE)
-    resample = Picture.Resampling(PREPROCESSOR[kind]["resample"])
-    for image, found in zip(images, pixels, strict=True):
-        small = Picture.fromarray(image).resize((IMAGE, IMAGE), resample)
-        expected = torch.from_numpy(np.asarray(small) / 255.0 * 2 - 1).float()
-        for channel in found:
-            torch.testing.assert_close(channel, expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_a_row_says_of_it(
-    kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]], tmp_path: Path
-) -> None:
-    folder, _ = saved[kind, False]
-    encoder = opened(folder)
-    weights = folder / "model.safetensors"
-    tensors = load_file(weights)
-    size = {
-        part: sum(t.numel() for n, t in tensors.items() if n.startswith(f"{part}."))
-        for part in ("encoder", "decoder", "encoder.pooler")
-    }
-    assert encoder.info.parameters == {
-        "encoder": size["encoder"] - size["encoder.pooler"],
-        "pooler": size["encoder.pooler"],
-        "ar": size["decoder"],
-    }
-    assert encoder.info.weights == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    assert encoder.info.name == folder.name
-    assert encoder.info.trained and encoder.info.has_ar and encoder.info.alphabet == ()
-    assert encoder.info.trained_on == ""
-    assert encoder.encode(encoder.prepare(lines(1))).ar.start_id == 2
+def test_what_a_row_says_of_it(checkpoint: Path) -> None:
+    encoder, weights = opened(checkpoint), checkpoint / "model.safetensors"
+    size = {"encoder": 0, "decoder": 0, "pooler": 0}
+    for name, tensor in load_file(weights).items():
+        part = "pooler" if name.startswith("encoder.pooler") else name.partition(".")[0]
+        size[part] += tensor.numel()
+    size["ar"] = size.pop("decoder")
+    assert encoder.info.parameters == size
     runs = sum(p.numel() for p in encoder.module().parameters())
-    assert runs == sum(encoder.info.parameters.values()) - size["encoder.pooler"]
-    assert encoder.info.origin == ""
+    assert runs == size["encoder"] + size["ar"]
+    assert encoder.info.weights == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    assert encoder.info.name == checkpoint.name and encoder.info.origin == ""
+    assert encoder.info.trained and encoder.info.has_ar and encoder.info.alphabet == ()
     assert encoder.module().encoder.config._attn_implementation == "sdpa"
     assert encoder.module().decoder.config._attn_implementation == "eager"
-    other = tmp_path / "other"
-    save_checkpoint(other, kind, seed=6)
-    assert opened(other).info.weights != encoder.info.weights
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_text_keeps_the_spaces_before_punctuation(
-    kind: Kind, saved: dict[tuple[Kind, bool], tuple[Path, Any]]
-) -> None:
-    folder, _ = saved[kind, False]
-    ar = opened(folder).ar
-    tokenizer = ar.detokenize.func.__self__
+def test_text_keeps_the_spaces_before_punctuation(kind: Kind, saved: Saved) -> None:
+    ar = opened(saved[kind][0]).ar
     for text in TEXT[:3]:
-        ids = tokenizer(text)["input_ids"]
-        assert ids[0] == 0 and ids[-1] == ar.eos_id
-        assert ar.detokenize(ids[1:]) == text
-        assert ar.detokenize([*ids[1:], ar.pad_id]) == text
+        ids = ar.tokenize(text)
+        assert ids[0] not in (0, 2) and ids[-1] != ar.eos_id
+        assert ar.detokenize([*ids, ar.eos_id, ar.pad_id]) == text
 
 
 def test_a_sentencepiece_model_as_trocr_small_has_it(checkpoint: Path) -> None:
@@ -156,12 +120,9 @@ def test_a_sentencepiece_model_as_trocr_small_has_it(checkpoint: Path) -> None:
         (checkpoint / name).unlink()
     with (checkpoint / "sentencepiece.bpe.model").open("wb") as file:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=iter(TEXT),
-            model_writer=file,
-            vocab_size=60,
-            hard_vocab_limit=False,
-            minloglevel=2,
-        )
+            sentence_iterator=iter(TEXT), model_writer=file, vocab_size=60,
+            hard_vocab_limit=False, minloglevel=2,
+        )  # fmt: skip
     write_json(checkpoint / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
     pieces = spm.SentencePieceProcessor(str(checkpoint / "sentencepiece.bpe.model"))
     tiny_model("base", pieces.get_piece_size() + 2).save_pretrained(checkpoint)  # <pad>, <mask>
@@ -172,7 +133,7 @@ def test_a_sentencepiece_model_as_trocr_small_has_it(checkpoint: Path) -> None:
 
 
 def test_no_network_no_chatter_no_trace(
-    saved: dict[tuple[Kind, bool], tuple[Path, Any]],
+    saved: Saved,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,7 +166,7 @@ def test_new_checkpoints_keep_their_image_processor_elsewhere(checkpoint: Path) 
 
 
 def test_what_it_was_trained_on(checkpoint: Path) -> None:
-    card = checkpoint / "README.md"
+    found, card = hub.locate(str(checkpoint)), checkpoint / "README.md"
     for text, expected in (
         ("---\ndatasets:\n- iam\n- my/lines\n---\n# Mine", "iam, my/lines"),
         ("---\ndatasets: iam\n---\n", "iam"),
@@ -213,16 +174,8 @@ def test_what_it_was_trained_on(checkpoint: Path) -> None:
         ("no front matter", ""),
     ):
         card.write_text(text)
-        assert opened(checkpoint).info.trained_on == expected
+        assert trained_on(found) == expected
     card.unlink()
-    assert opened(checkpoint).info.trained_on == ""
-
-
-def test_what_the_authors_checkpoints_were_trained_on(checkpoint: Path) -> None:
-    from models import hub
-    from models.trocr_files import trained_on
-
-    found = hub.locate(str(checkpoint))
     for name, part in (
         ("microsoft/trocr-small-handwritten", "IAM train (Aachen split)"),
         ("microsoft/trocr-large-printed", "SROIE"),
@@ -232,21 +185,282 @@ def test_what_the_authors_checkpoints_were_trained_on(checkpoint: Path) -> None:
     assert trained_on(replace(found, repo="someone/trocr-small-handwritten")) == ""
 
 
-def test_the_registered_ones_say_how_to_get_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    for size in ("small", "base", "large"):
-        missing = ENCODERS.create(f"trocr-{size}").missing()
-        assert missing.remedy == f"python -m bench weights get trocr-{size}"
-    with pytest.raises(UserError, match="bench weights get trocr-base"):
-        ENCODERS.create("trocr-base").open(Runtime())
-
-
 def test_sinusoids_would_be_lost_without_the_repair() -> None:
     """The trap itself, so that the repair goes when transformers mends it."""
     with torch.device("meta"):
         model = tiny_model("small", 20)
     assert model.decoder.model.decoder.embed_positions.weights.is_meta
+
+
+# ---- misfits: each is one sentence ----
+
+
+def changed(file: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    return lambda folder: edit(folder / file, change)
+
+
+def stating(place: str, values: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """Add values to a configuration, or to that of its decoder."""
+    return lambda c: (c if place == CONFIG else c["decoder"]).update(values)
+
+
+def overwritten(name: str, content: bytes | None = None) -> Callable[[Path], Any]:
+    """Write a content, or cut the file off at half of its own."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / name
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2] if content is None else content)
+
+    return spoil
+
+
+def pickled_half(folder: Path) -> None:
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+    overwritten("pytorch_model.bin")(folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (changed(CONFIG, lambda c: c["decoder"].update(decoder_layers=3)), "they lack decoder."),
+        (changed(CONFIG, lambda c: c["decoder"].update(decoder_ffn_dim=40)), "another shape for"),
+        (changed(CONFIG, lambda c: c["encoder"].update(hidden_size=48)), "has to be equal"),
+        (changed(CONFIG, lambda c: c["encoder"].update(model_type="none")), "cannot be used"),
+        (changed(CONFIG, lambda c: c["decoder"].update(model_type="gpt2")), "is a gpt2 model"),
+        (changed(CONFIG, lambda c: c.update(decoder=[1])), "only trocr decoders"),
+        (overwritten(CONFIG), "is not JSON"),
+        (overwritten(CONFIG, b'{"a":' * 100_000), "is not JSON"),
+        (overwritten(WEIGHTS), "model (config.json, model.safetensors)"),
+        (pickled_half, "model (config.json, pytorch_model.bin)"),
+        (changed(PROCESSOR, lambda c: c.update(size=384)), "makes images of 384 x 384 px, but"),
+        (
+            changed(PROCESSOR, lambda c: c.update(image_processor_type="DeiTImageProcessor")),
+            "crops",
+        ),
+        (changed(PROCESSOR, lambda c: c.pop("size")), "does not state its size"),
+        (overwritten("vocab.json"), "the tokenizer"),
+        (changed(TOKENIZER, lambda c: c.update(eos_token="<mask>")), "eos_token_id is 4 in one"),
+        (changed(GENERATING, lambda c: c.update(eos_token_id=[2, 3])), "write one number below"),
+        (changed(GENERATING, lambda c: c.update(eos_token_id=320)), "write one number below 320"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(
+    spoil: Callable[[Path], None], told: str, checkpoint: Path
+) -> None:
+    spoil(checkpoint)
+    with pytest.raises(UserError, match=re.escape(told)) as raised:
+        opened(checkpoint)
+    sentence = str(raised.value)
+    assert "\n" not in sentence and len(sentence) < 600
+    assert "tiny-trocr" in sentence or "the checkpoint has" in sentence
+
+
+@pytest.mark.parametrize("tokens", [250, 330])
+def test_a_tokenizer_of_another_size_is_refused(checkpoint: Path, tokens: int) -> None:
+    vocabulary = json.loads((checkpoint / "vocab.json").read_text())
+    names = sorted(vocabulary, key=vocabulary.__getitem__)
+    names += [f"more{n}" for n in range(tokens)]
+    write_json(checkpoint / "vocab.json", {name: n for n, name in enumerate(names[:tokens])})
+    (checkpoint / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(UserError, match=rf"has {tokens} tokens and its decoder 320; copy"):
+        opened(checkpoint)
+
+
+def test_weights_that_changed_in_the_cache_of_the_hub_are_refused(checkpoint: Path) -> None:
+    weights = checkpoint / WEIGHTS
+    content = weights.read_bytes()
+    blob = checkpoint.parent / hashlib.sha256(content).hexdigest()
+    weights.rename(blob)
+    weights.symlink_to(blob)
+    assert opened(checkpoint).info.weights == blob.name[:16]
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"were damaged on this disk; delete .* and run: "):
+        opened(checkpoint)
+
+
+class _Exploit:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.write_text, (self.mark, "executed")
+
+
+def test_pickled_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
+    mark, pickled = tmp_path / "mark", checkpoint / "pytorch_model.bin"
+    weights = load_file(checkpoint / WEIGHTS)
+    (checkpoint / WEIGHTS).unlink()
+    torch.save({**weights, "extra": _Exploit(mark)}, pickled)
+    with pytest.raises(UserError, match=r"pytorch_model\.bin"):
+        opened(checkpoint)
+    pickled.write_bytes(pickle.dumps(_Exploit(mark), protocol=2))
+    with pytest.raises(UserError, match=r"pytorch_model\.bin"):
+        opened(checkpoint)
+    assert not mark.exists()
+
+
+def test_code_of_the_checkpoint_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    (checkpoint / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass\n")
+    (checkpoint / "custom_generate").mkdir()
+    (checkpoint / "custom_generate" / "generate.py").write_text(f"open({str(mark)!r}, 'w')")
+    names = ("Config", "Model", "ModelForCausalLM", "Tokenizer", "ImageProcessor")
+    code: dict[str, Any] = {f"Auto{name}": "evil.Evil" for name in names}
+    edit(
+        checkpoint / CONFIG,
+        lambda c: [d.update(auto_map=code) for d in (c, c["encoder"], c["decoder"])],
+    )
+    edit(checkpoint / PROCESSOR, lambda c: c.update(auto_map=code))
+    own = {"AutoTokenizer": ["evil.Evil", None]}
+    edit(checkpoint / TOKENIZER, lambda c: c.update(auto_map=own))
+    read(checkpoint)
+    assert not mark.exists()
+
+
+# ---- odd layouts: read as transformers reads them ----
+
+
+def read(folder: Path) -> list[str]:
+    """The greedy texts of a checkpoint."""
+    encoder = opened(folder)
+    encoded = encoder.encode(encoder.prepare(lines(6)))
+    found = AutoregressiveSpec(beam=1, max_new_tokens=LIMIT).open(info()).decode(encoded)
+    return [line.text for line in found]
+
+
+def read_by_transformers(folder: Path) -> list[str]:
+    encoder = opened(folder)
+    model = VisionEncoderDecoderModel.from_pretrained(folder).eval()
+    pixels = encoder.prepare(lines(6))
+    rows = model.generate(pixels, max_new_tokens=LIMIT, num_beams=1, use_cache=True)[:, 1:].tolist()
+    eos = encoder.ar.eos_id
+    return [encoder.ar.detokenize(r[: r.index(eos)] if eos in r else r) for r in rows]
+
+
+@pytest.mark.parametrize("place", [GENERATING, CONFIG, "decoder"])
+def test_special_tokens_are_looked_up_as_transformers_does(checkpoint: Path, place: str) -> None:
+    # The tokenizer ends a line with another token than the decoder's own configuration says.
+    edit(checkpoint / TOKENIZER, lambda c: c.update(eos_token="<mask>", pad_token="<unk>"))
+    ids = {"eos_token_id": SPECIAL.index("<mask>"), "pad_token_id": SPECIAL.index("<unk>")}
+    if place == GENERATING:
+        edit(checkpoint / place, lambda c: c.update(ids))
+    else:
+        (checkpoint / GENERATING).unlink()
+        edit(checkpoint / CONFIG, stating(place, ids))
+        if place == "decoder":
+            edit(checkpoint / CONFIG, lambda c: c.pop("pad_token_id"))
+    ar = opened(checkpoint).ar
+    assert (ar.eos_id, ar.pad_id, ar.start_id) == (*ids.values(), 2)
+    assert len(set(read(checkpoint))) > 1 and read(checkpoint) == read_by_transformers(checkpoint)
+
+
+def test_a_tokenizer_without_an_eos_follows_the_checkpoint(checkpoint: Path) -> None:
+    """BERT's tokenizers have none: the tutorials set config.eos_token_id to [SEP]."""
+    for name in ("vocab.json", "merges.txt"):
+        (checkpoint / name).unlink()
+    shutil.copytree(
+        Path(__file__).parent / "fixtures" / "bert-tokenizer", checkpoint, dirs_exist_ok=True
+    )
+    edit(checkpoint / TOKENIZER, lambda c: c.pop("eos_token"))
+    tokens = json.loads((checkpoint / "tokenizer.json").read_text())["model"]["vocab"]
+    tiny_model("base", len(tokens), seed=5).save_pretrained(checkpoint)
+    ids = {"decoder_start_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    edit(checkpoint / CONFIG, lambda c: c.update(ids))
+    write_json(checkpoint / GENERATING, {**ids, "_from_model_config": True})
+    ar = opened(checkpoint).ar
+    assert (ar.start_id, ar.eos_id, ar.pad_id) == (tokens["[CLS]"], tokens["[SEP]"], 0)
+    assert len(set(read(checkpoint))) > 1 and read(checkpoint) == read_by_transformers(checkpoint)
+
+
+def sharded(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    places = {name: f"model-{n % 3}.safetensors" for n, name in enumerate(sorted(tensors))}
+    for file in set(places.values()):
+        own = {name: tensors[name] for name in tensors if places[name] == file}
+        save_file(own, folder / file, metadata={"format": "pt"})
+    write_json(folder / INDEX, {"metadata": {}, "weight_map": places})
+    (folder / WEIGHTS).unlink()
+
+
+def test_weights_in_several_files_are_read_by_their_index(checkpoint: Path) -> None:
+    whole = opened(checkpoint)
+    sharded(checkpoint)
+    parts = opened(checkpoint)
+    batch = whole.prepare(lines(3))
+    assert torch.equal(whole.encode(batch).states, parts.encode(batch).states)
+    assert parts.info.parameters == whole.info.parameters
+    tensors = load_file(checkpoint / "model-1.safetensors")
+    tensors[min(tensors)] += 1
+    save_file(tensors, checkpoint / "model-1.safetensors", metadata={"format": "pt"})
+    assert opened(checkpoint).info.weights != parts.info.weights  # the same index, other weights
+
+
+def test_missing_parts_and_broken_indexes_are_named(checkpoint: Path) -> None:
+    sharded(checkpoint)
+    (checkpoint / "model-2.safetensors").unlink()
+    with pytest.raises(Unavailable, match=r"model-2\.safetensors of"):
+        hub.locate(str(checkpoint))
+    broken: Any
+    for broken in ({"weight_map": {}}, {"weight_map": {"a": 3}}, {"weight_map": {"a": "../b"}}):
+        write_json(checkpoint / INDEX, broken)
+        with pytest.raises(Unavailable, match="does not name the files of the weights"):
+            hub.locate(str(checkpoint))
+
+
+# ---- settings for generating text that a checkpoint states ----
+
+
+SETTINGS = {
+    "no_repeat_ngram_size": 3, "repetition_penalty": 1.2, "forced_bos_token_id": 5,
+    "suppress_tokens": [7], "min_length": 4, "length_penalty": 2.0, "num_beams": 4,
+    "max_length": 16, "do_sample": True,
+}  # fmt: skip
+NEUTRAL: dict[str, Any] = {
+    "no_repeat_ngram_size": 0, "repetition_penalty": 1.0, "forced_bos_token_id": None,
+    "suppress_tokens": [], "min_length": 0, "length_penalty": 1.0, "num_beams": 1,
+    "max_length": 20, "do_sample": False, "top_k": 50, "use_cache": False,
+}  # fmt: skip
+
+
+def test_generation_settings_are_known_wherever_they_are_stated(checkpoint: Path) -> None:
+    def settings() -> dict[str, Any]:
+        return generation_settings(checkpoint, TrOCRConfig(max_position_embeddings=64))
+
+    before = (checkpoint / CONFIG).read_text()
+    for place in (CONFIG, "decoder"):
+        (checkpoint / CONFIG).write_text(before)
+        edit(checkpoint / CONFIG, stating(place, SETTINGS))
+        assert settings() == SETTINGS
+    # A limit that the decoder has anyway is none.
+    for limits, stated in (({"max_new_tokens": 64}, {}), ({"max_length": 64}, {"max_length": 64})):
+        write_json(checkpoint / GENERATING, {**NEUTRAL, **limits})
+        assert settings() == stated
+
+
+def test_what_a_decoder_agrees_with_is_not_ignored() -> None:
+    def ignored(spec: Any, settings: dict[str, Any] = SETTINGS) -> Any:
+        return spec.ignored(EncoderInfo("x", "0", {}, (), True, generation=settings))
+
+    assert ignored(AutoregressiveSpec()) == SETTINGS
+    agreed = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True}
+    assert ignored(AutoregressiveSpec(beam=4, length_penalty=2.0), agreed) == {}
+    assert ignored(AutoregressiveSpec(beam=4), agreed) == {"length_penalty": 2.0}
+    assert ignored(AutoregressiveSpec(), {"max_length": 201, "max_new_tokens": 200}) == {}
+    assert "max_length" not in ignored(DraftedSpec(max_new_tokens=15))
+
+
+def test_a_run_names_the_settings_once_and_keeps_them(checkpoint: Path, call, tmp_path) -> None:
+    edit(checkpoint / GENERATING, lambda c: c.update(no_repeat_ngram_size=3))
+    out = tmp_path / "run"
+    code, shown, err = call(
+        "run", "--encoder", str(checkpoint), "--decoder", "ar-greedy,ar-beam", "--dataset", "lines",
+        "--limit", "2", "-o", "ar-greedy.max_new_tokens=5", "-o", "ar-beam.max_new_tokens=5",
+        "--out", str(out),
+    )  # fmt: skip
+    assert code == 0, err
+    (note,) = [line for line in shown.splitlines() if line.startswith("note: ")]
+    assert "ar-beam" in note and "ar-greedy" in note and "no_repeat_ngram_size 3" in note
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert [r["extras"]["generation_ignored"] for r in rows] == [{"no_repeat_ngram_size": 3}] * 2

@@ -44,28 +44,17 @@ GENERATION = {
     "transformers_version": "4.27.0.dev0",
     "use_cache": False,
 }
+_STEPS = {"do_normalize": True, "do_resize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+_SIZE = {"height": IMAGE, "width": IMAGE}
 PREPROCESSOR: dict[Kind, dict[str, Any]] = {
     "base": {
-        "do_normalize": True,
-        "do_resize": True,
-        "image_mean": [0.5] * 3,
-        "image_processor_type": "ViTImageProcessor",
-        "image_std": [0.5] * 3,
-        "resample": 2,
-        "size": IMAGE,
+        **_STEPS, "image_processor_type": "ViTImageProcessor", "resample": 2, "size": IMAGE,
     },
     "small": {
-        "crop_size": {"height": IMAGE, "width": IMAGE},
-        "do_center_crop": False,
-        "do_normalize": True,
-        "do_resize": True,
-        "feature_extractor_type": "DeiTFeatureExtractor",
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-        "resample": 3,
-        "size": {"height": IMAGE, "width": IMAGE},
+        **_STEPS, "feature_extractor_type": "DeiTFeatureExtractor", "resample": 3, "size": _SIZE,
+        "crop_size": _SIZE, "do_center_crop": False,
     },
-}
+}  # fmt: skip
 
 
 def tiny_model(kind: Kind, vocabulary: int, seed: int = 0, **decoder: Any) -> Any:
@@ -130,14 +119,7 @@ def save_tokenizer(folder: Path, kind: Kind) -> int:
 
 
 def save_checkpoint(folder: Path, kind: Kind, seed: int = 0, pickled: bool = False) -> Any:
-    """Write a whole checkpoint and return its model.
-
-    Args:
-        folder: made if it is not there.
-        kind: see `tiny_model`.
-        seed: of the weights.
-        pickled: whether the weights are pytorch_model.bin instead of model.safetensors.
-    """
+    """Write a whole checkpoint and return its model; `pickled` weights are pytorch_model.bin."""
     folder.mkdir(parents=True, exist_ok=True)
     model = tiny_model(kind, save_tokenizer(folder, kind), seed)
     model.save_pretrained(folder)

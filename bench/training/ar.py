@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.core.errors import UserError
 from bench.core.metrics import normalise
 from bench.core.types import ARModel, Line, Runtime
-from bench.training.batches import Batch, Lines, Steps, epoch_steps, in_background
+from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.files import Point
 from bench.training.fit import Count, Log, Natural, Share, Training, world
 from bench.training.losses import shifted, token_loss
@@ -87,7 +87,7 @@ class FineTuning(LineRecipe):
 
 
 @dataclass(frozen=True, eq=False)
-class Speller:
+class TokenTargets:
     """Converts texts to tokens as the authors' code does: tokens, then EOS, and no <s> before.
 
     The tokenizer by itself puts <s> before a text. With it, and </s> as the start token, a decoder
@@ -151,9 +151,9 @@ class _FineTuning(Training):
                 f"the encoder of {self.start.name} has random weights; leave out --freeze-encoder"
             )
         model, tokenizer = self.start.model, self.start.tokenizer()
-        self.pictures, self.detokenize = self.start.pictures(), detokenizer(tokenizer)
-        self.speller = Speller(tokenizer, ar_model(model, self.detokenize))
-        self.material = gather(recipe, self.speller.why_unfit)
+        self.pictures, self.detokenize = self.start.pictures, detokenizer(tokenizer)
+        self.targets = TokenTargets(tokenizer, ar_model(model, self.detokenize))
+        self.material = gather(recipe, self.targets.why_unfit)
         self.samples = {
             split: {name: spread(lines, recipe.sample) for name, lines in sets.items() if lines}
             for split, sets in (
@@ -161,10 +161,10 @@ class _FineTuning(Training):
                 ("train_cer", self.material.sets),
             )
         }
-        for sentence in remarks(self.material, self.speller, self.start.trained_on):
+        for sentence in remarks(self.material, self.targets, self.start.trained_on):
             log.say(sentence)
         lines = self.material.lines
-        self.source = Lines(lines, self.pictures, recipe.batch, recipe.seed, recipe.augment)
+        self.source = LineBatches(lines, self.pictures, recipe.batch, recipe.seed, recipe.augment)
         model.encoder.requires_grad_(not recipe.freeze_encoder)
         epoch = -(-epoch_steps(len(lines), recipe.batch) // world())
         super().__init__(recipe, Learner(model, recipe.freeze_encoder), epoch)
@@ -189,11 +189,11 @@ class _FineTuning(Training):
         return rate_groups(self.module, 1.0, self.recipe.layer_decay or usual)
 
     def batches(self, step: int) -> Iterator[Batch]:
-        return in_background(Steps(self.source, step), self.recipe.workers)
+        return in_background(StepStream(self.source, step), self.recipe.workers)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy a token, EOS included."""
-        tokens, labels = self.speller.targets(batch.texts)
+        tokens, labels = self.targets.targets(batch.texts)
         pixels, model = self.pictures.pixels(batch.inputs), self.start.model
         with torch.set_grad_enabled(not self.recipe.freeze_encoder):
             states = model.encoder(pixels).last_hidden_state
@@ -294,7 +294,7 @@ def turned_at(points: Sequence[Point]) -> Point | None:
     return best if closer and far and last["cer"] > _RISEN * best["cer"] else None
 
 
-def remarks(material: Material, speller: Speller, trained_on: str) -> list[str]:
+def remarks(material: Material, targets: TokenTargets, trained_on: str) -> list[str]:
     """List remarks on the lines for the user, a sentence each."""
     sentences = []
     known = [name for name in material.sets if named_in(name, trained_on)]
@@ -309,7 +309,7 @@ def remarks(material: Material, speller: Speller, trained_on: str) -> list[str]:
             f"{len(material.unfit)} of {material.count} lines cannot be learned and are left out "
             f"({material.left_out})"
         )
-    changed = [line for line in material.lines if not speller.exact(line.text)]
+    changed = [line for line in material.lines if not targets.exact(line.text)]
     if changed:
         sentences.append(
             f"{len(changed)} of {material.count} texts come back changed from the tokenizer "

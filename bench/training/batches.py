@@ -52,7 +52,7 @@ class BatchSource(Protocol[Item]):
         """The batch of a step."""
 
 
-class Steps(IterableDataset[Item]):
+class StepStream(IterableDataset[Item]):
     """The batches of a source from a step on; each process and each worker has steps of its own."""
 
     def __init__(self, source: BatchSource[Item], start: int) -> None:
@@ -141,8 +141,8 @@ def _single_thread(_: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Lines:
-    """Lines, all once an epoch in random order, each draw augmented anew.
+class LineBatches:
+    """Batches of lines, all once an epoch in random order, each draw augmented anew.
 
     strength: of the augmentation; 0 leaves the lines as they are.
     ramp: steps over which the strength grows from a third.
@@ -159,8 +159,8 @@ class Lines:
         """The lines of a step."""
         strength = self.strength * (1.0 if self.ramp is None else ramped(step, self.ramp))
         chosen = [
-            (draw, self.lines[place(draw, len(self.lines), self.seed)])
-            for draw in draws(step, len(self.lines), self.size)
+            (draw, self.lines[place])
+            for draw, place in draws(step, len(self.lines), self.size, self.seed)
         ]
         images = [
             augment_image(line.image, stream("kaidoku-ctc-line-1", self.seed, draw), strength)
@@ -174,15 +174,15 @@ def epoch_steps(lines: int, size: int) -> int:
     return -(-lines // size)
 
 
-def draws(step: int, lines: int, size: int) -> range:
-    """The draws of a step, counted over all epochs."""
+def draws(step: int, lines: int, size: int, seed: int) -> list[tuple[int, int]]:
+    """The draws of a step, counted over all epochs, and the place of the line of each.
+
+    Every line comes once an epoch, each epoch in its own order.
+    """
     epoch, at = divmod(step, epoch_steps(lines, size))
-    return range(epoch * lines + at * size, epoch * lines + min((at + 1) * size, lines))
-
-
-def place(draw: int, lines: int, seed: int) -> int:
-    """Choose the line of a draw: every line once an epoch, each epoch in its own order."""
-    return int(_order(draw // lines, lines, seed)[draw % lines])
+    order = _order(epoch, lines, seed)
+    places = range(at * size, min((at + 1) * size, lines))
+    return [(epoch * lines + place, int(order[place])) for place in places]
 
 
 @lru_cache(maxsize=4)

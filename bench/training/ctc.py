@@ -14,27 +14,28 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from cyclopts import Parameter
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.errors import UserError
 from bench.core.registry import Registry
 from bench.core.types import BLANK, Encoded, Line
-from bench.training.batches import Batch, Lines, Steps, epoch_steps, in_background
+from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.features import Features
 from bench.training.files import Point
 from bench.training.fit import Count, Log, Natural, Share, Training, fit, world
 from bench.training.losses import ctc_loss, why_unfit
 from bench.training.material import LineRecipe, Material, gather, load
 from bench.training.mini import VALIDATION, data_hash
-from bench.training.mixture import MIXTURE, Mixture, States
+from bench.training.mixture import MIXTURE, Mixture, StateBatches
 from bench.training.trocr import open_start, rate_groups, use_products
 from bench.training.validate import BATCH, LineReader, cers, encoded
 from datasets import DATASETS
 from datasets.root import data_root
 from models.alphabet import ALPHABET, encode
 from models.heads import HEADS
-from models.heads.base import Grid, Head, HeadConfig, Reader
+from models.heads.base import Grid, Head, HeadConfig, HeadedViT
 from models.heads.files import HeadNotes, save_head
 from models.trocr_shapes import SHAPES
 
@@ -62,7 +63,6 @@ class CTCHead(LineRecipe):
             weights 1
         layer_decay: of the rate, from each layer to the one below; default: 0.8, from random
             weights 1
-        views: augmented versions of each line to cache; with --unfreeze lines are augmented anew
         val_lines: validation lines of each set
         decoder: reads the validation lines; the best weights are chosen by its CER
         sanity: learn 32 lines without augmentation and keep nothing; exit code 0 at CER 0
@@ -80,7 +80,6 @@ class CTCHead(LineRecipe):
     unfreeze: bool = False
     encoder_share: Share | None = None
     layer_decay: Share | None = None
-    views: Count = 1
     val_lines: Count = 100
     decoder: str = "ctc-greedy"
     sanity: bool = False
@@ -108,8 +107,6 @@ class CTCHead(LineRecipe):
             if getattr(self, flag) is not None and not self.unfreeze:
                 flag = flag.replace("_", "-")
                 raise UserError(f"--{flag} applies to a trained encoder; add --unfreeze")
-        if self.views > 1 and self.unfreeze:
-            raise UserError("--views applies to a frozen encoder; leave it out with --unfreeze")
         if MIXTURE in self.sets and len(self.sets) > 1:
             raise UserError(f"{MIXTURE} cannot be joined with other data sets; give it alone")
         if MIXTURE in self.sets and not self.unfreeze:
@@ -136,7 +133,7 @@ def self_test(recipe: CTCHead, log: Log) -> Point:
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         test = replace(
-            recipe, sanity=True, out=out, features=out, views=1, save_every=25, patience=0, ema=0.0
+            recipe, sanity=True, out=out, features=out, save_every=25, patience=0, ema=0.0
         )
         return fit(test, log).points[-1]
 
@@ -158,8 +155,8 @@ class _HeadTraining(Training):
         if recipe.unfreeze:
             use_products(encoder)
         head = Head(config, Grid.of(encoder.config, config.image()), len(ALPHABET))
-        self.reader = Reader(encoder, head).to(recipe.device)
-        self.pictures = self.start.pictures(config.image())
+        self.reader = HeadedViT(encoder, head).to(recipe.device)
+        self.pictures = replace(self.start.pictures, size=head.geometry.image)
         torch.manual_seed(recipe.seed)
         self.material = self._gather()
         lines = len(self.material.lines)
@@ -171,9 +168,7 @@ class _HeadTraining(Training):
         self.states = (
             {}
             if recipe.unfreeze
-            else {
-                name: self._features(some, 1)[0] for name, some in self.material.validation.items()
-            }
+            else {name: self._features(some) for name, some in self.material.validation.items()}
         )
 
     @property
@@ -197,7 +192,7 @@ class _HeadTraining(Training):
         return rate_groups(self.module, share or usual[0], decay or usual[1])
 
     def batches(self, step: int) -> Iterator[Batch]:
-        return in_background(Steps(self.source, step), self.recipe.workers)
+        return in_background(StepStream(self.source, step), self.recipe.workers)
 
     def loss(self, batch: Batch) -> Tensor:
         states = batch.inputs.float()
@@ -265,8 +260,7 @@ class _HeadTraining(Training):
             here = [name for name in VALIDATION if DATASETS.create(name).missing() is None]
             val = {name: load(name, "val", recipe.val_lines, recipe.typed).lines for name in here}
             return Material({}, (), val, MIXTURE, data_hash(data_root()))
-        fits = partial(why_unfit, frames=frames)
-        material = gather(recipe, fits, recipe.val_lines, also=(MIXTURE,))
+        material = gather(recipe, partial(why_unfit, frames=frames), recipe.val_lines)
         self.log.say(
             f"{len(material.unfit)} of {material.count} lines cannot be spelled and are left out "
             f"({material.left_out})"
@@ -282,7 +276,7 @@ class _HeadTraining(Training):
             )
         return material
 
-    def _source(self) -> Lines | Mixture | States:
+    def _source(self) -> LineBatches | Mixture | StateBatches:
         recipe, lines = self.recipe, self.material.lines
         ramp = min(1500, (self.steps or 6000) // 4) * world()  # each process has steps of its own
         if not lines:
@@ -291,15 +285,13 @@ class _HeadTraining(Training):
             )
         if recipe.unfreeze:
             strength = 0.0 if recipe.sanity else 1.0
-            return Lines(lines, self.pictures, recipe.batch, recipe.seed, strength, ramp)
+            return LineBatches(lines, self.pictures, recipe.batch, recipe.seed, strength, ramp)
         texts = [line.text for line in lines]
-        return States(self._features(lines, recipe.views), texts, recipe.batch, recipe.seed)
+        return StateBatches(self._features(lines), texts, recipe.batch, recipe.seed)
 
-    def _features(self, lines: Sequence[Line], views: int) -> Any:
-        features = Features(
-            self.recipe.features, self.reader, self.pictures, lines, self.start.weights, views,
-            self.recipe.seed,
-        )  # fmt: skip
+    def _features(self, lines: Sequence[Line]) -> NDArray[np.float16]:
+        folder, encoder = self.recipe.features, self.start.weights
+        features = Features(folder, self.reader, self.pictures, lines, encoder)
         return features.load(self.log.report)
 
     @torch.inference_mode()
@@ -310,7 +302,7 @@ class _HeadTraining(Training):
             if self.recipe.unfreeze:
                 images = [line.image for line in lines[start : start + BATCH]]
                 pixels = self.pictures.pixels(self.pictures.squeeze(images).to(device))
-                logits = Reader(module.encoder, module.head)(pixels)
+                logits = HeadedViT(module.encoder, module.head)(pixels)
             else:
                 states = torch.from_numpy(self.states[name][start : start + BATCH].copy())
                 logits = module.head(states.to(device).float())
@@ -331,7 +323,7 @@ class HeadLearner(nn.Module):
     https://arxiv.org/abs/1507.06947.)
     """
 
-    def __init__(self, reader: Reader, unfreeze: bool) -> None:
+    def __init__(self, reader: HeadedViT, unfreeze: bool) -> None:
         super().__init__()
         self.head = reader.head
         self.shortcut, self.placed = _shortcut(reader.head), _shortcut(reader.head)

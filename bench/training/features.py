@@ -1,7 +1,7 @@
 """States of a frozen encoder, computed once and kept in a memory-mapped file.
 
-(views, lines, S, D) float16; view 0 is the line itself, the others are augmented. The name of the
-file is the hash of all that its content depends on. An incomplete file is resumed.
+(lines, S, D) float16. The name of the file is the hash of all that its content depends on. An
+incomplete file is resumed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from bench.core.cache import intact, seal
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.progress import Report
-from bench.core.types import Image, Line
-from bench.training.augment import augment_image, ramped
+from bench.core.types import Line
 from datasets.base import fingerprint
-from datasets.seeds import stream
-from models.heads.base import Grid, Reader
+from models.heads.base import Grid, HeadedViT
 from models.images import Pictures
 
-_RECIPE = "1"  # part of the file's name; change it when the same lines give other numbers
+_RECIPE = "2"  # part of the file's name; change it when the same lines give other numbers
 _SPARE = 1 << 28  # bytes that stay free on the disk
 
 
@@ -40,25 +38,22 @@ class Features:
 
     lines: that the head can spell.
     encoder_hash: of the encoder's weights.
-    views: versions of each line.
     """
 
     folder: Path
-    reader: Reader
+    reader: HeadedViT
     pictures: Pictures
     lines: Sequence[Line]
     encoder_hash: str
-    views: int = 1
-    seed: int = 0
     batch: int = 16
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(views, lines, S, D)."""
+    def shape(self) -> tuple[int, int, int]:
+        """(lines, S, D)."""
         encoder, grid = self.reader.encoder, self.reader.head.geometry
         own = Grid.of(encoder.config)
         special = encoder.embeddings.position_embeddings.shape[1] - own.rows * own.columns
-        return self.views, len(self.lines), grid.rows * grid.columns + special, grid.width
+        return len(self.lines), grid.rows * grid.columns + special, grid.width
 
     @property
     def bytes(self) -> int:
@@ -69,8 +64,6 @@ class Features:
     def path(self) -> Path:
         """Path of the file."""
         parts = [_RECIPE, self.encoder_hash, fingerprint(self.lines), self.pictures, self.shape]
-        if self.views > 1:
-            parts.append(self.seed)
         return self.folder / f"states-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.npy"
 
     def check_room(self) -> None:
@@ -118,15 +111,13 @@ class Features:
             file: Any = open_memmap(  # type: ignore[no-untyped-call]
                 self._draft, mode, np.float16, self.shape
             )
-            total = self.views * len(self.lines)
-            while done < total:
-                view, first = divmod(done, len(self.lines))
-                last = min(first + self.batch, len(self.lines))
-                file[view, first:last] = self.states(range(first, last), view)
+            while done < len(self.lines):
+                some = self.lines[done : done + self.batch]
+                file[done : done + len(some)] = self.states(some)
                 file.flush()
-                done += last - first
+                done += len(some)
                 write_atomically(progress, json.dumps({"done": done}).encode())
-                report("encoding lines", done, total)
+                report("encoding lines", done, len(self.lines))
             del file
             self._draft.replace(self.path)
             seal(self.path)
@@ -135,20 +126,12 @@ class Features:
             raise UserError(f"cannot write {self._draft}: {error.strerror or error}") from error
 
     @torch.inference_mode()
-    def states(self, places: range, view: int) -> NDArray[np.float16]:
-        """The states of some lines in one view, (len(places), S, D)."""
+    def states(self, lines: Sequence[Line]) -> NDArray[np.float16]:
+        """The states of some lines, (len(lines), S, D)."""
         device = next(self.reader.encoder.parameters()).device
-        pictures = self.pictures.squeeze([self._view(place, view) for place in places])
+        pictures = self.pictures.squeeze([line.image for line in lines])
         states = self.reader.eval().states(self.pictures.pixels(pictures.to(device)))
         return states.half().cpu().numpy()
-
-    def _view(self, place: int, view: int) -> Image:
-        """View 0 is the line itself; the others grow from a third of the strength to all of it."""
-        line = self.lines[place]
-        if view == 0:
-            return line.image
-        rng = stream("kaidoku-ctc-view-1", self.seed, view, line.id)
-        return augment_image(line.image, rng, ramped(view, self.views - 1))
 
 
 def _done(progress: Path) -> int:

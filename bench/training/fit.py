@@ -57,7 +57,6 @@ class Recipe(ABC):
         steps: length of the run in steps, resumed ones included
         epochs: length of the run in passes over the lines, each followed by a validation
         hours: length of the run in hours from this start; the rate falls as the time runs out
-        until: end of the run in seconds since 1970
         rate: peak learning rate
         warmup: steps of rising rate; at most a tenth of a run that counts in steps or epochs
         hold: share of the run that the rate stays at its peak before it falls
@@ -83,7 +82,6 @@ class Recipe(ABC):
     steps: Count | None = None
     epochs: Count | None = None
     hours: Positive | None = None
-    until: Positive | None = None
     rate: Positive | None = None
     warmup: Natural = 400
     hold: Part = 0.0
@@ -122,7 +120,7 @@ class Recipe(ABC):
         Raises:
             UserError: more than one is set.
         """
-        units = ("steps", "epochs", "hours", "until")
+        units = ("steps", "epochs", "hours")
         own = {unit: getattr(self, unit) for unit in units if getattr(self, unit) is not None}
         if len(own) > 1:
             raise UserError(f"give one of {' and '.join(f'--{unit}' for unit in own)}")
@@ -258,7 +256,7 @@ class _Run:
         self.step, self.ended = 0, False
         self.began = self.saved = self.now = first(unix_time())
         self.unit, length = recipe.length()
-        self.until = length if self.unit == "until" else self.began + 3600 * length
+        self.until = self.began + 3600 * length
         self.every = {"steps": recipe.save_every, "epochs": training.epoch}.get(self.unit)
         self.losses: list[float] = []
         self.path, history = recipe.out / f"{recipe.name}.pt", recipe.out / recipe.history

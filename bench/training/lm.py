@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from bench.core.errors import UserError
 from bench.core.files import read_text
-from bench.training.batches import Steps, in_background
+from bench.training.batches import StepStream, in_background
 from bench.training.files import Point, write_weights
 from bench.training.fit import Count, Log, Natural, Part, Recipe, Training
 from datasets.corpus import documents
@@ -144,7 +144,7 @@ class _CharLMTraining(Training):
         return self.recipe.out / "lm.safetensors"
 
     def batches(self, step: int) -> Iterator[Tensor]:
-        return in_background(Steps(self.windows, step), self.recipe.workers)
+        return in_background(StepStream(self.windows, step), self.recipe.workers)
 
     def loss(self, batch: Tensor) -> Tensor:
         """Mean cross-entropy a character, natural logarithm."""

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options, words
-from bench.core.registry import Registry, did_you_mean
+from bench.core.registry import Registry
 from bench.core.types import Line, LineSet
 from bench.training.fit import Count, Recipe
 from datasets import DATASETS
@@ -100,7 +100,6 @@ def gather(
     recipe: LineRecipe,
     why_unfit: Callable[[str], str],
     validation: int | None = None,
-    also: Sequence[str] = (),
 ) -> Material:
     """Load the lines of a recipe's data sets.
 
@@ -108,17 +107,12 @@ def gather(
         recipe: names the sets.
         why_unfit: why a text cannot be learned; "" when it can.
         validation: lines of each val split at most.
-        also: further names to suggest for an unknown data set.
 
     Raises:
         UserError: an unknown data set, no line that fits, or none to validate on.
         Unavailable: a data set is not here.
     """
     options = recipe.typed
-    for name in recipe.sets:
-        if name not in DATASETS.entries:
-            hint = did_you_mean(name, [*DATASETS.names(), *also])
-            raise UserError(f"no data set is called {name!r}{hint}")
     loaded = {name: load(name, "train", recipe.limit, options) for name in recipe.sets}
     sets: dict[str, Sequence[Line]] = {}
     unfit: list[tuple[str, str]] = []

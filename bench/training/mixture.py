@@ -1,4 +1,4 @@
-"""Sources of batches for CTC: the mixture of `mini`, and cached states."""
+"""Batches for CTC: of the mixture of `mini`, and of cached states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.core.types import Image
 from bench.training.augment import augment, margins, on_paper, ramped
-from bench.training.batches import Batch, draws, place
+from bench.training.batches import Batch, draws
 from bench.training.losses import why_unfit
 from bench.training.sources import MINI, Sample, Source, Texts, pick, sources
 from datasets.seeds import stream
@@ -86,10 +86,10 @@ def _on_any_paper(ink: NDArray[np.float32], rng: np.random.Generator) -> Image:
 
 
 @dataclass(frozen=True, eq=False)
-class States:
-    """Cached states of a frozen encoder; one view of every line an epoch.
+class StateBatches:
+    """Batches of cached states of a frozen encoder.
 
-    states: (views, lines, S, D) float16.
+    states: (lines, S, D) float16.
     texts: of the lines.
     """
 
@@ -100,10 +100,6 @@ class States:
 
     def batch(self, step: int) -> Batch:
         """The lines of a step."""
-        views, lines = self.states.shape[:2]
-        drawn = draws(step, lines, self.size)
-        places = [place(draw, lines, self.seed) for draw in drawn]
-        states = np.stack(
-            [self.states[draw // lines % views, at] for draw, at in zip(drawn, places, strict=True)]
-        )
-        return Batch(torch.from_numpy(states), tuple(self.texts[p] for p in places))
+        places = [place for _, place in draws(step, len(self.texts), self.size, self.seed)]
+        states = torch.from_numpy(self.states[places])
+        return Batch(states, tuple(self.texts[place] for place in places))

@@ -7,7 +7,7 @@ import json
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -178,14 +178,11 @@ class JoinedCharacters:
     placed: ClassVar[bool] = True
     bank: Bank
     texts: Texts
-    writers: Sequence[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "writers", self.bank.character_writers)
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
         """Join characters; those that the writer never wrote are left out of the text."""
-        own = self.bank.characters[self.writers[int(rng.integers(len(self.writers)))]]
+        writers = self.bank.character_writers
+        own = self.bank.characters[writers[int(rng.integers(len(writers)))]]
         letter_gap, word_gap = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.7, 1.8))
         while True:
             text = "".join(c for c in self.texts.draw(rng, longest) if c == " " or c in own)
@@ -204,16 +201,16 @@ class JoinedWords:
     bounded: ClassVar[bool] = True
     placed: ClassVar[bool] = False
     bank: Bank
-    writers: Sequence[str] = field(init=False)
-    words: dict[str, list[str]] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "writers", self.bank.word_writers)
-        object.__setattr__(self, "words", {w: sorted(self.bank.words[w]) for w in self.writers})
+    @cached_property
+    def words(self) -> dict[str, list[str]]:
+        """The words of each writer, in order."""
+        return {writer: sorted(self.bank.words[writer]) for writer in self.bank.word_writers}
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
         """Join words up to a random length."""
-        writer = self.writers[int(rng.integers(len(self.writers)))]
+        writers = self.bank.word_writers
+        writer = writers[int(rng.integers(len(writers)))]
         own, texts = self.bank.words[writer], self.words[writer]
         length = int(rng.integers(min(8, longest - 1), longest + 1))
         word_gap = float(rng.uniform(0.7, 2.2))

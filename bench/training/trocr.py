@@ -24,8 +24,8 @@ from models import ENCODERS, hub
 from models.images import Pictures
 from models.mini_ar import EOS, PAD, START, TOKENIZER
 from models.trocr import TrOCRSpec
-from models.trocr_files import load_processor, load_tokenizer, quiet, token_id
-from models.trocr_model import AR_FITS
+from models.trocr_files import load_tokenizer, quiet, token_id
+from models.trocr_model import AR_FITS, open_checkpoint, processor
 from models.trocr_shapes import SHAPES, build
 
 WEIGHTS = "model.safetensors"
@@ -42,7 +42,7 @@ class Start:
     """An initial TrOCR.
 
     model: the `VisionEncoderDecoderModel`, float32, without a pooler.
-    processor: its image processor.
+    pictures: lines to its pixels.
     weights: content hash of its weights file; of random weights, their shape and seed.
     trained_on: data sets, where the checkpoint names them.
     checkpoint: None for a shape with random weights.
@@ -50,14 +50,10 @@ class Start:
 
     name: str
     model: Any
-    processor: Any
+    pictures: Pictures
     weights: str
     trained_on: str = ""
     checkpoint: hub.Checkpoint | None = None
-
-    def pictures(self, size: tuple[int, int] | None = None) -> Pictures:
-        """Lines to its pixels; `size` where a head takes another image."""
-        return Pictures.of(self.processor, size)
 
     def tokenizer(self) -> Any:
         """The checkpoint's tokenizer; of a shape, the 1,000 units that its decoder is made for.
@@ -116,7 +112,7 @@ class Start:
     def _save_processing(self, folder: Path) -> None:
         """Write image processor and tokenizer."""
         if self.checkpoint is None:
-            self.processor.save_pretrained(folder)
+            processor().save_pretrained(folder)
             self.tokenizer().save_pretrained(folder)
             return
         for path in self.checkpoint.folder.iterdir():
@@ -156,22 +152,20 @@ def open_start(name: str, seed: int, device: str) -> Start:
         raise UserError(
             f"{name} is no TrOCR and has a CTC head of its own; see python -m bench train --help"
         )
-    encoder = spec.open(Runtime(device=device))
     checkpoint = hub.locate(spec.repo, spec.revision)
+    encoder = open_checkpoint(checkpoint, Runtime(device=device))
     info, model = encoder.info, encoder.module()
-    processor = load_processor(checkpoint, model.config.encoder)
-    return Start(info.name, model, processor, info.weights, info.trained_on, checkpoint)
+    return Start(info.name, model, encoder.pictures, info.weights, info.trained_on, checkpoint)
 
 
 def _random(name: str, seed: int, device: str) -> Start:
     """Make a shape's encoder with the decoder of "tiny", the only one with a tokenizer."""
-    from models.trocr_untrained import processor
-
     tiny = dataclasses.asdict(SHAPES["tiny"])
     decoder = {field: value for field, value in tiny.items() if field not in _ENCODER}
     model = build(dataclasses.replace(SHAPES[name], **decoder), seed).to(device)
     model.encoder.pooler = None
-    return Start(f"{name} from random weights", model, processor(), f"random-{name}-{seed}")
+    pictures = Pictures.of(processor())
+    return Start(f"{name} from random weights", model, pictures, f"random-{name}-{seed}")
 
 
 def _settle(model: Any, ar_fits: bool) -> None:

@@ -83,7 +83,7 @@ class Head(nn.Sequential):
         self.config, self.geometry, self.length = config, grid, config.frames(grid)
 
 
-class Reader(nn.Module):
+class HeadedViT(nn.Module):
     """A ViT or DeiT of transformers with a head that fits it: pixels to states and CTC logits."""
 
     def __init__(self, encoder: Any, head: Head) -> None:

@@ -52,6 +52,18 @@ class _Columns(HeadConfig, ABC):
         return grid.columns * self.per_column
 
 
+def _recurrent(
+    columns: nn.Module, inputs: int, config: SubColumns | Wide, width: int, symbols: int
+) -> dict[str, nn.Module]:
+    """The stages behind the grid of a head with BiLSTM layers, from columns of `inputs` values."""
+    return {
+        "columns": columns,
+        "frames": PlacedFrames(inputs, config.per_column, width, config.dropout),
+        "sequence": BiLSTM(width, config.hidden, config.layers, config.dropout),
+        "symbols": nn.Linear(2 * config.hidden, symbols),
+    }
+
+
 @dataclass(frozen=True)
 class SubColumns(_Columns):
     """`grid-subcol`: each column pooled over its rows and split into frames; then BiLSTM layers.
@@ -69,14 +81,8 @@ class SubColumns(_Columns):
 
     def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
         """Grid, columns, frames, sequence, symbols."""
-        pooled = self.queries * grid.width
-        return {
-            "grid": PatchGrid(grid),
-            "columns": ColumnPool(grid, self.queries),
-            "frames": PlacedFrames(pooled, self.per_column, self.width, self.dropout),
-            "sequence": BiLSTM(self.width, self.hidden, self.layers, self.dropout),
-            "symbols": nn.Linear(2 * self.hidden, symbols),
-        }
+        pool, pooled = ColumnPool(grid, self.queries), self.queries * grid.width
+        return {"grid": PatchGrid(grid), **_recurrent(pool, pooled, self, self.width, symbols)}
 
 
 @dataclass(frozen=True)
@@ -134,14 +140,8 @@ class Wide(_Columns):
 
     def stages(self, grid: Grid, symbols: int) -> dict[str, nn.Module]:
         """Grid, columns, frames, sequence, symbols."""
-        stacked = grid.rows * grid.width
-        return {
-            "grid": PatchGrid(grid),
-            "columns": StackedRows(),
-            "frames": PlacedFrames(stacked, self.per_column, self.features, self.dropout),
-            "sequence": BiLSTM(self.features, self.hidden, self.layers, self.dropout),
-            "symbols": nn.Linear(2 * self.hidden, symbols),
-        }
+        rows, stacked = StackedRows(), grid.rows * grid.width
+        return {"grid": PatchGrid(grid), **_recurrent(rows, stacked, self, self.features, symbols)}
 
 
 class PlacedPatches(nn.Module):

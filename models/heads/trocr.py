@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.core.files import content_hash
 from bench.core.types import Encoded, EncoderInfo, Runtime
-from models.heads.base import Reader
+from models.heads.base import HeadedViT
 from models.heads.files import HeadNotes, load_head
 from models.trocr_model import TrOCREncoder
 
@@ -32,7 +32,7 @@ class HeadedTrOCR(TrOCREncoder):
         model = encoder.module()
         loaded, notes = load_head(head, model.config.encoder, encoder.info.weights)
         dtype, device = getattr(torch, runtime.dtype), torch.device(runtime.device)
-        reader = Reader(model.encoder, loaded.to(device, dtype))
+        reader = HeadedViT(model.encoder, loaded.to(device, dtype))
         ar = None if reader.resized or notes.unfrozen else encoder.ar
         info = _info(encoder.info, notes, content_hash(head), reader, ar is not None)
         pictures = replace(encoder.pictures, size=loaded.geometry.image)
@@ -58,7 +58,7 @@ class HeadedTrOCR(TrOCREncoder):
 
 
 def _info(
-    base: EncoderInfo, notes: HeadNotes, digest: str, reader: Reader, has_ar: bool
+    base: EncoderInfo, notes: HeadNotes, digest: str, reader: HeadedViT, has_ar: bool
 ) -> EncoderInfo:
     """Facts for rows: the hash covers both files, the origin names the head."""
     both = hashlib.sha256(f"{base.weights} {digest}".encode()).hexdigest()[: len(digest)]
