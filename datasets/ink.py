@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ class InkLines(Dataset):
         if split == "train":
             raise UserError("ink has no train split, for its writers are test and val alone")
         self.check_split(split)
-        hands = read_inks(EMBEDDED / CHARACTERS, split)
+        hands = _hands(split)
         english = assign(line_texts(split, "english"), hands, self.size, split)
         lines = english
         if self.level != "english":
@@ -76,6 +77,11 @@ class InkLines(Dataset):
         name = f"{self.level}-{split}-{place:03d}"
         image, boxes = draw(text, writer, name, hands[writer])
         return Line(name, image, text, writer, split, boxes, "strokes")
+
+
+@cache
+def _hands(split: str) -> Hands:
+    return read_inks(EMBEDDED / CHARACTERS, split)
 
 
 def assign(texts: Sequence[str], hands: Hands, size: int, split: str) -> list[tuple[str, str]]:
