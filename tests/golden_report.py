@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import report
-from bench.analysis.compare import System
+from bench.analysis.compare import NamedSystem
 from bench.analysis.compare import compare as comparisons
 from bench.analysis.evidence import Chosen, readings
 from bench.analysis.misreadings import analyse
@@ -153,7 +153,7 @@ def _odd(made: Run) -> None:
 def _compared(store: Run, results: Sequence[Result]) -> list[Table]:
     """Three systems on every condition that two of them have read."""
     systems = [
-        System(name, tuple(readings([Chosen(store, tuple(rows))])))
+        NamedSystem(name, tuple(readings([Chosen(store, tuple(rows))])))
         for name in ("ctc-greedy", "ctc-ngram", "ar-beam")
         if (rows := [r.row for r in results if r.names[:2] == ("mini", name) and r.row.cer])
     ]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis.cite import cited
-from bench.analysis.evidence import Store
+from bench.analysis.evidence import Store, cited_rows
 from bench.core.errors import UserError
 from bench.pipeline import runs
 from bench.report import cite
@@ -45,7 +44,7 @@ def store() -> run_rows.Rows:
     ],
 )
 def test_a_row_is_found_by_its_key_or_signature(word, places):
-    found = cited(word, [run_rows.Rows(), store()])
+    found = cited_rows(word, [run_rows.Rows(), store()])
     assert [row.key for row in found.rows()] == [KEYS[place] for place in places]
     assert found.lines(found.rows()[0].key) and found.environments() == store().environments()
 
@@ -53,7 +52,7 @@ def test_a_row_is_found_by_its_key_or_signature(word, places):
 def test_the_signature_below_a_table_means_all_its_rows():
     (below,) = signatures(collect(store()))
     assert "{" in below
-    found = cited(below, [store()])
+    found = cited_rows(below, [store()])
     assert [row.key for row in found.rows()] == list(KEYS)
 
 
@@ -70,7 +69,7 @@ def test_the_signature_below_a_table_means_all_its_rows():
 )
 def test_what_means_nothing_is_told(word, sentence):
     with pytest.raises(UserError, match=sentence):
-        cited(word, [store()])
+        cited_rows(word, [store()])
 
 
 def test_hostile_names_stay_text_in_every_format():

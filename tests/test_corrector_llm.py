@@ -372,11 +372,10 @@ def test_a_damaged_kept_answer_is_asked_for_again(server, tmp_path):
 
 
 def test_the_command_line_names_server_and_model():
-    from bench.cli.options import Inference
-    from bench.cli.selection import Choices
+    from bench.cli.options import CellChoices, Inference
     from bench.pipeline.plan import build_plan
 
-    choices = Choices(
+    choices = CellChoices(
         decoder=("ctc-greedy+llm",),
         llm_url="http://localhost:1/v1",
         llm_model="m",

@@ -14,15 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.analysis.diagnostics import (
-    DecoderErrors,
     Diagnosis,
-    LineFinding,
     diagnose,
     line_findings,
 )
-from bench.core.errors import UserError
 from bench.core.registry import Entry
-from bench.core.types import Condition, Decoded, Encoded, EncoderInfo, Line, Needs, Runtime
+from bench.core.types import Decoded, Encoded, EncoderInfo, Line, Needs, Runtime
 from bench.pipeline.plan import Registries, Selection
 from bench.report import render
 from bench.report.diagnostics import tables
@@ -95,8 +92,20 @@ def test_every_wrong_line_is_told_by_its_reason() -> None:
     assert gaps == {"right": None, "search": 1.0, "model": -1.0, "unreachable": None}
 
 
+def test_conditions_and_decoders_that_cannot_score_texts_have_tables_of_their_own() -> None:
+    more = {"limit": 5, "options": {"faulty": {"mute": True}}}
+    found = diagnosed(damages=("none", "eraser"), severities=(1, 3), **more)
+    told = [(one.condition.damage, one.condition.severity) for one in found.findings]
+    assert told == [("none", 0), ("eraser", 1), ("eraser", 3)]
+    assert (found.findings[0].count("right"), found.findings[0].count("unknown")) == (2, 3)
+    made = list(tables(found))
+    assert len({table.slug for table in made}) == 3
+    assert [cell.text for cell in made[0].rows[0][3:6]] == ["—"] * 3
+    (table,) = tables(diagnosed())
+    assert "3 [33 %]" in render.markdown(table) and "oracle @4" in render.markdown(table)
+
+
 def test_the_oracle_is_the_best_of_the_first_texts() -> None:
-    """It asks for as many texts as the beam holds; the third is the true one."""
     (finding,) = diagnosed().findings
     characters = sum(map(len, TEXTS))
     assert finding.options["nbest"] == 3 == finding.width
@@ -104,40 +113,6 @@ def test_the_oracle_is_the_best_of_the_first_texts() -> None:
     assert finding.oracle(3) == finding.oracle(64) == 0
     (finding,) = diagnosed(options={"faulty": {"nbest": 2}}).findings
     assert (finding.width, finding.oracle(2)) == (2, 0)
-
-
-def test_a_decoder_that_cannot_score_texts_has_an_oracle_all_the_same() -> None:
-    found = diagnosed(options={"faulty": {"mute": True}})
-    (finding,) = found.findings
-    assert (finding.count("right"), finding.count("unknown")) == (3, 9)
-    (table,) = tables(found)
-    assert [cell.text for cell in table.rows[0][3:6]] == ["—"] * 3
-
-
-def test_conditions_have_findings_of_their_own() -> None:
-    found = diagnosed(damages=("none", "eraser"), severities=(1, 3), limit=5)
-    told = [(one.condition.damage, one.condition.severity) for one in found.findings]
-    assert told == [("none", 0), ("eraser", 1), ("eraser", 3)]
-    assert all(len(one.lines) == 5 for one in found.findings)
-    assert len({table.slug for table in tables(found)}) == 3
-
-
-def test_the_table() -> None:
-    (table,) = tables(diagnosed())
-    text = render.markdown(table)
-    assert "| faulty" in text and "3 [33 %]" in text and "oracle @4" in text
-    assert "12 lines of words-test@" in text
-    count, share = table.rows[0][3].values
-    assert count == 3 and share == pytest.approx(100 / 3)
-
-
-def test_mistakes() -> None:
-    with pytest.raises(UserError, match="limit of 0"):
-        diagnosed(limit=0)
-    with pytest.raises(UserError, match="no decoder is called"):
-        diagnosed(decoders=("fualty",))
-    with pytest.raises(UserError, match="no split"):
-        diagnosed(split="tset")
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -160,7 +135,6 @@ LETTERS = ("", " ", *"abcdefghijklmnopqrstuvwxyz")
 
 @pytest.mark.parametrize("name", ["ctc-beam", "ctc-kenlm", "ctc-ngram", "ctc-ngram-word"])
 def test_a_wide_beam_finds_nearly_all_of_the_objective(name: str) -> None:
-    """The score that a search tells of a text is its objective, less the paths that it pruned."""
     options = {"beam": 200, "beam_prune_logp": None, "token_min_logp": None}
     decoder = DECODERS.create(name, options).open(info(LETTERS))
     try:
@@ -205,14 +179,6 @@ def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
     assert "unknown" not in kinds
 
 
-def test_shares_without_an_error() -> None:
-    lines = (LineFinding("1", "right", (0,), 4, None),)
-    finding = DecoderErrors("d", Condition("words"), {}, lines)
-    assert finding.share("search") is None
-    assert finding.oracle(1) == 0
-    assert DecoderErrors("d", Condition("words"), {}, ()).oracle(1) is None
-
-
 def test_the_command(call: Call, tmp_path: Path) -> None:
     words = ["diagnose", "--limit", "6", "--decoder", "ctc-greedy,ctc-beam", "--threads", "1"]
     code, out, _ = call(*words, "--json", "--out", str(tmp_path / "new"))
@@ -226,7 +192,7 @@ def test_the_command(call: Call, tmp_path: Path) -> None:
     assert names == {"diagnostics.md", "diagnostics.tex", "diagnostics.csv"}
     for wrong, sentence in (
         (["--severity", "9"], "severity 9 is not one of 1 to 5"),
-        (["--damage", "blto"], "did you mean blot"),
+        (["--limit", "0"], "limit of 0"),
         (["--decoder", "ctc-gredy"], "did you mean ctc-greedy"),
     ):
         code, _, err = call(*words[:3], *wrong)

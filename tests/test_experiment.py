@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from bench.analysis.experiment.analysis import (
     ALL,
     Estimate,
-    _verdict,
     conclude,
     gains,
     recalls,
@@ -43,12 +42,11 @@ from bench.analysis.experiment.design import (
     LEVELS,
     NO_SLOPE,
     PRIMARY,
-    Contrast,
     Design,
     contrasts,
 )
 from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
-from bench.analysis.stats import Interval, Redrawn
+from bench.analysis.stats import Redrawn
 from bench.core.errors import UserError
 from bench.core.metrics import normalise, score_line
 from bench.report import experiment
@@ -97,102 +95,61 @@ def number(estimate: Estimate) -> float:
     return estimate.value
 
 
-def verdicts(gain_of) -> dict[str, str]:
-    judged = conclude(made(gain_of), contrasts(DAMAGES), PRIMARY)
-    return {one.contrast.name: one.verdict for one in judged}
-
-
-def test_an_effect_that_is_there_is_found():
-    assert set(verdicts(rising).values()) == {"holds"}
-
-
-def test_no_effect_is_no_effect():
-    found = verdicts(lambda *cell: 0.01)
-    assert found["slope on random"] == "holds"
-    others = [verdict for name, verdict in found.items() if name != "slope on random"]
-    assert set(others) == {"not shown"}
-
-
 @pytest.mark.parametrize(
-    ("direction", "interval", "p", "opposed", "verdict"),
+    ("gain_of", "expected"),
     [
-        ("above", Interval(0.1, 0.2, 12), 0.01, 0.99, "holds"),
-        ("above", Interval(-0.1, 0.2, 12), 0.01, 0.99, "not shown"),
-        ("above", Interval(0.1, 0.2, 12), 0.06, 0.94, "not shown"),
-        ("above", Interval(-0.2, -0.1, 12), 0.99, 0.01, "the opposite holds"),
-        ("above", Interval(-0.2, -0.1, 12), 0.99, 0.06, "not shown"),
-        ("below", Interval(-0.2, -0.1, 12), 0.01, 0.99, "holds"),
-        ("below", Interval(0.1, 0.2, 12), 0.99, 0.01, "the opposite holds"),
-        ("near", Interval(-0.01, 0.02, 12), 0.01, 0.5, "holds"),
-        ("near", Interval(-0.01, 0.06, 12), 0.01, 0.5, "not shown"),
-        ("near", Interval(0.1, 0.2, 12), 0.9, 0.01, "does not hold"),
-        ("near", Interval(0.1, 0.2, 12), 0.9, 0.2, "not shown"),
-        ("above", None, None, None, "not shown"),
+        (rising, dict.fromkeys((c.name for c in contrasts(DAMAGES)), "holds")),
+        (
+            lambda *cell: 0.01,
+            {
+                **dict.fromkeys((c.name for c in contrasts(DAMAGES)), "not shown"),
+                "slope on random": "holds",
+            },
+        ),
+        (
+            lambda level, damage, severity: 2 * NO_SLOPE * severity,
+            {
+                "slope on english": "holds",
+                "slope on random": "does not hold",
+                "english over random": "not shown",
+            },
+        ),
     ],
 )
-def test_a_verdict_needs_p_and_interval(direction, interval, p, opposed, verdict):
-    contrast = Contrast("c", "claim", (), direction, margin=0.05)
-    assert _verdict(contrast, interval, p, opposed) == verdict
+def test_an_effect_is_found_where_there_is_one(gain_of, expected):
+    judged = conclude(made(gain_of), contrasts(DAMAGES), PRIMARY)
+    found = {one.contrast.name: one.verdict for one in judged}
+    assert expected.items() <= found.items()
 
 
-def test_five_writers_show_nothing_and_say_why():
-    few = made(rising)
-    few = Counts(
-        Redrawn(few.redrawn.blocks[:5]), {place: sums[:5] for place, sums in few.cells.items()}
-    )
+@pytest.mark.parametrize(("blocks", "verdict"), [(5, "not shown"), (8, "holds")])
+def test_few_writers_have_t_intervals_or_show_nothing(blocks, verdict):
+    whole = made(rising)
+    cells = {place: sums[:blocks] for place, sums in whole.cells.items()}
+    few = Counts(Redrawn(whole.redrawn.blocks[:blocks]), cells)
     judged = conclude(few, contrasts(DAMAGES), PRIMARY)
-    assert {(one.p, one.adjusted, one.interval, one.verdict) for one in judged} == {
-        (None, None, None, "not shown")
-    }
+    assert judged[0].verdict == verdict
+    assert all((one.interval is None) == (one.p is None) == (blocks < 6) for one in judged)
     text = experiment.page(finding(few))
-    assert "too few blocks for a p" in text and "nan" not in text.lower()
-    assert "reads significantly better than ctc-greedy in 0 and" in text
+    assert ("too few blocks for a p" in text) == (blocks < 6) and "nan" not in text.lower()
 
 
-def test_eight_writers_have_t_intervals():
-    few = made(rising)
-    few = Counts(
-        Redrawn(few.redrawn.blocks[:8]), {place: sums[:8] for place, sums in few.cells.items()}
-    )
-    judged = conclude(few, contrasts(DAMAGES), PRIMARY)
-    assert all(one.interval is not None and one.interval.blocks == 8 for one in judged)
-    assert judged[0].verdict == "holds"
-    assert "All lines are synthetic, rendered with stroke fonts." in experiment.page(finding(few))
-
-
-def test_a_slope_on_random_text_is_not_taken_for_language():
-    found = verdicts(lambda level, damage, severity: 2 * NO_SLOPE * severity)
-    assert found["slope on english"] == "holds"
-    assert found["slope on random"] == "does not hold"
-    assert found["english over random"] == "not shown"
-
-
-def test_slopes_are_those_of_a_straight_line():
+def test_gains_recalls_and_slopes_are_those_of_the_sums():
     counts = made(rising)
-    found = {(s.level, s.damage): s.slope for s in slopes(counts, [PRIMARY], DAMAGES)}
-    for damage in DAMAGES:
-        own = [g.gain.value for g in gains(counts, [PRIMARY], [damage]) if g.level == "english"]
-        expected = np.polyfit(SEVERITIES, np.array(own, float), 1)[0]
-        assert found["english", damage].value == pytest.approx(expected)
-    mean = float(np.mean([number(found["english", damage]) for damage in DAMAGES]))
-    assert found["english", ALL].value == pytest.approx(mean)
-    interval = found["english", ALL].interval
-    assert interval is not None
-    assert interval.low < mean < interval.high
-
-
-def test_the_gain_is_the_sum_of_its_parts():
-    for gain in gains(made(rising), [PRIMARY], DAMAGES):
+    english = {damage: list[float]() for damage in DAMAGES}
+    for gain in gains(counts, [PRIMARY], DAMAGES):
         parts = [number(gain.hidden), number(gain.partial), number(gain.visible)]
         assert gain.gain.value == pytest.approx(sum(parts))
         baseline = number(gain.cer) + number(gain.gain)
         assert gain.gain.value == pytest.approx(number(gain.relative) * baseline)
-
-
-def test_hidden_characters_have_a_recall_where_there_are_some():
-    found = recalls(made(rising), [BASELINE, PRIMARY], ["char_erase"])
-    own = next(r for r in found if r.system == PRIMARY and r.severity == 5)
-    ceiling = next(r for r in found if r.system == CLOZE and r.severity == 5)
+        if gain.level == "english":
+            english[gain.damage].append(number(gain.gain))
+    found = {(s.level, s.damage): s.slope.value for s in slopes(counts, [PRIMARY], DAMAGES)}
+    lines = [np.polyfit(SEVERITIES, own, 1)[0] for own in english.values()]
+    assert [found["english", damage] for damage in DAMAGES] == pytest.approx(lines)
+    assert found["english", ALL] == pytest.approx(np.mean(lines))
+    at_five = {r.system: r for r in recalls(counts, [PRIMARY], ["char_erase"]) if r.severity == 5}
+    own, ceiling = at_five[PRIMARY], at_five[CLOZE]
     assert (own.right.value, own.wrong.value, ceiling.right.value) == (0.2, 0.4, 0.5)
     assert own.share == pytest.approx(0.2)
 
@@ -201,7 +158,6 @@ def test_hidden_characters_have_a_recall_where_there_are_some():
     ("options", "words"),
     [
         ({"decoders": ("ctc-kenlm",)}, "no decoder 'ctc-kenlm'"),
-        ({"damages": ("blot",)}, "no damage 'blot'"),
         ({"damages": ()}, "no damage was chosen"),
         ({"lines": 1}, "2 or more"),
         ({"seeds": (-1,)}, "seed"),
@@ -327,8 +283,6 @@ def test_untrained_weights_have_no_gain(call, tmp_path):
     )  # fmt: skip
     assert code == 2
     assert "untrained" in error
-    code, _, error = call("experiment", "language", "--seeds", "one", "--out", f"{tmp_path}/x")
-    assert (code, "whole numbers" in error) == (2, True)
     code, _, error = call(
         "experiment", "language", "-o", "ctc-kenlm.alpha=1", "--out", f"{tmp_path}/x"
     )
@@ -357,24 +311,13 @@ def test_what_is_visible_is_right_before_what_is_hidden():
 
 
 def test_a_wrong_character_an_added_one_and_none():
-    placed = place("cat", "", np.ones(3, np.float32))
-    assert not placed.right.any() and not placed.wrong.any() and placed.added.sum() == 0
     placed = place("cat", "cot", np.ones(3, np.float32))
     assert placed.wrong.tolist() == [False, True, False]
     placed = place("cat", "caxt", np.array([1, 0.1, 1], np.float32))
     assert placed.added.tolist() == [0, 1, 0]
     assert placed.right.all()
-
-
-@pytest.mark.parametrize("reference", ["", "two  spaces", " before"])
-def test_references_that_the_normaliser_changes_are_refused(reference):
     with pytest.raises(ValueError, match="normaliser"):
-        place(reference, "x", np.ones(len(reference), np.float32))
-
-
-def test_every_character_needs_its_share():
-    with pytest.raises(ValueError, match="visible share"):
-        place("cat", "cat", np.ones(2, np.float32))
+        place("two  spaces", "x", np.ones(11, np.float32))
     with pytest.raises(ValueError, match="visible share"):
         place("cat", "cat", np.array([1, np.nan, 1], np.float32))
 
@@ -423,24 +366,3 @@ def test_guesses_are_those_of_all_fillings(data):
     blanks = np.flatnonzero(hidden)
     assert right[blanks].tolist() == [g == text[i] for g, i in zip(guesses, blanks, strict=True)]
     assert not right[~np.array(hidden)].any()
-
-
-def test_nothing_hidden_and_everything_hidden():
-    cloze = Cloze.of(dense(), ALPHABET)
-    assert not cloze.right("abc", np.zeros(3, bool)).any()
-    assert cloze.right("abc cab", np.ones(7, bool)).shape == (7,)
-
-
-def test_a_character_outside_of_the_alphabet_is_never_guessed():
-    hidden = np.array([False, True, False])
-    assert not Cloze.of(dense(), ALPHABET).right("axc", hidden).any()
-
-
-@pytest.mark.parametrize("states", [1, 2, 64])
-def test_a_narrow_beam_is_exact_where_few_contexts_are_open(states):
-    lm = dense()
-    for text in TEXT:
-        hidden = np.zeros(len(text), bool)
-        hidden[-1] = True  # one context alone lies before it
-        guessed = Cloze.of(lm, ALPHABET, states).right(text, hidden)[-1]
-        assert guessed == (brute_force(lm, text, hidden.tolist()) == [text[-1]])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import UserError
-from bench.core.options import convert, describe, parse_options, typed_options
+from bench.core.options import convert, parse_options, typed_options
 from bench.core.registry import Entry, Registry
 
 
@@ -64,13 +64,9 @@ def test_options_are_grouped_by_name():
     assert parse_options(["a.b=1", "a.b=1"]) == {"a": {"b": "1"}}
 
 
-@pytest.mark.parametrize("item", ["", "x", "thing.count", "count=3", ".count=3", "thing.=3", "="])
+@pytest.mark.parametrize("item", ["", "thing.count", "count=3", ".count=3", "thing.=3"])
 def test_what_is_no_option_is_refused(item):
     assert "name.option=value" in sentence(item)
-
-
-def test_one_option_with_two_values_is_refused():
-    assert "set twice" in sentence("thing.count=1", "thing.count=2")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +74,9 @@ def test_one_option_with_two_values_is_refused():
     [
         ("count", "12", 12),
         ("weight", "1e-3", 0.001),
-        ("weight", "2", 2.0),
         ("fast", "Yes", True),
-        ("fast", "0", False),
         ("unit", "character", "character"),
         ("model", "~/x.arpa", Path("~/x.arpa").expanduser()),
-        ("model", "none", None),
         ("limit", "None", None),
         ("limit", "7", 7),
         ("kinds", "a, b,", ("a", "b")),
@@ -100,14 +93,11 @@ def test_text_becomes_the_type_of_the_field(option, text, value):
     ("option", "text", "wants"),
     [
         ("count", "2.5", "a whole number"),
-        ("count", "", "a whole number"),
-        ("weight", "much", "a number"),
         ("weight", "nan", "a number"),
         ("fast", "maybe", "true or false"),
         ("unit", "wrod", "did you mean word?"),
         ("limit", "few", "a whole number or none"),
         ("window", "1", "a whole number, a number"),
-        ("window", "1,b", "a whole number, a number"),
     ],
 )
 def test_a_wrong_type_is_named_with_the_option(option, text, wants):
@@ -118,6 +108,7 @@ def test_a_wrong_type_is_named_with_the_option(option, text, wants):
 def test_unknown_names_and_options_come_with_the_nearest():
     assert "did you mean thing" in sentence("thign.count=1")
     assert "did you mean count" in sentence("thing.cuont=1")
+    assert "set twice" in sentence("thing.count=1", "thing.count=2")
 
 
 def test_what_a_name_fixes_or_a_thing_refuses_is_said():
@@ -127,22 +118,12 @@ def test_what_a_name_fixes_or_a_thing_refuses_is_said():
     assert "pip install no_such_package" in sentence("absent.count=1")
 
 
-@given(st.integers())
-def test_every_integer_comes_back(number):
-    assert convert(int, str(number)) == number
-
-
-@given(st.floats(allow_nan=False))
-def test_every_float_comes_back(number):
-    assert convert(float, repr(number)) == number
+@given(st.integers() | st.floats(allow_nan=False))
+def test_every_number_comes_back(number):
+    assert convert(type(number), repr(number)) == number
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab.-"), st.text(max_size=9)), max_size=4))
 def test_reading_options_never_fails_in_another_way(pairs):
     with contextlib.suppress(UserError):
         parse_options([f"{name}.{name}={value}" for name, value in pairs])
-
-
-def test_types_are_told_in_words():
-    assert describe(tuple[float, ...]) == "a list of a number, with commas between"
-    assert describe(Path | None) == "a path or none"

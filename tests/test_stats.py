@@ -1,8 +1,7 @@
-"""The bootstrap against an independent program, against arithmetic, and on odd input."""
+"""Intervals, differences and tests against independent programs and published examples."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import astuple
 
 import numpy as np
@@ -19,8 +18,10 @@ from bench.analysis.stats import (
     Redrawn,
     holm,
     micro_interval,
+    rate_difference,
     ratio_interval,
     sign_flip_p,
+    sum_ratio,
 )
 
 
@@ -69,19 +70,6 @@ def test_twelve_alike_and_different_writers_worked_by_hand():
     assert astuple(found) == pytest.approx((0.1 + 0.2 * low, 0.1 + 0.2 * high, 12))
 
 
-def test_blocking_matters_when_lines_of_a_writer_are_alike():
-    edits, characters, names = _lines(3, writers=20, each=20)
-    blocked = micro_interval(edits, characters, names)
-    single = micro_interval(edits, characters, [str(i) for i in range(len(names))])
-    assert blocked is not None and single is not None
-    assert blocked.high - blocked.low > 2 * (single.high - single.low)
-
-
-def test_rates_over_one_are_not_clipped():
-    interval = micro_interval([30] * 6 + [40] * 6, [10] * 12, list("abcdefghijkl"))
-    assert interval is not None and 3 < interval.low < 3.5 < interval.high < 4
-
-
 @pytest.mark.parametrize(
     ("edits", "characters", "names"),
     [
@@ -102,13 +90,8 @@ def test_no_interval_without_six_writers(edits, characters, names):
 def test_wrong_input_is_refused(edits, characters, names):
     with pytest.raises(ValueError, match=r"one entry a line|negative"):
         micro_interval(edits, characters, names)
-
-
-def test_memory_steps_do_not_lose_resamples(monkeypatch):
-    edits, characters, names = _lines(4, writers=12, each=3)
-    whole = micro_interval(edits, characters, names, resamples=999)
-    monkeypatch.setattr("bench.analysis.stats._DRAWS_AT_ONCE", 50)
-    assert micro_interval(edits, characters, names, resamples=999) == whole
+    with pytest.raises(ValueError, match="c is no block"):
+        Redrawn(("a", "b")).block_sums([1.0], ["c"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -175,20 +158,6 @@ def test_a_ratio_over_no_errors_is_infinite_and_of_no_errors_at_all_is_one(block
     assert ratio_interval(wrong, (np.ones(2), np.ones(2), ["a", "a"])) is None
 
 
-def test_redrawn_blocks_give_the_interval_of_a_rate():
-    rng = np.random.default_rng(3)
-    writers = [f"w{i % 30}" for i in range(300)]
-    edits, characters = rng.poisson(4, 300), np.full(300, 40)
-    redrawn = Redrawn(tuple(sorted(set(writers))))
-    sums = redrawn.sums(redrawn.block_sums(np.stack([edits, characters], 1), writers))
-    found = redrawn.interval(sums[:, 0] / sums[:, 1])
-    other = micro_interval(edits, characters, writers)
-    assert found is not None
-    assert other is not None
-    assert (found.low, found.high) == pytest.approx((other.low, other.high), rel=0.02)
-    assert found.blocks == 30
-
-
 def test_the_same_draws_serve_every_sum():
     redrawn = Redrawn(("a", "b", "c"), resamples=50)
     sums = redrawn.block_sums([1.0, 2.0, 4.0, 8.0], ["a", "b", "c", "c"])
@@ -209,28 +178,124 @@ def test_what_most_draws_do_not_have_has_no_interval():
     assert Redrawn(("a",)).interval(np.ones(10)) is None
 
 
-def test_names_that_are_no_block_are_refused():
-    with pytest.raises(ValueError, match="c is no block"):
-        Redrawn(("a", "b")).block_sums([1.0], ["c"])
-    with pytest.raises(ValueError, match="one entry a line"):
-        Redrawn(("a", "b")).block_sums([1.0, 2.0], ["a"])
-
-
-def test_sign_flips_agree_with_all_sign_choices():
-    found = np.array([3.0, -1.0, 2.0, 0.5, 1.5, -0.5, 2.5, 1.0])
-    signs = np.array(list(itertools.product((-1, 1), repeat=len(found))))
-    exact = (signs @ found >= found.sum()).mean()
-    assert sign_flip_p(found) == pytest.approx(exact, abs=0.01)
-    assert sign_flip_p(-found) == pytest.approx(1 - exact, abs=0.02)
-
-
-def test_a_null_effect_is_significant_as_often_as_it_should_be():
-    rng = np.random.default_rng(11)
-    p = [sign_flip_p(rng.normal(0, 1, 20), flips=199, seed=i) for i in range(400)]
-    assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.09
-
-
 def test_holm_adjusts_as_published():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+# ---- pairs ----
+
+# Darwin's maize: heights of crossed less self-fertilised plants in eighths of an inch, 15 pairs.
+# Fisher (The Design of Experiments, 1935, section 21) counts all 2^15 signs: 863 sums are at
+# least as high as the observed 314, so 1,726 at least as far from 0.
+DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+
+
+def systems(
+    seed: int, writers: int = 24, each: int = 6, gain: float = 0.9
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Edits of two systems, characters and writers: what is hard is so for both."""
+    rng = np.random.default_rng(seed)
+    names = [f"w{w:02}" for w in range(writers) for _ in range(each)]
+    chars = rng.integers(20, 70, writers * each)
+    rates = np.repeat(rng.beta(2, 12, writers), each)
+    first = rng.binomial(chars, rates)
+    second = rng.binomial(chars, np.clip(gain * rates, 0, 1))
+    return first, second, chars, names
+
+
+def by_writer(values: NDArray[np.int64], names: list[str]) -> NDArray[np.float64]:
+    _, place = np.unique(names, return_inverse=True)
+    return np.bincount(place, values).astype(np.float64)
+
+
+def test_signs_are_counted_as_fisher_counted_darwins_maize():
+    assert sum(DARWIN) == 314
+    assert sign_flip_p(DARWIN, flips=2**15) == pytest.approx(863 / 2**15, rel=1e-12)
+    assert sign_flip_p(DARWIN, "two-sided", flips=2**15) == pytest.approx(1726 / 2**15, rel=1e-12)
+    assert sign_flip_p(DARWIN, "two-sided") == pytest.approx(1726 / 2**15, abs=0.006)  # random
+
+
+@pytest.mark.parametrize("writers", [13, 30])
+def test_a_difference_and_a_ratio_agree_with_scipy(writers):
+    first, second, chars, names = systems(writers, writers, gain=0.85)
+    found = rate_difference(first, second, chars, names)
+    assert found is not None and found.interval is not None
+    tops, bottoms = by_writer(first - second, names), by_writer(chars, names)
+    assert found.value == pytest.approx(first.sum() / chars.sum() - second.sum() / chars.sum())
+    oracle = scipy_stats.bootstrap(
+        (tops, bottoms),
+        lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    width = oracle.high - oracle.low
+    assert found.interval.low == pytest.approx(oracle.low, abs=0.06 * width)
+    assert found.interval.high == pytest.approx(oracle.high, abs=0.06 * width)
+    assert found.interval.blocks == writers
+    permuted = scipy_stats.permutation_test(
+        (by_writer(first, names), by_writer(second, names)),
+        lambda a, b, axis=-1: a.sum(axis=axis) - b.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9_999 if writers > 13 else np.inf,
+        rng=np.random.default_rng(2),
+    )
+    assert found.p == pytest.approx(permuted.pvalue, abs=1e-9 if writers <= 13 else 0.02)
+    ratio = sum_ratio(second, first, names)
+    assert ratio is not None and ratio.interval is not None
+    assert ratio.value == pytest.approx(second.sum() / first.sum())
+    theirs = scipy_stats.bootstrap(
+        (by_writer(second, names), by_writer(first, names)),
+        lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (ratio.interval.low, ratio.interval.high) == pytest.approx(tuple(theirs), rel=0.01)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.integers(0, 9),
+            st.integers(1, 40),
+            st.sampled_from("abcdefghijklm"),
+        ),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_swapping_the_systems_turns_the_sign_and_nothing_else(lines):
+    first, second, chars, names = (list(column) for column in zip(*lines, strict=True))
+    found = rate_difference(first, second, chars, names, resamples=300)
+    turned = rate_difference(second, first, chars, names, resamples=300)
+    assert found is not None and turned is not None
+    assert found.value == pytest.approx(-turned.value)
+    assert found.p == turned.p
+    if found.interval is None or found.p is None:
+        assert len(set(names)) < FEWEST and turned.interval is None
+    else:
+        assert turned.interval is not None
+        assert 0 < found.p <= 1 and (first != second or found.p == 1.0)
+        assert found.interval.low == pytest.approx(-turned.interval.high, abs=1e-12)
+
+
+def test_what_few_blocks_or_no_characters_cannot_say():
+    found = rate_difference([5, 4], [1, 1], [10, 10], ["a", "a"])
+    assert found is not None
+    assert (found.value, found.interval, found.p) == (0.35, None, None)
+    assert rate_difference([1], [2], [0], ["a"]) is None
+    assert sum_ratio([1], [0], ["a"]) is None
+
+
+def test_the_least_p_values():
+    # of 40 writers 35 are read alike: what is left has 32 choices of signs, no random ones
+    assert sign_flip_p([*[0.0] * 35, 3, 3, 3, 3, 3], "two-sided") == 2 / 32
+    assert sign_flip_p([1.0] * 40, flips=99) == 1 / 100  # a random one is never 0

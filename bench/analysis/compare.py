@@ -30,7 +30,7 @@ from bench.core.types import Condition
 
 
 @dataclass(frozen=True, eq=False)
-class System:
+class NamedSystem:
     """A system under the user's name, with its readings."""
 
     label: str
@@ -90,7 +90,7 @@ class Comparison:
     cpu_ratio: float | None
 
 
-def compare(systems: Sequence[System]) -> list[Comparison]:
+def compare(systems: Sequence[NamedSystem]) -> list[Comparison]:
     """Every pair of systems on every condition that both have read.
 
     Raises:
@@ -157,7 +157,7 @@ def _place(reading: Reading) -> Condition:
     return dataclasses.replace(reading.row.condition, limit=None)
 
 
-def _contents(system: System) -> str:
+def _contents(system: NamedSystem) -> str:
     places = {
         f"{one.row.condition.dataset} {one.row.condition.damaged or 'clean'}"
         for one in system.readings

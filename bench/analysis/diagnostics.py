@@ -17,9 +17,9 @@ import numpy as np
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.metrics import normalise, score_line
-from bench.core.types import Condition, Decoded, Encoded, Line
+from bench.core.types import Condition, Encoded, Line
 from bench.pipeline.opening import Bench, Track, opened
-from bench.pipeline.plan import Block, Registries, Selection, build_plan
+from bench.pipeline.plan import Registries, Selection, build_plan
 from datasets.base import spread
 from datasets.damage.cache import cached_lines
 from decoders.base import Decoder
@@ -116,7 +116,12 @@ def diagnose(asked: Selection, registries: Registries, track: Track) -> Diagnosi
             raise UserError("; ".join(f"{name}: {why}" for name, why in skipped))
         findings: list[DecoderErrors] = []
         for block in plan.blocks:
-            findings += _findings(bench, decoders, block.condition, _damaged(block, clean, track))
+            at, lines = block.condition, clean
+            if block.damage is not None:
+                made = cached_lines(block.damage.thing, clean, at.dataset, at.severity, at.seed)
+                pairs = zip(made, track(clean, f"damaging lines: {at.damaged}"), strict=True)
+                lines = [result.line for result, _ in pairs]
+            findings += _findings(bench, decoders, at, lines)
         weights = bench.info.weights
     return Diagnosis(encoder, weights, loaded.sha256, tuple(findings), tuple(skipped))
 
@@ -136,19 +141,9 @@ def _opened(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Decoder], lis
     return decoders, skipped
 
 
-def _damaged(block: Block, lines: Sequence[Line], track: Track) -> Sequence[Line]:
-    if block.damage is None:
-        return lines
-    at, damage = block.condition, block.damage.thing
-    results = cached_lines(damage, lines, at.dataset, at.severity, at.seed)
-    pairs = zip(results, track(lines, f"damaging lines: {at.damaged}"), strict=True)
-    return [result.line for result, _ in pairs]
-
-
 def _findings(
     bench: Bench, decoders: Mapping[str, Decoder], condition: Condition, lines: Sequence[Line]
 ) -> Iterator[DecoderErrors]:
-    """Read the lines with each decoder, encoding every batch once."""
     lines_of: dict[str, list[LineFinding]] = {name: [] for name in decoders}
     doing = f"reading lines: {condition.damaged or 'clean'}"
     for batch in bench.encode(lines, doing=doing):
@@ -166,15 +161,12 @@ def line_findings(
     pairs = [[one.text, normalise(line.text)] for one, line in zip(read, lines, strict=True)]
     scores = decoder.score(encoded, pairs)
     for place, (one, line) in enumerate(zip(read, lines, strict=True)):
-        yield _line_finding(one, line, None if scores is None else scores[place].tolist())
-
-
-def _line_finding(read: Decoded, line: Line, scores: Sequence[float] | None) -> LineFinding:
-    texts = [text for text, _ in read.nbest] or [read.text]
-    counted = [score_line(line.text, text) for text in texts]
-    edits = tuple(score.edits for score in counted)
-    kind, gap = _kind(edits[0], read.score, scores)
-    return LineFinding(line.id, kind, edits, counted[0].characters, gap)
+        texts = [text for text, _ in one.nbest] or [one.text]
+        counted = [score_line(line.text, text) for text in texts]
+        edits = tuple(score.edits for score in counted)
+        own = None if scores is None else scores[place].tolist()
+        kind, gap = _kind(edits[0], one.score, own)
+        yield LineFinding(line.id, kind, edits, counted[0].characters, gap)
 
 
 def _kind(

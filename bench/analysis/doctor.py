@@ -17,8 +17,6 @@ from bench import ROOT
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import Registry
 
-Verdict = Literal["ok", "note", "problem"]
-
 FREE_MIB = 1024  # a full run with its cached language model and tables stays well below this
 
 
@@ -38,7 +36,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Check:
+class Fact:
     """A fact about this machine.
 
     verdict: "problem" if the main job cannot run or would run wrongly; "note" for information,
@@ -47,7 +45,7 @@ class Check:
     """
 
     name: str
-    verdict: Verdict
+    verdict: Literal["ok", "note", "problem"]
     found: str
     remedy: str = ""
 
@@ -57,7 +55,7 @@ def inventory(registry: Registry) -> list[Thing]:
     return [look_up(registry, name) for name in registry.names()]
 
 
-def examine() -> list[Check]:
+def examine() -> list[Fact]:
     """Run all checks, in the order in which to fix problems."""
     from bench.core.machine import environment
 
@@ -98,23 +96,28 @@ def _missing(registry: Registry, name: str) -> Unavailable | None:
     return missing
 
 
-def _software() -> Iterator[Check]:
+def _fact(
+    name: str,
+    fine: bool,
+    found: str,
+    remedy: str,
+    otherwise: Literal["note", "problem"] = "problem",
+) -> Fact:
+    return Fact(name, "ok", found) if fine else Fact(name, otherwise, found, remedy)
+
+
+def _software() -> Iterator[Fact]:
     from packaging.specifiers import SpecifierSet
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    python = SpecifierSet(project["requires-python"])
-    fits = python.contains(platform.python_version())
-    yield Check(
-        "python",
-        "ok" if fits else "problem",
-        platform.python_version(),
-        "" if fits else f"make the environment with a Python {python}",
-    )
+    python, version = SpecifierSet(project["requires-python"]), platform.python_version()
+    remedy = f"make the environment with a Python {python}"
+    yield _fact("python", python.contains(version), version, remedy)
     yield from map(_package, project["dependencies"])
     yield _other_datasets()
 
 
-def _package(requirement: str) -> Check:
+def _package(requirement: str) -> Fact:
     from packaging.requirements import Requirement
 
     needed = Requirement(requirement)
@@ -122,20 +125,19 @@ def _package(requirement: str) -> Check:
     try:
         version = importlib.metadata.version(needed.name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(needed.name, "problem", "not installed", remedy)
-    if needed.specifier.contains(version, prereleases=True):
-        return Check(needed.name, "ok", version)
-    state = f"{version}, but the project needs {needed.specifier}"
-    return Check(needed.name, "problem", state, remedy)
+        return Fact(needed.name, "problem", "not installed", remedy)
+    fits = needed.specifier.contains(version, prereleases=True)
+    state = version if fits else f"{version}, but the project needs {needed.specifier}"
+    return _fact(needed.name, fits, state, remedy)
 
 
-def _other_datasets() -> Check:
+def _other_datasets() -> Fact:
     """Detect Hugging Face's `datasets`, which this project's folder hides here."""
     try:
         version = importlib.metadata.version("datasets")
     except importlib.metadata.PackageNotFoundError:
-        return Check("package called datasets", "ok", "none but this project's folder")
-    return Check(
+        return Fact("package called datasets", "ok", "none but this project's folder")
+    return Fact(
         "package called datasets",
         "note",
         f"Hugging Face's {version} is installed; this project's folder of that name hides it",
@@ -143,81 +145,59 @@ def _other_datasets() -> Check:
     )
 
 
-def _compiler() -> Iterator[Check]:
+def _compiler() -> Iterator[Fact]:
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    if compiler is None and importlib.util.find_spec("kenlm") is None:
-        yield Check(
-            "C++ compiler",
-            "problem",
-            "none, and the package kenlm has to be compiled",
-            "apt-get install g++ (or your system's), then pip install .",
-        )
-    else:
-        yield Check("C++ compiler", "ok", compiler or "none, none needed")
+    lacking = compiler is None and importlib.util.find_spec("kenlm") is None
+    state = "none, and the package kenlm has to be compiled" if lacking else "none, none needed"
+    remedy = "apt-get install g++ (or your system's), then pip install ."
+    yield _fact("C++ compiler", not lacking, compiler or state, remedy)
     tools = [tool for tool in ("lmplz", "build_binary") if shutil.which(tool)]
-    yield Check("KenLM programs", "ok", ", ".join(tools) or "none; the project's own are used")
+    yield Fact("KenLM programs", "ok", ", ".join(tools) or "none; the project's own are used")
 
 
-def _hardware(facts: Mapping[str, Any]) -> Iterator[Check]:
+def _hardware(facts: Mapping[str, Any]) -> Iterator[Fact]:
     import torch
 
     cpu = facts["machine"]["cpu"]
-    yield Check("cpu", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores")
-    yield Check("vector units", "ok", " ".join(cpu["units"]) or "unknown")
+    yield Fact("cpu", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores")
+    yield Fact("vector units", "ok", " ".join(cpu["units"]) or "unknown")
     bf16 = {"amx_bf16", "avx512_bf16"} & set(cpu["units"])
-    yield Check(
-        "bf16 on the cpu",
-        "ok",
-        f"yes ({', '.join(sorted(bf16))})" if bf16 else "no: --dtype bfloat16 would be slow",
-    )
-    yield Check("gpu", "ok", ", ".join(facts["machine"]["gpu"]) or "none that torch can use")
-    threads = torch.get_num_threads()
-    too_many = threads > cpu["usable_cores"]
-    yield Check(
-        "threads",
-        "note" if too_many else "ok",
-        f"{threads} in torch",
-        f"run with --threads {cpu['usable_cores']}" if too_many else "",
-    )
-    yield Check("memory", "ok", f"{facts['memory_mib']} MiB")
+    state = f"yes ({', '.join(sorted(bf16))})" if bf16 else "no: --dtype bfloat16 would be slow"
+    yield Fact("bf16 on the cpu", "ok", state)
+    yield Fact("gpu", "ok", ", ".join(facts["machine"]["gpu"]) or "none that torch can use")
+    threads, cores = torch.get_num_threads(), cpu["usable_cores"]
+    state, remedy = f"{threads} in torch", f"run with --threads {cores}"
+    yield _fact("threads", threads <= cores, state, remedy, "note")
+    yield Fact("memory", "ok", f"{facts['memory_mib']} MiB")
 
 
-def _storage() -> Iterator[Check]:
+def _storage() -> Iterator[Fact]:
     from bench.core.cache import cache_folder
     from bench.pipeline.runs import RUNS
     from datasets.root import data_root
 
     root = data_root()
     there = root is not None and root.is_dir()
-    yield Check(
-        "data root",
-        "ok" if there else "note",
-        str(root) if there else f"{root or 'none'} (only embedded sets can be read)",
-        "" if there else "give --data-root or BENCH_DATA, or python -m bench data get",
-    )
+    state = str(root) if there else f"{root or 'none'} (only embedded sets can be read)"
+    remedy = "give --data-root or BENCH_DATA, or python -m bench data get"
+    yield _fact("data root", there, state, remedy, "note")
     yield _writable("results", RUNS)
     try:
         yield _writable("cache", cache_folder("lm"))
     except UserError as error:
-        yield Check("write to cache", "problem", str(error), "set KAIDOKU_CACHE to such a folder")
+        yield Fact("write to cache", "problem", str(error), "set KAIDOKU_CACHE to such a folder")
     free = shutil.disk_usage(_existing(RUNS)).free // 2**20
-    short = free < FREE_MIB
-    yield Check(
-        "free disk space",
-        "problem" if short else "ok",
-        f"{free} MiB",
-        f"make room: the main job wants {FREE_MIB} MiB" if short else "",
-    )
+    remedy = f"make room: the main job wants {FREE_MIB} MiB"
+    yield _fact("free disk space", free >= FREE_MIB, f"{free} MiB", remedy)
 
 
-def _writable(name: str, folder: Path) -> Check:
-    """Test whether `folder` can be written to or made."""
+def _writable(name: str, folder: Path) -> Fact:
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
-            return Check(f"write to {name}", "ok", str(folder))
+            return Fact(f"write to {name}", "ok", str(folder))
     except OSError as error:
         remedy = f"make {folder} writable to you"
-        return Check(f"write to {name}", "problem", f"{folder}: {error.strerror}", remedy)
+        return Fact(f"write to {name}", "problem", f"{folder}: {error.strerror}", remedy)
 
 
 def _existing(folder: Path) -> Path:
@@ -225,7 +205,7 @@ def _existing(folder: Path) -> Path:
     return folder if folder.exists() else _existing(folder.parent)
 
 
-def _things() -> Iterator[Check]:
+def _things() -> Iterator[Fact]:
     from datasets import DATASETS
     from decoders import DECODERS
     from decoders.correctors import CORRECTORS
@@ -234,9 +214,9 @@ def _things() -> Iterator[Check]:
     for registry in (ENCODERS, DECODERS, DATASETS, CORRECTORS):
         things = inventory(registry)
         here = ", ".join(thing.name for thing in things if thing.here)
-        yield Check(f"{registry.kind}s here", "ok", here or "none")
+        yield Fact(f"{registry.kind}s here", "ok", here or "none")
         for thing in things:
             if not thing.here:
                 # The main job needs the first of each registry; the others are optional.
-                verdict: Verdict = "problem" if thing is things[0] else "note"
-                yield Check(f"{registry.kind} {thing.name}", verdict, thing.reason, thing.remedy)
+                verdict: Literal["note", "problem"] = "problem" if thing is things[0] else "note"
+                yield Fact(f"{registry.kind} {thing.name}", verdict, thing.reason, thing.remedy)

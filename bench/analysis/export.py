@@ -131,11 +131,7 @@ def _record(
 
 
 def _claim(path: Path, record: Record) -> None:
-    """Record the copy's origin, or check it against an existing copy.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Record the copy's origin, or check it against an existing copy."""
     file = path / RECORD
     if not file.is_file():
         if any((path / "images").iterdir()) or (path / MANIFEST).exists():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from bench.analysis.stats import FEWEST, Interval, micro_interval, ratio_interval
 from bench.core.errors import UserError
@@ -28,10 +27,6 @@ OVER = 2.0  # over-fitting if the ratio of unseen to learned CER surely exceeds 
 
 FEWEST_LINES = 50  # of each split; fewer are not informative
 HIGHEST = 0.6  # CER of a split; above it, a ratio cannot be large
-
-Verdict = Literal[
-    "over-fitted", "better on training lines", "no sign of over-fitting", "cannot tell"
-]
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class SplitScore:
 
 
 @dataclass(frozen=True)
-class Check:
+class OverfitCheck:
     """A system on the splits of a data set.
 
     trained_on: training data by the weights' own note; "" without one.
@@ -112,8 +107,8 @@ class Check:
         return ""
 
     @property
-    def verdict(self) -> Verdict:
-        """Verdict of the ratio."""
+    def verdict(self) -> str:
+        """Over-fitted, better on training lines, no sign of over-fitting, or cannot tell."""
         if self.doubt or self.ratio is None:
             return "cannot tell"
         if self.ratio.low > OVER:
@@ -132,7 +127,7 @@ def check(
     track: Track,
     learned: str = LEARNED,
     unseen: str = UNSEEN,
-) -> Check:
+) -> OverfitCheck:
     """Read the same number of lines of each split with one system.
 
     The limit is of each split, spread evenly over it; `learned` is the split that the system may
@@ -160,7 +155,9 @@ def check(
             if split in splits
         )
         info = bench.info
-    return Check(encoder, info.weights, name, dataset, info.trained_on, scores, learned, unseen)
+    return OverfitCheck(
+        encoder, info.weights, name, dataset, info.trained_on, scores, learned, unseen
+    )
 
 
 def _score(bench: Bench, decoder: Decoder, dataset: str, split: str, limit: int) -> SplitScore:

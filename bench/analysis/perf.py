@@ -38,7 +38,7 @@ _REST_S = 0.2
 
 
 @dataclass(frozen=True)
-class Side:
+class PeerSide:
     """A decoder of the registry with its options."""
 
     decoder: str
@@ -63,8 +63,8 @@ class PeerComparison:
 
     group: Group
     encoder: str
-    ours: Side
-    peer: Side
+    ours: PeerSide
+    peer: PeerSide
     lines: int
     batch: int
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -148,7 +148,7 @@ def comparisons(
     every = [
         *_ngrams(encoder, dict(options or {})),
         *(
-            PeerComparison("draft", "mini", Side("ar-draft"), Side("ar-greedy"), 64, batch)
+            PeerComparison("draft", "mini", PeerSide("ar-draft"), PeerSide("ar-greedy"), 64, batch)
             for batch in (1, 16)
         ),
         _search("mini", batch=16, beam=5, rounds=5),
@@ -165,9 +165,9 @@ def comparisons(
 
 def _search(encoder: str, batch: int, beam: int, rounds: int = 3) -> PeerComparison:
     """`ar-beam` or `ar-greedy` against generate, at the same beam, on one batch."""
-    ours = Side("ar-greedy") if beam == 1 else Side("ar-beam", {"beam": beam})
+    ours = PeerSide("ar-greedy") if beam == 1 else PeerSide("ar-beam", {"beam": beam})
     options = {} if encoder == "mini" else {"untrained": True}
-    peer = Side("ar-hf", {"beam": beam})
+    peer = PeerSide("ar-hf", {"beam": beam})
     return PeerComparison("search", encoder, ours, peer, batch, batch, options, rounds=rounds)
 
 
@@ -175,7 +175,7 @@ def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[PeerComparison]:
     """The word n-gram search with pyctcdecode's model, and the character n-gram search."""
     return [
         PeerComparison(
-            "n-gram", encoder, Side(ours, {"beam": 100}), Side("ctc-kenlm", {"beam": 100}),
+            "n-gram", encoder, PeerSide(ours, {"beam": 100}), PeerSide("ctc-kenlm", {"beam": 100}),
             lines=300, batch=64, options=options, damage=damage,
             other_model=ours == "ctc-ngram", rounds=9 if damage is None else 3,
         )

@@ -101,11 +101,6 @@ def _picture(loaded: _Loaded, line_id: str, damage: Damage | None, condition: Co
 
 
 def _damage(row: Row) -> Damage:
-    """The damage of a row.
-
-    Raises:
-        UserError: it is of another version of the suite, or not registered.
-    """
     if row.suite != SUITE:
         raise UserError(
             f"the row was read under {damage_name(row)}, and this version draws {SUITE}"
@@ -142,11 +137,6 @@ def _loaded(
 def _load(
     name: str, split: str, limit: int | None, options: Mapping[str, Any], sha256: str
 ) -> _Loaded:
-    """Load a set and verify its hash.
-
-    Raises:
-        UserError: it is not here, or no longer what was read.
-    """
     if not sha256:
         raise UserError("the set did not load when the cell ran")
     dataset = DATASETS.create_here(name, restored(DATASETS.options(name), options))

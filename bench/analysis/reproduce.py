@@ -39,7 +39,7 @@ class Differing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Reproduction:
     """The result of a reproduction.
 
     before, after: the stored row, and that of the same cell measured again.
@@ -120,7 +120,7 @@ def verdict_of(
     before: Reading,
     after: Reading,
     records: tuple[Mapping[str, Any], Mapping[str, Any]],
-) -> Verdict:
+) -> Reproduction:
     """Compare a cell that was measured again with what is stored of it.
 
     Args:
@@ -129,7 +129,7 @@ def verdict_of(
         records: the environment records of both.
     """
     old, new = before.row, after.row
-    return Verdict(
+    return Reproduction(
         before=old,
         after=new,
         exact=None if old.cer is None else old.counts == new.counts,
@@ -160,7 +160,6 @@ def _changed(before: Sequence[LineResult], after: Sequence[LineResult]) -> int:
 
 
 def _conditions(before: Row, after: Row) -> Iterator[Differing]:
-    """Differing parts of the signatures, and of conditions outside of them."""
     old, new = signature_parts(before), signature_parts(after)
     for prefix in dict.fromkeys((*old, *new)):
         if old.get(prefix) != new.get(prefix):

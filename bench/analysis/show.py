@@ -42,7 +42,7 @@ class Branch:
     repeats: int = 1
 
 
-def trace(module: torch.nn.Module, run: Callable[[], object]) -> Node:
+def module_tree(module: torch.nn.Module, run: Callable[[], object]) -> Node:
     """The tree of a module with the shapes seen while `run` uses it."""
     shapes: dict[torch.nn.Module, Shape | None] = {}
 

@@ -138,7 +138,6 @@ def _write(profiler: profile, paths: Sequence[Path]) -> None:
 
 
 def _counted(profiler: profile) -> tuple[tuple[Operator, ...], tuple[Operator, ...]]:
-    """Stages and operators."""
     counted = {}
     for event in profiler.key_averages():
         device = 1e-6 * event.self_device_time_total

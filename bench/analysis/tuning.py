@@ -121,7 +121,6 @@ def _mapped(
 
 
 def _check(asked: Selection, count: int | None) -> None:
-    """Refuse an invalid search before anything is loaded."""
     if asked.split != SPLIT:
         raise UserError(
             f"weights are tuned on the split {SPLIT!r} and not on {asked.split!r}: numbers on "

@@ -1,7 +1,6 @@
-"""The command line: `python -m bench COMMAND`. One module a command, imported when asked for.
+"""The command line: `python -m bench COMMAND`. A command's module is imported when asked for.
 
-A command's module has `app`, a cyclopts `App` with examples as its epilogue, whose function
-returns the exit code:
+A command is a cyclopts `App` with examples as its epilogue, whose function returns the exit code:
 
     0    all is well
     1    some cells failed, some lines could not be read, or something is wrong
@@ -34,34 +33,39 @@ PROGRAM = "python -m bench"
 
 
 class Command(NamedTuple):
-    """A command's module, and its line in the overall help (which imports no command)."""
+    """Where a command's `App` is, and its line in the overall help (which imports no command)."""
 
-    module: str
+    place: str
     summary: str
+
+    @property
+    def module(self) -> str:
+        """The full name of its module."""
+        return f"{__name__}.{self.place.partition(':')[0]}"
 
 
 COMMANDS = {
-    "run": Command("bench.cli.run", "measure encoders x decoders x data sets x damages"),
-    "speed": Command("bench.cli.speed", "the speed table of TrOCR, reported and measured"),
-    "perf": Command("bench.cli.perf", "our decoders against their peers, in one run"),
-    "errors": Command("bench.cli.errors", "what is misread, and what language changes of it"),
-    "report": Command("bench.cli.report", "tables and plots of a run that is there"),
-    "compare": Command("bench.cli.compare", "what one system gains over another, and at what cost"),
-    "cite": Command("bench.cli.cite", "the footnote of a number: all that it depends on"),
-    "reproduce": Command("bench.cli.reproduce", "measure a cell again: does its number hold?"),
-    "list": Command("bench.cli.listing", "what can be run here, and what is missing"),
-    "show": Command("bench.cli.show", "the module tree of an encoder or decoder"),
-    "doctor": Command("bench.cli.doctor", "what this machine has, and what is wrong with it"),
-    "data": Command("bench.cli.data", "list, get and check data sets"),
-    "weights": Command("bench.cli.weights", "list and get the weights of encoders"),
-    "damage": Command("bench.cli.damage", "look at the damages"),
-    "lm": Command("bench.cli.lm", "build and inspect n-gram language models"),
-    "tune": Command("bench.cli.tune", "tune language model weights on a validation split"),
-    "check": Command("bench.cli.check", "is a system over-fitted?"),
-    "trace": Command("bench.cli.trace", "traces of torch's profiler of a system"),
-    "diagnose": Command("bench.cli.diagnose", "do errors come from the search or the model?"),
-    "experiment": Command("bench.cli.experiment", "does language help more, the more ink is lost?"),
-    "train": Command("bench.cli.train", "train an encoder and its heads"),
+    "run": Command("run:app", "measure encoders x decoders x data sets x damages"),
+    "speed": Command("speed:app", "the speed table of TrOCR, reported and measured"),
+    "perf": Command("dev:perf", "our decoders against their peers, in one run"),
+    "errors": Command("errors:app", "what is misread, and what language changes of it"),
+    "report": Command("report:app", "tables and plots of a run that is there"),
+    "compare": Command("compare:app", "what one system gains over another, and at what cost"),
+    "cite": Command("cite:cite", "the footnote of a number: all that it depends on"),
+    "reproduce": Command("cite:reproduce", "measure a cell again: does its number hold?"),
+    "list": Command("listing:app", "what can be run here, and what is missing"),
+    "show": Command("dev:show", "the module tree of an encoder or decoder"),
+    "doctor": Command("listing:doctor", "what this machine has, and what is wrong with it"),
+    "data": Command("data:app", "list, get and check data sets"),
+    "weights": Command("weights:app", "list and get the weights of encoders"),
+    "damage": Command("damage:app", "look at the damages"),
+    "lm": Command("lm:app", "build and inspect n-gram language models"),
+    "tune": Command("tune:app", "tune language model weights on a validation split"),
+    "check": Command("check:app", "is a system over-fitted?"),
+    "trace": Command("dev:trace", "traces of torch's profiler of a system"),
+    "diagnose": Command("diagnose:app", "do errors come from the search or the model?"),
+    "experiment": Command("experiment:app", "does language help more, the more ink is lost?"),
+    "train": Command("trainings:app", "train an encoder and its heads"),
 }
 
 _EPILOG = f"""\
@@ -160,9 +164,10 @@ def _root(asked: str | None) -> App:
     root["--help"].show = False
     for place, (name, command) in enumerate(COMMANDS.items()):
         if name == asked:
-            root.command(importlib.import_module(command.module).app, name=name)
+            app = command.place.partition(":")[2]
+            root.command(getattr(importlib.import_module(command.module), app), name=name)
         else:
-            path = f"{command.module}:app"
+            path = f"{__name__}.{command.place}"
             root.command(path, name=name, help=command.summary, sort_key=place)
     return root
 

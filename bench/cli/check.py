@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Files, Inference, Json, Options, print_json
-from bench.cli.selection import parts_of_system, typed
+from bench.cli.options import (
+    DataRoot,
+    Files,
+    Inference,
+    Json,
+    Options,
+    parts_of_system,
+    print_json,
+    typed,
+)
 
 if TYPE_CHECKING:
-    from bench.analysis.overfit import Check
+    from bench.analysis.overfit import OverfitCheck
 
 app = App(
     name="check",
@@ -21,7 +29,6 @@ app = App(
 examples:
   {PROGRAM} check overfit --system mini:ctc-greedy --dataset hooker
   {PROGRAM} check overfit --system mini:ar-beam --dataset lines --limit 100
-  {PROGRAM} check overfit --system trocr-base:ar-greedy --dataset unipen --json
   {PROGRAM} check overfit --system mini:ctc-greedy -o mini.weights=runs/mini/mini.safetensors
 
   {PROGRAM} check leak --dataset hooker
@@ -30,8 +37,8 @@ examples:
 A system is ENCODER:DECODER. The same number of lines of the train, val and test split is read.
 On a set that the system never learned from the check compares the splits alone.
 
-exit codes: 0 all is well; 1 over-fitted, no verdict is possible, or more than one text or image in
-a hundred in two splits; 2 a mistake in what was asked for, or something that is not here
+exit code 1: over-fitted, no verdict is possible, or more than one text or image in a hundred in
+two splits
 """,
 )
 
@@ -82,8 +89,7 @@ def overfit(
     return 0 if result.verdict in ("better on training lines", "no sign of over-fitting") else 1
 
 
-def _record(result: Check) -> dict[str, Any]:
-    """A check as JSON: measurements and verdict."""
+def _record(result: OverfitCheck) -> dict[str, Any]:
     splits = {
         score.split: {
             "lines": len(score.edits),

@@ -1,26 +1,36 @@
-"""`python -m bench cite`: the footnote of a number."""
+"""`python -m bench cite` and `reproduce`: what a number depends on, and whether it holds."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from bench.analysis.cite import cited as rows_of
-from bench.analysis.evidence import Chosen
+from bench.analysis.evidence import Chosen, Reading, Store, cited_rows
+from bench.analysis.reproduce import plan_of, verdict_of
 from bench.cli import PROGRAM
-from bench.cli.options import Json, print_json
+from bench.cli.bars import RunProgress
+from bench.cli.options import DataRoot, Json, print_json
+from bench.cli.run import missing
 from bench.cli.stored import open_run
 from bench.core.errors import UserError
-from bench.pipeline import runs
+from bench.core.types import Row
+from bench.pipeline import runner, runs
+from bench.pipeline.plan import Plan
 from bench.pipeline.store import RunStore
-from bench.report import cite
+from bench.report import cite as notes
+from bench.report.reproduce import text
 from bench.report.results import collect
 
-_EPILOG = f"""\
+cite = App(
+    name="cite",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} cite 32cfe9f1e1088f14                   the key of a row, or the beginning of it
   {PROGRAM} cite 'e:mini@e824e25a|d:ctc-greedy|s:lines-test@8acb12be|dmg:none|...'
@@ -31,11 +41,26 @@ A signature stands below every table and in every row; one with {{a b}} in it, a
 means all rows of that system, which share a footnote. Quote it in '...', or the shell will read it.
 Without --run all runs of results/runs are looked through, the newest first, and then
 results/reference.
+""",
+)
+reproduce = App(
+    name="reproduce",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} reproduce 32cfe9f1e1088f14              the key of a row, or the beginning of it
+  {PROGRAM} reproduce 32cfe9 --run results/reference/two-cores
+  {PROGRAM} reproduce 32cfe9 --out again             keep what was measured in results/runs/again
+  {PROGRAM} reproduce 32cfe9 --device cpu            of a row of a GPU, the text at least
 
-exit codes: 0 all is well; 2 a mistake in what was asked for, or there is no such row
-"""
+A signature is quoted in '...', or the shell will read it. The row is not changed. A CER holds when
+it is the same, or within the interval of the stored one; a speed is a ratio and never
+decides, for it is the machine's as well.
 
-_FORMATS = {"md": cite.markdown, "tex": cite.latex, "text": cite.text}
+exit code 1: the number does not hold, or the cell failed
+""",
+)
+
+_FORMATS = {"md": notes.markdown, "tex": notes.latex, "text": notes.text}
 
 Where = Annotated[
     str | None,
@@ -45,11 +70,9 @@ Where = Annotated[
     ),
 ]
 
-app = App(name="cite", help_epilogue=_EPILOG)
 
-
-@app.default
-def run(
+@cite.default
+def _cite(
     *cited: Annotated[str, Parameter(required=True, metavar="SIGNATURE|KEY")],
     where: Where = None,
     form: Annotated[Literal["md", "tex", "text"], Parameter(name="--format")] = "md",
@@ -63,23 +86,19 @@ def run(
     Args:
         cited: what stands beside the number
     """
-    chosen = [find(word, where) for word in cited]
+    chosen = [_find(word, where) for word in cited]
     if as_json:
         print_json([_record(each) for each in chosen])
         return 0
-    notes = [note for each in chosen for note in cite.footnotes(collect(each), each.environments())]
-    for note in dict.fromkeys(notes):
+    found = [n for each in chosen for n in notes.footnotes(collect(each), each.environments())]
+    for note in dict.fromkeys(found):
         print(_FORMATS[form](note))
     return 0
 
 
-def find(word: str, run: str | None) -> Chosen:
-    """The rows that a signature or key means.
-
-    Raises:
-        UserError: there is no such run or row.
-    """
-    return rows_of(word, _stores(run))
+def _find(word: str, run: str | None) -> Chosen:
+    """The rows that a signature or key means, of a run or of the first of all that has any."""
+    return cited_rows(word, _stores(run))
 
 
 def _stores(run: str | None) -> Iterator[RunStore]:
@@ -102,3 +121,91 @@ def _record(chosen: Chosen) -> dict[str, Any]:
         "rows": [dataclasses.asdict(row) for row in rows],
         "environments": {name: records[name] for name in sorted(used) if name in records},
     }
+
+
+@reproduce.default
+def _reproduce(
+    cited: Annotated[str, Parameter(metavar="SIGNATURE|KEY")],
+    /,
+    *,
+    where: Where = None,
+    device: str | None = None,
+    out: str | None = None,
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> int:
+    """Measure the cell behind a signature or key again, and compare.
+
+    With everything that its row says: CER, texts, speed, and what differs in code, software and
+    machine.
+
+    Args:
+        cited: what stands beside the number
+        device: another than the row's
+        out: keep what was measured in this run folder; default: it is thrown away
+    """
+    matches = _find(cited, where)
+    row = _only(matches)
+    plan = plan_of(row, device)
+    with _folder(out) as path:
+        store, key = _measured(plan, path)
+        verdict = verdict_of(
+            _with_lines(matches, row),
+            _with_lines(store, next(each for each in store.rows() if each.key == key)),
+            (matches.environments().get(row.environment, {}), *store.environments().values()),
+        )
+    if as_json:
+        record = {**dataclasses.asdict(verdict), "within": verdict.within, "holds": verdict.holds}
+        record["differs"] = [difference._asdict() for difference in verdict.differs]
+        print_json(record)
+    else:
+        print(text(verdict))
+    return int(not verdict.holds)
+
+
+def _only(matches: Chosen) -> Row:
+    rows = matches.rows()
+    if len(rows) > 1:
+        raise UserError(
+            f"{len(rows)} rows are meant; give the key of one: {', '.join(r.key for r in rows)}"
+        )
+    return rows[0]
+
+
+@contextlib.contextmanager
+def _folder(name: str | None) -> Iterator[Path]:
+    """The folder of the new row: to keep, or temporary."""
+    if name is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    path = runs.folder(name)
+    if path.exists():
+        raise UserError(f"{path} is there already; choose another --out")
+    yield path
+
+
+def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
+    """Measure the one cell of a plan.
+
+    Returns:
+        The store, and the key of the cell.
+    """
+    if not plan.cells:
+        raise UserError(f"this cell cannot run here:\n{missing(plan.skipped)}")
+    store = RunStore(path)
+    with RunProgress(plan) as progress:
+        outcome = runner.run(plan, store, progress)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    keys = [*outcome.done, *outcome.failed]
+    if not keys:
+        raise UserError(f"this cell cannot run here:\n{missing(outcome.skipped)}")
+    return store, keys[0]
+
+
+def _with_lines(store: Store, row: Row) -> Reading:
+    try:
+        return Reading(row, tuple(store.lines(row.key)))
+    except UserError:
+        return Reading(row, ())

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from bench.analysis.compare import Comparison, System, compare, sides
+from bench.analysis.compare import Comparison, NamedSystem, compare, sides
 from bench.analysis.evidence import Reading, readings
 from bench.cli import PROGRAM
 from bench.cli.options import Json, Names, Numbers, print_json
@@ -27,14 +27,12 @@ examples:
   {PROGRAM} compare mini:ctc-greedy mini:ctc-ngram --damage char_erase --severity 3,5
   {PROGRAM} compare before/mini:ar-beam after/mini:ar-beam  the same system in two runs
   {PROGRAM} compare --run mine mini:ctc-greedy mini:ctc-ngram --format tex > pair.tex
-  {PROGRAM} compare mini:ctc-greedy mini:ctc-ngram --json
 
 A system is encoder:decoder as the tables call it, and RUN/encoder:decoder where it is of another
 run than the newest; the second of each pair is compared with the first. Nothing is measured
 again. Results of other data, damage, normaliser or schema are refused.
 
-exit codes: 0 all is well; 1 a row of a system failed or has no lines; 2 a mistake in what was
-asked for, or what may not be compared
+exit code 1: a row of a system failed or has no lines
 """
 
 app = App(name="compare", help_epilogue=_EPILOG)
@@ -82,7 +80,7 @@ def run(
         runs, known = Runs(run), []
         for word in systems:
             named = runs.named(word, chosen)
-            known.append(System(word, tuple(readings([named], left_out.append))))
+            known.append(NamedSystem(word, tuple(readings([named], left_out.append))))
             results |= {(word, result.row.key): result for result in collect(named)}
         comparisons = compare(known)
     for why in left_out:

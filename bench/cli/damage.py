@@ -32,7 +32,6 @@ app = App(
 examples:
   {PROGRAM} damage preview                      the first test line under every damage
   {PROGRAM} damage preview --dataset hooker --line 7 -o hooker-7.png
-  {PROGRAM} damage preview --damage blot,strike --seed 3 -o blots.png
   {PROGRAM} damage preview --damage span_erase --option span_erase.fill=mark
   {PROGRAM} damage export lines -o damaged --damage char_erase --severity 1,2,3,4,5
   {PROGRAM} damage export hooker -o damaged --damage none,blot,fade --seed 0,1,2
@@ -43,8 +42,7 @@ Each copy is a folder DIR/damage-severity-seed with images (PNG), manifest.jsonl
 it was made of) and SHA256SUMS. An export that was stopped goes on when the same command is given
 again. The licence of the data set holds for its copies too.
 
-exit codes: 0 all is well; 1 lines could not be used (DIR/bad-lines.jsonl says why); 2 a mistake in
-what was asked for, or something that is not here; 130 Ctrl-C
+exit code 1: lines could not be used (DIR/bad-lines.jsonl says why)
 """,
 )
 
@@ -199,7 +197,6 @@ def export(
 def _aligned(
     lines: LineSet, align: str, options: dict[str, dict[str, Any]], inference: Inference
 ) -> LineSet:
-    """Align lines without boxes by a CTC model."""
     from bench.analysis.alignment import with_boxes
     from bench.cli.bars import track
     from bench.pipeline.opening import opened

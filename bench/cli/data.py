@@ -47,7 +47,6 @@ examples:
   {PROGRAM} data check iam -o iam.root=~/IAM --strict
   {PROGRAM} data check parquet -o parquet.path=Teklia/IAM-line --split test
   {PROGRAM} data check page -o page.root=my-letters --out letters-check
-  {PROGRAM} data check unipen --json | jq '.[0].state'
 
 `check NAME` reads any data set of `list` and counts its lines, writers and blocks by split, its
 alphabet, texts and images that occur twice, and lines that cannot be used, with the reason. It
@@ -59,8 +58,7 @@ pinned commit, and are put in place only when their content has the recorded has
 with isolated words and characters: `train` reads them, nothing else does, and nothing else is
 wrong without them.
 
-exit codes: 0 all is well; 1 a set differs from its record, lines cannot be used, or a set that was
-named is missing; 2 a mistake in what was asked for, or --strict and a line that cannot be used
+exit code 1: a set differs from its record, lines cannot be used, or a set that was named is missing
 """,
 )
 
@@ -144,7 +142,6 @@ def get(
 
 
 def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
-    """Get Parquet files of data sets of the Hub."""
     from huggingface_hub import constants
 
     if revision and len(repos) > 1:
@@ -305,7 +302,6 @@ def _write(census: Census, folder: Path) -> tuple[Path, ...]:
 
 
 def _record(checked: Checked) -> dict[str, Any]:
-    """A check as JSON: the verdict if there is a record, and the census."""
     verdict, census = checked.verdict, checked.census
     record: dict[str, Any] = {"name": checked.name, "state": "no record"}
     if verdict:

@@ -19,8 +19,8 @@ from bench.cli.options import (
     Numbers,
     Options,
     print_json,
+    typed,
 )
-from bench.cli.selection import typed
 
 if TYPE_CHECKING:
     from bench.analysis.diagnostics import Diagnosis
@@ -33,7 +33,6 @@ app = App(
 examples:
   {PROGRAM} diagnose                                   every decoder behind mini, clean lines
   {PROGRAM} diagnose --decoder ctc-beam,ar-beam --damage none,blot --severity 1,3,5
-  {PROGRAM} diagnose --decoder ar-beam -o ar-beam.beam=10 --limit 50
   {PROGRAM} diagnose --out results/diagnostics         also as markdown, LaTeX and CSV
   {PROGRAM} diagnose --json | jq '.findings[] | [.decoder, .search, .model]'
 
@@ -46,7 +45,7 @@ oracle CER at k is that of the best of the first k texts of the decoder.
 
 @Parameter(name="*", group=WHAT)
 @dataclasses.dataclass(frozen=True)
-class Choices:
+class DiagnosisChoices:
     """The decoders and conditions that are looked at.
 
     Args:
@@ -97,7 +96,7 @@ class Choices:
 @app.default
 def run(
     *,
-    choices: Choices = Choices(),
+    choices: DiagnosisChoices = DiagnosisChoices(),
     data_root: DataRoot = None,
     inference: Inference = Inference(),
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
@@ -138,7 +137,6 @@ def _write(folder: Path, made: list[Table]) -> None:
 
 
 def _record(diagnosis: Diagnosis) -> dict[str, Any]:
-    """A diagnosis as JSON: counts, oracle CERs and every line."""
     from bench.analysis.diagnostics import Kind
 
     return {

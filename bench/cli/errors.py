@@ -159,11 +159,6 @@ def run(
 def _shown(
     chosen: Chosen, against: str, words: str | None, left_out: list[str], steps: Steps
 ) -> list[Shown]:
-    """The chosen conditions, analysed.
-
-    Raises:
-        UserError: there are none.
-    """
     steps.report("reading lines", 0, 1)
     read = {one.row.key: one for one in readings([chosen], left_out.append) if one.scored}
     if not read:

@@ -10,8 +10,7 @@ from cyclopts import App, Parameter
 
 from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
 from bench.cli import PROGRAM
-from bench.cli.options import WHAT, Inference, Names, Numbers, Options
-from bench.cli.selection import typed
+from bench.cli.options import WHAT, Inference, Names, Numbers, Options, typed
 
 if TYPE_CHECKING:
     from bench.analysis.experiment.design import Design
@@ -36,15 +35,14 @@ measured. The folder results/experiments/NAME then holds finding.md (one page in
 summary.json (every number), rows.jsonl, tables/ and plots/.
 An experiment that was stopped goes on when the same command is given again.
 
-exit codes: 0 all is well, whatever the finding; 1 a system could not run or a cell failed; 2 a
-mistake in what was asked for, or something that is not here; 130 Ctrl-C
+exit code 1: a system could not run or a cell failed; never because of the finding
 """,
 )
 
 
 @Parameter(name="*", group=WHAT)
 @dataclasses.dataclass(frozen=True)
-class Choices:
+class ExperimentChoices:
     """The cells of the experiment.
 
     Args:
@@ -91,7 +89,7 @@ class _Inference(Inference):
 @app.command
 def language(
     *,
-    choices: Choices = Choices(),
+    choices: ExperimentChoices = ExperimentChoices(),
     inference: _Inference = _Inference(),
     out: str = "language",
 ) -> int:
@@ -131,7 +129,6 @@ def _write(finding: Finding, store: RunStore) -> None:
 
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:
-    """Print the finding in short; what could not run goes to stderr."""
     from bench.report.experiment import in_short
 
     print(in_short(finding))

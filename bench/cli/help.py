@@ -65,5 +65,4 @@ def _entry(entry: HelpEntry, width: int) -> Iterator[str]:
 
 
 def _plain(inline: Any) -> str:
-    """The characters of a text of cyclopts."""
     return str(getattr(inline, "primary_renderable", "")).strip()

@@ -1,4 +1,4 @@
-"""`python -m bench list`: encoders, decoders, correctors, data sets, damages."""
+"""`python -m bench list` and `doctor`: what can run here, and what is missing or wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App
 
-from bench.analysis.doctor import Thing, inventory, look_up
+from bench.analysis.doctor import Fact, Thing, examine, inventory, look_up
 from bench.cli import PROGRAM
 from bench.cli.options import DataRoot, Json, print_json
 from bench.core.errors import UserError
@@ -29,16 +29,28 @@ _REGISTRIES = {
     "damages": DAMAGES,
 }
 
-_EPILOG = f"""\
+_MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
+
+app = App(
+    name="list",
+    help_epilogue=f"""\
 examples:
   {PROGRAM} list                  everything, with what is missing and what would mend it
   {PROGRAM} list decoders         one kind: encoders, decoders, correctors, ...
   {PROGRAM} list ctc-kenlm        one thing, with the options that -o can set
   {PROGRAM} list --json | jq -r '.encoders[] | select(.here) | .name'
-"""
+""",
+)
+doctor = App(
+    name="doctor",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} doctor              ! a problem for the main job, - worth knowing
+  {PROGRAM} doctor --json | jq '.[] | select(.verdict == "problem")'
 
-
-app = App(name="list", help_epilogue=_EPILOG)
+exit code 1: something that the main job needs is wrong
+""",
+)
 
 
 @app.default
@@ -64,11 +76,6 @@ def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
 
 
 def _asked(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separate words into kinds and names; all kinds without words.
-
-    Raises:
-        UserError: a word is neither.
-    """
     names = {name for registry in _REGISTRIES.values() for name in registry.names()}
     for word in words:
         if word not in _REGISTRIES and not any(word in r for r in _REGISTRIES.values()):
@@ -144,3 +151,23 @@ def _detail_text(detail: dict[str, Any]) -> str:
         for option in detail["options"]
     ]
     return "\n".join([*lines, "", detail["about"], "", *(options or ["  (no options)"])])
+
+
+@doctor.default
+def _doctor(*, data_root: DataRoot = None, as_json: Json = False) -> int:
+    """Print versions, device, data, weights, permissions; each problem with its remedy."""
+    facts = examine()
+    problems = sum(fact.verdict == "problem" for fact in facts)
+    if as_json:
+        print_json([dataclasses.asdict(fact) for fact in facts])
+        return int(problems > 0)
+    width = max(len(fact.name) for fact in facts)
+    print("\n".join(_line(fact, width) for fact in facts))
+    verdict = "1 problem" if problems == 1 else f"{problems or 'no'} problems"
+    print(f"\n{verdict} for the main job ({PROGRAM} run --all)")
+    return int(problems > 0)
+
+
+def _line(fact: Fact, width: int) -> str:
+    line = f"{_MARKS[fact.verdict]}{fact.name:<{width}}  {fact.found}"
+    return f"{line}\n  {'':<{width}}  mend it: {fact.remedy}" if fact.remedy else line

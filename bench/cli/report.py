@@ -112,7 +112,6 @@ def _run(name: str | None, formats: Sequence[str], lang: str, pictured: int | No
 
 
 def _into(files: Sequence[Path], name: str | None, lang: str, check: bool, as_json: bool) -> int:
-    """Renew or check the blocks of manuscripts, and print the state of each."""
     results_of = functools.cache(lambda name: collect(open_run(name)))
     found = []
     with Console(stderr=True).status("blocks") as status:

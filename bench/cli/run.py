@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, RESULTS, DataRoot, Inference, Json
-from bench.cli.selection import Choices
+from bench.cli.options import HOW, RESULTS, CellChoices, DataRoot, Inference, Json, print_json
 from bench.core.errors import UserError
+from bench.core.types import Row
+from bench.pipeline import bad_lines
 
 if TYPE_CHECKING:
+    from bench.pipeline.plan import Plan, Skipped
     from bench.pipeline.runner import Outcome
     from bench.pipeline.store import RunStore
+
+_GET = re.compile(r"(.*python -m bench \w+ get) (\S+)")  # such commands take several names
 
 app = App(
     name="run",
@@ -23,7 +29,6 @@ examples:
   {PROGRAM} run --all                       the main job: all that can run on this machine
   {PROGRAM} run --all --dry-run             what that would be, and what of it is finished
   {PROGRAM} run --encoder mini --decoder ctc-greedy,ar-beam --dataset lines --limit 50
-  {PROGRAM} run --encoder microsoft/trocr-base-str --decoder ar-beam --limit 20
   {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `weights` gets others
   {PROGRAM} run --encoder trocr-base -o trocr-base.untrained=true --limit 4    speed, no CER
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
@@ -36,8 +41,7 @@ A run that was stopped (Ctrl-C, kill -9, power) goes on when the same command is
 newest folder of results/runs that was begun with the same choices and has not ended is taken up,
 and its finished cells are not measured again. --fresh begins a new folder instead.
 
-exit codes: 0 all is well; 1 some cells failed, or lines or things asked for by name could not be
-read or run; 2 a mistake in what was asked for, or nothing of it can run here; 130 Ctrl-C
+exit code 1: some cells failed, or lines or things asked for by name could not be read or run
 """,
 )
 
@@ -45,7 +49,7 @@ read or run; 2 a mistake in what was asked for, or nothing of it can run here; 1
 @app.default
 def run(
     *,
-    choices: Choices = Choices(),
+    choices: CellChoices = CellChoices(),
     data_root: DataRoot = None,
     inference: Inference = Inference(),
     rounds: Annotated[int | None, Parameter(group=HOW)] = None,
@@ -63,7 +67,6 @@ def run(
         dry_run: print the plan and measure nothing
     """
     from bench.cli.bars import RunProgress
-    from bench.cli.output import missing, print_plan, print_results
     from bench.pipeline import runner, runs
     from bench.pipeline.opening import check_runtime
     from bench.pipeline.plan import build_plan
@@ -76,7 +79,7 @@ def run(
         raise UserError(f"nothing of this can run here:\n{missing(plan.skipped)}")
     store = RunStore(runs.choose(chosen, out, fresh))
     if dry_run:
-        return print_plan(plan, store, as_json)
+        return _print_plan(plan, store, as_json)
     runs.begin(store.path, chosen)
     with RunProgress(plan) as progress:
         outcome = runner.run(plan, store, progress)
@@ -87,13 +90,134 @@ def run(
             "and the same command goes on from there"
         )
     runs.end(store.path)
-    print_results(store, outcome, as_json)
+    _print_results(store, outcome, as_json)
     return int(_incomplete(outcome, store, choices.named))
 
 
 def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool:
-    """Whether the exit code is 1."""
     keys = {*outcome.done, *outcome.reused}
     unreadable = any(row.unreadable for row in store.rows() if row.key in keys)
     left_out = any(item.label in named for item in outcome.skipped)
     return bool(outcome.failed) or unreadable or left_out
+
+
+def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
+    """Print the cells of a plan, marking finished ones; exit code 0."""
+    from bench.pipeline.runner import finished as finished_cells
+
+    held = finished_cells(plan, store)
+    cells = [
+        {"encoder": block.encoder.name, "decoder": part.name, **dataclasses.asdict(block.condition)}
+        | {"finished": (block.encoder.name, part.name, block.condition) in held}
+        for block in plan.blocks
+        for part in block.decoders
+    ]
+    finished = sum(bool(cell["finished"]) for cell in cells)
+    if as_json:
+        record = {
+            "folder": str(store.path),
+            "runtime": dataclasses.asdict(plan.blocks[0].runtime),
+            "cells": cells,
+            "skipped": [dataclasses.asdict(item) for item in plan.skipped],
+        }
+        print_json(record)
+        return 0
+    print(f"{len(cells)} cells in {len(plan.blocks)} blocks, {finished} finished in {store.path}")
+    runtime = dataclasses.asdict(plan.blocks[0].runtime)
+    print(f"({', '.join(f'{name} {value}' for name, value in runtime.items())})\n")
+    for block in plan.blocks:
+        name = block.encoder.name
+        parts = (
+            f"{part.name}{' (finished)' if (name, part.name, block.condition) in held else ''}"
+            for part in block.decoders
+        )
+        limit = "" if block.condition.limit is None else f", first {block.condition.limit} lines"
+        print(f"{block.label} ({block.condition.split}{limit}): {', '.join(parts)}")
+    if plan.skipped:
+        print(f"\ncannot run here:\n{missing(plan.skipped)}")
+    return 0
+
+
+def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
+    from bench import report
+    from bench.cli.bars import Steps
+    from bench.report.format import percent
+    from bench.report.results import collect
+
+    with Steps("report") as steps:
+        results = collect(store)
+        files = report.write(store.path, results, report=steps.report)
+    if as_json:
+        record = {
+            "folder": str(store.path),
+            "files": [str(path) for path in files],
+            **dataclasses.asdict(outcome),
+            "overhead": outcome.overhead,
+        }
+        print_json(record)
+        return
+    print(report.terminal(results))
+    if outcome.loop_s:
+        print(f"the harness itself took {percent(outcome.overhead)} % of the measuring loops")
+    tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
+    bad = bad_lines.read(store.path / bad_lines.NAME)
+    reasons = [bad_lines.NAME] if bad else []
+    print(f"files in {store.path}: {', '.join(('rows.jsonl', *reasons, *tops))}")
+    if bad:
+        print(f"{len(bad)} lines could not be used: why stands in {store.path / bad_lines.NAME}")
+    rows = [result.row for result in results]
+    for note in _unapplied(rows):
+        print(f"note: {note}")
+    if failed := [row for row in rows if row.key in outcome.failed]:
+        print(f"\nfailed:\n{_failures(failed)}")
+    if outcome.skipped:
+        print(f"\ncould not run here:\n{missing(outcome.skipped)}")
+
+
+def _unapplied(rows: Iterable[Row]) -> list[str]:
+    """Generation settings of checkpoints that decoders did not apply, each sentence once."""
+    from bench.report.conditions import settings
+
+    decoders: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if ignored := row.extras.get("generation_ignored"):
+            what = f"generation settings of {row.encoder}: {settings(ignored)}"
+            decoders.setdefault(what, {})[row.decoder] = None
+    return [f"{', '.join(names)} did not apply the {what}" for what, names in decoders.items()]
+
+
+def missing(skipped: Sequence[Skipped]) -> str:
+    """Missing things grouped by reason, with one command per remedy.
+
+    Downloads by the same command are merged.
+    """
+    lines: list[str] = []
+    for remedy, items in _by_remedy(skipped).items():
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for item in items:
+            reasons.setdefault((item.kind, item.reason), []).append(item.label)
+        lines += [f"  {kind} {', '.join(names)}: {why}" for (kind, why), names in reasons.items()]
+        lines += [f"      {remedy}"] if remedy else []
+    return "\n".join(lines)
+
+
+def _by_remedy(skipped: Sequence[Skipped]) -> dict[str, list[Skipped]]:
+    """Missing things by the command that mends them; `get A` and `get B` become `get A B`."""
+    groups: dict[str, tuple[list[str], list[Skipped]]] = {}
+    for item in skipped:
+        getting = _GET.fullmatch(item.remedy)
+        command, name = getting.groups() if getting else (item.remedy, "")
+        names, items = groups.setdefault(command, ([], []))
+        names += [name] if name not in names else []
+        items.append(item)
+    return {
+        " ".join([command, *names]).strip(): items for command, (names, items) in groups.items()
+    }
+
+
+def _failures(failed: Sequence[Row]) -> str:
+    cells: dict[str, dict[str, None]] = {}
+    for row in failed:
+        name = f"{row.encoder} + {row.decoder} on {row.condition.dataset}"
+        cells.setdefault(row.reason, {})[name] = None
+    return "\n".join(f"  {reason} ({', '.join(names)})" for reason, names in cells.items())

@@ -36,7 +36,6 @@ app = App(
 examples:
   {PROGRAM} speed                                   all sizes and decoders, batch 1 and 16
   {PROGRAM} speed --size small mini --batch-size 1 --minutes 1
-  {PROGRAM} speed --decoder ar-beam-10 ctc-greedy --limit 64 --minutes 30
   {PROGRAM} speed --device cuda --dtype float32 float16 --batch-size 1 16 64
   {PROGRAM} speed --size base -o trocr-base.repo=my/folder --out mine --json
 
@@ -49,15 +48,14 @@ a limit of time. One line is tried first; where the time is short, costly system
 and what is extrapolated to 2,915 is marked. A table that was stopped goes on when the same command
 is given again.
 
-exit codes: 0 all is well; 1 some systems failed, or one asked for by name could not run; 2 a
-mistake in what was asked for; 130 Ctrl-C
+exit code 1: some systems failed, or one asked for by name could not run
 """,
 )
 
 
 @Parameter(name="*", group=WHAT)
 @dataclasses.dataclass(frozen=True)
-class Choices:
+class SpeedChoices:
     """The systems of the table, and the lines that they read.
 
     Args:
@@ -94,7 +92,7 @@ class Timing(Machine):
 @app.default
 def run(
     *,
-    choices: Choices = Choices(),
+    choices: SpeedChoices = SpeedChoices(),
     data_root: DataRoot = None,
     timing: Timing = Timing(),
     out: Annotated[str | None, Parameter(group=RESULTS)] = None,
@@ -145,12 +143,7 @@ def run(
     return int(bool(outcome.failed) or left_out)
 
 
-def _job(choices: Choices, timing: Timing) -> SpeedJob:
-    """The table that these options ask for.
-
-    Raises:
-        UserError: an unknown name or option, or a value of a wrong type.
-    """
+def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
     from bench.analysis.speed.job import (
         SENTENCES,
         SIZES,

@@ -44,11 +44,6 @@ def open_run(name: str | None) -> RunStore:
 
 
 def _folder(name: str) -> Path:
-    """The folder of a run that is there.
-
-    Raises:
-        UserError: there is none of that name.
-    """
     path = Path(name) if Path(name).is_dir() else runs.folder(name)
     if not _is_run(path):
         known = [file.parent.name for file in sorted(runs.RUNS.glob("*/run.json"))]
@@ -57,7 +52,6 @@ def _folder(name: str) -> Path:
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder holds what a run leaves."""
     return any((path / file).is_file() for file in ("rows.jsonl", "run.json"))
 
 
@@ -109,7 +103,6 @@ class Runs:
         return meanings
 
     def _systems(self, path: Path | None) -> tuple[RunStore, Mapping[str, Sequence[Row]]]:
-        """A run with its rows by the name of their system."""
         if path not in self._open:
             store = open_run(self._name if path is None else str(path))
             rows, systems = store.rows(), dict[str, list[Row]]()

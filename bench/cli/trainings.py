@@ -1,4 +1,4 @@
-"""The commands under `python -m bench train`: a recipe each, whose fields are the options."""
+"""`python -m bench train`: a recipe for each command, whose fields are the options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,25 @@ from bench.training.reader import LineRecogniser
 
 _MINI = "mini"
 
+app = App(
+    name="train",
+    help="Train mini, a TrOCR, a CTC head for one, a language model, or a line recogniser.",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} train encoder --out runs/mini                    mini's encoder with its CTC head
+  {PROGRAM} train ar --out runs/mini                         mini's AR head, encoder frozen
+  {PROGRAM} train ar --encoder trocr-base --dataset hooker   a TrOCR, fine-tuned
+  {PROGRAM} train ctc --encoder trocr-base --dataset hooker  a CTC head for a TrOCR
+  {PROGRAM} train lm --out runs/lm                           the embedded language model
+  {PROGRAM} train reader --start models/weights/mini2.safetensors --out runs/reader
+  {PROGRAM} train ar --help
+
+Checkpoints are written atomically: stop with Ctrl-C or kill, and start the same command again.
+""",
+)
 encoder = App(
+    name="encoder",
+    sort_key=0,
     help="Train mini's encoder with its CTC head.",
     help_epilogue=f"""\
 examples:
@@ -44,6 +62,8 @@ Without a data root (see {PROGRAM} data) it trains on rendered lines alone.
 """,
 )
 ar = App(
+    name="ar",
+    sort_key=1,
     help="Train mini's AR head on the frozen encoder, or fine-tune a TrOCR.",
     help_epilogue=f"""\
 examples:
@@ -64,6 +84,8 @@ On a CPU, base and large take seconds a line.
 """,  # noqa: E501
 )
 ctc = App(
+    name="ctc",
+    sort_key=2,
     help="Train a CTC head for a TrOCR, its encoder frozen or trained along.",
     help_epilogue=f"""\
 examples:
@@ -81,6 +103,8 @@ the lines that mini learned.
 """,  # noqa: E501
 )
 lm = App(
+    name="lm",
+    sort_key=3,
     help="Train a small causal transformer over characters.",
     help_epilogue=f"""\
 examples:
@@ -95,6 +119,8 @@ that of a character n-gram model of the same text.
 """,
 )
 reader = App(
+    name="reader",
+    sort_key=4,
     help="Train PP-OCR's small recogniser on handwriting.",
     help_epilogue=f"""\
 examples:
@@ -103,6 +129,9 @@ examples:
   {PROGRAM} run --encoder ppocr -o ppocr.weights=runs/reader/reader.safetensors
 """,
 )
+
+for _command in (encoder, ar, ctc, lm, reader):
+    app.command(_command)
 
 
 @encoder.default
@@ -216,13 +245,11 @@ def _reader(
 
 
 def _on_mixture(recipe: Recipe, allow_leak: bool) -> int:
-    """Train on a mixture like that of `mini`."""
     result = _fit(recipe, lambda: guard_training((MIXTURE,), {}, allow_leak))
     return _done(f"weights: {result.weights}")
 
 
 def _fit(recipe: Recipe, guard: Callable[[], None]) -> Result:
-    """Look for leaks, then train with a bar and TensorBoard curves."""
     recipe.check()
     guard()
     with Curves(recipe.out) as curves:

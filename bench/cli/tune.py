@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Group, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, WHAT, DataRoot, Inference, Json, Names, Options, print_json
-from bench.cli.selection import typed
+from bench.cli.options import (
+    HOW,
+    WHAT,
+    DataRoot,
+    Inference,
+    Json,
+    Names,
+    Options,
+    print_json,
+    typed,
+)
 from bench.core.errors import UserError
 from bench.pipeline.runs import CHECKS
 
@@ -26,12 +35,10 @@ app = App(
 examples:
   {PROGRAM} tune --encoder mini --dataset lines --split val
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
-  {PROGRAM} tune --grid alpha=0.3,0.5,0.7 --grid unk_offset=-5
   {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
   {PROGRAM} tune --decoder ctc-greedy+speller               the weights of a corrector
   {PROGRAM} tune --trials 60        no grid: Optuna's sampler, between its least and greatest values
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
-  {PROGRAM} tune -o ctc-kenlm.lm=my.arpa                    frozen for this very file
 
 Every line is read clean and again damaged (each damage in its turn), so that the errors are as
 many as those of a test. The best weights are written to decoders/tuned.json together with what
@@ -44,7 +51,7 @@ search that was stopped goes on where it was.
 
 @Parameter(name="*", group=_LINES)
 @dataclasses.dataclass(frozen=True)
-class Lines:
+class TuningLines:
     """The lines that weights are tuned on.
 
     Args:
@@ -72,7 +79,7 @@ def run(
     grid: Annotated[tuple[str, ...], Parameter(group=WHAT, metavar="OPTION=V,V,...")] = (),
     trials: Annotated[int | None, Parameter(group=WHAT)] = None,
     options: Annotated[Options, Parameter(group=WHAT)] = (),
-    lines: Lines = Lines(),
+    lines: TuningLines = TuningLines(),
     data_root: DataRoot = None,
     inference: Inference = Inference(),
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
@@ -123,7 +130,6 @@ def run(
 
 
 def _written(entry: Tuned, folder: Path) -> list[Path]:
-    """Write the map as a plot and as a table."""
     from bench.core.files import write_files
     from bench.report import render
     from bench.report.tuning import draw, table

@@ -80,7 +80,6 @@ def show(*, as_json: Json = False) -> int:
 
 
 def _weights() -> Iterator[Weights]:
-    """List what is registered, here or not, and what else is here."""
     here: dict[str, list[Weights]] = {}
     for checkpoint, refs in hub.cached():
         one = Weights(

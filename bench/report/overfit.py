@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from bench.analysis.overfit import OVER, Check, SplitScore
+from bench.analysis.overfit import OVER, OverfitCheck, SplitScore
 from bench.analysis.stats import ENOUGH, FEWEST, Interval
 from bench.report.format import number, plural
 from bench.report.table import RANGE, Column, Table, count, declared, keys, rate
 from datasets.about import named
 
 
-def table(check: Check) -> Table:
+def table(check: OverfitCheck) -> Table:
     """CER of each split, and its ratio to that of the training lines."""
     counts = {len(score.edits) for score in check.scores}
     lines = plural(counts.pop(), "line") if len(counts) == 1 else "as many lines as there are"
@@ -38,17 +38,17 @@ def table(check: Check) -> Table:
     )
 
 
-def _times_learned(check: Check, score: SplitScore) -> str:
+def _times_learned(check: OverfitCheck, score: SplitScore) -> str:
     learned = check.score(check.learned).cer
     return number(score.cer / learned if learned else None, 2)
 
 
-def verdict(check: Check) -> str:
+def verdict(check: OverfitCheck) -> str:
     """The verdict in one or two plain sentences."""
     return " ".join(filter(None, (_conclusion(check), _knowledge(check))))
 
 
-def _conclusion(check: Check) -> str:
+def _conclusion(check: OverfitCheck) -> str:
     ratio = check.ratio
     if check.doubt or ratio is None:
         return f"Cannot tell: {check.doubt}, so chance and learning look alike."
@@ -63,7 +63,7 @@ def _conclusion(check: Check) -> str:
     return f"No sign of over-fitting: {times}, which may be chance."
 
 
-def _knowledge(check: Check) -> str:
+def _knowledge(check: OverfitCheck) -> str:
     if check.known:
         return (
             f"The weights say that they were trained on {check.dataset}: its {check.learned} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.analysis.reproduce import Verdict
+from bench.analysis.reproduce import Reproduction
 from bench.report.format import bracket, percent, plain, plural, short, significant
 
 _WIDTH = 60
@@ -14,7 +14,7 @@ _RANGES = {
 }
 
 
-def text(verdict: Verdict) -> str:
+def text(verdict: Reproduction) -> str:
     """The verdict, its reasons, and the conditions that have changed."""
     before, after = verdict.before, verdict.after
     parts = [f"{before.encoder}:{before.decoder} {'holds' if verdict.holds else 'does not hold'}"]
@@ -32,7 +32,7 @@ def text(verdict: Verdict) -> str:
     return "\n".join(parts)
 
 
-def _cer(verdict: Verdict) -> Iterator[str]:
+def _cer(verdict: Reproduction) -> Iterator[str]:
     before, after = verdict.before, verdict.after
     if before.cer is None:
         yield "no CER: the weights are untrained"
@@ -48,7 +48,7 @@ def _cer(verdict: Verdict) -> Iterator[str]:
         yield f"texts: {plural(verdict.changed, 'line')} of {after.counts.lines} read otherwise"
 
 
-def _speed(verdict: Verdict) -> Iterator[str]:
+def _speed(verdict: Reproduction) -> Iterator[str]:
     speed, old, new = verdict.speed, verdict.before.timing, verdict.after.timing
     if speed is None or old is None or new is None:
         return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.analysis.speed.job import REFERENCE, SENTENCES, SIZES, System
+from bench.analysis.speed.job import REFERENCE, SENTENCES, SIZES, SpeedSystem
 from bench.core.stopwatch import spread
 from bench.core.types import UNTRAINED, EditCounts, Row, Spread, Timing
 from bench.pipeline.plan import Skipped
@@ -122,7 +122,7 @@ PUBLISHED = (
 
 
 def speed_rows(
-    results: Sequence[Result], systems: Sequence[System], absent: Mapping[System, Skipped]
+    results: Sequence[Result], systems: Sequence[SpeedSystem], absent: Mapping[SpeedSystem, Skipped]
 ) -> list[SpeedRow]:
     """The paper's rows, then one for each system of the job, in this order.
 
@@ -142,7 +142,7 @@ def speed_rows(
     return rows
 
 
-def _alike(one: System, other: System, absent: Mapping[System, Skipped]) -> bool:
+def _alike(one: SpeedSystem, other: SpeedSystem, absent: Mapping[SpeedSystem, Skipped]) -> bool:
     return one[:2] == other[:2] and one in absent and _why(absent[one]) == _why(absent[other])
 
 
@@ -150,7 +150,7 @@ def _why(item: Skipped) -> tuple[str, str]:
     return item.reason, item.remedy
 
 
-def _not_run(systems: Sequence[System], item: Skipped) -> SpeedRow:
+def _not_run(systems: Sequence[SpeedSystem], item: Skipped) -> SpeedRow:
     return SpeedRow(
         "not run", _size(systems[0].encoder), "", systems[0].decoder,
         tuple(dict.fromkeys(system.batch_size for system in systems)),
@@ -168,8 +168,8 @@ def _size(encoder: str) -> str:
     return next((size for size, name in SIZES.items() if name == encoder), encoder)
 
 
-def _system(row: Row) -> System:
-    return System(row.encoder, row.decoder, row.runtime.dtype, row.runtime.batch_size)
+def _system(row: Row) -> SpeedSystem:
+    return SpeedSystem(row.encoder, row.decoder, row.runtime.dtype, row.runtime.batch_size)
 
 
 def _row_of(result: Result, reference: Result | None) -> SpeedRow:

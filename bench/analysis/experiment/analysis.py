@@ -29,7 +29,7 @@ Statistic = Callable[[Sums, Sums], NDArray[np.float64]]  # of the baseline and o
 
 ALL = "all"  # in place of a damage: the mean over all damages of the run
 
-Verdict = Literal["holds", "the opposite holds", "does not hold", "not shown"]
+Ruling = Literal["holds", "the opposite holds", "does not hold", "not shown"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class TestedContrast:
     interval: Interval | None
     p: float | None
     adjusted: float | None
-    verdict: Verdict
+    verdict: Ruling
 
 
 def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Gain]:
@@ -218,7 +218,7 @@ def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
 
 def _verdict(
     contrast: Contrast, interval: Interval | None, adjusted: float | None, opposed: float | None
-) -> Verdict:
+) -> Ruling:
     """Combine p-value and interval: a finding needs both."""
     if interval is None or adjusted is None or opposed is None:
         return "not shown"

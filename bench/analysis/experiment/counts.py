@@ -123,7 +123,6 @@ def _guessed(cloze: Cloze, line: Line, visible: Shares) -> NDArray[np.float64]:
 
 
 def _hidden_ink(text: str, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Hidden characters with ink, so without spaces."""
     inked = np.array([character != " " for character in text])
     hidden: NDArray[np.bool_] = (kinds == CLASSES.index("hidden")) & inked
     return hidden

@@ -49,7 +49,7 @@ ALPHA = 0.05  # of the family of contrasts, after Holm
 
 
 @dataclass(frozen=True)
-class System:
+class Arm:
     """A decoder of the experiment. dose: factor of its tuned weights; None without one."""
 
     name: str
@@ -74,11 +74,7 @@ class Design:
     runtime: Runtime = field(default_factory=Runtime)
 
     def __post_init__(self) -> None:
-        """Refuse a design without enough lines or seeds.
-
-        Raises:
-            UserError: with what to change.
-        """
+        """Refuse a design without enough lines or seeds."""
         _known("decoder", self.decoders, DECODERS)
         _known("damage", self.damages, DAMAGES)
         if self.lines < 2:
@@ -87,13 +83,13 @@ class Design:
             raise UserError("a damage needs a seed, a whole number from 0 on")
 
     @property
-    def systems(self) -> tuple[System, ...]:
+    def systems(self) -> tuple[Arm, ...]:
         """The baseline first, then in the declared order."""
         chosen = [name for name in DECODERS if name == BASELINE or name in self.decoders]
         systems = []
         for name in chosen:
             doses = DOSES if name == PRIMARY else (None,)
-            systems += [System(dosed(name, dose), name, dose) for dose in doses]
+            systems += [Arm(dosed(name, dose), name, dose) for dose in doses]
         return tuple(systems)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from bench import ROOT
-from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Design, System
+from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Arm, Design
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Condition, EncoderInfo, LineSet, Needs, Row
 from bench.pipeline.opening import Reader, open_trained_reader
@@ -44,7 +44,7 @@ class Measured:
     left_out: Mapping[str, str]
 
     @property
-    def systems(self) -> list[System]:
+    def systems(self) -> list[Arm]:
         """The systems with all of their cells."""
         return [system for system in self.design.systems if system.name not in self.left_out]
 
@@ -138,7 +138,7 @@ def _conditions(dataset: str, design: Design) -> list[Condition]:
     return conditions
 
 
-def _part(system: System, design: Design, registries: Registries) -> Part:
+def _part(system: Arm, design: Design, registries: Registries) -> Part:
     options = design.options.get(system.decoder, {})
     if system.name == system.decoder:
         return Part(system.name, registries.decoders.create(system.decoder, options), options)

@@ -50,11 +50,7 @@ class View:
     classes: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Class:
-        """The class of a name.
-
-        Raises:
-            KeyError: the view has none of that name.
-        """
+        """The class of a name."""
         if name not in self.classes:
             raise KeyError(name)
         return Class(self.name, name)
@@ -356,7 +352,6 @@ def alike(truth: str, read: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """The letters without their accents."""
     if not text.isalpha():
         return ""
     return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))

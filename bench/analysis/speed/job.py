@@ -42,7 +42,7 @@ SPEED_DECODERS = Registry(
 )
 
 
-class System(NamedTuple):
+class SpeedSystem(NamedTuple):
     """A row of the table."""
 
     encoder: str
@@ -65,10 +65,10 @@ class SpeedJob:
     batch_sizes: tuple[int, ...]
     seconds: float
 
-    def systems(self) -> list[System]:
+    def systems(self) -> list[SpeedSystem]:
         """The rows, in the order of the table."""
         return [
-            System(encoder, decoder, dtype, size)
+            SpeedSystem(encoder, decoder, dtype, size)
             for encoder in self.selection.encoders
             for dtype in self.dtypes
             for size in self.batch_sizes
@@ -147,9 +147,11 @@ def default_set() -> str:
     return next(here, sets.names()[0])
 
 
-def absences(systems: Sequence[System], skipped: Sequence[Skipped]) -> dict[System, Skipped]:
+def absences(
+    systems: Sequence[SpeedSystem], skipped: Sequence[Skipped]
+) -> dict[SpeedSystem, Skipped]:
     """Reasons for skipped systems."""
-    absent: dict[System, Skipped] = {}
+    absent: dict[SpeedSystem, Skipped] = {}
     for item in skipped:
         for system in systems:
             if _concerns(item, system):
@@ -157,7 +159,7 @@ def absences(systems: Sequence[System], skipped: Sequence[Skipped]) -> dict[Syst
     return absent
 
 
-def _concerns(item: Skipped, system: System) -> bool:
+def _concerns(item: Skipped, system: SpeedSystem) -> bool:
     if item.kind == "encoder":
         return item.name == system.encoder
     runtime = item.runtime

@@ -70,7 +70,6 @@ def _ids_as_text(ids: list[int]) -> str:
 
 
 def _moved(batch: Any, device: str) -> Any:
-    """A batch with all its tensors on a device."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device)
     if isinstance(batch, tuple):

@@ -1,0 +1,380 @@
+"""`python -m bench perf`, `trace` and `show`: what decoders cost, and what they are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from bench import ROOT
+from bench.cli import PROGRAM
+from bench.cli.options import (
+    DataRoot,
+    Inference,
+    Json,
+    Machine,
+    Options,
+    parts_of_system,
+    print_json,
+    typed,
+)
+from bench.core.errors import UserError
+from bench.core.options import parse_options, typed_options
+from bench.core.registry import did_you_mean
+from bench.core.types import Decoded, Encoded, Line, Runtime
+
+if TYPE_CHECKING:
+    from bench.analysis.perf import PeerComparison, PeerRecord
+    from bench.analysis.show import Node
+    from bench.pipeline.opening import Bench
+    from decoders.base import Decoder, DecoderSpec
+
+perf = App(
+    name="perf",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} perf                              every comparison
+  {PROGRAM} perf n-gram                       those whose name has the word
+  {PROGRAM} perf search trocr-base            ... all of the words
+  {PROGRAM} perf --list                       their names
+  {PROGRAM} perf n-gram --encoder ./runs/tiny/model -o ./runs/tiny/model.head=FILE
+
+Let nothing else run meanwhile. A run that was stopped goes on when the same command is given again.
+
+exit code 1: a comparison could not be run
+""",
+)
+trace = App(
+    name="trace",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} trace mini:ctc-greedy
+  {PROGRAM} trace mini:ar-beam --lines 8 --batch-size 1 -o ar-beam.beam=10
+  {PROGRAM} trace mini:ctc-ngram --stacks --out my-traces
+
+A system is ENCODER:DECODER. Look at the traces with
+  tensorboard --logdir results/traces   after pip install '.[trace]'; its tab pytorch_profiler
+                                        draws charts with a script of Google's, so it shows
+                                        nothing without internet
+  chrome://tracing                      open SYSTEM/chrome.json.gz; works without internet
+  https://ui.perfetto.dev               the same file
+
+The profiler slows down what it watches, so a trace is no measurement: speeds come from the
+commands run and perf.
+""",
+)
+show = App(
+    name="show",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} show mini                            the encoder with its heads
+  {PROGRAM} show ar-beam                         the decoder at work on the default encoder
+  {PROGRAM} show ar-greedy --encoder trocr-small --depth 2
+
+Shapes are those of the first output of each module while --lines real lines go through it;
+"-" means that it was not called. Stacked layers that are alike are one line (0-11: 12 x).
+Shape letters: B lines, S encoder steps, D width of a state, T frames, V symbols.
+""",
+)
+
+
+@perf.default
+def _perf(
+    *words: str,
+    names_only: Annotated[bool, Parameter(name="--list")] = False,
+    encoder: str = "mini",
+    options: Options = (),
+    machine: Machine = Machine(),
+    out: str = "perf",
+    fresh: bool = False,
+) -> int:
+    """Compare the speed of our decoders with their peers'.
+
+    Both read the same input, alternating; the table has the ratio's spread and whether both read
+    the same texts.
+
+    Args:
+        words: only comparisons whose name has all
+        names_only: names of the comparisons, run none
+        encoder: whose log-probabilities the n-gram searches read
+        out: folder under results/runs, or a path with a slash
+        fresh: forget what the folder has
+    """
+    from bench.analysis.perf import comparisons
+    from bench.core.files import write_files
+    from bench.pipeline import runs
+    from bench.pipeline.opening import check_runtime
+    from bench.report import render
+    from bench.report.perf import table as table_of
+    from models import ENCODERS
+
+    ENCODERS.entry(encoder)
+    typed = typed_options(parse_options(options), (ENCODERS,))
+    chosen = comparisons(encoder, typed.get(encoder), words)
+    if names_only or not chosen:
+        print("\n".join(one.label for one in chosen) or "no comparison has all of these words")
+        return 0 if chosen else 2
+    folder = runs.folder(out)
+    runtime = machine.runtime()
+    check_runtime(runtime)
+    record = _compared(chosen, _record(folder, runtime, fresh), folder)
+    table = table_of(record)
+    files = render.files(table, "perf")
+    write_files(folder, files)
+    print(render.printed([table]))
+    print(f"files in {folder}: perf.json, {', '.join(files)}")
+    return int(any(result.reason for result in record.results))
+
+
+def _compared(
+    comparisons: Sequence[PeerComparison], record: PeerRecord, folder: Path
+) -> PeerRecord:
+    """The record with these comparisons; it is written after each of them."""
+    from rich.console import Console
+
+    from bench.analysis.perf import compare, write
+    from bench.cli.bars import bars
+
+    done = [result for one in comparisons if (result := record.of(one))]
+    others = [result for result in record.results if result.comparison not in comparisons]
+    left = [one for one in comparisons if not record.of(one)]
+    with bars(Console(stderr=True)) as bar:
+        task = bar.add_task("", total=2 * len(left))
+        for one in left:
+            bar.update(task, description=one.label)
+            done.append(compare(one, record.runtime, lambda sides: bar.advance(task, sides)))
+            record = dataclasses.replace(record, results=(*others, *done))
+            write(folder, record)
+    return record
+
+
+def _record(folder: Path, runtime: Runtime, fresh: bool) -> PeerRecord:
+    """Read the folder's record where it is of this code, machine and runtime, else begin one."""
+    from bench.analysis.perf import PeerRecord, read
+    from bench.core.hashing import plain
+    from bench.core.machine import environment
+
+    here = plain(environment())
+    old = None if fresh else read(folder)
+    return old if old is not None and old.goes_on(here, runtime) else PeerRecord(here, runtime)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Traced(Inference):
+    batch_size: int = 8
+
+
+@trace.default
+def _trace(
+    system: str,
+    /,
+    *,
+    dataset: str = "lines",
+    split: str = "test",
+    lines: int = 16,
+    inference: _Traced = _Traced(),
+    options: Options = (),
+    stacks: bool = False,
+    out: Path | None = None,
+    as_json: Json = False,
+    data_root: DataRoot = None,
+) -> int:
+    """Read some lines under torch's profiler and write the trace.
+
+    Args:
+        system: ENCODER:DECODER, as in mini:ctc-greedy
+        dataset: one of `list`
+        split: of the set
+        lines: how many to read
+        stacks: note which lines of Python call each operator; files become some times larger
+        out: folder of the traces; default: results/traces
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer talks on stderr otherwise
+    from bench.analysis.trace import trace as write_trace
+    from bench.cli.bars import Steps
+    from bench.pipeline.opening import opened
+    from bench.pipeline.plan import Registries
+    from bench.report import render
+    from bench.report.trace import tables
+
+    encoder, decoder = parts_of_system(system)
+    for flag, value in (("--lines", lines), ("--batch-size", inference.batch_size)):
+        if value < 1:
+            raise UserError(f"{flag} {value} reads nothing; take 1 or more")
+    folder, names = out or ROOT / "results" / "traces", Registries()
+    with (
+        Steps(system) as steps,
+        opened(encoder, names, typed(options, names), inference.runtime()) as bench,
+    ):
+        reader = bench.decoder(bench.spec(decoder))
+        images = [line.image for line in bench.lines(dataset, split, lines).lines]
+        name = system.replace("/", "-").replace(":", "-")
+        traced = write_trace(name, bench, reader, images, folder, stacks, steps.report)
+    if as_json:
+        record = {"system": system, **dataclasses.asdict(traced)}
+        print_json(record)
+        return 0
+    print(render.printed(tables(traced, system, f"{dataset} ({split})")))
+    print(f"tensorboard --logdir {folder}")
+    print(f"chrome://tracing or https://ui.perfetto.dev: {traced.chrome}")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The shown parts of an encoder or decoder.
+
+    parameters: by part.
+    tree: None where there are no modules.
+    """
+
+    about: list[str]
+    parameters: dict[str, int]
+    tree: Node | None
+
+
+@show.default
+def _show(
+    name: str,
+    /,
+    *,
+    encoder: str | None = None,
+    dataset: str | None = None,
+    lines: int = 2,
+    depth: int | None = None,
+    options: Options = (),
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> int:
+    """Print the module tree of an encoder or decoder, with shapes and parameter counts.
+
+    Args:
+        name: an encoder or a decoder
+        encoder: what a decoder reads from; default: the first of `list`
+        dataset: where the lines come from; default: the first of `list`
+        lines: how many
+        depth: levels of the tree; default: all
+    """
+    import torch
+
+    from bench.pipeline.opening import opened
+    from bench.pipeline.plan import Registries
+
+    names = Registries()
+    is_encoder = name in names.encoders
+    if not is_encoder and name not in names.decoders:
+        hint = did_you_mean(name, [*names.encoders.names(), *names.decoders.names()])
+        raise UserError(f"no encoder or decoder is called {name!r}{hint}")
+    if is_encoder and encoder:
+        raise UserError(f"{name} is an encoder itself; leave out --encoder")
+    if lines < 1 or (depth is not None and depth < 0):
+        raise UserError("--lines has to be 1 or more, and --depth 0 or more")
+    behind = name if is_encoder else encoder or names.encoders.names()[0]
+    source = dataset or names.datasets.names()[0]
+    values = typed(options, names)
+    if unused := [other for other in values if other not in (name, behind, source)]:
+        raise UserError(f"options are given for {unused[0]!r}, which is not shown here")
+    runtime = Runtime(batch_size=lines, threads=torch.get_num_threads())
+    with opened(behind, names, values, runtime) as bench:
+        chosen = bench.lines(source, "test", lines).lines
+        shapes = ", ".join("x".join(map(str, line.image.shape)) for line in chosen)
+        head = f"input: {len(chosen)} lines of {source} (test), H x W = {shapes} px"
+        described = (_encoder if is_encoder else _decoder)(name, bench, chosen, head)
+    if as_json:
+        print_json({"name": name, **dataclasses.asdict(described)})
+    else:
+        print(_text(described, depth))
+    return 0
+
+
+def _encoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Description:
+    from bench.analysis.show import module_tree
+
+    tree = module_tree(bench.encoder.module(), lambda: list(bench.encode(lines)))
+    about = _about(bench.registries.encoders.target(name))
+    weights = f"weights: {bench.info.weights}"
+    return Description([f"encoder {name}", about, weights, head], dict(bench.info.parameters), tree)
+
+
+def _decoder(name: str, bench: Bench, lines: Sequence[Line], head: str) -> Description:
+    spec = bench.spec(name)
+    decoder = bench.decoder(spec)
+    (batch,) = bench.encode(lines)
+    tree, decoded = _decode(decoder, batch.encoded)
+    about = [
+        *(f"decoder {name}", _about(type(spec))),
+        *(f"  {option} = {value}" for option, value in spec.settings().items()),
+        *(head, f"encoder: {bench.info.name}, {_reads(spec, batch.encoded)}"),
+        *(f"{extra}: {value}" for extra, value in decoder.extras().items()),
+        *(f"not applied: {option} {value}" for option, value in spec.ignored(bench.info).items()),
+        *_texts(batch.lines, decoded),
+    ]
+    return Description(about, {"ar": tree.parameters} if tree else {}, tree)
+
+
+def _decode(decoder: Decoder, encoded: Encoded) -> tuple[Node | None, list[Decoded]]:
+    from bench.analysis.show import module_tree
+
+    if decoder.spec.needs == "log_probs" or encoded.ar is None:
+        return None, decoder.decode(encoded)
+    decoded: list[Decoded] = []
+    tree = module_tree(encoded.ar.decoder, lambda: decoded.extend(decoder.decode(encoded)))
+    return tree, decoded
+
+
+def _about(target: Any) -> str:
+    return (inspect.getdoc(target) or "").partition("\n")[0]
+
+
+def _reads(spec: DecoderSpec, encoded: Encoded) -> str:
+    """The decoder's input with its shape."""
+    read = []
+    if spec.needs != "log_probs":
+        read.append(f"states (B, S, D) = {tuple(encoded.states.shape)}")
+    if spec.needs != "states":
+        shape = None if encoded.log_probs is None else tuple(encoded.log_probs.shape)
+        read.append(f"log_probs (B, T, V) = {shape}" if shape else "no log_probs")
+    return " and ".join(read)
+
+
+def _texts(lines: Sequence[Line], decoded: Sequence[Decoded]) -> list[str]:
+    return [
+        f"read as: {one.text!r} ({one.tokens} tokens); written: {line.text!r}"
+        for line, one in zip(lines, decoded, strict=True)
+    ]
+
+
+def _text(described: Description, depth: int | None) -> str:
+    blocks = ["\n".join(line for line in described.about if line)]
+    if described.tree is not None:
+        blocks.append(_tree_text(described.tree, depth))
+    if described.parameters:
+        totals = [f"{name}: {count:,} parameters" for name, count in described.parameters.items()]
+        total = f"all: {sum(described.parameters.values()):,} parameters"
+        blocks.append("\n".join([*totals, *([total] if len(totals) > 1 else [])]))
+    if described.tree is None:
+        blocks.append("no module of its own")
+    return "\n\n".join(blocks)
+
+
+def _tree_text(tree: Node, depth: int | None) -> str:
+    """Module, output shape and parameters in three columns; layers that are alike in one line."""
+    from bench.analysis.show import branches
+
+    rows = [("module", "first output", "parameters")]
+    for branch in branches(tree, depth):
+        node = branch.node
+        times = f" ({branch.repeats} x)" if branch.repeats > 1 else ""
+        kind = "" if branch.name == node.kind else f": {node.kind}"
+        shape = "-" if node.shape is None else str(node.shape).replace(",)", ")")
+        count = f"{branch.repeats} x {node.parameters:,}" if times else f"{node.parameters:,}"
+        rows.append(("  " * branch.depth + branch.name + kind + times, shape, count))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows
+    )
