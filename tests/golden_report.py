@@ -46,11 +46,6 @@ _GPU = {
 class Run(Rows):
     """Rows in memory, each with its lines."""
 
-    def __init__(self) -> None:
-        records = {"commit": _OTHER_COMMIT, "gpu": _GPU, "envhash012345678": ENVIRONMENT}
-        super().__init__(environments=records)
-        self._lines: dict[str, list[LineResult]] = {}
-
     def add(self, one: Row, writers: int = 12, lines: list[LineResult] | None = None) -> None:
         """A row with lines of so many writers, of none without these."""
         one = replace(one, key=f"{one.key}-{len(self._rows)}")
@@ -58,13 +53,13 @@ class Run(Rows):
         if lines is None and writers:
             lines = cell_lines(one.cer if one.cer and math.isfinite(one.cer) else 0.1, writers)
         if lines is not None:
-            self._lines[one.key] = [replace(own, id=f"{n}") for n, own in enumerate(lines)]
+            self._lines_of[one.key] = [replace(own, id=f"{n}") for n, own in enumerate(lines)]
 
     def lines(self, key: str) -> list[LineResult]:
         """The lines of a row."""
-        if key not in self._lines:
+        if key not in self._lines_of:
             raise UserError(f"no lines of {key}")
-        return self._lines[key]
+        return self._lines_of[key]
 
 
 def corrected(better: int, worse: int, same: int) -> list[LineResult]:
@@ -79,7 +74,8 @@ def corrected(better: int, worse: int, same: int) -> list[LineResult]:
 
 def run() -> Run:
     """A run with every kind of row that a table can show."""
-    made = Run()
+    records = {"commit": _OTHER_COMMIT, "gpu": _GPU, "envhash012345678": ENVIRONMENT}
+    made = Run(environments=records)
     _clean(made)
     _damaged(made)
     _odd(made)

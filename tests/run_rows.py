@@ -151,6 +151,7 @@ class Rows:
 
     def __init__(self, *rows: Row, environments: Mapping[str, Any] | None = None) -> None:
         self._rows = list(rows)
+        self._lines_of: dict[str, list[LineResult]] = {}
         self._environments = dict(environments or {"envhash012345678": ENVIRONMENT})
 
     def rows(self) -> list[Row]:

@@ -34,12 +34,11 @@ def discounts_table(estimate: Estimate) -> Table:
         "The text has too few or too regular n-grams of this order to estimate its discounts; "
         "lmplz' fall-back stands in."
     )
-    Line = tuple[int, Sequence[float]]  # noqa: N806
 
-    def order(line: Line) -> Cell:
+    def order(line: tuple[int, Sequence[float]]) -> Cell:
         return Cell(str(line[0]), notes=(note,) if line[0] in estimate.fallback_orders else ())
 
-    def discount(head: str, place: int) -> Column[Line]:
+    def discount(head: str, place: int) -> Column[tuple[int, Sequence[float]]]:
         return Column(head, lambda line: figure(line[1][place]))
 
     return declared(
