@@ -7,9 +7,7 @@ import shlex
 from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+from huggingface_hub import constants
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.hub import fetch, plain_hub_errors
@@ -37,6 +35,9 @@ def locate(repo: str, revision: str, pattern: str) -> Path:
     Raises:
         Unavailable: it is missing or incomplete; the remedy downloads it.
     """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
     remedy = get_command(repo, revision, pattern)
     try:
         folder = Path(
@@ -69,6 +70,9 @@ def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
     Raises:
         UserError: the Hub refuses or is unreachable, has no such files, or the disk is full.
     """
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
     if constants.HF_HUB_OFFLINE:
         command = get_command(repo, revision, pattern)
         raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; give: {command}")

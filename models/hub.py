@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, scan_cache_dir, try_to_load_from_cache
-from huggingface_hub.errors import CacheNotFound, HFValidationError
+from huggingface_hub import constants
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.hub import PARTIAL, repo_folder
 from models import ENCODERS
 
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]+\b/\b[\w.-]{1,96}\b", re.ASCII)
 MAIN = "main"  # the Hub's branch where no revision is named
 
 # Best first. Pickled weights are read by torch with weights_only=True.
@@ -136,6 +136,8 @@ def missing(repo: str, revision: str = MAIN) -> Unavailable | None:
 
 def cached() -> list[tuple[Checkpoint, tuple[str, ...]]]:
     """All complete TrOCRs in the Hub's cache, each with the branches and tags that mean it."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
     try:
         repos = scan_cache_dir().repos
     except (CacheNotFound, ValueError):
@@ -243,18 +245,20 @@ def _cached_folder(repo: str, revision: str, remedy: str) -> Path:
     Raises:
         Unavailable: the name is no Hub id, or nothing of this revision is in the cache.
     """
-    try:
-        config = try_to_load_from_cache(repo, "config.json", revision=revision)
-    except HFValidationError as error:
+    if not _HUB_ID.fullmatch(repo):
         raise Unavailable(
             f"{repo!r} is neither a folder nor a Hub id", "give a name like owner/name"
-        ) from error
-    if not isinstance(config, str):
+        )
+    folder = repo_folder(repo)
+    branch = folder / "refs" / revision
+    commit = branch.read_text().strip() if branch.is_file() else revision
+    snapshot = folder / "snapshots" / commit
+    if not (snapshot / "config.json").is_file():
         which = repo if revision == MAIN else f"revision {revision} of {repo}"
-        broken_off = any(repo_folder(repo).glob(f"blobs/*{PARTIAL}"))
+        broken_off = any(folder.glob(f"blobs/*{PARTIAL}"))
         state = "is only partly" if broken_off else "is not"
         raise Unavailable(f"{which} {state} in {constants.HF_HUB_CACHE}", remedy)
-    return Path(config).parent
+    return snapshot
 
 
 def download_command(repo: str, revision: str) -> str:

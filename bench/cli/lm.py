@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.console import Console
 
 from bench.analysis.lm import ModelFile, open_model
@@ -22,7 +22,6 @@ from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import printed
 from datasets import DATASETS
 from decoders.language.arpa import write_arpa
-from decoders.language.kenlm_files import lmplz
 from decoders.language.lm import EMBEDDED_TEXT, UNITS, embedded_arpa, train_text
 from decoders.language.ngram import check_order, estimate
 
@@ -50,7 +49,6 @@ def build(
     unit: Literal["word", "char"] = "word",
     against: Names = (),
     allow_leak: AllowLeak = False,
-    use_lmplz: Annotated[bool, Parameter(name="--lmplz")] = False,
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> int:
@@ -68,32 +66,24 @@ def build(
             blank
         against: data sets whose test lines must not stand in the text, or none; default: those
             of run --all that are here
-        use_lmplz: let KenLM's lmplz on PATH estimate instead
     """
     lines = read_text(text) if text else list(train_text())
     check_order(order)
     guard_text(lines, (() if against == ("none",) else against) if against else None, allow_leak)
     sentences = [UNITS[unit](line) for line in lines]
-    made = None
-    if use_lmplz:
-        lmplz(sentences, order, out)
-    else:
-        with bars(Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("estimating and writing", total=2 * order)
-            made = estimate(sentences, order, lambda: bar.advance(task))
-            write_arpa(made.model, out, lambda: bar.advance(task))
+    with bars(Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("estimating and writing", total=2 * order)
+        made = estimate(sentences, order, lambda: bar.advance(task))
+        write_arpa(made.model, out, lambda: bar.advance(task))
     model = dataclasses.replace(open_model(out), unit=unit)
     trained_on = _names(text) or EMBEDDED_TEXT
-    facts = {**_facts(model), "trained_on": trained_on, "lines": len(lines)}
-    tables = [model_table(model, f"trained on {trained_on}, {len(lines):,} lines")]
-    if made is not None:
-        facts["discounts"] = made.discounts
-        facts["fallback_orders"] = made.fallback_orders
-        tables.append(discounts_table(made))
+    smoothing = {"discounts": made.discounts, "fallback_orders": made.fallback_orders}
+    about = f"trained on {trained_on}, {len(lines):,} lines"
     if as_json:
-        print_json(facts)
+        own = {"trained_on": trained_on, "lines": len(lines)}
+        print_json({**_facts(model), **own, **smoothing})
     else:
-        print(printed(tables))
+        print(printed([model_table(model, about), discounts_table(made)]))
     return 0
 
 

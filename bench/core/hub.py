@@ -14,12 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from huggingface_hub import constants, errors, get_session, hf_hub_download, hf_hub_url
-from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import (  # type: ignore[attr-defined]
-    build_hf_headers,
-    hf_raise_for_status,
-)
+from huggingface_hub import constants  # the rest is imported where it is used: it takes 0.3 s
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
@@ -30,9 +25,6 @@ PARTIAL = ".partial"  # suffix of an incomplete blob
 _CHUNK = 1 << 17  # most bytes that a broken connection loses
 _IDLE = 3  # attempts in a row without a new byte
 
-# Exception of the HTTP library under huggingface_hub, which changes with the version.
-NETWORK: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Kind = Literal["model", "dataset"]  # of a repository, as the Hub calls it
 _NAMES: dict[Kind, tuple[str, str]] = {"model": ("", "model"), "dataset": ("datasets/", "data set")}
@@ -42,7 +34,7 @@ _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 def repo_folder(repo: str, kind: Kind = "model") -> Path:
     """The folder of a repository in the Hub's cache."""
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+    return Path(constants.HF_HUB_CACHE, "--".join((f"{kind}s", *repo.split("/"))))
 
 
 def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model") -> Path:
@@ -53,6 +45,8 @@ def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model
     Returns:
         Its path in the snapshot of the commit.
     """
+    from huggingface_hub import hf_hub_download, hf_hub_url
+
     name = file.rfilename
     if file.lfs is not None:  # small files lie in the Hub's git, and have no SHA-256 there
         blob = repo_folder(repo, kind) / "blobs" / file.lfs.sha256
@@ -99,11 +93,13 @@ def _alone_at(partial: Path, repo: str) -> Iterator[BinaryIO]:
 
 def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> int:
     """Fetch the rest of a file, and reconnect as long as new bytes arrive."""
+    from huggingface_hub import errors
+
     most, idle = out.tell(), 0
     while most < size and idle < _IDLE:
         try:
             _stream(url, out, size, seen)
-        except NETWORK as error:
+        except errors.HTTPError as error:  # type: ignore[attr-defined]  # of its HTTP library
             if isinstance(error, errors.HfHubHTTPError) or out.tell() <= most:
                 raise
         idle = idle + 1 if out.tell() <= most else 0
@@ -113,6 +109,12 @@ def _append(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> 
 
 def _stream(url: str, out: BinaryIO, size: int, seen: Callable[[int], None]) -> None:
     """Request all missing bytes once."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        hf_raise_for_status,
+    )
+
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if out.tell():
         headers["Range"] = f"bytes={out.tell()}-"
@@ -158,15 +160,20 @@ def plain_hub_errors(repo: str, revision: str, kind: Kind = "model") -> Iterator
 
     Servers and proxies can answer anything; the cause stays chained for --traceback.
     """
+    from huggingface_hub import errors
+
+    network = errors.HTTPError  # type: ignore[attr-defined]
     try:
         yield
     except errors.HFValidationError as error:
         raise UserError(f"{repo!r} is no Hub id; give a name like owner/name") from error
-    except (errors.HfHubHTTPError, NETWORK, OSError, ValueError) as error:
+    except (errors.HfHubHTTPError, network, OSError, ValueError) as error:
         raise UserError(_sentence(error, repo, revision, kind)) from error
 
 
 def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
+    from huggingface_hub import errors
+
     folder, noun = _NAMES[kind]
     page = f"{constants.ENDPOINT}/{folder}{repo}"
     if isinstance(error, errors.GatedRepoError):
@@ -180,7 +187,7 @@ def _sentence(error: Exception, repo: str, revision: str, kind: Kind) -> str:
         return f"{repo} has no revision {revision}; take one of {page}/commits/main"
     if isinstance(error, errors.HfHubHTTPError):
         return _refusal(_status(error), repo)
-    if isinstance(error, NETWORK):
+    if isinstance(error, errors.HTTPError):  # type: ignore[attr-defined]
         return (
             f"{constants.ENDPOINT} cannot be reached ({_words(error)}); check the network and "
             "HF_ENDPOINT, then give the same command again: it goes on where it stopped"

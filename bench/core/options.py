@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-import msgspec
-
 from bench.core.errors import UserError
 from bench.core.registry import Options, Registry, did_you_mean
 
@@ -158,6 +156,8 @@ def convert(kind: Any, text: str) -> Any:
 
 
 def _from_json(kind: Any, value: Any) -> Any:
+    import msgspec  # here, since `--help` needs this module too
+
     try:
         return msgspec.convert(value, kind, dec_hook=lambda kind, text: kind(text))
     except (msgspec.ValidationError, TypeError):

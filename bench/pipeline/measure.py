@@ -41,7 +41,7 @@ _MOST_LATENCIES = 1_001  # kept in a row: one each tenth of a percent
 
 
 @dataclass
-class Reading:
+class Measured:
     """Results of one decoder on the block.
 
     decoded: of the first round, by place in the set.
@@ -80,7 +80,7 @@ class BlockMeasure:
         seed: int = 0,
     ) -> None:
         self.batches = batches_of(images, runtime.batch_size)
-        self.readings = {name: Reading() for name in decoders}
+        self.readings = {name: Measured() for name in decoders}
         self.prepare: list[list[Lap]] = []
         self.encode: list[list[Lap]] = []
         self.loop_s = self.measured_s = 0.0

@@ -31,7 +31,7 @@ class Track(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
+class OpenDecoder:
     """A decoder, open behind an encoder.
 
     info: of the encoder, as the decoder's rows state it.
@@ -43,14 +43,14 @@ class Reader:
     finish: Callable[[Decoded], Decoded] = lambda line: line
 
 
-def open_reader(part: Part, block: Block, encoder: Encoder) -> Reader:
+def open_reader(part: Part, block: Block, encoder: Encoder) -> OpenDecoder:
     """Open a decoder of a block behind its open encoder.
 
     Raises:
         Unavailable: the decoder does not fit the encoder, or needs something that is not here.
         UserError: an option or a file that it names cannot be used.
     """
-    return Reader(open_decoder(part.thing, encoder.info), encoder.info)
+    return OpenDecoder(open_decoder(part.thing, encoder.info), encoder.info)
 
 
 def open_decoder(spec: DecoderSpec, info: EncoderInfo) -> Decoder:
@@ -67,7 +67,7 @@ def open_decoder(spec: DecoderSpec, info: EncoderInfo) -> Decoder:
     return spec.open(info)
 
 
-def open_trained_reader(part: Part, block: Block, encoder: Encoder) -> Reader:
+def open_trained_reader(part: Part, block: Block, encoder: Encoder) -> OpenDecoder:
     """Open a decoder behind an encoder whose weights may have a CER.
 
     Raises:

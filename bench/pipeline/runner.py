@@ -25,7 +25,7 @@ from bench.core.types import Condition, Line, LineSet, Row, Runtime
 from bench.pipeline import bad_lines
 from bench.pipeline.cells import Cell, Origin, line_result
 from bench.pipeline.measure import BlockMeasure, reason
-from bench.pipeline.opening import Reader, check_runtime, open_reader, torch_threads
+from bench.pipeline.opening import OpenDecoder, check_runtime, open_reader, torch_threads
 from bench.pipeline.plan import Block, Part, Plan, Rounds, Skipped
 from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, NothingReadableError
@@ -104,7 +104,7 @@ class Opened:
     """
 
     encoder: Encoder | None = None
-    readers: dict[str, Reader] = field(default_factory=dict)
+    readers: dict[str, OpenDecoder] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     paces: dict[int | None, dict[str, float]] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledLines:
     """The lines of a block that are measured, and how often.
 
     extras: facts about it for the rows.
@@ -127,9 +127,11 @@ class Sample:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-def whole_set(block: Block, lines: Sequence[Line], names: Sequence[str], opened: Opened) -> Sample:
+def whole_set(
+    block: Block, lines: Sequence[Line], names: Sequence[str], opened: Opened
+) -> SampledLines:
     """All lines of a block, in its rounds."""
-    return Sample(lines, block.rounds)
+    return SampledLines(lines, block.rounds)
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,8 @@ class Policy:
     """
 
     encoder: Callable[[Encoder, Runtime], Encoder] = lambda encoder, runtime: encoder
-    open: Callable[[Part, Block, Encoder], Reader] = open_reader
-    sample: Callable[[Block, Sequence[Line], Sequence[str], Opened], Sample] = whole_set
+    open: Callable[[Part, Block, Encoder], OpenDecoder] = open_reader
+    sample: Callable[[Block, Sequence[Line], Sequence[str], Opened], SampledLines] = whole_set
     extras: Callable[[BlockMeasure, str], Mapping[str, Any]] = lambda measure, name: {}
 
 
@@ -402,7 +404,7 @@ class _Runner:
     def _stored(
         self,
         cell: Cell,
-        reader: Reader,
+        reader: OpenDecoder,
         lines: Sequence[Line],
         measure: BlockMeasure,
         started: str,

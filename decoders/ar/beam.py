@@ -37,12 +37,10 @@ class AutoregressiveSpec(ARSpec):
 
     def open(self, encoder: EncoderInfo) -> ARDecoder:
         """Open the decoder, which loads nothing: the head comes with each encoding."""
-        return AutoregressiveDecoder(self)
+        return _AutoregressiveDecoder(self)
 
 
-class AutoregressiveDecoder(ARDecoder):
-    """The search on packed weights."""
-
+class _AutoregressiveDecoder(ARDecoder):
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         spec, limit, device = self.spec, self._limit(ar), encoded.states.device
         beams = Beams(spec, limit, ar, len(encoded.states), device)

@@ -52,12 +52,10 @@ class DraftedSpec(DecoderSpec):
 
     def open(self, encoder: EncoderInfo) -> Decoder:
         """Open the decoder, which loads nothing: both heads come with each encoding."""
-        return DraftedDecoder(self)
+        return _DraftedDecoder(self)
 
 
-class DraftedDecoder(ARDecoder):
-    """Reads drafts with the AR head."""
-
+class _DraftedDecoder(ARDecoder):
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         if ar.tokenize is None:
             raise UserError("this encoder has no autoregressive head that can spell a draft")

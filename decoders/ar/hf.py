@@ -30,12 +30,10 @@ class GenerateSpec(ARSpec):
 
     def open(self, encoder: EncoderInfo) -> ARDecoder:
         """Open the decoder, which loads nothing: the head comes with each encoding."""
-        return GenerateDecoder(self)
+        return _GenerateDecoder(self)
 
 
-class GenerateDecoder(ARDecoder):
-    """The search by `generate`."""
-
+class _GenerateDecoder(ARDecoder):
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         memory = encoded.states.to(ar.decoder.dtype)
         memory = memory if ar.project is None else ar.project(memory)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.core.types import ARModel, Encoded
-from decoders.ar.weights import Layer, Weights, weights_of
+from decoders.ar.weights import DecoderWeights, Layer, weights_of
 
 # By multiplications the two ways are even after about as many queries (hypotheses times steps) as
 # a head is wide; by time on a CPU after half as many, since attention over states runs at half the
@@ -101,7 +101,9 @@ class Stepper(HeadReader):
 class CrossAttention:
     """States of the lines that are still searched, or their keys and values."""
 
-    def __init__(self, weights: Weights, states: Tensor, mask: Tensor | None, beam: int) -> None:
+    def __init__(
+        self, weights: DecoderWeights, states: Tensor, mask: Tensor | None, beam: int
+    ) -> None:
         """Choose the cheaper way for the beam.
 
         The states (B, S, E) are not changed; the mask is (B, 1, 1, S) additive, or None.
@@ -180,7 +182,7 @@ class Paths:
     step has a column for each hypothesis.
     """
 
-    def __init__(self, weights: Weights, lines: int, beam: int, steps: int) -> None:
+    def __init__(self, weights: DecoderWeights, lines: int, beam: int, steps: int) -> None:
         """Make room for B lines, a beam of hypotheses each, and at most so many steps."""
         self._beam, self._columns = beam, 0
         self._most = 1 + (steps - 1) * beam

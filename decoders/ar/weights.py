@@ -117,7 +117,7 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class DecoderWeights:
     """A whole decoder, D wide, V tokens.
 
     tokens: (V, D) embeddings, to be multiplied by `scale`.
@@ -153,7 +153,7 @@ class Weights:
         return embedded if self.norm is None else self.norm(embedded)
 
 
-def weights_of(decoder: Any) -> Weights:
+def weights_of(decoder: Any) -> DecoderWeights:
     """The weights of a `TrOCRForCausalLM`, laid out once and kept as long as it lives.
 
     They are laid out again after a change, as in training.
@@ -186,14 +186,14 @@ class _State:
         return self.places == other.places and all(map(operator.is_, self.tensors, other.tensors))
 
 
-_LAID_OUT: WeakKeyDictionary[Any, tuple[_State, Weights]] = WeakKeyDictionary()
+_LAID_OUT: WeakKeyDictionary[Any, tuple[_State, DecoderWeights]] = WeakKeyDictionary()
 
 
-def _laid_out(model: Any) -> Weights:
+def _laid_out(model: Any) -> DecoderWeights:
     decoder = model.model.decoder
     positions = decoder.embed_positions
     learned = model.config.use_learned_position_embeddings
-    return Weights(
+    return DecoderWeights(
         tokens=decoder.embed_tokens.weight,
         scale=decoder.embed_tokens.embed_scale,
         positions=positions.weight if learned else positions.weights,

@@ -19,7 +19,7 @@ REFUSED = "refused: "  # prefix of the verdict on a refused answer
 
 
 @dataclass(frozen=True)
-class Correction:
+class CorrectedLine:
     """The corrected text of one line.
 
     verdict: `REFUSED` and the reason if the decoder's text was kept by a rule; "" for the
@@ -77,8 +77,8 @@ class Corrector(Stage):
         self.values: dict[str, float] = {}
 
     @abstractmethod
-    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """One `Correction` a line, in order."""
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[CorrectedLine]:
+        """One `CorrectedLine` a line, in order."""
 
     def run(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Decoded]:
         """Correct the lines; each keeps its uncorrected text and its tokens."""
@@ -152,15 +152,13 @@ class CorrectedSpec(DecoderSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Open both, and look up what was tuned for this pair."""
-        return Corrected(self, encoder)
+        return _Corrected(self, encoder)
 
     def _prefixed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {f"{split_name(self.name)[1]}_{option}": v for option, v in values.items()}
 
 
-class Corrected(tuned.Tunable):
-    """An open decoder and an open corrector."""
-
+class _Corrected(tuned.Tunable):
     spec: CorrectedSpec
 
     def __init__(self, spec: CorrectedSpec, encoder: EncoderInfo) -> None:
@@ -177,28 +175,23 @@ class Corrected(tuned.Tunable):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The search, then the correction."""
         return (*self.decoder.stages, self.corrector)
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Read and correct."""
         lines: list[Decoded] = []
         for stage in self.stages:
             lines = stage.run(encoded, lines)
         return lines
 
     def reweight(self, values: Mapping[str, float]) -> None:
-        """Correct with these weights from now on."""
         super().reweight(values)
         self.corrector.reweight(own_options(self.spec.name, values)[1])
 
     def close(self) -> None:
-        """Close both."""
         self.corrector.close()
         self.decoder.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The extras of the corrector, and those of the decoder with `first_` before the names."""
         own, options = self.corrector.extras(), self.spec.settings()
         first = {
             name if name in options and name not in own else f"first_{name}": value

@@ -22,7 +22,7 @@ from bench.core.cache import cache_folder, keep, kept
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder, DecoderSpec
-from decoders.correctors.base import REFUSED, Correction, Corrector, CorrectorSpec
+from decoders.correctors.base import REFUSED, CorrectedLine, Corrector, CorrectorSpec
 from decoders.correctors.chat import Answer, Chat, Endpoint
 
 PROMPTS = Path(__file__).with_name("prompts")
@@ -83,12 +83,10 @@ class InstructedSpec(Endpoint, CorrectorSpec):
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Read the prompt and connect; nothing is sent yet."""
-        return Instructed(self, decoder)
+        return _Instructed(self, decoder)
 
 
-class Instructed(Corrector):
-    """Sends requests, and counts them, their tokens and seconds."""
-
+class _Instructed(Corrector):
     once = True
     spec: InstructedSpec
 
@@ -101,9 +99,8 @@ class Instructed(Corrector):
         self._recalled_s = 0.0  # of kept answers, not reported yet
         self._lock = threading.Lock()
 
-    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Correct all lines that are not empty."""
-        results = [Correction(line.text) for line in lines]
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[CorrectedLine]:
+        results = [CorrectedLine(line.text) for line in lines]
         filled = [place for place, line in enumerate(lines) if line.text.strip()]
         size = self.spec.batch
         groups = [filled[i : i + size] for i in range(0, len(filled), size)]
@@ -114,11 +111,9 @@ class Instructed(Corrector):
         return results
 
     def close(self) -> None:
-        """Close the connections."""
         self._chat.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, and the prompt by its name and hash."""
         return {
             "lm": self.spec.model,
             "llm_prompt_name": Path(self.spec.prompt).name or _shipped(self.spec),
@@ -126,15 +121,13 @@ class Instructed(Corrector):
         }
 
     def spent(self) -> Mapping[str, float]:
-        """Requests, tokens and seconds of new answers, retries, and cached answers."""
         return {**self._spent, "retries": self._chat.retries}
 
     def recalled_s(self) -> float:
-        """Original seconds of cached answers; parallel requests share theirs."""
         seconds, self._recalled_s = self._recalled_s, 0.0
         return seconds / self.spec.parallel
 
-    def _all(self, groups: Sequence[Sequence[str]]) -> list[list[Correction]]:
+    def _all(self, groups: Sequence[Sequence[str]]) -> list[list[CorrectedLine]]:
         if self.spec.parallel == 1 or len(groups) < 2:
             return [self._group(group) for group in groups]
         with ThreadPoolExecutor(self.spec.parallel) as pool:
@@ -144,17 +137,17 @@ class Instructed(Corrector):
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _group(self, lines: Sequence[str]) -> list[Correction]:
+    def _group(self, lines: Sequence[str]) -> list[CorrectedLine]:
         alone = self.spec.batch == 1
         user = lines[0] if alone else json.dumps(list(lines), ensure_ascii=False)
         answer = self._answer(user, 64 + 2 * len(user))
         if answer.refused:
-            return [Correction(line, REFUSED + answer.refused) for line in lines]
+            return [CorrectedLine(line, REFUSED + answer.refused) for line in lines]
         if alone:
             return [checked(lines[0], answer.text, self.spec.edits, answer.whole)]
         texts = listed(answer.text, len(lines))
         if texts is None:
-            return [Correction(line, f"{REFUSED}no list of the lines") for line in lines]
+            return [CorrectedLine(line, f"{REFUSED}no list of the lines") for line in lines]
         return [checked(*pair, self.spec.edits) for pair in zip(lines, texts, strict=True)]
 
     def _answer(self, user: str, most_tokens: int) -> Answer:
@@ -201,7 +194,7 @@ def _kept(path: Path) -> Answer | None:
         return None
 
 
-def checked(line: str, answer: str, edits: float, whole: bool = True) -> Correction:
+def checked(line: str, answer: str, edits: float, whole: bool = True) -> CorrectedLine:
     """Make a correction of an answer, or of the line with the reason for refusing the answer.
 
     Args:
@@ -212,7 +205,7 @@ def checked(line: str, answer: str, edits: float, whole: bool = True) -> Correct
     """
     text = stripped(line, answer)
     reason = _reason(line, text, edits) if whole else "cut off"
-    return Correction(line, REFUSED + reason) if reason else Correction(text)
+    return CorrectedLine(line, REFUSED + reason) if reason else CorrectedLine(text)
 
 
 def stripped(line: str, answer: str) -> str:

@@ -12,7 +12,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.ar.base import ARDecoder
 from decoders.base import Decoder, DecoderSpec, Scores, alternatives, ranked
-from decoders.correctors.base import Correction, Corrector, CorrectorSpec
+from decoders.correctors.base import CorrectedLine, Corrector, CorrectorSpec
 from decoders.ctc.beam import CTCBeamSpec
 from decoders.language.causal import line_lm
 
@@ -67,12 +67,10 @@ class RerankSpec(CorrectorSpec):
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Load the model."""
-        return Rerank(self, encoder, decoder)
+        return _Rerank(self, encoder, decoder)
 
 
-class Rerank(Corrector):
-    """Reranks lists of texts."""
-
+class _Rerank(Corrector):
     spec: RerankSpec
 
     def __init__(self, spec: RerankSpec, encoder: EncoderInfo, decoder: Decoder) -> None:
@@ -85,8 +83,7 @@ class Rerank(Corrector):
         # Cached scores of the model while weights are tuned; None in a run, which caches nothing.
         self._known: dict[str, float] | None = None
 
-    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Rerank each line's texts; the score is the sum."""
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[CorrectedLine]:
         lists, scores = self._lists(encoded, lines)
         scores = _whole(self.decoder, encoded, lists, scores)
         lengths = np.cumsum([0, *map(len, lists)])
@@ -98,7 +95,7 @@ class Rerank(Corrector):
             of_lm = by_lm[lengths[k] : lengths[k + 1]]
             sums = own + weight * of_lm + length * np.array([len(text) for text in texts])
             nbest = ranked(texts, np.where(np.isnan(sums), -np.inf, sums))
-            corrections.append(Correction(nbest[0][0], score=nbest[0][1], nbest=nbest))
+            corrections.append(CorrectedLine(nbest[0][0], score=nbest[0][1], nbest=nbest))
         return corrections
 
     def reweight(self, values: Mapping[str, float]) -> None:
@@ -112,12 +109,10 @@ class Rerank(Corrector):
         super().reweight(values)
 
     def close(self) -> None:
-        """Close the beam."""
         if self._beam is not None:
             self._beam.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The language model."""
         lm = self._lm
         return {"lm": lm.name, "lm_sha256": lm.sha256, "lm_trained_on": lm.trained_on}
 

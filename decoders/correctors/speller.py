@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder
-from decoders.correctors.base import Correction, Corrector, CorrectorSpec
+from decoders.correctors.base import CorrectedLine, Corrector, CorrectorSpec
 from decoders.language.lm import EMBEDDED, EMBEDDED_TEXT, train_text
 
 _CORE = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")  # a word without punctuation around it
@@ -59,12 +59,10 @@ class SpellerSpec(CorrectorSpec):
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Read the text and index its words."""
-        return Speller(self, decoder)
+        return _Speller(self, decoder)
 
 
-class Speller(Corrector):
-    """Replaces words by the vocabulary."""
-
+class _Speller(Corrector):
     spec: SpellerSpec
 
     def __init__(self, spec: SpellerSpec, decoder: Decoder) -> None:
@@ -72,12 +70,10 @@ class Speller(Corrector):
         lines = _lines(Path(spec.text).expanduser()) if spec.text else train_text()
         self._words = _Words.of(lines, spec.distance)
 
-    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[Correction]:
-        """Correct the lines one by one."""
-        return [Correction(self._spelled(line.text)) for line in lines]
+    def correct(self, encoded: Encoded, lines: Sequence[Decoded]) -> list[CorrectedLine]:
+        return [CorrectedLine(self._spelled(line.text)) for line in lines]
 
     def extras(self) -> Mapping[str, Any]:
-        """The text behind the vocabulary."""
         words, own = self._words, Path(self.spec.text).name
         return {
             "lm": own or EMBEDDED,

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import ctc_loss
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.types import BLANK, Encoded, EncoderInfo, Needs
+from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo, Needs
 from decoders.base import DecoderSpec, Scores
-from decoders.ctc.beam_kit import all_sound
 
 # Tolerance of the largest log-probability of a frame outside [-log V, 0], for rounding.
 _TOLERANCE = 0.01
@@ -166,6 +165,8 @@ def checked_on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.i
     Raises:
         UserError: see `check_frames`.
     """
+    from decoders.ctc.beam_kit import all_sound
+
     log_probs, frames = on_host(encoded)
     # Compiled, since torch's threads spin on after a maximum and delay the search for longer than
     # the maximum took.
@@ -209,6 +210,16 @@ def inside_frames(frames: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
     """(B, T) bool: True where a frame belongs to the line and not to padding."""
     inside: NDArray[np.bool_] = np.arange(steps) < frames[:, None]
     return inside
+
+
+def decoded(nbest: Sequence[tuple[str, float]], most: int, tokens: int | None = None) -> Decoded:
+    """A line with its texts, best first; only the best where `most` is 1.
+
+    `tokens` counts the symbols of the best one; None where each has one character.
+    """
+    text, score = nbest[0]
+    tokens = len(text) if tokens is None else tokens
+    return Decoded(text, tokens, score, tuple(nbest[:most]) if most > 1 else ())
 
 
 def join_symbols(

@@ -1,16 +1,114 @@
-"""CTC prefix beam search without a language model: the gain of the search alone."""
+"""CTC prefix beam search without a language model, and what all compiled searches share.
+
+The compiled code is imported where a decoder is opened: numba takes half a second to import.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder, Scores
-from decoders.ctc.base import BeamSpec, ctc_scores
-from decoders.ctc.prefix_beam import no_language, search
-from decoders.ctc.search import Threads, compile_search, search_batch
+from decoders.ctc.base import (
+    BeamSpec,
+    bounds,
+    check_frames,
+    ctc_scores,
+    decoded,
+    join_symbols,
+    on_host,
+)
+
+Kernel = Callable[..., bool]  # `prefix_beam.search` or `word_beam.search_words`
+
+
+class Hypotheses(NamedTuple):
+    """The N best texts of each line, best first.
+
+    symbols: (B, N, T); lengths: (B, N), -1 where there are fewer than N; scores: (B, N).
+    """
+
+    symbols: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def decoded(self, alphabet: Sequence[str]) -> list[Decoded]:
+        """Texts of all lines; alternatives only where N is more than 1."""
+        counts = np.maximum(self.lengths, 0)
+        written = np.arange(self.symbols.shape[2]) < counts[:, :, None]
+        texts = iter(join_symbols(self.symbols[written], counts.ravel(), alphabet))
+        lines = [[(next(texts), score) for score in row] for row in self.scores.tolist()]
+        found = (self.lengths >= 0).sum(axis=1).tolist()
+        return [
+            decoded(line[:count], len(line), tokens)
+            for line, count, tokens in zip(lines, found, counts[:, 0].tolist(), strict=True)
+        ]
+
+
+class CompiledSearch(Decoder):
+    """A compiled search on the host, by as many threads as torch has.
+
+    Compiled code releases the interpreter's lock, so that threads share the lines of a batch.
+    """
+
+    spec: Any
+
+    @abstractmethod
+    def kernel(self) -> tuple[Any, ...]:
+        """The search, and its arguments for the language model."""
+
+    def start(self, symbols: int) -> None:
+        """Compile the search for V symbols (seconds, once a machine), and start the threads."""
+        self.threads, self._pool = 1, None
+        self._search(np.zeros((0, 0, symbols), np.float32), np.zeros(0, np.int64))
+        self.threads = torch.get_num_threads()
+        # The caller's thread takes a share as well.
+        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        """Decode; the score is log-probability + language model + bonus."""
+        return self._search(*on_host(encoded)).decoded(encoded.alphabet)
+
+    def extras(self) -> Mapping[str, Any]:
+        """The number of threads that share the lines of a batch."""
+        return {"workers": self.threads}
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Hypotheses:
+        spec: BeamSpec = self.spec
+        lines, steps, symbols = log_probs.shape
+        results = Hypotheses(
+            np.empty((lines, spec.nbest, steps), np.int32),
+            np.empty((lines, spec.nbest), np.int64),
+            np.empty((lines, spec.nbest), np.float64),
+        )
+        limits, within = (spec.beam, spec.token_logp, spec.prune), bounds(symbols)
+        kernel, *model = self.kernel()
+
+        def work(part: NDArray[np.int64]) -> bool:
+            sound: bool = kernel(log_probs, frames, part, within, *model, *limits, *results)
+            return sound
+
+        # A thread takes every n-th line, since neighbours in a batch are of like length.
+        own, *others = [np.arange(first, lines, self.threads) for first in range(self.threads)]
+        running = (
+            [self._pool.submit(work, part) for part in others] if self._pool and lines > 1 else []
+        )
+        if not all([work(own), *(one.result() for one in running)]):
+            check_frames(log_probs.max(axis=2), frames, symbols)
+        return results
 
 
 @dataclass(frozen=True)
@@ -20,34 +118,20 @@ class CTCBeamSpec(BeamSpec):
     # On synthetic posteriors these options read 380 of 384 lines as a beam of 200 without a
     # threshold did, at thousands of lines a second on one core.
     def open(self, encoder: EncoderInfo) -> Decoder:
-        """Compile the search (seconds, once a machine) and start as many threads as torch has."""
-        return CTCBeam(self, encoder)
+        """Compile the search and start its threads."""
+        return _CTCBeam(self, encoder)
 
 
-class CTCBeam(Decoder):
-    """Searches prefixes with several threads."""
-
-    spec: CTCBeamSpec
-
+class _CTCBeam(CompiledSearch):
     def __init__(self, spec: CTCBeamSpec, encoder: EncoderInfo) -> None:
-        super().__init__(spec)
-        symbols = len(encoder.alphabet)
-        compile_search(symbols, spec, search, no_language(symbols))
-        self._threads = Threads()
+        from decoders.ctc.prefix_beam import no_language, search
 
-    def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Decode; the score is the text's log-probability over its paths inside the beam."""
-        language = no_language(len(encoded.alphabet))
-        return search_batch(self._threads, encoded, self.spec, search, language)
+        super().__init__(spec)
+        self._kernel = search, no_language(len(encoder.alphabet))
+        self.start(len(encoder.alphabet))
+
+    def kernel(self) -> tuple[Any, ...]:
+        return self._kernel
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score each text by its log-probability over all paths."""
         return ctc_scores(encoded, texts)
-
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.close()
-
-    def extras(self) -> Mapping[str, Any]:
-        """The number of threads that share the lines of a batch."""
-        return {"workers": self._threads.count}

@@ -1,4 +1,4 @@
-"""A peer: flashlight-text's CTC beam search with KenLM, with a lexicon or without."""
+"""A peer: flashlight-text's CTC beam search with a character model in KenLM."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ from decoders.ctc.base import (
     check_beam,
     check_threshold,
     checked_on_host,
+    decoded,
     missing_space,
 )
 from decoders.language.arpa import SPACE
-from decoders.language.lm import ngram_lm, writable_words
+from decoders.language.lm import ngram_lm
 from decoders.language.ngram import MAX_ORDER
-from decoders.language.units import Unit, missing_symbols
+from decoders.language.units import missing_symbols
 
-_ORDERS: Mapping[Unit, int] = {"char": MAX_ORDER, "word": 3}  # of ctc-ngram and ctc-ngram-word
 _ANY = 1e9  # large enough to be no threshold
 _IMPOSSIBLE = -1e4  # a log-probability; flashlight sums them and cannot take infinities
-_UNENDED = -30.0  # cost of dropping a line's last word that is not in the lexicon
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,18 @@ class CTCFlashlightSpec(CTCSpec):
 
     Source: https://github.com/flashlight/text; J. Kahn et al. 2022, "Flashlight: enabling
     innovation in tools for machine learning" (ICML). Its settings are close to ctc-ngram's: the
-    same models, beam and beam threshold, merged scores of equal texts (`log_add`), and as many
+    same model, beam and beam threshold, merged scores of equal texts (`log_add`), and as many
     symbols a frame as can pass ctc-ngram's threshold on any but a flat frame. It always treats a
     line as a sentence, with the model's marks at both ends. Spaces at the ends of texts, which this
     favours, are left out.
 
     alpha: weight of the language model (natural logarithms).
-    beta: bonus of each word with a lexicon, of each space without.
+    beta: bonus of each space.
         Both: none is the value tuned for the encoder, see `decoders/tuned.json`.
-    lexicon: write only words of a word model; else any text, with a character model.
     beam: hypotheses kept after each frame.
     beam_prune_logp: hypotheses worse than the best by more than this are dropped; none: kept.
     beam_tokens: likeliest symbols of each frame that are tried.
-    lm: an ARPA file, of words with a lexicon and of characters without; "" for the embedded one.
+    lm: an ARPA file of characters; "" for the embedded model.
     nbest: texts of each line; 1 for the best one alone.
     """
 
@@ -66,7 +64,6 @@ class CTCFlashlightSpec(CTCSpec):
 
     alpha: float | None = None
     beta: float | None = None
-    lexicon: bool = False
     beam: int = 32
     beam_prune_logp: float | None = -10.0
     beam_tokens: int = 16
@@ -89,49 +86,37 @@ class CTCFlashlightSpec(CTCSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the model (the embedded one is built at first use)."""
-        return CTCFlashlight(self, encoder)
+        return _CTCFlashlight(self, encoder)
 
 
-class CTCFlashlight(tuned.Tunable):
-    """flashlight-text's search with its model."""
-
+class _CTCFlashlight(tuned.Tunable):
     spec: CTCFlashlightSpec
 
     def __init__(self, spec: CTCFlashlightSpec, encoder: EncoderInfo) -> None:
-        unit: Unit = "word" if spec.lexicon else "char"
-        self._lm = lm = ngram_lm(spec.lm, unit, _ORDERS[unit])
-        # Of the lexicon; () without one.
-        self._words = writable_words(lm, encoder) if spec.lexicon else ()
-        self._name = lm.name if spec.lm else f"{lm.name} {unit}"  # for which weights are tuned
+        self._lm = lm = ngram_lm(spec.lm, "char", MAX_ORDER)
+        self._name = lm.name if spec.lm else f"{lm.name} char"  # for which weights are tuned
         own = tuned.weights(spec, encoder, (self._name, lm.sha256), "ctc-flashlight")
         super().__init__(spec, own)
-        if not spec.lexicon:
-            missing_symbols(lm.model.vocabulary, encoder.alphabet, str(lm.path))
-        written = self._words or tuple(lm.space if s == " " else s for s in encoder.alphabet)
-        self._model = _load(lm.path, written)
-        self._trie = _trie(self._words, encoder.alphabet) if spec.lexicon else None
+        missing_symbols(lm.model.vocabulary, encoder.alphabet, str(lm.path))
+        self._model = _load(lm.path, [lm.space if s == " " else s for s in encoder.alphabet])
         self._symbols, self._space = len(encoder.alphabet), encoder.alphabet.index(" ")
         self.reweight({})
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Decode; the score is log-probability + language model + bonus."""
         log_probs, frames = checked_on_host(encoded)
         lines = zip(log_probs, frames.tolist(), strict=True)
         return [self._line(line[:count], encoded.alphabet) for line, count in lines]
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, the current weights and where they were tuned."""
         return {
             **self._lm.extras(),
             "lm": self._name,
-            "lexicon_words": len(self._words),
             **self.values,
             "tuned_on": self.source,
             "workers": 1,
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these weights from now on; the model stays."""
         super().reweight(values)
         self._search = self._new_search()
 
@@ -144,35 +129,22 @@ class CTCFlashlight(tuned.Tunable):
         tokens = min(spec.beam_tokens, self._symbols)
         weight = self.values["alpha"] * math.log(10)  # KenLM has log10
         beta = self.values["beta"]
-        limits, ctc = (spec.beam, tokens, threshold, weight), flashlight.CriterionType.CTC
-        if self._trie is None:
-            options = flashlight.LexiconFreeDecoderOptions(*limits, beta, True, ctc)
-            return flashlight.LexiconFreeDecoder(options, self._model, self._space, BLANK, [])
-        options = flashlight.LexiconDecoderOptions(*limits, beta, -math.inf, 0.0, True, ctc)
-        return flashlight.LexiconDecoder(
-            options, self._trie, self._model, self._space, BLANK, -1, [], False
+        options = flashlight.LexiconFreeDecoderOptions(
+            spec.beam, tokens, threshold, weight, beta, True, flashlight.CriterionType.CTC
         )
+        return flashlight.LexiconFreeDecoder(options, self._model, self._space, BLANK, [])
 
     def _line(self, log_probs: NDArray[np.float32], alphabet: Sequence[str]) -> Decoded:
-        emissions = np.maximum(log_probs, np.float32(_IMPOSSIBLE))
-        if self._trie is not None:  # a word ends with a space, the line's last one too
-            end = np.full((1, len(alphabet)), _UNENDED, np.float32)
-            end[0, self._space] = 0.0
-            emissions = np.concatenate((emissions, end))
         if not len(log_probs):
             return Decoded("", 0, 0.0)
-        emissions = np.ascontiguousarray(emissions)
+        emissions = np.ascontiguousarray(np.maximum(log_probs, np.float32(_IMPOSSIBLE)))
         ranked: dict[str, float] = {}
         for result in self._search.decode(emissions.ctypes.data, *emissions.shape):
             if len(ranked) < self.spec.nbest:
                 ranked.setdefault(self._text(result, alphabet), result.score)
-        nbest = tuple(ranked.items()) or (("", -math.inf),)
-        kept = nbest if self.spec.nbest > 1 else ()
-        return Decoded(nbest[0][0], len(nbest[0][0]), nbest[0][1], kept)
+        return decoded(tuple(ranked.items()) or (("", -math.inf),), self.spec.nbest)
 
     def _text(self, result: Any, alphabet: Sequence[str]) -> str:
-        if self._trie is not None:
-            return " ".join(self._words[word] for word in result.words if word >= 0)
         path = itertools.groupby(token for token in result.tokens if token >= 0)
         return "".join(alphabet[token] for token, _ in path).strip()
 
@@ -185,7 +157,7 @@ def _installed() -> bool:
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:
-    """Load KenLM for flashlight; symbols or words are numbered by their places.
+    """Load KenLM for flashlight; symbols are numbered by their places.
 
     Raises:
         UserError: KenLM refuses the file.
@@ -217,15 +189,3 @@ def _quiet() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _trie(words: Sequence[str], alphabet: Sequence[str]) -> Any:
-    """Make the lexicon; a partial word scores as the best of the words that it may become."""
-    from flashlight.lib.text.decoder import SmearingMode, Trie
-
-    place = {symbol: index for index, symbol in enumerate(alphabet)}
-    trie = Trie(len(alphabet), place[" "])
-    for index, word in enumerate(words):
-        trie.insert([*(place[character] for character in word), place[" "]], index, 0.0)
-    trie.smear(SmearingMode.MAX)
-    return trie

@@ -30,18 +30,14 @@ class CTCGreedySpec(CTCSpec):
 
     def open(self, encoder: EncoderInfo) -> Decoder:
         """Open the decoder, which loads nothing."""
-        return CTCGreedy(self)
+        return _CTCGreedy(self)
 
 
-class CTCGreedy(Decoder):
-    """Reads best paths."""
-
+class _CTCGreedy(Decoder):
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """The best path of each line; see `best_path`."""
         return best_path(encoded)
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score each text by its log-probability over all paths."""
         return ctc_scores(encoded, texts)
 
 

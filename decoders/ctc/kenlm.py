@@ -20,17 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pyctcdecode.alphabet import Alphabet
-from pyctcdecode.decoder import BeamSearchDecoderCTC
-from pyctcdecode.language_model import LanguageModel
 
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import NBest, Scores
-from decoders.ctc.base import WordFusionSpec, checked_on_host, worded_scores
+from decoders.ctc.base import WordFusionSpec, checked_on_host, decoded, worded_scores
 from decoders.language.kenlm_files import load_kenlm
-from decoders.language.lm import kenlm_lm, writable_words
+from decoders.language.lm import kenlm_lm, word_extras, writable_words
 
 _CHUNKS = 4  # pieces of a batch for each worker: long lines even out, copying stays cheap
 
@@ -56,12 +53,10 @@ class CTCKenLMSpec(WordFusionSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the model (the embedded one is built at first use), then fork the workers."""
-        return CTCKenLM(self, encoder)
+        return _CTCKenLM(self, encoder)
 
 
-class CTCKenLM(tuned.Tunable):
-    """pyctcdecode's search, in this process or in workers."""
-
+class _CTCKenLM(tuned.Tunable):
     spec: CTCKenLMSpec
 
     def __init__(self, spec: CTCKenLMSpec, encoder: EncoderInfo) -> None:
@@ -74,32 +69,28 @@ class CTCKenLM(tuned.Tunable):
         self._pool = WorkerPool(self._decoder, workers) if workers > 1 else None
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Decode; the score is log-probability + language model + bonus of words."""
         log_probs, frames = checked_on_host(encoded)
         places = np.flatnonzero(frames)
         lines = [log_probs[place, : frames[place]] for place in places]
         read = dict(zip(places.tolist(), self._search(lines), strict=True))
-        return [self._decoded(read.get(place, (("", 0.0),))) for place in range(len(frames))]
+        nbest = (read.get(place, (("", 0.0),)) for place in range(len(frames)))
+        return [decoded(one, self.spec.nbest) for one in nbest]
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score each text by its log-probability over all paths plus the part of its words."""
         self._decoder.reset_params(*self._weights())
         return worded_scores(encoded, texts, partial(_word_price, self._decoder))
 
     def close(self) -> None:
-        """End the workers and free the model, which pyctcdecode holds in a class variable."""
         if self._pool is not None:
             self._pool.close()
+        # pyctcdecode holds the model in a class variable.
         if self._decoder is not None:
             self._decoder.cleanup()
             self._decoder = None
 
     def extras(self) -> Mapping[str, Any]:
-        """The model, the current weights and where they were tuned, the workers in use."""
         return {
-            **self._lm.extras(),
-            "lm_words": len(self._lm.words),
-            "lm_words_foreign": self._unwritable,  # in the encoder's alphabet
+            **word_extras(self._lm, self._unwritable),
             **self.values,
             "tuned_on": self.source,
             "workers": self._pool.workers if self._pool is not None else 1,
@@ -116,10 +107,6 @@ class CTCKenLM(tuned.Tunable):
         if self._pool is not None and len(lines) > 1:
             return self._pool.decode(search, lines)
         return [search.decode(self._decoder, line) for line in lines]
-
-    def _decoded(self, nbest: NBest) -> Decoded:
-        text, score = nbest[0]
-        return Decoded(text, len(text), score, nbest if self.spec.nbest > 1 else ())
 
 
 @dataclass(frozen=True)
@@ -160,6 +147,10 @@ def build_decoder(alphabet: Sequence[str], model: Any, words: Sequence[str]) -> 
         model: a `kenlm.Model`.
         words: the model's vocabulary, without which every partial word counts as unknown.
     """
+    from pyctcdecode.alphabet import Alphabet
+    from pyctcdecode.decoder import BeamSearchDecoderCTC
+    from pyctcdecode.language_model import LanguageModel
+
     # It warns of small vocabularies; the row has their number.
     logging.getLogger("pyctcdecode").setLevel(logging.ERROR)
     return BeamSearchDecoderCTC(Alphabet(list(alphabet), False), LanguageModel(model, words))

@@ -12,21 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import UserError
-from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
+from bench.core.types import BLANK, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import Scores
 from decoders.ctc.base import FusionSpec, ctc_scores
-from decoders.ctc.prefix_beam import STEP, Language, search
-from decoders.ctc.search import Threads, compile_search, search_batch
+from decoders.ctc.beam import CompiledSearch
 from decoders.language.arpa import BOS, EOS, SPACE, UNK, NGramModel
 from decoders.language.lm import check_embedded_order, ngram_lm
 from decoders.language.units import missing_symbols
+
+if TYPE_CHECKING:
+    from decoders.ctc.prefix_beam import Language
 
 _MOST_BYTES = 4 << 30
 # The smallest factor of one symbol, e^-69: smaller ones would underflow float32 and make unlikely
@@ -61,12 +63,10 @@ class CTCNGramSpec(FusionSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search."""
-        return CTCNGram(self, encoder)
+        return _CTCNGram(self, encoder)
 
 
-class CTCNGram(tuned.Tunable):
-    """Searches prefixes with the tables of a language model."""
-
+class _CTCNGram(CompiledSearch, tuned.Tunable):
     spec: CTCNGramSpec
 
     def __init__(self, spec: CTCNGramSpec, encoder: EncoderInfo) -> None:
@@ -74,38 +74,31 @@ class CTCNGram(tuned.Tunable):
         self._dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
         super().__init__(spec, tuned.weights(spec, encoder, lm.identity, "ctc-ngram"))
         self.reweight({})
-        compile_search(len(encoder.alphabet), spec, search, self._language)
-        self._threads = Threads()
+        self.start(len(encoder.alphabet))
 
-    def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Decode; the score is log-probability + language model + bonus of length."""
-        return search_batch(self._threads, encoded, self.spec, search, self._language)
+    def kernel(self) -> tuple[Any, ...]:
+        from decoders.ctc.prefix_beam import search
+
+        return search, self._language
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score each text by its log-probability over all paths plus the model's part."""
         scores = ctc_scores(encoded, texts)
         for of_line, line in zip(scores, texts, strict=True):
             for place in np.flatnonzero(np.isfinite(of_line)):
                 of_line[place] += self._price(line[place], encoded.alphabet)
         return scores
 
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.close()
-
     def extras(self) -> Mapping[str, Any]:
-        """The model, the current weights and where they were tuned, the threads in use."""
         return {
             **self._lm.extras(),
             "lm_states": len(self._dense.log_prob),
             "lm_missing": "".join(self._dense.missing),  # characters that count as <unk>
             **self.values,
             "tuned_on": self.source,
-            "workers": self._threads.count,
+            **super().extras(),
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
-        """Decode with these weights from now on; the tables are computed again."""
         super().reweight(values)
         alpha, beta = self.values["alpha"], self.values["beta"]
         self._language = self._dense.language(alpha, beta, self.spec.score_boundary)
@@ -142,6 +135,8 @@ class DenseLM:
 
         With `score_boundary` the line is a sentence: it begins after `<s>` and ends with `</s>`.
         """
+        from decoders.ctc.prefix_beam import STEP, Language
+
         factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
         final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
         factor *= np.float32(math.exp(beta))

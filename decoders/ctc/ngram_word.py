@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import Unavailable
-from bench.core.types import Decoded, Encoded, EncoderInfo
+from bench.core.types import Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import Scores
 from decoders.ctc.base import WordFusionSpec, worded_scores
-from decoders.ctc.search import Threads, compile_search, search_batch
-from decoders.ctc.word_beam import search_words
-from decoders.ctc.word_tables import Weights, predict, word_of, word_tables
-from decoders.language.lm import check_embedded_order, ngram_lm, writable_words
+from decoders.ctc.beam import CompiledSearch
+from decoders.language.lm import check_embedded_order, ngram_lm, word_extras, writable_words
+
+if TYPE_CHECKING:
+    from decoders.ctc.word_tables import Weights
 
 
 @dataclass(frozen=True)
@@ -45,52 +46,43 @@ class CTCNGramWordSpec(WordFusionSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search."""
-        return CTCNGramWord(self, encoder)
+        return _CTCNGramWord(self, encoder)
 
 
-class CTCNGramWord(tuned.Tunable):
-    """Searches prefixes with the tables of a word model."""
-
+class _CTCNGramWord(CompiledSearch, tuned.Tunable):
     spec: CTCNGramWordSpec
 
     def __init__(self, spec: CTCNGramWordSpec, encoder: EncoderInfo) -> None:
+        from decoders.ctc.word_tables import word_tables
+
         self._lm = lm = ngram_lm(spec.lm, "word", spec.order)
         self._unwritable = len(lm.words) - len(writable_words(lm, encoder))
         names = ("ctc-ngram-word", "ctc-kenlm")
         super().__init__(spec, tuned.weights(spec, encoder, lm.identity, *names))
         self._tables = word_tables(lm.model, encoder.alphabet)
         self._space = encoder.alphabet.index(" ")
-        compile_search(len(encoder.alphabet), spec, search_words, *self._model())
-        self._threads = Threads()
+        self.start(len(encoder.alphabet))
 
-    def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Decode; the score is log-probability + language model + bonus of words."""
-        return search_batch(self._threads, encoded, self.spec, search_words, *self._model())
+    def kernel(self) -> tuple[Any, ...]:
+        from decoders.ctc.word_beam import search_words
+
+        return search_words, self._tables, self._weights(), self._space
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score each text by its log-probability over all paths plus the part of its words."""
         symbols = {symbol: place for place, symbol in enumerate(encoded.alphabet)}
         return worded_scores(encoded, texts, partial(self._price, symbols))
 
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.close()
-
     def extras(self) -> Mapping[str, Any]:
-        """The model, the current weights and where they were tuned, the threads in use."""
         return {
-            **self._lm.extras(),
-            "lm_words": len(self._lm.words),
-            "lm_words_foreign": self._unwritable,  # in the encoder's alphabet
+            **word_extras(self._lm, self._unwritable),
             **self.values,
             "tuned_on": self.source,
-            "workers": self._threads.count,
+            **super().extras(),
         }
 
-    def _model(self) -> tuple[Any, ...]:
-        return self._tables, self._weights(), self._space
-
     def _weights(self) -> Weights:
+        from decoders.ctc.word_tables import Weights
+
         unk_offset = self.values["unk_offset"]
         return Weights(
             alpha=self.values["alpha"],
@@ -103,6 +95,8 @@ class CTCNGramWord(tuned.Tunable):
 
     def _price(self, symbols: Mapping[str, int], text: str) -> float:
         """The words' part of the score of a text."""
+        from decoders.ctc.word_tables import predict, word_of
+
         tables, weights, words = self._tables, self._weights(), text.split()
         state, total = tables.beginning if weights.boundary else 0, 0.0
         for word in words:

@@ -14,7 +14,7 @@ from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
 from decoders import DECODERS, tuned
 from decoders.ar.score import score_texts
 from decoders.base import DecoderSpec, Scores, alternatives, ranked
-from decoders.ctc.base import CTCSpec, check_beam
+from decoders.ctc.base import CTCSpec, check_beam, decoded
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,10 @@ class CTCRescoreSpec(DecoderSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Open the first pass."""
-        return CTCRescore(self, encoder)
+        return _CTCRescore(self, encoder)
 
 
-class CTCRescore(tuned.Tunable):
-    """Two passes over a batch."""
-
+class _CTCRescore(tuned.Tunable):
     spec: CTCRescoreSpec
 
     def __init__(self, spec: CTCRescoreSpec, encoder: EncoderInfo) -> None:
@@ -102,7 +100,6 @@ class CTCRescore(tuned.Tunable):
         super().__init__(spec, tuned.weights(spec, encoder, self._lm, "ctc-rescore"))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
-        """Decode; the score is the sum of both passes and the bonus."""
         if encoded.ar is None:
             raise UserError("this encoder has no autoregressive head; choose another decoder")
         lists = [alternatives(line) for line in self._first.decode(encoded)]
@@ -112,7 +109,6 @@ class CTCRescore(tuned.Tunable):
         return [self._ranked(one, scores) for one, scores in zip(lists, by_head, strict=True)]
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score texts by the objective of the first pass, the AR head and the bonus."""
         first = self._first.score(encoded, texts)
         if first is None or encoded.ar is None:
             return None
@@ -120,11 +116,9 @@ class CTCRescore(tuned.Tunable):
         return [self._sum(*of_line) for of_line in zip(first, by_head, texts, strict=True)]
 
     def close(self) -> None:
-        """Close the first pass."""
         self._first.close()
 
     def extras(self) -> Mapping[str, Any]:
-        """The current weights and where they were tuned, and the extras of the first pass."""
         return {
             "lm": self._lm[0],
             "lm_sha256": self._lm[1],
@@ -138,9 +132,7 @@ class CTCRescore(tuned.Tunable):
         texts, scores = list(first), np.array(list(first.values()))
         if np.isfinite(by_head).all():
             scores = self._sum(scores, by_head, texts)
-        nbest, most = ranked(texts, scores), self.spec.nbest
-        text, score = nbest[0]
-        return Decoded(text, len(text), score, nbest[:most] if most > 1 else ())
+        return decoded(ranked(texts, scores), self.spec.nbest)
 
     def _sum(self, first: Scores, by_head: Scores, texts: Sequence[str]) -> Scores:
         alpha, beta = self.values["alpha"], self.values["beta"]

@@ -87,7 +87,7 @@ class CharConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class CharLM:
+class TrainedCharLM:
     """A trained network; see `read_char_lm`.
 
     notes: of its file, on its training ("trained_on", "steps", ...).
@@ -172,7 +172,7 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(_BODY) :]: value for n, value in state.items() if n.startswith(_BODY)}
 
 
-def read_char_lm(path: Path) -> CharLM:
+def read_char_lm(path: Path) -> TrainedCharLM:
     """Load a weights file that `python -m bench train lm` wrote.
 
     Raises:
@@ -199,7 +199,7 @@ def read_char_lm(path: Path) -> CharLM:
         raise UserError(
             f"the weights of {path} do not fit its own notes; fetch the file anew"
         ) from error
-    return CharLM(net.eval().requires_grad_(False), config, notes)
+    return TrainedCharLM(net.eval().requires_grad_(False), config, notes)
 
 
 def _ends_word(log_probs: NDArray[np.float64]) -> NDArray[np.float64]:

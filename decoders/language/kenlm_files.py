@@ -1,23 +1,20 @@
-"""KenLM's own binary files, its model loader, and its command-line programs.
+"""KenLM's own binary files, and its model loader.
 
 Binary format: KenLM, lm/binary_format.cc, version 5.
 """
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import Unavailable, UserError
 from decoders.language.arpa import UNK
-from decoders.language.ngram import check_order
 
 _MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 _PARAMETERS = struct.Struct("<B3xfI?3xI")  # order, probing multiplier, type, has strings, version
@@ -117,35 +114,6 @@ def load_kenlm(path: Path) -> Any:
     except (OSError, RuntimeError, MemoryError) as error:
         reason = str(error).partition("Exception")[2].lstrip(". ") or str(error)
         raise UserError(f"KenLM cannot read {path}: {reason.rstrip(')')}") from error
-
-
-def lmplz(sentences: Iterable[Sequence[str]], order: int, arpa: Path) -> None:
-    """Estimate with KenLM's `lmplz` from PATH and write the ARPA file.
-
-    Raises:
-        Unavailable: the program is not on PATH.
-        UserError: an order that KenLM does not take, or it failed.
-    """
-    check_order(order)
-    program = shutil.which("lmplz")
-    if program is None:
-        raise Unavailable(
-            "KenLM's lmplz is not on PATH", "leave --lmplz out: the numbers are the same"
-        )
-    text = "".join(" ".join(sentence) + "\n" for sentence in sentences)
-    with tempfile.TemporaryDirectory(dir=arpa.parent) as folder:
-        made = Path(folder, arpa.name)
-        done = subprocess.run(
-            [
-                *(program, "--order", str(order), "--discount_fallback", "--memory", "1G"),
-                *("--temp_prefix", f"{folder}/", "--arpa", str(made)),
-            ],
-            input=text.encode(),
-            capture_output=True,
-        )
-        if done.returncode != 0 or not made.is_file():
-            raise UserError(f"lmplz failed: {_last_line(done.stderr)}")
-        made.replace(arpa)
 
 
 def _require_kenlm() -> Any:

@@ -181,6 +181,11 @@ def writable_words(lm: NGramLM, encoder: EncoderInfo) -> tuple[str, ...]:
     return writable
 
 
+def word_extras(lm: NGramLM, unwritable: int) -> dict[str, Any]:
+    """The fields of a word model in a row, with the words outside of the encoder's alphabet."""
+    return {**lm.extras(), "lm_words": len(lm.words), "lm_words_foreign": unwritable}
+
+
 def _lm(path: Path, vocabulary: tuple[str, ...], order: int) -> NGramLM:
     words = tuple(word for word in vocabulary if word not in MARKS)
     sha256 = content_hash(path, 64)

@@ -10,7 +10,7 @@ from bench import ROOT
 from bench.analysis.experiment.design import BASELINE, LEVELS, SPLIT, Arm, Design
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Condition, EncoderInfo, LineSet, Needs, Row
-from bench.pipeline.opening import Reader, open_trained_reader
+from bench.pipeline.opening import OpenDecoder, open_trained_reader
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Registries
 from bench.pipeline.runner import Outcome, Policy, Progress, run
 from bench.pipeline.store import RunStore
@@ -87,7 +87,7 @@ def measure(
     """
     infos: list[EncoderInfo] = []
 
-    def opening(part: Part, block: Block, encoder: Encoder) -> Reader:
+    def opening(part: Part, block: Block, encoder: Encoder) -> OpenDecoder:
         infos.append(encoder.info)
         return open_trained_reader(part, block, encoder)
 

@@ -31,9 +31,9 @@ from bench.core.machine import free_memory_mib, gpu_clocks
 from bench.core.stopwatch import Lap, Stopwatch
 from bench.core.types import Line
 from bench.pipeline.measure import BlockMeasure, together
-from bench.pipeline.opening import Reader, open_decoder, open_reader
+from bench.pipeline.opening import OpenDecoder, open_decoder, open_reader
 from bench.pipeline.plan import ONCE, Block, Part, Plan, Rounds
-from bench.pipeline.runner import Opened, Outcome, Policy, Progress, Sample, run
+from bench.pipeline.runner import Opened, Outcome, Policy, Progress, SampledLines, run
 from bench.pipeline.store import RunStore
 from models.base import Encoder
 
@@ -132,7 +132,7 @@ def _ratio(top: float, bottom: float) -> float:
     return top / bottom if bottom else math.inf
 
 
-def _open(part: Part, block: Block, encoder: Encoder) -> Reader:
+def _open(part: Part, block: Block, encoder: Encoder) -> OpenDecoder:
     """Open a decoder behind an encoder with a random head where it lacks one.
 
     A search is not run on random posteriors: its cost depends on their values.
@@ -152,7 +152,7 @@ def _open(part: Part, block: Block, encoder: Encoder) -> Reader:
     head = None if info.alphabet else encoder.random_head(block.runtime)
     if head is None:
         return open_reader(part, block, encoder)
-    return Reader(BehindHead(head, open_decoder(spec, head.info)), head.info)
+    return OpenDecoder(BehindHead(head, open_decoder(spec, head.info)), head.info)
 
 
 class _Affordable:
@@ -164,7 +164,7 @@ class _Affordable:
 
     def sample(
         self, block: Block, lines: Sequence[Line], names: Sequence[str], opened: Opened
-    ) -> Sample:
+    ) -> SampledLines:
         """Choose as many lines and passes as the time allows.
 
         Raises:
@@ -182,7 +182,7 @@ class _Affordable:
         count, rounds = self._budget.affordable(block, line_s, asked)
         chosen = spread_by_width(lines, count)
         distinct = len({line.id for line in chosen})
-        return Sample(chosen, rounds, {"distinct_lines": distinct})
+        return SampledLines(chosen, rounds, {"distinct_lines": distinct})
 
     def _tried(
         self,
