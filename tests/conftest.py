@@ -14,6 +14,11 @@ from tabulate import tabulate
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from bench.core.cache import cache_folder
+
+# Machine code is kept by the hash of its sources: a test with a cache of its own compiles none.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
+
 from bench.cli import main  # opens torch, which counts its threads then
 from decoders import tuned
 

@@ -32,6 +32,7 @@ from typing import Any
 import torch
 
 from bench.cli import main
+from bench.core.cache import cache_folder
 from tests import chat_server
 from tests.iam_layout import FORMS, write_iam, write_list
 from tests.tiny_trocr import save_checkpoint
@@ -49,6 +50,9 @@ PEERS = {"ctc-flashlight": "flashlight"}
 _COUNTS = ("substitutions", "deletions", "insertions", "characters", "word_edits", "words",
            "tokens", "truncated")  # fmt: skip
 _SHOWN = 3  # lines of a cell in a message
+
+# Machine code is kept by the hash of its sources, so a cache of its own need not hold it again.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
 
 Results = dict[str, Any]  # by name of a cell: {"counts", "texts"} or a sentence
 

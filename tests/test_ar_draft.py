@@ -13,13 +13,10 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 from bench.core.errors import UserError
-from bench.core.types import Decoded, Encoded, Runtime
-from datasets import DATASETS
-from decoders import DECODERS
+from bench.core.types import Decoded, Encoded
 from decoders.ar.beam import AutoregressiveSpec
 from decoders.ar.draft import DraftedSpec, TextDraft
-from decoders.ar.score import TokenTree, TreeReader, score_texts, score_tokens
-from models import ENCODERS
+from decoders.ar.score import TreeReader, score_texts, score_tokens
 from tests import two_heads as doubles
 from tests.ctc_doubles import info
 from tests.tiny_trocr import Kind
@@ -37,12 +34,6 @@ def test_the_place_in_a_draft_is_the_last_with_the_smallest_edit_distance(
         distances = [Levenshtein.distance(read, text[:n]) for n in range(len(text) + 1)]
         place = max(n for n, d in enumerate(distances) if d == min(distances))
         assert draft.rest(read) == text[place:]
-
-
-def test_a_reading_whose_end_has_changed_begins_anew() -> None:
-    draft = TextDraft("one two three")
-    assert draft.rest("one x") != " three"
-    assert draft.rest("one two") == " three"
 
 
 def same(found: list[Decoded], expected: list[Decoded]) -> None:
@@ -113,27 +104,16 @@ def test_drafts_that_agree_save_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     same(found, expected)
     assert len(passes) < longest / 4  # of lines that differ much in length
     passes.clear()
-    alone = batch_of(batch, texts.index(max(texts, key=len)))
-    DraftedSpec(max_new_tokens=30).open(info()).decode(doubles.saying(alone, [max(texts, key=len)]))
-    assert passes == [(1, longest)]
-    passes.clear()
     wrong = ["a" if text[:1] != "a" else "b" for text in texts]
     same(DraftedSpec(max_new_tokens=30).open(info()).decode(doubles.saying(batch, wrong)), expected)
     assert longest / 4 < len(passes) <= longest
     assert passes[-1][0] < passes[0][0] == len(texts)  # lines that are over leave the batch
 
 
-def test_on_real_lines() -> None:
-    encoder = ENCODERS.create("mini").open(Runtime())
-    lines = DATASETS.create("lines").load("test", 24).lines
-    encoded = encoder.encode(encoder.prepare([line.image for line in lines]))
-    same(
-        DECODERS.create("ar-draft").open(info()).decode(encoded),
-        DECODERS.create("ar-greedy").open(info()).decode(encoded),
-    )
-
-
 def test_bad_input() -> None:
+    for changes, what in (({"alphabet": ()}, "no CTC head"), ({"has_ar": False}, "no autoreg")):
+        absent = DraftedSpec().missing(doubles.info(**changes))
+        assert absent is not None and what in absent.reason and absent.remedy
     batch = doubles.encoded(MODELS["base", 0], [4, 6])
     with pytest.raises(UserError, match="max_new_tokens is 0"):
         DraftedSpec(max_new_tokens=0)
@@ -157,38 +137,6 @@ def test_bad_input() -> None:
         DraftedSpec().open(info()).decode(silent),
         AutoregressiveSpec(beam=1).open(info()).decode(batch),
     )
-
-
-def test_both_heads_are_needed() -> None:
-    assert DraftedSpec().missing(doubles.info()) is None
-    for changes, what in (({"alphabet": ()}, "no CTC head"), ({"has_ar": False}, "no autoreg")):
-        absent = DraftedSpec().missing(doubles.info(**changes))
-        assert absent is not None and what in absent.reason and absent.remedy
-
-
-SEQUENCES = st.lists(st.lists(st.integers(3, 6), min_size=1, max_size=6), max_size=8)
-
-
-@given(SEQUENCES)
-def test_a_tree_holds_its_sequences_and_every_beginning_once(sequences: list[list[int]]) -> None:
-    tree = TokenTree.of(2, sequences)
-    spelled = []
-    for end in tree.ends:
-        path, node = [], int(end)
-        while node:
-            path.append(int(tree.tokens[node]))
-            assert tree.depths[node] == tree.depths[tree.parents[node]] + 1
-            assert tree.parents[node] < node
-            node = int(tree.parents[node])
-        spelled.append(path[::-1])
-    assert spelled == sequences
-    beginnings = {tuple(s[:n]) for s in sequences for n in range(len(s) + 1)} | {()}
-    assert len(tree.tokens) == len(beginnings)
-    assert len(tree.inner) == len({s[:-1] for s in beginnings if s})
-    sums = tree.totals(tree.tokens.astype(float))
-    assert sums.tolist() == [sum(sequence) for sequence in sequences]
-    sees = tree.ancestors()
-    assert (sees.sum(1) == tree.depths[tree.inner] + 1).all()
 
 
 def by_transformers(batch: Encoded, line: int, sequence: list[int]) -> float:
@@ -229,17 +177,6 @@ def test_scores_are_those_of_transformers(
     for line, (of_line, asked) in enumerate(zip(found, sequences, strict=True)):
         expected = [by_transformers(batch, line, sequence) for sequence in asked]
         assert of_line.tolist() == pytest.approx(expected, abs=2e-5)
-
-
-def test_a_projection_of_the_states_is_used() -> None:
-    batch = doubles.encoded(DOUBLES["base"], [5, 9], project=lambda states: states * 0.5)
-    halved = doubles.encoded(DOUBLES["base"], [5, 9])
-    assert batch.ar is not None
-    (found, _) = score_tokens(batch.ar, batch, [[[5, 6, 2]], []])
-    expected = by_transformers(
-        Encoded(halved.states * 0.5, halved.state_mask, ar=halved.ar), 0, [5, 6, 2]
-    )
-    assert found.tolist() == pytest.approx([expected], abs=1e-4)
 
 
 def test_texts_are_spelled_and_ended_and_what_is_too_long_has_no_score() -> None:

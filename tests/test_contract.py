@@ -1,7 +1,6 @@
 """The contracts, over the registries: whatever is registered is tested by being registered."""
 
 import dataclasses
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.types import Decoded, Encoded, Line, Runtime
+from bench.core.types import Runtime
 from bench.training.files import export
 from datasets import DATASETS
 from datasets.base import Dataset, fingerprint
@@ -17,13 +16,18 @@ from datasets.damage import DAMAGES
 from datasets.damage.base import Damage
 from decoders import DECODERS
 from decoders.base import DecoderSpec
+from decoders.correctors import CORRECTORS
+from decoders.correctors.base import CorrectorSpec
 from models import ENCODERS
 from models.base import EncoderSpec
 from models.mini_ar import MiniAR
 from models.mini_net import MiniNet
 from models.shipped import MiniSpec
 
-KINDS = ((ENCODERS, EncoderSpec), (DECODERS, DecoderSpec), (DATASETS, Dataset), (DAMAGES, Damage))
+KINDS = (
+    (ENCODERS, EncoderSpec), (DECODERS, DecoderSpec), (DATASETS, Dataset), (DAMAGES, Damage),
+    (CORRECTORS, CorrectorSpec),
+)  # fmt: skip
 EVERYTHING = [(r, base, name) for r, base in KINDS for name in r.names()]
 IMAGES = [
     np.random.default_rng(i).integers(0, 255, (64, width), dtype=np.uint8)
@@ -140,15 +144,6 @@ def test_a_spec_opens_to_independent_decoders_and_stays_as_it_is(
 
 
 @pytest.mark.parametrize("name", DECODERS.names())
-def test_decoding_is_its_stages_one_after_the_other(opened, encoded, decoded, name):
-    lines: list[Decoded] = []
-    for stage in opened[name].stages:
-        assert stage.kind in ("decoder", "corrector")
-        lines = stage.run(encoded, lines)
-    assert lines == decoded[name]
-
-
-@pytest.mark.parametrize("name", DECODERS.names())
 def test_a_decoder_gives_one_honest_result_a_line(decoded, name):
     results = decoded[name]
     assert len(results) == len(IMAGES)
@@ -167,16 +162,3 @@ def test_a_line_decodes_the_same_in_any_batch(opened, encoder, decoded, name):
     assert [d.text for d in opened[name].decode(backwards)] == texts[::-1]
     alone = [opened[name].decode(encoder.encode(encoder.prepare([x])))[0].text for x in IMAGES]
     assert alone == texts
-
-
-@pytest.mark.parametrize("name", DECODERS.names())
-def test_what_a_decoder_says_of_itself_fits_a_row(opened, name):
-    assert json.loads(json.dumps(dict(opened[name].extras()))) is not None
-
-
-def test_an_encoding_is_what_the_types_promise(encoded):
-    assert isinstance(encoded, Encoded)
-    assert encoded.states.shape[0] == encoded.state_mask.shape[0] == len(IMAGES)
-    assert encoded.log_probs is not None
-    assert encoded.log_probs.shape[2] == len(encoded.alphabet)
-    assert isinstance(DATASETS.create("lines").load("test", 1).lines[0], Line)

@@ -1,8 +1,5 @@
 """Correctors: their contract over the registry, and what each does."""
 
-import csv
-import dataclasses
-import json
 from itertools import pairwise
 from typing import Any
 
@@ -11,16 +8,13 @@ import pytest
 import torch
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.options import restored, typed_options
 from bench.core.records import dump, load_row
 from bench.core.types import Decoded, EncoderInfo, Runtime
 from bench.pipeline.cells import corrected
-from bench.pipeline.plan import Registries, Selection, build_plan
 from bench.training.files import export
 from decoders import DECODERS
 from decoders.ar.score import score_texts
-from decoders.correctors import CORRECTORS, options_of, parts_of, split_name
-from decoders.correctors.base import CorrectedSpec, CorrectorSpec
+from decoders.correctors import CORRECTORS, options_of
 from decoders.correctors.lm import RerankSpec
 from decoders.correctors.speller import SpellerSpec
 from decoders.ctc.base import ctc_scores
@@ -80,22 +74,6 @@ def encoded(encoder):
     return encoder.encode(encoder.prepare(IMAGES))
 
 
-@pytest.mark.parametrize("name", CORRECTORS.names())
-def test_every_entry_is_a_documented_frozen_dataclass_of_options(name):
-    thing = CORRECTORS.create(name)
-    assert (
-        isinstance(thing, CorrectorSpec) and CORRECTORS.entry(name).summary and type(thing).__doc__
-    )
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        thing.changed = 1  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="no option"):
-        CORRECTORS.create(name, {"no_such_option": 1})
-    assert set(thing.tunes) == set(thing.untuned)
-    for option, values in thing.tunes.items():
-        assert CORRECTORS.options(name)[option][1] == float | None
-        assert list(values) == sorted(values) and thing.untuned[option] <= values[-1]
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_a_corrector_gives_one_honest_result_a_line(opened, encoded, name):
     decoder = opened[name]
@@ -115,28 +93,6 @@ def test_a_corrector_gives_one_honest_result_a_line(opened, encoded, name):
     assert correction.run(encoded, []) == []
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_line_is_corrected_the_same_in_any_batch(opened, encoder, encoded, name):
-    texts = [line.text for line in opened[name].decode(encoded)]
-    backwards = encoder.encode(encoder.prepare(IMAGES[::-1]))
-    assert [line.text for line in opened[name].decode(backwards)] == texts[::-1]
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_what_a_corrector_says_of_itself_fits_a_row(opened, name):
-    said = dict(opened[name].extras())
-    assert json.loads(json.dumps(said)) == said
-    assert isinstance(said["lm"], str)
-    assert ("tuned_on" in said) == bool(opened[name].spec.tunes)
-    assert set(opened[name].spec.tunes) <= set(said)
-
-
-def test_names_are_parted():
-    assert split_name("ctc-greedy") == ("ctc-greedy", "")
-    assert split_name("ctc-greedy+lm") == ("ctc-greedy", "lm")
-    assert parts_of("a+lm") == ("a+lm", "a", "lm") and parts_of("a") == ("a",)
-
-
 def test_options_are_given_by_the_name_of_any_part():
     given: dict[str, dict[str, Any]] = {
         "ctc-beam": {"beam": 7}, "lm": {"weight": 0.25, "texts": 4},
@@ -152,18 +108,6 @@ def test_options_are_given_by_the_name_of_any_part():
     assert options_of("ctc-beam", given) == {"beam": 7}
 
 
-def test_options_come_through_the_command_line_and_out_of_a_row():
-    registries = (DECODERS, CORRECTORS)
-    typed = typed_options({"lm": {"weight": "0.5", "length": "none"}}, registries)
-    assert typed == {"lm": {"weight": 0.5, "length": None}}
-    with pytest.raises(UserError, match=r"lm\.weight is a number"):
-        typed_options({"lm": {"weight": "much"}}, registries)
-    kept = {"speller_unknown": 12, "speller_text": "words.txt"}
-    values = restored(DECODERS.options("ctc-greedy+speller"), kept)
-    made = DECODERS.create("ctc-greedy+speller", values)
-    assert made.corrector == SpellerSpec(unknown=12.0, text="words.txt")
-
-
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -175,21 +119,6 @@ def test_options_come_through_the_command_line_and_out_of_a_row():
 def test_names_that_mean_nothing_are_refused_with_a_way_out(name, why):
     with pytest.raises(UserError, match=why):
         DECODERS.create(name)
-
-
-def test_fixed_options_stay_fixed():
-    with pytest.raises(UserError, match="fixes beam"):
-        DECODERS.create("ar-greedy+lm", {"beam": 3})
-    assert DECODERS.create("ar-greedy+lm").decoder.beam == 1
-
-
-def test_options_of_things_that_do_not_run_are_refused():
-    asked = Selection(
-        encoders=("mini",), decoders=("ctc-greedy+lm",), datasets=("lines",),
-        options={"speller": {"price": 1.0}},
-    )  # fmt: skip
-    with pytest.raises(UserError, match="'speller', which is not part"):
-        build_plan(asked, Registries())
 
 
 def one(log_probs, frames, alphabet):
@@ -245,18 +174,6 @@ def test_reranking_is_the_weighted_sum_of_both_scores():
     decoder.close()
 
 
-def test_a_decoder_with_a_beam_has_its_own_list_put_in_order():
-    encoded = readings()
-    options = {"lm_model": str(small_weights()), "lm_texts": 5, "lm_weight": 3.0, "lm_length": 0.0}
-    decoder = DECODERS.create("ctc-beam+lm", options).open(info(encoded.alphabet))
-    plain = DECODERS.create("ctc-beam", {"nbest": 5}).open(info(encoded.alphabet))
-    for line, alone in zip(decoder.decode(encoded), plain.decode(encoded), strict=True):
-        assert sorted(text for text, _ in line.nbest) == sorted(text for text, _ in alone.nbest)
-        assert line.uncorrected == alone.text
-    decoder.close()
-    plain.close()
-
-
 def test_an_autoregressive_score_counts_as_that_of_the_whole_text(encoder, encoded):
     options = {"lm_model": str(small_weights()), "lm_weight": 0.0, "lm_length": 0.0, "lm_texts": 4}
     decoder = DECODERS.create("ar-beam+lm", {**options, "max_new_tokens": 6}).open(encoder.info)
@@ -282,11 +199,6 @@ def test_alternatives_have_to_come_from_somewhere():
     assert DECODERS.create("ar-beam+lm").missing(blind) is None
 
 
-def test_reranking_writes_nothing_that_the_encoder_cannot(encoder):
-    assert DECODERS.create("ctc-greedy+lm").alphabet(encoder.info) == encoder.info.alphabet
-    assert DECODERS.create("ctc-greedy+speller").alphabet(encoder.info) == ()
-
-
 @pytest.fixture(scope="module")
 def speller(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "words.txt"
@@ -304,27 +216,11 @@ def speller(tmp_path_factory):
         ("Quikc brown", "Quick brown"),
         ("THE KIGN, (broun)!", "THE KING, (brown)!"),
         ("a b0ar of kign2 fux", "a b0ar of kign2 fux"),
-        ("of brown", "of brown"),
-        ("zzzzzzz", "zzzzzzz"),
         ("", ""),
     ],
 )
 def test_the_speller_mends_non_words_and_keeps_the_rest(speller, line, text):
     assert speller._spelled(line) == text
-
-
-def test_the_speller_goes_by_the_word_before(speller):
-    assert speller._spelled("the crowm of") == "the crown of"
-    assert speller._spelled("quick crowm") == "quick crown"
-    assert speller._spelled("quick brovn") == "quick brown"
-    # "xrown" is as near to crown as to brown; behind "quick" only brown has been seen.
-    assert speller._spelled("quick xrown") == "quick brown"
-
-
-def test_the_speller_leaves_words_that_are_dear_to_mend(speller):
-    speller.reweight({"unknown": 0.0})
-    assert speller._spelled("the quikc broun fox") == "the quikc broun fox"
-    speller.reweight({"unknown": 30.0})
 
 
 def test_the_speller_says_what_is_wrong(tmp_path):
@@ -416,32 +312,3 @@ def test_a_row_counts_better_same_and_worse_lines():
     assert corrected([], True) is None
     plain = [result("a", None, "b")]
     assert corrected(plain, True) is None
-
-
-def test_a_pair_is_a_decoder_that_can_be_tuned():
-    made = DECODERS.create("ctc-beam+lm")
-    assert isinstance(made, CorrectedSpec) and hash(made) == hash(DECODERS.create(made.name))
-    assert list(made.tunes) == ["lm_weight", "lm_length"]
-
-
-def test_the_report_shows_what_was_changed_and_a_column_of_correctors(tmp_path):
-    from bench.pipeline.store import RunStore
-    from bench.report import terminal, write
-    from bench.report.results import collect
-
-    measured(tmp_path, "ctc-greedy")
-    row, _ = measured(tmp_path, "ctc-greedy+speller", speller={"unknown": 30.0})
-    store = RunStore(tmp_path)
-    write(store.path, collect(store), ("md", "csv"))
-    with (tmp_path / "tables" / "correction-1.csv").open(encoding="utf-8-sig") as file:
-        cells = list(csv.reader(file))
-    head = next(line for line in cells if "Improved" in line)
-    shown = dict(zip(head, cells[cells.index(head) + 1], strict=True))
-    told = row.correction
-    assert shown["Decoder"] == "ctc-greedy+speller" and told["worse"] > 0
-    for name in ("improved", "same", "worse"):
-        assert shown[name.capitalize()] == str(told[name])
-    assert float(shown["CER before %"]) == pytest.approx(100 * told["cer_before"])
-    assert "Corrector s" in (tmp_path / "report.md").read_text("utf-8")
-    assert "What correctors changed" in terminal(collect(store), 200)
-    assert "訂正器" in terminal(collect(store), 200, "ja")

@@ -148,7 +148,6 @@ def test_an_encoder_that_does_not_fit(files, name):
     ("options", "sentence"),
     [
         ({"beam": 0}, "beam is the number of hypotheses"),
-        ({"nbest": 0}, "nbest lies between 1"),
         ({"beam": 4, "nbest": 5}, r"nbest lies between 1 and the beam \(4\)"),
         ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
         ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),
@@ -176,9 +175,6 @@ def test_symbols_of_any_code_point():
     ]  # fmt: skip
     assert join_symbols(np.array([], int), np.array([0, 0]), ("", "a")) == ["", ""]
     assert join_symbols(np.array([], int), np.array([], int), ("", "a")) == []
-
-
-# Weights
 
 
 def entry(**changes: Any) -> tuned.Tuned:
@@ -219,15 +215,6 @@ def test_weights_come_from_the_frozen_file_and_a_row_says_what_changed(files, na
     tuned.freeze(entry(lm=lm, lm_sha256="1" * 64, weights="1" * 12))
     changed = extras_of(name, files)["tuned_on"]
     assert changed.endswith("; since then changed: encoder weights and language model")
-
-
-@pytest.mark.parametrize("name", ["ctc-ngram", "ctc-flashlight"])
-def test_weights_that_nobody_tuned(files, name):
-    assert extras_of(name, files)["tuned_on"] == "nothing (a guess)"
-    extras = extras_of(name, files, alpha=0.25)
-    assert extras["tuned_on"] == "set by hand: alpha; the others: nothing (a guess)"
-    extras = extras_of(name, files, alpha=1, beta=2)
-    assert extras["tuned_on"] == "set by hand: alpha, beta"
 
 
 def test_scores_of_texts_that_cannot_be_written():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import ROOT
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import Unavailable
 from bench.core.registry import Entry, Registry
 from bench.core.types import EncoderInfo
 from bench.report import accuracy
@@ -89,9 +89,3 @@ def test_an_incomplete_class_is_refused_with_its_fault(monkeypatch, before, afte
     registry = added(monkeypatch, "Add a damage", before, after)
     with pytest.raises(Unavailable, match=fault):
         registry.create("snow")
-
-
-def test_an_option_of_a_class_without_options_is_refused(monkeypatch):
-    registry = added(monkeypatch, "Add a damage")
-    with pytest.raises(UserError, match="no option 'strength'; there are: none"):
-        registry.create("snow", {"strength": 1})

@@ -57,11 +57,6 @@ def test_any_other_difference_is_told_in_words(stored, found, words):
     assert words in told
 
 
-def test_a_loss_may_differ_by_rounding():
-    stored = {"s": {"loss": 2.0, "val CER": 1.0}}
-    assert differences(stored, {"s": {"loss": 2.0001, "val CER": 0.999}}) == []
-
-
 def test_an_absent_peer_is_no_difference(monkeypatch):
     stored = {
         "mini + ctc-flashlight on lines test": cell(),

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from bench import __version__
 from bench.core.errors import UserError
@@ -16,7 +15,6 @@ from bench.core.stopwatch import HostMeter
 from bench.core.types import Row, Runtime
 from bench.pipeline.plan import Block, build_plan
 from bench.pipeline.runner import run
-from bench.pipeline.signature import signature
 from bench.pipeline.store import RunStore
 from datasets.damage.base import SUITE
 from tests.harness_doubles import (
@@ -60,30 +58,6 @@ def test_rows_hold_text_counts_times_and_conditions(tmp_path):
     assert row.timing.decode_s.low <= row.timing.decode_s.median <= row.timing.decode_s.high
 
 
-def test_a_signature_tells_what_a_decoder_chose_for_options_left_to_it(tmp_path):
-    go(tmp_path)
-    row = replace(
-        by_decoder(tmp_path)["reader"],
-        options={"alpha": None, "beta": None, "workers": 0},
-        extras={"alpha": 0.2, "workers": 2, "tuned_on": "lines-val"},
-    )
-    assert "|d:reader[alpha=0.2,workers=2]|" in signature(row)
-
-
-def test_line_results_are_raw_and_in_the_order_of_the_set(tmp_path):
-    go(tmp_path)
-    store = RunStore(tmp_path)
-    for row in store.rows():
-        lines = store.lines(row.key)
-        assert [line.id for line in lines] == [f"test-{i}" for i in range(12)]
-        assert [line.reference for line in lines] == list(TEXTS)
-        dropped = row.options["drop"]
-        assert [line.text for line in lines] == [
-            "".join(c for c in text if c not in dropped) for text in TEXTS
-        ]
-        assert {line.score for line in lines} == {None}  # minus infinity is no JSON number
-
-
 def test_damage_is_read_and_its_lost_ink_averaged(tmp_path):
     asked = replace(ASKED, damages=("eraser",), severities=(2,), decoders=("reader",))
     go(tmp_path, asked)
@@ -104,14 +78,6 @@ def test_untrained_weights_have_speed_and_no_error_rate(tmp_path):
         assert row.cer is row.wer is row.cer_macro is row.cer_median is None
 
 
-def test_characters_outside_the_alphabet_are_counted_and_stay_errors(tmp_path):
-    asked = replace(ASKED, decoders=("reader",), options={"words": {"prefix": "£"}})
-    go(tmp_path, asked)
-    (row,) = RunStore(tmp_path).rows()
-    assert row.counts is not None
-    assert row.foreign == row.counts.deletions == 12
-
-
 def test_a_text_that_changes_between_rounds_is_reported_and_the_first_one_kept(tmp_path):
     mine = registries(fickle=Entry(f"{HERE}:ReaderSpec", "", {"fickle": True}))
     one_batch = replace(ASKED, decoders=("fickle", "reader"), runtime=Runtime(batch_size=12))
@@ -121,23 +87,6 @@ def test_a_text_that_changes_between_rounds_is_reported_and_the_first_one_kept(t
     assert rows["reader"].extras == {}
     # calls: warm-up (odd), first round (even: no mark), second round (odd)
     assert rows["fickle"].cer == 0.0
-
-
-def test_torch_has_the_threads_of_the_runtime_and_gets_its_own_back(tmp_path):
-    before = torch.get_num_threads()
-    seen = []
-
-    class Watcher:
-        def started(self, block: Block) -> None:
-            seen.append(torch.get_num_threads())
-
-        def note(self, doing: str) -> None: ...
-        def advanced(self, cells: float) -> None: ...
-        def finished(self, block: Block, rows: object) -> None: ...
-
-    asked = replace(ASKED, runtime=Runtime(batch_size=5, threads=3))
-    run(build_plan(asked, registries()), RunStore(tmp_path), Watcher())
-    assert seen == [3] and torch.get_num_threads() == before
 
 
 # ---- failures ----
@@ -162,13 +111,6 @@ def test_a_decoder_that_fails_is_a_row_with_its_reason_and_the_run_goes_on(tmp_p
     assert [row.status for row in rows if row.decoder == "reader"] == ["ok"]
     assert {(row.counts, row.timing, row.cer) for row in rows if row.reason} == {(None,) * 3}
     assert len(outcome.failed) == 6 and len(outcome.done) == 2
-
-
-def test_failed_cells_are_tried_again_and_good_ones_are_not(tmp_path):
-    asked = replace(ASKED, decoders=("odd", "reader"))
-    first = go(tmp_path, asked, registries(**TROUBLE))
-    second = go(tmp_path, asked, registries(**TROUBLE))
-    assert second.failed == first.failed and second.reused == first.done and not second.done
 
 
 @pytest.mark.parametrize(
@@ -201,12 +143,6 @@ def test_decoders_that_do_not_fit_are_skipped_once_with_their_remedy(tmp_path):
         "decoder", "picky", "no language model", "python -m bench lm", "pixels", None,
     )  # fmt: skip
     assert {row.decoder for row in RunStore(tmp_path).rows()} == {"reader"}
-
-
-def test_a_ctc_decoder_is_skipped_where_there_is_no_ctc_head(tmp_path):
-    outcome = go(tmp_path, replace(ASKED, options={"pixels": {"head": False}}))
-    assert [s.reason for s in outcome.skipped] == ["pixels has no CTC head"] * 2
-    assert RunStore(tmp_path).rows() == []
 
 
 def test_ctrl_c_keeps_what_is_finished_and_closes_what_is_open(tmp_path):
@@ -281,21 +217,3 @@ def test_the_harness_costs_under_two_per_cent_of_the_measured_work(tmp_path, mon
     outcome = go(tmp_path, asked)
     assert outcome.measured_s >= 2 * 3 * 4 * 0.03
     assert 0 < outcome.overhead < 0.02
-
-
-@pytest.mark.parametrize(
-    ("changes", "same_cell"),
-    [
-        ({"options": {"reader": {"drop": "a"}}}, False),
-        ({"options": {"words": {"prefix": "a"}}}, False),
-        ({"runtime": Runtime(batch_size=4)}, False),
-        ({"limit": 3}, False),
-        ({"rounds": replace(ASKED.rounds, least=3)}, True),
-    ],
-)
-def test_a_cell_is_what_was_asked_for(tmp_path, changes, same_cell):
-    before = replace(ASKED, decoders=("reader",))
-    go(tmp_path / "a", before)
-    go(tmp_path / "b", replace(before, **changes))
-    ((one,), (other,)) = (RunStore(tmp_path / name).rows() for name in "ab")
-    assert one.key != other.key and (one.cell == other.cell) == same_cell

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UserError
 from bench.core.types import Line, LineSet
-from bench.pipeline.leaks.check import check_splits, check_text, check_training, leaks_of_row
-from bench.pipeline.leaks.leak import GRAM, KINDS, NEAR, Leak, compare, image_bits, known
+from bench.pipeline.leaks.check import check_training, leaks_of_row
+from bench.pipeline.leaks.leak import GRAM, NEAR, compare, image_bits
 from bench.pipeline.plan import Part
 from bench.report.leak import sentence, table, verdict
 from datasets.base import Dataset, fingerprint
@@ -53,22 +53,6 @@ LEARNED = made(
 )
 
 
-def counts(leak: Leak) -> dict[str, tuple[int, int]]:
-    return {found.kind: (found.lines, found.of) for found in leak.shared}
-
-
-def test_nothing_shared_is_nothing_found():
-    tested = made("test", [(TEXTS[1], 11, "v1", "q1"), ("so be it", 12, "v2", "")])
-    leak = compare(LEARNED, tested)
-    assert counts(leak) == {
-        "text": (0, 1), "page": (0, 1), "writer": (0, 2), "block": (0, 0),
-        "image": (0, 2), "near image": (0, 2),
-    }  # fmt: skip
-    assert leak.clean
-    assert not leak.spoils
-    assert tuple(counts(leak)) == KINDS
-
-
 @pytest.mark.parametrize(
     ("line", "kind", "spoils"),
     [
@@ -104,11 +88,6 @@ def test_one_hand_in_letters_is_in_both_splits_and_that_is_no_leak():
     assert [row[1].text for row in table("hooker", [leak]).rows][3] == "letter"
     shared = compare(letters("train", "L1"), letters("test", "L1"))
     assert shared.of("block").lines == 1 and "the letter of a line there" in sentence(shared)
-
-
-def test_writers_and_pages_of_another_source_are_others():
-    tested = made("test", [(TEXTS[1], 11, "w1", "p1")], source="elsewhere")
-    assert compare(LEARNED, tested).clean
 
 
 def test_a_copy_in_another_size_and_format_is_nearly_the_image():
@@ -150,16 +129,6 @@ def part(thing: Dataset) -> Part:
     return Part("two", thing, {"repeated": getattr(thing, "repeated", 0)})
 
 
-def test_every_pair_of_splits_is_compared():
-    leaks = check_splits(part(Two(2)), track)
-    assert [(leak.learned, leak.tested) for leak in leaks] == [
-        ("made train", "made val"), ("made train", "made test"), ("made val", "made test"),
-    ]  # fmt: skip
-    assert [leak.of("text").lines for leak in leaks] == [0, 2, 0]
-    assert "2 of 8 have the text" in verdict("two", leaks, [])
-    assert len(table("two", leaks).rows) == 3 * len(KINDS)
-
-
 def test_the_train_split_is_looked_through_once():
     two = Two(1)
     first = check_training([part(two)], track)
@@ -179,18 +148,6 @@ def test_a_row_tells_what_the_embedded_model_has_read():
     told = leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": EMBEDDED_TEXT})
     assert told == {"train": None, "lm": {"lines": 0.5, "runs": 1.0}}
     assert leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": "a file"})["lm"] is None
-
-
-def test_a_text_that_holds_test_lines_is_told():
-    found = check_text(["this is text number 100", "and more"], [part(Two())], track)
-    assert (found[0].overlap.lines_seen, found[0].overlap.lines) == (1, 8)
-
-
-def test_what_is_known_of_published_splits_is_told():
-    assert any("Aachen" in fact for fact in known("iam"))
-    assert known("unipen-all") == known("unipen") != ()
-    assert known("lines") == ()
-    assert "Known: " in verdict("cvl", [], [])
 
 
 def test_lm_build_refuses_test_text_unless_allowed(call, tmp_path):

@@ -16,14 +16,12 @@ from hypothesis import strategies as st
 
 from bench import cli
 from bench.analysis.lm import open_model
-from bench.core.errors import Unavailable, UserError
-from bench.core.files import write_atomically
+from bench.core.errors import UserError
 from bench.pipeline.leaks.leak import overlap
 from datasets.corpus import documents
-from decoders.language import arpa as arpa_reader
 from decoders.language import kenlm_files
-from decoders.language.arpa import BOS, EOS, MARKS, read_arpa, write_arpa
-from decoders.language.kenlm_files import check_binary, lmplz, load_kenlm, read_binary_header
+from decoders.language.arpa import MARKS, read_arpa, write_arpa
+from decoders.language.kenlm_files import check_binary, load_kenlm
 from decoders.language.lm import embedded_arpa, kenlm_lm, train_text
 from decoders.language.ngram import estimate, words_of
 from decoders.language.perplexity import score_kenlm
@@ -76,58 +74,22 @@ def test_what_is_written_is_read_again(tmp_path: Path, text: list[list[str]]) ->
         np.testing.assert_array_equal(grams.log10_backoff, same.log10_backoff)
 
 
-def test_other_programs_spelling_is_read(arpa: Path) -> None:
-    text = arpa.read_text(encoding="utf-8")
-    text = "# made by hand\n\n" + text.replace("ngram 1=", "ngram  1=  ").replace("\n", "\r\n")
-    text = text.replace("<unk>", "<UNK>").replace("\t0\r\n", "\r\n")
-    arpa.write_bytes(text.encode() + b"\r\n \r\n")
-    model = read_arpa(arpa)
-    assert model.vocabulary[:3] == MARKS
-    assert kenlm_lm(str(arpa)).order == 3
-
-
-def test_a_big_file_is_read_with_a_progress_bar(
-    arpa: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = read_arpa(arpa)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(arpa_reader, "_SLOW_BYTES", 0)
-    assert list(read_arpa(arpa).texts()) == list(small.texts())
-    printed = capsys.readouterr()
-    assert f"reading {arpa.name}" in printed.err
-    assert not printed.out
-    with pytest.raises(UserError, match="No such file"):
-        read_arpa(arpa.with_name("nope.arpa"))
-
-
 BREAKAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty file": (lambda b: b"", r"ends too early, before \\data\\"),
-    "wrong header": (lambda b: b.replace(b"\\data\\", b"\\dada\\"), r"line 1: no ARPA file"),
     "html": (lambda b: b"<!DOCTYPE html>\n" + b, "line 1: no ARPA file"),
     "gzip": (lambda b: b"\x1f\x8b\x08\0" + b, "gunzip"),
     "no counts": (lambda b: b"\\data\\\n\n\\end\\\n", "promises no n-grams"),
     "counts out of order": (lambda b: b.replace(b"ngram 2=", b"ngram 3="), "'ngram 2=COUNT'"),
-    "cut in the middle": (lambda b: b[: len(b) // 2], "line .*(ends too early|not a number)"),
     "cut at a line": (lambda b: b[: b.index(b"\n", b.index(b"\\2-grams:") + 40) + 1], "too early"),
-    "cut before the end": (lambda b: b.replace(b"\\end\\\n", b""), r"too early, before \\end\\"),
     "a line too many": (lambda b: b.replace(b"\n\n\\end", b"\n-1\ta a a\n\n\\end"), "more n-grams"),
     "a bigram too many": (lambda b: b.replace(b"\n\n\\3", b"\n-1\tsat a\n\n\\3"), "more 2-grams"),
     "a line too few": (lambda b: b[: b.rindex(b"-", 0, b.rindex(b"\n\n"))] + b"\n\\end\\\n", "but"),
-    "a huge count": (
-        lambda b: b.replace(b"ngram 2=", b"ngram 2=9999999999"),
-        "promises 9999999999",
-    ),
     "not UTF-8": (lambda b: b.replace("ï".encode(), b"\xef"), "UTF-8"),
     "NaN probability": (lambda b: _field(b, "cat", 0, b"nan"), "nan is not a finite number"),
-    "NaN weight": (lambda b: _field(b, "cat", 2, b"NaN"), "NaN is not a finite number"),
-    "infinite": (lambda b: _field(b, "the cat", 0, b"-inf"), "-inf is not a finite number"),
     "beyond float32": (lambda b: _field(b, "cat", 0, b"-1e39"), "not a finite number"),
     "above 0": (lambda b: _field(b, "cat", 0, b"0.5"), "above 0"),
     "no number": (lambda b: _field(b, "cat", 0, b"-1,5"), "'-1,5' is not a number"),
-    "no probability": (lambda b: _field(b, "cat", 0, b""), "'' is not a number"),
-    "too many words": (lambda b: _field(b, "the cat", 1, b"the cat sat"), "expected 2 words"),
     "double space": (lambda b: _field(b, "the cat", 1, b"the  cat"), "expected 2 words"),
-    "a blank word": (lambda b: _field(b, "cat", 1, b""), "expected one word"),
     "a word twice": (lambda b: _field(b, "cat", 1, b"dog"), "'dog' comes twice"),
     "a bigram twice": (lambda b: _field(b, "the dog", 1, b"the cat"), "2-grams above comes twice"),
     "an unknown word": (lambda b: _field(b, "the cat", 1, b"the bee"), "'bee' is not among"),
@@ -180,52 +142,7 @@ def test_no_damage_ends_the_process(
     assert math.isfinite(model.score("the cat saw the dog"))
 
 
-def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "new" / "folder" / "x.arpa", b"x")
-    with pytest.raises(UserError, match=r"cannot write .*File exists"):
-        write_atomically(tmp_path / "new" / "folder" / "x.arpa" / "y.arpa", b"x")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match=r"cannot write .*folder"):
-        write_atomically(tmp_path / "folder", b"x")
-    assert not list(tmp_path.glob("*.tmp"))
-
-
 # A user's own model
-
-
-def test_a_users_arpa_file(arpa: Path) -> None:
-    model = kenlm_lm(str(arpa))
-    assert (model.path, model.order) == (arpa, 3)
-    assert set(model.words) == {word for line in TEXT for word in line.split()}
-    assert len(model.sha256) == 64
-    assert "small.arpa" in model.trained_on
-
-
-@pytest.mark.parametrize("order", [1, 7])
-def test_orders_that_kenlm_does_not_take_are_refused(tmp_path: Path, order: int) -> None:
-    sections = "".join(
-        f"\\{n}-grams:\n" + "".join(f"-1\t{' '.join([w] * n)}\n" for w in (BOS, EOS, "a")) + "\n"
-        for n in range(1, order + 1)
-    )
-    counts = "".join(f"ngram {n}=3\n" for n in range(1, order + 1))
-    path = tmp_path / "x.arpa"
-    path.write_text(f"\\data\\\n{counts}\n{sections}\\end\\\n")
-    with pytest.raises(UserError, match=f"order {order}, but KenLM takes models of order 2 to 6"):
-        kenlm_lm(str(path))
-
-
-@pytest.mark.parametrize("mark", [BOS, EOS])
-def test_a_model_without_sentence_marks_is_refused(arpa: Path, mark: str) -> None:
-    arpa.write_text(arpa.read_text(encoding="utf-8").replace(mark, "mark"), encoding="utf-8")
-    with pytest.raises(UserError, match=f"has no {mark}"):
-        kenlm_lm(str(arpa))
-
-
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*No such file"):
-        kenlm_lm(str(tmp_path / "nope.arpa"))
-    with pytest.raises(UserError, match=r"cannot read .*Is a directory"):
-        kenlm_lm(str(tmp_path))
 
 
 # KenLM's binaries
@@ -242,30 +159,17 @@ def fake_binary(
     return magic + sanity + parameters + counts + bytes(64) + words
 
 
-def test_header_and_words_of_a_binary(tmp_path: Path) -> None:
-    path = tmp_path / "x.bin"
-    path.write_bytes(fake_binary())
-    header = read_binary_header(path)
-    assert header.counts == (4, 4)
-    assert header.vocabulary == (*MARKS, "the")
-    with pytest.raises(UserError, match="KenLM cannot read"):
-        kenlm_lm(str(path))  # its tables are missing
-
-
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (fake_binary()[:60], "ends within its header"),
         (fake_binary()[:110], "ends within its header"),
         (fake_binary().replace(b"version 5", b"version 4"), "no KenLM binary of format version 5"),
-        (b"mmap lm http://kheafield.com/code incomplete\n", "no KenLM binary"),
         (fake_binary(strings=False), "holds no words"),
         (fake_binary()[:-1], "does not end with its 4 words"),
-        (fake_binary()[:-2], "does not end with its 4 words"),
-        (fake_binary(words=b""), "does not end with its 4 words"),
         (fake_binary(words=b"<unk>\0<s>\0</s>\0\xff\0"), "not UTF-8"),
-        (fake_binary(order=0), "does not end with its 0 words"),
+        (fake_binary(words=b"<unk>\0<s>\0</s>\0a\0"), "model of characters"),
         (fake_binary(order=7), "order 7"),
+        (fake_binary(), "KenLM cannot read"),  # its tables are missing
     ],
 )
 def test_a_broken_binary_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
@@ -282,19 +186,6 @@ def test_a_binary_that_crashes_kenlm_is_refused(
     monkeypatch.setattr(kenlm_files, "_SCORE_EVERY_WORD", "import os; os.abort()")
     with pytest.raises(UserError, match="KenLM crashes on"):
         check_binary(arpa, MARKS)
-
-
-def test_lmplz_that_is_missing_or_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
-    with pytest.raises(Unavailable, match="not on PATH"):
-        lmplz([["a"]], 2, tmp_path / "x.arpa")
-    (tmp_path / "programs").mkdir()
-    program = tmp_path / "programs" / "lmplz"
-    program.write_text("#!/bin/sh\necho it does not feel well >&2\nexit 3\n")
-    program.chmod(0o755)
-    with pytest.raises(UserError, match="lmplz failed: it does not feel well"):
-        lmplz([["a"]], 2, tmp_path / "x.arpa")
-    assert not (tmp_path / "x.arpa").exists()
 
 
 # The embedded model
@@ -329,25 +220,6 @@ def test_a_broken_cached_model_is_built_again() -> None:
         assert arpa.read_bytes() == sound
 
 
-def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KAIDOKU_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert embedded_arpa(1).parent == tmp_path / "xdg" / "kaidoku" / "lm"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert embedded_arpa(1).parent == tmp_path / ".cache" / "kaidoku" / "lm"
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="set KAIDOKU_CACHE"):
-        kenlm_lm()
-
-
-@pytest.mark.parametrize("order", [0, 1, 7])
-def test_orders_of_the_embedded_model(order: int) -> None:
-    with pytest.raises(UserError, match="of order 2 to 6"):
-        kenlm_lm(order=order)
-
-
 # Fit and overlap
 
 
@@ -361,25 +233,6 @@ def test_perplexity_is_that_of_kenlm(arpa: Path) -> None:
     assert fit.with_unknown == pytest.approx(10 ** (-total / 7))
     log10, unknown = score_kenlm(model, [words_of(line) for line in tested])
     assert fit.without_unknown == pytest.approx(10 ** (-log10[~unknown].sum() / 6))
-
-
-def test_a_model_without_unk_gives_unknown_words_kenlms_probability(arpa: Path) -> None:
-    text = arpa.read_text(encoding="utf-8")
-    unigrams = int(text.partition("ngram 1=")[2].partition("\n")[0])
-    start, end = text.index("\\1-grams:\n") + 10, text.index("<s>\t")
-    end = text.rindex("\n", 0, end) + 1
-    text = text[:start] + text[end:]
-    arpa.write_text(
-        text.replace(f"ngram 1={unigrams}", f"ngram 1={unigrams - 1}"), encoding="utf-8"
-    )
-    fit = open_model(arpa).fit(["cat zebra"])
-    score = load_kenlm(arpa).score("cat zebra")
-    assert fit.with_unknown == pytest.approx(10 ** (-score / 3), rel=1e-4)
-
-
-def test_nothing_to_predict(arpa: Path) -> None:
-    with pytest.raises(UserError, match="no text"):
-        open_model(arpa).fit(["", " "])
 
 
 def test_overlap_ignores_where_the_text_breaks() -> None:
@@ -418,27 +271,6 @@ def test_build_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert "2-gram model of words" in printed
     assert "lines in the model's text" in printed
-
-
-def test_a_character_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "x.arpa"
-    text = tmp_path / "text.txt"
-    text.write_text("to be or not\n")
-    assert bench("lm", "build", "--text", text, "--unit", "char", "--order", 4, "--out", out) == 0
-    assert "4-gram model of characters" in capsys.readouterr().out
-    model = open_model(out)
-    assert model.unit == "char"
-    assert model.fit(["to be"]).tokens == 6
-
-
-def test_inspect_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench("lm", "inspect", "--dataset", "lines", "--limit", 4, "--json") == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["order"] == 3
-    assert facts["test"]["sentences"] == 4
-    assert facts["test"]["overlap"]["lines_seen"] == 0
-    assert facts["test"]["overlap"]["lines"] == 4
-    assert facts["test"]["with_unknown"] > facts["test"]["without_unknown"] > 1
 
 
 @pytest.mark.parametrize(

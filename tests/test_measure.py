@@ -1,13 +1,12 @@
 """How time is taken, on a clock that only the test moves."""
 
-import numpy as np
 import pytest
 import torch
 
 from bench.core.errors import UserError
 from bench.core.stopwatch import Stopwatch
 from bench.core.types import Decoded, Runtime, Spread
-from bench.pipeline.measure import BlockMeasure, batches_of, reason
+from bench.pipeline.measure import BlockMeasure, reason
 from bench.pipeline.plan import ONCE, Rounds
 from decoders.base import Decoder
 from tests.harness_doubles import FakeMeter, Pixels, ReaderSpec, drawn
@@ -55,12 +54,6 @@ def fake_block(
     return block
 
 
-def test_batches_are_sorted_by_width():
-    images = [np.zeros((2, width), np.uint8) for width in (5, 1, 3, 1, 9)]
-    assert batches_of(images, 2) == [(1, 3), (2, 0), (4,)]
-    assert batches_of(images[:1], 8) == [(0,)]
-
-
 def test_times_of_several_rounds_are_medians_over_rounds():
     # widths 2, 4, 6 -> batches of 2 and 1; warm-up, then 3 rounds of 2 batches
     block = fake_block(FakeMeter(), {"d": [99, 1, 1, 3, 3, 2, 2]}, ("abc", "a", "ab"), size=2)
@@ -80,23 +73,6 @@ def test_times_of_several_rounds_are_medians_over_rounds():
     assert shares == pytest.approx([*[1 / 6] * 6, 0])
     # the loop holds everything but the warm-up, and nothing was left unmeasured here
     assert block.loop_s == block.measured_s == 3 * (0.5 + 3.0) + 3 + 9 + 6
-
-
-def test_of_very_many_latencies_quantiles_are_kept():
-    paces = [99.0, *(float(pace) for pace in range(2001, 0, -1))]
-    block = fake_block(FakeMeter(), {"d": paces}, ("a",) * 2001, size=1)
-    block.run(ONCE)
-    wanted = [2.0 + 2.0 * place for place in range(1001)]
-    assert block.timing("d").latencies_s == pytest.approx(wanted)
-
-
-def test_times_of_one_round_have_the_range_of_their_batches():
-    block = fake_block(FakeMeter(), {"d": [99, 1, 4]}, ("abc", "a", "ab"), size=2)
-    block.run(ONCE)
-    timing = block.timing("d")
-    assert timing.decode_s == Spread(median=6.0, low=3.0, high=12.0, n=1)
-    assert timing.lines_per_s == Spread(3 / 9, low=1 / 5, high=1 / 2, n=1)
-    assert timing.decode_lines_per_s == Spread(0.5, low=0.25, high=1.0, n=1)
 
 
 def test_slow_systems_have_fewer_rounds_and_the_warm_up_is_the_widest_batch():

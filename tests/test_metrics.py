@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.metrics import (
-    LENIENT,
     Edit,
     cer,
     character_edits,
@@ -16,7 +15,6 @@ from bench.core.metrics import (
     macro_cer,
     median_cer,
     normalise,
-    outside_alphabet,
     score_line,
     totals,
     wer,
@@ -108,22 +106,6 @@ def test_counts_are_a_shortest_script(reference, text):
     assert score.words == len(truth.split())
 
 
-@settings(deadline=None)
-@given(st.text())
-def test_normalising_twice_is_normalising_once(text):
-    assert normalise(normalise(text)) == normalise(text)
-
-
-def test_normaliser_composes_and_collapses_and_keeps_the_rest():
-    assert normalise(" e\u0301\u00a0 A\t\n,B ") == "é A ,B"
-    assert score_line("cafe\u0301  noir", "café noir\n").edits == 0
-
-
-def test_deletion_and_insertion_are_seen_from_the_reference():
-    assert score_line("abc", "ab").deletions == 1
-    assert score_line("ab", "abc").insertions == 1
-
-
 def test_empty_reference_counts_insertions_and_no_characters():
     score = score_line(" ", "ab c")
     assert (score.insertions, score.characters, score.word_edits) == (4, 0, 2)
@@ -180,16 +162,6 @@ def test_looping_is_a_tail_that_repeats(text, looping):
     assert is_looping(text) is looping
 
 
-@settings(deadline=None)
-@given(st.text(alphabet="ab", min_size=5, max_size=9), st.text(alphabet="abc", max_size=5))
-def test_any_unit_repeated_four_times_loops(unit, before):
-    assert is_looping(before + unit * 4)
-
-
-def test_foreign_characters_are_those_that_the_alphabet_cannot_write():
-    assert outside_alphabet(["a é\u00a0b", "cc"], ("", " ", "a", "b")) == 3
-
-
 def carried_out(truth: list[str], edits: list[Edit]) -> list[str]:
     """The units after the edits."""
     read, done = [], 0
@@ -224,22 +196,11 @@ def test_edits_turn_the_reference_into_what_was_read_and_are_those_that_are_coun
     ("ignored", "reference", "text", "edits", "characters"),
     [
         ("case", "The MAN", "the man", 0, 7),
-        ("case", "Straße", "STRASSE", 0, 7),
         ("spaces at punctuation", "start . Then ,go", "start. Then, go", 0, 13),
         ("spaces at punctuation", 'he said "no"', 'he said " no "', 0, 11),
         ("spaces at punctuation", "a b", "ab", 1, 3),
         ("punctuation", "We'll say, no: 3 £", "well say no 3", 1, 13),
-        ("punctuation", "a - b", "a b", 0, 3),
-        ("punctuation", "...", "!", 0, 0),
     ],
 )
 def test_what_is_let_count_on_neither_side(ignored, reference, text, edits, characters):
     assert lenient_edits(reference, text, ignored) == (edits, characters)
-
-
-@given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(sorted(LENIENT)))
-def test_ignoring_is_symmetric_and_done_once(reference, text, ignored):
-    edits, _ = lenient_edits(reference, text, ignored)
-    assert edits == lenient_edits(text, reference, ignored)[0]
-    simpler = LENIENT[ignored](normalise(reference))
-    assert lenient_edits(simpler, reference, ignored)[0] == 0

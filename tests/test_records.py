@@ -10,7 +10,6 @@ import pytest
 from bench.core.errors import UserError
 from bench.core.records import dump, load_row
 from bench.pipeline import runs
-from bench.pipeline.store import RunStore
 from decoders import tuned
 from tests import run_rows
 from tests.stored_runs import cell, run
@@ -54,11 +53,8 @@ def test_a_row_with_a_wrong_field_is_one_sentence(call, tmp_path, name, sentence
     ("text", "sentence"),
     [
         (DEEP, "line 1: its values nest too deeply"),
-        (b"[1]", "line 1: expected `object`, got `array`; delete"),
-        (b"{}", "line 1, field schema: expected `int`, got `null`"),
         (WHOLE.replace(b'"split": "test", ', b""), "field condition.split: missing; delete"),
         (WHOLE.replace(b'"median": 12.0', b'"median": 0'), "field timing: a speed is not above 0"),
-        (b'{"schema": 2}', "line 1: object missing required field `key`"),
         (WHOLE.replace(b'"cer": 0.1', b'"cer": [0.1]'), "line 1, field cer: expected `fl"),
     ],
 )
@@ -91,20 +87,11 @@ def test_no_field_of_a_row_takes_another_type(path):
         assert f"field {path[0]}" in str(caught.value)
 
 
-def test_a_number_beyond_all_bounds_is_no_number(tmp_path):
-    text = dump(ROW).replace(b'"cer": 0.1', b'"cer": 1e999')
-    (tmp_path / "rows.jsonl").write_bytes(text)
-    (told,) = RunStore(tmp_path).half_written()
-    assert "1e999 is not a finite number" in told
-
-
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         (DEEP, "env.json: its values nest too deeply; delete it"),
         (b'{"a": {"machine": {"cpu": 5}}}', "field [...].machine.cpu: expected `object`, got `int"),
-        (b'{"a": {"git": {"commit": 1}}}', "field [...].git.commit: expected `str`, got `int`"),
-        (b"{", "env.json: not JSON"),
         (None, "env.json: Is a directory; delete it"),
     ],
 )
@@ -141,8 +128,3 @@ def test_tuned_weights_that_do_not_fit_are_one_sentence(name, sentence):
     with pytest.raises(UserError) as caught:
         tuned.load(path)
     assert f"{path}, field {sentence}" in str(caught.value)
-
-
-def test_tuned_weights_nest_only_so_deep():
-    with pytest.raises(UserError, match="nest too deeply; restore it with git"):
-        tuned.load(FIXTURES / "tuned-nested.json")

@@ -14,7 +14,7 @@ import bench.pipeline.cells
 import bench.pipeline.runner
 from bench import ROOT
 from bench.core import hashing
-from bench.core.hashing import code_version, digest, plain
+from bench.core.hashing import code_version
 from bench.core.machine import environment
 from bench.core.types import Row, Runtime
 from bench.pipeline.plan import Selection, build_plan
@@ -54,7 +54,7 @@ def test_finished_cells_are_not_run_again_and_things_are_opened_once(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kept", [None, 0.0, 0.5, 0.99, "line", "zeros", "edits"])
+@pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits"])
 def test_a_cell_whose_lines_are_lost_or_torn_is_measured_again(tmp_path, kept):
     first = go(tmp_path)
     spoilt, sound = first.done
@@ -74,12 +74,6 @@ def test_a_cell_whose_lines_are_lost_or_torn_is_measured_again(tmp_path, kept):
     assert (second.done, second.reused) == ([spoilt], [sound])
     assert path.read_bytes() == whole
     assert go(tmp_path).reused == first.done
-
-
-def test_only_the_new_decoder_of_a_finished_block_is_run(tmp_path):
-    go(tmp_path)
-    outcome = go(tmp_path, replace(ASKED, decoders=("reader", "no-vowel", "no-e")))
-    assert len(outcome.reused) == 2 and len(outcome.done) == 1
 
 
 def test_a_decoder_that_is_stopped_costs_the_faster_ones_nothing(tmp_path, monkeypatch):
@@ -109,14 +103,11 @@ def test_a_decoder_that_is_stopped_costs_the_faster_ones_nothing(tmp_path, monke
     "change",
     [
         {"options": {"pixels": {"weights": "other"}}},
-        {"options": {"pixels": {"busy_s": 1e-6}}},
         {"options": {"reader": {"table": "5e7"}}},
         {"options": {"words": {"size": 11}}},
-        {"limit": 11},
         {"split": "val"},
         {"rounds": replace(QUICK, least=1)},
         {"runtime": Runtime(batch_size=6)},
-        {"runtime": Runtime(batch_size=5, threads=2)},
     ],
 )
 def test_what_can_change_text_or_time_changes_the_key(tmp_path, change):
@@ -192,13 +183,6 @@ def test_code_version_is_that_of_the_syntax_trees_that_imports_reach(tmp_path, m
     assert versions()[0] == one and versions()[1] != alone
     for function in cached:
         function.cache_clear()
-
-
-def test_plain_values_are_what_json_gives_back():
-    value = {1: (Path("a/b"), {3, 2}), "x": [float("inf"), True, None]}
-    assert plain(value) == {"1": ["a/b", [2, 3]], "x": [None, True, None]}
-    assert json.loads(json.dumps(plain(value))) == plain(value)
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1})
 
 
 CALLS_WARM = 2  # each decoder once, in the first block that is measured

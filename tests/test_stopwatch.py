@@ -6,15 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bench import ROOT
-from bench.core.stopwatch import HostMeter, Lap, Stopwatch, now_utc, overhead, spread
-from bench.core.types import Spread
+from bench.core.stopwatch import HostMeter, Lap, Stopwatch
 from tests.harness_doubles import FakeMeter
 
 
@@ -36,13 +33,6 @@ def test_a_lap_runs_from_synchronised_border_to_synchronised_border():
     ]  # fmt: skip
 
 
-def test_work_before_the_border_is_not_in_the_lap():
-    meter = FakeMeter()
-    meter.work(device_s=5.0)
-    _, lap = Stopwatch(meter).measure(lambda: meter.work(wall_s=1.0))
-    assert lap.wall_s == 1.0
-
-
 def test_measured_time_adds_up_and_holds_failed_stages():
     meter = FakeMeter()
     watch = Stopwatch(meter)
@@ -57,24 +47,6 @@ def test_measured_time_adds_up_and_holds_failed_stages():
         watch.measure(fails)
     assert watch.measured_s == 5.0
     assert watch.now() == 15.0
-
-
-def test_spread_is_the_median_with_its_range():
-    assert spread([5.0, 1.0, 2.0]) == Spread(median=2.0, low=1.0, high=5.0, n=3)
-    assert spread([1.0, 2.0]) == Spread(1.5, 1.0, 2.0, 2)
-    with pytest.raises(ValueError):
-        spread([])
-
-
-def test_overhead_is_the_unmeasured_share_of_the_loop():
-    assert overhead(wall_s=10.0, measured_s=9.9) == pytest.approx(0.01)
-    assert overhead(wall_s=0.0, measured_s=0.0) == 0.0
-
-
-def test_now_is_utc_in_iso_8601():
-    then = datetime.fromisoformat(now_utc())
-    assert then.utcoffset() == UTC.utcoffset(None)
-    assert abs((datetime.now(UTC) - then).total_seconds()) < 5
 
 
 # In a process of its own: threads that other tests left spinning would be counted as well. So would
@@ -99,16 +71,6 @@ def test_the_host_meter_sees_cpu_work_and_no_sleep():
     assert 0 < busy_cpu < 1.6 * busy_wall
     assert idle_wall >= 0.19
     assert idle_cpu < 0.05
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is Linux's")
-def test_the_peak_is_the_stages_own_and_not_the_process_life_long_one():
-    watch = Stopwatch(HostMeter())
-    _, before = watch.measure(lambda: None)
-    _, big = watch.measure(lambda: np.ones(25_000_000).sum())  # 191 MiB
-    _, after = watch.measure(lambda: None)
-    assert big.peak_mib - before.peak_mib > 150
-    assert after.peak_mib < big.peak_mib - 100
 
 
 def test_cpu_seconds_and_memory_of_living_and_of_ended_workers_count():
