@@ -1,4 +1,4 @@
-"""Every measured number in README.md and docs/questions.md is recomputed from committed rows.
+"""Measured numbers in README.md, docs/questions.md and docs/results.md, from committed rows.
 
 A section's decimals, in the order in which they stand, must equal the list below that recomputes
 them from `results/reference`; numbers quoted from the literature are literals there. README.ja.md
@@ -334,7 +334,7 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         cer("ar-beam", "hooker"), wer("ar-beam", "hooker"), cer("ctc-greedy", "hooker"),
         wer("ctc-greedy", "hooker"), cer("ar-beam", "lines", "blot", 3),
     ),
-    ("README.md", "Does language matter more, the more of the ink is lost?"): flat(
+    ("docs/results.md", "Does language matter more, the more of the ink is lost?"): flat(
         by_severity(english),
         by_severity(lambda s: fixed(mean_gain("english", s), 2)),
         by_severity(share),
@@ -349,7 +349,7 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         gain("char_erase", 5), hidden_right("char_erase", 5, "R_hidden ctc-ngram"),
         hidden_right("char_erase", 5, "cloze ceiling"),
     ),
-    ("README.md", "A language model after the decoder"): flat(
+    ("docs/results.md", "A language model after the decoder"): flat(
         *(
             before_after(decoder, dataset, damage)
             for decoder in ("ctc-beam+lm", "ctc-greedy+speller", "ctc-ngram+lm", "ar-beam+lm")
@@ -363,7 +363,7 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         noise_inside(), before_after("ctc-beam+lm", damage="noise"),
         erased_points("ctc-greedy+speller").lstrip("-"),
     ),
-    ("README.md", "Speed"): flat(
+    ("docs/results.md", "Speed"): flat(
         speed_ratio("small"), speed_ratio("base"), speed_ratio("large"),
         perf("trocr-base", "ar-beam", 8, 10), perf("trocr-base", "ar-beam", 8, 5),
         perf("trocr-base", "ar-greedy", 8), perf("trocr-base", "ar-beam", 1, 10),
@@ -371,7 +371,7 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         first(perf("mini", "ctc-ngram", 64)),
         first(perf("mini", "ctc-ngram", 64, None, ["blot", 2])),
     ),
-    ("README.md", "Can CTC be put on TrOCR's encoder?"): flat(
+    ("docs/results.md", "Can CTC be put on TrOCR's encoder?"): flat(
         # FAU's HTR-Pipeline; Garrido-Munoz & Calvo-Zaragoza 2026.
         "66.5", "9.9", "18.7", "7.8",
         *(head(encoder, dataset) for encoder in HEADS for dataset in ("lines", "unipen", "hooker")),
@@ -429,7 +429,7 @@ def test_numbers_follow_from_the_committed_rows(file, heading):
     assert decimals(file, heading) == CLAIMS[file, heading]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/questions.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/questions.md", "docs/results.md"])
 def test_no_other_section_has_measured_numbers(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```$", "", text))
@@ -438,7 +438,7 @@ def test_no_other_section_has_measured_numbers(file):
 
 
 def test_wins_are_counted_one_way_for_every_corrector():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     shown = re.findall(r"(?m)^\| `([^`]+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text)
     assert len(shown) == 4
     assert {name: list(map(int, counts)) for name, *counts in shown} == {

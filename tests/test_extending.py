@@ -1,4 +1,4 @@
-"""The examples of README.md for additions work as printed, and mistakes in one are explained."""
+"""The examples of docs/extending.md work as printed, and mistakes in one are explained."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ from bench.report.table import Column
 from tests.ctc_doubles import ALPHABET, encoded
 from tests.damage_lines import written
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 INCOMPLETE = [
     ("class Snow", "class SnowFall", "has no Snow"),
     ("@dataclass(frozen=True)\n", "", r"@dataclass\(frozen=True\) is missing"),
@@ -28,7 +28,7 @@ INCOMPLETE = [
 
 def example(heading: str) -> list[str]:
     """The code of a section, cut before the name of each file."""
-    section = README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     (code,) = re.findall(r"(?ms)^```python\n(.*?)^```$", section)
     return re.split(r"(?m)^# [a-z_/]+\.py\n", code)[1:]
 
