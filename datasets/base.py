@@ -1,7 +1,7 @@
 """The interface of a data set.
 
 A new set is a subclass of `Dataset` in its own file, whose `load` passes the results of `make_line`
-to `gathered`, and a line in `datasets/__init__.py`; README, "Add a data set", shows a whole one.
+to `gathered`, and a line in `datasets/__init__.py`; docs/extending.md shows a whole one.
 Files are read by `datasets.files`.
 """
 

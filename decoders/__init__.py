@@ -55,7 +55,9 @@ DECODERS = _Decoders(
             sample=0,
         ),
         "ar-draft": Entry(
-            "decoders.ar.draft:DraftedSpec", "ar-greedy's tokens, drafted by the best CTC path"
+            "decoders.ar.draft:DraftedSpec",
+            "ar-greedy's tokens, drafted by the best CTC path",
+            sample=0,
         ),
         "ctc-greedy": Entry("decoders.ctc.greedy:CTCGreedySpec", "best CTC path, no language"),
         "ctc-beam": Entry("decoders.ctc.beam:CTCBeamSpec", "CTC prefix beam, no language"),
@@ -65,7 +67,9 @@ DECODERS = _Decoders(
             requires=("pyctcdecode", "kenlm"),
         ),
         "ctc-ngram-word": Entry(
-            "decoders.ctc.ngram_word:CTCNGramWordSpec", "ctc-kenlm's search and model, compiled"
+            "decoders.ctc.ngram_word:CTCNGramWordSpec",
+            "ctc-kenlm's search and model, compiled",
+            sample=0,
         ),
         "ctc-ngram": Entry("decoders.ctc.ngram:CTCNGramSpec", "CTC prefix beam, character n-gram"),
         "ctc-flashlight": Entry(

@@ -46,7 +46,7 @@ ENCODERS = Registry(
     "encoder",
     {
         "mini": Entry(
-            "models.shipped:MiniSpec", "CNN + BiLSTM with a CTC and an AR head, weights shipped"
+            "models.shipped:MiniSpec", "PP-OCRv6 small, trained further on handwriting; AR head"
         ),
         "ppocr": Entry(
             "models.shipped:PPOCRSpec", "PP-OCRv6 small, as its makers trained it", sample=0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,10 +14,11 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from bench.core.types import Image
-from models.mini_net import HEIGHT, padded_width
 
 Pixels = TypeVar("Pixels", bound=NDArray[Any])
+HEIGHT = 64  # rows of a line in training, before a network's own height
 WIDEST = 8192  # wider lines are squeezed, to bound memory
+_STEP = 16  # columns of batches are multiples: oneDNN and cuDNN prepare every new shape anew
 
 
 def to_height(image: Pixels, height: int = HEIGHT, wide_as: int = 0) -> Pixels:
@@ -43,13 +44,13 @@ def darkness(image: Image) -> NDArray[np.float32]:
     return np.clip((np.float32(paper) - image) / np.float32(contrast), -0.5, 1.5).astype(np.float32)
 
 
-def to_batch(
-    inks: Sequence[NDArray[np.float32]], columns_of: Callable[[int], int] = padded_width
-) -> tuple[Tensor, Tensor]:
-    """Stack (H, W) darkness images: (B, 1, H, W') and the (B,) widths without padding.
+def columns_of(widest: int) -> int:
+    """Columns of a batch by its widest line."""
+    return -(-widest // _STEP) * _STEP
 
-    `columns_of` gives the columns of a batch by its widest line.
-    """
+
+def to_batch(inks: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Stack (H, W) darkness images: (B, 1, H, W') and the (B,) widths without padding."""
     widths = torch.tensor([ink.shape[1] for ink in inks])
     batch = np.zeros((len(inks), 1, len(inks[0]), columns_of(int(widths.max()))), np.float32)
     for row, ink in zip(batch, inks, strict=True):

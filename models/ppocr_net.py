@@ -19,7 +19,6 @@ from torch.nn import functional
 from models.images import Pixels, to_height
 
 HEIGHT = 48
-STEP = 16  # widths of batches are multiples: oneDNN prepares every new shape anew
 STRIDE = 4  # pixels a column of the backbone
 _WIDE_AS = 56  # lines are stretched by a sixth: dense hands need the frames
 _STEM = 48
@@ -39,11 +38,6 @@ _BLOCKS = (
 def squeeze(image: Pixels) -> Pixels:
     """Scale a line, (H, W) to (48, W'), as wide as at 56 px."""
     return to_height(image, HEIGHT, _WIDE_AS)
-
-
-def columns_of(widest: int) -> int:
-    """Columns of a batch by its widest line."""
-    return -(-widest // STEP) * STEP
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The encoders whose weights are shipped: `mini` and `ppocr`.
+"""The encoders whose weights are shipped: one network, two sets of weights.
 
-The specs stand apart from the networks, so that listing encoders imports no torch.
+The specs stand apart from the network, so that listing encoders imports no torch.
 """
 
 from __future__ import annotations
@@ -39,24 +39,13 @@ class ShippedSpec(EncoderSpec, ABC):
             return None
         return Unavailable(f"the weights {self.path} are not there", self.remedy)
 
-    def _present(self) -> Path:
-        if problem := self.missing():
-            raise problem
-        return self.path
-
-
-@dataclass(frozen=True)
-class MiniSpec(ShippedSpec):
-    """A small network with a CTC head and an AR head on the same states."""
-
-    name: ClassVar[str] = "mini"
-    remedy: ClassVar[str] = "python -m bench train encoder"
-
     def open(self, runtime: Runtime) -> Encoder:
         """Load the weights; see `EncoderSpec.open`."""
-        from models.shipped_encoders import MiniEncoder
+        from models.shipped_encoders import ShippedEncoder
 
-        return MiniEncoder(self._present(), runtime)
+        if problem := self.missing():
+            raise problem
+        return ShippedEncoder(self.name, self.path, runtime)
 
 
 @dataclass(frozen=True)
@@ -67,10 +56,15 @@ class PPOCRSpec(ShippedSpec):
     """
 
     name: ClassVar[str] = "ppocr"
-    remedy: ClassVar[str] = "python -m bench train reader --start models/weights/ppocr.safetensors"
+    remedy: ClassVar[str] = (
+        "python -m bench.training.convert_ppocr PP-OCRv6_rec_small.onnx "
+        "models/weights/ppocr.safetensors"
+    )
 
-    def open(self, runtime: Runtime) -> Encoder:
-        """Load the weights; see `EncoderSpec.open`."""
-        from models.shipped_encoders import PPOCREncoder
 
-        return PPOCREncoder(self._present(), runtime)
+@dataclass(frozen=True)
+class MiniSpec(ShippedSpec):
+    """`ppocr` trained further on undamaged handwriting, with an AR head on its states."""
+
+    name: ClassVar[str] = "mini"
+    remedy: ClassVar[str] = "python -m bench train mini"

@@ -1,8 +1,7 @@
-"""`mini` and `ppocr` loaded: weights file to encoder."""
+"""The encoders with shipped weights: weights file to encoder."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,9 @@ from bench.core.files import content_hash
 from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
-from models.images import darkness, to_batch, to_height
+from models.images import columns_of, darkness, to_batch
 from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer, tokenize
-from models.mini_net import MiniNet, frames_of
-from models.ppocr_net import PPOCRNet, columns_of, squeeze
+from models.ppocr_net import PPOCRNet, squeeze
 
 _DECODER = "ar.decoder."
 _EMBEDDING = f"{_DECODER}model.decoder.embed_tokens.weight"
@@ -31,38 +29,42 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 class ShippedEncoder(Encoder):
-    """A network with a CTC head, and perhaps an AR head on its states."""
+    """PP-OCR's network with a CTC head, and perhaps an AR head on its states."""
 
-    def __init__(
-        self, name: str, path: Path, notes: Mapping[str, str], runtime: Runtime, net: Any,
-        head: MiniAR | None = None,
-    ) -> None:  # fmt: skip
-        """Wrap loaded networks; `notes` are those of the weights file at `path`."""
+    def __init__(self, name: str, path: Path, runtime: Runtime) -> None:
+        tensors, notes = read_weights(path)
         self.device, self.dtype = torch.device(runtime.device), dtype_of(runtime.dtype)
+        net: Any = PPOCRNet()
+        _fit(net, tensors, "net.", path)
         self.net = net.to(self.device).eval().requires_grad_(False)
+        self.head = read_head(tensors, net.config.width, path)
         self.ar: ARModel | None = None
-        if head is not None:
-            head.to(self.device, self.dtype).eval().requires_grad_(False)
-            self.ar = ar_model(head)
+        if self.head is not None:
+            self.head.to(self.device, self.dtype).eval().requires_grad_(False)
+            self.ar = ar_model(self.head)
         ctc = _count(net.ctc)
         parameters = {"encoder": _count(net) - ctc, "ctc": ctc}
         self.info = EncoderInfo(
             name=name,
             # Weights without a note on their training get no CER.
             weights=content_hash(path) if notes.get("trained_on") else UNTRAINED,
-            parameters=parameters if head is None else {**parameters, "ar": _count(head)},
+            parameters={**parameters, "ar": _count(self.head)} if self.head else parameters,
             alphabet=ALPHABET,
-            has_ar=head is not None,
+            has_ar=self.head is not None,
             trained_on=notes.get("trained_on", ""),
             origin=notes.get("source", ""),
         )
+
+    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
+        """To 48 px high darkness images; (B, 1, 48, W) and the (B,) widths."""
+        return to_batch([darkness(squeeze(image)) for image in images])
 
     @torch.inference_mode()
     def encode(self, batch: tuple[Tensor, Tensor]) -> Encoded:
         """States and CTC log-probabilities of a prepared batch."""
         images, widths = batch
-        frames = self._frames(widths).to(self.device)
-        states, logits = self._read(images.to(self.device), widths, frames)
+        frames = self.net.config.frames(widths).to(self.device)
+        states, logits = self._read(images.to(self.device), widths)
         steps = torch.arange(states.shape[1], device=self.device)
         return Encoded(
             states=states.to(self.dtype),
@@ -74,22 +76,27 @@ class ShippedEncoder(Encoder):
         )
 
     def module(self) -> nn.Module:
-        """The network."""
-        module: nn.Module = self.net
-        return module
+        """Network and AR head."""
+        return nn.ModuleDict({"net": self.net, **({"ar": self.head} if self.head else {})})
 
-    @abstractmethod
-    def _frames(self, widths: Tensor) -> Tensor:
-        """Valid frames of lines of these pixel widths."""
+    def _read(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, T, D) and logits (B, T, V).
 
-    @abstractmethod
-    def _read(self, images: Tensor, widths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, T, D) and logits (B, T, V)."""
-
-    def _run(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The network in the precision of the runtime."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            states, logits = self.net(*inputs)
+        On a CPU, where small batches are as quick, with little padding.
+        """
+        groups = _near(widths.tolist()) if self.device.type == "cpu" else [list(range(len(widths)))]
+        length = int(self.net.config.frames(torch.tensor(images.shape[3])))
+        outputs: tuple[list[Tensor], ...] = ([], [])
+        for group in groups:
+            columns = columns_of(int(widths[group].max()))
+            with torch.autocast(
+                self.device.type, self.dtype, enabled=self.dtype is not torch.float32
+            ):
+                parts = self.net(images[group, :, :, :columns], widths[group])
+            for rows, tensor in zip(outputs, parts, strict=True):
+                rows += functional.pad(tensor, (0, 0, 0, length - tensor.shape[1]))
+        order = np.argsort(np.concatenate(groups))
+        states, logits = (torch.stack([rows[at] for at in order]) for rows in outputs)
         return states, logits
 
 
@@ -106,63 +113,6 @@ def ar_model(head: MiniAR) -> ARModel:
         pad_id=PAD,
         max_new_tokens=head.config.positions - 1,
     )
-
-
-class MiniEncoder(ShippedEncoder):
-    """A loaded `mini`."""
-
-    def __init__(self, path: Path, runtime: Runtime) -> None:
-        tensors, notes = read_weights(path)
-        net = MiniNet()
-        _fit(net, tensors, "net.", path)
-        self.head = read_head(tensors, net.config.width, path)
-        super().__init__("mini", path, notes, runtime, net, self.head)
-
-    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
-        """To 64 px high darkness images; (B, 1, 64, W) and the (B,) widths."""
-        return to_batch([darkness(to_height(image)) for image in images])
-
-    def module(self) -> nn.Module:
-        """Network and AR head."""
-        return nn.ModuleDict({"net": self.net, **({"ar": self.head} if self.head else {})})
-
-    def _frames(self, widths: Tensor) -> Tensor:
-        return frames_of(widths)
-
-    def _read(self, images: Tensor, widths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(images, frames)
-
-
-class PPOCREncoder(ShippedEncoder):
-    """A loaded `ppocr`."""
-
-    def __init__(self, path: Path, runtime: Runtime) -> None:
-        tensors, notes = read_weights(path)
-        net = PPOCRNet()
-        _fit(net, tensors, "net.", path)
-        super().__init__("ppocr", path, notes, runtime, net)
-
-    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
-        """To 48 px high darkness images; (B, 1, 48, W) and the (B,) widths."""
-        return to_batch([darkness(squeeze(image)) for image in images], columns_of)
-
-    def _frames(self, widths: Tensor) -> Tensor:
-        frames: Tensor = self.net.config.frames(widths)
-        return frames
-
-    def _read(self, images: Tensor, widths: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """On a CPU, where small batches are as quick, with little padding."""
-        groups = _near(widths.tolist()) if self.device.type == "cpu" else [list(range(len(widths)))]
-        length = int(self._frames(torch.tensor(images.shape[3])))
-        outputs: tuple[list[Tensor], ...] = ([], [])
-        for group in groups:
-            columns = columns_of(int(widths[group].max()))
-            parts = self._run(images[group, :, :, :columns], widths[group])
-            for rows, tensor in zip(outputs, parts, strict=True):
-                rows += functional.pad(tensor, (0, 0, 0, length - tensor.shape[1]))
-        order = np.argsort(np.concatenate(groups))
-        states, logits = (torch.stack([rows[at] for at in order]) for rows in outputs)
-        return states, logits
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:

@@ -21,7 +21,7 @@ from decoders.ctc.base import ctc_scores
 from decoders.ctc.greedy import CTCGreedySpec, best_path
 from decoders.language.causal import Tokens, line_lm, read_char_lm
 from models.mini_ar import MiniAR
-from models.mini_net import MiniNet
+from models.ppocr_net import PPOCRNet
 from models.shipped import MiniSpec
 from tests.ctc_doubles import info
 from tests.language_models import SENTENCES, small_weights
@@ -38,7 +38,7 @@ IMAGES = [
 def encoder(tmp_path_factory):
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
-    export(path, MiniNet().state_dict(), MiniAR(512).state_dict(), {})
+    export(path, PPOCRNet().state_dict(), MiniAR(120).state_dict(), {})
     return MiniSpec(weights=str(path)).open(Runtime())
 
 

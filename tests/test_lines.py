@@ -167,7 +167,7 @@ def test_no_writer_is_one_of_training():
     writers = {piece.writer for piece in read_pieces(EMBEDDED / CHARACTERS)}
     writers |= {row["writer"] for row in read_index(EMBEDDED / TABLE)}
     assert {split_of(writer) for writer in writers} == {"val", "test"}
-    with pytest.raises(UserError, match="no train split"):
+    with pytest.raises(UserError, match="no split train"):
         InkLines().load("train")
     with pytest.raises(UserError, match="did you mean shuffled"):
         InkLines("shufled").load()

@@ -1,4 +1,4 @@
-"""The encoders with shipped weights, `mini` and `ppocr`: networks, weights files, batches."""
+"""The encoders with shipped weights: network, weights files, batches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from bench.training.files import export
 from models.alphabet import ALPHABET, encode, frames_needed
 from models.images import WIDEST, darkness, to_height
 from models.mini_ar import MiniAR, load_tokenizer
-from models.mini_net import MiniNet
 from models.ppocr_net import PPOCRConfig, PPOCRNet
 from models.shipped import MiniSpec, PPOCRSpec
 
 FIXTURE = "tests/fixtures/ppocr_posteriors.npz"
-NAMES = ("mini", "ppocr")
-SPECS: dict[str, Any] = {"mini": MiniSpec, "ppocr": PPOCRSpec}
-WIDTHS = {"mini": 512, "ppocr": 120}
+SPECS: dict[str, Any] = {"mini": MiniSpec, "ppocr": PPOCRSpec}  # with an AR head and without
+NAMES, WIDTH = tuple(SPECS), 120
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +29,7 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     """Random ones of mini, the shipped ones of ppocr."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
-    export(path, MiniNet().state_dict(), MiniAR(512).state_dict(), {"trained_on": "nothing"})
+    export(path, PPOCRNet().state_dict(), MiniAR(WIDTH).state_dict(), {"trained_on": "nothing"})
     return {"mini": path, "ppocr": PPOCRSpec().path}
 
 
@@ -45,7 +43,9 @@ def images(seed, *shapes):
     return [rng.integers(0, 255, shape, dtype=np.uint8) for shape in shapes]
 
 
-def test_sizes(encoders):
+def test_sizes(weights, encoders):
+    assert encoders["mini"].info.parameters["ar"] == 2_027_521
+    assert weights["mini"].stat().st_size <= 16 * 2**20
     assert sum(encoders["ppocr"].info.parameters.values()) == 3_013_392
     assert "PP-OCRv6" in encoders["ppocr"].info.trained_on and encoders["ppocr"].info.trained
     for encoder in encoders.values():
@@ -53,14 +53,14 @@ def test_sizes(encoders):
         assert counted == sum(encoder.info.parameters.values()) <= 6_000_000
 
 
-@pytest.mark.parametrize(("name", "frames"), [("mini", [50, 167, 12]), ("ppocr", [44, 146, 10])])
-def test_shapes_and_log_probs(encoders, name, frames):
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_and_log_probs(encoders, name):
     encoder = encoders[name]
     encoded = encoder.encode(encoder.prepare(images(0, (64, 200), (32, 333), (128, 90))))
     batch, steps, width = encoded.states.shape
-    assert (batch, width) == (3, WIDTHS[name])
+    assert (batch, width) == (3, WIDTH)
     assert encoded.log_probs.shape == (3, steps, len(ALPHABET))
-    assert encoded.frames.tolist() == frames == encoded.state_mask.sum(1).tolist()
+    assert encoded.frames.tolist() == [44, 146, 10] == encoded.state_mask.sum(1).tolist()
     assert torch.allclose(encoded.log_probs.exp().sum(-1), torch.ones(3, steps), atol=1e-4)
     assert encoded.alphabet[0] == "" and len(encoded.alphabet) == 96
 
@@ -128,7 +128,7 @@ def test_low_precision_stays_near(weights, encoders, name):
         SPECS[name](weights=str(weights[name])).open(Runtime(dtype="float8"))
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("mini", "bench train"), ("ppocr", "train reader")])
+@pytest.mark.parametrize(("name", "remedy"), [("mini", "bench train"), ("ppocr", "convert_ppocr")])
 def test_weights_that_are_missing_damaged_or_do_not_fit(weights, tmp_path, name, remedy):
     def opened(file):
         return SPECS[name](weights=str(tmp_path / file)).open(Runtime())
@@ -139,7 +139,7 @@ def test_weights_that_are_missing_damaged_or_do_not_fit(weights, tmp_path, name,
     with pytest.raises(UserError, match="safetensors"):
         opened("torn.safetensors")
     tensors = load_file(weights[name])
-    tensors["net.ctc.weight"] = torch.zeros(7, WIDTHS[name])
+    tensors["net.ctc.weight"] = torch.zeros(7, WIDTH)
     save_file(tensors, tmp_path / "odd.safetensors")
     with pytest.raises(UserError, match=r"ctc\.weight"):
         opened("odd.safetensors")
@@ -147,7 +147,7 @@ def test_weights_that_are_missing_damaged_or_do_not_fit(weights, tmp_path, name,
 
 def test_without_an_ar_head_the_encoder_says_so(tmp_path):
     path = tmp_path / "ctc.safetensors"
-    export(path, MiniNet().state_dict(), None, {})
+    export(path, PPOCRNet().state_dict(), None, {})
     encoder = MiniSpec(weights=str(path)).open(Runtime())
     assert not encoder.info.has_ar and "ar" not in encoder.info.parameters
 
@@ -177,12 +177,12 @@ def test_ppocr_reads_as_onnx_runtime_does(encoders):
 
 
 @pytest.mark.skipif(not MiniSpec().path.is_file(), reason="the shipped weights are not here")
-def test_shipped_mini_reads_the_embedded_set():
+def test_shipped_mini_reads_real_ink():
     from bench.training.validate import LineReader
     from datasets import DATASETS
 
     encoder = MiniSpec().open(Runtime())
-    lines = DATASETS.create("lines").load("test", 24).lines
+    lines = DATASETS.create("ink").load("val", 24).lines
     batches = [encoder.encode(encoder.prepare([line.image for line in lines]))]
     score = LineReader("ctc-greedy").score(batches, [line.text for line in lines])
     assert score.edits < 0.10 * score.characters

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,20 @@ from torch import nn
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import Runtime
-from bench.training import files, mini, reader
+from bench.training import files, mini_head
 from bench.training import fit as loop
 from bench.training.augment import augment, augment_image, roughen
-from bench.training.batches import Batch
-from bench.training.files import History, Point, export, load_checkpoint
+from bench.training.batches import Pools
+from bench.training.files import History, Point, load_checkpoint
 from bench.training.fit import averaged, fit
-from bench.training.mini import MiniEncoder, MiniHead
-from bench.training.reader import SHARES, LineRecogniser, filled, plain
-from bench.training.sources import FILES, PenLines, Rendered, Sample, Scans, Texts, _drawn, sources
+from bench.training.mini_head import MiniHead
+from bench.training.sources import FILES, MINI, PenLines, Rendered, Scans, Texts, _drawn, sources
 from datasets import DATASETS
 from datasets.root import data_root
 from datasets.splits import split_of
-from models.mini_net import MARGIN
-from models.ppocr_net import PPOCRConfig, PPOCRNet
-from models.shipped import MiniSpec, PPOCRSpec
-from models.shipped_encoders import read_weights
+from models.ppocr_net import PPOCRNet
+from models.shipped import MiniSpec
+from models.shipped_encoders import read_head, read_weights
 from tests.trainings import Killed, Listening, Slope
 
 ROOT = data_root()
@@ -155,19 +154,17 @@ def test_lengths_and_folders_that_do_not_fit_are_refused(tmp_path):
 # ---- lines ----
 
 
-def test_batches_keep_to_their_budget_and_say_how_wide_lines_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(mini, "VALIDATION", ())
-    monkeypatch.setattr(mini, "_POOL", 12)
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    recipe = MiniEncoder(out=tmp_path, columns=6000, workers=0, steps=2)
-    stream = iter(recipe.open(Listening()).batches(5))
-    for _ in range(2):
+def test_batches_keep_to_their_budget_and_say_how_wide_lines_are():
+    stream = iter(
+        Pools(("x",), 5, 32, 6000, partial(mini_head._draws, None, 1500), mini_head._collate)
+    )
+    for _ in range(4):
         batch = next(stream)
         count, _, height, width = batch.inputs.shape
-        assert height == 64
+        assert height == 48 and batch.widths is not None
         assert count == len(batch.texts) == len(batch.widths)
-        assert count == 1 or count * width <= 6000 + count * MARGIN
-        assert int(batch.widths.max()) <= width - MARGIN
+        assert count == 1 or count * int(batch.widths.max()) <= 6000
+        assert int(batch.widths.max()) <= width < int(batch.widths.max()) + 16
         for image, line in zip(batch.inputs, batch.widths.tolist(), strict=True):
             assert float(image[..., line:].abs().sum()) == 0
 
@@ -226,116 +223,57 @@ def test_val_and_test_lines_are_not_read(tmp_path):
     reason="the real training data is not here (python -m bench data get)",
 )
 def test_real_sources_never_touch_val_or_test():
-    found = [source for _, source in sources(ROOT, SHARES, Texts())]
-    drawn: dict[str, Any] = dict(zip(SHARES, found, strict=True))
-    bank = drawn["joined-words"].bank
-    assert {split_of(w) for w in (*bank.character_writers, *bank.word_writers)} == {"train"}
+    assert ROOT is not None
+    found = [source for _, source in sources(ROOT, MINI, Texts())]
+    drawn: dict[str, Any] = dict(zip(MINI, found, strict=True))
+    assert sum(MINI.values()) == pytest.approx(1)
+    assert MINI["unipen-lines"] + MINI["hooker"] <= 0.5  # English as it stands
+    for name in ("joined-characters", "joined-words"):
+        assert {split_of(writer) for writer in drawn[name].writers} == {"train"}
     counts = {"poilus": 979, "cremma20": 175, "hooker": 4855, "copiste": 4171}
     assert {name: len(drawn[name].lines) for name in counts} == counts
+    rng = np.random.default_rng(0)
+    for name, source in drawn.items():
+        sample = source.draw(rng, 30)
+        assert sample.ink.shape[0] == 64 and sample.text, name
+        assert (sample.centres is not None) == source.placed, name
 
 
-# ---- mini ----
+def test_without_data_lines_are_rendered():
+    ((share, source),) = sources(None, MINI, Texts())
+    assert share == 0.05 and isinstance(source, Rendered)
 
 
-def test_mini_is_trained_in_two_parts_and_opens(tmp_path, monkeypatch):
-    monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars", {"size": 3}))
-    monkeypatch.setattr(mini, "VALIDATION", ("marks",))
-    monkeypatch.setattr(mini, "_POOL", 4)
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
-    small: dict[str, Any] = {"out": tmp_path, "steps": 2, "columns": 1000, "workers": 0}
-    with pytest.raises(UserError, match="train encoder first"):
-        fit(MiniHead(**small))
-    log = Listening()
-    weights = fit(MiniEncoder(**small), log).weights
-    assert not MiniSpec(weights=str(weights)).open(Runtime()).info.has_ar
-    with pytest.raises(UserError, match="no AR head"):
-        fit(MiniHead(**small, init=weights))
-    fit(MiniHead(**small), log)
-    opened = MiniSpec(weights=str(weights)).open(Runtime())
-    assert opened.info.has_ar and opened.info.trained_on == "rendered lines (train splits)"
-    notes = read_weights(weights)[1]
-    assert (notes["encoder_steps"], notes["ar_steps"]) == ("2", "2")
-    assert (tmp_path / "encoder.jsonl").is_file() and (tmp_path / "ar.jsonl").is_file()
-    assert sum("step 2  loss" in text for text in log.said) == 2
-
-
-# ---- the reader ----
+# ---- mini's AR head (its encoder: test_mini_training.py) ----
 
 
 @pytest.fixture
-def opened(tmp_path, monkeypatch):
-    """Opens the recipe on weights of its network, on rendered lines and sets of marks alone."""
-    monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars"))
-    monkeypatch.setattr(reader, "_VALIDATION", ("marks",))
-    monkeypatch.setattr(reader, "FILES", ())
-    monkeypatch.setattr(reader, "_POOL", 8)
-    monkeypatch.setattr(reader, "SHARES", {"rendered": 1.0})
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    export(tmp_path / "start.safetensors", _network().state_dict(), None, {"views": "7"})
-
-    def recipe(**more: Any) -> LineRecogniser:
-        start, small = (
-            tmp_path / "start.safetensors",
-            {"columns": 600, "val_lines": 2, "workers": 0},
-        )
-        return LineRecogniser(out=tmp_path / "out", start=start, **{**small, **more})
-
-    return recipe
+def head(tmp_path, monkeypatch):
+    """Recipes of the head on random weights of the encoder, with rendered lines and bars."""
+    monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars", {"size": 3}))
+    monkeypatch.setattr(mini_head, "VALIDATION", ("marks",))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
+    notes = {"trained_on": "bars", "views": "3"}
+    files.export(tmp_path / "mini.safetensors", PPOCRNet().state_dict(), None, notes)
+    small = {"out": tmp_path, "steps": 2, "columns": 2000, "workers": 0}
+    return lambda **more: MiniHead(**{**small, **more})
 
 
-def _network():
-    torch.manual_seed(0)
-    net = PPOCRNet(PPOCRConfig()).eval()
-    with torch.no_grad():
-        net.state_dict()["blocks.4.up.weight"][3] *= 100  # as folded norms leave it
-    return net
-
-
-def test_rows_learn_in_shares_of_their_sizes_and_the_network_stays_the_same(opened):
-    net, images = _network(), torch.rand(1, 1, 48, 64)
-    weights = {name: value.clone() for name, value in net.state_dict().items()}
-    training = opened().open(Listening())
-    training.net.eval()
-    with torch.no_grad():
-        assert torch.allclose(training.net(images)[1], net(images)[1], atol=3e-2)  # float16
-    back = plain(training.module.state_dict())
-    assert back.keys() == weights.keys()
-    assert all(torch.allclose(back[name], weights[name], rtol=2e-3, atol=1e-4) for name in weights)
-    training.loss(Batch(images, ("abc",), torch.tensor([64]))).backward()
-    torch.optim.Adam(training.groups(), 1e-3).step()
-    after = plain(training.module.state_dict())["blocks.4.up.weight"]
-    moved = (after - back["blocks.4.up.weight"]).flatten(1).abs().amax(1)
-    assert 30 < float(moved[3] / moved[4]) < 300
-
-
-def test_a_run_by_the_clock_writes_weights_that_open_and_goes_on(opened, tmp_path, monkeypatch):
-    clock = iter(range(0, 10**6, 10))
-    monkeypatch.setattr(loop, "unix_time", lambda: float(next(clock)))
-    log = Listening()
-    result = fit(opened(hours=0.006, frozen=True, damaged=0.5), log)
-    steps, views = result.points[-1].step, int(result.points[-1]["views"])
-    assert result.points[0].step == 0 and steps >= 2 and views > 7
-    net = PPOCRSpec(weights=str(result.weights)).open(Runtime()).module()
-    notes = read_weights(result.weights)[1]
-    assert notes["architecture"] == "kaidoku-ppocr-1" and notes["views"] == str(views)
-    start = read_weights(tmp_path / "start.safetensors")[0]
-    moved = {
-        n for n, value in net.state_dict().items() if not torch.equal(value, start[f"net.{n}"])
-    }
-    early = ("stem", "blocks.0", "blocks.1.", "blocks.2")
-    assert any(name.startswith("ctc") for name in moved)
-    # Shares times sizes are weights but for rounding.
-    for name in (name for name in moved if name.startswith(early)):
-        assert torch.allclose(net.state_dict()[name], start[f"net.{name}"], rtol=2e-3), name
-    again = fit(opened(hours=0.006, frozen=True))
-    assert again.points[-1].step > steps and again.points[-1]["views"] > views
-    assert load_checkpoint(tmp_path / "out" / "reader.pt")["step"] == again.points[-1].step
-
-
-def test_a_batch_is_filled_with_paper_around_lines_that_are_all_there():
-    rng = np.random.default_rng(0)
-    inks = [np.full((48, width), 1, np.float32) for width in (40, 90, 64)]
-    batch = filled([Sample(ink, "a") for ink in inks], rng)
-    assert batch.inputs.shape == (3, 1, 48, 96)
-    assert batch.widths is not None and batch.widths.tolist() == [96] * 3
-    assert batch.inputs.sum((1, 2, 3)).tolist() == [48 * 40, 48 * 90, 48 * 64]
+def test_a_head_is_trained_beside_its_encoder_and_goes_on(tmp_path, head):
+    with pytest.raises(UserError, match="train mini first"):
+        fit(head(out=tmp_path / "empty"))
+    with pytest.raises(UserError, match="no AR head"):
+        fit(head(init=tmp_path / "mini.safetensors"))
+    before, log = read_weights(tmp_path / "mini.safetensors")[0], Listening()
+    weights = fit(head(), log).weights
+    opened = MiniSpec(weights=str(weights)).open(Runtime())
+    assert opened.info.has_ar and opened.info.trained_on == "bars"
+    tensors, notes = read_weights(weights)
+    assert (notes["views"], notes["ar_steps"]) == ("3", "2")
+    assert all(torch.equal(tensors[name], before[name]) for name in before)
+    assert sum("step 2  loss" in text for text in log.said) == 1
+    again: Any = head(init=weights).open(Listening())
+    stored = read_head(tensors, 120, weights)
+    assert stored is not None
+    same = zip(stored.parameters(), again.module.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)

@@ -33,7 +33,7 @@ FILE = "perf.json"
 # n-gram against pyctcdecode.
 Group = Literal["search", "draft", "n-gram"]
 
-_SET, _SPLIT = "lines", "test"
+_SET, _SPLIT = "ink", "test"
 _REST_S = 0.2
 
 

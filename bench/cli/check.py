@@ -47,7 +47,7 @@ two splits
 def overfit(
     *,
     system: str = "mini:ctc-greedy",
-    dataset: str = "lines",
+    dataset: str = "ink",
     limit: int = 300,
     options: Options = (),
     learned: str = "train",
@@ -115,7 +115,7 @@ def _record(result: OverfitCheck) -> dict[str, Any]:
 @app.command
 def leak(
     *,
-    dataset: str = "lines",
+    dataset: str = "ink",
     text: Files = (),
     options: Options = (),
     as_json: Json = False,

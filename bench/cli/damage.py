@@ -50,7 +50,7 @@ exit code 1: lines could not be used (DIR/bad-lines.jsonl says why)
 @app.command
 def preview(
     *,
-    dataset: str = "lines",
+    dataset: str = "ink",
     split: str = "test",
     line: int = 1,
     damage: Names = (),

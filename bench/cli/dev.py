@@ -174,7 +174,7 @@ def _trace(
     system: str,
     /,
     *,
-    dataset: str = "lines",
+    dataset: str = "ink",
     split: str = "test",
     lines: int = 16,
     inference: _Traced = _Traced(),

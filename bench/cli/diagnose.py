@@ -60,7 +60,7 @@ class DiagnosisChoices:
 
     encoder: str = "mini"
     decoder: Names = ()
-    dataset: str = "lines"
+    dataset: str = "ink"
     split: str = "test"
     damage: Names = ("none",)
     severity: Numbers = (3,)

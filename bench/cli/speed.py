@@ -62,7 +62,7 @@ class SpeedChoices:
         size: small, base, large, mini; default: all
         decoder: default: ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; there is also
             ar-hf-10, generate of transformers, which is slow
-        dataset: default: iam where it is here, else lines
+        dataset: default: iam where it is here, else ink
         limit: lines to read; default: 2915 on a GPU, 16 on a CPU
     """
 

@@ -23,42 +23,39 @@ from bench.training.ctc import CTCHead, self_test
 from bench.training.files import History
 from bench.training.fit import Log, Recipe, Result, fit, rank
 from bench.training.lm import BASELINE_ORDER, CharLM, baseline
-from bench.training.mini import MiniEncoder, MiniHead
+from bench.training.mini import MiniEncoder
+from bench.training.mini_head import MiniHead
 from bench.training.mixture import MIXTURE
-from bench.training.reader import LineRecogniser
 
 _MINI = "mini"
 
 app = App(
     name="train",
-    help="Train mini, a TrOCR, a CTC head for one, a language model, or a line recogniser.",
+    help="Train mini, a TrOCR, a CTC head for one, or a language model.",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} train encoder --out runs/mini                    mini's encoder with its CTC head
+  {PROGRAM} train mini --hours 3 --out runs/mini             mini's encoder with its CTC head
   {PROGRAM} train ar --out runs/mini                         mini's AR head, encoder frozen
   {PROGRAM} train ar --encoder trocr-base --dataset hooker   a TrOCR, fine-tuned
   {PROGRAM} train ctc --encoder trocr-base --dataset hooker  a CTC head for a TrOCR
   {PROGRAM} train lm --out runs/lm                           the embedded language model
-  {PROGRAM} train reader --start models/weights/mini2.safetensors --out runs/reader
   {PROGRAM} train ar --help
 
 Checkpoints are written atomically: stop with Ctrl-C or kill, and start the same command again.
 """,
 )
-encoder = App(
-    name="encoder",
+mini = App(
+    name="mini",
     sort_key=0,
-    help="Train mini's encoder with its CTC head.",
+    help="Train mini's encoder: PP-OCR's small recogniser on handwriting.",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} train encoder --steps 20000 --out runs/mini
-  {PROGRAM} train encoder --steps 30000 --out runs/mini      goes on from its checkpoint
-  {PROGRAM} train encoder --init models/weights/mini.safetensors --steps 5000
-  torchrun --nproc-per-node 2 -m bench train encoder --out runs/mini
+  {PROGRAM} train mini --hours 3 --frozen --out runs/mini
+  {PROGRAM} train mini --start models/weights/mini.safetensors --hours 3   goes on from mini
+  {PROGRAM} train mini --damaged 0.5 --out runs/torn       half of the lines damaged
+  torchrun --nproc-per-node 2 -m bench train mini --out runs/mini
   {PROGRAM} run --all -o mini.weights=runs/mini/mini.safetensors
   tensorboard --logdir runs/mini
-
-Without a data root (see {PROGRAM} data) it trains on rendered lines alone.
 """,
 )
 ar = App(
@@ -118,24 +115,12 @@ the fewest bits a character are kept as OUT/lm.safetensors. At the end that numb
 that of a character n-gram model of the same text.
 """,
 )
-reader = App(
-    name="reader",
-    sort_key=4,
-    help="Train PP-OCR's small recogniser on handwriting.",
-    help_epilogue=f"""\
-examples:
-  {PROGRAM} train reader --start models/weights/mini2.safetensors --out runs/reader --hours 3
-  torchrun --nproc-per-node 2 -m bench train reader --start A.safetensors --out runs/reader --frozen
-  {PROGRAM} run --encoder ppocr -o ppocr.weights=runs/reader/reader.safetensors
-""",
-)
-
-for _command in (encoder, ar, ctc, lm, reader):
+for _command in (mini, ar, ctc, lm):
     app.command(_command)
 
 
-@encoder.default
-def _encoder(
+@mini.default
+def _mini(
     *,
     recipe: MiniEncoder = MiniEncoder(),
     allow_leak: AllowLeak = False,
@@ -158,7 +143,7 @@ def _ar(
     Args:
         recipe: of a TrOCR.
         init: safetensors weights whose AR head to start from; of mini alone.
-        columns: pixel columns of a batch; of mini alone; default: 12500.
+        columns: pixel columns of a batch; of mini alone; default: 9000.
         allow_leak: see `AllowLeak`.
         data_root: see `DataRoot`.
     """
@@ -235,13 +220,6 @@ def _lm(
         f"(perplexity {2**val:.2f}); an n-gram model of order {BASELINE_ORDER} of the "
         f"same text: {ngram:.3f} ({2**ngram:.2f})"
     )
-
-
-@reader.default
-def _reader(
-    *, recipe: LineRecogniser, allow_leak: AllowLeak = False, data_root: DataRoot = None
-) -> int:
-    return _on_mixture(recipe, allow_leak)
 
 
 def _on_mixture(recipe: Recipe, allow_leak: bool) -> int:

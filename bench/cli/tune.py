@@ -33,7 +33,7 @@ app = App(
     name="tune",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} tune --encoder mini --dataset lines --split val
+  {PROGRAM} tune --encoder mini --dataset ink --split val
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
   {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
   {PROGRAM} tune --decoder ctc-greedy+speller               the weights of a corrector
@@ -63,7 +63,7 @@ class TuningLines:
         seed: of the damages
     """
 
-    dataset: str = "lines"
+    dataset: str = "ink"
     split: str = "val"
     limit: int | None = None
     damage: Names = ("all",)

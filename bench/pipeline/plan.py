@@ -20,10 +20,10 @@ from models.base import EncoderSpec
 
 CLEAN = "none"  # the name of no damage
 
-# The main job. Other sets are variants of `lines`, parts of `unipen`, or not English; the other
-# damages would take it past ten minutes on two cores.
-MAIN_SETS = ("lines", "unipen", "hooker")
-MAIN_DAMAGED = ("lines",)
+# The main job: real ink that is embedded. Other sets are synthetic, parts of these, or not English;
+# the other damages would take it past ten minutes on two cores.
+MAIN_SETS = ("ink", "unipen", "hooker")
+MAIN_DAMAGED = ("ink",)
 MAIN_DAMAGES = (
     "stroke_breaks", "char_erase", "span_erase", "half_line", "blot", "strike", "defocus", "noise",
 )  # fmt: skip
@@ -102,7 +102,7 @@ class Selection:
 
     @classmethod
     def all(cls, registries: Registries | None = None) -> Selection:
-        """The main job: encoders and decoders on the main sets, and `lines` damaged."""
+        """The main job: encoders and decoders on the main sets, and `ink` damaged."""
         names = registries or Registries()
         encoders = {
             name: entry for name, entry in names.encoders.entries.items() if entry.sample != 0

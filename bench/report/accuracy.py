@@ -1,7 +1,7 @@
 """Tables of error rates.
 
 Decoder by set, damage and severity by decoder, kinds of errors, and CER when something does not
-count. A new column is a `Column` in the list of its table; README, "Add a column", shows one. In
+count. A new column is a `Column` in the list of its table; docs/extending.md shows one. In
 the first three tables, where each set or decoder has a column, `first_columns` stand before those.
 """
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.types import Image
-from models.images import darkness
-from models.mini_net import HEIGHT
+from models.images import HEIGHT, darkness
 
 Darkness = NDArray[np.float32]  # (H, W), ink near 1
 _TALLEST = 128  # px; taller lines are scaled down first, which keeps augmentation cheap

@@ -79,7 +79,6 @@ class Pools(IterableDataset[Batch]):
         columns: int,
         source: Callable[[np.random.Generator], Callable[[int], Sample]],
         collate: Callable[[Sequence[Sample], np.random.Generator], Batch],
-        width: Callable[[int], int] = int,
     ) -> None:
         """Set up a stream; equal (words, start, process, worker) give equal batches.
 
@@ -87,14 +86,13 @@ class Pools(IterableDataset[Batch]):
             words: name of the stream of random numbers.
             start: first step.
             size: samples of a pool.
-            columns: pixel columns of a batch, padding included.
+            columns: pixel columns of a batch at its widest line.
             source: opens the sources in the worker; gives a function that draws a sample of a step.
             collate: makes the batch of some samples.
-            width: padded width of a sample.
         """
         super().__init__()
         self.words, self.start, self.size, self.columns = words, start, size, columns
-        self.source, self.collate, self.width = source, collate, width
+        self.source, self.collate = source, collate
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()
@@ -104,10 +102,7 @@ class Pools(IterableDataset[Batch]):
         while True:
             groups: list[list[Sample]] = [[]]
             for sample in sorted((draw(step) for _ in range(self.size)), key=_columns):
-                if (
-                    groups[-1]
-                    and self.width(_columns(sample)) * (len(groups[-1]) + 1) > self.columns
-                ):
+                if groups[-1] and _columns(sample) * (len(groups[-1]) + 1) > self.columns:
                     groups.append([])
                 groups[-1].append(sample)
             for index in rng.permutation(len(groups)):

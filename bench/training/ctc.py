@@ -27,8 +27,8 @@ from bench.training.files import Point
 from bench.training.fit import Count, Log, Natural, Share, Training, fit, world
 from bench.training.losses import ctc_loss, why_unfit
 from bench.training.material import LineRecipe, Material, gather, load
-from bench.training.mini import VALIDATION, data_hash
 from bench.training.mixture import MIXTURE, Mixture, StateBatches
+from bench.training.sources import VALIDATION, data_hash
 from bench.training.trocr import open_start, rate_groups, use_products
 from bench.training.validate import BATCH, LineReader, cers, encoded
 from datasets import DATASETS

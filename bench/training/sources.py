@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import string
 import unicodedata
@@ -23,34 +24,35 @@ from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank, space
 from datasets.levels import line_texts, pseudo
 from datasets.raster import Stroke, draw_strokes, fit_strokes, on_paper
 from datasets.splits import split_of
-from models.images import WIDEST, darkness, to_height
-from models.mini_net import HEIGHT
+from models.images import HEIGHT, WIDEST, darkness, to_height
 
 PEN_LINES = "unipen_lines.strokes.jsonl.gz"
-HOOKER = "hooker_lines.parquet"
-COPISTE = "copiste_fr_lines.parquet"
-FILES = (PEN_LINES, WORDS, CHARACTERS, HOOKER, COPISTE)
 SCANS = {  # the French ones add hands and paper
-    "hooker": HOOKER,
-    "copiste": COPISTE,
+    "hooker": "hooker_lines.parquet",
+    "copiste": "copiste_fr_lines.parquet",
     "poilus": "poilus_fr_lines.parquet",
     "cremma20": "cremma20_fr_lines.parquet",
 }
-# Shares of the lines that `mini` learns: its encoder, and its AR head, which learns English.
+FILES = (PEN_LINES, WORDS, CHARACTERS, *SCANS.values())
+VALIDATION = ("unipen-all", "hooker")  # val of `unipen` is a single hand
+# Shares of the lines that `mini` learns. Half are not English: real ink joined into other text, and
+# French.
 MINI = {
-    "rendered": 0.14,
-    "joined-characters": 0.14,
-    "joined-words": 0.20,
-    "unipen-lines": 0.22,
-    "hooker": 0.24,
+    "unipen-lines": 0.14,
+    "joined-words": 0.16,
+    "joined-characters": 0.15,
+    "hooker": 0.36,
     "copiste": 0.06,
+    "poilus": 0.07,
+    "cremma20": 0.01,
+    "rendered": 0.05,
 }
-MINI_HEAD = {
-    "rendered": 0.30,
-    "joined-characters": 0.22,
-    "joined-words": 0.04,
-    "unipen-lines": 0.22,
-    "hooker": 0.22,
+MINI_HEAD = {  # its AR head learns English
+    "rendered": 0.10,
+    "joined-characters": 0.30,
+    "joined-words": 0.06,
+    "unipen-lines": 0.26,
+    "hooker": 0.28,
 }
 _PRINTABLE = [c for c in string.printable if "!" <= c <= "~" and c != "\\"]
 _COMMON = list(string.ascii_letters + string.digits) + list(".,-'\"():;!?")
@@ -301,6 +303,16 @@ def sources(
         if root and file in here and name in shares:
             available[name] = Scans.read(root / file, fold=name != "hooker")
     return [(share, available[name]) for name, share in shares.items() if name in available]
+
+
+def data_hash(root: Path | None) -> str:
+    """SHA-256 over the training files, in a fixed order; of nothing without a data root."""
+    digest = hashlib.sha256()
+    for path in (root / name for name in FILES) if root else ():
+        if path.is_file():
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def pick(mixture: Sequence[tuple[float, Source]], rng: np.random.Generator) -> Source:

@@ -1,7 +1,7 @@
 """The interface of a damage, its common steps, and the damaged lines of a set.
 
 A new damage is a subclass in a file of its own or in that of its family, and a line in
-`datasets/damage/__init__.py`; README, "Add a damage", shows a whole one. `StrengthDamage` changes
+`datasets/damage/__init__.py`; docs/extending.md shows a whole one. `StrengthDamage` changes
 the whole line, `ScoreDamage` takes the same share of the ink as others do, `Damage` is free.
 """
 

@@ -20,7 +20,7 @@ SENTENCES = 2_915  # lines of IAM's test set, which the paper's table counts
 REFERENCE = "ar-beam-10"  # the paper's decoder, to which all others are compared
 PARTS = 5  # of a pass; they give the spread of a single pass
 SIZES = {"small": "trocr-small", "base": "trocr-base", "large": "trocr-large", "mini": "mini"}
-SETS = ("iam", "lines")  # the first that is here is read
+SETS = ("iam", "ink")  # the first that is here is read
 _LEAST_ROUNDS, _LEAST_S = 3, 1.0
 
 

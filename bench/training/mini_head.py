@@ -1,0 +1,244 @@
+"""Recipe of the AR head of `mini`: a decoder on the states of the frozen encoder."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from cyclopts import Parameter
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.core.errors import UserError
+from bench.core.types import Encoded, Line
+from bench.training.align import align
+from bench.training.augment import augment
+from bench.training.batches import Batch, Pools, in_background
+from bench.training.files import Point, export, without_prefix
+from bench.training.fit import Count, Log, Recipe, Training
+from bench.training.losses import shifted, token_loss, why_unfit
+from bench.training.sources import MINI_HEAD, VALIDATION, Sample, Texts, pick, sources
+from bench.training.validate import BATCH, LineReader, aspect, cers, encoded
+from datasets import DATASETS
+from datasets.root import data_root
+from datasets.seeds import stream
+from models.alphabet import encode
+from models.images import darkness, to_batch
+from models.mini_ar import MiniAR, load_tokenizer
+from models.ppocr_net import PPOCRNet, squeeze
+from models.shipped_encoders import ar_model, read_head, read_weights
+
+_POOL = 96  # samples sorted by width together: little padding, and still mixed batches
+_LONGEST = 70  # characters
+_WIDEST = 2600  # columns
+_RECENT = 200  # encoded batches that are kept
+_SLACK = 2  # frames beside a token that count as its own
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class MiniHead(Recipe):
+    """Train mini's AR head on the frozen encoder of OUT/mini.safetensors.
+
+    Attributes:
+        steps: length of the run in steps, resumed ones included; default: 20000
+        rate: peak learning rate; default: 1.2e-3
+        init: safetensors weights whose AR head to start from
+        columns: pixel columns of a batch
+        reuse: how often an encoded batch is learned from; encoding takes four times as long as
+            learning
+    """
+
+    name: ClassVar[str] = "ar"
+    history: ClassVar[str] = "ar.jsonl"
+    usual: ClassVar[Mapping[str, float]] = {"steps": 20_000, "rate": 1.2e-3}
+    clip: ClassVar[float] = 2.0
+
+    out: Path = Path("runs/mini")
+    save_every: Count = 400
+    init: Path | None = None
+    columns: Count = 9_000
+    reuse: Count = 8
+
+    def open(self, log: Log) -> Training:
+        """See `Recipe.open`."""
+        return _HeadTraining(self, log)
+
+
+@dataclass(frozen=True, eq=False)
+class _Aligned(Batch):
+    """Encoded lines (`inputs` are states), and the frames of their tokens.
+
+    mask: (B, S), True within a line.
+    tokens, labels: (B, L) input and target of the decoder.
+    windows: (B, L, S), True where a label is written.
+    """
+
+    mask: Tensor = field(kw_only=True)
+    tokens: Tensor = field(kw_only=True)
+    labels: Tensor = field(kw_only=True)
+    windows: Tensor = field(kw_only=True)
+
+
+class _HeadTraining(Training):
+    """The AR head with teacher forcing; the encoder stays as it is.
+
+    Cross-attention is guided: the CTC head of the frozen encoder aligns each training text with its
+    frames, and the attention of the two upper layers is drawn to the frames of the token that comes
+    next (guided attention, after Tachibana et al., arXiv 1710.08969, but with a real alignment).
+    Without guidance the head learned language and not its place in the line.
+    """
+
+    keeps_last = True
+
+    def __init__(self, recipe: MiniHead, log: Log) -> None:
+        self.recipe, self.log, self.net = recipe, log, PPOCRNet()
+        if not self.weights.is_file():
+            raise UserError(f"{self.weights} is missing; run python -m bench train mini first")
+        tensors, self.notes = read_weights(self.weights)
+        self.net.load_state_dict(without_prefix(tensors, "net."))
+        width = self.net.config.width
+        head: MiniAR | None = MiniAR(width)
+        if recipe.init:
+            head = read_head(read_weights(recipe.init)[0], width, recipe.init)
+        if head is None:
+            raise UserError(f"{recipe.init} has no AR head to start from; leave --init out")
+        self.head, self.tokenizer, self.ar = head, load_tokenizer(), ar_model(head)
+        self.net.to(recipe.device).requires_grad_(False).eval()
+        super().__init__(recipe, head)
+        self.reader = LineReader("ar-greedy", "states")
+        self.sets = {
+            name: sorted(DATASETS.create(name).load("val", 25).lines, key=aspect)
+            for name in VALIDATION
+        }
+
+    @property
+    def weights(self) -> Path:
+        return self.recipe.out / "mini.safetensors"
+
+    def batches(self, step: int) -> Iterator[Batch]:
+        """Encoded batches, each followed by earlier ones in random order."""
+        recipe, ramp = self.recipe, min(1500, (self.steps or 1600) // 2)
+        draws = partial(_draws, data_root(), ramp)
+        words = ("kaidoku-mini-head-2", recipe.seed)
+        pools = Pools(words, step, _POOL, recipe.columns, draws, _collate)
+        recent: deque[_Aligned] = deque(maxlen=_RECENT)
+        rng = stream(*words, "order", step)
+        for batch in in_background(pools, recipe.workers):
+            recent.append(self._aligned(batch))
+            yield recent[-1]
+            for _ in range(recipe.reuse - 1):
+                yield recent[int(rng.integers(len(recent)))]
+
+    @torch.no_grad()
+    def _aligned(self, batch: Batch) -> _Aligned:
+        """Encode a batch and find the frames of each token."""
+        assert batch.widths is not None
+        frames = self.net.config.frames(batch.widths)
+        states, ctc = self.net(batch.inputs.to(self.recipe.device), batch.widths)
+        log_probs = ctc.float().log_softmax(-1).cpu().numpy()
+        most = self.ar.max_new_tokens - 1
+        encodings = [self.tokenizer.encode(text) for text in batch.texts]
+        tokens, labels = shifted([encoding.ids[:most] for encoding in encodings], self.ar)
+        windows = torch.zeros(*tokens.shape, states.shape[1], dtype=torch.bool)
+        for window, encoding, text, rows, length in zip(
+            windows, encodings, batch.texts, log_probs, frames.tolist(), strict=True
+        ):
+            spans = _spans(text, rows[:length])
+            for place, (first, last) in enumerate(encoding.offsets[:most] if spans else ()):
+                start, end = spans[first][0], spans[max(first, last - 1)][1]
+                window[place, max(0, start - _SLACK) : end + 1 + _SLACK] = True
+        mask = torch.arange(states.shape[1])[None] < frames[:, None]
+        return _Aligned(
+            states.half().cpu(),
+            batch.texts,
+            batch.widths,
+            mask=mask,
+            tokens=tokens,
+            labels=labels,
+            windows=windows,
+        )
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy a token plus half the attention loss."""
+        assert isinstance(batch, _Aligned)
+        device = batch.inputs.device
+        logits, attentions = self.head(
+            batch.inputs.float(), batch.mask.to(device), batch.tokens.to(device)
+        )
+        guided = _attention_loss(attentions[-2:], batch.windows.to(device))
+        return token_loss(logits, batch.labels) + 0.5 * guided
+
+    def validate(self, module: Any) -> Mapping[str, float]:
+        scores = {}
+        for name, lines in self.sets.items():
+            batches = _encode(self.net, lines, module)
+            scores[name] = self.reader.score(batches, [line.text for line in lines])
+            self.log.say(f"{name}: {scores[name]}")
+        return cers(scores)
+
+    def export(self, module: Any, points: Sequence[Point]) -> None:
+        notes = {**self.notes, "ar_steps": str(points[-1].step)}
+        export(self.weights, self.net.state_dict(), module.state_dict(), notes)
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+def _draws(root: Path | None, ramp: int, rng: np.random.Generator) -> Callable[[int], Sample]:
+    """Draw one augmented sample a call; texts and augmentation grow over `ramp` steps."""
+    mixture = sources(root, MINI_HEAD, Texts(english=0.9))
+
+    def draw(step: int) -> Sample:
+        progress = min(1.0, step / max(1, ramp))
+        # Short lines first: on these a head learns to go along a line.
+        usable = [(w, s) for w, s in mixture if progress >= 0.5 or s.bounded]
+        source = pick(usable, rng)
+        while True:  # over-wide samples are drawn again
+            sample = source.draw(rng, max(6, round(_LONGEST * progress)))
+            ink = squeeze(augment(sample.ink, rng, 0.3 + 0.7 * progress))
+            if sample.text and ink.shape[1] <= _WIDEST:
+                return Sample(ink, sample.text)
+
+    return draw
+
+
+def _collate(samples: Sequence[Sample], _: np.random.Generator) -> Batch:
+    inputs, widths = to_batch([sample.ink for sample in samples])
+    return Batch(inputs, tuple(sample.text for sample in samples), widths)
+
+
+@torch.inference_mode()
+def _encode(net: PPOCRNet, lines: Sequence[Line], head: MiniAR) -> Iterator[Encoded]:
+    """Encode batches of lines for decoders."""
+    device = next(net.parameters()).device
+    for start in range(0, len(lines), BATCH):
+        inks = [darkness(squeeze(line.image)) for line in lines[start : start + BATCH]]
+        images, widths = to_batch(inks)
+        states, logits = net(images.to(device), widths)
+        frames = net.config.frames(widths).to(device)
+        yield replace(encoded(logits, frames, states), ar=ar_model(head))
+
+
+def _spans(text: str, log_probs: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """First and last frame of each character; empty when the text cannot be aligned."""
+    if why_unfit(text, len(log_probs)):
+        return []
+    spans = align(log_probs, np.array(encode(text)))
+    return [] if spans.min() < 0 else [(int(a), int(b)) for a, b in spans]
+
+
+def _attention_loss(attentions: Sequence[Tensor], windows: Tensor) -> Tensor:
+    """Mean -log of the attention inside the windows; attentions are (B, heads, L, S) each."""
+    known = windows.any(-1)
+    losses = []
+    for attention in attentions:
+        inside = (attention.float().mean(1) * windows).sum(-1)
+        losses.append(-inside[known].clamp_min(1e-4).log().mean())
+    return torch.stack(losses).mean() if known.any() else windows.sum()
