@@ -1,5 +1,6 @@
 """The run folder: exact round trips, torn and full disks, locks, retries."""
 
+import gzip
 import json
 import os
 import re
@@ -187,6 +188,13 @@ def test_lines_of_a_cell_that_was_not_run_or_is_damaged(tmp_path):
         store.lines("k1")
     with store.writing(ENVIRONMENT):
         store.write(row("k1"), [LINE])
+    packed = tmp_path / "lines" / "k1.jsonl.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "lines" / "k1.jsonl").read_bytes()))
+    assert store.lines("k1") == [LINE]
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(UserError, match="cannot be read"):
+        store.lines("k1")
+    packed.unlink()
     (tmp_path / "lines" / "k1.jsonl").write_text('{"id": 1}\n')
     with pytest.raises(
         UserError, match=r"k1.jsonl, line 1, field id: expected `str`, got `int`; run"

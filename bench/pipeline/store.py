@@ -3,7 +3,8 @@
     results/runs/<name>/
         env.json            environment records by hash
         rows.jsonl          one `Row` a line, appended and synced to disk one by one
-        lines/<key>.jsonl   one `LineResult` a line of that cell, there before its row is
+        lines/<key>.jsonl   one `LineResult` a line of that cell, there before its row is; packed by
+                            gzip where a reference is committed
         bad-lines.jsonl     the lines of data sets that could not be used, each with the reason
         lock                held while a run writes
 
@@ -15,8 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,15 +90,20 @@ class RunStore:
             UserError: there are none, or they are damaged.
         """
         path = self._lines_path(key)
+        packed = path.with_name(f"{path.name}.gz")  # as committed references keep them
         try:
-            records = path.read_bytes().split(b"\n")
+            content = (
+                gzip.decompress(packed.read_bytes()) if packed.is_file() else path.read_bytes()
+            )
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: the cell failed or was not run here; run it"
             ) from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} cannot be read ({error}); run again, or restore it") from error
         return [
             load(LineResult, record, f"{path}, line {number}", "run again to measure it anew")
-            for number, record in enumerate(records, start=1)
+            for number, record in enumerate(content.split(b"\n"), start=1)
             if record
         ]
 
