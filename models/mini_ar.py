@@ -34,8 +34,8 @@ class MiniARConfig:
 class StateProjection(nn.Module):
     """Encoder states to the head's width, with sinusoidal positions.
 
-    BiLSTM states hold no positions, without which the cross-attention cannot learn to read from
-    left to right.
+    The states hold no positions, without which the cross-attention cannot learn to read from left
+    to right.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

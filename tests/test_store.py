@@ -190,6 +190,7 @@ def test_lines_of_a_cell_that_was_not_run_or_is_damaged(tmp_path):
         store.write(row("k1"), [LINE])
     packed = tmp_path / "lines" / "k1.jsonl.gz"
     packed.write_bytes(gzip.compress((tmp_path / "lines" / "k1.jsonl").read_bytes()))
+    (tmp_path / "lines" / "k1.jsonl").unlink()
     assert store.lines("k1") == [LINE]
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(UserError, match="cannot be read"):

@@ -21,7 +21,7 @@ from models.base import EncoderSpec
 CLEAN = "none"  # the name of no damage
 
 # The main job: real ink that is embedded. Other sets are synthetic, parts of these, or not English;
-# the other damages would take it past ten minutes on two cores.
+# the other damages would make it take half as long again.
 MAIN_SETS = ("ink", "unipen", "hooker")
 MAIN_DAMAGED = ("ink",)
 MAIN_DAMAGES = (

@@ -92,9 +92,8 @@ class RunStore:
         path = self._lines_path(key)
         packed = path.with_name(f"{path.name}.gz")  # as committed references keep them
         try:
-            content = (
-                gzip.decompress(packed.read_bytes()) if packed.is_file() else path.read_bytes()
-            )
+            old = packed.is_file() and not path.is_file()  # lines measured again are not packed
+            content = gzip.decompress(packed.read_bytes()) if old else path.read_bytes()
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: the cell failed or was not run here; run it"

@@ -128,7 +128,7 @@ def _random(length: int, rng: np.random.Generator) -> str:
 class Sample:
     """A training line.
 
-    ink: (64, W) darkness.
+    ink: (64, W) darkness as drawn; (48, W) once squeezed for PP-OCR's network.
     centres: (len(text),) where the middle of each character stands, as a fraction of the width;
         None where the source does not know.
     """
