@@ -292,6 +292,6 @@ def test_without_an_encoder_the_head_of_mini_is_trained(call, tmp_path, monkeypa
     assert (plain.out, plain.length(), plain.columns) == (
         Path("runs/mini"),
         ("steps", 20_000),
-        12_500,
+        9_000,
     )
     assert (chosen.steps, chosen.columns, chosen.init) == (5, 99, Path("a.st"))

@@ -188,9 +188,9 @@ def test_the_preview_holds_the_damaged_lines_pixel_by_pixel(tmp_path, call):
     assert call(*words_)[:2] == (0, f"{out}\n")
     assert list(out.parent.iterdir()) == [out]
     sheet = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
-    line = DATASETS.create("lines").load("test", 2).lines[1]
+    line = DATASETS.create("ink").load("test", 2).lines[1]
     for name in ("strike", "blot"):
-        image = DAMAGES.create(name).apply(line, "lines", 5, 0).line.image
+        image = DAMAGES.create(name).apply(line, "ink", 5, 0).line.image
         height, width = image.shape
         column = sheet[:, MARGIN : MARGIN + width]
         rows = range(len(column) - height + 1)

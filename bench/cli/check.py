@@ -47,7 +47,7 @@ two splits
 def overfit(
     *,
     system: str = "mini:ctc-greedy",
-    dataset: str = "ink",
+    dataset: str = "lines",
     limit: int = 300,
     options: Options = (),
     learned: str = "train",
