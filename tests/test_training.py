@@ -228,8 +228,8 @@ def test_real_sources_never_touch_val_or_test():
     drawn: dict[str, Any] = dict(zip(MINI, found, strict=True))
     assert sum(MINI.values()) == pytest.approx(1)
     assert MINI["unipen-lines"] + MINI["hooker"] <= 0.5  # English as it stands
-    for name in ("joined-characters", "joined-words"):
-        assert {split_of(writer) for writer in drawn[name].writers} == {"train"}
+    bank = drawn["joined-words"].bank
+    assert {split_of(w) for w in (*bank.character_writers, *bank.word_writers)} == {"train"}
     counts = {"poilus": 979, "cremma20": 175, "hooker": 4855, "copiste": 4171}
     assert {name: len(drawn[name].lines) for name in counts} == counts
     rng = np.random.default_rng(0)
