@@ -16,19 +16,19 @@ _LEVELS = {
 DATASETS = Registry(
     "data set",
     {
+        "ink": Entry("datasets.ink:InkLines", "embedded: real strokes in composed English lines"),
+        **{
+            f"ink-{level}": Entry(
+                "datasets.ink:InkLines", f"real strokes: {words}", {"level": level}
+            )
+            for level, words in _LEVELS.items()
+        },
         "lines": Entry(
             "datasets.lines:RenderedLines", "embedded, synthetic: English in stroke fonts"
         ),
         **{
             f"lines-{level}": Entry(
                 "datasets.lines:RenderedLines", f"synthetic: {words}", {"level": level}
-            )
-            for level, words in _LEVELS.items()
-        },
-        "ink": Entry("datasets.ink:InkLines", "embedded: real strokes in composed English lines"),
-        **{
-            f"ink-{level}": Entry(
-                "datasets.ink:InkLines", f"real strokes: {words}", {"level": level}
             )
             for level, words in _LEVELS.items()
         },

@@ -83,6 +83,16 @@ def test_the_overall_help_names_every_command_and_imports_none():
     assert all(name in out and command.summary in out for name, command in COMMANDS.items())
 
 
+def test_no_command_needs_torch_for_its_help():
+    """Importing torch takes seconds of CPU. `errors` does import it, with its analysis."""
+    modules = {command.module for name, command in COMMANDS.items() if name != "errors"}
+    program = (
+        f"import importlib, sys\nfor name in {sorted(modules)}:\n"
+        "    importlib.import_module(name)\n    assert 'torch' not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_every_command_is_plain_and_shows_examples(call, monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "80")
@@ -419,7 +429,7 @@ def test_doctor_looks_at_this_machine_and_tells_problems_with_their_remedy(call,
     checks = {check["name"]: check for check in json.loads(call("doctor", "--json")[1])}
     assert all(check["remedy"] for check in checks.values() if check["verdict"] == "problem")
     assert checks["torch"]["found"] == torch.__version__
-    assert checks["data sets here"]["found"].startswith("lines, ")
+    assert checks["data sets here"]["found"].startswith("ink, ")
     cases: tuple[tuple[Literal["note", "problem"], int], ...] = (("note", 0), ("problem", 1))
     for verdict, code in cases:
         found = [Fact("disk", verdict, "full", "make room")]

@@ -65,7 +65,7 @@ COMMANDS = {
     "trace": Command("dev:trace", "traces of torch's profiler of a system"),
     "diagnose": Command("diagnose:app", "do errors come from the search or the model?"),
     "experiment": Command("experiment:app", "does language help more, the more ink is lost?"),
-    "train": Command("trainings:app", "train an encoder and its heads"),
+    "train": Command("train:app", "train an encoder and its heads"),
 }
 
 _EPILOG = f"""\

@@ -21,7 +21,7 @@ from bench.cli.run import missing
 from bench.cli.stored import open_run
 from bench.core.errors import UserError
 from bench.core.types import Row
-from bench.pipeline import runner, runs
+from bench.pipeline import runs
 from bench.pipeline.plan import Plan
 from bench.pipeline.store import RunStore
 from bench.report import cite as notes
@@ -191,11 +191,13 @@ def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
     Returns:
         The store, and the key of the cell.
     """
+    from bench.pipeline.runner import run
+
     if not plan.cells:
         raise UserError(f"this cell cannot run here:\n{missing(plan.skipped)}")
     store = RunStore(path)
     with RunProgress(plan) as progress:
-        outcome = runner.run(plan, store, progress)
+        outcome = run(plan, store, progress)
     if outcome.interrupted:
         raise KeyboardInterrupt
     keys = [*outcome.done, *outcome.failed]

@@ -1,4 +1,4 @@
-"""`python -m bench train`: a recipe for each command, whose fields are the options."""
+"""The commands under `python -m bench train`: a recipe each, whose fields are the options."""
 
 from __future__ import annotations
 
@@ -29,24 +29,7 @@ from bench.training.mixture import MIXTURE
 
 _MINI = "mini"
 
-app = App(
-    name="train",
-    help="Train mini, a TrOCR, a CTC head for one, or a language model.",
-    help_epilogue=f"""\
-examples:
-  {PROGRAM} train mini --hours 3 --out runs/mini             mini's encoder with its CTC head
-  {PROGRAM} train ar --out runs/mini                         mini's AR head, encoder frozen
-  {PROGRAM} train ar --encoder trocr-base --dataset hooker   a TrOCR, fine-tuned
-  {PROGRAM} train ctc --encoder trocr-base --dataset hooker  a CTC head for a TrOCR
-  {PROGRAM} train lm --out runs/lm                           the embedded language model
-  {PROGRAM} train ar --help
-
-Checkpoints are written atomically: stop with Ctrl-C or kill, and start the same command again.
-""",
-)
 mini = App(
-    name="mini",
-    sort_key=0,
     help="Train mini's encoder: PP-OCR's small recogniser on handwriting.",
     help_epilogue=f"""\
 examples:
@@ -59,8 +42,6 @@ examples:
 """,
 )
 ar = App(
-    name="ar",
-    sort_key=1,
     help="Train mini's AR head on the frozen encoder, or fine-tune a TrOCR.",
     help_epilogue=f"""\
 examples:
@@ -81,8 +62,6 @@ On a CPU, base and large take seconds a line.
 """,  # noqa: E501
 )
 ctc = App(
-    name="ctc",
-    sort_key=2,
     help="Train a CTC head for a TrOCR, its encoder frozen or trained along.",
     help_epilogue=f"""\
 examples:
@@ -100,8 +79,6 @@ the lines that mini learned.
 """,  # noqa: E501
 )
 lm = App(
-    name="lm",
-    sort_key=3,
     help="Train a small causal transformer over characters.",
     help_epilogue=f"""\
 examples:
@@ -115,8 +92,6 @@ the fewest bits a character are kept as OUT/lm.safetensors. At the end that numb
 that of a character n-gram model of the same text.
 """,
 )
-for _command in (mini, ar, ctc, lm):
-    app.command(_command)
 
 
 @mini.default
