@@ -41,18 +41,23 @@ def _lines(
     return np.array(edits), np.array(characters), names
 
 
-def test_agrees_with_scipy_on_writer_blocks():
-    edits, characters, names = _lines(1, writers=40, each=5)
-    tops = edits.reshape(40, 5).sum(axis=1)
-    bottoms = characters.reshape(40, 5).sum(axis=1)
-    oracle = scipy_stats.bootstrap(
+def scipys_interval(tops, bottoms, resamples, seed):
+    """The percentile interval of a ratio of sums over blocks."""
+    return scipy_stats.bootstrap(
         (tops, bottoms),
         lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
         paired=True,
         method="percentile",
-        n_resamples=40_000,
-        rng=np.random.default_rng(2),
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
     ).confidence_interval
+
+
+def test_agrees_with_scipy_on_writer_blocks():
+    edits, characters, names = _lines(1, writers=40, each=5)
+    tops = edits.reshape(40, 5).sum(axis=1)
+    bottoms = characters.reshape(40, 5).sum(axis=1)
+    oracle = scipys_interval(tops, bottoms, 40_000, seed=2)
     ours = micro_interval(edits, characters, names, resamples=40_000)
     assert ours is not None
     width = oracle.high - oracle.low
@@ -224,14 +229,7 @@ def test_a_difference_and_a_ratio_agree_with_scipy(writers):
     assert found is not None and found.interval is not None
     tops, bottoms = by_writer(first - second, names), by_writer(chars, names)
     assert found.value == pytest.approx(first.sum() / chars.sum() - second.sum() / chars.sum())
-    oracle = scipy_stats.bootstrap(
-        (tops, bottoms),
-        lambda t, b, axis=-1: t.sum(axis=axis) / b.sum(axis=axis),
-        paired=True,
-        method="percentile",
-        n_resamples=20_000,
-        rng=np.random.default_rng(1),
-    ).confidence_interval
+    oracle = scipys_interval(tops, bottoms, 20_000, seed=1)
     width = oracle.high - oracle.low
     assert found.interval.low == pytest.approx(oracle.low, abs=0.06 * width)
     assert found.interval.high == pytest.approx(oracle.high, abs=0.06 * width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -33,9 +33,10 @@ from datasets.damage import DAMAGES
 from datasets.root import data_root
 from models.alphabet import encode, frames_needed
 from models.images import darkness, to_batch
+from models.mini_ar import MiniAR
 from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, squeeze
 from models.shipped import WEIGHTS
-from models.shipped_encoders import read_weights
+from models.shipped_encoders import ar_model, read_weights
 
 _POOL = 160  # samples sorted by width together
 _LONGEST = 2600  # columns
@@ -138,7 +139,9 @@ class _EncoderTraining(Training):
 
     def validate(self, module: Any) -> Mapping[str, float]:
         read = {
-            name: self.reader.score(_encode(module["net"], lines), [line.text for line in lines])
+            name: self.reader.score(
+                encode_lines(module["net"], lines), [line.text for line in lines]
+            )
             for name, lines in self.sets.items()
         }
         minutes = round((unix_time() - self.began) / 60, 1)
@@ -269,10 +272,14 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def _encode(net: PPOCRNet, lines: Sequence[Line]) -> Iterator[Encoded]:
-    """Encode lines one by one for decoders."""
+def encode_lines(
+    net: PPOCRNet, lines: Sequence[Line], size: int = 1, head: MiniAR | None = None
+) -> Iterator[Encoded]:
+    """Encode `size` lines at a time for decoders, those of an AR head included if there is one."""
     device = next(net.parameters()).device
-    for line in lines:
-        images, widths = to_batch([darkness(squeeze(line.image))])
-        logits = net(images.to(device), widths)[1]
-        yield encoded(logits, net.config.frames(widths).to(device))
+    for start in range(0, len(lines), size):
+        inks = [darkness(squeeze(line.image)) for line in lines[start : start + size]]
+        images, widths = to_batch(inks)
+        states, logits = net(images.to(device), widths)
+        frames = net.config.frames(widths).to(device)
+        yield replace(encoded(logits, frames, states), ar=ar_model(head) if head else None)

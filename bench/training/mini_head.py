@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.errors import UserError
-from bench.core.types import Encoded, Line
 from bench.training.align import align
 from bench.training.augment import augment
 from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
 from bench.training.fit import Count, Log, Recipe, Training
 from bench.training.losses import shifted, token_loss, why_unfit
+from bench.training.mini import encode_lines
 from bench.training.sources import MINI_HEAD, VALIDATION, Sample, Texts, pick, sources
-from bench.training.validate import BATCH, LineReader, aspect, cers, encoded
+from bench.training.validate import BATCH, LineReader, aspect, cers
 from datasets import DATASETS
 from datasets.root import data_root
 from datasets.seeds import stream
 from models.alphabet import encode
-from models.images import darkness, to_batch
+from models.images import to_batch
 from models.mini_ar import MiniAR, load_tokenizer
 from models.ppocr_net import PPOCRNet, squeeze
 from models.shipped_encoders import ar_model, read_head, read_weights
@@ -178,7 +178,7 @@ class _HeadTraining(Training):
     def validate(self, module: Any) -> Mapping[str, float]:
         scores = {}
         for name, lines in self.sets.items():
-            batches = _encode(self.net, lines, module)
+            batches = encode_lines(self.net, lines, BATCH, module)
             scores[name] = self.reader.score(batches, [line.text for line in lines])
             self.log.say(f"{name}: {scores[name]}")
         return cers(scores)
@@ -212,18 +212,6 @@ def _draws(root: Path | None, ramp: int, rng: np.random.Generator) -> Callable[[
 def _collate(samples: Sequence[Sample], _: np.random.Generator) -> Batch:
     inputs, widths = to_batch([sample.ink for sample in samples])
     return Batch(inputs, tuple(sample.text for sample in samples), widths)
-
-
-@torch.inference_mode()
-def _encode(net: PPOCRNet, lines: Sequence[Line], head: MiniAR) -> Iterator[Encoded]:
-    """Encode batches of lines for decoders."""
-    device = next(net.parameters()).device
-    for start in range(0, len(lines), BATCH):
-        inks = [darkness(squeeze(line.image)) for line in lines[start : start + BATCH]]
-        images, widths = to_batch(inks)
-        states, logits = net(images.to(device), widths)
-        frames = net.config.frames(widths).to(device)
-        yield replace(encoded(logits, frames, states), ar=ar_model(head))
 
 
 def _spans(text: str, log_probs: NDArray[np.float32]) -> list[tuple[int, int]]:
