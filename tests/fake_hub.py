@@ -231,11 +231,11 @@ def _name(path: Path, folder: Path) -> str:
 def _sibling(path: Path, folder: Path) -> dict[str, Any]:
     """A file in what the Hub tells of a repository."""
     entry = _entry(path, folder)
-    told = {"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]}
+    listed = {"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]}
     if "lfs" in entry:
         lfs = entry["lfs"]
-        told["lfs"] = {"sha256": lfs["oid"], "size": lfs["size"], "pointerSize": 134}
-    return told
+        listed["lfs"] = {"sha256": lfs["oid"], "size": lfs["size"], "pointerSize": 134}
+    return listed
 
 
 def _entry(path: Path, folder: Path) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def test_no_damage_is_ranked_over_another():
 def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_agrees():
     def corrected(decoder: str, better: int) -> Any:
         counts = {"same": 0, "worse": 0, "changed": 0, "edits_before": 0}
-        told = {**counts, "improved": better, "refused": {}, "cer_before": 0.1, "wer_before": 0.1}
-        return row(decoder, correction=told)
+        facts = {**counts, "improved": better, "refused": {}, "cer_before": 0.1, "wer_before": 0.1}
+        return row(decoder, correction=facts)
 
     class Gained(Rows):
         def lines(self, key: str) -> list[LineResult]:

@@ -177,12 +177,12 @@ def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, call, n
     out = tmp_path / "out"
     small = "--width 32 --layers 1 --context 32 --batch 4 --save-every 2 --steps 4"
     words = ("train", "lm", "--text", str(text), "--out", str(out), *small.split())
-    code, told, said = call(*words)
-    assert code == 0 and str(out / "lm.safetensors") in told and "n-gram model of order 6" in told
+    code, shown, said = call(*words)
+    assert code == 0 and str(out / "lm.safetensors") in shown and "n-gram model of order 6" in shown
     assert "step 2 " in said and "step 4 " in said
     lm = read_char_lm(out / "lm.safetensors")
     assert lm.notes["trained_on"] == "mine.txt" and lm.config.width == 32
-    code, told, said = call(*words)
+    code, shown, said = call(*words)
     assert code == 0 and "step 4 " not in said  # it was over
 
 

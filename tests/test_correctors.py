@@ -185,10 +185,10 @@ def test_an_autoregressive_score_counts_as_that_of_the_whole_text(encoder, encod
         whole = score_texts(ar, encoded, asked, 0.0)[place]
         tokens = np.array([len(ar.tokenize(text)) + 1 for text in texts])
         assert by_token * tokens == pytest.approx(whole, rel=1e-4)
-        told = dict(line.nbest)
+        scores = dict(line.nbest)
         alone = dict(decoder.decoder.decode(encoded)[place].nbest)
         for text, count in zip(texts, tokens, strict=True):
-            assert told[text] == pytest.approx(alone[text] * count, rel=1e-5)
+            assert scores[text] == pytest.approx(alone[text] * count, rel=1e-5)
     decoder.close()
 
 
@@ -301,12 +301,12 @@ def test_a_row_counts_better_same_and_worse_lines():
         result("one two", "onc two", "onc two", "refused: length"),
         result("one two", "onc two", "onx two"),  # another error in its place
     ]
-    told: Any = corrected(lines, True)
-    assert (told["improved"], told["same"], told["worse"]) == (1, 4, 1)
-    assert told["changed"] == 3 and told["refused"] == {"length": 1}
-    assert told["edits_before"] == 5
-    assert told["cer_before"] == pytest.approx(5 / 42)
-    assert told["wer_before"] == pytest.approx(5 / 12)
+    summary: Any = corrected(lines, True)
+    assert (summary["improved"], summary["same"], summary["worse"]) == (1, 4, 1)
+    assert summary["changed"] == 3 and summary["refused"] == {"length": 1}
+    assert summary["edits_before"] == 5
+    assert summary["cer_before"] == pytest.approx(5 / 42)
+    assert summary["wer_before"] == pytest.approx(5 / 12)
     untrained: Any = corrected(lines, False)
     assert untrained["cer_before"] is None
     assert corrected([], True) is None

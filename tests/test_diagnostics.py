@@ -59,8 +59,8 @@ class Faulty(Decoder):
         found = []
         for place, line in enumerate(read):
             text = line.text + "x" * (place % 4 > 0)
-            told = (*((text + "y" * k, -float(k)) for k in range(nbest - 1)), (line.text, -99))
-            found.append(Decoded(text, len(text), 0.0, told if nbest > 1 else ()))
+            listed = (*((text + "y" * k, -float(k)) for k in range(nbest - 1)), (line.text, -99))
+            found.append(Decoded(text, len(text), 0.0, listed if nbest > 1 else ()))
         return found
 
     def score(
@@ -95,8 +95,8 @@ def test_every_wrong_line_is_told_by_its_reason() -> None:
 def test_conditions_and_decoders_that_cannot_score_texts_have_tables_of_their_own() -> None:
     more = {"limit": 5, "options": {"faulty": {"mute": True}}}
     found = diagnosed(damages=("none", "eraser"), severities=(1, 3), **more)
-    told = [(one.condition.damage, one.condition.severity) for one in found.findings]
-    assert told == [("none", 0), ("eraser", 1), ("eraser", 3)]
+    places = [(one.condition.damage, one.condition.severity) for one in found.findings]
+    assert places == [("none", 0), ("eraser", 1), ("eraser", 3)]
     assert (found.findings[0].count("right"), found.findings[0].count("unknown")) == (2, 3)
     made = list(tables(found))
     assert len({table.slug for table in made}) == 3

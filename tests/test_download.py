@@ -221,7 +221,7 @@ def test_a_broken_connection_is_taken_up_again(home: Home, whole: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "whole", "told"),
+    ("most", "whole", "message"),
     [
         (1000, False, r"sent 1 kB of 3 MB .* and nothing more; .* again"),
         (0, True, r"sent 0 B of 3 MB .* and nothing more; .* again"),
@@ -229,11 +229,11 @@ def test_a_broken_connection_is_taken_up_again(home: Home, whole: bool) -> None:
     ],
 )
 def test_a_server_that_sends_too_little_or_without_end_is_left(
-    home: Home, most: int, whole: bool, told: str
+    home: Home, most: int, whole: bool, message: str
 ) -> None:
     home.server.most, home.server.whole = most, whole
     seen: list[float] = []
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         download(REPO, hub.MAIN, lambda doing, done, total: seen.append(done))
     assert home.fetched().count(WEIGHTS) <= 5 and max(seen, default=0) < 4_000_000
     home.server.most = None
@@ -251,7 +251,7 @@ def test_damaged_weights_are_told_and_not_kept(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"),
+    ("refusal", "message"),
     [
         ((403, "GatedRepo"), "accept them on http://.*/tiny/shut and log in with `hf auth login`"),
         ((401, ""), "there is no model tiny/shut on http.*, or it is private; check its name"),
@@ -261,22 +261,22 @@ def test_damaged_weights_are_told_and_not_kept(home: Home) -> None:
     ],
 )
 def test_refusals_of_the_hub_are_one_sentence(
-    home: Home, refusal: tuple[int, str], told: str
+    home: Home, refusal: tuple[int, str], message: str
 ) -> None:
     home.server.refusals["tiny/shut"] = refusal
-    with pytest.raises(UserError, match=told) as raised:
+    with pytest.raises(UserError, match=message) as raised:
         get("tiny/shut")
     assert "\n" not in str(raised.value)
 
 
 def test_names_and_revisions_that_are_not_there(home: Home, tmp_path: Path) -> None:
-    for repo, revision, told in (
+    for repo, revision, message in (
         ("tiny/typo", "main", "there is no model tiny/typo"),
         (REPO, "nope", "has no revision nope; take one of http.*/commits/main"),
         ("a/--b--", "main", "'a/--b--' is no Hub id"),
         (str(tmp_path), "main", "is a folder; there is nothing to fetch"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             get(repo, revision)
 
 

@@ -48,9 +48,9 @@ def test_a_name_without_one_is_looked_up() -> None:
 
 def test_what_the_list_says_of_one(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code, told, _ = call("list", "./nowhere")
-    assert code == 0 and "missing: there is no folder ./nowhere" in told
-    assert "-o ./nowhere.untrained=..." in told and "-o ./nowhere.repo" not in told
+    code, out, _ = call("list", "./nowhere")
+    assert code == 0 and "missing: there is no folder ./nowhere" in out
+    assert "-o ./nowhere.untrained=..." in out and "-o ./nowhere.repo" not in out
 
 
 def test_listing_imports_no_torch() -> None:
@@ -101,22 +101,22 @@ def test_safetensors_are_preferred(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("absent", "told"),
+    ("absent", "message"),
     [
         ("tokenizer.json", "tokenizer.json or vocab.json+merges.txt or sentencepiece.bpe.model"),
         ("model.safetensors", "the weights (model.safetensors or model.safetensors.index.json or"),
     ],
 )
-def test_what_a_folder_lacks_is_told(tmp_path: Path, absent: str, told: str) -> None:
+def test_what_a_folder_lacks_is_named(tmp_path: Path, absent: str, message: str) -> None:
     folder = write(tmp_path / "partial", absent)
     with pytest.raises(Unavailable) as raised:
         hub.locate(str(folder))
-    assert told in raised.value.reason and str(folder) in raised.value.reason
+    assert message in raised.value.reason and str(folder) in raised.value.reason
     assert raised.value.remedy == "copy the whole checkpoint into it"
 
 
 @pytest.mark.parametrize(
-    ("repo", "revision", "told"),
+    ("repo", "revision", "message"),
     [
         ("./nowhere", "main", "there is no folder ./nowhere"),
         ("no such model", "main", "neither a folder nor a Hub id"),
@@ -124,10 +124,10 @@ def test_what_a_folder_lacks_is_told(tmp_path: Path, absent: str, told: str) -> 
         (".", "v1", "is a folder and has no revision"),
     ],
 )
-def test_names_that_mean_nothing(repo: str, revision: str, told: str) -> None:
+def test_names_that_mean_nothing(repo: str, revision: str, message: str) -> None:
     missing = hub.missing(repo, revision)
     assert missing is not None and missing.remedy
-    assert told in missing.reason
+    assert message in missing.reason
 
 
 def test_a_folder_is_named_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

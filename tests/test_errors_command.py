@@ -103,9 +103,9 @@ def test_severity_alone_means_all_damages(errors):
 )
 def test_mistakes_are_one_sentence(errors, words, sentence):
     code, out, err = errors(*words)
-    told = err.splitlines()[-1]
+    message = err.splitlines()[-1]
     assert (code, out) == (2, "")
-    assert told.startswith("error: ") and sentence in told and "Traceback" not in err
+    assert message.startswith("error: ") and sentence in message and "Traceback" not in err
 
 
 def test_words_are_judged_by_the_model_that_the_rows_were_read_with(tmp_path):

@@ -256,12 +256,12 @@ def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small_lm, tmp_path
     assert {g["system"] for g in summary["gains"]} == {
         "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-ngram@0", "ctc-ngram@0.25", "ctc-ngram@0.5",
     }  # fmt: skip
-    told = {
+    rates = {
         (g["level"], g["damage"], g["severity"], g["system"]): g["cer"] for g in summary["gains"]
     }
-    for cell, cer in told.items():  # no language is no language, number for number
+    for cell, cer in rates.items():  # no language is no language, number for number
         if cell[3] == "ctc-ngram@0":
-            assert cer == told[cell[0], cell[1], cell[2], "ctc-beam"]
+            assert cer == rates[cell[0], cell[1], cell[2], "ctc-beam"]
     hidden = [r for r in summary["recalls"] if r["severity"] == 5 and r["system"] == CLOZE]
     assert all(r["characters"] > 0 for r in hidden)
     assert (folder / "finding.md").read_text().startswith("# Does language help more")

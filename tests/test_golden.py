@@ -33,8 +33,8 @@ def cell(**more):
 def test_a_difference_is_told_by_counts_and_texts():
     assert differences({"x": cell()}, {"x": cell()}) == []
     found = cell(counts="substitutions 2, tokens 9", texts=["a: one", "b: tvo"])
-    (told,) = differences({"x": cell()}, {"x": found})
-    assert told == "x: substitutions 1 -> 2; 1 of 2 lines differ\n    was  b: two\n    is   b: tvo"
+    (text,) = differences({"x": cell()}, {"x": found})
+    assert text == "x: substitutions 1 -> 2; 1 of 2 lines differ\n    was  b: two\n    is   b: tvo"
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_a_difference_is_told_by_counts_and_texts():
     ],
 )
 def test_any_other_difference_is_told_in_words(stored, found, words):
-    (told,) = differences(stored, found)
-    assert words in told
+    (text,) = differences(stored, found)
+    assert words in text
 
 
 def test_an_absent_peer_is_no_difference(monkeypatch):
@@ -63,5 +63,5 @@ def test_an_absent_peer_is_no_difference(monkeypatch):
         "mini + ctc-beam on lines test": cell(),
     }
     monkeypatch.setattr("tests.golden.PEERS", {"ctc-flashlight": "no_such_package"})
-    (told,) = differences(stored, {})
-    assert "ctc-beam" in told
+    (text,) = differences(stored, {})
+    assert "ctc-beam" in text

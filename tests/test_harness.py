@@ -171,20 +171,20 @@ def test_a_device_or_precision_that_is_not_here_is_one_sentence(tmp_path, runtim
 
 
 def test_progress_sums_up_to_the_cells_whatever_happens_to_them(tmp_path):
-    told: list[tuple[str, object]] = []
+    events: list[tuple[str, object]] = []
 
     class Listener:
         def started(self, block: Block) -> None:
-            told.append(("started", block.label))
+            events.append(("started", block.label))
 
         def note(self, doing: str) -> None:
-            told.append(("note", doing))
+            events.append(("note", doing))
 
         def advanced(self, cells: float) -> None:
-            told.append(("advanced", cells))
+            events.append(("advanced", cells))
 
         def finished(self, block: Block, rows: object) -> None:
-            told.append(("finished", len(rows)))  # type: ignore[arg-type]
+            events.append(("finished", len(rows)))  # type: ignore[arg-type]
 
     mine = registries(**TROUBLE, picky=Entry(f"{HERE}:ReaderSpec", "", {"refuses": True}))
     asked = replace(
@@ -193,19 +193,19 @@ def test_progress_sums_up_to_the_cells_whatever_happens_to_them(tmp_path):
     go(tmp_path, replace(asked, decoders=("reader",), damages=("none",)), mine)
     plan = build_plan(asked, mine)
     run(plan, RunStore(tmp_path), Listener())
-    steps = [cells for what, cells in told if what == "advanced"]
+    steps = [cells for what, cells in events if what == "advanced"]
     assert all(isinstance(step, float | int) and step >= 0 for step in steps)
     assert sum(steps) == pytest.approx(plan.cells)  # type: ignore[arg-type]
     assert len(steps) > 8  # it moves within a block
-    assert [x for x in told if x[0] in ("started", "finished")] == [
+    assert [x for x in events if x[0] in ("started", "finished")] == [
         ("started", "pixels on words"), ("finished", 4),
         ("started", "pixels on words, eraser 3"), ("finished", 4),
     ]  # fmt: skip
-    assert ("note", "loading words") in told and ("note", "damaging words") in told
-    told.clear()
+    assert ("note", "loading words") in events and ("note", "damaging words") in events
+    events.clear()
     hopeless = build_plan(replace(ASKED, decoders=("odd",)), mine)  # fails before the first round
     run(hopeless, RunStore(tmp_path / "hopeless"), Listener())
-    assert sum(cells for what, cells in told if what == "advanced") == 1  # type: ignore[misc]
+    assert sum(cells for what, cells in events if what == "advanced") == 1  # type: ignore[misc]
 
 
 def test_the_harness_costs_under_two_per_cent_of_the_measured_work(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Leaks: found where they were planted, refused before something learns, told in rows."""
+"""Leaks: found where they were planted, refused before something learns, named in rows."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_one_hand_in_letters_is_in_both_splits_and_that_is_no_leak():
     leak = compare(letters("train", "L1", "L2"), letters("test", "L3", "L3", "L4"))
     assert (leak.of("writer").lines, leak.of("block").lines, leak.of("block").of) == (3, 0, 3)
     assert not leak.spoils
-    told = verdict("hooker", [leak], [])
-    assert "3 of 3 have the writer of a line there" in told
-    assert "All letters are by one hand" in told
+    sentences = verdict("hooker", [leak], [])
+    assert "3 of 3 have the writer of a line there" in sentences
+    assert "All letters are by one hand" in sentences
     assert [row[1].text for row in table("hooker", [leak]).rows][3] == "letter"
     shared = compare(letters("train", "L1"), letters("test", "L1"))
     assert shared.of("block").lines == 1 and "the letter of a line there" in sentence(shared)
@@ -135,8 +135,8 @@ def test_the_train_split_is_looked_through_once():
     assert two.read == ["test", "train"]
     assert check_training([part(two)], track) == first
     assert two.read == ["test", "train", "test"]
-    told = leaks_of_row(part(two), two.load("test"), {})
-    assert told == {
+    record = leaks_of_row(part(two), two.load("test"), {})
+    assert record == {
         "train": {"text": 1, "page": 0, "writer": 1, "block": 0, "image": 1, "near image": 0},
         "lm": None,
     }
@@ -145,8 +145,8 @@ def test_the_train_split_is_looked_through_once():
 def test_a_row_tells_what_the_embedded_model_has_read():
     text = train_text()[0].split()
     lines = [(" ".join(text[:GRAM]), 1, "w", ""), (TEXTS[0], 2, "w", "")]
-    told = leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": EMBEDDED_TEXT})
-    assert told == {"train": None, "lm": {"lines": 0.5, "runs": 1.0}}
+    record = leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": EMBEDDED_TEXT})
+    assert record == {"train": None, "lm": {"lines": 0.5, "runs": 1.0}}
     assert leaks_of_row(part(Two()), made("test", lines), {"lm_trained_on": "a file"})["lm"] is None
 
 

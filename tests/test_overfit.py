@@ -39,7 +39,7 @@ class ByHeart(Decoder):
 
 
 @dataclass(frozen=True)
-class Told(Words):
+class Spelled(Words):
     """Words that tell their split."""
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
@@ -47,7 +47,7 @@ class Told(Words):
 
 
 @dataclass(frozen=True)
-class Large(Told):
+class Large(Spelled):
     """The same words in six hands."""
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
@@ -70,8 +70,8 @@ class NoTest(Words):
 def mine() -> Registries:
     plain = registries(**{"by-heart": Entry(f"{__name__}:ByHeartSpec", "learned by heart")})
     sets = {
-        "told": Entry(f"{__name__}:Told", "tells its split"),
-        "large": Entry(f"{__name__}:Large", "tells its split, 72 lines"),
+        "spelled": Entry(f"{__name__}:Spelled", "spells its split"),
+        "large": Entry(f"{__name__}:Large", "spells its split, 72 lines"),
         "no-test": Entry(f"{__name__}:NoTest", "no test"),
     }
     return dataclasses.replace(
@@ -95,9 +95,9 @@ def test_a_system_that_knows_its_training_lines_is_over_fitted():
 
 
 def test_every_split_gives_the_same_number_of_lines_spread_over_it():
-    found = check(asked("told", limit=6), mine(), track)
+    found = check(asked("spelled", limit=6), mine(), track)
     assert [len(score.edits) for score in found.scores] == [6, 6, 6]
-    whole = check(asked("told"), mine(), track)
+    whole = check(asked("spelled"), mine(), track)
     # Every second line, so the length of all of them differs from that of the first six.
     assert sum(found.score("test").characters) != sum(sorted(whole.score("test").characters)[:6])
 
@@ -105,10 +105,10 @@ def test_every_split_gives_the_same_number_of_lines_spread_over_it():
 @pytest.mark.parametrize(
     ("selection", "kind", "words"),
     [
-        (asked("told", limit=0), UserError, "leaves nothing"),
+        (asked("spelled", limit=0), UserError, "leaves nothing"),
         (asked("no-test"), UserError, "no split train and test"),
-        (asked("told", options={"pixels": {"weights": "untrained"}}), UserError, "untrained"),
-        (asked("told", options={"told": {"absent": True}}), Unavailable, "not here"),
+        (asked("spelled", options={"pixels": {"weights": "untrained"}}), UserError, "untrained"),
+        (asked("spelled", options={"spelled": {"absent": True}}), Unavailable, "not here"),
     ],
 )
 def test_what_cannot_be_checked_is_said(selection, kind, words):
@@ -165,9 +165,9 @@ def test_the_blocks_of_one_hand_are_called_what_they_are():
         replace(scored(split, 2, writers=17), counted=Blocks(17, "letter", 1))
         for split in ("train", "test")
     )
-    told = table(OverfitCheck("e", "w" * 16, "d", "hooker", "", scores))
-    assert told.columns[2].head == "letters" and "intervals over letters" in told.conditions
-    assert told.conditions.endswith("All lines are of 1 hand.")
+    shown = table(OverfitCheck("e", "w" * 16, "d", "hooker", "", scores))
+    assert shown.columns[2].head == "letters" and "intervals over letters" in shown.conditions
+    assert shown.conditions.endswith("All lines are of 1 hand.")
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,11 @@ def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
         ("a", "another line has the same id"),
         ("e", "its image of 5000 x 10 pixels is no line of writing"),
     ]
-    with pytest.raises(BadLinesError, match=r"5 of 6 lines of parquet .* the first is b: ") as told:
+    with pytest.raises(
+        BadLinesError, match=r"5 of 6 lines of parquet .* the first is b: "
+    ) as error:
         ParquetLines(str(tmp_path), strict=True).load()
-    assert told.value.lineset.bad == found.bad
+    assert error.value.lineset.bad == found.bad
 
 
 def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:

@@ -15,7 +15,7 @@ from bench.analysis import stats
 from bench.core.records import dump
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from bench.pipeline import runs
-from bench.pipeline.cells import corrected as told
+from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.runs import newest
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, plots, render, speed
@@ -88,7 +88,7 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
     rows += [row("ctc-greedy", cer=0.2, damage="blot", severity=3)]
     corrected = row("ctc-greedy+lm", cer=0.1)
     lines = [replace(line, uncorrected=line.text) for line in cell_lines(0.1)]
-    correction = told(lines, trained=True)
+    correction = correction_of(lines, trained=True)
     folder = run(tmp_path / "run", *rows, replace(corrected, correction=correction)).path
     path = folder / "lines" / f"{corrected.key}.jsonl"
     path.write_bytes(b"".join(map(dump, lines)))

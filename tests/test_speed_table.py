@@ -309,9 +309,9 @@ def test_gpu_rows_name_the_card_its_driver_and_its_clocks(monkeypatch):
     monkeypatch.setattr(machine, "_output", lambda *command: clocks)
     monkeypatch.setattr(machine, "_gpu", lambda: ["A100", "Test GPU"])
     monkeypatch.setattr(machine, "_gpu_uuid", lambda index: ("GPU-a", "GPU-b")[index])
-    first, told = machine.environment()["gpus"]
+    first, gpu = machine.environment()["gpus"]
     assert (first["name"], first["max_sm_mhz"]) == ("A100", "1410")
-    environment = {**Rows().environments()["envhash012345678"], "gpus": [told]}
+    environment = {**Rows().environments()["envhash012345678"], "gpus": [gpu]}
     stored = system_row("small", REFERENCE, 2.0, runtime=Runtime("cuda", "float16", 1))
     stored = replace(stored, extras={**stored.extras, "gpu_clocks": {"sm_mhz": "1755"}})
     store = Rows(stored, environments={"envhash012345678": environment})

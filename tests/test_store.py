@@ -158,8 +158,8 @@ def test_a_damaged_row_in_the_middle_is_skipped_and_counted(tmp_path, bad):
     (tmp_path / "rows.jsonl").write_bytes(dump(row("k1")) + bad + b"\n" + dump(other("k2")))
     store = RunStore(tmp_path)
     assert store.rows() == [row("k1"), other("k2")]
-    (told,) = store.half_written()
-    assert "rows.jsonl, line 2: " in told
+    (problem,) = store.half_written()
+    assert "rows.jsonl, line 2: " in problem
     with store.writing(ENVIRONMENT):  # what is there stays as it is, and more can be added
         store.write(other("k3"), [])
     again = RunStore(tmp_path)

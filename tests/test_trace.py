@@ -80,24 +80,24 @@ def test_the_command_writes_traces_and_no_row(call, tmp_path, monkeypatch):
         *("trace", "mini:ctc-greedy", "--lines", "2", "--batch-size", "1"),
         *("--out", str(tmp_path / "t")),
     )
-    told = " ".join(out.split())
-    assert code == 0 and "aten::" in told and "not those of a run" in told and "tracing" in err
+    text = " ".join(out.split())
+    assert code == 0 and "aten::" in text and "not those of a run" in text and "tracing" in err
     files = sorted(path.name for path in (tmp_path / "t").rglob("*") if path.is_file())
     assert files == ["chrome.json.gz", "mini-ctc-greedy.pt.trace.json.gz"]
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("mini",), "ENCODER:DECODER"),
         (("mini:ctc-gredy",), "ctc-greedy"),
         (("mini:ctc-greedy", "--lines", "0"), "--lines 0"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(call, tmp_path, words, told):
+def test_mistakes_are_one_sentence(call, tmp_path, words, message):
     code, _, err = call("trace", *words, "--out", str(tmp_path / "t"))
-    assert code == 2 and told in err and "Traceback" not in err
+    assert code == 2 and message in err and "Traceback" not in err
     assert not (tmp_path / "t").exists()
 
 

@@ -1,4 +1,4 @@
-"""TrOCR checkpoints: the loaded one reads as the one that was saved; what does not fit is told."""
+"""TrOCR checkpoints: the loaded one reads as the one that was saved; what does not fit is named."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def pickled_half(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (changed(CONFIG, lambda c: c["decoder"].update(decoder_layers=3)), "they lack decoder."),
         (changed(CONFIG, lambda c: c["decoder"].update(decoder_ffn_dim=40)), "another shape for"),
@@ -247,10 +247,10 @@ def pickled_half(folder: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_one_sentence(
-    spoil: Callable[[Path], None], told: str, checkpoint: Path
+    spoil: Callable[[Path], None], message: str, checkpoint: Path
 ) -> None:
     spoil(checkpoint)
-    with pytest.raises(UserError, match=re.escape(told)) as raised:
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
         opened(checkpoint)
     sentence = str(raised.value)
     assert "\n" not in sentence and len(sentence) < 600

@@ -135,9 +135,9 @@ def test_filters_order_and_pages(page):
 
 
 def test_the_slider_steps_through_severities_and_equal_texts_share_a_row(page):
-    slider, told = page.get_by_role("slider"), page.locator("output")
+    slider, output = page.get_by_role("slider"), page.locator("output")
     rows = page.locator("#cards .row:not(.reference)")
-    assert told.inner_text() == "0 (clean)"
+    assert output.inner_text() == "0 (clean)"
     page.get_by_label("Text or id").fill("l0000")  # all read it without an error
     assert rows.count() == 1 and ", ".join(DECODERS) in rows.inner_text()
     page.get_by_role("checkbox", name="ctc-beam").uncheck()
@@ -146,7 +146,7 @@ def test_the_slider_steps_through_severities_and_equal_texts_share_a_row(page):
     page.get_by_label("Text or id").fill("l0002")
     for severity in (1, 3):
         slider.press("ArrowRight")
-        assert told.inner_text() == str(severity) == slider.get_attribute("aria-valuetext")
+        assert output.inner_text() == str(severity) == slider.get_attribute("aria-valuetext")
         edits = rows.locator(".edits").all_inner_texts()
         shown = [int(text.split(" ")[0].replace("✓", "0")) for text in edits]
         assert shown == sorted({edits_of(2, place, severity) for place in range(3)})

@@ -68,9 +68,9 @@ def test_the_sheets_hold_the_numbers_of_the_rows(written):
     assert all(r["What belongs to it"].startswith("character edits: ") for r in classes)
     changes = {(r["No."], r["Class"], r["Decoder"]): r for r in table(book["Changes"])}
     assert changes[1, "similar shape", "ctc-ngram"]["Removed"] == greedy["Edits"]
-    told = [(r["What"], r["Text"]) for r in table(book["Conditions"])]
-    assert [what for what, _ in told].count("signature") == 2 * len(READERS)
-    assert any("Test CPU 9000" in text for what, text in told if what == "conditions")
+    conditions = [(r["What"], r["Text"]) for r in table(book["Conditions"])]
+    assert [what for what, _ in conditions].count("signature") == 2 * len(READERS)
+    assert any("Test CPU 9000" in text for what, text in conditions if what == "conditions")
 
 
 def test_the_worst_lines_come_first_with_their_pictures(written):
