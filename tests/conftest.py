@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tabulate import tabulate
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,7 +19,10 @@ from bench.core.cache import cache_folder
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
 
 from bench.cli import main  # opens torch, which counts its threads then
+from bench.report import benchmark, render
 from decoders import tuned
+
+WIDTH = 120  # of the table of benchmarks
 
 
 @pytest.fixture
@@ -55,26 +57,9 @@ def pytest_terminal_summary(
 ) -> None:
     """Show benchmarks with their CER, which pytest-benchmark's own, far wider table has not."""
     session: Any = getattr(config, "_benchmarksession", None)
-    if session is None or session.compare or session.verbose:
+    if session is None or session.compare or session.verbose or not session.groups:
         return
-    for group, benchmarks in session.groups or ():
-        session.quiet = True
-        rows = [_row(each) for each in sorted(benchmarks, key=lambda each: each["median"])]
-        aligned = ("left", *["right"] * (len(rows[0]) - 1))
-        terminalreporter.section(f"{group or 'others'} (times in ms)", "-")
-        terminalreporter.write_line(
-            tabulate(rows, headers="keys", disable_numparse=True, colalign=aligned)
-        )
-
-
-def _row(benchmark: dict[str, Any]) -> dict[str, str]:
-    extra, median = benchmark["extra_info"], benchmark["median"]
-    cer = "" if extra.get("cer") is None else f"{100 * extra['cer']:.2f}"
-    return {
-        "name": benchmark["param"] or benchmark["name"],
-        **({"CER %": cer} if "cer" in extra else {}),
-        "median": f"{1000 * median:,.2f}",
-        "IQR": f"{1000 * benchmark['iqr']:,.2f}",
-        "lines/s": f"{extra.get('lines', 1) / median:,.1f}",
-        "rounds": str(benchmark["rounds"]),
-    }
+    session.quiet = True
+    for table in benchmark.from_session([each for _, group in session.groups for each in group]):
+        terminalreporter.section(table.title, "-")
+        terminalreporter.write_line(render.terminal(table, WIDTH).partition("\n")[2])

@@ -19,7 +19,8 @@ from bench.cli.bars import Steps
 from bench.cli.options import Json, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
-from bench.report import manuscript
+from bench.report import benchmark as benchmarks
+from bench.report import manuscript, render
 from bench.report.results import Result, collect
 
 _EPILOG = f"""\
@@ -32,6 +33,7 @@ examples:
   {PROGRAM} report mine --lang ja           tables and plots with Japanese words
   {PROGRAM} report mine --into thesis.tex   renew the tables between markers in a manuscript
   {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
+  {PROGRAM} report --benchmark b.json       the file of pytest --benchmark-json as Markdown
 
 A block of a manuscript is two lines, in LaTeX and in Markdown:
   % kaidoku:begin damage run=mine decoder=ctc-* severity=3 lang=ja
@@ -56,6 +58,7 @@ def run(
     pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
     into: tuple[Path, ...] = (),
     check: bool = False,
+    benchmark: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     as_json: Json = False,
 ) -> int:
     """Print the main tables of a run and write all tables and plots into its folder.
@@ -71,7 +74,14 @@ def run(
         into: write nothing but the tables between the markers of this manuscript (.md, .tex); may
             be repeated
         check: with --into: change nothing, exit 1 when a table of the manuscript is stale
+        benchmark: print nothing but the tables of this file of pytest --benchmark-json, as Markdown
+            or as --format says
     """
+    if benchmark is not None:
+        if run or into or form in ("html", "all"):
+            raise UserError("--benchmark goes with --format md, tex or csv alone")
+        print(render.printed(benchmarks.from_file(benchmark), form or "md"))
+        return 0
     if not into and (check or as_json):
         raise UserError(f"{'--check' if check else '--json'} goes with --into FILE")
     if into:
