@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from models import ENCODERS
 
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]+\b/\b[\w.-]{1,96}\b", re.ASCII)
 MAIN = "main"  # the Hub's branch where no revision is named
+_SAVE = (
+    'save it there with processor.save_pretrained("FOLDER"), or name the model that has it: '
+    'processor = "microsoft/trocr-base-handwritten" in the project file, or -o NAME.processor=...'
+)
 
 # Best first. Pickled weights are read by torch with weights_only=True.
 _INDEX = ".index.json"  # of weights in several files
@@ -35,11 +39,12 @@ WEIGHTS = (
 # transformers 5 writes the image processor into processor_config.json.
 SENTENCEPIECE = "sentencepiece.bpe.model"
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), (SENTENCEPIECE,))
+IMAGES, TOKENIZER = "the image processor", "the tokenizer"  # trainings often do not save them
 # The parts of a checkpoint, each with its alternatives: all files of one have to be there.
 NEEDED: Mapping[str, Sequence[Sequence[str]]] = {
     "the model's configuration": (("config.json",),),
-    "the image processor": (("preprocessor_config.json",), ("processor_config.json",)),
-    "the tokenizer": _TOKENIZERS,
+    IMAGES: (("preprocessor_config.json",), ("processor_config.json",)),
+    TOKENIZER: _TOKENIZERS,
     "the weights": tuple((name,) for name in WEIGHTS),
 }
 
@@ -49,11 +54,19 @@ class Checkpoint:
     """A complete checkpoint on this disk.
 
     repo: Hub id, or the folder as the user named it; weights: the file, or the index of several.
+    others: folders of parts (`IMAGES`, `TOKENIZER`) that it lacks and another checkpoint has.
+    notes: where these are from, in words.
     """
 
     repo: str
     folder: Path
     weights: Path
+    others: Mapping[str, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def folder_of(self, part: str) -> Path:
+        """The folder that a part is read from."""
+        return self.others.get(part, self.folder)
 
     @property
     def name(self) -> str:
@@ -94,8 +107,11 @@ class Checkpoint:
         return "" if is_path(self.repo) else f"{self.repo}@{self.folder.name}"
 
 
-def locate(repo: str, revision: str = MAIN) -> Checkpoint:
+def locate(repo: str, revision: str = MAIN, processor: str = "") -> Checkpoint:
     """Find a VisionEncoderDecoder checkpoint on this disk, by its Hub id or folder.
+
+    An image processor or tokenizer that it lacks is that of `processor` (Hub id or folder), else
+    of the model in the Hub's cache that its configuration names as the one it was made from.
 
     Raises:
         Unavailable: it is not here, or not all of it, or it needs a package that is not here;
@@ -106,10 +122,16 @@ def locate(repo: str, revision: str = MAIN) -> Checkpoint:
     else:
         remedy = download_command(repo, revision)
         folder = _cached_folder(repo, revision, remedy)
-    here = {path.name for path in folder.iterdir() if path.is_file()}
-    if absent := next(lacking(here), None):
+    here = _files(folder)
+    if "config.json" not in here and (child := _newest_child(folder)):
+        raise Unavailable(f"{repo} is no checkpoint itself", f"give its newest: {repo}/{child}")
+    others, notes = _borrowed(repo, folder, here, processor)
+    if absent := next(lacking(here, others), None):
+        if absent.startswith((IMAGES, TOKENIZER)) and is_path(repo):
+            remedy = _SAVE
         raise Unavailable(f"{repo} is here only in part: {absent} is not in {folder}", remedy)
-    if SENTENCEPIECE in here and not any(here.issuperset(way) for way in _TOKENIZERS[:2]):
+    words = _files(others.get(TOKENIZER, folder))
+    if SENTENCEPIECE in words and not any(words.issuperset(way) for way in _TOKENIZERS[:2]):
         _require(repo, ("sentencepiece", "protobuf"))
     weights = folder / best_weights(here)
     try:
@@ -122,13 +144,13 @@ def locate(repo: str, revision: str = MAIN) -> Checkpoint:
             f"{'is' if len(lost) == 1 else 'are'} not in {folder}",
             remedy,
         )
-    return Checkpoint(repo, folder, weights)
+    return Checkpoint(repo, folder, weights, others, notes)
 
 
-def missing(repo: str, revision: str = MAIN) -> Unavailable | None:
+def missing(repo: str, revision: str = MAIN, processor: str = "") -> Unavailable | None:
     """The reason for not using a checkpoint here, with the one command that mends it, or None."""
     try:
-        locate(repo, revision)
+        locate(repo, revision, processor)
     except Unavailable as reason:
         return reason
     return None
@@ -154,11 +176,68 @@ def cached() -> list[tuple[Checkpoint, tuple[str, ...]]]:
     return checkpoints
 
 
-def lacking(names: Collection[str]) -> Iterator[str]:
-    """Parts of a checkpoint that are not among files of these names, each with its files."""
+def lacking(names: Collection[str], others: Collection[str] = ()) -> Iterator[str]:
+    """Parts of a checkpoint that are not among files of these names, each with its files.
+
+    `others` are parts that need not be among them.
+    """
     for what, ways in NEEDED.items():
-        if not any(set(names).issuperset(way) for way in ways):
+        if what not in others and not _has(names, what):
             yield f"{what} ({' or '.join('+'.join(way) for way in ways)})"
+
+
+def _has(names: Collection[str], part: str) -> bool:
+    return any(set(names).issuperset(way) for way in NEEDED[part])
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_file()}
+
+
+def _newest_child(folder: Path) -> str:
+    """The last of the checkpoints that a training kept in a folder; "" without any."""
+    kept = [path.parent.name for path in folder.glob("checkpoint-*/config.json")]
+    return max(kept, key=lambda name: (len(name), name), default="")
+
+
+def _borrowed(
+    repo: str, folder: Path, here: Collection[str], processor: str
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folders of parts that a checkpoint lacks and another one has, with a note on each.
+
+    Raises:
+        Unavailable: `processor` is not here, or lacks them too.
+    """
+    absent = [part for part in (IMAGES, TOKENIZER) if not _has(here, part)]
+    source = absent and (processor or _base_model(folder))
+    if not source:
+        return {}, ()
+    try:
+        if is_path(source):
+            place = _local_folder(source, MAIN)
+        else:
+            place = _cached_folder(source, MAIN, download_command(source, MAIN))
+    except Unavailable:
+        if processor:
+            raise
+        return {}, ()
+    found = {part: place for part in absent if _has(_files(place), part)}
+    if processor and (lost := [part for part in absent if part not in found]):
+        raise Unavailable(f"{source} lacks {' and '.join(lost)}, as {repo} does", _SAVE)
+    name = place.name if is_path(source) else f"{source}@{place.name[:8]}"
+    why = "as the user chose" if processor else "the model that its config.json names"
+    return found, tuple(f"{part} is that of {name}, {why}" for part in found)
+
+
+def _base_model(folder: Path) -> str:
+    """The Hub id of the model that a checkpoint was made from; "" where none is stated."""
+    try:
+        config = read_json(folder / "config.json")
+    except (OSError, UserError):
+        return ""
+    parts = (config, config.get("decoder"))
+    names = [part.get("_name_or_path") for part in parts if isinstance(part, dict)]
+    return next((n for n in names if isinstance(n, str) and _HUB_ID.fullmatch(n)), "")
 
 
 def best_weights(names: Collection[str]) -> str:

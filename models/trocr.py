@@ -29,6 +29,8 @@ class TrOCRSpec(EncoderSpec):
     shape: the architecture that `untrained` builds; a checkpoint has its own.
     untrained: random weights instead of the checkpoint, always the same; nothing is downloaded.
     head: safetensors file of a CTC head that was trained on this checkpoint; "" for none.
+    processor: Hub id or folder whose image processor and tokenizer a checkpoint without its own
+        has; "" for the model in the Hub's cache that its config.json names.
     """
 
     name: ClassVar[str] = "trocr"
@@ -38,6 +40,7 @@ class TrOCRSpec(EncoderSpec):
     shape: str = ""
     untrained: bool = False
     head: str = ""
+    processor: str = ""
 
     def __post_init__(self) -> None:
         if self.untrained and self.head:
@@ -54,7 +57,7 @@ class TrOCRSpec(EncoderSpec):
         """Check for the whole checkpoint; never downloads."""
         if self.untrained:
             return None
-        if absent := hub.missing(self.repo, self.revision):
+        if absent := hub.missing(self.repo, self.revision, self.processor):
             return absent
         if self.head and not Path(self.head).expanduser().is_file():
             return Unavailable(
@@ -62,13 +65,17 @@ class TrOCRSpec(EncoderSpec):
             )
         return None
 
+    def locate(self) -> hub.Checkpoint:
+        """Its files on this disk; see `hub.locate`."""
+        return hub.locate(self.repo, self.revision, self.processor)
+
     def open(self, runtime: Runtime) -> Encoder:
         """Load it."""
         from models.trocr_model import UntrainedTrOCR, open_checkpoint
 
         if self.untrained:
             return UntrainedTrOCR(self.shape, runtime)
-        encoder = open_checkpoint(hub.locate(self.repo, self.revision), runtime)
+        encoder = open_checkpoint(self.locate(), runtime)
         if not self.head:
             return encoder
         from models.heads.trocr import HeadedTrOCR

@@ -49,13 +49,14 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
     The classes' own defaults (224 px, ImageNet statistics, DeiT's crop) are wrong for TrOCR, so
     the checkpoint has to state everything.
     """
-    stated = _stated_processing(checkpoint.folder)
+    folder = checkpoint.folder_of(hub.IMAGES)
+    stated = _stated_processing(folder)
     for key in ("size", "image_mean", "image_std"):
         if key not in stated:
             raise UserError(f"the image processor of {checkpoint.repo} does not state its {key}")
     with loading(checkpoint, "the image processor"):
         processor = AutoImageProcessor.from_pretrained(
-            checkpoint.folder, backend="pil", local_files_only=True, trust_remote_code=False
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
     size = encoder.image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -93,12 +94,13 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
         UserError: it cannot be read, or its special tokens or its size are not the decoder's.
     """
     kind: Any = PreTrainedTokenizerFast
-    if (checkpoint.folder / hub.SENTENCEPIECE).is_file():
+    folder = checkpoint.folder_of(hub.TOKENIZER)
+    if (folder / hub.SENTENCEPIECE).is_file():
         kind = XLMRobertaTokenizer
-    elif (checkpoint.folder / "merges.txt").is_file():
+    elif (folder / "merges.txt").is_file():
         kind = RobertaTokenizer
     with loading(checkpoint, "the tokenizer"):
-        tokenizer = kind.from_pretrained(checkpoint.folder, local_files_only=True)
+        tokenizer = kind.from_pretrained(folder, local_files_only=True)
     tokens, size = len(tokenizer), model.config.decoder.vocab_size
     if not 0 <= size - tokens <= _PADDING * size:
         raise UserError(

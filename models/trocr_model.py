@@ -156,6 +156,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
         has_ar=fits,
         trained_on=trained_on(checkpoint),
         origin=checkpoint.origin,
+        notes=checkpoint.notes,
         generation=generation_settings(checkpoint.folder, model.config.decoder),
     )
     ar = ar_model(model, detokenizer(tokenizer), spelling(tokenizer)) if fits else None

@@ -18,6 +18,7 @@ from decoders import DECODERS
 from models import ENCODERS, hub
 from models.trocr import TrOCRSpec
 from tests.fake_hub import write
+from tests.tiny_trocr import edit
 
 
 def test_microsofts_checkpoints() -> None:
@@ -40,6 +41,8 @@ def test_a_name_without_one_is_looked_up() -> None:
     assert "trocr-bas" not in ENCODERS
     with pytest.raises(UserError, match="did you mean trocr-base"):
         ENCODERS.create("trocr-bas")
+    with pytest.raises(UserError, match="did you mean mini"):
+        ENCODERS.create("MINI")
     with pytest.raises(UserError, match=r"there are: mini, .*, any TrOCR of the Hub \(owner/name"):
         ENCODERS.create("zzz")
     with pytest.raises(UserError, match="no decoder is called 'a/b'"):
@@ -101,18 +104,79 @@ def test_safetensors_are_preferred(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("absent", "message"),
+    ("absent", "message", "remedy"),
     [
-        ("tokenizer.json", "tokenizer.json or vocab.json+merges.txt or sentencepiece.bpe.model"),
-        ("model.safetensors", "the weights (model.safetensors or model.safetensors.index.json or"),
+        ("config.json", "the model's configuration", "copy the whole checkpoint into it"),
+        (
+            "tokenizer.json",
+            "tokenizer.json or vocab.json+merges.txt or sentencepiece.bpe.model",
+            'processor.save_pretrained("FOLDER")',
+        ),
+        (
+            "preprocessor_config.json",
+            "the image processor",
+            'processor = "microsoft/trocr-base-handwritten"',
+        ),
+        (
+            "model.safetensors",
+            "the weights (model.safetensors or model.safetensors.index.json or",
+            "copy the whole checkpoint into it",
+        ),
     ],
 )
-def test_what_a_folder_lacks_is_named(tmp_path: Path, absent: str, message: str) -> None:
+def test_what_a_folder_lacks_is_named(
+    tmp_path: Path, absent: str, message: str, remedy: str
+) -> None:
     folder = write(tmp_path / "partial", absent)
     with pytest.raises(Unavailable) as raised:
         hub.locate(str(folder))
     assert message in raised.value.reason and str(folder) in raised.value.reason
-    assert raised.value.remedy == "copy the whole checkpoint into it"
+    assert remedy in raised.value.remedy
+
+
+def cached(cache: Path, repo: str, *leave_out: str) -> Path:
+    """A repository in the Hub's cache."""
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0123456789abcdef")
+    return write(folder / "snapshots" / "0123456789abcdef", *leave_out)
+
+
+PARTS = ("tokenizer.json", "preprocessor_config.json")
+
+
+def test_a_checkpoint_without_a_processor_has_that_of_its_base_model(
+    tmp_path: Path, cache: Path
+) -> None:
+    folder, base = write(tmp_path / "tuned", *PARTS), cached(cache, "me/base")
+    assert hub.missing(str(folder)) is not None
+    edit(folder / "config.json", lambda config: config.update(_name_or_path="me/base"))
+    found = hub.locate(str(folder))
+    assert found.folder_of(hub.TOKENIZER) == found.folder_of(hub.IMAGES) == base
+    assert found.notes == tuple(
+        f"{part} is that of me/base@01234567, the model that its config.json names"
+        for part in (hub.IMAGES, hub.TOKENIZER)
+    )
+    (folder / "tokenizer.json").write_text("{}")  # its own is read where it has one
+    assert list(hub.locate(str(folder)).others) == [hub.IMAGES]
+
+
+def test_the_processor_of_a_checkpoint_can_be_named(tmp_path: Path, cache: Path) -> None:
+    folder, other = write(tmp_path / "tuned", *PARTS), write(tmp_path / "other")
+    found = hub.locate(str(folder), processor=str(other))
+    assert found.folder_of(hub.TOKENIZER) == other and "that of other, as the" in found.notes[0]
+    absent = hub.missing(str(folder), processor="me/base")
+    assert absent is not None and absent.remedy.endswith("weights get me/base")
+    cached(cache, "me/base", *PARTS)
+    absent = hub.missing(str(folder), processor="me/base")
+    assert absent is not None and "me/base lacks the image processor and the" in absent.reason
+
+
+def test_the_folder_of_a_training_suggests_its_newest_checkpoint(tmp_path: Path) -> None:
+    for step in (900, 1200, 50):
+        write(tmp_path / "out" / f"checkpoint-{step}")
+    absent = hub.missing(str(tmp_path / "out"))
+    assert absent is not None and absent.remedy.endswith("out/checkpoint-1200")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class _Extras(TypedDict, total=False):
     """Entries of `Row.extras` that code reads; others are only shown."""
 
     set_notes: list[str]
+    encoder_notes: list[str]
     generation_ignored: dict[str, Any]
     distinct_lines: int
     parts: list[Positive]

@@ -169,9 +169,10 @@ def declared(target: Any) -> Options:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """End the message on an unknown name with the nearest names, or with all."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    alike = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), alike, n=2, cutoff=0.5)
     if near:
-        return f"; did you mean {' or '.join(near)}?"
+        return f"; did you mean {' or '.join(alike[each] for each in near)}?"
     return f"; there are: {', '.join(known) or 'none'}"
 
 

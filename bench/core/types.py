@@ -157,6 +157,7 @@ class EncoderInfo:
     origin: source of the weights ("owner/name@commit").
     generation: the checkpoint's settings for text generation that change the text, by their names
         in transformers.
+    notes: parts that another checkpoint lent it, in words.
     """
 
     name: str
@@ -167,6 +168,7 @@ class EncoderInfo:
     trained_on: str = ""
     origin: str = ""
     generation: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def trained(self) -> bool:

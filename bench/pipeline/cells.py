@@ -162,6 +162,8 @@ class Cell:
             known["set_notes"] = lines.notes
         if info and info.origin:
             known["encoder_origin"] = info.origin
+        if info and info.notes:
+            known["encoder_notes"] = info.notes
         row = Row(
             key=self.key,
             cell=self.cell,

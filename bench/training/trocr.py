@@ -115,9 +115,10 @@ class Start:
             processor().save_pretrained(folder)
             self.tokenizer().save_pretrained(folder)
             return
-        for path in self.checkpoint.folder.iterdir():
-            if path.is_file() and path.name not in _OURS and not path.name.endswith(_OURS_TOO):
-                shutil.copyfile(path, folder / path.name)
+        for source in (*self.checkpoint.others.values(), self.checkpoint.folder):
+            for path in source.iterdir():
+                if path.is_file() and path.name not in _OURS and not path.name.endswith(_OURS_TOO):
+                    shutil.copyfile(path, folder / path.name)
 
     def _card_head(self, data: Sequence[str]) -> str:
         """The data sets, earlier ones included, as `models.trocr_files.trained_on` reads them."""
@@ -152,7 +153,7 @@ def open_start(name: str, seed: int, device: str) -> Start:
         raise UserError(
             f"{name} is no TrOCR and has a CTC head of its own; see python -m bench train --help"
         )
-    checkpoint = hub.locate(spec.repo, spec.revision)
+    checkpoint = spec.locate()
     encoder = open_checkpoint(checkpoint, Runtime(device=device))
     info, model = encoder.info, encoder.module()
     return Start(info.name, model, encoder.pictures, info.weights, info.trained_on, checkpoint)
