@@ -3,9 +3,9 @@
     image,text,writer,split
     images/0001.png,"a line, as it is written",anna,train
 
-`bench damage export` writes such tables; so do the Hub's image folders (metadata.csv or .jsonl) and
-the lists that TrOCR was trained with (two columns without names). Columns are detected by their
-usual names (`datasets.table`), and unknown ones are ignored.
+`bench data damage export` writes such tables; so do the Hub's image folders (metadata.csv or
+.jsonl) and the lists that TrOCR was trained with (two columns without names). Columns are detected
+by their usual names (`datasets.table`), and unknown ones are ignored.
 """
 
 from __future__ import annotations

@@ -46,4 +46,4 @@ class Encoder(ABC):
 
     @abstractmethod
     def module(self) -> Any:
-        """The torch module, for `bench show`."""
+        """The torch module, for `bench dev show`."""

@@ -344,7 +344,9 @@ def download_command(repo: str, revision: str) -> str:
     """The command that fetches a revision, in any environment."""
     offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
     chosen = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
-    return f"{offline}python -m bench weights get {registered_name(repo)}{chosen}"
+    name = registered_name(repo)
+    what = f"--encoder {name}" if "/" in name else name  # owner/name alone is a data set
+    return f"{offline}python -m bench data get {what}{chosen}"
 
 
 def _require(repo: str, packages: Sequence[str]) -> None:

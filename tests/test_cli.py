@@ -119,13 +119,15 @@ def test_every_example_of_help_and_documentation_is_understood(call):
         (["rnu"], "did you mean run"),
         (["run", "--encodr", "x"], "did you mean --encoder"),
         (["data", "get", "--url"], "--url needs a value"),
-        (["data", "get"], "data get needs NAME"),
+        (["data", "get"], "say what to get"),
         (["data"], "say what to do: list, get, check"),
         (["data", "lst"], "data has no action 'lst'; did you mean list?"),
         (["data", "check", "lines", "--limit", "few"], "--limit takes a whole number, not 'few'"),
         (["lm", "build", "--out", "x", "--unit", "wrd"], "--unit takes one of word, char, not"),
-        (["doctor", "please"], "does not know what to do with 'please'"),
-        (["show", "ctc-gredy"], "did you mean ctc-greedy"),
+        (["doctor"], "python -m bench list --check"),
+        (["list", "--check", "mini"], "leave mini out"),
+        (["report", "mine"], "--run mine"),
+        (["dev", "show", "ctc-gredy"], "did you mean ctc-greedy"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(call, words, said):
@@ -310,7 +312,7 @@ def test_what_cannot_run_is_listed_once_with_its_remedy(call, doubles, no_report
     assert code == 1
     assert out.count("decoder lacking: ") == 1 and out.count("pip install no_such_package") == 1
     assert out.count("refusing on pixels") == 1 and out.count("python -m bench lm") == 1
-    get = "python -m bench weights get"
+    get = "python -m bench data get"
     skipped = [Skipped("encoder", name, f"{name} is not here", f"{get} {name}") for name in "ab"]
     assert missing(skipped).endswith(f"\n      {get} a b")
 
@@ -398,13 +400,13 @@ def test_a_tree_has_the_shapes_seen_and_folds_layers_that_are_alike():
 
 
 def test_show_of_an_encoder_and_a_decoder(call, doubles, monkeypatch):
-    code, out, _ = call("show", "pixels")
+    code, out, _ = call("dev", "show", "pixels")
     assert code == 0 and "Identity" in out and "encoder: 5 parameters" in out
     monkeypatch.setattr(Reader, "close", lambda self: None)
-    code, out, _ = call("show", "reader", "-o", "reader.drop=q", "--lines", "1")
+    code, out, _ = call("dev", "show", "reader", "-o", "reader.drop=q", "--lines", "1")
     assert code == 0 and "log_probs (B, T, V) = (1, 38, 96)" in out and "drop = q" in out
     assert "read as: 'the uick brown fox'" in out
-    record = json.loads(call("show", "pixels", "--json")[1])
+    record = json.loads(call("dev", "show", "pixels", "--json")[1])
     assert record["parameters"] == {"encoder": 5} and record["tree"]["kind"] == "Identity"
 
 
@@ -418,7 +420,7 @@ def test_show_of_an_encoder_and_a_decoder(call, doubles, monkeypatch):
     ],
 )
 def test_show_of_what_cannot_be_shown(call, doubles, words, said):
-    code, out, err = call("show", *words)
+    code, out, err = call("dev", "show", *words)
     assert (code, out) == (2, "") and said in err and is_one_sentence(err)
 
 
@@ -426,7 +428,7 @@ def test_show_of_what_cannot_be_shown(call, doubles, words, said):
 
 
 def test_doctor_looks_at_this_machine_and_tells_problems_with_their_remedy(call, monkeypatch):
-    checks = {check["name"]: check for check in json.loads(call("doctor", "--json")[1])}
+    checks = {check["name"]: check for check in json.loads(call("list", "--check", "--json")[1])}
     assert all(check["remedy"] for check in checks.values() if check["verdict"] == "problem")
     assert checks["torch"]["found"] == torch.__version__
     assert checks["data sets here"]["found"].startswith("ink, ")
@@ -434,7 +436,7 @@ def test_doctor_looks_at_this_machine_and_tells_problems_with_their_remedy(call,
     for verdict, code in cases:
         found = [Fact("disk", verdict, "full", "make room")]
         monkeypatch.setattr("bench.cli.listing.examine", lambda found=found: found)
-        left, out, _ = call("doctor")
+        left, out, _ = call("list", "--check")
         assert left == code and "mend it: make room" in out
 
 
@@ -446,7 +448,7 @@ def test_doctor_sees_clashing_and_missing_packages(call, monkeypatch):
 
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", version)
-    code, out, _ = call("doctor", "--json")
+    code, out, _ = call("list", "--check", "--json")
     checks = {check["name"]: check for check in json.loads(out)}
     assert code == 1 and checks["numpy"]["verdict"] == checks["kenlm"]["verdict"] == "problem"
     assert "2.4.1, but the project needs <2" in checks["numpy"]["found"]

@@ -126,7 +126,7 @@ def test_another_copy_in_the_way_is_left_alone(tmp_path):
 
 def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
     options = ["--limit", "3", "--damage", "none,holes", "--severity", "1,5"]
-    words = ["damage", "export", "lines", "-o", str(tmp_path), *options]
+    words = ["data", "damage", "export", "lines", "--out", str(tmp_path), *options]
     code, out, err = call(*words)
     assert code == 0 and "clean: 3 lines" in out and "holes-5-0: 3 lines" in out
     assert "licence" in err
@@ -143,16 +143,16 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["lines"], "-o"),
-        (["lines", "-o", "x", "--severity", "6"], "severity 6"),
-        (["lines", "-o", "x", "--limit", "0"], "leaves nothing"),
-        (["lines", "-o", "x", "--option", "blot.fill=mark"], "no option 'fill'"),
-        (["lines", "-o", "x", "--align", "mimi"], "did you mean mini"),
+        (["lines"], "--out"),
+        (["lines", "--out", "x", "--severity", "6"], "severity 6"),
+        (["lines", "--out", "x", "--limit", "0"], "leaves nothing"),
+        (["lines", "--out", "x", "-o", "blot.fill=mark"], "no option 'fill'"),
+        (["lines", "--out", "x", "--align", "mimi"], "did you mean mini"),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(words, sentence, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, err = call("damage", "export", *words)
+    code, _, err = call("data", "damage", "export", *words)
     assert code == 2 and sentence in err.strip().splitlines()[-1]
     assert not list(tmp_path.iterdir())
 

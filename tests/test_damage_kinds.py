@@ -184,8 +184,8 @@ def test_defocus_is_the_literal_disc_on_a_four_times_finer_grid(radius):
 
 def test_the_preview_holds_the_damaged_lines_pixel_by_pixel(tmp_path, call):
     out = tmp_path / "new" / "sheet.png"
-    words_ = ["damage", "preview", "--damage", "strike, blot", "--line", "2", "-o", str(out)]
-    assert call(*words_)[:2] == (0, f"{out}\n")
+    words = ["--damage", "strike, blot", "--line", "2", "--out", str(out)]
+    assert call("data", "damage", "preview", *words)[:2] == (0, f"{out}\n")
     assert list(out.parent.iterdir()) == [out]
     sheet = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
     line = DATASETS.create("ink").load("test", 2).lines[1]

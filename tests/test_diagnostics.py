@@ -180,8 +180,8 @@ def test_a_narrow_ar_beam_makes_search_errors_that_a_wide_one_mends() -> None:
 
 
 def test_the_command(call: Call, tmp_path: Path) -> None:
-    words = ["diagnose", "--limit", "6", "--decoder", "ctc-greedy,ctc-beam", "--threads", "1"]
-    code, out, _ = call(*words, "--json", "--out", str(tmp_path / "new"))
+    words = ["--decoder", "ctc-greedy,ctc-beam", "--threads", "1", "--limit", "6"]
+    code, out, _ = call("dev", "diagnose", *words, "--json", "--out", str(tmp_path / "new"))
     assert code == 0
     record = json.loads(out)
     for one in record["findings"]:
@@ -195,5 +195,5 @@ def test_the_command(call: Call, tmp_path: Path) -> None:
         (["--limit", "0"], "limit of 0"),
         (["--decoder", "ctc-gredy"], "did you mean ctc-greedy"),
     ):
-        code, _, err = call(*words[:3], *wrong)
+        code, _, err = call("dev", "diagnose", *words[-2:], *wrong)
         assert code == 2 and sentence in err and "Traceback" not in err

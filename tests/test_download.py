@@ -118,12 +118,12 @@ def test_what_is_here_is_not_fetched_again_and_is_listed(home: Home) -> None:
     assert sorted(home.fetched()) == sorted(FILES)
     get()
     assert home.fetched() == []
-    listed = json.loads(home.bench("weights", "list", "--json").stdout)
+    listed = json.loads(home.bench("data", "list", "--json").stdout)["weights"]
     mine = next(one for one in listed if one["repo"] == REPO)
     commit = home.server.repos[REPO]["main"]
     assert (mine["commit"], mine["refs"], mine["size"]) == (commit, ["main"], len(FILES[WEIGHTS]))
     absent = next(one for one in listed if one["name"] == "trocr-base")
-    assert absent["commit"] == "" and absent["remedy"].endswith("weights get trocr-base")
+    assert absent["commit"] == "" and absent["remedy"].endswith("data get trocr-base")
     assert absent["size"] == pytest.approx(1.333e9, rel=1e-3)
 
 
@@ -131,7 +131,7 @@ def test_a_revision_by_its_tag_by_its_commit_and_a_branch_that_moved_on(
     home: Home, tmp_path: Path
 ) -> None:
     commit = home.server.repos[REPO]["v1"]
-    assert remedy_of(REPO, "v1") == ["weights", "get", REPO, "--revision", "v1"]
+    assert remedy_of(REPO, "v1") == ["data", "get", "--encoder", REPO, "--revision", "v1"]
     assert get(revision="v1").folder == get(revision=commit).folder
     assert hub.missing(REPO) is not None, "main has not been fetched"
     (write(tmp_path / "new") / WEIGHTS).write_bytes(b"better")
@@ -301,7 +301,7 @@ def test_no_network_and_no_hub_at_this_address(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
-    done = home.bench("weights", "get", "trocr-base", HF_ENDPOINT=nobody)
+    done = home.bench("data", "get", "trocr-base", HF_ENDPOINT=nobody)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {nobody} cannot be reached (")
     assert "HF_ENDPOINT" in done.stderr and "Traceback" not in done.stderr
@@ -315,9 +315,9 @@ def test_no_network_and_no_hub_at_this_address(
 
 
 def test_offline_mode_is_obeyed(home: Home) -> None:
-    done = home.bench("weights", "get", "trocr-base", HF_HUB_OFFLINE="1")
+    done = home.bench("data", "get", "trocr-base", HF_HUB_OFFLINE="1")
     assert done.returncode == 2
-    assert "run: HF_HUB_OFFLINE=0 python -m bench weights get trocr-base" in done.stderr
+    assert "run: HF_HUB_OFFLINE=0 python -m bench data get trocr-base" in done.stderr
     assert home.server.requests == []
 
 

@@ -59,7 +59,7 @@ def test_what_the_list_says_of_one(call, tmp_path: Path, monkeypatch: pytest.Mon
 def test_listing_imports_no_torch() -> None:
     code = (
         "import sys\nfrom bench.cli import main\n"
-        "for words in (['list'], ['weights', 'list']):\n"
+        "for words in (['list'], ['data', 'list']):\n"
         "    try: main(words)\n"
         "    except SystemExit as left: assert left.code == 0\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
@@ -67,7 +67,7 @@ def test_listing_imports_no_torch() -> None:
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "trocr-large-stage1" in done.stdout and "weights get trocr-base" in done.stdout
+    assert "trocr-large-stage1" in done.stdout and "data get trocr-base" in done.stdout
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("repo", "revision", "remedy"),
     [
         ("microsoft/trocr-base-handwritten", "main", "trocr-base"),
-        ("someone/else", "a b", "someone/else --revision 'a b'"),
+        ("someone/else", "a b", "--encoder someone/else --revision 'a b'"),
     ],
 )
 def test_the_remedy_is_one_command(
@@ -88,7 +88,7 @@ def test_the_remedy_is_one_command(
 ) -> None:
     missing = hub.missing(repo, revision)
     assert missing is not None
-    assert missing.remedy == f"python -m bench weights get {remedy}"
+    assert missing.remedy == f"python -m bench data get {remedy}"
     which = repo if revision == "main" else f"revision {revision} of {repo}"
     assert missing.reason == f"{which} is not in {cache}"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def errors(call, run):
     """Call the command on the run."""
-    return lambda *words: call("errors", str(run[0].path), *words)
+    return lambda *words: call("errors", "--run", str(run[0].path), *words)
 
 
 def test_the_clean_set_with_all_decoders_side_by_side(errors):

@@ -229,7 +229,7 @@ def test_a_run_beside_the_manuscript_and_the_run_of_the_command_line(call, tmp_p
     path = tmp_path / "thesis.tex"
     for words, arguments in (
         ("cer run=./runs/mine lang=ja", []),
-        ("cer", ["mine", "--lang", "ja"]),
+        ("cer", ["--run", "mine", "--lang", "ja"]),
     ):
         path.write_text(f"% kaidoku:begin {words}\n% kaidoku:end\n")
         assert call("report", *arguments, "--into", str(path))[0] == 0

@@ -1,4 +1,4 @@
-"""`bench perf`: comparisons with peers, the record, the table, the command."""
+"""`bench dev perf`: comparisons with peers, the record, the table, the command."""
 
 import dataclasses
 from typing import get_args
@@ -110,7 +110,7 @@ def test_the_table_has_the_ratio_its_spread_and_what_was_not_run(record):
 
 def test_the_command_goes_on_where_it_was_stopped(tmp_path, monkeypatch, call):
     monkeypatch.setattr("bench.analysis.perf.comparisons", lambda name, options, words: [GREEDY])
-    words = ("perf", "--threads", "1", "--out", f"{tmp_path}/out")
+    words = ("dev", "perf", "--threads", "1", "--out", f"{tmp_path}/out")
     code, out, _ = call(*words)
     assert code == 0 and "3 of 3" in out
     first = (tmp_path / "out" / FILE).read_bytes()
@@ -121,7 +121,7 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path, monkeypatch, call):
     assert (tmp_path / "out" / FILE).read_bytes() == first
     assert call(*words, "--fresh")[0] == 0
     assert (tmp_path / "out" / FILE).read_bytes() != first
-    code, out, _ = call("perf", "--list")
+    code, out, _ = call("dev", "perf", "--list")
     assert code == 0 and out == f"{GREEDY.label}\n"
     monkeypatch.undo()
-    assert call("perf", "nothing", "like", "it")[0] == 2
+    assert call("dev", "perf", "nothing", "like", "it")[0] == 2

@@ -45,7 +45,7 @@ def one_sentence(code: object, out: str, err: str) -> str:
 )
 def test_a_row_with_a_wrong_field_is_one_sentence(call, tmp_path, name, sentence):
     shutil.copy(FIXTURES / f"{name}.jsonl", tmp_path / "rows.jsonl")
-    err = one_sentence(*call("report", str(tmp_path)))
+    err = one_sentence(*call("report", "--run", str(tmp_path)))
     assert f"{tmp_path}/rows.jsonl, {sentence}" in err
 
 
@@ -60,7 +60,7 @@ def test_a_row_with_a_wrong_field_is_one_sentence(call, tmp_path, name, sentence
 )
 def test_other_json_is_no_row(call, tmp_path, text, sentence):
     (tmp_path / "rows.jsonl").write_bytes(text + b"\n")
-    assert sentence in one_sentence(*call("report", str(tmp_path)))
+    assert sentence in one_sentence(*call("report", "--run", str(tmp_path)))
 
 
 def typed(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -100,7 +100,7 @@ def test_an_environment_that_does_not_fit_is_one_sentence(call, tmp_path, text, 
     path = tmp_path / "env.json"
     path.unlink()
     path.mkdir() if text is None else path.write_bytes(text)
-    assert sentence in one_sentence(*call("report", str(tmp_path)))
+    assert sentence in one_sentence(*call("report", "--run", str(tmp_path)))
 
 
 @pytest.mark.parametrize("text", [DEEP, b"5", b'{"began": 5}', b"\xff"])

@@ -105,7 +105,7 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
 
     for owner, name in ((Path, "read_bytes"), (stats, "_bootstrap"), (stats, "sign_flip_p")):
         counted(owner, name)
-    code, out, _ = call("report", str(folder), "--format", "csv")
+    code, out, _ = call("report", "--run", str(folder), "--format", "csv")
     assert code == 0 and "CER by decoder and set" in out
     assert all(calls[file.name] == 1 for file in (folder / "lines").iterdir())
     lenient_rates = 3 * 3  # of each clean cell when something does not count
@@ -172,10 +172,10 @@ def test_a_run_without_rows_is_never_the_newest(call, runs_folder, left):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nwe"], "did you mean new?"),
+        (["--run", "nwe"], "did you mean new?"),
         ([], "there is no run with rows in"),
         (["--format", "pdf"], "--format takes one of md, tex, csv, html, all, not 'pdf'"),
-        (["new", "--pictures", "many"], "--pictures takes a number or all, not 'many'"),
+        (["--run", "new", "--pictures", "many"], "--pictures takes a number or all, not 'many'"),
     ],
 )
 def test_mistakes_are_one_sentence(call, runs_folder, words, said):

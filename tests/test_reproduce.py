@@ -157,7 +157,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
 
 def test_the_command_says_whether_a_number_holds(call, stored, tmp_path):
     before = sorted((tmp_path / "runs").rglob("*"))
-    code, out, _ = call("reproduce", stored.key, "--run", "old")
+    code, out, _ = call("cite", "--again", stored.key, "--run", "old")
     assert code == 0 and out.startswith("pixels:no-e holds\n  CER % then ")
     assert "exactly the same edits" in out and "0 lines of 12 read otherwise" in out
     assert sorted((tmp_path / "runs").rglob("*")) == before  # nothing is left behind
@@ -169,28 +169,30 @@ def test_the_command_says_whether_a_number_holds(call, stored, tmp_path):
     lines = [LineResult(**json.loads(line)) for line in path.read_text().splitlines()]
     wrong = (json.dumps({**vars(line), "substitutions": 90}) + "\n" for line in lines)
     path.write_text("".join(wrong))
-    code, out, _ = call("reproduce", stored.key, "--run", "old")
+    code, out, _ = call("cite", "--again", stored.key, "--run", "old")
     assert code == 1 and "does not hold" in out
 
 
 def test_json_and_a_folder_that_is_kept(call, stored, tmp_path):
-    code, out, _ = call("reproduce", stored.signature, "--run", "old", "--out", "again", "--json")
+    code, out, _ = call(
+        "cite", "--again", stored.signature, "--run", "old", "--out", "again", "--json"
+    )
     record = json.loads(out)
     assert code == 0 and record["holds"] is True and record["exact"] is True
     assert RunStore(tmp_path / "runs" / "again").rows()[0].key == record["after"]["key"]
-    code, _, err = call("reproduce", stored.key, "--run", "old", "--out", "again")
+    code, _, err = call("cite", "--again", stored.key, "--run", "old", "--out", "again")
     assert code == 2 and "is there already" in err
 
 
 def test_mistakes_are_one_sentence_with_a_remedy(call, stored, tmp_path, monkeypatch):
-    code, _, err = call("reproduce", stored.key, "--run", "old", "--device", "abacus")
+    code, _, err = call("cite", "--again", stored.key, "--run", "old", "--device", "abacus")
     assert code == 2 and "torch has no device 'abacus' here" in err
     merged = stored.signature.replace("bs:5", "bs:{5 6}")
     go(tmp_path / "runs" / "old", replace(ONE, runtime=Runtime(batch_size=6)))
-    code, _, err = call("reproduce", merged, "--run", "old")
-    assert code == 2 and "2 rows are meant; give the key of one: " in err
+    code, _, err = call("cite", "--again", merged, "--run", "old")
+    assert code == 2 and "--again measures one row; give the key of one: " in err
     lacking = registries()
     lacking.datasets.entries["words"] = Entry(f"{HERE}:Words", "", {"absent": True})
     monkeypatch.setattr(bench.analysis.reproduce, "Registries", lambda: lacking)
-    code, _, err = call("reproduce", stored.key, "--run", "old")
+    code, _, err = call("cite", "--again", stored.key, "--run", "old")
     assert code == 2 and "python -m bench data get words" in err

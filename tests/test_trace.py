@@ -77,7 +77,7 @@ def test_the_command_writes_traces_and_no_row(call, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     code, out, err = call(
-        *("trace", "mini:ctc-greedy", "--lines", "2", "--batch-size", "1"),
+        *("dev", "trace", "mini:ctc-greedy", "--lines", "2", "--batch-size", "1"),
         *("--out", str(tmp_path / "t")),
     )
     text = " ".join(out.split())
@@ -96,7 +96,7 @@ def test_the_command_writes_traces_and_no_row(call, tmp_path, monkeypatch):
     ],
 )
 def test_mistakes_are_one_sentence(call, tmp_path, words, message):
-    code, _, err = call("trace", *words, "--out", str(tmp_path / "t"))
+    code, _, err = call("dev", "trace", *words, "--out", str(tmp_path / "t"))
     assert code == 2 and message in err and "Traceback" not in err
     assert not (tmp_path / "t").exists()
 

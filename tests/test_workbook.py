@@ -37,7 +37,7 @@ def written(call, folder):
         if not path.exists():
             store, _ = make(folder / f"run-{hostile}", hostile)
             choice = ["--decoder", ",".join(READERS), "--damage", "none,char_erase"]
-            code, out, _ = call("errors", str(store.path), *choice, "--xlsx", str(path))
+            code, out, _ = call("errors", "--run", str(store.path), *choice, "--xlsx", str(path))
             assert code == 0 and f"written: {path}" in out
         return path
 

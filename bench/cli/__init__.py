@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import cyclopts
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from bench.cli.help import Console, PlainFormatter
 from bench.core.errors import UserError
@@ -33,8 +33,12 @@ PROGRAM = "python -m bench"
 
 
 class Command(NamedTuple):
-    """Where a command's `App` is, and its line in the overall help (which imports no command)."""
+    """Where a command's `App` is, its group, and its line in the overall help.
 
+    The overall help imports no command.
+    """
+
+    group: str
     place: str
     summary: str
 
@@ -45,27 +49,34 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "run": Command("run:app", "measure encoders x decoders x data sets x damages"),
-    "speed": Command("speed:app", "the speed table of TrOCR, reported and measured"),
-    "perf": Command("dev:perf", "our decoders against their peers, in one run"),
-    "errors": Command("errors:app", "what is misread, and what language changes of it"),
-    "report": Command("report:app", "tables and plots of a run that is there"),
-    "compare": Command("compare:app", "what one system gains over another, and at what cost"),
-    "cite": Command("cite:cite", "the footnote of a number: all that it depends on"),
-    "reproduce": Command("cite:reproduce", "measure a cell again: does its number hold?"),
-    "list": Command("listing:app", "what can be run here, and what is missing"),
-    "show": Command("dev:show", "the module tree of an encoder or decoder"),
-    "doctor": Command("listing:doctor", "what this machine has, and what is wrong with it"),
-    "data": Command("data:app", "list, get and check data sets"),
-    "weights": Command("weights:app", "list and get the weights of encoders"),
-    "damage": Command("damage:app", "look at the damages"),
-    "lm": Command("lm:app", "build and inspect n-gram language models"),
-    "tune": Command("tune:app", "tune language model weights on a validation split"),
-    "check": Command("check:app", "is a system over-fitted?"),
-    "trace": Command("dev:trace", "traces of torch's profiler of a system"),
-    "diagnose": Command("diagnose:app", "do errors come from the search or the model?"),
-    "experiment": Command("experiment:app", "does language help more, the more ink is lost?"),
-    "train": Command("train:app", "train an encoder and its heads"),
+    "run": Command("measure", "run:app", "encoders x decoders x data sets x damages"),
+    "speed": Command("measure", "speed:app", "the speed table of TrOCR, reported and measured"),
+    "experiment": Command(
+        "measure", "experiment:app", "does language help more, the more ink is lost?"
+    ),
+    "report": Command("read", "report:app", "tables and plots of a run"),
+    "compare": Command("read", "compare:app", "what one system gains over another, at what cost"),
+    "errors": Command("read", "errors:app", "what is misread, and what language changes of it"),
+    "cite": Command("read", "cite:app", "the footnote of a number; --again measures it again"),
+    "list": Command("material", "listing:app", "what can run here, and what is missing"),
+    "data": Command("material", "data:app", "get, check and damage data sets, get weights"),
+    "lm": Command("material", "lm:app", "build and inspect n-gram language models"),
+    "tune": Command("material", "tune:app", "tune language model weights on a validation split"),
+    "train": Command("train and check", "train:app", "an encoder and its heads, a language model"),
+    "check": Command("train and check", "check:app", "is a system over-fitted? does a split leak?"),
+    "dev": Command("develop", "dev:app", "compare with peers, trace, diagnose, show modules"),
+}
+
+# Commands of the first edition.
+MOVED = {
+    "doctor": "list --check",
+    "perf": "dev perf",
+    "trace": "dev trace",
+    "diagnose": "dev diagnose",
+    "show": "dev show",
+    "reproduce": "cite --again",
+    "damage": "data damage",
+    "weights": "data",
 }
 
 _EPILOG = f"""\
@@ -73,7 +84,7 @@ examples:
   {PROGRAM} run --all                 the main job: everything that can run here
   {PROGRAM} run --encoder mini --decoder ctc-greedy,ar-beam --limit 50
   {PROGRAM} list                      names, and what is missing
-  {PROGRAM} doctor                    is this machine fit for it?
+  {PROGRAM} list --check              is this machine fit for it?
   {PROGRAM} COMMAND --help            options and examples of one command
 
 --traceback, after any command, shows where an error comes from.
@@ -136,6 +147,8 @@ def parse(words: list[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]
         UserError: an unknown command or option, or a value that does not fit.
     """
     asked = next((word for word in words if not word.startswith("-")), None)
+    if asked in MOVED:
+        raise UserError(f"{asked} is now {PROGRAM} {MOVED[asked]}; see its --help")
     if asked is not None and asked not in COMMANDS:
         raise UserError(f"no command is called {asked!r}{did_you_mean(asked, COMMANDS)}")
     root = _root(asked)
@@ -162,13 +175,15 @@ def _root(asked: str | None) -> App:
         default_parameter=Parameter(negative=(), show_default=_default, allow_repeating=True),
     )
     root["--help"].show = False
+    groups = dict.fromkeys(command.group for command in COMMANDS.values())
+    panels = {name: Group(name, sort_key=place) for place, name in enumerate(groups)}
     for place, (name, command) in enumerate(COMMANDS.items()):
         if name == asked:
             app = command.place.partition(":")[2]
             root.command(getattr(importlib.import_module(command.module), app), name=name)
         else:
-            path = f"{__name__}.{command.place}"
-            root.command(path, name=name, help=command.summary, sort_key=place)
+            path, panel = f"{__name__}.{command.place}", panels[command.group]
+            root.command(path, name=name, help=command.summary, group=panel, sort_key=place)
     return root
 
 
@@ -190,7 +205,9 @@ def _mistake(error: cyclopts.CycloptsError) -> str:
         flags = [name for name in names if name.startswith("-")]
         return f"{chain} has no option {flag}{did_you_mean(flag, flags) if flags else ''}"
     if isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens:
-        return f"{chain} does not know what to do with {error.unused_tokens[0]!r}; {see}"
+        word = error.unused_tokens[0]
+        hint = f"name a run with --run {word}" if chain in ("report", "errors") else see
+        return f"{chain} does not know what to do with {word!r}; {hint}"
     if isinstance(error, cyclopts.UnknownCommandError) and error.unused_tokens and error.app:
         actions = [name for name in error.app if not name.startswith("-")]
         word = error.unused_tokens[0]

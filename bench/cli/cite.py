@@ -1,4 +1,4 @@
-"""`python -m bench cite` and `reproduce`: what a number depends on, and whether it holds."""
+"""`python -m bench cite`: what a number depends on, and whether it holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bench.report import cite as notes
 from bench.report.reproduce import text
 from bench.report.results import collect
 
-cite = App(
+app = App(
     name="cite",
     help_epilogue=f"""\
 examples:
@@ -36,27 +36,19 @@ examples:
   {PROGRAM} cite 'e:mini@e824e25a|d:ctc-greedy|s:lines-test@8acb12be|dmg:none|...'
   {PROGRAM} cite --run mine 32cfe9 --format tex     of this run, for LaTeX
   {PROGRAM} cite 32cfe9 --json                      the row and the environment behind it
+  {PROGRAM} cite 32cfe9 --again                     measure its cell again, and compare
+  {PROGRAM} cite 32cfe9 --again --out again         keep what was measured in results/runs/again
+  {PROGRAM} cite 32cfe9 --again --device cpu        of a row of a GPU, the text at least
 
 A signature stands below every table and in every row; one with {{a b}} in it, as below a table,
 means all rows of that system, which share a footnote. Quote it in '...', or the shell will read it.
 Without --run all runs of results/runs are looked through, the newest first, and then
 results/reference.
-""",
-)
-reproduce = App(
-    name="reproduce",
-    help_epilogue=f"""\
-examples:
-  {PROGRAM} reproduce 32cfe9f1e1088f14              the key of a row, or the beginning of it
-  {PROGRAM} reproduce 32cfe9 --run results/reference/two-cores
-  {PROGRAM} reproduce 32cfe9 --out again             keep what was measured in results/runs/again
-  {PROGRAM} reproduce 32cfe9 --device cpu            of a row of a GPU, the text at least
 
-A signature is quoted in '...', or the shell will read it. The row is not changed. A CER holds when
-it is the same, or within the interval of the stored one; a speed is a ratio and never
-decides, for it is the machine's as well.
+--again changes no row. A CER holds when it is the same, or within the interval of the stored one;
+a speed is a ratio and never decides, for it is the machine's as well.
 
-exit code 1: the number does not hold, or the cell failed
+exit code 1: with --again, the number does not hold, or the cell failed
 """,
 )
 
@@ -71,22 +63,40 @@ Where = Annotated[
 ]
 
 
-@cite.default
-def _cite(
+@app.default
+def cite(
     *cited: Annotated[str, Parameter(required=True, metavar="SIGNATURE|KEY")],
     where: Where = None,
     form: Annotated[Literal["md", "tex", "text"], Parameter(name="--format")] = "md",
+    again: bool = False,
+    device: str | None = None,
+    out: str | None = None,
+    data_root: DataRoot = None,
     as_json: Json = False,
 ) -> int:
-    """Expand a signature or the key of a row to a footnote.
+    """Expand a signature or the key of a row to a footnote, or measure it again.
 
     Versions, hardware, hash of the data, damage suite, options of the decoder, language model and
     the data that it was tuned on.
 
     Args:
         cited: what stands beside the number
+        again: measure the cell again with everything that its row says, and compare CER, texts,
+            speed, code, software and machine
+        device: with --again: another than the row's
+        out: with --again: keep what was measured in this run folder; default: it is thrown away
     """
+    if not again and (device or out):
+        raise UserError(f"{'--device' if device else '--out'} goes with --again")
     chosen = [_find(word, where) for word in cited]
+    if again:
+        rows = [(each, row) for each in chosen for row in each.rows()]
+        if len(rows) > 1:
+            raise UserError(
+                "--again measures one row; give the key of one: "
+                + ", ".join(row.key for _, row in rows)
+            )
+        return _again(*rows[0], device, out, as_json)
     if as_json:
         print_json([_record(each) for each in chosen])
         return 0
@@ -123,29 +133,8 @@ def _record(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-@reproduce.default
-def _reproduce(
-    cited: Annotated[str, Parameter(metavar="SIGNATURE|KEY")],
-    /,
-    *,
-    where: Where = None,
-    device: str | None = None,
-    out: str | None = None,
-    data_root: DataRoot = None,
-    as_json: Json = False,
-) -> int:
-    """Measure the cell behind a signature or key again, and compare.
-
-    With everything that its row says: CER, texts, speed, and what differs in code, software and
-    machine.
-
-    Args:
-        cited: what stands beside the number
-        device: another than the row's
-        out: keep what was measured in this run folder; default: it is thrown away
-    """
-    matches = _find(cited, where)
-    row = _only(matches)
+def _again(matches: Chosen, row: Row, device: str | None, out: str | None, as_json: bool) -> int:
+    """Measure the cell of a row again; exit code 1 when its number does not hold."""
     plan = plan_of(row, device)
     with _folder(out) as path:
         store, key = _measured(plan, path)
@@ -161,15 +150,6 @@ def _reproduce(
     else:
         print(text(verdict))
     return int(not verdict.holds)
-
-
-def _only(matches: Chosen) -> Row:
-    rows = matches.rows()
-    if len(rows) > 1:
-        raise UserError(
-            f"{len(rows)} rows are meant; give the key of one: {', '.join(r.key for r in rows)}"
-        )
-    return rows[0]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from bench.analysis.compare import Comparison, NamedSystem, compare, sides
 from bench.analysis.evidence import Reading, readings
 from bench.cli import PROGRAM
 from bench.cli.options import Json, Names, Numbers, print_json
-from bench.cli.stored import Runs
+from bench.cli.stored import Run, Runs
 from bench.core.errors import UserError
 from bench.core.types import Row
 from bench.report import render
@@ -41,7 +41,7 @@ app = App(name="compare", help_epilogue=_EPILOG)
 @app.default
 def run(
     *systems: Annotated[str, Parameter(required=True, metavar="SYSTEM")],
-    run: str | None = None,
+    run: Run = None,
     dataset: Names = (),
     damage: Names = (),
     severity: Numbers = (),
@@ -54,8 +54,6 @@ def run(
 
     Args:
         systems: [RUN/]encoder:decoder
-        run: the run of systems that name none: a name under results/runs, or a path; the newest by
-            default
         dataset: only these data sets; default: all
         damage: only these damages, and none for the clean set; default: all
         severity: only these severities; 0 is the clean set; default: all

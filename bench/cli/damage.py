@@ -1,4 +1,4 @@
-"""`python -m bench damage`: look at the damages, write damaged sets for others to read."""
+"""`python -m bench data damage`: look at the damages, write damaged sets for others to read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
 
@@ -22,20 +22,17 @@ if TYPE_CHECKING:
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 70  # a sheet is for looking at
 
-# -o is the output here.
-_Option = Annotated[Options, Parameter(name="--option")]
-
 app = App(
     name="damage",
     help="Preview damages and export damaged data sets; see docs/damage.md.",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} damage preview                      the first test line under every damage
-  {PROGRAM} damage preview --dataset hooker --line 7 -o hooker-7.png
-  {PROGRAM} damage preview --damage span_erase --option span_erase.fill=mark
-  {PROGRAM} damage export lines -o damaged --damage char_erase --severity 1,2,3,4,5
-  {PROGRAM} damage export hooker -o damaged --damage none,blot,fade --seed 0,1,2
-  {PROGRAM} damage export iam -o damaged --option iam.root=~/IAM --align mini
+  {PROGRAM} data damage preview                      the first test line under every damage
+  {PROGRAM} data damage preview --dataset hooker --line 7 --out hooker-7.png
+  {PROGRAM} data damage preview --damage span_erase -o span_erase.fill=mark
+  {PROGRAM} data damage export lines --out damaged --damage char_erase --severity 1,2,3,4,5
+  {PROGRAM} data damage export hooker --out damaged --damage none,blot,fade --seed 0,1,2
+  {PROGRAM} data damage export iam --out damaged -o iam.root=~/IAM --align mini
   {PROGRAM} run --dataset manifest -o manifest.path=damaged/char_erase-3-0/manifest.jsonl
 
 Each copy is a folder DIR/damage-severity-seed with images (PNG), manifest.jsonl, export.json (what
@@ -55,8 +52,8 @@ def preview(
     line: int = 1,
     damage: Names = (),
     seed: int = 0,
-    options: _Option = (),
-    out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("damage.png"),
+    options: Options = (),
+    out: Path = Path("damage.png"),
     data_root: DataRoot = None,
 ) -> int:
     """Write a contact sheet: one line, each damage, severity 1 to 5.
@@ -143,9 +140,9 @@ def export(
     dataset: str,
     /,
     *,
-    out: Annotated[Path, Parameter(name=("--out", "-o"))],
+    out: Path,
     conditions: Conditions = Conditions(),
-    options: _Option = (),
+    options: Options = (),
     data_root: DataRoot = None,
     align: str | None = None,
     inference: Inference = Inference(),

@@ -1,17 +1,17 @@
-"""`python -m bench data`: list, get and check the data sets that are not embedded."""
+"""`python -m bench data`: list, get, check and damage data sets; get weights of encoders."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Options, print_json
+from bench.cli.options import DataRoot, Json, Names, Options, print_json
 from bench.core.errors import UserError
 from bench.core.hub import size_of
 from bench.core.options import parse_options, typed_options
@@ -23,6 +23,7 @@ from datasets.hub import MAIN, download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root
 from datasets.sources import SOURCES, PublicSource, missing_files, missing_pieces
 from datasets.splits import in_order
+from models import ENCODERS
 
 if TYPE_CHECKING:
     from datasets.acquire import Audit
@@ -35,11 +36,13 @@ _FILES = {SHEET: "contact sheet", bad_lines.NAME: "all reasons"}
 
 app = App(
     name="data",
-    help="List, download and check the data sets that are not embedded.",
+    help="List, download, check and damage data sets; download weights of encoders.",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} data list                    the sets, their licences, and which are here
+  {PROGRAM} data list                    sets and weights, their licences, and which are here
   {PROGRAM} data get unipen hooker       download, rebuild and verify two sets
+  {PROGRAM} data get trocr-base          the weights of an encoder
+  {PROGRAM} data get --encoder owner/name --revision refs/pr/3     of any other TrOCR of the Hub
   {PROGRAM} data get hooker --url https://mirror.example/JosephHookerHTR.git
   {PROGRAM} data get Teklia/IAM-line     the Parquet files of a data set of the Hub
   {PROGRAM} data check                   read what is here to the end, compare it with the record
@@ -58,6 +61,10 @@ pinned commit, and are put in place only when their content has the recorded has
 with isolated words and characters: `train` reads them, nothing else does, and nothing else is
 wrong without them.
 
+Weights go to the Hub's own cache ($HF_HOME), where other programs find them too. Safetensors are
+taken where there are any, pickled weights otherwise, never both. A download that was stopped goes
+on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are obeyed.
+
 exit code 1: a set differs from its record, lines cannot be used, or a set that was named is missing
 """,
 )
@@ -65,9 +72,15 @@ exit code 1: a set differs from its record, lines cannot be used, or a set that 
 
 @app.command(name="list")
 def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
-    """List the sets, their licences, and which are here."""
+    """List the sets and weights that can be got, their licences, and which are here."""
+    from huggingface_hub import constants
+
+    from bench.cli import weights
+
+    listed = list(weights.weights())
     if as_json:
-        print_json([_listed(source) for source in SOURCES.values()])
+        sets = [_listed(source) for source in SOURCES.values()]
+        print_json({"sets": sets, "weights": [dataclasses.asdict(one) for one in listed]})
         return 0
     _print_root()
     for source in SOURCES.values():
@@ -83,6 +96,8 @@ def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
         elif absent := missing_pieces(source.name):
             names = " and ".join(pieces.name for pieces in absent)
             print(f"    {_without(names, source.name)}")
+    print(f"\nweights of encoders, in the Hub's cache: {constants.HF_HUB_CACHE}")
+    print("\n".join(weights.lines(listed)))
     return 0
 
 
@@ -99,20 +114,39 @@ def _listed(source: PublicSource) -> dict[str, Any]:
 
 @app.command
 def get(
-    *name: Annotated[str, Parameter(required=True)],
+    *name: str,
+    encoder: Names = (),
     url: str | None = None,
     revision: str | None = None,
     files: str | None = None,
     data_root: DataRoot = None,
 ) -> int:
-    """Download, rebuild and verify sets.
+    """Download, rebuild and verify data sets; download weights of encoders.
 
     Args:
-        name: unipen, hooker, copiste, or owner/name of the Hub
-        url: fetch the pinned commit from here (a mirror, a clone)
-        revision: branch, tag or commit of the Hub's
-        files: a pattern; only Parquet files of it, of the Hub's
+        name: unipen, hooker, copiste, an encoder of `list`, or owner/name of a data set of the Hub
+        encoder: encoders, or owner/name of their weights on the Hub
+        url: fetch the pinned commit of a set from here (a mirror, a clone)
+        revision: branch, tag or commit of the Hub's; default: main
+        files: a pattern; only Parquet files of it, of a data set of the Hub
     """
+    encoders = (*encoder, *(one for one in name if one in ENCODERS.entries))
+    sets = tuple(one for one in name if one not in ENCODERS.entries)
+    if not encoders and not sets:
+        raise UserError(f"say what to get; {PROGRAM} data list shows what there is")
+    if revision and len(name) + len(encoder) > 1:
+        raise UserError("--revision is of one thing; get one at a time with it")
+    if encoders and (url or files):
+        raise UserError(f"{'--url' if url else '--files'} is for data sets; get weights apart")
+    if encoders:
+        from bench.cli import weights
+
+        for one in dict.fromkeys(encoders):
+            weights.get(one, revision)
+    return _get_sets(sets, url, revision, files) if sets else 0
+
+
+def _get_sets(name: Sequence[str], url: str | None, revision: str | None, files: str | None) -> int:
     from datasets.acquire import get as fetch
 
     repos = [one for one in name if is_hub_id(one)]
@@ -144,8 +178,6 @@ def get(
 def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
     from huggingface_hub import constants
 
-    if revision and len(repos) > 1:
-        raise UserError("--revision is of one data set; get one at a time with it")
     for repo in dict.fromkeys(repos):
         print(f"{repo}: of {constants.ENDPOINT}, revision {revision or MAIN}", flush=True)
         try:
@@ -169,7 +201,8 @@ def _sources(names: Sequence[str]) -> list[PublicSource]:
                 raise UserError(f"{name} cannot be got for you: {missing}")
             raise UserError(f"{name} is here already; there is nothing to get")
         if name not in SOURCES:
-            raise UserError(f"no data set is called {name!r}{did_you_mean(name, SOURCES)}")
+            known = [*SOURCES, *ENCODERS.names()]
+            raise UserError(f"nothing to get is called {name!r}{did_you_mean(name, known)}")
     return [SOURCES[name] for name in dict.fromkeys(names)]
 
 
@@ -406,3 +439,6 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _print_root() -> None:
     print(f"data root: {data_root() or 'none yet'}")
+
+
+app.command("bench.cli.damage:app", name="damage", help="Preview and export damaged lines.")

@@ -1,4 +1,4 @@
-"""`python -m bench perf`, `trace` and `show`: what decoders cost, and what they are made of."""
+"""`python -m bench dev`: what decoders cost, and what they are made of."""
 
 from __future__ import annotations
 
@@ -34,28 +34,34 @@ if TYPE_CHECKING:
     from bench.pipeline.opening import Bench
     from decoders.base import Decoder, DecoderSpec
 
-perf = App(
-    name="perf",
+app = App(
+    name="dev",
+    help="For developers of decoders and encoders: peers, traces, search errors, modules.",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} perf                              every comparison
-  {PROGRAM} perf n-gram                       those whose name has the word
-  {PROGRAM} perf search trocr-base            ... all of the words
-  {PROGRAM} perf --list                       their names
-  {PROGRAM} perf n-gram --encoder ./runs/tiny/model -o ./runs/tiny/model.head=FILE
+  {PROGRAM} dev perf n-gram              our searches against their peers
+  {PROGRAM} dev trace mini:ctc-ngram     where the time goes
+  {PROGRAM} dev diagnose --limit 50      do errors come from the search or the model?
+  {PROGRAM} dev show mini                modules, shapes, parameters
+""",
+)
+_PERF = f"""\
+examples:
+  {PROGRAM} dev perf                              every comparison
+  {PROGRAM} dev perf n-gram                       those whose name has the word
+  {PROGRAM} dev perf search trocr-base            ... all of the words
+  {PROGRAM} dev perf --list                       their names
+  {PROGRAM} dev perf n-gram --encoder ./runs/tiny/model -o ./runs/tiny/model.head=FILE
 
 Let nothing else run meanwhile. A run that was stopped goes on when the same command is given again.
 
 exit code 1: a comparison could not be run
-""",
-)
-trace = App(
-    name="trace",
-    help_epilogue=f"""\
+"""
+_TRACE = f"""\
 examples:
-  {PROGRAM} trace mini:ctc-greedy
-  {PROGRAM} trace mini:ar-beam --lines 8 --batch-size 1 -o ar-beam.beam=10
-  {PROGRAM} trace mini:ctc-ngram --stacks --out my-traces
+  {PROGRAM} dev trace mini:ctc-greedy
+  {PROGRAM} dev trace mini:ar-beam --lines 8 --batch-size 1 -o ar-beam.beam=10
+  {PROGRAM} dev trace mini:ctc-ngram --stacks --out my-traces
 
 A system is ENCODER:DECODER. Look at the traces with
   tensorboard --logdir results/traces   after pip install '.[trace]'; its tab pytorch_profiler
@@ -65,26 +71,28 @@ A system is ENCODER:DECODER. Look at the traces with
   https://ui.perfetto.dev               the same file
 
 The profiler slows down what it watches, so a trace is no measurement: speeds come from the
-commands run and perf.
-""",
-)
-show = App(
-    name="show",
-    help_epilogue=f"""\
+commands run and dev perf.
+"""
+_SHOW = f"""\
 examples:
-  {PROGRAM} show mini                            the encoder with its heads
-  {PROGRAM} show ar-beam                         the decoder at work on the default encoder
-  {PROGRAM} show ar-greedy --encoder trocr-small --depth 2
+  {PROGRAM} dev show mini                            the encoder with its heads
+  {PROGRAM} dev show ar-beam                         the decoder at work on the default encoder
+  {PROGRAM} dev show ar-greedy --encoder trocr-small --depth 2
 
 Shapes are those of the first output of each module while --lines real lines go through it;
 "-" means that it was not called. Stacked layers that are alike are one line (0-11: 12 x).
 Shape letters: B lines, S encoder steps, D width of a state, T frames, V symbols.
-""",
+"""
+
+app.command(
+    "bench.cli.diagnose:app",
+    name="diagnose",
+    help="Count search errors, model errors and oracle CER of decoders.",
 )
 
 
-@perf.default
-def _perf(
+@app.command(help_epilogue=_PERF)
+def perf(
     *words: str,
     names_only: Annotated[bool, Parameter(name="--list")] = False,
     encoder: str = "mini",
@@ -169,8 +177,8 @@ class _Traced(Inference):
     batch_size: int = 8
 
 
-@trace.default
-def _trace(
+@app.command(help_epilogue=_TRACE)
+def trace(
     system: str,
     /,
     *,
@@ -238,8 +246,8 @@ class Description:
     tree: Node | None
 
 
-@show.default
-def _show(
+@app.command(help_epilogue=_SHOW)
+def show(
     name: str,
     /,
     *,

@@ -1,4 +1,4 @@
-"""`python -m bench diagnose`: search errors and model errors of decoders."""
+"""`python -m bench dev diagnose`: search errors and model errors of decoders."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ app = App(
     name="diagnose",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} diagnose                                   every decoder behind mini, clean lines
-  {PROGRAM} diagnose --decoder ctc-beam,ar-beam --damage none,blot --severity 1,3,5
-  {PROGRAM} diagnose --out results/diagnostics         also as markdown, LaTeX and CSV
-  {PROGRAM} diagnose --json | jq '.findings[] | [.decoder, .search, .model]'
+  {PROGRAM} dev diagnose                                   every decoder behind mini, clean lines
+  {PROGRAM} dev diagnose --decoder ctc-beam,ar-beam --damage none,blot --severity 1,3,5
+  {PROGRAM} dev diagnose --out results/diagnostics         also as markdown, LaTeX and CSV
+  {PROGRAM} dev diagnose --json | jq '.findings[] | [.decoder, .search, .model]'
 
 A wrong line is a search error when its reference scores higher than what was read under the
 decoder's own objective, which a wider beam could mend, and a model error when it does not. The

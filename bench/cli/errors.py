@@ -30,10 +30,10 @@ from datasets.base import listening
 _EPILOG = f"""\
 examples:
   {PROGRAM} errors                                the newest run, its clean sets
-  {PROGRAM} errors mine --dataset lines --damage char_erase,blot --severity 3
-  {PROGRAM} errors mine --decoder ctc-greedy,ctc-ngram --top 30
-  {PROGRAM} errors mine --xlsx errors.xlsx        for Excel and LibreOffice, with line images
-  {PROGRAM} errors mine --json | jq '.[0].systems[] | [.decoder, .classes.what]'
+  {PROGRAM} errors --run mine --dataset lines --damage char_erase,blot --severity 3
+  {PROGRAM} errors --run mine --decoder ctc-greedy,ctc-ngram --top 30
+  {PROGRAM} errors --run mine --xlsx errors.xlsx        for Excel and LibreOffice, with line images
+  {PROGRAM} errors --run mine --json | jq '.[0].systems[] | [.decoder, .classes.what]'
 
 Every class is defined in docs/errors.md. Rows of untrained weights read nothing that means
 anything and are left out.
@@ -98,9 +98,8 @@ class Choice:
 
 @app.default
 def run(
-    run: Run = None,
-    /,
     *,
+    run: Run = None,
     choice: Choice | None = None,
     against: str | None = None,
     vocabulary: Annotated[str | None, Parameter(metavar="FILE")] = None,

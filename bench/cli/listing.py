@@ -1,4 +1,4 @@
-"""`python -m bench list` and `doctor`: what can run here, and what is missing or wrong."""
+"""`python -m bench list`: what can run here, and what is missing or wrong."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ examples:
   {PROGRAM} list decoders         one kind: encoders, decoders, correctors, ...
   {PROGRAM} list ctc-kenlm        one thing, with the options that -o can set
   {PROGRAM} list --json | jq -r '.encoders[] | select(.here) | .name'
-""",
-)
-doctor = App(
-    name="doctor",
-    help_epilogue=f"""\
-examples:
-  {PROGRAM} doctor              ! a problem for the main job, - worth knowing
-  {PROGRAM} doctor --json | jq '.[] | select(.verdict == "problem")'
+  {PROGRAM} list --check          this machine: ! a problem for the main job, - worth knowing
+  {PROGRAM} list --check --json | jq '.[] | select(.verdict == "problem")'
 
-exit code 1: something that the main job needs is wrong
+exit code 1: with --check, something that the main job needs is wrong
 """,
 )
 
 
 @app.default
-def run(*what: str, data_root: DataRoot = None, as_json: Json = False) -> int:
+def run(*what: str, check: bool = False, data_root: DataRoot = None, as_json: Json = False) -> int:
     """List registered names, with the reason and remedy of missing ones.
 
     Args:
         what: kinds or names to show; everything by default
+        check: look at this machine instead: versions, device, data, weights, permissions, each
+            problem with its remedy
     """
+    if check:
+        if what:
+            raise UserError(f"--check looks at the whole machine; leave {what[0]} out")
+        return _check(as_json)
     kinds, names = _asked(what)
     things = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
     details = [_detail(name) for name in names]
@@ -153,9 +153,8 @@ def _detail_text(detail: dict[str, Any]) -> str:
     return "\n".join([*lines, "", detail["about"], "", *(options or ["  (no options)"])])
 
 
-@doctor.default
-def _doctor(*, data_root: DataRoot = None, as_json: Json = False) -> int:
-    """Print versions, device, data, weights, permissions; each problem with its remedy."""
+def _check(as_json: bool) -> int:
+    """Print the facts about this machine; exit code 1 where one is a problem."""
     facts = examine()
     problems = sum(fact.verdict == "problem" for fact in facts)
     if as_json:

@@ -26,12 +26,12 @@ from bench.report.results import Result, collect
 _EPILOG = f"""\
 examples:
   {PROGRAM} report                          the newest run: tables here, files in its folder
-  {PROGRAM} report 20260131-120000          a run of results/runs
-  {PROGRAM} report results/runs/mine        a run folder anywhere
-  {PROGRAM} report mine --format tex        write the LaTeX tables only
-  {PROGRAM} report mine --format html --pictures all   the page, with a picture of every line
-  {PROGRAM} report mine --lang ja           tables and plots with Japanese words
-  {PROGRAM} report mine --into thesis.tex   renew the tables between markers in a manuscript
+  {PROGRAM} report --run 20260131-120000          a run of results/runs
+  {PROGRAM} report --run results/runs/mine        a run folder anywhere
+  {PROGRAM} report --run mine --format tex        write the LaTeX tables only
+  {PROGRAM} report --run mine --format html --pictures all   the page, with a picture of every line
+  {PROGRAM} report --run mine --lang ja           tables and plots with Japanese words
+  {PROGRAM} report --run mine --into thesis.tex   renew the tables between markers in a manuscript
   {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
   {PROGRAM} report --benchmark b.json       the file of pytest --benchmark-json as Markdown
 
@@ -50,9 +50,8 @@ Format = Literal["md", "tex", "csv", "html", "all"]
 
 @app.default
 def run(
-    run: Run = None,
-    /,
     *,
+    run: Run = None,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
     lang: Literal["en", "ja"] = "en",
     pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),

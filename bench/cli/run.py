@@ -29,7 +29,7 @@ examples:
   {PROGRAM} run --all                       the main job: all that can run on this machine
   {PROGRAM} run --all --dry-run             what that would be, and what of it is finished
   {PROGRAM} run --encoder mini --decoder ctc-greedy,ar-beam --dataset ink --limit 50
-  {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `weights` gets others
+  {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `data get` has others
   {PROGRAM} run --encoder trocr-base -o trocr-base.untrained=true --limit 4    speed, no CER
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
   {PROGRAM} run --dataset iam -o iam.root=~/IAM --strict     no line may be left out

@@ -19,7 +19,9 @@ from bench.report.results import names
 
 Run = Annotated[
     str | None,
-    Parameter(help="a name under results/runs, or a path; the newest by default"),
+    Parameter(
+        name="--run", help="a name under results/runs, or a path; default: the newest with rows"
+    ),
 ]
 
 

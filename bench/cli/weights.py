@@ -1,45 +1,19 @@
-"""`python -m bench weights`: list and get the weights of encoders."""
+"""Weights of encoders, for `python -m bench data list` and `data get`."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-from cyclopts import App, Parameter
 from huggingface_hub import constants
 
-from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import Json, print_json
 from bench.core.errors import UserError
 from bench.core.hub import size_of
 from models import ENCODERS, hub
 from models.download import download
 from models.trocr import TrOCRSpec
 from models.trocr_shapes import SHAPES
-
-_EPILOG = f"""\
-examples:
-  {PROGRAM} weights list                        which there are, their sizes, and which are here
-  {PROGRAM} weights get trocr-base              download, verify, and say which commit it is
-  {PROGRAM} weights get trocr-small trocr-large
-  {PROGRAM} weights get trocr-base --revision refs/pr/3
-  {PROGRAM} weights get owner/name              any other TrOCR of the Hub
-  {PROGRAM} run --encoder owner/name --dataset lines --limit 20
-  {PROGRAM} run --encoder ./my-model            a folder needs no getting
-
-Weights go to the Hub's own cache ($HF_HOME), where other programs find them too. Safetensors are
-taken where there are any, pickled weights otherwise, never both. A download that was stopped goes
-on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are obeyed.
-"""
-
-app = App(
-    name="weights",
-    help="The weights of encoders that are not shipped: which there are, getting them.",
-    help_epilogue=_EPILOG,
-)
 
 
 @dataclass(frozen=True)
@@ -62,24 +36,18 @@ class Weights:
     remedy: str = ""
 
 
-@app.command(name="list")
-def show(*, as_json: Json = False) -> int:
-    """List which there are, their sizes, and which are here."""
-    listed = list(_weights())
-    if as_json:
-        print_json([dataclasses.asdict(one) for one in listed])
-        return 0
-    print(f"cache: {constants.HF_HUB_CACHE}")
+def lines(listed: Sequence[Weights]) -> Iterator[str]:
+    """Weights in words, a line each."""
     width = max(len(one.name) for one in listed)
     for one in listed:
         mark = " " if one.commit else "-"
         state = f"{one.weights} @ {one.commit}" if one.commit else f"get it: {one.remedy}"
         refs = f" ({', '.join(one.refs)})" if one.refs else ""
-        print(f"{mark} {one.name:<{width}}  {size_of(one.size):>8}  {state}{refs}")
-    return 0
+        yield f"{mark} {one.name:<{width}}  {size_of(one.size):>8}  {state}{refs}"
 
 
-def _weights() -> Iterator[Weights]:
+def weights() -> Iterator[Weights]:
+    """All weights of encoders that are on the Hub, with those of the cache in full."""
     here: dict[str, list[Weights]] = {}
     for checkpoint, refs in hub.cached():
         one = Weights(
@@ -102,21 +70,6 @@ def _weights() -> Iterator[Weights]:
         yield from others
 
 
-@app.command
-def get(*name: Annotated[str, Parameter(required=True)], revision: str | None = None) -> int:
-    """Download and verify weights.
-
-    Args:
-        name: encoders, or owner/name
-        revision: branch, tag or commit; default: main
-    """
-    if revision and len(name) > 1:
-        raise UserError("--revision is of one model; get one at a time with it")
-    for one, spec in [(one, _spec(one)) for one in name]:
-        _get_one(one, spec.repo, revision or spec.revision)
-    return 0
-
-
 def _spec(name: str) -> TrOCRSpec:
     spec = ENCODERS.create(name)
     if not isinstance(spec, TrOCRSpec):
@@ -124,7 +77,18 @@ def _spec(name: str) -> TrOCRSpec:
     return spec
 
 
-def _get_one(name: str, repo: str, revision: str) -> None:
+def get(name: str, revision: str | None) -> None:
+    """Download and verify the weights of an encoder.
+
+    Args:
+        name: a registered encoder, or owner/name of the Hub.
+        revision: branch, tag or commit; None for the encoder's own.
+
+    Raises:
+        UserError: the weights are not on the Hub, or cannot be had from it.
+    """
+    spec = _spec(name)
+    repo, revision = spec.repo, revision or spec.revision
     print(f"{name}: {repo} of {constants.ENDPOINT}, revision {revision}", flush=True)
     try:
         with Steps(name) as steps:

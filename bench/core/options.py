@@ -43,7 +43,8 @@ def parse_options(items: Sequence[str]) -> dict[str, dict[str, str]]:
         name, _, option = left.strip().rpartition(".")
         if not (equals and name and option):
             raise UserError(
-                f"-o {item} is not of the form name.option=value, such as -o ar-beam.beam=5"
+                f"-o {item} is not of the form name.option=value, such as -o ar-beam.beam=5; "
+                "outputs are named with --out"
             )
         values = parsed.setdefault(name, {})
         if values.setdefault(option, value.strip()) != value.strip():

@@ -28,7 +28,7 @@ class Entry:
     options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
     requires: import names of packages that may be absent.
     sample: clean lines of the first data set to which the main job limits this encoder; None for no
-        limit, 0 to leave an encoder or decoder out of it (peers, for `bench perf` only).
+        limit, 0 to leave an encoder or decoder out of it (peers, for `bench dev perf` only).
     stand_in: options of this encoder in the main job when its weights are missing.
     """
 

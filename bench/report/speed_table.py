@@ -269,7 +269,7 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
     )
     if untrained := sorted({row.model for row in measured if row.weights == UNTRAINED}):
         sentences.append(
-            f"The weights of {listing(untrained)} are not here (python -m bench weights get NAME "
+            f"The weights of {listing(untrained)} are not here (python -m bench data get NAME "
             "fetches them): random weights of the same architecture did the same work, each line "
             "made to emit as many tokens as its width lets expect, on average as many as in the "
             "paper's table. They are marked untrained and have no CER."

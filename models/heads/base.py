@@ -1,6 +1,6 @@
 """The contract of a CTC head, from an encoder's states to logits of T frames, and its parts.
 
-A head is a chain of named stages, so that `bench show` can print the shape after each:
+A head is a chain of named stages, so that `bench dev show` can print the shape after each:
 grid (B, R, C, D), columns or patches, frames (B, T, F), sequence, symbols (B, T, V).
 R rows and C columns of patches, F width of a frame.
 """

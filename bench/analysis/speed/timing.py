@@ -142,7 +142,7 @@ def _open(part: Part, block: Block, encoder: Encoder) -> OpenDecoder:
     if spec.needs == "states":
         return replace(open_reader(part, block, encoder), finish=encoder.with_text)
     if "beam" in spec.settings() and not (info.alphabet and info.trained):
-        steps = [] if info.trained else [f"python -m bench weights get {name}"]
+        steps = [] if info.trained else [f"python -m bench data get {name}"]
         steps.append(f"python -m bench train ctc --encoder {name}")
         raise Unavailable(
             f"{part.name} takes as long as the posteriors let it, so that random ones tell "
