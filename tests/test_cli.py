@@ -2,6 +2,8 @@
 
 import errno
 import importlib.metadata
+import io
+import itertools
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from typing import Literal
 
 import pytest
 import torch
+from rich.console import Console
 
 import bench.analysis.doctor
 import bench.cli.listing
@@ -24,6 +27,7 @@ from bench import ROOT
 from bench.analysis.doctor import Fact
 from bench.analysis.show import branches, module_tree
 from bench.cli import COMMANDS, main, parse
+from bench.cli.bars import bars, track
 from bench.cli.run import missing
 from bench.core.errors import Unavailable
 from bench.core.registry import Entry
@@ -455,3 +459,25 @@ def test_doctor_sees_clashing_and_missing_packages(call, monkeypatch):
     assert checks["numpy"]["remedy"] == 'pip install "numpy>=1.26,<2"'
     assert checks["kenlm"]["found"] == "not installed"
     assert checks["package called datasets"]["verdict"] == "note"
+
+
+# ---- progress ----
+
+
+def test_a_pipe_gets_a_line_with_eta_every_ten_seconds():
+    text, clock = io.StringIO(), itertools.count(0, 0.5)
+    console = Console(file=text)
+    with bars(console, get_time=lambda: float(next(clock))) as bar:
+        task = bar.add_task("lines", total=20)
+        for _ in range(20):
+            bar.advance(task)
+    lines = text.getvalue().splitlines()
+    assert 2 <= len(lines) <= 8
+    shown = [re.fullmatch(r"lines: (\d+) of 20 \(\d+ %\), ETA 0:00:\d\d", line) for line in lines]
+    counts = [int(one.group(1)) for one in shown if one]
+    assert counts == sorted(set(counts)) and len(counts) == len(lines)
+
+
+def test_short_work_prints_no_progress_into_a_pipe(capsys):
+    assert list(track(range(20), "lines")) == list(range(20))
+    assert capsys.readouterr().err == ""

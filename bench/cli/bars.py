@@ -1,8 +1,9 @@
-"""Progress bars on stderr, with elapsed time and ETA."""
+"""Progress on stderr with ETA: bars on a terminal, a line every 10 s in a pipe or file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -24,13 +25,42 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+_LINE_S = 10.0  # between lines in a pipe or file
 _REFRESH = 2  # a second: drawing must not take time from what is measured
 _MEMORY_S = 600  # cells differ much in length, so the ETA averages over many of them
 
 
+class _Progress(Progress):
+    """Bars on a terminal, elsewhere a line every `_LINE_S` seconds in which something moves."""
+
+    _printed_s = float("-inf")
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """See `Progress.update`."""
+        super().update(task_id, **changes)
+        self._print(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """See `Progress.advance`."""
+        super().advance(task_id, advance)
+        self._print(task_id)
+
+    def _print(self, task_id: TaskID) -> None:
+        task, now = self._tasks[task_id], self.get_time()
+        since = max(self._printed_s, now - (task.elapsed or 0))
+        if self.console.is_terminal or now - since < _LINE_S or not task.completed:
+            return
+        self._printed_s = now
+        left = task.time_remaining
+        eta = "" if left is None else f", ETA {timedelta(seconds=round(left))}"
+        done = f"{task.completed:.4g} of {task.total or 0:.4g} ({task.percentage:.0f} %){eta}"
+        text = f"{task.description}: {done}"
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def bars(console: Console, **options: Any) -> Progress:
-    """Bars with ETA, drawn only on a terminal; `options` are rich's."""
-    return Progress(
+    """Progress with ETA; `options` are rich's."""
+    return _Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
@@ -44,9 +74,12 @@ def bars(console: Console, **options: Any) -> Progress:
 
 
 def track(items: Sequence[Item], doing: str) -> Iterator[Item]:
-    """The items, with a bar."""
+    """The items, with progress."""
     with bars(Console(stderr=True)) as bar:
-        yield from bar.track(items, description=doing)
+        task = bar.add_task(doing, total=len(items))
+        for item in items:  # rich's own `track` is silent off a terminal
+            yield item
+            bar.advance(task)
 
 
 class Bars:

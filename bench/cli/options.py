@@ -152,7 +152,7 @@ class CellChoices:
     Args:
         main_job: the main job; the options below narrow it
         encoder: encoders, also owner/name or ./folder; default without --all: the first of `list`
-        decoder: decoders, also with a corrector (ctc-greedy+lm); default without --all: all
+        decoder: decoders, also with a corrector (ctc-greedy+lm); default: those of the main job
         dataset: data sets; default without --all: the first of `list`
         damage: damages, and none for the clean set; default without --all: none
         llm_url: OpenAI-compatible endpoint of the corrector llm (decoder+llm), such as
@@ -198,11 +198,9 @@ class CellChoices:
                 "say what to measure: --all, or --encoder, --decoder, --dataset, --damage "
                 f"({PROGRAM} list shows what there is)"
             )
-        base = Selection.all(names) if self.main_job else Selection(
-            encoders=(names.encoders.names()[0],),
-            decoders=tuple(names.decoders.names()),
-            datasets=(names.datasets.names()[0],),
-        )  # fmt: skip
+        base = Selection.all(names)
+        if not self.main_job:
+            base = Selection(base.encoders[:1], base.decoders, (names.datasets.names()[0],))
         damages = _everything(self.damage, (CLEAN, *names.damages.names())) or base.damages
         if damages == (CLEAN,) and (self.severity or self.seed):
             raise UserError("--severity and --seed are of damages; add --damage NAMES")
