@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -47,6 +47,8 @@ LICENCE = "non-commercial research, by registration"
 _SUFFIXES = (".png", ".tif", ".jpg")  # of line images; IAM's own are PNG
 
 LINE_ID = re.compile(r"[a-z]\d{2}-\d{3}[a-z]?-\d{2}")
+_FORM_ID = re.compile(r"[a-z]\d{2}-\d{3}[a-z]?")
+_UTTLISTS = {"train": "train", "val": "validation", "test": "test"}
 FOLDERS = ("splits", "")  # of IAM's root: where lists are looked for
 
 _OFFICIAL = "largeWriterIndependentTextLineRecognitionTask"
@@ -82,8 +84,12 @@ PARTITIONS: Mapping[str, Partition] = {
     # Bluche and the MDLSTMs of RWTH; OrigamiNet, VAN, Teklia/IAM-line
     "rwth": Partition(
         counts={"train": 6482, "val": 976, "test": 2915},
-        files={s: (f"IAM-B/{s.replace('val', 'valid')}.txt",) for s in ("train", "val", "test")},
-        where=f"the folder IAM-B of {_COMPARED}",
+        files={
+            split: (f"IAM-B/{split.replace('val', 'valid')}.txt", f"{name}.uttlist")
+            for split, name in _UTTLISTS.items()
+        },
+        where=f"the folder IAM-B of {_COMPARED}, or the lists of forms of "
+        "https://www.openslr.org/resources/56/splits.zip",
     ),
     # IAM's own: large writer-independent text line recognition task, two validation sets
     "official": Partition(
@@ -137,8 +143,8 @@ class Iam(Dataset):
         """
         self.check_split(split)
         root = self._folder()
-        ids, bad, notes = read_list(root, self.partition, split)
         transcripts = Transcripts(root, self.references)
+        ids, bad, notes = read_list(root, self.partition, split, transcripts.lines_of)
         return self.gathered(
             "iam",
             split,
@@ -222,17 +228,25 @@ def list_file(root: Path, partition: str, split: str) -> Path:
             if (path := root / folder / name).is_file():
                 return path
     expected = root / FOLDERS[0] / published.files[split][0]
+    if any((root / folder / f"{_UTTLISTS['test']}.uttlist").is_file() for folder in FOLDERS):
+        raise Unavailable(
+            f"there is no list of the partition {partition} in {root}, and the forms of *.uttlist "
+            "are the partition rwth",
+            "read that with -o iam.partition=rwth",
+        )
     raise Unavailable(
         f"there is no list of the partition {partition} in {root}: {expected} is missing",
         f"get {published.where}, and put it into {root / FOLDERS[0]}",
     )
 
 
-def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[BadLine], list[str]]:
+def read_list(
+    root: Path, partition: str, split: str, lines_of: Callable[[str], Sequence[str]]
+) -> tuple[list[str], list[BadLine], list[str]]:
     """The line ids of a split in the order of its list, invalid entries, and notes.
 
     In an entry more fields may follow the id (Laia's and unilm's lists), or it may be a path that
-    ends in `.png`.
+    ends in `.png`. A form stands for all of its lines, which `lines_of` names.
 
     Raises:
         Unavailable: the list is not here, or cannot be read.
@@ -251,12 +265,15 @@ def read_list(root: Path, partition: str, split: str) -> tuple[list[str], list[B
         if not entry or entry.startswith("#"):
             continue
         base = entry.rpartition("/")[2].partition(".")[0]
-        if not LINE_ID.fullmatch(base):
+        found = lines_of(base) if _FORM_ID.fullmatch(base) else [base]
+        if not found:
+            bad.append(BadLine(f"{name}:{number}", f"the form {base} has no lines here"))
+        elif not LINE_ID.fullmatch(found[0]):
             bad.append(BadLine(f"{name}:{number}", f"{entry[:80]!r} is no id of a line of IAM"))
-        elif base in ids:
+        elif found[0] in ids:
             notes.append(f"{name}:{number} names {base} again; it is read once")
         else:
-            ids[base] = None
+            ids |= dict.fromkeys(found)
     right = PARTITIONS[partition].counts[split]
     if len(ids) != right:
         notes.append(

@@ -16,6 +16,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element
@@ -182,6 +183,20 @@ class Transcripts:
             writer=self._writer(name, form),
             box=entry.box if entry else None,
         )
+
+    def lines_of(self, form: str) -> list[str]:
+        """The ids of the lines of a form; none where it has no transcription."""
+        if self.style != "xml":
+            return self._by_form.get(form, [])
+        lines = self._form(form)
+        return [] if isinstance(lines, str) else sorted(lines)
+
+    @cached_property
+    def _by_form(self) -> Mapping[str, list[str]]:
+        forms: dict[str, list[str]] = {}
+        for line in sorted(self.entries):
+            forms.setdefault(form_of(line), []).append(line)
+        return forms
 
     def _writer(self, name: str, form: Mapping[str, Written] | str) -> str:
         lines = [] if isinstance(form, str) else list(form.values())

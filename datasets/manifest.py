@@ -28,7 +28,8 @@ class ManifestLines(TableOptions, Dataset):
     """Line images in a folder, listed in a CSV, TSV or JSON Lines file.
 
     path: the file.
-    root: the folder of its image paths, which they must not leave; default: the table's own.
+    root: the folder of its image paths, which they must not leave; default: the table's own, or
+        image/ in it where the table is TrOCR's (gt_test.txt).
     image, text, id, writer, block, page, split_column, split: see `datasets.table.TableOptions`.
         Without ids, a line is named after its image; without splits, all are test.
     quoted: whether fields may be in double quotes; default: in CSV but not in TSV.
@@ -56,7 +57,9 @@ class ManifestLines(TableOptions, Dataset):
         known = in_order(self._split(*pair) for pair in rows if not pair[0].trouble)
         self.check_split(split, known, named_by_option("manifest", split))
         chosen = [pair for pair in rows if pair[0].trouble or self._split(*pair) == split]
-        root = self.root or path.parent
+        pictures = path.parent / "image"
+        beside = path.name.startswith("gt_") and pictures.is_dir()
+        root = self.root or (pictures if beside else path.parent)
         return self.gathered(
             "manifest",
             split,

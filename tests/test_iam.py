@@ -23,6 +23,7 @@ from datasets.iam_text import (
     Word,
     Written,
     character_boxes,
+    form_of,
     laia,
     parse_form,
     parse_forms,
@@ -159,11 +160,29 @@ def test_what_is_wrong_in_a_list_is_told_by_its_line(own: Path) -> None:
     path.write_text(
         f"# Aachen\n\n{IDS[0]} a01\\MOVE\nlines/a01/{IDS[1]}.png 7\n../../etc/passwd\n{IDS[0]}\n"
     )
-    ids, bad, notes = read_list(own, "aachen", "test")
+    ids, bad, notes = read_list(own, "aachen", "test", _no_lines)
     assert ids == IDS[:2]
     assert [line.id.rpartition("/")[2] for line in bad] == ["te.lst:5"]
     assert "passwd" in bad[0].reason
     assert f"te.lst:6 names {IDS[0]} again" in notes[0] and "te.lst has 2 lines" in notes[1]
+
+
+def _no_lines(form: str) -> list[str]:
+    return []
+
+
+@pytest.mark.parametrize("references", ["xml", "ascii"])
+def test_lists_of_forms_stand_for_their_lines(own: Path, references: str) -> None:
+    shutil.rmtree(own / "splits")
+    forms = sorted({form_of(name) for name in IDS})
+    (own / "splits").mkdir()
+    (own / "splits" / "test.uttlist").write_text("\n".join([*forms, "z99-999"]) + "\n")
+    missing = Iam(root=own).missing()
+    assert missing is not None and "iam.partition=rwth" in missing.remedy
+    made = Iam(root=own, partition="rwth", references=references)  # type: ignore[arg-type]
+    found = made.load()
+    assert [line.id for line in found.lines] == sorted(IDS)
+    assert "the form z99-999 has no lines here" in next(b.reason for b in found.bad)
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
@@ -173,7 +192,7 @@ def test_every_published_list_is_found_under_its_own_names(own: Path, partition:
     for split, names in published.files.items():
         for folder, name in ((own / "splits", names[0]), (own, names[-1])):
             write_list(folder / name, padded(IDS, partition, split))
-            ids, bad, notes = read_list(own, partition, split)
+            ids, bad, notes = read_list(own, partition, split, _no_lines)
             assert len(ids) == published.counts[split] and not bad and not notes
             (folder / name).unlink()
     made = Iam(root=own, partition=partition)  # type: ignore[arg-type]

@@ -83,6 +83,13 @@ def test_the_same_lines_in_every_dress(
     ]  # fmt: skip
 
 
+def test_the_layout_of_trocr_is_read(folder: Path) -> None:
+    (folder / "lines").rename(folder / "image")
+    (folder / "gt_test.txt").write_text("a.png\tone\nb.png\ttwo\n")
+    found = ManifestLines(folder / "gt_test.txt").load()
+    assert [(line.id, line.text) for line in found.lines] == [("a", "one"), ("b", "two")]
+
+
 def test_columns_the_root_and_the_split_can_be_named(folder: Path) -> None:
     (folder / "tables").mkdir()
     path = folder / "tables" / "m.csv"
