@@ -185,7 +185,7 @@ def test_weights_that_name_the_set_are_known(dataset, trained_on, known):
 
 
 def test_the_command_reads_three_splits_and_judges(call):
-    words = ("check", "overfit", "--limit", "6", "--json", "--system")
+    words = ("check", "overfit", "--limit", "6", "-o", "lines.size=20", "--json", "--system")
     code, out, _ = call(*words, "mini:ctc-greedy")
     record = json.loads(out)
     assert code == (1 if record["verdict"] in ("over-fitted", "cannot tell") else 0)
