@@ -147,7 +147,7 @@ def test_plain_text_is_one_line_without_control(text):
         (percent(0.0289), "2.89"),
         (percent(None), "—"),
         (percent(float("nan")), "n/a"),
-        (number(31081.0, 1, "s"), "31,081.0s"),
+        (number(31081.0, 1), "31,081.0"),
         (parameters(843_210), "843k"),
         (parameters(999_700), "1.0M"),
         (parameters(5_900_000), "5.9M"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 import bench.analysis.speed.job
 import bench.analysis.speed.timing
+import bench.cli.speed
+import bench.pipeline.opening
 from bench.analysis.speed.job import (
     REFERENCE,
     SENTENCES,
@@ -23,8 +26,10 @@ from bench.analysis.speed.job import (
     speed_job,
 )
 from bench.analysis.speed.timing import Budget, check_memory, measure, spread_by_width
+from bench.cli.speed import SpeedChoices, Timing
 from bench.core import machine
 from bench.core.errors import Unavailable
+from bench.core.files import content_hash
 from bench.core.registry import Entry, Registry
 from bench.core.stopwatch import Stopwatch
 from bench.core.types import Condition, Runtime, Spread
@@ -35,9 +40,12 @@ from bench.report.results import collect
 from bench.report.speed import SpeedRow, speed_rows
 from bench.report.speed_table import differences, ratio_table, size_ratios, speed_table
 from decoders.ar.beam import AutoregressiveSpec
+from models.heads.files import save_head
 from tests import speed_doubles
 from tests.harness_doubles import FakeMeter, Words
 from tests.run_rows import Rows, row, timing
+from tests.test_ctc_heads import head_for, notes
+from tests.tiny_trocr import save_checkpoint
 
 HERE = "tests.speed_doubles"
 
@@ -62,14 +70,14 @@ def use(monkeypatch: pytest.MonkeyPatch, names: Registries) -> None:
 
 
 def job(
-    sizes: tuple[str, ...] = ("small",),
+    encoders: tuple[str, ...] = ("trocr-small",),
     batch_sizes: tuple[int, ...] = (1,),
     limit: int = 12,
     minutes: float = math.inf,
 ) -> SpeedJob:
     decoders = tuple(bench.analysis.speed.job.speed_registries().decoders.names())
-    selection = Selection((), decoders, ("words",), limit=limit, runtime=Runtime(threads=1))
-    return speed_job(sizes, selection, ("float32",), batch_sizes, 60.0 * minutes)
+    selection = Selection(encoders, decoders, ("words",), limit=limit, runtime=Runtime(threads=1))
+    return speed_job(selection, ("float32",), batch_sizes, 60.0 * minutes)
 
 
 def rows_of(asked: SpeedJob, folder: Path) -> list[SpeedRow]:
@@ -111,18 +119,31 @@ def test_each_batch_size_is_a_row_and_is_filled(clock, tmp_path):
     assert "3 lines of the set, repeated" in speed_table(rows).notes
 
 
-def test_short_time_means_fewer_lines_and_they_are_marked(clock, tmp_path):
+def test_short_time_means_fewer_lines_and_no_totals_of_them(clock, tmp_path):
     # A line costs 100 s to prepare and 1 + 3 + 1 s; trying one has cost 105 s.
     (beam, greedy) = ours(rows_of(job(limit=12, minutes=(105 + 3 * 2 * 105) / 60), tmp_path))
     assert beam.figures and greedy.figures
     assert (beam.figures.measured_lines, beam.figures.passes) == (2, 3)
     assert beam.figures.measured_lines == greedy.figures.measured_lines
+    table = speed_table([beam, greedy])
+    cells = dict(zip((c.head for c in table.columns), table.rows[0], strict=True))
+    for head in ("Total Sentences", "Total Tokens", "Total Time s"):
+        assert cells[head].text == "—"
+        assert cells[head].notes == ("no totals: fewer than 16 lines were read",)
+    assert cells["Sentences/s"].text == "0.250" and cells["Tokens/s"].text == "1.00"
+    assert "extrapolated" not in table.conditions
+    assert beam.record()["seconds"] is beam.record()["tokens"] is None
+
+
+def test_totals_of_enough_lines_are_marked(clock, tmp_path):
+    (beam, greedy) = ours(rows_of(job(limit=16), tmp_path))
+    assert beam.figures and beam.figures.seconds
     assert beam.figures.tokens == 4 * SENTENCES and beam.figures.seconds.median == 4.0 * SENTENCES
     table = speed_table([beam, greedy])
     cells = dict(zip((c.head for c in table.columns), table.rows[0], strict=True))
-    for head in ("Total Sentences", "Total Tokens", "Total Time"):
+    for head in ("Total Sentences", "Total Tokens", "Total Time s"):
         assert cells[head].text.startswith("~")
-        assert any(note.startswith("extrapolated from 2 line") for note in cells[head].notes)
+        assert "extrapolated from 16 lines" in cells[head].notes
     assert "~" not in cells["Sentences/s"].text + cells["Tokens/s"].text
     assert "extrapolated to 2,915 lines" in table.conditions
     assert any("totals are extrapolated" in sentence for sentence in differences([beam]))
@@ -134,7 +155,7 @@ def test_a_whole_set_is_not_extrapolated(clock, tmp_path):
     table = speed_table([beam, greedy])
     assert "~" not in "".join(cell.text for line in table.rows for cell in line)
     assert "extrapolated" not in table.conditions + " ".join(table.notes)
-    assert beam.figures.seconds.median == 4.0 * SENTENCES
+    assert beam.figures.seconds and beam.figures.seconds.median == 4.0 * SENTENCES
     # One pass is enough where it is long, and its range is that of its parts.
     assert beam.figures.passes == 1 and beam.figures.seconds.n == 5
     assert any(note.startswith("one pass; the range is that of 5 parts") for note in table.notes)
@@ -242,12 +263,13 @@ def test_the_papers_rows_are_the_papers():
     table = speed_table(speed_rows([], [], {}))
     stated = ["AR beam 10", "not stated", "not stated"]
     assert [[cell.text for cell in line][:10] for line in table.rows[:3]] == [
-        ["small (reported)", *stated, "62M", "2,915", "31,081", "348.4s", "8.37", "89.22"],
-        ["base (reported)", *stated, "334M", "2,915", "31,959", "633.7s", "4.60", "50.43"],
-        ["large (reported)", *stated, "558M", "2,915", "31,966", "666.8s", "4.37", "47.94"],
+        ["small (reported)", *stated, "62M", "2,915", "31,081", "348.4", "8.37", "89.22"],
+        ["base (reported)", *stated, "334M", "2,915", "31,959", "633.7", "4.60", "50.43"],
+        ["large (reported)", *stated, "558M", "2,915", "31,966", "666.8", "4.37", "47.94"],
     ]
     assert all(line[0].notes for line in table.rows)
     assert "arXiv:2109.10282, Table 5; not measured here" in table.notes[0]
+    assert "evaluates with beam 10, batch 16 and fp16" in table.notes[0]
 
 
 def system_row(size: str, decoder: str, rate: float, **more):
@@ -330,7 +352,10 @@ def test_gpu_rows_name_the_card_its_driver_and_its_clocks(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--size", "smal"], "no size is called 'smal'; did you mean small"),
+        (
+            ["--encoder", "trocr-smal"],
+            "no encoder is called 'trocr-smal'; did you mean",
+        ),
         (["--batch-size", "0"], "a batch of 0 lines holds nothing"),
         (["--minutes", "nan"], "the time has to be more than 0 minutes"),
     ],
@@ -347,7 +372,7 @@ def test_ctrl_c_keeps_what_is_finished(clock, call, monkeypatch, tmp_path):
     stopping = Entry(f"{HERE}:SearchSpec", "", {"on_call": "raise"})
     use(monkeypatch, speed_doubles.clockwork(stopping=stopping))
     asked = (
-        *("speed", "--dataset", "words", "--size", "small", "--limit", "3"),
+        *("speed", "--dataset", "words", "--encoder", "trocr-small", "--limit", "3"),
         *("--batch-size", "1", "2", "--minutes", "1000", "--out", f"{tmp_path}/a"),
     )
     assert call(*asked, "--decoder", REFERENCE, "--json")[0] == 0
@@ -368,23 +393,27 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_real_run_from_end_to_end(call, tiny, tmp_path):
-    words = ("speed", "--size", "small", "--batch-size", "2", "--limit", "2", "--threads", "1")
-    chosen = ("--decoder", "ar-beam-10", "ar-greedy", "ctc-greedy", "ctc-kenlm")
+    words = ("speed", "--encoder", "trocr-small", "--batch-size", "2", "--threads", "1")
+    chosen = ("--decoder", "ar-beam-10", "ar-greedy", "ctc-greedy", "ctc-kenlm", "--limit", "2")
     code, out, err = call(*words, *chosen, "--minutes", "30", "--out", f"{tmp_path}/real")
     assert code == 1, err  # ctc-kenlm was asked for and cannot run
-    for text in ("small (untrained)", "CTC greedy", "AR beam 10", "348.4s"):
+    for text in ("trocr-small", "untrained", "CTC greedy", "AR beam 10", "8.37"):
         assert text in out
     folder = tmp_path / "real"
     found = json.loads((folder / "speed.json").read_text())
     by_system = {r["decoder"]: r for r in found if r["origin"] == "measured"}
     assert len(by_system) == 3
     for decoder, record in by_system.items():
-        assert record["weights"] == "untrained" and record["extrapolated"] and record["cer"] is None
-        assert record["sentences"] == SENTENCES and record["sentences_per_s"]["median"] > 0
+        assert record["weights"] == "untrained" and record["cer"] is None
+        assert record["sentences"] is record["seconds"] is None  # two lines are no total
         assert record["peak_mib"] > 0 and record["encoder_ms"] > 0
-        assert (record["tokens"] is None) == (decoder == "ctc-greedy")
+        line_ms = record["encoder_ms"] + record["decoder_ms"]
+        assert line_ms == pytest.approx(1000 / record["sentences_per_s"]["median"])
+        assert (record["tokens_per_s"] is None) == (decoder == "ctc-greedy")
     # Forced lengths are the same for all searches, so that they do the same work.
-    assert len({r["tokens"] for r in by_system.values()} - {None}) == 1
+    beam, greedy = by_system["ar-beam-10"], by_system["ar-greedy"]
+    tokens = [r["tokens_per_s"]["median"] / r["sentences_per_s"]["median"] for r in (beam, greedy)]
+    assert tokens[0] == pytest.approx(tokens[1])
     (kenlm,) = (r for r in found if r["decoder"] == "ctc-kenlm")
     assert kenlm["origin"] == "not run" and kenlm["batches"] == [2]
     assert "has no trained CTC head" in kenlm["reason"]
@@ -393,9 +422,43 @@ def test_a_real_run_from_end_to_end(call, tiny, tmp_path):
     assert (folder / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("device", "sizes", "dtypes", "lines"),
+    [("cpu", (1, 16), ("float32",), 16), ("cuda", (16,), ("float16",), 2915)],
+)
+def test_a_gpu_measures_as_the_authors_evaluate(monkeypatch, device, sizes, dtypes, lines):
+    monkeypatch.setattr(bench.pipeline.opening, "check_runtime", lambda runtime: None)
+    asked = bench.cli.speed._job(SpeedChoices(encoder=("mini",)), Timing(device=device))
+    assert (asked.batch_sizes, asked.dtypes, asked.selection.limit) == (sizes, dtypes, lines)
+
+
 def test_a_head_that_is_given_is_never_exchanged_for_random_weights(tiny):
-    selection = Selection(
-        (), ("ctc-greedy",), ("lines",), options={"trocr-small": {"head": "head.safetensors"}}
-    )
-    asked = speed_job(("small",), selection, ("float32",), (1,), 60.0)
+    options = {"trocr-small": {"head": "head.safetensors"}}
+    selection = Selection(("trocr-small",), ("ctc-greedy",), ("lines",), options=options)
+    asked = speed_job(selection, ("float32",), (1,), 60.0)
     assert "untrained" not in asked.selection.options["trocr-small"]
+
+
+def test_an_own_checkpoint_with_a_head_of_its_own(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    vision = save_checkpoint(tmp_path / "mine", "base").config.encoder
+    sha256 = content_hash(tmp_path / "mine" / "model.safetensors")
+    save_head(tmp_path / "head.safetensors", head_for("query", vision).state_dict(),
+              notes("query", sha256))  # fmt: skip
+    words = ("speed", "--encoder", "./mine", "-o", "./mine.head=head.safetensors", "--threads", "1")
+    lines = ("--dataset", "lines", "--batch-size", "8", "--limit", "16", "--minutes", "30")
+    chosen = ("--decoder", "ar-beam-10", "ctc-greedy", "--out", f"{tmp_path}/own")
+    code, out, err = call(*words, *lines, *chosen)
+    assert code == 0, err
+    assert max(map(len, out.split("files: ")[0].splitlines())) <= 100
+    heads, *_ = [line.split() for line in out.splitlines() if line.startswith("Model")]
+    assert heads[:4] == ["Model", "Decoder", "Batch", "Sentences/s"]
+    ar, ctc = ([c.strip() for c in re.split("  +", line)] for line in out.splitlines()
+               if line.startswith("./mine"))  # fmt: skip
+    assert [ar[5], len(ar), len(ctc)] == ["1", 9, 9]
+    assert float(ctc[5].replace(",", "")) > 1  # greedy CTC against the search with beam 10
+    records = json.loads((tmp_path / "own" / "speed.json").read_text())
+    ours = [record for record in records if record["origin"] == "measured"]
+    assert [record["model"] for record in ours] == ["./mine", "./mine"]
+    assert all(record["extrapolated"] and record["tokens"] and record["cer"] for record in ours)

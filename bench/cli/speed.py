@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from bench.analysis.speed.job import LEAST_LINES
 from bench.cli import PROGRAM
 from bench.cli.options import (
     HOW,
@@ -26,7 +27,7 @@ from bench.core.options import parse_options, typed_options
 if TYPE_CHECKING:
     from bench.analysis.speed.job import SpeedJob
 
-_CPU_LINES, _CPU_MINUTES = 16, 4.0
+_CPU_MINUTES = 4.0
 
 _Several = Parameter(consume_multiple=1)
 
@@ -34,19 +35,20 @@ app = App(
     name="speed",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} speed                                   all sizes and decoders, batch 1 and 16
-  {PROGRAM} speed --size small mini --batch-size 1 --minutes 1
+  {PROGRAM} speed                                   TrOCR's sizes and mini with every decoder
+  {PROGRAM} speed --encoder trocr-small mini --batch-size 1 --minutes 1
+  {PROGRAM} speed --encoder ./checkpoint -o ./checkpoint.head=head.safetensors
   {PROGRAM} speed --device cuda --dtype float32 float16 --batch-size 1 16 64
-  {PROGRAM} speed --size base -o trocr-base.repo=my/folder --out mine --json
 
 Weights that are in the cache of the Hub are used; without them the same architecture with random
 weights does the same work, marked untrained, and gets no CER. Lines are those of IAM where it is
 here, else of the embedded set, repeated as often as needed.
 
-On a CPU {_CPU_LINES} lines are read in about {_CPU_MINUTES:g} minutes, on a GPU 2,915 lines without
-a limit of time. One line is tried first; where the time is short, costly systems read fewer lines,
-and what is extrapolated to 2,915 is marked. A table that was stopped goes on when the same command
-is given again.
+On a CPU {LEAST_LINES} lines are read in about {_CPU_MINUTES:g} minutes, on a GPU 2,915 lines
+without a limit of time. One line is tried first; where the time is short, costly systems read fewer
+lines. Totals that are extrapolated to 2,915 lines are marked, and there are none from fewer than
+{LEAST_LINES} lines. The files have more columns than the terminal. A table that was stopped goes on
+when the same command is given again.
 
 exit code 1: some systems failed, or one asked for by name could not run
 """,
@@ -59,14 +61,15 @@ class SpeedChoices:
     """The systems of the table, and the lines that they read.
 
     Args:
-        size: small, base, large, mini; default: all
+        encoder: encoders, also owner/name or ./folder; default: trocr-small, trocr-base,
+            trocr-large, mini
         decoder: default: ar-beam-10, ar-beam-5, ar-greedy, ctc-greedy, ctc-kenlm; there is also
             ar-hf-10, generate of transformers, which is slow
         dataset: default: iam where it is here, else ink
         limit: lines to read; default: 2915 on a GPU, 16 on a CPU
     """
 
-    size: Annotated[Names, _Several] = ()
+    encoder: Annotated[Names, _Several] = ()
     decoder: Annotated[Names, _Several] = ()
     dataset: str | None = None
     limit: int | None = None
@@ -79,13 +82,13 @@ class Timing(Machine):
     """The runtimes of the table, and the time that it may take.
 
     Args:
-        batch_size: lines that are read together
-        dtype: float32, bfloat16, float16
+        batch_size: lines that are read together; default: 1 and 16, on a GPU 16
+        dtype: float32, bfloat16, float16; default: float32, on a GPU float16
         minutes: for all of it; default: 4 on a CPU, no limit on a GPU
     """
 
-    batch_size: Annotated[Numbers, _Several] = (1, 16)
-    dtype: Annotated[Names, _Several] = ("float32",)
+    batch_size: Annotated[Numbers, _Several] = ()
+    dtype: Annotated[Names, _Several] = ()
     minutes: float | None = None
 
 
@@ -113,7 +116,7 @@ def run(
     from bench.report import render
     from bench.report.results import collect
     from bench.report.speed import speed_rows
-    from bench.report.speed_table import ratio_table, speed_table, write
+    from bench.report.speed_table import brief_table, ratio_table, write
 
     job = _job(choices, timing)
     plan = job.plan()
@@ -137,7 +140,7 @@ def run(
     if as_json:
         print_json([row.record() for row in rows])
     else:
-        print(render.printed(filter(None, (speed_table(rows), ratio_table(rows)))))
+        print(render.printed(filter(None, (brief_table(rows), ratio_table(rows)))))
         print(f"files: {', '.join(map(str, files))}")
     left_out = any(row.origin == "not run" and row.decoder in choices.decoder for row in rows)
     return int(bool(outcome.failed) or left_out)
@@ -145,8 +148,10 @@ def run(
 
 def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
     from bench.analysis.speed.job import (
+        DEFAULT_ENCODERS,
+        README_BATCH,
+        README_DTYPE,
         SENTENCES,
-        SIZES,
         default_decoders,
         default_set,
         speed_job,
@@ -158,16 +163,17 @@ def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
     names = speed_registries()
     registries = (names.encoders, names.decoders, names.datasets)
     runtime = timing.runtime()
-    lines, minutes = (
-        (_CPU_LINES, _CPU_MINUTES) if runtime.device == "cpu" else (SENTENCES, math.inf)
-    )
-    for dtype in timing.dtype:
+    on_cpu = runtime.device == "cpu"
+    lines, minutes = (LEAST_LINES, _CPU_MINUTES) if on_cpu else (SENTENCES, math.inf)
+    batch_sizes = timing.batch_size or ((1, README_BATCH) if on_cpu else (README_BATCH,))
+    dtypes = timing.dtype or (("float32",) if on_cpu else (README_DTYPE,))
+    for dtype in dtypes:
         check_runtime(dataclasses.replace(runtime, dtype=dtype))
     decoders = choices.decoder or default_decoders(names)
     for decoder in decoders:
         names.decoders.entry(decoder)
     selection = Selection(
-        encoders=(),
+        encoders=choices.encoder or DEFAULT_ENCODERS,
         decoders=tuple(name for name in names.decoders.names() if name in decoders),
         datasets=(choices.dataset or default_set(),),
         limit=lines if choices.limit is None else choices.limit,
@@ -175,6 +181,4 @@ def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
         options=typed_options(parse_options(choices.options), registries),
     )
     seconds = 60.0 * (minutes if timing.minutes is None else timing.minutes)
-    return speed_job(
-        choices.size or tuple(SIZES), selection, timing.dtype, timing.batch_size, seconds
-    )
+    return speed_job(selection, dtypes, batch_sizes, seconds)

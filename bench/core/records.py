@@ -68,6 +68,7 @@ class _Extras(TypedDict, total=False):
     distinct_lines: int
     parts: list[Positive]
     passes: list[list[Positive]]
+    encode: list[float]
     gpu_clocks: dict[str, str]
 
 

@@ -26,13 +26,13 @@ def short(text: str, width: int = _SHORT) -> str:
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
-def number(value: float | None, decimals: int, unit: str = "") -> str:
+def number(value: float | None, decimals: int) -> str:
     """A number with thousands separators; `DASH` for None, `UNKNOWN` for NaN and infinity."""
     if value is None:
         return DASH
     if not math.isfinite(value):
         return UNKNOWN
-    return f"{value:,.{decimals}f}{unit}"
+    return f"{value:,.{decimals}f}"
 
 
 def percent(fraction: float | None, decimals: int = 2) -> str:

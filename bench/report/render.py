@@ -13,11 +13,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
+import tabulate as tabulating
 
 from bench.report.language import in_force, say
 from bench.report.table import Cell, Column, Table, Value
 
+tabulating.MIN_PADDING = 0  # a head is as wide as its letters
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FORMULA = tuple("=+-@" + "\uff1d\uff0b\uff0d\uff20")  # the full-width ones begin a formula too
 
@@ -56,7 +57,7 @@ def markdown(table: Table, within: bool = False) -> str:
     ]
     rows = [[_markdown_cell(table, cell) for cell in row] for row in table.all_rows]
     body = str(
-        tabulate(
+        tabulating.tabulate(
             rows,
             headers=heads,
             tablefmt="github",
@@ -138,6 +139,9 @@ def _harmless(value: Value) -> str:
 # Terminal
 
 
+_HEAD = 10  # letters of a head beside each other
+
+
 def terminal(table: Table, width: int) -> str:
     """The table in at most `width` columns: broken into blocks that repeat what names the rows."""
 
@@ -168,14 +172,21 @@ def _block(table: Table, indices: Sequence[int]) -> str:
     columns = [table.columns[i] for i in indices]
     rows = [[_terminal_cell(table, row[i]) for i in indices] for row in table.all_rows]
     return str(
-        tabulate(
+        tabulating.tabulate(
             rows,
-            headers=[column.head + superscript(table.marks(column)) for column in columns],
+            headers=[
+                _stacked(column.head) + superscript(table.marks(column)) for column in columns
+            ],
             tablefmt="simple",
             colalign=_alignment(columns),
             disable_numparse=True,
         )
     )
+
+
+def _stacked(head: str) -> str:
+    """A head of several words in lines as narrow as numbers."""
+    return textwrap.fill(head, _HEAD, break_long_words=False, break_on_hyphens=False)
 
 
 def _terminal_cell(table: Table, cell: Cell) -> str:

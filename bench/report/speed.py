@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.analysis.speed.job import REFERENCE, SENTENCES, SIZES, SpeedSystem
+from bench.analysis.speed.job import LEAST_LINES, REFERENCE, SENTENCES, SpeedSystem
 from bench.core.stopwatch import spread
 from bench.core.types import UNTRAINED, EditCounts, Row, Spread, Timing
 from bench.pipeline.plan import Skipped
@@ -34,21 +34,23 @@ DECODER_NAMES = {
 
 @dataclass(frozen=True)
 class Figures:
-    """The numbers of a row, for `SENTENCES` lines.
+    """The numbers of a row.
 
-    tokens: of the best hypotheses, up to and including the end token; of a random CTC head None.
-    seconds: of encoder and search.
+    sentences, tokens, seconds: totals; None where the lines that were read are too few for them.
+        Tokens are those of the best hypotheses, up to and including the end token; of a random CTC
+        head None. Seconds are of encoder and search.
     measured_lines: what was read; where it is not `sentences`, sums are extrapolated from it.
     distinct_lines: of these; the others are repeats.
     passes: over the measured lines.
+    encoder_ms, decoder_ms: of a line in the median pass, so that they add up to its time.
     ratio: how many times as fast as the paper's decoder behind the same encoder, measured beside
         it; None where that was not measured.
     None where it is not known.
     """
 
-    sentences: int
+    sentences: int | None
     tokens: float | None
-    seconds: Spread
+    seconds: Spread | None
     sentences_per_s: Spread
     tokens_per_s: Spread | None
     measured_lines: int
@@ -62,7 +64,7 @@ class Figures:
     @property
     def extrapolated(self) -> bool:
         """Whether the sums are of more lines than were read."""
-        return self.measured_lines != self.sentences
+        return self.sentences not in (None, self.measured_lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,7 @@ def _why(item: Skipped) -> tuple[str, str]:
 
 def _not_run(systems: Sequence[SpeedSystem], item: Skipped) -> SpeedRow:
     return SpeedRow(
-        "not run", _size(systems[0].encoder), "", systems[0].decoder,
+        "not run", systems[0].encoder, "", systems[0].decoder,
         tuple(dict.fromkeys(system.batch_size for system in systems)),
         tuple(dict.fromkeys(system.dtype for system in systems)),
         "", reason=item.reason, remedy=item.remedy,
@@ -164,10 +166,6 @@ def reads_at_random(row: Row) -> bool:
     return row.weights == UNTRAINED and "ctc" in row.parameters
 
 
-def _size(encoder: str) -> str:
-    return next((size for size, name in SIZES.items() if name == encoder), encoder)
-
-
 def _system(row: Row) -> SpeedSystem:
     return SpeedSystem(row.encoder, row.decoder, row.runtime.dtype, row.runtime.batch_size)
 
@@ -177,7 +175,7 @@ def _row_of(result: Result, reference: Result | None) -> SpeedRow:
     device = row.runtime.device  # a GPU by its name; the processor stands in the conditions
     return SpeedRow(
         "measured" if row.status == "ok" else "failed",
-        _size(row.encoder),
+        row.encoder,
         row.weights,
         row.decoder,
         (row.runtime.batch_size,),
@@ -197,20 +195,33 @@ def _figures(row: Row, reference: Row | None) -> Figures | None:
     tokens = None if reads_at_random(row) else row.counts.tokens / lines  # of a line
     rates = _rates(row) or [rate]
     speed = Spread(rate, min(*rates, rate), max(*rates, rate), len(rates))
+    total = SENTENCES if lines >= LEAST_LINES else None
+    encoder_ms, decoder_ms = _parts(row, 1000.0 / rate)
     return Figures(
-        SENTENCES,
-        None if tokens is None else SENTENCES * tokens,
-        Spread(SENTENCES / rate, SENTENCES / speed.high, SENTENCES / speed.low, speed.n),
+        total,
+        None if tokens is None or total is None else total * tokens,
+        Spread(total / rate, total / speed.high, total / speed.low, speed.n) if total else None,
         speed,
         None if tokens is None else _scaled(speed, tokens),
         measured_lines=lines,
         distinct_lines=int(row.extras.get("distinct_lines", lines)),
         passes=row.timing.lines_per_s.n,
-        encoder_ms=1000.0 * row.timing.encode_s / lines,
-        decoder_ms=1000.0 * row.timing.decode_s.median / lines,
+        encoder_ms=encoder_ms,
+        decoder_ms=decoder_ms,
         peak_mib=row.timing.peak_mib,
         ratio=_ratio(row, reference) if reference else None,
     )
+
+
+def _parts(row: Row, line_ms: float) -> tuple[float | None, float | None]:
+    """Divide the time of a line between encoder and decoder as its median pass does."""
+    passes, encode = row.extras.get("passes"), row.extras.get("encode")
+    if not (passes and encode):
+        return None, None
+    ordered = sorted(zip(map(sum, passes), encode, strict=True))
+    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    share = sum(own for _, own in middle) / sum(whole for whole, _ in middle)
+    return share * line_ms, (1.0 - share) * line_ms
 
 
 def _rates(row: Row) -> list[float]:
@@ -256,9 +267,9 @@ def as_in_trocr(results: Sequence[Result]) -> list[Table]:
         Column(say("Parameters"), lambda row: size_cell(row.parameters)),
         column("Total Sentences", lambda own: count(own.sentences)),
         column("Total Tokens", lambda own: count(own.tokens)),
-        Column(say("Time"), _time),
-        column("Speed #Sentences", lambda own: _speed(own.sentences_per_s, " sentences/s")),
-        column("Speed #Tokens", lambda own: _speed(own.tokens_per_s, " tokens/s")),
+        Column(say("Time s"), _time),
+        column("Sentences/s", lambda own: _speed(own.sentences_per_s)),
+        column("Tokens/s", lambda own: _speed(own.tokens_per_s)),
     ]
     lead = say(
         "Columns as in the speed table of TrOCR. Tokens are those of the best hypothesis, the end "
@@ -311,18 +322,19 @@ def size_cell(size: int | None) -> Cell:
 
 def _time(row: SpeedRow) -> Cell:
     if row.figures:
-        return figure(row.figures.seconds.median, seconds_text)
+        seconds = row.figures.seconds
+        return figure(seconds.median if seconds else None, seconds_text)
     assert row.result is not None  # only results can fail
     return failed_cell(row.result)
 
 
 def seconds_text(seconds: float) -> str:
-    """Seconds as in the paper; below ten with three figures."""
-    return number(seconds, 1, "s") if seconds >= 10 else f"{significant(seconds)}s"
+    """Seconds with a decimal as in the paper; below ten with three figures."""
+    return number(seconds, 1) if seconds >= 10 else significant(seconds)
 
 
-def _speed(rate: Spread | None, unit: str) -> Cell:
-    return figure(rate.median if rate else None, lambda known: number(known, 2, say(unit)))
+def _speed(rate: Spread | None) -> Cell:
+    return figure(rate.median if rate else None, lambda known: number(known, 2))
 
 
 # Time by stage

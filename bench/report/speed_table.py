@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.speed.job import PARTS, REFERENCE, SENTENCES
+from bench.analysis.speed.job import LEAST_LINES, PARTS, REFERENCE, SENTENCES
 from bench.core.files import write_files
-from bench.core.stopwatch import spread
 from bench.core.types import UNTRAINED, Spread
 from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
@@ -30,25 +30,24 @@ from bench.report.speed import (
 )
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, spread_cell
 
-_REPORTED = "reported by Li et al. (2021), arXiv:2109.10282, Table 5; not measured here"
+_REPORTED = (
+    "reported by Li et al. (2021), arXiv:2109.10282, Table 5; not measured here; GPU, batch size "
+    "and precision of that table are not stated; the authors' README (github.com/microsoft/unilm, "
+    "trocr) evaluates with beam 10, batch 16 and fp16"
+)
 _SINGLE = "one batch, read once: no spread"
 _ONE_PASS = f"one pass; the range is that of {PARTS} parts of it with lines of like widths"
 _RANDOM_HEAD = (
     "random CTC head: what greedy decoding costs does not depend on what the head says, while the "
     "number of its tokens does and would mean nothing; the head's time counts with the decoder's"
 )
+_NO_TOTAL = f"no totals: fewer than {LEAST_LINES} lines were read"
+_PAPERS = {f"trocr-{row.model}": row.model for row in PUBLISHED}  # its sizes by our names
 _NO_REFERENCE = f"{DECODER_NAMES[REFERENCE]} was not measured at this batch size and precision"
 
 
 def speed_table(rows: Sequence[SpeedRow]) -> Table:
     """The table: columns of the paper, then further ones."""
-    results = [row.result for row in rows if row.result]
-
-    def column(
-        head: str, cell: Callable[[SpeedRow, Figures], Cell], parts: tuple[str, ...] = ()
-    ) -> Column[SpeedRow]:
-        return Column(head, lambda row: cell(row, row.figures) if row.figures else Cell(""), parts)
-
     columns = [
         Column("Model", _model, key=True),
         *keys(
@@ -58,25 +57,69 @@ def speed_table(rows: Sequence[SpeedRow]) -> Table:
             lambda row: ", ".join(map(precision, row.dtypes)) or NOT_STATED,
         ),
         Column("Parameters", lambda row: size_cell(row.parameters) if row.parameters else ""),
-        column("Total Sentences", lambda _, own: _sum(own.sentences, own)),
-        column("Total Tokens", lambda _, own: _sum(own.tokens, own)),
-        Column("Total Time", _total_time, RANGE),
-        column("Sentences/s", lambda row, own: _pace(row, own.sentences_per_s), RANGE),
-        column("Tokens/s", lambda row, own: _pace(row, own.tokens_per_s), RANGE),
-        column(f"Ratio to {DECODER_NAMES[REFERENCE]}", _ratio_cell, RANGE),
-        column("Encoder ms/line", lambda _, own: figure(own.encoder_ms)),
-        column("Decoder ms/line", lambda _, own: figure(own.decoder_ms)),
-        column("Peak MiB", lambda _, own: figure(own.peak_mib, lambda mib: number(mib, 0))),
-        column("CER %", lambda row, _: cer_cell(row.result) if row.result else figure(None), RANGE),
-        column("Measured", _measured_cell),
+        _column("Total Sentences", lambda _, own: _sum(own.sentences, own)),
+        _column("Total Tokens", lambda _, own: _sum(own.tokens, own)),
+        Column("Total Time s", lambda row: _or_reason(row, _total_time), RANGE),
+        _column("Sentences/s", lambda row, own: _pace(row, own.sentences_per_s), RANGE),
+        _column("Tokens/s", lambda row, own: _pace(row, own.tokens_per_s), RANGE),
+        _column(f"Ratio to {DECODER_NAMES[REFERENCE]}", _ratio_cell, RANGE),
+        *_PART_COLUMNS,
+        _column("Peak MiB", lambda _, own: figure(own.peak_mib, lambda mib: number(mib, 0))),
+        _column("CER %", _cer, RANGE),
+        _column("Measured", _measured_cell),
         Column("Device", lambda row: row.device),
     ]  # fmt: skip
+    return _table(rows, columns)
+
+
+def brief_table(rows: Sequence[SpeedRow]) -> Table:
+    """The columns that fit beside each other on a terminal, without ranges."""
+
+    def brief(cell: Callable[[SpeedRow, Figures], Cell]) -> Callable[[SpeedRow, Figures], Cell]:
+        return lambda row, own: replace(cell(row, own), detail="")
+
+    pace = brief(lambda row, own: _pace(row, own.sentences_per_s))
+    columns = [
+        Column("Model", lambda row: replace(_model(row), text=_brief_name(row)), key=True),
+        *keys(
+            ("Decoder", "Batch"),
+            lambda row: DECODER_NAMES.get(row.decoder, row.decoder),
+            lambda row: (
+                f"{', '.join(map(str, row.batches))} {'/'.join(map(precision, row.dtypes))}"
+            ),
+        ),
+        Column("Sentences/s", lambda row: _or_reason(row, pace)),
+        _column("Tokens/s", brief(lambda row, own: _pace(row, own.tokens_per_s))),
+        _column("Ratio", brief(_ratio_cell)),
+        *_PART_COLUMNS,
+        _column("CER %", brief(lambda row, own: _UNTRAINED if _untrained(row) else _cer(row, own))),
+    ]
+    return _table(rows, columns, brief=True)
+
+
+def _column(
+    head: str, cell: Callable[[SpeedRow, Figures], Cell], parts: tuple[str, ...] = ()
+) -> Column[SpeedRow]:
+    return Column(head, lambda row: cell(row, row.figures) if row.figures else Cell(""), parts)
+
+
+_PART_COLUMNS = (
+    _column("Encoder ms/line", lambda _, own: figure(own.encoder_ms)),
+    _column("Decoder ms/line", lambda _, own: figure(own.decoder_ms)),
+)
+_UNTRAINED = Cell(UNTRAINED)
+
+
+def _table(
+    rows: Sequence[SpeedRow], columns: Sequence[Column[SpeedRow]], brief: bool = False
+) -> Table:
+    results = [row.result for row in rows if row.result]
     return declared(
         "speed",
         "The speed table of TrOCR: reported and measured",
-        conditions(_lead(rows), results, _read(results[0]))
+        conditions(_lead(rows, brief), results, _read(results[0], _read_lines(rows)))
         if results
-        else f"{_lead(rows)}. Nothing was measured.",
+        else f"{_lead(rows, brief)}. Nothing was measured.",
         columns,
         rows,
         signatures=signatures(results),
@@ -91,9 +134,9 @@ def size_ratios(rows: Sequence[SpeedRow]) -> dict[tuple[str, int, str], dict[str
     """
     groups: dict[tuple[str, int, str], dict[str, Spread]] = {}
     for row in rows:
-        if row.origin == "measured" and row.figures and row.model != "mini":
+        if row.origin == "measured" and row.figures and row.model in _PAPERS:
             key = (row.decoder, row.batches[0], row.dtypes[0])
-            groups.setdefault(key, {})[row.model] = row.figures.sentences_per_s
+            groups.setdefault(key, {})[_PAPERS[row.model]] = row.figures.sentences_per_s
     return {
         key: {size: _over(rate, list(rates.values())[-1]) for size, rate in rates.items()}
         for key, rates in groups.items()
@@ -113,8 +156,9 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
     ratios = size_ratios(rows)
     if not ratios:
         return None
-    seconds = {row.model: row.figures.seconds.median for row in PUBLISHED if row.figures}
-    paper = {size: spread([seconds["large"] / own]) for size, own in seconds.items()}
+    figures = {row.model: row.figures for row in PUBLISHED}
+    published = {model: own.seconds for model, own in figures.items() if own and own.seconds}
+    paper = {size: _over(published["large"], own) for size, own in published.items()}
     lines = [(("reported", DECODER_NAMES[REFERENCE], NOT_STATED, NOT_STATED), paper)]
     for (decoder, batch, dtype), own in ratios.items():
         names = ("measured", DECODER_NAMES.get(decoder, decoder), str(batch), precision(dtype))
@@ -136,24 +180,29 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
         "lowest of the repetitions. The paper's from its Table 5.",
         [
             *(name(head, n) for n, head in enumerate(("", "Decoder", "Batch", "Precision"))),
-            *map(ratio, seconds),
+            *map(ratio, published),
         ],
         lines,
     )
 
 
-def _lead(rows: Sequence[SpeedRow]) -> str:
-    cut = sorted({row.figures.measured_lines for row in rows if row.figures and row.result})
+def _lead(rows: Sequence[SpeedRow], brief: bool) -> str:
+    cut = [lines for lines in _read_lines(rows) if lines >= LEAST_LINES]
     lead = (
         "Time is that of encoder and search, as fairseq-generate takes it: loading, resizing, the "
         "copy to the device, turning token ids into text and scoring are outside. Tokens are those "
         "of the best hypothesis, the end token counted and the start token not (CTC: symbols "
-        "emitted). In brackets the range of the repetitions; the ratio is how many times as "
-        "fast as that decoder of the same model, batch size and precision, on the same "
-        "lines in turn; an encoder with a CTC head of its own runs it for every decoder; peak "
-        "memory is the whole process's (on a GPU: of its allocations)"
+        "emitted). The ratio is how many times as fast as "
+        f"{DECODER_NAMES[REFERENCE]} of the same model, batch size and precision, on the same "
+        "lines in turn; encoder and decoder are those of the median pass and add up to it; an "
+        "encoder with a CTC head of its own runs it for every decoder"
     )
-    if cut and cut != [SENTENCES]:
+    if not brief:
+        lead += (
+            "; in brackets the range of the repetitions; peak memory is the whole process's (on a "
+            "GPU: of its allocations)"
+        )
+    if cut and cut != [SENTENCES] and not brief:
         lead += (
             f". Sums marked with ~ are extrapolated to {SENTENCES:,} lines from those that the "
             f"column Measured counts ({_count_range(cut)}); speeds are as measured"
@@ -166,16 +215,27 @@ def _lead(rows: Sequence[SpeedRow]) -> str:
     return lead + (f". SM clock just after measuring: {listing(sorted(clocks))}" if clocks else "")
 
 
-def _read(result: Result) -> str:
+def _read_lines(rows: Sequence[SpeedRow]) -> list[int]:
+    """The counts of lines that systems read, ascending."""
+    return sorted({row.figures.measured_lines for row in rows if row.figures and row.result})
+
+
+def _read(result: Result, lines: Sequence[int]) -> str:
     """The set, and which of its lines: costly systems read fewer."""
     row, condition = result.row, result.row.condition
     made = f"{synthetic(condition.dataset)}, " if synthetic(condition.dataset) else ""
+    first = plural(condition.limit or SENTENCES, "line")
     return (
         f"{plain(result.names.dataset)} ({made}{condition.split} split, sha256 "
-        f"{row.dataset_sha256[:12]}, references {row.references}), of its first "
-        f"{plural(condition.limit or SENTENCES, 'line')} as many as the column Measured counts, at "
-        "even steps from the narrowest to the widest"
+        f"{row.dataset_sha256[:12]}, references {row.references}), "
+        f"{_count_range(lines or [0])} of its first {first}, at even steps from the narrowest to "
+        "the widest"
     )
+
+
+def _brief_name(row: SpeedRow) -> str:
+    """The model; its weights stand in the column of the CER."""
+    return f"{row.model} (paper)" if row.origin == "reported" else plain(row.model)
 
 
 def _model(row: SpeedRow) -> Cell:
@@ -185,8 +245,16 @@ def _model(row: SpeedRow) -> Cell:
     return Cell(plain(row.title), notes=notes)
 
 
+def _untrained(row: SpeedRow) -> bool:
+    return row.weights == UNTRAINED
+
+
+def _cer(row: SpeedRow, _: Figures) -> Cell:
+    return cer_cell(row.result) if row.result else figure(None)
+
+
 def _sum(value: float | None, figures: Figures) -> Cell:
-    notes = _of_sums(figures) if value is not None else []
+    notes = _of_sums(figures) if value is not None or figures.sentences is None else []
     return figure(value, lambda known: _tilde(figures) + number(known, 0), notes=notes)
 
 
@@ -195,6 +263,8 @@ def _tilde(figures: Figures) -> str:
 
 
 def _of_sums(figures: Figures) -> list[str]:
+    if figures.sentences is None:
+        return [_NO_TOTAL]
     lines = plural(figures.measured_lines, "line")
     return [f"extrapolated from {lines}"] if figures.extrapolated else []
 
@@ -203,17 +273,24 @@ def _of_passes(row: SpeedRow) -> list[str]:
     figures = row.figures
     if row.origin != "measured" or figures is None or figures.passes > 1:
         return []
-    return [_SINGLE if figures.seconds.n == 1 else _ONE_PASS]
+    return [_SINGLE if figures.sentences_per_s.n == 1 else _ONE_PASS]
 
 
-def _total_time(row: SpeedRow) -> Cell:
-    if row.figures is None:
-        why = f"{row.origin}: " + (f"{row.reason} ({row.remedy})" if row.remedy else row.reason)
-        if row.result:
-            return failed_cell(row.result, (why,))
-        return Cell("not run", values=(why,), notes=(why,))
-    tilde, notes = _tilde(row.figures), [*_of_sums(row.figures), *_of_passes(row)]
-    return spread_cell(row.figures.seconds, lambda value: tilde + seconds_text(value), notes)
+def _or_reason(row: SpeedRow, cell: Callable[[SpeedRow, Figures], Cell]) -> Cell:
+    """A cell of the figures, or the reason why there are none."""
+    if row.figures:
+        return cell(row, row.figures)
+    why = f"{row.origin}: " + (f"{row.reason} ({row.remedy})" if row.remedy else row.reason)
+    if row.result:
+        return failed_cell(row.result, (why,))
+    return Cell("not run", values=(why,), notes=(why,))
+
+
+def _total_time(row: SpeedRow, figures: Figures) -> Cell:
+    if figures.seconds is None:
+        return figure(None, notes=[_NO_TOTAL])
+    notes = [*_of_sums(figures), *_of_passes(row)]
+    return spread_cell(figures.seconds, lambda value: _tilde(figures) + seconds_text(value), notes)
 
 
 def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
@@ -253,7 +330,8 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
     """The differences between the paper's measurement and this one, a sentence or two each."""
     sentences = [
         "The paper states neither the GPU nor the number of GPUs, batch size or precision of its "
-        "speed table. Absolute times are therefore no comparison; the ratios of "
+        "speed table; the authors' README evaluates with beam 10, batch 16 and fp16, which is the "
+        "default here on a GPU. Absolute times are therefore no comparison; the ratios of "
         "the sizes are the fairer check, since the machine cancels out of them."
     ]
     measured = [row for row in rows if row.result and row.figures]
@@ -279,11 +357,12 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
             f"Lines are those of {plain(first.names.dataset)}, not of IAM: the encoder's work "
             "does not depend on them, the decoder's does through their number of tokens."
         )
-    cut = sorted({row.figures.measured_lines for row in measured if row.figures})
+    cut = _read_lines(measured)
     if cut != [SENTENCES]:
         sentences.append(
-            f"The paper read {SENTENCES:,} lines, here {_count_range(cut)} were read: totals are "
-            "extrapolated, speeds are measured."
+            f"The paper read {SENTENCES:,} lines, here {_count_range(cut)} were read: speeds "
+            "are measured, totals are extrapolated, and there are none from fewer than "
+            f"{LEAST_LINES} lines."
         )
     sentences.append(
         "The paper's timer counts its first batch, in which the machine warms up; here that is "
@@ -338,7 +417,8 @@ def _where(rows: Sequence[SpeedRow]) -> str:
 def draw(rows: Sequence[SpeedRow]) -> Plot:
     """A mark for each row that has figures, with the range of its repetitions."""
     shown = [(row, row.figures.sentences_per_s) for row in rows if row.figures]
-    models = list(dict.fromkeys(row.model for row, _ in shown))
+    sizes = [_PAPERS.get(row.model, row.model) for row, _ in shown]
+    models = list(dict.fromkeys(sizes))
     across = "sentences/s (log scale; bar: range)"
     with drawing():
         panel = Panel(
@@ -346,7 +426,7 @@ def draw(rows: Sequence[SpeedRow]) -> Plot:
             height=1.4 + 0.2 * len(shown),
         )  # fmt: skip
         for place, (row, rate) in enumerate(shown):
-            look = {"color": COLOURS[models.index(row.model) % len(COLOURS)], "marker": "o"}
+            look = {"color": COLOURS[models.index(sizes[place]) % len(COLOURS)], "marker": "o"}
             if row.origin == "reported":
                 look |= {"marker": "s", "markerfacecolor": "white"}
             ranged = (rate.median, rate.low, rate.high)

@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bench.core.errors import UserError
-from bench.core.registry import Entry, Registry, did_you_mean
+from bench.core.registry import Entry, Registry
 from bench.pipeline.plan import Plan, Registries, Rounds, Selection, Skipped, build_plan
 from decoders import DECODERS
 
 SENTENCES = 2_915  # lines of IAM's test set, which the paper's table counts
 REFERENCE = "ar-beam-10"  # the paper's decoder, to which all others are compared
 PARTS = 5  # of a pass; they give the spread of a single pass
-SIZES = {"small": "trocr-small", "base": "trocr-base", "large": "trocr-large", "mini": "mini"}
+LEAST_LINES = 16  # of a total of SENTENCES: from fewer only a speed follows
+README_BATCH, README_DTYPE = 16, "float16"  # of the authors' evaluation (unilm, trocr/README.md)
+DEFAULT_ENCODERS = ("trocr-small", "trocr-base", "trocr-large", "mini")
 SETS = ("iam", "ink")  # the first that is here is read
 _LEAST_ROUNDS, _LEAST_S = 3, 1.0
 
@@ -55,7 +57,8 @@ class SpeedSystem(NamedTuple):
 class SpeedJob:
     """The choice of a table.
 
-    selection: encoders from small to large, decoders of `SPEED_DECODERS`, a data set with a limit.
+    selection: encoders in the order of the table, decoders of `SPEED_DECODERS`, a data set with a
+        limit.
     dtypes, batch_sizes: every system runs with each of them.
     seconds: in all; infinity for no limit.
     """
@@ -110,28 +113,23 @@ def speed_registries() -> Registries:
 
 
 def speed_job(
-    sizes: Sequence[str],
     selection: Selection,
     dtypes: Sequence[str],
     batch_sizes: Sequence[int],
     seconds: float,
 ) -> SpeedJob:
-    """A job for sizes by their short names; missing weights become untrained ones.
+    """A job for a selection; missing weights become untrained ones.
 
     Raises:
-        UserError: an unknown size or option, or a number that makes no sense.
+        UserError: an unknown encoder or option, or a number that makes no sense.
     """
-    for size in sizes:
-        if size not in SIZES:
-            raise UserError(f"no size is called {size!r}{did_you_mean(size, SIZES)}")
     for count in batch_sizes:
         if count < 1:
             raise UserError(f"a batch of {count} lines holds nothing; take 1 or more")
     if not seconds > 0:
         raise UserError("the time has to be more than 0 minutes")
-    encoders = tuple(name for size, name in SIZES.items() if size in sizes)
     rounds = Rounds(_LEAST_ROUNDS, _LEAST_S, seconds, together_s=math.inf)
-    chosen = replace(selection, encoders=encoders, rounds=rounds)
+    chosen = replace(selection, rounds=rounds)
     return SpeedJob(
         replace(chosen, options=_with_untrained(chosen)),
         tuple(dict.fromkeys(dtypes)),
@@ -171,10 +169,10 @@ def _concerns(item: Skipped, system: SpeedSystem) -> bool:
 
 
 def _with_untrained(selection: Selection) -> Mapping[str, Mapping[str, Any]]:
-    """The options, with untrained weights for the encoders whose own are not here."""
+    """The options, with untrained weights for encoders of known shape whose own are not here."""
     options = {name: dict(values) for name, values in selection.options.items()}
     for name in selection.encoders:
         spec = speed_registries().encoders.create(name, options.get(name))
-        if hasattr(spec, "untrained") and not spec.head and spec.missing():
+        if getattr(spec, "shape", "") and not spec.head and spec.missing():
             options.setdefault(name, {})["untrained"] = True
     return options

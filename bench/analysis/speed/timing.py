@@ -232,15 +232,18 @@ def spread_by_width(lines: Sequence[Line], count: int) -> tuple[Line, ...]:
 def _passes(measure: BlockMeasure, decoder: str) -> dict[str, Any]:
     """Seconds of encoder and decoder together, pass by pass and part by part.
 
-    "passes": for each pass the seconds of each of its parts; "parts": the lines of each. Batches
-    lie in the order of width, so that dealing them out gives parts of like lengths.
+    "passes": for each pass the seconds of each of its parts; "parts": the lines of each; "encode":
+    for each pass the seconds of the encoder in it. Batches lie in the order of width, so that
+    dealing them out gives parts of like lengths.
     """
     count = min(PARTS, len(measure.batches))
     sizes = [len(batch) for batch in measure.batches]
-    seconds = [[e.wall_s + d.wall_s for e, d, _ in one] for one in measure.rounds_of(decoder)]
+    rounds = measure.rounds_of(decoder)
+    seconds = [[e.wall_s + d.wall_s for e, d, _ in one] for one in rounds]
     clocks = gpu_clocks(measure.runtime.device)
     return {
         "passes": [[sum(one[part::count]) for part in range(count)] for one in seconds],
         "parts": [sum(sizes[part::count]) for part in range(count)],
+        "encode": [sum(e.wall_s for e, _, _ in one) for one in rounds],
         **({"gpu_clocks": clocks} if clocks else {}),
     }
