@@ -1,20 +1,25 @@
-"""Weights tuned on a validation split and frozen in `tuned.json` with their origin."""
+"""Weights tuned on a validation split and frozen in `tuned.json` with their origin.
+
+There are two such files: the user's own, which comes first, and the one that is shipped.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.core.files import plain_errors, write_atomically
+from bench.core.named import named
 from bench.core.records import load as load_record
 from bench.core.types import EncoderInfo
 from decoders.base import Decoder, DecoderSpec
 
-PATH = Path(__file__).with_name("tuned.json")
+PATH = Path(__file__).with_name("tuned.json")  # the shipped one
 
 _SHORT = 8  # hex digits of a hash in a sentence
 _NAMED = 4  # conditions that a sentence names
@@ -106,8 +111,15 @@ def _in_short(conditions: Sequence[str]) -> str:
     return f"{conditions[0]} + {len(conditions) - 1} damages at severity {severities.pop()}"
 
 
+def own_path() -> Path:
+    """The user's own file: beside the project file, else in the user's configuration folder."""
+    configured = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    folder = named().folder or Path(configured).expanduser() / "kaidoku"
+    return folder / PATH.name
+
+
 def load(path: Path | None = None) -> tuple[Tuned, ...]:
-    """Read all frozen entries, by default of the project's own file.
+    """Read all frozen entries, by default of the shipped file.
 
     Raises:
         UserError: the file is broken.
@@ -115,7 +127,7 @@ def load(path: Path | None = None) -> tuple[Tuned, ...]:
     path = path or PATH
     try:
         return load_record(_File, path.read_bytes(), str(path), _REMEDY).entries
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
 
 
@@ -133,15 +145,17 @@ def weights(
         spec: of a decoder; its options of `tunes` are None where the user set none.
         encoder: whose output is decoded.
         lm: the decoder's name for its language model, and its hash.
-        names: of entries to look up; the first match counts.
+        names: of entries to look up; the first match in the first file counts.
 
     Returns:
         The weights by option, and their origin in words.
     """
     values, source = spec.untuned, spec.untuned_source
-    entries = (find(name, encoder.name, lm[0]) for name in names)
-    if entry := next(filter(None, entries), None):
-        values, source = entry.values, entry.source(encoder.weights, lm[1])
+    for path, whose in ((own_path(), "; of the user's tuned.json"), (PATH, "")):
+        entries = (find(name, encoder.name, lm[0], path) for name in names)
+        if entry := next(filter(None, entries), None):
+            values, source = entry.values, entry.source(encoder.weights, lm[1]) + whose
+            break
     options = spec.settings()
     by_hand = {name: float(options[name]) for name in spec.tunes if options[name] is not None}
     if by_hand:
@@ -151,7 +165,9 @@ def weights(
 
 
 def freeze(entry: Tuned, path: Path | None = None) -> Path:
-    """Write an entry to the file, replacing the one of the same identity; returns the file.
+    """Write an entry in the place of the one of the same identity; returns the file.
+
+    The file is the shipped one by default.
 
     Raises:
         UserError: the file is broken, or may not be written to.

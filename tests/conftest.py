@@ -13,6 +13,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ["XDG_CONFIG_HOME"] = os.devnull  # no weights that its user tuned
+
 from bench.core.cache import cache_folder
 
 # Machine code is kept by the hash of its sources: a test with a cache of its own compiles none.

@@ -203,8 +203,10 @@ def command(call, monkeypatch):
 
 
 def test_the_command_freezes_and_tells(command, monkeypatch, tmp_path):
-    path = tmp_path / "tuned.json"
-    monkeypatch.setattr(tuned, "PATH", path)
+    shipped = tmp_path / "tuned.json"
+    monkeypatch.setattr(tuned, "PATH", shipped)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    path = tuned.own_path()
     code, out, err = command("--dry-run")
     assert (code, err) == (0, "")
     assert "Best: cut 2 and keep 0.5" in " ".join(out.split())
@@ -213,6 +215,13 @@ def test_the_command_freezes_and_tells(command, monkeypatch, tmp_path):
     assert code == 0 and str(path) in out
     (entry,) = load(path)
     assert entry.values["cut"] == 1.0 and entry.options == {"width": 9}
+    assert path.is_relative_to(tmp_path / "config") and not shipped.exists()
+    info, lm = registries().encoders.create("pixels").open(Runtime()).info, ("embedded", "f" * 64)
+    spec = replace(ShakySpec(), keep=0.0)
+    freeze(replace(entry, values={"cut": 9.0, "keep": 9.0}))
+    values, source = tuned.weights(spec, info, lm, "shaky")  # the user's own come first
+    assert values == {"cut": 1.0, "keep": 0.0} and "; of the user's tuned.json" in source
+    assert command("--into-shipped")[0] == 0 and load()[0].values["cut"] == 2.0
     code, out, _ = command("--json", "--dry-run", "--damage", "none")
     assert json.loads(out)["conditions"] == ["clean"]
     code, out, err = command("--grid", "cut=low")

@@ -41,10 +41,11 @@ examples:
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
 
 Every line is read clean and again damaged (each damage in its turn), so that the errors are as
-many as those of a test. The best weights are written to decoders/tuned.json together with what
-they were tuned on, and runs use them from then on where these options are not set by hand. A map of
-what was tried, with how flat the CER lies around the best, is written as a plot and as a table. A
-search that was stopped goes on where it was.
+many as those of a test. The best weights are written to tuned.json beside kaidoku.toml (without
+such a file to ~/.config/kaidoku) together with what they were tuned on. Runs use them from then on,
+before the shipped ones, where these options are not set by hand. A map of what was tried, with how
+flat the CER lies around the best, is written as a plot and as a table. A search that was stopped
+goes on where it was.
 """,
 )
 
@@ -83,6 +84,7 @@ def run(
     data_root: DataRoot = None,
     inference: Inference = Inference(),
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    into_shipped: Annotated[bool, Parameter(group=HOW)] = False,
     dry_run: Annotated[bool, Parameter(group=HOW)] = False,
     as_json: Annotated[Json, Parameter(group=HOW)] = False,
 ) -> int:
@@ -93,6 +95,7 @@ def run(
         trials: try N points between the least and the greatest values of the grid, chosen by
             Optuna's sampler; without it every point of the grid
         out: folder of the map; default: results/checks/tuning
+        into_shipped: write the weights into the file that is shipped; for maintainers
         dry_run: print the best weights, freeze nothing
     """
     from bench.analysis.tuning import tune
@@ -100,7 +103,7 @@ def run(
     from bench.pipeline.plan import Registries, Selection
     from bench.report import render
     from bench.report.tuning import at_the_edge, table
-    from decoders.tuned import freeze
+    from decoders.tuned import PATH, freeze, own_path
 
     names = Registries()
     damages = tuple(names.damages.names()) if "all" in lines.damage else lines.damage
@@ -117,7 +120,7 @@ def run(
         options=typed(options, names),
     )
     entry = tune(asked, names, track, dict(map(_values, grid)), trials)
-    path = None if dry_run else freeze(entry)
+    path = None if dry_run else freeze(entry, PATH if into_shipped else own_path())
     if as_json:
         print_json(dataclasses.asdict(entry))
         return 0

@@ -1,0 +1,59 @@
+"""Things that the user's project file names, as the lower folders need them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Named:
+    """Names of a project file.
+
+    folder: of the file; None without one.
+    models: a file, folder or Hub id by the name of a language model.
+    kinds: a registered data set by the name of a set of its kind.
+    places: a name by the absolute path of what has it.
+    """
+
+    folder: Path | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
+
+
+_named = Named()
+
+
+def named() -> Named:
+    """The names in force."""
+    return _named
+
+
+def set_named(names: Named) -> None:
+    """Put names in force in the place of all earlier ones."""
+    global _named
+    _named = names
+
+
+def kind_of(dataset: str) -> str:
+    """The registered data set that a set is of; it itself if the project file did not name it."""
+    return _named.kinds.get(dataset, dataset)
+
+
+def file_of_model(model: str) -> Path:
+    """The file or folder of a language model that an option names."""
+    return Path(_named.models.get(model, model)).expanduser()
+
+
+def title_of(path: Path) -> str:
+    """The name of a file or folder in the project file, else its own."""
+    return _named.places.get(str(path), path.name)
+
+
+def without_paths(text: str) -> str:
+    """Replace the paths of named things by their names, longer paths first."""
+    for path, name in sorted(_named.places.items(), key=lambda pair: -len(pair[0])):
+        text = text.replace(path, name)
+    return text
