@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.core.named import kind_of
 from bench.core.types import Line, LineResult
 
 
@@ -39,7 +40,7 @@ _KNOWN: Mapping[str, About] = {  # by the first word of the registered name
 
 def about(dataset: str) -> About:
     """Facts about a registered set, or a part or level of it ("lines-random")."""
-    return _KNOWN.get(dataset.partition("-")[0], About())
+    return _KNOWN.get(kind_of(dataset).partition("-")[0], About())
 
 
 def named(dataset: str) -> str:

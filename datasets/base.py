@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.metrics import normalise
+from bench.core.named import kind_of
 from bench.core.progress import Report, silent
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
@@ -243,7 +244,8 @@ def named_in(dataset: str, trained_on: str) -> bool:
     >>> named_in("lines", "hooker (train)")
     False
     """
-    return dataset.partition("-")[0].lower() in re.findall(r"[a-z0-9]+", trained_on.lower())
+    words = re.findall(r"[a-z0-9]+", trained_on.lower())
+    return any(name.partition("-")[0].lower() in words for name in (dataset, kind_of(dataset)))
 
 
 def spread(lines: Sequence[Item], count: int) -> list[Item]:

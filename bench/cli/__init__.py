@@ -19,6 +19,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import cyclopts
@@ -26,7 +27,9 @@ from cyclopts import App, Group, Parameter
 
 from bench.cli.help import Console, PlainFormatter
 from bench.core.errors import UserError
+from bench.core.named import named
 from bench.core.options import describe
+from bench.core.project import NAME, find
 from bench.core.registry import did_you_mean
 
 PROGRAM = "python -m bench"
@@ -87,12 +90,14 @@ examples:
   {PROGRAM} list --check              is this machine fit for it?
   {PROGRAM} COMMAND --help            options and examples of one command
 
---traceback, after any command, shows where an error comes from.
+--traceback, after any command, shows where an error comes from. --project FILE names another
+project file than the {NAME} of this folder or of the nearest one above it.
 
 exit codes: 0 all is well; 1 some cells failed or lines could not be read; 2 a mistake in what
 was asked for, or something that is not here; 130 Ctrl-C
 """
 
+_PROJECT = "--project"
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_A_FOLDER = {errno.ENOTDIR, errno.EEXIST}
@@ -132,7 +137,8 @@ def _execute(words: list[str]) -> int:
     if not words:
         _root(None).help_print([], console=Console(stderr=True))
         return 2
-    command, bound = parse(words)
+    words, config = _own_things(words)
+    command, bound = parse(words, config)
     if bound.arguments.get("data_root") is not None:
         from datasets.root import set_data_root
 
@@ -140,18 +146,54 @@ def _execute(words: list[str]) -> int:
     return int(command(*bound.args, **bound.kwargs) or 0)
 
 
-def parse(words: list[str]) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+def _own_things(words: list[str]) -> tuple[list[str], Callable[..., None] | None]:
+    """Load the project file, for all commands but `init` and for no help.
+
+    Returns:
+        The words without --project, and where `run` has its defaults from.
+    """
+    flags = [place for place, word in enumerate(words) if word.partition("=")[0] == _PROJECT]
+    chosen = None
+    for place in reversed(flags):
+        flag, equals, value = words.pop(place).partition("=")
+        if not equals and place < len(words):
+            value = words.pop(place)
+        if not value:
+            raise UserError(f"{flag} needs a value, the file's name; see {PROGRAM} --help")
+        chosen = chosen or Path(value).expanduser()
+    silent = _asked(words) == "init" or {"--help", "-h"} & set(words)
+    path = None if silent else chosen or find(Path.cwd())
+    if path is None and named().folder is None:
+        return words, None
+    from bench.cli.project import defaults_of_run, forget, load  # imports the registries
+
+    if path is None:
+        forget()
+        return words, None
+    return words, defaults_of_run(load(path))
+
+
+def _asked(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def parse(
+    words: list[str], config: Callable[..., None] | None = None
+) -> tuple[Callable[..., Any], inspect.BoundArguments]:
     """Find the command that words name, and its arguments; running it is left to the caller.
+
+    `config` completes the arguments, as in cyclopts.
 
     Raises:
         UserError: an unknown command or option, or a value that does not fit.
     """
-    asked = next((word for word in words if not word.startswith("-")), None)
+    asked = _asked(words)
     if asked in MOVED:
         raise UserError(f"{asked} is now {PROGRAM} {MOVED[asked]}; see its --help")
     if asked is not None and asked not in COMMANDS:
         raise UserError(f"no command is called {asked!r}{did_you_mean(asked, COMMANDS)}")
     root = _root(asked)
+    root.config = config
     try:
         command, bound, _ = root.parse_args(words, print_error=False, exit_on_error=False)
     except cyclopts.CycloptsError as error:

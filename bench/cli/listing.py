@@ -100,10 +100,14 @@ def _detail(name: str) -> dict[str, Any]:
         if thing.here:
             raise
         return record  # it, or a package of it, cannot be imported
-    fixed = registry.entry(name).options
+    fixed, own_values = registry.entry(name).options, registry.entry(name).defaults
     record["about"] = "\n\nThen: ".join(_documentation(target, own) for target in targets)
     record["options"] = [
-        {"name": option, "type": describe(kind), "default": _default(f)}
+        {
+            "name": option,
+            "type": describe(kind),
+            "default": str(own_values.get(option, _default(f))),
+        }
         for option, (f, kind) in own.items()
         if option not in fixed
     ]

@@ -208,11 +208,17 @@ class CellChoices:
         endpoint = (("url", self.llm_url), ("model", self.llm_model))
         llm = [f"llm.{option}={value}" for option, value in endpoint if value is not None]
         options = typed([*self.options, *llm], names)
+        encoders = _everything(self.encoder, names.encoders.names()) or base.encoders
+        # A run is taken up only where the project file says the same of what it reads.
+        for registry, chosen in ((names.encoders, encoders), (names.datasets, datasets)):
+            for name in chosen:
+                if stated := name in registry and registry.entry(name).stated:
+                    options[name] = {**stated, **options.get(name, {})}
         if self.strict:
             options |= {name: {**options.get(name, {}), "strict": True} for name in datasets}
         return dataclasses.replace(
             base,
-            encoders=_everything(self.encoder, names.encoders.names()) or base.encoders,
+            encoders=encoders,
             decoders=_everything(self.decoder, names.decoders.names()) or base.decoders,
             datasets=datasets,
             damages=damages,

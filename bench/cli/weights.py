@@ -60,7 +60,7 @@ def weights() -> Iterator[Weights]:
             weights=checkpoint.weights.name,
         )
         here.setdefault(checkpoint.repo, []).append(one)
-    for name in ENCODERS.names():
+    for name in ENCODERS.entries:
         spec = ENCODERS.create(name)
         if isinstance(spec, TrOCRSpec):
             size = round(SHAPES[spec.shape].file_mb * 1e6)

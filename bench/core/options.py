@@ -71,7 +71,9 @@ def typed_options(
         registry = _registry_of(name, registries)
         hints = {option: kind for option, (_, kind) in registry.options(name).items()}
         typed[name] = {
-            option: _typed(name, option, hints[option], text) if option in hints else text
+            option: typed_value(f"{name}.{option}", hints[option], text)
+            if option in hints
+            else text
             for option, text in options.items()
         }
         registry.create(name, typed[name])  # raises the error for an unknown option
@@ -165,7 +167,12 @@ def _from_json(kind: Any, value: Any) -> Any:
         return value
 
 
-def _typed(name: str, option: str, kind: Any, text: str) -> Any:
+def typed_value(name: str, kind: Any, text: str) -> Any:
+    """Convert the text of an option to its type.
+
+    Raises:
+        UserError: it is not of this type.
+    """
     try:
         return convert(kind, text)
     except _UnfitError as error:
@@ -173,8 +180,8 @@ def _typed(name: str, option: str, kind: Any, text: str) -> Any:
     except ValueError:
         hint = ""
     except TypeError as error:
-        raise UserError(f"{name}.{option} cannot be set with -o") from error
-    raise UserError(f"{name}.{option} is {describe(kind)}, not {text!r}{hint}")
+        raise UserError(f"{name} cannot be set with -o") from error
+    raise UserError(f"{name} is {describe(kind)}, not {text!r}{hint}")
 
 
 def _registry_of(name: str, registries: Sequence[Registry]) -> Registry:

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from bench.core.errors import Unavailable, UserError
@@ -30,6 +31,7 @@ class Entry:
     sample: clean lines of the first data set to which the main job limits this encoder; None for no
         limit, 0 to leave an encoder or decoder out of it (peers, for `bench dev perf` only).
     stand_in: options of this encoder in the main job when its weights are missing.
+    defaults: values of the user's project file for fields, which the command line overrides.
     """
 
     target: str
@@ -38,6 +40,13 @@ class Entry:
     requires: tuple[str, ...] = ()
     sample: int | None = None
     stand_in: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """The defaults that rows state: all but paths, which differ by machine."""
+        items = self.defaults.items()
+        return {name: v for name, v in items if not PurePath(str(v)).is_absolute()}
 
 
 class Registry:
@@ -46,6 +55,8 @@ class Registry:
     entries: by name.
     others: resolves a name that is not listed to its entry, or to None.
     also: such names in words ("any folder ./name"); "" without any.
+
+    `own` has the entries of the user's project file, which come before those of the same name.
     """
 
     def __init__(
@@ -57,15 +68,16 @@ class Registry:
     ) -> None:
         self.kind = kind
         self.entries = dict(entries)
+        self.own: Mapping[str, Entry] = {}
         self.others = others
         self.also = also
 
     def __contains__(self, name: str) -> bool:
-        return name in self.entries or self.others(name) is not None
+        return name in self.names() or self.others(name) is not None
 
     def names(self) -> list[str]:
         """All listed names, in table order."""
-        return list(self.entries)
+        return list({**self.entries, **self.own})
 
     def entry(self, name: str) -> Entry:
         """The entry of a name.
@@ -73,11 +85,12 @@ class Registry:
         Raises:
             UserError: the name is not registered; the sentence suggests the nearest one.
         """
-        if name in self.entries:
-            return self.entries[name]
+        listed = {**self.entries, **self.own}
+        if name in listed:
+            return listed[name]
         other = self.others(name)
         if other is None:
-            known = [*self.entries, *([self.also] if self.also else [])]
+            known = [*listed, *([self.also] if self.also else [])]
             raise UserError(f"no {self.kind} is called {name!r}{did_you_mean(name, known)}")
         return other
 
@@ -122,7 +135,7 @@ class Registry:
         """
         target = self.target(name)
         fixed = self.entry(name).options
-        chosen = dict(options or {})
+        chosen = {**self.entry(name).defaults, **(options or {})}
         allowed = {f.name: f for f in dataclasses.fields(target) if f.init}
         for option in chosen:
             if option in fixed:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from bench import __version__
 from bench.core import metrics
 from bench.core.hashing import code_version, digest, plain
+from bench.core.named import without_paths
 from bench.core.options import settings
 from bench.core.records import SCHEMA
 from bench.core.types import (
@@ -99,7 +100,7 @@ class Cell:
 
     def failed(self, reason: str, started: str) -> Row:
         """The row of a cell that could not be measured."""
-        return self._row("failed", started, reason=reason)
+        return self._row("failed", started, reason=without_paths(reason))
 
     def ok(
         self,

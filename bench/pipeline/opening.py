@@ -43,6 +43,17 @@ class OpenDecoder:
     finish: Callable[[Decoded], Decoded] = lambda line: line
 
 
+def open_encoder(spec: EncoderSpec, name: str, runtime: Runtime) -> Encoder:
+    """Open an encoder under the name that the user knows it by, as tuned weights do.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    encoder = spec.open(runtime)
+    encoder.info = dataclasses.replace(encoder.info, name=name)
+    return encoder
+
+
 def open_reader(part: Part, block: Block, encoder: Encoder) -> OpenDecoder:
     """Open a decoder of a block behind its open encoder.
 
@@ -215,7 +226,7 @@ def opened(
     check_runtime(runtime)
     spec: EncoderSpec = registries.encoders.create_here(encoder, options.get(encoder))
     with contextlib.ExitStack() as closing, torch_threads(runtime.threads):
-        loaded = spec.open(runtime)
+        loaded = open_encoder(spec, encoder, runtime)
         if trained and not loaded.info.trained:
             raise UserError(_untrained(encoder))
         yield Bench(loaded, registries, options, runtime, track, closing)

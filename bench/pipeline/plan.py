@@ -274,6 +274,7 @@ def _part(
 ) -> Part | None:
     """Create the part of a name; if it cannot run here, note it as skipped and return None."""
     values = options_of(name, options) if registry.kind == "decoder" else options.get(name, {})
+    values = {**registry.entry(name).stated, **values}
     try:
         thing = registry.create(name, values)
         absent = thing.missing() if isinstance(thing, EncoderSpec | Dataset) else None

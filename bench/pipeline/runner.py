@@ -25,7 +25,13 @@ from bench.core.types import Condition, Line, LineSet, Row, Runtime
 from bench.pipeline import bad_lines
 from bench.pipeline.cells import Cell, Origin, line_result
 from bench.pipeline.measure import BlockMeasure, reason
-from bench.pipeline.opening import OpenDecoder, check_runtime, open_reader, torch_threads
+from bench.pipeline.opening import (
+    OpenDecoder,
+    check_runtime,
+    open_encoder,
+    open_reader,
+    torch_threads,
+)
 from bench.pipeline.plan import Block, Part, Plan, Rounds, Skipped
 from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, NothingReadableError
@@ -242,7 +248,7 @@ class _Runner:
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch_threads(block.runtime.threads))
             try:
-                loaded = encoder.thing.open(block.runtime)
+                loaded = open_encoder(encoder.thing, encoder.name, block.runtime)
                 opened.encoder = self.policy.encoder(loaded, block.runtime)
             except Unavailable as error:
                 self._skip(Skipped("encoder", encoder.name, error.reason, error.remedy))

@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence, Sized
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.core.hub import plain_hub_errors
+from bench.core.named import file_of_model, named, title_of
 from bench.core.records import dump, load
 from decoders.language.lm import EMBEDDED
 
@@ -61,19 +62,22 @@ def line_lm(model: str = "") -> LineLM:
 
     Args:
         model: Hub id or folder of a causal language model for transformers, a file of
-            `python -m bench train lm`, or "" for the embedded one.
+            `python -m bench train lm`, or its name in the project file; "" for the embedded one.
 
     Raises:
         UserError: it is not there, cannot be read, or is no causal language model.
     """
-    path = Path(model).expanduser() if model else WEIGHTS
+    path = file_of_model(model) if model else WEIGHTS
     if model and path.suffix != ".safetensors":
-        return _of_transformers(model, path)
+        of_hub = _of_transformers(named().models.get(model, model), path)
+        return replace(of_hub, name=model) if model in named().models else of_hub
     if not path.is_file():
         raise UserError(f"the weights {path} are missing; make them with python -m bench train lm")
     lm = read_char_lm(path)
     trained_on = lm.notes.get("trained_on", "unknown text")
-    return LineLM(path.name if model else EMBEDDED, content_hash(path, 64), trained_on, lm.score)
+    return LineLM(
+        title_of(path) if model else EMBEDDED, content_hash(path, 64), trained_on, lm.score
+    )
 
 
 @dataclass(frozen=True)
@@ -300,7 +304,7 @@ def _of_transformers(model: str, path: Path) -> LineLM:
     revision = getattr(net.config, "_commit_hash", None)
     digest = _folder_hash(path) if path.is_dir() else str(revision or "")
     scorer = Tokens(net, tokenizer)
-    return LineLM(model.rstrip("/"), digest, f"unknown text ({path.name})", scorer.score)
+    return LineLM(model.rstrip("/"), digest, f"unknown text ({title_of(path)})", scorer.score)
 
 
 def _folder_hash(folder: Path) -> str:

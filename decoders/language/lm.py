@@ -11,6 +11,7 @@ from typing import Any
 from bench.core.cache import cache_folder, intact, seal
 from bench.core.errors import UserError
 from bench.core.files import content_hash
+from bench.core.named import file_of_model, title_of
 from bench.core.types import EncoderInfo
 from datasets.corpus import documents
 from decoders.language.arpa import (
@@ -99,7 +100,7 @@ def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
     """A user's own ARPA file, or the embedded model of an order, estimated at first use and cached.
 
     Args:
-        path: an ARPA file; "" for the embedded model.
+        path: an ARPA file, or its name in the project file; "" for the embedded model.
         unit: of the model.
         order: of the embedded model, 1 to 6.
 
@@ -107,7 +108,7 @@ def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
         UserError: the file is missing or broken, is a KenLM binary, or a model of another unit;
             or the cache may not be written to.
     """
-    file = Path(path).expanduser() if path else embedded_arpa(order, unit)
+    file = file_of_model(path) if path else embedded_arpa(order, unit)
     if not is_arpa(file):
         raise UserError(
             f"{file} is a KenLM binary, whose numbers cannot be read; give the ARPA file that it "
@@ -131,7 +132,8 @@ def kenlm_lm(path: str = "", order: int = 3) -> NGramLM:
     paragraphs broken into lines do. Decode with it without sentence boundaries.
 
     Args:
-        path: an ARPA file or a KenLM binary; "" for the embedded model.
+        path: an ARPA file or a KenLM binary, or its name in the project file; "" for the embedded
+            model.
         order: of the embedded model, 2 to 6.
 
     Raises:
@@ -140,7 +142,7 @@ def kenlm_lm(path: str = "", order: int = 3) -> NGramLM:
         Unavailable: kenlm is not installed.
     """
     if path:
-        return _checked(Path(path).expanduser())
+        return _checked(file_of_model(path))
     _check_kenlm_order("the embedded model", order)
     return replace(_checked(embedded_arpa(order)), name=EMBEDDED, trained_on=EMBEDDED_TEXT)
 
@@ -189,7 +191,7 @@ def word_extras(lm: NGramLM, unwritable: int) -> dict[str, Any]:
 def _lm(path: Path, vocabulary: tuple[str, ...], order: int) -> NGramLM:
     words = tuple(word for word in vocabulary if word not in MARKS)
     sha256 = content_hash(path, 64)
-    return NGramLM(path, words, sha256, sha256, order, f"unknown text ({path.name})")
+    return NGramLM(path, words, sha256, sha256, order, f"unknown text ({title_of(path)})")
 
 
 def _checked(path: Path) -> NGramLM:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.metrics import normalise
+from bench.core.named import kind_of
 from bench.core.types import Image, Line, LineSet
 from datasets.base import image_hash
 
@@ -178,7 +179,7 @@ def long_enough(text: str) -> bool:
 
 def known(dataset: str) -> tuple[str, ...]:
     """Known leaks of a registered set or of a part of it ("unipen-all")."""
-    return KNOWN.get(dataset.partition("-")[0], ())
+    return KNOWN.get(kind_of(dataset).partition("-")[0], ())
 
 
 def image_bits(image: Image) -> NDArray[np.uint64]:

@@ -1,0 +1,184 @@
+"""The project file made known: its encoders and sets enter the registries under their names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, get_args
+
+import cyclopts
+
+from bench.core import project as files
+from bench.core.errors import Unavailable, UserError
+from bench.core.named import Named, set_named
+from bench.core.options import typed_value
+from bench.core.project import Project
+from bench.core.registry import Entry, Registry, declared, did_you_mean
+from datasets import DATASETS
+from datasets.damage import DAMAGES
+from decoders import DECODERS
+from decoders.correctors import CORRECTORS
+from models import ENCODERS
+from models.trocr_shapes import SHAPES
+
+_REGISTRIES = (ENCODERS, DECODERS, CORRECTORS, DATASETS, DAMAGES)
+_RESERVED = {"all", "none", "embedded", *SHAPES}  # words of the command line and of rows
+_FOLDER_OR_HUB = ("path", "head", "processor")  # options that are text
+_LLM = ("url", "model")
+
+
+def load(path: Path) -> Project:
+    """Read a project file and make its things known, in the place of those of an earlier one.
+
+    Raises:
+        UserError: a mistake in it, with its line.
+    """
+    forget()
+    project = files.read(path)
+    own = {table: project.tables.get(table, {}) for table in files.TABLES}
+    encoders = {name: _encoder(project, name) for name in own["encoders"]}
+    kinds = {name: _kind(project, name) for name in own["sets"]}
+    sets = {name: _set(project, name, kind) for name, kind in kinds.items()}
+    for name in own["models"]:
+        if name in _RESERVED:
+            raise project.mistake("models", name, what=f"{name!r} is reserved; choose another name")
+    models = {name: project.place_of("models", name, hub=True) for name in own["models"]}
+    corrector = _llm(project, own["llm"])
+    if twice := next((name for name in encoders if name in sets), None):
+        what = f"an encoder is called {twice!r} too; choose another name"
+        raise project.mistake("sets", twice, what=what)
+    ENCODERS.own, DATASETS.own, CORRECTORS.own = encoders, sets, corrector
+    named = list(models.items())
+    for name, entry in {**encoders, **sets}.items():
+        named += [(name, str(v)) for v in {**entry.options, **entry.defaults}.values()]
+    places = {value: name for name, value in named if PurePath(value).is_absolute()}
+    set_named(Named(project.path.parent, models, kinds, places))
+    return project
+
+
+def forget() -> None:
+    """Take the things of a project file out again."""
+    ENCODERS.own, DATASETS.own, CORRECTORS.own = {}, {}, {}
+    set_named(Named())
+
+
+def defaults_of_run(
+    project: Project,
+) -> Callable[[cyclopts.App, tuple[str, ...], cyclopts.ArgumentCollection], None]:
+    """Make the function by which cyclopts takes what `run` is not told from the file's [run]."""
+
+    def fill(_: Any, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
+        if commands != ("run",):
+            return
+        flags = {name: each for each in arguments for name in each.names if name[:2] == "--"}
+        for key in project.tables.get("run", {}):
+            argument = flags.get(f"--{key}")
+            if argument is None:
+                raise project.unknown("run", key, known=[flag[2:] for flag in flags])
+            if argument.tokens:
+                continue
+            text = project.text_of("run", key)
+            if key == "data-root":
+                text = project.place_of("run", key, hub=False)
+            where = str(project.mistake("run", key, what=f"run.{key}"))  # in messages
+            argument.append(cyclopts.Token(keyword=where, value=text, source=project.path.name))
+
+    return fill
+
+
+def _encoder(project: Project, name: str) -> Entry:
+    """A TrOCR of a folder (`path`) or of the Hub (`hub`)."""
+    _check_name(project, "encoders", name)
+    table = ("encoders", name)
+    keys = [key for key in ("path", "hub") if key in project.tables["encoders"][name]]
+    rest = [key for key in project.tables["encoders"][name] if key not in keys]
+    entry = Entry("models.trocr:TrOCRSpec", f"yours, of {project.path.name}", {"repo": ""})
+    entry = _with_defaults(project, table, rest, entry, ("path", "hub"))
+    if len(keys) != 1:
+        what = f"encoders.{name} needs one of path (a folder) and hub (owner/name)"
+        raise project.mistake(*table, what=what)
+    repo = project.place_of(*table, keys[0], hub=keys[0] == "hub")
+    if keys[0] == "hub" and PurePath(repo).is_absolute():
+        what = f"encoders.{name}.hub is owner/name; a folder is named with path"
+        raise project.mistake(*table, "hub", what=what)
+    return replace(entry, options={"repo": repo})
+
+
+def _kind(project: Project, name: str) -> str:
+    """The registered set whose options a set has."""
+    if name in DATASETS.entries:
+        return name
+    _check_name(project, "sets", name)
+    if "kind" not in project.tables["sets"][name]:
+        what = f"no data set is called {name!r}; give its kind, one of `list datasets`"
+        raise project.mistake("sets", name, what=what)
+    kind = project.text_of("sets", name, "kind")
+    if kind not in DATASETS.entries:
+        what = f"no data set is called {kind!r}{did_you_mean(kind, DATASETS.entries)}"
+        raise project.mistake("sets", name, "kind", what=what)
+    return kind
+
+
+def _set(project: Project, name: str, kind: str) -> Entry:
+    """A registered set with other defaults, under its own or another name."""
+    entry = replace(DATASETS.entries[kind], summary=f"yours, of {project.path.name}: {kind}")
+    own = () if name == kind else ("kind",)
+    keys = [key for key in project.tables["sets"][name] if key not in own]
+    return _with_defaults(project, ("sets", name), keys, entry, own)
+
+
+def _with_defaults(
+    project: Project, table: tuple[str, str], keys: Sequence[str], entry: Entry, own: Sequence[str]
+) -> Entry:
+    """The entry with the values of these keys as defaults; `own` are the file's own keys."""
+    target = Registry("", {"it": entry}).target("it")
+    kinds = {o: kind for o, (_, kind) in declared(target).items() if o not in entry.options}
+    defaults = {}
+    for key in keys:
+        if key not in kinds:
+            raise project.unknown(*table, key, known=[*own, *kinds])
+        kind, hub = kinds[key], kinds[key] is str
+        is_place = Path in (kind, *get_args(kind)) or (hub and key in _FOLDER_OR_HUB)
+        text = project.place_of(*table, key, hub=hub) if is_place else project.text_of(*table, key)
+        with _placed(project, *table, key):
+            defaults[key] = typed_value(".".join((*table, key)), kind, text)
+    with _placed(project, *table):
+        target(**{**entry.options, **defaults})
+    return replace(entry, defaults=defaults)
+
+
+def _llm(project: Project, own: Mapping[str, Any]) -> dict[str, Entry]:
+    """The corrector `llm` with its endpoint."""
+    for key in own:
+        if "key" in key.lower():
+            what = "a key never stands in a file; set KAIDOKU_LLM_KEY in the environment"
+            raise project.mistake("llm", key, what=what)
+        if key not in _LLM:
+            raise project.unknown("llm", key, known=_LLM)
+    endpoint = {key: project.text_of("llm", key) for key in own}
+    with _placed(project, "llm", "url"), contextlib.suppress(Unavailable):
+        CORRECTORS.create("llm", endpoint)
+    entry = CORRECTORS.entries["llm"]
+    return {"llm": replace(entry, defaults=endpoint)} if own else {}
+
+
+def _check_name(project: Project, table: str, name: str) -> None:
+    """Refuse a name that means something else."""
+    kinds = [registry.kind for registry in _REGISTRIES if name in registry.entries]
+    if kinds or name in _RESERVED:
+        what = f"{name!r} is {f'the name of a registered {kinds[0]}' if kinds else 'reserved'}"
+        raise project.mistake(table, name, what=f"{what}; choose another name")
+
+
+@contextlib.contextmanager
+def _placed(project: Project, *keys: str) -> Iterator[None]:
+    """Put file and line before the message of a wrong value."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except UserError as error:
+        what = str(error).replace("--llm-url", "llm.url")
+        raise project.mistake(*keys, what=what) from error

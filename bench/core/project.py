@@ -1,0 +1,138 @@
+"""The project file `kaidoku.toml`: the user's own encoders, sets, language models and defaults.
+
+It is read and checked for its form here; `bench.cli.project` makes its things known.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.core.registry import did_you_mean
+
+NAME = "kaidoku.toml"
+NESTED = ("encoders", "sets")  # a table in it is a named thing
+TABLES = (*NESTED, "models", "llm", "run")
+
+_HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+_ASSIGNMENT = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[\w.\s-])+?)\s*=""")
+_PARTS = re.compile(r"""[^\s."']+|"[^"]*"|'[^']*'""")
+_PLACE = re.compile(
+    r"[./~]|[^/]*$|(?:[^/]*/){2}|.*\.(?:arpa|gz|bin|binary|klm|safetensors|parquet)$"
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project file. text: of it; tables: what stands in it, by table."""
+
+    path: Path
+    text: str
+    tables: Mapping[str, Mapping[str, Any]]
+
+    def mistake(self, *keys: str, what: str) -> UserError:
+        """The error of a key, with file and line.
+
+        TOML's reader gives no line numbers: the line is the first one that names the key, or as
+        much of it as stands in the file.
+        """
+        table: tuple[str, ...] = ()
+        found = 0, 1
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if header := _HEADER.match(line):
+                here = table = _split(header[1])
+            elif assignment := _ASSIGNMENT.match(line):
+                here = (*table, *_split(assignment[1]))
+            else:
+                continue
+            pairs = zip(here, keys, strict=False)
+            shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+            if shared > found[0]:
+                found = shared, number
+        return UserError(f"{self.path.name}, line {found[1]}: {what}")
+
+    def unknown(self, *keys: str, known: Iterable[str]) -> UserError:
+        """The error of a key that its table does not have."""
+        *table, key = keys
+        return self.mistake(
+            *keys, what=f"{'.'.join(table)} has no option {key!r}{did_you_mean(key, known)}"
+        )
+
+    def text_of(self, *keys: str) -> str:
+        """A value as it would stand on the command line.
+
+        Raises:
+            UserError: it is neither a text, a number, true or false, nor a list of these.
+        """
+        value: Any = self.tables
+        for key in keys:
+            value = value[key]
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str | int | float) for each in values):
+            what = "is a text, a number, true or false, or a list of these"
+            raise self.mistake(*keys, what=f"{'.'.join(keys)} {what}")
+        return ",".join(
+            str(each).lower() if isinstance(each, bool) else str(each) for each in values
+        )
+
+    def place_of(self, *keys: str, hub: bool) -> str:
+        """A path, relative to the file, as an absolute one; a Hub id as it is, where `hub`."""
+        if not (text := self.text_of(*keys)):
+            raise self.mistake(*keys, what=f"{'.'.join(keys)} is empty; name a place, or remove it")
+        path = (self.path.parent / Path(text).expanduser()).resolve()
+        return text if hub and not (_PLACE.match(text) or path.exists()) else str(path)
+
+
+def find(folder: Path) -> Path | None:
+    """The project file of a folder or of the nearest folder above it that has one."""
+    places = (each / NAME for each in (folder, *folder.parents))
+    return next((place for place in places if place.is_file()), None)
+
+
+def read(path: Path) -> Project:
+    """Read a project file, checked for its tables and the names in it.
+
+    Raises:
+        UserError: it cannot be read, is no TOML, or has a table or a name that it may not have.
+    """
+    try:
+        text = path.read_bytes().decode()
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise UserError(
+            f"cannot read the project file {path}: {error.strerror}; `init` writes one"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is not UTF-8; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        where = f"line {line[1]}" if line else "its end"
+        what = str(error)[: line.start() if line else None]
+        raise UserError(f"{path.name}, {where}: this is not TOML ({what}); correct it") from error
+    project = Project(path.resolve(), text, tables)
+    for table, content in tables.items():
+        if table not in TABLES:
+            what = f"there is no table {table!r}{did_you_mean(table, TABLES)}"
+            raise project.mistake(table, what=what)
+        if not isinstance(content, dict):
+            raise project.mistake(table, what=f"{table} is a table; write [{table}] above its keys")
+        for name, value in content.items() if table in (*NESTED, "models") else ():
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                what = (
+                    f"the name {name!r} may hold letters, digits, '.', '_' and '-' only; rename it"
+                )
+                raise project.mistake(table, name, what=what)
+            if table in NESTED and not isinstance(value, dict):
+                what = f"{table}.{name} is a table; write [{table}.{name}] above its keys"
+                raise project.mistake(table, name, what=what)
+    return project
+
+
+def _split(keys: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in _PARTS.findall(keys))

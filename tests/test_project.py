@@ -1,0 +1,261 @@
+"""The project file, as its user meets it: names instead of paths, defaults, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench.report
+from bench import ROOT
+from bench.cli import parse
+from bench.cli.project import defaults_of_run, forget, load
+from bench.core.named import named
+from bench.pipeline import runs
+from bench.pipeline.store import RunStore
+from decoders import tuned
+from tests.iam_layout import write_iam, write_list
+from tests.tiny_trocr import edit, save_checkpoint
+
+Call = Callable[..., tuple[object, str, str]]
+
+FILE = """\
+[encoders.base-iam]
+path = "out/checkpoint-1200"
+processor = "original"
+
+[sets.iam]
+root = "IAM"
+partition = "rwth"
+
+[sets.forms]
+kind = "iam"
+root = "IAM"
+partition = "rwth"
+references = "ascii"
+
+[models]
+my-3gram = "lm/words.arpa"
+
+[run]
+limit = 2
+decoder = ["ar-greedy"]
+device = "cpu"
+rounds = 1
+threads = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a student has: a checkpoint without tokenizer, its base model, IAM, an n-gram model."""
+    root = tmp_path_factory.mktemp("alice")
+    save_checkpoint(root / "original", "base", seed=5)
+    save_checkpoint(root / "out" / "checkpoint-1200", "base", seed=6)
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (root / "out" / "checkpoint-1200" / name).unlink()
+    ids = sorted(write_iam(root / "IAM"))
+    write_list(root / "IAM" / "splits" / "IAM-B" / "test.txt", ids)
+    (root / "lm").mkdir()
+    shutil.copy(ROOT / "tests/fixtures/lmplz/words-3.arpa", root / "lm" / "words.arpa")
+    return root
+
+
+@pytest.fixture
+def desk(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it with a project file, in the working directory."""
+    folder = tmp_path / "alice"
+    shutil.copytree(originals, folder)
+    (folder / "kaidoku.toml").write_text(FILE)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(bench.report, "write", lambda *_, **__: [])
+    yield folder
+    forget()
+
+
+def rows() -> list[Any]:
+    (folder,) = runs.RUNS.iterdir()
+    return RunStore(folder).rows()
+
+
+# Names
+
+
+def test_a_run_shows_names_and_no_path(call: Call, desk: Path, monkeypatch: Any) -> None:
+    (desk / "deep" / "down").mkdir(parents=True)
+    monkeypatch.chdir(desk / "deep" / "down")  # the file is looked for upwards
+    code, out, err = call("run", "--encoder", "base-iam", "--dataset", "iam,forms")
+    assert code == 0, err
+    assert "base-iam" in out and "the tokenizer is that of original, as the user chose" in out
+    own, ascii_text = rows()
+    assert (own.encoder, own.decoder, own.condition.limit) == ("base-iam", "ar-greedy", 2)
+    assert (own.encoder_options, own.dataset_options) == ({}, {"partition": "rwth"})
+    assert ascii_text.dataset_options == {"partition": "rwth", "references": "ascii"}
+    assert "|s:iam-test[:2][partition=rwth]@" in own.signature
+    stored = "".join(p.read_text() for p in runs.RUNS.rglob("*") if p.is_file())
+    assert "alice" not in stored + out and "checkpoint-1200" not in stored + out
+
+
+def test_the_command_line_wins(call: Call, desk: Path) -> None:
+    words = ("run", "--encoder", "base-iam", "--dataset", "iam", "-o", "iam.references=ascii")
+    code, _, err = call(*words, "--limit", "1", "--decoder", "ar-beam", "-o", "ar-beam.beam=2")
+    assert code == 0, err
+    (row,) = rows()
+    assert (row.decoder, row.condition.limit) == ("ar-beam", 1)
+    assert row.dataset_options == {"partition": "rwth", "references": "ascii"}
+    (desk / "kaidoku.toml").write_text(FILE.replace("limit = 2", "limit = 3"))
+    assert "first 3 lines" in call("run", "--encoder", "mini", "--dataset", "iam", "--dry-run")[1]
+
+
+def test_a_failure_has_no_path_either(call: Call, desk: Path) -> None:
+    (desk / "IAM/xml/a01-000u.xml").unlink()
+    (desk / "IAM/xml/c04-160.xml").write_text("<form>")
+    (desk / "original/vocab.json").write_text("[")
+    assert call("run", "--encoder", "base-iam", "--dataset", "iam")[0] == 1
+    stored = "".join(p.read_text() for p in runs.RUNS.rglob("*") if p.is_file())
+    assert "the tokenizer of base-iam cannot be used" in stored and "alice" not in stored
+
+
+def test_another_file_can_be_named_and_its_things_go_with_it(
+    call: Call, desk: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("list", "base-iam")[0] == 2
+    for words in (("--project", str(desk / "kaidoku.toml")), (f"--project={desk}/kaidoku.toml",)):
+        code, out, _ = call("list", "base-iam", "forms", *words)
+        assert code == 0 and out.count("\nhere\n") == 2
+        assert "-o forms.references=...  one of xml, ascii, laia; default ascii" in out
+    assert call("list", "base-iam")[0] == 2 and named().folder is None
+    code, _, err = call("list", "--project")
+    assert code == 2 and "--project needs a value" in err
+    code, _, err = call("list", "--project", "no.toml")
+    assert code == 2 and "no.toml" in err and "init" in err
+
+
+def test_a_language_model_by_name(call: Call, desk: Path) -> None:
+    words = ("--decoder", "ctc-ngram-word", "-o", "ctc-ngram-word.lm=my-3gram")
+    code, out, err = call("run", "--encoder", "mini", "--dataset", "iam", *words)
+    assert code == 0, err
+    (row,) = rows()
+    assert row.options["lm"] == "my-3gram" and "[" in row.signature
+    assert row.extras["lm_trained_on"] == "unknown text (my-3gram)"
+    assert "alice" not in json.dumps(row.extras) + out
+
+
+def test_facts_of_a_set_are_those_of_its_kind(desk: Path) -> None:
+    from datasets.about import about
+    from datasets.base import named_in
+
+    (desk / "kaidoku.toml").write_text('[sets.mine]\nkind = "lines-random"\nsize = 5\n')
+    load(desk / "kaidoku.toml")
+    assert about("mine").synthetic and named_in("mine", "lines (train)")
+    forget()
+    assert not about("mine").synthetic
+
+
+def test_tuned_weights_lie_beside_the_file(desk: Path) -> None:
+    load(desk / "kaidoku.toml")
+    assert tuned.own_path() == desk / "tuned.json"
+
+
+# A checkpoint without its processor
+
+
+def test_a_base_model_in_the_cache_is_a_note_of_the_row(
+    call: Call, desk: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    cache = tmp_path / "hub" / "models--me--base"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("0123456789ab")
+    shutil.copytree(desk / "original", cache / "snapshots" / "0123456789ab")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (desk / "kaidoku.toml").write_text(FILE.replace('processor = "original"\n', ""))
+    code, out, _ = call("run", "--encoder", "base-iam", "--dataset", "iam")
+    assert code == 2 and not out
+    edit(desk / "out/checkpoint-1200/config.json", lambda c: c.update(_name_or_path="me/base"))
+    code, out, err = call("run", "--encoder", "base-iam", "--dataset", "iam")
+    assert code == 0, err
+    note = "the tokenizer is that of me/base@01234567, the model that its config.json names"
+    assert rows()[0].extras["encoder_notes"] == [note]
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("x = 1", 1, "there is no table 'x'; there are: encoders, sets"),
+        ("\n[encoder.a]", 2, "there is no table 'encoder'; did you mean encoders?"),
+        ("encoders = 3", 1, "encoders is a table; write [encoders] above its keys"),
+        ("[encoders]\na = 'x'", 2, "encoders.a is a table; write [encoders.a] above its keys"),
+        ("[encoders.a]\npth = 'x'", 2, "encoders.a has no option 'pth'; did you mean path"),
+        ("[encoders.a]\nrevision = 'x'", 1, "encoders.a needs one of path (a folder) and hub"),
+        ("[encoders.a]\npath = 'x'\nhub = 'me/x'", 1, "encoders.a needs one of path"),
+        ("[encoders.a]\nhub = './x'", 2, "encoders.a.hub is owner/name"),
+        ("[encoders.a]\npath = ''", 2, "encoders.a.path is empty"),
+        ("[encoders.a]\npath = {b = 1}", 2, "encoders.a.path is a text, a number, true or false"),
+        ("[encoders.a]\npath = 'x'\nuntrained = 'y'", 3, "untrained is true or false, not 'y'"),
+        ("[encoders.a]\npath = 'x'\nuntrained = true", 1, "need its shape"),
+        ("[encoders.mini]\npath = 'x'", 1, "'mini' is the name of a registered encoder"),
+        ("[encoders.iam]\npath = 'x'", 1, "'iam' is the name of a registered data set"),
+        ("[encoders.all]\npath = 'x'", 1, "'all' is reserved; choose another name"),
+        ("[encoders.'a:b']\npath = 'x'", 1, "the name 'a:b' may hold letters, digits"),
+        ('[encoders."a+b"]\npath = "x"', 1, "the name 'a+b' may hold"),
+        ("[sets.'a/b']\nkind = 'iam'", 1, "the name 'a/b' may hold"),
+        ("[sets.iam]\nrot = 'x'", 2, "sets.iam has no option 'rot'; did you mean root"),
+        ("[sets.iam]\n# one\npartition = 'achen'", 3, "not 'achen'; did you mean aachen?"),
+        ("[sets.iam]\nkind = 'cvl'", 2, "sets.iam has no option 'kind'"),
+        ("[sets.a]\nroot = 'x'", 1, "no data set is called 'a'; give its kind"),
+        ("[sets.a]\nkind = 'PAGE'", 2, "no data set is called 'PAGE'; did you mean page"),
+        ("[sets.lm]\nkind = 'page'", 1, "'lm' is the name of a registered corrector"),
+        ("[encoders.a]\npath='x'\n[sets.a]\nkind='iam'", 3, "an encoder is called 'a' too"),
+        ("[sets]\niam = {partition = 'x'}", 2, "sets.iam.partition is one of"),
+        ("[models]\nembedded = 'x'", 2, "'embedded' is reserved"),
+        ("[models]\nx = 1979-05-27", 2, "models.x is a text, a number"),
+        ("[llm]\napi_key = 'sk'", 2, "a key never stands in a file; set KAIDOKU_LLM_KEY"),
+        ("[llm]\nmodle = 'x'", 2, "llm has no option 'modle'; did you mean model"),
+        ("[llm]\nmodel = 'x'\nurl = 'ftp://x'", 3, "llm.url is the address of an OpenAI"),
+        ("[run]\nlimt = 3", 2, "run has no option 'limt'; did you mean limit"),
+        ("[run]\n\nlimit = 'many'", 3, "run.limit takes a whole number, not 'many'"),
+        ("[run]\nseverity = ['x']", 2, "run.severity takes whole numbers, not x"),
+        ("a = [1\nb = 2", 2, "this is not TOML"),
+    ],
+)
+def test_a_mistake_has_file_line_and_key(
+    call: Call, desk: Path, text: str, line: int, says: str
+) -> None:
+    (desk / "kaidoku.toml").write_text(text)
+    code, out, err = call("run", "--encoder", "mini", "--dry-run")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: kaidoku.toml, line {line}: ") and err.count("\n") == 1
+    assert says in err, err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"[run]\n# \xe4", "is not UTF-8"), (b"[run", "its end: this is not TOML"), (None, "cannot")],
+)
+def test_a_file_that_cannot_be_read(
+    call: Call, desk: Path, content: bytes | None, says: str
+) -> None:
+    path = desk / "other.toml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    code, _, err = call("list", "--project", "other.toml")
+    assert code == 2 and says in err and err.count("\n") == 1
+
+
+# The example
+
+
+def test_the_example_is_sound_and_every_key_in_it_is_known(desk: Path) -> None:
+    project = load(ROOT / "kaidoku.example.toml")
+    _, bound = parse(["run", "--encoder", "base-iam"], defaults_of_run(project))
+    assert bound.arguments["choices"].limit == project.tables["run"]["limit"]
+    assert bound.arguments["choices"].decoder == tuple(project.tables["run"]["decoder"])
+    assert named().models["my-3gram"] == str(ROOT / "lm" / "my.arpa")
