@@ -166,7 +166,7 @@ def test_the_processor_of_a_checkpoint_can_be_named(tmp_path: Path, cache: Path)
     found = hub.locate(str(folder), processor=str(other))
     assert found.folder_of(hub.TOKENIZER) == other and "that of other, as the" in found.notes[0]
     absent = hub.missing(str(folder), processor="me/base")
-    assert absent is not None and absent.remedy.endswith("weights get me/base")
+    assert absent is not None and absent.remedy.endswith("data get --encoder me/base")
     cached(cache, "me/base", *PARTS)
     absent = hub.missing(str(folder), processor="me/base")
     assert absent is not None and "me/base lacks the image processor and the" in absent.reason
