@@ -38,7 +38,7 @@ def prose(text: str) -> str:
 def numbers(text: str) -> Counter[str]:
     """Numbers outside of code blocks, code in lines, links and names such as "6-gram"."""
     text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", prose(text))
-    return Counter(re.findall(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?", text))
+    return Counter(re.findall(r"(?<![\w.])[+-]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)", text))
 
 
 def links(text: str) -> list[str]:
@@ -50,7 +50,14 @@ def codes(text: str) -> Counter[str]:
     return Counter(re.findall(r"`([^`\n]+)`", prose(text)))
 
 
-PAGES = ("README.md", "docs/results.md", "docs/extending.md", "docs/commands.md")
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/extending.md",
+    "docs/commands.md",
+    "docs/questions.md",
+    "docs/damage.md",
+)
 PAIRS = [
     (english, japanese)
     for page in PAGES
