@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +159,17 @@ def test_facts_of_a_set_are_those_of_its_kind(desk: Path) -> None:
     assert not about("mine").synthetic
 
 
-def test_tuned_weights_lie_beside_the_file(desk: Path) -> None:
+def test_tuned_weights_lie_beside_the_file(call: Call, desk: Path) -> None:
     load(desk / "kaidoku.toml")
     assert tuned.own_path() == desk / "tuned.json"
+    shipped = next(one for one in tuned.load() if one.decoder == "ar-beam+lm")
+    tuned.freeze(replace(shipped, encoder="base-iam"), tuned.own_path())
+    words = ("--decoder", "ar-beam+lm", "-o", "ar-beam.beam=2", "--limit", "1")
+    code, _, err = call("run", "--encoder", "base-iam", "--dataset", "iam", *words)
+    assert code == 0, err
+    (row,) = rows()  # of the name that the user gave, not of the checkpoint's folder
+    assert row.extras["lm_weight"] == shipped.values["lm_weight"]
+    assert row.extras["tuned_on"].endswith("encoder weights; of the user's tuned.json")
 
 
 # A checkpoint without its processor
@@ -248,6 +257,54 @@ def test_a_file_that_cannot_be_read(
     path.mkdir() if content is None else path.write_bytes(content)
     code, _, err = call("list", "--project", "other.toml")
     assert code == 2 and says in err and err.count("\n") == 1
+
+
+# init
+
+
+def test_init_writes_down_what_lies_around(call: Call, desk: Path, tmp_path: Path) -> None:
+    (desk / "kaidoku.toml").unlink()
+    for name in ("xml", "lines"):
+        (desk / "cvl" / "testset" / name).mkdir(parents=True)
+    (desk / "trocr" / "image").mkdir(parents=True)
+    (desk / "trocr" / "gt_test.txt").write_text("a.jpg\tHello\n")
+    (desk / "pytorch_model.bin").write_bytes(b"no language model")
+    shutil.copytree(desk / "original", tmp_path / "more" / "手書き 2.0")
+    code, out, err = call("init", "--at", str(tmp_path / "more"))
+    assert (code, err) == (0, "")
+    assert "found out-1200: a TrOCR checkpoint without image processor or tokenizer in out/" in out
+    assert "found iam: IAM, rwth in IAM" in out
+    project = load(desk / "kaidoku.toml")
+    assert project.tables == {
+        "encoders": {
+            "original": {"path": "original"},
+            "out-1200": {
+                "path": "out/checkpoint-1200",
+                "processor": "microsoft/trocr-base-handwritten",
+            },
+            "手書き-2.0": {"path": str(tmp_path / "more" / "手書き 2.0")},
+        },
+        "models": {"words": "lm/words.arpa"},
+        "sets": {
+            "iam": {"root": "IAM", "partition": "rwth"},
+            "cvl": {"root": "cvl"},
+            "trocr-lines": {"kind": "manifest", "path": "trocr/gt_test.txt"},
+        },
+    }
+    assert call("list", "original", "iam", "trocr-lines")[1].count("\nhere\n") == 3
+    before = (desk / "kaidoku.toml").read_bytes()
+    code, out, err = call("init")
+    assert (code, out) == (2, "") and "is there already" in err
+    assert (desk / "kaidoku.toml").read_bytes() == before
+
+
+def test_init_where_nothing_is(call: Call, desk: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    code, out, _ = call("init")
+    assert code == 0 and "nothing was found" in out
+    assert not load(tmp_path / "empty" / "kaidoku.toml").tables
+    assert call("init", "--at", "nowhere")[0] == 2
 
 
 # The example

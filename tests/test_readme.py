@@ -57,6 +57,7 @@ PAGES = (
     "docs/commands.md",
     "docs/questions.md",
     "docs/damage.md",
+    "docs/project.md",
 )
 PAIRS = [
     (english, japanese)

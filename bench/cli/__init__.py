@@ -61,6 +61,7 @@ COMMANDS = {
     "compare": Command("read", "compare:app", "what one system gains over another, at what cost"),
     "errors": Command("read", "errors:app", "what is misread, and what language changes of it"),
     "cite": Command("read", "cite:app", "the footnote of a number; --again measures it again"),
+    "init": Command("material", "init:app", "a project file with what lies around here"),
     "list": Command("material", "listing:app", "what can run here, and what is missing"),
     "data": Command("material", "data:app", "get, check and damage data sets, get weights"),
     "lm": Command("material", "lm:app", "build and inspect n-gram language models"),

@@ -164,12 +164,16 @@ def _llm(project: Project, own: Mapping[str, Any]) -> dict[str, Entry]:
     return {"llm": replace(entry, defaults=endpoint)} if own else {}
 
 
+def meaning(name: str) -> str:
+    """What a name means without a project file; "" if nothing."""
+    kinds = [registry.kind for registry in _REGISTRIES if name in registry.entries]
+    return f"the name of a registered {kinds[0]}" if kinds else "reserved" * (name in _RESERVED)
+
+
 def _check_name(project: Project, table: str, name: str) -> None:
     """Refuse a name that means something else."""
-    kinds = [registry.kind for registry in _REGISTRIES if name in registry.entries]
-    if kinds or name in _RESERVED:
-        what = f"{name!r} is {f'the name of a registered {kinds[0]}' if kinds else 'reserved'}"
-        raise project.mistake(table, name, what=f"{what}; choose another name")
+    if what := meaning(name):
+        raise project.mistake(table, name, what=f"{name!r} is {what}; choose another name")
 
 
 @contextlib.contextmanager

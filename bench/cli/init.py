@@ -1,0 +1,168 @@
+"""`python -m bench init`: a project file with what lies around."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from cyclopts import App, Parameter
+
+from bench import ROOT
+from bench.cli import PROGRAM
+from bench.core.errors import Unavailable, UserError
+from bench.core.files import write_atomically
+from bench.core.project import NAME
+
+app = App(
+    name="init",
+    help_epilogue=f"""\
+examples:
+  {PROGRAM} init                       look in this folder and below it
+  {PROGRAM} init --at ~/IAM --at /data/checkpoints
+
+Found are TrOCR checkpoints, IAM, CVL, TrOCR's image folders (gt_test.txt beside image/), and n-gram
+models (ARPA, KenLM). What else the file may hold is in {NAME.replace(".", ".example.")}.
+""",
+)
+
+_DEPTH = 4  # of folders below the one that is looked at
+_OURS = {"bench", "build", "datasets", "decoders", "docs", "models", "results", "tests"}
+_SIZES = {384: "small", 768: "base", 1024: "large"}  # of TrOCRs, by the width of their encoders
+_REST = """
+# [llm]                # of the corrector +llm; its key is in $KAIDOKU_LLM_KEY
+# url = "http://localhost:11434/v1"
+# model = "..."
+
+# [run]                # defaults of `run`; the command line wins
+# limit = 100
+"""
+
+
+class Find(NamedTuple):
+    """A thing to write down. kind: of a set; key: of its path; lines: the others of its table."""
+
+    table: str
+    name: str
+    path: Path
+    words: str
+    kind: str = ""
+    key: str = "path"
+    lines: tuple[str, ...] = ()
+
+
+@app.default
+def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> int:
+    """Write kaidoku.toml with the checkpoints, data sets and language models that lie around.
+
+    Args:
+        at: another folder to look in; may be repeated
+    """
+    from bench.cli.project import meaning
+
+    file = Path.cwd() / NAME
+    if file.exists():
+        raise UserError(f"{file} is there already; add to it by hand, or remove it first")
+    folders = dict.fromkeys(folder.expanduser().resolve() for folder in (Path.cwd(), *at))
+    if absent := next((folder for folder in folders if not folder.is_dir()), None):
+        raise UserError(f"there is no folder {absent}; give one that is there")
+    found = dict.fromkeys(each for folder in folders for each in _look(folder, _DEPTH))
+    text, names = [f"# Written by `{PROGRAM} init`. Rename things as tables shall show them."], {""}
+    for one in sorted(found, key=lambda one: (one.table, one.path)):
+        name, number = one.name, 1
+        while name in names or (meaning(name) and name != one.kind):
+            name, number = f"{one.name}-{number + 1}", number + 1
+        names.add(name)
+        key = (
+            name
+            if re.fullmatch(r"[\w-]+", name, re.ASCII)
+            else json.dumps(name, ensure_ascii=False)
+        )
+        near = one.path.is_relative_to(file.parent)
+        path = str(one.path.relative_to(file.parent) if near else one.path)
+        value = json.dumps(path, ensure_ascii=False)
+        if one.table == "models":
+            text += [*["", "[models]"] * ("[models]" not in text), f"{key} = {value}"]
+        else:
+            kind = [f'kind = "{one.kind}"'] if one.kind not in ("", name) else []
+            text += ["", f"[{one.table}.{key}]", *kind, f"{one.key} = {value}", *one.lines]
+        print(f"found {name}: {one.words} in {path}")
+    write_atomically(file, ("\n".join(text) + f"\n{_REST}").encode())
+    nothing = "" if found else f"nothing was found in {' and '.join(map(str, folders))}; "
+    print(f"{nothing}written: {file}; look at it, then: {PROGRAM} list")
+    return 0
+
+
+def _look(folder: Path, depth: int) -> Iterator[Find]:
+    """Yield the things in a folder and below it; a folder that is one is not searched."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:  # not ours to read
+        return
+    things = [found for look in (_checkpoint, _cvl, _iam) if (found := look(folder))]
+    yield from things or (model for path in inside if (model := _model(path)))
+    if not things and (table := folder / "gt_test.txt").is_file() and (folder / "image").is_dir():
+        yield Find("sets", "trocr-lines", table, "lines in TrOCR's layout", "manifest")
+    for path in inside if depth and not things else ():
+        ours = folder == ROOT and path.name in _OURS
+        if path.is_dir() and not path.name.startswith(".") and not ours:
+            yield from _look(path, depth - 1)
+
+
+def _checkpoint(folder: Path) -> Find | None:
+    from models import hub
+
+    try:
+        hub.check_architecture("", folder)
+    except (OSError, UserError):
+        return None
+    absent = hub.missing(str(folder))
+    words, lines = "a TrOCR checkpoint", []
+    if absent and (hub.IMAGES in absent.reason or hub.TOKENIZER in absent.reason):
+        width = hub.read_json(folder / "config.json").get("encoder", {}).get("hidden_size")
+        words += " without image processor or tokenizer"
+        base = f"microsoft/trocr-{_SIZES.get(width, 'base')}-handwritten"
+        lines = [f'processor = "{base}"  # or the model that it was made from']
+    elif absent:
+        return None
+    number = re.fullmatch(r"checkpoint-(\d+)", folder.name)
+    name = f"{folder.parent.name}-{number[1]}" if number else folder.name
+    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "mine"
+    return Find("encoders", plain, folder, words, lines=tuple(lines))
+
+
+def _iam(folder: Path) -> Find | None:
+    from datasets.iam import PARTITIONS, list_file
+
+    forms = any(folder.glob("xml/[a-z][0-9][0-9]-[0-9]*.xml"))
+    if not (folder / "lines").is_dir() or not (forms or (folder / "ascii/lines.txt").is_file()):
+        return None
+    lines = [] if forms else ['references = "ascii"']
+    for partition in PARTITIONS:
+        with contextlib.suppress(Unavailable):
+            list_file(folder, partition, "test")
+            lines.append(f'partition = "{partition}"')
+            return Find("sets", "iam", folder, f"IAM, {partition}", "iam", "root", tuple(lines))
+    lines.append("# its lists of lines are missing: `list iam` says where to get them")
+    return Find("sets", "iam", folder, "IAM without a partition", "iam", "root", tuple(lines))
+
+
+def _cvl(folder: Path) -> Find | None:
+    from datasets.cvl import Cvl
+
+    there = Cvl(root=folder).missing() is None
+    return Find("sets", "cvl", folder, "CVL", "cvl", "root") if there else None
+
+
+def _model(path: Path) -> Find | None:
+    from decoders.language.arpa import is_arpa
+
+    binary = path.suffix in (".bin", ".binary", ".klm")
+    with contextlib.suppress(UserError):
+        if path.is_file() and (path.suffix == ".arpa" or (binary and not is_arpa(path))):
+            plain = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-") or "mine"
+            return Find("models", plain, path, "an n-gram model")
+    return None
