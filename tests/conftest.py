@@ -15,6 +15,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread 
 
 os.environ["XDG_CONFIG_HOME"] = os.devnull  # no weights that its user tuned
 
+os.environ["KAIDOKU_LANG"] = "en"  # wherever the tests run
+
 from bench.core.cache import cache_folder
 
 # Machine code is kept by the hash of its sources: a test with a cache of its own compiles none.

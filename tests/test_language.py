@@ -65,7 +65,7 @@ def test_a_language_ends_where_it_should_also_after_an_error():
 
 
 def test_heads_are_wrapped_by_what_their_letters_take():
-    text = "char_erase の強さごとの文字誤り率(CER)、" * 6
+    text = "char_erase の強度ごとの文字誤り率(CER)、" * 6
     lines = wrapped(text)
     assert "".join(lines) == text and len(lines) > 2
     assert all(40 < _width(line) <= 90 for line in lines[:-1])

@@ -151,7 +151,7 @@ def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
         ("cer title='a", "close the quotation"),
         ("cer decoder=ctc-gredy", "nothing in the run has decoder 'ctc-gredy'; did you mean"),
         ("damage", "the run has no results for a table damage; change the block"),
-        ("cer lang=jp", "there are no captions in 'jp'"),
+        ("cer lang=jp", "there are no words in 'jp'"),
     ],
 )
 def test_a_block_that_nothing_fits(text, said):

@@ -259,7 +259,7 @@ def test_japanese_and_text_of_a_run_can_do_nothing(browser, tmp_path):
         assert HURT in page.locator("details.table").first.inner_text()
         assert page.evaluate("document.documentElement.lang") == "ja"
         text = page.locator("body").inner_text()
-        assert "1 / 1 行" in text and "デコーダ" in text and "損傷の強さ" in text
+        assert "1 / 1 行" in text and "デコーダ" in text and "損傷の強度" in text
         assert not re.search(r"\b(Writer|Severity|Order|Tables|reference|next)\b", text)
 
 

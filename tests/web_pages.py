@@ -12,6 +12,7 @@ import pytest
 
 from bench import report
 from bench.pipeline.store import RunStore
+from bench.report.language import language
 from bench.report.results import collect
 from tests.run_rows import read_line, row, timing
 from tests.stored_runs import run
@@ -68,7 +69,8 @@ def a_run(folder: Path, decoders: Sequence[str], lines: int = 60) -> RunStore:
 
 def write(store: RunStore, lang: str = "en", pictured: int | None = 0) -> None:
     """The page of a run."""
-    report.write(store.path, collect(store), ("html",), lang, pictured)
+    with language(lang):
+        report.write(store.path, collect(store), ("html",), pictured)
 
 
 @contextmanager

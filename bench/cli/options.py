@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
@@ -61,7 +61,16 @@ AllowLeak = Annotated[
     Parameter(name="--allow-leak", help="go on where test lines stand in what is learned from"),
 ]
 
-# `main` heeds it for every command with a parameter `data_root`.
+# `main` heeds them for every command with a parameter `lang` or `data_root`.
+Lang = Annotated[
+    Literal["en", "ja"] | None,
+    Parameter(
+        name="--lang",
+        help="language of tables, plots and sentences; default: $KAIDOKU_LANG, else ja where "
+        "LC_ALL or LANG begins with it, else en",
+    ),
+]
+
 DataRoot = Annotated[
     Path | None,
     Parameter(

@@ -16,11 +16,12 @@ from rich.console import Console
 from bench import report
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import Json, print_json
+from bench.cli.options import Json, Lang, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.report import benchmark as benchmarks
 from bench.report import manuscript, render
+from bench.report.language import in_force
 from bench.report.results import Result, collect
 
 _EPILOG = f"""\
@@ -53,7 +54,7 @@ def run(
     *,
     run: Run = None,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
-    lang: Literal["en", "ja"] = "en",
+    lang: Lang = None,
     pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
     into: tuple[Path, ...] = (),
     check: bool = False,
@@ -67,7 +68,6 @@ def run(
 
     Args:
         form: which files to write (md brings the plots); default: all
-        lang: of the words in tables and plots
         pictures: lines of each set of which report.html has pictures, from the best read to the
             worst
         into: write nothing but the tables between the markers of this manuscript (.md, .tex); may
@@ -86,10 +86,10 @@ def run(
     if into:
         if form is not None:
             raise UserError("--into takes its format from the manuscript; leave --format out")
-        return _into(into, run, lang, check, as_json)
+        return _into(into, run, check, as_json)
     pictured = None if pictures == "all" else _number(pictures)
     formats = report.FORMATS if form in (None, "all") else (str(form),)
-    return _run(run, formats, lang, pictured)
+    return _run(run, formats, pictured)
 
 
 def _number(text: str) -> int:
@@ -98,18 +98,18 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _run(name: str | None, formats: Sequence[str], lang: str, pictured: int | None) -> int:
+def _run(name: str | None, formats: Sequence[str], pictured: int | None) -> int:
     store = open_run(name)
     path = store.path
-    if lang == "ja" and "md" in formats:
+    if in_force() == "ja" and "md" in formats:
         from bench.report import panel  # matplotlib takes a while to import
 
         if panel.japanese_font() is None:
             print(panel.NO_FONT, file=sys.stderr)
     with Steps(path.name) as steps:
         results = collect(store)
-        files = report.write(path, results, formats, lang, pictured, steps.report)
-    print(report.terminal(results, lang=lang))
+        files = report.write(path, results, formats, pictured, steps.report)
+    print(report.terminal(results))
     print(f"files in {path}:")
     for file in files:
         if file.parent == path:
@@ -120,13 +120,13 @@ def _run(name: str | None, formats: Sequence[str], lang: str, pictured: int | No
     return 0
 
 
-def _into(files: Sequence[Path], name: str | None, lang: str, check: bool, as_json: bool) -> int:
+def _into(files: Sequence[Path], name: str | None, check: bool, as_json: bool) -> int:
     results_of = functools.cache(lambda name: collect(open_run(name)))
     found = []
     with Console(stderr=True).status("blocks") as status:
         for file in files:
             status.update(f"blocks of {file.name}")
-            make = functools.partial(_content, file, name, lang, results_of)
+            make = functools.partial(_content, file, name, results_of)
             found.append((file, manuscript.renew(file, make, check)))
     if as_json:
         records = [
@@ -145,7 +145,6 @@ def _into(files: Sequence[Path], name: str | None, lang: str, check: bool, as_js
 def _content(
     file: Path,
     name: str | None,
-    lang: str,
     results_of: Callable[[str | None], list[Result]],
     words: str,
 ) -> str:
@@ -153,5 +152,4 @@ def _content(
     beside = file.parent / request.run  # a path may be meant from the manuscript
     is_beside = "/" in request.run and beside.is_dir()
     results = results_of(str(beside) if is_beside else request.run or name)
-    request = dataclasses.replace(request, lang=request.lang or lang)
     return manuscript.content(request, results, manuscript.syntax_of(file))

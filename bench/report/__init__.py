@@ -20,7 +20,7 @@ from bench.core.files import write_files
 from bench.core.progress import Report, silent
 from bench.report import accuracy, correction, render, speed
 from bench.report.format import plain
-from bench.report.language import language, say
+from bench.report.language import say
 from bench.report.results import Result
 from bench.report.table import Table
 
@@ -37,26 +37,22 @@ def write(
     folder: Path,
     results: Sequence[Result],
     formats: Collection[str] = FORMATS,
-    lang: str = "en",
     pictured: int | None = PICTURES,
     report: Report = silent,
 ) -> list[Path]:
-    """Write the tables, with markdown the plots that it shows, and the page.
+    """Write the tables, with markdown the plots that it shows, and the page, as `say` has words.
 
     Args:
         folder: of the run.
         results: of the run, from `results.collect`.
         formats: some of `FORMATS`.
-        lang: of the words in tables and plots, one of `language.LANGUAGES`.
         pictured: lines of each set of which the page has pictures; None for all.
         report: takes the progress.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    with language(lang):
-        files = _files(folder.name, results, formats, pictured, report)
-    return write_files(folder, files)
+    return write_files(folder, _files(folder.name, results, formats, pictured, report))
 
 
 def _files(
@@ -88,12 +84,11 @@ def _files(
     return files
 
 
-def terminal(results: Sequence[Result], width: int | None = None, lang: str = "en") -> str:
+def terminal(results: Sequence[Result], width: int | None = None) -> str:
     """The main tables as text for a terminal, of `width` columns or its own."""
     columns = width or shutil.get_terminal_size((100, 24)).columns
-    with language(lang):
-        tables = main_tables(results, bold=False)
-        return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
+    tables = main_tables(results, bold=False)
+    return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
 
 
 def main_tables(results: Sequence[Result], bold: bool = True) -> list[Table]:

@@ -8,6 +8,7 @@ sets and options stay as they are registered.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,6 +30,13 @@ def in_force() -> Language:
     return _IN_FORCE.get()
 
 
+def preferred() -> str:
+    """The user's language: $KAIDOKU_LANG, else Japanese where $LC_ALL or $LANG is, else English."""
+    own = os.environ.get("KAIDOKU_LANG")
+    locale = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    return own or ("ja" if locale.startswith("ja") else "en")
+
+
 @contextmanager
 def language(name: str) -> Iterator[None]:
     """Use a language inside a `with` block.
@@ -37,7 +45,7 @@ def language(name: str) -> Iterator[None]:
         UserError: there is no catalogue for it.
     """
     if name not in LANGUAGES:
-        raise UserError(f"there are no captions in {name!r}{did_you_mean(name, LANGUAGES)}")
+        raise UserError(f"there are no words in {name!r}{did_you_mean(name, LANGUAGES)}")
     before = _IN_FORCE.set(name)
     try:
         yield

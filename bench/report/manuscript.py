@@ -31,7 +31,7 @@ from bench.core.files import draft_of
 from bench.core.registry import did_you_mean
 from bench.report import accuracy, render, speed
 from bench.report.format import number, plain, supported_decimals
-from bench.report.language import language
+from bench.report.language import in_force, language
 from bench.report.results import Result
 from bench.report.table import Cell, Table
 
@@ -128,7 +128,7 @@ def content(request: Request, results: Sequence[Result], syntax: Syntax) -> str:
         UserError: the run has no such result, or there are no words in that language.
     """
     chosen = [result for result in results if _passes(result, request)]
-    with language(request.lang or "en"):
+    with language(request.lang or in_force()):
         tables = [_on_paper(table, request) for table in TABLES[request.table](chosen)]
         if not tables:
             raise UserError(_nothing(request, results))
