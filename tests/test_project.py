@@ -114,12 +114,13 @@ def test_the_command_line_wins(call: Call, desk: Path) -> None:
 
 
 def test_a_failure_has_no_path_either(call: Call, desk: Path) -> None:
-    (desk / "IAM/xml/a01-000u.xml").unlink()
+    (desk / "IAM/lines/a01/a01-000u/a01-000u-00.png").unlink()
     (desk / "IAM/xml/c04-160.xml").write_text("<form>")
     (desk / "original/vocab.json").write_text("[")
     assert call("run", "--encoder", "base-iam", "--dataset", "iam")[0] == 1
     stored = "".join(p.read_text() for p in runs.RUNS.rglob("*") if p.is_file())
     assert "the tokenizer of base-iam cannot be used" in stored and "alice" not in stored
+    assert "there is no image in iam/lines" in stored
 
 
 def test_another_file_can_be_named_and_its_things_go_with_it(
@@ -219,7 +220,7 @@ def test_a_base_model_in_the_cache_is_a_note_of_the_row(
         ("[sets.'a/b']\nkind = 'iam'", 1, "the name 'a/b' may hold"),
         ("[sets.iam]\nrot = 'x'", 2, "sets.iam has no option 'rot'; did you mean root"),
         ("[sets.iam]\n# one\npartition = 'achen'", 3, "not 'achen'; did you mean aachen?"),
-        ("[sets.iam]\nkind = 'cvl'", 2, "sets.iam has no option 'kind'"),
+        ("[sets.iam]\nkind = 'cvl'", 1, "'iam' is the name of a registered data set"),
         ("[sets.a]\nroot = 'x'", 1, "no data set is called 'a'; give its kind"),
         ("[sets.a]\nkind = 'PAGE'", 2, "no data set is called 'PAGE'; did you mean page"),
         ("[sets.lm]\nkind = 'page'", 1, "'lm' is the name of a registered corrector"),
@@ -273,7 +274,7 @@ def test_init_writes_down_what_lies_around(call: Call, desk: Path, tmp_path: Pat
     code, out, err = call("init", "--at", str(tmp_path / "more"))
     assert (code, err) == (0, "")
     assert "found out-1200: a TrOCR checkpoint without image processor or tokenizer in out/" in out
-    assert "found iam: IAM, rwth in IAM" in out
+    assert "found iam: IAM, partition rwth in IAM" in out
     project = load(desk / "kaidoku.toml")
     assert project.tables == {
         "encoders": {
@@ -286,7 +287,7 @@ def test_init_writes_down_what_lies_around(call: Call, desk: Path, tmp_path: Pat
         },
         "models": {"words": "lm/words.arpa"},
         "sets": {
-            "iam": {"root": "IAM", "partition": "rwth"},
+            "iam": {"root": "IAM", "partition": "rwth", "references": "xml"},
             "cvl": {"root": "cvl"},
             "trocr-lines": {"kind": "manifest", "path": "trocr/gt_test.txt"},
         },

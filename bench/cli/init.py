@@ -13,9 +13,10 @@ from cyclopts import App, Parameter
 
 from bench import ROOT
 from bench.cli import PROGRAM
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.project import NAME
+from datasets import DATASETS
 
 app = App(
     name="init",
@@ -25,21 +26,20 @@ examples:
   {PROGRAM} init --at ~/IAM --at /data/checkpoints
 
 Found are TrOCR checkpoints, IAM, CVL, TrOCR's image folders (gt_test.txt beside image/), and n-gram
-models (ARPA, KenLM). What else the file may hold is in {NAME.replace(".", ".example.")}.
+models (ARPA, KenLM).
 """,
 )
 
 _DEPTH = 4  # of folders below the one that is looked at
 _OURS = {"bench", "build", "datasets", "decoders", "docs", "models", "results", "tests"}
-_SIZES = {384: "small", 768: "base", 1024: "large"}  # of TrOCRs, by the width of their encoders
-_REST = """
-# [llm]                # of the corrector +llm; its key is in $KAIDOKU_LLM_KEY
-# url = "http://localhost:11434/v1"
-# model = "..."
-
-# [run]                # defaults of `run`; the command line wins
-# limit = 100
-"""
+_HEAD = f"""\
+# Written by `{PROGRAM} init`. Rename things as tables shall show them; what else can stand here is
+# in kaidoku.example.toml."""
+_SIZES = {
+    "384": "small",
+    "768": "base",
+    "1024": "large",
+}  # of TrOCRs, by the width of their encoders
 
 
 class Find(NamedTuple):
@@ -70,27 +70,22 @@ def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> in
     if absent := next((folder for folder in folders if not folder.is_dir()), None):
         raise UserError(f"there is no folder {absent}; give one that is there")
     found = dict.fromkeys(each for folder in folders for each in _look(folder, _DEPTH))
-    text, names = [f"# Written by `{PROGRAM} init`. Rename things as tables shall show them."], {""}
+    text, names = [_HEAD], {""}
     for one in sorted(found, key=lambda one: (one.table, one.path)):
         name, number = one.name, 1
         while name in names or (meaning(name) and name != one.kind):
             name, number = f"{one.name}-{number + 1}", number + 1
         names.add(name)
-        key = (
-            name
-            if re.fullmatch(r"[\w-]+", name, re.ASCII)
-            else json.dumps(name, ensure_ascii=False)
-        )
+        key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else _quoted(name)
         near = one.path.is_relative_to(file.parent)
         path = str(one.path.relative_to(file.parent) if near else one.path)
-        value = json.dumps(path, ensure_ascii=False)
         if one.table == "models":
-            text += [*["", "[models]"] * ("[models]" not in text), f"{key} = {value}"]
+            text += [*["", "[models]"] * ("[models]" not in text), f"{key} = {_quoted(path)}"]
         else:
             kind = [f'kind = "{one.kind}"'] if one.kind not in ("", name) else []
-            text += ["", f"[{one.table}.{key}]", *kind, f"{one.key} = {value}", *one.lines]
+            text += ["", f"[{one.table}.{key}]", *kind, f"{one.key} = {_quoted(path)}", *one.lines]
         print(f"found {name}: {one.words} in {path}")
-    write_atomically(file, ("\n".join(text) + f"\n{_REST}").encode())
+    write_atomically(file, "\n".join([*text, ""]).encode())
     nothing = "" if found else f"nothing was found in {' and '.join(map(str, folders))}; "
     print(f"{nothing}written: {file}; look at it, then: {PROGRAM} list")
     return 0
@@ -122,7 +117,8 @@ def _checkpoint(folder: Path) -> Find | None:
     absent = hub.missing(str(folder))
     words, lines = "a TrOCR checkpoint", []
     if absent and (hub.IMAGES in absent.reason or hub.TOKENIZER in absent.reason):
-        width = hub.read_json(folder / "config.json").get("encoder", {}).get("hidden_size")
+        encoder = hub.read_json(folder / "config.json").get("encoder")
+        width = str(encoder.get("hidden_size")) if isinstance(encoder, dict) else ""
         words += " without image processor or tokenizer"
         base = f"microsoft/trocr-{_SIZES.get(width, 'base')}-handwritten"
         lines = [f'processor = "{base}"  # or the model that it was made from']
@@ -130,30 +126,27 @@ def _checkpoint(folder: Path) -> Find | None:
         return None
     number = re.fullmatch(r"checkpoint-(\d+)", folder.name)
     name = f"{folder.parent.name}-{number[1]}" if number else folder.name
-    plain = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "mine"
-    return Find("encoders", plain, folder, words, lines=tuple(lines))
+    return Find("encoders", _plain(name), folder, words, lines=tuple(lines))
 
 
 def _iam(folder: Path) -> Find | None:
-    from datasets.iam import PARTITIONS, list_file
+    from datasets.iam import PARTITIONS
 
-    forms = any(folder.glob("xml/[a-z][0-9][0-9]-[0-9]*.xml"))
-    if not (folder / "lines").is_dir() or not (forms or (folder / "ascii/lines.txt").is_file()):
+    style = "xml" if any(folder.glob("xml/[a-z][0-9][0-9]-[0-9]*.xml")) else "ascii"
+    if style == "ascii" and not (folder / "ascii/lines.txt").is_file():
         return None
-    lines = [] if forms else ['references = "ascii"']
-    for partition in PARTITIONS:
-        with contextlib.suppress(Unavailable):
-            list_file(folder, partition, "test")
-            lines.append(f'partition = "{partition}"')
-            return Find("sets", "iam", folder, f"IAM, {partition}", "iam", "root", tuple(lines))
-    lines.append("# its lists of lines are missing: `list iam` says where to get them")
-    return Find("sets", "iam", folder, "IAM without a partition", "iam", "root", tuple(lines))
+    here = {"root": folder, "references": style}
+    sets = {name: DATASETS.create("iam", {**here, "partition": name}) for name in PARTITIONS}
+    whole = next((name for name, one in sets.items() if one.missing() is None), None)
+    words = f"IAM, partition {whole}" if whole else "a part of IAM"
+    lines = ["# `list iam` says what is missing"]
+    if whole:
+        lines = [f'partition = "{whole}"', f'references = "{style}"']
+    return Find("sets", "iam", folder, words, "iam", "root", tuple(lines))
 
 
 def _cvl(folder: Path) -> Find | None:
-    from datasets.cvl import Cvl
-
-    there = Cvl(root=folder).missing() is None
+    there = DATASETS.create("cvl", {"root": folder}).missing() is None
     return Find("sets", "cvl", folder, "CVL", "cvl", "root") if there else None
 
 
@@ -163,6 +156,13 @@ def _model(path: Path) -> Find | None:
     binary = path.suffix in (".bin", ".binary", ".klm")
     with contextlib.suppress(UserError):
         if path.is_file() and (path.suffix == ".arpa" or (binary and not is_arpa(path))):
-            plain = re.sub(r"[^\w.-]+", "-", path.stem).strip(".-") or "mine"
-            return Find("models", plain, path, "an n-gram model")
+            return Find("models", _plain(path.stem), path, "an n-gram model")
     return None
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "mine"

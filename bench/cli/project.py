@@ -53,7 +53,7 @@ def load(path: Path) -> Project:
     named = list(models.items())
     for name, entry in {**encoders, **sets}.items():
         named += [(name, str(v)) for v in {**entry.options, **entry.defaults}.values()]
-    places = {value: name for name, value in named if PurePath(value).is_absolute()}
+    places = {value: name for name, value in reversed(named) if PurePath(value).is_absolute()}
     set_named(Named(project.path.parent, models, kinds, places))
     return project
 
@@ -108,7 +108,7 @@ def _encoder(project: Project, name: str) -> Entry:
 
 def _kind(project: Project, name: str) -> str:
     """The registered set whose options a set has."""
-    if name in DATASETS.entries:
+    if name in DATASETS.entries and project.tables["sets"][name].get("kind", name) == name:
         return name
     _check_name(project, "sets", name)
     if "kind" not in project.tables["sets"][name]:
@@ -124,9 +124,8 @@ def _kind(project: Project, name: str) -> str:
 def _set(project: Project, name: str, kind: str) -> Entry:
     """A registered set with other defaults, under its own or another name."""
     entry = replace(DATASETS.entries[kind], summary=f"yours, of {project.path.name}: {kind}")
-    own = () if name == kind else ("kind",)
-    keys = [key for key in project.tables["sets"][name] if key not in own]
-    return _with_defaults(project, ("sets", name), keys, entry, own)
+    keys = [key for key in project.tables["sets"][name] if key != "kind"]
+    return _with_defaults(project, ("sets", name), keys, entry, ("kind",))
 
 
 def _with_defaults(

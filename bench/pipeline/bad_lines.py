@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.core.files import write_atomically
+from bench.core.named import without_paths
 from bench.core.types import BadLine
 
 NAME = "bad-lines.jsonl"
@@ -22,7 +23,8 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
     """
     kept = [line for line in read(path) if (line["dataset"], line["split"]) != (dataset, split)]
     new = [
-        {"dataset": dataset, "split": split, "id": line.id, "reason": line.reason} for line in bad
+        {"dataset": dataset, "split": split, "id": line.id, "reason": without_paths(line.reason)}
+        for line in bad
     ]
     if kept + new:
         rows = (json.dumps(line, ensure_ascii=False) for line in kept + new)
