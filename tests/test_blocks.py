@@ -120,7 +120,7 @@ def test_synthetic_sets_are_called_so_where_their_numbers_stand(name):
     assert "synthetic" in DATASETS.entry(name).summary
     results = collect(Rows(row(dataset=name), row(dataset=name, damage="blot", severity=3)))
     (clean,), (damaged,) = accuracy.by_set(results), accuracy.by_damage(results)
-    assert clean.columns[2].head == f"{name} (synthetic)"
+    assert clean.columns[2].head == f"{name} (synthetic) %"
     assert damaged.title.endswith(f"on {name} (synthetic)")
     for table in (clean, damaged):
         assert f"{name} (synthetic: rendered with stroke fonts, test split" in table.conditions

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bench.core.errors import UserError
 from bench.report import manuscript
 from bench.report.format import supported_decimals
+from bench.report.language import language
 from bench.report.results import collect
 from tests.run_rows import Rows, failed, row
 from tests.stored_runs import run
@@ -119,8 +120,10 @@ def test_files_that_are_no_manuscript(tmp_path, name, content, said):
 # What a marker asks for
 
 
-def content(text: str, store: Rows, syntax: manuscript.Syntax = "md") -> str:
-    return manuscript.content(manuscript.parse(text), collect(store), syntax)
+def content(text: str, store: Rows, syntax: manuscript.Syntax = "md", notes="full") -> str:
+    request = manuscript.parse(text)
+    tables = manuscript.made(request, collect(store))
+    return manuscript.content(tables, request, syntax, notes)
 
 
 def cells(text: str) -> dict[str, str]:
@@ -149,6 +152,8 @@ def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
         ("cer decoder=", "decoder needs one value"),
         ("cer run=a run=b", "run needs one value"),
         ("cer title='a", "close the quotation"),
+        ("cer notes=shrt", "notes cannot be 'shrt'; did you mean short"),
+        ("conditions run=a", "a block of conditions takes no options"),
         ("cer decoder=ctc-gredy", "nothing in the run has decoder 'ctc-gredy'; did you mean"),
         ("damage", "the run has no results for a table damage; change the block"),
         ("cer lang=jp", "there are no words in 'jp'"),
@@ -179,25 +184,53 @@ def test_digits_end_where_the_interval_does(half, decimals):
 # LaTeX
 
 
-@pytest.mark.parametrize(("engine", "lang"), [("pdflatex", "en"), ("lualatex", "ja")])
-def test_latex_compiles(tmp_path, engine, lang):
-    if shutil.which(engine) is None or (
-        lang == "ja" and subprocess.run(["kpsewhich", "luatexja.sty"], check=False).returncode
-    ):
-        pytest.skip(f"{engine} or luatexja is not installed")
-    bad = "a|b_{}$&%#~^\\end{table} <x> 漢 —"
+ENGINES = {
+    ("pdflatex", "en"): r"\documentclass{article}\usepackage[T1]{fontenc}",
+    ("lualatex", "en"): r"\documentclass{article}",
+    ("lualatex", "ja"): r"\documentclass{article}\usepackage{luatexja}",
+    ("uplatex", "ja"): r"\documentclass[uplatex,dvipdfmx]{jsarticle}\usepackage[T1]{fontenc}",
+}
+
+
+def installed(engine: str, *files: str) -> bool:
+    """Whether an engine, dvipdfmx and the files of TeX are here."""
+    programs = (engine, "kpsewhich", "dvipdfmx")
+    return all(map(shutil.which, programs)) and not any(
+        subprocess.run(["kpsewhich", file], check=False, capture_output=True).returncode
+        for file in ("booktabs.sty", *files)
+    )
+
+
+@pytest.mark.parametrize(("engine", "lang"), ENGINES)
+@pytest.mark.parametrize("notes", ["full", "appendix"])
+def test_latex_compiles_in_normal_size(tmp_path, engine, lang, notes):
+    files = ["luatexja.sty", "jsarticle.cls"] if lang == "ja" else []
+    if not installed(engine, *files):
+        pytest.skip(f"{engine}, dvipdfmx or a package is not installed")
+    bad = "a|b_{}$&%#~^\\x 漢 —"
     rows = [row("ctc-greedy"), row("ctc-beam", cer=0.3), failed(decoder="ctc-kenlm", reason=bad)]
-    rows += [row(name, "lines", 0.4, bad, s) for name in ("ctc-greedy", bad) for s in (1, 2)]
-    text = [content(f"{name} lang={lang}", Rows(*rows), "tex") for name in
-            ("cer", "severity", "errors", "speed", "stages", "stages-damaged")]  # fmt: skip
-    font = r"\usepackage[T1]{fontenc}" if lang == "en" else r"\usepackage{luatexja}"
-    preamble = rf"\documentclass{{article}}{font}\usepackage{{booktabs,graphicx}}"
+    rows += [row(name, "lines", 0.4, bad, s) for name in ("ctc-greedy", "ctc-beam") for s in (1, 2)]
+    rows += [row("ctc-greedy", name) for name in ("hooker", "unipen", "ink", "iam", "cvl", "rimes")]
+    rows += [row("ctc-greedy", "lines", 0.4, name, 3) for name in ("blot", "noise")]
+    results = collect(Rows(*rows))
+    requests = [manuscript.parse(f"{name} lang={lang}") for name in manuscript.TABLES]
+    every = [manuscript.made(request, results) for request in requests]
+    pairs = zip(every, requests, strict=True)
+    text = [manuscript.content(tables, request, "tex", notes) for tables, request in pairs]
+    if notes == "appendix":
+        with language(lang):
+            text.append(manuscript.conditions([one for tables in every for one in tables], "tex"))
     body = "\n".join(text)
+    assert r"\small" not in body.replace(r"\smallskip", "") and "resizebox" not in body
+    preamble = rf"{ENGINES[engine, lang]}\usepackage{{booktabs}}"
     (tmp_path / "m.tex").write_text(f"{preamble}\n\\begin{{document}}\n{body}\n\\end{{document}}\n")
-    command = [engine, "-interaction=nonstopmode", "-halt-on-error", "m.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
-    log = (tmp_path / "m.log").read_text(errors="replace")
-    assert done.returncode == 0, log[-2000:]
+    commands = [[engine, "-interaction=nonstopmode", "-halt-on-error", "m.tex"]]
+    commands += [["dvipdfmx", "-q", "m.dvi"]] if engine == "uplatex" else []
+    for command in commands:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+        log = (tmp_path / "m.log").read_text(errors="replace")
+        assert done.returncode == 0, log[-2000:] + done.stderr.decode()
+    assert (tmp_path / "m.pdf").stat().st_size > 10_000
     assert "Missing character" not in log and "too large for page" not in log
     assert not re.search(r"Overfull \\hbox \(\d{2,}", log)  # nothing stands out of the page
 
@@ -223,6 +256,58 @@ def test_a_manuscript_is_renewed_checked_and_stale_again(call, tmp_path, run_fol
     (found,) = json.loads(out[out.index("[") :])
     assert code == 0
     assert found["blocks"] == [{"line": 3, "words": "cer run=mine", "stale": False}]
+
+
+TABLE = ["<!-- kaidoku:begin cer run=mine{} -->", "<!-- kaidoku:end -->"]
+
+
+def below(text: str) -> list[str]:
+    """What stands between the caption of a Markdown table and the end of its block."""
+    inside = text.partition("kaidoku:begin cer")[2].partition("<!-- kaidoku:end")[0]
+    return [line for line in inside.partition("Table: ")[2].splitlines()[1:] if line]
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "lines"),
+    [
+        ("", ["--notes", "off"], []),
+        (" notes=off", [], []),
+        (" notes=off", ["--notes", "full"], []),
+        ("", ["--notes", "short"], ["in brackets 95 % intervals over writers"]),
+        ("", [], ["Micro CER in percent", "- signature `e:mini", "- signature `e:mini"]),
+    ],
+)
+def test_the_notes_below_a_table(call, tmp_path, run_folder, words, option, lines):
+    path = tmp_path / "m.md"
+    path.write_text("\n".join(TABLE).format(words) + "\n")
+    assert call("report", "--into", str(path), *option)[0] == 0
+    found = below(path.read_text())
+    assert [line[: len(start)] for line, start in zip(found, lines, strict=True)] == lines
+    assert ("10.0" in path.read_text()) and call("report", "--into", str(path), "--check", *option)[
+        0
+    ] == 0
+
+
+def test_conditions_in_a_block_of_their_own(call, tmp_path, run_folder):
+    chapter, appendix = tmp_path / "chapter.tex", tmp_path / "appendix.tex"
+    chapter.write_text("% kaidoku:begin cer run=mine\n% kaidoku:end\n"
+                       "% kaidoku:begin errors run=mine notes=short\n% kaidoku:end\n"
+                       "% kaidoku:begin stages run=mine\n% kaidoku:end\n")  # fmt: skip
+    appendix.write_text("% kaidoku:begin conditions\n% kaidoku:end\n")
+    files = ("--into", str(appendix), "--into", str(chapter))
+    code, _, err = call("report", *files[2:], "--notes", "appendix")
+    assert code == 2 and "needs a block for them; write one in one of the files" in err
+    assert call("report", *files)[0] == 0
+    shown, gathered = chapter.read_text(), appendix.read_text()
+    assert "sha256" not in shown and "signature" not in shown
+    assert (
+        gathered.count("Texts compared after") == 1 and gathered.count("Wall seconds of one") == 1
+    )
+    assert r"Table \ref{tab:stages-1}: Wall seconds" in gathered and "errors" not in gathered
+    assert call("report", *files, "--check")[0] == 0
+    chapter.write_text("no table\n")
+    code, _, err = call("report", "--into", str(appendix))
+    assert code == 2 and "no block has its conditions here" in err
 
 
 def test_a_run_beside_the_manuscript_and_the_run_of_the_command_line(call, tmp_path, run_folder):

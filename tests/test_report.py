@@ -132,6 +132,43 @@ def test_all_files_of_a_run(tmp_path):
     shown = report.terminal(results, 90)
     assert max(map(len, shown.splitlines())) <= 90 and "\x1b" not in shown
     assert "Speed on lines" in shown and "kinds of errors" not in shown.lower()
+    # Conditions stand once, below all tables, with the numbers of those that they are of.
+    assert shown.index("3. Speed on lines") < shown.index("all tables: Read: ")
+    assert shown.count("Kaidoku") == 1 and "\n1: Micro CER in percent" in shown
+    assert "Kaidoku" not in report.terminal(results, 90, notes="off")
+    short = report.terminal(results, 90, notes="short").replace("\n", " ")
+    assert short.count("lines (synthetic) (test, 24 lines); Test CPU 9000, 1 thread;") == 3
+
+    written = report.write(store.path, results, ("md", "tex"), notes="appendix")
+    assert store.path / "tables" / "conditions.tex" in written
+    text = (store.path / "report.md").read_text(encoding="utf-8")
+    assert text.index("stages-1.png") < text.index("## Conditions") < text.index("Kaidoku 0.1.0")
+    assert text.count("Texts compared after the normaliser") == 1
+
+
+def test_the_tables_as_a_workbook(call, tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    store = run(tmp_path / "run", row("ctc-greedy"), row("ctc-beam", cer=None, reason="=x"))
+    path = tmp_path / "tables.xlsx"
+    code, out, err = call("report", "--run", str(store.path), "--xlsx", str(path))
+    assert code == 0 and f"written: {path}" in out, err
+    assert not (store.path / "report.md").exists()
+    book = openpyxl.load_workbook(path)
+    assert book.sheetnames[0] == "cer-1" and book.sheetnames[-1] == "conditions"
+    title, heads, first, *_ = book["cer-1"].iter_rows(values_only=True)
+    assert title[0] == "CER by decoder and set"
+    cer = "lines (synthetic) %"
+    assert heads[:5] == ("Encoder", "Decoder", cer, f"{cer} low", f"{cer} high")
+    assert first[1] == "ctc-greedy" and first[2] == pytest.approx(10) and first[3] < 10 < first[4]
+    texts = [row[1] for row in book["conditions"].iter_rows(values_only=True)]
+    assert any(text.startswith("e:mini@") for text in texts)
+    for words, message in (
+        (["--xlsx", "tables.xls"], "--xlsx writes .xlsx, which tables.xls is not"),
+        (["--xlsx", "gone/tables.xlsx"], "there is no folder gone for tables.xlsx"),
+        (["--xlsx", str(path), "--format", "tex"], "leave --into and --format out"),
+    ):
+        code, _, err = call("report", "--run", str(store.path), *words)
+        assert code == 2 and message in err and err.count("\n") == 1
 
 
 def test_empty_run(tmp_path):

@@ -16,11 +16,11 @@ from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Names, print_json
+from bench.cli.options import DataRoot, Json, Names, check_workbook, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
-from bench.core.registry import did_you_mean, need
+from bench.core.registry import did_you_mean
 from bench.core.types import Row
 from bench.report import render
 from bench.report.errors import Shown, tables
@@ -127,9 +127,7 @@ def run(
     if as_json and form != "text":
         raise UserError(f"give --json or --format {form}, not both")
     if xlsx is not None:
-        need("openpyxl", "--xlsx")
-        if xlsx.suffix.lower() != ".xlsx":
-            raise UserError(f"--xlsx writes .xlsx, which {xlsx.name} is not")
+        check_workbook(xlsx)
     left_out: list[str] = []
     with Steps("errors") as steps, listening(steps.report):
         store = open_run(run)
@@ -147,8 +145,7 @@ def run(
     if as_json:
         print_json([record(shown.analysis) for shown in found])
     else:
-        once = form == "text"
-        made = [table for shown in found for table in tables(shown, top, once)]
+        made = [table for shown in found for table in tables(shown, top)]
         print(render.printed(made, form))
         if xlsx is not None:
             print(f"written: {xlsx}")

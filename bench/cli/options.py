@@ -15,6 +15,7 @@ from bench.cli import PROGRAM
 from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.options import parse_options, typed_options, words
+from bench.core.registry import need
 from bench.core.types import Runtime
 
 if TYPE_CHECKING:
@@ -120,6 +121,20 @@ class Inference(Machine):
         """The runtime of a cell; the machine decides what was left out."""
         runtime = super().runtime()
         return dataclasses.replace(runtime, dtype=self.dtype, batch_size=self.batch_size)
+
+
+def check_workbook(path: Path) -> None:
+    """Refuse a workbook that cannot be written, before its tables are made.
+
+    Raises:
+        UserError: it is no .xlsx, or its folder is not there.
+        Unavailable: openpyxl is not installed.
+    """
+    need("openpyxl", "--xlsx")
+    if path.suffix.lower() != ".xlsx":
+        raise UserError(f"--xlsx writes .xlsx, which {path.name} is not")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} for {path.name}; make it first")
 
 
 def print_json(record: Any) -> None:

@@ -6,9 +6,9 @@ import dataclasses
 import functools
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -16,31 +16,36 @@ from rich.console import Console
 from bench import report
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import Json, Lang, print_json
+from bench.cli.options import Json, Lang, check_workbook, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
+from bench.core.files import write_atomically
 from bench.report import benchmark as benchmarks
 from bench.report import manuscript, render
 from bench.report.language import in_force
-from bench.report.results import Result, collect
+from bench.report.results import collect
+from bench.report.table import Table
 
 _EPILOG = f"""\
 examples:
-  {PROGRAM} report                          the newest run: tables here, files in its folder
-  {PROGRAM} report --run 20260131-120000          a run of results/runs
-  {PROGRAM} report --run results/runs/mine        a run folder anywhere
-  {PROGRAM} report --run mine --format tex        write the LaTeX tables only
+  {PROGRAM} report                         the newest run: tables here, files in its folder
+  {PROGRAM} report --run 20260131-120000   a run of results/runs
+  {PROGRAM} report --run results/runs/mine   a run folder anywhere
+  {PROGRAM} report --run mine --format tex --notes appendix   conditions once, in a file
   {PROGRAM} report --run mine --format html --pictures all   the page, with a picture of every line
-  {PROGRAM} report --run mine --lang ja           tables and plots with Japanese words
-  {PROGRAM} report --run mine --into thesis.tex   renew the tables between markers in a manuscript
+  {PROGRAM} report --run mine --lang ja    tables and plots with Japanese words
+  {PROGRAM} report --run mine --xlsx tables.xlsx   every table as a sheet, values unrounded
+  {PROGRAM} report --into thesis.tex       renew the tables between markers in a manuscript
+  {PROGRAM} report --into thesis.tex --notes short   one line below each table
   {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
-  {PROGRAM} report --benchmark b.json       the file of pytest --benchmark-json as Markdown
+  {PROGRAM} report --benchmark b.json      the file of pytest --benchmark-json as Markdown
 
 A block of a manuscript is two lines, in LaTeX and in Markdown:
   % kaidoku:begin damage run=mine decoder=ctc-* severity=3 lang=ja
   % kaidoku:end
   <!-- kaidoku:begin cer -->
   <!-- kaidoku:end -->
+Conditions of the tables with notes=appendix stand in the block kaidoku:begin conditions.
 Tables, filters and all else about them: docs/manuscript.md
 """
 
@@ -58,6 +63,8 @@ def run(
     pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
     into: tuple[Path, ...] = (),
     check: bool = False,
+    notes: render.Notes | None = None,
+    xlsx: Path | None = None,
     benchmark: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     as_json: Json = False,
 ) -> int:
@@ -73,6 +80,10 @@ def run(
         into: write nothing but the tables between the markers of this manuscript (.md, .tex); may
             be repeated
         check: with --into: change nothing, exit 1 when a table of the manuscript is stale
+        notes: conditions and signatures of each table: in full, as a short line, in an appendix
+            (the end of the output; in a manuscript the block `conditions`), or off; default: full
+            in files, appendix on the terminal and where a manuscript has that block
+        xlsx: write nothing but this workbook, with a sheet for each table
         benchmark: print nothing but the tables of this file of pytest --benchmark-json, as Markdown
             or as --format says
     """
@@ -81,15 +92,19 @@ def run(
             raise UserError("--benchmark goes with --format md, tex or csv alone")
         print(render.printed(benchmarks.from_file(benchmark), form or "md"))
         return 0
+    if xlsx is not None:
+        if into or form is not None:
+            raise UserError("--xlsx writes a workbook alone; leave --into and --format out")
+        check_workbook(xlsx)
     if not into and (check or as_json):
         raise UserError(f"{'--check' if check else '--json'} goes with --into FILE")
     if into:
         if form is not None:
             raise UserError("--into takes its format from the manuscript; leave --format out")
-        return _into(into, run, check, as_json)
+        return _into(into, run, notes, check, as_json)
     pictured = None if pictures == "all" else _number(pictures)
     formats = report.FORMATS if form in (None, "all") else (str(form),)
-    return _run(run, formats, pictured)
+    return _run(run, formats, pictured, notes, xlsx)
 
 
 def _number(text: str) -> int:
@@ -98,9 +113,21 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _run(name: str | None, formats: Sequence[str], pictured: int | None) -> int:
+def _run(
+    name: str | None,
+    formats: Sequence[str],
+    pictured: int | None,
+    notes: render.Notes | None,
+    xlsx: Path | None,
+) -> int:
     store = open_run(name)
     path = store.path
+    if xlsx is not None:
+        results = collect(store)
+        write_atomically(xlsx, report.workbook(path.name, results))
+        print(report.terminal(results, notes=notes or "appendix"))
+        print(f"written: {xlsx}")
+        return 0
     if in_force() == "ja" and "md" in formats:
         from bench.report import panel  # matplotlib takes a while to import
 
@@ -108,8 +135,8 @@ def _run(name: str | None, formats: Sequence[str], pictured: int | None) -> int:
             print(panel.NO_FONT, file=sys.stderr)
     with Steps(path.name) as steps:
         results = collect(store)
-        files = report.write(path, results, formats, pictured, steps.report)
-    print(report.terminal(results))
+        files = report.write(path, results, formats, pictured, steps.report, notes or "full")
+    print(report.terminal(results, notes=notes or "appendix"))
     print(f"files in {path}:")
     for file in files:
         if file.parent == path:
@@ -120,36 +147,90 @@ def _run(name: str | None, formats: Sequence[str], pictured: int | None) -> int:
     return 0
 
 
-def _into(files: Sequence[Path], name: str | None, check: bool, as_json: bool) -> int:
-    results_of = functools.cache(lambda name: collect(open_run(name)))
+def _into(
+    files: Sequence[Path],
+    name: str | None,
+    notes: render.Notes | None,
+    check: bool,
+    as_json: bool,
+) -> int:
+    blocks = _Blocks(name, notes)
     found = []
     with Console(stderr=True).status("blocks") as status:
         for file in files:
+            manuscript.renew(file, functools.partial(blocks.look, file), check=True)
+        blocks.check()
+        for file in files:
             status.update(f"blocks of {file.name}")
-            make = functools.partial(_content, file, name, results_of)
-            found.append((file, manuscript.renew(file, make, check)))
+            found.append(
+                (file, manuscript.renew(file, functools.partial(blocks.write, file), check))
+            )
     if as_json:
         records = [
-            {"file": str(file), "blocks": [dataclasses.asdict(block) for block in blocks]}
-            for file, blocks in found
+            {"file": str(file), "blocks": [dataclasses.asdict(block) for block in blocks_of]}
+            for file, blocks_of in found
         ]
         print_json(records)
     else:
-        for file, blocks in found:
-            for block in blocks:
+        for file, blocks_of in found:
+            for block in blocks_of:
                 state = ("stale" if check else "renewed") if block.stale else "up to date"
                 print(f"{file}:{block.line}: {block.words}: {state}")
-    return int(check and any(block.stale for _, blocks in found for block in blocks))
+    return int(check and any(block.stale for _, blocks_of in found for block in blocks_of))
 
 
-def _content(
-    file: Path,
-    name: str | None,
-    results_of: Callable[[str | None], list[Result]],
-    words: str,
-) -> str:
-    request = manuscript.parse(words)
-    beside = file.parent / request.run  # a path may be meant from the manuscript
-    is_beside = "/" in request.run and beside.is_dir()
-    results = results_of(str(beside) if is_beside else request.run or name)
-    return manuscript.content(request, results, manuscript.syntax_of(file))
+class _Blocks:
+    """The blocks of manuscripts: all are looked at before any is written.
+
+    name, notes: of the command line.
+    """
+
+    def __init__(self, name: str | None, notes: render.Notes | None) -> None:
+        self._name, self._notes = name, notes
+        self._results = functools.cache(lambda name: collect(open_run(name)))
+        self._made: dict[tuple[Path, str], tuple[manuscript.Request, list[Table]]] = {}
+
+    def look(self, file: Path, words: str) -> str:
+        """Make the tables of a block."""
+        request = manuscript.parse(words)
+        tables: list[Table] = []
+        if request.table != manuscript.CONDITIONS:
+            beside = file.parent / request.run  # a path may be meant from the manuscript
+            is_beside = "/" in request.run and beside.is_dir()
+            results = self._results(str(beside) if is_beside else request.run or self._name)
+            tables = manuscript.made(request, results)
+        self._made[file, words] = request, tables
+        return ""
+
+    def check(self) -> None:
+        """Refuse tables whose conditions have no place.
+
+        Raises:
+            UserError: some are meant for an appendix, and there is no block for them.
+        """
+        if self._appended() and not self._has_appendix:
+            raise UserError(
+                "notes=appendix needs a block for them; write one in one of the files, as in "
+                f"% kaidoku:begin {manuscript.CONDITIONS} and below it % kaidoku:end"
+            )
+
+    def write(self, file: Path, words: str) -> str:
+        """The text of a block."""
+        request, tables = self._made[file, words]
+        syntax = manuscript.syntax_of(file)
+        if request.table == manuscript.CONDITIONS:
+            return manuscript.conditions(self._appended(), syntax)
+        return manuscript.content(tables, request, syntax, self._notes_of(request))
+
+    @property
+    def _has_appendix(self) -> bool:
+        return any(request.table == manuscript.CONDITIONS for request, _ in self._made.values())
+
+    def _notes_of(self, request: manuscript.Request) -> render.Notes:
+        notes: Any = request.notes or self._notes
+        return notes or ("appendix" if self._has_appendix else "full")
+
+    def _appended(self) -> list[Table]:
+        made = self._made.values()
+        return [table for request, tables in made if self._notes_of(request) == "appendix"
+                for table in tables]  # fmt: skip

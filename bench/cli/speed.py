@@ -141,7 +141,7 @@ def run(
         print_json([row.record() for row in rows])
     else:
         print(render.printed(filter(None, (brief_table(rows), ratio_table(rows)))))
-        print(f"files: {', '.join(map(str, files))}")
+        print(f"files in {store.path}: {', '.join(file.name for file in files)}")
     left_out = any(row.origin == "not run" and row.decoder in choices.decoder for row in rows)
     return int(bool(outcome.failed) or left_out)
 

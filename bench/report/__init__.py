@@ -5,6 +5,7 @@
     report.md           every table with its conditions, and the plots
     tables/NAME.tex     a table for LaTeX (booktabs)
     tables/NAME.csv     a table for spreadsheets, values unrounded
+    tables/conditions.tex   the conditions of all tables, if they are not to stand with each
     plots/NAME          a plot as .png, .svg and .pdf
     report.html         all of that and the lines to look through: `bench.report.web`
 """
@@ -39,6 +40,7 @@ def write(
     formats: Collection[str] = FORMATS,
     pictured: int | None = PICTURES,
     report: Report = silent,
+    notes: render.Notes = "full",
 ) -> list[Path]:
     """Write the tables, with markdown the plots that it shows, and the page, as `say` has words.
 
@@ -48,11 +50,13 @@ def write(
         formats: some of `FORMATS`.
         pictured: lines of each set of which the page has pictures; None for all.
         report: takes the progress.
+        notes: what stands below the tables in Markdown and LaTeX.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    return write_files(folder, _files(folder.name, results, formats, pictured, report))
+    files = _files(folder.name, results, formats, pictured, report, notes)
+    return write_files(folder, files)
 
 
 def _files(
@@ -61,6 +65,7 @@ def _files(
     formats: Collection[str],
     pictured: int | None,
     report: Report,
+    notes: render.Notes,
 ) -> dict[str, bytes]:
     report("tables", 0, 1)
     main, further = main_tables(results), further_tables(results)
@@ -71,12 +76,16 @@ def _files(
         from bench.report import plots  # matplotlib takes a while to import
 
         drawn = plots.draw(results, report)
-        files["report.md"] = _report(name, tables, drawn).encode()
+        files["report.md"] = _report(name, tables, drawn, notes).encode()
         for plot in drawn:
             files |= {f"plots/{file}": content for file, content in plot.files.items()}
     for table in tables:
-        forms = [form for form in ("tex", "csv") if form in formats]
-        files |= render.files(table, f"tables/{table.slug}", forms)
+        if "tex" in formats:
+            files[f"tables/{table.slug}.tex"] = render.latex(table, notes).encode()
+        if "csv" in formats:
+            files |= render.files(table, f"tables/{table.slug}", ["csv"])
+    if "tex" in formats and notes == "appendix":
+        files["tables/conditions.tex"] = render.latex_conditions(tables).encode()
     if "html" in formats:
         from bench.report import web  # pictures are made by data sets and damages
 
@@ -84,11 +93,22 @@ def _files(
     return files
 
 
-def terminal(results: Sequence[Result], width: int | None = None) -> str:
+def terminal(
+    results: Sequence[Result],
+    width: int | None = None,
+    notes: render.Notes = "appendix",
+) -> str:
     """The main tables as text for a terminal, of `width` columns or its own."""
     columns = width or shutil.get_terminal_size((100, 24)).columns
     tables = main_tables(results, bold=False)
-    return "\n".join(render.terminal(table, columns) for table in tables) or say(_NOTHING)
+    return render.on_terminal(tables, columns, notes) or say(_NOTHING)
+
+
+def workbook(name: str, results: Sequence[Result]) -> bytes:
+    """All tables as the bytes of an .xlsx file."""
+    from bench.report import sheets  # openpyxl need not be installed
+
+    return sheets.of_tables([*main_tables(results), *further_tables(results)], name)
 
 
 def main_tables(results: Sequence[Result], bold: bool = True) -> list[Table]:
@@ -112,9 +132,11 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
     ]
 
 
-def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot]) -> str:
+def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot], notes: render.Notes) -> str:
     head = say("Run {name}", name=render.markdown_text(plain(name)))
     parts = [f"# {head}\n", *([] if tables else [f"{say(_NOTHING)}\n"])]
-    parts += [render.markdown(table) for table in tables]
+    parts += [render.markdown(table, notes=notes) for table in tables]
     parts += [f"![{render.markdown_text(plot.title)}](plots/{plot.slug}.png)\n" for plot in drawn]
+    if notes == "appendix" and tables:
+        parts += [f"## {say('Conditions')}\n", render.markdown_conditions(tables)]
     return "\n".join(parts)

@@ -15,7 +15,7 @@ from bench.analysis.stats import micro_interval
 from bench.core.metrics import LENIENT, lenient_edits
 from bench.core.types import EditCounts
 from bench.report.cer import cer_cell, cer_column, key_columns, leaders, remarks, test_in_words
-from bench.report.conditions import interval, of_results
+from bench.report.conditions import brackets, interval, of_results
 from bench.report.format import UNKNOWN
 from bench.report.language import say
 from bench.report.results import Place, Result, grouped, system
@@ -178,11 +178,14 @@ def _pivot(
             result = next((each for each in line if across.of(each) == head), None)
             return cer_cell(result, shared, result is not None and result.row.key in best)
 
-        return Column(str(head), cell, RANGE, notes=shared)
+        return Column(f"{head} %", cell, RANGE, notes=shared)
 
     columns = [*first_columns, *map(column, _along(across, results))]
     rows = [[each for each in results if down.of(each) == of] for of in _along(down, results)]
-    return of_results(slug, title, _meaning(results, bool(best)), columns, results, rows)
+    meaning = _meaning(results, bool(best))
+    bold_means = say("in bold what is not significantly worse than the best") if best else ""
+    gist = "; ".join(filter(None, (brackets(results), bold_means)))
+    return of_results(slug, title, meaning, columns, results, rows, gist=gist)
 
 
 def _meaning(results: Sequence[Result], tested: bool) -> str:
@@ -282,7 +285,8 @@ def when_lenient(results: Sequence[Result]) -> list[Table]:
             "symbols, {interval}",
             interval=interval(group),
         )
-        made.append(of_results(f"lenient-{number}", title, lead, columns, group, group))
+        gist = brackets(group)
+        made.append(of_results(f"lenient-{number}", title, lead, columns, group, group, gist=gist))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.analysis.compare import Comparison, Side, sides
@@ -9,7 +10,7 @@ from bench.analysis.cost import Cost
 from bench.analysis.stats import ALPHA, ENOUGH, FEWEST, Difference
 from bench.analysis.stats import significant as is_significant
 from bench.report.cer import cer_cell
-from bench.report.conditions import blocks, conditions, interval, signatures
+from bench.report.conditions import blocks, interval, sentences, signatures
 from bench.report.format import plural, significant
 from bench.report.results import Result, grouped
 from bench.report.table import (
@@ -156,11 +157,9 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
     )
 
 
-def _conditions(lead: str, results: Sequence[Result]) -> str:
-    first, *others = grouped(results)
-    return " ".join(
-        [conditions(lead, first), *(conditions("Another setting", group) for group in others)]
-    )
+def _conditions(lead: str, results: Sequence[Result]) -> tuple[str, ...]:
+    leads = itertools.chain([lead], itertools.repeat("Another setting"))
+    return tuple(itertools.chain(*map(sentences, leads, grouped(results))))
 
 
 def _points(difference: Difference | None, p: float | None = None) -> Cell:

@@ -36,6 +36,14 @@ def interval(results: Sequence[Result]) -> str:
     )
 
 
+def brackets(results: Sequence[Result]) -> str:
+    """The same in few words; "" where no CER has an interval."""
+    if not any(result.interval for result in results):
+        return ""
+    words = "in brackets {level} % intervals over {blocks}"
+    return say(words, level=f"{100 * LEVEL:.0f}", blocks=blocks(results))
+
+
 def blocks(results: Sequence[Result]) -> str:
     """The resampled blocks: "writers", or "writers or, for hooker, letters"."""
     sets: dict[str, dict[str, None]] = {}
@@ -57,6 +65,11 @@ def blocks(results: Sequence[Result]) -> str:
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
+    """The sentences of `sentences` as one text."""
+    return "".join(sentences(lead, results, read)).strip()
+
+
+def sentences(lead: str, results: Sequence[Result], read: str = "") -> tuple[str, ...]:
     """The full conditions of a table's numbers, in plain words.
 
     Args:
@@ -88,7 +101,32 @@ def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
         say("Texts compared after the normaliser {normaliser}", normaliser=setting.normaliser),
         f"{setting.software}; {_origin(results)}",
     ]
-    return plain("".join(say("{sentence}. ", sentence=part) for part in parts if part))
+    return tuple(say("{sentence}. ", sentence=plain(part)) for part in parts if part)
+
+
+def short(gist: str, results: Sequence[Result]) -> str:
+    """The most important conditions in a line: `gist`, sets, machine, version and days."""
+    setting = results[0].setting
+    sizes = sorted({result.row.runtime.batch_size for result in results})
+    precisions = _unique(result.row.runtime.dtype for result in results)
+    sets: dict[str, str] = {}
+    for result in results:
+        counts = result.row.counts
+        if counts or result.dataset not in sets:
+            lines = f", {plural(counts.lines, 'line')}" if counts else ""
+            sets[result.dataset] = f"{result.row.condition.split}{lines}"
+    parts = [
+        gist,
+        ", ".join(f"{name} ({words})" for name, words in sets.items()),
+        f"{setting.machine}, {plural(setting.runtime.threads, 'thread')}",
+        say(
+            "batch size {sizes}, {precisions}",
+            sizes=listing(list(map(str, sizes))),
+            precisions=listing(precisions),
+        ),
+        f"Kaidoku {results[0].row.version}, {_days(results)}",
+    ]
+    return say("{sentence}. ", sentence=plain("; ".join(filter(None, parts)))).strip()
 
 
 def of_results(
@@ -99,10 +137,14 @@ def of_results(
     results: Sequence[Result],
     rows: Iterable[Item],
     published: Iterable[Item] = (),
+    gist: str = "",
 ) -> Table:
-    """A table of columns over rows with the conditions and signatures of its results."""
-    text = conditions(lead, results)
-    return declared(slug, title, text, columns, rows, published, signatures(results))
+    """A table of columns over rows with the conditions and signatures of its results.
+
+    `gist` is the lead of its short conditions.
+    """
+    text, line = sentences(lead, results), short(gist, results)
+    return declared(slug, title, text, columns, rows, published, signatures(results), line)
 
 
 def signatures(results: Sequence[Result]) -> tuple[str, ...]:
@@ -282,11 +324,14 @@ def _rounds(results: Iterable[Result]) -> str:
 def _origin(results: Sequence[Result]) -> str:
     commits = _unique(result.commit for result in results if result.commit)
     records = _unique(result.row.environment[:8] for result in results)
-    days = sorted({result.row.started[:10] for result in results})
     words = [say("commit {commits}", commits=listing(commits))] if commits else []
     words.append(say("environment {records} of env.json", records=listing(records)))
-    when = say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
-    return ", ".join([*words, say("run {when}", when=when)])
+    return ", ".join([*words, say("run {when}", when=_days(results))])
+
+
+def _days(results: Sequence[Result]) -> str:
+    days = sorted({result.row.started[:10] for result in results})
+    return say("{first} to {last}", first=days[0], last=days[-1]) if len(days) > 1 else days[0]
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

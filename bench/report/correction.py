@@ -8,7 +8,7 @@ from bench.analysis.stats import ALPHA, Difference, holm
 from bench.analysis.stats import significant as is_significant
 from bench.core.types import Correction
 from bench.report.cer import cer_column, key_columns
-from bench.report.conditions import blocks, interval, of_results
+from bench.report.conditions import blocks, brackets, interval, of_results
 from bench.report.format import DASH, bracket, listing, significant
 from bench.report.language import say
 from bench.report.results import Result, grouped
@@ -69,7 +69,8 @@ def _table(number: int, results: Sequence[Result]) -> Table:
         Column(say("Corrector s"), _seconds),
     ]  # fmt: skip
     title = say("What correctors changed")
-    return of_results(f"correction-{number}", title, lead, columns, results, results)
+    return of_results(f"correction-{number}", title, lead, columns, results, results,
+                      gist=brackets(results))  # fmt: skip
 
 
 def _correction(result: Result) -> Correction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.misreadings import Analysis, Change, Pair, Profile
@@ -11,7 +11,7 @@ from bench.analysis.misreadings.classes import Class, Unit, View
 from bench.analysis.stats import ALPHA, FEWEST, significant
 from bench.core.metrics import EditKind
 from bench.report.cer import cer_cell
-from bench.report.conditions import blocks, conditions, interval, signatures
+from bench.report.conditions import blocks, interval, sentences, signatures
 from bench.report.format import number, plain, plural
 from bench.report.results import Result
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys
@@ -30,13 +30,11 @@ class Shown:
 
     number: of the condition in the report, from 1.
     results: of the profiles, in their order.
-    brief: omit common conditions after the first table.
     """
 
     number: int
     analysis: Analysis
     results: tuple[Result, ...]
-    brief: bool = False
 
     @property
     def title(self) -> str:
@@ -67,9 +65,9 @@ class Shown:
             if result.row.key in changes
         ]
 
-    def sentence(self, lead: str) -> str:
-        """The conditions of the numbers; only their lead if `brief`."""
-        return f"{lead}." if self.brief else conditions(lead, self.results)
+    def sentences(self, lead: str) -> tuple[str, ...]:
+        """The conditions of the numbers."""
+        return sentences(lead, self.results)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +97,11 @@ class PairRow:
     counts: Sequence[int]
 
 
-def tables(shown: Shown, most: int, once: bool = False) -> list[Table]:
-    """All tables of a condition, with the `most` frequent confusions.
-
-    `once`: say the conditions above the first table alone, for tables that are read together.
-    """
-    kinds = _table(shown, "misreadings", "Errors of {}", _kinds_lead(shown), kind_columns(),
-                   systems(shown))  # fmt: skip
-    shown = replace(shown, brief=once)
+def tables(shown: Shown, most: int) -> list[Table]:
+    """All tables of a condition, with the `most` frequent confusions."""
     return [
-        kinds,
+        _table(shown, "misreadings", "Errors of {}", _kinds_lead(shown), kind_columns(),
+               systems(shown)),
         _table(shown, "classes", "Classes of errors: {}", _classes_lead(shown),
                class_columns(shown.decoders), kinds_of(shown)),
         *([_changes(shown)] if shown.others else []),
@@ -124,7 +117,7 @@ def _table(
     return declared(
         f"{slug}-{shown.number}",
         title.format(shown.title),
-        shown.sentence(lead),
+        shown.sentences(lead),
         columns,
         rows,
         signatures=signatures(shown.results),

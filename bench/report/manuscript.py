@@ -10,8 +10,8 @@ and in LaTeX:
     % kaidoku:begin damage run=mine severity=3 lang=ja
     % kaidoku:end
 
-The words after `begin` name the table and filter its rows. In Markdown, markers in fenced code
-blocks are ignored.
+The words after `begin` name the table and filter its rows, or are `conditions`: there stand those
+of the tables with `notes=appendix`. In Markdown, markers in fenced code blocks are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from bench.core.errors import UserError
 from bench.core.files import draft_of
@@ -45,6 +45,7 @@ EXAMPLES: dict[Syntax, str] = {
     "tex": "% kaidoku:begin cer and below it % kaidoku:end",
 }
 
+NOTES: tuple[render.Notes, ...] = get_args(render.Notes)
 _MARKERS: dict[Syntax, re.Pattern[str]] = {
     "md": re.compile(r"\ufeff?[ \t]*<!--[ \t]*kaidoku:(begin|end)\b(.*?)-->[ \t]*"),
     "tex": re.compile(r"\ufeff?[ \t]*%+[ \t]*kaidoku:(begin|end)\b(.*)"),
@@ -70,19 +71,21 @@ FILTERS: Mapping[str, Callable[[Result], tuple[str, ...]]] = {
     "batch": lambda result: (str(result.row.runtime.batch_size),),
     "device": lambda result: (result.row.runtime.device,),
 }
-_OTHERS = ("run", "title", "label", "lang")
+_OTHERS = ("run", "title", "label", "lang", "notes")
+CONDITIONS = "conditions"
 
 
 @dataclass(frozen=True)
 class Request:
     """The words of a marker, parsed.
 
-    table: one of `TABLES`.
+    table: one of `TABLES`, or `CONDITIONS`.
     run: name or folder of a run; "" for the one of the command line.
     filters: by name of a filter the values that pass, with * and ?.
     title: a caption of the author's own; "" for that of the table.
     label: for references; "" for that of the table.
     lang: of the words; "" for that of the command line.
+    notes: see `render.Notes`; "" for those of the command line.
     """
 
     table: str
@@ -91,6 +94,7 @@ class Request:
     title: str = ""
     label: str = ""
     lang: str = ""
+    notes: str = ""
 
 
 def parse(words: str) -> Request:
@@ -105,7 +109,9 @@ def parse(words: str) -> Request:
         raise UserError(f"{words!r} cannot be read ({error}); close the quotation") from None
     if not table:
         raise UserError(f"the block names no table; there are: {', '.join(TABLES)}")
-    if table not in TABLES:
+    if table == CONDITIONS and options:
+        raise UserError(f"a block of {CONDITIONS} takes no options; those of its tables count")
+    if table not in (*TABLES, CONDITIONS):
         raise UserError(f"no table is called {table!r}{did_you_mean(table, TABLES)}")
     values: dict[str, str] = {}
     for option in options:
@@ -115,14 +121,16 @@ def parse(words: str) -> Request:
         if not equals or not value or name in values:
             raise UserError(f"{name} needs one value, as in {name}=...")
         values[name] = value
+    if (notes := values.get("notes")) and notes not in NOTES:
+        raise UserError(f"notes cannot be {notes!r}{did_you_mean(notes, NOTES)}")
     filters = tuple(
         (name, tuple(values.pop(name).split(","))) for name in FILTERS if name in values
     )
     return Request(table, filters=filters, **values)
 
 
-def content(request: Request, results: Sequence[Result], syntax: Syntax) -> str:
-    """The text between the markers, with a line feed at its end.
+def made(request: Request, results: Sequence[Result]) -> list[Table]:
+    """The tables of a block.
 
     Raises:
         UserError: the run has no such result, or there are no words in that language.
@@ -137,10 +145,29 @@ def content(request: Request, results: Sequence[Result], syntax: Syntax) -> str:
                 f"{len(tables)} tables fit, and one title or label cannot be that of all; narrow "
                 f"the block by {', '.join(FILTERS)}"
             )
+        return tables
+
+
+def content(tables: Sequence[Table], request: Request, syntax: Syntax, notes: render.Notes) -> str:
+    """The text of tables between markers, with a line feed at its end."""
+    with language(request.lang or in_force()):
         if syntax == "tex":
-            return "\n".join(map(render.latex, tables))
-        written = [render.markdown(table, within=True) for table in tables]
+            return "\n".join(render.latex(table, notes) for table in tables)
+        written = [render.markdown(table, within=True, notes=notes) for table in tables]
         return "\n" + "\n".join(written) + "\n"
+
+
+def conditions(tables: Sequence[Table], syntax: Syntax) -> str:
+    """The text of a block of conditions, with a line feed at its end.
+
+    Raises:
+        UserError: no table has its conditions there.
+    """
+    if not tables:
+        raise UserError("no block has its conditions here; write notes=appendix into one")
+    if syntax == "tex":
+        return render.latex_conditions(tables)
+    return f"\n{render.markdown_conditions(tables)}\n"
 
 
 def _passes(result: Result, request: Request) -> bool:

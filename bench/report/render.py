@@ -11,7 +11,9 @@ import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
+from unicodedata import east_asian_width
 
 import tabulate as tabulating
 
@@ -20,6 +22,7 @@ from bench.report.table import Cell, Column, Table, Value
 
 tabulating.MIN_PADDING = 0  # a head is as wide as its letters
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_HEAD = 10  # letters of a head beside each other, on a terminal and in LaTeX
 _FORMULA = tuple("=+-@" + "\uff1d\uff0b\uff0d\uff20")  # the full-width ones begin a formula too
 
 
@@ -28,11 +31,16 @@ def superscript(marks: Sequence[int]) -> str:
     return ",".join(map(str, marks)).translate(_SUPERSCRIPT)
 
 
+# What stands below a table: conditions and signatures in full; one line; nothing, since they stand
+# in an appendix; nothing at all.
+Notes = Literal["full", "short", "appendix", "off"]
+
+
 def printed(tables: Iterable[Table], form: str = "text") -> str:
     """Tables as one text: "text" for the terminal that is there, or one of `FORMATS`."""
-    width = shutil.get_terminal_size((100, 24)).columns
-    render = FORMATS.get(form, lambda table: terminal(table, width))
-    return "\n".join(map(render, tables))
+    if form == "text":
+        return on_terminal(list(tables), shutil.get_terminal_size((100, 24)).columns)
+    return "\n".join(map(FORMATS[form], tables))
 
 
 def files(table: Table, stem: str, forms: Iterable[str] = ("md", "csv", "tex")) -> dict[str, bytes]:
@@ -46,11 +54,12 @@ def files(table: Table, stem: str, forms: Iterable[str] = ("md", "csv", "tex")) 
 # Markdown
 
 
-def markdown(table: Table, within: bool = False) -> str:
+def markdown(table: Table, within: bool = False, notes: Notes = "full") -> str:
     """GitHub's markdown: heading and conditions, the table, footnotes and signatures.
 
     `within` a text there is Pandoc's caption and no heading, and the conditions stand below.
     """
+    table = _unmarked(table) if notes == "off" else table
     title, conditions = map(markdown_text, (table.title, table.conditions))
     heads = [
         markdown_text(column.head) + superscript(table.marks(column)) for column in table.columns
@@ -65,12 +74,32 @@ def markdown(table: Table, within: bool = False) -> str:
             disable_numparse=True,
         )
     )
-    parts = [body, f"Table: {title}", conditions] if within else [f"### {title}", conditions, body]
-    notes = enumerate(table.notes, 1)
-    noted = [f"- {superscript([n])} {markdown_text(text)}" for n, text in notes]
-    signed = [f"- {say('signature')} `{s.replace('`', chr(39))}`" for s in table.signatures]
-    parts += ["\n".join(listed) for listed in (noted, signed) if listed]
+    named = [body, f"Table: {title}"] if within else [f"### {title}", body]
+    noted = [f"{superscript([n])} {markdown_text(text)}" for n, text in enumerate(table.notes, 1)]
+    if notes == "short":
+        return "\n\n".join([*named, " ".join([markdown_text(_line(table)), *noted])]) + "\n"
+    parts = named
+    if notes == "full":
+        parts = [*named, conditions] if within else [named[0], conditions, body]
+    signed = _markdown_signatures(table.signatures) if notes == "full" else []
+    parts += ["\n".join(listed) for listed in (_listed(noted), signed) if listed]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_conditions(tables: Sequence[Table]) -> str:
+    """The conditions and signatures of tables that are written without them, each once."""
+    titles = [markdown_text(title) for title in _distinct_titles(tables)]
+    parts = [f"*{_of_tables(titles, of)}*: {markdown_text(text)}" for of, text in shared(tables)]
+    signed = _markdown_signatures(signature for table in tables for signature in table.signatures)
+    return "\n".join([*_listed(parts), *signed]) + "\n"
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    return [f"- {line}" for line in lines]
+
+
+def _markdown_signatures(signatures: Iterable[str]) -> list[str]:
+    return [f"- {say('signature')} `{s.replace('`', chr(39))}`" for s in dict.fromkeys(signatures)]
 
 
 def _markdown_cell(table: Table, cell: Cell) -> str:
@@ -103,12 +132,16 @@ def spreadsheet(table: Table) -> str:
     writer.writerow(map(_harmless, heads))
     for row in table.all_rows:
         values = flat_values(table, row)
-        marks = {mark for column in table.columns for mark in table.marks(column)}
-        marks |= {mark for cell in row for mark in table.marks(cell)}
-        notes = " ".join(table.notes[mark - 1] for mark in sorted(marks))
-        values += [notes, table.conditions, " ".join(table.signatures)]
+        values += [notes_of(table, row), table.conditions, " ".join(table.signatures)]
         writer.writerow(_harmless(value) for value in values)
     return out.getvalue()
+
+
+def notes_of(table: Table, row: Sequence[Cell]) -> str:
+    """The footnotes of a row and of all columns."""
+    parts: list[Cell | Column[Any]] = [*table.columns, *row]
+    marks = {mark for part in parts for mark in table.marks(part)}
+    return " ".join(table.notes[mark - 1] for mark in sorted(marks))
 
 
 def flat_heads(table: Table) -> list[str]:
@@ -139,29 +172,43 @@ def _harmless(value: Value) -> str:
 # Terminal
 
 
-_HEAD = 10  # letters of a head beside each other
+def on_terminal(tables: Sequence[Table], width: int, notes: Notes = "appendix") -> str:
+    """Tables in at most `width` columns, by default with their conditions once below them all."""
+    several = len(tables) > 1
+    numbers = [str(place) for place in range(1, len(tables) + 1)]
+    parts = [
+        terminal(replace(table, title=f"{n}. {table.title}") if several else table, width, notes)
+        for n, table in zip(numbers, tables, strict=True)
+    ]
+    if notes == "appendix":
+        texts = [f"{_of_tables(numbers, of)}: {text}" if several else text
+                 for of, text in shared(tables)]  # fmt: skip
+        parts.append("".join(f"{_wrapped(text, width)}\n" for text in texts))
+    return "\n".join(parts)
 
 
-def terminal(table: Table, width: int) -> str:
+def terminal(table: Table, width: int, notes: Notes = "full") -> str:
     """The table in at most `width` columns: broken into blocks that repeat what names the rows."""
+    table = _unmarked(table) if notes == "off" else table
+    noted = [f"{superscript([n])} {text}" for n, text in enumerate(table.notes, 1)]
+    noted = [" ".join([_line(table), *noted])] if notes == "short" else noted
+    blocks = _blocks(table, lambda some: max(map(len, _block(table, some).splitlines())) <= width)
+    parts = [table.title, *([_wrapped(table.conditions, width)] if notes == "full" else [])]
+    parts += [_block(table, block) for block in blocks]
+    return "\n".join([*parts, *(_wrapped(text, width) for text in noted)]) + "\n"
 
-    def wrap(text: str) -> str:
-        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
-    parts = [table.title, wrap(table.conditions)]
-    parts += [_block(table, block) for block in _blocks(table, width)]
-    parts += [wrap(f"{superscript([n])} {text}") for n, text in enumerate(table.notes, 1)]
-    return "\n".join(parts) + "\n"
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def _blocks(table: Table, width: int) -> list[list[int]]:
+def _blocks(table: Table, fits: Callable[[Sequence[int]], bool]) -> list[list[int]]:
     """Indices of the columns that fit beside each other; key columns are in every block."""
     keys = [i for i, column in enumerate(table.columns) if column.key]
     blocks = [list(keys)]
     for index in (i for i, column in enumerate(table.columns) if not column.key):
         wider = [*blocks[-1], index]
-        fits = max(map(len, _block(table, wider).splitlines())) <= width
-        if fits or blocks[-1] == keys:
+        if fits(wider) or blocks[-1] == keys:
             blocks[-1] = wider
         else:
             blocks.append([*keys, index])
@@ -197,6 +244,47 @@ def _terminal_cell(table: Table, cell: Cell) -> str:
 # Common parts
 
 
+def shared(tables: Sequence[Table]) -> list[tuple[tuple[int, ...], str]]:
+    """The conditions of tables, each sentence once, with the places of the tables that share it."""
+    places: dict[str, dict[int, None]] = {}
+    for place, table in enumerate(tables):
+        for sentence in table.sentences:
+            places.setdefault(sentence, {})[place] = None
+    texts: dict[tuple[int, ...], str] = {}
+    for sentence, of in places.items():
+        texts[tuple(of)] = texts.get(tuple(of), "") + sentence
+    return [(of, texts[of].strip()) for of in sorted(texts, key=lambda of: -len(of))]
+
+
+def _of_tables(names: Sequence[str], of: Sequence[int]) -> str:
+    """The tables of a sentence, by their names."""
+    if len(of) == len(names) > 1:
+        return say("all tables")
+    return "; ".join(names[place] for place in of)
+
+
+def _distinct_titles(tables: Sequence[Table]) -> list[str]:
+    titles = [table.title for table in tables]
+    return [
+        f"{one.title} ({one.slug})" if titles.count(one.title) > 1 else one.title for one in tables
+    ]
+
+
+def _line(table: Table) -> str:
+    """The short conditions of a table."""
+    return table.short or table.sentences[0].strip()
+
+
+def _unmarked(table: Table) -> Table:
+    """A table without footnotes."""
+    return replace(
+        table,
+        columns=tuple(replace(column, notes=()) for column in table.columns),
+        rows=tuple(tuple(replace(cell, notes=()) for cell in row) for row in table.rows),
+        published=tuple(tuple(replace(cell, notes=()) for cell in row) for row in table.published),
+    )
+
+
 def _alignment(columns: Sequence[Column[Any]]) -> list[str]:
     return ["left" if column.key else "right" for column in columns]
 
@@ -205,10 +293,12 @@ def _alignment(columns: Sequence[Column[Any]]) -> list[str]:
 
 
 _NEEDS = {
-    "en": [r"% needs \usepackage{booktabs,graphicx} and \usepackage[T1]{fontenc}"],
-    "ja": [r"% needs \usepackage{booktabs,graphicx,luatexja} and lualatex"],
+    "en": r"% needs \usepackage{booktabs}; with pdflatex also \usepackage[T1]{fontenc}",
+    "ja": r"% needs \usepackage{booktabs}; uplatex and [T1]{fontenc}, or lualatex and luatexja",
 }
-_WIDTH = 80  # letters of a row that fit beside each other on a page
+_WIDTH = 63.0  # digits that fit beside each other on a page
+_HEIGHT = 40  # lines of tables in a float
+_GAP, _SMALL = 2.4, 0.75  # digits that the space of a column takes, and those of \scriptsize
 _LATIN = re.compile("[\0-\x7f\xa1-\xff]")
 _JAPANESE = re.compile("[\0-\x7f\xa1-\xff\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]")
 _ESCAPES = {
@@ -240,55 +330,132 @@ _ESCAPES = {
 }
 
 
-def latex(table: Table) -> str:
-    r"""A `table` environment with booktabs rules, to be read by \input.
+def latex(table: Table, notes: Notes = "full") -> str:
+    r"""A `table` environment with booktabs rules and letters of normal size, to be read by \input.
 
     Footnotes stand below in the float; conditions and signatures follow as text that refers to it,
-    because a float cannot be longer than a page. A table that is wider than the text is made
-    smaller; before that, a wide one has its intervals on lines of their own.
+    because a float cannot be longer than a page. A table that is wider than the text has its
+    intervals on lines of their own. Where that is not enough, what is the same in every row moves
+    into the caption, and the columns are broken into several tables of one number, which repeat
+    what names the rows.
     """
-    columns = "".join("l" if column.key else "r" for column in table.columns)
-    heads = [latex_text(column.head) + _marks(table.marks(column)) for column in table.columns]
-    wide = _is_wide(table)
-    rows = [_row(table, row, wide) for row in table.rows]
-    if table.published:
-        rows += [r"\midrule", *(_row(table, row, wide) for row in table.published)]
-    notes = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
-    where = say("Table {number}", number=rf"\ref{{tab:{table.slug}}}")
-    signed = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in table.signatures]
+    table = _unmarked(table) if notes == "off" else table
+    every = range(len(table.columns))
+    stacked = not _fits(table, every, False)
+    if not _fits(table, every, stacked):
+        table = _factored(table)
+    blocks = _blocks(table, lambda some: _fits(table, some, stacked))
+    noted = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
+    noted = [" ".join([latex_text(_line(table)), *noted])] if notes == "short" else noted
+    several = len(blocks) * (len(table.all_rows) * (1 + stacked) + 3) > _HEIGHT
+    floats = [[block] for block in blocks] if several else [blocks]
+    lines = [_NEEDS[in_force()]]
+    for place, shown in enumerate(floats):
+        caption = latex_text(table.title)
+        named = [rf"\caption{{{caption}}}", rf"\label{{tab:{table.slug}}}"]
+        if place:
+            again = latex_text(say("{title} (continued)", title=table.title))
+            named = [r"\addtocounter{table}{-1}", rf"\caption{{{again}}}"]
+        tabulars = (_tabular(table, block, stacked) for block in shown)
+        below = noted if shown is floats[-1] else []
+        lines += [
+            r"\begin{table}",
+            r"\centering",
+            *named,
+            r"\smallskip",
+            "\n\\par\\medskip\n".join(tabulars),
+            *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in below),
+            r"\end{table}",
+        ]
+    return "\n".join([*lines, latex_conditions([table]) if notes == "full" else ""])
+
+
+def _factored(table: Table) -> Table:
+    """A table whose title says what is the same in every row."""
+    rows = table.all_rows
+    same = [
+        place
+        for place, column in enumerate(table.columns)
+        if column.key and len({row[place].text for row in rows}) == 1
+    ]
+    if len(rows) < 2 or not same:
+        return table
+    names = ", ".join(f"{table.columns[place].head} {rows[0][place].text}" for place in same)
+
+    def others(items: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(item for place, item in enumerate(items) if place not in same)
+
+    return replace(
+        table, title=f"{table.title} ({names})", columns=others(table.columns),
+        rows=tuple(map(others, table.rows)), published=tuple(map(others, table.published)),
+    )  # fmt: skip
+
+
+def latex_conditions(tables: Sequence[Table]) -> str:
+    """The conditions and signatures of tables, each once."""
+    numbers = [say("Table {number}", number=rf"\ref{{tab:{table.slug}}}") for table in tables]
+    texts = [f"{_of_tables(numbers, of)}: {latex_text(text)}" for of, text in shared(tables)]
+    signatures = dict.fromkeys(signature for table in tables for signature in table.signatures)
+    signed = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in signatures]
     return "\n".join(
         [
-            *_NEEDS[in_force()],
-            r"\begin{table}",
-            r"\centering\small",
-            rf"\caption{{{latex_text(table.title)}}}",
-            rf"\label{{tab:{table.slug}}}",
-            r"\smallskip",
-            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}}",
-            *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in notes),
-            r"\end{table}",
-            rf"\par{{\footnotesize\noindent {where}: {latex_text(table.conditions)}\par}}",
+            *(rf"\par{{\footnotesize\noindent {text}\par}}" for text in texts),
             *(rf"{{\scriptsize\noindent\raggedright {text}\par}}" for text in signed),
             "",
         ]
     )
 
 
-def _is_wide(table: Table) -> bool:
-    """Whether the letters of its rows are too many for a page."""
-    rows = table.all_rows
-    widths = [
-        max([len(column.head), *(len(f"{row[i].text} {row[i].detail}") for row in rows)])
-        for i, column in enumerate(table.columns)
-    ]
-    return sum(widths) > _WIDTH
+def _fits(table: Table, indices: Iterable[int], stacked: bool) -> bool:
+    """Whether columns fit beside each other on a page."""
+    widths = (_digits(table, i, stacked) + _GAP for i in indices)
+    return sum(widths) <= _WIDTH
+
+
+def _digits(table: Table, index: int, stacked: bool) -> float:
+    """About how many digits the letters of a column are as wide as."""
+
+    def width(cell: Cell) -> float:
+        text = _letters(cell.text) + len(table.marks(cell))
+        if stacked:
+            return max(text, _SMALL * _letters(cell.detail))
+        return text + (1 + _letters(cell.detail) if cell.detail else 0)
+
+    head = max(map(_letters, _stacked(table.columns[index].head).splitlines()), default=0)
+    return max([head, *(width(row[index]) for row in table.all_rows)])
+
+
+def _letters(text: str) -> int:
+    return sum(1 + (east_asian_width(letter) in "WF") for letter in text)
+
+
+def _tabular(table: Table, indices: Sequence[int], stacked: bool) -> str:
+    """Some columns of a table."""
+
+    def row(cells: Sequence[Cell]) -> str:
+        return _row(table, [cells[i] for i in indices], stacked)
+
+    columns = [table.columns[i] for i in indices]
+    published = [r"\midrule", *map(row, table.published)] if table.published else []
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{''.join('l' if column.key else 'r' for column in columns)}}}",
+            r"\toprule",
+            " & ".join(_head(table, column) for column in columns) + r" \\",
+            r"\midrule",
+            *map(row, table.rows),
+            *published,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
+
+
+def _head(table: Table, column: Column[Any]) -> str:
+    """The head of a column, several words below each other."""
+    lines = list(map(latex_text, _stacked(column.head).splitlines()))
+    text = r" \\ ".join(lines) + _marks(table.marks(column))
+    return rf"\shortstack[{'l' if column.key else 'r'}]{{{text}}}" if len(lines) > 1 else text
 
 
 def _row(table: Table, row: Sequence[Cell], stacked: bool) -> str:

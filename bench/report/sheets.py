@@ -24,10 +24,11 @@ from openpyxl.utils.units import pixels_to_EMU
 from openpyxl.workbook import Workbook
 from PIL import Image as Pillow
 
+from bench import __version__
 from bench.core.metrics import character_edits, normalise
 from bench.core.types import Image
-from bench.report.render import flat_heads, flat_values
-from bench.report.table import Table
+from bench.report import render
+from bench.report.table import Column, Table, declared, keys
 
 PERCENT = "0.00%"
 PICTURE_WIDTH = 92  # characters of the column of pictures
@@ -191,11 +192,44 @@ def _head(name: str, *values: Any) -> Head:
     return Head(name, width, "0.00##" if fractions else "#,##0")
 
 
-def add_table(book: Workbook, table: Table) -> None:
+def new_book(title: str) -> Workbook:
+    """A workbook without a sheet."""
+    book = Workbook()
+    book.remove(book.active)
+    book.properties.title, book.properties.creator = clean(title), f"Kaidoku {__version__}"
+    return book
+
+
+def saved(book: Workbook) -> bytes:
+    """The bytes of its file."""
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def of_tables(tables: Sequence[Table], title: str) -> bytes:
+    """A workbook with a sheet for each table, by its slug, and one for their conditions."""
+    book = new_book(title)
+    for table in tables:
+        add_table(book, table, table.slug, above=table.title)
+    texts = [(table.slug, table.conditions) for table in tables]
+    texts += [(table.slug, signature) for table in tables for signature in table.signatures]
+    columns: list[Column[tuple[str, str]]] = keys(
+        ("Table", "Conditions and signatures"), lambda row: row[0], lambda row: row[1]
+    )
+    add_table(book, declared("conditions", "", "", columns, texts), "conditions")
+    return saved(book)
+
+
+def add_table(book: Workbook, table: Table, title: str, above: str = "") -> None:
     """Add a sheet of a table's unrounded values; the columns that name the row are frozen."""
-    names = flat_heads(table)
-    rows = [flat_values(table, row) for row in table.rows]
-    sheet = Sheet(book, table.title, [_head(*of) for of in zip(names, *rows, strict=True)])
+    names, rows = render.flat_heads(table), [render.flat_values(table, r) for r in table.all_rows]
+    if table.notes:
+        names.append("notes")
+        for values, cells in zip(rows, table.all_rows, strict=True):
+            values.append(render.notes_of(table, cells))
+    heads = [_head(*of) for of in zip(names, *rows, strict=True)]
+    sheet = Sheet(book, title, heads, above)
     for row in rows:
         sheet.row(row)
     sheet.finish(frozen=sum(column.key for column in table.columns))

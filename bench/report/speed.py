@@ -364,6 +364,8 @@ def _by_stage(
         "(on a GPU: of its allocations)"
     )
 
+    gist = say("in brackets the lowest and the highest")
+
     def spread(head: str, get: Callable[[Timing], Spread | None]) -> Column[Result]:
         return Column(say(head), lambda result: _spread(result, get), RANGE)
 
@@ -392,7 +394,7 @@ def _by_stage(
 
     timed = (result for result in results if result.row.timing and result.row.counts)
     return [
-        of_results(f"{slug}-{place}", title, lead, columns(group), group, group)
+        of_results(f"{slug}-{place}", title, lead, columns(group), group, group, gist=gist)
         for place, group in enumerate(grouped(timed), 1)
     ]
 

@@ -13,7 +13,7 @@ from bench.core.files import write_files
 from bench.core.types import UNTRAINED, Spread
 from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
-from bench.report.conditions import conditions, signatures, synthetic
+from bench.report.conditions import sentences, short, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
 from bench.report.panel import COLOURS, Panel, Plot, alone, drawing, speed_ticks
 from bench.report.results import Result
@@ -117,12 +117,13 @@ def _table(
     return declared(
         "speed",
         "The speed table of TrOCR: reported and measured",
-        conditions(_lead(rows, brief), results, _read(results[0], _read_lines(rows)))
+        sentences(_lead(rows, brief), results, _read(results[0], _read_lines(rows)))
         if results
         else f"{_lead(rows, brief)}. Nothing was measured.",
         columns,
         rows,
         signatures=signatures(results),
+        short=short("in brackets the range of the repetitions", results) if results else "",
     )
 
 

@@ -61,18 +61,25 @@ class Table:
     """A table with its title, conditions, footnotes and signatures.
 
     slug: stem of its file names.
-    conditions: the sentence above it.
+    sentences: of its conditions, which other tables may share.
+    short: the most important of them in a line; "" where a table has no other than `sentences`.
     published: published rows below a rule, with a footnote on their source.
     signatures: what makes the numbers reproducible, below the table.
     """
 
     slug: str
     title: str
-    conditions: str
+    sentences: tuple[str, ...]
     columns: tuple[Column[Any], ...]
     rows: tuple[tuple[Cell, ...], ...]
     published: tuple[tuple[Cell, ...], ...] = ()
     signatures: tuple[str, ...] = ()
+    short: str = ""
+
+    @property
+    def conditions(self) -> str:
+        """All conditions as one text."""
+        return "".join(self.sentences).strip()
 
     @property
     def all_rows(self) -> tuple[tuple[Cell, ...], ...]:
@@ -94,21 +101,23 @@ class Table:
 def declared(
     slug: str,
     title: str,
-    conditions: str,
+    conditions: str | tuple[str, ...],
     columns: Iterable[Column[Item]],
     rows: Iterable[Item],
     published: Iterable[Item] = (),
     signatures: tuple[str, ...] = (),
+    short: str = "",
 ) -> Table:
-    """Make the table of columns over rows."""
+    """Make the table of columns over rows; its conditions are one text or several sentences."""
+    sentences = (conditions,) if isinstance(conditions, str) else conditions
     columns = tuple(columns)
 
     def cells(item: Item) -> tuple[Cell, ...]:
         return tuple(_cell(column.of(item)) for column in columns)
 
     return Table(
-        slug, title, conditions, columns, tuple(map(cells, rows)), tuple(map(cells, published)),
-        signatures,
+        slug, title, sentences, columns, tuple(map(cells, rows)), tuple(map(cells, published)),
+        signatures, short,
     )  # fmt: skip
 
 

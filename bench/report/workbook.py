@@ -11,7 +11,6 @@ Conditions   all that the numbers depend on, and their signatures
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import numpy as np
 from openpyxl.workbook import Workbook
 
-from bench import __version__
 from bench.analysis.misreadings import Analysis, Change
 from bench.analysis.misreadings.classes import Class
 from bench.analysis.pictures import pictures
@@ -37,7 +35,17 @@ from bench.report.errors import (
     net_cell,
     systems,
 )
-from bench.report.sheets import PERCENT, PICTURE_WIDTH, Head, Sheet, add_table, diffed, legend
+from bench.report.sheets import (
+    PERCENT,
+    PICTURE_WIDTH,
+    Head,
+    Sheet,
+    add_table,
+    diffed,
+    legend,
+    new_book,
+    saved,
+)
 from bench.report.table import RANGE, Column, count, declared, figure, keys, rate
 
 _PAIRS = 1000  # of a condition in a sheet; --json has all
@@ -45,9 +53,7 @@ _PAIRS = 1000  # of a condition in a sheet; --json has all
 
 def workbook(conditions: Sequence[Shown], most: int, report: Report = silent) -> bytes:
     """The bytes of an .xlsx file, with pictures of the `most` worst lines of each condition."""
-    book = Workbook()
-    book.remove(book.active)
-    book.properties.title, book.properties.creator = "Misreadings", f"Kaidoku {__version__}"
+    book = new_book("Misreadings")
     names = list(dict.fromkeys(name for shown in conditions for name in shown.decoders))
     confused_by = confusion_columns(names)
     sheets: list[tuple[str, Sequence[Column[Any]], Callable[[Shown], Iterable[Any]]]] = [
@@ -59,17 +65,15 @@ def workbook(conditions: Sequence[Shown], most: int, report: Report = silent) ->
     ]
     for title, columns, rows in sheets:
         items = [item for shown in conditions for item in rows(shown)]
-        add_table(book, declared(title, title, "", [*_places(), *columns], items))
+        add_table(book, declared(title, title, "", [*_places(), *columns], items), title)
     _worst(book, conditions, names, most, report)
     notes = [line for shown in conditions for line in _conditions(shown)]
     columns = [
         Column("No.", lambda line: count(line[0]), key=True),
         *keys(("What", "Text"), lambda line: line[1], lambda line: line[2]),
     ]
-    add_table(book, declared("Conditions", "Conditions", "", columns, notes))
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
+    add_table(book, declared("Conditions", "Conditions", "", columns, notes), "Conditions")
+    return saved(book)
 
 
 def _places() -> list[Column[Any]]:
@@ -199,7 +203,7 @@ def _by_line(shown: Shown, names: Sequence[str], place: int) -> Iterator[Any]:
 def _conditions(shown: Shown) -> Iterator[tuple[int, str, str]]:
     lead = f"CER and WER, {interval(shown.results)}; real words are {shown.analysis.known.source}"
     yield shown.number, "condition", shown.title
-    yield shown.number, "conditions", shown.sentence(lead)
+    yield shown.number, "conditions", "".join(shown.sentences(lead)).strip()
     if shown.analysis.seen.absent:
         yield shown.number, "hidden", f"not known: {shown.analysis.seen.absent}"
     for signature in signatures(shown.results):
