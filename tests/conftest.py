@@ -22,7 +22,9 @@ from bench.core.cache import cache_folder
 # Machine code is kept by the hash of its sources: a test with a cache of its own compiles none.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder("kernels")))
 
+from bench import ROOT
 from bench.cli import main  # opens torch, which counts its threads then
+from bench.core.project import find
 from bench.report import benchmark, render
 from decoders import tuned
 
@@ -39,6 +41,12 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str,
         return left.value.code, *capsys.readouterr()
 
     return called
+
+
+@pytest.fixture(autouse=True)
+def _no_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide a project file of this checkout."""
+    monkeypatch.setattr("bench.cli.find", lambda folder: None if folder == ROOT else find(folder))
 
 
 @pytest.fixture

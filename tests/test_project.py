@@ -294,8 +294,9 @@ def test_init_writes_down_what_lies_around(call: Call, desk: Path, tmp_path: Pat
     }
     assert call("list", "original", "iam", "trocr-lines")[1].count("\nhere\n") == 3
     before = (desk / "kaidoku.toml").read_bytes()
-    code, out, err = call("init")
-    assert (code, out) == (2, "") and "is there already" in err
+    for words, says in (((), "is there already"), (("--project", "x.toml"), "leave out --project")):
+        code, out, err = call("init", *words)
+        assert (code, out) == (2, "") and says in err
     assert (desk / "kaidoku.toml").read_bytes() == before
 
 

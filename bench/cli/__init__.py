@@ -167,6 +167,8 @@ def _own_things(words: list[str]) -> tuple[list[str], Callable[..., None] | None
         if not value:
             raise UserError(f"{flag} needs a value, the file's name; see {PROGRAM} --help")
         chosen = chosen or Path(value).expanduser()
+    if chosen and _asked(words) == "init":
+        raise UserError(f"init writes {NAME} into this folder; leave out {_PROJECT}")
     silent = _asked(words) == "init" or {"--help", "-h"} & set(words)
     path = None if silent else chosen or find(Path.cwd())
     if path is None and named().folder is None:
