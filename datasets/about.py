@@ -43,11 +43,6 @@ def about(dataset: str) -> About:
     return _KNOWN.get(kind_of(dataset).partition("-")[0], About())
 
 
-def named(dataset: str) -> str:
-    """A set's name, marked if synthetic: "lines (synthetic)"."""
-    return f"{dataset} (synthetic)" if about(dataset).synthetic else dataset
-
-
 @dataclass(frozen=True)
 class Blocks:
     """The blocks of some lines, which are the units of resampling.

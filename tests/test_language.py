@@ -2,52 +2,111 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import string
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from babel.messages.extract import extract
+from babel.messages.extract import extract_python
+from babel.messages.pofile import read_po
 
 from bench import ROOT
+from bench.analysis.experiment.design import DAMAGES as DAMAGES_OF_EXPERIMENT
+from bench.analysis.experiment.design import LEVELS, contrasts
+from bench.analysis.reproduce import _ABSENT, _PREFIXES
 from bench.core.errors import UserError
+from bench.core.metrics import LENIENT
+from bench.pipeline.leaks.leak import KINDS, KNOWN
+from bench.report import diagnostics, experiment, leak, reproduce
+from bench.report.conditions import _MANY
+from bench.report.experiment_tables import CEILING
 from bench.report.format import listing, plural
 from bench.report.language import catalogue, in_force, language
 from bench.report.panel import _width, wrapped
+from datasets.about import _KNOWN
+from datasets.damage import DAMAGES
 
 REPORT = ROOT / "bench" / "report"
+CODE = [*REPORT.rglob("*.py"), *(ROOT / "bench" / "cli").rglob("*.py")]
+LOCALE = REPORT / "locale" / "ja" / "LC_MESSAGES"
 SCRIPTS = [*REPORT.rglob("*.js"), *REPORT.rglob("*.j2")]
 JAPANESE = catalogue("ja")
 
 
 def said() -> set[str]:
-    """The words in calls of `say`, as gettext's tools extract them."""
+    """The words in calls of `say` and `plural`, as gettext's tools extract them."""
     words = {
-        message
-        for path in REPORT.rglob("*.py")
-        for _, message, *_ in extract("python", path.open("rb"), keywords={"say": None})
-        if isinstance(message, str)
+        f"{{count}} {message}" if function == "plural" else message
+        for path in CODE
+        for _, function, message, _ in extracted(path)
     }
     for path in SCRIPTS:
         words |= set(re.findall(r"\bsay\([\"']([^\"']+)[\"']\)", path.read_text(encoding="utf-8")))
     return words
 
 
+def extracted(path: Path) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Line, function, its words and comments of each call that has words."""
+    with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):
+        found = list(extract_python(file, {"say": None, "plural": None}, [], {}))
+    for line, function, messages, comments in found:
+        place = 1 if function == "plural" else 0
+        if isinstance(messages, tuple) and len(messages) > place and messages[place]:
+            yield line, function, messages[place], comments
+        elif isinstance(messages, str) and function == "say" and messages:
+            yield line, function, messages, comments
+
+
 def fields(words: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(words) if name}
 
 
+def from_tables() -> set[str]:
+    """Words that `say` and `named` take from tables in the code."""
+    answers = [
+        words for texts, other in experiment._ANSWERS.values() for words in (*texts.values(), other)
+    ]
+    claims = contrasts(DAMAGES_OF_EXPERIMENT)
+    blocks = {facts.block for facts in _KNOWN.values()} - {""} | {"writer", "block"}
+    return {
+        *answers, *experiment._EXPECTED.values(), *experiment._EXPECTED, *experiment._LIMITS,
+        *(one.name for one in claims), *(one.claim for one in claims), *LEVELS,
+        *(fact for facts in KNOWN.values() for fact in facts), *leak._PHRASES.values(), *KINDS,
+        *(head for _, head in diagnostics._KINDS), diagnostics._ABOUT_KINDS,
+        diagnostics._ABOUT_ORACLE, *reproduce._RANGES.values(), *_PREFIXES.values(), _ABSENT,
+        *DAMAGES.names(), *LENIENT, CEILING, *blocks, *(f"{{count}} {noun}" for noun in blocks),
+        *(_MANY[noun] for noun in blocks),
+        *(facts.synthetic for facts in _KNOWN.values() if facts.synthetic),
+        *(facts.composed for facts in _KNOWN.values() if facts.composed),
+    }  # fmt: skip
+
+
 def test_everything_said_has_japanese_words():
-    assert sorted(said() - set(JAPANESE) - {""}) == []
+    assert sorted((said() | from_tables()) - set(JAPANESE) - {""}) == []
+
+
+def test_the_catalogue_has_no_empty_or_fuzzy_entry():
+    with (LOCALE / "kaidoku.po").open("rb") as file:
+        entries = [entry for entry in read_po(file) if entry.id]
+    assert [entry.id for entry in entries if entry.fuzzy or not str(entry.string).strip()] == []
 
 
 def test_no_word_of_the_catalogue_is_left_over():
     # Names become words too: they stand in the code as strings of their own.
-    others = (ROOT / "bench/core/metrics.py", ROOT / "datasets/about.py")
-    files = [*REPORT.rglob("*.py"), *SCRIPTS, *others]
-    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    files = [path for part in ("bench", "datasets") for path in (ROOT / part).rglob("*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in [*files, *SCRIPTS])
     code = re.sub(r"\"\s*\n\s*f?\"", "", code)  # strings that go on in the next line
     code = code.replace("'", '"')
-    left = [words for words in JAPANESE if f'"{words}"'.replace("'", '"') not in code]
+    known = said()
+    left = [
+        words
+        for words in JAPANESE
+        if f'"{words.removeprefix("{count} ")}"'.replace("'", '"') not in code
+        and words not in known
+    ]
     assert left == []
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
-from bench.analysis.stats import FEWEST, Interval, micro_interval, ratio_interval
+from bench.analysis.stats import Interval, micro_interval, ratio_interval
 from bench.core.errors import UserError
 from bench.core.metrics import score_line
 from bench.pipeline.opening import Bench, Track, opened
@@ -27,6 +28,8 @@ OVER = 2.0  # over-fitting if the ratio of unseen to learned CER surely exceeds 
 
 FEWEST_LINES = 50  # of each split; fewer are not informative
 HIGHEST = 0.6  # CER of a split; above it, a ratio cannot be large
+
+Doubt = Literal["few lines", "few blocks", "mostly wrong"]
 
 
 @dataclass(frozen=True)
@@ -90,21 +93,18 @@ class OverfitCheck:
         )
 
     @cached_property
-    def doubt(self) -> str:
-        """Reason why no verdict is possible, else ""."""
+    def doubt(self) -> tuple[Doubt, SplitScore] | None:
+        """Reason why no verdict is possible, and the split that it is about."""
         both = [self.score(self.learned), self.score(self.unseen)]
         few = [score for score in both if len(score.edits) < FEWEST_LINES]
         if few:
-            return f"{few[0].split} has {len(few[0].edits)} lines, fewer than {FEWEST_LINES}"
+            return "few lines", few[0]
         if self.ratio is None:
-            score = min(both, key=lambda score: score.blocks_counted.count)
-            blocks = score.blocks_counted
-            noun = blocks.noun if blocks.count == 1 else f"{blocks.noun}s"
-            return f"{score.split} has {blocks.count} {noun}, fewer than {FEWEST}"
+            return "few blocks", min(both, key=lambda score: score.blocks_counted.count)
         high = [score for score in both if score.cer > HIGHEST]
         if high and self.ratio.low <= OVER:  # a CER that cannot rise further hides a difference
-            return f"more than {100 * HIGHEST:.0f} % of {high[0].split} is read wrongly"
-        return ""
+            return "mostly wrong", high[0]
+        return None
 
     @property
     def verdict(self) -> str:

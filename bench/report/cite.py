@@ -10,6 +10,7 @@ from typing import Any
 from bench.core.types import UNTRAINED
 from bench.report.conditions import conditions, signatures
 from bench.report.format import bracket, listing, number, percent, plain, significant
+from bench.report.language import say
 from bench.report.render import latex_code, latex_text, markdown_text
 from bench.report.results import Result, grouped, system
 
@@ -34,17 +35,23 @@ def footnotes(results: Sequence[Result], records: Mapping[str, Any]) -> list[Foo
 def markdown(note: Footnote) -> str:
     """A footnote of markdown; `[^label]` in the text refers to it."""
     signature = plain(note.signature).replace("`", "'")
-    return f"[^{note.label}]: {markdown_text(note.text)} Signature: `{signature}`."
+    text = say(
+        "{note} Signature: {signature}.", note=markdown_text(note.text), signature=f"`{signature}`"
+    )
+    return f"[^{note.label}]: {text}"
 
 
 def latex(note: Footnote) -> str:
     r"""A footnote for pdfLaTeX, to follow the number."""
-    return f"\\footnote{{{latex_text(note.text)} Signature: {latex_code(plain(note.signature))}.}}"
+    signature = latex_code(plain(note.signature))
+    text = say("{note} Signature: {signature}.", note=latex_text(note.text), signature=signature)
+    return f"\\footnote{{{text}}}"
 
 
 def text(note: Footnote) -> str:
     """The footnote without any markup."""
-    return f"{note.text} Signature: {plain(note.signature)}."
+    signature = plain(note.signature)
+    return say("{note} Signature: {signature}.", note=note.text, signature=signature)
 
 
 def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
@@ -65,16 +72,20 @@ def _numbers(result: Result) -> str:
     """The measured numbers, after system and condition."""
     row, names = result.row, result.names
     condition = row.condition
-    damage = f" under {names.damage} {condition.severity}" if condition.severity else ""
-    words = [f"{names.encoder}:{names.decoder} on {result.dataset}{damage}"]
+    values = {"system": f"{names.encoder}:{names.decoder}", "set": result.dataset}
+    where = say("{system} on {set}", **values)
+    if condition.severity:
+        damage = f"{result.damage} {condition.severity}"
+        where = say("{system} on {set} under {damage}", damage=damage, **values)
+    words = []
     if row.status != "ok":
-        return f"{words[0]}: failed ({row.reason})"
+        return say("{where}: failed ({reason})", where=where, reason=row.reason)
     if row.cer is not None and row.weights != UNTRAINED:
         bounds = f" {bracket(result.interval)}" if result.interval else ""
         words.append(f"CER {percent(row.cer)} %{bounds}, WER {percent(row.wer)} %")
     if row.timing:
-        words.append(f"{significant(row.timing.lines_per_s.median)} lines/s")
-    return f"{words[0]}: {', '.join(words[1:])}"
+        words.append(f"{significant(row.timing.lines_per_s.median)} {say('lines/s')}")
+    return f"{where}: {', '.join(words)}"
 
 
 def _options(result: Result) -> str:
@@ -92,13 +103,13 @@ def _options(result: Result) -> str:
         if options:
             values = ", ".join(f"{option}={value}" for option, value in options.items())
             parts.append(f"{name} ({values})")
-    return f"Options: {'; '.join(parts)}." if parts else ""
+    return say("Options: {options}.", options="; ".join(parts)) if parts else ""
 
 
 def _versions(record: Mapping[str, Any]) -> str:
     packages = record.get("machine", {}).get("packages", {})
     words = [f"{name} {version}" for name, version in packages.items() if version]
-    return f"Packages: {', '.join(words)}." if words else ""
+    return say("Packages: {packages}.", packages=", ".join(words)) if words else ""
 
 
 def _machine(record: Mapping[str, Any]) -> str:
@@ -107,14 +118,15 @@ def _machine(record: Mapping[str, Any]) -> str:
     cpu = machine.get("cpu", {})
     words = []
     if cpu.get("usable_cores"):
-        words.append(f"{cpu['usable_cores']} of {cpu.get('cores')} cores usable")
+        usable, cores = cpu["usable_cores"], cpu.get("cores")
+        words.append(say("{usable} of {cores} cores usable", usable=usable, cores=cores))
     if record.get("memory_mib"):
-        words.append(f"{number(record['memory_mib'] / 1024, 1)} GiB of memory")
+        words.append(say("{size} GiB of memory", size=number(record["memory_mib"] / 1024, 1)))
     if machine.get("os"):
         words.append(" ".join(map(str, machine["os"])))
     variables = record.get("thread_variables") or {}
     words += [f"{name}={value}" for name, value in variables.items() if value is not None]
-    return f"Machine: {', '.join(words)}." if words else ""
+    return say("Machine: {machine}.", machine=", ".join(words)) if words else ""
 
 
 def _data(results: Sequence[Result]) -> str:
@@ -125,4 +137,4 @@ def _data(results: Sequence[Result]) -> str:
         for name, value in result.row.extras.items()
         if name.endswith("_sha256")
     }
-    return f"SHA-256: {listing(list(hashes))}." if hashes else ""
+    return say("SHA-256: {hashes}.", hashes=listing(list(hashes))) if hashes else ""

@@ -52,16 +52,21 @@ def blocks(results: Sequence[Result]) -> str:
         noun = result.blocks.noun if result.blocks else known
         sets.setdefault(noun, {})[result.names.dataset] = None
     most = "writer" if "writer" in sets else next(iter(sets), "writer")
-    words = say(_MANY[most])
+    words = nouns(most)
     for noun, names in sets.items():
         if noun != most:
             words = say(
                 "{most} or, for {sets}, {blocks}",
                 most=words,
                 sets=listing(list(names)),
-                blocks=say(_MANY[noun]),
+                blocks=nouns(noun),
             )
     return words
+
+
+def nouns(noun: str) -> str:
+    """The plural of a block's noun: "writers"."""
+    return say(_MANY[noun])
 
 
 def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.diagnostics import DecoderErrors, Diagnosis, Kind
 from bench.core.types import Condition
 from bench.report.format import DASH, number, percent, plural
+from bench.report.language import named, say
+from bench.report.results import marked
 from bench.report.table import Cell, Column, Table, count, declared, keys, rate
-from datasets.about import named
 
 _KINDS: tuple[tuple[Kind, str], ...] = (
     ("search", "search errors"),
@@ -31,28 +32,38 @@ def tables(diagnosis: Diagnosis) -> Iterator[Table]:
 
 
 def _table(diagnosis: Diagnosis, condition: Condition, findings: Sequence[DecoderErrors]) -> Table:
-    damage = f", {condition.damaged}" if condition.damaged else ""
+    damage = f", {named(condition.damage)} {condition.severity}" if condition.damaged else ""
+    about_kinds = (say(_ABOUT_KINDS),)
+    about_oracle = (say(_ABOUT_ORACLE),)
 
     def of_kind(kind: Kind, head: str) -> Column[DecoderErrors]:
-        return Column(head, lambda one: _kind(one, kind), ("% of edits",), notes=(_ABOUT_KINDS,))
+        parts = (say("% of edits"),)
+        return Column(say(head), lambda one: _kind(one, kind), parts, notes=about_kinds)
 
     def oracle(width: int) -> Column[DecoderErrors]:
-        return Column(f"oracle @{width}", lambda one: _oracle(one, width), notes=(_ABOUT_ORACLE,))
+        head = say("oracle @{width}", width=width)
+        return Column(head, lambda one: _oracle(one, width), notes=about_oracle)
 
     return declared(
         slug=f"diagnostics-{condition.damage}-{condition.severity}" if damage else "diagnostics",
-        title=f"Search and model errors of {diagnosis.encoder} on {named(condition.dataset)}"
-        f"{damage}",
-        conditions=(
-            f"{plural(len(findings[0].lines), 'line')} of "
-            f"{condition.dataset}-{condition.split}@{diagnosis.dataset_sha256[:8]}"
-            f"{', evenly spread over it' if condition.limit else ''}{damage}, read by "
-            f"{diagnosis.encoder}@{diagnosis.weights[:8]}. CER % (micro)."
+        title=say(
+            "Search and model errors of {encoder} on {set}{damage}",
+            encoder=diagnosis.encoder,
+            set=marked(condition.dataset),
+            damage=damage,
+        ),
+        conditions=say(
+            "{lines} of {set}{spread}{damage}, read by {encoder}. CER % (micro).",
+            lines=plural(len(findings[0].lines), "line"),
+            set=f"{condition.dataset}-{condition.split}@{diagnosis.dataset_sha256[:8]}",
+            spread=say(", evenly spread over it") if condition.limit else "",
+            damage=damage,
+            encoder=f"{diagnosis.encoder}@{diagnosis.weights[:8]}",
         ),
         columns=[
-            *keys(["decoder"], lambda one: one.decoder),
-            Column("beam", lambda one: count(one.options.get("beam"))),
-            Column("wrong lines", lambda one: count(len(one.lines) - one.count("right"))),
+            *keys([say("decoder")], lambda one: one.decoder),
+            Column(say("beam"), lambda one: count(one.options.get("beam"))),
+            Column(say("wrong lines"), lambda one: count(len(one.lines) - one.count("right"))),
             *(of_kind(kind, head) for kind, head in _KINDS),
             *map(oracle, _widths(max(one.width for one in findings))),
         ],

@@ -21,6 +21,7 @@ from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_plots import draw
 from bench.report.experiment_tables import of_page, p_value, slope_of
 from bench.report.format import bracket, listing, number, percent, plain, plural
+from bench.report.language import named, say
 from bench.report.panel import Plot
 from bench.report.table import signed
 from datasets.damage.base import SEVERITIES, SUITE
@@ -32,22 +33,21 @@ _ANSWERS: Mapping[str, tuple[Mapping[str, str], str]] = {
     "slope on english": (
         {
             "holds": "In points of CER, on average over the damages: on English the gain of "
-            f"{{system}} over {BASELINE} rises with the ink that is lost, {{step}}.",
+            "{system} over {baseline} rises with the ink that is lost, {step}.",
             "the opposite holds": "In points of CER it is the other way round: on English the gain "
-            f"of {{system}} over {BASELINE} falls with the ink that is lost, {{step}}.",
+            "of {system} over {baseline} falls with the ink that is lost, {step}.",
         },
-        f"No effect was shown: on English the gain of {{system}} over {BASELINE} changes by "
-        "{step}.",
+        "No effect was shown: on English the gain of {system} over {baseline} changes by {step}.",
     ),
     "slope on random": (
         {
-            "holds": f"On random characters it changes by less than {_BOUND} points a step "
+            "holds": "On random characters it changes by less than {bound} points a step "
             "({effect}), so what changes on English is language.",
             "does not hold": "But on random characters it changes too ({effect}), where there is "
             "no language beyond the frequency of letters: a slope by itself is no proof of "
             "language.",
         },
-        f"Whether it stays the same on random characters (within {_BOUND} points a step either "
+        "Whether it stays the same on random characters (within {bound} points a step either "
         "way) cannot be said from so many lines ({effect}).",
     ),
     "english over random": (
@@ -60,10 +60,10 @@ _ANSWERS: Mapping[str, tuple[Mapping[str, str], str]] = {
     ),
 }
 _EXPECTED = {
-    "holds": "Expected, and it holds",
-    "the opposite holds": "Expected, and the opposite holds",
-    "does not hold": "Expected, and it does not hold",
-    "not shown": "Expected, but not shown",
+    "holds": "Expected, and it holds: {claim} G differs by {effect}.",
+    "the opposite holds": "Expected, and the opposite holds: {claim} G differs by {effect}.",
+    "does not hold": "Expected, and it does not hold: {claim} G differs by {effect}.",
+    "not shown": "Expected, but not shown: {claim} G differs by {effect}.",
 }
 # Limits of the design, independent of the results.
 _LIMITS = (
@@ -88,14 +88,14 @@ def page(finding: Finding, drawn: Sequence[Plot] = ()) -> str:
     """`finding.md`: question, answer and conditions."""
     return "\n".join(
         [
-            "# Does language help more, the more of the ink is lost?\n",
+            f"# {say('Does language help more, the more of the ink is lost?')}\n",
             f"{render.markdown_text(in_short(finding))}\n",
             _points_of(_particulars(finding)),
             *(render.markdown(table) for table in of_page(finding)),
             *(f"![{plot.title}](plots/{plot.slug}.png)\n" for plot in drawn),
-            "## What it does not say\n",
-            _points_of(_LIMITS),
-            "## How it was measured\n",
+            f"## {say('What it does not say')}\n",
+            _points_of([say(limit) for limit in _LIMITS]),
+            f"## {say('How it was measured')}\n",
             f"{render.markdown_text(conditions(finding))}\n",
         ]
     )
@@ -114,47 +114,89 @@ def files(finding: Finding) -> dict[str, bytes]:
 
 def in_short(finding: Finding) -> str:
     """The answer in a few sentences."""
-    return " ".join(filter(None, _in_short(finding)))
+    return _joined(_in_short(finding))
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    joined = ""
+    for sentence in filter(None, sentences):
+        joined = say("{first} {second}", first=joined, second=sentence) if joined else sentence
+    return joined
 
 
 def conditions(finding: Finding) -> str:
     """The full conditions of the numbers, in plain words."""
-    design, runtime, language = finding.design, finding.design.runtime, finding.language
+    design, runtime = finding.design, finding.design.runtime
     read = [
-        f"{level} is {one.dataset} ({synthetic(one.dataset)}, {one.split}, "
-        f"{by_whom(plural(one.lines, 'line'), one.dataset, one.blocks)}, "
-        f"{one.characters:,} characters, sha256 {one.sha256[:12]})"
+        say(
+            "{level} is {set} ({made}, {split}, {lines}, {characters} characters, sha256 {hash})",
+            level=named(level),
+            set=one.dataset,
+            made=synthetic(one.dataset),
+            split=one.split,
+            lines=by_whom(plural(one.lines, "line"), one.dataset, one.blocks),
+            characters=f"{one.characters:,}",
+            hash=one.sha256[:12],
+        )
         for level, one in finding.read.items()
     ]
     lost = [
-        f"{damage} {', '.join(percent(share, 1) for share in shares)} %"
+        f"{named(damage)} {', '.join(percent(share, 1) for share in shares)} %"
         for damage, shares in finding.lost.items()
     ]
     machine = finding.environment.get("machine", {})
-    left_out = listing([f"{system} ({why})" for system, why in finding.left_out.items()])
     parts = [
-        f"Levels: {'; '.join(read)}",
-        f"Damage: {SUITE}, severities 1 to {_LAST}, seeds "
-        f"{listing([str(seed) for seed in design.seeds])}; ink lost at these severities (mean): "
-        f"{'; '.join(lost)}",
-        f"Encoder: {design.encoder} (weights {finding.weights[:12]}; trained on: "
-        f"{finding.trained_on or 'the weights do not say'})",
-        _language_words(language) if language else "",
-        "Gain G: CER of ctc-greedy less CER of the decoder on the same lines, micro, never "
-        f"clipped, edits summed over seeds. Brackets: {100 * LEVEL:.0f} % interval of a paired "
-        f"bootstrap over writers ({RESAMPLES:,} resamples, seed {SEED}; the same draws for both "
-        f"decoders, all severities and all levels), under {ENOUGH} writers Student's t on a "
-        f"jackknife, under {FEWEST} none. p: randomisation of signs by writer, one-sided in the "
-        "expected direction, Holm over the contrasts of this page",
-        "A character is hidden when less than 20 % of its ink is left, partial below 80 %; of a "
-        "space the more visible neighbour decides. Of the shortest edit scripts that one is taken "
-        "that faults the least visible characters",
-        f"Device: {runtime.device} ({machine.get('cpu', {}).get('model', 'not recorded')}), "
-        f"{plural(runtime.threads, 'thread')}, {runtime.dtype}, batch size {runtime.batch_size}. "
+        say("Levels: {levels}", levels="; ".join(read)),
+        say(
+            "Damage: {suite}, severities 1 to {last}, seeds {seeds}; ink lost at these severities "
+            "(mean): {lost}",
+            suite=SUITE,
+            last=_LAST,
+            seeds=listing([str(seed) for seed in design.seeds]),
+            lost="; ".join(lost),
+        ),
+        say(
+            "Encoder: {encoder} (weights {hash}; trained on: {trained_on})",
+            encoder=design.encoder,
+            hash=finding.weights[:12],
+            trained_on=finding.trained_on or say("the weights do not say"),
+        ),
+        _language_words(finding.language) if finding.language else "",
+        say(
+            "Gain G: CER of ctc-greedy less CER of the decoder on the same lines, micro, never "
+            "clipped, edits summed over seeds. Brackets: {level} % interval of a paired bootstrap "
+            "over writers ({resamples} resamples, seed {seed}; the same draws for both decoders, "
+            "all severities and all levels), under {enough} writers Student's t on a jackknife, "
+            "under {fewest} none. p: randomisation of signs by writer, one-sided in the expected "
+            "direction, Holm over the contrasts of this page",
+            level=f"{100 * LEVEL:.0f}",
+            resamples=f"{RESAMPLES:,}",
+            seed=SEED,
+            enough=ENOUGH,
+            fewest=FEWEST,
+        ),
+        say(
+            "A character is hidden when less than 20 % of its ink is left, partial below 80 %; of "
+            "a space the more visible neighbour decides. Of the shortest edit scripts that one is "
+            "taken that faults the least visible characters"
+        ),
+        say(
+            "Device: {device} ({machine}), {threads}, {dtype}, batch size {size}",
+            device=runtime.device,
+            machine=machine.get("cpu", {}).get("model") or say("not recorded"),
+            threads=plural(runtime.threads, "thread"),
+            dtype=runtime.dtype,
+            size=runtime.batch_size,
+        ),
         f"Kaidoku {finding.environment.get('kaidoku', '?')}, Python {machine.get('python', '?')}",
-        f"Left out: {left_out}" if left_out else "",
+        _left_out(finding),
     ]
-    return plain(". ".join(filter(None, parts)) + ".")
+    return plain("".join(say("{sentence}. ", sentence=part) for part in parts if part))
+
+
+def _left_out(finding: Finding) -> str:
+    systems = [f"{system} ({why})" for system, why in finding.left_out.items()]
+    return say("Left out: {systems}", systems=listing(systems)) if systems else ""
 
 
 # The page in words
@@ -162,36 +204,45 @@ def conditions(finding: Finding) -> str:
 
 def _in_short(finding: Finding) -> list[str]:
     if not finding.judged:
-        return [f"{PRIMARY} was not part of it, so none of the contrasts was computed."]
+        words = "{system} was not part of it, so none of the contrasts was computed."
+        return [say(words, system=PRIMARY)]
     judged = {one.contrast.name: one for one in finding.judged}
     return [
         *(_answer(judged[name]) for name in _ANSWERS),
         _between_words(finding),
         _relative_words(finding),
         _clean_words(finding),
-        "All lines are synthetic, rendered with stroke fonts.",
+        say("All lines are synthetic, rendered with stroke fonts."),
     ]
 
 
 def _answer(one: TestedContrast) -> str:
     words, otherwise = _ANSWERS[one.contrast.name]
-    effect, step = _effect(one), _effect(one, " a step of severity")
-    return words.get(one.verdict, otherwise).format(system=one.system, effect=effect, step=step)
+    return say(
+        words.get(one.verdict, otherwise),
+        system=one.system,
+        baseline=BASELINE,
+        bound=_BOUND,
+        effect=_effect(one),
+        step=_effect(one, step=True),
+    )
 
 
 def _clean_words(finding: Finding) -> str:
     damage = finding.design.damages[0]
     english, random = (finding.gain(level, damage, 0, PRIMARY) for level in ("english", "random"))
-    return (
-        f"On clean lines the gain is {_in_points(english.gain)} points on English (of a CER of "
-        f"{_percents(finding.gain('english', damage, 0, BASELINE).cer)}) and "
-        f"{_in_points(random.gain)} on random characters."
+    return say(
+        "On clean lines the gain is {english} points on English (of a CER of {cer}) and {random} "
+        "on random characters.",
+        english=_in_points(english.gain),
+        cer=_percents(finding.gain("english", damage, 0, BASELINE).cer),
+        random=_in_points(random.gain),
     )
 
 
 def _particulars(finding: Finding) -> list[str]:
     sentences = [
-        f"{_EXPECTED[one.verdict]}: {one.contrast.claim} G differs by {_effect(one)}."
+        say(_EXPECTED[one.verdict], claim=say(one.contrast.claim), effect=_effect(one))
         for one in finding.judged
         if one.contrast.name in ("characters over breaks", "saturation on spans", "context")
     ]
@@ -213,12 +264,17 @@ def _harm_words(finding: Finding) -> str:
         if significant(gain.gain.interval, p)
     ]
     worse = [gain for gain in shown if (gain.gain.value or 0.0) < 0]
-    named = listing([f"{g.damage} {g.severity} ({_in_points(g.gain)})" for g in worse])
-    return (
-        f"Of the {len(cells)} damaged conditions of English, {PRIMARY} reads significantly better "
-        f"than {BASELINE} in {len(shown) - len(worse)} and significantly worse in {len(worse)} "
-        "(two-sided, Holm over these conditions, and an interval without 0)"
-        f"{': ' if named else ''}{named}."
+    where = listing([f"{named(g.damage)} {g.severity} ({_in_points(g.gain)})" for g in worse])
+    return say(
+        "Of the {cells} damaged conditions of English, {system} reads significantly better than "
+        "{baseline} in {better} and significantly worse in {worse} (two-sided, Holm over these "
+        "conditions, and an interval without 0){where}.",
+        cells=len(cells),
+        system=PRIMARY,
+        baseline=BASELINE,
+        better=len(shown) - len(worse),
+        worse=len(worse),
+        where=f": {where}" if where else "",
     )
 
 
@@ -232,44 +288,66 @@ def _relative_words(finding: Finding) -> str:
             for system in (BASELINE, PRIMARY)
         )  # fmt: skip
         total = math.fsum(base)
-        where = f"at severity {severity}" if severity else "on clean lines"
         share = percent((total - math.fsum(own)) / total if total else None, 1)
-        shares.append(f"{share} % {where}")
+        shares.append(
+            say("{share} % at severity {severity}", share=share, severity=severity)
+            if severity
+            else say("{share} % on clean lines", share=share)
+        )
         pairs = zip(base, own, strict=True)
         gains = [logit(a) - logit(b) for a, b in pairs if min(a, b) > 0 and max(a, b) < 1]
         odds.append(number(math.fsum(gains) / len(gains) if gains else None, 2))
-    return (
-        f"As a share of the errors of {BASELINE} on English, all damages together, the gain is "
-        f"{listing(shares)}; in log-odds of an error, mean over the damages, {listing(odds)}."
+    return say(
+        "As a share of the errors of {baseline} on English, all damages together, the gain is "
+        "{shares}; in log-odds of an error, mean over the damages, {odds}.",
+        baseline=BASELINE,
+        shares=listing(shares),
+        odds=listing(odds),
     )
 
 
 def _between_words(finding: Finding) -> str:
     words = [
-        f"{_in_points(slope_of(finding, level, PRIMARY), 2)} on {level}"
+        say(
+            "{points} on {level}",
+            points=_in_points(slope_of(finding, level, PRIMARY), 2),
+            level=named(level),
+        )
         for level in finding.read
         if level not in ("english", "random")
     ]
-    return f"The slopes between the two levels: {listing(words)}." if words else ""
+    if not words:
+        return ""
+    return say("The slopes between the two levels: {slopes}.", slopes=listing(words))
 
 
 def _hidden_words(finding: Finding) -> list[str]:
-    sentences = []
+    parts = []
     for damage in finding.design.damages:
         own = finding.recall("english", damage, _LAST, PRIMARY)
         base = finding.recall("english", damage, _LAST, BASELINE)
         ceiling = finding.recall("english", damage, _LAST, CLOZE)
         if own is None or base is None or ceiling is None or own.right.value is None:
             continue
-        sentences.append(
-            f"{damage} {_LAST} ({number(own.characters, 0)} hidden): "
-            f"{_percents(own.right)} right and {_percents(own.wrong)} wrong "
-            f"({BASELINE} {_percents(base.right)} and {_percents(base.wrong)}; the cloze ceiling "
-            f"is {_percents(ceiling.right)})"
+        parts.append(
+            say(
+                "{damage} {severity} ({characters} hidden): {right} right and {wrong} wrong "
+                "({baseline} {base_right} and {base_wrong}; the cloze ceiling is {ceiling})",
+                damage=named(damage),
+                severity=_LAST,
+                characters=number(own.characters, 0),
+                right=_percents(own.right),
+                wrong=_percents(own.wrong),
+                baseline=BASELINE,
+                base_right=_percents(base.right),
+                base_wrong=_percents(base.wrong),
+                ceiling=_percents(ceiling.right),
+            )
         )
-    if not sentences:
+    if not parts:
         return []
-    return [f"What {PRIMARY} writes for hidden characters of English. {'; '.join(sentences)}."]
+    words = "What {system} writes for hidden characters of English. {parts}."
+    return [say(words, system=PRIMARY, parts="; ".join(parts))]
 
 
 def _dose_words(finding: Finding) -> str:
@@ -278,10 +356,17 @@ def _dose_words(finding: Finding) -> str:
         cers = {dose: _mean_cer(finding, severity, dose) for dose in DOSES}
         dose = min(cers, key=cers.__getitem__)
         best.append(
-            f"at severity {severity} dose {dose:g} of the tuned weights reads best "
-            f"(CER {percent(cers[dose], 1)} %, without language {percent(cers[0.0], 1)} %)"
+            say(
+                "at severity {severity} dose {dose} of the tuned weights reads best (CER {cer} %, "
+                "without language {without} %)",
+                severity=severity,
+                dose=f"{dose:g}",
+                cer=percent(cers[dose], 1),
+                without=percent(cers[0.0], 1),
+            )
         )
-    return f"Dose, mean over the damages on English: {listing(best)}. Not among the contrasts."
+    words = "Dose, mean over the damages on English: {best}. Not among the contrasts."
+    return say(words, best=listing(best))
 
 
 def _mean_cer(finding: Finding, severity: int, dose: float) -> float:
@@ -297,25 +382,35 @@ def _system_words(finding: Finding) -> list[str]:
     others = [system for system in finding.systems if system not in doses]
     if not others:
         return []
-    words = [
-        f"{system} {_in_points(slope_of(finding, 'english', system), 2)} on English and "
-        f"{_in_points(slope_of(finding, 'random', system), 2)} on random characters"
+    slopes = [
+        say(
+            "{system} {english} on English and {random} on random characters",
+            system=system,
+            english=_in_points(slope_of(finding, "english", system), 2),
+            random=_in_points(slope_of(finding, "random", system), 2),
+        )
         for system in others
     ]
-    return [
-        "Slopes of the other systems, not among the contrasts, points a step: "
-        f"{'; '.join(words)}. The AR "
+    words = (
+        "Slopes of the other systems, not among the contrasts, points a step: {slopes}. The AR "
         "decoders and ctc-rescore differ from ctc-greedy by a head of their own, too."
-    ]
+    )
+    return [say(words, slopes="; ".join(slopes))]
 
 
 def _language_words(model: Mapping[str, Any]) -> str:
-    name, sha256 = model.get("lm"), str(model.get("lm_sha256"))[:12]
-    return (
-        f"Language: {PRIMARY}, character {model.get('lm_order')}-gram {name} (sha256 {sha256}, "
-        f"text: {model.get('lm_trained_on')}), alpha {model.get('alpha')}, beta "
-        f"{model.get('beta')} (tuned on: {model.get('tuned_on')}); a dose takes both times its "
-        "number, so that dose 0 is ctc-beam"
+    return say(
+        "Language: {system}, character {order}-gram {name} (sha256 {hash}, text: {trained_on}), "
+        "alpha {alpha}, beta {beta} (tuned on: {tuned_on}); a dose takes both times its number, so "
+        "that dose 0 is ctc-beam",
+        system=PRIMARY,
+        order=model.get("lm_order"),
+        name=model.get("lm"),
+        hash=str(model.get("lm_sha256"))[:12],
+        trained_on=model.get("lm_trained_on"),
+        alpha=model.get("alpha"),
+        beta=model.get("beta"),
+        tuned_on=model.get("tuned_on"),
     )
 
 
@@ -329,10 +424,20 @@ def _percents(estimate: Estimate) -> str:
     return f"{percent(estimate.value, 1)} %"
 
 
-def _effect(one: TestedContrast, each: str = "") -> str:
+def _effect(one: TestedContrast, step: bool = False) -> str:
+    value = signed(one.value)
+    points = (
+        say("{value} points a step of severity", value=value)
+        if step
+        else say("{value} points", value=value)
+    )
     interval = f" {bracket(one.interval, 2)}" if one.interval else ""
-    p = "too few blocks for a p" if one.p is None else f"p after Holm {p_value(one.adjusted)}"
-    return f"{signed(one.value)} points{each}{interval}, {p}"
+    p = (
+        say("too few blocks for a p")
+        if one.p is None
+        else say("p after Holm {p}", p=p_value(one.adjusted))
+    )
+    return f"{points}{interval}, {p}"
 
 
 def _points_of(sentences: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any
 
 from bench.analysis.experiment.analysis import ALL, Estimate
@@ -11,13 +11,13 @@ from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
 from bench.analysis.experiment.finding import Finding
 from bench.report.format import DASH, number
+from bench.report.language import named, say
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, rate
 from datasets.damage.base import SEVERITIES
 
 CEILING = "cloze ceiling"
 
 _LAST = SEVERITIES[-1]
-_SYNTHETIC = " The lines are synthetic, rendered with stroke fonts."
 
 
 def of_page(finding: Finding) -> list[Table]:
@@ -26,6 +26,16 @@ def of_page(finding: Finding) -> list[Table]:
     if not finding.judged:
         return every
     return [_contrasts(finding), _gain_by_severity(finding), _where_it_falls(finding), *every]
+
+
+def severity_head(severity: int) -> str:
+    """A severity as heads and legends name it."""
+    return say("severity {severity}", severity=severity) if severity else say("clean")
+
+
+def _synthetic(conditions: str) -> str:
+    made = say("The lines are synthetic, rendered with stroke fonts.")
+    return say("{first} {second}", first=conditions, second=made)
 
 
 def _column(head: str, get: Callable[[Any], Estimate | None], decimals: int = 1) -> Column[Any]:
@@ -39,20 +49,26 @@ def _column(head: str, get: Callable[[Any], Estimate | None], decimals: int = 1)
 def _contrasts(finding: Finding) -> Table:
     return declared(
         slug="contrasts",
-        title="What was expected, and what came out",
-        conditions=(
-            f"Contrasts of the gain of {PRIMARY}, fixed in code before they were computed; "
-            "points of CER (slopes: a step of severity). A claim holds when its p after Holm is at "
-            f"most {ALPHA:g} and its interval lies where it is claimed.{_SYNTHETIC}"
+        title=say("What was expected, and what came out"),
+        conditions=_synthetic(
+            say(
+                "Contrasts of the gain of {system}, fixed in code before they were computed; "
+                "points of CER (slopes: a step of severity). A claim holds when its p after Holm "
+                "is at most {alpha} and its interval lies where it is claimed.",
+                system=PRIMARY,
+                alpha=f"{ALPHA:g}",
+            )
         ),
         columns=[
             *keys(
-                ("contrast", "claim"), lambda one: one.contrast.name, lambda one: one.contrast.claim
+                (say("contrast"), say("claim")),
+                lambda one: say(one.contrast.name),
+                lambda one: say(one.contrast.claim),
             ),
-            _column("points", lambda one: Estimate(one.value, one.interval), 2),
+            _column(say("points"), lambda one: Estimate(one.value, one.interval), 2),
             Column("p", lambda one: figure(one.p, p_value)),
             Column("p (Holm)", lambda one: figure(one.adjusted, p_value)),
-            Column("verdict", lambda one: one.verdict, key=True),
+            Column(say("verdict"), lambda one: say(one.verdict), key=True),
         ],
         rows=finding.judged,
     )
@@ -60,15 +76,23 @@ def _contrasts(finding: Finding) -> Table:
 
 def _gain_by_severity(finding: Finding) -> Table:
     def column(severity: int) -> Column[Any]:
-        head = f"severity {severity}" if severity else "clean"
-        return _column(head, lambda item: finding.gain(item[0], item[1], severity, PRIMARY).gain)
+        return _column(
+            severity_head(severity),
+            lambda item: finding.gain(item[0], item[1], severity, PRIMARY).gain,
+        )
 
     return declared(
         slug="gain-by-severity",
-        title=f"Gain of {PRIMARY} by severity",
-        conditions=f"Points of CER, positive where it reads better than ctc-greedy.{_SYNTHETIC}",
+        title=say("Gain of {system} by severity", system=PRIMARY),
+        conditions=_synthetic(
+            say("Points of CER, positive where it reads better than ctc-greedy.")
+        ),
         columns=[
-            *keys(("level", "damage"), itemgetter(0), itemgetter(1)),
+            *keys(
+                (say("level"), say("damage")),
+                lambda item: named(item[0]),
+                lambda item: named(item[1]),
+            ),
             *map(column, SEVERITIES),
         ],
         rows=[(level, d) for level in ("english", "random") for d in finding.design.damages],
@@ -91,21 +115,35 @@ def _where_it_falls(finding: Finding) -> Table:
 
     return declared(
         slug="hidden",
-        title=f"Where the gain of {PRIMARY} falls, English, severity {_LAST}",
-        conditions=(
-            "Gain in points of CER, split by what was left of the character; of hidden characters "
-            "with ink, the share read right (R_hidden) and the wrong characters written in their "
-            f"place, in percent. {CEILING}: the same language model, given the true text around "
-            f"the blanks and their number.{_SYNTHETIC}"
+        title=say(
+            "Where the gain of {system} falls, English, severity {severity}",
+            system=PRIMARY,
+            severity=_LAST,
+        ),
+        conditions=_synthetic(
+            say(
+                "Gain in points of CER, split by what was left of the character; of hidden "
+                "characters with ink, the share read right (R_hidden) and the wrong characters "
+                "written in their place, in percent. {ceiling}: the same language model, given the "
+                "true text around the blanks and their number.",
+                ceiling=say(CEILING),
+            )
         ),
         columns=[
-            Column("damage", str, key=True),
-            Column("hidden %", lambda damage: rate(recall(damage, BASELINE, "share"), decimals=1)),
-            gain("gain", "gain"),
-            *(gain(f"on {part}", part) for part in ("hidden", "partial", "visible")),
+            Column(say("damage"), named, key=True),
+            Column(
+                say("hidden %"), lambda damage: rate(recall(damage, BASELINE, "share"), decimals=1)
+            ),
+            gain(say("gain"), "gain"),
+            gain(say("on hidden"), "hidden"),
+            gain(say("on partial"), "partial"),
+            gain(say("on visible"), "visible"),
             *(hidden(f"R_hidden {name}", name, "right") for name in (BASELINE, PRIMARY)),
-            hidden(CEILING, CLOZE, "right"),
-            *(hidden(f"wrong {name}", name, "wrong") for name in (BASELINE, PRIMARY)),
+            hidden(say(CEILING), CLOZE, "right"),
+            *(
+                hidden(say("wrong {system}", system=name), name, "wrong")
+                for name in (BASELINE, PRIMARY)
+            ),
         ],
         rows=finding.design.damages,
     )
@@ -119,18 +157,21 @@ def _every_system(finding: Finding) -> Table:
 
     return declared(
         slug="systems",
-        title="Every system on English",
-        conditions=(
-            "Slope: rise of the gain a step of severity, mean over the damages. Then the gain on "
-            f"clean lines, and under each damage at severity {_LAST}; points. The AR decoders and "
-            "ctc-rescore read the encoder's states too: theirs is a gap between systems, not "
-            f"language alone.{_SYNTHETIC}"
+        title=say("Every system on English"),
+        conditions=_synthetic(
+            say(
+                "Slope: rise of the gain a step of severity, mean over the damages. Then the gain "
+                "on clean lines, and under each damage at severity {severity}; points. The AR "
+                "decoders and ctc-rescore read the encoder's states too: theirs is a gap between "
+                "systems, not language alone.",
+                severity=_LAST,
+            )
         ),
         columns=[
-            Column("system", str, key=True),
-            _column("slope", lambda system: slope_of(finding, "english", system), 2),
-            gain("clean", damages[0], 0),
-            *(gain(damage, damage, _LAST) for damage in damages),
+            Column(say("system"), str, key=True),
+            _column(say("slope"), lambda system: slope_of(finding, "english", system), 2),
+            gain(say("clean"), damages[0], 0),
+            *(gain(named(damage), damage, _LAST) for damage in damages),
         ],
         rows=finding.systems,
     )

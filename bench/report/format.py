@@ -94,5 +94,5 @@ def listing(words: list[str]) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun: "1 line", "2,915 lines"."""
     if in_force() == "ja":
-        return f"{count:,} {say(noun)}"
+        return say(f"{{count}} {noun}", count=f"{count:,}")  # Japanese has a counter for each
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

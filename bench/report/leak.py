@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 from bench.pipeline.leaks.check import TextLeak
 from bench.pipeline.leaks.leak import GRAM, MOST, WORDS, Leak, known
+from bench.report.conditions import nouns
 from bench.report.format import listing, percent, plural
+from bench.report.language import say
+from bench.report.results import marked
 from bench.report.table import Column, Table, count, declared, keys, rate
-from datasets.about import about, named
+from datasets.about import about
 
 _PHRASES = {
-    "text": "the text",
-    "page": "the page",
-    "writer": "the writer",
-    "block": "the {block}",
-    "image": "the very image",
-    "near image": "nearly the image",
+    "text": "{lines} of {of} have the text of a line there",
+    "page": "{lines} of {of} have the page of a line there",
+    "writer": "{lines} of {of} have the writer of a line there",
+    "block": "{lines} of {of} have the {block} of a line there",
+    "image": "{lines} of {of} have the very image of a line there",
+    "near image": "{lines} of {of} have nearly the image of a line there",
 }
 
 
@@ -25,24 +28,25 @@ def table(dataset: str, leaks: Sequence[Leak]) -> Table:
     block = _block(dataset)
     return declared(
         slug="leak",
-        title=f"Leaks between the splits of {named(dataset)}",
-        conditions=(
-            f"Lines of the second split that share something with a line of the first, and among "
-            f"how many that could (texts of {WORDS} words and more; known pages, writers and "
-            f"{block}s). A "
-            "near image differs from one of the first split in less than an eighth of its 512 "
-            "bits: light or dark from column to column."
+        title=say("Leaks between the splits of {set}", set=marked(dataset)),
+        conditions=say(
+            "Lines of the second split that share something with a line of the first, and among "
+            "how many that could (texts of {words} words and more; known pages, writers and "
+            "{blocks}). A near image differs from one of the first split in less than an eighth of "
+            "its 512 bits: light or dark from column to column.",
+            words=WORDS,
+            blocks=nouns(block),
         ),
         columns=[
             *keys(
-                ("splits", "shared"),
+                (say("splits"), say("shared")),
                 lambda line: f"{line[0].learned} → {line[0].tested}",
-                lambda line: block if line[1].kind == "block" else line[1].kind,
+                lambda line: say(block if line[1].kind == "block" else line[1].kind),
             ),
-            Column("lines", lambda line: count(line[1].lines)),
-            Column("of", lambda line: count(line[1].of)),
+            Column(say("lines"), lambda line: count(line[1].lines)),
+            Column(say("of"), lambda line: count(line[1].of)),
             Column("%", lambda line: rate(line[1].share if line[1].of else None)),
-            *keys(["for example"], lambda line: " = ".join(reversed(line[1].example or ()))),
+            *keys([say("for example")], lambda line: " = ".join(reversed(line[1].example or ()))),
         ],
         rows=[(leak, found) for leak in leaks for found in leak.shared],
     )
@@ -55,10 +59,15 @@ def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> s
     if not any(leak.spoils for leak in leaks):
         sentences.insert(
             0,
-            f"No more than {percent(MOST, 0)} % of the texts and images of any split "
-            f"of {dataset} stand in an earlier one.",
+            say(
+                "No more than {most} % of the texts and images of any split of {set} stand in an "
+                "earlier one.",
+                most=percent(MOST, 0),
+                set=dataset,
+            ),
         )
-    return "\n".join([*sentences, *(f"Known: {fact}" for fact in known(dataset))])
+    facts = [say("Known: {fact}", fact=say(fact)) for fact in known(dataset)]
+    return "\n".join([*sentences, *facts])
 
 
 def _block(dataset: str) -> str:
@@ -67,22 +76,31 @@ def _block(dataset: str) -> str:
 
 def sentence(leak: Leak) -> str:
     """A warning about the shared lines."""
-    block = _block(leak.tested.partition(" ")[0])
+    block = say(_block(leak.tested.partition(" ")[0]))
     shared = [
-        f"{found.lines} of {found.of} have {_PHRASES[found.kind].format(block=block)} of a line "
-        "there"
+        say(_PHRASES[found.kind], lines=found.lines, of=found.of, block=block)
         for found in leak.shared
         if found.lines
     ]
-    what = listing(shared) if shared else "nothing is shared"
-    return f"lines of {leak.tested} that stand in {leak.learned}: {what}"
+    return say(
+        "lines of {tested} that stand in {learned}: {what}",
+        tested=leak.tested,
+        learned=leak.learned,
+        what=listing(shared) if shared else say("nothing is shared"),
+    )
 
 
 def text_sentence(one: TextLeak) -> str:
     """The share of a split in a text."""
     seen = one.overlap
-    return (
-        f"{seen.lines_seen} of {plural(seen.lines, 'line')} of {one.split} ({WORDS} words and "
-        f"more) and {seen.grams_seen} of {plural(seen.grams, 'run')} of {GRAM} words in them stand "
-        "in the text of the language model"
+    return say(
+        "{lines_seen} of {lines} of {split} ({words} words and more) and {grams_seen} of {grams} "
+        "of {gram} words in them stand in the text of the language model",
+        lines_seen=seen.lines_seen,
+        lines=plural(seen.lines, "line"),
+        split=one.split,
+        words=WORDS,
+        grams_seen=seen.grams_seen,
+        grams=plural(seen.grams, "run"),
+        gram=GRAM,
     )

@@ -4,35 +4,55 @@ from __future__ import annotations
 
 import math
 
-from bench.analysis.overfit import OVER, OverfitCheck, SplitScore
+from bench.analysis.overfit import FEWEST_LINES, HIGHEST, OVER, OverfitCheck, SplitScore
 from bench.analysis.stats import ENOUGH, FEWEST, Interval
+from bench.report.conditions import nouns
 from bench.report.format import number, plural
+from bench.report.language import say
+from bench.report.results import marked
 from bench.report.table import RANGE, Column, Table, count, declared, keys, rate
-from datasets.about import named
 
 
 def table(check: OverfitCheck) -> Table:
     """CER of each split, and its ratio to that of the training lines."""
     counts = {len(score.edits) for score in check.scores}
-    lines = plural(counts.pop(), "line") if len(counts) == 1 else "as many lines as there are"
-    blocks = check.score(check.unseen).blocks_counted
-    noun = blocks.noun
-    hands = f" All lines are of {plural(blocks.hands, 'hand')}." if blocks.hands else ""
+    lines = plural(counts.pop(), "line") if len(counts) == 1 else say("as many lines as there are")
+    known = check.score(check.unseen).blocks_counted
+    blocks = nouns(known.noun)
+    hands = ""
+    if known.hands:
+        hands = say(" All lines are of {hands}.", hands=plural(known.hands, "hand"))
     return declared(
         slug="overfit",
-        title=f"Over-fitting of {check.encoder} with {check.decoder} on {named(check.dataset)}",
-        conditions=(
-            f"CER % (micro) of {check.encoder}@{check.weights[:8]} with {check.decoder}, {lines} "
-            f"of each split, evenly spread over it, with 95 % intervals over {noun}s (a bootstrap "
-            f"from {ENOUGH} of them on, a t interval under that, none under {FEWEST}). "
-            f"Trained on: {check.trained_on or 'the weights do not say'}.{hands}"
+        title=say(
+            "Over-fitting of {encoder} with {decoder} on {set}",
+            encoder=check.encoder,
+            decoder=check.decoder,
+            set=marked(check.dataset),
+        ),
+        conditions=say(
+            "CER % (micro) of {encoder}@{weights} with {decoder}, {lines} of each split, evenly "
+            "spread over it, with 95 % intervals over {blocks} (a bootstrap from {enough} of them "
+            "on, a t interval under that, none under {fewest}). Trained on: {trained_on}.{hands}",
+            encoder=check.encoder,
+            weights=check.weights[:8],
+            decoder=check.decoder,
+            lines=lines,
+            blocks=blocks,
+            enough=ENOUGH,
+            fewest=FEWEST,
+            trained_on=check.trained_on or say("the weights do not say"),
+            hands=hands,
         ),
         columns=[
-            *keys(["split"], lambda score: score.split),
-            Column("lines", lambda score: count(len(score.edits))),
-            Column(f"{noun}s", lambda score: count(score.blocks_counted.count)),
-            Column("CER %", lambda score: rate(score.cer, score.interval), RANGE),
-            Column(f"times {check.learned}", lambda score: _times_learned(check, score)),
+            *keys([say("split")], lambda score: score.split),
+            Column(say("lines"), lambda score: count(len(score.edits))),
+            Column(blocks, lambda score: count(score.blocks_counted.count)),
+            Column(say("CER %"), lambda score: rate(score.cer, score.interval), RANGE),
+            Column(
+                say("times {split}", split=check.learned),
+                lambda score: _times_learned(check, score),
+            ),
         ],
         rows=check.scores,
     )
@@ -45,41 +65,71 @@ def _times_learned(check: OverfitCheck, score: SplitScore) -> str:
 
 def verdict(check: OverfitCheck) -> str:
     """The verdict in one or two plain sentences."""
-    return " ".join(filter(None, (_conclusion(check), _knowledge(check))))
+    return say("{first} {second}", first=_conclusion(check), second=_knowledge(check))
 
 
 def _conclusion(check: OverfitCheck) -> str:
     ratio = check.ratio
     if check.doubt or ratio is None:
-        return f"Cannot tell: {check.doubt}, so chance and learning look alike."
-    times = f"{check.unseen} lines have {_times(ratio)} the error rate of {check.learned} lines"
+        return say("Cannot tell: {doubt}, so chance and learning look alike.", doubt=_doubt(check))
+    values = {"unseen": check.unseen, "learned": check.learned, "times": _times(ratio)}
     if check.verdict == "over-fitted":
-        return (
-            f"Over-fitted: {times}, surely more than {OVER:g}; it has learned its training lines "
-            "by heart, so train for less long, on more data or from other weights."
+        return say(
+            "Over-fitted: {unseen} lines have {times} the error rate of {learned} lines, surely "
+            "more than {over}; it has learned its training lines by heart, so train for less long, "
+            "on more data or from other weights.",
+            over=f"{OVER:g}",
+            **values,
         )
     if check.verdict == "better on training lines":
-        return f"Better on training lines, as most models are, but not over-fitted: {times}."
-    return f"No sign of over-fitting: {times}, which may be chance."
+        return say(
+            "Better on training lines, as most models are, but not over-fitted: {unseen} lines "
+            "have {times} the error rate of {learned} lines.",
+            **values,
+        )
+    return say(
+        "No sign of over-fitting: {unseen} lines have {times} the error rate of {learned} lines, "
+        "which may be chance.",
+        **values,
+    )
+
+
+def _doubt(check: OverfitCheck) -> str:
+    assert check.doubt is not None  # asked for in its case only
+    why, score = check.doubt
+    if why == "mostly wrong":
+        return say(
+            "more than {percent} % of {split} is read wrongly",
+            percent=f"{100 * HIGHEST:.0f}",
+            split=score.split,
+        )
+    blocks = score.blocks_counted
+    few, fewest = plural(len(score.edits), "line"), FEWEST_LINES
+    if why == "few blocks":
+        few, fewest = plural(blocks.count, blocks.noun), FEWEST
+    return say("{split} has {few}, fewer than {fewest}", split=score.split, few=few, fewest=fewest)
 
 
 def _knowledge(check: OverfitCheck) -> str:
+    values = {"set": check.dataset, "learned": check.learned, "unseen": check.unseen}
     if check.known:
-        return (
-            f"The weights say that they were trained on {check.dataset}: its {check.learned} "
-            "lines are no test, and new hands and texts are best taken from another set."
+        return say(
+            "The weights say that they were trained on {set}: its {learned} lines are no test, and "
+            "new hands and texts are best taken from another set.",
+            **values,
         )
     if not check.trained_on:
-        return "The weights do not say what they were trained on."
-    return (
-        f"The weights do not name {check.dataset} among what they were trained on: if that is so, "
-        f"its {check.learned} split is as unseen as its {check.unseen} split."
+        return say("The weights do not say what they were trained on.")
+    return say(
+        "The weights do not name {set} among what they were trained on: if that is so, its "
+        "{learned} split is as unseen as its {unseen} split.",
+        **values,
     )
 
 
 def _times(ratio: Interval) -> str:
     if math.isinf(ratio.low):  # the training lines have no error
-        return "infinitely many times"
+        return say("infinitely many times")
     if math.isinf(ratio.high):
-        return f"at least {number(ratio.low, 2)} times"
-    return f"{number(ratio.low, 2)} to {number(ratio.high, 2)} times"
+        return say("at least {low} times", low=number(ratio.low, 2))
+    return say("{low} to {high} times", low=number(ratio.low, 2), high=number(ratio.high, 2))

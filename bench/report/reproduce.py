@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bench.analysis.reproduce import Reproduction
 from bench.report.format import bracket, percent, plain, plural, short, significant
+from bench.report.language import named, say
 
 _WIDTH = 60
 _RANGES = {
@@ -17,46 +18,60 @@ _RANGES = {
 def text(verdict: Reproduction) -> str:
     """The verdict, its reasons, and the conditions that have changed."""
     before, after = verdict.before, verdict.after
-    parts = [f"{before.encoder}:{before.decoder} {'holds' if verdict.holds else 'does not hold'}"]
+    system = f"{before.encoder}:{before.decoder}"
+    holds = say("{system} holds", system=system)
+    parts = [holds if verdict.holds else say("{system} does not hold", system=system)]
     if after.status != "ok":
-        parts.append(f"  it failed: {plain(after.reason)}")
+        parts.append(say("  it failed: {reason}", reason=plain(after.reason)))
     elif before.dataset_sha256 != after.dataset_sha256:
-        parts.append("  the data is not that of the row, so that nothing can be compared")
+        parts.append(say("  the data is not that of the row, so that nothing can be compared"))
     parts += [f"  {line}" for line in (*_cer(verdict), *_speed(verdict))]
     if not verdict.differs:
-        parts.append("what differs: nothing that is recorded")
+        parts.append(say("what differs: nothing that is recorded"))
     else:
-        parts.append("what differs (then, now):")
+        parts.append(say("what differs (then, now):"))
         for what, old, new in verdict.differs:
-            parts.append(f"  {what}: {short(plain(old), _WIDTH)}, {short(plain(new), _WIDTH)}")
+            values = (short(named(plain(value)), _WIDTH) for value in (old, new))
+            parts.append(f"  {named(what)}: {', '.join(values)}")
     return "\n".join(parts)
 
 
 def _cer(verdict: Reproduction) -> Iterator[str]:
     before, after = verdict.before, verdict.after
     if before.cer is None:
-        yield "no CER: the weights are untrained"
+        yield say("no CER: the weights are untrained")
     elif after.cer is not None:
-        how = "exactly the same edits" if verdict.exact else "not the same edits"
+        how = say("exactly the same edits") if verdict.exact else say("not the same edits")
         if not verdict.exact and verdict.interval:
-            how = f"{'within' if verdict.within else 'outside'} the interval"
+            how = say("within the interval") if verdict.within else say("outside the interval")
         bounds = f" {bracket(verdict.interval)}" if verdict.interval else ""
-        yield f"CER % then {percent(before.cer)}{bounds}, now {percent(after.cer)}: {how}"
+        yield say(
+            "CER % then {then}, now {now}: {how}",
+            then=f"{percent(before.cer)}{bounds}",
+            now=percent(after.cer),
+            how=how,
+        )
     if verdict.changed is None:
-        yield "texts: the stored lines are gone"
+        yield say("texts: the stored lines are gone")
     elif after.counts is not None:
-        yield f"texts: {plural(verdict.changed, 'line')} of {after.counts.lines} read otherwise"
+        yield say(
+            "texts: {changed} of {lines} read otherwise",
+            changed=plural(verdict.changed, "line"),
+            lines=after.counts.lines,
+        )
 
 
 def _speed(verdict: Reproduction) -> Iterator[str]:
     speed, old, new = verdict.speed, verdict.before.timing, verdict.after.timing
     if speed is None or old is None or new is None:
         return
-    times = f"{significant(speed.value)} times as fast"
+    times = say("{ratio} times as fast", ratio=significant(speed.value))
     if speed.interval is not None:
         times += f" [{significant(speed.interval.low)}, {significant(speed.interval.high)}]"
-        times += f" ({_RANGES[speed.by]})"
-    yield (
-        f"lines/s then {significant(old.lines_per_s.median)}, "
-        f"now {significant(new.lines_per_s.median)}: {times}"
+        times += f" ({say(_RANGES[speed.by])})"
+    yield say(
+        "lines/s then {then}, now {now}: {times}",
+        then=significant(old.lines_per_s.median),
+        now=significant(new.lines_per_s.median),
+        times=times,
     )

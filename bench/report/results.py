@@ -18,7 +18,7 @@ from bench.core.errors import UserError
 from bench.core.hashing import digest
 from bench.core.types import UNTRAINED, Row, Runtime
 from bench.report.format import plain
-from bench.report.language import say
+from bench.report.language import named, say
 from datasets import DATASETS
 from datasets.about import Blocks, about, blocks_of
 from datasets.damage import DAMAGES
@@ -83,9 +83,12 @@ class Result:
     @property
     def dataset(self) -> str:
         """The set as heads and titles name it: with a word where it is synthetic."""
-        name = self.names.dataset
-        made = about(self.row.condition.dataset).synthetic
-        return say("{set} (synthetic)", set=name) if made else name
+        return marked(self.row.condition.dataset, self.names.dataset)
+
+    @property
+    def damage(self) -> str:
+        """The damage as tables name it, in the current language."""
+        return named(self.names.damage)
 
     @property
     def clean(self) -> bool:
@@ -96,6 +99,12 @@ class Result:
     def trained(self) -> bool:
         """Whether the weights may have a CER; whatever the row says, untrained ones may not."""
         return self.row.weights != UNTRAINED
+
+
+def marked(dataset: str, name: str = "") -> str:
+    """A set's name, or another for it, with a word where it is synthetic: "lines (synthetic)"."""
+    name = name or dataset
+    return say("{set} (synthetic)", set=name) if about(dataset).synthetic else name
 
 
 def collect(store: Store) -> list[Result]:
@@ -165,19 +174,24 @@ def _setting(row: Row, record: Mapping[str, Any]) -> Setting:
 def _machine(record: Mapping[str, Any], device: str) -> str:
     """The processor; for a GPU run, the GPU with driver and highest clock before it."""
     machine = record.get("machine", {})
-    processor = str(machine.get("cpu", {}).get("model") or "a CPU that is not recorded")
+    processor = str(machine.get("cpu", {}).get("model") or say("a CPU that is not recorded"))
     if not device.startswith("cuda"):
         return processor
-    gpus: Sequence[str] = machine.get("gpu") or ["a GPU that is not recorded"]
+    gpus: Sequence[str] = machine.get("gpu") or [say("a GPU that is not recorded")]
     number = device.partition(":")[2]
     index = int(number) if number.isdigit() and int(number) < len(gpus) else 0
-    return ", ".join([gpus[index], *_card(record.get("gpus") or [], index), f"host {processor}"])
+    host = say("host {processor}", processor=processor)
+    return ", ".join([gpus[index], *_card(record.get("gpus") or [], index), host])
 
 
 def _card(cards: Sequence[Mapping[str, Any]], index: int) -> list[str]:
     card = cards[index] if index < len(cards) else {}
-    words = {"driver": "driver {}", "max_sm_mhz": "SM clock up to {} MHz", "power_limit_w": "{} W"}
-    return [text.format(card[name]) for name, text in words.items() if card.get(name)]
+    words = {
+        "driver": say("driver {value}", value=card.get("driver")),
+        "max_sm_mhz": say("SM clock up to {value} MHz", value=card.get("max_sm_mhz")),
+        "power_limit_w": f"{card.get('power_limit_w')} W",
+    }
+    return [text for name, text in words.items() if card.get(name)]
 
 
 def _software(record: Mapping[str, Any]) -> str:
@@ -187,14 +201,15 @@ def _software(record: Mapping[str, Any]) -> str:
     shown = [name for name in ("torch", "transformers") if packages.get(name)]
     words += [f"{name} {packages[name]}" for name in shown]
     words += [f"Python {machine['python']}"] if machine.get("python") else []
-    return ", ".join(words) or "software that is not recorded"
+    return ", ".join(words) or say("software that is not recorded")
 
 
 def _commit(record: Mapping[str, Any]) -> str:
     git = record.get("git") or {}
     if not git.get("commit"):
         return ""
-    return f"{git['commit'][:10]}{' with uncommitted changes' if git.get('dirty') else ''}"
+    commit = git["commit"][:10]
+    return say("{commit} with uncommitted changes", commit=commit) if git.get("dirty") else commit
 
 
 # Names of the results of a run: as registered wherever these are unlike

@@ -12,10 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from bench.report.conditions import nouns
 from bench.report.format import listing, percent, plural
+from bench.report.language import named, say
 from bench.report.panel import COLOURS, Plot, drawing, panels, saved
+from bench.report.results import marked
 from bench.report.table import Cell, Column, Table, declared, keys, rate
-from datasets.about import about, named
+from datasets.about import about
 from decoders.tuned import Tuned
 
 ALPHA = 0.05  # a point is worse than the best when its gap is less likely than this by chance
@@ -25,16 +28,18 @@ _LISTED = 20
 
 def table(tuned: Tuned) -> Table:
     """CER over the first two varying options, the others at their best; without a grid a list."""
-    title = f"Tuning of {tuned.decoder} behind {tuned.encoder}"
+    title = say(
+        "Tuning of {decoder} behind {encoder}", decoder=tuned.decoder, encoder=tuned.encoder
+    )
     shown = grid_slice(tuned)
     if shown is None:  # the best points that were tried, one a row
         ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
-        columns = [*map(_option, tuned.grid), Column("CER %", _cer)]
+        columns = [*map(_option, tuned.grid), Column(say("CER %"), _cer)]
         return declared("tuning", title, _conditions(tuned), columns, ranked)
     head = f"{shown.down} \\ {shown.across}" if shown.across else shown.down
 
     def column(across: float) -> Column[float]:
-        head = f"{across:g}" if shown.across else "CER %"
+        head = f"{across:g}" if shown.across else say("CER %")
         return Column(head, lambda down: _cer(shown.point[down, across]))
 
     lines = [*keys([head], lambda down: f"{down:g}"), *map(column, shown.columns)]
@@ -84,23 +89,38 @@ def as_good(point: Mapping[str, float]) -> bool:
 def _conditions(tuned: Tuned) -> str:
     best = [f"{option} {value:g}" for option, value in tuned.best.items()]
     # A first pass that a model rescores may itself be without one.
-    language = f"Language model {tuned.lm_sha256[:8]}. " if tuned.lm_sha256 else ""
-    tested = any("p" in point for point in tuned.cer_map)
-    flat = sum(map(as_good, tuned.cer_map))
-    level = (
-        f" Bold (in a terminal starred): the {flat} of {plural(len(tuned.cer_map), 'point')} tried "
-        "that are not significantly worse than the best (two-sided, "
-        f"{about(tuned.dataset).block or 'writer'}s randomised, p of {ALPHA:g})."
-        if tested
-        else ""
+    language = say("Language model {hash}. ", hash=tuned.lm_sha256[:8]) if tuned.lm_sha256 else ""
+    level = ""
+    if any("p" in point for point in tuned.cer_map):
+        level = say(
+            " Bold (in a terminal starred): the {flat} of {points} tried that are not "
+            "significantly worse than the best (two-sided, {blocks} randomised, p of {alpha}).",
+            flat=sum(map(as_good, tuned.cer_map)),
+            points=plural(len(tuned.cer_map), "point"),
+            blocks=nouns(about(tuned.dataset).block or "writer"),
+            alpha=f"{ALPHA:g}",
+        )
+    return say(
+        "CER % (micro) on {lines} of {set}, split {split}, read by {encoder}@{weights}: {under}. "
+        "{language}Best: {best}, CER {cer} %; without language (greedy) {greedy} %.{level}",
+        lines=plural(tuned.lines, "line"),
+        set=marked(tuned.dataset),
+        split=tuned.split,
+        encoder=tuned.encoder,
+        weights=tuned.weights[:8],
+        under=listing(list(map(_condition, tuned.conditions))),
+        language=language,
+        best=listing(best),
+        cer=percent(tuned.cer),
+        greedy=percent(tuned.greedy_cer),
+        level=level,
     )
-    return (
-        f"CER % (micro) on {plural(tuned.lines, 'line')} of {named(tuned.dataset)}, split "
-        f"{tuned.split}, read by {tuned.encoder}@{tuned.weights[:8]}: "
-        f"{listing(list(tuned.conditions))}. {language}"
-        f"Best: {listing(best)}, CER {percent(tuned.cer)} %; without language (greedy) "
-        f"{percent(tuned.greedy_cer)} %.{level}"
-    )
+
+
+def _condition(words: str) -> str:
+    """A condition in the current language: "clean", or a damage with its severity."""
+    damage, space, severity = words.partition(" ")
+    return f"{named(damage)}{space}{severity}"
 
 
 def at_the_edge(tuned: Tuned) -> Iterator[str]:
@@ -123,20 +143,27 @@ _MAP = "cividis_r"  # rises in lightness alike in colour, in grey and for all ki
 
 def draw(tuned: Tuned) -> Plot:
     """The map of a tuning: a field of the grid, or the points of each option."""
-    title = f"CER of {tuned.decoder} behind {tuned.encoder} on {tuned.dataset} ({tuned.split})"
     shown = grid_slice(tuned)
     with drawing():
+        title = say(
+            "CER of {decoder} behind {encoder} on {set} ({split})",
+            decoder=tuned.decoder,
+            encoder=tuned.encoder,
+            set=tuned.dataset,
+            split=tuned.split,
+        )
+        below = say(
+            "{lines}, each clean and damaged; outlined: not significantly worse than the best "
+            "(star)",
+            lines=plural(tuned.lines, "line"),
+        )
         if shown is None:
             figure = _points(tuned, list(tuned.grid), tuned.cer_map)
         elif len(shown.columns) > 1:
             figure = _field(shown, tuned)
         else:
             figure = _points(tuned, [shown.down], list(shown.point.values()))
-        figure.suptitle(
-            f"{title}\n{tuned.lines} lines, each clean and damaged; "
-            "outlined: not significantly worse than the best (star)",
-            fontsize=9,
-        )
+        figure.suptitle(f"{title}\n{below}", fontsize=9)
         figure.tight_layout()
         return saved(figure, _slug(tuned), title)
 
@@ -164,7 +191,7 @@ def _field(shown: Slice, tuned: Tuned) -> Figure:
     axes.set_xlabel(shown.across)
     axes.set_ylabel(shown.down)
     axes.grid(False)
-    figure.colorbar(image, label="CER (%)")
+    figure.colorbar(image, label=say("CER (%)"))
     return figure
 
 
@@ -176,7 +203,7 @@ def _points(tuned: Tuned, options: Sequence[str], points: Sequence[Mapping[str, 
         for point in points:
             _mark(axes, point[option], point, best=point is best)
         axes.set_xlabel(option)
-    beside[0].set_ylabel("CER (%)")
+    beside[0].set_ylabel(say("CER (%)"))
     return figure
 
 
