@@ -18,7 +18,7 @@ from bench.cli.project import defaults_of_run, forget, load
 from bench.core.named import named
 from bench.pipeline import runs
 from bench.pipeline.store import RunStore
-from decoders import tuned
+from decoders import DECODERS, tuned
 from tests.iam_layout import write_iam, write_list
 from tests.tiny_trocr import edit, save_checkpoint
 
@@ -147,6 +147,16 @@ def test_a_language_model_by_name(call: Call, desk: Path) -> None:
     assert row.options["lm"] == "my-3gram" and "[" in row.signature
     assert row.extras["lm_trained_on"] == "unknown text (my-3gram)"
     assert "alice" not in json.dumps(row.extras) + out
+
+
+def test_the_endpoint_of_the_corrector_llm(desk: Path) -> None:
+    (desk / "kaidoku.toml").write_text("[llm]\nurl = 'http://localhost:1/v1'\nmodel = 'm'\n")
+    load(desk / "kaidoku.toml")
+    assert DECODERS.create("ctc-greedy+llm").settings()["llm_url"] == "http://localhost:1/v1"
+    options = DECODERS.create("ctc-greedy+llm", {"llm_model": "other"}).settings()
+    assert options["llm_model"] == "other"
+    forget()
+    assert DECODERS.create("ctc-greedy+llm").settings()["llm_url"] == ""
 
 
 def test_facts_of_a_set_are_those_of_its_kind(desk: Path) -> None:
