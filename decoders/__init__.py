@@ -72,6 +72,7 @@ DECODERS = _Decoders(
             sample=0,
         ),
         "ctc-ngram": Entry("decoders.ctc.ngram:CTCNGramSpec", "CTC prefix beam, character n-gram"),
+        "ctc-gap": Entry("decoders.ctc.gap:CTCGapSpec", "ctc-ngram that fills gaps in the ink"),
         "ctc-flashlight": Entry(
             "decoders.ctc.flashlight:CTCFlashlightSpec",
             "a peer: flashlight-text with KenLM",

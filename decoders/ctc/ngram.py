@@ -63,25 +63,35 @@ class CTCNGramSpec(FusionSpec):
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search."""
-        return _CTCNGram(self, encoder)
+        return NGramSearch(self, encoder, "ctc-ngram")
 
 
-class _CTCNGram(CompiledSearch, tuned.Tunable):
+class NGramSearch(CompiledSearch, tuned.Tunable):
+    """The open search with its tables.
+
+    Args:
+        spec: its options.
+        encoder: whose output is decoded.
+        tuned_as: the decoders whose tuned weights count, the first that has any.
+    """
+
     spec: CTCNGramSpec
 
-    def __init__(self, spec: CTCNGramSpec, encoder: EncoderInfo) -> None:
+    def __init__(self, spec: CTCNGramSpec, encoder: EncoderInfo, *tuned_as: str) -> None:
         self._lm = lm = ngram_lm(spec.lm, "char", spec.order)
         self._dense = dense_lm(lm.model, encoder.alphabet, str(lm.path))
-        super().__init__(spec, tuned.weights(spec, encoder, lm.identity, "ctc-ngram"))
+        super().__init__(spec, tuned.weights(spec, encoder, lm.identity, *tuned_as))
         self.reweight({})
         self.start(len(encoder.alphabet))
 
     def kernel(self) -> tuple[Any, ...]:
+        """See `CompiledSearch.kernel`."""
         from decoders.ctc.prefix_beam import search
 
         return search, self._language
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
+        """See `Decoder.score`."""
         scores = ctc_scores(encoded, texts)
         for of_line, line in zip(scores, texts, strict=True):
             for place in np.flatnonzero(np.isfinite(of_line)):
@@ -89,6 +99,7 @@ class _CTCNGram(CompiledSearch, tuned.Tunable):
         return scores
 
     def extras(self) -> Mapping[str, Any]:
+        """The model, its weights and their origin."""
         return {
             **self._lm.extras(),
             "lm_states": len(self._dense.log_prob),
@@ -99,6 +110,7 @@ class _CTCNGram(CompiledSearch, tuned.Tunable):
         }
 
     def reweight(self, values: Mapping[str, float]) -> None:
+        """See `Tunable.reweight`."""
         super().reweight(values)
         alpha, beta = self.values["alpha"], self.values["beta"]
         self._language = self._dense.language(alpha, beta, self.spec.score_boundary)

@@ -60,7 +60,7 @@ def no_language(symbols: int) -> Language:
     return Language(np.array([[(1.0, 0)] * symbols], STEP), np.ones(1, np.float32), 0, 1.0)
 
 
-class _Trie(NamedTuple):
+class Trie(NamedTuple):
     """All prefixes that were ever in the beam. Node 0 is the empty one."""
 
     parent: NDArray[np.int32]
@@ -72,7 +72,7 @@ class _Trie(NamedTuple):
     place: NDArray[np.int32]  # where in the beam it stands now, or NONE
 
 
-class _Candidates(NamedTuple):
+class Candidates(NamedTuple):
     """Candidates for the beam of a frame: its prefixes as they are, then new ones."""
 
     source: NDArray[np.int32]  # place in the beam
@@ -119,11 +119,11 @@ def search(
     steps, width = log_probs.shape[1], log_probs.shape[2]
     size = steps * beam_width + 1  # a frame adds at most K nodes
     room = beam_width * (width + 1)
-    trie = _Trie(
+    trie = Trie(
         ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
     )
     beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
-    pool = _Candidates(
+    pool = Candidates(
         ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
     )
     frame = Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
@@ -140,28 +140,28 @@ def search(
         nodes, kept, log_scale = 1, 1, 0.0
         for t in range(frames[line]):
             row = log_probs[line, t]
-            tokens = _read(row, token_min_logp, openings.above[t], openings.place[t], frame)
-            smallest, best = _stay(t, row, trie, beam, kept, frame, pool)
+            tokens = read(row, token_min_logp, openings.above[t], openings.place[t], frame)
+            smallest, best = stay(t, row, trie, beam, kept, frame, pool)
             # In a full beam a candidate no better than all of these cannot survive.
             floor = smallest if kept == beam_width else 0.0
-            count, best = _extend(
+            count, best = extend(
                 t, trie, beam, kept, frame, tokens, language, floor, best, least, pool
             )
             if count == kept and smallest > least * best:
-                _scale(beam, kept, pool, best)
+                rescale(beam, kept, pool, best)
             else:
                 chosen = choose(pool.order, pool.total, count, beam_width)
-                kept, nodes = _renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
+                kept, nodes = renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
             log_scale += np.log(best)
         for k in range(kept):
             pool.total[k] = beam.blank[k] + beam.symbol[k]
             pool.total[k] *= language.final[trie.state[beam.node[k]]]
-        _write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
+        write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
     return True
 
 
 @compiled_part
-def _read(
+def read(
     row: NDArray[np.float32], token_min_logp: float, above: int, place: int, frame: Frame
 ) -> int:
     """Begin a frame; returns how many symbols may open a new prefix."""
@@ -175,14 +175,14 @@ def _read(
 
 
 @compiled_part
-def _stay(
+def stay(
     t: int,
     row: NDArray[np.float32],
-    trie: _Trie,
+    trie: Trie,
     beam: Beam,
     kept: int,
     frame: Frame,
-    pool: _Candidates,
+    pool: Candidates,
 ) -> tuple[float, float]:
     """Keep prefixes as they are: a blank, the last symbol again, or their parent grown into them.
 
@@ -214,9 +214,9 @@ def _stay(
 
 
 @compiled_part
-def _extend(
+def extend(
     t: int,
-    trie: _Trie,
+    trie: Trie,
     beam: Beam,
     kept: int,
     frame: Frame,
@@ -225,7 +225,7 @@ def _extend(
     floor: float,
     best: float,
     least: float,
-    pool: _Candidates,
+    pool: Candidates,
 ) -> tuple[int, float]:
     """Open new prefixes with masses above `floor` that can survive.
 
@@ -256,7 +256,7 @@ def _extend(
 
 
 @compiled_part
-def _scale(beam: Beam, kept: int, pool: _Candidates, best: float) -> None:
+def rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
     """Rescale a beam that a blank frame leaves unchanged, as most frames do."""
     for k in range(kept):
         beam.blank[k] = pool.blank[k] / best
@@ -264,13 +264,13 @@ def _scale(beam: Beam, kept: int, pool: _Candidates, best: float) -> None:
 
 
 @compiled_part
-def _renew(
-    trie: _Trie,
+def renew(
+    trie: Trie,
     nodes: int,
     language: Language,
     beam: Beam,
     kept: int,
-    pool: _Candidates,
+    pool: Candidates,
     chosen: int,
     best: float,
     least: float,
@@ -285,7 +285,7 @@ def _renew(
         c = pool.order[i]
         node = beam.node[pool.source[c]]
         if pool.added[c] != NONE and pool.total[c] > least * best:
-            node, nodes = _child(trie, nodes, language, node, pool.added[c])
+            node, nodes = child(trie, nodes, language, node, pool.added[c])
         pool.source[c] = node
     kept = 0
     for i in range(chosen):
@@ -300,9 +300,7 @@ def _renew(
 
 
 @compiled_part
-def _child(
-    trie: _Trie, nodes: int, language: Language, parent: int, symbol: int
-) -> tuple[int, int]:
+def child(trie: Trie, nodes: int, language: Language, parent: int, symbol: int) -> tuple[int, int]:
     """Get or make the prefix with one more symbol; returns the node count too."""
     node = trie.child[parent]
     while node != NONE:
@@ -318,12 +316,12 @@ def _child(
 
 
 @compiled_part
-def _write(
-    trie: _Trie,
+def write(
+    trie: Trie,
     beam: Beam,
     kept: int,
     log_scale: float,
-    pool: _Candidates,
+    pool: Candidates,
     symbols: NDArray[np.int32],
     lengths: NDArray[np.int64],
     scores: NDArray[np.float64],

@@ -1,0 +1,112 @@
+"""CTC prefix beam search with a character n-gram that fills gaps in the ink."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from bench.core.errors import UserError
+from bench.core.types import Encoded, EncoderInfo
+from decoders import tuned
+from decoders.base import Scores
+from decoders.ctc.base import missing_space
+from decoders.ctc.ngram import CTCNGramSpec, NGramSearch
+
+if TYPE_CHECKING:
+    from bench.core.errors import Unavailable
+    from decoders.ctc.gaps import GapModel
+
+WIDTHS = Path(__file__).with_name("widths.json")
+_SPACES = 2  # of a gap at most
+_OUTLIER = 0.01  # density of distances that no width explains
+
+
+@dataclass(frozen=True)
+class CTCGapSpec(CTCNGramSpec):
+    """ctc-ngram that may write characters where ink is lost.
+
+    A stretch without ink between two characters is a gap when characters that left none explain
+    its width better than the spaces that were read there, by the widths of characters at the
+    line's own scale. Every text of a few letters may fill it, at the language model's price without
+    the bonus, the width's likelihood and a cost. On a line without gaps it reads what ctc-ngram
+    reads, number for number. Damage that leaves a mark in the place of the ink is no gap here.
+
+    gap_cost: of filling a gap, as a natural logarithm; none is the value tuned for the encoder.
+    gap_letters: letters of a gap at most.
+    """
+
+    tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        **CTCNGramSpec.tunes,
+        "gap_cost": (4.0, 5.0, 6.0, 7.0, 8.0),
+    }
+    untuned: ClassVar[Mapping[str, float]] = {
+        **CTCNGramSpec.untuned,
+        "gap_cost": 6.0,
+    }
+
+    gap_cost: float | None = None
+    gap_letters: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.gap_letters <= 8:
+            raise UserError(f"gap_letters lies between 1 and 8, not {self.gap_letters}")
+
+    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
+        """Refuse an alphabet without a space, in which a gap has no bounds."""
+        return missing_space(encoder) or super().missing(encoder)
+
+    def open(self, encoder: EncoderInfo) -> tuned.Tunable:
+        """Read model and widths, and compile the search."""
+        return _CTCGap(self, encoder, "ctc-gap")
+
+
+class _CTCGap(NGramSearch):
+    spec: CTCGapSpec
+
+    def __init__(self, spec: CTCGapSpec, encoder: EncoderInfo, *tuned_as: str) -> None:
+        self._alphabet = encoder.alphabet
+        super().__init__(spec, encoder, *tuned_as)
+
+    def kernel(self) -> tuple[Any, ...]:
+        from decoders.ctc.gap_beam import search
+
+        return search, self._language, self._gaps
+
+    def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
+        return None  # the objective of any text would need a search of its own
+
+    def reweight(self, values: Mapping[str, float]) -> None:
+        super().reweight(values)
+        cost, bonus = self.values["gap_cost"], self.values["beta"]
+        self._gaps = gap_model(self._alphabet, cost, bonus, self.spec.gap_letters)
+
+
+def gap_model(alphabet: Sequence[str], cost: float, bonus: float, letters: int) -> GapModel:
+    """The model of gaps over a CTC alphabet, blank first; symbols without a width are average."""
+    from decoders.ctc.gaps import GapModel
+
+    learned = _learned()
+    widths = [1.0, *(learned["widths"].get(symbol, 1.0) for symbol in alphabet[1:])]
+    return GapModel(
+        widths=np.array(widths),
+        variance=(learned["variance"], learned["letter_variance"], learned["space_variance"]),
+        outlier=_OUTLIER,
+        cost=float(cost),
+        bonus=float(bonus),
+        letters=letters,
+        spaces=_SPACES,
+        space_symbol=list(alphabet).index(" "),
+    )
+
+
+@functools.cache
+def _learned() -> Mapping[str, Any]:
+    learned: Mapping[str, Any] = json.loads(WIDTHS.read_text("utf-8"))
+    return learned

@@ -1,0 +1,147 @@
+"""Gaps of a line: stretches without ink, wider than the hand's spacing.
+
+The best path says where each symbol is written. Between two written characters the distance of
+their middles, in units of the line's own scale, is a normal variable whose mean is half of their
+widths and the widths of what stands between. Where characters without ink make a distance
+likelier than the symbols that were read there, the frames between are a gap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.jit import compiled_part
+from bench.core.types import BLANK
+
+MOST_GAPS = 32  # of a line
+_FEWEST = 4  # pairs of neighbours that tell the scale of a line
+_LEAST = -12.0  # log-factor below which a gap is none
+
+
+class GapModel(NamedTuple):
+    """Widths of written symbols, and what a gap costs.
+
+    widths: (V,) of each symbol; 1 is the average letter of a line.
+    variance: of a distance; and what each letter and each space add to it.
+    outlier: density of distances that no width explains.
+    cost: log-factor of a gap; bonus: of each symbol in it, taken back.
+    letters, spaces: written at most in a gap.
+    space_symbol: the index of the space.
+    """
+
+    widths: NDArray[np.float64]
+    variance: tuple[float, float, float]
+    outlier: float
+    cost: float
+    bonus: float
+    letters: int
+    spaces: int
+    space_symbol: int
+
+
+class Gaps(NamedTuple):
+    """Gaps of a line in order, and room to find them.
+
+    begin, end: (G,) frames.
+    excess: (G,) distance of the characters beside it beyond half of their widths.
+    likelihood: (G,) of that distance with the symbols that were read between them.
+    """
+
+    begin: NDArray[np.int32]
+    end: NDArray[np.int32]
+    excess: NDArray[np.float64]
+    likelihood: NDArray[np.float64]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
+    symbol: NDArray[np.int32]
+    ratio: NDArray[np.float64]
+
+
+@compiled_part
+def find(log_probs: NDArray[np.float32], frames: int, model: GapModel, gaps: Gaps) -> int:
+    """Find the gaps of a line, (T, V); returns how many."""
+    count, before = 0, BLANK
+    for t in range(frames):
+        row = log_probs[t]
+        symbol = 0
+        for other in range(1, row.size):
+            if row[other] > row[symbol]:
+                symbol = other
+        if symbol != BLANK and symbol == before:
+            gaps.last[count - 1] = t
+        elif symbol != BLANK:
+            gaps.symbol[count], gaps.first[count], gaps.last[count] = symbol, t, t
+            count += 1
+        before = symbol
+    pitch = _pitch(model, gaps, count)
+    if pitch <= 0.0:
+        return 0
+    found, left, spaces = 0, -1, 0
+    for right in range(count):
+        if gaps.symbol[right] == model.space_symbol:
+            spaces += 1
+            continue
+        if left >= 0 and found < gaps.begin.size and gaps.first[right] > gaps.last[left] + 1:
+            distance = (_middle(gaps, right) - _middle(gaps, left)) / pitch
+            base = 0.5 * (model.widths[gaps.symbol[left]] + model.widths[gaps.symbol[right]])
+            excess = distance - base
+            likelihood = density(
+                model, excess, spaces * model.widths[model.space_symbol], 0, spaces
+            )
+            if _worth(model, excess, likelihood):
+                gaps.begin[found], gaps.end[found] = gaps.last[left] + 1, gaps.first[right]
+                gaps.excess[found], gaps.likelihood[found] = excess, likelihood
+                found += 1
+        left, spaces = right, 0
+    return found
+
+
+@compiled_part
+def _middle(gaps: Gaps, place: int) -> float:
+    return 0.5 * (gaps.first[place] + gaps.last[place])
+
+
+@compiled_part
+def _pitch(model: GapModel, gaps: Gaps, count: int) -> float:
+    """Frames of an average letter: the median over neighbours without a space; 0 for too few."""
+    pairs = 0
+    for right in range(1, count):
+        left = right - 1
+        a, b = gaps.symbol[left], gaps.symbol[right]
+        if model.space_symbol not in (a, b):
+            widths = 0.5 * (model.widths[a] + model.widths[b])
+            gaps.ratio[pairs] = (_middle(gaps, right) - _middle(gaps, left)) / widths
+            pairs += 1
+    if pairs < _FEWEST:
+        return 0.0
+    for i in range(1, pairs):  # insertion sort of a few dozen
+        value, j = gaps.ratio[i], i - 1
+        while j >= 0 and gaps.ratio[j] > value:
+            gaps.ratio[j + 1] = gaps.ratio[j]
+            j -= 1
+        gaps.ratio[j + 1] = value
+    return gaps.ratio[pairs // 2]
+
+
+@compiled_part
+def _worth(model: GapModel, excess: float, likelihood: float) -> bool:
+    """Whether any number of letters of average width makes a gap worth a try."""
+    for letters in range(1, model.letters + 1):
+        for spaces in range(model.spaces + 1):
+            width = letters + spaces * model.widths[model.space_symbol]
+            ratio = density(model, excess, width, letters, spaces) / likelihood
+            if np.log(ratio) - model.cost > _LEAST:
+                return True
+    return False
+
+
+@compiled_part
+def density(model: GapModel, excess: float, width: float, letters: int, spaces: int) -> float:
+    """Likelihood of a distance with so many letters and spaces of this width together."""
+    variance = model.variance[0] + letters * model.variance[1] + spaces * model.variance[2]
+    off = excess - width
+    normal = np.exp(-0.5 * off * off / variance) / np.sqrt(2.0 * np.pi * variance)
+    return normal + model.outlier
