@@ -451,7 +451,7 @@ def test_an_own_checkpoint_with_a_head_of_its_own(call, tmp_path, monkeypatch):
     chosen = ("--decoder", "ar-beam-10", "ctc-greedy", "--out", f"{tmp_path}/own")
     code, out, err = call(*words, *lines, *chosen)
     assert code == 0, err
-    assert max(map(len, out.split("files: ")[0].splitlines())) <= 100
+    assert max(map(len, out.split("files in ")[0].splitlines())) <= 100
     heads, *_ = [line.split() for line in out.splitlines() if line.startswith("Model")]
     assert heads[:4] == ["Model", "Decoder", "Batch", "Sentences/s"]
     ar, ctc = ([c.strip() for c in re.split("  +", line)] for line in out.splitlines()
