@@ -358,10 +358,10 @@ def _by_stage(
 ) -> list[Table]:
     lead = say(
         "Wall seconds of one pass over the set: host (preparing the images), encoder, decoder "
-        "with detokenising; lines/s counts encoder and decoder, with lowest and highest in "
-        "brackets; latency is encoder and decoder a line, percentiles over batches; CPU seconds "
-        "are those of all threads and worker processes; memory is the highest of the whole process "
-        "(on a GPU: of its allocations)"
+        "with detokenising, each a median of the rounds by itself; lines/s counts encoder and "
+        "decoder of the same round, with lowest and highest in brackets; latency is encoder and "
+        "decoder a line, percentiles over batches; CPU seconds are those of all threads and worker "
+        "processes; memory is the highest of the whole process (on a GPU: of its allocations)"
     )
 
     gist = say("in brackets the lowest and the highest")
