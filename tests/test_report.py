@@ -19,6 +19,7 @@ from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.runs import newest
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, plots, render, speed
+from bench.report.latex import latex
 from bench.report.results import Result, collect
 from bench.report.table import Table
 from tests import golden_report
@@ -56,7 +57,7 @@ def test_hostile_names_break_no_format():
     results = collect(store)
     for kind in (accuracy.by_severity, speed.by_stage_damaged):
         for table in kind(results):
-            texts = render.markdown(table), render.latex(table), render.terminal(table, 80)
+            texts = render.markdown(table), latex(table), render.terminal(table, 80)
             assert not any("\x1b" in text for text in texts)
             assert texts[0].count("\n|") == 2 + len(table.rows)
             assert texts[1].count(r"\end{table}") == 1

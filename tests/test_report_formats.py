@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.report import render
 from bench.report.format import number, parameters, percent, plain, short, significant
+from bench.report.latex import latex
 from bench.report.table import Cell, Column, Table
 
 
@@ -69,7 +70,7 @@ def test_no_text_breaks_a_markdown_table(first, second):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_latex_has_no_special_character_left(text):
-    written = render.latex(table((name(text), name("x")), (name("y"), name(text))))
+    written = latex(table((name(text), name("x")), (name("y"), name(text))))
     body = written[written.index(r"\midrule") + 8 : written.index(r"\bottomrule")]
     rows = [line for line in body.splitlines() if line]
     assert len(rows) == 2
@@ -88,7 +89,7 @@ def test_latex_of_a_whole_table():
         published=((name("a--b"), Cell("—")),),
         signatures=("e:mini|d:x",),
     )
-    assert render.latex(full) == "\n".join(
+    assert latex(full) == "\n".join(
         [
             r"% needs \usepackage{booktabs}; with pdflatex also \usepackage[T1]{fontenc}",
             r"\begin{table}",

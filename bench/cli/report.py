@@ -24,7 +24,7 @@ from bench.report import benchmark as benchmarks
 from bench.report import manuscript, render
 from bench.report.language import in_force
 from bench.report.results import collect
-from bench.report.table import Table
+from bench.report.table import Notes, Table
 
 _EPILOG = f"""\
 examples:
@@ -63,7 +63,7 @@ def run(
     pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
     into: tuple[Path, ...] = (),
     check: bool = False,
-    notes: render.Notes | None = None,
+    notes: Notes | None = None,
     xlsx: Path | None = None,
     benchmark: Annotated[Path | None, Parameter(metavar="FILE")] = None,
     as_json: Json = False,
@@ -117,7 +117,7 @@ def _run(
     name: str | None,
     formats: Sequence[str],
     pictured: int | None,
-    notes: render.Notes | None,
+    notes: Notes | None,
     xlsx: Path | None,
 ) -> int:
     store = open_run(name)
@@ -150,7 +150,7 @@ def _run(
 def _into(
     files: Sequence[Path],
     name: str | None,
-    notes: render.Notes | None,
+    notes: Notes | None,
     check: bool,
     as_json: bool,
 ) -> int:
@@ -185,7 +185,7 @@ class _Blocks:
     name, notes: of the command line.
     """
 
-    def __init__(self, name: str | None, notes: render.Notes | None) -> None:
+    def __init__(self, name: str | None, notes: Notes | None) -> None:
         self._name, self._notes = name, notes
         self._results = functools.cache(lambda name: collect(open_run(name)))
         self._made: dict[tuple[Path, str], tuple[manuscript.Request, list[Table]]] = {}
@@ -226,7 +226,7 @@ class _Blocks:
     def _has_appendix(self) -> bool:
         return any(request.table == manuscript.CONDITIONS for request, _ in self._made.values())
 
-    def _notes_of(self, request: manuscript.Request) -> render.Notes:
+    def _notes_of(self, request: manuscript.Request) -> Notes:
         notes: Any = request.notes or self._notes
         return notes or ("appendix" if self._has_appendix else "full")
 

@@ -22,8 +22,9 @@ from bench.core.progress import Report, silent
 from bench.report import accuracy, correction, render, speed
 from bench.report.format import plain
 from bench.report.language import say
+from bench.report.latex import latex, latex_conditions
 from bench.report.results import Result
-from bench.report.table import Table
+from bench.report.table import Notes, Table
 
 if TYPE_CHECKING:
     from bench.report.panel import Plot
@@ -40,7 +41,7 @@ def write(
     formats: Collection[str] = FORMATS,
     pictured: int | None = PICTURES,
     report: Report = silent,
-    notes: render.Notes = "full",
+    notes: Notes = "full",
 ) -> list[Path]:
     """Write the tables, with markdown the plots that it shows, and the page, as `say` has words.
 
@@ -65,7 +66,7 @@ def _files(
     formats: Collection[str],
     pictured: int | None,
     report: Report,
-    notes: render.Notes,
+    notes: Notes,
 ) -> dict[str, bytes]:
     report("tables", 0, 1)
     main, further = main_tables(results), further_tables(results)
@@ -81,11 +82,11 @@ def _files(
             files |= {f"plots/{file}": content for file, content in plot.files.items()}
     for table in tables:
         if "tex" in formats:
-            files[f"tables/{table.slug}.tex"] = render.latex(table, notes).encode()
+            files[f"tables/{table.slug}.tex"] = latex(table, notes).encode()
         if "csv" in formats:
             files |= render.files(table, f"tables/{table.slug}", ["csv"])
     if "tex" in formats and notes == "appendix":
-        files["tables/conditions.tex"] = render.latex_conditions(tables).encode()
+        files["tables/conditions.tex"] = latex_conditions(tables).encode()
     if "html" in formats:
         from bench.report import web  # pictures are made by data sets and damages
 
@@ -96,7 +97,7 @@ def _files(
 def terminal(
     results: Sequence[Result],
     width: int | None = None,
-    notes: render.Notes = "appendix",
+    notes: Notes = "appendix",
 ) -> str:
     """The main tables as text for a terminal, of `width` columns or its own."""
     columns = width or shutil.get_terminal_size((100, 24)).columns
@@ -132,7 +133,7 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
     ]
 
 
-def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot], notes: render.Notes) -> str:
+def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot], notes: Notes) -> str:
     head = say("Run {name}", name=render.markdown_text(plain(name)))
     parts = [f"# {head}\n", *([] if tables else [f"{say(_NOTHING)}\n"])]
     parts += [render.markdown(table, notes=notes) for table in tables]

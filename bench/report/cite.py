@@ -11,7 +11,8 @@ from bench.core.types import UNTRAINED
 from bench.report.conditions import conditions, signatures
 from bench.report.format import bracket, listing, number, percent, plain, significant
 from bench.report.language import say
-from bench.report.render import latex_code, latex_text, markdown_text
+from bench.report.latex import latex_code, latex_text
+from bench.report.render import markdown_text
 from bench.report.results import Result, grouped, system
 
 

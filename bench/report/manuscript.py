@@ -32,8 +32,9 @@ from bench.core.registry import did_you_mean
 from bench.report import accuracy, render, speed
 from bench.report.format import number, plain, supported_decimals
 from bench.report.language import in_force, language
+from bench.report.latex import latex, latex_conditions
 from bench.report.results import Result
-from bench.report.table import Cell, Table
+from bench.report.table import Cell, Notes, Table
 
 Syntax = Literal["md", "tex"]
 
@@ -45,7 +46,7 @@ EXAMPLES: dict[Syntax, str] = {
     "tex": "% kaidoku:begin cer and below it % kaidoku:end",
 }
 
-NOTES: tuple[render.Notes, ...] = get_args(render.Notes)
+NOTES: tuple[Notes, ...] = get_args(Notes)
 _MARKERS: dict[Syntax, re.Pattern[str]] = {
     "md": re.compile(r"\ufeff?[ \t]*<!--[ \t]*kaidoku:(begin|end)\b(.*?)-->[ \t]*"),
     "tex": re.compile(r"\ufeff?[ \t]*%+[ \t]*kaidoku:(begin|end)\b(.*)"),
@@ -85,7 +86,7 @@ class Request:
     title: a caption of the author's own; "" for that of the table.
     label: for references; "" for that of the table.
     lang: of the words; "" for that of the command line.
-    notes: see `render.Notes`; "" for those of the command line.
+    notes: see `Notes`; "" for those of the command line.
     """
 
     table: str
@@ -148,11 +149,11 @@ def made(request: Request, results: Sequence[Result]) -> list[Table]:
         return tables
 
 
-def content(tables: Sequence[Table], request: Request, syntax: Syntax, notes: render.Notes) -> str:
+def content(tables: Sequence[Table], request: Request, syntax: Syntax, notes: Notes) -> str:
     """The text of tables between markers, with a line feed at its end."""
     with language(request.lang or in_force()):
         if syntax == "tex":
-            return "\n".join(render.latex(table, notes) for table in tables)
+            return "\n".join(latex(table, notes) for table in tables)
         written = [render.markdown(table, within=True, notes=notes) for table in tables]
         return "\n" + "\n".join(written) + "\n"
 
@@ -166,7 +167,7 @@ def conditions(tables: Sequence[Table], syntax: Syntax) -> str:
     if not tables:
         raise UserError("no block has its conditions here; write notes=appendix into one")
     if syntax == "tex":
-        return render.latex_conditions(tables)
+        return latex_conditions(tables)
     return f"\n{render.markdown_conditions(tables)}\n"
 
 

@@ -6,13 +6,17 @@ A column says what it shows of a row, and a cell brings its own footnotes; the t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from bench.core.types import Spread
 from bench.report.format import DASH, UNKNOWN, number, percent, plain, significant
+from bench.report.language import say
+
+_HEAD = 10  # letters of a head beside each other, on a terminal and in LaTeX
 
 Value = str | int | float | None
 Item = TypeVar("Item")
@@ -52,6 +56,10 @@ class Column(Generic[Item]):
     key: bool = False
     notes: tuple[str, ...] = ()
 
+
+# What stands below a table: conditions and signatures in full; one line; nothing, since they stand
+# in an appendix; nothing at all.
+Notes = Literal["full", "short", "appendix", "off"]
 
 RANGE = ("low", "high")  # the parts of a column with intervals
 
@@ -93,6 +101,35 @@ class Table:
         parts += [cell for row in self.all_rows for cell in row]
         return tuple(dict.fromkeys(plain(note) for part in parts for note in part.notes))
 
+    @property
+    def line(self) -> str:
+        """The short conditions."""
+        return self.short or self.sentences[0].strip()
+
+    def unmarked(self) -> Table:
+        """The table without footnotes."""
+
+        def bare(rows: tuple[tuple[Cell, ...], ...]) -> tuple[tuple[Cell, ...], ...]:
+            return tuple(tuple(replace(cell, notes=()) for cell in row) for row in rows)
+
+        columns = tuple(replace(column, notes=()) for column in self.columns)
+        rows, published = bare(self.rows), bare(self.published)
+        return replace(self, columns=columns, rows=rows, published=published)
+
+    def blocks(self, fits: Callable[[Sequence[int]], bool]) -> list[list[int]]:
+        """The places of columns that fit beside each other; what names the rows is in each block.
+
+        `fits` says whether columns do; a block has at least one that names no row.
+        """
+        keys = [place for place, column in enumerate(self.columns) if column.key]
+        blocks = [list(keys)]
+        for place in (place for place, column in enumerate(self.columns) if not column.key):
+            if fits([*blocks[-1], place]) or blocks[-1] == keys:
+                blocks[-1].append(place)
+            else:
+                blocks.append([*keys, place])
+        return blocks
+
     def marks(self, part: Cell | Column[Any]) -> tuple[int, ...]:
         """The numbers of the footnotes of a cell or column."""
         return tuple(self.notes.index(plain(note)) + 1 for note in part.notes)
@@ -128,6 +165,26 @@ def keys(heads: Iterable[str], *of: Callable[[Item], object]) -> list[Column[Ite
         return Column(head, lambda item: str(get(item)), key=True)
 
     return [column(head, get) for head, get in zip(heads, of, strict=True)]
+
+
+def narrowed(head: str) -> str:
+    """A head of several words in lines as narrow as numbers."""
+    return textwrap.fill(head, _HEAD, break_long_words=False, break_on_hyphens=False)
+
+
+def shared(tables: Sequence[Table], names: Sequence[str]) -> list[tuple[str, str]]:
+    """The conditions of tables, each sentence once, behind the names of those that share it."""
+    tables_of: dict[str, dict[str, None]] = {}
+    for table, name in zip(tables, names, strict=True):
+        for sentence in table.sentences:
+            tables_of.setdefault(sentence, {})[name] = None
+    texts: dict[tuple[str, ...], str] = {}
+    for sentence, of in tables_of.items():
+        texts[tuple(of)] = texts.get(tuple(of), "") + sentence
+    return [
+        (say("all tables") if len(of) == len(names) > 1 else "; ".join(of), texts[of].strip())
+        for of in sorted(texts, key=lambda of: -len(of))
+    ]
 
 
 # Cells
