@@ -168,7 +168,7 @@ def _misread(results: Sequence[Result]) -> list[Table]:
     shown = [
         r for r in results if r.clean and r.names.dataset == "lines" and r.row.decoder in names
     ]
-    known = Vocabulary(frozenset({"the"}), frozenset(), "the 1 word of a test")
+    known = Vocabulary(frozenset({"the"}), frozenset(), 1, "a test")
     analysis = analyse([result.reading for result in shown if result.reading], known)
     return errors.tables(errors.Shown(1, analysis, tuple(shown)), most=3)
 

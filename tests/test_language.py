@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -16,11 +17,12 @@ from babel.messages.pofile import read_po
 from bench import ROOT
 from bench.analysis.experiment.design import DAMAGES as DAMAGES_OF_EXPERIMENT
 from bench.analysis.experiment.design import LEVELS, contrasts
+from bench.analysis.misreadings.classes import VIEWS
 from bench.analysis.reproduce import _ABSENT, _PREFIXES
 from bench.core.errors import UserError
 from bench.core.metrics import LENIENT
 from bench.pipeline.leaks.leak import KINDS, KNOWN
-from bench.report import diagnostics, experiment, leak, reproduce
+from bench.report import compare, diagnostics, errors, experiment, leak, reproduce
 from bench.report.conditions import _MANY
 from bench.report.experiment_tables import CEILING
 from bench.report.format import listing, plural
@@ -28,9 +30,11 @@ from bench.report.language import catalogue, in_force, language
 from bench.report.panel import _width, wrapped
 from datasets.about import _KNOWN
 from datasets.damage import DAMAGES
+from decoders.language.lm import EMBEDDED_TEXT
 
 REPORT = ROOT / "bench" / "report"
 CODE = [*REPORT.rglob("*.py"), *(ROOT / "bench" / "cli").rglob("*.py")]
+PARTS = ("low", "high", "p", "added", "net per 1,000", "p (Holm)")  # of heads of spreadsheets
 LOCALE = REPORT / "locale" / "ja" / "LC_MESSAGES"
 SCRIPTS = [*REPORT.rglob("*.js"), *REPORT.rglob("*.j2")]
 JAPANESE = catalogue("ja")
@@ -60,6 +64,21 @@ def extracted(path: Path) -> Iterator[tuple[int, str, str, list[str]]]:
             yield line, function, messages, comments
 
 
+def templates() -> set[str]:
+    """Sentences with `{name}` in them, wherever they stand in the code of reports."""
+    constants = (
+        node.value
+        for path in REPORT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return {
+        text
+        for text in constants
+        if re.search(r"\{[a-z_]+\}", text) and not set(text) & set("\\\n") and text != "{count} "
+    }
+
+
 def fields(words: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(words) if name}
 
@@ -77,7 +96,11 @@ def from_tables() -> set[str]:
         *(fact for facts in KNOWN.values() for fact in facts), *leak._PHRASES.values(), *KINDS,
         *(head for _, head in diagnostics._KINDS), diagnostics._ABOUT_KINDS,
         diagnostics._ABOUT_ORACLE, *reproduce._RANGES.values(), *_PREFIXES.values(), _ABSENT,
-        *DAMAGES.names(), *LENIENT, CEILING, *blocks, *(f"{{count}} {noun}" for noun in blocks),
+        *DAMAGES.names(), *LENIENT, CEILING, EMBEDDED_TEXT, errors.NOTHING, errors.SPACE,
+        "character", compare._PAIR, compare._SIDES, *compare._LINES, compare._OTHER_SETTING,
+        *compare._SPEED_NOTES.values(), *PARTS,
+        *(word for view in VIEWS for word in (view.name, *view.classes, *view.classes.values())),
+        *blocks, *(f"{{count}} {noun}" for noun in blocks),
         *(_MANY[noun] for noun in blocks),
         *(facts.synthetic for facts in _KNOWN.values() if facts.synthetic),
         *(facts.composed for facts in _KNOWN.values() if facts.composed),
@@ -85,7 +108,7 @@ def from_tables() -> set[str]:
 
 
 def test_everything_said_has_japanese_words():
-    assert sorted((said() | from_tables()) - set(JAPANESE) - {""}) == []
+    assert sorted((said() | from_tables() | templates()) - set(JAPANESE) - {""}) == []
 
 
 def test_the_catalogue_has_no_empty_or_fuzzy_entry():
@@ -96,7 +119,9 @@ def test_the_catalogue_has_no_empty_or_fuzzy_entry():
 
 def test_no_word_of_the_catalogue_is_left_over():
     # Names become words too: they stand in the code as strings of their own.
-    files = [path for part in ("bench", "datasets") for path in (ROOT / part).rglob("*.py")]
+    files = [
+        path for part in ("bench", "datasets", "decoders") for path in (ROOT / part).rglob("*.py")
+    ]
     code = "".join(path.read_text(encoding="utf-8") for path in [*files, *SCRIPTS])
     code = re.sub(r"\"\s*\n\s*f?\"", "", code)  # strings that go on in the next line
     code = code.replace("'", '"')

@@ -28,7 +28,7 @@ from bench.core.errors import UserError
 from bench.core.metrics import totals
 from tests.run_rows import read_line, row
 
-KNOWN = Vocabulary(frozenset({"the", "then", "cat", "form", "from"}), frozenset({"-"}), "a test")
+KNOWN = Vocabulary(frozenset({"the", "then", "cat", "form", "from"}), frozenset({"-"}), 5, "a test")
 
 
 def classed(view: View, reference: str, text: str, shares=None, **more) -> list[str]:

@@ -71,7 +71,7 @@ def by_damage(results: Sequence[Result], bold: bool = True) -> list[Table]:
     `bold` is that of `by_set`.
     """
     first_columns = [
-        *keys([say("Damage")], lambda line: line[0].names.damage),
+        *keys([say("Damage")], lambda line: line[0].damage),
         Column(say("Ink lost %"), _ink_lost),
     ]
     return [
@@ -106,7 +106,7 @@ def by_severity(results: Sequence[Result], bold: bool = True) -> list[Table]:
             f"severity-{number}",
             say(
                 "CER by severity of {damage}: {encoder} on {set}",
-                damage=group[-1].names.damage,
+                damage=group[-1].damage,
                 encoder=group[-1].names.encoder,
                 set=group[-1].dataset,
             ),

@@ -22,7 +22,7 @@ def key_columns(*heads: str) -> list[Column[Result]]:
     """Columns that name a result, by their English heads."""
     of: dict[str, Callable[[Result], object]] = {
         "Set": lambda result: result.names.dataset,
-        "Damage": lambda result: result.names.damage,
+        "Damage": lambda result: result.damage,
         "Severity": lambda result: result.row.condition.severity,
         "Encoder": lambda result: result.names.encoder,
         "Decoder": lambda result: result.names.decoder,

@@ -12,7 +12,8 @@ from bench.analysis.stats import significant as is_significant
 from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, interval, sentences, signatures
 from bench.report.format import plural, significant
-from bench.report.results import Result, grouped
+from bench.report.language import say
+from bench.report.results import Result, damage_of, grouped
 from bench.report.table import (
     RANGE,
     Cell,
@@ -36,16 +37,17 @@ _PAIR = (
     "alone where only that system read them without an error. {interval}, both systems drawn "
     "together; p is that of a two-sided randomisation test that swaps the readings of whole "
     "{blocks}, and p Holm is adjusted for all {tests} of this table. A ΔCER is starred where p "
-    f"Holm is at most {ALPHA:g} and the interval leaves 0 out"
+    "Holm is at most {alpha} and the interval leaves 0 out"
 )
 _SIDES = (
     "What each system reads and costs. CER is micro, in percent, {interval}; lines/s and "
     "milliseconds a line are those of encoder and decoder, CPU time that of all threads and "
     "workers, device time the time for which an accelerator was held; the interval of lines/s is "
-    f"over batches (a bootstrap from {ENOUGH} on, a t interval under that, none under {FEWEST}). "
+    "over batches (a bootstrap from {enough} on, a t interval under that, none under {fewest}). "
     "Front: no other system of the table has, under the same condition, a "
     "CER as low at a speed as high"
 )
+_LINES = ("Improved", "Same", "Worse", "First alone", "Second alone")
 _SPEED_NOTES = {
     "rounds": "the range that the rounds allow: these rows have too few batches in common",
     "": "no interval: one round of these rows, and too few batches in common",
@@ -65,30 +67,34 @@ def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
     every = list(results.values())
     words = interval(every)
     tests = sum(comparison.p_holm is not None for comparison in comparisons)
-    lead = _PAIR.format(
-        interval=words[:1].upper() + words[1:], blocks=blocks(every), tests=plural(tests, "test")
+    lead = say(
+        _PAIR,
+        interval=words[:1].upper() + words[1:],
+        blocks=blocks(every),
+        tests=plural(tests, "test"),
+        alpha=f"{ALPHA:g}",
     )
 
     def p(value: float | None, notes: Sequence[str] = ()) -> Cell:
         return figure(value, lambda known: significant(known, 2), notes=notes)
 
     def lines(head: str, place: int) -> Column[Comparison]:
-        return Column(head, lambda pair: count(pair.lines[place] if pair.lines else None))
+        return Column(say(head), lambda pair: count(pair.lines[place] if pair.lines else None))
 
     columns: list[Column[Comparison]] = [
         *keys(
-            ("Set", "Damage", "First", "Second"),
+            (say("Set"), say("Damage"), say("First"), say("Second")),
             lambda pair: pair.condition.dataset,
-            lambda pair: pair.condition.damaged or "none",
+            lambda pair: damage_of(pair.condition) or say("none"),
             lambda pair: pair.first.label,
             lambda pair: pair.second.label,
         ),
         Column("ΔCER", lambda pair: _points(pair.cer, pair.p_holm), RANGE),
         Column("p", lambda pair: p(pair.cer.p if pair.cer else None, _few(pair))),
-        Column("p Holm", lambda pair: p(pair.p_holm)),
+        Column(say("p Holm"), lambda pair: p(pair.p_holm)),
         Column("ΔWER", lambda pair: _points(pair.wer), RANGE),
         Column(
-            "Errors ratio",
+            say("Errors ratio"),
             lambda pair: (
                 figure(pair.cer_ratio.value, ends=pair.cer_ratio.interval)
                 if pair.cer_ratio
@@ -96,18 +102,13 @@ def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
             ),
             RANGE,
         ),
-        Column("Speed ratio", lambda pair: _speed(pair, results), RANGE),
-        Column("CPU ratio", lambda pair: figure(pair.cpu_ratio)),
-        *(
-            lines(head, place)
-            for place, head in enumerate(
-                ("Improved", "Same", "Worse", "First alone", "Second alone")
-            )
-        ),
+        Column(say("Speed ratio"), lambda pair: _speed(pair, results), RANGE),
+        Column(say("CPU ratio"), lambda pair: figure(pair.cpu_ratio)),
+        *(lines(head, place) for place, head in enumerate(_LINES)),
     ]
     return declared(
         "compare",
-        "Systems in pairs",
+        say("Systems in pairs"),
         _conditions(lead, every),
         columns,
         comparisons,
@@ -119,16 +120,16 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
     every = list(results.values())
 
     def costs(head: str, cell: Callable[[Cost], Cell], parts: tuple[str, ...] = ()) -> Column[Side]:
-        return Column(head, lambda side: cell(side.cost) if side.cost else figure(None), parts)
+        return Column(say(head), lambda side: cell(side.cost) if side.cost else figure(None), parts)
 
     def ms(head: str, seconds: Callable[[Cost], float | None]) -> Column[Side]:
         return costs(head, lambda cost: figure(seconds(cost), scale=1000.0))
 
     columns: list[Column[Side]] = [
         *keys(
-            ("Set", "Damage", "System"),
+            (say("Set"), say("Damage"), say("System")),
             lambda side: side.reading.row.condition.dataset,
-            lambda side: side.reading.row.condition.damaged or "none",
+            lambda side: damage_of(side.reading.row.condition) or say("none"),
             lambda side: side.label,
         ),
         Column("CER", lambda side: cer_cell(results[side.label, side.reading.row.key]), RANGE),
@@ -145,12 +146,12 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
         ms("CPU ms/line", lambda cost: cost.cpu_s),
         ms("Device ms/line", lambda cost: cost.device_s),
         costs("Threads", lambda cost: count(cost.threads)),
-        Column("Front", lambda side: "yes" if side.on_front else ""),
+        Column(say("Front"), lambda side: say("yes") if side.on_front else ""),
     ]  # fmt: skip
     return declared(
         "compare-systems",
-        "The systems and what they cost",
-        _conditions(_SIDES.format(interval=interval(every)), every),
+        say("The systems and what they cost"),
+        _conditions(say(_SIDES, interval=interval(every), enough=ENOUGH, fewest=FEWEST), every),
         columns,
         found,
         signatures=signatures(every),
@@ -158,7 +159,7 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
 
 
 def _conditions(lead: str, results: Sequence[Result]) -> tuple[str, ...]:
-    leads = itertools.chain([lead], itertools.repeat("Another setting"))
+    leads = itertools.chain([lead], itertools.repeat(say("Another setting")))
     return tuple(itertools.chain(*map(sentences, leads, grouped(results))))
 
 
@@ -179,8 +180,8 @@ def _speed(comparison: Comparison, results: Results) -> Cell:
         return figure(None)
     both = (comparison.first, comparison.second)
     first, second = (results[side.label, side.reading.row.key].setting for side in both)
-    notes = [_SPEED_NOTES[speed.by]] if speed.by in _SPEED_NOTES else []
-    notes += [_OTHER_SETTING] if first != second else []
+    notes = [say(_SPEED_NOTES[speed.by])] if speed.by in _SPEED_NOTES else []
+    notes += [say(_OTHER_SETTING)] if first != second else []
     return figure(speed.value, ends=speed.interval, notes=notes)
 
 
@@ -188,4 +189,5 @@ def _few(comparison: Comparison) -> list[str]:
     if comparison.cer is None or comparison.cer.p is not None:
         return []
     counted = blocks_of(comparison.condition.dataset, comparison.first.reading.lines)
-    return [f"{plural(counted.count, counted.noun)}: too few for an interval or a test"]
+    few = plural(counted.count, counted.noun)
+    return [say("{blocks}: too few for an interval or a test", blocks=few)]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.diagnostics import DecoderErrors, Diagnosis, Kind
 from bench.core.types import Condition
 from bench.report.format import DASH, number, percent, plural
-from bench.report.language import named, say
-from bench.report.results import marked
+from bench.report.language import say
+from bench.report.results import damage_of, marked
 from bench.report.table import Cell, Column, Table, count, declared, keys, rate
 
 _KINDS: tuple[tuple[Kind, str], ...] = (
@@ -32,7 +32,7 @@ def tables(diagnosis: Diagnosis) -> Iterator[Table]:
 
 
 def _table(diagnosis: Diagnosis, condition: Condition, findings: Sequence[DecoderErrors]) -> Table:
-    damage = f", {named(condition.damage)} {condition.severity}" if condition.damaged else ""
+    damage = say(", {damage}", damage=damage_of(condition)) if condition.damaged else ""
     about_kinds = (say(_ABOUT_KINDS),)
     about_oracle = (say(_ABOUT_ORACLE),)
 

@@ -13,15 +13,13 @@ from bench.core.metrics import EditKind
 from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, interval, sentences, signatures
 from bench.report.format import number, plain, plural
+from bench.report.language import named, say
 from bench.report.results import Result
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys
+from decoders.language.lm import EMBEDDED_TEXT
 
 SPACE, NOTHING = "(space)", "(nothing)"  # in words, which survive any format
 PER_THOUSAND = 1000.0
-
-_KINDS: tuple[tuple[EditKind, str], ...] = (
-    ("substitution", "Sub."), ("deletion", "Del."), ("insertion", "Ins."),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +39,12 @@ class Shown:
         """The condition in few words."""
         first = self.results[0]
         severity = first.row.condition.severity
-        damage = f"{first.names.damage} {severity}" if severity else "clean"
-        return f"{first.names.encoder} on {first.dataset}, {damage}"
+        return say(
+            "{encoder} on {set}, {damage}",
+            encoder=first.names.encoder,
+            set=first.dataset,
+            damage=f"{first.damage} {severity}" if severity else say("clean"),
+        )
 
     @property
     def decoders(self) -> list[str]:
@@ -100,10 +102,10 @@ class PairRow:
 def tables(shown: Shown, most: int) -> list[Table]:
     """All tables of a condition, with the `most` frequent confusions."""
     return [
-        _table(shown, "misreadings", "Errors of {}", _kinds_lead(shown), kind_columns(),
-               systems(shown)),
-        _table(shown, "classes", "Classes of errors: {}", _classes_lead(shown),
-               class_columns(shown.decoders), kinds_of(shown)),
+        _table(shown, "misreadings", say("Errors of {what}", what=shown.title),
+               _kinds_lead(shown), kind_columns(), systems(shown)),
+        _table(shown, "classes", say("Classes of errors: {what}", what=shown.title),
+               _classes_lead(shown), class_columns(shown.decoders), kinds_of(shown)),
         *([_changes(shown)] if shown.others else []),
         _confusions(shown, "character", most),
         _confusions(shown, "word", most),
@@ -116,7 +118,7 @@ def _table(
 ) -> Table:  # fmt: skip
     return declared(
         f"{slug}-{shown.number}",
-        title.format(shown.title),
+        title,
         shown.sentences(lead),
         columns,
         rows,
@@ -125,10 +127,11 @@ def _table(
 
 
 def _kinds_lead(shown: Shown) -> str:
-    return (
-        f"CER in percent, {interval(shown.results)}; characters substituted, "
-        "deleted and inserted, and all of these; word edits; lines that the token limit ended "
-        "(truncated) and whose text ends in a loop (looping)"
+    return say(
+        "CER in percent, {interval}; characters substituted, deleted and inserted, and all of "
+        "these; word edits; lines that the token limit ended (truncated) and whose text ends in a "
+        "loop (looping)",
+        interval=interval(shown.results),
     )
 
 
@@ -145,13 +148,15 @@ def kind_columns() -> list[Column[DecoderRow]]:
         return Column(head, lambda one: count(one.profile.kinds[kind]))
 
     return [
-        *keys(["Decoder"], lambda one: one.result.names.decoder),
-        Column("CER %", lambda one: cer_cell(one.result), RANGE),
-        *(edits(*kind) for kind in _KINDS),
-        Column("Edits", lambda one: count(one.profile.kinds.total())),
-        Column("Word edits", lambda one: count(int(one.profile.reading.word_edits.sum()))),
-        Column("Truncated", lambda one: count(one.profile.truncated)),
-        Column("Looping", lambda one: count(one.profile.looping)),
+        *keys([say("Decoder")], lambda one: one.result.names.decoder),
+        Column(say("CER %"), lambda one: cer_cell(one.result), RANGE),
+        edits("substitution", say("Sub.")),
+        edits("deletion", say("Del.")),
+        edits("insertion", say("Ins.")),
+        Column(say("Edits"), lambda one: count(one.profile.kinds.total())),
+        Column(say("Word edits"), lambda one: count(int(one.profile.reading.word_edits.sum()))),
+        Column(say("Truncated"), lambda one: count(one.profile.truncated)),
+        Column(say("Looping"), lambda one: count(one.profile.looping)),
     ]
 
 
@@ -184,45 +189,71 @@ def class_columns(decoders: Sequence[str]) -> list[Column[ClassRow]]:
 
 
 def _class_keys() -> list[Column[ClassRow]]:
-    return keys(("View", "Class"), lambda kind: kind.view.name, lambda kind: kind.of.name)
+    return keys(
+        (say("View"), say("Class")),
+        lambda kind: named(kind.view.name),
+        lambda kind: named(kind.of.name),
+    )
 
 
 def _classes_lead(shown: Shown) -> str:
     first, seen = shown.analysis.profiles[0].reading, shown.analysis.seen
-    parts = [
+    lead = say(
         "Edits by class; the classes of a view add up to all character edits, those of the view "
         "word to all word edits; views in which all edits are of one class are left out. "
-        f"{first.characters.sum():,} characters and {first.words.sum():,} words were to be read. "
-        f"Real words are {shown.analysis.known.source}",
-    ]
+        "{characters} characters and {words} words were to be read. Real words are {known}",
+        characters=f"{first.characters.sum():,}",
+        words=f"{first.words.sum():,}",
+        known=vocabulary(shown),
+    )
     if seen.by_id:
-        guess = ", their places guessed where the set has no boxes" if seen.estimated else ""
-        parts.append(f"Hidden are characters of which under 20 % of the ink is left{guess}")
+        guess = say(", their places guessed where the set has no boxes") if seen.estimated else ""
+        words = "{lead}. Hidden are characters of which under 20 % of the ink is left{guess}"
+        lead = say(words, lead=lead, guess=guess)
     if seen.absent:
-        parts.append(f"What was hidden is not known ({seen.absent})")
-    return ". ".join(parts)
+        lead = say("{lead}. What was hidden is not known ({why})", lead=lead, why=seen.absent)
+    return lead
+
+
+def vocabulary(shown: Shown) -> str:
+    """The words that count as real ones."""
+    known = shown.analysis.known
+    words = "the {count} words of {text}"
+    if known.source == EMBEDDED_TEXT:
+        words = "the {count} words of the {text}"
+    return say(words, count=f"{known.size:,}", text=named(known.source))
 
 
 def _changes(shown: Shown) -> Table:
     resampled = blocks(shown.results)
-    mark = (
-        f"* p at most {ALPHA:g} (randomisation by {resampled}, Holm over the table) and an "
-        "interval without 0"
+    mark = say(
+        "* p at most {alpha} (randomisation by {blocks}, Holm over the table) and an interval "
+        "without 0",
+        alpha=f"{ALPHA:g}",
+        blocks=resampled,
     )
     known = shown.results[0].blocks
     if known and known.count < FEWEST:
-        mark = f"{plural(known.count, known.noun)}: too few for an interval or a test"
-    lead = (
-        f"-errors of {shown.against} that a decoder does not make at that place, +errors that "
-        "it makes anew, then the net change per 1,000 reference characters (view word: words) "
-        f"with its 95 % paired interval over {resampled}; {mark}"
+        counted = plural(known.count, known.noun)
+        mark = say("{blocks}: too few for an interval or a test", blocks=counted)
+    lead = say(
+        "-errors of {against} that a decoder does not make at that place, +errors that it makes "
+        "anew, then the net change per 1,000 reference characters (view word: words) with its 95 % "
+        "paired interval over {blocks}; {mark}",
+        against=shown.against,
+        blocks=resampled,
+        mark=mark,
     )
     parts = ("added", "net per 1,000", "low", "high", "p (Holm)")
 
     def column(decoder: str, changes: Mapping[Class, Change]) -> Column[ClassRow]:
         return Column(decoder, lambda kind: _change(changes.get(kind.of)), parts)
 
-    title = f"What decoders change of the errors of {shown.against}: {{}}"
+    title = say(
+        "What decoders change of the errors of {against}: {what}",
+        against=shown.against,
+        what=shown.title,
+    )
     columns = [*_class_keys(), *(column(*other) for other in shown.others)]
     return _table(shown, "changes", title, lead, columns, kinds_of(shown))
 
@@ -249,14 +280,20 @@ def net_cell(change: Change) -> Cell:
 def _confusions(shown: Shown, unit: Unit, most: int) -> Table:
     pairs = shown.analysis.confusions(unit)
     left = len(pairs) - most
-    rest = f"; {left:,} rarer pairs are left out" if left > 0 else ""
-    lead = (
-        f"How often each decoder read one {unit} as another, in one shortest edit script; "
-        f"{NOTHING} read is a deletion, {NOTHING} in the reference an insertion{rest}"
+    rest = say("; {left} rarer pairs are left out", left=f"{left:,}") if left > 0 else ""
+    lead = say(
+        "How often each decoder read one {unit} as another, in one shortest edit script; {nothing} "
+        "read is a deletion, {nothing} in the reference an insertion{rest}",
+        unit=named(unit),
+        nothing=say(NOTHING),
+        rest=rest,
     )
-    slug, title = "confusions" if unit == "character" else "words", f"What is read as what, {unit}s"
+    slug, title = "confusions", "What is read as what, characters: {what}"
+    if unit == "word":
+        slug, title = "words", "What is read as what, words: {what}"
     columns = confusion_columns(shown.decoders)
-    return _table(shown, slug, f"{title}: {{}}", lead, columns, confused(shown, unit, most))
+    pairs_shown = confused(shown, unit, most)
+    return _table(shown, slug, say(title, what=shown.title), lead, columns, pairs_shown)
 
 
 def confused(shown: Shown, unit: Unit, most: int) -> list[PairRow]:
@@ -268,7 +305,7 @@ def confusion_columns(decoders: Sequence[str]) -> list[Column[PairRow]]:
     """Confusions by decoder."""
     return [
         *keys(
-            ("Reference", "Read"),
+            (say("Reference"), say("Read")),
             lambda one: _unit_text(one.pair[0]),
             lambda one: _unit_text(one.pair[1]),
         ),
@@ -277,4 +314,4 @@ def confusion_columns(decoders: Sequence[str]) -> list[Column[PairRow]]:
 
 
 def _unit_text(unit: str) -> str:
-    return {"": NOTHING, " ": SPACE}.get(unit) or plain(unit) or f"U+{ord(unit[0]):04X}"
+    return {"": say(NOTHING), " ": say(SPACE)}.get(unit) or plain(unit) or f"U+{ord(unit[0]):04X}"

@@ -407,7 +407,7 @@ def _language_words(model: Mapping[str, Any]) -> str:
         order=model.get("lm_order"),
         name=model.get("lm"),
         hash=str(model.get("lm_sha256"))[:12],
-        trained_on=model.get("lm_trained_on"),
+        trained_on=named(str(model.get("lm_trained_on"))),
         alpha=model.get("alpha"),
         beta=model.get("beta"),
         tuned_on=model.get("tuned_on"),

@@ -16,7 +16,7 @@ from typing import Any
 
 import tabulate as tabulating
 
-from bench.report.language import say
+from bench.report.language import named, say
 from bench.report.latex import latex
 from bench.report.table import Cell, Column, Notes, Table, Value, narrowed, shared
 
@@ -125,7 +125,7 @@ def spreadsheet(table: Table) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    heads = (*flat_heads(table), "notes", "conditions", "signatures")
+    heads = (*flat_heads(table), say("notes"), say("conditions"), say("signatures"))
     writer.writerow(map(_harmless, heads))
     for row in table.all_rows:
         values = flat_values(table, row)
@@ -144,7 +144,9 @@ def notes_of(table: Table, row: Sequence[Cell]) -> str:
 def flat_heads(table: Table) -> list[str]:
     """The heads of a spreadsheet: of every column and its parts."""
     return [
-        f"{column.head} {part}".rstrip() for column in table.columns for part in ("", *column.parts)
+        f"{column.head} {named(part)}".rstrip()
+        for column in table.columns
+        for part in ("", *column.parts)
     ]
 
 

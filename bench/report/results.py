@@ -16,7 +16,7 @@ from bench.analysis.evidence import Reading, Store
 from bench.analysis.stats import Interval
 from bench.core.errors import UserError
 from bench.core.hashing import digest
-from bench.core.types import UNTRAINED, Row, Runtime
+from bench.core.types import UNTRAINED, Condition, Row, Runtime
 from bench.report.format import plain
 from bench.report.language import named, say
 from datasets import DATASETS
@@ -105,6 +105,11 @@ def marked(dataset: str, name: str = "") -> str:
     """A set's name, or another for it, with a word where it is synthetic: "lines (synthetic)"."""
     name = name or dataset
     return say("{set} (synthetic)", set=name) if about(dataset).synthetic else name
+
+
+def damage_of(condition: Condition) -> str:
+    """A damage with its severity in the current language: "blot 3"; "" of the clean set."""
+    return f"{named(condition.damage)} {condition.severity}" if condition.severity else ""
 
 
 def collect(store: Store) -> list[Result]:

@@ -28,6 +28,7 @@ from bench import __version__
 from bench.core.metrics import character_edits, normalise
 from bench.core.types import Image
 from bench.report import render
+from bench.report.language import say
 from bench.report.table import Column, Table, declared, keys
 
 PERCENT = "0.00%"
@@ -87,8 +88,8 @@ def diffed(reference: str, text: str) -> CellRichText | str:
 
 def legend() -> CellRichText | str:
     """The styles of `diffed`."""
-    samples = [("substitution", "another character"), ("insertion", "put in")]
-    pieces = [("", "read as: "), *samples, ("deletion", "left out")]
+    samples = [("substitution", say("another character")), ("insertion", say("put in"))]
+    pieces = [("", say("read as: ")), *samples, ("deletion", say("left out"))]
     return _rich([part for piece in pieces for part in (piece, ("", "  "))])
 
 
@@ -215,9 +216,9 @@ def of_tables(tables: Sequence[Table], title: str) -> bytes:
     texts = [(table.slug, table.conditions) for table in tables]
     texts += [(table.slug, signature) for table in tables for signature in table.signatures]
     columns: list[Column[tuple[str, str]]] = keys(
-        ("Table", "Conditions and signatures"), lambda row: row[0], lambda row: row[1]
+        (say("Table"), say("Conditions and signatures")), lambda row: row[0], lambda row: row[1]
     )
-    add_table(book, declared("conditions", "", "", columns, texts), "conditions")
+    add_table(book, declared("conditions", "", "", columns, texts), say("conditions"))
     return saved(book)
 
 
@@ -225,7 +226,7 @@ def add_table(book: Workbook, table: Table, title: str, above: str = "") -> None
     """Add a sheet of a table's unrounded values; the columns that name the row are frozen."""
     names, rows = render.flat_heads(table), [render.flat_values(table, r) for r in table.all_rows]
     if table.notes:
-        names.append("notes")
+        names.append(say("notes"))
         for values, cells in zip(rows, table.all_rows, strict=True):
             values.append(render.notes_of(table, cells))
     heads = [_head(*of) for of in zip(names, *rows, strict=True)]

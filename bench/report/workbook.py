@@ -34,7 +34,9 @@ from bench.report.errors import (
     kinds_of,
     net_cell,
     systems,
+    vocabulary,
 )
+from bench.report.language import named, say
 from bench.report.sheets import (
     PERCENT,
     PICTURE_WIDTH,
@@ -53,15 +55,19 @@ _PAIRS = 1000  # of a condition in a sheet; --json has all
 
 def workbook(conditions: Sequence[Shown], most: int, report: Report = silent) -> bytes:
     """The bytes of an .xlsx file, with pictures of the `most` worst lines of each condition."""
-    book = new_book("Misreadings")
+    book = new_book(say("Misreadings"))
     names = list(dict.fromkeys(name for shown in conditions for name in shown.decoders))
     confused_by = confusion_columns(names)
     sheets: list[tuple[str, Sequence[Column[Any]], Callable[[Shown], Iterable[Any]]]] = [
-        ("Summary", _summary_columns(), systems),
-        ("Classes", [*class_columns(names), Column("What belongs to it", _meaning)], kinds_of),
-        ("Changes", _change_columns(), _changes),
-        ("Confusions", confused_by, lambda shown: confused(shown, "character", _PAIRS)),
-        ("Words", confused_by, lambda shown: confused(shown, "word", _PAIRS)),
+        (say("Summary"), _summary_columns(), systems),
+        (
+            say("Classes"),
+            [*class_columns(names), Column(say("What belongs to it"), _meaning)],
+            kinds_of,
+        ),
+        (say("Changes"), _change_columns(), _changes),
+        (say("Confusions"), confused_by, lambda shown: confused(shown, "character", _PAIRS)),
+        (say("Words"), confused_by, lambda shown: confused(shown, "word", _PAIRS)),
     ]
     for title, columns, rows in sheets:
         items = [item for shown in conditions for item in rows(shown)]
@@ -69,23 +75,24 @@ def workbook(conditions: Sequence[Shown], most: int, report: Report = silent) ->
     _worst(book, conditions, names, most, report)
     notes = [line for shown in conditions for line in _conditions(shown)]
     columns = [
-        Column("No.", lambda line: count(line[0]), key=True),
-        *keys(("What", "Text"), lambda line: line[1], lambda line: line[2]),
+        Column(say("No."), lambda line: count(line[0]), key=True),
+        *keys((say("What"), say("Text")), lambda line: line[1], lambda line: line[2]),
     ]
-    add_table(book, declared("Conditions", "Conditions", "", columns, notes), "Conditions")
+    title = say("Conditions")
+    add_table(book, declared(title, title, "", columns, notes), title)
     return saved(book)
 
 
 def _places() -> list[Column[Any]]:
     return [
-        Column("No.", lambda item: count(item.shown.number), key=True),
+        Column(say("No."), lambda item: count(item.shown.number), key=True),
         *keys(
-            ("Encoder", "Data set", "Damage"),
+            (say("Encoder"), say("Data set"), say("Damage")),
             lambda item: item.shown.results[0].names.encoder,
             lambda item: item.shown.results[0].names.dataset,
-            lambda item: item.shown.results[0].names.damage,
+            lambda item: item.shown.results[0].damage,
         ),
-        Column("Severity", lambda item: count(_severity(item.shown)), key=True),
+        Column(say("Severity"), lambda item: count(_severity(item.shown)), key=True),
     ]
 
 
@@ -96,14 +103,15 @@ def _severity(shown: Shown) -> int:
 def _summary_columns() -> list[Column[DecoderRow]]:
     return [
         *kind_columns(),
-        Column("WER %", lambda one: rate(one.result.row.wer)),
-        Column("Lines", lambda one: count(len(one.profile.reading.lines))),
-        Column("Characters", lambda one: count(int(one.profile.reading.characters.sum()))),
+        Column(say("WER %"), lambda one: rate(one.result.row.wer)),
+        Column(say("Lines"), lambda one: count(len(one.profile.reading.lines))),
+        Column(say("Characters"), lambda one: count(int(one.profile.reading.characters.sum()))),
     ]
 
 
 def _meaning(kind: ClassRow) -> str:
-    return f"{kind.view.unit} edits: {kind.view.classes[kind.of.name]}"
+    words = "word edits: {meaning}" if kind.view.unit == "word" else "character edits: {meaning}"
+    return say(words, meaning=say(kind.view.classes[kind.of.name]))
 
 
 @dataclass(frozen=True)
@@ -125,16 +133,16 @@ def _changes(shown: Shown) -> list[_Changed]:
 def _change_columns() -> list[Column[_Changed]]:
     return [
         *keys(
-            ("View", "Class", "Decoder", "Compared with"),
-            lambda one: one.of.view,
-            lambda one: one.of.name,
+            (say("View"), say("Class"), say("Decoder"), say("Compared with")),
+            lambda one: named(one.of.view),
+            lambda one: named(one.of.name),
             lambda one: one.decoder,
             lambda one: one.shown.against,
         ),
-        Column("Removed", lambda one: count(one.change.removed)),
-        Column("Added", lambda one: count(one.change.added)),
-        Column("Net per 1,000", lambda one: net_cell(one.change), RANGE),
-        Column("p (Holm)", lambda one: figure(one.change.p)),
+        Column(say("Removed"), lambda one: count(one.change.removed)),
+        Column(say("Added"), lambda one: count(one.change.added)),
+        Column(say("Net per 1,000"), lambda one: net_cell(one.change), RANGE),
+        Column(say("p (Holm)"), lambda one: figure(one.change.p)),
     ]
 
 
@@ -145,11 +153,13 @@ def _worst(
     most: int,
     report: Report,
 ) -> None:
-    own = [Head("Line", 20), Head("Writer or block", 14), Head("Mean CER", 9, PERCENT)]
+    own = [
+        Head(say("Line"), 20), Head(say("Writer or block"), 14), Head(say("Mean CER"), 9, PERCENT),
+    ]  # fmt: skip
     read = [head for name in names for head in (Head(name, 45), Head("CER", 8, PERCENT))]
-    seen = [Head("Picture", PICTURE_WIDTH), Head("Reference", 45)]
+    seen = [Head(say("Picture"), PICTURE_WIDTH), Head(say("Reference"), 45)]
     places = [Head(column.head) for column in _places()]
-    sheet = Sheet(book, "Worst lines", [*places, *own, *seen, *read], above=legend())
+    sheet = Sheet(book, say("Worst lines"), [*places, *own, *seen, *read], above=legend())
     for shown in conditions:
         worst = _worst_lines(shown.analysis, most)
         report("pictures", shown.number - 1, len(conditions))
@@ -158,11 +168,11 @@ def _worst(
         for place, mean in worst:
             line = lines[place]
             picture = drawn.by_id.get(line.id)
-            missing = "" if picture else drawn.absent or "the set has no such line"
+            missing = "" if picture else drawn.absent or say("the set has no such line")
             names_of = first.names
             sheet.row(
                 [
-                    *(shown.number, names_of.encoder, names_of.dataset, names_of.damage),
+                    *(shown.number, names_of.encoder, names_of.dataset, first.damage),
                     *(_severity(shown), line.id, line.block, mean, missing, line.reference),
                     *_by_line(shown, names, place),
                 ]
@@ -201,10 +211,14 @@ def _by_line(shown: Shown, names: Sequence[str], place: int) -> Iterator[Any]:
 
 
 def _conditions(shown: Shown) -> Iterator[tuple[int, str, str]]:
-    lead = f"CER and WER, {interval(shown.results)}; real words are {shown.analysis.known.source}"
-    yield shown.number, "condition", shown.title
-    yield shown.number, "conditions", "".join(shown.sentences(lead)).strip()
+    lead = say(
+        "CER and WER, {interval}; real words are {known}",
+        interval=interval(shown.results),
+        known=vocabulary(shown),
+    )
+    yield shown.number, say("condition"), shown.title
+    yield shown.number, say("conditions"), "".join(shown.sentences(lead)).strip()
     if shown.analysis.seen.absent:
-        yield shown.number, "hidden", f"not known: {shown.analysis.seen.absent}"
+        yield shown.number, say("hidden"), say("not known: {why}", why=shown.analysis.seen.absent)
     for signature in signatures(shown.results):
-        yield shown.number, "signature", signature
+        yield shown.number, say("signature"), signature

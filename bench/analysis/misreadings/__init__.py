@@ -315,7 +315,7 @@ def record(analysis: Analysis) -> dict[str, Any]:
         "encoder": row.encoder,
         "condition": plain(vars(row.condition)),
         "dataset_sha256": row.dataset_sha256,
-        "vocabulary": analysis.known.source,
+        "vocabulary": f"the {analysis.known.size:,} words of {analysis.known.source}",
         "hidden_unknown": analysis.seen.absent,
         "against": against.reading.row.key if against else None,
         "systems": [_system(each, analysis) for each in analysis.profiles],

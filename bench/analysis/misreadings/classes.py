@@ -8,7 +8,7 @@ a view add up to all edits. Of the classes that would fit, the first of the view
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -124,11 +124,13 @@ class Vocabulary:
 
     cores: of its words, what `core` leaves of them.
     bare: its words that are only punctuation (a dash).
-    source: what the words are from, in words for a table.
+    size: number of words of the model.
+    source: what the words are from, `EMBEDDED_TEXT` or a file's name.
     """
 
     cores: frozenset[str]
     bare: frozenset[str]
+    size: int
     source: str
 
     def __contains__(self, word: object) -> bool:
@@ -156,15 +158,14 @@ def vocabulary(path: Path | None = None) -> Vocabulary:
     """
     if path is None:
         words = {word for paragraph in train_text() for word in words_of(paragraph)}
-        return _known(words, f"the {len(words):,} words of the {EMBEDDED_TEXT}")
-    found = kenlm_lm(str(path)).words
-    return _known(found, f"the {len(found):,} words of {path.name}")
+        return _known(words, EMBEDDED_TEXT)
+    return _known(kenlm_lm(str(path)).words, path.name)
 
 
-def _known(words: Iterable[str], source: str) -> Vocabulary:
+def _known(words: Collection[str], source: str) -> Vocabulary:
     cores = {word: core(word) for word in words}
     bare = frozenset(word for word, inner in cores.items() if not inner)
-    return Vocabulary(frozenset(cores.values()) - {""}, bare, source)
+    return Vocabulary(frozenset(cores.values()) - {""}, bare, len(words), source)
 
 
 # One line's edits

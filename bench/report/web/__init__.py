@@ -145,6 +145,6 @@ def _setting(setting: Setting) -> list[tuple[str, str]]:
 
 def _row(result: Result) -> tuple[str, ...]:
     row, names = result.row, result.names
-    status = f"{row.status}: {row.reason}" if row.status == "failed" else row.status
-    texts = (names.encoder, names.decoder, names.dataset, names.damage, row.condition.severity)
+    status = say("failed: {reason}", reason=row.reason) if row.status == "failed" else row.status
+    texts = (names.encoder, names.decoder, names.dataset, result.damage, row.condition.severity)
     return tuple(map(plain, (*texts, status, row.key, row.signature)))

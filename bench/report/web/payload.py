@@ -152,8 +152,9 @@ def _damage(result: Result, several_seeds: bool) -> str:
     """The damage, with its seed where the run has several; "" of a clean set."""
     if result.clean:
         return ""
-    seed = f" (seed {result.row.condition.seed})" if several_seeds else ""
-    return f"{result.names.damage}{seed}"
+    if not several_seeds:
+        return result.damage
+    return say("{damage} (seed {seed})", damage=result.damage, seed=result.row.condition.seed)
 
 
 # Plots
@@ -181,7 +182,7 @@ def _curve(results: Sequence[Result], places: Places) -> Payload:
         }
         series.setdefault(place["system"], []).append(point)
     return {
-        "title": f"{last.names.damage} · {last.names.encoder} · {read_by(last)}",
+        "title": f"{last.damage} · {last.names.encoder} · {read_by(last)}",
         "series": [{"system": system, "points": points} for system, points in series.items()],
     }
 
