@@ -154,7 +154,10 @@ def weights(
     for path, whose in ((own_path(), "; of the user's tuned.json"), (PATH, "")):
         entries = (find(name, encoder.name, lm[0], path) for name in names)
         if entry := next(filter(None, entries), None):
-            values, source = entry.values, entry.source(encoder.weights, lm[1]) + whose
+            values, source = (
+                entry.values,
+                entry.source(encoder.weights_for(spec.needs), lm[1]) + whose,
+            )
             break
     options = spec.settings()
     by_hand = {name: float(options[name]) for name in spec.tunes if options[name] is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.errors import UserError
-from bench.core.files import content_hash
 from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
@@ -47,7 +47,8 @@ class ShippedEncoder(Encoder):
         self.info = EncoderInfo(
             name=name,
             # Weights without a note on their training get no CER.
-            weights=content_hash(path) if notes.get("trained_on") else UNTRAINED,
+            weights=_hash(tensors, "net.") if notes.get("trained_on") else UNTRAINED,
+            ar_weights=_hash(tensors, "ar.") if self.head else "",
             parameters={**parameters, "ar": _count(self.head)} if self.head else parameters,
             alphabet=ALPHABET,
             has_ar=self.head is not None,
@@ -165,6 +166,16 @@ def _fit(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Pa
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"the weights {path} do not fit their encoder: {first}") from error
+
+
+def _hash(tensors: Mapping[str, Tensor], prefix: str) -> str:
+    """Short hash of the tensors whose names begin so."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        if name.startswith(prefix):
+            digest.update(name.encode())
+            digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _count(module: nn.Module) -> int:

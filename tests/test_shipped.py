@@ -186,3 +186,16 @@ def test_shipped_mini_reads_real_ink():
     batches = [encoder.encode(encoder.prepare([line.image for line in lines]))]
     score = LineReader("ctc-greedy").score(batches, [line.text for line in lines])
     assert score.edits < 0.10 * score.characters
+
+
+def test_another_ar_head_leaves_what_ctc_decoders_depend_on(tmp_path, weights, encoders):
+    torch.manual_seed(1)
+    net = {
+        k.removeprefix("net."): v for k, v in load_file(weights["mini"]).items() if k[:4] == "net."
+    }
+    path = tmp_path / "mini.safetensors"
+    export(path, net, MiniAR(WIDTH).state_dict(), {"trained_on": "nothing"})
+    before, after = encoders["mini"].info, MiniSpec(weights=str(path)).open(Runtime()).info
+    assert after.weights_for("log_probs") == before.weights_for("log_probs") == before.weights
+    for needs in ("states", "both"):
+        assert after.weights_for(needs) != before.weights_for(needs)

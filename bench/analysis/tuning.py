@@ -82,11 +82,11 @@ def tune(
         mixture, conditions = _mixture(asked, lines.lines, registries, track)
         batches = list(bench.encode(mixture, spec))
         greedy = edits_of(bench.decoder(registries.decoders.create(BASELINE)), batches)
-        identity = [bench.info.weights, lines.sha256, conditions, asked.seed, asked.options, SUITE]
+        weights = bench.info.weights_for(spec.needs)
+        identity = [weights, lines.sha256, conditions, asked.seed, asked.options, SUITE]
         trials = Trials(bench, make, batches, [*identity, asked.runtime])
         points = search(trials, tried, count, track)
         extras = trials.extras()
-        weights = bench.info.weights
     best = min(points, key=lambda point: point.edits.sum())  # of equals the first
     lengths = lengths_of(batches)
     blocks = [line.block for batch in batches for line in batch.lines]

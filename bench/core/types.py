@@ -151,6 +151,8 @@ class EncoderInfo:
     """The facts of an encoder that a row holds.
 
     weights: short content hash of the weights, or "untrained" (then no CER is ever shown).
+    ar_weights: that of an AR head that can change without the rest, "" without one; no CTC decoder
+        depends on it.
     parameters: parameter count by part ("encoder", "ctc", "ar", ...). A part that no decoder
         reads ("pooler") is counted too, as published counts do.
     alphabet: the symbols of the CTC head, blank first; () without one.
@@ -169,11 +171,17 @@ class EncoderInfo:
     origin: str = ""
     generation: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ar_weights: str = ""
 
     @property
     def trained(self) -> bool:
         """Whether the weights may have a CER."""
         return self.weights != UNTRAINED
+
+    def weights_for(self, needs: Needs) -> str:
+        """Hash of the weights that a decoder depends on."""
+        ar = "" if needs == "log_probs" else self.ar_weights
+        return f"{self.weights}+{ar}" if ar else self.weights
 
 
 @dataclass(frozen=True)

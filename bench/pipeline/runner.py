@@ -293,6 +293,8 @@ class _Runner:
             info, extras = None, {}
             if reader := opened.readers.get(part.name):
                 info, extras = reader.info, dict(reader.decoder.extras())
+                if info.ar_weights and part.thing.needs != "log_probs":
+                    extras["ar_weights"] = info.ar_weights
                 if ignored := part.thing.ignored(info):
                     extras["generation_ignored"] = dict(ignored)
             elif opened.encoder is not None:
