@@ -23,7 +23,7 @@ app = App(
     help="What does language add?",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} experiment language                      about 15 minutes on two cores
+  {PROGRAM} experiment language                      about half an hour on two cores
   {PROGRAM} experiment language --damage char_erase --lines 10 --seeds 0     a quick look
   {PROGRAM} experiment language --decoder ctc-ngram,ar-beam --out mine
   {PROGRAM} experiment language --lines 300 --seeds 0,1,2,3,4                 more power

@@ -69,12 +69,13 @@ _EXPECTED = {
 _LIMITS = (
     "The contrasts are fixed in code before a run, but nobody outside registered them, and earlier "
     "runs had read the same test lines: exploratory.",
-    "The lines are synthetic: rendered stroke fonts, drawn by the renderer that the encoder mini "
-    "learned from, in text of the corpus that the language model learned other documents of.",
+    "The lines are composed: isolated characters of one hand each, real pen strokes, side by side "
+    "with more even spaces than a hand leaves, in text of the corpus that the language model "
+    "learned other documents of.",
     "With more errors there is more to gain and more to lose, so G may move with severity by that "
     "alone: summary.json has it as a share of the baseline's CER, too.",
-    "Blank paper takes the place of the ink: nothing shows a decoder that something is missing, "
-    "and a CTC decoder can hardly write where the encoder saw paper.",
+    "Blank paper takes the place of the ink: only the width of a gap shows that something is "
+    "missing, and only ctc-gap writes where the encoder saw paper.",
     "Damage is made as well: it compares decoders, and foretells no CER of real damaged pages. At "
     "one severity the damages take equal ink, not equal legibility: they are not ranked.",
     "The cloze ceiling knows the number of hidden characters and the true text around them. No "
@@ -212,7 +213,7 @@ def _in_short(finding: Finding) -> list[str]:
         _between_words(finding),
         _relative_words(finding),
         _clean_words(finding),
-        say("All lines are synthetic, rendered with stroke fonts."),
+        say("The lines are composed of real pen strokes."),
     ]
 
 

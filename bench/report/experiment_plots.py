@@ -116,7 +116,7 @@ def _plot(
     handles, labels = beside[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels))
     where = say(
-        "{encoder}; synthetic: {levels}; {seeds}",
+        "{encoder}; composed lines: {levels}; {seeds}",
         encoder=f"{finding.design.encoder}@{finding.weights[:8]}",
         levels=", ".join(
             f"{named(level)} {plural(one.lines, 'line')}" for level, one in finding.read.items()

@@ -33,8 +33,8 @@ def severity_head(severity: int) -> str:
     return say("severity {severity}", severity=severity) if severity else say("clean")
 
 
-def _synthetic(conditions: str) -> str:
-    made = say("The lines are synthetic, rendered with stroke fonts.")
+def _composed(conditions: str) -> str:
+    made = say("The lines are composed of real pen strokes.")
     return say("{first} {second}", first=conditions, second=made)
 
 
@@ -50,7 +50,7 @@ def _contrasts(finding: Finding) -> Table:
     return declared(
         slug="contrasts",
         title=say("What was expected, and what came out"),
-        conditions=_synthetic(
+        conditions=_composed(
             say(
                 "Contrasts of the gain of {system}, fixed in code before they were computed; "
                 "points of CER (slopes: a step of severity). A claim holds when its p after Holm "
@@ -84,9 +84,7 @@ def _gain_by_severity(finding: Finding) -> Table:
     return declared(
         slug="gain-by-severity",
         title=say("Gain of {system} by severity", system=PRIMARY),
-        conditions=_synthetic(
-            say("Points of CER, positive where it reads better than ctc-greedy.")
-        ),
+        conditions=_composed(say("Points of CER, positive where it reads better than ctc-greedy.")),
         columns=[
             *keys(
                 (say("level"), say("damage")),
@@ -120,7 +118,7 @@ def _where_it_falls(finding: Finding) -> Table:
             system=PRIMARY,
             severity=_LAST,
         ),
-        conditions=_synthetic(
+        conditions=_composed(
             say(
                 "Gain in points of CER, split by what was left of the character; of hidden "
                 "characters with ink, the share read right (R_hidden) and the wrong characters "
@@ -158,7 +156,7 @@ def _every_system(finding: Finding) -> Table:
     return declared(
         slug="systems",
         title=say("Every system on English"),
-        conditions=_synthetic(
+        conditions=_composed(
             say(
                 "Slope: rise of the gain a step of severity, mean over the damages. Then the gain "
                 "on clean lines, and under each damage at severity {severity}; points. The AR "
