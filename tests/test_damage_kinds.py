@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bench.core.errors import UserError
 from bench.core.types import Line
 from datasets import DATASETS
 from datasets.damage import DAMAGES
@@ -204,6 +205,18 @@ def bars() -> Line:
         image[16:48, left : left + 8] = 30
     boxes = np.array([[4, 24], [24, 44], [44, 64], [64, 84]], np.float32)
     return Line("bars", image, "ab c", "w", "test", boxes, "strokes")
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+def test_a_number_of_characters_can_be_erased(severity):
+    line = bars()
+    inked = ((10, 18), (30, 38), (70, 78))
+    for count in (1, 2, 3):
+        damaged = DAMAGES.create("char_erase", {"count": count}).apply(line, "ink", severity, 0)
+        gone = [(damaged.line.image[16:48, a:b] > 100).all() for a, b in inked]
+        assert sum(gone) == count
+    with pytest.raises(UserError, match="not -1"):
+        DAMAGES.create("char_erase", {"count": -1})
 
 
 def test_shares_are_the_ink_outside_of_the_mask():

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.errors import UserError
 from bench.core.types import Image
 from datasets.damage.base import (
     EQUAL_SLOTS,
@@ -83,11 +84,19 @@ class CharErase(Damage):
     2025). A line without boxes gets slots of equal width, and its `box_source` says so.
 
     fill: bare paper in the place of the ink, or a dark hole.
+    count: so many characters are gone at every severity; 0 for the severity's share of the ink.
+        Borkar and Smith (arXiv:2407.00250) erase one of each line.
     """
 
     family = "missing"
     name = "char_erase"
     fill: Fill = "paper"
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse fewer characters than none."""
+        if self.count < 0:
+            raise UserError(f"char_erase.count is a number of characters, not {self.count}")
 
     def _damage(self, task: Task, severity: int) -> Damaged:
         geometry, boxes = task.geometry, task.line.boxes
@@ -96,7 +105,8 @@ class CharErase(Damage):
             line = dataclasses.replace(task.line, boxes=boxes, box_source=EQUAL_SLOTS)
             task = dataclasses.replace(task, line=line)
         order = task.rng.permutation(len(boxes))
-        columns = erased_columns(geometry.ink, boxes[order], INK_LOST[severity - 1])
+        share = INK_LOST[severity - 1]
+        columns = erased_columns(geometry.ink, boxes[order], share, self.count)
         mask = np.repeat(columns[None, :], geometry.height, axis=0)
         return task.masked(mask, fill_missing(self.fill, geometry, mask, task.rng))
 
@@ -190,24 +200,26 @@ def blobs(geometry: Geometry, rng: np.random.Generator) -> Float:
     return smooth_field(rng, geometry.height, geometry.width, size)
 
 
-def erased_columns(ink: Mask, boxes: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
+def erased_columns(
+    ink: Mask, boxes: NDArray[np.float32], share: float, count: int = 0
+) -> NDArray[np.bool_]:
     """Erase boxes in order until the share of the ink is lost, the last if that is nearer to it.
 
     Takes (H, W) ink and (N, 2) boxes in the order of erasure; returns (W,) columns to clear, nested
-    in `share`.
+    in `share`. A `count` other than 0 erases so many boxes with ink instead.
     """
     left = np.cumsum(np.concatenate(([0], ink.sum(axis=0))))  # ink left of each column edge
     weight = np.diff(left)
     erased = np.zeros(ink.shape[1], np.bool_)
-    target, lost = share * float(left[-1]), 0.0
+    target, lost, done = share * float(left[-1]), 0.0, 0
     for a, b in box_edges(boxes, ink.shape[1]):
         if left[b] == left[a]:
             continue
         gain = float(weight[a:b][~erased[a:b]].sum())
-        if erased.any() and lost + gain - target > gain / 2:
+        if not count and erased.any() and lost + gain - target > gain / 2:
             break
         erased[a:b] = True
-        lost += gain
-        if lost >= target:
+        lost, done = lost + gain, done + 1
+        if done == count or (not count and lost >= target):
             break
     return erased
