@@ -237,7 +237,7 @@ def test_lists_by_commas_repetition_and_all(call, doubles, no_report):
 def test_a_dry_run_measures_nothing_and_names_what_is_finished(call, doubles, no_report):
     EVENTS.clear()
     code, out, _ = call("run", *SMALL, "--dry-run", "--out", "mine")
-    assert code == 0 and "2 cells in 1 blocks, 0 finished" in out and not folders() and not EVENTS
+    assert code == 0 and "2 cells in 1 block, 0 finished" in out and not folders() and not EVENTS
     assert call("run", *SMALL, "--out", "mine")[0] == 0
     code, out, _ = call("run", *SMALL, "--dry-run", "--out", "mine")
     assert "2 finished" in out and "reader (finished), no-e (finished)" in out

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
 import re
 import string
 from collections.abc import Iterator
-from pathlib import Path
+from typing import get_args
 
 import pytest
-from babel.messages.extract import extract_python
 from babel.messages.pofile import read_po
 
 from bench import ROOT
@@ -21,13 +18,15 @@ from bench.analysis.misreadings.classes import VIEWS
 from bench.analysis.reproduce import _ABSENT, _PREFIXES
 from bench.core.errors import UserError
 from bench.core.metrics import LENIENT
+from bench.core.types import UNTRAINED
 from bench.pipeline.leaks.leak import KINDS, KNOWN
-from bench.report import compare, diagnostics, errors, experiment, leak, reproduce
+from bench.report import compare, diagnostics, errors, experiment, leak, reproduce, speed_table
 from bench.report.conditions import _MANY
 from bench.report.experiment_tables import CEILING
 from bench.report.format import listing, plural
 from bench.report.language import catalogue, in_force, language
 from bench.report.panel import _width, wrapped
+from bench.report.speed import NOT_STATED, Origin
 from datasets.about import _KNOWN
 from datasets.damage import DAMAGES
 from decoders.language.lm import EMBEDDED_TEXT
@@ -40,42 +39,36 @@ SCRIPTS = [*REPORT.rglob("*.js"), *REPORT.rglob("*.j2")]
 JAPANESE = catalogue("ja")
 
 
+def nodes() -> Iterator[ast.AST]:
+    for path in CODE:
+        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
 def said() -> set[str]:
-    """The words in calls of `say` and `plural`, as gettext's tools extract them."""
-    words = {
-        f"{{count}} {message}" if function == "plural" else message
-        for path in CODE
-        for _, function, message, _ in extracted(path)
-    }
+    """The words in calls of `say` and `plural`."""
+    words = set()
+    for node in nodes():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            match node.func.id, node.args:
+                case "say", [ast.Constant(value=str(text)), *_]:
+                    words.add(text)
+                case "plural", [_, ast.Constant(value=str(noun))]:
+                    words.add(f"{{count}} {noun}")
     for path in SCRIPTS:
         words |= set(re.findall(r"\bsay\([\"']([^\"']+)[\"']\)", path.read_text(encoding="utf-8")))
     return words
 
 
-def extracted(path: Path) -> Iterator[tuple[int, str, str, list[str]]]:
-    """Line, function, its words and comments of each call that has words."""
-    with path.open("rb") as file, contextlib.redirect_stderr(io.StringIO()):
-        found = list(extract_python(file, {"say": None, "plural": None}, [], {}))
-    for line, function, messages, comments in found:
-        place = 1 if function == "plural" else 0
-        if isinstance(messages, tuple) and len(messages) > place and messages[place]:
-            yield line, function, messages[place], comments
-        elif isinstance(messages, str) and function == "say" and messages:
-            yield line, function, messages, comments
-
-
 def templates() -> set[str]:
-    """Sentences with `{name}` in them, wherever they stand in the code of reports."""
-    constants = (
-        node.value
-        for path in REPORT.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
+    """Sentences with `{name}` in them, wherever they stand in the code."""
     return {
-        text
-        for text in constants
-        if re.search(r"\{[a-z_]+\}", text) and not set(text) & set("\\\n") and text != "{count} "
+        node.value
+        for node in nodes()
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.search(r"\{[a-z_]+\}", node.value)
+        and not set(node.value) & set("\\\n")
+        and node.value != "{count} "
     }
 
 
@@ -98,7 +91,8 @@ def from_tables() -> set[str]:
         diagnostics._ABOUT_ORACLE, *reproduce._RANGES.values(), *_PREFIXES.values(), _ABSENT,
         *DAMAGES.names(), *LENIENT, CEILING, EMBEDDED_TEXT, errors.NOTHING, errors.SPACE,
         "character", compare._PAIR, compare._SIDES, *compare._LINES, compare._OTHER_SETTING,
-        *compare._SPEED_NOTES.values(), *PARTS,
+        *compare._SPEED_NOTES.values(), *PARTS, speed_table._REPORTED, speed_table._SINGLE,
+        speed_table._RANDOM_HEAD, *get_args(Origin), NOT_STATED, UNTRAINED,
         *(word for view in VIEWS for word in (view.name, *view.classes, *view.classes.values())),
         *blocks, *(f"{{count}} {noun}" for noun in blocks),
         *(_MANY[noun] for noun in blocks),

@@ -13,6 +13,7 @@ from bench.cli.options import (
     Files,
     Inference,
     Json,
+    Lang,
     Options,
     parts_of_system,
     print_json,
@@ -53,6 +54,7 @@ def overfit(
     learned: str = "train",
     unseen: str = "test",
     inference: Inference = Inference(),
+    lang: Lang = None,
     as_json: Json = False,
     data_root: DataRoot = None,
 ) -> int:
@@ -118,6 +120,7 @@ def leak(
     dataset: str = "ink",
     text: Files = (),
     options: Options = (),
+    lang: Lang = None,
     as_json: Json = False,
     data_root: DataRoot = None,
 ) -> int:

@@ -16,7 +16,7 @@ from bench.analysis.evidence import Chosen, Reading, Store, cited_rows
 from bench.analysis.reproduce import plan_of, verdict_of
 from bench.cli import PROGRAM
 from bench.cli.bars import RunProgress
-from bench.cli.options import DataRoot, Json, print_json
+from bench.cli.options import DataRoot, Json, Lang, print_json
 from bench.cli.run import missing
 from bench.cli.stored import open_run
 from bench.core.errors import UserError
@@ -72,6 +72,7 @@ def cite(
     device: str | None = None,
     out: str | None = None,
     data_root: DataRoot = None,
+    lang: Lang = None,
     as_json: Json = False,
 ) -> int:
     """Expand a signature or the key of a row to a footnote, or measure it again.

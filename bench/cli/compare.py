@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.analysis.compare import Comparison, NamedSystem, compare, sides
 from bench.analysis.evidence import Reading, readings
 from bench.cli import PROGRAM
-from bench.cli.options import Json, Names, Numbers, print_json
+from bench.cli.options import Json, Lang, Names, Numbers, print_json
 from bench.cli.stored import Run, Runs
 from bench.core.errors import UserError
 from bench.core.types import Row
@@ -46,6 +46,7 @@ def run(
     damage: Names = (),
     severity: Numbers = (),
     form: Annotated[Literal["text", "md", "tex", "csv"], Parameter(name="--format")] = "text",
+    lang: Lang = None,
     as_json: Json = False,
 ) -> int:
     """Compare systems line by line from what runs have stored.

@@ -17,6 +17,7 @@ from bench.cli.options import (
     DataRoot,
     Inference,
     Json,
+    Lang,
     Machine,
     Options,
     parts_of_system,
@@ -100,6 +101,7 @@ def perf(
     machine: Machine = Machine(),
     out: str = "perf",
     fresh: bool = False,
+    lang: Lang = None,
 ) -> int:
     """Compare the speed of our decoders with their peers'.
 
@@ -118,6 +120,7 @@ def perf(
     from bench.pipeline import runs
     from bench.pipeline.opening import check_runtime
     from bench.report import render
+    from bench.report.language import say
     from bench.report.perf import table as table_of
     from models import ENCODERS
 
@@ -135,7 +138,8 @@ def perf(
     files = render.files(table, "perf")
     write_files(folder, files)
     print(render.printed([table]))
-    print(f"files in {folder}: perf.json, {', '.join(files)}")
+    written = ", ".join(("perf.json", *files))
+    print(say("files in {path}: {files}", path=folder, files=written))
     return int(any(result.reason for result in record.results))
 
 
@@ -189,6 +193,7 @@ def trace(
     options: Options = (),
     stacks: bool = False,
     out: Path | None = None,
+    lang: Lang = None,
     as_json: Json = False,
     data_root: DataRoot = None,
 ) -> int:

@@ -15,6 +15,7 @@ from bench.cli.options import (
     DataRoot,
     Inference,
     Json,
+    Lang,
     Names,
     Numbers,
     Options,
@@ -100,6 +101,7 @@ def run(
     data_root: DataRoot = None,
     inference: Inference = Inference(),
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    lang: Annotated[Lang, Parameter(group=HOW)] = None,
     as_json: Annotated[Json, Parameter(group=HOW)] = False,
 ) -> int:
     """Count search errors, model errors and oracle CER of decoders behind one encoder.
@@ -112,6 +114,7 @@ def run(
     from bench.pipeline.plan import Registries
     from bench.report import render
     from bench.report.diagnostics import tables
+    from bench.report.language import say
 
     diagnosis = diagnose(choices.selection(inference), Registries(), track)
     made = list(tables(diagnosis))
@@ -122,7 +125,7 @@ def run(
         return 0
     print(render.printed(made))
     for decoder, why in diagnosis.skipped:
-        print(f"could not run here: {decoder}: {why}")
+        print(say("could not run here: {decoder}: {why}", decoder=decoder, why=why))
     return 0
 
 

@@ -16,7 +16,7 @@ from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Names, check_workbook, print_json
+from bench.cli.options import DataRoot, Json, Lang, Names, check_workbook, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
@@ -24,6 +24,7 @@ from bench.core.registry import did_you_mean
 from bench.core.types import Row
 from bench.report import render
 from bench.report.errors import Shown, tables
+from bench.report.language import say
 from bench.report.results import Result, collect, grouped
 from datasets.base import listening
 
@@ -107,6 +108,7 @@ def run(
     data_root: DataRoot = None,
     form: Annotated[Literal["text", "md", "tex", "csv"], Parameter(name="--format")] = "text",
     xlsx: Path | None = None,
+    lang: Lang = None,
     as_json: Json = False,
 ) -> int:
     """Sort the errors of a run.
@@ -148,7 +150,7 @@ def run(
         made = [table for shown in found for table in tables(shown, top)]
         print(render.printed(made, form))
         if xlsx is not None:
-            print(f"written: {xlsx}")
+            print(say("written: {file}", file=xlsx))
     return int(bool(left_out))
 
 

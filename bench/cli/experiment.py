@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
 from bench.cli import PROGRAM
-from bench.cli.options import WHAT, Inference, Names, Numbers, Options, typed
+from bench.cli.options import WHAT, Inference, Lang, Names, Numbers, Options, typed
 
 if TYPE_CHECKING:
     from bench.analysis.experiment.design import Design
@@ -92,6 +92,7 @@ def language(
     choices: ExperimentChoices = ExperimentChoices(),
     inference: _Inference = _Inference(),
     out: str = "language",
+    lang: Lang = None,
 ) -> int:
     """Does language help more, the more of the ink is lost?
 
@@ -130,11 +131,11 @@ def _write(finding: Finding, store: RunStore) -> None:
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:
     from bench.report.experiment import in_short
+    from bench.report.language import say
 
     print(in_short(finding))
-    print(
-        f"\nfiles in {store.path}: finding.md, summary.json, design.json, rows.jsonl, tables, plots"
-    )
+    files = "finding.md, summary.json, design.json, rows.jsonl, tables, plots"
+    print("\n" + say("files in {path}: {files}", path=store.path, files=files))
     for system, why in finding.left_out.items():
         print(f"note: {system} is left out: {why}", file=sys.stderr)
     return int(bool(outcome.failed or finding.left_out))

@@ -14,10 +14,12 @@ from bench.analysis.lm import ModelFile, open_model
 from bench.cli import PROGRAM
 from bench.cli.bars import bars
 from bench.cli.guard import guard_text
-from bench.cli.options import AllowLeak, DataRoot, Files, Json, Names, print_json
+from bench.cli.options import AllowLeak, DataRoot, Files, Json, Lang, Names, print_json
 from bench.core.errors import UserError
 from bench.core.files import read_text
 from bench.pipeline.leaks.leak import overlap
+from bench.report.format import plural
+from bench.report.language import named, say
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import printed
 from datasets import DATASETS
@@ -50,6 +52,7 @@ def build(
     against: Names = (),
     allow_leak: AllowLeak = False,
     data_root: DataRoot = None,
+    lang: Lang = None,
     as_json: Json = False,
 ) -> int:
     """Estimate a model from text.
@@ -78,7 +81,8 @@ def build(
     model = dataclasses.replace(open_model(out), unit=unit)
     trained_on = _names(text) or EMBEDDED_TEXT
     smoothing = {"discounts": made.discounts, "fallback_orders": made.fallback_orders}
-    about = f"trained on {trained_on}, {len(lines):,} lines"
+    words = "trained on {text}, {lines}"
+    about = say(words, text=named(trained_on), lines=plural(len(lines), "line"))
     if as_json:
         own = {"trained_on": trained_on, "lines": len(lines)}
         print_json({**_facts(model), **own, **smoothing})
@@ -97,6 +101,7 @@ def inspect(
     limit: int | None = None,
     text: Files = (),
     data_root: DataRoot = None,
+    lang: Lang = None,
     as_json: Json = False,
 ) -> int:
     """Show what a model holds, and how it fits a data set.
@@ -117,7 +122,7 @@ def inspect(
     file = open_model(embedded_arpa() if model is None else model.expanduser())
     trained_on = EMBEDDED_TEXT if model is None else _names(text) or "unknown text"
     facts = {**_facts(file), "trained_on": trained_on}
-    tables = [model_table(file, f"trained on {trained_on}")]
+    tables = [model_table(file, say("trained on {text}", text=named(trained_on)))]
     if dataset is not None:
         lines = [line.text for line in DATASETS.create_here(dataset).load(split, limit).lines]
         fit = file.fit(lines)

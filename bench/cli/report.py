@@ -22,7 +22,8 @@ from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.report import benchmark as benchmarks
 from bench.report import manuscript, render
-from bench.report.language import in_force
+from bench.report.format import plural
+from bench.report.language import in_force, say
 from bench.report.results import collect
 from bench.report.table import Notes, Table
 
@@ -126,7 +127,7 @@ def _run(
         results = collect(store)
         write_atomically(xlsx, report.workbook(path.name, results))
         print(report.terminal(results, notes=notes or "appendix"))
-        print(f"written: {xlsx}")
+        print(say("written: {file}", file=xlsx))
         return 0
     if in_force() == "ja" and "md" in formats:
         from bench.report import panel  # matplotlib takes a while to import
@@ -137,13 +138,13 @@ def _run(
         results = collect(store)
         files = report.write(path, results, formats, pictured, steps.report, notes or "full")
     print(report.terminal(results, notes=notes or "appendix"))
-    print(f"files in {path}:")
+    print(say("files in {path}:", path=path))
     for file in files:
         if file.parent == path:
             print(f"  {file.name}")
     folders = Counter(file.parent.name for file in files if file.parent != path)
     for folder, count in folders.items():
-        print(f"  {folder}/  {count} files")
+        print(f"  {folder}/  {plural(count, 'file')}")
     return 0
 
 
@@ -174,8 +175,10 @@ def _into(
     else:
         for file, blocks_of in found:
             for block in blocks_of:
-                state = ("stale" if check else "renewed") if block.stale else "up to date"
-                print(f"{file}:{block.line}: {block.words}: {state}")
+                state = "up to date"
+                if block.stale:
+                    state = "stale" if check else "renewed"
+                print(f"{file}:{block.line}: {block.words}: {say(state)}")
     return int(check and any(block.stale for _, blocks_of in found for block in blocks_of))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, RESULTS, CellChoices, DataRoot, Inference, Json, print_json
+from bench.cli.options import HOW, RESULTS, CellChoices, DataRoot, Inference, Json, Lang, print_json
 from bench.core.errors import UserError
 from bench.core.types import Row
 from bench.pipeline import bad_lines
@@ -56,6 +56,7 @@ def run(
     out: Annotated[str | None, Parameter(group=RESULTS)] = None,
     fresh: Annotated[bool, Parameter(group=RESULTS)] = False,
     dry_run: Annotated[bool, Parameter(group=RESULTS)] = False,
+    lang: Annotated[Lang, Parameter(group=RESULTS)] = None,
     as_json: Annotated[Json, Parameter(group=RESULTS)] = False,
 ) -> int:
     """Measure encoders x decoders x data sets x damages: CER and speed.
@@ -104,6 +105,8 @@ def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool
 def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     """Print the cells of a plan, marking finished ones; exit code 0."""
     from bench.pipeline.runner import finished as finished_cells
+    from bench.report.format import plural
+    from bench.report.language import say
 
     held = finished_cells(plan, store)
     cells = [
@@ -122,26 +125,38 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
         }
         print_json(record)
         return 0
-    print(f"{len(cells)} cells in {len(plan.blocks)} blocks, {finished} finished in {store.path}")
+    print(
+        say(
+            "{cells} in {blocks}, {finished} finished in {path}",
+            cells=plural(len(cells), "cell"),
+            blocks=plural(len(plan.blocks), "block"),
+            finished=finished,
+            path=store.path,
+        )
+    )
     runtime = dataclasses.asdict(plan.blocks[0].runtime)
     print(f"({', '.join(f'{name} {value}' for name, value in runtime.items())})\n")
     for block in plan.blocks:
         name = block.encoder.name
         parts = (
-            f"{part.name}{' (finished)' if (name, part.name, block.condition) in held else ''}"
+            say("{decoder} (finished)", decoder=part.name)
+            if (name, part.name, block.condition) in held
+            else part.name
             for part in block.decoders
         )
-        limit = "" if block.condition.limit is None else f", first {block.condition.limit} lines"
-        print(f"{block.label} ({block.condition.split}{limit}): {', '.join(parts)}")
+        limit = block.condition.limit
+        first = "" if limit is None else say(", first {limit} lines", limit=limit)
+        print(f"{block.label} ({block.condition.split}{first}): {', '.join(parts)}")
     if plan.skipped:
-        print(f"\ncannot run here:\n{missing(plan.skipped)}")
+        print(f"\n{say('cannot run here:')}\n{missing(plan.skipped)}")
     return 0
 
 
 def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     from bench import report
     from bench.cli.bars import Steps
-    from bench.report.format import percent
+    from bench.report.format import percent, plural
+    from bench.report.language import say
     from bench.report.results import collect
 
     with Steps("report") as steps:
@@ -158,32 +173,44 @@ def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
         return
     print(report.terminal(results))
     if outcome.loop_s:
-        print(f"the harness itself took {percent(outcome.overhead)} % of the measuring loops")
+        words = "the harness itself took {percent} % of the measuring loops"
+        print(say(words, percent=percent(outcome.overhead)))
     tops = dict.fromkeys(path.relative_to(store.path).parts[0] for path in files)
     bad = bad_lines.read(store.path / bad_lines.NAME)
     reasons = [bad_lines.NAME] if bad else []
-    print(f"files in {store.path}: {', '.join(('rows.jsonl', *reasons, *tops))}")
+    files_written = ", ".join(("rows.jsonl", *reasons, *tops))
+    print(say("files in {path}: {files}", path=store.path, files=files_written))
     if bad:
-        print(f"{len(bad)} lines could not be used: why stands in {store.path / bad_lines.NAME}")
+        words = "{lines} could not be used: why stands in {path}"
+        path = store.path / bad_lines.NAME
+        print(say(words, lines=plural(len(bad), "line"), path=path))
     rows = [result.row for result in results]
     for note in _unapplied(rows):
-        print(f"note: {note}")
+        print(say("note: {note}", note=note))
     if failed := [row for row in rows if row.key in outcome.failed]:
-        print(f"\nfailed:\n{_failures(failed)}")
+        print(f"\n{say('failed:')}\n{_failures(failed)}")
     if outcome.skipped:
-        print(f"\ncould not run here:\n{missing(outcome.skipped)}")
+        print(f"\n{say('could not run here:')}\n{missing(outcome.skipped)}")
 
 
 def _unapplied(rows: Iterable[Row]) -> list[str]:
     """Generation settings of checkpoints that decoders did not apply, each sentence once."""
     from bench.report.conditions import settings
+    from bench.report.language import say
 
-    decoders: dict[str, dict[str, None]] = {}
+    decoders: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:
         if ignored := row.extras.get("generation_ignored"):
-            what = f"generation settings of {row.encoder}: {settings(ignored)}"
-            decoders.setdefault(what, {})[row.decoder] = None
-    return [f"{', '.join(names)} did not apply the {what}" for what, names in decoders.items()]
+            decoders.setdefault((row.encoder, settings(ignored)), {})[row.decoder] = None
+    return [
+        say(
+            "{decoders} did not apply the generation settings of {encoder}: {settings}",
+            decoders=", ".join(names),
+            encoder=encoder,
+            settings=ignored,
+        )
+        for (encoder, ignored), names in decoders.items()
+    ]
 
 
 def missing(skipped: Sequence[Skipped]) -> str:

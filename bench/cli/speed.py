@@ -16,6 +16,7 @@ from bench.cli.options import (
     WHAT,
     DataRoot,
     Json,
+    Lang,
     Machine,
     Names,
     Numbers,
@@ -100,6 +101,7 @@ def run(
     timing: Timing = Timing(),
     out: Annotated[str | None, Parameter(group=RESULTS)] = None,
     fresh: Annotated[bool, Parameter(group=RESULTS)] = False,
+    lang: Annotated[Lang, Parameter(group=RESULTS)] = None,
     as_json: Annotated[Json, Parameter(group=RESULTS)] = False,
 ) -> int:
     """Measure the speed table of TrOCR (Li et al. 2021, Table 5), with rows of ours.
@@ -114,6 +116,7 @@ def run(
     from bench.pipeline import runs
     from bench.pipeline.store import RunStore
     from bench.report import render
+    from bench.report.language import say
     from bench.report.results import collect
     from bench.report.speed import speed_rows
     from bench.report.speed_table import brief_table, ratio_table, write
@@ -141,7 +144,8 @@ def run(
         print_json([row.record() for row in rows])
     else:
         print(render.printed(filter(None, (brief_table(rows), ratio_table(rows)))))
-        print(f"files in {store.path}: {', '.join(file.name for file in files)}")
+        written = ", ".join(file.name for file in files)
+        print(say("files in {path}: {files}", path=store.path, files=written))
     left_out = any(row.origin == "not run" and row.decoder in choices.decoder for row in rows)
     return int(bool(outcome.failed) or left_out)
 

@@ -16,6 +16,7 @@ from bench.cli.options import (
     DataRoot,
     Inference,
     Json,
+    Lang,
     Names,
     Options,
     print_json,
@@ -86,6 +87,7 @@ def run(
     out: Annotated[Path | None, Parameter(group=HOW)] = None,
     into_shipped: Annotated[bool, Parameter(group=HOW)] = False,
     dry_run: Annotated[bool, Parameter(group=HOW)] = False,
+    lang: Annotated[Lang, Parameter(group=HOW)] = None,
     as_json: Annotated[Json, Parameter(group=HOW)] = False,
 ) -> int:
     """Tune the weights of a decoder on a validation split.
@@ -102,6 +104,7 @@ def run(
     from bench.cli.bars import track
     from bench.pipeline.plan import Registries, Selection
     from bench.report import render
+    from bench.report.language import say
     from bench.report.tuning import at_the_edge, table
     from decoders.tuned import PATH, freeze, own_path
 
@@ -125,8 +128,9 @@ def run(
         print_json(dataclasses.asdict(entry))
         return 0
     print(render.printed([table(entry)]))
-    print(f"\nfrozen in {path}" if path else "\nnothing was frozen (--dry-run)")
-    print("map: " + ", ".join(map(str, _written(entry, out or CHECKS / "tuning"))))
+    print()
+    print(say("frozen in {path}", path=path) if path else say("nothing was frozen (--dry-run)"))
+    print(say("map: {files}", files=", ".join(map(str, _written(entry, out or CHECKS / "tuning")))))
     for sentence in at_the_edge(entry):
         print(f"note: {sentence}", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.analysis.lm import ModelFile
 from bench.pipeline.leaks.leak import GRAM, Overlap
 from bench.report.format import DASH, number, percent, significant
+from bench.report.language import say
 from bench.report.table import Cell, Column, Table, count, declared, figure, keys
 from decoders.language.ngram import Estimate
 from decoders.language.perplexity import Perplexity
@@ -17,12 +18,18 @@ def model_table(model: ModelFile, about: str) -> Table:
     size = significant(model.size / 1e6, 2)
     return declared(
         slug="language-model",
-        title=f"Language model {model.path.name}",
-        conditions=f"{len(model.counts)}-gram model of {_units(model.unit)}, {size} MB, {about}; "
-        f"sha256 {model.sha256[:16]}.",
+        title=say("Language model {name}", name=model.path.name),
+        conditions=say(
+            "{order}-gram model of {units}, {size} MB, {about}; sha256 {hash}.",
+            order=len(model.counts),
+            units=_units(model.unit),
+            size=size,
+            about=about,
+            hash=model.sha256[:16],
+        ),
         columns=[
-            *keys(["order"], lambda line: line[0]),
-            Column("n-grams", lambda line: count(line[1])),
+            *keys([say("order")], lambda line: line[0]),
+            Column(say("n-grams"), lambda line: count(line[1])),
         ],
         rows=enumerate(model.counts, 1),
     )
@@ -30,7 +37,7 @@ def model_table(model: ModelFile, about: str) -> Table:
 
 def discounts_table(estimate: Estimate) -> Table:
     """The smoothing of a model."""
-    note = (
+    note = say(
         "The text has too few or too regular n-grams of this order to estimate its discounts; "
         "lmplz' fall-back stands in."
     )
@@ -43,10 +50,10 @@ def discounts_table(estimate: Estimate) -> Table:
 
     return declared(
         slug="discounts",
-        title="Discounts",
-        conditions="Modified Kneser-Ney: what is taken off the counts 1, 2, and 3 or more.",
+        title=say("Discounts"),
+        conditions=say("Modified Kneser-Ney: what is taken off the counts 1, 2, and 3 or more."),
         columns=[
-            Column("order", order, key=True),
+            Column(say("order"), order, key=True),
             *(discount(head, place) for place, head in enumerate(("D1", "D2", "D3+"))),
         ],
         rows=enumerate(estimate.discounts, 1),
@@ -58,30 +65,34 @@ def fit_table(title: str, unit: str, fit: Perplexity, seen: Overlap | None) -> T
     units = _units(unit)
     unknown = f"{number(fit.unknown, 0)} ({percent(fit.unknown_rate)} %)"
     rows = [
-        ("lines", number(fit.sentences, 0)),
-        (f"{units} and </s>", number(fit.tokens, 0)),
-        (f"unknown {units}", unknown),
-        ("perplexity, unknown ones as <unk>", significant(fit.with_unknown, 4)),
-        ("perplexity, unknown ones left out", significant(fit.without_unknown, 4)),
+        (say("lines"), number(fit.sentences, 0)),
+        (say("{units} and </s>", units=units), number(fit.tokens, 0)),
+        (say("unknown {units}", units=units), unknown),
+        (say("perplexity, unknown ones as <unk>"), significant(fit.with_unknown, 4)),
+        (say("perplexity, unknown ones left out"), significant(fit.without_unknown, 4)),
     ]
     if seen is not None:
         rows += [
-            ("lines in the model's text", _part(seen.lines_seen, seen.lines)),
-            (f"{GRAM}-word runs in the model's text", _part(seen.grams_seen, seen.grams)),
+            (say("lines in the model's text"), _part(seen.lines_seen, seen.lines)),
+            (
+                say("{words}-word runs in the model's text", words=GRAM),
+                _part(seen.grams_seen, seen.grams),
+            ),
         ]
     return declared(
         slug="language-model-fit",
         title=title,
-        conditions="Each line is a sentence; perplexities are per token, </s> included.",
-        columns=[*keys([""], lambda line: line[0]), Column("value", lambda line: line[1])],
+        conditions=say("Each line is a sentence; perplexities are per token, </s> included."),
+        columns=[*keys([""], lambda line: line[0]), Column(say("value"), lambda line: line[1])],
         rows=rows,
     )
 
 
 def _part(seen: int, of: int) -> str:
     share = f"{percent(seen / of)} %" if of else DASH
-    return f"{number(seen, 0)} of {number(of, 0)} ({share})"
+    words = "{part} of {whole} ({share})"
+    return say(words, part=number(seen, 0), whole=number(of, 0), share=share)
 
 
 def _units(unit: str) -> str:
-    return "characters" if unit == "char" else f"{unit}s"
+    return say("characters") if unit == "char" else say("words")

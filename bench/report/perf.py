@@ -9,9 +9,9 @@ from bench.analysis.perf import Group, PeerRecord, PeerResult
 from bench.core.stopwatch import spread
 from bench.pipeline.signature import PRECISIONS
 from bench.report.format import DASH, listing, plain, plural, significant
+from bench.report.language import named, say
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate, spread_cell
 
-_RATE = "lines/s"
 _TIED = 1e-4  # a score that differs by less is the same
 
 
@@ -28,21 +28,21 @@ def table(record: PeerRecord) -> Table:
 
     columns: list[Column[PeerResult]] = [
         *keys(
-            ("Ours", "Peer", "Encoder", "Lines"),
+            (say("Ours"), say("Peer"), say("Encoder"), say("Lines")),
             lambda one: one.comparison.ours.label,
             lambda one: one.comparison.peer_label,
             _encoder,
             _lines,
         ),
-        Column("Batch", lambda one: count(one.comparison.batch), key=True),
-        measured(f"Ours {_RATE}", lambda one: _rate(one, one.ours_s), RANGE),
-        measured(f"Peer {_RATE}", lambda one: _rate(one, one.peer_s), RANGE),
-        Column("Times faster", _times_faster, RANGE),
-        measured("Same texts", _same),
-        measured("CER % ours", lambda one: rate(one.ours_cer)),
-        measured("CER % peer", lambda one: rate(one.peer_cer)),
+        Column(say("Batch"), lambda one: count(one.comparison.batch), key=True),
+        measured(say("Ours lines/s"), lambda one: _rate(one, one.ours_s), RANGE),
+        measured(say("Peer lines/s"), lambda one: _rate(one, one.peer_s), RANGE),
+        Column(say("Times faster"), _times_faster, RANGE),
+        measured(say("Same texts"), _same),
+        measured(say("CER % ours"), lambda one: rate(one.ours_cer)),
+        measured(say("CER % peer"), lambda one: rate(one.peer_cer)),
     ]
-    title = "Speed of our decoders against their peers"
+    title = say("Speed of our decoders against their peers")
     return declared("perf", title, _conditions(record), columns, ordered)
 
 
@@ -55,29 +55,40 @@ def _conditions(record: PeerRecord) -> str:
         ]
     )
     git = record.environment.get("git") or {}
-    changed = " with uncommitted changes" if git.get("dirty") else ""
+    commit = str(git.get("commit", "unknown"))[:12]
+    if git.get("dirty"):
+        commit = say("{commit} with uncommitted changes", commit=commit)
     return plain(
-        "Both decoders read the same batches in one process; each warmed up once, then they "
-        "alternated in a seeded random order, with a rest of 0.2 s before each turn. "
-        "Times faster: seconds of the peer by those of ours, round by "
-        "round; the median, in brackets the lowest and the highest round. Lines/s likewise. The "
-        "clock runs around the decoder alone. Other model: the peer has another language model, "
-        "so the work differs. Lines: the first of the embedded set's test split. "
-        f"Device: {runtime.device} ({machine['cpu']['model']}), "
-        f"{plural(runtime.threads, 'thread')}, {PRECISIONS['float32']}. "
-        f"{packages}; kaidoku {record.environment['kaidoku']}, "
-        f"commit {str(git.get('commit', 'unknown'))[:12]}{changed}."
+        say(
+            "Both decoders read the same batches in one process; each warmed up once, then they "
+            "alternated in a seeded random order, with a rest of 0.2 s before each turn. "
+            "Times faster: seconds of the peer by those of ours, round by round; the median, in "
+            "brackets the lowest and the highest round. Lines/s likewise. The clock runs around "
+            "the decoder alone. Other model: the peer has another language model, so the work "
+            "differs. Lines: the first of the embedded set's test split. "
+            "Device: {device} ({machine}), {threads}, {precision}. {packages}; kaidoku {version}, "
+            "commit {commit}.",
+            device=runtime.device,
+            machine=machine["cpu"]["model"],
+            threads=plural(runtime.threads, "thread"),
+            precision=PRECISIONS["float32"],
+            packages=packages,
+            version=record.environment["kaidoku"],
+            commit=commit,
+        )
     )
 
 
 def _encoder(result: PeerResult) -> str:
     comparison = result.comparison
-    return f"{comparison.encoder}{' (untrained)' if comparison.options.get('untrained') else ''}"
+    mark = f" ({named('untrained')})" if comparison.options.get("untrained") else ""
+    return f"{comparison.encoder}{mark}"
 
 
 def _lines(result: PeerResult) -> str:
     damage = result.comparison.damage
-    return f"{result.comparison.lines}{f', {damage[0]} {damage[1]}' if damage else ''}"
+    suffered = f", {named(damage[0])} {damage[1]}" if damage else ""
+    return f"{result.comparison.lines}{suffered}"
 
 
 def _rate(result: PeerResult, seconds: Sequence[float]) -> Cell:
@@ -86,12 +97,13 @@ def _rate(result: PeerResult, seconds: Sequence[float]) -> Cell:
 
 def _times_faster(result: PeerResult) -> Cell:
     if result.reason:
-        return Cell("not run", notes=(f"Not run: {result.reason}",))
+        return Cell(say("not run"), notes=(say("Not run: {reason}", reason=result.reason),))
     return spread_cell(spread(result.ratios))
 
 
 def _same(result: PeerResult) -> Cell:
     gap = result.score_gap
-    note = f"Scores of the same text differ by up to {significant(gap, 2)}."
+    note = say("Scores of the same text differ by up to {gap}.", gap=significant(gap, 2))
     notes = (note,) if gap is not None and gap > _TIED else ()
-    return Cell(f"{result.same} of {result.comparison.lines}", values=(result.same,), notes=notes)
+    text = say("{part} of {whole}", part=result.same, whole=result.comparison.lines)
+    return Cell(text, values=(result.same,), notes=notes)

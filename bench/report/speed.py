@@ -15,7 +15,7 @@ from bench.pipeline.signature import PRECISIONS
 from bench.report.cer import failed_cell, key_columns
 from bench.report.conditions import of_results
 from bench.report.format import UNKNOWN, number, parameters, plain, significant
-from bench.report.language import say
+from bench.report.language import named, say
 from bench.report.results import Result, grouped
 from bench.report.table import RANGE, Cell, Column, Table, count, figure
 
@@ -97,13 +97,13 @@ class SpeedRow:
     def title(self) -> str:
         """The model, and that its numbers are the paper's or its weights are random."""
         mark = "reported" if self.origin == "reported" else self.weights
-        return f"{self.model} ({mark})" if mark in ("reported", UNTRAINED) else self.model
+        return f"{self.model} ({named(mark)})" if mark in ("reported", UNTRAINED) else self.model
 
     @property
     def label(self) -> str:
         """The row in few words: "small (untrained), AR beam 10, batch 1, fp32"."""
         parts = (self.title, DECODER_NAMES.get(self.decoder, self.decoder))
-        batches = (f"batch {size}" for size in self.batches)
+        batches = (say("batch {size}", size=size) for size in self.batches)
         return plain(", ".join((*parts, *batches, *map(precision, self.dtypes))))
 
 

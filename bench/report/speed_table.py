@@ -15,6 +15,7 @@ from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import sentences, short, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
+from bench.report.language import named, say
 from bench.report.panel import COLOURS, Panel, Plot, alone, drawing, speed_ticks
 from bench.report.results import Result
 from bench.report.speed import (
@@ -36,38 +37,37 @@ _REPORTED = (
     "trocr) evaluates with beam 10, batch 16 and fp16"
 )
 _SINGLE = "one batch, read once: no spread"
-_ONE_PASS = f"one pass; the range is that of {PARTS} parts of it with lines of like widths"
+_ONE_PASS = "one pass; the range is that of {parts} parts of it with lines of like widths"
 _RANDOM_HEAD = (
     "random CTC head: what greedy decoding costs does not depend on what the head says, while the "
     "number of its tokens does and would mean nothing; the head's time counts with the decoder's"
 )
-_NO_TOTAL = f"no totals: fewer than {LEAST_LINES} lines were read"
+_NO_TOTAL = "no totals: fewer than {least} lines were read"
 _PAPERS = {f"trocr-{row.model}": row.model for row in PUBLISHED}  # its sizes by our names
-_NO_REFERENCE = f"{DECODER_NAMES[REFERENCE]} was not measured at this batch size and precision"
 
 
 def speed_table(rows: Sequence[SpeedRow]) -> Table:
     """The table: columns of the paper, then further ones."""
     columns = [
-        Column("Model", _model, key=True),
+        Column(say("Model"), _model, key=True),
         *keys(
-            ("Decoder", "Batch", "Precision"),
+            (say("Decoder"), say("Batch"), say("Precision")),
             lambda row: DECODER_NAMES.get(row.decoder, row.decoder),
-            lambda row: ", ".join(map(str, row.batches)) or NOT_STATED,
-            lambda row: ", ".join(map(precision, row.dtypes)) or NOT_STATED,
+            lambda row: ", ".join(map(str, row.batches)) or named(NOT_STATED),
+            lambda row: ", ".join(map(precision, row.dtypes)) or named(NOT_STATED),
         ),
-        Column("Parameters", lambda row: size_cell(row.parameters) if row.parameters else ""),
-        _column("Total Sentences", lambda _, own: _sum(own.sentences, own)),
-        _column("Total Tokens", lambda _, own: _sum(own.tokens, own)),
-        Column("Total Time s", lambda row: _or_reason(row, _total_time), RANGE),
-        _column("Sentences/s", lambda row, own: _pace(row, own.sentences_per_s), RANGE),
-        _column("Tokens/s", lambda row, own: _pace(row, own.tokens_per_s), RANGE),
-        _column(f"Ratio to {DECODER_NAMES[REFERENCE]}", _ratio_cell, RANGE),
-        *_PART_COLUMNS,
-        _column("Peak MiB", lambda _, own: figure(own.peak_mib, lambda mib: number(mib, 0))),
-        _column("CER %", _cer, RANGE),
-        _column("Measured", _measured_cell),
-        Column("Device", lambda row: row.device),
+        Column(say("Parameters"), lambda row: size_cell(row.parameters) if row.parameters else ""),
+        _column(say("Total Sentences"), lambda _, own: _sum(own.sentences, own)),
+        _column(say("Total Tokens"), lambda _, own: _sum(own.tokens, own)),
+        Column(say("Total Time s"), lambda row: _or_reason(row, _total_time), RANGE),
+        _column(say("Sentences/s"), lambda row, own: _pace(row, own.sentences_per_s), RANGE),
+        _column(say("Tokens/s"), lambda row, own: _pace(row, own.tokens_per_s), RANGE),
+        _column(say("Ratio to {system}", system=DECODER_NAMES[REFERENCE]), _ratio_cell, RANGE),
+        *_part_columns(),
+        _column(say("Peak MiB"), lambda _, own: figure(own.peak_mib, lambda mib: number(mib, 0))),
+        _column(say("CER %"), _cer, RANGE),
+        _column(say("Measured"), _measured_cell),
+        Column(say("Device"), lambda row: named(row.device)),
     ]  # fmt: skip
     return _table(rows, columns)
 
@@ -80,19 +80,19 @@ def brief_table(rows: Sequence[SpeedRow]) -> Table:
 
     pace = brief(lambda row, own: _pace(row, own.sentences_per_s))
     columns = [
-        Column("Model", lambda row: replace(_model(row), text=_brief_name(row)), key=True),
+        Column(say("Model"), lambda row: replace(_model(row), text=_brief_name(row)), key=True),
         *keys(
-            ("Decoder", "Batch"),
+            (say("Decoder"), say("Batch")),
             lambda row: DECODER_NAMES.get(row.decoder, row.decoder),
             lambda row: (
                 f"{', '.join(map(str, row.batches))} {'/'.join(map(precision, row.dtypes))}"
             ),
         ),
-        Column("Sentences/s", lambda row: _or_reason(row, pace)),
-        _column("Tokens/s", brief(lambda row, own: _pace(row, own.tokens_per_s))),
-        _column("Ratio", brief(_ratio_cell)),
-        *_PART_COLUMNS,
-        _column("CER %", brief(lambda row, own: _UNTRAINED if _untrained(row) else _cer(row, own))),
+        Column(say("Sentences/s"), lambda row: _or_reason(row, pace)),
+        _column(say("Tokens/s"), brief(lambda row, own: _pace(row, own.tokens_per_s))),
+        _column(say("Ratio"), brief(_ratio_cell)),
+        *_part_columns(),
+        _column(say("CER %"), brief(_cer_or_untrained)),
     ]
     return _table(rows, columns, brief=True)
 
@@ -103,11 +103,11 @@ def _column(
     return Column(head, lambda row: cell(row, row.figures) if row.figures else Cell(""), parts)
 
 
-_PART_COLUMNS = (
-    _column("Encoder ms/line", lambda _, own: figure(own.encoder_ms)),
-    _column("Decoder ms/line", lambda _, own: figure(own.decoder_ms)),
-)
-_UNTRAINED = Cell(UNTRAINED)
+def _part_columns() -> list[Column[SpeedRow]]:
+    return [
+        _column(say("Encoder ms/line"), lambda _, own: figure(own.encoder_ms)),
+        _column(say("Decoder ms/line"), lambda _, own: figure(own.decoder_ms)),
+    ]
 
 
 def _table(
@@ -116,14 +116,14 @@ def _table(
     results = [row.result for row in rows if row.result]
     return declared(
         "speed",
-        "The speed table of TrOCR: reported and measured",
+        say("The speed table of TrOCR: reported and measured"),
         sentences(_lead(rows, brief), results, _read(results[0], _read_lines(rows)))
         if results
-        else f"{_lead(rows, brief)}. Nothing was measured.",
+        else say("{lead}. Nothing was measured.", lead=_lead(rows, brief)),
         columns,
         rows,
         signatures=signatures(results),
-        short=short("in brackets the range of the repetitions", results) if results else "",
+        short=short(say("in brackets the range of the repetitions"), results) if results else "",
     )
 
 
@@ -160,9 +160,15 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
     figures = {row.model: row.figures for row in PUBLISHED}
     published = {model: own.seconds for model, own in figures.items() if own and own.seconds}
     paper = {size: _over(published["large"], own) for size, own in published.items()}
-    lines = [(("reported", DECODER_NAMES[REFERENCE], NOT_STATED, NOT_STATED), paper)]
+    unknown = named(NOT_STATED)
+    lines = [((named("reported"), DECODER_NAMES[REFERENCE], unknown, unknown), paper)]
     for (decoder, batch, dtype), own in ratios.items():
-        names = ("measured", DECODER_NAMES.get(decoder, decoder), str(batch), precision(dtype))
+        names = (
+            named("measured"),
+            DECODER_NAMES.get(decoder, decoder),
+            str(batch),
+            precision(dtype),
+        )
         lines.append((names, own))
 
     def name(head: str, place: int) -> Column[Any]:
@@ -175,12 +181,17 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
 
     return declared(
         "speed-ratios",
-        "Sentences/s of the sizes, over those of the largest",
-        "Sentences/s over those of the largest size that was measured with the same decoder, batch "
-        "size and precision; in brackets from the lowest over the highest to the highest over the "
-        "lowest of the repetitions. The paper's from its Table 5.",
+        say("Sentences/s of the sizes, over those of the largest"),
+        say(
+            "Sentences/s over those of the largest size that was measured with the same decoder, "
+            "batch size and precision; in brackets from the lowest over the highest to the highest "
+            "over the lowest of the repetitions. The paper's from its Table 5."
+        ),
         [
-            *(name(head, n) for n, head in enumerate(("", "Decoder", "Batch", "Precision"))),
+            *(
+                name(head, n)
+                for n, head in enumerate(("", say("Decoder"), say("Batch"), say("Precision")))
+            ),
             *map(ratio, published),
         ],
         lines,
@@ -189,31 +200,34 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
 
 def _lead(rows: Sequence[SpeedRow], brief: bool) -> str:
     cut = [lines for lines in _read_lines(rows) if lines >= LEAST_LINES]
-    lead = (
+    lead = say(
         "Time is that of encoder and search, as fairseq-generate takes it: loading, resizing, the "
         "copy to the device, turning token ids into text and scoring are outside. Tokens are those "
         "of the best hypothesis, the end token counted and the start token not (CTC: symbols "
-        "emitted). The ratio is how many times as fast as "
-        f"{DECODER_NAMES[REFERENCE]} of the same model, batch size and precision, on the same "
-        "lines in turn; encoder and decoder are those of the median pass and add up to it; an "
-        "encoder with a CTC head of its own runs it for every decoder"
+        "emitted). The ratio is how many times as fast as {system} of the same model, batch size "
+        "and precision, on the same lines in turn; encoder and decoder are those of the median "
+        "pass and add up to it; an encoder with a CTC head of its own runs it for every decoder",
+        system=DECODER_NAMES[REFERENCE],
     )
     if not brief:
-        lead += (
+        lead += say(
             "; in brackets the range of the repetitions; peak memory is the whole process's (on a "
             "GPU: of its allocations)"
         )
     if cut and cut != [SENTENCES] and not brief:
-        lead += (
-            f". Sums marked with ~ are extrapolated to {SENTENCES:,} lines from those that the "
-            f"column Measured counts ({_count_range(cut)}); speeds are as measured"
+        lead += say(
+            ". Sums marked with ~ are extrapolated to {sentences} lines from those that the column "
+            "Measured counts ({cut}); speeds are as measured",
+            sentences=f"{SENTENCES:,}",
+            cut=_count_range(cut),
         )
     clocks = {
         f"{clocks['sm_mhz']} MHz"
         for row in rows
         if row.result and (clocks := row.result.row.extras.get("gpu_clocks"))
     }
-    return lead + (f". SM clock just after measuring: {listing(sorted(clocks))}" if clocks else "")
+    words = ". SM clock just after measuring: {clocks}"
+    return lead + (say(words, clocks=listing(sorted(clocks))) if clocks else "")
 
 
 def _read_lines(rows: Sequence[SpeedRow]) -> list[int]:
@@ -224,34 +238,38 @@ def _read_lines(rows: Sequence[SpeedRow]) -> list[int]:
 def _read(result: Result, lines: Sequence[int]) -> str:
     """The set, and which of its lines: costly systems read fewer."""
     row, condition = result.row, result.row.condition
-    made = f"{synthetic(condition.dataset)}, " if synthetic(condition.dataset) else ""
-    first = plural(condition.limit or SENTENCES, "line")
-    return (
-        f"{plain(result.names.dataset)} ({made}{condition.split} split, sha256 "
-        f"{row.dataset_sha256[:12]}, references {row.references}), "
-        f"{_count_range(lines or [0])} of its first {first}, at even steps from the narrowest to "
-        "the widest"
+    made = synthetic(condition.dataset)
+    return say(
+        "{set} ({made}{split} split, sha256 {hash}, references {references}), {counts} of its "
+        "first {first}, at even steps from the narrowest to the widest",
+        set=plain(result.names.dataset),
+        made=f"{made}, " if made else "",
+        split=condition.split,
+        hash=row.dataset_sha256[:12],
+        references=row.references,
+        counts=_count_range(lines or [0]),
+        first=plural(condition.limit or SENTENCES, "line"),
     )
 
 
 def _brief_name(row: SpeedRow) -> str:
     """The model; its weights stand in the column of the CER."""
-    return f"{row.model} (paper)" if row.origin == "reported" else plain(row.model)
+    return say("{model} (paper)", model=row.model) if row.origin == "reported" else plain(row.model)
 
 
 def _model(row: SpeedRow) -> Cell:
-    notes = (_REPORTED,) if row.origin == "reported" else ()
+    notes = (say(_REPORTED),) if row.origin == "reported" else ()
     if row.result and reads_at_random(row.result.row):
-        notes = (_RANDOM_HEAD,)
+        notes = (say(_RANDOM_HEAD),)
     return Cell(plain(row.title), notes=notes)
-
-
-def _untrained(row: SpeedRow) -> bool:
-    return row.weights == UNTRAINED
 
 
 def _cer(row: SpeedRow, _: Figures) -> Cell:
     return cer_cell(row.result) if row.result else figure(None)
+
+
+def _cer_or_untrained(row: SpeedRow, figures: Figures) -> Cell:
+    return Cell(named(UNTRAINED)) if row.weights == UNTRAINED else _cer(row, figures)
 
 
 def _sum(value: float | None, figures: Figures) -> Cell:
@@ -265,31 +283,32 @@ def _tilde(figures: Figures) -> str:
 
 def _of_sums(figures: Figures) -> list[str]:
     if figures.sentences is None:
-        return [_NO_TOTAL]
+        return [say(_NO_TOTAL, least=LEAST_LINES)]
     lines = plural(figures.measured_lines, "line")
-    return [f"extrapolated from {lines}"] if figures.extrapolated else []
+    return [say("extrapolated from {lines}", lines=lines)] if figures.extrapolated else []
 
 
 def _of_passes(row: SpeedRow) -> list[str]:
     figures = row.figures
     if row.origin != "measured" or figures is None or figures.passes > 1:
         return []
-    return [_SINGLE if figures.sentences_per_s.n == 1 else _ONE_PASS]
+    return [say(_SINGLE) if figures.sentences_per_s.n == 1 else say(_ONE_PASS, parts=PARTS)]
 
 
 def _or_reason(row: SpeedRow, cell: Callable[[SpeedRow, Figures], Cell]) -> Cell:
     """A cell of the figures, or the reason why there are none."""
     if row.figures:
         return cell(row, row.figures)
-    why = f"{row.origin}: " + (f"{row.reason} ({row.remedy})" if row.remedy else row.reason)
+    why = f"{named(row.origin)}: "
+    why += f"{row.reason} ({row.remedy})" if row.remedy else row.reason
     if row.result:
         return failed_cell(row.result, (why,))
-    return Cell("not run", values=(why,), notes=(why,))
+    return Cell(say("not run"), values=(why,), notes=(why,))
 
 
 def _total_time(row: SpeedRow, figures: Figures) -> Cell:
     if figures.seconds is None:
-        return figure(None, notes=[_NO_TOTAL])
+        return figure(None, notes=[say(_NO_TOTAL, least=LEAST_LINES)])
     notes = [*_of_sums(figures), *_of_passes(row)]
     return spread_cell(figures.seconds, lambda value: _tilde(figures) + seconds_text(value), notes)
 
@@ -298,7 +317,8 @@ def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
     if row.origin == "reported":
         return Cell("1")
     if figures.ratio is None:
-        return figure(None, notes=[_NO_REFERENCE])
+        words = "{system} was not measured at this batch size and precision"
+        return figure(None, notes=[say(words, system=DECODER_NAMES[REFERENCE])])
     if row.decoder == REFERENCE:
         return Cell("1", values=(1.0,))
     return spread_cell(figures.ratio)
@@ -306,9 +326,9 @@ def _ratio_cell(row: SpeedRow, figures: Figures) -> Cell:
 
 def _measured_cell(row: SpeedRow, figures: Figures) -> Cell:
     if row.origin == "reported":
-        return Cell(f"{figures.measured_lines:,} lines")
+        return Cell(plural(figures.measured_lines, "line"))
     repeats = figures.distinct_lines < figures.measured_lines
-    note = f"{plural(figures.distinct_lines, 'line')} of the set, repeated"
+    note = say("{lines} of the set, repeated", lines=plural(figures.distinct_lines, "line"))
     text = f"{plural(figures.measured_lines, 'line')} x {figures.passes}"
     return Cell(text, values=(figures.measured_lines,), notes=(note,) if repeats else ())
 
@@ -324,16 +344,20 @@ def _pace(row: SpeedRow, rate: Spread | None) -> Cell:
 
 def _count_range(counts: Sequence[int]) -> str:
     """Sorted counts in words: "3", "3 to 16"."""
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    if len(counts) == 1:
+        return f"{counts[0]:,}"
+    return say("{least} to {most}", least=f"{counts[0]:,}", most=f"{counts[-1]:,}")
 
 
 def differences(rows: Sequence[SpeedRow]) -> list[str]:
     """The differences between the paper's measurement and this one, a sentence or two each."""
     sentences = [
-        "The paper states neither the GPU nor the number of GPUs, batch size or precision of its "
-        "speed table; the authors' README evaluates with beam 10, batch 16 and fp16, which is the "
-        "default here on a GPU. Absolute times are therefore no comparison; the ratios of "
-        "the sizes are the fairer check, since the machine cancels out of them."
+        say(
+            "The paper states neither the GPU nor the number of GPUs, batch size or precision of "
+            "its speed table; the authors' README evaluates with beam 10, batch 16 and fp16, which "
+            "is the default here on a GPU. Absolute times are therefore no comparison; the ratios "
+            "of the sizes are the fairer check, since the machine cancels out of them."
+        )
     ]
     measured = [row for row in rows if row.result and row.figures]
     if not measured:
@@ -342,32 +366,49 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
     assert first is not None
     runtime, condition = first.row.runtime, first.row.condition
     sentences.append(
-        f"Here: {plain(first.setting.machine)}, device {runtime.device}, "
-        f"{plural(runtime.threads, 'thread')}, {first.setting.software}. The "
-        "search is transformers' with a KV cache, the paper's is fairseq's."
+        say(
+            "Here: {machine}, device {device}, {threads}, {software}. The search is transformers' "
+            "with a KV cache, the paper's is fairseq's.",
+            machine=plain(first.setting.machine),
+            device=runtime.device,
+            threads=plural(runtime.threads, "thread"),
+            software=first.setting.software,
+        )
     )
     if untrained := sorted({row.model for row in measured if row.weights == UNTRAINED}):
         sentences.append(
-            f"The weights of {listing(untrained)} are not here (python -m bench data get NAME "
-            "fetches them): random weights of the same architecture did the same work, each line "
-            "made to emit as many tokens as its width lets expect, on average as many as in the "
-            "paper's table. They are marked untrained and have no CER."
+            say(
+                "The weights of {models} are not here (python -m bench data get NAME fetches "
+                "them): random weights of the same architecture did the same work, each line made "
+                "to emit as many tokens as its width lets expect, on average as many as in the "
+                "paper's table. They are marked untrained and have no CER.",
+                models=listing(untrained),
+            )
         )
     if condition.dataset != "iam":
         sentences.append(
-            f"Lines are those of {plain(first.names.dataset)}, not of IAM: the encoder's work "
-            "does not depend on them, the decoder's does through their number of tokens."
+            say(
+                "Lines are those of {set}, not of IAM: the encoder's work does not depend on them, "
+                "the decoder's does through their number of tokens.",
+                set=plain(first.names.dataset),
+            )
         )
     cut = _read_lines(measured)
     if cut != [SENTENCES]:
         sentences.append(
-            f"The paper read {SENTENCES:,} lines, here {_count_range(cut)} were read: speeds "
-            "are measured, totals are extrapolated, and there are none from fewer than "
-            f"{LEAST_LINES} lines."
+            say(
+                "The paper read {sentences} lines, here {counts} were read: speeds are measured, "
+                "totals are extrapolated, and there are none from fewer than {least} lines.",
+                sentences=f"{SENTENCES:,}",
+                counts=_count_range(cut),
+                least=LEAST_LINES,
+            )
         )
     sentences.append(
-        "The paper's timer counts its first batch, in which the machine warms up; here that is "
-        "left out."
+        say(
+            "The paper's timer counts its first batch, in which the machine warms up; here that is "
+            "left out."
+        )
     )
     return sentences
 
@@ -383,9 +424,9 @@ def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
     """
     table, ratios, plot = speed_table(rows), ratio_table(rows), draw(rows)
     parts = [
-        "# The speed table of TrOCR\n",
+        f"# {say('The speed table of TrOCR')}\n",
         render.markdown(table),
-        "## What differs from the paper\n",
+        f"## {say('What differs from the paper')}\n",
         *(f"- {render.markdown_text(sentence)}" for sentence in differences(rows)),
         "",
         *([render.markdown(ratios)] if ratios else []),
@@ -407,12 +448,17 @@ def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
 
 def _where(rows: Sequence[SpeedRow]) -> str:
     """The machine of the filled marks, and the source of the hollow ones."""
-    hollow = "hollow: reported by Li et al. (2021) from a machine that they do not name"
+    hollow = say("hollow: reported by Li et al. (2021) from a machine that they do not name")
     result = next((row.result for row in rows if row.result), None)
     if result is None:
         return hollow
     threads = plural(result.row.runtime.threads, "thread")
-    return f"filled: measured on {result.setting.machine}, {threads}; {hollow}"
+    return say(
+        "filled: measured on {machine}, {threads}; {hollow}",
+        machine=result.setting.machine,
+        threads=threads,
+        hollow=hollow,
+    )
 
 
 def draw(rows: Sequence[SpeedRow]) -> Plot:
@@ -420,12 +466,13 @@ def draw(rows: Sequence[SpeedRow]) -> Plot:
     shown = [(row, row.figures.sentences_per_s) for row in rows if row.figures]
     sizes = [_PAPERS.get(row.model, row.model) for row, _ in shown]
     models = list(dict.fromkeys(sizes))
-    across = "sentences/s (log scale; bar: range)"
     with drawing():
         panel = Panel(
-            "Sentences/s as in TrOCR's speed table", _where([row for row, _ in shown]), across,
+            say("Sentences/s as in TrOCR's speed table"),
+            _where([row for row, _ in shown]),
+            say("sentences/s (log scale; bar: range)"),
             height=1.4 + 0.2 * len(shown),
-        )  # fmt: skip
+        )
         for place, (row, rate) in enumerate(shown):
             look = {"color": COLOURS[models.index(sizes[place]) % len(COLOURS)], "marker": "o"}
             if row.origin == "reported":
