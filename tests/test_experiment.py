@@ -33,7 +33,6 @@ from bench.analysis.experiment.counts import (
     WRONG,
     Counts,
     classes,
-    completed,
     place,
 )
 from bench.analysis.experiment.design import (
@@ -52,6 +51,7 @@ from bench.core.metrics import normalise, score_line
 from bench.report import experiment
 from datasets.about import Blocks
 from datasets.damage.base import SEVERITIES
+from datasets.damage.visible import completed
 from decoders.ctc.ngram import DenseLM, dense_lm
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate

@@ -57,3 +57,19 @@ def _ink_between(ink: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np
     upto = np.concatenate(([0], np.cumsum(ink.sum(axis=0))))
     pixels: NDArray[np.float32] = (upto[edges[:, 1]] - upto[edges[:, 0]]).astype(np.float32)
     return pixels
+
+
+def completed(text: str, shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give every character without ink the share of its more visible neighbour with ink.
+
+    So a space is hidden only if the characters on both sides are.
+    """
+    inked = np.flatnonzero(~np.isnan(shares))
+    if not inked.size:  # no ink on the line, so none is lost
+        return np.ones(len(text), np.float32)
+    places = np.arange(len(text))
+    after = np.searchsorted(inked, places)
+    right = shares[inked[np.minimum(after, inked.size - 1)]]
+    left = shares[inked[np.maximum(np.searchsorted(inked, places, "right") - 1, 0)]]
+    whole: NDArray[np.float32] = np.where(np.isnan(shares), np.maximum(left, right), shares)
+    return whole

@@ -29,7 +29,7 @@ from bench.pipeline.opening import Track
 from bench.pipeline.plan import Block, Part
 from datasets.damage.base import SUITE
 from datasets.damage.cache import cached_lines
-from datasets.damage.visible import HIDDEN, VISIBLE, visible_shares
+from datasets.damage.visible import HIDDEN, VISIBLE, completed, visible_shares
 
 CLOZE = "cloze"  # in place of a system: the language model with the true text around the blanks
 
@@ -166,22 +166,6 @@ def classes(shares: Shares) -> NDArray[np.int64]:
     """The index in `CLASSES` of each character's class."""
     places: NDArray[np.int64] = np.digitize(shares, (HIDDEN, VISIBLE))
     return places
-
-
-def completed(text: str, shares: Shares) -> Shares:
-    """Give every character without ink the share of its more visible neighbour with ink.
-
-    So a space is hidden only if the characters on both sides are.
-    """
-    inked = np.flatnonzero(~np.isnan(shares))
-    if not inked.size:  # no ink on the line, so none is lost
-        return np.ones(len(text), np.float32)
-    places = np.arange(len(text))
-    after = np.searchsorted(inked, places)
-    right = shares[inked[np.minimum(after, inked.size - 1)]]
-    left = shares[inked[np.maximum(np.searchsorted(inked, places, "right") - 1, 0)]]
-    whole: Shares = np.where(np.isnan(shares), np.maximum(left, right), shares)
-    return whole
 
 
 _RIGHT, _WRONG, _MISSING = 0, 1, 2

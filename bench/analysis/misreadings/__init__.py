@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import Reading, aligned
-from bench.analysis.experiment.counts import completed
 from bench.analysis.experiment.design import BASELINE
 from bench.analysis.misreadings.classes import (
     UNSEEN,
@@ -34,6 +33,7 @@ from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.metrics import EditKind, is_looping, normalise
 from bench.core.progress import Report, silent
+from datasets.damage.visible import completed
 
 Pair = tuple[str, str]  # the reference's character or word, and what was read; "" is none
 
