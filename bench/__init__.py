@@ -1,5 +1,6 @@
 """Kaidoku: a benchmark for the decoders of handwriting recognisers."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,3 +15,6 @@ if _datasets is None or Path(_datasets.origin or "").resolve().parent.parent != 
         "Run from the root of the checkout (python -m bench ...): another package called "
         f"'datasets' was found at {_datasets and _datasets.origin}."
     )
+
+# Every plot is a file: a notebook's backend, which its shells inherit, need not be installed here.
+os.environ["MPLBACKEND"] = "agg"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bench import ROOT
 from bench.core.types import LineResult, Row
 from bench.report import panel, plots
 from bench.report.language import language
@@ -44,6 +48,13 @@ def drawn(store: Rows, lang: str = "en") -> dict[str, panel.Plot]:
     with language(lang), warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of glyphs that a font lacks
         return {plot.slug: plot for plot in plots.draw(collect(store))}
+
+
+def test_the_backend_of_a_notebook_is_not_needed():
+    """Colab and Jupyter name theirs to every shell, and another environment does not have it."""
+    environment = {**os.environ, "MPLBACKEND": "module://nowhere.backend_inline"}
+    words = [sys.executable, "-c", "import bench.report.panel"]
+    subprocess.run(words, cwd=ROOT, env=environment, check=True)
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
