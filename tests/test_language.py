@@ -23,9 +23,8 @@ from bench.pipeline.leaks.leak import KINDS, KNOWN
 from bench.report import compare, diagnostics, errors, experiment, leak, reproduce, speed_table
 from bench.report.conditions import _MANY
 from bench.report.experiment_tables import CEILING
-from bench.report.format import listing, plural
+from bench.report.format import listing, plural, width_of, wrapped
 from bench.report.language import catalogue, in_force, language
-from bench.report.panel import _width, wrapped
 from bench.report.speed import NOT_STATED, Origin
 from datasets.about import _KNOWN
 from datasets.damage import DAMAGES
@@ -144,9 +143,9 @@ def test_a_language_ends_where_it_should_also_after_an_error():
 
 def test_heads_are_wrapped_by_what_their_letters_take():
     text = "char_erase の強度ごとの文字誤り率(CER)、" * 6
-    lines = wrapped(text)
+    lines = wrapped(text, 88)
     assert "".join(lines) == text and len(lines) > 2
-    assert all(40 < _width(line) <= 90 for line in lines[:-1])
+    assert all(40 < width_of(line) <= 90 for line in lines[:-1])
     assert not any(re.match("[、。)]", line) for line in lines)
     words = "word " * 60
-    assert " ".join(wrapped(words)).split() == words.split()
+    assert " ".join(wrapped(words, 88)).split() == words.split()

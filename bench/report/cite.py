@@ -9,7 +9,16 @@ from typing import Any
 
 from bench.core.types import UNTRAINED
 from bench.report.conditions import conditions, signatures
-from bench.report.format import bracket, listing, number, percent, plain, significant
+from bench.report.format import (
+    bracket,
+    commas,
+    joined,
+    listing,
+    number,
+    percent,
+    plain,
+    significant,
+)
 from bench.report.language import say
 from bench.report.latex import latex_code, latex_text
 from bench.report.render import markdown_text
@@ -66,7 +75,7 @@ def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
     ]
     (signature,) = signatures(results)
     label = re.sub(r"[^0-9A-Za-z]", "-", first.row.key)  # rows of other programs have any key
-    return Footnote(label, plain(" ".join(filter(None, sentences))), signature)
+    return Footnote(label, plain(joined(sentences)), signature)
 
 
 def _numbers(result: Result) -> str:
@@ -86,7 +95,7 @@ def _numbers(result: Result) -> str:
         words.append(f"CER {percent(row.cer)} %{bounds}, WER {percent(row.wer)} %")
     if row.timing:
         words.append(f"{significant(row.timing.lines_per_s.median)} {say('lines/s')}")
-    return f"{where}: {', '.join(words)}"
+    return f"{where}: {commas(words)}"
 
 
 def _options(result: Result) -> str:
@@ -127,7 +136,7 @@ def _machine(record: Mapping[str, Any]) -> str:
         words.append(" ".join(map(str, machine["os"])))
     variables = record.get("thread_variables") or {}
     words += [f"{name}={value}" for name, value in variables.items() if value is not None]
-    return say("Machine: {machine}.", machine=", ".join(words)) if words else ""
+    return say("Machine: {machine}.", machine=commas(words)) if words else ""
 
 
 def _data(results: Sequence[Result]) -> str:

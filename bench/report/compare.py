@@ -120,7 +120,7 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
     every = list(results.values())
 
     def costs(head: str, cell: Callable[[Cost], Cell], parts: tuple[str, ...] = ()) -> Column[Side]:
-        return Column(say(head), lambda side: cell(side.cost) if side.cost else figure(None), parts)
+        return Column(head, lambda side: cell(side.cost) if side.cost else figure(None), parts)
 
     def ms(head: str, seconds: Callable[[Cost], float | None]) -> Column[Side]:
         return costs(head, lambda cost: figure(seconds(cost), scale=1000.0))
@@ -140,12 +140,12 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
             ),
             RANGE,
         ),
-        costs("Lines/s", lambda cost: figure(cost.lines_per_s, ends=cost.lines_per_s_interval),
+        costs(say("Lines/s"), lambda cost: figure(cost.lines_per_s, ends=cost.lines_per_s_interval),
               RANGE),
-        ms("Wall ms/line", lambda cost: cost.wall_s),
-        ms("CPU ms/line", lambda cost: cost.cpu_s),
-        ms("Device ms/line", lambda cost: cost.device_s),
-        costs("Threads", lambda cost: count(cost.threads)),
+        ms(say("Wall ms/line"), lambda cost: cost.wall_s),
+        ms(say("CPU ms/line"), lambda cost: cost.cpu_s),
+        ms(say("Device ms/line"), lambda cost: cost.device_s),
+        costs(say("Threads"), lambda cost: count(cost.threads)),
         Column(say("Front"), lambda side: say("yes") if side.on_front else ""),
     ]  # fmt: skip
     return declared(

@@ -9,7 +9,7 @@ from typing import Any
 from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
 from bench.core.types import UNTRAINED, Row
 from bench.pipeline.signature import signature_parts
-from bench.report.format import listing, plain, plural
+from bench.report.format import commas, listing, plain, plural
 from bench.report.language import named, say
 from bench.report.results import Result, system
 from bench.report.table import Column, Item, Table, declared
@@ -186,7 +186,9 @@ def _sets(results: Sequence[Result]) -> str:
     sets: dict[str, list[Result]] = {}
     for result in results:
         sets.setdefault(result.names.dataset, []).append(result)
-    return "; ".join(f"{name} ({_set(several)})" for name, several in sets.items())
+    return "; ".join(
+        say("{name} ({about})", name=name, about=_set(several)) for name, several in sets.items()
+    )
 
 
 def _set(results: Sequence[Result]) -> str:
@@ -203,7 +205,7 @@ def _set(results: Sequence[Result]) -> str:
         words.append(by_whom(counted, condition.dataset, known))
     words += [f"sha256 {sha256[:12]}"] if sha256 else []
     words += [say("references {references}", references=references)] if references else []
-    return ", ".join(filter(None, words))
+    return commas(filter(None, words))
 
 
 def synthetic(dataset: str) -> str:
@@ -283,12 +285,12 @@ def _decoder(result: Result) -> str:
             say("generation settings of its checkpoint not applied: {settings}",
                 settings=settings(ignored))
         )  # fmt: skip
-    return ", ".join(words)
+    return commas(words)
 
 
 def settings(ignored: Mapping[str, Any]) -> str:
     """Generation settings in a row."""
-    return ", ".join(f"{name} {value}" for name, value in ignored.items())
+    return commas(f"{name} {value}" for name, value in ignored.items())
 
 
 def _language_model(result: Result) -> list[str]:
@@ -306,12 +308,12 @@ def _language_model(result: Result) -> list[str]:
         for name in result.row.options
         if isinstance(extras.get(name), float)
     ]
-    model = say("language model {name} ({about})", name=extras.get("lm"), about=", ".join(about_it))
+    model = say("language model {name} ({about})", name=extras.get("lm"), about=commas(about_it))
     return [
         *([model] if about_it else []),
         say(
             "weights {weights} (tuned on: {tuned_on})",
-            weights=", ".join(weights),
+            weights=commas(weights),
             tuned_on=extras.get("tuned_on") or say("not recorded"),
         ),
     ]
@@ -331,7 +333,7 @@ def _origin(results: Sequence[Result]) -> str:
     records = _unique(result.row.environment[:8] for result in results)
     words = [say("commit {commits}", commits=listing(commits))] if commits else []
     words.append(say("environment {records} of env.json", records=listing(records)))
-    return ", ".join([*words, say("run {when}", when=_days(results))])
+    return commas([*words, say("run {when}", when=_days(results))])
 
 
 def _days(results: Sequence[Result]) -> str:

@@ -20,7 +20,7 @@ from bench.report import render
 from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_plots import draw
 from bench.report.experiment_tables import of_page, p_value, slope_of
-from bench.report.format import bracket, listing, number, percent, plain, plural
+from bench.report.format import bracket, joined, listing, number, percent, plain, plural
 from bench.report.language import named, say
 from bench.report.panel import Plot
 from bench.report.table import signed
@@ -115,14 +115,7 @@ def files(finding: Finding) -> dict[str, bytes]:
 
 def in_short(finding: Finding) -> str:
     """The answer in a few sentences."""
-    return _joined(_in_short(finding))
-
-
-def _joined(sentences: Sequence[str]) -> str:
-    joined = ""
-    for sentence in filter(None, sentences):
-        joined = say("{first} {second}", first=joined, second=sentence) if joined else sentence
-    return joined
+    return joined(_in_short(finding))
 
 
 def conditions(finding: Finding) -> str:

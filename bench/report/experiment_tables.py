@@ -10,7 +10,7 @@ from bench.analysis.experiment.analysis import ALL, Estimate
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
 from bench.analysis.experiment.finding import Finding
-from bench.report.format import DASH, number
+from bench.report.format import DASH, joined, number
 from bench.report.language import named, say
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, rate
 from datasets.damage.base import SEVERITIES
@@ -34,8 +34,7 @@ def severity_head(severity: int) -> str:
 
 
 def _composed(conditions: str) -> str:
-    made = say("The lines are composed of real pen strokes.")
-    return say("{first} {second}", first=conditions, second=made)
+    return joined([conditions, say("The lines are composed of real pen strokes.")])
 
 
 def _column(head: str, get: Callable[[Any], Estimate | None], decimals: int = 1) -> Column[Any]:

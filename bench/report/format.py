@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from collections.abc import Iterable
 
 from bench.analysis.stats import Interval
 from bench.report.language import in_force, say
@@ -12,6 +14,8 @@ DASH = "—"  # not applicable (the CER of untrained weights)
 UNKNOWN = "n/a"  # undefined (0 / 0)
 
 _SHORT = 40
+# A piece that stays on one line: a word, or a Japanese letter with what may not begin a line.
+_PIECE = re.compile(r"(?:[^\s\u3000-\u9fff\uff00-\uffef]+|.)[、。)]*")
 
 
 def plain(text: object) -> str:
@@ -24,6 +28,22 @@ def plain(text: object) -> str:
 def short(text: str, width: int = _SHORT) -> str:
     """The beginning of a text, with an ellipsis when there is more."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def width_of(text: str) -> int:
+    """The columns that a text takes: two for each Japanese letter."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of at most so many columns where its words allow it."""
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if lines[-1] and width_of(lines[-1] + piece.rstrip()) > width:
+            lines.append(piece.lstrip())
+        else:
+            lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -89,6 +109,16 @@ def listing(words: list[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def commas(words: Iterable[str]) -> str:
+    """Words with the comma of the language between them."""
+    return ("、" if in_force() == "ja" else ", ").join(words)
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences behind each other, with a space between them where the language has one."""
+    return ("" if in_force() == "ja" else " ").join(filter(None, sentences))
 
 
 def plural(count: int, noun: str) -> str:

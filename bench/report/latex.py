@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
-from unicodedata import east_asian_width
 
+from bench.report.format import width_of
 from bench.report.language import in_force, say
 from bench.report.table import Cell, Column, Notes, Table, narrowed, shared
 
@@ -135,17 +135,13 @@ def _digits(table: Table, index: int, stacked: bool) -> float:
     """About how many digits the letters of a column are as wide as."""
 
     def width(cell: Cell) -> float:
-        text = _letters(cell.text) + len(table.marks(cell))
+        text = width_of(cell.text) + len(table.marks(cell))
         if stacked:
-            return max(text, _SMALL * _letters(cell.detail))
-        return text + (1 + _letters(cell.detail) if cell.detail else 0)
+            return max(text, _SMALL * width_of(cell.detail))
+        return text + (1 + width_of(cell.detail) if cell.detail else 0)
 
-    head = max(map(_letters, narrowed(table.columns[index].head).splitlines()), default=0)
+    head = max(map(width_of, narrowed(table.columns[index].head).splitlines()), default=0)
     return max([head, *(width(row[index]) for row in table.all_rows)])
-
-
-def _letters(text: str) -> int:
-    return sum(1 + (east_asian_width(letter) in "WF") for letter in text)
 
 
 def _tabular(table: Table, indices: Sequence[int], stacked: bool) -> str:

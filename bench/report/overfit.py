@@ -7,7 +7,7 @@ import math
 from bench.analysis.overfit import FEWEST_LINES, HIGHEST, OVER, OverfitCheck, SplitScore
 from bench.analysis.stats import ENOUGH, FEWEST, Interval
 from bench.report.conditions import nouns
-from bench.report.format import number, plural
+from bench.report.format import joined, number, plural
 from bench.report.language import say
 from bench.report.results import marked
 from bench.report.table import RANGE, Column, Table, count, declared, keys, rate
@@ -65,7 +65,7 @@ def _times_learned(check: OverfitCheck, score: SplitScore) -> str:
 
 def verdict(check: OverfitCheck) -> str:
     """The verdict in one or two plain sentences."""
-    return say("{first} {second}", first=_conclusion(check), second=_knowledge(check))
+    return joined([_conclusion(check), _knowledge(check)])
 
 
 def _conclusion(check: OverfitCheck) -> str:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unicodedata import east_asian_width
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -22,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from bench.report.format import plain, plural, short
+from bench.report.format import plain, plural, short, width_of, wrapped
 from bench.report.language import in_force, language, say
 from bench.report.results import Result
 
@@ -40,8 +38,6 @@ _TITLE_WIDTH = 88  # letters that fit above the axes, Japanese ones as two
 _LEGEND_WIDTH = 84  # likewise below
 # Inches: a line of the head, what is below the axes, a row of the legend, a margin.
 _HEAD, _FOOT, _LEGEND, _MARGIN = 0.17, 0.5, 0.19, 0.25
-# A piece that stays on one line: a word, or a Japanese letter with what may not begin a line.
-_PIECE = re.compile(r"(?:[^\s\u3000-\u9fff\uff00-\uffef]+|.)[、。)]*")
 
 STYLE = {
     "font.size": 9,
@@ -108,7 +104,7 @@ class Panel:
         self, title: str, where: Result | str, across: str, up: str = "", height: float = 4.2
     ) -> None:
         where = where if isinstance(where, str) else _measured_on(where)
-        head = [line for text in (title, where) for line in wrapped(plain(text))]
+        head = [line for text in (title, where) for line in wrapped(plain(text), _TITLE_WIDTH)]
         self.title = title
         self.figure, (self.axes,) = panels(_WIDE, height)
         top = 1.0 - _HEAD * (1 + len(head)) / height
@@ -154,7 +150,7 @@ class Panel:
         """Finish the plot, with the legend in rows under the axes."""
         if legend:
             handles, labels = self.axes.get_legend_handles_labels()
-            columns = max(1, _LEGEND_WIDTH // (max(map(_width, labels)) + 6))
+            columns = max(1, _LEGEND_WIDTH // (max(map(width_of, labels)) + 6))
             rows = math.ceil(len(labels) / columns)
             self._grow(_LEGEND * rows + 0.05)
             ncols = min(columns, len(labels))
@@ -183,21 +179,6 @@ def _measured_on(result: Result) -> str:
         size=runtime.batch_size,
         software=setting.software.partition(",")[0],
     )
-
-
-def wrapped(text: str) -> list[str]:
-    """A text in lines of `_TITLE_WIDTH` letters, Japanese ones as two."""
-    lines = [""]
-    for piece in _PIECE.findall(text):
-        if lines[-1] and _width(lines[-1] + piece) > _TITLE_WIDTH:
-            lines.append(piece.lstrip())
-        else:
-            lines[-1] += piece
-    return [line.rstrip() for line in lines]
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _bars(values: Sequence[Ranged]) -> tuple[list[float], list[list[float]] | None]:

@@ -9,13 +9,13 @@ import csv
 import io
 import re
 import shutil
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import tabulate as tabulating
 
+from bench.report.format import width_of, wrapped
 from bench.report.language import named, say
 from bench.report.latex import latex
 from bench.report.table import Cell, Column, Notes, Table, Value, narrowed, shared
@@ -190,14 +190,16 @@ def terminal(table: Table, width: int, notes: Notes = "full") -> str:
     table = table.unmarked() if notes == "off" else table
     noted = [f"{superscript([n])} {text}" for n, text in enumerate(table.notes, 1)]
     noted = [" ".join([table.line, *noted])] if notes == "short" else noted
-    blocks = table.blocks(lambda some: max(map(len, _block(table, some).splitlines())) <= width)
+    blocks = table.blocks(
+        lambda some: max(map(width_of, _block(table, some).splitlines())) <= width
+    )
     parts = [table.title, *([_wrapped(table.conditions, width)] if notes == "full" else [])]
     parts += [_block(table, block) for block in blocks]
     return "\n".join([*parts, *(_wrapped(text, width) for text in noted)]) + "\n"
 
 
 def _wrapped(text: str, width: int) -> str:
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapped(text, width))
 
 
 def _block(table: Table, indices: Sequence[int]) -> str:
