@@ -124,10 +124,11 @@ class CTCBeamSpec(BeamSpec):
 
 class _CTCBeam(CompiledSearch):
     def __init__(self, spec: CTCBeamSpec, encoder: EncoderInfo) -> None:
-        from decoders.ctc.prefix_beam import no_language, search
+        from decoders.ctc.prefix_beam import no_gaps, no_language, search
 
         super().__init__(spec)
-        self._kernel = search, no_language(len(encoder.alphabet))
+        symbols = len(encoder.alphabet)
+        self._kernel = search, no_language(symbols), no_gaps(symbols)
         self.start(len(encoder.alphabet))
 
     def kernel(self) -> tuple[Any, ...]:

@@ -28,6 +28,49 @@ class Beam(NamedTuple):
     symbol: NDArray[np.float64]
 
 
+STEP = np.dtype([("factor", np.float32), ("following", np.int32)])  # of a `Language`
+
+
+class Language(NamedTuple):
+    """The factor of each symbol, L states of the language by V symbols.
+
+    steps: (L, V) of `STEP`: the factor of a prefix in a state when a symbol opens a new one, and
+        the state of that one. Side by side, since the tables exceed the CPU's caches and are read
+        in random order.
+    final: (L,) the factor of a prefix at the end of the line.
+    start: the state of the empty prefix.
+    largest: the largest factor of `steps`.
+    """
+
+    steps: NDArray[np.void]
+    final: NDArray[np.float32]
+    start: int
+    largest: float
+
+
+class Trie(NamedTuple):
+    """All prefixes that were ever in the beam. Node 0 is the empty one."""
+
+    parent: NDArray[np.int32]
+    last: NDArray[np.int32]  # last symbol
+    state: NDArray[np.int32]  # of the language
+    factor: NDArray[np.float64]  # of the language for its last symbol
+    child: NDArray[np.int32]  # the youngest child; its siblings are chained
+    sibling: NDArray[np.int32]
+    place: NDArray[np.int32]  # where in the beam it stands now, or NONE
+
+
+class Candidates(NamedTuple):
+    """Candidates for the beam of a frame: its prefixes as they are, then new ones."""
+
+    source: NDArray[np.int32]  # place in the beam
+    added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
+    blank: NDArray[np.float64]
+    symbol: NDArray[np.float64]
+    total: NDArray[np.float64]
+    order: NDArray[np.int32]
+
+
 @compiled
 def ints(size: int) -> NDArray[np.int32]:
     """Allocate `size` numbers."""
@@ -174,3 +217,19 @@ def spell(
     for i in range(length - 1, -1, -1):
         symbols[i], node = last[node], parent[node]
     return length
+
+
+@compiled_part
+def child(trie: Trie, nodes: int, language: Language, parent: int, symbol: int) -> tuple[int, int]:
+    """Get or make the prefix with one more symbol; returns the node count too."""
+    node = trie.child[parent]
+    while node != NONE:
+        if trie.last[node] == symbol:
+            return node, nodes
+        node = trie.sibling[node]
+    trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, NONE
+    step = language.steps[trie.state[parent], symbol]
+    trie.state[nodes], trie.factor[nodes] = step.following, step.factor
+    trie.place[nodes] = NONE
+    trie.sibling[nodes], trie.child[parent] = trie.child[parent], nodes
+    return nodes, nodes + 1

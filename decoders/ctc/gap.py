@@ -75,7 +75,7 @@ class _CTCGap(NGramSearch):
         super().__init__(spec, encoder, *tuned_as)
 
     def kernel(self) -> tuple[Any, ...]:
-        from decoders.ctc.gap_beam import search
+        from decoders.ctc.prefix_beam import search
 
         return search, self._language, self._gaps
 

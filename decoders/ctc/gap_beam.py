@@ -1,10 +1,8 @@
-"""CTC prefix beam search that may write characters where ink is lost, compiled by numba.
+"""Texts without ink that join the beam of a CTC search behind a gap, compiled by numba.
 
-It is `prefix_beam.search`, and at the end of each gap texts without ink join the beam. They begin
-as the hypotheses at the gap's beginning and grow by the language alone. To their mass comes the
-likelihood of the gap's width with their letters and spaces, relative to what was read in it
-(`decoders.ctc.gaps`), and the gap's cost; its frames count as blank or space for them. In a line
-without gaps both searches do the same, number for number.
+They begin as the hypotheses at the gap's beginning and grow by the language alone. To their mass
+comes the likelihood of the gap's width with their letters and spaces, relative to what was read in
+it (`decoders.ctc.gaps`), and the gap's cost; its frames count as blank or space for them.
 """
 
 from __future__ import annotations
@@ -14,32 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.jit import compiled, compiled_part
-from bench.core.types import BLANK
-from decoders.ctc.beam_kit import (
-    NEGLIGIBLE,
-    NONE,
-    ROOT,
-    Beam,
-    Frame,
-    Openings,
-    choose,
-    ints,
-    read_ahead,
-)
-from decoders.ctc.gaps import MOST_GAPS, GapModel, Gaps, density, find
-from decoders.ctc.prefix_beam import (
-    Candidates,
-    Language,
-    Trie,
-    child,
-    extend,
-    read,
-    renew,
-    rescale,
-    stay,
-    write,
-)
+from bench.core.jit import compiled_part
+from decoders.ctc.beam_kit import NONE, Beam, Candidates, Language, Trie, child, choose
+from decoders.ctc.gaps import GapModel, density
 
 
 class Texts(NamedTuple):
@@ -52,96 +27,18 @@ class Texts(NamedTuple):
     width: NDArray[np.float64]
 
 
-@compiled
-def search(
-    log_probs: NDArray[np.float32],
-    frames: NDArray[np.int64],
-    lines: NDArray[np.int64],
-    bounds: tuple[float, float],
-    language: Language,
-    model: GapModel,
-    beam_width: int,
-    token_min_logp: float,
-    prune: float,
-    symbols: NDArray[np.int32],
-    lengths: NDArray[np.int64],
-    scores: NDArray[np.float64],
-) -> bool:
-    """Search some lines of a batch, as `prefix_beam.search` does, with the `model` of gaps."""
-    steps, width = log_probs.shape[1], log_probs.shape[2]
-    most = model.letters + model.spaces
-    size = (steps + MOST_GAPS * most) * beam_width + 1
-    room = beam_width * (width + most + 1)
-    trie = Trie(
-        ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
-    )
-    beam = Beam(ints(beam_width), np.empty(beam_width), np.empty(beam_width))
-    pool = Candidates(
-        ints(room), ints(room), np.empty(room), np.empty(room), np.empty(room), ints(room)
-    )
-    frame = Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
-    openings = Openings(ints(steps), ints(steps))
-    gaps = Gaps(
-        ints(MOST_GAPS), ints(MOST_GAPS), np.empty(MOST_GAPS), np.empty(MOST_GAPS),
-        ints(steps), ints(steps), ints(steps), np.empty(steps),
-    )  # fmt: skip
-    written = beam_width * (most + 1)
-    texts = Texts(ints(written), np.empty(written), ints(written), ints(written), np.empty(written))
-    least = max(prune, NEGLIGIBLE)
-    for line in lines:
-        if not read_ahead(log_probs[line], frames[line], bounds, token_min_logp, openings):
-            return False
-        found = find(log_probs[line], frames[line], model, gaps)
-        trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
-        trie.state[ROOT] = language.start
-        trie.place[ROOT] = 0
-        beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
-        frame.met[:] = NONE
-        nodes, kept, log_scale = 1, 1, 0.0
-        gap, before, log_then = 0, 0, 0.0
-        for t in range(frames[line]):
-            row = log_probs[line, t]
-            if gap < found and gaps.end[gap] == t:
-                grown, nodes = _grow(trie, nodes, language, model, before, pool, texts, beam_width)
-                weight = np.exp(min(log_then - log_scale, 600.0)) / gaps.likelihood[gap]
-                kept, best = _join(
-                    trie, beam, kept, texts, before, grown, model, gaps.excess[gap], weight, pool,
-                    beam_width, least,
-                )  # fmt: skip
-                log_scale += np.log(best)
-                gap += 1
-            if gap < found and gaps.begin[gap] == t:
-                before, log_then = kept, log_scale
-                for k in range(kept):
-                    texts.node[k], texts.mass[k] = beam.node[k], beam.blank[k] + beam.symbol[k]
-                    texts.letters[k] = texts.spaces[k] = 0
-                    texts.width[k] = 0.0
-            if gap < found and gaps.begin[gap] <= t:
-                log_then += np.logaddexp(
-                    np.float64(row[BLANK]), np.float64(row[model.space_symbol])
-                )
-            tokens = read(row, token_min_logp, openings.above[t], openings.place[t], frame)
-            smallest, best = stay(t, row, trie, beam, kept, frame, pool)
-            # In a full beam a candidate no better than all of these cannot survive.
-            floor = smallest if kept == beam_width else 0.0
-            count, best = extend(
-                t, trie, beam, kept, frame, tokens, language, floor, best, least, pool
-            )
-            if count == kept and smallest > least * best:
-                rescale(beam, kept, pool, best)
-            else:
-                chosen = choose(pool.order, pool.total, count, beam_width)
-                kept, nodes = renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
-            log_scale += np.log(best)
-        for k in range(kept):
-            pool.total[k] = beam.blank[k] + beam.symbol[k]
-            pool.total[k] *= language.final[trie.state[beam.node[k]]]
-        write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
-    return True
+@compiled_part
+def begin(beam: Beam, kept: int, texts: Texts) -> int:
+    """Note the hypotheses at the beginning of a gap as texts without a symbol; returns how many."""
+    for k in range(kept):
+        texts.node[k], texts.mass[k] = beam.node[k], beam.blank[k] + beam.symbol[k]
+        texts.letters[k] = texts.spaces[k] = 0
+        texts.width[k] = 0.0
+    return kept
 
 
 @compiled_part
-def _grow(
+def grow(
     trie: Trie,
     nodes: int,
     language: Language,
@@ -186,7 +83,7 @@ def _grow(
 
 
 @compiled_part
-def _join(
+def join(
     trie: Trie,
     beam: Beam,
     kept: int,

@@ -145,3 +145,9 @@ def density(model: GapModel, excess: float, width: float, letters: int, spaces: 
     off = excess - width
     normal = np.exp(-0.5 * off * off / variance) / np.sqrt(2.0 * np.pi * variance)
     return normal + model.outlier
+
+
+@compiled_part
+def inkless(row: NDArray[np.float32], model: GapModel) -> float:
+    """Log-probability of a frame, (V,), to be blank or space."""
+    return np.logaddexp(np.float64(row[BLANK]), np.float64(row[model.space_symbol]))

@@ -28,7 +28,7 @@ from decoders.language.lm import check_embedded_order, ngram_lm
 from decoders.language.units import missing_symbols
 
 if TYPE_CHECKING:
-    from decoders.ctc.prefix_beam import Language
+    from decoders.ctc.beam_kit import Language
 
 _MOST_BYTES = 4 << 30
 # The smallest factor of one symbol, e^-69: smaller ones would underflow float32 and make unlikely
@@ -86,9 +86,9 @@ class NGramSearch(CompiledSearch, tuned.Tunable):
 
     def kernel(self) -> tuple[Any, ...]:
         """See `CompiledSearch.kernel`."""
-        from decoders.ctc.prefix_beam import search
+        from decoders.ctc.prefix_beam import no_gaps, search
 
-        return search, self._language
+        return search, self._language, no_gaps(self._language.steps.shape[1])
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """See `Decoder.score`."""
@@ -147,7 +147,7 @@ class DenseLM:
 
         With `score_boundary` the line is a sentence: it begins after `<s>` and ends with `</s>`.
         """
-        from decoders.ctc.prefix_beam import STEP, Language
+        from decoders.ctc.beam_kit import STEP, Language
 
         factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
         final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)

@@ -14,8 +14,6 @@ recognition using bi-directional recurrent DNNs" (arXiv:1408.2873), algorithm 1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,62 +23,32 @@ from decoders.ctc.beam_kit import (
     NEGLIGIBLE,
     NONE,
     ROOT,
+    STEP,
     Beam,
+    Candidates,
     Frame,
+    Language,
     Openings,
+    Trie,
+    child,
     choose,
     ints,
     read_ahead,
     spell,
     tokens_of,
 )
+from decoders.ctc.gap_beam import Texts, begin, grow, join
+from decoders.ctc.gaps import MOST_GAPS, GapModel, Gaps, find, inkless
 
-STEP = np.dtype([("factor", np.float32), ("following", np.int32)])  # of a Language
 
-
-class Language(NamedTuple):
-    """The factor of each symbol, L states of the language by V symbols.
-
-    steps: (L, V) of `STEP`: the factor of a prefix in a state when a symbol opens a new one, and
-        the state of that one. Side by side, since the tables exceed the CPU's caches and are read
-        in random order.
-    final: (L,) the factor of a prefix at the end of the line.
-    start: the state of the empty prefix.
-    largest: the largest factor of `steps`.
-    """
-
-    steps: NDArray[np.void]
-    final: NDArray[np.float32]
-    start: int
-    largest: float
+def no_gaps(symbols: int) -> GapModel:
+    """A model over V symbols that finds no gaps."""
+    return GapModel(np.ones(symbols), (1.0, 1.0, 1.0), 1.0, 0.0, 0.0, 0, 0, BLANK)
 
 
 def no_language(symbols: int) -> Language:
     """Factors of 1 for all texts over V symbols."""
     return Language(np.array([[(1.0, 0)] * symbols], STEP), np.ones(1, np.float32), 0, 1.0)
-
-
-class Trie(NamedTuple):
-    """All prefixes that were ever in the beam. Node 0 is the empty one."""
-
-    parent: NDArray[np.int32]
-    last: NDArray[np.int32]  # last symbol
-    state: NDArray[np.int32]  # of the language
-    factor: NDArray[np.float64]  # of the language for its last symbol
-    child: NDArray[np.int32]  # the youngest child; its siblings are chained
-    sibling: NDArray[np.int32]
-    place: NDArray[np.int32]  # where in the beam it stands now, or NONE
-
-
-class Candidates(NamedTuple):
-    """Candidates for the beam of a frame: its prefixes as they are, then new ones."""
-
-    source: NDArray[np.int32]  # place in the beam
-    added: NDArray[np.int32]  # the symbol that opens a new prefix, or NONE
-    blank: NDArray[np.float64]
-    symbol: NDArray[np.float64]
-    total: NDArray[np.float64]
-    order: NDArray[np.int32]
 
 
 @compiled
@@ -90,6 +58,7 @@ def search(
     lines: NDArray[np.int64],
     bounds: tuple[float, float],
     language: Language,
+    model: GapModel,
     beam_width: int,
     token_min_logp: float,
     prune: float,
@@ -105,6 +74,7 @@ def search(
         lines: indices of the lines to search.
         bounds: of the largest value of each valid frame.
         language: factors of the texts.
+        model: of gaps, whose texts join the beam behind them; with no letters nothing is a gap.
         beam_width: K, prefixes kept after each frame.
         token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
             likeliest; prefixes of the beam receive all their mass in any case.
@@ -117,8 +87,9 @@ def search(
         False as soon as a line has a frame out of bounds.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
-    size = steps * beam_width + 1  # a frame adds at most K nodes
-    room = beam_width * (width + 1)
+    most, gaps_at_most = model.letters + model.spaces, MOST_GAPS * (model.letters > 0)
+    size = (steps + gaps_at_most * most) * beam_width + 1  # a frame adds at most K nodes
+    room = beam_width * (width + most + 1)
     trie = Trie(
         ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)
     )
@@ -128,40 +99,61 @@ def search(
     )
     frame = Frame(np.empty(width), ints(width), np.empty((beam_width, width), np.int32))
     openings = Openings(ints(steps), ints(steps))
+    gaps = Gaps(
+        ints(MOST_GAPS), ints(MOST_GAPS), np.empty(MOST_GAPS), np.empty(MOST_GAPS),
+        ints(steps), ints(steps), ints(steps), np.empty(steps),
+    )  # fmt: skip
+    written = beam_width * (most + 1)
+    texts = Texts(ints(written), np.empty(written), ints(written), ints(written), np.empty(written))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
         if not read_ahead(log_probs[line], frames[line], bounds, token_min_logp, openings):
             return False
+        found = find(log_probs[line], frames[line], model, gaps) if model.letters else 0
         trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
         trie.state[ROOT] = language.start
         trie.place[ROOT] = 0
         beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
         frame.met[:] = NONE
         nodes, kept, log_scale = 1, 1, 0.0
+        gap, before, log_then = 0, 0, 0.0
         for t in range(frames[line]):
             row = log_probs[line, t]
-            tokens = read(row, token_min_logp, openings.above[t], openings.place[t], frame)
-            smallest, best = stay(t, row, trie, beam, kept, frame, pool)
+            if gap < found and gaps.end[gap] == t:
+                grown, nodes = grow(trie, nodes, language, model, before, pool, texts, beam_width)
+                weight = np.exp(min(log_then - log_scale, 600.0)) / gaps.likelihood[gap]
+                kept, best = join(
+                    trie, beam, kept, texts, before, grown, model, gaps.excess[gap], weight, pool,
+                    beam_width, least,
+                )  # fmt: skip
+                log_scale += np.log(best)
+                gap += 1
+            if gap < found and gaps.begin[gap] == t:
+                before, log_then = begin(beam, kept, texts), log_scale
+            if gap < found and gaps.begin[gap] <= t:
+                log_then += inkless(row, model)
+            tokens = _read(row, token_min_logp, openings.above[t], openings.place[t], frame)
+            smallest, best = _stay(t, row, trie, beam, kept, frame, pool)
             # In a full beam a candidate no better than all of these cannot survive.
             floor = smallest if kept == beam_width else 0.0
-            count, best = extend(
+            count, best = _extend(
                 t, trie, beam, kept, frame, tokens, language, floor, best, least, pool
             )
             if count == kept and smallest > least * best:
-                rescale(beam, kept, pool, best)
+                _rescale(beam, kept, pool, best)
             else:
                 chosen = choose(pool.order, pool.total, count, beam_width)
-                kept, nodes = renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
+                kept, nodes = _renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
             log_scale += np.log(best)
         for k in range(kept):
             pool.total[k] = beam.blank[k] + beam.symbol[k]
             pool.total[k] *= language.final[trie.state[beam.node[k]]]
-        write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
+        _write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
     return True
 
 
 @compiled_part
-def read(
+def _read(
     row: NDArray[np.float32], token_min_logp: float, above: int, place: int, frame: Frame
 ) -> int:
     """Begin a frame; returns how many symbols may open a new prefix."""
@@ -175,7 +167,7 @@ def read(
 
 
 @compiled_part
-def stay(
+def _stay(
     t: int,
     row: NDArray[np.float32],
     trie: Trie,
@@ -214,7 +206,7 @@ def stay(
 
 
 @compiled_part
-def extend(
+def _extend(
     t: int,
     trie: Trie,
     beam: Beam,
@@ -256,7 +248,7 @@ def extend(
 
 
 @compiled_part
-def rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
+def _rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
     """Rescale a beam that a blank frame leaves unchanged, as most frames do."""
     for k in range(kept):
         beam.blank[k] = pool.blank[k] / best
@@ -264,7 +256,7 @@ def rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
 
 
 @compiled_part
-def renew(
+def _renew(
     trie: Trie,
     nodes: int,
     language: Language,
@@ -300,23 +292,7 @@ def renew(
 
 
 @compiled_part
-def child(trie: Trie, nodes: int, language: Language, parent: int, symbol: int) -> tuple[int, int]:
-    """Get or make the prefix with one more symbol; returns the node count too."""
-    node = trie.child[parent]
-    while node != NONE:
-        if trie.last[node] == symbol:
-            return node, nodes
-        node = trie.sibling[node]
-    trie.parent[nodes], trie.last[nodes], trie.child[nodes] = parent, symbol, NONE
-    step = language.steps[trie.state[parent], symbol]
-    trie.state[nodes], trie.factor[nodes] = step.following, step.factor
-    trie.place[nodes] = NONE
-    trie.sibling[nodes], trie.child[parent] = trie.child[parent], nodes
-    return nodes, nodes + 1
-
-
-@compiled_part
-def write(
+def _write(
     trie: Trie,
     beam: Beam,
     kept: int,
