@@ -58,6 +58,7 @@ PAGES = (
     "docs/questions.md",
     "docs/damage.md",
     "docs/project.md",
+    "docs/start.md",
 )
 PAIRS = [
     (english, japanese)
