@@ -55,6 +55,7 @@ from datasets.damage.visible import completed
 from decoders.ctc.ngram import DenseLM, dense_lm
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate
+from tests.japanese import english_in
 
 WRITERS = tuple(f"w{i:02d}" for i in range(24))
 
@@ -272,6 +273,10 @@ def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small_lm, tmp_path
     assert (code, again) == (0, out)
     assert (folder / "rows.jsonl").read_bytes() == before  # nothing was measured twice
     assert sorted((folder / "visible").iterdir()) == shares
+    assert json.loads((folder / SUMMARY).read_text()) == summary
+    code, japanese, _ = call(*words, "--lang", "ja")
+    page = (folder / "finding.md").read_text("utf-8")
+    assert (code, english_in(japanese), english_in(page)) == (0, [], [])
     assert json.loads((folder / SUMMARY).read_text()) == summary
 
 
