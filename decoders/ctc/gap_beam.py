@@ -38,6 +38,15 @@ def begin(beam: Beam, kept: int, texts: Texts) -> int:
 
 
 @compiled_part
+def heaviest(beam: Beam, kept: int) -> float:
+    """The largest mass in the beam."""
+    mass = 0.0
+    for k in range(kept):
+        mass = max(mass, beam.blank[k] + beam.symbol[k])
+    return mass
+
+
+@compiled_part
 def grow(
     trie: Trie,
     nodes: int,
@@ -47,17 +56,22 @@ def grow(
     pool: Candidates,
     texts: Texts,
     beam_width: int,
+    floor: float,
 ) -> tuple[int, int]:
-    """Grow the hypotheses before a gap symbol by symbol, by the language alone.
+    """Grow the hypotheses before a gap symbol by symbol, by the language without its bonus alone.
 
     The first `before` of `texts` are these hypotheses, and behind them the best of each round are
-    written. Returns the number of all, and of nodes.
+    written. Masses only fall, so those not above `floor` are left out. Returns the number of all,
+    and of nodes.
     """
     first, last, space = 0, before, model.space_symbol
+    unpaid = np.exp(-model.bonus)
     for _ in range(model.letters + model.spaces):
         count = 0
         for k in range(first, last):
-            node = texts.node[k]
+            if texts.mass[k] <= floor:
+                continue
+            node, mass = texts.node[k], texts.mass[k] * unpaid
             steps = language.steps[trie.state[node]]
             for symbol in range(1, steps.size):
                 if symbol == space:
@@ -65,9 +79,13 @@ def grow(
                         continue
                 elif texts.letters[k] == model.letters:
                     continue
-                pool.source[count], pool.added[count] = k, symbol
-                pool.total[count] = texts.mass[k] * steps[symbol].factor
-                count += 1
+                grown = mass * steps[symbol].factor
+                if grown > floor:
+                    pool.source[count], pool.added[count] = k, symbol
+                    pool.total[count] = grown
+                    count += 1
+        if count == 0:
+            break
         chosen = choose(pool.order, pool.total, count, beam_width)
         first = last
         for i in range(chosen):
@@ -100,7 +118,7 @@ def join(
     """Add the texts of a gap to the beam.
 
     The first `before` of the `grown` texts are the hypotheses at the gap's beginning, which are in
-    the beam already; `weight` is the mass of an empty gap that is as wide as this one.
+    the beam already; `weight` is the mass of an empty gap of this width, its cost paid.
     Returns the beam's size, and the mass that it was divided by.
     """
     count = kept
@@ -111,8 +129,7 @@ def join(
         if texts.letters[i] == 0:  # what the frames themselves say
             continue
         letters, spaces = texts.letters[i], texts.spaces[i]
-        mass = texts.mass[i] * weight * np.exp(-model.cost - (letters + spaces) * model.bonus)
-        mass *= density(model, excess, texts.width[i], letters, spaces)
+        mass = texts.mass[i] * weight * density(model, excess, texts.width[i], letters, spaces)
         place = trie.place[texts.node[i]]
         if place == NONE:
             place, count = count, count + 1

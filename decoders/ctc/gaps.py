@@ -18,7 +18,8 @@ from bench.core.types import BLANK
 
 MOST_GAPS = 32  # of a line
 _FEWEST = 4  # pairs of neighbours that tell the scale of a line
-_LEAST = -12.0  # log-factor below which a gap is none
+_HALF = np.float32(np.log(0.5))
+_LEAST = -7.0  # log-factor below which a gap is none
 
 
 class GapModel(NamedTuple):
@@ -66,10 +67,11 @@ def find(log_probs: NDArray[np.float32], frames: int, model: GapModel, gaps: Gap
     count, before = 0, BLANK
     for t in range(frames):
         row = log_probs[t]
-        symbol = 0
-        for other in range(1, row.size):
-            if row[other] > row[symbol]:
-                symbol = other
+        symbol = BLANK
+        if row[BLANK] < _HALF:  # else no other is likelier
+            for other in range(1, row.size):
+                if row[other] > row[symbol]:
+                    symbol = other
         if symbol != BLANK and symbol == before:
             gaps.last[count - 1] = t
         elif symbol != BLANK:
@@ -151,3 +153,9 @@ def density(model: GapModel, excess: float, width: float, letters: int, spaces: 
 def inkless(row: NDArray[np.float32], model: GapModel) -> float:
     """Log-probability of a frame, (V,), to be blank or space."""
     return np.logaddexp(np.float64(row[BLANK]), np.float64(row[model.space_symbol]))
+
+
+@compiled_part
+def highest(model: GapModel) -> float:
+    """The largest value of `density` for any text with a letter."""
+    return 1.0 / np.sqrt(2.0 * np.pi * (model.variance[0] + model.variance[1])) + model.outlier

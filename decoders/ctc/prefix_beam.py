@@ -37,8 +37,8 @@ from decoders.ctc.beam_kit import (
     spell,
     tokens_of,
 )
-from decoders.ctc.gap_beam import Texts, begin, grow, join
-from decoders.ctc.gaps import MOST_GAPS, GapModel, Gaps, find, inkless
+from decoders.ctc.gap_beam import Texts, begin, grow, heaviest, join
+from decoders.ctc.gaps import MOST_GAPS, GapModel, Gaps, find, highest, inkless
 
 
 def no_gaps(symbols: int) -> GapModel:
@@ -120,8 +120,12 @@ def search(
         for t in range(frames[line]):
             row = log_probs[line, t]
             if gap < found and gaps.end[gap] == t:
-                grown, nodes = grow(trie, nodes, language, model, before, pool, texts, beam_width)
-                weight = np.exp(min(log_then - log_scale, 600.0)) / gaps.likelihood[gap]
+                weight = np.exp(min(log_then - log_scale - model.cost, 600.0))
+                weight /= gaps.likelihood[gap]
+                floor = least * heaviest(beam, kept) / (weight * highest(model))
+                grown, nodes = grow(
+                    trie, nodes, language, model, before, pool, texts, beam_width, floor
+                )
                 kept, best = join(
                     trie, beam, kept, texts, before, grown, model, gaps.excess[gap], weight, pool,
                     beam_width, least,
