@@ -167,6 +167,13 @@ def test_errors_of_the_machine_are_sentences_too(call, monkeypatch, error, said,
             main(each)
 
 
+def test_a_python_without_the_packages_names_the_environment():
+    command = [sys.executable, "-S", "-m", "bench", "list"]  # -S: without site-packages
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "") and is_one_sentence(done.stderr)
+    assert "cyclopts" in done.stderr and ". .venv/bin/activate" in done.stderr
+
+
 def test_a_reader_that_goes_away_is_no_error():
     end, begin = os.pipe()
     os.close(end)
