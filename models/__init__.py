@@ -48,6 +48,9 @@ ENCODERS = Registry(
         "mini": Entry(
             "models.shipped:MiniSpec", "PP-OCRv6 small, trained further on handwriting; AR head"
         ),
+        "mini-torn": Entry(
+            "models.shipped:TornSpec", "mini trained further, half of its lines damaged", sample=0
+        ),
         "ppocr": Entry(
             "models.shipped:PPOCRSpec", "PP-OCRv6 small, as its makers trained it", sample=0
         ),

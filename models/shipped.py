@@ -68,3 +68,17 @@ class MiniSpec(ShippedSpec):
 
     name: ClassVar[str] = "mini"
     remedy: ClassVar[str] = "python -m bench train mini"
+
+
+@dataclass(frozen=True)
+class TornSpec(ShippedSpec):
+    """`mini` trained further with half of its lines damaged by the suite, without an AR head.
+
+    For the question whether an encoder that knows gaps lets language fill them. It was trained
+    longer than `mini`, so that a difference between the two is not that of damage alone.
+    """
+
+    name: ClassVar[str] = "mini-torn"
+    remedy: ClassVar[str] = (
+        "python -m bench train mini --start models/weights/mini.safetensors --damaged 0.5"
+    )

@@ -17,7 +17,7 @@ from models.alphabet import ALPHABET, encode, frames_needed
 from models.images import WIDEST, darkness, to_height
 from models.mini_ar import MiniAR, load_tokenizer
 from models.ppocr_net import PPOCRConfig, PPOCRNet
-from models.shipped import MiniSpec, PPOCRSpec
+from models.shipped import MiniSpec, PPOCRSpec, TornSpec
 
 FIXTURE = "tests/fixtures/ppocr_posteriors.npz"
 SPECS: dict[str, Any] = {"mini": MiniSpec, "ppocr": PPOCRSpec}  # with an AR head and without
@@ -186,6 +186,13 @@ def test_shipped_mini_reads_real_ink():
     batches = [encoder.encode(encoder.prepare([line.image for line in lines]))]
     score = LineReader("ctc-greedy").score(batches, [line.text for line in lines])
     assert score.edits < 0.10 * score.characters
+
+
+def test_the_torn_weights_say_that_they_have_seen_damage():
+    info = TornSpec().open(Runtime()).info
+    assert info.trained and not info.has_ar
+    assert "50% of the lines damaged" in info.trained_on
+    assert "damaged" not in MiniSpec().open(Runtime()).info.trained_on
 
 
 def test_another_ar_head_leaves_what_ctc_decoders_depend_on(tmp_path, weights, encoders):

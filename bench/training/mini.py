@@ -30,6 +30,7 @@ from bench.training.validate import LineReader, cers, encoded
 from datasets import DATASETS
 from datasets.base import spread
 from datasets.damage import DAMAGES
+from datasets.damage.base import SUITE
 from datasets.root import data_root
 from models.alphabet import encode, frames_needed
 from models.images import darkness, to_batch
@@ -152,11 +153,15 @@ class _EncoderTraining(Training):
         return f"{super().describe(shares)}  {self.views} lines"
 
     def export(self, module: Any, points: Sequence[Point]) -> None:
+        damaged = self.recipe.damaged
+        seen = f"PP-OCRv6 small rec; {', '.join(FILES)} (train splits); rendered lines"
+        if damaged:
+            seen += f"; {damaged:.0%} of the lines damaged by {SUITE}, other seeds"
         notes = {
             "architecture": "kaidoku-ppocr-1",
-            "trained_on": f"PP-OCRv6 small rec; {', '.join(FILES)} (train splits); rendered lines",
+            "trained_on": seen,
             "data_sha256": data_hash(self.root),
-            "damaged": str(self.recipe.damaged),
+            "damaged": str(damaged),
             "views": str(self.views),
         }
         export(self.weights, plain(module.state_dict()), None, notes)

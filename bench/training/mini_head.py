@@ -64,7 +64,7 @@ class MiniHead(Recipe):
     save_every: Count = 400
     init: Path | None = None
     columns: Count = 9_000
-    reuse: Count = 8
+    reuse: Count = 12
 
     def open(self, log: Log) -> Training:
         """See `Recipe.open`."""
