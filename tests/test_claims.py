@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import gzip
 import json
 import math
 import re
@@ -21,6 +22,7 @@ import pytest
 from bench import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
+EDITS = ("substitutions", "deletions", "insertions")
 DAMAGES = ("stroke_breaks", "char_erase", "span_erase", "half_line")
 
 
@@ -82,6 +84,15 @@ def cer(*where: Any, digits: int = 1, **more: Any) -> str:
     counts = row(*where, **more)["counts"]
     edits = counts["substitutions"] + counts["deletions"] + counts["insertions"]
     return fixed(100 * edits / counts["characters"], digits)
+
+
+def cer_of_length(decoder: str, dataset: str, least: int, most: int) -> str:
+    """CER in percent of the lines with so many characters."""
+    path = REFERENCE / "two-cores" / "lines" / f"{row(decoder, dataset)['key']}.jsonl.gz"
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    chosen = [line for line in lines if least <= len(line["reference"]) <= most]
+    edits = sum(line[kind] for line in chosen for kind in EDITS)
+    return fixed(100 * edits / sum(len(line["reference"]) for line in chosen), 1)
 
 
 def wer(*where: Any) -> str:
@@ -234,7 +245,10 @@ def flat(*parts: str | Iterable[str]) -> list[str]:
     return [n for part in parts for n in ([part] if isinstance(part, str) else part)]
 
 
-MAIN = ("ar-beam", "ar-greedy", "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-kenlm", "ctc-rescore")
+MAIN = (
+    "ar-beam", "ar-greedy", "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-gap", "ctc-kenlm",
+    "ctc-rescore",
+)  # fmt: skip
 PLACES: tuple[tuple[Any, ...], ...] = (
     ("ink",), ("ink", "stroke_breaks", 3), ("ink", "char_erase", 3), ("ink", "char_erase", 5),
     ("unipen",), ("hooker",),
@@ -252,12 +266,12 @@ def main_table() -> list[str]:
 
 
 def readers() -> list[str]:
-    """Greedy CTC and the 6-gram behind both shipped encoders."""
+    """Greedy CTC, the 6-gram and the search that fills gaps, behind the shipped encoders."""
     return [
         cer(decoder, *place, encoder=encoder)
-        for encoder in ("mini", "ppocr")
+        for encoder in ("mini", "mini-torn", "ppocr")
         for place in LEVELS
-        for decoder in ("ctc-greedy", "ctc-ngram")
+        for decoder in ("ctc-greedy", "ctc-ngram", "ctc-gap")
     ]
 
 
@@ -323,6 +337,7 @@ def noise_inside() -> list[str]:
 
 CLAIMS: dict[tuple[str, str], list[str]] = {
     ("README.md", "What it found"): flat(
+        cer_of_length("ar-beam", "unipen", 0, 70), cer_of_length("ar-beam", "unipen", 71, 1000),
         main_table(), cer("ctc-greedy", "ink"), cer("ctc-ngram", "ink"),
         cer("ctc-greedy", "unipen"), cer("ctc-ngram", "unipen"), cer("ctc-greedy", "hooker"),
         cer("ctc-ngram", "hooker"), cer("ctc-greedy", "ink", "half_line", 3),
@@ -330,9 +345,19 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         cer("ctc-ngram", "ink", "strike", 3), cer("ctc-greedy", "ink", "noise", 3),
         cer("ctc-ngram", "ink", "noise", 3), cer("ctc-greedy", "ink", "char_erase", 3),
         cer("ctc-ngram", "ink", "char_erase", 3), cer("ctc-greedy", "ink", "char_erase", 5),
-        cer("ctc-ngram", "ink", "char_erase", 5), cer("ar-beam", "hooker"),
+        cer("ctc-ngram", "ink", "char_erase", 5), cer("ctc-gap", "ink", "char_erase", 3),
+        cer("ctc-gap", "ink", "char_erase", 5), cer("ctc-gap", "ink"), cer("ar-beam", "hooker"),
         wer("ar-beam", "hooker"), cer("ctc-greedy", "hooker"), wer("ctc-greedy", "hooker"),
+    ),
+    ("docs/results.md", 'How much language is in "no language"?'): flat(
         readers(),
+        cer("ctc-greedy", "ink", "stroke_breaks", 3, encoder="mini-torn"),
+        cer("ctc-greedy", "ink", "stroke_breaks", 3),
+        cer("ctc-greedy", "ink", "char_erase", 3, encoder="mini-torn"),
+        cer("ctc-greedy", "ink", "char_erase", 3), cer("ctc-greedy", "ink"),
+        cer("ctc-ngram", "ink", "char_erase", 3, encoder="ppocr"),
+        cer("ctc-gap", "ink", "char_erase", 3, encoder="ppocr"),
+        cer("ctc-ngram", "unipen", encoder="ppocr"), cer("ctc-gap", "unipen", encoder="ppocr"),
     ),
     ("docs/results.md", "Does language matter more, the more of the ink is lost?"): flat(
         by_severity(english),
@@ -383,6 +408,8 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         cer("ctc-beam", "unipen"), cer("ctc-beam", "hooker"), cer("ctc-kenlm", "ink"),
         cer("ctc-kenlm", "unipen"), cer("ctc-kenlm", "hooker"), cer("ctc-rescore", "ink"),
         cer("ctc-rescore", "unipen"), cer("ctc-rescore", "hooker"), lines_per_s("ctc-rescore"),
+        cer("ctc-ngram", "ink", "char_erase", 3), cer("ctc-gap", "ink", "char_erase", 3),
+        cer("ctc-gap", "ink"), cer("ctc-gap", "unipen"), cer("ctc-gap", "hooker"),
         cer("ar-beam", "ink"), cer("ar-beam", "unipen"), cer("ar-beam", "hooker"), "4.22", "3.42",
         "2.89", cer("ar-beam", "ink", "blot", 3), cer("ctc-greedy", "ink", "blot", 3),
         cer("ctc-ngram", "ink", "blot", 3), "38.5", "53.9",

@@ -42,7 +42,7 @@ def folder(name: str, under: Path | None = None) -> Path:
 
 
 def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
-    """Return the run folder with rows that was begun last.
+    """Return the run folder with rows that was begun last, those of speed tables apart.
 
     Args:
         passed_over: called with every later folder, which has no row (a run that failed at once).
@@ -51,6 +51,8 @@ def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
         UserError: there is none.
     """
     for path in _newest_first():
+        if _of_speed(path):  # its few lines would replace the tables of a run
+            continue
         if _has_rows(path):
             return path
         passed_over(path)
@@ -118,6 +120,12 @@ def _newest_first() -> Iterator[Path]:
     folders = [path.parent for path in RUNS.glob(f"*/{_RECORD}")]
     known = [(record.began, path.name, path) for path in folders if (record := _record(path))]
     yield from (path for *_, path in sorted(known, reverse=True))
+
+
+def _of_speed(path: Path) -> bool:
+    """Whether a folder is that of `bench speed`, whose selection names its batch sizes."""
+    record = _record(path)
+    return record is not None and "speed" in (record.asked.get("options") or {})
 
 
 def _has_rows(path: Path) -> bool:
