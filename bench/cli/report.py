@@ -125,7 +125,7 @@ def _run(
     path = store.path
     if xlsx is not None:
         results = collect(store)
-        write_atomically(xlsx, report.workbook(path.name, results))
+        write_atomically(xlsx, report.tables_workbook(path.name, results))
         print(report.terminal(results, notes=notes or "appendix"))
         print(say("written: {file}", file=xlsx))
         return 0

@@ -105,7 +105,7 @@ def terminal(
     return render.on_terminal(tables, columns, notes) or say(_NOTHING)
 
 
-def workbook(name: str, results: Sequence[Result]) -> bytes:
+def tables_workbook(name: str, results: Sequence[Result]) -> bytes:
     """All tables as the bytes of an .xlsx file."""
     from bench.report import sheets  # openpyxl need not be installed
 
