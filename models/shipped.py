@@ -74,8 +74,8 @@ class MiniSpec(ShippedSpec):
 class TornSpec(ShippedSpec):
     """`mini` trained further with half of its lines damaged by the suite, without an AR head.
 
-    For the question whether an encoder that knows gaps lets language fill them. It was trained
-    longer than `mini`, so that a difference between the two is not that of damage alone.
+    It shows whether language fills gaps better behind an encoder that has seen damage. It was also
+    trained longer than `mini`: a difference between the two does not come from damage alone.
     """
 
     name: ClassVar[str] = "mini-torn"

@@ -1,8 +1,8 @@
-"""Learn the widths of written characters for `ctc-gap`: `python -m bench.training.widths`.
+"""Widths of written characters for `ctc-gap`, learned by `python -m bench.training.widths`.
 
-From the undamaged val lines of `ink`, read by `mini`: the true text of each is aligned with its
-frames, and the distance of two neighbours is half of both widths, in units of the line's own
-scale. Written to decoders/ctc/widths.json with what it was learned from.
+The true text of each undamaged val line of `ink` is aligned with its frames as `mini` reads them.
+The distance of two neighbours is half of both widths, in units of the line's own scale. The result
+is written to decoders/ctc/widths.json together with its source.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.alphabet import encode
 
 ENCODER, DATASET, SPLIT = "mini", "ink", "val"
 
-_ROUNDS = 8  # widths and scales in turn
+_ROUNDS = 8  # each solves for the widths at the present scales
 _RIDGE = 2.0  # pulls the width of a rare symbol to that of an average letter
 _BATCH = 8
 
@@ -32,7 +32,7 @@ Distance = tuple[str, float]  # the characters from one middle to another, and f
 
 
 def learn(lines: Iterable[Sequence[Distance]]) -> dict[str, object]:
-    """Widths and their variances from the distances of each line, see `distances`.
+    """Learn widths and their variances from the `distances` of each line.
 
     Returns:
         widths: of each symbol, 1 that of an average letter; variance: of the distance of
@@ -82,7 +82,7 @@ def learn(lines: Iterable[Sequence[Distance]]) -> dict[str, object]:
 
 
 def distances(text: str, log_probs: NDArray[np.float32]) -> list[Distance]:
-    """Distances between the middles of written characters, at most one between the two.
+    """Measure the distances between the middles of neighbours, and of characters two apart.
 
     Args:
         text: what is written.
@@ -101,7 +101,7 @@ def distances(text: str, log_probs: NDArray[np.float32]) -> list[Distance]:
 
 
 def measured(lines: Sequence[Line]) -> tuple[EncoderInfo, list[list[Distance]]]:
-    """The distances of each line as the encoder reads it."""
+    """Measure the distances of each line; returns the encoder that read them too."""
     encoder = ENCODERS.create(ENCODER).open(Runtime(batch_size=_BATCH))
     found: list[list[Distance]] = []
     for start in range(0, len(lines), _BATCH):
@@ -114,7 +114,7 @@ def measured(lines: Sequence[Line]) -> tuple[EncoderInfo, list[list[Distance]]]:
 
 
 def main() -> None:
-    """Write the file."""
+    """Learn the widths and write their file."""
     lines: LineSet = DATASETS.create(DATASET).load(SPLIT)
     info, found = measured(lines.lines)
     record = {

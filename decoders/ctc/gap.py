@@ -23,22 +23,24 @@ if TYPE_CHECKING:
     from decoders.ctc.gaps import GapModel
 
 WIDTHS = Path(__file__).with_name("widths.json")
-_SPACES = 2  # of a gap at most
+_SPACES = 2  # in a gap at most
 _OUTLIER = 0.01  # density of distances that no width explains
 
 
 @dataclass(frozen=True)
 class CTCGapSpec(CTCNGramSpec):
-    """ctc-ngram that may write characters where ink is lost.
+    """ctc-ngram that fills gaps in the ink with characters.
 
-    A stretch without ink between two characters is a gap when characters that left none explain
-    its width better than the spaces that were read there, by the widths of characters at the
-    line's own scale. Every text of a few letters may fill it, at the language model's price without
-    the bonus, the width's likelihood and a cost. On a line without gaps it reads what ctc-ngram
-    reads, number for number. Damage that leaves a mark in the place of the ink is no gap here.
+    The distance of two neighbouring characters is compared with the widths of characters, both in
+    the line's own scale. Where lost characters explain it better than the spaces that were read
+    there, the stretch between the two is a gap. It may be filled with any text of a few letters and
+    up to two spaces. The score of such a text is its log-probability by the weighted language
+    model, without the insertion bonus, plus the log-likelihood of the distance, less a cost.
+    On a line without gaps the result is that of ctc-ngram with the same weights. Damage that leaves
+    a mark in the place of the ink makes no gap.
 
-    gap_cost: of filling a gap, as a natural logarithm; none is the value tuned for the encoder.
-    gap_letters: letters of a gap at most.
+    gap_cost: log-cost of filling a gap; by default the value tuned for the encoder.
+    gap_letters: the most letters that fill a gap.
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
@@ -80,7 +82,7 @@ class _CTCGap(NGramSearch):
         return search, self._language, self._gaps
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        return None  # the objective of any text would need a search of its own
+        return None  # the score of a given text would need a search of its own
 
     def reweight(self, values: Mapping[str, float]) -> None:
         super().reweight(values)
@@ -89,7 +91,7 @@ class _CTCGap(NGramSearch):
 
 
 def gap_model(alphabet: Sequence[str], cost: float, bonus: float, letters: int) -> GapModel:
-    """The model of gaps over a CTC alphabet, blank first; symbols without a width are average."""
+    """Make the model of gaps for a CTC alphabet, blank first; unknown symbols have width 1."""
     from decoders.ctc.gaps import GapModel
 
     learned = _learned()

@@ -1,8 +1,9 @@
-"""Texts without ink that join the beam of a CTC search behind a gap, compiled by numba.
+"""Filling of gaps in the beam of a CTC search, compiled by numba.
 
-They begin as the hypotheses at the gap's beginning and grow by the language alone. To their mass
-comes the likelihood of the gap's width with their letters and spaces, relative to what was read in
-it (`decoders.ctc.gaps`), and the gap's cost; its frames count as blank or space for them.
+The hypotheses at the beginning of a gap are copied and extended by the language model alone; at the
+gap's end the extended texts join the beam. Their mass is multiplied by the likelihood of the gap's
+width with their letters and spaces, relative to that of what was read in it (`decoders.ctc.gaps`),
+and by the gap's cost. For them, each frame of the gap counts as blank or space.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from decoders.ctc.gaps import GapModel, density
 
 
 class Texts(NamedTuple):
-    """Hypotheses before a gap, and behind them those with one symbol more, two more, ..."""
+    """Hypotheses before a gap, then their continuations by one symbol, by two, and so on.
+
+    node: of the prefix tree; mass: by frames before the gap and language model.
+    letters, spaces, width: of the symbols added in the gap.
+    """
 
     node: NDArray[np.int32]
     mass: NDArray[np.float64]
@@ -29,7 +34,7 @@ class Texts(NamedTuple):
 
 @compiled_part
 def begin(beam: Beam, kept: int, texts: Texts) -> int:
-    """Note the hypotheses at the beginning of a gap as texts without a symbol; returns how many."""
+    """Copy the beam at the beginning of a gap into `texts`; returns their number."""
     for k in range(kept):
         texts.node[k], texts.mass[k] = beam.node[k], beam.blank[k] + beam.symbol[k]
         texts.letters[k] = texts.spaces[k] = 0
@@ -58,11 +63,11 @@ def grow(
     beam_width: int,
     floor: float,
 ) -> tuple[int, int]:
-    """Grow the hypotheses before a gap symbol by symbol, by the language without its bonus alone.
+    """Extend the hypotheses before a gap symbol by symbol, by the language model without its bonus.
 
-    The first `before` of `texts` are these hypotheses, and behind them the best of each round are
-    written. Masses only fall, so those not above `floor` are left out. Returns the number of all,
-    and of nodes.
+    The first `before` of `texts` are these hypotheses; the best extensions of each round are
+    appended. A mass never rises, so texts at or below `floor` are dropped. Returns the number of
+    texts and of nodes.
     """
     first, last, space = 0, before, model.space_symbol
     unpaid = np.exp(-model.bonus)

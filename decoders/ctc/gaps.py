@@ -1,9 +1,9 @@
-"""Gaps of a line: stretches without ink, wider than the hand's spacing.
+"""Gaps of a line: stretches without ink that are wider than the line's own spacing.
 
-The best path says where each symbol is written. Between two written characters the distance of
-their middles, in units of the line's own scale, is a normal variable whose mean is half of their
-widths and the widths of what stands between. Where characters without ink make a distance
-likelier than the symbols that were read there, the frames between are a gap.
+The best path places each symbol. The distance between the middles of two characters, divided by the
+frames of an average letter of the line, is modelled as normally distributed: its mean is half of
+their widths plus the widths of all that stands between. Where lost characters make the distance
+likelier than the spaces that were read there, the frames between are a gap.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from bench.core.jit import compiled_part
 from bench.core.types import BLANK
 
 MOST_GAPS = 32  # of a line
-_FEWEST = 4  # pairs of neighbours that tell the scale of a line
+_FEWEST = 4  # pairs of neighbours; the scale of a line with fewer is not known
 _HALF = np.float32(np.log(0.5))
-_LEAST = -7.0  # log-factor below which a gap is none
+_LEAST = -7.0  # log-likelihood ratio, cost included, that a gap has to exceed
 
 
 class GapModel(NamedTuple):
     """Widths of written symbols, and what a gap costs.
 
     widths: (V,) of each symbol; 1 is the average letter of a line.
-    variance: of a distance; and what each letter and each space add to it.
+    variance: of a distance between neighbours; what each letter and each space in a gap add to it.
     outlier: density of distances that no width explains.
-    cost: log-factor of a gap; bonus: of each symbol in it, taken back.
-    letters, spaces: written at most in a gap.
+    cost: natural logarithm, subtracted once a gap.
+    bonus: of the language model a symbol, taken back in a gap.
+    letters, spaces: the most that fill a gap.
     space_symbol: the index of the space.
     """
 
@@ -44,11 +45,13 @@ class GapModel(NamedTuple):
 
 
 class Gaps(NamedTuple):
-    """Gaps of a line in order, and room to find them.
+    """Gaps of a line in order, and the buffers of `find`.
 
-    begin, end: (G,) frames.
-    excess: (G,) distance of the characters beside it beyond half of their widths.
-    likelihood: (G,) of that distance with the symbols that were read between them.
+    begin, end: (G,) first frame of a gap, and first frame after it.
+    excess: (G,) distance of the characters beside a gap beyond half of their widths.
+    likelihood: (G,) of that distance with the spaces that were read between them.
+    first, last, symbol: (T,) frames and index of each symbol of the best path.
+    ratio: (T,) frames of an average letter by each pair of neighbours.
     """
 
     begin: NDArray[np.int32]
@@ -63,12 +66,12 @@ class Gaps(NamedTuple):
 
 @compiled_part
 def find(log_probs: NDArray[np.float32], frames: int, model: GapModel, gaps: Gaps) -> int:
-    """Find the gaps of a line, (T, V); returns how many."""
+    """Find the gaps of a line from its log-probabilities, (T, V); returns their number."""
     count, before = 0, BLANK
     for t in range(frames):
         row = log_probs[t]
         symbol = BLANK
-        if row[BLANK] < _HALF:  # else no other is likelier
+        if row[BLANK] < _HALF:  # a blank above one half is the likeliest symbol
             for other in range(1, row.size):
                 if row[other] > row[symbol]:
                     symbol = other
@@ -130,7 +133,7 @@ def _pitch(model: GapModel, gaps: Gaps, count: int) -> float:
 
 @compiled_part
 def _worth(model: GapModel, excess: float, likelihood: float) -> bool:
-    """Whether any number of letters of average width makes a gap worth a try."""
+    """Check whether some number of letters of average width makes a distance likely enough."""
     for letters in range(1, model.letters + 1):
         for spaces in range(model.spaces + 1):
             width = letters + spaces * model.widths[model.space_symbol]
@@ -142,7 +145,7 @@ def _worth(model: GapModel, excess: float, likelihood: float) -> bool:
 
 @compiled_part
 def density(model: GapModel, excess: float, width: float, letters: int, spaces: int) -> float:
-    """Likelihood of a distance with so many letters and spaces of this width together."""
+    """Likelihood of a distance with lost letters and spaces of `width` in total."""
     variance = model.variance[0] + letters * model.variance[1] + spaces * model.variance[2]
     off = excess - width
     normal = np.exp(-0.5 * off * off / variance) / np.sqrt(2.0 * np.pi * variance)
