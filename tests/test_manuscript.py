@@ -156,7 +156,7 @@ def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
         ("conditions run=a", "a block of conditions takes no options"),
         ("cer decoder=ctc-gredy", "nothing in the run has decoder 'ctc-gredy'; did you mean"),
         ("damage", "the run has no results for a table damage; change the block"),
-        ("cer lang=jp", "there are no words in 'jp'"),
+        ("cer lang=jp", "no language is called 'jp'; "),
     ],
 )
 def test_a_block_that_nothing_fits(text, said):
@@ -262,7 +262,7 @@ TABLE = ["<!-- kaidoku:begin cer run=mine{} -->", "<!-- kaidoku:end -->"]
 
 
 def below(text: str) -> list[str]:
-    """What stands between the caption of a Markdown table and the end of its block."""
+    """The lines between the caption of a Markdown table and the end of its block."""
     inside = text.partition("kaidoku:begin cer")[2].partition("<!-- kaidoku:end")[0]
     return [line for line in inside.partition("Table: ")[2].splitlines()[1:] if line]
 

@@ -53,7 +53,7 @@ threads = 1
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a student has: a checkpoint without tokenizer, its base model, IAM, an n-gram model."""
+    """A student's files: a checkpoint without tokenizer, its base model, IAM, an n-gram model."""
     root = tmp_path_factory.mktemp("alice")
     save_checkpoint(root / "original", "base", seed=5)
     save_checkpoint(root / "out" / "checkpoint-1200", "base", seed=6)
@@ -219,7 +219,7 @@ def test_a_base_model_in_the_cache_is_a_note_of_the_row(
         ("[encoders.a]\npath = 'x'\nhub = 'me/x'", 1, "encoders.a needs one of path"),
         ("[encoders.a]\nhub = './x'", 2, "encoders.a.hub is owner/name"),
         ("[encoders.a]\npath = ''", 2, "encoders.a.path is empty"),
-        ("[encoders.a]\npath = {b = 1}", 2, "encoders.a.path is a text, a number, true or false"),
+        ("[encoders.a]\npath = {b = 1}", 2, "encoders.a.path has to be a text, a number, true"),
         ("[encoders.a]\npath = 'x'\nuntrained = 'y'", 3, "untrained is true or false, not 'y'"),
         ("[encoders.a]\npath = 'x'\nuntrained = true", 1, "need its shape"),
         ("[encoders.mini]\npath = 'x'", 1, "'mini' is the name of a registered encoder"),
@@ -237,7 +237,7 @@ def test_a_base_model_in_the_cache_is_a_note_of_the_row(
         ("[encoders.a]\npath='x'\n[sets.a]\nkind='iam'", 3, "an encoder is called 'a' too"),
         ("[sets]\niam = {partition = 'x'}", 2, "sets.iam.partition is one of"),
         ("[models]\nembedded = 'x'", 2, "'embedded' is reserved"),
-        ("[models]\nx = 1979-05-27", 2, "models.x is a text, a number"),
+        ("[models]\nx = 1979-05-27", 2, "models.x has to be a text"),
         ("[llm]\napi_key = 'sk'", 2, "a key never stands in a file; set KAIDOKU_LLM_KEY"),
         ("[llm]\nmodle = 'x'", 2, "llm has no option 'modle'; did you mean model"),
         ("[llm]\nmodel = 'x'\nurl = 'ftp://x'", 3, "llm.url is the address of an OpenAI"),

@@ -61,7 +61,7 @@ COMMANDS = {
     "compare": Command("read", "compare:app", "what one system gains over another, at what cost"),
     "errors": Command("read", "errors:app", "what is misread, and what language changes of it"),
     "cite": Command("read", "cite:app", "the footnote of a number; --again measures it again"),
-    "init": Command("material", "init:app", "a project file with what lies around here"),
+    "init": Command("material", "init:app", "a project file with the models and data found here"),
     "list": Command("material", "listing:app", "what can run here, and what is missing"),
     "data": Command("material", "data:app", "get, check and damage data sets, get weights"),
     "lm": Command("material", "lm:app", "build and inspect n-gram language models"),
@@ -153,10 +153,10 @@ def _execute(words: list[str]) -> int:
 
 
 def _own_things(words: list[str]) -> tuple[list[str], Callable[..., None] | None]:
-    """Load the project file, for all commands but `init` and for no help.
+    """Load the project file, except for `init` and for help.
 
     Returns:
-        The words without --project, and where `run` has its defaults from.
+        The words without --project, and the function that fills in the defaults of `run`.
     """
     flags = [place for place, word in enumerate(words) if word.partition("=")[0] == _PROJECT]
     chosen = None

@@ -31,7 +31,7 @@ _MEMORY_S = 600  # cells differ much in length, so the ETA averages over many of
 
 
 class _Progress(Progress):
-    """Bars on a terminal, elsewhere a line every `_LINE_S` seconds in which something moves."""
+    """Bars on a terminal; elsewhere lines of progress, at least `_LINE_S` seconds apart."""
 
     _printed_s = float("-inf")
 

@@ -1,4 +1,4 @@
-"""`python -m bench init`: a project file with what lies around."""
+"""`python -m bench init`: a project file with the models and data that are found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,14 @@ _SIZES = {
 
 
 class Find(NamedTuple):
-    """A thing to write down. kind: of a set; key: of its path; lines: the others of its table."""
+    """A model or data set that was found.
+
+    table, name: its place in the project file.
+    words: what it is, for the user.
+    kind: of a set.
+    key: option that has the path.
+    lines: further lines of its table.
+    """
 
     table: str
     name: str
@@ -56,7 +63,7 @@ class Find(NamedTuple):
 
 @app.default
 def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> int:
-    """Write kaidoku.toml with the checkpoints, data sets and language models that lie around.
+    """Write kaidoku.toml with the checkpoints, data sets and language models that are found.
 
     Args:
         at: another folder to look in; may be repeated
@@ -92,10 +99,10 @@ def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> in
 
 
 def _look(folder: Path, depth: int) -> Iterator[Find]:
-    """Yield the things in a folder and below it; a folder that is one is not searched."""
+    """Yield the finds in a folder and below it; a folder that is itself one is not searched."""
     try:
         inside = sorted(folder.iterdir())
-    except OSError:  # not ours to read
+    except OSError:  # no permission to read it
         return
     things = [found for look in (_checkpoint, _cvl, _iam) if (found := look(folder))]
     yield from things or (model for path in inside if (model := _model(path)))

@@ -1,4 +1,4 @@
-"""The project file made known: its encoders and sets enter the registries under their names."""
+"""Registration of the encoders, sets and models that the project file names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LLM = ("url", "model")
 
 
 def load(path: Path) -> Project:
-    """Read a project file and make its things known, in the place of those of an earlier one.
+    """Read a project file and register what it names in place of an earlier file's names.
 
     Raises:
         UserError: a mistake in it, with its line.
@@ -59,7 +59,7 @@ def load(path: Path) -> Project:
 
 
 def forget() -> None:
-    """Take the things of a project file out again."""
+    """Remove the names of a project file from the registries."""
     ENCODERS.own, DATASETS.own, CORRECTORS.own = {}, {}, {}
     set_named(Named())
 
@@ -67,7 +67,7 @@ def forget() -> None:
 def defaults_of_run(
     project: Project,
 ) -> Callable[[cyclopts.App, tuple[str, ...], cyclopts.ArgumentCollection], None]:
-    """Make the function by which cyclopts takes what `run` is not told from the file's [run]."""
+    """Make the function by which cyclopts fills missing options of `run` from the file's [run]."""
 
     def fill(_: Any, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
         if commands != ("run",):
@@ -164,13 +164,13 @@ def _llm(project: Project, own: Mapping[str, Any]) -> dict[str, Entry]:
 
 
 def meaning(name: str) -> str:
-    """What a name means without a project file; "" if nothing."""
+    """The meaning of a name without a project file; "" if it has none."""
     kinds = [registry.kind for registry in _REGISTRIES if name in registry.entries]
     return f"the name of a registered {kinds[0]}" if kinds else "reserved" * (name in _RESERVED)
 
 
 def _check_name(project: Project, table: str, name: str) -> None:
-    """Refuse a name that means something else."""
+    """Refuse a name that already means something else."""
     if what := meaning(name):
         raise project.mistake(table, name, what=f"{name!r} is {what}; choose another name")
 

@@ -1,4 +1,4 @@
-"""Things that the user's project file names, as the lower folders need them."""
+"""Names of the user's project file, for the folders that do not read it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def named() -> Named:
 
 
 def set_named(names: Named) -> None:
-    """Put names in force in the place of all earlier ones."""
+    """Replace the names in force."""
     global _named
     _named = names
 
 
 def kind_of(dataset: str) -> str:
-    """The registered data set that a set is of; it itself if the project file did not name it."""
+    """The registered set behind a name of the project file; any other name stays as it is."""
     return _named.kinds.get(dataset, dataset)
 
 

@@ -1,6 +1,6 @@
 """The project file `kaidoku.toml`: the user's own encoders, sets, language models and defaults.
 
-It is read and checked for its form here; `bench.cli.project` makes its things known.
+It is read and checked for its form here; `bench.cli.project` registers what it names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLACE = re.compile(
 
 @dataclass(frozen=True)
 class Project:
-    """A project file. text: of it; tables: what stands in it, by table."""
+    """A project file: its absolute path, its text, and its values by table."""
 
     path: Path
     text: str
@@ -75,7 +75,7 @@ class Project:
             value = value[key]
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(each, str | int | float) for each in values):
-            what = "is a text, a number, true or false, or a list of these"
+            what = "has to be a text, a number, true or false, or a list of these"
             raise self.mistake(*keys, what=f"{'.'.join(keys)} {what}")
         return ",".join(
             str(each).lower() if isinstance(each, bool) else str(each) for each in values

@@ -5,7 +5,7 @@
     report.md           every table with its conditions, and the plots
     tables/NAME.tex     a table for LaTeX (booktabs)
     tables/NAME.csv     a table for spreadsheets, values unrounded
-    tables/conditions.tex   the conditions of all tables, if they are not to stand with each
+    tables/conditions.tex   the conditions of all tables, with notes=appendix
     plots/NAME          a plot as .png, .svg and .pdf
     report.html         all of that and the lines to look through: `bench.report.web`
 """
@@ -43,7 +43,7 @@ def write(
     report: Report = silent,
     notes: Notes = "full",
 ) -> list[Path]:
-    """Write the tables, with markdown the plots that it shows, and the page, as `say` has words.
+    """Write the tables, the plots of the markdown, and the page, in the language in force.
 
     Args:
         folder: of the run.

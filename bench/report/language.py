@@ -45,7 +45,7 @@ def language(name: str) -> Iterator[None]:
         UserError: there is no catalogue for it.
     """
     if name not in LANGUAGES:
-        raise UserError(f"there are no words in {name!r}{did_you_mean(name, LANGUAGES)}")
+        raise UserError(f"no language is called {name!r}{did_you_mean(name, LANGUAGES)}")
     before = _IN_FORCE.set(name)
     try:
         yield

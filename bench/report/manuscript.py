@@ -10,8 +10,9 @@ and in LaTeX:
     % kaidoku:begin damage run=mine severity=3 lang=ja
     % kaidoku:end
 
-The words after `begin` name the table and filter its rows, or are `conditions`: there stand those
-of the tables with `notes=appendix`. In Markdown, markers in fenced code blocks are ignored.
+The words after `begin` name the table and filter its rows. A block `conditions` holds the
+conditions of all tables with `notes=appendix`. In Markdown, markers in fenced code blocks are
+ignored.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def made(request: Request, results: Sequence[Result]) -> list[Table]:
     """The tables of a block.
 
     Raises:
-        UserError: the run has no such result, or there are no words in that language.
+        UserError: the run has no such result, or the language is unknown.
     """
     chosen = [result for result in results if _passes(result, request)]
     with language(request.lang or in_force()):

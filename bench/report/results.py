@@ -102,7 +102,7 @@ class Result:
 
 
 def marked(dataset: str, name: str = "") -> str:
-    """A set's name, or another for it, with a word where it is synthetic: "lines (synthetic)"."""
+    """A set's name (`name` if another is shown), marked if synthetic: "lines (synthetic)"."""
     name = name or dataset
     return say("{set} (synthetic)", set=name) if about(dataset).synthetic else name
 

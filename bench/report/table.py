@@ -57,8 +57,8 @@ class Column(Generic[Item]):
     notes: tuple[str, ...] = ()
 
 
-# What stands below a table: conditions and signatures in full; one line; nothing, since they stand
-# in an appendix; nothing at all.
+# Below a table: conditions and signatures in full; one line; footnotes alone, with the rest in an
+# appendix; nothing.
 Notes = Literal["full", "short", "appendix", "off"]
 
 RANGE = ("low", "high")  # the parts of a column with intervals
@@ -117,9 +117,9 @@ class Table:
         return replace(self, columns=columns, rows=rows, published=published)
 
     def blocks(self, fits: Callable[[Sequence[int]], bool]) -> list[list[int]]:
-        """The places of columns that fit beside each other; what names the rows is in each block.
+        """Break the columns into blocks that fit, by index; key columns are in each block.
 
-        `fits` says whether columns do; a block has at least one that names no row.
+        `fits` checks whether columns fit beside each other; each block has a column that is no key.
         """
         keys = [place for place, column in enumerate(self.columns) if column.key]
         blocks = [list(keys)]
@@ -173,7 +173,7 @@ def narrowed(head: str) -> str:
 
 
 def shared(tables: Sequence[Table], names: Sequence[str]) -> list[tuple[str, str]]:
-    """The conditions of tables, each sentence once, behind the names of those that share it."""
+    """Collect the conditions of tables, each sentence once with the tables that share it."""
     tables_of: dict[str, dict[str, None]] = {}
     for table, name in zip(tables, names, strict=True):
         for sentence in table.sentences:
