@@ -43,7 +43,7 @@ examples:
 
 Weights that are in the cache of the Hub are used; without them the same architecture with random
 weights does the same work, marked untrained, and gets no CER. Lines are those of IAM where it is
-here, else of the embedded set, repeated as often as needed.
+here, else of ink, repeated as often as needed.
 
 On a CPU {LEAST_LINES} lines are read in about {_CPU_MINUTES:g} minutes, on a GPU 2,915 lines
 without a limit of time. One line is tried first; where the time is short, costly systems read fewer

@@ -71,16 +71,16 @@ def latex(table: Table, notes: Notes = "full") -> str:
     lines = [_NEEDS[in_force()]]
     for place, shown in enumerate(floats):
         caption = latex_text(table.title)
-        named = [rf"\caption{{{caption}}}", rf"\label{{tab:{table.slug}}}"]
+        titled = [rf"\caption{{{caption}}}", rf"\label{{tab:{table.slug}}}"]
         if place:
             again = latex_text(say("{title} (continued)", title=table.title))
-            named = [r"\addtocounter{table}{-1}", rf"\caption{{{again}}}"]
+            titled = [r"\addtocounter{table}{-1}", rf"\caption{{{again}}}"]
         tabulars = (_tabular(table, block, stacked) for block in shown)
         below = noted if shown is floats[-1] else []
         lines += [
             r"\begin{table}",
             r"\centering",
-            *named,
+            *titled,
             r"\smallskip",
             "\n\\par\\medskip\n".join(tabulars),
             *(rf"\par\smallskip\raggedright\footnotesize {text}" for text in below),

@@ -68,13 +68,13 @@ def markdown(table: Table, within: bool = False, notes: Notes = "full") -> str:
             disable_numparse=True,
         )
     )
-    named = [body, f"Table: {title}"] if within else [f"### {title}", body]
+    titled = [body, f"Table: {title}"] if within else [f"### {title}", body]
     noted = [f"{superscript([n])} {markdown_text(text)}" for n, text in enumerate(table.notes, 1)]
     if notes == "short":
-        return "\n\n".join([*named, " ".join([markdown_text(table.line), *noted])]) + "\n"
-    parts = named
+        return "\n\n".join([*titled, " ".join([markdown_text(table.line), *noted])]) + "\n"
+    parts = titled
     if notes == "full":
-        parts = [*named, conditions] if within else [named[0], conditions, body]
+        parts = [*titled, conditions] if within else [titled[0], conditions, body]
     signed = _markdown_signatures(table.signatures) if notes == "full" else []
     parts += ["\n".join(listed) for listed in (_listed(noted), signed) if listed]
     return "\n\n".join(parts) + "\n"
