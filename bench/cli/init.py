@@ -33,8 +33,8 @@ models (ARPA, KenLM).
 _DEPTH = 4  # of folders below the one that is looked at
 _OURS = {"bench", "build", "datasets", "decoders", "docs", "models", "results", "tests"}
 _HEAD = f"""\
-# Written by `{PROGRAM} init`. Rename things as tables shall show them; what else can stand here is
-# in kaidoku.example.toml."""
+# Written by `{PROGRAM} init`. Tables show these names, so change them as you like;
+# kaidoku.example.toml shows what else this file can have."""
 _SIZES = {
     "384": "small",
     "768": "base",

@@ -209,7 +209,7 @@ class _Blocks:
         """Refuse tables whose conditions have no place.
 
         Raises:
-            UserError: some are meant for an appendix, and there is no block for them.
+            UserError: some belong in an appendix, and no block is there for it.
         """
         if self._appended() and not self._has_appendix:
             raise UserError(

@@ -42,7 +42,7 @@ def folder(name: str, under: Path | None = None) -> Path:
 
 
 def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
-    """Return the run folder with rows that was begun last, those of speed tables apart.
+    """Return the run folder with rows that was begun last, speed tables left out.
 
     Args:
         passed_over: called with every later folder, which has no row (a run that failed at once).
@@ -123,7 +123,7 @@ def _newest_first() -> Iterator[Path]:
 
 
 def _of_speed(path: Path) -> bool:
-    """Whether a folder is that of `bench speed`, whose selection names its batch sizes."""
+    """Check whether a folder is that of `bench speed`, by the options that it records."""
     record = _record(path)
     return record is not None and "speed" in (record.asked.get("options") or {})
 
