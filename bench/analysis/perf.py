@@ -55,7 +55,7 @@ class PeerSide:
 class PeerComparison:
     """Two decoders on the same lines.
 
-    lines: the first of the test split of ink, so many; batch: lines at a time.
+    lines: number of the first test lines of ink to read; batch: lines at a time.
     damage: its name and severity; None for clean lines.
     other_model: whether the peer has another language model, so that the work differs.
     rounds: in which each side has one turn.

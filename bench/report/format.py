@@ -31,12 +31,12 @@ def short(text: str, width: int = _SHORT) -> str:
 
 
 def width_of(text: str) -> int:
-    """The columns that a text takes: two for each Japanese letter."""
+    """The columns of a terminal that a text takes: two for each Japanese letter."""
     return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines of at most so many columns where its words allow it."""
+    """Break a text into lines of at most `width` columns, where its words allow it."""
     lines = [""]
     for piece in _PIECE.findall(text):
         if lines[-1] and width_of(lines[-1] + piece.rstrip()) > width:

@@ -84,7 +84,7 @@ class CharErase(Damage):
     2025). A line without boxes gets slots of equal width, and its `box_source` says so.
 
     fill: bare paper in the place of the ink, or a dark hole.
-    count: so many characters are gone at every severity; 0 for the severity's share of the ink.
+    count: characters to erase, at every severity; 0 for the severity's share of the ink.
         Borkar and Smith (arXiv:2407.00250) erase one of each line.
     """
 
@@ -206,7 +206,7 @@ def erased_columns(
     """Erase boxes in order until the share of the ink is lost, the last if that is nearer to it.
 
     Takes (H, W) ink and (N, 2) boxes in the order of erasure; returns (W,) columns to clear, nested
-    in `share`. A `count` other than 0 erases so many boxes with ink instead.
+    in `share`. A `count` other than 0 erases that many boxes with ink instead.
     """
     left = np.cumsum(np.concatenate(([0], ink.sum(axis=0))))  # ink left of each column edge
     weight = np.diff(left)

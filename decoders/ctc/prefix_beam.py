@@ -74,7 +74,7 @@ def search(
         lines: indices of the lines to search.
         bounds: of the largest value of each valid frame.
         language: factors of the texts.
-        model: of gaps, whose texts join the beam behind them; with no letters nothing is a gap.
+        model: of gaps, whose fillings join the beam behind them; without letters none is found.
         beam_width: K, prefixes kept after each frame.
         token_min_logp: a symbol below it opens no new prefix in that frame, unless it is the
             likeliest; prefixes of the beam receive all their mass in any case.
