@@ -474,6 +474,17 @@ def test_wins_are_counted_one_way_for_every_corrector():
     assert len(correction()) == 90
 
 
+def test_the_finding_on_real_ink_is_said_as_it_came_out():
+    path = REFERENCE / "two-cores-language-ink" / "summary.json"
+    verdicts = {
+        one["contrast"]["name"]: one["verdict"]
+        for one in json.loads(path.read_text(encoding="utf-8"))["judged"]
+    }
+    assert verdicts["slope on english"] == verdicts["english over random"] == "not shown"
+    assert verdicts["slope on random"] == "does not hold"
+    assert verdicts["characters over breaks"] == "the opposite holds"
+
+
 def test_words_that_stand_on_rows():
     assert len(conditions()) == 15
     conditions_of_table = csv_rows("two-cores-correction/tables/correction-1.csv")[0]["conditions"]
