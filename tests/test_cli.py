@@ -131,6 +131,8 @@ def test_every_example_of_help_and_documentation_is_understood(call):
         (["doctor"], "python -m bench list --check"),
         (["list", "--check", "mini"], "leave mini out"),
         (["report", "mine"], "--run mine"),
+        (["init", "--at", "~no-such-user/x"], "write the whole path"),
+        (["list", "--data-root", "~no-such-user/x"], "write the whole path"),
         (["dev", "show", "ctc-gredy"], "did you mean ctc-greedy"),
     ],
 )

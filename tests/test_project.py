@@ -245,6 +245,11 @@ def test_a_base_model_in_the_cache_is_a_note_of_the_row(
         ("[run]\n\nlimit = 'many'", 3, "run.limit takes a whole number, not 'many'"),
         ("[run]\nseverity = ['x']", 2, "run.severity takes whole numbers, not x"),
         ("a = [1\nb = 2", 2, "this is not TOML"),
+        ("[sets.iam]\nroot = true", 2, "sets.iam.root is one place; write it in quotes"),
+        ("[models]\nx = ['a', 'b']", 2, "models.x is one place"),
+        ("[sets.iam]\nroot = '~no-such-user/x'", 2, "sets.iam.root is no path"),
+        ('[encoders.a]\npath = "a\\u0000"', 2, "encoders.a.path is no path"),
+        ("[llm]\nurl = 'http://[::1'", 2, "llm.url is the address of an OpenAI"),
     ],
 )
 def test_a_mistake_has_file_line_and_key(
@@ -259,7 +264,13 @@ def test_a_mistake_has_file_line_and_key(
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"[run]\n# \xe4", "is not UTF-8"), (b"[run", "its end: this is not TOML"), (None, "cannot")],
+    [
+        (b"[run]\n# \xe4", "is not UTF-8"),
+        (b"[run", "its end: this is not TOML"),
+        (None, "cannot"),
+        (b"[run]\nx = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+        (b"[run]\nx = " + b"9" * 5000, "a number is too long"),
+    ],
 )
 def test_a_file_that_cannot_be_read(
     call: Call, desk: Path, content: bytes | None, says: str
@@ -268,6 +279,20 @@ def test_a_file_that_cannot_be_read(
     path.mkdir() if content is None else path.write_bytes(content)
     code, _, err = call("list", "--project", "other.toml")
     assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_a_mark_before_the_text_is_passed_over(desk: Path) -> None:
+    (desk / "kaidoku.toml").write_bytes(b"\xef\xbb\xbf[run]\nlimit = 3\n")
+    assert load(desk / "kaidoku.toml").tables == {"run": {"limit": 3}}
+
+
+def test_a_link_to_nothing_is_neither_passed_over_nor_replaced(call: Call, desk: Path) -> None:
+    (desk / "kaidoku.toml").unlink()
+    (desk / "kaidoku.toml").symlink_to("gone.toml")
+    code, _, err = call("list")
+    assert code == 2 and "cannot read the project file" in err
+    code, _, err = call("init")
+    assert code == 2 and "is there already" in err and (desk / "kaidoku.toml").is_symlink()
 
 
 # init

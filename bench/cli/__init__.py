@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141  # what a program has that SIGPIPE ends
-    except (UserError, KeyboardInterrupt, ModuleNotFoundError, OSError) as error:
+    except (UserError, KeyboardInterrupt, ModuleNotFoundError, OSError, RuntimeError) as error:
         sentence = _sentence(error)
         if traceback or not sentence:
             raise
@@ -287,6 +287,8 @@ def _sentence(error: BaseException) -> str:
         if package in _OURS:
             return ""
         return f"the package {package} is not installed; run: pip install ."
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of expanduser
+        return "a path begins with ~ and a name that no user here has; write the whole path"
     if not isinstance(error, OSError):
         return ""
     if error.errno in _FORBIDDEN:

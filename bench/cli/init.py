@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> in
     from bench.cli.project import meaning
 
     file = Path.cwd() / NAME
-    if file.exists():
+    if os.path.lexists(file):  # a link to nothing too
         raise UserError(f"{file} is there already; add to it by hand, or remove it first")
     folders = dict.fromkeys(folder.expanduser().resolve() for folder in (Path.cwd(), *at))
     if absent := next((folder for folder in folders if not folder.is_dir()), None):
@@ -100,10 +101,9 @@ def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> in
 
 def _look(folder: Path, depth: int) -> Iterator[Find]:
     """Yield the finds in a folder and below it; a folder that is itself one is not searched."""
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError:  # no permission to read it
+    if not os.access(folder, os.R_OK | os.X_OK):  # no permission to read it
         return
+    inside = sorted(folder.iterdir())
     things = [found for look in (_checkpoint, _cvl, _iam) if (found := look(folder))]
     yield from things or (model for path in inside if (model := _model(path)))
     if not things and (table := folder / "gt_test.txt").is_file() and (folder / "image").is_dir():

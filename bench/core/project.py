@@ -5,6 +5,7 @@ It is read and checked for its form here; `bench.cli.project` registers what it 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -85,14 +86,23 @@ class Project:
         """A path, relative to the file, as an absolute one; a Hub id as it is, where `hub`."""
         if not (text := self.text_of(*keys)):
             raise self.mistake(*keys, what=f"{'.'.join(keys)} is empty; name a place, or remove it")
-        path = (self.path.parent / Path(text).expanduser()).resolve()
+        value: Any = self.tables
+        for key in keys:
+            value = value[key]
+        if not isinstance(value, str):
+            raise self.mistake(*keys, what=f"{'.'.join(keys)} is one place; write it in quotes")
+        try:
+            path = (self.path.parent / Path(text).expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:  # ~ of nobody, or a null character
+            what = f"{'.'.join(keys)} is no path: {text!r}; write the whole path"
+            raise self.mistake(*keys, what=what) from error
         return text if hub and not (_PLACE.match(text) or path.exists()) else str(path)
 
 
 def find(folder: Path) -> Path | None:
     """The project file of a folder or of the nearest folder above it that has one."""
     places = (each / NAME for each in (folder, *folder.parents))
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.lexists(place)), None)
 
 
 def read(path: Path) -> Project:
@@ -102,7 +112,7 @@ def read(path: Path) -> Project:
         UserError: it cannot be read, is no TOML, or has a table or a name that it may not have.
     """
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # some editors put a mark first
         tables = tomllib.loads(text)
     except OSError as error:
         raise UserError(
@@ -115,6 +125,9 @@ def read(path: Path) -> Project:
         where = f"line {line[1]}" if line else "its end"
         what = str(error)[: line.start() if line else None]
         raise UserError(f"{path.name}, {where}: this is not TOML ({what}); correct it") from error
+    except (RecursionError, ValueError) as error:  # limits of TOML's reader
+        what = "a value is nested too deeply, or a number is too long; make it simpler"
+        raise UserError(f"{path.name}: {what}") from error
     project = Project(path.resolve(), text, tables)
     for table, content in tables.items():
         if table not in TABLES:

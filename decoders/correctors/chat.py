@@ -87,7 +87,10 @@ def check_url(url: str) -> None:
     Raises:
         UserError: with what to write instead.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets of an address that do not match
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(
             "--llm-url is the address of an OpenAI-compatible server, such as "
