@@ -94,6 +94,7 @@ def test_text_becomes_the_type_of_the_field(option, text, value):
     [
         ("count", "2.5", "a whole number"),
         ("weight", "nan", "a number"),
+        ("weight", "-inf", "a number"),
         ("fast", "maybe", "true or false"),
         ("unit", "wrod", "did you mean word?"),
         ("limit", "few", "a whole number or none"),
@@ -118,7 +119,7 @@ def test_what_a_name_fixes_or_a_thing_refuses_is_said():
     assert "pip install no_such_package" in sentence("absent.count=1")
 
 
-@given(st.integers() | st.floats(allow_nan=False))
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_every_number_comes_back(number):
     assert convert(type(number), repr(number)) == number
 

@@ -129,7 +129,7 @@ def convert(kind: Any, text: str) -> Any:
             raise _UnfitError
         return text.lower() in _TRUE
     if kind is float:
-        if math.isnan(value := float(text)):
+        if not math.isfinite(value := float(text)):  # a row could not hold it
             raise _UnfitError
         return value
     if kind in (int, str):
