@@ -65,7 +65,7 @@ def _conditions(record: PeerRecord) -> str:
             "Times faster: seconds of the peer by those of ours, round by round; the median, in "
             "brackets the lowest and the highest round. Lines/s likewise. The clock runs around "
             "the decoder alone. Other model: the peer has another language model, so the work "
-            "differs. Lines: the first of the test split of ink. "
+            "differs. Lines: the first of the embedded set's test split. "
             "Device: {device} ({machine}), {threads}, {precision}. {packages}; kaidoku {version}, "
             "commit {commit}.",
             device=runtime.device,
