@@ -133,7 +133,7 @@ def test_all_files_of_a_run(tmp_path):
     shown = report.terminal(results, 90)
     assert max(map(len, shown.splitlines())) <= 90 and "\x1b" not in shown
     assert "Speed on lines" in shown and "kinds of errors" not in shown.lower()
-    # Conditions stand once, below all tables, with the numbers of those that they are of.
+    # Conditions stand once, below all tables, each with the numbers of its tables.
     assert shown.index("3. Speed on lines") < shown.index("all tables: Read: ")
     assert shown.count("Kaidoku") == 1 and "\n1: Micro CER in percent" in shown
     assert "Kaidoku" not in report.terminal(results, 90, notes="off")

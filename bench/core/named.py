@@ -27,12 +27,12 @@ _named = Named()
 
 
 def named() -> Named:
-    """The names in force."""
+    """Return the names that the loaded project file defines."""
     return _named
 
 
 def set_named(names: Named) -> None:
-    """Replace the names in force."""
+    """Replace the names of an earlier project file."""
     global _named
     _named = names
 

@@ -93,7 +93,7 @@ class Project:
             raise self.mistake(*keys, what=f"{'.'.join(keys)} is one place; write it in quotes")
         try:
             path = (self.path.parent / Path(text).expanduser()).resolve()
-        except (RuntimeError, ValueError) as error:  # ~ of nobody, or a null character
+        except (RuntimeError, ValueError) as error:  # ~ before an unknown user, or a null character
             what = f"{'.'.join(keys)} is no path: {text!r}; write the whole path"
             raise self.mistake(*keys, what=what) from error
         return text if hub and not (_PLACE.match(text) or path.exists()) else str(path)

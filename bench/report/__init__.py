@@ -43,7 +43,7 @@ def write(
     report: Report = silent,
     notes: Notes = "full",
 ) -> list[Path]:
-    """Write the tables, the plots of the markdown, and the page, in the language in force.
+    """Write tables, plots and the web page, in the current language.
 
     Args:
         folder: of the run.

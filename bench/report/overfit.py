@@ -76,7 +76,7 @@ def _conclusion(check: OverfitCheck) -> str:
     if check.verdict == "over-fitted":
         return say(
             "Over-fitted: {unseen} lines have {times} the error rate of {learned} lines, surely "
-            "more than {over}; it has learned its training lines by heart, so train for less long, "
+            "more than {over}; the model has memorised its training lines, so train for less long, "
             "on more data or from other weights.",
             over=f"{OVER:g}",
             **values,

@@ -207,6 +207,24 @@ def choose(
 
 
 @compiled_part
+def fill(trie: Trie, beam: Beam, pool: Candidates, chosen: int, best: float, least: float) -> int:
+    """Move the chosen candidates, whose `source` is their node, to the beam; returns its size.
+
+    Masses are divided by `best`; candidates below the share `least` of it are dropped.
+    """
+    kept = 0
+    for i in range(chosen):
+        c = pool.order[i]
+        if pool.total[c] > least * best:
+            beam.node[kept] = pool.source[c]
+            beam.blank[kept] = pool.blank[c] / best
+            beam.symbol[kept] = pool.symbol[c] / best
+            trie.place[pool.source[c]] = kept
+            kept += 1
+    return kept
+
+
+@compiled_part
 def spell(
     parent: NDArray[np.int32], last: NDArray[np.int32], node: int, symbols: NDArray[np.int32]
 ) -> int:

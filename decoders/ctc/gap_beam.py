@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.jit import compiled_part
-from decoders.ctc.beam_kit import NONE, Beam, Candidates, Language, Trie, child, choose
+from decoders.ctc.beam_kit import NONE, Beam, Candidates, Language, Trie, child, choose, fill
 from decoders.ctc.gaps import GapModel, density
 
 
@@ -147,13 +147,5 @@ def join(
     for c in range(count):
         trie.place[pool.source[c]] = NONE
         best = max(best, pool.total[c])
-    chosen, kept = choose(pool.order, pool.total, count, beam_width), 0
-    for i in range(chosen):
-        c = pool.order[i]
-        if pool.total[c] > least * best:
-            beam.node[kept] = pool.source[c]
-            beam.blank[kept] = pool.blank[c] / best
-            beam.symbol[kept] = pool.symbol[c] / best
-            trie.place[pool.source[c]] = kept
-            kept += 1
-    return kept, best
+    chosen = choose(pool.order, pool.total, count, beam_width)
+    return fill(trie, beam, pool, chosen, best, least), best

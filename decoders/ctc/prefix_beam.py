@@ -32,6 +32,7 @@ from decoders.ctc.beam_kit import (
     Trie,
     child,
     choose,
+    fill,
     ints,
     read_ahead,
     spell,
@@ -283,16 +284,7 @@ def _renew(
         if pool.added[c] != NONE and pool.total[c] > least * best:
             node, nodes = child(trie, nodes, language, node, pool.added[c])
         pool.source[c] = node
-    kept = 0
-    for i in range(chosen):
-        c = pool.order[i]
-        if pool.total[c] > least * best:
-            beam.node[kept] = pool.source[c]
-            beam.blank[kept] = pool.blank[c] / best
-            beam.symbol[kept] = pool.symbol[c] / best
-            trie.place[pool.source[c]] = kept
-            kept += 1
-    return kept, nodes
+    return fill(trie, beam, pool, chosen, best, least), nodes
 
 
 @compiled_part
