@@ -35,8 +35,8 @@ from models.ppocr_net import PPOCRNet, squeeze
 from models.shipped_encoders import ar_model, read_head, read_weights
 
 _POOL = 96  # samples sorted by width together: little padding, and still mixed batches
-_LONGEST = 70  # characters
-_WIDEST = 2600  # columns
+_LONGEST = (70, 200)  # characters of composed lines, one or the other
+_WIDEST = 3000  # columns
 _RECENT = 200  # encoded batches that are kept
 _SLACK = 2  # frames beside a token that count as its own
 
@@ -124,7 +124,9 @@ class _HeadTraining(Training):
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Encoded batches, each followed by earlier ones in random order."""
-        recipe, ramp = self.recipe, min(1500, (self.steps or 1600) // 2)
+        recipe = self.recipe
+        # A head that was trained before goes along a line already.
+        ramp = 0 if recipe.init else min(1500, (self.steps or 1600) // 2)
         draws = partial(_draws, data_root(), ramp)
         words = ("kaidoku-mini-head-2", recipe.seed)
         pools = Pools(words, step, _POOL, recipe.columns, draws, _collate)
@@ -196,12 +198,13 @@ def _draws(root: Path | None, ramp: int, rng: np.random.Generator) -> Callable[[
     mixture = sources(root, MINI_HEAD, Texts(english=0.9))
 
     def draw(step: int) -> Sample:
-        progress = min(1.0, step / max(1, ramp))
+        progress = min(1.0, step / ramp) if ramp else 1.0
         # Short lines first: on these a head learns to go along a line.
         usable = [(w, s) for w, s in mixture if progress >= 0.5 or s.bounded]
         source = pick(usable, rng)
         while True:  # over-wide samples are drawn again
-            sample = source.draw(rng, max(6, round(_LONGEST * progress)))
+            longest = _LONGEST[int(rng.integers(len(_LONGEST)))]
+            sample = source.draw(rng, max(6, round(longest * progress)))
             ink = squeeze(augment(sample.ink, rng, 0.3 + 0.7 * progress))
             if sample.text and ink.shape[1] <= _WIDEST:
                 return Sample(ink, sample.text)

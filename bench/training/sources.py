@@ -47,13 +47,16 @@ MINI = {
     "cremma20": 0.01,
     "rendered": 0.05,
 }
-MINI_HEAD = {  # its AR head learns English
-    "rendered": 0.10,
-    "joined-characters": 0.30,
+# Its AR head learns English, and long lines apart: they are few, and most of UNIPEN's characters.
+MINI_HEAD = {
+    "rendered": 0.08,
+    "joined-characters": 0.26,
     "joined-words": 0.06,
-    "unipen-lines": 0.26,
-    "hooker": 0.28,
+    "unipen-lines": 0.12,
+    "unipen-long": 0.26,
+    "hooker": 0.22,
 }
+_LONG = 70  # characters
 _PRINTABLE = [c for c in string.printable if "!" <= c <= "~" and c != "\\"]
 _COMMON = list(string.ascii_letters + string.digits) + list(".,-'\"():;!?")
 
@@ -86,7 +89,7 @@ class Texts:
 
     def _mixed(self, rng: np.random.Generator, length: int) -> str:
         if rng.random() < self.english:
-            return _cut(self._lines[int(rng.integers(len(self._lines)))], length)
+            return _cut(self._running(int(rng.integers(len(self._lines))), length), length)
         kind = int(rng.integers(3))
         if kind == 0:
             line = pseudo(self._lines[int(rng.integers(len(self._lines)))], rng)
@@ -95,8 +98,17 @@ class Texts:
             return self._shuffled(length, rng)
         return _random(length, rng)
 
+    def _running(self, first: int, length: int) -> str:
+        """Join lines from the first on until they are long enough."""
+        text = self._lines[first]
+        while len(text) < length:
+            first = (first + 1) % len(self._lines)
+            text += " " + self._lines[first]
+        return text
+
     def _shuffled(self, length: int, rng: np.random.Generator) -> str:
-        words = [self._vocabulary[i] for i in rng.integers(len(self._vocabulary), size=14)]
+        size = max(14, length // 5)
+        words = [self._vocabulary[i] for i in rng.integers(len(self._vocabulary), size=size)]
         return _cut(" ".join(words), length)
 
 
@@ -298,7 +310,8 @@ def sources(
         available["joined-characters"] = JoinedCharacters(bank, texts)
         available["joined-words"] = JoinedWords(bank)
     if root and PEN_LINES in here:
-        available["unipen-lines"] = PenLines.read(root / PEN_LINES, twice)
+        available["unipen-lines"] = pen = PenLines.read(root / PEN_LINES, twice)
+        available["unipen-long"] = PenLines([line for line in pen.lines if len(line[1]) > _LONG])
     for name, file in SCANS.items():
         if root and file in here and name in shares:
             available[name] = Scans.read(root / file, fold=name != "hooker")
