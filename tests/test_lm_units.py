@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import shutil
@@ -146,19 +147,45 @@ def test_the_collected_cases(tmp_path):
         kenlm_lm(str(paths["c4-ok"]))
 
 
-def test_a_compressed_model_is_called_so(tmp_path):
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_model_is_the_same_model(tmp_path, monkeypatch, pack):
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "cache"))
+    plain, packed = tmp_path / "w3.arpa", tmp_path / "w3.arpa.z"
+    plain.write_bytes(gzip.decompress((CASES / "w3.arpa.gz").read_bytes()))
+    packed.write_bytes(pack(plain.read_bytes()))
+    ours, theirs = kenlm_lm(str(plain)), kenlm_lm(str(packed))
+    assert (ours.words, ours.sha256, ours.order) == (theirs.words, theirs.sha256, theirs.order)
+    assert theirs.path.read_bytes() == plain.read_bytes()
+    assert theirs.trained_on == "unknown text (w3.arpa.z)"
+    theirs.path.write_bytes(b"damaged")
+    assert kenlm_lm(str(packed)).path.read_bytes() == plain.read_bytes()
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(UserError, match="broken off"):
+        kenlm_lm(str(packed))
+
+
+def test_a_model_whose_name_hides_its_compression_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "x.arpa"
     shutil.copy(FIXTURES / "bz2-named.arpa.bz2", path)
-    with pytest.raises(UserError, match="compressed; unpack it with bunzip2"):
-        both(str(path))
-    for content, tool in (
-        (lzma.compress(b"\\data\\"), "unxz"),
-        (b"\x28\xb5\x2f\xfd\x24\xff", "unzstd"),
-        (b"PK\x03\x04\xff", "unzip"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=tool):
-            read_arpa(path)
+    assert open_model(path).counts
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\x28\xb5\x2f\xfd\x24\xff", "unpack it with unzstd"),
+        (b"PK\x03\x04\xff", "unpack it with unzip"),
+        (gzip.compress(bytes(300 << 20)), "over 200 times its size"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_one_sentence(tmp_path, monkeypatch, content, sentence):
+    monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "x.arpa"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        ngram_lm(str(path), "char", 6)
+    assert not list((tmp_path / "cache").rglob("*.arpa*"))
 
 
 @pytest.mark.parametrize("head", [f"ngram 1={'9' * 5000}", f"ngram {'1' * 5000}=1"])

@@ -12,6 +12,7 @@ from bench.core.files import content_hash
 from decoders.language.arpa import SPACE, is_arpa, read_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm, read_binary_header
 from decoders.language.lm import UNITS
+from decoders.language.packed import unpacked
 from decoders.language.perplexity import (
     Log10,
     Perplexity,
@@ -63,13 +64,14 @@ class ModelFile:
 
 
 def open_model(path: Path) -> ModelFile:
-    """Read and check an ARPA file or a KenLM binary.
+    """Read and check an ARPA file or a KenLM binary, plain or compressed.
 
     Raises:
         UserError: the file is missing or broken.
         Unavailable: a binary needs the package kenlm.
     """
     score: _Score
+    path = unpacked(path)
     if is_arpa(path):
         model = read_arpa(path)
         counts, vocabulary = model.counts, model.vocabulary

@@ -160,10 +160,12 @@ def _cvl(folder: Path) -> Find | None:
 def _model(path: Path) -> Find | None:
     from decoders.language.arpa import is_arpa
 
+    arpa = path.name.endswith((".arpa", ".arpa.gz", ".arpa.bz2", ".arpa.xz"))
     binary = path.suffix in (".bin", ".binary", ".klm")
     with contextlib.suppress(UserError):
-        if path.is_file() and (path.suffix == ".arpa" or (binary and not is_arpa(path))):
-            return Find("models", _plain(path.stem), path, "an n-gram model")
+        if path.is_file() and (arpa or (binary and not is_arpa(path))):
+            stem = path.name.partition(".arpa")[0] if arpa else path.stem
+            return Find("models", _plain(stem), path, "an n-gram model")
     return None
 
 

@@ -34,10 +34,6 @@ Rows = NDArray[np.int64]
 
 _COUNT = re.compile(r"ngram +(\d{1,3})=\s*(\d{1,18})\s*$")
 _SLOW_BYTES = 20_000_000  # about two seconds of reading; from here on a progress bar is shown
-_COMPRESSED = {
-    b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"]\0\0": "unlzma",
-    b"\x28\xb5\x2f\xfd": "unzstd", b"PK\3\4": "unzip",
-}  # fmt: skip
 _BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, after a separating space
 _BINARY = b"mmap lm "
 _FLOAT32_MAX = 3.4e38
@@ -285,9 +281,6 @@ class _Reader:
         if not raw:
             self._fail(f"the file ends too early, before {expected}; was its copying broken off?")
         self.number += 1
-        for magic, tool in _COMPRESSED.items():
-            if self.number == 1 and raw.startswith(magic):
-                self._fail(f"it is compressed; unpack it with {tool}")
         try:
             return raw.rstrip(b"\r\n").decode()
         except UnicodeDecodeError:

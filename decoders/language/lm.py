@@ -31,6 +31,7 @@ from decoders.language.kenlm_files import (
     read_binary_header,
 )
 from decoders.language.ngram import MAX_ORDER, characters_of, check_order, estimate, words_of
+from decoders.language.packed import unpacked
 from decoders.language.units import Unit, check_unit, space_of
 
 EMBEDDED = "embedded"
@@ -100,7 +101,8 @@ def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
     """A user's own ARPA file, or the embedded model of an order, estimated at first use and cached.
 
     Args:
-        path: an ARPA file, or its name in the project file; "" for the embedded model.
+        path: an ARPA file, plain or compressed, or its name in the project file; "" for the
+            embedded model.
         unit: of the model.
         order: of the embedded model, 1 to 6.
 
@@ -108,17 +110,18 @@ def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
         UserError: the file is missing or broken, is a KenLM binary, or a model of another unit;
             or the cache may not be written to.
     """
-    file = file_of_model(path) if path else embedded_arpa(order, unit)
+    given = file_of_model(path) if path else embedded_arpa(order, unit)
+    file = unpacked(given)
     if not is_arpa(file):
         raise UserError(
-            f"{file} is a KenLM binary, whose numbers cannot be read; give the ARPA file that it "
+            f"{given} is a KenLM binary, whose numbers cannot be read; give the ARPA file that it "
             "was made from"
         )
     model = read_arpa(file)
     check_unit(model.vocabulary, unit, file)
     space = (space_of(model.vocabulary, model) if unit == "char" else None) or SPACE
     words = tuple(SPACE if word == space else word for word in model.vocabulary)
-    lm = _lm(file, words, model.order)
+    lm = _lm(file, words, model.order, title_of(given))
     if not path:
         lm = replace(lm, name=EMBEDDED, trained_on=EMBEDDED_TEXT)
     return ArpaLM(**vars(lm), model=replace(model, vocabulary=words), space=space)
@@ -188,14 +191,15 @@ def word_extras(lm: NGramLM, unwritable: int) -> dict[str, Any]:
     return {**lm.extras(), "lm_words": len(lm.words), "lm_words_foreign": unwritable}
 
 
-def _lm(path: Path, vocabulary: tuple[str, ...], order: int) -> NGramLM:
+def _lm(path: Path, vocabulary: tuple[str, ...], order: int, title: str) -> NGramLM:
     words = tuple(word for word in vocabulary if word not in MARKS)
     sha256 = content_hash(path, 64)
-    return NGramLM(path, words, sha256, sha256, order, f"unknown text ({title_of(path)})")
+    return NGramLM(path, words, sha256, sha256, order, f"unknown text ({title})")
 
 
-def _checked(path: Path) -> NGramLM:
+def _checked(given: Path) -> NGramLM:
     """Read a word model, checked so that loading it cannot end a run."""
+    path = unpacked(given)
     model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
     _check_kenlm_order(str(path), len(model.counts))
     for mark in (BOS, EOS):
@@ -206,7 +210,7 @@ def _checked(path: Path) -> NGramLM:
         check_binary(path, model.vocabulary)
     else:
         load_kenlm(path)
-    return _lm(path, model.vocabulary, len(model.counts))
+    return _lm(path, model.vocabulary, len(model.counts), title_of(given))
 
 
 def _check_kenlm_order(name: str, order: int) -> None:

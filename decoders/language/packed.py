@@ -1,0 +1,73 @@
+"""Compressed language models, unpacked into the cache because KenLM reads plain files."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from pathlib import Path
+from typing import Any
+
+import rich.progress
+from rich.console import Console
+
+from bench.core.cache import cache_folder, intact, seal
+from bench.core.errors import UserError
+from bench.core.files import content_hash, draft_of
+
+_READ: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0": lzma.open
+}  # fmt: skip
+_OTHERS = {b"\x28\xb5\x2f\xfd": "unzstd", b"PK\3\4": "unzip"}
+_BLOCK = 1 << 20
+# An ARPA file packs to a tenth; what grows more than this is made to fill the disk.
+_MOST = 200
+
+
+def unpacked(path: Path) -> Path:
+    """Return a model's file, or if it is packed by gzip, bzip2 or xz its unpacked copy.
+
+    Raises:
+        UserError: it cannot be read, is broken, is packed by another program, or the cache cannot
+            be written.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(max(map(len, (*_READ, *_OTHERS))))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    for magic, tool in _OTHERS.items():
+        if head.startswith(magic):
+            raise UserError(f"{path} is compressed; unpack it with {tool}")
+    reader = next((read for magic, read in _READ.items() if head.startswith(magic)), None)
+    if reader is None:
+        return path
+    stem = path.stem if path.suffix in (".gz", ".bz2", ".xz", ".lzma") else path.name
+    copy = cache_folder("lm") / content_hash(path) / stem
+    if not intact(copy):
+        _unpack(path, reader, copy)
+        seal(copy)
+    return copy
+
+
+def _unpack(path: Path, reader: Any, copy: Path) -> None:
+    """Write the content, with progress for a large file."""
+    most = _MOST * max(path.stat().st_size, _BLOCK)
+    shown = {"description": f"unpacking {path.name}", "console": Console(stderr=True)}
+    hidden = path.stat().st_size < 20 * _BLOCK
+    with (
+        draft_of(copy) as draft,
+        rich.progress.open(path, "rb", disable=hidden, transient=True, **shown) as packed,
+        draft.open("wb") as out,
+    ):
+        try:
+            with reader(packed) as content:
+                while block := content.read(_BLOCK):
+                    out.write(block)
+                    if out.tell() > most:
+                        raise UserError(
+                            f"{path} unpacks to over {_MOST} times its size; is it a model?"
+                        )
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise UserError(f"{path} is broken ({error}); was its copying broken off?") from error
