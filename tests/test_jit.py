@@ -101,3 +101,16 @@ def test_where_nothing_can_be_kept_it_is_compiled(clone: Path) -> None:
     (clone.parent / "file").touch()
     assert run(clone, KAIDOKU_CACHE=str(clone.parent / "file")) == (20, False)
     assert not list(clone.rglob("*.nb?"))
+
+
+def test_damaged_machine_code_is_compiled_anew(clone: Path) -> None:
+    assert run(clone) == (20, False)
+    for suffix, damage in (
+        (".nbi", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        (".nbc", lambda data: data[:99] + bytes([data[99] ^ 1]) + data[100:]),
+        (".nbc", lambda data: data[: len(data) // 2]),
+    ):
+        (path,) = (p for p in (clone.parent / "cache").rglob(f"*{suffix}") if "search" in p.name)
+        path.write_bytes(damage(path.read_bytes()))
+        assert run(clone) == (20, False)
+    assert run(clone) == (20, True)

@@ -2,21 +2,23 @@
 
 Numba caches a compiled function under its own file alone and misses changes of the functions that
 it calls. Here the cache folder is named by the hash of all project code that the module imports, so
-that no machine code outlives a change and clones of equal code share it.
+that no machine code outlives a change and clones of equal code share it. Each file ends with its
+checksum, because numba runs whatever a damaged file holds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import IO, Any, ParamSpec, TypeVar, cast
 
 from numba import config, njit
-from numba.core.caching import CacheImpl, _CacheLocator
+from numba.core.caching import CacheImpl, IndexDataCacheFile, _CacheLocator
 
 from bench.core.cache import cache_folder
 from bench.core.errors import UserError
@@ -25,6 +27,7 @@ from bench.core.hashing import code_version, file_of
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
+_DIGEST = hashlib.sha256().digest_size
 _NEWEST = 4  # folders kept of a module, for branches and clones
 
 
@@ -51,7 +54,40 @@ def _njit(
         kept = os.access(folder_of(function.__module__), os.W_OK)
     except (OSError, UserError):
         kept = False
-    return cast("Callable[Arguments, Returned]", njit(cache=kept, nogil=True, **options)(function))
+    made = njit(cache=kept, nogil=True, **options)(function)
+    if kept:
+        cache = made._cache
+        cache._cache_file = _CheckedFiles(cache.cache_path, cache._impl.filename_base, "")
+    return cast("Callable[Arguments, Returned]", made)
+
+
+class _CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]
+    """A function's cache files; a damaged one counts as absent, so that it is compiled anew."""
+
+    def _load_index(self) -> dict[Any, str]:
+        return super()._load_index() if _sound(Path(self._index_path)) else {}
+
+    def _load_data(self, name: str) -> Any:
+        if not _sound(Path(self._data_path(name))):
+            raise FileNotFoundError(name)
+        return super()._load_data(name)
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[IO[bytes]]:
+        with super()._open_for_write(filepath) as file:
+            yield file
+            file.flush()
+            # Behind the pickles, where their reader does not look.
+            file.write(hashlib.sha256(Path(file.name).read_bytes()).digest())
+
+
+def _sound(path: Path) -> bool:
+    """Whether a file is there and ends with the checksum of what stands before."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return data[-_DIGEST:] == hashlib.sha256(data[:-_DIGEST]).digest()
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]

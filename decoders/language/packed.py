@@ -54,11 +54,17 @@ def unpacked(path: Path) -> Path:
 def _unpack(path: Path, reader: Any, copy: Path) -> None:
     """Write the content, with progress for a large file."""
     most = _MOST * max(path.stat().st_size, _BLOCK)
-    shown = {"description": f"unpacking {path.name}", "console": Console(stderr=True)}
-    hidden = path.stat().st_size < 20 * _BLOCK
+    progress = rich.progress.open(
+        path,
+        "rb",
+        description=f"unpacking {path.name}",
+        console=Console(stderr=True),
+        transient=True,
+        disable=path.stat().st_size < 20 * _BLOCK,
+    )
     with (
         draft_of(copy) as draft,
-        rich.progress.open(path, "rb", disable=hidden, transient=True, **shown) as packed,
+        progress as packed,
         draft.open("wb") as out,
     ):
         try:
