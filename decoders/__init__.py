@@ -43,9 +43,9 @@ def _corrected(name: str) -> Entry | None:
 DECODERS = _Decoders(
     "decoder",
     {
-        "ar-beam": Entry("decoders.ar.beam:AutoregressiveSpec", "the encoder's own AR head, beam"),
+        "ar-beam": Entry("decoders.ar.specs:AutoregressiveSpec", "the encoder's own AR head, beam"),
         "ar-greedy": Entry(
-            "decoders.ar.beam:AutoregressiveSpec",
+            "decoders.ar.specs:AutoregressiveSpec",
             "the encoder's own AR head, greedy",
             {"beam": 1},
         ),

@@ -15,8 +15,9 @@ from bench.core.errors import UserError
 from bench.core.types import ARModel, Decoded, Encoded
 from decoders import DECODERS
 from decoders.ar import weights as ar_weights
-from decoders.ar.beam import AutoregressiveSpec, best_of
+from decoders.ar.beam import best_of
 from decoders.ar.hf import GenerateSpec
+from decoders.ar.specs import AutoregressiveSpec
 from decoders.ar.weights import Linear
 from tests.ctc_doubles import info
 from tests.tiny_trocr import IMAGE, Kind, tiny_model

@@ -14,9 +14,9 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.core.errors import UserError
 from bench.core.types import Decoded, Encoded
-from decoders.ar.beam import AutoregressiveSpec
 from decoders.ar.draft import DraftedSpec, TextDraft
 from decoders.ar.score import TreeReader, score_texts, score_tokens
+from decoders.ar.specs import AutoregressiveSpec
 from tests import two_heads as doubles
 from tests.ctc_doubles import info
 from tests.tiny_trocr import Kind

@@ -97,6 +97,15 @@ def test_no_command_needs_torch_for_its_help():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+def test_planning_the_main_job_needs_no_torch(tmp_path):
+    line = ["run", "--all", "--dry-run", "--device", "cpu", "--out", f"{tmp_path}/"]
+    program = (
+        f"import sys\nfrom bench.cli import main\ntry: main({line})\n"
+        "except SystemExit as end: assert not end.code and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_every_command_is_plain_and_shows_examples(call, monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "80")

@@ -39,7 +39,7 @@ from bench.pipeline.store import RunStore
 from bench.report.results import collect
 from bench.report.speed import SpeedRow, speed_rows
 from bench.report.speed_table import differences, ratio_table, size_ratios, speed_table
-from decoders.ar.beam import AutoregressiveSpec
+from decoders.ar.specs import AutoregressiveSpec
 from models.heads.files import save_head
 from tests import speed_doubles
 from tests.harness_doubles import FakeMeter, Words

@@ -21,8 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import EncoderInfo
-from decoders.ar.beam import AutoregressiveSpec
 from decoders.ar.draft import DraftedSpec
+from decoders.ar.specs import AutoregressiveSpec
 from models import hub
 from models.trocr_files import generation_settings, trained_on
 from tests.ctc_doubles import info

@@ -13,7 +13,7 @@ from transformers import VisionEncoderDecoderModel
 from bench.core.errors import UserError
 from bench.core.types import Image, Runtime
 from datasets import DATASETS
-from decoders.ar.beam import AutoregressiveSpec
+from decoders.ar.specs import AutoregressiveSpec
 from models import ENCODERS
 from models.trocr import TrOCRSpec
 from models.trocr_model import tokens_of

@@ -156,7 +156,7 @@ def _compiler() -> Iterator[Fact]:
 
 
 def _hardware(facts: Mapping[str, Any]) -> Iterator[Fact]:
-    import torch
+    from bench.core.machine import thread_count
 
     cpu = facts["machine"]["cpu"]
     yield Fact("cpu", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores")
@@ -165,7 +165,7 @@ def _hardware(facts: Mapping[str, Any]) -> Iterator[Fact]:
     state = f"yes ({', '.join(sorted(bf16))})" if bf16 else "no: --dtype bfloat16 would be slow"
     yield Fact("bf16 on the cpu", "ok", state)
     yield Fact("gpu", "ok", ", ".join(facts["machine"]["gpu"]) or "none that torch can use")
-    threads, cores = torch.get_num_threads(), cpu["usable_cores"]
+    threads, cores = thread_count(), cpu["usable_cores"]
     state, remedy = f"{threads} in torch", f"run with --threads {cores}"
     yield _fact("threads", threads <= cores, state, remedy, "note")
     yield Fact("memory", "ok", f"{facts['memory_mib']} MiB")

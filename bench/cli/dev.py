@@ -273,8 +273,7 @@ def show(
         lines: how many
         depth: levels of the tree; default: all
     """
-    import torch
-
+    from bench.core.machine import thread_count
     from bench.pipeline.opening import opened
     from bench.pipeline.plan import Registries
 
@@ -292,7 +291,7 @@ def show(
     values = typed(options, names)
     if unused := [other for other in values if other not in (name, behind, source)]:
         raise UserError(f"options are given for {unused[0]!r}, which is not shown here")
-    runtime = Runtime(batch_size=lines, threads=torch.get_num_threads())
+    runtime = Runtime(batch_size=lines, threads=thread_count())
     with opened(behind, names, values, runtime) as bench:
         chosen = bench.lines(source, "test", lines).lines
         shapes = ", ".join("x".join(map(str, line.image.shape)) for line in chosen)

@@ -88,7 +88,7 @@ class Machine:
 
     Args:
         device: cpu, cuda, cuda:1, mps; default: cuda where it is there
-        threads: of torch; default: its choice
+        threads: of torch; default: one a core, or as many as $OMP_NUM_THREADS
     """
 
     device: str | None = None
@@ -96,11 +96,11 @@ class Machine:
 
     def runtime(self) -> Runtime:
         """The runtime of a cell; the machine decides what was left out."""
-        import torch
+        from bench.core.machine import best_device, thread_count
 
         return Runtime(
-            device=self.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            threads=torch.get_num_threads() if self.threads is None else self.threads,
+            device=self.device or best_device(),
+            threads=thread_count() if self.threads is None else self.threads,
         )
 
 

@@ -5,6 +5,7 @@ The only file that runs other programs or reads the environment of the machine.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import os
 import platform
@@ -40,6 +41,26 @@ def environment() -> dict[str, Any]:
         "thread_variables": {name: os.environ.get(name) for name in THREAD_VARIABLES},
     }
     return {**record, "gpus": cards} if (cards := _gpu_cards()) else record
+
+
+def best_device() -> str:
+    """Choose "cuda" where it is there, else "cpu"; torch is asked only where a driver is."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def thread_count() -> int:
+    """Count the threads that torch takes by default: $OMP_NUM_THREADS, else one a core."""
+    own = os.environ.get("OMP_NUM_THREADS", "")
+    if own.isdecimal() and int(own):
+        return int(own)
+    usable = _usable_cores()
+    return min(psutil.cpu_count(logical=False) or usable, usable)
 
 
 def free_memory_mib() -> float:
@@ -94,12 +115,14 @@ def _cpu() -> dict[str, Any]:
     return {
         "model": model,
         "cores": os.cpu_count(),
-        # A container or `taskset` may allow this process only some.
-        "usable_cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "usable_cores": _usable_cores(),
         "units": sorted(flag for flag in flags.split() if flag.startswith(units)),
     }
+
+
+def _usable_cores() -> int:
+    """Count the logical cores of this process: a container or `taskset` may allow it only some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bf16_units() -> bool:

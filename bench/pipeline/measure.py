@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 
 from bench.core.errors import UserError
 from bench.core.stopwatch import Lap, Stopwatch, pause, spread
@@ -317,6 +316,8 @@ class BlockMeasure:
     def _fail(self, name: str, what: str, error: Exception) -> None:
         self.readings[name].failure = f"{what}: {reason(error, self.runtime)}"
         if self.runtime.device.startswith("cuda"):
+            import torch
+
             torch.cuda.empty_cache()  # left by an out-of-memory error
 
 
@@ -329,6 +330,8 @@ def batches_of(images: Sequence[Image], size: int) -> list[Batch]:
 
 def reason(error: Exception, runtime: Runtime) -> str:
     """Describe an exception in one sentence; out of memory with a remedy."""
+    import torch
+
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return text

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import torch
-
 from bench.core.errors import Unavailable, UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import Decoded, Encoded, EncoderInfo, Line, LineSet, Runtime
@@ -21,6 +19,8 @@ from decoders.correctors import options_of
 from models.base import Encoder, EncoderSpec
 
 Item = TypeVar("Item")
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Track(Protocol):
@@ -93,6 +93,8 @@ def open_trained_reader(part: Part, block: Block, encoder: Encoder) -> OpenDecod
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Set torch's intra-op threads, and set them back afterwards."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -107,10 +109,12 @@ def check_runtime(runtime: Runtime) -> None:
     Raises:
         UserError: with what to choose instead.
     """
-    if not isinstance(getattr(torch, runtime.dtype, None), torch.dtype):
-        raise UserError(
-            f"no precision is called {runtime.dtype!r}; take float32, bfloat16, float16"
-        )
+    if runtime.dtype not in PRECISIONS:
+        raise UserError(f"no precision is called {runtime.dtype!r}; take {', '.join(PRECISIONS)}")
+    if runtime.device == "cpu":
+        return
+    import torch
+
     try:
         device = torch.device(runtime.device)
         torch.empty(0, device=device)

@@ -23,24 +23,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from bench.core.types import ARModel, Encoded, EncoderInfo
-from decoders.ar.base import ARDecoder, ARSpec
+from bench.core.types import ARModel, Encoded
+from decoders.ar.base import ARDecoder
 from decoders.ar.reader import Stepper, remaining
+from decoders.ar.specs import ARSpec
 
 _NONE = -torch.inf  # the score of a missing hypothesis
 _CHUNK = 64  # tokens; see `best_of`
 
 
-@dataclass(frozen=True)
-class AutoregressiveSpec(ARSpec):
-    """Greedy or beam search on the weights of any TrOCR decoder, in their precision."""
+class BeamDecoder(ARDecoder):
+    """Greedy or beam search on the weights of any TrOCR decoder."""
 
-    def open(self, encoder: EncoderInfo) -> ARDecoder:
-        """Open the decoder, which loads nothing: the head comes with each encoding."""
-        return _AutoregressiveDecoder(self)
-
-
-class _AutoregressiveDecoder(ARDecoder):
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         spec, limit, device = self.spec, self._limit(ar), encoded.states.device
         beams = Beams(spec, limit, ar, len(encoded.states), device)

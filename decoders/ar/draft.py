@@ -14,9 +14,10 @@ from torch import Tensor
 
 from bench.core.errors import UserError
 from bench.core.types import ARModel, Encoded, EncoderInfo, Needs
-from decoders.ar.base import ARDecoder, check_positive, unapplied
+from decoders.ar.base import ARDecoder
 from decoders.ar.reader import remaining
 from decoders.ar.score import TreeReader
+from decoders.ar.specs import check_positive, unapplied
 from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.greedy import best_path
 

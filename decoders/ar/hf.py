@@ -15,7 +15,8 @@ from transformers.generation import (
 )
 
 from bench.core.types import ARModel, Encoded, EncoderInfo
-from decoders.ar.base import ARDecoder, ARSpec
+from decoders.ar.base import ARDecoder
+from decoders.ar.specs import ARSpec
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The options and the input of every CTC decoder, its texts, and the score of any text."""
+"""The options and the input of every CTC decoder, its texts, and the score of any text.
+
+torch is imported where it computes, so that planning a run does without.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,17 @@ import math
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import ctc_loss
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo, Needs
 from decoders.base import DecoderSpec, Scores
+
+if TYPE_CHECKING:
+    import torch
 
 # Tolerance of the largest log-probability of a frame outside [-log V, 0], for rounding.
 _TOLERANCE = 0.01
@@ -253,6 +257,9 @@ def ctc_scores(encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores]
     classification", section 4.1), over symbols of one character each. Minus infinity where a text
     has a character outside of the alphabet, or more than the line has frames for.
     """
+    import torch
+    from torch.nn.functional import ctc_loss
+
     log_probs, frames = ctc_output(encoded)
     index = {symbol: place for place, symbol in enumerate(encoded.alphabet) if place != BLANK}
     scores = [np.full(len(line), -np.inf) for line in texts]

@@ -1,6 +1,6 @@
 """CTC prefix beam search without a language model, and what all compiled searches share.
 
-The compiled code is imported where a decoder is opened: numba takes half a second to import.
+The compiled code and torch are imported where a decoder is opened: both take long to import.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.core.types import Decoded, Encoded, EncoderInfo
@@ -67,6 +66,8 @@ class CompiledSearch(Decoder):
 
     def start(self, symbols: int) -> None:
         """Compile the search for V symbols (seconds, once a machine), and start the threads."""
+        import torch
+
         self.threads, self._pool = 1, None
         self._search(np.zeros((0, 0, symbols), np.float32), np.zeros(0, np.int64))
         self.threads = torch.get_num_threads()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
@@ -19,6 +19,9 @@ from decoders.ctc.base import (
     inside_frames,
     join_symbols,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)

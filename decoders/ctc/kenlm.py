@@ -18,7 +18,6 @@ from multiprocessing import connection
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.core.errors import UserError
@@ -60,6 +59,8 @@ class _CTCKenLM(tuned.Tunable):
     spec: CTCKenLMSpec
 
     def __init__(self, spec: CTCKenLMSpec, encoder: EncoderInfo) -> None:
+        import torch
+
         self._lm = lm = kenlm_lm(spec.lm)
         self._unwritable = len(lm.words) - len(writable_words(lm, encoder))
         names = ("ctc-kenlm", "ctc-ngram-word")

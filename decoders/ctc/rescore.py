@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
+from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders import DECODERS, tuned
-from decoders.ar.score import score_texts
 from decoders.base import DecoderSpec, Scores, alternatives, ranked
 from decoders.ctc.base import CTCSpec, check_beam, decoded
 
@@ -105,14 +104,14 @@ class _CTCRescore(tuned.Tunable):
         lists = [alternatives(line) for line in self._first.decode(encoded)]
         if not lists:
             return []
-        by_head = score_texts(encoded.ar, encoded, [list(one) for one in lists])
+        by_head = _score_texts(encoded.ar, encoded, [list(one) for one in lists])
         return [self._ranked(one, scores) for one, scores in zip(lists, by_head, strict=True)]
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         first = self._first.score(encoded, texts)
         if first is None or encoded.ar is None:
             return None
-        by_head = score_texts(encoded.ar, encoded, texts)
+        by_head = _score_texts(encoded.ar, encoded, texts)
         return [self._sum(*of_line) for of_line in zip(first, by_head, texts, strict=True)]
 
     def close(self) -> None:
@@ -138,6 +137,12 @@ class _CTCRescore(tuned.Tunable):
         alpha, beta = self.values["alpha"], self.values["beta"]
         total: Scores = first + alpha * by_head + beta * np.array([len(text) for text in texts])
         return total
+
+
+def _score_texts(ar: ARModel, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores]:
+    from decoders.ar.score import score_texts  # with torch
+
+    return score_texts(ar, encoded, texts)
 
 
 def _has_nbest(name: str) -> bool:
