@@ -87,6 +87,11 @@ class Cvl(Dataset):
     partition: Literal["texts", "writers", "published"] = "texts"
     texts: tuple[int, ...] = (1, 2, 3, 4, 7, 8)
 
+    def __post_init__(self) -> None:
+        if unknown := [text for text in self.texts if text not in TEXTS]:
+            known = ", ".join(f"{number} ({title})" for number, title in TEXTS.items())
+            raise UserError(f"cvl has no text {unknown[0]}; it has {known}")
+
     def missing(self) -> Unavailable | None:
         """The missing parts of CVL, and their source."""
         return absence(self._folder)
@@ -101,10 +106,6 @@ class Cvl(Dataset):
         An image without a transcription and a transcription without an image are bad lines.
         """
         self.check_split(split)
-        for text in self.texts:
-            if text not in TEXTS:
-                known = ", ".join(f"{number} ({title})" for number, title in TEXTS.items())
-                raise UserError(f"cvl has no text {text}; it has {known}")
         root = self._folder()
         pages = sorted(page for page in _pages(root) if self._selected(page, split))
         lines = (line for page in pages for line in _lines(root, page, split))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable
+from bench.core.options import check_least
 from bench.core.types import Image, Line, LineSet
 from datasets.base import Dataset
 from datasets.joined import CHARACTERS, Ink, join, read_inks, spaced
@@ -44,6 +45,10 @@ class InkLines(Dataset):
     level: str = "english"
     size: int = 300
 
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_least(self, 1, "size")
+
     def missing(self) -> Unavailable | None:
         """None: its strokes are embedded."""
         return None
@@ -52,9 +57,8 @@ class InkLines(Dataset):
         """Compose and draw the first `limit` lines of val or test.
 
         Raises:
-            UserError: the level or the split does not exist.
+            UserError: the split does not exist.
         """
-        check_level(self.level)
         self.check_split(split)
         hands = _hands(split)
         english = assign(line_texts(split, "english"), hands, self.size, split)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.core.errors import Unavailable
+from bench.core.options import check_least
 from bench.core.types import Line, LineSet
 from datasets.base import Dataset
 from datasets.handwriting import write
@@ -29,6 +30,10 @@ class RenderedLines(Dataset):
     level: str = "english"
     size: int = 300
 
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_least(self, 1, "size")
+
     def missing(self) -> Unavailable | None:
         """None: the set is generated."""
         return None
@@ -37,9 +42,8 @@ class RenderedLines(Dataset):
         """Render the first `limit` lines of a split.
 
         Raises:
-            UserError: the level or the split does not exist.
+            UserError: the split does not exist.
         """
-        check_level(self.level)
         self.check_split(split)
         count = self.size if limit is None else min(limit, self.size)
         return self.gathered(

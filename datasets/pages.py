@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.options import check_least
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.crops import crop, likely_ascents, outlines
@@ -46,6 +47,9 @@ class PageLines(Dataset):
     height: int = 128
     split: str = ""
 
+    def __post_init__(self) -> None:
+        check_least(self, 1, "height")
+
     def missing(self) -> Unavailable | None:
         """The reason and remedy if the folder or its documents are missing."""
         return absence(self._documents)
@@ -61,8 +65,6 @@ class PageLines(Dataset):
         remedy = f"put its documents into a folder {split}, or assign all of them to it with "
         remedy += f"-o {self.format}.split={split}"
         self.check_split(split, in_order(map(self._split, names)), remedy)
-        if self.height < 1:
-            raise UserError(f"a line cannot be {self.height} pixels high; take 1 or more")
         read = [self._read(root, name) for name in names if self._split(name) == split]
         pictures = _Pictures(root)
         count = sum(1 if isinstance(each, BadLine) else len(each.lines) for each in read)

@@ -2,10 +2,13 @@
 
 import dataclasses
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Runtime
@@ -55,6 +58,32 @@ def test_every_entry_is_a_documented_frozen_dataclass_of_options(registry, base,
         thing.changed = 1
     with pytest.raises(UserError, match="no option"):
         registry.create(name, {"no_such_option": 1})
+
+
+# Weights, bonuses and log-probabilities; every other number counts or measures something.
+SIGNED = {
+    "alpha", "beta", "unk_offset", "weight", "length", "length_penalty", "token_min_logp",
+    "beam_prune_logp",
+}  # fmt: skip
+
+
+def numbers(registry, name):
+    """The options of a name that are numbers below 0 for none of its users."""
+    fixed = SIGNED | registry.entry(name).options.keys()
+    for option, (_, kind) in registry.options(name).items():
+        kinds = {kind, *get_args(kind)} & {int, float}
+        if kinds and option not in fixed:
+            yield option, kinds.pop(), get_args(kind)[1:] == (Ellipsis,)
+
+
+NUMBERS = [(r, name, *one) for r, _, name in EVERYTHING for one in numbers(r, name)]
+
+
+@given(st.sampled_from(NUMBERS), st.integers(max_value=-1))
+def test_no_option_that_counts_or_measures_takes_a_number_below_0(number, value):
+    registry, name, option, kind, listed = number
+    with pytest.raises(UserError):
+        registry.create(name, {option: (kind(value),) if listed else kind(value)})
 
 
 @pytest.mark.parametrize("name", ENCODERS.names())

@@ -153,8 +153,8 @@ def test_an_encoder_that_does_not_fit(files, name):
         ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),
         ({"order": 7}, "order of a language model"),
         ({"order": 4, "lm": "my.arpa"}, "order applies to the embedded model"),
-        ({"workers": -1}, "workers is 0"),
-        ({"beam_tokens": 0}, "beam_tokens is at least 1"),
+        ({"workers": -1}, "workers is -1; give at least 0"),
+        ({"beam_tokens": 0}, "beam_tokens is 0; give at least 1"),
     ],
 )
 def test_options_that_make_no_sense(name, options, sentence):

@@ -83,7 +83,7 @@ def test_the_published_split_is_the_folders(copied) -> None:
     with pytest.raises(UserError, match="there is no split val; there are: train, test"):
         published.load("val")
     with pytest.raises(UserError, match=r"no text 5; it has 1 \(Edwin"):
-        Cvl(root=copied[0], texts=(1, 5)).load("test")
+        Cvl(root=copied[0], texts=(1, 5))
 
 
 def test_what_is_missing_is_said_with_where_to_get_it(own: Path, tmp_path: Path) -> None:

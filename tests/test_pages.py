@@ -246,8 +246,8 @@ def test_lines_are_cut_out_of_their_pages(tmp_path: Path) -> None:
     assert found.lines[0].image.shape == (40 + 12, 360 + 12)
     low = PageLines("page", tmp_path, height=26).load(limit=1)
     assert low.lines[0].image.shape == (26, 186)
-    with pytest.raises(UserError, match="cannot be 0 pixels high"):
-        PageLines("page", tmp_path, height=0).load()
+    with pytest.raises(UserError, match="height is 0; give at least 1"):
+        PageLines("page", tmp_path, height=0)
 
 
 @pytest.mark.parametrize(

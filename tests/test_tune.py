@@ -14,6 +14,7 @@ import pytest
 from bench.analysis.tuning import tune
 from bench.core.cache import cache_folder
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.registry import Entry, Registry
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from bench.pipeline.plan import Registries, Selection
@@ -40,6 +41,9 @@ class ShakySpec(DecoderSpec):
     cut: float | None = None
     keep: float | None = None
     width: int = 7
+
+    def __post_init__(self) -> None:
+        check_least(self, 1, "width")
 
     def open(self, encoder: EncoderInfo) -> Tunable:
         OPENED.append("open")
@@ -119,6 +123,7 @@ def test_the_best_point_with_all_that_it_was_tuned_on():
         ({"damages": ("erasor",)}, "did you mean eraser"),
         ({"grid": {"kut": (1.0,)}}, "does not tune 'kut'; did you mean cut"),
         ({"grid": {"cut": ()}}, "no values of cut"),
+        ({"grid": {"width": (0.0,)}}, "width is 0; give at least 1"),
         ({"grid": {"width": (7.5,)}}, "width of shaky is a whole number"),
         ({"trials": 0}, "0 trials"),
         ({"severities": (6,)}, "severity 6"),

@@ -146,6 +146,8 @@ def _decoder(name: str, asked: Selection, registries: Registries, grid: Grid) ->
     if not spec.tunes:
         raise UserError(f"{name} has no weights to tune")
     chosen = {option: _values(name, spec, option, grid[option]) for option in grid}
+    for option, value in ((option, v) for option, values in chosen.items() for v in values):
+        make({option: value})  # refuses a value that the decoder does not take
     others = {option: values for option, values in chosen.items() if option not in spec.tunes}
     own = {option: chosen.get(option, values) for option, values in spec.tunes.items()}
     return make, {**others, **own}  # weights vary fastest: for them nothing is opened anew

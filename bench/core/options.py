@@ -94,6 +94,18 @@ def restored(options: Options, stored: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _from_json(kinds.get(name, object), value) for name, value in stored.items()}
 
 
+def check_least(spec: Any, least: float, *options: str) -> None:
+    """Check that options of a spec are not below a bound; None is none.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    for option in options:
+        value = getattr(spec, option)
+        if value is not None and value < least:
+            raise UserError(f"{option} is {value}; give at least {least}")
+
+
 def describe(kind: Any) -> str:
     """Describe a type in words.
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.types import Image
 from datasets.damage.base import (
     EQUAL_SLOTS,
@@ -95,8 +95,7 @@ class CharErase(Damage):
 
     def __post_init__(self) -> None:
         """Refuse fewer characters than none."""
-        if self.count < 0:
-            raise UserError(f"char_erase.count is a number of characters, not {self.count}")
+        check_least(self, 0, "count")
 
     def _damage(self, task: Task, severity: int) -> Damaged:
         geometry, boxes = task.geometry, task.line.boxes

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.types import ARModel, Encoded, EncoderInfo, Needs
 from decoders.ar.base import ARDecoder
 from decoders.ar.reader import remaining
 from decoders.ar.score import TreeReader
-from decoders.ar.specs import check_positive, unapplied
+from decoders.ar.specs import unapplied
 from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.greedy import best_path
 
@@ -45,7 +46,7 @@ class DraftedSpec(DecoderSpec):
     max_new_tokens: int = 200
 
     def __post_init__(self) -> None:
-        check_positive(self, "max_new_tokens")
+        check_least(self, 1, "max_new_tokens")
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
         """All settings but those that its own options agree with."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.types import EncoderInfo, Needs
 from decoders.base import Decoder, DecoderSpec
 
@@ -42,7 +43,7 @@ class ARSpec(DecoderSpec, ABC):
     nbest: int = 1
 
     def __post_init__(self) -> None:
-        check_positive(self, "beam", "max_new_tokens", "nbest")
+        check_least(self, 1, "beam", "max_new_tokens", "nbest")
         if self.early_stopping not in (True, False, "never"):
             raise UserError(f"early_stopping is {self.early_stopping!r}; give true, false or never")
         if self.nbest > self.beam:
@@ -70,17 +71,6 @@ class AutoregressiveSpec(ARSpec):
         from decoders.ar.beam import BeamDecoder
 
         return BeamDecoder(self)
-
-
-def check_positive(spec: DecoderSpec, *options: str) -> None:
-    """Check that options are at least 1.
-
-    Raises:
-        UserError: naming the first one.
-    """
-    for option in options:
-        if getattr(spec, option) < 1:
-            raise UserError(f"{option} is {getattr(spec, option)}; give at least 1")
 
 
 def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:

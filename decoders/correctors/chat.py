@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.stopwatch import HostMeter
 
 KEYS = ("KAIDOKU_LLM_KEY", "OPENAI_API_KEY")
@@ -55,11 +56,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         if self.url:
             check_url(self.url)
-        if self.attempts < 1:
-            raise UserError(f"attempts is {self.attempts}; give at least 1")
-        for option in ("per_minute", "max_requests", "max_tokens", "backoff"):
-            if getattr(self, option) < 0:
-                raise UserError(f"{option} is {getattr(self, option)}; give 0 or more")
+        check_least(self, 1, "attempts")
+        check_least(self, 0, "per_minute", "max_requests", "max_tokens", "backoff")
         if self.timeout <= 0:
             raise UserError(f"timeout is {self.timeout} seconds; give more than 0")
 

@@ -20,6 +20,7 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.core.cache import cache_folder, keep, kept
 from bench.core.errors import Unavailable, UserError
+from bench.core.options import check_least
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder, DecoderSpec
 from decoders.correctors.base import REFUSED, CorrectedLine, Corrector, CorrectorSpec
@@ -68,9 +69,7 @@ class InstructedSpec(Endpoint, CorrectorSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("batch", "parallel"):
-            if getattr(self, option) < 1:
-                raise UserError(f"{option} is {getattr(self, option)}; give at least 1")
+        check_least(self, 1, "batch", "parallel")
         if not 0 <= self.edits <= 1:
             raise UserError(f"edits is a share of the line, 0 to 1, not {self.edits}")
 

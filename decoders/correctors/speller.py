@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder
 from decoders.correctors.base import CorrectedLine, Corrector, CorrectorSpec
@@ -54,8 +55,8 @@ class SpellerSpec(CorrectorSpec):
     def __post_init__(self) -> None:
         if not 1 <= self.distance <= 3:
             raise UserError(f"distance is 1 to 3 edits, not {self.distance}")
-        if self.shortest < 1:
-            raise UserError(f"shortest is 1 letter or more, not {self.shortest}")
+        check_least(self, 1, "shortest")
+        check_least(self, 0, "unknown", "price")
 
     def open(self, encoder: EncoderInfo, decoder: Decoder) -> Corrector:
         """Read the text and index its words."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.types import Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import Scores
@@ -39,7 +40,7 @@ class CTCGapSpec(CTCNGramSpec):
     On a line without gaps the result is that of ctc-ngram with the same weights. Damage that leaves
     a mark in the place of the ink makes no gap.
 
-    gap_cost: log-cost of filling a gap; by default the value tuned for the encoder.
+    gap_cost: log-cost of filling a gap, at least 0; by default the value tuned for the encoder.
     gap_letters: the most letters that fill a gap.
     """
 
@@ -57,6 +58,7 @@ class CTCGapSpec(CTCNGramSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_least(self, 0, "gap_cost")
         if not 1 <= self.gap_letters <= 8:
             raise UserError(f"gap_letters lies between 1 and 8, not {self.gap_letters}")
 

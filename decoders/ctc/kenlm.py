@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import UserError
+from bench.core.options import check_least
 from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import NBest, Scores
@@ -47,8 +48,7 @@ class CTCKenLMSpec(WordFusionSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.workers < 0:
-            raise UserError(f"workers is 0 (one a thread) or more, not {self.workers}")
+        check_least(self, 0, "workers")
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the model (the embedded one is built at first use), then fork the workers."""
