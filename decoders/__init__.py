@@ -76,6 +76,7 @@ DECODERS = _Decoders(
         "ctc-flashlight": Entry(
             "decoders.ctc.flashlight:CTCFlashlightSpec",
             "a peer: flashlight-text with KenLM",
+            requires=("flashlight-text",),
             sample=0,
         ),
         "ctc-rescore": Entry(

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-from bench.core.errors import UserError
+from bench.core.errors import Unavailable, UserError
 from bench.core.hub import fetch, plain_hub_errors
 from bench.core.progress import Report
 from models import hub
@@ -27,13 +27,15 @@ _OPTIONAL = (
 )
 
 
-def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
+def download(repo: str, revision: str, report: Report, processor: str = "") -> hub.Checkpoint:
     """Fetch the missing files of a revision; goes on where an earlier download stopped.
 
     The revision is resolved to a commit first, and all files are of it. Progress is in bytes.
+    `processor` is that of `hub.locate`; it has to be here.
 
     Raises:
         UserError: the Hub refuses it or cannot be reached, it is no TrOCR, the disk is full.
+        Unavailable: image processor or tokenizer are neither in it nor elsewhere.
     """
     if hub.is_path(repo):
         raise UserError(f"{repo} is a folder; there is nothing to fetch")
@@ -44,10 +46,13 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
     with plain_hub_errors(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
         commit, files = str(info.sha), {file.rfilename: file for file in info.siblings or ()}
-        if absent := next(hub.lacking(files), None):
+        if absent := next(hub.lacking(files, (hub.IMAGES, hub.TOKENIZER)), None):
             raise UserError(f"{repo} is no TrOCR that can be read here: it lacks {absent}")
         folder = Path(hf_hub_download(repo, "config.json", revision=commit)).parent
         hub.check_architecture(repo, folder)
+        others, _ = hub.borrowed(repo, folder, files, processor)
+        if absent := next(hub.lacking(files, others), None):
+            raise Unavailable(f"{repo} lacks {absent}", hub.NAME_IT)
         for name in _small(files):
             hf_hub_download(repo, name, revision=commit)
         weights = files[hub.best_weights(files)]
@@ -57,7 +62,7 @@ def download(repo: str, revision: str, report: Report) -> hub.Checkpoint:
             fetch(repo, commit, files[name], report)
         # Asked by branch, it notes the branch's commit in the cache.
         hf_hub_download(repo, "config.json", revision=revision)
-    return hub.locate(repo, revision)
+    return hub.locate(repo, revision, processor)
 
 
 def _small(files: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ Nothing is downloaded: `models.download` does that, and `locate` names the comma
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import re
 import shlex
@@ -20,14 +19,16 @@ from huggingface_hub import constants
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.hub import PARTIAL, repo_folder
+from bench.core.registry import need
 from models import ENCODERS
 
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]+\b/\b[\w.-]{1,96}\b", re.ASCII)
 MAIN = "main"  # the Hub's branch where no revision is named
-_SAVE = (
-    'save it there with processor.save_pretrained("FOLDER"), or name the model that has it: '
+NAME_IT = (
+    "name the model that has it: "
     'processor = "microsoft/trocr-base-handwritten" in the project file, or -o NAME.processor=...'
 )
+_SAVE = f'save it there with processor.save_pretrained("FOLDER"), or {NAME_IT}'
 
 # Best first. Pickled weights are read by torch with weights_only=True.
 _INDEX = ".index.json"  # of weights in several files
@@ -125,14 +126,15 @@ def locate(repo: str, revision: str = MAIN, processor: str = "") -> Checkpoint:
     here = _files(folder)
     if "config.json" not in here and (child := _newest_child(folder)):
         raise Unavailable(f"{repo} is no checkpoint itself", f"give its newest: {repo}/{child}")
-    others, notes = _borrowed(repo, folder, here, processor)
+    others, notes = borrowed(repo, folder, here, processor)
     if absent := next(lacking(here, others), None):
-        if absent.startswith((IMAGES, TOKENIZER)) and is_path(repo):
-            remedy = _SAVE
+        if absent.startswith((IMAGES, TOKENIZER)):
+            remedy = _SAVE if is_path(repo) else NAME_IT
         raise Unavailable(f"{repo} is here only in part: {absent} is not in {folder}", remedy)
     words = _files(others.get(TOKENIZER, folder))
     if SENTENCEPIECE in words and not any(words.issuperset(way) for way in _TOKENIZERS[:2]):
-        _require(repo, ("sentencepiece", "protobuf"))
+        for package in ("sentencepiece", "protobuf"):
+            need(package, f"the tokenizer of {repo}")
     weights = folder / best_weights(here)
     try:
         lost = [name for name in weight_files(weights) if name not in here]
@@ -200,10 +202,16 @@ def _newest_child(folder: Path) -> str:
     return max(kept, key=lambda name: (len(name), name), default="")
 
 
-def _borrowed(
+def borrowed(
     repo: str, folder: Path, here: Collection[str], processor: str
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The folders of parts that a checkpoint lacks and another one has, with a note on each.
+
+    Args:
+        repo: of the checkpoint.
+        folder: of its config.json.
+        here: names of its files, in that folder or on the Hub.
+        processor: Hub id or folder of the other one; "" for the one that config.json names.
 
     Raises:
         Unavailable: `processor` is not here, or lacks them too.
@@ -223,7 +231,8 @@ def _borrowed(
         return {}, ()
     found = {part: place for part in absent if _has(_files(place), part)}
     if processor and (lost := [part for part in absent if part not in found]):
-        raise Unavailable(f"{source} lacks {' and '.join(lost)}, as {repo} does", _SAVE)
+        remedy = _SAVE if is_path(repo) else NAME_IT
+        raise Unavailable(f"{source} lacks {' and '.join(lost)}, as {repo} does", remedy)
     name = place.name if is_path(source) else f"{source}@{place.name[:8]}"
     why = "as the user chose" if processor else "the model that its config.json names"
     return found, tuple(f"{part} is that of {name}, {why}" for part in found)
@@ -297,8 +306,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def registered_name(repo: str) -> str:
-    """The registered name of a repository's encoder, else the repository."""
-    entries = ENCODERS.entries.items()
+    """The name of a repository's encoder, registered or the user's own, else the repository."""
+    entries = {**ENCODERS.entries, **ENCODERS.own}.items()
     return next((name for name, entry in entries if entry.options.get("repo") == repo), repo)
 
 
@@ -347,13 +356,3 @@ def download_command(repo: str, revision: str) -> str:
     name = registered_name(repo)
     what = f"--encoder {name}" if "/" in name else name  # owner/name alone is a data set
     return f"{offline}python -m bench data get {what}{chosen}"
-
-
-def _require(repo: str, packages: Sequence[str]) -> None:
-    for package in packages:
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise Unavailable(
-                f"the tokenizer of {repo} needs the package {package}", f"pip install {package}"
-            ) from error

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import pytest
 
-from decoders.ctc import flashlight as ctc_flashlight
+from bench.analysis.doctor import look_up
+from bench.core.errors import Unavailable
+from decoders import DECODERS
 from decoders.ctc.flashlight import CTCFlashlightSpec
 from decoders.language.arpa import write_arpa
 from decoders.language.ngram import characters_of, estimate
@@ -32,10 +36,15 @@ def read(matrices, frames=None, **options):
     return lines
 
 
-def test_without_its_package_it_names_the_command(monkeypatch):
-    monkeypatch.setattr(ctc_flashlight, "_installed", lambda: False)
-    absent = CTCFlashlightSpec().missing(info())
-    assert absent is not None and absent.remedy == "pip install flashlight-text"
+def test_without_its_package_it_is_not_here(monkeypatch):
+    def version(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    absent = look_up(DECODERS, "ctc-flashlight")
+    assert not absent.here and absent.remedy == "pip install flashlight-text"
+    with pytest.raises(Unavailable, match="needs the package flashlight-text"):
+        DECODERS.create("ctc-flashlight")
 
 
 def test_the_model_turns_a_close_call(lm):

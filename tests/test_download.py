@@ -294,6 +294,24 @@ def test_a_repository_that_is_no_trocr_is_refused_before_its_weights(
     assert home.fetched() == ["config.json"]
 
 
+def test_a_checkpoint_without_its_tokenizer_is_fetched_where_another_has_one(
+    home: Home, tmp_path: Path
+) -> None:
+    home.server.push("tiny/tuned", write(tmp_path / "tuned", "tokenizer.json"))
+    done = home.bench("data", "get", "--encoder", "tiny/tuned")
+    assert done.returncode == 2 and "tiny/tuned lacks the tokenizer" in done.stderr
+    assert 'processor = "microsoft/' in done.stderr
+    assert not any(name == WEIGHTS for name in home.fetched())
+    project = tmp_path / "kaidoku.toml"
+    project.write_text(f'[encoders.own]\nhub = "tiny/tuned"\nprocessor = "{REPO}"\n')
+    done = home.bench("data", "get", "own", "--project", str(project))
+    assert done.returncode == 2 and f"data get --encoder {REPO}" in done.stderr
+    get()
+    done = home.bench("data", "get", "own", "--project", str(project))
+    assert done.returncode == 0, done.stderr
+    assert hub.missing("tiny/tuned", processor=REPO) is None
+
+
 def test_no_network_and_no_hub_at_this_address(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

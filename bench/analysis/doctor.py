@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from bench import ROOT
 from bench.core.errors import Unavailable, UserError
-from bench.core.registry import Registry
+from bench.core.registry import Registry, need
 
 FREE_MIB = 1024  # a full run with its cached language model and tables stays well below this
 
@@ -83,8 +83,8 @@ def look_up(registry: Registry, name: str) -> Thing:
 def _missing(registry: Registry, name: str) -> Unavailable | None:
     entry = registry.entry(name)
     try:
-        if not all(importlib.util.find_spec(package) for package in entry.requires):
-            registry.target(name)  # says which one, with its remedy
+        for package in entry.requires:
+            need(package, f"{registry.kind} {name}")
     except Unavailable as error:
         return error
     module = entry.target.partition(":")[0]

@@ -130,8 +130,8 @@ def get(
         revision: branch, tag or commit of the Hub's; default: main
         files: a pattern; only Parquet files of it, of a data set of the Hub
     """
-    encoders = (*encoder, *(one for one in name if one in ENCODERS.entries))
-    sets = tuple(one for one in name if one not in ENCODERS.entries)
+    encoders = (*encoder, *(one for one in name if one in ENCODERS.names()))
+    sets = tuple(one for one in name if one not in ENCODERS.names())
     if not encoders and not sets:
         raise UserError(f"say what to get; {PROGRAM} data list shows what there is")
     if revision and len(name) + len(encoder) > 1:

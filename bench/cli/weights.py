@@ -92,7 +92,7 @@ def get(name: str, revision: str | None) -> None:
     print(f"{name}: {repo} of {constants.ENDPOINT}, revision {revision}", flush=True)
     try:
         with Steps(name) as steps:
-            checkpoint = download(repo, revision, steps.report)
+            checkpoint = download(repo, revision, steps.report, spec.processor)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
     weights, commit = checkpoint.weights, checkpoint.folder.name

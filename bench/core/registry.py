@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
-import importlib.util
+import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -27,7 +27,7 @@ class Entry:
 
     target: "module:attribute", a frozen dataclass whose fields are its options.
     options: values of fields that this name fixes (`ar-greedy` is a beam of width 1).
-    requires: import names of packages that may be absent.
+    requires: packages that may be absent, as pip names them.
     sample: clean lines of the first data set to which the main job limits this encoder; None for no
         limit, 0 to leave an encoder or decoder out of it (peers, for `bench dev perf` only).
     stand_in: options of this encoder in the main job when its weights are missing.
@@ -190,10 +190,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def need(package: str, what: str) -> None:
-    """Check that an optional package is installed.
+    """Check that an optional package, by the name that pip knows, is installed.
 
     Raises:
         Unavailable: it is not; the remedy is the command that installs it.
     """
-    if importlib.util.find_spec(package) is None:
-        raise Unavailable(f"{what} needs the package {package}", f"pip install {package}")
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        remedy = f"pip install {package}"
+        raise Unavailable(f"{what} needs the package {package}", remedy) from error

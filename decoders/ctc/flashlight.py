@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import math
 import os
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.options import check_least
 from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.ctc.base import (
@@ -73,15 +73,10 @@ class CTCFlashlightSpec(CTCSpec):
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
         check_threshold("beam_prune_logp", self.beam_prune_logp)
-        if self.beam_tokens < 1:
-            raise UserError(f"beam_tokens is at least 1, not {self.beam_tokens}")
+        check_least(self, 1, "beam_tokens")
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Check for its package, and for a space in the alphabet."""
-        if not _installed():
-            return Unavailable(
-                "ctc-flashlight needs the package flashlight-text", "pip install flashlight-text"
-            )
+        """Refuse an alphabet without a space."""
         return missing_space(encoder) or super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
@@ -147,13 +142,6 @@ class _CTCFlashlight(tuned.Tunable):
     def _text(self, result: Any, alphabet: Sequence[str]) -> str:
         path = itertools.groupby(token for token in result.tokens if token >= 0)
         return "".join(alphabet[token] for token, _ in path).strip()
-
-
-def _installed() -> bool:
-    try:
-        return importlib.util.find_spec("flashlight.lib.text") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:
