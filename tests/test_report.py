@@ -12,7 +12,6 @@ import pytest
 
 from bench import ROOT, report
 from bench.analysis import stats
-from bench.core.records import dump
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from bench.pipeline import runs
 from bench.pipeline.cells import corrected as correction_of
@@ -90,9 +89,8 @@ def test_a_report_reads_each_file_of_lines_once_and_resamples_each_cell_once(
     corrected = row("ctc-greedy+lm", cer=0.1)
     lines = [replace(line, uncorrected=line.text) for line in cell_lines(0.1)]
     correction = correction_of(lines, trained=True)
-    folder = run(tmp_path / "run", *rows, replace(corrected, correction=correction)).path
-    path = folder / "lines" / f"{corrected.key}.jsonl"
-    path.write_bytes(b"".join(map(dump, lines)))
+    corrected = replace(corrected, correction=correction)
+    folder = run(tmp_path / "run", *rows, (corrected, lines)).path
     calls: Counter[str] = Counter()
 
     def counted(owner: Any, name: str) -> None:

@@ -54,7 +54,7 @@ def test_finished_cells_are_not_run_again_and_things_are_opened_once(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits"])
+@pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits", "order"])
 def test_a_cell_whose_lines_are_lost_or_torn_is_measured_again(tmp_path, kept):
     first = go(tmp_path)
     spoilt, sound = first.done
@@ -68,6 +68,8 @@ def test_a_cell_whose_lines_are_lost_or_torn_is_measured_again(tmp_path, kept):
         path.write_bytes(whole[:90] + bytes(40) + whole[130:])
     elif kept == "edits":
         path.write_bytes(whole.replace(b'"substitutions": ', b'"substitutions": 1', 1))
+    elif kept == "order":
+        path.write_bytes(b"".join(reversed(whole.splitlines(keepends=True))))
     else:
         path.write_bytes(whole[: int(kept * len(whole))])
     second = go(tmp_path)

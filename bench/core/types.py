@@ -336,6 +336,7 @@ class Row:
     extras: facts of the decoder (LM order and hash, where weights were tuned, ...).
     correction: None without a corrector.
     leak: None for a failure.
+    lines_sha256: of the file of line results; "" for a failure and in rows of earlier versions.
     """
 
     key: str
@@ -372,6 +373,7 @@ class Row:
     extras: Mapping[str, Any] = field(default_factory=dict)
     leak: Leaks | None = None
     correction: Correction | None = None
+    lines_sha256: str = ""
     schema: int = 2
 
 

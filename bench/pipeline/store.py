@@ -17,10 +17,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gzip
+import hashlib
 import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,7 @@ class RunStore:
         Raises:
             UserError: there are none, or they are damaged.
         """
+        self._load()
         path = self._lines_path(key)
         packed = path.with_name(f"{path.name}.gz")  # as committed references keep them
         try:
@@ -100,6 +103,10 @@ class RunStore:
             ) from None
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} cannot be read ({error}); run again, or restore it") from error
+        row = self._by_key.get(key)
+        known = row.lines_sha256 if row else ""
+        if known and known != hashlib.sha256(content).hexdigest():
+            raise UserError(f"{path} was changed after it was written; run again, or restore it")
         return [
             load(LineResult, record, f"{path}, line {number}", "run again to measure it anew")
             for number, record in enumerate(content.split(b"\n"), start=1)
@@ -148,11 +155,13 @@ class RunStore:
         Raises:
             UserError: the disk is full or the folder cannot be written; nothing is half written.
         """
-        record = dump(row)
+        content = b"".join(map(dump, lines))
+        if row.status == "ok":
+            row = replace(row, lines_sha256=hashlib.sha256(content).hexdigest())
         with plain_errors(self.path):
             if row.status == "ok":
-                write_atomically(self._lines_path(row.key), b"".join(map(dump, lines)))
-            _append(self.path / "rows.jsonl", record)
+                write_atomically(self._lines_path(row.key), content)
+            _append(self.path / "rows.jsonl", dump(row))
         self._remember(row)
 
     def note_bad(self, dataset: str, lines: LineSet) -> Path:
