@@ -103,7 +103,8 @@ def test_a_decoder_that_fails_is_a_row_with_its_reason_and_the_run_goes_on(tmp_p
     outcome = go(tmp_path, asked, registries(**TROUBLE))
     rows = [row for row in RunStore(tmp_path).rows() if row.condition.severity == 0]
     assert {row.decoder: row.reason for row in rows} == {
-        "hungry": "the decoder failed: out of memory on cpu at batch size 5; try a smaller one",
+        "hungry": "the decoder failed: out of memory on cpu at batch size 1; "
+        "use a machine with more memory",
         "odd": "the decoder failed: ValueError: frames are odd",
         "shut": "the decoder did not open: line 3 of lm.arpa is not an n-gram",
         "reader": "",
@@ -113,11 +114,24 @@ def test_a_decoder_that_fails_is_a_row_with_its_reason_and_the_run_goes_on(tmp_p
     assert len(outcome.failed) == 6 and len(outcome.done) == 2
 
 
+def test_a_batch_that_does_not_fit_into_memory_is_halved_for_that_decoder_alone(tmp_path):
+    mine = registries(roomy=Entry(f"{HERE}:ReaderSpec", "", {"raises": "memory of two"}))
+    runtime = Runtime(batch_size=10)
+    outcome = go(tmp_path, replace(ASKED, decoders=("roomy", "reader"), runtime=runtime), mine)
+    rows = by_decoder(tmp_path)
+    assert rows["roomy"].extras == {"halved_batch": 2} and rows["reader"].extras == {}
+    assert rows["roomy"].runtime == rows["reader"].runtime == runtime
+    assert rows["roomy"].counts == rows["reader"].counts
+    assert rows["roomy"].timing and len(rows["roomy"].timing.batches) == 6
+    assert rows["reader"].timing and len(rows["reader"].timing.batches) == 2
+    assert len(outcome.done) == 2 and not outcome.failed
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"pixels": {"broken": True}}, "the encoder did not open: the weights do not fit: 3"),
-        ({"pixels": {"fails_on": 38}}, "the encoder failed: out of memory on cpu at batch size 5"),
+        ({"pixels": {"fails_on": 38}}, "the encoder failed: out of memory on cpu at batch size 1"),
         ({"words": {"broken": True}}, "the data set did not load: words.parquet has no column"),
         ({"words": {"size": 0, "unreadable": 3}}, "none of its 3 lines can be read; bad-0: the im"),
         ({"words": {"size": 0}}, "words has no line in its split test"),

@@ -49,6 +49,7 @@ class Measured:
     spent: the cost of its stages, warm-up included, by kind.
     changed: places of the lines whose text differed in a later round.
     failure: the reason in one sentence; "" without one.
+    starved: whether it failed for lack of memory at a batch size that can be halved.
     """
 
     decoded: dict[int, Decoded] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Measured:
     spent: dict[str, float] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     failure: str = ""
+    starved: bool = False
 
 
 class BlockMeasure:
@@ -314,7 +316,9 @@ class BlockMeasure:
                 reading.changed.add(place)
 
     def _fail(self, name: str, what: str, error: Exception) -> None:
-        self.readings[name].failure = f"{what}: {reason(error, self.runtime)}"
+        reading = self.readings[name]
+        reading.failure = f"{what}: {reason(error, self.runtime)}"
+        reading.starved = out_of_memory(error) and self.runtime.batch_size > 1
         if self.runtime.device.startswith("cuda"):
             import torch
 
@@ -330,15 +334,23 @@ def batches_of(images: Sequence[Image], size: int) -> list[Batch]:
 
 def reason(error: Exception, runtime: Runtime) -> str:
     """Describe an exception in one sentence; out of memory with a remedy."""
-    import torch
-
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return text
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "t allocate memory" in text:
+    if out_of_memory(error):
         size = runtime.batch_size
-        return f"out of memory on {runtime.device} at batch size {size}; try a smaller one"
+        remedy = "try a smaller one" if size > 1 else "use a machine with more memory"
+        return f"out of memory on {runtime.device} at batch size {size}; {remedy}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Recognise a lack of memory, which torch reports on the CPU by a text alone."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "t allocate memory" in str(error)
+    )
 
 
 def _check_count(what: str, got: int, expected: int) -> None:

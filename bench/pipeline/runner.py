@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -149,12 +149,14 @@ class Policy:
     sample: chooses lines and rounds of a block for decoders by name; raises `Unavailable` where
         none can be afforded.
     extras: further facts on a decoder's times for its row.
+    halves: whether a batch that does not fit into the memory is read in halves.
     """
 
     encoder: Callable[[Encoder, Runtime], Encoder] = lambda encoder, runtime: encoder
     open: Callable[[Part, Block, Encoder], OpenDecoder] = open_reader
     sample: Callable[[Block, Sequence[Line], Sequence[str], Opened], SampledLines] = whole_set
     extras: Callable[[BlockMeasure, str], Mapping[str, Any]] = lambda measure, name: {}
+    halves: bool = True
 
 
 def run(
@@ -376,25 +378,38 @@ class _Runner:
             why = f"the damage failed: {reason(error, block.runtime)}"
             self.progress.advanced(len(todo))
             return [self._failed(cell, why) for cell in todo]
-        measure = BlockMeasure(
-            encoder,
-            {name: opened.readers[name].decoder for name in cells},
-            [line.image for line in lines],
-            block.runtime,
-            Stopwatch.for_device(block.runtime.device),
-            seed=block.condition.seed,
-        )
         rows: list[Row] = []
+        starved: list[str] = []
 
         def store(name: str) -> None:
+            if (
+                self.policy.halves and measure.readings[name].starved
+            ):  # once more, in smaller batches
+                starved.append(name)
+                return
             extras = {**self.policy.extras(measure, name), **sample.extras}
+            if measure.runtime != block.runtime:
+                extras["halved_batch"] = measure.runtime.batch_size
             reader, cell = opened.readers[name], cells[name]
             rows.append(self._stored(cell, reader, lines, measure, started, ink_lost, extras))
 
-        self.progress.note("measuring")
-        measure.run(sample.rounds, self.progress.advanced, store, opened.paces_of(block.runtime))
-        self.outcome.loop_s += measure.loop_s
-        self.outcome.measured_s += measure.measured_s
+        names, runtime = list(cells), block.runtime
+        while names:
+            measure = BlockMeasure(
+                encoder,
+                {name: opened.readers[name].decoder for name in names},
+                [line.image for line in lines],
+                runtime,
+                Stopwatch.for_device(runtime.device),
+                seed=block.condition.seed,
+            )
+            self.progress.note("measuring")
+            measure.run(sample.rounds, self.progress.advanced, store, opened.paces_of(runtime))
+            self.outcome.loop_s += measure.loop_s
+            self.outcome.measured_s += measure.measured_s
+            self.progress.advanced(-len(starved))
+            names, starved = starved, []
+            runtime = replace(runtime, batch_size=runtime.batch_size // 2)
         return rows
 
     def _damaged(self, block: Block, clean: Sequence[Line]) -> tuple[Sequence[Line], float | None]:

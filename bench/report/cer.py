@@ -89,6 +89,8 @@ def remarks(result: Result) -> list[str]:
             say("{count} of its lines read otherwise in a later round; the first counts",
                 count=changed)
         )  # fmt: skip
+    if size := row.extras.get("halved_batch"):
+        texts.append(say("read in batches of {size} for lack of memory", size=size))
     if not about(row.condition.dataset).punctuation:
         texts.append(
             say(
