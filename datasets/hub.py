@@ -7,13 +7,9 @@ import shlex
 from fnmatch import fnmatch
 from pathlib import Path
 
-from huggingface_hub import constants
-
-from bench.core.errors import Unavailable, UserError
-from bench.core.hub import fetch, plain_hub_errors
+from bench.core.errors import UserError
+from bench.core.hub import cached_snapshot, check_online, fetch, get_command, plain_hub_errors
 from bench.core.progress import Report
-
-MAIN = "main"  # the branch that the Hub means when no revision is named
 
 _CARD = "README.md"
 _SHARD = re.compile(r"(?P<set>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -35,21 +31,12 @@ def locate(repo: str, revision: str, pattern: str) -> Path:
     Raises:
         Unavailable: it is missing or incomplete; the remedy downloads it.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    remedy = get_command(repo, revision, pattern)
-    try:
-        folder = Path(
-            snapshot_download(repo, repo_type="dataset", revision=revision, local_files_only=True)
-        )
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        which = repo if revision == MAIN else f"revision {revision} of {repo}"
-        raise Unavailable(f"{which} is not in {constants.HF_HUB_CACHE}", remedy) from error
-    here = parquet_files(folder, pattern)
-    if not here or _lacks_a_shard(here):
-        raise Unavailable(f"{repo} is only partly in {constants.HF_HUB_CACHE}", remedy)
-    return folder
+    def whole(folder: Path) -> bool:
+        here = parquet_files(folder, pattern)
+        return bool(here) and not _lacks_a_shard(here)
+
+    return cached_snapshot(repo, revision, _command(repo, revision, pattern), whole, "dataset")
 
 
 def parquet_files(folder: Path, pattern: str) -> list[Path]:
@@ -73,9 +60,7 @@ def download(repo: str, revision: str, pattern: str, report: Report) -> Path:
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-    if constants.HF_HUB_OFFLINE:
-        command = get_command(repo, revision, pattern)
-        raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; give: {command}")
+    check_online(repo, _command(repo, revision, pattern))
     disable_progress_bars()  # of huggingface_hub; ours is drawn
     with plain_hub_errors(repo, revision, "dataset"):
         info = HfApi().dataset_info(repo, revision=revision, files_metadata=True)
@@ -110,12 +95,10 @@ def licence_of(folder: Path) -> str:
     return licence[1] if licence else "not stated"
 
 
-def get_command(repo: str, revision: str, pattern: str) -> str:
-    """The command that downloads a data set, also where HF_HUB_OFFLINE is set."""
-    offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
-    version = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
+def _command(repo: str, revision: str, pattern: str) -> str:
+    """The command that downloads the files of a pattern."""
     files = "" if pattern == "*" else f" --files {shlex.quote(pattern)}"
-    return f"{offline}python -m bench data get {repo}{version}{files}"
+    return f"{get_command(repo, revision)}{files}"
 
 
 def _lacks_a_shard(files: list[Path]) -> bool:

@@ -23,12 +23,13 @@ import pyarrow.parquet as pq
 from huggingface_hub import constants
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.hub import MAIN
 from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.embed import HOOKER_LINES
 from datasets.files import decode
-from datasets.hub import MAIN, is_hub_id, licence_of, locate, parquet_files
+from datasets.hub import is_hub_id, licence_of, locate, parquet_files
 from datasets.sources import EMBEDDED, SOURCES, load_selection, missing_files, root_of
 from datasets.splits import canonical, in_order, named_split
 from datasets.table import Columns, TableOptions, named_by_option

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.hub import fetch, plain_hub_errors
+from bench.core.hub import check_online, fetch, plain_hub_errors
 from bench.core.progress import Report
 from models import hub
 
@@ -39,9 +39,7 @@ def download(repo: str, revision: str, report: Report, processor: str = "") -> h
     """
     if hub.is_path(repo):
         raise UserError(f"{repo} is a folder; there is nothing to fetch")
-    if constants.HF_HUB_OFFLINE:
-        command = hub.download_command(repo, revision)
-        raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; run: {command}")
+    check_online(repo, hub.download_command(repo, revision))
     disable_progress_bars()  # of huggingface_hub; ours is drawn
     with plain_hub_errors(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)

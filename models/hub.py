@@ -8,22 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants
-
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
-from bench.core.hub import PARTIAL, repo_folder
+from bench.core.hub import MAIN, cached_snapshot, get_command
 from bench.core.registry import need
 from models import ENCODERS
 
 _HUB_ID = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]+\b/\b[\w.-]{1,96}\b", re.ASCII)
-MAIN = "main"  # the Hub's branch where no revision is named
 NAME_IT = (
     "name the model that has it: "
     'processor = "microsoft/trocr-base-handwritten" in the project file, or -o NAME.processor=...'
@@ -337,22 +333,13 @@ def _cached_folder(repo: str, revision: str, remedy: str) -> Path:
         raise Unavailable(
             f"{repo!r} is neither a folder nor a Hub id", "give a name like owner/name"
         )
-    folder = repo_folder(repo)
-    branch = folder / "refs" / revision
-    commit = branch.read_text().strip() if branch.is_file() else revision
-    snapshot = folder / "snapshots" / commit
-    if not (snapshot / "config.json").is_file():
-        which = repo if revision == MAIN else f"revision {revision} of {repo}"
-        broken_off = any(folder.glob(f"blobs/*{PARTIAL}"))
-        state = "is only partly" if broken_off else "is not"
-        raise Unavailable(f"{which} {state} in {constants.HF_HUB_CACHE}", remedy)
-    return snapshot
+    return cached_snapshot(
+        repo, revision, remedy, lambda folder: (folder / "config.json").is_file()
+    )
 
 
 def download_command(repo: str, revision: str) -> str:
     """The command that fetches a revision, in any environment."""
-    offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
-    chosen = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
     name = registered_name(repo)
-    what = f"--encoder {name}" if "/" in name else name  # owner/name alone is a data set
-    return f"{offline}python -m bench data get {what}{chosen}"
+    # owner/name alone is a data set.
+    return get_command(f"--encoder {name}" if "/" in name else name, revision)

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.core.errors import UserError
+from bench.core.tensors import read_tensors
 from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models.alphabet import ALPHABET
 from models.base import Encoder
@@ -32,7 +31,7 @@ class ShippedEncoder(Encoder):
     """PP-OCR's network with a CTC head, and perhaps an AR head on its states."""
 
     def __init__(self, name: str, path: Path, runtime: Runtime) -> None:
-        tensors, notes = read_weights(path)
+        tensors, notes = read_tensors(path)
         self.device, self.dtype = torch.device(runtime.device), dtype_of(runtime.dtype)
         net: Any = PPOCRNet()
         _fit(net, tensors, "net.", path)
@@ -114,23 +113,6 @@ def ar_model(head: MiniAR) -> ARModel:
         pad_id=PAD,
         max_new_tokens=head.config.positions - 1,
     )
-
-
-def read_weights(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Tensors, as float32, and the notes of a safetensors file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            notes = file.metadata() or {}
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path} is no readable safetensors file ({error}); fetch the checkout anew"
-        ) from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, notes
 
 
 def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR | None:

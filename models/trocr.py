@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.hub import MAIN
 from bench.core.types import Runtime
 from models import hub
 from models.base import Encoder, EncoderSpec
@@ -36,7 +37,7 @@ class TrOCRSpec(EncoderSpec):
     name: ClassVar[str] = "trocr"
 
     repo: str
-    revision: str = hub.MAIN
+    revision: str = MAIN
     shape: str = ""
     untrained: bool = False
     head: str = ""

@@ -134,10 +134,10 @@ def test_a_tenth_of_own_text_is_held_out():
 def test_weights_that_are_none_are_told(tmp_path):
     from safetensors.torch import save_file
 
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no readable safetensors file"):
         read_char_lm(tmp_path / "nowhere.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(small_weights().read_bytes()[:999])
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no readable safetensors file"):
         read_char_lm(tmp_path / "broken.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="no language model of this program"):

@@ -28,7 +28,7 @@ from models import ENCODERS
 from models.alphabet import ALPHABET
 from models.heads import HEADS
 from models.heads.base import Grid, Head, HeadedViT
-from models.heads.files import read_notes
+from models.heads.files import read_head
 from models.images import Pictures
 from tests.marks import Marks
 from tests.tiny_trocr import save_checkpoint, tiny_model
@@ -229,7 +229,7 @@ def test_a_training_writes_a_head_that_reads_as_well_as_it_says(folder, tmp_path
     made = recipe(folder, tmp_path, steps=2, rate=1e-3, unfreeze=unfreeze)  # no blanks alone yet
     result = fit(made)
     assert result.best is not None and result.best["blank"] < 1
-    notes = read_notes(result.weights)
+    notes = read_head(result.weights)[1]
     assert notes.val_cer == result.best["cer"] and notes.unfrozen == unfreeze
     assert (notes.decoder, notes.val_data, notes.steps) == ("ctc-greedy", "marks", result.best.step)
     base = made.out / "model" if unfreeze else folder

@@ -23,6 +23,7 @@ from huggingface_hub import constants
 from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.files import content_hash
+from bench.core.hub import MAIN
 from bench.core.progress import silent
 from bench.core.types import Runtime
 from models import hub
@@ -84,11 +85,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         yield Home(path, server)
 
 
-def get(repo: str = REPO, revision: str = hub.MAIN) -> hub.Checkpoint:
+def get(repo: str = REPO, revision: str = MAIN) -> hub.Checkpoint:
     return download(repo, revision, silent)
 
 
-def remedy_of(repo: str, revision: str = hub.MAIN) -> list[str]:
+def remedy_of(repo: str, revision: str = MAIN) -> list[str]:
     """The words of the command that `missing` gives, after "python -m bench"."""
     missing = hub.missing(repo, revision)
     assert missing is not None
@@ -234,7 +235,7 @@ def test_a_server_that_sends_too_little_or_without_end_is_left(
     home.server.most, home.server.whole = most, whole
     seen: list[float] = []
     with pytest.raises(UserError, match=message):
-        download(REPO, hub.MAIN, lambda doing, done, total: seen.append(done))
+        download(REPO, MAIN, lambda doing, done, total: seen.append(done))
     assert home.fetched().count(WEIGHTS) <= 5 and max(seen, default=0) < 4_000_000
     home.server.most = None
     assert get().weights.read_bytes() == FILES[WEIGHTS]

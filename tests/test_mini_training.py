@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bench.core.registry import Entry
+from bench.core.tensors import read_tensors
 from bench.core.types import Runtime
 from bench.training import fit as loop
 from bench.training import mini
@@ -18,7 +19,6 @@ from bench.training.sources import Rendered, Sample, Texts
 from datasets import DATASETS
 from models.ppocr_net import PPOCRConfig, PPOCRNet
 from models.shipped import PPOCRSpec
-from models.shipped_encoders import read_weights
 from tests.trainings import Listening
 
 
@@ -76,9 +76,9 @@ def test_a_run_by_the_clock_writes_weights_that_open_and_goes_on(opened, tmp_pat
     steps, views = result.points[-1].step, int(result.points[-1]["views"])
     assert result.points[0].step == 0 and steps >= 3 and views > 7
     net = PPOCRSpec(weights=str(result.weights)).open(Runtime()).module()["net"]
-    notes = read_weights(result.weights)[1]
+    notes = read_tensors(result.weights)[1]
     assert notes["architecture"] == "kaidoku-ppocr-1" and notes["views"] == str(views)
-    start = read_weights(tmp_path / "start.safetensors")[0]
+    start = read_tensors(tmp_path / "start.safetensors")[0]
     moved = {
         n for n, value in net.state_dict().items() if not torch.equal(value, start[f"net.{n}"])
     }

@@ -16,9 +16,10 @@ from huggingface_hub import constants
 from PIL import Image
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.hub import MAIN
 from bench.core.progress import silent
 from datasets.base import BadLinesError
-from datasets.hub import MAIN, download, licence_of, locate
+from datasets.hub import download, licence_of, locate
 from datasets.parquet import ParquetLines
 from tests.fake_hub import FakeHub, serve
 

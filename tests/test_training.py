@@ -16,6 +16,7 @@ from torch import nn
 
 from bench.core.errors import UserError
 from bench.core.registry import Entry
+from bench.core.tensors import read_tensors
 from bench.core.types import Runtime
 from bench.training import files, mini_head
 from bench.training import fit as loop
@@ -30,7 +31,7 @@ from datasets.root import data_root
 from datasets.splits import split_of
 from models.ppocr_net import PPOCRNet
 from models.shipped import MiniSpec
-from models.shipped_encoders import read_head, read_weights
+from models.shipped_encoders import read_head
 from tests.trainings import Killed, Listening, Slope
 
 ROOT = data_root()
@@ -264,11 +265,11 @@ def test_a_head_is_trained_beside_its_encoder_and_goes_on(tmp_path, head):
         fit(head(out=tmp_path / "empty"))
     with pytest.raises(UserError, match="no AR head"):
         fit(head(init=tmp_path / "mini.safetensors"))
-    before, log = read_weights(tmp_path / "mini.safetensors")[0], Listening()
+    before, log = read_tensors(tmp_path / "mini.safetensors")[0], Listening()
     weights = fit(head(), log).weights
     opened = MiniSpec(weights=str(weights)).open(Runtime())
     assert opened.info.has_ar and opened.info.trained_on == "bars"
-    tensors, notes = read_weights(weights)
+    tensors, notes = read_tensors(weights)
     assert (notes["views"], notes["ar_steps"]) == ("3", "2")
     assert all(torch.equal(tensors[name], before[name]) for name in before)
     assert sum("step 2  loss" in text for text in log.said) == 1

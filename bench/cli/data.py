@@ -13,13 +13,13 @@ from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.options import DataRoot, Json, Names, Options, print_json
 from bench.core.errors import UserError
-from bench.core.hub import size_of
+from bench.core.hub import MAIN, size_of
 from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
 from bench.pipeline import bad_lines
 from bench.pipeline.runs import CHECKS
 from datasets import DATASETS
-from datasets.hub import MAIN, download, is_hub_id, licence_of, parquet_files
+from datasets.hub import download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root
 from datasets.sources import SOURCES, PublicSource, missing_files, missing_pieces
 from datasets.splits import in_order

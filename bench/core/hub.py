@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from typing import Any, BinaryIO, Literal
 
 from huggingface_hub import constants  # the rest is imported where it is used: it takes 0.3 s
 
-from bench.core.errors import UserError
+from bench.core.errors import Unavailable, UserError
 from bench.core.files import content_hash
 from bench.core.progress import Report
 
+MAIN = "main"  # the Hub's branch where no revision is named
 PARTIAL = ".partial"  # suffix of an incomplete blob
 
 _CHUNK = 1 << 17  # most bytes that a broken connection loses
@@ -35,6 +37,43 @@ _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 def repo_folder(repo: str, kind: Kind = "model") -> Path:
     """The folder of a repository in the Hub's cache."""
     return Path(constants.HF_HUB_CACHE, "--".join((f"{kind}s", *repo.split("/"))))
+
+
+def get_command(what: str, revision: str = MAIN) -> str:
+    """The command that downloads a revision, also where HF_HUB_OFFLINE is set."""
+    offline = "HF_HUB_OFFLINE=0 " if constants.HF_HUB_OFFLINE else ""
+    version = "" if revision == MAIN else f" --revision {shlex.quote(revision)}"
+    return f"{offline}python -m bench data get {what}{version}"
+
+
+def check_online(repo: str, command: str) -> None:
+    """Refuse to download where HF_HUB_OFFLINE is set.
+
+    Raises:
+        UserError: with the command to give instead.
+    """
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(f"HF_HUB_OFFLINE forbids to fetch {repo}; run: {command}")
+
+
+def cached_snapshot(
+    repo: str, revision: str, remedy: str, whole: Callable[[Path], bool], kind: Kind = "model"
+) -> Path:
+    """The snapshot of a revision in the Hub's cache.
+
+    Raises:
+        Unavailable: it is missing, or not `whole`; `remedy` downloads it.
+    """
+    folder = repo_folder(repo, kind)
+    branch = folder / "refs" / revision
+    commit = branch.read_text().strip() if branch.is_file() else revision
+    snapshot = folder / "snapshots" / commit
+    if whole(snapshot):
+        return snapshot
+    which = repo if revision == MAIN else f"revision {revision} of {repo}"
+    broken_off = snapshot.is_dir() or any(folder.glob(f"blobs/*{PARTIAL}"))
+    state = "is only partly" if broken_off else "is not"
+    raise Unavailable(f"{which} {state} in {constants.HF_HUB_CACHE}", remedy)
 
 
 def fetch(repo: str, commit: str, file: Any, report: Report, kind: Kind = "model") -> Path:

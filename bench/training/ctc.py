@@ -53,7 +53,8 @@ class CTCHead(LineRecipe):
     Attributes:
         steps: length of the run in steps, resumed ones included; default: 3000
         rate: peak learning rate of the head; default: 1e-3
-        dataset: data sets to train on, or mixture; default: lines, from random weights mixture
+        dataset: data sets to train on, or mixture; default: lines, whose train split every machine
+            has, and from random weights mixture
         options: NAME.OPTION=VALUE of the head or of a data set; may be repeated
         out: folder of checkpoint, curve and head; default: runs/ENCODER-HEAD
         head: registered name of the head

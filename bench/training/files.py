@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.core.errors import UserError
 from bench.core.files import draft_of, write_atomically
+from bench.core.tensors import write_tensors
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -152,10 +152,7 @@ def write_weights(path: Path, named: Mapping[str, Tensor], notes: Mapping[str, s
         else value.clone()
         for name, value in named.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with draft_of(path) as draft:
-        save_file(tensors, draft, metadata=dict(notes))
-        draft.chmod(0o644)  # safetensors writes it for the owner alone
+    write_tensors(path, tensors, notes)
 
 
 def without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ class LineRecipe(Recipe):
     Attributes:
         encoder: a TrOCR, a folder or Hub id of one, or a shape (tiny, small, base, large) for
             random weights
-        dataset: data sets whose train lines are learned; default: lines
+        dataset: data sets whose train lines are learned; default: lines, which every machine has
         limit: the first N train lines of each set
         options: NAME.OPTION=VALUE of a data set; may be repeated
         batch: lines of a step

@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 
 from bench.core.errors import UserError
 from bench.core.stopwatch import unix_time
+from bench.core.tensors import read_tensors
 from bench.core.types import Encoded, Line
 from bench.training.augment import Darkness, augment, pen_image, roughen
 from bench.training.batches import Batch, Pools, in_background
@@ -37,7 +38,7 @@ from models.images import darkness, to_batch
 from models.mini_ar import MiniAR
 from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, squeeze
 from models.shipped import WEIGHTS
-from models.shipped_encoders import ar_model, read_weights
+from models.shipped_encoders import ar_model
 
 _POOL = 160  # samples sorted by width together
 _LONGEST = 2600  # columns
@@ -98,14 +99,14 @@ class _EncoderTraining(Training):
     def __init__(self, recipe: MiniEncoder, root: Path) -> None:
         self.recipe, self.root, self.began = recipe, root, unix_time()
         self.net = PPOCRNet(PPOCRConfig(dropout=0.1))
-        tensors, notes = read_weights(recipe.start)
+        tensors, notes = read_tensors(recipe.start)
         self.net.load_state_dict(without_prefix(tensors, "net."))
         if (
             not recipe.anew
             and (recipe.out / f"{recipe.name}.pt").exists()
             and self.weights.exists()
         ):
-            notes = read_weights(self.weights)[1]
+            notes = read_tensors(self.weights)[1]
         self.views = int(notes.get("views", 0))
         early_layers(self.net).requires_grad_(not recipe.frozen)
         by_share(self.net)

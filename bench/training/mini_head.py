@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.errors import UserError
+from bench.core.tensors import read_tensors
 from bench.training.align import align
 from bench.training.augment import augment
 from bench.training.batches import Batch, Pools, in_background
@@ -32,7 +33,7 @@ from models.alphabet import encode
 from models.images import to_batch
 from models.mini_ar import MiniAR, load_tokenizer
 from models.ppocr_net import PPOCRNet, squeeze
-from models.shipped_encoders import ar_model, read_head, read_weights
+from models.shipped_encoders import ar_model, read_head
 
 _POOL = 96  # samples sorted by width together: little padding, and still mixed batches
 _LONGEST = (70, 200)  # characters of composed lines, one or the other
@@ -101,12 +102,12 @@ class _HeadTraining(Training):
         self.recipe, self.log, self.net = recipe, log, PPOCRNet()
         if not self.weights.is_file():
             raise UserError(f"{self.weights} is missing; run python -m bench train mini first")
-        tensors, self.notes = read_weights(self.weights)
+        tensors, self.notes = read_tensors(self.weights)
         self.net.load_state_dict(without_prefix(tensors, "net."))
         width = self.net.config.width
         head: MiniAR | None = MiniAR(width)
         if recipe.init:
-            head = read_head(read_weights(recipe.init)[0], width, recipe.init)
+            head = read_head(read_tensors(recipe.init)[0], width, recipe.init)
         if head is None:
             raise UserError(f"{recipe.init} has no AR head to start from; leave --init out")
         self.head, self.tokenizer, self.ar = head, load_tokenizer(), ar_model(head)

@@ -25,6 +25,7 @@ from bench.core.files import content_hash
 from bench.core.hub import plain_hub_errors
 from bench.core.named import file_of_model, named, title_of
 from bench.core.records import dump, load
+from bench.core.tensors import read_tensors
 from decoders.language.lm import EMBEDDED
 
 ARCHITECTURE = "kaidoku-char-lm-1"
@@ -182,14 +183,7 @@ def read_char_lm(path: Path) -> TrainedCharLM:
     Raises:
         UserError: the file is missing or damaged, or of another program.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            notes = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read as weights ({error}); give another file") from error
+    tensors, notes = read_tensors(path)
     if notes.get("architecture") != ARCHITECTURE:
         raise UserError(
             f"{path} is no language model of this program; make one with python -m bench train lm"

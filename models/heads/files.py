@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.core.errors import UserError
-from bench.core.files import draft_of, write_atomically
+from bench.core.files import write_atomically
 from bench.core.records import dump, load
+from bench.core.tensors import read_tensors, write_tensors
 from models.heads import HEADS
 from models.heads.base import Grid, Head, HeadConfig
 
@@ -64,31 +63,24 @@ def save_head(path: Path, state: Mapping[str, Tensor], notes: HeadNotes) -> None
     Raises:
         UserError: the folder may not be written to, or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with draft_of(path) as draft:
-        save_file(tensors, draft, {"format": _FORMAT, "notes": dump(notes).decode()})
-        draft.chmod(0o644)  # safetensors writes it for the owner alone
+    write_tensors(path, tensors, {"format": _FORMAT, "notes": dump(notes).decode()})
     write_atomically(path.with_suffix(".md"), _card(path, notes, tensors).encode())
 
 
-def read_notes(path: Path) -> HeadNotes:
-    """Read the notes in a head's file.
+def read_head(path: Path) -> tuple[dict[str, Tensor], HeadNotes]:
+    """Read the tensors and notes of a head's file.
 
     Raises:
         UserError: it is damaged, or is no head of this program.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            stored = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path} is no readable safetensors file ({error}); train the head again"
-        ) from error
+    tensors, stored = read_tensors(path)
     remedy = "make one with python -m bench train ctc"
     if stored.get("format") != _FORMAT:
         raise UserError(f"{path} is no CTC head of this program; {remedy}")
-    return load(HeadNotes, stored.get("notes", "").encode(), f"the notes of {path}", remedy)
+    return tensors, load(
+        HeadNotes, stored.get("notes", "").encode(), f"the notes of {path}", remedy
+    )
 
 
 def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNotes]:
@@ -97,7 +89,7 @@ def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNo
     Raises:
         UserError: it is damaged, is no head, or was trained on another encoder.
     """
-    notes = read_notes(path)
+    tensors, notes = read_head(path)
     if notes.encoder_hash != encoder_hash:
         raise UserError(
             f"the head {path} was trained on the weights {notes.encoder_hash} ({notes.encoder}) "
@@ -108,8 +100,8 @@ def load_head(path: Path, encoder: Any, encoder_hash: str) -> tuple[Head, HeadNo
     with torch.device("meta"):  # only its shapes: the file has the values
         head = Head(config, Grid.of(encoder, config.image()), len(notes.alphabet))
     try:
-        head.load_state_dict(load_file(path), assign=True)
-    except (RuntimeError, SafetensorError) as error:
+        head.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
         first = next((x.strip() for x in str(error).splitlines()[1:]), str(error))
         raise UserError(f"the head {path} is damaged ({first}); train it again") from error
     return head.eval(), notes

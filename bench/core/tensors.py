@@ -1,0 +1,41 @@
+"""Weights on disk: safetensors files with notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.core.errors import UserError
+from bench.core.files import draft_of
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors of a file, fractions as float32, and its notes.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            notes = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path} is no readable safetensors file ({error}); fetch or train it again"
+        ) from error
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, notes
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UserError: the folder may not be written to, or the disk is full.
+    """
+    with draft_of(path) as draft:
+        save_file(dict(tensors), draft, metadata=dict(notes))
+        draft.chmod(0o644)  # safetensors writes it for the owner alone
