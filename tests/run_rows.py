@@ -141,7 +141,6 @@ def timing(lines_per_s: float = 12.0, rounds: int = 3) -> Timing:
         latency_p95_s=0.1234,
         peak_mib=1234.5,
         scenario="batch",
-        latencies_s=(),
         batches=(),
     )
 

@@ -67,7 +67,6 @@ def test_times_of_several_rounds_are_medians_over_rounds():
     assert timing.decode_lines_per_s == Spread(0.5, 3 / 9, 1.0, 3)
     assert timing.cpu_s == 2.0 * 3 + 0.5 * 2
     assert timing.latency_p50_s == 3.0 and timing.latency_p95_s == 4.0
-    assert timing.latencies_s == (2, 2, 3, 3, 4, 4)  # encoding takes 1 s a line
     assert timing.batches == ((2, 6.0), (1, 3.0))  # medians of 4, 8, 6 and of 2, 4, 3
     assert timing.peak_mib == 7.0
     assert shares == pytest.approx([*[1 / 6] * 6, 0])

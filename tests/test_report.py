@@ -207,7 +207,7 @@ def test_a_run_without_rows_is_never_the_newest(call, runs_folder, left):
 
 def test_a_speed_table_is_never_the_newest_run(runs_folder):
     old, new = begun(runs_folder / "old", 2, row()), begun(runs_folder / "new", 3, row())
-    asked = '{"began": "2026-01-03", "asked": {"options": {"speed": {"batch_sizes": [1]}}}}'
+    asked = '{"began": "2026-01-03", "kind": "speed"}'
     (new / "run.json").write_text(asked)
     assert newest() == old
 

@@ -124,7 +124,7 @@ def run(
     job = _job(choices, timing)
     plan = job.plan()
     store = RunStore(runs.choose(job.identity(), out, fresh))
-    runs.begin(store.path, job.identity())
+    runs.begin(store.path, job.identity(), "speed")
     with RunProgress(plan) as progress:
         outcome = measure(plan, job.seconds, store, progress)
     results = collect(store)

@@ -266,8 +266,6 @@ class Timing:
     condition; decode_s: the decoder with its detokenisation; correct_s: the corrector, None without
     one.
     latency_p50_s, latency_p95_s: percentiles over batches of (encode + decode) / lines of batch.
-    latencies_s: these latencies of all batches and rounds, ascending; beyond 1,001 as many evenly
-        spaced quantiles.
     batches: (lines, seconds of encode + decode) of each batch from narrow to wide, its median over
         the rounds, to compare the speeds of two systems.
     """
@@ -282,7 +280,6 @@ class Timing:
     latency_p95_s: float
     peak_mib: float
     scenario: Literal["single", "batch"]
-    latencies_s: tuple[float, ...]
     batches: tuple[tuple[int, float], ...]
     correct_s: Spread | None = None
 

@@ -36,7 +36,6 @@ from models.base import Encoder
 Batch = tuple[int, ...]  # places of its lines in the set
 
 _ENCODER = ""  # its key in `paces`
-_MOST_LATENCIES = 1_001  # kept in a row: one each tenth of a percent
 
 
 @dataclass
@@ -164,7 +163,6 @@ class BlockMeasure:
             latency_p95_s=float(np.percentile(latencies, 95)),
             peak_mib=max(max(e.peak_mib, d.peak_mib) for pair in pairs for e, d, _ in pair),
             scenario="single" if self.runtime.batch_size == 1 else "batch",
-            latencies_s=_distribution(latencies),
             batches=tuple(map(_batch_time, zip(*pairs, strict=True))),
             correct_s=next((_spread(s, [lines * pace for pace in p]) for s, p in stages[1:]), None),
         )
@@ -375,14 +373,6 @@ def _batch_time(rounds: Sequence[tuple[Lap, Lap, Batch]]) -> tuple[int, float]:
     """Lines of a batch and its median seconds, from its encoding and decoding in each round."""
     seconds = [encode.wall_s + decode.wall_s for encode, decode, _ in rounds]
     return len(rounds[0][2]), float(np.median(seconds))
-
-
-def _distribution(values: Sequence[float]) -> tuple[float, ...]:
-    """Sort the values; reduce too many to evenly spaced quantiles."""
-    if len(values) <= _MOST_LATENCIES:
-        return tuple(sorted(values))
-    quantiles: list[float] = np.quantile(values, np.linspace(0, 1, _MOST_LATENCIES)).tolist()
-    return tuple(quantiles)
 
 
 def _spread(rounds: Sequence[float], batches: Sequence[float]) -> Spread:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench import ROOT
 from bench.core.errors import UserError
@@ -25,12 +25,15 @@ CHECKS = ROOT / "results" / "checks"  # output of other commands
 
 _RECORD = "run.json"
 
+Kind = Literal["run", "speed"]  # the command that measured
+
 
 @dataclass(frozen=True)
 class _Run:
-    """The content of `run.json`. selection: its hash; asked: its content."""
+    """The content of `run.json`. kind: of its command; selection: its hash; asked: its content."""
 
     began: str
+    kind: Kind = "run"
     selection: str = ""
     asked: dict[str, Any] = field(default_factory=dict)
     ended: str | None = None
@@ -51,8 +54,8 @@ def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
         UserError: there is none.
     """
     for path in _newest_first():
-        if _of_speed(path):  # its few lines would replace the tables of a run
-            continue
+        if (record := _record(path)) and record.kind == "speed":
+            continue  # its few lines would replace the tables of a run
         if _has_rows(path):
             return path
         passed_over(path)
@@ -89,7 +92,7 @@ def choose(selection: Selection, name: str | None = None, fresh: bool = False) -
     return _unused(RUNS / f"{stamp[:8]}-{stamp[8:]}")
 
 
-def begin(path: Path, selection: Selection) -> None:
+def begin(path: Path, selection: Selection, kind: Kind = "run") -> None:
     """Create the folder and record the selection; it counts as unfinished from now on.
 
     Raises:
@@ -97,7 +100,8 @@ def begin(path: Path, selection: Selection) -> None:
     """
     path.mkdir(parents=True, exist_ok=True)
     before, asked = _record(path), plain(dataclasses.asdict(selection))
-    _write(path, _Run(before.began if before else now_utc(), _identity(selection), asked))
+    began = before.began if before else now_utc()
+    _write(path, _Run(began, kind, _identity(selection), asked))
 
 
 def end(path: Path) -> None:
@@ -120,12 +124,6 @@ def _newest_first() -> Iterator[Path]:
     folders = [path.parent for path in RUNS.glob(f"*/{_RECORD}")]
     known = [(record.began, path.name, path) for path in folders if (record := _record(path))]
     yield from (path for *_, path in sorted(known, reverse=True))
-
-
-def _of_speed(path: Path) -> bool:
-    """Check whether a folder is that of `bench speed`, by the options that it records."""
-    record = _record(path)
-    return record is not None and "speed" in (record.asked.get("options") or {})
 
 
 def _has_rows(path: Path) -> bool:
