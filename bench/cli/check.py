@@ -62,6 +62,7 @@ def overfit(
 
     Args:
         system: ENCODER:DECODER
+        dataset: default: lines, whose train split every machine has
         limit: lines of each split
         learned: split that the system may have learned from
         unseen: split that it has not seen

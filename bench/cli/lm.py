@@ -19,7 +19,7 @@ from bench.core.errors import UserError
 from bench.core.files import read_text
 from bench.pipeline.leaks.leak import overlap
 from bench.report.format import plural
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import printed
 from datasets import DATASETS
@@ -82,7 +82,7 @@ def build(
     trained_on = _names(text) or EMBEDDED_TEXT
     smoothing = {"discounts": made.discounts, "fallback_orders": made.fallback_orders}
     words = "trained on {text}, {lines}"
-    about = say(words, text=named(trained_on), lines=plural(len(lines), "line"))
+    about = say(words, text=say_name(trained_on), lines=plural(len(lines), "line"))
     if as_json:
         own = {"trained_on": trained_on, "lines": len(lines)}
         print_json({**_facts(model), **own, **smoothing})
@@ -122,7 +122,7 @@ def inspect(
     file = open_model(embedded_arpa() if model is None else model.expanduser())
     trained_on = EMBEDDED_TEXT if model is None else _names(text) or "unknown text"
     facts = {**_facts(file), "trained_on": trained_on}
-    tables = [model_table(file, say("trained on {text}", text=named(trained_on)))]
+    tables = [model_table(file, say("trained on {text}", text=say_name(trained_on)))]
     if dataset is not None:
         lines = [line.text for line in DATASETS.create_here(dataset).load(split, limit).lines]
         fit = file.fit(lines)

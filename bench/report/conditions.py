@@ -10,7 +10,7 @@ from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
 from bench.core.types import UNTRAINED, Row
 from bench.pipeline.signature import signature_parts
 from bench.report.format import commas, listing, plain, plural
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.results import Result, system
 from bench.report.table import Column, Item, Table, declared
 from datasets.about import Blocks, about
@@ -245,7 +245,7 @@ def _damage(results: Sequence[Result]) -> str:
                 "there are no character boxes in {sets}, so that {damage} takes slots of equal "
                 "width for characters",
                 sets=sets,
-                damage=named(damage),
+                damage=say_name(damage),
             )
         )
     return "; ".join(filter(None, sentences))
@@ -300,7 +300,7 @@ def _language_model(result: Result) -> list[str]:
     # A first pass without language that a model rescores has weights, and "" for a model.
     about_it = [f"sha256 {str(extras['lm_sha256'])[:12]}"] if extras["lm_sha256"] else []
     about_it += [say("order {order}", order=extras["lm_order"])] if "lm_order" in extras else []
-    trained_on = named(str(extras.get("lm_trained_on") or ""))
+    trained_on = say_name(str(extras.get("lm_trained_on") or ""))
     about_it += [say("text: {text}", text=trained_on)] if trained_on else []
     # An option that says "as tuned" has the value in force among the extras.
     weights = [

@@ -13,7 +13,7 @@ from bench.core.metrics import EditKind
 from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, interval, sentences, signatures
 from bench.report.format import number, plain, plural
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.results import Result
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, figure, keys
 from decoders.language.lm import EMBEDDED_TEXT
@@ -191,8 +191,8 @@ def class_columns(decoders: Sequence[str]) -> list[Column[ClassRow]]:
 def _class_keys() -> list[Column[ClassRow]]:
     return keys(
         (say("View"), say("Class")),
-        lambda kind: named(kind.view.name),
-        lambda kind: named(kind.of.name),
+        lambda kind: say_name(kind.view.name),
+        lambda kind: say_name(kind.of.name),
     )
 
 
@@ -221,7 +221,7 @@ def vocabulary(shown: Shown) -> str:
     words = "the {count} words of {text}"
     if known.source == EMBEDDED_TEXT:
         words = "the {count} words of the {text}"
-    return say(words, count=f"{known.size:,}", text=named(known.source))
+    return say(words, count=f"{known.size:,}", text=say_name(known.source))
 
 
 def _changes(shown: Shown) -> Table:
@@ -284,7 +284,7 @@ def _confusions(shown: Shown, unit: Unit, most: int) -> Table:
     lead = say(
         "How often each decoder read one {unit} as another, in one shortest edit script; {nothing} "
         "read is a deletion, {nothing} in the reference an insertion{rest}",
-        unit=named(unit),
+        unit=say_name(unit),
         nothing=say(NOTHING),
         rest=rest,
     )

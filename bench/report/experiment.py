@@ -21,7 +21,7 @@ from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_plots import draw
 from bench.report.experiment_tables import of_page, p_value, slope_of
 from bench.report.format import bracket, joined, listing, number, percent, plain, plural
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.panel import Plot
 from bench.report.table import signed
 from datasets.damage.base import SEVERITIES, SUITE
@@ -47,8 +47,8 @@ _ANSWERS: Mapping[str, tuple[Mapping[str, str], str]] = {
             "no language beyond the frequency of letters: a slope by itself is no proof of "
             "language.",
         },
-        "Whether it stays the same on random characters (within {bound} points a step either "
-        "way) cannot be said from so many lines ({effect}).",
+        "It takes more lines to tell whether it stays the same on random characters (within "
+        "{bound} points a step either way): {effect}.",
     ),
     "english over random": (
         {
@@ -124,7 +124,7 @@ def conditions(finding: Finding) -> str:
     read = [
         say(
             "{level} is {set} ({made}, {split}, {lines}, {characters} characters, sha256 {hash})",
-            level=named(level),
+            level=say_name(level),
             set=one.dataset,
             made=synthetic(one.dataset),
             split=one.split,
@@ -135,7 +135,7 @@ def conditions(finding: Finding) -> str:
         for level, one in finding.read.items()
     ]
     lost = [
-        f"{named(damage)} {', '.join(percent(share, 1) for share in shares)} %"
+        f"{say_name(damage)} {', '.join(percent(share, 1) for share in shares)} %"
         for damage, shares in finding.lost.items()
     ]
     machine = finding.environment.get("machine", {})
@@ -258,7 +258,7 @@ def _harm_words(finding: Finding) -> str:
         if significant(gain.gain.interval, p)
     ]
     worse = [gain for gain in shown if (gain.gain.value or 0.0) < 0]
-    where = listing([f"{named(g.damage)} {g.severity} ({_in_points(g.gain)})" for g in worse])
+    where = listing([f"{say_name(g.damage)} {g.severity} ({_in_points(g.gain)})" for g in worse])
     return say(
         "Of the {cells} damaged conditions of English, {system} reads significantly better than "
         "{baseline} in {better} and significantly worse in {worse} (two-sided, Holm over these "
@@ -305,7 +305,7 @@ def _between_words(finding: Finding) -> str:
         say(
             "{points} on {level}",
             points=_in_points(slope_of(finding, level, PRIMARY), 2),
-            level=named(level),
+            level=say_name(level),
         )
         for level in finding.read
         if level not in ("english", "random")
@@ -327,7 +327,7 @@ def _hidden_words(finding: Finding) -> list[str]:
             say(
                 "{damage} {severity} ({characters} hidden): {right} right and {wrong} wrong "
                 "({baseline} {base_right} and {base_wrong}; the cloze ceiling is {ceiling})",
-                damage=named(damage),
+                damage=say_name(damage),
                 severity=_LAST,
                 characters=number(own.characters, 0),
                 right=_percents(own.right),
@@ -401,7 +401,7 @@ def _language_words(model: Mapping[str, Any]) -> str:
         order=model.get("lm_order"),
         name=model.get("lm"),
         hash=str(model.get("lm_sha256"))[:12],
-        trained_on=named(str(model.get("lm_trained_on"))),
+        trained_on=say_name(str(model.get("lm_trained_on"))),
         alpha=model.get("alpha"),
         beta=model.get("beta"),
         tuned_on=model.get("tuned_on"),

@@ -11,7 +11,7 @@ from bench.analysis.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, d
 from bench.analysis.experiment.finding import Finding
 from bench.report.experiment_tables import CEILING, severity_head
 from bench.report.format import plural
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.panel import Plot, drawing, look_of, panels, saved
 from datasets.damage.base import SEVERITIES
 
@@ -46,7 +46,7 @@ def draw(finding: Finding) -> list[Plot]:
                     finding, "gain",
                     say("Language gain of {system} over {baseline} by linguistic level",
                         system=PRIMARY, baseline=BASELINE),
-                    (severity, gain), SEVERITIES, {level: named(level) for level in LEVELS},
+                    (severity, gain), SEVERITIES, {level: say_name(level) for level in LEVELS},
                     lambda level, damage, s: finding.gain(level, damage, int(s), PRIMARY).gain,
                 ),
                 _plot(
@@ -109,7 +109,7 @@ def _plot(
                     *zip(*bands, strict=True), color=look["color"], alpha=0.12, linewidth=0
                 )
         axes.axhline(0, color="0.4", linewidth=0.8)
-        axes.set_title(named(damage), loc="left")
+        axes.set_title(say_name(damage), loc="left")
         axes.set_xlabel(across)
         axes.set_xticks(places)
     beside[0].set_ylabel(say("{what}; band: 95 %", what=upwards))
@@ -119,7 +119,7 @@ def _plot(
         "{encoder}; composed lines: {levels}; {seeds}",
         encoder=f"{finding.design.encoder}@{finding.weights[:8]}",
         levels=", ".join(
-            f"{named(level)} {plural(one.lines, 'line')}" for level, one in finding.read.items()
+            f"{say_name(level)} {plural(one.lines, 'line')}" for level, one in finding.read.items()
         ),
         seeds=plural(len(finding.design.seeds), "seed"),
     )

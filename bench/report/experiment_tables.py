@@ -11,7 +11,7 @@ from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
 from bench.analysis.experiment.finding import Finding
 from bench.report.format import DASH, joined, number
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, rate
 from datasets.damage.base import SEVERITIES
 
@@ -87,8 +87,8 @@ def _gain_by_severity(finding: Finding) -> Table:
         columns=[
             *keys(
                 (say("level"), say("damage")),
-                lambda item: named(item[0]),
-                lambda item: named(item[1]),
+                lambda item: say_name(item[0]),
+                lambda item: say_name(item[1]),
             ),
             *map(column, SEVERITIES),
         ],
@@ -127,7 +127,7 @@ def _where_it_falls(finding: Finding) -> Table:
             )
         ),
         columns=[
-            Column(say("damage"), named, key=True),
+            Column(say("damage"), say_name, key=True),
             Column(
                 say("hidden %"), lambda damage: rate(recall(damage, BASELINE, "share"), decimals=1)
             ),
@@ -168,7 +168,7 @@ def _every_system(finding: Finding) -> Table:
             Column(say("system"), str, key=True),
             _column(say("slope"), lambda system: slope_of(finding, "english", system), 2),
             gain(say("clean"), damages[0], 0),
-            *(gain(named(damage), damage, _LAST) for damage in damages),
+            *(gain(say_name(damage), damage, _LAST) for damage in damages),
         ],
         rows=finding.systems,
     )

@@ -61,7 +61,7 @@ def say(english: str, /, **values: object) -> str:
     return catalogue(in_force()).get(english, english).format(**values)
 
 
-def named(name: str) -> str:
+def say_name(name: str) -> str:
     """A registered name in the current language, its options in brackets left as they are."""
     word, bracket, options = name.partition("[")
     return f"{catalogue(in_force()).get(word, word)}{bracket}{options}"

@@ -9,7 +9,7 @@ from bench.analysis.perf import Group, PeerRecord, PeerResult
 from bench.core.stopwatch import spread
 from bench.pipeline.signature import PRECISIONS
 from bench.report.format import DASH, listing, plain, plural, significant
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate, spread_cell
 
 _TIED = 1e-4  # a score that differs by less is the same
@@ -81,13 +81,13 @@ def _conditions(record: PeerRecord) -> str:
 
 def _encoder(result: PeerResult) -> str:
     comparison = result.comparison
-    mark = f" ({named('untrained')})" if comparison.options.get("untrained") else ""
+    mark = f" ({say_name('untrained')})" if comparison.options.get("untrained") else ""
     return f"{comparison.encoder}{mark}"
 
 
 def _lines(result: PeerResult) -> str:
     damage = result.comparison.damage
-    suffered = f", {named(damage[0])} {damage[1]}" if damage else ""
+    suffered = f", {say_name(damage[0])} {damage[1]}" if damage else ""
     return f"{result.comparison.lines}{suffered}"
 
 

@@ -27,7 +27,7 @@ from bench.core.types import Timing
 from bench.report.accuracy import curves, side_by_side
 from bench.report.correction import gain_of
 from bench.report.format import plain, plural, short
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.panel import (
     COLOURS,
     Look,
@@ -222,7 +222,7 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], styles: Style
         panel.axes.axhline(band * place - _BAND / 2, color="0.8", linewidth=0.6)
     panel.axes.axvline(0, color="0.4", linewidth=0.8)
     centres = [band * place + (band - _BAND) / 2 for place in range(len(damages))]
-    panel.name_rows(centres, [short(plain(named(damage))) for damage in damages])
+    panel.name_rows(centres, [short(plain(say_name(damage))) for damage in damages])
     panel.axes.set_ylim(band * len(damages) - _BAND / 2, -_BAND / 2)
     return panel.plot(slug)
 

@@ -16,7 +16,7 @@ from typing import Any
 import tabulate as tabulating
 
 from bench.report.format import width_of, wrapped
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.latex import latex
 from bench.report.table import Cell, Column, Notes, Table, Value, narrowed, shared
 
@@ -144,7 +144,7 @@ def notes_of(table: Table, row: Sequence[Cell]) -> str:
 def flat_heads(table: Table) -> list[str]:
     """The heads of a spreadsheet: of every column and its parts."""
     return [
-        f"{column.head} {named(part)}".rstrip()
+        f"{column.head} {say_name(part)}".rstrip()
         for column in table.columns
         for part in ("", *column.parts)
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.analysis.reproduce import Reproduction
 from bench.report.format import bracket, percent, plain, plural, short, significant
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 
 _WIDTH = 60
 _RANGES = {
@@ -31,8 +31,8 @@ def text(verdict: Reproduction) -> str:
     else:
         parts.append(say("what differs (then, now):"))
         for what, old, new in verdict.differs:
-            values = (short(named(plain(value)), _WIDTH) for value in (old, new))
-            parts.append(f"  {named(what)}: {', '.join(values)}")
+            values = (short(say_name(plain(value)), _WIDTH) for value in (old, new))
+            parts.append(f"  {say_name(what)}: {', '.join(values)}")
     return "\n".join(parts)
 
 

@@ -18,7 +18,7 @@ from bench.core.errors import UserError
 from bench.core.hashing import digest
 from bench.core.types import UNTRAINED, Condition, Row, Runtime
 from bench.report.format import plain
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from datasets import DATASETS
 from datasets.about import Blocks, about, blocks_of
 from datasets.damage import DAMAGES
@@ -88,7 +88,7 @@ class Result:
     @property
     def damage(self) -> str:
         """The damage as tables name it, in the current language."""
-        return named(self.names.damage)
+        return say_name(self.names.damage)
 
     @property
     def clean(self) -> bool:
@@ -109,7 +109,7 @@ def marked(dataset: str, name: str = "") -> str:
 
 def damage_of(condition: Condition) -> str:
     """A damage with its severity in the current language: "blot 3"; "" of the clean set."""
-    return f"{named(condition.damage)} {condition.severity}" if condition.severity else ""
+    return f"{say_name(condition.damage)} {condition.severity}" if condition.severity else ""
 
 
 def collect(store: Store) -> list[Result]:

@@ -15,7 +15,7 @@ from bench.pipeline.signature import PRECISIONS
 from bench.report.cer import failed_cell, key_columns
 from bench.report.conditions import of_results
 from bench.report.format import UNKNOWN, number, parameters, plain, significant
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.results import Result, grouped
 from bench.report.table import RANGE, Cell, Column, Table, count, figure
 
@@ -97,7 +97,7 @@ class SpeedRow:
     def title(self) -> str:
         """The model, and that its numbers are the paper's or its weights are random."""
         mark = "reported" if self.origin == "reported" else self.weights
-        return f"{self.model} ({named(mark)})" if mark in ("reported", UNTRAINED) else self.model
+        return f"{self.model} ({say_name(mark)})" if mark in ("reported", UNTRAINED) else self.model
 
     @property
     def label(self) -> str:

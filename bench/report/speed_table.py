@@ -15,7 +15,7 @@ from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import sentences, short, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.panel import COLOURS, Panel, Plot, alone, drawing, speed_ticks
 from bench.report.results import Result
 from bench.report.speed import (
@@ -53,8 +53,8 @@ def speed_table(rows: Sequence[SpeedRow]) -> Table:
         *keys(
             (say("Decoder"), say("Batch"), say("Precision")),
             lambda row: DECODER_NAMES.get(row.decoder, row.decoder),
-            lambda row: ", ".join(map(str, row.batches)) or named(NOT_STATED),
-            lambda row: ", ".join(map(precision, row.dtypes)) or named(NOT_STATED),
+            lambda row: ", ".join(map(str, row.batches)) or say_name(NOT_STATED),
+            lambda row: ", ".join(map(precision, row.dtypes)) or say_name(NOT_STATED),
         ),
         Column(say("Parameters"), lambda row: size_cell(row.parameters) if row.parameters else ""),
         _column(say("Total Sentences"), lambda _, own: _sum(own.sentences, own)),
@@ -67,7 +67,7 @@ def speed_table(rows: Sequence[SpeedRow]) -> Table:
         _column(say("Peak MiB"), lambda _, own: figure(own.peak_mib, lambda mib: number(mib, 0))),
         _column(say("CER %"), _cer, RANGE),
         _column(say("Measured"), _measured_cell),
-        Column(say("Device"), lambda row: named(row.device)),
+        Column(say("Device"), lambda row: say_name(row.device)),
     ]  # fmt: skip
     return _table(rows, columns)
 
@@ -160,11 +160,11 @@ def ratio_table(rows: Sequence[SpeedRow]) -> Table | None:
     figures = {row.model: row.figures for row in PUBLISHED}
     published = {model: own.seconds for model, own in figures.items() if own and own.seconds}
     paper = {size: _over(published["large"], own) for size, own in published.items()}
-    unknown = named(NOT_STATED)
-    lines = [((named("reported"), DECODER_NAMES[REFERENCE], unknown, unknown), paper)]
+    unknown = say_name(NOT_STATED)
+    lines = [((say_name("reported"), DECODER_NAMES[REFERENCE], unknown, unknown), paper)]
     for (decoder, batch, dtype), own in ratios.items():
         names = (
-            named("measured"),
+            say_name("measured"),
             DECODER_NAMES.get(decoder, decoder),
             str(batch),
             precision(dtype),
@@ -269,7 +269,7 @@ def _cer(row: SpeedRow, _: Figures) -> Cell:
 
 
 def _cer_or_untrained(row: SpeedRow, figures: Figures) -> Cell:
-    return Cell(named(UNTRAINED)) if row.weights == UNTRAINED else _cer(row, figures)
+    return Cell(say_name(UNTRAINED)) if row.weights == UNTRAINED else _cer(row, figures)
 
 
 def _sum(value: float | None, figures: Figures) -> Cell:
@@ -299,7 +299,7 @@ def _or_reason(row: SpeedRow, cell: Callable[[SpeedRow, Figures], Cell]) -> Cell
     """A cell of the figures, or the reason why there are none."""
     if row.figures:
         return cell(row, row.figures)
-    why = f"{named(row.origin)}: "
+    why = f"{say_name(row.origin)}: "
     why += f"{row.reason} ({row.remedy})" if row.remedy else row.reason
     if row.result:
         return failed_cell(row.result, (why,))

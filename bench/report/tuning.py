@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from bench.report.conditions import nouns
 from bench.report.format import listing, percent, plural
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.panel import COLOURS, Plot, drawing, panels, saved
 from bench.report.results import marked
 from bench.report.table import Cell, Column, Table, declared, keys, rate
@@ -120,7 +120,7 @@ def _conditions(tuned: Tuned) -> str:
 def _condition(words: str) -> str:
     """A condition in the current language: "clean", or a damage with its severity."""
     damage, space, severity = words.partition(" ")
-    return f"{named(damage)}{space}{severity}"
+    return f"{say_name(damage)}{space}{severity}"
 
 
 def at_the_edge(tuned: Tuned) -> Iterator[str]:

@@ -36,7 +36,7 @@ from bench.report.errors import (
     systems,
     vocabulary,
 )
-from bench.report.language import named, say
+from bench.report.language import say, say_name
 from bench.report.sheets import (
     PERCENT,
     PICTURE_WIDTH,
@@ -134,8 +134,8 @@ def _change_columns() -> list[Column[_Changed]]:
     return [
         *keys(
             (say("View"), say("Class"), say("Decoder"), say("Compared with")),
-            lambda one: named(one.of.view),
-            lambda one: named(one.of.name),
+            lambda one: say_name(one.of.view),
+            lambda one: say_name(one.of.name),
             lambda one: one.decoder,
             lambda one: one.shown.against,
         ),
