@@ -18,6 +18,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from bench.core.errors import UserError
+from bench.core.types import UNREAD
 from models import hub
 
 # Training data of the authors' checkpoints (Li et al. 2021, sections 3.1 and 4.1; their cards on
@@ -139,13 +140,21 @@ def token_id(model: Any, name: str) -> int:
 
 
 def generation_settings(folder: Path, decoder: Any) -> dict[str, Any]:
-    """The settings for generating text that a checkpoint states, other than neutral ones."""
+    """The settings for generating text that a checkpoint states, other than neutral ones.
+
+    The name of one in config.json ends in `UNREAD` where generation_config.json is there:
+    transformers reads that alone then.
+    """
     config, own = hub.read_json(folder / "config.json"), folder / "generation_config.json"
-    stated = {
-        **(config.get("decoder") or {}),
-        **config,
-        **(hub.read_json(own) if own.is_file() else {}),
-    }
+    stated = _chosen({**(config.get("decoder") or {}), **config}, decoder)
+    if not own.is_file():
+        return stated
+    read = hub.read_json(own)
+    unread = {f"{name}{UNREAD}": stated[name] for name in stated if name not in read}
+    return {**_chosen(read, decoder), **unread}
+
+
+def _chosen(stated: Mapping[str, Any], decoder: Any) -> dict[str, Any]:
     chosen = {n: stated[n] for n in _NEUTRAL if stated.get(n) not in (None, [], {}, _NEUTRAL[n])}
     for name in ("max_length", "max_new_tokens"):  # unless the decoder's own limit is lower
         limit = chosen.get(name, 0)

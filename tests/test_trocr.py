@@ -15,13 +15,17 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import TrOCRConfig, VisionEncoderDecoderModel
+from transformers import GenerationConfig, TrOCRConfig, VisionEncoderDecoderModel
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import logging as transformers_logging
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import EncoderInfo
 from decoders.ar.draft import DraftedSpec
+from decoders.ar.hf import GenerateSpec
 from decoders.ar.specs import AutoregressiveSpec
 from models import hub
 from models.trocr_files import generation_settings, trained_on
@@ -428,10 +432,14 @@ def test_generation_settings_are_known_wherever_they_are_stated(checkpoint: Path
     def settings() -> dict[str, Any]:
         return generation_settings(checkpoint, TrOCRConfig(max_position_embeddings=64))
 
-    before = (checkpoint / CONFIG).read_text()
+    before, generating = ((checkpoint / name).read_text() for name in (CONFIG, GENERATING))
     for place in (CONFIG, "decoder"):
         (checkpoint / CONFIG).write_text(before)
         edit(checkpoint / CONFIG, stating(place, SETTINGS))
+        # transformers reads generation_config.json alone where it is there.
+        (checkpoint / GENERATING).write_text(generating)
+        assert settings() == {f"{name} of config.json": SETTINGS[name] for name in SETTINGS}
+        (checkpoint / GENERATING).unlink()
         assert settings() == SETTINGS
     # A limit that the decoder has anyway is none.
     for limits, stated in (({"max_new_tokens": 64}, {}), ({"max_length": 64}, {"max_length": 64})):
@@ -449,6 +457,39 @@ def test_what_a_decoder_agrees_with_is_not_ignored() -> None:
     assert ignored(AutoregressiveSpec(beam=4), agreed) == {"length_penalty": 2.0}
     assert ignored(AutoregressiveSpec(), {"max_length": 201, "max_new_tokens": 200}) == {}
     assert "max_length" not in ignored(DraftedSpec(max_new_tokens=15))
+    unread = {"no_repeat_ngram_size": 3, "num_beams of config.json": 4}
+    applied = AutoregressiveSpec(generation="checkpoint")
+    assert ignored(applied, unread) == {"num_beams of config.json": 4}
+
+
+@pytest.mark.parametrize("spec", [AutoregressiveSpec, GenerateSpec])
+def test_settings_that_cannot_be_applied_are_refused_when_asked_for(spec: Any) -> None:
+    def opened(settings: dict[str, Any], **options: Any) -> Any:
+        stated = EncoderInfo("x", "0", {}, (), True, generation=settings)
+        return spec(generation="checkpoint", **options).open(stated)
+
+    searching = {"num_beams": 4, "length_penalty": 2.0, "max_length": 16, "early_stopping": False}
+    with pytest.raises(UserError) as raised:
+        opened({**searching, "min_length": 4})
+    assert (
+        "x states num_beams 4 and max_length 16 and length_penalty 2.0 and early_stopping False; "
+        "for its own settings give the options beam=4 and max_new_tokens=15 and "
+        "length_penalty=2.0 and early_stopping=False too"
+    ) in str(raised.value)
+    options = {"beam": 4, "length_penalty": 2.0, "early_stopping": False, "max_new_tokens": 15}
+    applied = opened({**searching, "min_length": 4, "max_new_tokens": 300}, **options)
+    assert applied.extras() == {"generation_applied": {"min_length": 4}}
+    assert opened({"length_penalty": 2.0}, beam=1).extras() == {}
+    for stated, sentence in (
+        ({"do_sample": True}, "states do_sample True, which is not applied here"),
+        ({"bad_words_ids": [[3]]}, "states bad_words_ids"),
+        ({"repetition_penalty": -1.0}, "cannot be applied .*repetition_penalty"),
+        ({"suppress_tokens": [-1]}, "cannot be applied .*suppress_tokens"),
+        ({"forced_bos_token_id": "a"}, "cannot be applied"),
+    ):
+        with pytest.raises(UserError, match=sentence) as raised:
+            opened(stated)
+        assert "\n" not in str(raised.value)
 
 
 def test_a_run_names_the_settings_once_and_keeps_them(checkpoint: Path, call, tmp_path) -> None:
@@ -464,3 +505,59 @@ def test_a_run_names_the_settings_once_and_keeps_them(checkpoint: Path, call, tm
     assert "ar-beam" in note and "ar-greedy" in note and "no_repeat_ngram_size 3" in note
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [r["extras"]["generation_ignored"] for r in rows] == [{"no_repeat_ngram_size": 3}] * 2
+
+
+@pytest.fixture(scope="module")
+def seen(saved: Saved) -> tuple[Any, Any]:
+    """A model, and four lines as its checkpoint encodes them."""
+    folder, model = saved["base"]
+    encoder = opened(folder)
+    return model, encoder.encode(encoder.prepare(lines(4)))
+
+
+@pytest.mark.filterwarnings("ignore:Unfeasible length constraints")
+@settings(max_examples=25, deadline=None)
+@given(
+    stated=st.fixed_dictionaries(
+        {},
+        optional={
+            "no_repeat_ngram_size": st.integers(1, 4),
+            "repetition_penalty": st.sampled_from([0.7, 1.3, 2]),
+            "min_length": st.integers(1, LIMIT),
+            "min_new_tokens": st.integers(1, LIMIT),
+            "forced_bos_token_id": st.integers(3, 20),
+            "forced_eos_token_id": st.just(2),
+            "suppress_tokens": st.lists(st.integers(3, 319), min_size=1, max_size=99),
+            "begin_suppress_tokens": st.lists(st.integers(2, 319), min_size=1, max_size=200),
+        },
+    ),
+    beam=st.integers(1, 5),
+    limit=st.integers(2, LIMIT),
+    spec=st.sampled_from([AutoregressiveSpec, GenerateSpec]),
+)
+def test_a_checkpoints_settings_give_the_tokens_of_its_own_generate(
+    stated: dict[str, Any], beam: int, limit: int, spec: Any, seen: tuple[Any, Any]
+) -> None:
+    if stated.get("forced_bos_token_id") in stated.get("suppress_tokens", ()):
+        return  # nothing is left to write
+    model, encoded = seen
+    choices = {"early_stopping": True, "length_penalty": 1.0} if beam > 1 else {}
+    told = {**stated, "repetition_penalty": float(stated.get("repetition_penalty", 1))}
+    with torch.inference_mode():
+        rows = model.generate(
+            encoder_outputs=BaseModelOutput(encoded.states),
+            generation_config=GenerationConfig(
+                **told, **choices, num_beams=beam, max_new_tokens=limit, use_cache=True,
+                decoder_start_token_id=2, eos_token_id=2, pad_token_id=1,
+            ),
+        )[:, 1:].tolist()  # fmt: skip
+    facts = replace(info(), generation=stated)
+    decoder = spec(generation="checkpoint", beam=beam, max_new_tokens=limit).open(facts)
+    kept = [row[: row.index(2) + 1] if 2 in row else row for row in rows]
+    found = decoder.decode(encoded)
+    assert [line.tokens for line in found] == [len(row) for row in kept]
+    assert [line.text for line in found] == [encoded.ar.detokenize(row) for row in kept]
+    if not stated:
+        return
+    assert decoder.extras()["generation_applied"] == stated
+    assert decoder.score(encoded, [["a"]] * 4) is None

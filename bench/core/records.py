@@ -64,6 +64,7 @@ class _Extras(TypedDict, total=False):
 
     set_notes: list[str]
     encoder_notes: list[str]
+    generation_applied: dict[str, Any]
     generation_ignored: dict[str, Any]
     distinct_lines: int
     parts: list[Positive]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Needs = Literal["states", "log_probs", "both"]
 
+UNREAD = " of config.json"  # behind the name of a setting that nobody reads there
 UNTRAINED = "untrained"  # in place of the hash of weights that were never trained
 BLANK = 0  # index of the CTC blank in every alphabet of this project
 
@@ -158,7 +159,7 @@ class EncoderInfo:
     alphabet: the symbols of the CTC head, blank first; () without one.
     origin: source of the weights ("owner/name@commit").
     generation: the checkpoint's settings for text generation that change the text, by their names
-        in transformers.
+        in transformers; one that transformers does not read where it stands ends in `UNREAD`.
     notes: parts that another checkpoint lent it, in words.
     """
 

@@ -280,6 +280,11 @@ def _decoder(result: Result) -> str:
     words = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
     words += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
     words += _language_model(result)
+    if applied := extras.get("generation_applied"):
+        words.append(
+            say("generation settings of its checkpoint applied: {settings}",
+                settings=settings(applied))
+        )  # fmt: skip
     if ignored := extras.get("generation_ignored"):
         words.append(
             say("generation settings of its checkpoint not applied: {settings}",
@@ -288,9 +293,9 @@ def _decoder(result: Result) -> str:
     return commas(words)
 
 
-def settings(ignored: Mapping[str, Any]) -> str:
+def settings(stated: Mapping[str, Any]) -> str:
     """Generation settings in a row."""
-    return commas(f"{name} {value}" for name, value in ignored.items())
+    return commas(f"{name} {value}" for name, value in stated.items())
 
 
 def _language_model(result: Result) -> list[str]:

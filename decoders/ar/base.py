@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from bench.core.errors import UserError
 from bench.core.types import ARModel, Decoded, Encoded
+from decoders.ar.constraints import Constraints
 from decoders.ar.score import score_texts
-from decoders.base import Decoder, Scores
+from decoders.base import Decoder, DecoderSpec, Scores
 
 # transformers marks missing hypotheses of a line by a score of -1e9.
 _NO_HYPOTHESIS = -1e8
@@ -18,6 +20,16 @@ _NO_HYPOTHESIS = -1e8
 
 class ARDecoder(Decoder):
     """A search with an autoregressive head, token by token."""
+
+    def __init__(self, spec: DecoderSpec, constraints: Constraints | None = None) -> None:
+        super().__init__(spec)
+        self._constraints = constraints
+
+    def extras(self) -> Mapping[str, Any]:
+        """The settings of the checkpoint that were applied."""
+        if self._constraints is None:
+            return {}
+        return {"generation_applied": self._constraints.stated()}
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """The best hypothesis of each line.
@@ -36,8 +48,11 @@ class ARDecoder(Decoder):
         return list(self._decoded(encoded.ar, tokens, scores))
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
-        """Score each text, in its usual spelling: log-probability / tokens ** length_penalty."""
-        if encoded.ar is None or encoded.ar.tokenize is None:
+        """Score each text, in its usual spelling: log-probability / tokens ** length_penalty.
+
+        None under a checkpoint's settings, which change the objective.
+        """
+        if encoded.ar is None or encoded.ar.tokenize is None or self._constraints is not None:
             return None
         return score_texts(encoded.ar, encoded, texts, self.spec.length_penalty)
 

@@ -18,6 +18,7 @@ sequences are read back at the end.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,8 +26,12 @@ from torch.nn.functional import pad
 
 from bench.core.types import ARModel, Encoded
 from decoders.ar.base import ARDecoder
+from decoders.ar.constraints import constrained
 from decoders.ar.reader import Stepper, remaining
 from decoders.ar.specs import ARSpec
+
+if TYPE_CHECKING:
+    from transformers import LogitsProcessorList
 
 _NONE = -torch.inf  # the score of a missing hypothesis
 _CHUNK = 64  # tokens; see `best_of`
@@ -40,6 +45,8 @@ class BeamDecoder(ARDecoder):
         beams = Beams(spec, limit, ar, len(encoded.states), device)
         stepper = Stepper(ar, encoded, spec.beam, limit)
         forced = None if ar.forced_lengths is None else ar.forced_lengths.to(device)
+        if self._constraints is not None:
+            beams.constrain(self._constraints.processors(ar, limit))
         for step in range(limit):
             over = beams.advance(stepper.logits(beams.tokens, step), forced)
             done = over.tolist()
@@ -76,6 +83,12 @@ class Beams:
         # A (whole batch, beam) a step: parent and token of each open hypothesis as one number.
         self._history: list[Tensor] = []
         self._vocabulary = 0
+        self._processors: LogitsProcessorList | None = None
+        self._sequences = self.tokens[:, :, None]  # (B, n, step + 1), kept up to date for these
+
+    def constrain(self, processors: LogitsProcessorList) -> None:
+        """Change the logits of each step by these; see `decoders.ar.constraints`."""
+        self._processors = processors
 
     def advance(self, logits: Tensor, forced: Tensor | None) -> Tensor:
         """Take the best continuations of all open hypotheses; (B,) bool, which lines are over.
@@ -86,7 +99,11 @@ class Beams:
         """
         beam, length = self._spec.beam, len(self._history) + 1
         self._vocabulary = logits.shape[1]
-        totals = logits.logsumexp(1, keepdim=True)
+        if self._processors is None:
+            totals = logits.logsumexp(1, keepdim=True)
+        else:
+            before = self._sequences.flatten(0, 1)
+            logits, totals = constrained(self._processors, before, logits, beam == 1)
         if forced is not None:
             ends = (forced <= length).repeat_interleave(self.tokens.shape[1])
             _force(logits, ends, self._eos_id, totals)
@@ -101,6 +118,10 @@ class Beams:
         self._scores, which = scores.masked_fill(at_end, _NONE).topk(beam)
         self.parents, self.tokens = parents.gather(1, which), tokens.gather(1, which)
         self._remember()
+        if self._processors is not None:
+            past = self.parents[:, :, None].expand(-1, -1, self._sequences.shape[2])
+            past = self._sequences.gather(1, past)
+            self._sequences = torch.cat([past, self.tokens[:, :, None]], 2)
         return self._over()
 
     def keep(self, places: list[int], over: Tensor) -> None:
@@ -111,6 +132,8 @@ class Beams:
         self._lines, self._ends = self._lines[at], self._ends.at(at)
         self._scores = self._scores[at]
         self.tokens, self.parents = self.tokens[at], self.parents[at]
+        if self._processors is not None:
+            self._sequences = self._sequences[at]
 
     def best(self, count: int) -> tuple[list[list[int]], list[float]]:
         """Tokens and scores of the `count` best hypotheses of each line, when all are over.

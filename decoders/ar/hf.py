@@ -31,7 +31,7 @@ class GenerateSpec(ARSpec):
 
     def open(self, encoder: EncoderInfo) -> ARDecoder:
         """Open the decoder, which loads nothing: the head comes with each encoding."""
-        return _GenerateDecoder(self)
+        return _GenerateDecoder(self, self.constraints(encoder))
 
 
 class _GenerateDecoder(ARDecoder):
@@ -51,7 +51,7 @@ class _GenerateDecoder(ARDecoder):
             past_key_values=EncoderDecoderCache(
                 DynamicCache(config=ar.decoder.config), DynamicCache(config=ar.decoder.config)
             ),
-            logits_processor=self._forced(ar),
+            logits_processor=self._processors(ar),
             stopping_criteria=StoppingCriteriaList([running]),
         )
         tokens = output.sequences[:, 1:]
@@ -85,11 +85,14 @@ class _GenerateDecoder(ARDecoder):
             settings["early_stopping"] = self.spec.early_stopping
         return GenerationConfig(**settings)
 
-    def _forced(self, ar: ARModel) -> LogitsProcessorList:
-        """Make untrained weights end each line where it has to end."""
-        if ar.forced_lengths is None:
+    def _processors(self, ar: ARModel) -> LogitsProcessorList:
+        """Apply a checkpoint's settings; make untrained weights end each line where it has to."""
+        if ar.forced_lengths is not None:
+            forced = _ForcedLengths(ar.forced_lengths, ar.eos_id, self.spec.beam)
+            return LogitsProcessorList([forced])
+        if self._constraints is None:
             return LogitsProcessorList()
-        return LogitsProcessorList([_ForcedLengths(ar.forced_lengths, ar.eos_id, self.spec.beam)])
+        return self._constraints.processors(ar, self._limit(ar))
 
 
 class _ForcedLengths(LogitsProcessor):  # type: ignore[misc]  # transformers has no types here

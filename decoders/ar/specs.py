@@ -6,13 +6,14 @@ They stand apart from the searches, so that planning a run imports no torch.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from bench.core.errors import UserError
 from bench.core.options import check_least
-from bench.core.types import EncoderInfo, Needs
+from bench.core.types import UNREAD, EncoderInfo, Needs
+from decoders.ar.constraints import Constraints
 from decoders.base import Decoder, DecoderSpec
 
 
@@ -32,6 +33,10 @@ class ARSpec(DecoderSpec, ABC):
         length (transformers' three rules, by their names).
     max_new_tokens: most tokens of a line, EOS included; the head may allow fewer.
     nbest: hypotheses of each line, at most `beam`.
+    generation: "checkpoint" applies what the checkpoint's generation settings say about tokens
+        (no_repeat_ngram_size, repetition_penalty, min_length, min_new_tokens, forced_bos_token_id,
+        forced_eos_token_id, suppress_tokens, begin_suppress_tokens), as transformers' generate
+        does; what it says about the search (num_beams, ...) has to agree with the options here.
     """
 
     needs: ClassVar[Needs] = "states"
@@ -41,6 +46,7 @@ class ARSpec(DecoderSpec, ABC):
     early_stopping: bool | Literal["never"] = True
     max_new_tokens: int = 200
     nbest: int = 1
+    generation: Literal["own", "checkpoint"] = "own"
 
     def __post_init__(self) -> None:
         check_least(self, 1, "beam", "max_new_tokens", "nbest")
@@ -56,10 +62,50 @@ class ARSpec(DecoderSpec, ABC):
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
         """All settings but those that its own options agree with."""
-        return unapplied(
+        rest = unapplied(
             encoder, self.max_new_tokens, num_beams=self.beam, length_penalty=self.length_penalty,
             early_stopping=self.early_stopping,
         )  # fmt: skip
+        if self.generation == "own":
+            return rest
+        return {name: value for name, value in rest.items() if name.endswith(UNREAD)}
+
+    def constraints(self, encoder: EncoderInfo) -> Constraints | None:
+        """The checkpoint's settings to apply; None unless asked for, or without any.
+
+        Raises:
+            UserError: one is not offered here, has no valid value, or says another search than
+                the options.
+        """
+        if self.generation == "own":
+            return None
+        stated = {n: v for n, v in encoder.generation.items() if not n.endswith(UNREAD)}
+        if "max_new_tokens" in stated:  # transformers prefers it
+            stated.pop("max_length", None)
+        options = {}
+        for name, option, own in self._of_the_search():
+            if name not in stated:
+                continue
+            value = stated.pop(name)
+            if self.beam == 1 and option in ("length_penalty", "early_stopping"):
+                continue  # `generate` reads neither without a beam
+            length = value - 1 if name == "max_length" else value  # which counts the start token
+            if length < own if option == "max_new_tokens" else length != own:
+                options[f"{name} {value}"] = f"{option}={length}"
+        if options:
+            raise UserError(
+                f"{encoder.name} states {' and '.join(options)}; for its own settings give the "
+                f"options {' and '.join(options.values())} too, or leave out generation=checkpoint"
+            )
+        return Constraints.of(encoder, stated) if stated else None
+
+    def _of_the_search(self) -> Iterator[tuple[str, str, Any]]:
+        """Settings of a checkpoint that are options here: its name, the option and its value."""
+        yield "num_beams", "beam", self.beam
+        for name in ("max_length", "max_new_tokens"):
+            yield name, "max_new_tokens", self.max_new_tokens
+        yield "length_penalty", "length_penalty", self.length_penalty
+        yield "early_stopping", "early_stopping", self.early_stopping
 
 
 @dataclass(frozen=True)
@@ -70,7 +116,7 @@ class AutoregressiveSpec(ARSpec):
         """Open the decoder, which loads nothing: the head comes with each encoding."""
         from decoders.ar.beam import BeamDecoder
 
-        return BeamDecoder(self)
+        return BeamDecoder(self, self.constraints(encoder))
 
 
 def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:
