@@ -138,8 +138,7 @@ def locate(repo: str, revision: str = MAIN, processor: str = "") -> Checkpoint:
         raise Unavailable(str(error), remedy) from error
     if lost:
         raise Unavailable(
-            f"{repo} is here only in part: {' and '.join(lost)} of {weights.name} "
-            f"{'is' if len(lost) == 1 else 'are'} not in {folder}",
+            f"{repo} is here only in part: {folder} lacks {' and '.join(lost)} of {weights.name}",
             remedy,
         )
     return Checkpoint(repo, folder, weights, others, notes)

@@ -286,7 +286,8 @@ def test_without_an_encoder_the_head_of_mini_is_trained(call, tmp_path, monkeypa
     monkeypatch.setattr(trainings, "fit", train)
     monkeypatch.setattr(trainings, "guard_training", lambda *_: None)
     monkeypatch.chdir(tmp_path)
-    assert call("train", "ar")[:2] == (0, "weights: w\n")
+    use = "use it: python -m bench run --encoder mini -o mini.weights=w\n"
+    assert call("train", "ar")[:2] == (0, f"weights: w\n{use}")
     assert call("train", "ar", "--steps", "5", "--columns", "99", "--init", "a.st")[0] == 0
     plain, chosen = seen
     assert (plain.out, plain.length(), plain.columns) == (

@@ -6,7 +6,7 @@ import ast
 import re
 import string
 from collections.abc import Iterator
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 from babel.messages.pofile import read_po
@@ -16,6 +16,8 @@ from bench.analysis.experiment.design import DAMAGES as DAMAGES_OF_EXPERIMENT
 from bench.analysis.experiment.design import LEVELS, contrasts
 from bench.analysis.misreadings.classes import VIEWS
 from bench.analysis.reproduce import _ABSENT, _PREFIXES
+from bench.cli import data
+from bench.cli import listing as listing_command
 from bench.core.errors import UserError
 from bench.core.metrics import LENIENT
 from bench.core.types import UNTRAINED
@@ -24,10 +26,12 @@ from bench.report import compare, diagnostics, errors, experiment, leak, reprodu
 from bench.report.conditions import _MANY
 from bench.report.experiment_tables import CEILING
 from bench.report.format import listing, plural, width_of, wrapped
-from bench.report.language import catalogue, in_force, language
+from bench.report.language import catalogue, in_force, language, say_text
 from bench.report.speed import NOT_STATED, Origin
 from datasets.about import _KNOWN
+from datasets.acquire import Audit
 from datasets.damage import DAMAGES
+from datasets.sources import SOURCES
 from decoders.language.lm import EMBEDDED_TEXT
 
 REPORT = ROOT / "bench" / "report"
@@ -50,6 +54,8 @@ def said() -> set[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             match node.func.id, node.args:
                 case "say", [ast.Constant(value=str(text)), *_]:
+                    words.add(text)
+                case "fact", [ast.Constant(value=str(text)), *_]:
                     words.add(text)
                 case "plural", [_, ast.Constant(value=str(noun))]:
                     words.add(f"{{count}} {noun}")
@@ -93,6 +99,8 @@ def from_tables() -> set[str]:
         *compare._SPEED_NOTES.values(), *PARTS, speed_table._REPORTED, speed_table._SINGLE,
         speed_table._RANDOM_HEAD, *get_args(Origin), NOT_STATED, UNTRAINED,
         *(word for view in VIEWS for word in (view.name, *view.classes, *view.classes.values())),
+        *listing_command._REGISTRIES, *data._FILES.values(),
+        *get_args(get_type_hints(Audit)["state"]),
         *blocks, *(f"{{count}} {noun}" for noun in blocks),
         *(_MANY[noun] for noun in blocks),
         *(facts.synthetic for facts in _KNOWN.values() if facts.synthetic),
@@ -129,7 +137,44 @@ def test_no_word_of_the_catalogue_is_left_over():
 
 
 def test_both_languages_have_the_same_values():
-    assert not [words for words, own in JAPANESE.items() if fields(words) != fields(own)]
+    for words, own in {**JAPANESE, **catalogue("ja", "texts")}.items():
+        assert fields(words) == fields(own), words
+
+
+def made(node: ast.expr) -> str:
+    """A text of the code with an invented value at every place of one."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join(str(p.value) if isinstance(p, ast.Constant) else "x/1" for p in parts)
+
+
+def below() -> set[str]:
+    """Summaries of registered things; reasons and remedies, where they stand in the call."""
+    texts = {e.summary for r in listing_command._REGISTRIES.values() for e in r.entries.values()}
+    texts |= {registry.also for registry in listing_command._REGISTRIES.values()} - {""}
+    texts |= {source.title for source in SOURCES.values()}
+    for part in ("models", "decoders", "datasets", "bench/pipeline", "bench/analysis/speed"):
+        for path in (ROOT / part).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.Call(func=ast.Name(id="Unavailable"), args=args):
+                        written = (ast.Constant, ast.JoinedStr)
+                        texts |= {made(one) for one in args if isinstance(one, written)}
+    return {text for text in texts if not re.match("python -m|pip install|apt-get", text)}
+
+
+def test_every_summary_reason_and_remedy_has_japanese_words():
+    with language("ja"):
+        assert sorted(text for text in below() if say_text(text) == text) == []
+
+
+def test_a_recorded_reason_is_translated_with_its_values():
+    reason = "the decoder did not open: decoder ctc-kenlm needs the package kenlm"
+    assert say_text(reason) == reason
+    with language("ja"):
+        said = "デコーダを開けなかった: デコーダ ctc-kenlm にはパッケージ kenlm が必要"
+        assert say_text(reason) == said
+        assert say_text("ValueError: 3 texts for 4 lines") == "ValueError: 3 texts for 4 lines"
+        assert say_text("a {brace} in it (x.*)") == "a {brace} in it (x.*)"
 
 
 def test_a_language_ends_where_it_should_also_after_an_error():

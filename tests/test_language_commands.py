@@ -26,6 +26,12 @@ COMMANDS = {
     "leak": ("check", "leak", "--dataset", "lines", "-o", "lines.size=20"),
     "tune": ("tune", *MEASURED, "--decoder", "ctc-ngram", "--grid", "alpha=0.5,1", "--grid",
              "beta=1", "--limit", "2", "--damage", "blot", "--dry-run", "--out", "OUT/d"),
+    "list": ("list",),
+    "list --check": ("list", "--check"),
+    "data list": ("data", "list"),
+    "data check": ("data", "check", "ink", "--limit", "2", "--out", "OUT/e"),
+    "train": ("train", "ctc", "--encoder", "tiny", "--dataset", "lines", "-o", "lines.size=8",
+              "--unfreeze", "--sanity", "--steps", "1"),
     "diagnose": ("dev", "diagnose", "--decoder", "ctc-beam", "--limit", "2", "--damage", "blot"),
 }  # fmt: skip
 

@@ -11,13 +11,16 @@ from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Names, Options, print_json
+from bench.cli.listing import absence, fact
+from bench.cli.options import DataRoot, Json, Lang, Names, Options, print_json
 from bench.core.errors import UserError
 from bench.core.hub import MAIN, size_of
 from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
 from bench.pipeline import bad_lines
 from bench.pipeline.runs import CHECKS
+from bench.report.format import commas, padded, plural
+from bench.report.language import say, say_text
 from datasets import DATASETS
 from datasets.hub import download, is_hub_id, licence_of, parquet_files
 from datasets.root import VARIABLE, data_root, writable_root
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 SHEET = "sheet.png"
 _PRINTED = 10  # bad lines; all are in the file
+_CENSUS = 17  # columns of a name
 _FILES = {SHEET: "contact sheet", bad_lines.NAME: "all reasons"}
 
 app = App(
@@ -71,7 +75,7 @@ exit code 1: a set differs from its record, lines cannot be used, or a set that 
 
 
 @app.command(name="list")
-def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
+def show(*, data_root: DataRoot = None, lang: Lang = None, as_json: Json = False) -> int:
     """List the sets and weights that can be got, their licences, and which are here."""
     from huggingface_hub import constants
 
@@ -85,18 +89,19 @@ def show(*, data_root: DataRoot = None, as_json: Json = False) -> int:
     _print_root()
     for source in SOURCES.values():
         missing = missing_files(source.name)
-        print(f"\n{' ' if missing is None else '-'} {source.name}: {source.title}")
-        print(f"    lines    {_by_split(source.lines)}")
+        mark = " " if missing is None else "-"
+        print(f"\n{mark} {source.name}: {say_text(source.title)}")
+        print(f"    {fact('lines', _by_split(source.lines))}")
         if source.pieces:
-            print(f"    training {_counts({p.name: p.count for p in source.pieces})}")
-        print(f"    source   {source.url} @ {source.commit[:12]}")
-        print(f"    licence  {source.licence}; {source.attribution}")
+            print(f"    {fact('training', _counts({p.name: p.count for p in source.pieces}))}")
+        print(f"    {fact('source', f'{source.url} @ {source.commit[:12]}')}")
+        print(f"    {fact('licence', f'{source.licence}; {source.attribution}')}")
         if missing is not None:
-            print(f"    missing: {missing.reason}\n    mend it: {missing.remedy}")
+            print("\n".join(f"    {line}" for line in absence(missing.reason, missing.remedy)))
         elif absent := missing_pieces(source.name):
-            names = " and ".join(pieces.name for pieces in absent)
-            print(f"    {_without(names, source.name)}")
-    print(f"\nweights of encoders, in the Hub's cache: {constants.HF_HUB_CACHE}")
+            print(f"    {_without([pieces.name for pieces in absent], source.name)}")
+    words = "weights of encoders, in the Hub's cache: {folder}"
+    print("\n" + say(words, folder=constants.HF_HUB_CACHE))
     print("\n".join(weights.lines(listed)))
     return 0
 
@@ -120,6 +125,7 @@ def get(
     revision: str | None = None,
     files: str | None = None,
     data_root: DataRoot = None,
+    lang: Lang = None,
 ) -> int:
     """Download, rebuild and verify data sets; download weights of encoders.
 
@@ -162,16 +168,19 @@ def _get_sets(name: Sequence[str], url: str | None, revision: str | None, files:
         raise UserError("--url is the address of one source; get one set at a time with it")
     root = writable_root()
     for source in sources:
-        print(f"{source.name}: {source.title}")
-        print(f"  source   {url or source.url} @ {source.commit}")
-        print(f"  licence  {_notice(source)}", flush=True)
+        print(f"{source.name}: {say_text(source.title)}")
+        print(f"  {fact('source', f'{url or source.url} @ {source.commit}')}")
+        print(f"  {fact('licence', _notice(source))}", flush=True)
         with Steps(source.name) as steps:
             verdict = fetch(source, root, url, steps.report)
         parts = [*source.files, *(pieces.file for pieces in source.pieces)]
-        print(f"  here     {' and '.join(parts)} in {root}")
-        print(f"  lines    {_by_split(verdict.lines)}; as recorded (sha256 {verdict.sha256[:12]})")
+        print(f"  {fact('here', say('{files} in {folder}', files=commas(parts), folder=root))}")
+        words, digest = "{lines}; as recorded (sha256 {sha256})", verdict.sha256[:12]
+        counts = say(words, lines=_by_split(verdict.lines), sha256=digest)
+        print(f"  {fact('lines', counts)}")
         if verdict.pieces:
-            print(f"  training {_counts({p.name: p.count for p in verdict.pieces})}; as recorded")
+            counts = _counts({p.name: p.count for p in verdict.pieces})
+            print(f"  {fact('training', say('{counts}; as recorded', counts=counts))}")
     return 0
 
 
@@ -179,7 +188,9 @@ def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
     from huggingface_hub import constants
 
     for repo in dict.fromkeys(repos):
-        print(f"{repo}: of {constants.ENDPOINT}, revision {revision or MAIN}", flush=True)
+        words = "{name}: of {hub}, revision {revision}"
+        origin = {"hub": constants.ENDPOINT, "revision": revision or MAIN}
+        print(say(words, name=repo, **origin), flush=True)
         try:
             with Steps(repo) as steps:
                 folder = download(repo, revision or MAIN, pattern, steps.report)
@@ -187,10 +198,14 @@ def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
             raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
         files = parquet_files(folder, pattern)
         size = size_of(sum(file.stat().st_size for file in files))
-        print(f"  licence  {licence_of(folder)}, as its card says")
-        print(f"  here     {len(files)} files, {size}, in {folder}")
-        print(f"  read it  {PROGRAM} data check parquet -o parquet.path={repo}")
-        print(f"  commit   {folder.name}; -o parquet.revision={folder.name} pins it")
+        licence = say("{licence}, as its card says", licence=licence_of(folder))
+        print(f"  {fact('licence', licence)}")
+        words = "{files}, {size}, in {folder}"
+        held = say(words, files=plural(len(files), "file"), size=size, folder=folder)
+        print(f"  {fact('here', held)}")
+        print(f"  {fact('read it', f'{PROGRAM} data check parquet -o parquet.path={repo}')}")
+        words = "{commit}; -o {name}.revision={commit} pins it"
+        print(f"  {fact('commit', say(words, commit=folder.name, name='parquet'))}")
     return 0
 
 
@@ -207,8 +222,13 @@ def _sources(names: Sequence[str]) -> list[PublicSource]:
 
 
 def _notice(source: PublicSource) -> str:
-    alike = ", what you make of it under the same licence" if "-SA-" in source.licence else ""
-    return f"{source.licence}: free to use and to share{alike}, if you name: {source.attribution}"
+    words = "{licence}: free to use and to share, if you name: {names}"
+    if "-SA-" in source.licence:
+        words = (
+            "{licence}: free to use and to share, what you make of it under the same licence, "
+            "if you name: {names}"
+        )
+    return say(words, licence=source.licence, names=source.attribution)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +277,7 @@ def check(
     counting: Counting = Counting(),
     options: Options = (),
     data_root: DataRoot = None,
+    lang: Lang = None,
     as_json: Json = False,
 ) -> int:
     """Compare sets with their record, and count what a set holds.
@@ -355,17 +376,17 @@ def _lines_of(checked: Checked) -> list[str]:
     lines = _verdict_lines(checked.verdict) if checked.verdict else []
     if checked.census:
         lines += ["", *census_lines(checked.census)]
-        lines += [f"  {_FILES[path.name]:<17} {path}" for path in checked.files]
+        lines += [f"  {fact(_FILES[path.name], str(path), _CENSUS)}" for path in checked.files]
     return lines
 
 
 def _verdict_lines(verdict: Audit) -> list[str]:
-    head = f"{verdict.name:<8} {verdict.state:<8}"
+    head = f"{verdict.name:<8} {padded(say(verdict.state), 8)}"
     if verdict.lines:
         head += f" {_by_split(verdict.lines)}; {_letters(verdict.alphabet)}"
     details = [f"sha256 {verdict.sha256}"] if verdict.sha256 else []
     if verdict.reason:
-        details += [verdict.reason, f"mend it: {verdict.remedy}"]
+        details += [say_text(verdict.reason), *absence("", verdict.remedy)]
     details += [_pieces_line(pieces, verdict.name) for pieces in verdict.pieces]
     return [head, *(f"{'':<8} {detail}" for detail in details)]
 
@@ -374,58 +395,77 @@ def census_lines(census: Census) -> list[str]:
     """A census in words."""
     from tabulate import tabulate
 
-    head = ("split", "lines", "writers", "blocks", "cannot be used")
+    head = list(map(say, ("split", "lines", "writers", "blocks", "cannot be used")))
     rows = [
         (count.split, count.lines, count.writers or "?", count.blocks or "?", count.bad)
         for count in census.splits
     ]
     counts = tabulate(rows, head, disable_numparse=True, colalign=["left"] + 4 * ["right"])
-    reasons = [f"    {split}/{line.id}: {line.reason}" for split, line in census.bad[:_PRINTED]]
+    reasons = [
+        f"    {split}/{line.id}: {say_text(line.reason)}" for split, line in census.bad[:_PRINTED]
+    ]
+    bad = plural(len(census.bad), "line")
+    facts = {
+        "alphabet": _letters(census.alphabet),
+        "texts twice": _repeats(census.texts),
+        "images twice": _repeats(census.images),
+        "cannot be used": say("{lines}, the first:", lines=bad) if reasons else say("none"),
+    }
+    absent = [(split, absence(one.reason, one.remedy)) for split, one in census.absent]
+    words = "{name}: {source}; licence {licence}; references {references}"
+    about = {
+        "source": say_text(census.source),
+        "licence": census.licence,
+        "references": census.references,
+    }
     return [
-        f"{census.name}: {census.source}; licence {census.licence}; references {census.references}",
+        say(words, name=census.name, **about),
         "",
         *counts.splitlines(),
-        "(blocks: what statistics resample)",
+        say("(blocks: what statistics resample)"),
         "",
-        f"  alphabet          {_letters(census.alphabet)}",
-        f"  texts twice       {_repeats(census.texts)}",
-        f"  images twice      {_repeats(census.images)}",
-        f"  cannot be used    {f'{len(census.bad)} lines, the first:' if reasons else 'none'}",
+        *(f"  {fact(name, text, _CENSUS)}" for name, text in facts.items()),
         *reasons,
-        *(f"  note              {note}" for note in census.notes),
-        *(
-            f"  not here          {split}: {missing.reason}; mend it: {missing.remedy}"
-            for split, missing in census.absent
-        ),
+        *(f"  {fact('note', note, _CENSUS)}" for note in census.notes),
+        *(f"  {fact('not here', commas((split, *why)), _CENSUS)}" for split, why in absent),
     ]
 
 
 def _letters(alphabet: str) -> str:
-    other = [character for character in alphabet if not " " <= character <= "~"]
-    beyond = f"; not printable ASCII: {' '.join(other)}" if other else ""
-    return f"{len(alphabet)} characters: {alphabet}{beyond}"
+    other = " ".join(character for character in alphabet if not " " <= character <= "~")
+    letters = say("{count} characters: {alphabet}", count=len(alphabet), alphabet=alphabet)
+    return letters + (say("; not printable ASCII: {letters}", letters=other) if other else "")
 
 
 def _repeats(repeats: Repeats) -> str:
     if not repeats.groups:
-        return "none"
-    across = f", {repeats.across} of them in more than one split" if repeats.across else ""
-    example = ", ".join(repeats.example)
-    return f"{repeats.groups}, in {repeats.lines} lines{across}; one: {example}"
+        return say("none")
+    words = "{groups}, in {lines} lines; one: {example}"
+    if repeats.across:
+        words = (
+            "{groups}, in {lines} lines, {across} of them in more than one split; one: {example}"
+        )
+    counts = {"groups": repeats.groups, "lines": repeats.lines, "across": repeats.across}
+    return say(words, example=", ".join(repeats.example), **counts)
 
 
 def _pieces_line(pieces: Audit, name: str) -> str:
     if pieces.state == "missing":
-        return _without(pieces.name, name)
+        return _without([pieces.name], name)
+    kind = say(pieces.name)
     if pieces.state == "right":
-        return f"{pieces.name} right: {pieces.count}, for training; sha256 {pieces.sha256}"
-    return f"{pieces.name} differ: {pieces.reason}; mend it: {PROGRAM} data get {name}"
+        words = "{kind} right: {count}, for training; sha256 {sha256}"
+        return say(words, kind=kind, count=pieces.count, sha256=pieces.sha256)
+    reason, command = say_text(pieces.reason), f"{PROGRAM} data get {name}"
+    words = "{kind} differ: {reason}; mend it: {command}"
+    return say(words, kind=kind, reason=reason, command=command)
 
 
-def _without(pieces: str, source: str) -> str:
-    return (
-        f"no {pieces} here: only training reads them, no test does; "
-        f"get them: {PROGRAM} data get {source}"
+def _without(kinds: Sequence[str], source: str) -> str:
+    return say(
+        "no {kinds} here: only training reads them, no test does; get them: {command}",
+        kinds=commas(map(say, kinds)),
+        command=f"{PROGRAM} data get {source}",
     )
 
 
@@ -434,11 +474,11 @@ def _by_split(lines: Mapping[str, int]) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return commas(f"{count} {say(name)}" for name, count in counts.items())
 
 
 def _print_root() -> None:
-    print(f"data root: {data_root() or 'none yet'}")
+    print(say("data root: {folder}", folder=data_root() or say("none yet")))
 
 
 app.command("bench.cli.damage:app", name="damage", help="Preview and export damaged lines.")

@@ -11,10 +11,12 @@ from cyclopts import App
 
 from bench.analysis.doctor import Fact, Thing, examine, inventory, look_up
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Json, print_json
+from bench.cli.options import DataRoot, Json, Lang, print_json
 from bench.core.errors import UserError
 from bench.core.options import describe
 from bench.core.registry import did_you_mean
+from bench.report.format import padded, plural, width_of
+from bench.report.language import say, say_text
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS
@@ -48,7 +50,13 @@ exit code 1: with --check, something that the main job needs is wrong
 
 
 @app.default
-def run(*what: str, check: bool = False, data_root: DataRoot = None, as_json: Json = False) -> int:
+def run(
+    *what: str,
+    check: bool = False,
+    data_root: DataRoot = None,
+    lang: Lang = None,
+    as_json: Json = False,
+) -> int:
     """List registered names, with the reason and remedy of missing ones.
 
     Args:
@@ -133,28 +141,40 @@ def _default(option: dataclasses.Field[Any]) -> str:
 
 def _kind_text(kind: str, things: list[Thing]) -> str:
     width = max(len(thing.name) for thing in things)
-    lines = [f"{kind} ({sum(thing.here for thing in things)} of {len(things)} here)"]
+    here = sum(thing.here for thing in things)
+    words = "{kind} ({here} of {all} here)"
+    lines = [say(words, kind=say(kind), here=here, all=len(things))]
     for thing in things:
-        lines.append(f"{' ' if thing.here else '-'} {thing.name:<{width}}  {thing.summary}")
-        if not thing.here:
-            lines.append(f"  {'':<{width}}  missing: {thing.reason}")
-        if thing.remedy:
-            lines.append(f"  {'':<{width}}  mend it: {thing.remedy}")
+        mark = " " if thing.here else "-"
+        lines.append(f"{mark} {thing.name:<{width}}  {say_text(thing.summary)}")
+        lines += [f"  {'':<{width}}  {line}" for line in absence(thing.reason, thing.remedy)]
     if _REGISTRIES[kind].also:
-        lines.append(f"  {_REGISTRIES[kind].also}")
+        lines.append(f"  {say_text(_REGISTRIES[kind].also)}")
     return "\n".join(lines)
 
 
+def fact(name: str, text: str, width: int = 8) -> str:
+    """A fact behind its name."""
+    return f"{padded(say(name), width)} {text}"
+
+
+def absence(reason: str, remedy: str) -> list[str]:
+    """The lines on something missing; none without a reason and a remedy."""
+    lines = [say("missing: {reason}", reason=say_text(reason))] if reason else []
+    return lines + ([say("mend it: {remedy}", remedy=say_text(remedy))] if remedy else [])
+
+
 def _detail_text(detail: dict[str, Any]) -> str:
-    name = detail["name"]
-    lines = [f"{detail['kind']} {name}: {detail['summary']}"]
-    lines += ["here" if detail["here"] else f"missing: {detail['reason']}"]
-    lines += [f"mend it: {detail['remedy']}"] if detail["remedy"] else []
+    name, kind = detail["name"], detail["kind"]
+    lines = [f"{say_text(f'{kind} {name}')}: {say_text(detail['summary'])}"]
+    lines += [say("here")] if detail["here"] else []
+    lines += absence(detail["reason"], detail["remedy"])
     options = [
-        f"  -o {name}.{option['name']}=...  {option['type']}; default {option['default']}"
+        f"  -o {name}.{option['name']}=...  "
+        + say("{type}; default {default}", type=say_text(option["type"]), default=option["default"])
         for option in detail["options"]
     ]
-    return "\n".join([*lines, "", detail["about"], "", *(options or ["  (no options)"])])
+    return "\n".join([*lines, "", detail["about"], "", *(options or [f"  {say('(no options)')}"])])
 
 
 def _check(as_json: bool) -> int:
@@ -164,13 +184,20 @@ def _check(as_json: bool) -> int:
     if as_json:
         print_json([dataclasses.asdict(fact) for fact in facts])
         return int(problems > 0)
-    width = max(len(fact.name) for fact in facts)
+    width = max(width_of(say_text(fact.name)) for fact in facts)
     print("\n".join(_line(fact, width) for fact in facts))
-    verdict = "1 problem" if problems == 1 else f"{problems or 'no'} problems"
-    print(f"\n{verdict} for the main job ({PROGRAM} run --all)")
+    verdict = plural(problems, "problem") if problems else say("no problems")
+    print(
+        "\n"
+        + say(
+            "{problems} for the main job ({command})",
+            problems=verdict,
+            command=f"{PROGRAM} run --all",
+        )
+    )
     return int(problems > 0)
 
 
 def _line(fact: Fact, width: int) -> str:
-    line = f"{_MARKS[fact.verdict]}{fact.name:<{width}}  {fact.found}"
-    return f"{line}\n  {'':<{width}}  mend it: {fact.remedy}" if fact.remedy else line
+    line = f"{_MARKS[fact.verdict]}{padded(say_text(fact.name), width)}  {say_text(fact.found)}"
+    return "\n".join([line, *(f"  {'':<{width}}  {each}" for each in absence("", fact.remedy))])

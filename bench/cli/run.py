@@ -218,13 +218,18 @@ def missing(skipped: Sequence[Skipped]) -> str:
 
     Downloads by the same command are merged.
     """
+    from bench.report.language import say_text
+
     lines: list[str] = []
     for remedy, items in _by_remedy(skipped).items():
         reasons: dict[tuple[str, str], list[str]] = {}
         for item in items:
             reasons.setdefault((item.kind, item.reason), []).append(item.label)
-        lines += [f"  {kind} {', '.join(names)}: {why}" for (kind, why), names in reasons.items()]
-        lines += [f"      {remedy}"] if remedy else []
+        lines += [
+            f"  {say_text(' '.join((kind, ', '.join(names))))}: {say_text(why)}"
+            for (kind, why), names in reasons.items()
+        ]
+        lines += [f"      {say_text(remedy)}"] if remedy else []
     return "\n".join(lines)
 
 
@@ -243,8 +248,11 @@ def _by_remedy(skipped: Sequence[Skipped]) -> dict[str, list[Skipped]]:
 
 
 def _failures(failed: Sequence[Row]) -> str:
+    from bench.report.language import say, say_text
+
     cells: dict[str, dict[str, None]] = {}
     for row in failed:
-        name = f"{row.encoder} + {row.decoder} on {row.condition.dataset}"
-        cells.setdefault(row.reason, {})[name] = None
+        system = f"{row.encoder} + {row.decoder}"
+        name = say("{system} on {set}", system=system, set=row.condition.dataset)
+        cells.setdefault(say_text(row.reason), {})[name] = None
     return "\n".join(f"  {reason} ({', '.join(names)})" for reason, names in cells.items())

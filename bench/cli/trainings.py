@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
@@ -14,10 +15,12 @@ from rich.progress import TaskID
 from bench.cli import PROGRAM
 from bench.cli.bars import Bars
 from bench.cli.guard import guard_text, guard_training
-from bench.cli.options import AllowLeak, DataRoot
+from bench.cli.options import AllowLeak, DataRoot, Lang
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.report.epochs import curves_plot, outcome
+from bench.report.format import number, percent
+from bench.report.language import say
 from bench.training.ar import FineTuning
 from bench.training.ctc import CTCHead, self_test
 from bench.training.files import History
@@ -100,6 +103,7 @@ def _mini(
     recipe: MiniEncoder = MiniEncoder(),
     allow_leak: AllowLeak = False,
     data_root: DataRoot = None,
+    lang: Lang = None,
 ) -> int:
     return _on_mixture(recipe, allow_leak)
 
@@ -112,6 +116,7 @@ def _ar(
     columns: int | None = None,
     allow_leak: AllowLeak = False,
     data_root: DataRoot = None,
+    lang: Lang = None,
 ) -> int:
     """Train the head of mini, or fine-tune a TrOCR.
 
@@ -121,6 +126,7 @@ def _ar(
         columns: pixel columns of a batch; of mini alone; default: 9000.
         allow_leak: see `AllowLeak`.
         data_root: see `DataRoot`.
+        lang: see `Lang`.
     """
     own = {k: v for k, v in {"init": init, "columns": columns}.items() if v is not None}
     if recipe.encoder == _MINI:
@@ -135,7 +141,9 @@ def _ar(
         with suppress(UserError):
             _plot(recipe)
     assert result.best is not None  # an epoch has been read
-    return _done(f"model: {result.weights}\n{outcome(result.points, result.best, recipe.decoder)}")
+    model = say("model: {path}", path=result.weights)
+    end = outcome(result.points, result.best, recipe.decoder)
+    return _done(f"{model}\n{end}", "--encoder", _folder(result.weights))
 
 
 def _head_of_mini(recipe: FineTuning, own: dict[str, Any]) -> MiniHead:
@@ -164,42 +172,73 @@ def _plot(recipe: FineTuning) -> None:
 
 
 @ctc.default
-def _ctc(*, recipe: CTCHead, allow_leak: AllowLeak = False, data_root: DataRoot = None) -> int:
+def _ctc(
+    *,
+    recipe: CTCHead,
+    allow_leak: AllowLeak = False,
+    data_root: DataRoot = None,
+    lang: Lang = None,
+) -> int:
     if recipe.sanity:
         recipe.check()
         with Curves() as curves:
             last = self_test(recipe, curves)
         passed = last["cer"] == 0
-        verdict = "passed" if passed else "not passed: raise --steps, or look for a fault"
-        _done(f"sanity: CER {100 * last['cer']:.2f} % after {last.step} steps, {verdict}")
+        words = "sanity: CER {cer} % after {step} steps, passed"
+        if not passed:
+            words = (
+                "sanity: CER {cer} % after {step} steps, not passed: raise --steps, or look for "
+                "a fault"
+            )
+        _done(say(words, cer=percent(last["cer"]), step=last.step))
         return 0 if passed else 1
     result = _fit(recipe, lambda: guard_training(recipe.sets, recipe.typed, allow_leak))
     best = result.best
-    error = (
-        f"val CER {100 * best['cer']:.2f} % ({recipe.decoder}) at step {best.step}" if best else ""
-    )
-    return _done(f"head: {result.weights}\n{error}")
+    lines = [say("head: {path}", path=result.weights)]
+    if best:
+        words = "val CER {cer} % ({decoder}) at step {step}"
+        cer = percent(best["cer"])
+        lines.append(say(words, cer=cer, decoder=recipe.decoder, step=best.step))
+    encoder = _folder(result.weights.parent) if recipe.unfreeze else recipe.encoder
+    head = f"{encoder}.head={result.weights}"
+    return _done("\n".join(lines), "--encoder", encoder, "-o", head, "--decoder", recipe.decoder)
 
 
 @lm.default
 def _lm(
-    *, recipe: CharLM = CharLM(), allow_leak: AllowLeak = False, data_root: DataRoot = None
+    *,
+    recipe: CharLM = CharLM(),
+    allow_leak: AllowLeak = False,
+    data_root: DataRoot = None,
+    lang: Lang = None,
 ) -> int:
     text = recipe.paragraphs
     result = _fit(recipe, lambda: guard_text(text.train, None, allow_leak))
     assert result.best is not None  # the last step validates
     ngram, val = baseline(text), result.best["val"]
-    return _done(
-        f"weights: {result.weights}\n"
-        f"step {result.best.step}: {val:.3f} bits a character of the val text "
-        f"(perplexity {2**val:.2f}); an n-gram model of order {BASELINE_ORDER} of the "
-        f"same text: {ngram:.3f} ({2**ngram:.2f})"
+    words = (
+        "step {step}: {bits} bits a character of the val text (perplexity {perplexity}); an n-gram "
+        "model of order {order} of the same text: {ngram_bits} ({ngram_perplexity})"
     )
+    bits = say(
+        words,
+        step=result.best.step,
+        bits=number(val, 3),
+        perplexity=number(2**val, 2),
+        order=BASELINE_ORDER,
+        ngram_bits=number(ngram, 3),
+        ngram_perplexity=number(2**ngram, 2),
+    )
+    weights = say("weights: {path}", path=result.weights)
+    model = f"lm.model={result.weights}"
+    use = ("--encoder", _MINI, "--decoder", "ctc-ngram+lm", "-o", model)
+    return _done(f"{weights}\n{bits}", *use)
 
 
 def _on_mixture(recipe: Recipe, allow_leak: bool) -> int:
     result = _fit(recipe, lambda: guard_training((MIXTURE,), {}, allow_leak))
-    return _done(f"weights: {result.weights}")
+    weights = say("weights: {path}", path=result.weights)
+    return _done(weights, "--encoder", _MINI, "-o", f"{_MINI}.weights={result.weights}")
 
 
 def _fit(recipe: Recipe, guard: Callable[[], None]) -> Result:
@@ -209,9 +248,17 @@ def _fit(recipe: Recipe, guard: Callable[[], None]) -> Result:
         return fit(recipe, curves)
 
 
-def _done(text: str) -> int:
+def _folder(path: Path) -> str:
+    """The name of an encoder in a folder, which shows that it is no Hub id."""
+    return str(path) if path.is_absolute() else f"./{path}"
+
+
+def _done(text: str, *use: str) -> int:
+    """Print the end of a training, and the words of `run` that use what it made."""
     if rank() == 0:
         print(text)
+        if use:
+            print(say("use it: {command}", command=f"{PROGRAM} run {shlex.join(use)}"))
     return 0
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from huggingface_hub import constants
 
 from bench.cli.bars import Steps
+from bench.cli.listing import fact
 from bench.core.errors import UserError
 from bench.core.hub import size_of
+from bench.report.language import say
 from models import ENCODERS, hub
 from models.download import download
 from models.trocr import TrOCRSpec
@@ -41,7 +43,9 @@ def lines(listed: Sequence[Weights]) -> Iterator[str]:
     width = max(len(one.name) for one in listed)
     for one in listed:
         mark = " " if one.commit else "-"
-        state = f"{one.weights} @ {one.commit}" if one.commit else f"get it: {one.remedy}"
+        state = f"{one.weights} @ {one.commit}"
+        if not one.commit:
+            state = say("get it: {command}", command=one.remedy)
         refs = f" ({', '.join(one.refs)})" if one.refs else ""
         yield f"{mark} {one.name:<{width}}  {size_of(one.size):>8}  {state}{refs}"
 
@@ -89,13 +93,15 @@ def get(name: str, revision: str | None) -> None:
     """
     spec = _spec(name)
     repo, revision = spec.repo, revision or spec.revision
-    print(f"{name}: {repo} of {constants.ENDPOINT}, revision {revision}", flush=True)
+    words = "{name}: {repo} of {hub}, revision {revision}"
+    print(say(words, name=name, repo=repo, hub=constants.ENDPOINT, revision=revision), flush=True)
     try:
         with Steps(name) as steps:
             checkpoint = download(repo, revision, steps.report, spec.processor)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
     weights, commit = checkpoint.weights, checkpoint.folder.name
-    print(f"  weights  {weights.name}, {size_of(checkpoint.size)}")
-    print(f"  here     {checkpoint.folder}")
-    print(f"  commit   {commit}; -o {name}.revision={commit} pins it")
+    print(f"  {fact('weights', f'{weights.name}, {size_of(checkpoint.size)}')}")
+    print(f"  {fact('here', str(checkpoint.folder))}")
+    words = "{commit}; -o {name}.revision={commit} pins it"
+    print(f"  {fact('commit', say(words, commit=commit, name=name))}")

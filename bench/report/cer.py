@@ -10,7 +10,7 @@ from bench.analysis.stats import ALPHA, ENOUGH, RESAMPLES
 from bench.pipeline.leaks.leak import MOST
 from bench.report.conditions import blocks
 from bench.report.format import DASH, UNKNOWN, percent, plain, plural, short
-from bench.report.language import say
+from bench.report.language import say, say_text
 from bench.report.results import Result
 from bench.report.table import RANGE, Cell, Column, keys, rate
 from datasets.about import about
@@ -54,14 +54,18 @@ def cer_cell(result: Result | None, shared: Collection[str] = (), bold: bool = F
 def failed_cell(result: Result, notes: tuple[str, ...] | None = None) -> Cell:
     """A failure in a few words; footnote and spreadsheet have the full reason."""
     reason = failure(result)
-    head = say("failed: {reason}", reason="")
-    brief = re.sub(rf"^{re.escape(head)}the [a-z ]+: ", head, reason)  # the runner's own words
-    return Cell(short(brief, _BRIEF), values=(reason,), notes=(reason,) if notes is None else notes)
+    why = re.sub("^the [a-z ]+: ", "", plain(result.row.reason))  # without the runner's own words
+    brief = short(_failed(why), _BRIEF)
+    return Cell(brief, values=(reason,), notes=(reason,) if notes is None else notes)
 
 
 def failure(result: Result) -> str:
     """The reason of a failure."""
-    return say("failed: {reason}", reason=plain(result.row.reason) or say("no reason given"))
+    return _failed(plain(result.row.reason))
+
+
+def _failed(why: str) -> str:
+    return say("failed: {reason}", reason=say_text(why) or say("no reason given"))
 
 
 def remarks(result: Result) -> list[str]:

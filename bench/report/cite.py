@@ -19,7 +19,7 @@ from bench.report.format import (
     plain,
     significant,
 )
-from bench.report.language import say
+from bench.report.language import say, say_text
 from bench.report.latex import latex_code, latex_text
 from bench.report.render import markdown_text
 from bench.report.results import Result, grouped, system
@@ -89,7 +89,7 @@ def _numbers(result: Result) -> str:
         where = say("{system} on {set} under {damage}", damage=damage, **values)
     words = []
     if row.status != "ok":
-        return say("{where}: failed ({reason})", where=where, reason=row.reason)
+        return say("{where}: failed ({reason})", where=where, reason=say_text(row.reason))
     if row.cer is not None and row.weights != UNTRAINED:
         bounds = f" {bracket(result.interval)}" if result.interval else ""
         words.append(f"CER {percent(row.cer)} %{bounds}, WER {percent(row.wer)} %")

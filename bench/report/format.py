@@ -35,6 +35,11 @@ def width_of(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
+def padded(text: str, width: int) -> str:
+    """A text with spaces after it, up to a number of columns of a terminal."""
+    return text + " " * (width - width_of(text))
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """Break a text into lines of at most `width` columns, where its words allow it."""
     lines = [""]

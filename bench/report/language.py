@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from bench.core.registry import did_you_mean
 Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
+_VALUE = re.compile(r"\{(\w+)\}")
 _LOCALE = Path(__file__).parent / "locale"
 _IN_FORCE: ContextVar[Language] = ContextVar("language", default="en")
 
@@ -67,12 +69,40 @@ def say_name(name: str) -> str:
     return f"{catalogue(in_force()).get(word, word)}{bracket}{options}"
 
 
+def say_text(english: str) -> str:
+    """Translate a text of a layer below, such as a recorded reason, whose values are filled in.
+
+    The values are translated too. A text that no entry of `texts.po` fits stays English.
+    """
+    for pattern, words in _texts(in_force()):
+        if match := pattern.fullmatch(english):
+            return words.format(**{k: say_text(v) for k, v in match.groupdict().items()})
+    return english
+
+
 @functools.cache
-def catalogue(name: str) -> Mapping[str, str]:
+def _texts(name: str) -> list[tuple[re.Pattern[str], str]]:
+    """The texts of a language with their translations, those with most letters of their own first.
+
+    A `{name}` in a text stands for anything.
+    """
+    texts = catalogue(name, "texts")
+    ranked = sorted(texts, key=lambda text: len(_VALUE.sub("", text)), reverse=True)
+    return [(re.compile(_pattern(text), re.DOTALL), texts[text]) for text in ranked]
+
+
+def _pattern(text: str) -> str:
+    own, names = _VALUE.split(text)[::2], _VALUE.findall(text)
+    values = [f"(?P<{name}>.+?)" for name in names]
+    return "".join(map("".join, zip(map(re.escape, own), [*values, ""], strict=True)))
+
+
+@functools.cache
+def catalogue(name: str, domain: str = "kaidoku") -> Mapping[str, str]:
     """Translations of a language by English text; empty for English."""
     if name == "en":
         return {}
     from babel.messages.pofile import read_po
 
-    with (_LOCALE / name / "LC_MESSAGES" / "kaidoku.po").open("rb") as file:
+    with (_LOCALE / name / "LC_MESSAGES" / f"{domain}.po").open("rb") as file:
         return {str(one.id): str(one.string) for one in read_po(file) if one.id}

@@ -9,7 +9,7 @@ from bench.analysis.perf import Group, PeerRecord, PeerResult
 from bench.core.stopwatch import spread
 from bench.pipeline.signature import PRECISIONS
 from bench.report.format import DASH, listing, plain, plural, significant
-from bench.report.language import say, say_name
+from bench.report.language import say, say_name, say_text
 from bench.report.table import RANGE, Cell, Column, Table, count, declared, keys, rate, spread_cell
 
 _TIED = 1e-4  # a score that differs by less is the same
@@ -97,7 +97,9 @@ def _rate(result: PeerResult, seconds: Sequence[float]) -> Cell:
 
 def _times_faster(result: PeerResult) -> Cell:
     if result.reason:
-        return Cell(say("not run"), notes=(say("Not run: {reason}", reason=result.reason),))
+        return Cell(
+            say("not run"), notes=(say("Not run: {reason}", reason=say_text(result.reason)),)
+        )
     return spread_cell(spread(result.ratios))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.analysis.reproduce import Reproduction
 from bench.report.format import bracket, percent, plain, plural, short, significant
-from bench.report.language import say, say_name
+from bench.report.language import say, say_name, say_text
 
 _WIDTH = 60
 _RANGES = {
@@ -22,7 +22,7 @@ def text(verdict: Reproduction) -> str:
     holds = say("{system} holds", system=system)
     parts = [holds if verdict.holds else say("{system} does not hold", system=system)]
     if after.status != "ok":
-        parts.append(say("  it failed: {reason}", reason=plain(after.reason)))
+        parts.append(say("  it failed: {reason}", reason=say_text(plain(after.reason))))
     elif before.dataset_sha256 != after.dataset_sha256:
         parts.append(say("  the data is not that of the row, so that nothing can be compared"))
     parts += [f"  {line}" for line in (*_cer(verdict), *_speed(verdict))]

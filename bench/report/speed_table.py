@@ -15,7 +15,7 @@ from bench.report import render
 from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import sentences, short, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
-from bench.report.language import say, say_name
+from bench.report.language import say, say_name, say_text
 from bench.report.panel import COLOURS, Panel, Plot, alone, drawing, speed_ticks
 from bench.report.results import Result
 from bench.report.speed import (
@@ -299,8 +299,8 @@ def _or_reason(row: SpeedRow, cell: Callable[[SpeedRow, Figures], Cell]) -> Cell
     """A cell of the figures, or the reason why there are none."""
     if row.figures:
         return cell(row, row.figures)
-    why = f"{say_name(row.origin)}: "
-    why += f"{row.reason} ({row.remedy})" if row.remedy else row.reason
+    why = f"{say_name(row.origin)}: {say_text(row.reason)}"
+    why += f" ({say_text(row.remedy)})" if row.remedy else ""
     if row.result:
         return failed_cell(row.result, (why,))
     return Cell(say("not run"), values=(why,), notes=(why,))

@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from bench.core.progress import Report, silent
 from bench.report.format import plain
-from bench.report.language import catalogue, in_force, say
+from bench.report.language import catalogue, in_force, say, say_text
 from bench.report.results import Result, Setting
 from bench.report.table import Table
 from bench.report.web.images import shots
@@ -145,6 +145,10 @@ def _setting(setting: Setting) -> list[tuple[str, str]]:
 
 def _row(result: Result) -> tuple[str, ...]:
     row, names = result.row, result.names
-    status = say("failed: {reason}", reason=row.reason) if row.status == "failed" else row.status
+    status = (
+        say("failed: {reason}", reason=say_text(row.reason))
+        if row.status == "failed"
+        else row.status
+    )
     texts = (names.encoder, names.decoder, names.dataset, result.damage, row.condition.severity)
     return tuple(map(plain, (*texts, status, row.key, row.signature)))
