@@ -73,6 +73,11 @@ DECODERS = _Decoders(
         ),
         "ctc-ngram": Entry("decoders.ctc.ngram:CTCNGramSpec", "CTC prefix beam, character n-gram"),
         "ctc-gap": Entry("decoders.ctc.gap:CTCGapSpec", "ctc-ngram that fills gaps in the ink"),
+        "ctc-lm": Entry(
+            "decoders.ctc.lm:CTCLMSpec",
+            "CTC prefix beam, causal language model of characters",
+            sample=0,
+        ),
         "ctc-flashlight": Entry(
             "decoders.ctc.flashlight:CTCFlashlightSpec",
             "a peer: flashlight-text with KenLM",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 4 << 30
 # The smallest factor of one symbol, e^-69: smaller ones would underflow float32 and make unlikely
 # texts impossible.
-_LEAST_FACTOR = 1e-30
+LEAST_FACTOR = 1e-30
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class DenseLM:
         """
         from decoders.ctc.beam_kit import STEP, Language
 
-        factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(_LEAST_FACTOR))
+        factor = np.maximum(np.exp(np.float32(alpha) * self.log_prob), np.float32(LEAST_FACTOR))
         final = factor[:, BLANK].copy() if score_boundary else np.ones(len(factor), np.float32)
         factor *= np.float32(math.exp(beta))
         factor[:, BLANK] = 0  # the blank opens no prefix

@@ -137,28 +137,28 @@ def search(
                 before, log_then = begin(beam, kept, texts), log_scale
             if gap < found and gaps.begin[gap] <= t:
                 log_then += inkless(row, model)
-            tokens = _read(row, token_min_logp, openings.above[t], openings.place[t], frame)
-            smallest, best = _stay(t, row, trie, beam, kept, frame, pool)
+            tokens = read(row, token_min_logp, openings.above[t], openings.place[t], frame)
+            smallest, best = stay(t, row, trie, beam, kept, frame, pool)
             # In a full beam a candidate no better than all of these cannot survive.
             floor = smallest if kept == beam_width else 0.0
-            count, best = _extend(
+            count, best = extend(
                 t, trie, beam, kept, frame, tokens, language, floor, best, least, pool
             )
             if count == kept and smallest > least * best:
-                _rescale(beam, kept, pool, best)
+                rescale(beam, kept, pool, best)
             else:
                 chosen = choose(pool.order, pool.total, count, beam_width)
-                kept, nodes = _renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
+                kept, nodes = renew(trie, nodes, language, beam, kept, pool, chosen, best, least)
             log_scale += np.log(best)
         for k in range(kept):
             pool.total[k] = beam.blank[k] + beam.symbol[k]
             pool.total[k] *= language.final[trie.state[beam.node[k]]]
-        _write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
+        write(trie, beam, kept, log_scale, pool, symbols[line], lengths[line], scores[line])
     return True
 
 
 @compiled_part
-def _read(
+def read(
     row: NDArray[np.float32], token_min_logp: float, above: int, place: int, frame: Frame
 ) -> int:
     """Begin a frame; returns how many symbols may open a new prefix."""
@@ -172,7 +172,7 @@ def _read(
 
 
 @compiled_part
-def _stay(
+def stay(
     t: int,
     row: NDArray[np.float32],
     trie: Trie,
@@ -211,7 +211,7 @@ def _stay(
 
 
 @compiled_part
-def _extend(
+def extend(
     t: int,
     trie: Trie,
     beam: Beam,
@@ -253,7 +253,7 @@ def _extend(
 
 
 @compiled_part
-def _rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
+def rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
     """Rescale a beam that a blank frame leaves unchanged, as most frames do."""
     for k in range(kept):
         beam.blank[k] = pool.blank[k] / best
@@ -261,7 +261,7 @@ def _rescale(beam: Beam, kept: int, pool: Candidates, best: float) -> None:
 
 
 @compiled_part
-def _renew(
+def renew(
     trie: Trie,
     nodes: int,
     language: Language,
@@ -288,7 +288,7 @@ def _renew(
 
 
 @compiled_part
-def _write(
+def write(
     trie: Trie,
     beam: Beam,
     kept: int,

@@ -50,12 +50,14 @@ class LineLM:
     sha256: of its weights, or the commit of the Hub's.
     trained_on: the text behind it, as a row has it.
     score: natural-log probability of each text, on a device.
+    chars: the network, where it is one over characters.
     """
 
     name: str
     sha256: str
     trained_on: str
     score: Callable[[Sequence[str], str], list[float]]
+    chars: TrainedCharLM | None = None
 
 
 def line_lm(model: str = "") -> LineLM:
@@ -76,9 +78,8 @@ def line_lm(model: str = "") -> LineLM:
         raise UserError(f"the weights {path} are missing; make them with python -m bench train lm")
     lm = read_char_lm(path)
     trained_on = lm.notes.get("trained_on", "unknown text")
-    return LineLM(
-        title_of(path) if model else EMBEDDED, content_hash(path, 64), trained_on, lm.score
-    )
+    name = title_of(path) if model else EMBEDDED
+    return LineLM(name, content_hash(path, 64), trained_on, lm.score, lm)
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,85 @@ def char_scores(
         For each text (len(text) + 1,).
     """
     return _scores(net, config, [[SPACE, *encode(text), SPACE] for text in texts], _ends_word)
+
+
+class PrefixScorer:
+    """Scores of all next characters behind prefixes of lines, each prefix read once.
+
+    A prefix is a prefix before it and one character. The keys and values of each are kept, so that
+    a longer one costs one step of the network; a line begins behind a space, as in `char_scores`.
+    Of a prefix longer than the network's context the last characters count.
+    """
+
+    def __init__(self, lm: TrainedCharLM, device: torch.device) -> None:
+        self._net, self._context = lm.net.to(device), lm.config.context
+        self._paths = _Paths(lm.config, device)
+        self._before = np.empty(0, np.int64)
+        self._length = np.empty(0, np.int64)  # without the space
+
+    @torch.inference_mode()
+    def extend(
+        self, before: NDArray[np.int64], characters: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Read N prefixes of one more character.
+
+        Args:
+            before: (N,) numbers of the prefixes that are extended; -1 for the beginning of a line,
+                whose only character is the space before it.
+            characters: (N,) indices into `SYMBOLS`.
+
+        Returns:
+            Their numbers (N,), and natural-log probabilities (N, symbols) of what follows.
+        """
+        numbers = len(self._before) + np.arange(len(before))
+        length = np.zeros(len(before), np.int64)
+        longer = before >= 0
+        length[longer] = self._length[before[longer]] + 1
+        self._before = np.append(self._before, before)
+        self._length = np.append(self._length, length)
+        path = np.empty((len(before), min(int(length.max()) + 1, self._context)), np.int64)
+        step = numbers
+        for place in range(path.shape[1] - 1, -1, -1):
+            path[:, place] = step
+            step = np.where(step < 0, -1, self._before[step])
+        device = self._paths.device
+        self._paths.follow(path)
+        logits = self._net(
+            input_ids=torch.from_numpy(characters)[:, None].to(device),
+            position_ids=torch.from_numpy(length)[:, None].to(device),
+            attention_mask=torch.from_numpy(path >= 0)[:, None, None].to(device),
+            past_key_values=self._paths,
+            use_cache=False,
+        ).logits[:, -1]
+        log_probs: NDArray[np.float32] = logits.float().log_softmax(-1).cpu().numpy()
+        return numbers, log_probs
+
+
+class _Paths:
+    """Keys and values of all prefixes, in the place of a cache of transformers."""
+
+    def __init__(self, config: CharConfig, device: torch.device) -> None:
+        size = (0, config.heads, config.width // config.heads)
+        self._kept = [[torch.empty(size, device=device)] * 2 for _ in range(config.layers)]
+        self.device = device
+
+    def follow(self, path: NDArray[np.int64]) -> None:
+        """Attend from now on to these prefixes (N, L), the new ones last; -1 is masked."""
+        self._new = torch.from_numpy(path[:, -1]).to(self.device)
+        self._path = torch.from_numpy(np.maximum(path, 0)).to(self.device)
+        self._size = int(path.max()) + 1
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, ...]:
+        """Keep those of the new characters, (N, heads, 1, size); returns those of their paths."""
+        kept = self._kept[layer]
+        for place, new in enumerate((keys, values)):
+            if self._size > len(kept[place]):
+                room = new.new_zeros(2 * self._size, *kept[place].shape[1:])
+                room[: len(kept[place])] = kept[place]
+                kept[place] = room
+            kept[place][self._new] = new[:, :, 0]
+        keys, values = (part[self._path].transpose(1, 2) for part in kept)
+        return keys, values
 
 
 def paragraph_scores(
