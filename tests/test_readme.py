@@ -1,4 +1,4 @@
-"""A page and its Japanese twin have the same parts, commands, tables, numbers and links.
+"""Links lead to files; a page and its Japanese twin have the same parts, numbers and links.
 
 Whoever changes one of them changes the other; these tests say where they differ.
 """
@@ -58,6 +58,7 @@ PAGES = (
     "docs/questions.md",
     "docs/damage.md",
     "docs/project.md",
+    "docs/colab.md",
     "docs/start.md",
 )
 PAIRS = [
@@ -83,6 +84,26 @@ def test_a_section_says_the_same(english, japanese):
     missing = numbers(english) - numbers(japanese)
     added = {n for n in numbers(japanese) - numbers(english) if not _is_small(n)}
     assert not missing and not added
+
+
+PROSE = [
+    *(ROOT / name for name in ("README.md", "README.ja.md", "CHANGELOG.md", "results/README.md")),
+    *(path for folder in ("docs", "models", "datasets") for path in (ROOT / folder).rglob("*.md")),
+    *(ROOT / "results" / "reference").glob("*/report.md"),
+]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8")))
+    files = [link.partition("#")[0] for link in links if not re.match("[a-z]+:", link)]
+    assert [file for file in files if file and not (page.parent / file).exists()] == []
+
+
+def test_every_page_that_has_a_japanese_twin_is_compared():
+    assert {
+        page.name.replace(".ja.md", ".md") for page in PROSE if page.name.endswith(".ja.md")
+    } == {page.rpartition("/")[2] for page in PAGES}
 
 
 def _is_small(number: str) -> bool:
