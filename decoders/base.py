@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable
 from bench.core.options import settings
-from bench.core.types import Decoded, Encoded, EncoderInfo, Needs
+from bench.core.types import TROCR, Decoded, Encoded, EncoderInfo, Needs
 
 Scores = NDArray[np.float64]
 NBest = tuple[tuple[str, float], ...]  # texts with their scores, best first
@@ -27,11 +27,13 @@ class DecoderSpec(ABC):
     needs: the parts of an encoding that it reads.
     tunes: options whose None means the value tuned for the encoder (`decoders/tuned.json`), with
         the values to try, ascending.
+    any_head: whether it reads AR heads of all kinds, and not TrOCR's alone.
     untuned: their values where none were tuned; untuned_source: the origin of these.
     """
 
     needs: ClassVar[Needs]
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    any_head: ClassVar[bool] = False
     untuned: ClassVar[Mapping[str, float]] = {}
     untuned_source: ClassVar[str] = "nothing (a guess)"
 
@@ -43,6 +45,12 @@ class DecoderSpec(ABC):
             )
         if self.needs != "log_probs" and not encoder.has_ar:
             return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
+        if self.needs != "log_probs" and encoder.ar_type != TROCR and not self.any_head:
+            return Unavailable(
+                f"the decoder of {encoder.name} is a {encoder.ar_type} model, which this search "
+                "does not compute",
+                "choose ar-hf, which reads it by transformers' generate",
+            )
         return None
 
     def alphabet(self, encoder: EncoderInfo) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from typing import Any
 from huggingface_hub import metadata_load
 from transformers import (
     AutoImageProcessor,
+    AutoTokenizer,
+    BertTokenizer,
     PreTrainedTokenizerFast,
     RobertaTokenizer,
     XLMRobertaTokenizer,
@@ -18,7 +20,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from bench.core.errors import UserError
-from bench.core.types import UNREAD
+from bench.core.types import TROCR, UNREAD
 from models import hub
 
 # Training data of the authors' checkpoints (Li et al. 2021, sections 3.1 and 4.1; their cards on
@@ -87,21 +89,25 @@ def _stated_processing(folder: Path) -> Mapping[str, Any]:
 
 
 def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
-    """The tokenizer, its class recognised by its files.
+    """The tokenizer; beside a TrOCR decoder its class is recognised by its files.
 
-    transformers' own guess for a TrOCR decoder is XLM-R's, which is wrong for base and large.
+    transformers' own guess for that is XLM-R's, which is wrong for base and large.
 
     Raises:
         UserError: it cannot be read, or its special tokens or its size are not the decoder's.
     """
     kind: Any = PreTrainedTokenizerFast
     folder = checkpoint.folder_of(hub.TOKENIZER)
-    if (folder / hub.SENTENCEPIECE).is_file():
+    if model.config.decoder.model_type != TROCR:
+        kind = AutoTokenizer
+    elif (folder / hub.SENTENCEPIECE).is_file():
         kind = XLMRobertaTokenizer
     elif (folder / "merges.txt").is_file():
         kind = RobertaTokenizer
+    elif (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file():
+        kind = BertTokenizer
     with loading(checkpoint, "the tokenizer"):
-        tokenizer = kind.from_pretrained(folder, local_files_only=True)
+        tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     tokens, size = len(tokenizer), model.config.decoder.vocab_size
     if not 0 <= size - tokens <= _PADDING * size:
         raise UserError(

@@ -17,7 +17,7 @@ import torch
 from transformers import VisionEncoderDecoderModel, ViTImageProcessorPil
 
 from bench.core.errors import UserError
-from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
+from bench.core.types import TROCR, UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Runtime
 from models import hub
 from models.base import Encoder
 from models.images import Pictures
@@ -31,10 +31,11 @@ from models.trocr_files import (
 )
 from models.trocr_shapes import BOS, EOS, IMAGE, PAD, Shape, build, restore_sinusoids, shape_of
 
-# The decoder does not read the pooled state, so the pooler may be missing; sinusoids are computed,
-# and old checkpoints hold remains of them.
+# The decoder does not read the pooled state, so the pooler may be missing; sinusoids and GPT-2's
+# causal masks are computed, and old checkpoints hold remains of them.
 _HARMLESS = re.compile(
-    r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$"
+    r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$|"
+    r"\.h\.\d+\.(attn|crossattention)\.(masked_)?bias$"
 )
 
 # In config.json of this program's own checkpoints: false where the encoder was trained with a CTC
@@ -157,6 +158,7 @@ def open_checkpoint(checkpoint: hub.Checkpoint, runtime: Runtime) -> TrOCREncode
         trained_on=trained_on(checkpoint),
         origin=checkpoint.origin,
         notes=checkpoint.notes,
+        ar_type=model.config.decoder.model_type,
         generation=generation_settings(checkpoint.folder, model.config.decoder),
     )
     ar = ar_model(model, detokenizer(tokenizer), spelling(tokenizer)) if fits else None
@@ -172,7 +174,8 @@ def settled(model: Any, runtime: Runtime) -> tuple[Any, dict[str, int]]:
     dtype, device = getattr(torch, runtime.dtype), torch.device(runtime.device)
     model.encoder.pooler = None
     model.to(device, dtype)
-    restore_sinusoids(model.decoder, dtype, device)
+    if model.config.decoder.model_type == TROCR:
+        restore_sinusoids(model.decoder, dtype, device)
     return model.eval(), parameters
 
 
@@ -189,6 +192,12 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             ignore_mismatched_sizes=True,  # refused below, by name
         )
     _check_fit(checkpoint, report)
+    decoder = model.config.decoder
+    if decoder.model_type != TROCR and not getattr(decoder, "add_cross_attention", False):
+        raise UserError(
+            f"the decoder of {checkpoint.repo} ({decoder.model_type}) has no attention to the "
+            "image; choose a checkpoint whose decoder was made with add_cross_attention"
+        )
     return model
 
 
@@ -221,7 +230,6 @@ def ar_model(
     Raises:
         UserError: the model does not state its start and end tokens.
     """
-    config = model.config.decoder
     return ARModel(
         decoder=model.decoder,
         project=getattr(model, "enc_to_dec_proj", None),
@@ -230,8 +238,17 @@ def ar_model(
         start_id=token_id(model, "decoder_start_token_id"),
         eos_id=token_id(model, "eos_token_id"),
         pad_id=token_id(model, "pad_token_id"),
-        max_new_tokens=config.max_position_embeddings,
+        max_new_tokens=_positions(model.decoder),
+        whole=None if model.config.decoder.model_type == TROCR else model,
     )
+
+
+def _positions(decoder: Any) -> int:
+    """The tokens that a decoder has positions for; RoBERTa's count from behind its padding."""
+    embeddings = getattr(decoder.base_model, "embeddings", None)
+    padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+    most: int = decoder.config.max_position_embeddings
+    return most if padding is None else most - padding - 1
 
 
 def detokenizer(tokenizer: Any) -> Callable[[list[int]], str]:

@@ -21,6 +21,7 @@ Image = NDArray[np.uint8]
 Needs = Literal["states", "log_probs", "both"]
 
 UNREAD = " of config.json"  # behind the name of a setting that nobody reads there
+TROCR = "trocr"  # the model type of decoders that our own searches compute
 UNTRAINED = "untrained"  # in place of the hash of weights that were never trained
 BLANK = 0  # index of the CTC blank in every alphabet of this project
 
@@ -90,6 +91,7 @@ class ARModel:
     project: maps states to the decoder's cross-attention width, or None.
     detokenize: token ids, special ones included, to text.
     tokenize: text to token ids, special ones left out; None for weights without a vocabulary.
+    whole: the `VisionEncoderDecoderModel` of a decoder that is not TrOCR's; else None.
     forced_lengths: (B,) int64, for untrained weights: tokens (EOS included) that each line of the
         batch emits, unless the decoder's limit ends it before; else None.
     """
@@ -103,6 +105,7 @@ class ARModel:
     max_new_tokens: int
     forced_lengths: torch.Tensor | None = None
     tokenize: Callable[[str], list[int]] | None = None
+    whole: Any | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +155,7 @@ class EncoderInfo:
     """The facts of an encoder that a row holds.
 
     weights: short content hash of the weights, or "untrained" (then no CER is ever shown).
+    ar_type: the decoder's model type in transformers.
     ar_weights: that of an AR head that can change without the rest, "" without one; no CTC decoder
         depends on it.
     parameters: parameter count by part ("encoder", "ctc", "ar", ...). A part that no decoder
@@ -173,6 +177,7 @@ class EncoderInfo:
     generation: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ar_weights: str = ""
+    ar_type: str = TROCR
 
     @property
     def trained(self) -> bool:

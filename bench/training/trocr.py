@@ -19,7 +19,7 @@ from transformers import AttentionInterface, GenerationConfig, PreTrainedTokeniz
 from bench.core.errors import UserError
 from bench.core.files import content_hash, plain_errors
 from bench.core.registry import did_you_mean
-from bench.core.types import Runtime
+from bench.core.types import TROCR, Runtime
 from models import ENCODERS, hub
 from models.images import Pictures
 from models.mini_ar import EOS, PAD, START, TOKENIZER
@@ -156,6 +156,11 @@ def open_start(name: str, seed: int, device: str) -> Start:
     checkpoint = spec.locate()
     encoder = open_checkpoint(checkpoint, Runtime(device=device))
     info, model = encoder.info, encoder.module()
+    if info.ar_type != TROCR:
+        raise UserError(
+            f"the decoder of {name} is a {info.ar_type} model, which cannot be trained here; name "
+            "a TrOCR"
+        )
     return Start(info.name, model, encoder.pictures, info.weights, info.trained_on, checkpoint)
 
 

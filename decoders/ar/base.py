@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench.core.errors import UserError
-from bench.core.types import ARModel, Decoded, Encoded
+from bench.core.types import TROCR, ARModel, Decoded, Encoded
 from decoders.ar.constraints import Constraints
 from decoders.ar.score import score_texts
 from decoders.base import Decoder, DecoderSpec, Scores
@@ -50,11 +50,15 @@ class ARDecoder(Decoder):
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         """Score each text, in its usual spelling: log-probability / tokens ** length_penalty.
 
-        None under a checkpoint's settings, which change the objective.
+        None under a checkpoint's settings, which change the objective, and of other decoders than
+        TrOCR's.
         """
-        if encoded.ar is None or encoded.ar.tokenize is None or self._constraints is not None:
+        ar = encoded.ar
+        if ar is None or ar.tokenize is None or ar.decoder.config.model_type != TROCR:
             return None
-        return score_texts(encoded.ar, encoded, texts, self.spec.length_penalty)
+        if self._constraints is not None:
+            return None
+        return score_texts(ar, encoded, texts, self.spec.length_penalty)
 
     @abstractmethod
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:

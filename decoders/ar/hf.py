@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig
@@ -13,6 +13,7 @@ from transformers.generation import (
     StoppingCriteria,
     StoppingCriteriaList,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from bench.core.types import ARModel, Encoded, EncoderInfo
 from decoders.ar.base import ARDecoder
@@ -23,11 +24,13 @@ from decoders.ar.specs import ARSpec
 class GenerateSpec(ARSpec):
     """Greedy or beam search by `generate` (https://huggingface.co/docs/transformers, 5.23).
 
-    It starts from the encoder's states, as `VisionEncoderDecoderModel.generate` does; the rest is
-    transformers' code: states repeated for every beam, a growing cache, keys and values of both
-    attentions copied when beams change places. Scores of hypotheses cost `generate` one copy of the
-    log-probabilities a step.
+    It starts from the encoder's states, as `VisionEncoderDecoderModel.generate` does, and reads the
+    decoders of all such models; the rest is transformers' code: states repeated for every beam, a
+    growing cache, keys and values of both attentions copied when beams change places. Scores of
+    hypotheses cost `generate` one copy of the log-probabilities a step.
     """
+
+    any_head: ClassVar[bool] = True
 
     def open(self, encoder: EncoderInfo) -> ARDecoder:
         """Open the decoder, which loads nothing: the head comes with each encoding."""
@@ -36,21 +39,13 @@ class GenerateSpec(ARSpec):
 
 class _GenerateDecoder(ARDecoder):
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
-        memory = encoded.states.to(ar.decoder.dtype)
-        memory = memory if ar.project is None else ar.project(memory)
         running = _RunningScores(greedy=self.spec.beam == 1)
+        generator, inputs = _inputs(ar, encoded)
         # `generate` fills in the checkpoint's own settings where none are set below.
-        ar.decoder.generation_config = GenerationConfig()
-        output = ar.decoder.generate(
-            torch.full((len(memory), 1), ar.start_id, device=memory.device),
+        generator.generation_config = GenerationConfig()
+        output = generator.generate(
+            **inputs,
             generation_config=self._config(ar),
-            encoder_hidden_states=memory,
-            encoder_attention_mask=None if bool(encoded.state_mask.all()) else encoded.state_mask,
-            # By default a causal decoder gets a cache of one kind, in which both attentions would
-            # land on top of each other.
-            past_key_values=EncoderDecoderCache(
-                DynamicCache(config=ar.decoder.config), DynamicCache(config=ar.decoder.config)
-            ),
             logits_processor=self._processors(ar),
             stopping_criteria=StoppingCriteriaList([running]),
         )
@@ -75,6 +70,7 @@ class _GenerateDecoder(ARDecoder):
             "num_return_sequences": self.spec.nbest,
             "use_cache": True,
             "bos_token_id": ar.start_id,
+            "decoder_start_token_id": ar.start_id,
             "eos_token_id": ar.eos_id,
             "pad_token_id": ar.pad_id,
             "return_dict_in_generate": True,
@@ -93,6 +89,24 @@ class _GenerateDecoder(ARDecoder):
         if self._constraints is None:
             return LogitsProcessorList()
         return self._constraints.processors(ar, self._limit(ar))
+
+
+def _inputs(ar: ARModel, encoded: Encoded) -> tuple[Any, dict[str, Any]]:
+    """The model whose `generate` runs, and what it starts from."""
+    states = encoded.states.to(ar.decoder.dtype)
+    if ar.whole is not None:  # which counts the positions of any decoder as it has to
+        return ar.whole, {"encoder_outputs": BaseModelOutput(states)}
+    config = ar.decoder.config
+    return ar.decoder, {
+        "inputs": torch.full((len(states), 1), ar.start_id, device=states.device),
+        "encoder_hidden_states": states if ar.project is None else ar.project(states),
+        "encoder_attention_mask": None if bool(encoded.state_mask.all()) else encoded.state_mask,
+        # By default a causal decoder gets a cache of one kind, in which both attentions would land
+        # on top of each other.
+        "past_key_values": EncoderDecoderCache(
+            DynamicCache(config=config), DynamicCache(config=config)
+        ),
+    }
 
 
 class _ForcedLengths(LogitsProcessor):  # type: ignore[misc]  # transformers has no types here
