@@ -15,12 +15,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.errors import Unavailable
-from bench.core.options import check_least
 from bench.core.types import Image, Line, LineSet
-from datasets.base import Dataset
 from datasets.joined import CHARACTERS, Ink, join, read_inks, spaced
-from datasets.levels import check_level, line_texts
+from datasets.levels import LevelSet, line_texts
 from datasets.raster import draw_strokes, fit_strokes
 from datasets.seeds import stream
 from datasets.sources import EMBEDDED, SOURCES
@@ -31,27 +28,13 @@ _NEAR = 3  # how many characters a line of another level may be longer or shorte
 
 
 @dataclass(frozen=True)
-class InkLines(Dataset):
+class InkLines(LevelSet):
     """Lines of 20 to 70 characters in the hands of UNIPEN's writers: 19 of test, 19 of val.
 
     Every line of a level has an English counterpart in the same hand, of about the same length.
-
-    level: one of `datasets.levels.LEVELS`.
-    size: lines of a split.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("val", "test")  # of these writers nothing is learned
-
-    level: str = "english"
-    size: int = 300
-
-    def __post_init__(self) -> None:
-        check_level(self.level)
-        check_least(self, 1, "size")
-
-    def missing(self) -> Unavailable | None:
-        """None: its strokes are embedded."""
-        return None
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Compose and draw the first `limit` lines of val or test.
@@ -68,7 +51,7 @@ class InkLines(Dataset):
         count = len(lines) if limit is None else min(limit, len(lines))
         source = SOURCES["unipen"]
         return self.gathered(
-            "ink" if self.level == "english" else f"ink-{self.level}",
+            self.at_level("ink"),
             split,
             (self._line(split, place, lines[place], hands) for place in range(count)),
             total=count,

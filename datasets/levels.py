@@ -7,6 +7,7 @@ unigram. Differences between levels measure a decoder's knowledge of words, orde
 
 from __future__ import annotations
 
+from abc import ABC
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from itertools import accumulate
 
 import numpy as np
 
-from bench.core.errors import UserError
+from bench.core.errors import Unavailable, UserError
+from bench.core.options import check_least
 from bench.core.registry import did_you_mean
+from datasets.base import Dataset
 from datasets.corpus import documents
 from datasets.seeds import stream
 
@@ -24,14 +27,30 @@ LEVELS = ("english", "shuffled", "pseudo", "random")
 SHORTEST, LONGEST = 20, 70  # characters of a line
 
 
-def check_level(level: str) -> None:
-    """Refuse an unknown level.
+@dataclass(frozen=True)
+class LevelSet(Dataset, ABC):
+    """An embedded set of lines of 20 to 70 characters.
 
-    Raises:
-        UserError: with the closest name.
+    level: one of `datasets.levels.LEVELS`.
+    size: lines of a split.
     """
-    if level not in LEVELS:
-        raise UserError(f"no level is called {level!r}{did_you_mean(level, LEVELS)}")
+
+    level: str = "english"
+    size: int = 300
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            hint = did_you_mean(self.level, LEVELS)
+            raise UserError(f"no level is called {self.level!r}{hint}")
+        check_least(self, 1, "size")
+
+    def missing(self) -> Unavailable | None:
+        """None: it is embedded."""
+        return None
+
+    def at_level(self, name: str) -> str:
+        """The registered name at its level: "ink-shuffled"."""
+        return name if self.level == "english" else f"{name}-{self.level}"
 
 
 def line_texts(split: str, level: str) -> list[str]:

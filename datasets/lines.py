@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.core.errors import Unavailable
-from bench.core.options import check_least
 from bench.core.types import Line, LineSet
-from datasets.base import Dataset
 from datasets.handwriting import write
-from datasets.levels import check_level, line_texts
+from datasets.levels import LevelSet, line_texts
 from datasets.raster import draw_strokes, on_paper
 from datasets.seeds import stream
 
@@ -20,23 +17,8 @@ _WRITERS = {"train": 200, "val": 40, "test": 60}
 
 
 @dataclass(frozen=True)
-class RenderedLines(Dataset):
-    """Lines of 20 to 70 characters in 300 hands (200 train, 40 val, 60 test).
-
-    level: one of `datasets.levels.LEVELS`.
-    size: lines of a split, spread over its documents.
-    """
-
-    level: str = "english"
-    size: int = 300
-
-    def __post_init__(self) -> None:
-        check_level(self.level)
-        check_least(self, 1, "size")
-
-    def missing(self) -> Unavailable | None:
-        """None: the set is generated."""
-        return None
+class RenderedLines(LevelSet):
+    """Lines in 300 hands (200 train, 40 val, 60 test), spread over the documents of a split."""
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Render the first `limit` lines of a split.
@@ -47,7 +29,7 @@ class RenderedLines(Dataset):
         self.check_split(split)
         count = self.size if limit is None else min(limit, self.size)
         return self.gathered(
-            "lines" if self.level == "english" else f"lines-{self.level}",
+            self.at_level("lines"),
             split,
             (self._line(split, number, text) for number, text in self._texts(split, count)),
             total=count,

@@ -155,26 +155,6 @@ def missing(repo: str, revision: str = MAIN, processor: str = "") -> Unavailable
     return None
 
 
-def cached() -> list[tuple[Checkpoint, tuple[str, ...]]]:
-    """All complete TrOCRs in the Hub's cache, each with the branches and tags that mean it."""
-    from huggingface_hub import CacheNotFound, scan_cache_dir
-
-    try:
-        repos = scan_cache_dir().repos
-    except (CacheNotFound, ValueError):
-        return []
-    checkpoints = []
-    for repo in sorted(repos, key=lambda repo: repo.repo_id):
-        for revision in repo.revisions if repo.repo_type == "model" else ():
-            try:
-                checkpoint = locate(repo.repo_id, revision.commit_hash)
-                check_architecture(repo.repo_id, checkpoint.folder)
-            except UserError:  # another model, or not all of it
-                continue
-            checkpoints.append((checkpoint, tuple(sorted(revision.refs))))
-    return checkpoints
-
-
 def lacking(names: Collection[str], others: Collection[str] = ()) -> Iterator[str]:
     """Parts of a checkpoint that are not among files of these names, each with its files.
 

@@ -56,10 +56,7 @@ class PPOCRSpec(ShippedSpec):
     """
 
     name: ClassVar[str] = "ppocr"
-    remedy: ClassVar[str] = (
-        "python -m bench.training.convert_ppocr PP-OCRv6_rec_small.onnx "
-        "models/weights/ppocr.safetensors"
-    )
+    remedy: ClassVar[str] = "git restore models/weights/ppocr.safetensors"
 
 
 @dataclass(frozen=True)

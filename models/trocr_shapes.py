@@ -43,7 +43,6 @@ class Shape:
     tied: whether the output projection is the token embedding.
     mean_tokens: tokens a line, EOS included, that it emits on IAM's test set by the paper's speed
         table (31,081, 31,959 and 31,966 tokens for 2,915 lines).
-    file_mb: what the weights take as a file of float32 numbers, in millions of bytes.
     learned_positions: of the decoder; else sinusoids.
     layernorm_embedding: whether the decoder normalises its embeddings.
     """
@@ -64,14 +63,8 @@ class Shape:
     scale_embedding: bool
     tied: bool
     mean_tokens: float
-    file_mb: float
     learned_positions: bool = True
     layernorm_embedding: bool = True
-
-    @property
-    def special_tokens(self) -> int:
-        """States before those of the patches."""
-        return 2 if self.encoder == "deit" else 1
 
     def config(self) -> Any:
         """The `VisionEncoderDecoderConfig`, of transformers."""
@@ -143,20 +136,20 @@ SHAPES: Mapping[str, Shape] = {
         encoder="deit", width=384, layers=12, heads=6, feed_forward=1536, qkv_bias=True,
         decoder_width=256, decoder_layers=6, decoder_heads=8, decoder_feed_forward=1024,
         vocabulary=64_044, positions=512, activation="relu", scale_embedding=True, tied=False,
-        mean_tokens=31_081 / 2_915, file_mb=245.8,
+        mean_tokens=31_081 / 2_915,
     ),
-    "base": Shape(**_BASE, **_LEARNED, file_mb=1333.3),
-    "large": Shape(**_BIG, **_LEARNED, file_mb=2228.7),
+    "base": Shape(**_BASE, **_LEARNED),
+    "large": Shape(**_BIG, **_LEARNED),
     # Of the checkpoints -stage1 of base, and -stage1 and -printed of large.
-    "base-sinusoidal": Shape(**_BASE, **_SINUSOIDAL, file_mb=1537.1),
-    "large-sinusoidal": Shape(**_BIG, **_SINUSOIDAL, file_mb=2432.5),
+    "base-sinusoidal": Shape(**_BASE, **_SINUSOIDAL),
+    "large-sinusoidal": Shape(**_BIG, **_SINUSOIDAL),
     # None of the authors': to train on a CPU. Its image and its grid are TrOCR's, its decoder has
     # the sizes and the vocabulary of the AR head of `mini`.
     "tiny": Shape(
         encoder="vit", width=192, layers=4, heads=3, feed_forward=768, qkv_bias=True,
         decoder_width=192, decoder_layers=3, decoder_heads=6, decoder_feed_forward=768,
         vocabulary=1_000, positions=160, activation="gelu", scale_embedding=True, tied=True,
-        mean_tokens=31_959 / 2_915, file_mb=16.2,
+        mean_tokens=31_959 / 2_915,
     ),
 }  # fmt: skip
 

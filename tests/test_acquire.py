@@ -218,7 +218,7 @@ def test_what_is_right_is_kept_and_what_is_damaged_or_missing_replaced(host, tmp
     _, out, _ = call("data", "check", "unipen", *words, "--out", str(tmp_path / "out"))
     assert "no words here: only training reads them" in out and "data get unipen" in out
     (listed,) = (
-        one for one in json.loads(call("data", "list", "--json", *words)[1])["sets"]
+        one for one in json.loads(call("data", "list", "--json", *words)[1])
         if one["name"] == "unipen"
     )  # fmt: skip
     assert listed["here"] and listed["missing_pieces"] == ["words"]

@@ -137,7 +137,6 @@ def test_every_example_of_help_and_documentation_is_understood(call):
         (["data", "lst"], "data has no action 'lst'; did you mean list?"),
         (["data", "check", "lines", "--limit", "few"], "--limit takes a whole number, not 'few'"),
         (["lm", "build", "--out", "x", "--unit", "wrd"], "--unit takes one of word, char, not"),
-        (["doctor"], "python -m bench list --check"),
         (["list", "--check", "mini"], "leave mini out"),
         (["report", "mine"], "--run mine"),
         (["init", "--at", "~no-such-user/x"], "write the whole path"),

@@ -79,7 +79,7 @@ def test_the_default_heads_fit_trocr(name):
     config, vision = HEADS.create(name), SHAPES["small"].config().encoder
     grid = Grid.of(vision, config.image())
     assert grid.rows * grid.columns == 576
-    states = torch.zeros(1, 576 + SHAPES["small"].special_tokens, grid.width)
+    states = torch.zeros(1, 576 + 2, grid.width)
     with torch.inference_mode():
         logits = Head(config, grid, V)(states)
     assert logits.shape == (1, 160 if name == "query" else 192, V)

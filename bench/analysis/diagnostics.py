@@ -37,14 +37,12 @@ class LineFinding:
         character that the decoder cannot write, a line too short for CTC); "unknown" if the
         decoder cannot score texts.
     edits: of the decoder's texts, best first.
-    gap: score of the reference less that of the text, in a "search" or "model" line; else None.
     """
 
     id: str
     kind: Kind
     edits: tuple[int, ...]
     characters: int
-    gap: float | None
 
 
 @dataclass(frozen=True)
@@ -165,14 +163,12 @@ def line_findings(
         counted = [score_line(line.text, text) for text in texts]
         edits = tuple(score.edits for score in counted)
         own = None if scores is None else scores[place].tolist()
-        kind, gap = _kind(edits[0], one.score, own)
-        yield LineFinding(line.id, kind, edits, counted[0].characters, gap)
+        kind = _kind(edits[0], one.score, own)
+        yield LineFinding(line.id, kind, edits, counted[0].characters)
 
 
-def _kind(
-    edits: int, own: float | None, scores: Sequence[float] | None
-) -> tuple[Kind, float | None]:
-    """Classify a line, and subtract the score of its text from that of its reference.
+def _kind(edits: int, own: float | None, scores: Sequence[float] | None) -> Kind:
+    """Classify a line.
 
     Args:
         edits: of the hypothesis.
@@ -180,11 +176,11 @@ def _kind(
         scores: of the text and of the reference under the decoder's objective.
     """
     if not edits:
-        return "right", None
+        return "right"
     if scores is None:
-        return "unknown", None
+        return "unknown"
     text, reference = scores
     if reference == -np.inf:
-        return "unreachable", None
+        return "unreachable"
     gap = reference - max(text, -np.inf if own is None else own)
-    return ("search" if gap > TOLERANCE else "model"), gap
+    return "search" if gap > TOLERANCE else "model"

@@ -67,7 +67,6 @@ class OverfitCheck:
     """A system on the splits of a data set.
 
     trained_on: training data by the weights' own note; "" without one.
-    learned, unseen: the splits that are compared.
     """
 
     encoder: str
@@ -76,8 +75,6 @@ class OverfitCheck:
     dataset: str
     trained_on: str
     scores: tuple[SplitScore, ...]
-    learned: str = LEARNED
-    unseen: str = UNSEEN
 
     def score(self, split: str) -> SplitScore:
         """Score of a split."""
@@ -86,7 +83,7 @@ class OverfitCheck:
     @cached_property
     def ratio(self) -> Interval | None:
         """95 % interval of unseen CER / learned CER; infinite without an error in training."""
-        learned, unseen = self.score(self.learned), self.score(self.unseen)
+        learned, unseen = self.score(LEARNED), self.score(UNSEEN)
         return ratio_interval(
             (unseen.edits, unseen.characters, unseen.blocks),
             (learned.edits, learned.characters, learned.blocks),
@@ -95,7 +92,7 @@ class OverfitCheck:
     @cached_property
     def doubt(self) -> tuple[Doubt, SplitScore] | None:
         """Reason why no verdict is possible, and the split that it is about."""
-        both = [self.score(self.learned), self.score(self.unseen)]
+        both = [self.score(LEARNED), self.score(UNSEEN)]
         few = [score for score in both if len(score.edits) < FEWEST_LINES]
         if few:
             return "few lines", few[0]
@@ -121,17 +118,10 @@ class OverfitCheck:
         return named_in(self.dataset, self.trained_on)
 
 
-def check(
-    asked: Selection,
-    registries: Registries,
-    track: Track,
-    learned: str = LEARNED,
-    unseen: str = UNSEEN,
-) -> OverfitCheck:
+def check(asked: Selection, registries: Registries, track: Track) -> OverfitCheck:
     """Read the same number of lines of each split with one system.
 
-    The limit is of each split, spread evenly over it; `learned` is the split that the system may
-    have learned from, `unseen` one that it has not.
+    The limit is of each split, spread evenly over it.
 
     Raises:
         UserError: an unknown name or option, untrained weights, a set without a train or test
@@ -143,21 +133,19 @@ def check(
     if limit < 1:
         raise UserError(f"a limit of {limit} lines leaves nothing to read")
     splits = registries.datasets.create(dataset, asked.options.get(dataset)).splits
-    if not {learned, unseen} <= set(splits) or learned == unseen:
+    if not {LEARNED, UNSEEN} <= set(splits):
         raise UserError(
-            f"{dataset} has no split {learned} and {unseen} to compare; it has {', '.join(splits)}"
+            f"{dataset} has no split {LEARNED} and {UNSEEN} to compare; it has {', '.join(splits)}"
         )
     with opened(encoder, registries, asked.options, asked.runtime, track, trained=True) as bench:
         decoder = bench.decoder(bench.spec(name))
         scores = tuple(
             _score(bench, decoder, dataset, split, limit)
-            for split in dict.fromkeys((learned, "val", unseen))
+            for split in (LEARNED, "val", UNSEEN)
             if split in splits
         )
         info = bench.info
-    return OverfitCheck(
-        encoder, info.weights, name, dataset, info.trained_on, scores, learned, unseen
-    )
+    return OverfitCheck(encoder, info.weights, name, dataset, info.trained_on, scores)
 
 
 def _score(bench: Bench, decoder: Decoder, dataset: str, split: str, limit: int) -> SplitScore:

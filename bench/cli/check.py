@@ -51,8 +51,6 @@ def overfit(
     dataset: str = "lines",
     limit: int = 300,
     options: Options = (),
-    learned: str = "train",
-    unseen: str = "test",
     inference: Inference = Inference(),
     lang: Lang = None,
     as_json: Json = False,
@@ -64,8 +62,6 @@ def overfit(
         system: ENCODER:DECODER
         dataset: default: lines, whose train split every machine has
         limit: lines of each split
-        learned: split that the system may have learned from
-        unseen: split that it has not seen
     """
     from bench.analysis.overfit import check
     from bench.cli.bars import track
@@ -83,7 +79,7 @@ def overfit(
         runtime=inference.runtime(),
         options=typed(options, names),
     )
-    result = check(asked, names, track, learned, unseen)
+    result = check(asked, names, track)
     if as_json:
         print_json(_record(result))
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
+from huggingface_hub import constants
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
@@ -27,6 +29,7 @@ from datasets.root import VARIABLE, data_root, writable_root
 from datasets.sources import SOURCES, PublicSource, missing_files, missing_pieces
 from datasets.splits import in_order
 from models import ENCODERS
+from models.trocr import TrOCRSpec
 
 if TYPE_CHECKING:
     from datasets.acquire import Audit
@@ -43,7 +46,7 @@ app = App(
     help="List, download, check and damage data sets; download weights of encoders.",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} data list                    sets and weights, their licences, and which are here
+  {PROGRAM} data list                    sets, their licences, and which are here
   {PROGRAM} data get unipen hooker       download, rebuild and verify two sets
   {PROGRAM} data get trocr-base          the weights of an encoder
   {PROGRAM} data get --encoder owner/name --revision refs/pr/3     of any other TrOCR of the Hub
@@ -76,15 +79,9 @@ exit code 1: a set differs from its record, lines cannot be used, or a set that 
 
 @app.command(name="list")
 def show(*, data_root: DataRoot = None, lang: Lang = None, as_json: Json = False) -> int:
-    """List the sets and weights that can be got, their licences, and which are here."""
-    from huggingface_hub import constants
-
-    from bench.cli import weights
-
-    listed = list(weights.weights())
+    """List the sets that can be got, their licences, and which are here."""
     if as_json:
-        sets = [_listed(source) for source in SOURCES.values()]
-        print_json({"sets": sets, "weights": [dataclasses.asdict(one) for one in listed]})
+        print_json([_listed(source) for source in SOURCES.values()])
         return 0
     _print_root()
     for source in SOURCES.values():
@@ -100,9 +97,6 @@ def show(*, data_root: DataRoot = None, lang: Lang = None, as_json: Json = False
             print("\n".join(f"    {line}" for line in absence(missing.reason, missing.remedy)))
         elif absent := missing_pieces(source.name):
             print(f"    {_without([pieces.name for pieces in absent], source.name)}")
-    words = "weights of encoders, in the Hub's cache: {folder}"
-    print("\n" + say(words, folder=constants.HF_HUB_CACHE))
-    print("\n".join(weights.lines(listed)))
     return 0
 
 
@@ -144,12 +138,38 @@ def get(
         raise UserError("--revision is of one thing; get one at a time with it")
     if encoders and (url or files):
         raise UserError(f"{'--url' if url else '--files'} is for data sets; get weights apart")
-    if encoders:
-        from bench.cli import weights
-
-        for one in dict.fromkeys(encoders):
-            weights.get(one, revision)
+    for one in dict.fromkeys(encoders):
+        _get_weights(one, revision)
     return _get_sets(sets, url, revision, files) if sets else 0
+
+
+def _get_weights(name: str, revision: str | None) -> None:
+    """Download and verify the weights of an encoder; without a revision those of its own."""
+    from models.download import download as fetch
+
+    spec = ENCODERS.create(name)
+    if not isinstance(spec, TrOCRSpec):
+        raise UserError(f"the weights of {name} are not on the Hub; there is nothing to get")
+    revision = revision or spec.revision
+    words = "{name}: {repo} of {hub}, revision {revision}"
+    origin = {"repo": spec.repo, "hub": constants.ENDPOINT, "revision": revision}
+    print(say(words, name=name, **origin), flush=True)
+    with _resumable(name) as steps:
+        checkpoint = fetch(spec.repo, revision, steps.report, spec.processor)
+    print(f"  {fact('weights', f'{checkpoint.weights.name}, {size_of(checkpoint.size)}')}")
+    print(f"  {fact('here', str(checkpoint.folder))}")
+    words = "{commit}; -o {name}.revision={commit} pins it"
+    print(f"  {fact('commit', say(words, commit=checkpoint.folder.name, name=name))}")
+
+
+@contextlib.contextmanager
+def _resumable(name: str) -> Iterator[Steps]:
+    """Show the steps of a download; Ctrl-C says that it goes on."""
+    try:
+        with Steps(name) as steps:
+            yield steps
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
 
 
 def _get_sets(name: Sequence[str], url: str | None, revision: str | None, files: str | None) -> int:
@@ -185,17 +205,12 @@ def _get_sets(name: Sequence[str], url: str | None, revision: str | None, files:
 
 
 def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
-    from huggingface_hub import constants
-
     for repo in dict.fromkeys(repos):
         words = "{name}: of {hub}, revision {revision}"
         origin = {"hub": constants.ENDPOINT, "revision": revision or MAIN}
         print(say(words, name=repo, **origin), flush=True)
-        try:
-            with Steps(repo) as steps:
-                folder = download(repo, revision or MAIN, pattern, steps.report)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; the same command goes on from there") from None
+        with _resumable(repo) as steps:
+            folder = download(repo, revision or MAIN, pattern, steps.report)
         files = parquet_files(folder, pattern)
         size = size_of(sum(file.stat().st_size for file in files))
         licence = say("{licence}, as its card says", licence=licence_of(folder))

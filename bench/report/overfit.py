@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import math
 
-from bench.analysis.overfit import FEWEST_LINES, HIGHEST, OVER, OverfitCheck, SplitScore
+from bench.analysis.overfit import (
+    FEWEST_LINES,
+    HIGHEST,
+    LEARNED,
+    OVER,
+    UNSEEN,
+    OverfitCheck,
+    SplitScore,
+)
 from bench.analysis.stats import ENOUGH, FEWEST, Interval
 from bench.report.conditions import nouns
 from bench.report.format import joined, number, plural
@@ -17,7 +25,7 @@ def table(check: OverfitCheck) -> Table:
     """CER of each split, and its ratio to that of the training lines."""
     counts = {len(score.edits) for score in check.scores}
     lines = plural(counts.pop(), "line") if len(counts) == 1 else say("as many lines as there are")
-    known = check.score(check.unseen).blocks_counted
+    known = check.score(UNSEEN).blocks_counted
     blocks = nouns(known.noun)
     hands = ""
     if known.hands:
@@ -50,7 +58,7 @@ def table(check: OverfitCheck) -> Table:
             Column(blocks, lambda score: count(score.blocks_counted.count)),
             Column(say("CER %"), lambda score: rate(score.cer, score.interval), RANGE),
             Column(
-                say("times {split}", split=check.learned),
+                say("times {split}", split=LEARNED),
                 lambda score: _times_learned(check, score),
             ),
         ],
@@ -59,7 +67,7 @@ def table(check: OverfitCheck) -> Table:
 
 
 def _times_learned(check: OverfitCheck, score: SplitScore) -> str:
-    learned = check.score(check.learned).cer
+    learned = check.score(LEARNED).cer
     return number(score.cer / learned if learned else None, 2)
 
 
@@ -72,7 +80,7 @@ def _conclusion(check: OverfitCheck) -> str:
     ratio = check.ratio
     if check.doubt or ratio is None:
         return say("Cannot tell: {doubt}, so chance and learning look alike.", doubt=_doubt(check))
-    values = {"unseen": check.unseen, "learned": check.learned, "times": _times(ratio)}
+    values = {"unseen": UNSEEN, "learned": LEARNED, "times": _times(ratio)}
     if check.verdict == "over-fitted":
         return say(
             "Over-fitted: {unseen} lines have {times} the error rate of {learned} lines, surely "
@@ -111,7 +119,7 @@ def _doubt(check: OverfitCheck) -> str:
 
 
 def _knowledge(check: OverfitCheck) -> str:
-    values = {"set": check.dataset, "learned": check.learned, "unseen": check.unseen}
+    values = {"set": check.dataset, "learned": LEARNED, "unseen": UNSEEN}
     if check.known:
         return say(
             "The weights say that they were trained on {set}: its {learned} lines are no test, and "

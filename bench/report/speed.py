@@ -138,18 +138,15 @@ def speed_rows(
             reference = measured.get(system._replace(decoder=REFERENCE))
             rows.append(_row_of(measured[system], reference))
         elif system in absent:
-            alike = [other for other in systems if _alike(other, system, absent)]
+            same = (*system[:2], absent[system].reason, absent[system].remedy)
+            alike = [
+                other
+                for other in systems
+                if (item := absent.get(other)) and (*other[:2], item.reason, item.remedy) == same
+            ]
             if system == alike[-1]:
                 rows.append(_not_run(alike, absent[system]))
     return rows
-
-
-def _alike(one: SpeedSystem, other: SpeedSystem, absent: Mapping[SpeedSystem, Skipped]) -> bool:
-    return one[:2] == other[:2] and one in absent and _why(absent[one]) == _why(absent[other])
-
-
-def _why(item: Skipped) -> tuple[str, str]:
-    return item.reason, item.remedy
 
 
 def _not_run(systems: Sequence[SpeedSystem], item: Skipped) -> SpeedRow:

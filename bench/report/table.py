@@ -10,8 +10,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
+from bench.analysis.stats import Interval
 from bench.core.types import Spread
 from bench.report.format import DASH, UNKNOWN, number, percent, plain, significant
 from bench.report.language import say
@@ -190,18 +191,6 @@ def shared(tables: Sequence[Table], names: Sequence[str]) -> list[tuple[str, str
 # Cells
 
 
-class Ends(Protocol):
-    """Both ends of an interval or a range."""
-
-    @property
-    def low(self) -> float:
-        """The lower end."""
-
-    @property
-    def high(self) -> float:
-        """The upper end."""
-
-
 def _cell(content: Cell | str) -> Cell:
     return Cell(plain(content)) if isinstance(content, str) else content
 
@@ -214,7 +203,7 @@ def count(value: float | None, notes: Iterable[str] = ()) -> Cell:
 def figure(
     value: float | None,
     show: Callable[[float], str] = significant,
-    ends: Ends | None = None,
+    ends: Interval | Spread | None = None,
     notes: Iterable[str] = (),
     scale: float = 1.0,
     bold: bool = False,
@@ -250,7 +239,7 @@ def spread_cell(
 
 def rate(
     fraction: float | None,
-    ends: Ends | None = None,
+    ends: Interval | Spread | None = None,
     decimals: int = 2,
     notes: Iterable[str] = (),
     bold: bool = False,

@@ -21,7 +21,6 @@ class Document:
 
     id: str
     title: str
-    genre: str
     split: str
     paragraphs: tuple[str, ...]
 
@@ -34,7 +33,6 @@ def documents(split: str | None = None) -> tuple[Document, ...]:
 
 
 def _read(path: Path) -> list[Document]:
-    genre = path.stem.partition("_")[2]
     heads: list[re.Match[str]] = []
     bodies: list[list[str]] = []
     for line in path.read_text(encoding="ascii").splitlines():
@@ -47,7 +45,6 @@ def _read(path: Path) -> list[Document]:
         Document(
             id=head["id"],
             title=head["title"],
-            genre=genre,
             split=_SPLIT_OF_NUMBER.get(head["number"], "train"),
             paragraphs=tuple(body),
         )

@@ -136,7 +136,10 @@ def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> I
         for system in (*systems, CLOZE):
             if (*cell, system) in counts.cells:
                 own = _Drawn(counts, (*cell, system))
-                right, wrong = _estimate(_recall, base, own), _estimate(_wrong, base, own)
+                right, wrong = (
+                    _estimate(_share(RIGHT), base, own),
+                    _estimate(_share(WRONG), base, own),
+                )
                 yield Recall(*cell, system, int(own.whole[INKED]), share, right, wrong)
 
 
@@ -268,12 +271,9 @@ def _part_of_gain(base: Sums, own: Sums, kind: int) -> NDArray[np.float64]:
     return _ratio(less, _characters(base))
 
 
-def _recall(base: Sums, own: Sums) -> NDArray[np.float64]:
-    return _ratio(own[..., RIGHT], own[..., INKED])
-
-
-def _wrong(base: Sums, own: Sums) -> NDArray[np.float64]:
-    return _ratio(own[..., WRONG], own[..., INKED])
+def _share(column: int) -> Statistic:
+    """A column over the hidden characters with ink."""
+    return lambda base, own: _ratio(own[..., column], own[..., INKED])
 
 
 def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
