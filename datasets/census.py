@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.core.errors import Unavailable
 from bench.core.types import BadLine, Line
@@ -52,6 +53,7 @@ class Census:
     texts, images: repeated ones; images are compared by pixels.
     bad: unusable lines, with their split.
     notes: see `LineSet`.
+    tags: lines by their tags.
     shown: evenly spaced lines of each split.
     absent: splits that are not here, with the reason.
     """
@@ -68,6 +70,7 @@ class Census:
     shown: tuple[Line, ...]
     absent: tuple[tuple[str, Unavailable], ...] = ()
     notes: tuple[str, ...] = ()
+    tags: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
@@ -95,6 +98,7 @@ def take(
     bad: list[tuple[str, BadLine]] = []
     notes: list[str] = []
     shown: list[Line] = []
+    tags: Counter[str] = Counter()
     stated = ("", "", "")
     for split in splits or dataset.split_names():
         try:
@@ -119,6 +123,7 @@ def take(
         notes += lineset.notes
         shown += spread(lineset.lines, SHOWN)
         for line in lineset.lines:
+            tags.update(line.tags)
             alphabet.update(line.text)
             texts.setdefault(line.text, []).append(f"{split}/{line.id}")
             images.setdefault(image_hash(line.image), []).append(f"{split}/{line.id}")
@@ -137,6 +142,7 @@ def take(
         shown=tuple(shown),
         absent=tuple(absent),
         notes=tuple(notes),
+        tags=dict(tags.most_common()),
     )
 
 

@@ -7,7 +7,7 @@ Their namespaces vary with the version, so elements are matched by local name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -50,6 +50,7 @@ class PageLine:
     polygon: (0, 2) if there is none.
     baseline: None if there is none.
     box: the corners of ALTO's rectangle; None if there is none.
+    tags: the labels of ALTO's tags of the line and of what it stands in; PAGE's `production`.
     """
 
     item: str
@@ -57,6 +58,7 @@ class PageLine:
     polygon: Points
     baseline: Points | None
     box: Points | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,7 @@ def parse_page(content: bytes, name: str) -> Transcript:
     """
     root = _root(content, name, "PcGts", _PAGE, "PAGE XML")
     attributes = _page(root, name)
+    above = _parents(root)
     return Transcript(
         name=name,
         image=attributes.get("imageFilename", ""),
@@ -98,6 +101,7 @@ def parse_page(content: bytes, name: str) -> Transcript:
                 text=normalise(_written(element)),
                 polygon=_outline(child(element, "Coords")),
                 baseline=_baseline(child(element, "Baseline")),
+                tags=tuple(_attributes(element, above, "production"))[:1],  # the nearest
             )
             for number, element in enumerate(elements(root, "TextLine"))
         ],
@@ -115,13 +119,25 @@ def parse_alto(content: bytes, name: str) -> Transcript:
     attributes = _page(root, name)
     unit = next(elements(root, "MeasurementUnit"), None)
     file = next(elements(root, "fileName"), None)
+    labels = _labels(root)
+    above = _parents(root)
     return Transcript(
         name=name,
         image="" if file is None else (file.text or "").strip(),
         size=_size(name, attributes.get("WIDTH"), attributes.get("HEIGHT")),
         pixels=unit is None or (unit.text or "").strip() in ("", "pixel"),
         lines=[
-            _alto_line(number, element) for number, element in enumerate(elements(root, "TextLine"))
+            _alto_line(
+                number,
+                element,
+                [
+                    labels[tag]
+                    for tags in _attributes(element, above, "TAGREFS")
+                    for tag in tags.split()
+                    if tag in labels
+                ],
+            )
+            for number, element in enumerate(elements(root, "TextLine"))
         ],
     )
 
@@ -195,7 +211,27 @@ def _baseline(element: Element | None) -> Points | None:
     return None if element is None else _points(element.get("points", ""))
 
 
-def _alto_line(number: int, element: Element) -> PageLine:
+def _labels(root: Element) -> dict[str, str]:
+    """ALTO's tags: labels by id."""
+    tags = (tag for parent in elements(root, "Tags") for tag in parent)
+    return {name: tag.get("LABEL", "").strip() or name for tag in tags if (name := tag.get("ID"))}
+
+
+def _parents(root: Element) -> dict[Element, Element]:
+    return {inner: outer for outer in root.iter() for inner in outer}
+
+
+def _attributes(
+    element: Element | None, above: Mapping[Element, Element], name: str
+) -> Iterator[str]:
+    """The values of an attribute of an element and of those that it stands in, its own first."""
+    while element is not None:
+        if value := element.get(name, "").strip():
+            yield value
+        element = above.get(element)
+
+
+def _alto_line(number: int, element: Element, tags: Sequence[str]) -> PageLine:
     shape = child(element, "Shape")  # the line's own, not that of a word in it
     polygon = None if shape is None else child(shape, "Polygon")
     box = _box(element)
@@ -205,6 +241,7 @@ def _alto_line(number: int, element: Element) -> PageLine:
         polygon=_points("" if polygon is None else polygon.get("POINTS", "")),
         baseline=_alto_baseline(element.get("BASELINE"), box),
         box=box,
+        tags=tuple(dict.fromkeys(tags)),
     )
 
 

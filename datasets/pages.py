@@ -8,6 +8,8 @@ document's own, and is beside it, one folder above it, or the only one with its 
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,15 +22,18 @@ from PIL import Image as Pillow
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.options import check_least
+from bench.core.registry import did_you_mean
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.crops import crop, likely_ascents, outlines
 from datasets.files import SUFFIXES, content, decode, inside
 from datasets.page_xml import OtherFormatError, PageLine, Points, Transcript, parse_alto, parse_page
 from datasets.root import folder_of
-from datasets.splits import canonical, in_order
+from datasets.splits import canonical, in_order, keyword_split
 
 _NAMES = {"page": "PAGE XML", "alto": "ALTO"}
+_HAND = re.compile("hand|manuscript|manuscrit|cursive|手書")
+_PRINT = re.compile("print|typed|typewrit|druck|imprim|活字|印刷")
 _STRETCH = 0.02  # by which the two sides of a picture may be scaled differently from its document
 
 
@@ -39,13 +44,17 @@ class PageLines(Dataset):
     format: "page" or "alto".
     root: the folder; default: one named after the format in the data root.
     height: maximal height of a line's image in pixels; higher ones are scaled down.
-    split: the split of all lines; default: that of a folder called train, val or test, else test.
+    split: the split of all lines; default: that of a folder called train, val or test; test where
+        no document is in such a folder.
+    only: keep the lines with this tag: a label of ALTO's (TAGREFS), or `production` of PAGE XML
+        ("printed", "handwritten-cursive"); `data check` lists them.
     """
 
     format: Literal["page", "alto"] = "page"
     root: Path | None = None
     height: int = 128
     split: str = ""
+    only: str = ""
 
     def __post_init__(self) -> None:
         check_least(self, 1, "height")
@@ -56,16 +65,17 @@ class PageLines(Dataset):
 
     def split_names(self) -> tuple[str, ...]:
         """The splits, from the folders of the documents."""
-        return in_order(self._split(name) for name in self._documents())
+        return in_order(map(self._split, self._transcripts(self._root())))
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
         """Cut the first `limit` lines of a split out of their pages, to grey, on paper."""
         root, split = self._root(), canonical(split)
-        names = self._documents()
+        names = self._transcripts(root)
         remedy = f"put its documents into a folder {split}, or assign all of them to it with "
         remedy += f"-o {self.format}.split={split}"
         self.check_split(split, in_order(map(self._split, names)), remedy)
         read = [self._read(root, name) for name in names if self._split(name) == split]
+        read, notes = self._chosen(read)
         pictures = _Pictures(root)
         count = sum(1 if isinstance(each, BadLine) else len(each.lines) for each in read)
         return self.gathered(
@@ -76,6 +86,7 @@ class PageLines(Dataset):
             licence="not stated",
             references="page-xml" if self.format == "page" else "alto",
             total=count if limit is None else min(count, limit),
+            notes=notes,
         )
 
     def _root(self) -> Path:
@@ -100,10 +111,61 @@ class PageLines(Dataset):
         return names
 
     def _split(self, name: str) -> str:
-        if self.split:
-            return canonical(self.split)
-        folders = (canonical(part) for part in reversed(PurePosixPath(name).parts[:-1]))
-        return next((folder for folder in folders if folder in self.splits), "test")
+        return canonical(self.split) or self._folder(name) or "test"
+
+    def _folder(self, name: str) -> str:
+        """The split whose folder a document is in, or ""."""
+        folders = map(keyword_split, reversed(PurePosixPath(name).parts[:-1]))
+        return next(filter(None, folders), "")
+
+    def _transcripts(self, root: Path) -> list[str]:
+        """The documents; beside folders of splits those in them.
+
+        Raises:
+            UserError: one with lines is outside of these, so that its split is not known.
+        """
+        names = self._documents()
+        placed = [name for name in names if self._folder(name)]
+        if self.split or not placed:
+            return names
+        for name in sorted({*names} - {*placed}):
+            read = self._read(root, name)
+            if isinstance(read, BadLine) or read.lines:
+                raise UserError(
+                    f"{name} is in no folder train, val or test, but other documents of "
+                    f"{root.name} are; put it into one of them, or give all the same split with "
+                    f"-o {self.format}.split=test"
+                )
+        return placed
+
+    def _chosen(
+        self, read: list[Transcript | BadLine]
+    ) -> tuple[list[Transcript | BadLine], list[str]]:
+        """The documents with the lines that `only` keeps, or a note where kinds are mixed.
+
+        Raises:
+            UserError: no line has the tag.
+        """
+        documents = [each for each in read if isinstance(each, Transcript)]
+        counts = Counter(tag for each in documents for line in each.lines for tag in line.tags)
+        if not self.only:
+            kinds = [[f"{tag} {counts[tag]}" for tag in counts if of(tag)] for of in _KINDS]
+            if not all(kinds):
+                return read, []
+            stated = ", ".join(x for kind in kinds for x in kind)
+            return read, [
+                f"handwriting and print are mixed ({stated} lines); "
+                f"-o {self.format}.only=TAG keeps one"
+            ]
+        if self.only not in counts:
+            hint = did_you_mean(self.only, counts)
+            raise UserError(f"no line has the tag {self.only!r}{hint}")
+        return [
+            each
+            if isinstance(each, BadLine)
+            else dataclasses.replace(each, lines=[x for x in each.lines if self.only in x.tags])
+            for each in read
+        ], []
 
     def _read(self, root: Path, name: str) -> Transcript | BadLine:
         """Read a document (without lines if of another format), or return the reason why not."""
@@ -138,9 +200,20 @@ class PageLines(Dataset):
         drawn = Pillow.fromarray(picture)
         for line, outline in zip(lines, outlines(lines, likely_ascents(lines)), strict=True):
             # A page is all that is known of who wrote it: lines of one page are of one hand.
-            facts = {"page": page, "block": page}
+            facts: dict[str, Any] = {"page": page, "block": page, "tags": line.tags}
             cut = partial(_cut_out, drawn, outline, self.height)
             yield make_line(f"{page}_{line.item}", line.text, cut, split, **facts)
+
+
+def _is_hand(tag: str) -> bool:
+    return bool(_HAND.search(tag.lower()))
+
+
+def _is_print(tag: str) -> bool:
+    return bool(_PRINT.search(tag.lower())) and not _is_hand(tag)  # "handwritten-printscript"
+
+
+_KINDS = (_is_hand, _is_print)
 
 
 def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:

@@ -41,6 +41,11 @@ def canonical(name: str) -> str:
     return _OTHER_NAMES.get(lower, lower if lower in _ORDER else plain)
 
 
+def keyword_split(name: str) -> str:
+    """The split that a whole name means ("Validation", "eval"), else ""."""
+    return _KEYWORDS.get(name.strip().lower(), "")
+
+
 def named_split(name: str) -> str:
     """The split in the name of a file or folder, as on the Hub, else "".
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -273,17 +274,109 @@ def test_pictures_are_found_where_exports_put_them(
 
 
 def test_folders_are_splits_and_an_option_is_stronger(tmp_path: Path) -> None:
-    for folder in ("train/a", "validation", "eval", "."):
+    for folder in ("train/a", "validation", "eval", "val/test"):
         put(tmp_path, f"{folder}/p.xml", page(page_line("l", folder, 10)))
         scan().save(tmp_path / folder / "p.png")
     spec = PageLines("page", tmp_path)
     assert spec.split_names() == ("train", "val", "test")
     assert [line.text for line in spec.load("train").lines] == ["train/a"]
     assert [line.text for line in spec.load("validation").lines] == ["validation"]
-    assert [line.text for line in spec.load("test").lines] == ["eval", "."]
+    assert [line.text for line in spec.load("test").lines] == ["eval", "val/test"]
     assert len(PageLines("page", tmp_path, split="train").load("train").lines) == 4
     with pytest.raises(UserError, match=r"a folder dev9, or assign all of them to it with -o page"):
         spec.load("dev9")
+
+
+@pytest.mark.parametrize("place", ["b.xml", "letters/b.xml"])
+def test_documents_beside_folders_of_splits_are_not_test_in_silence(
+    tmp_path: Path, place: str
+) -> None:
+    put(tmp_path, "train/a.xml", page(page_line("1", "a", 0)))
+    put(tmp_path, "mets.xml", "<mets/>")  # no document of lines
+    assert PageLines("page", tmp_path).split_names() == ("train",)
+    put(tmp_path, place, page(page_line("1", "b", 0)))
+    spec = PageLines("page", tmp_path)
+    for look in (spec.split_names, spec.load):
+        with pytest.raises(UserError, match=f"{place} is in no folder train, val or test"):
+            look()
+    assert PageLines("page", tmp_path, split="val").split_names() == ("val",)
+
+
+TAGS = (
+    '<Tags><OtherTag ID="T1" LABEL="handwritten"/><OtherTag ID="T2" LABEL="printed"/>'
+    '<LayoutTag ID="R1" LABEL="letterhead"/></Tags>'
+)
+
+
+def tagged(text: str, top: int, tags: str) -> str:
+    return alto_line(text, top).replace("<TextLine", f'<TextLine TAGREFS="{tags}"')
+
+
+def test_lines_of_one_tag_are_kept_and_a_mixture_is_said(tmp_path: Path) -> None:
+    scan().save(tmp_path / "p.png")
+    lines = tagged("a", 0, "T1") + tagged("b", 60, " T2 R1 X9") + tagged("c", 120, "T1")
+    put(tmp_path, "p.xml", alto(lines + alto_line("d", 180), TAGS))
+    every = PageLines("alto", tmp_path).load()
+    assert [line.tags for line in every.lines] == [
+        ("handwritten",), ("printed", "letterhead"), ("handwritten",), (),
+    ]  # fmt: skip
+    (note,) = every.notes
+    assert note == (
+        "handwriting and print are mixed (handwritten 2, printed 1 lines); "
+        "-o alto.only=TAG keeps one"
+    )
+    kept = PageLines("alto", tmp_path, only="handwritten").load()
+    assert [(line.id, line.text) for line in kept.lines] == [("p_00", "a"), ("p_02", "c")]
+    assert kept.notes == () and kept.bad == ()
+    assert [x.id for x in PageLines("alto", tmp_path, only="handwritten").load(limit=1).lines] == [
+        "p_00"
+    ]
+    with pytest.raises(UserError, match="no line has the tag 'handwriten'; did you mean handw"):
+        PageLines("alto", tmp_path, only="handwriten").load()
+
+
+def test_tags_of_a_block_are_those_of_its_lines(tmp_path: Path) -> None:
+    scan().save(tmp_path / "p.png")
+    block = alto(tagged("a", 0, "R1") + alto_line("b", 60), TAGS).replace(
+        "<TextBlock>", '<TextBlock TAGREFS="T2">'
+    )
+    put(tmp_path, "p.xml", block)
+    found = PageLines("alto", tmp_path).load()
+    assert [line.tags for line in found.lines] == [("letterhead", "printed"), ("printed",)]
+    assert found.notes == ()  # print alone
+
+
+def test_the_production_of_page_lines_is_their_tag(tmp_path: Path) -> None:
+    scan().save(tmp_path / "p.png")
+    own = page_line("1", "a", 0).replace("<TextLine", '<TextLine production="typewritten"')
+    region = page(own + page_line("2", "b", 60)).replace(
+        "<TextRegion>", '<TextRegion production="handwritten-printscript">'
+    )
+    put(tmp_path, "p.xml", region)
+    found = PageLines("page", tmp_path).load()
+    assert [line.tags for line in found.lines] == [("typewritten",), ("handwritten-printscript",)]
+    assert "(handwritten-printscript 1, typewritten 1 lines)" in found.notes[0]
+
+
+def test_the_check_of_a_set_lists_its_tags(tmp_path: Path, call: Any) -> None:
+    scan().save(tmp_path / "p.png")
+    put(tmp_path, "p.xml", alto(tagged("a", 0, "T1") + tagged("b", 60, "T2"), TAGS))
+    checking = (
+        "data",
+        "check",
+        "alto",
+        "-o",
+        f"alto.root={tmp_path}",
+        "--out",
+        str(tmp_path / "o"),
+    )
+    code, shown, _ = call(*checking)
+    assert code == 0 and "handwritten 1, printed 1" in shown and "are mixed" in shown
+    code, shown, _ = call(*checking, "--lang", "ja")
+    assert "行のタグ" in shown and "手書きと活字が混在" in shown
+    assert json.loads(call(*checking, "--json")[1])[0]["census"]["tags"] == {
+        "handwritten": 1, "printed": 1,
+    }  # fmt: skip
 
 
 def test_transkribus_exports_are_read_in_either_format(tmp_path: Path) -> None:

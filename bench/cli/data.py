@@ -21,7 +21,7 @@ from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
 from bench.pipeline import bad_lines
 from bench.pipeline.runs import CHECKS
-from bench.report.format import commas, padded, plural
+from bench.report.format import commas, padded, plain, plural
 from bench.report.language import say, say_text
 from datasets import DATASETS
 from datasets.hub import download, is_hub_id, licence_of, parquet_files
@@ -422,6 +422,7 @@ def census_lines(census: Census) -> list[str]:
     bad = plural(len(census.bad), "line")
     facts = {
         "alphabet": _letters(census.alphabet),
+        **({"tags of lines": _tags(census.tags)} if census.tags else {}),
         "texts twice": _repeats(census.texts),
         "images twice": _repeats(census.images),
         "cannot be used": say("{lines}, the first:", lines=bad) if reasons else say("none"),
@@ -441,9 +442,13 @@ def census_lines(census: Census) -> list[str]:
         "",
         *(f"  {fact(name, text, _CENSUS)}" for name, text in facts.items()),
         *reasons,
-        *(f"  {fact('note', note, _CENSUS)}" for note in census.notes),
+        *(f"  {fact('note', say_text(note), _CENSUS)}" for note in census.notes),
         *(f"  {fact('not here', commas((split, *why)), _CENSUS)}" for split, why in absent),
     ]
+
+
+def _tags(tags: Mapping[str, int]) -> str:
+    return ", ".join(f"{plain(tag)} {count}" for tag, count in tags.items())
 
 
 def _letters(alphabet: str) -> str:

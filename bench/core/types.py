@@ -38,6 +38,7 @@ class Line:
     page: the page, form or letter that the line stands on; "" when the source does not say.
     block: what statistics resample and splits keep together; the writer where none is named. A
         set of one hand names its letters.
+    tags: labels of its document for its kind ("handwritten", "Heading").
     """
 
     id: str
@@ -49,6 +50,7 @@ class Line:
     box_source: str = ""
     page: str = ""
     block: str = ""
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "block", self.block or self.writer)

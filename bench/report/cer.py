@@ -71,7 +71,7 @@ def _failed(why: str) -> str:
 def remarks(result: Result) -> list[str]:
     """The footnotes of a result's CER."""
     row, name = result.row, result.names.dataset
-    texts = [f"{name}: {plain(note)}" for note in row.extras.get("set_notes", ())]
+    texts = [f"{name}: {plain(say_text(note))}" for note in row.extras.get("set_notes", ())]
     encoder = result.names.encoder
     texts += [f"{encoder}: {plain(note)}" for note in row.extras.get("encoder_notes", ())]
     if row.unreadable:
