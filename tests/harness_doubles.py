@@ -7,7 +7,10 @@ that damage to the pixels is damage to the text.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -242,6 +245,28 @@ class Reader(Decoder):
 
 
 @dataclass(frozen=True)
+class DyingSpec(ReaderSpec):
+    """Kills its process behind its warm-up, unless the file `mark` is there; makes it before."""
+
+    mark: str = ""
+
+    def open(self, encoder: EncoderInfo) -> Decoder:
+        return DyingReader(self)
+
+
+class DyingReader(Reader):
+    spec: DyingSpec
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        mark = Path(self.spec.mark)
+        if self.calls and not mark.exists():
+            with contextlib.suppress(OSError):
+                mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().decode(encoded)
+
+
+@dataclass(frozen=True)
 class Eraser(Damage):
     """Makes the first `severity` characters paper."""
 
@@ -276,6 +301,7 @@ def registries(**more: Entry) -> Registries:
     decoders = {
         "reader": Entry(f"{here}:ReaderSpec", "reads"),
         "no-e": Entry(f"{here}:ReaderSpec", "reads but no e", {"drop": "e"}),
+        "dying": Entry(f"{here}:DyingSpec", "kills its worker once"),
         "no-vowel": Entry(f"{here}:ReaderSpec", "reads but no vowels", {"drop": "aeiou"}),
     }
     return Registries(

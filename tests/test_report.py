@@ -49,6 +49,21 @@ def test_untrained_weights_never_show_a_cer():
     assert alone.rows[0][2].text == "—"
 
 
+def test_a_row_without_speed_has_a_blank_and_says_why():
+    why = "its task had 1 of the machine's 2 cores"
+    results = collect(Rows(row("ctc-beam"), row(timing=None, extras={"no_speed": why})))
+    (table,) = speed.as_in_trocr(results)
+    cells = {line[0].text: line[2:] for line in table.rows}
+    assert [cell.text for cell in cells["mini + ctc-greedy"]] == [""] * 5
+    assert [note for cell in cells["mini + ctc-greedy"] for note in cell.notes] == [
+        f"without speed: {why}"
+    ]
+    assert cells["mini + ctc-beam"][3].text == "12.00"
+    stages = {cell.text for line in speed.by_stage(results)[0].rows for cell in line}
+    assert "ctc-beam" in stages and "ctc-greedy" not in stages
+    assert plots.draw(results)
+
+
 def test_hostile_names_break_no_format():
     bad = "a|b\n\x1b[31m\\end{table} $&%"
     one = row(bad, bad, 0.1, bad, 1, encoder=bad, references=bad, started=bad, signature=bad)

@@ -13,6 +13,7 @@ import pytest
 import bench.pipeline.cells
 import bench.pipeline.runner
 from bench import ROOT
+from bench.cli import bars
 from bench.core import hashing
 from bench.core.hashing import code_version
 from bench.core.machine import environment
@@ -99,6 +100,35 @@ def test_a_decoder_that_is_stopped_costs_the_faster_ones_nothing(tmp_path, monke
     assert {row.decoder for row in RunStore(tmp_path).rows()} == {"reader", "no-e"}
     second = go(tmp_path, asked)
     assert sorted(second.reused) == sorted(first.done) and len(second.done) == 1
+
+
+def test_a_run_that_is_asked_to_stop_ends_the_cells_at_hand_first(tmp_path):
+    asked = replace(
+        ASKED,
+        decoders=("no-vowel", "reader"),
+        datasets=("words", "more-words"),
+        options={"no-vowel": {"busy_s": 0.05}},
+        rounds=replace(QUICK, together_s=0.0),
+    )
+    store = RunStore(tmp_path)
+    plan = build_plan(asked, registries())
+    stopped = run(plan, store, stopping=lambda: bool(store.rows()))
+    assert stopped.interrupted and [row.decoder for row in store.rows()] == ["reader"]
+    assert run(plan, store).reused == stopped.done and len(store.rows()) == plan.cells == 4
+
+
+def test_sigterm_ends_a_run_behind_its_cells_with_a_hint(tmp_path, call, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stopping(self, cells):
+        if cells and signal.getsignal(signal.SIGTERM) is not before:  # a second one would kill
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(bars.RunProgress, "advanced", stopping)
+    words = ("run", "--encoder", "mini", "--decoder", "ctc-greedy", "--dataset", "ink,hooker")
+    code, _, err = call(*words, "--limit", "2", "--rounds", "2", "--out", f"{tmp_path}/run")
+    assert code == 130 and "1 finished cells are in" in err and "the same command goes on" in err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -35,11 +38,13 @@ examples:
   {PROGRAM} run --dataset iam -o iam.root=~/IAM --strict     no line may be left out
   {PROGRAM} run --dataset hooker --damage blot,char_erase --severity 1,3,5
   {PROGRAM} run --all --out mine --json     the folder results/runs/mine, a summary for programs
+  {PROGRAM} run --all --executor ray --cpus 4   on a cluster: docs/scale.md
 
 Lists are separated by commas, and an option that takes one may be repeated; "all" means all.
-A run that was stopped (Ctrl-C, kill -9, power) goes on when the same command is given again: the
+A run that was stopped (Ctrl-C, kill, power) goes on when the same command is given again: the
 newest folder of results/runs that was begun with the same choices and has not ended is taken up,
-and its finished cells are not measured again. --fresh begins a new folder instead.
+and its finished cells are not measured again. --fresh begins a new folder instead. SIGTERM lets
+the cells that are being measured end first.
 
 exit code 1: some cells failed, or lines or things asked for by name could not be read or run
 """,
@@ -53,6 +58,9 @@ def run(
     data_root: DataRoot = None,
     inference: Inference = Inference(),
     rounds: Annotated[int | None, Parameter(group=HOW)] = None,
+    executor: Annotated[Literal["local", "ray", "slurm"], Parameter(group=HOW)] = "local",
+    cpus: Annotated[int | None, Parameter(group=HOW)] = None,
+    gpus: Annotated[float | None, Parameter(group=HOW)] = None,
     out: Annotated[str | None, Parameter(group=RESULTS)] = None,
     fresh: Annotated[bool, Parameter(group=RESULTS)] = False,
     dry_run: Annotated[bool, Parameter(group=RESULTS)] = False,
@@ -63,18 +71,29 @@ def run(
 
     Args:
         rounds: passes over each clean set; default: at least 3, fewer where one takes over 10 s
+        executor: this process, or tasks on a Ray or Slurm cluster, one for each encoder and
+            condition
+        cpus: cores of a task on a cluster; default: --threads. A speed is measured where a task has
+            all cores of its machine, with --device cuda a whole card
+        gpus: cards of a task on a cluster; default: 1 with --device cuda, else 0
         out: run folder under results/runs, or a path with a slash
         fresh: a new run folder, never an old one
         dry_run: print the plan and measure nothing
     """
     from bench.cli.bars import RunProgress
-    from bench.pipeline import runner, runs
+    from bench.pipeline import executors, runner, runs
     from bench.pipeline.opening import check_runtime
     from bench.pipeline.plan import build_plan
     from bench.pipeline.store import RunStore
 
     chosen = choices.selection(inference, rounds)
-    check_runtime(chosen.runtime)
+    if executor == "local":
+        if cpus is not None or gpus is not None:
+            raise UserError("--cpus and --gpus are of a task on a cluster; add --executor ray")
+        check_runtime(chosen.runtime)
+    else:
+        executors.check_engine(executor)
+    resources = executors.resources(chosen.runtime, cpus, gpus)
     plan = build_plan(chosen)
     if not plan.cells:
         raise UserError(f"nothing of this can run here:\n{missing(plan.skipped)}")
@@ -82,8 +101,11 @@ def run(
     if dry_run:
         return _print_plan(plan, store, as_json)
     runs.begin(store.path, chosen)
-    with RunProgress(plan) as progress:
-        outcome = runner.run(plan, store, progress)
+    with RunProgress(plan) as progress, _stopped_by_sigterm() as stopping:
+        if executor == "local":
+            outcome = runner.run(plan, store, progress, stopping=stopping)
+        else:
+            outcome = executors.run(plan, store, executor, resources, progress, stopping)
     if outcome.interrupted:
         finished = sum(row.status == "ok" for row in RunStore(store.path).rows())  # as on disk
         raise KeyboardInterrupt(
@@ -93,6 +115,22 @@ def run(
     runs.end(store.path)
     _print_results(store, outcome, as_json)
     return int(_incomplete(outcome, store, choices.named))
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[Callable[[], bool]]:
+    """Note a SIGTERM in place of dying of it; a second one kills as ever."""
+    stopped = threading.Event()
+
+    def note(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield stopped.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool:

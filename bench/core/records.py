@@ -71,6 +71,7 @@ class _Extras(TypedDict, total=False):
     passes: list[list[Positive]]
     encode: list[float]
     gpu_clocks: dict[str, str]
+    no_speed: str
 
 
 def dump(record: Any) -> bytes:

@@ -91,12 +91,18 @@ class Cell:
                 "data": self.lines and self.lines.sha256,
                 "damage": damage and [SUITE, _identity(damage)],
                 "rounds": dataclasses.asdict(block.rounds),
+                "speed": not block.no_speed,
                 "runtime": dataclasses.asdict(self.block.runtime),
                 "machine": self.origin.machine,
-                "measuring": _version(MEASURING),
+                "measuring": measuring_version(),
                 "normaliser": metrics.NORMALISER,
             }
         )
+
+    @property
+    def with_speed(self) -> Cell:
+        """The cell with its speed."""
+        return dataclasses.replace(self, block=dataclasses.replace(self.block, no_speed=""))
 
     def failed(self, reason: str, started: str) -> Row:
         """The row of a cell that could not be measured."""
@@ -105,7 +111,7 @@ class Cell:
     def ok(
         self,
         results: Sequence[LineResult],
-        timing: Timing,
+        timing: Timing | None,
         started: str,
         ink_lost: float | None,
         extras: Mapping[str, Any] = {},
@@ -115,7 +121,7 @@ class Cell:
 
         Args:
             results: all lines, in the order of the set.
-            timing: of the decoder.
+            timing: of the decoder; None in a block without speed.
             started: when the block began.
             ink_lost: mean share over the lines, where the damage defines it.
             extras: further facts for the row, not part of its key.
@@ -165,6 +171,8 @@ class Cell:
             known["encoder_origin"] = info.origin
         if info and info.notes:
             known["encoder_notes"] = info.notes
+        if block.no_speed:
+            known["no_speed"] = block.no_speed
         row = Row(
             key=self.key,
             cell=self.cell,
@@ -274,6 +282,11 @@ def _identity(part: Part) -> list[Any]:
 
 def _settings(thing: Any) -> dict[str, Any]:
     return thing.settings() if isinstance(thing, DecoderSpec) else settings(thing)
+
+
+def measuring_version() -> str:
+    """Hash of the measuring code."""
+    return _version(MEASURING)
 
 
 @functools.cache

@@ -93,6 +93,7 @@ class BlockMeasure:
         advanced: Callable[[float], None] = lambda cells: None,
         done: Callable[[str], None] = lambda name: None,
         paces: dict[str, float] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """Warm up and run all rounds; an exception of an encoder or decoder becomes its failure.
 
@@ -101,6 +102,8 @@ class BlockMeasure:
             advanced: called after each batch with the cells (a fraction) just done.
             done: called with each decoder as soon as it needs no further round.
             paces: seconds a line of parts that are warm; those of this block are added.
+            stopping: asked before each group of decoders that take turns; where it is true, the
+                rest is left unmeasured.
 
         Raises:
             KeyboardInterrupt: passed on.
@@ -117,6 +120,8 @@ class BlockMeasure:
             done(name)
 
         for names in self._turns(paces, rounds.together_s):
+            if stopping():
+                return
             self._take_turns(names, rounds, advanced, finish)
 
     def rounds_of(self, name: str) -> list[list[tuple[Lap, Lap, Batch]]]:

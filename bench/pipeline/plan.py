@@ -67,8 +67,13 @@ class Rounds:
         enough = len(seconds) >= self.least and sum(seconds) >= self.least_s
         return not enough and sum(seconds) + max(seconds) <= self.most_s
 
+    @property
+    def once(self) -> Rounds:
+        """The same for a single round."""
+        return replace(self, least=1, least_s=0.0, most_s=0.0)
 
-ONCE = Rounds(least=1, least_s=0.0, most_s=0.0)
+
+ONCE = Rounds().once
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Block:
-    """An encoder under a condition: encoded once, read by every decoder, one row a decoder."""
+    """An encoder under a condition: encoded once, read by every decoder, one row a decoder.
+
+    no_speed: why its rows have no speed; "" where they have one.
+    """
 
     encoder: Part
     decoders: tuple[Part, ...]
@@ -144,6 +152,7 @@ class Block:
     condition: Condition
     rounds: Rounds
     runtime: Runtime
+    no_speed: str = ""
 
     @property
     def label(self) -> str:

@@ -160,11 +160,22 @@ class Policy:
 
 
 def run(
-    plan: Plan, store: RunStore, progress: Progress | None = None, policy: Policy | None = None
+    plan: Plan,
+    store: RunStore,
+    progress: Progress | None = None,
+    policy: Policy | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Measure the cells of a plan that are not finished.
 
     Ctrl-C stops it: the cells that were being measured are lost, every finished one is stored.
+
+    Args:
+        plan: what to measure.
+        store: where rows are kept.
+        progress: listens.
+        policy: how to measure.
+        stopping: asked between cells whether to stop, when those being measured are stored.
 
     Raises:
         UserError: the device or precision does not exist here, another run writes to the store, the
@@ -178,6 +189,7 @@ def run(
     with store.writing(record) as name:
         origin = Origin(name, digest(record["machine"]))
         runner = _Runner(store, progress or Silent(), policy or Policy(), outcome, origin)
+        runner.stopping = stopping
         try:
             for blocks in _by_encoder(plan):
                 runner.run_encoder(blocks)
@@ -233,12 +245,15 @@ class _Runner:
     ) -> None:
         self.store, self.progress, self.policy = store, progress, policy
         self.outcome, self.origin, self.writes = outcome, origin, writes
+        self.stopping: Callable[[], bool] = lambda: False
         self.sets: dict[tuple[str, str, int | None], LineSet | str] = {}
 
     def run_encoder(self, blocks: Sequence[Block]) -> None:
         """Run all blocks of one encoder, which is opened once with its decoders."""
         with self.opened(blocks[0]) as opened:
             for block in blocks:
+                if self.stopping():
+                    raise KeyboardInterrupt
                 self.progress.started(block)
                 self.progress.finished(block, self._run_block(block, opened))
 
@@ -308,9 +323,9 @@ class _Runner:
         """Return the rows of a block, measuring those that are not finished."""
         rows, todo = [], []
         for cell in self.cells(block, opened):
-            if self.store.finished(cell.key):
-                rows.append(self.store.adopt(cell.key))
-                self.outcome.reused.append(cell.key)
+            if key := self._finished(cell):
+                rows.append(self.store.adopt(key))
+                self.outcome.reused.append(key)
             elif why := opened.failures.get(cell.decoder.name) or self._why_unread(block):
                 rows.append(self._failed(cell, why))
             else:
@@ -328,6 +343,10 @@ class _Runner:
                 )
             self.progress.advanced(len(todo))
             return rows
+
+    def _finished(self, cell: Cell) -> str:
+        """The key of a finished cell, which may have a speed that is not asked for; else ""."""
+        return next(filter(self.store.finished, (cell.key, cell.with_speed.key)), "")
 
     def _why_unread(self, block: Block) -> str:
         lines = self._load(block)
@@ -404,12 +423,20 @@ class _Runner:
                 seed=block.condition.seed,
             )
             self.progress.note("measuring")
-            measure.run(sample.rounds, self.progress.advanced, store, opened.paces_of(runtime))
+            measure.run(
+                sample.rounds.once if block.no_speed else sample.rounds,
+                self.progress.advanced,
+                store,
+                opened.paces_of(runtime),
+                self.stopping,
+            )
             self.outcome.loop_s += measure.loop_s
             self.outcome.measured_s += measure.measured_s
             self.progress.advanced(-len(starved))
             names, starved = starved, []
             runtime = replace(runtime, batch_size=runtime.batch_size // 2)
+        if len(rows) < len(todo):
+            raise KeyboardInterrupt  # `stopping`
         return rows
 
     def _damaged(self, block: Block, clean: Sequence[Line]) -> tuple[Sequence[Line], float | None]:
@@ -445,7 +472,8 @@ class _Runner:
             extras["lines_with_equal_slots"] = slots
         if reading.changed:
             extras["lines_changed_between_rounds"] = len(reading.changed)
-        row = cell.ok(results, measure.timing(name), started, ink_lost, extras, reading.spent)
+        timing = None if cell.block.no_speed else measure.timing(name)
+        row = cell.ok(results, timing, started, ink_lost, extras, reading.spent)
         self.store.write(row, results)
         self.outcome.done.append(row.key)
         return row

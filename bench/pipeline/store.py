@@ -142,12 +142,21 @@ class RunStore:
                 _mend(self.path / "rows.jsonl")
                 for left in (self.path / "lines").glob(f"*.jsonl.*{UNFINISHED}"):
                     left.unlink()  # left by a killed run
-                name = digest(environment)
-                records = self.environments()
-                if records.get(name) != environment:
-                    text = json.dumps({**records, name: environment}, indent=2, ensure_ascii=False)
-                    write_atomically(self.path / "env.json", text.encode())
-            yield name
+            yield self.keep_environment(environment)
+
+    def keep_environment(self, environment: Mapping[str, Any]) -> str:
+        """Add an environment record where it is new; returns its hash. Only within `writing`.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        name = digest(environment)
+        records = self.environments()
+        if records.get(name) != environment:
+            text = json.dumps({**records, name: environment}, indent=2, ensure_ascii=False)
+            with plain_errors(self.path):
+                write_atomically(self.path / "env.json", text.encode())
+        return name
 
     def write(self, row: Row, lines: Iterable[LineResult] = ()) -> None:
         """Store a cell: first its lines, then its row. Only within `writing`.

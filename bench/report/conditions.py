@@ -325,7 +325,8 @@ def _language_model(result: Result) -> list[str]:
 
 
 def _rounds(results: Iterable[Result]) -> str:
-    counts = sorted({r.row.timing.lines_per_s.n for r in results if r.row.timing})
+    measured = (result.row for result in results if result.row.counts)
+    counts = sorted({row.timing.lines_per_s.n if row.timing else 1 for row in measured})
     if not counts:
         return say("no finished round")
     if counts[0] == counts[-1]:

@@ -15,7 +15,7 @@ from bench.pipeline.signature import PRECISIONS
 from bench.report.cer import failed_cell, key_columns
 from bench.report.conditions import of_results
 from bench.report.format import UNKNOWN, number, parameters, plain, significant
-from bench.report.language import say, say_name
+from bench.report.language import say, say_name, say_text
 from bench.report.results import Result, grouped
 from bench.report.table import RANGE, Cell, Column, Table, count, figure
 
@@ -322,6 +322,8 @@ def _time(row: SpeedRow) -> Cell:
         seconds = row.figures.seconds
         return figure(seconds.median if seconds else None, seconds_text)
     assert row.result is not None  # only results can fail
+    if reason := row.result.row.extras.get("no_speed"):
+        return Cell("", notes=(say("without speed: {reason}", reason=plain(say_text(reason))),))
     return failed_cell(row.result)
 
 
