@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.tensors import SUMS, read_tensors
 from bench.core.types import Runtime
 from bench.training.files import export
 from models.alphabet import ALPHABET, encode, frames_needed
 from models.images import WIDEST, darkness, to_height
 from models.mini_ar import MiniAR, load_tokenizer
 from models.ppocr_net import PPOCRConfig, PPOCRNet
-from models.shipped import MiniSpec, PPOCRSpec, TornSpec
+from models.shipped import WEIGHTS, MiniSpec, PPOCRSpec, TornSpec
 
 FIXTURE = "tests/fixtures/ppocr_posteriors.npz"
 SPECS: dict[str, Any] = {"mini": MiniSpec, "ppocr": PPOCRSpec}  # with an AR head and without
@@ -143,6 +145,23 @@ def test_weights_that_are_missing_damaged_or_do_not_fit(weights, tmp_path, name,
     save_file(tensors, tmp_path / "odd.safetensors")
     with pytest.raises(UserError, match=r"ctc\.weight"):
         opened("odd.safetensors")
+
+
+def test_a_flipped_byte_of_shipped_weights_is_found(tmp_path):
+    for name in ("mini.safetensors", SUMS):
+        shutil.copy(WEIGHTS / name, tmp_path)
+    path = tmp_path / "mini.safetensors"
+    read_tensors(path)
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="is not the file that was shipped; run git checkout"):
+        MiniSpec(weights=str(path)).open(Runtime())
+
+
+def test_every_shipped_file_has_its_sum():
+    names = [line.split()[1] for line in (WEIGHTS / SUMS).read_text().splitlines()]
+    assert names == sorted(path.name for path in WEIGHTS.glob("*.safetensors"))
 
 
 def test_without_an_ar_head_the_encoder_says_so(tmp_path):

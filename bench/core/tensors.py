@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.core.errors import UserError
-from bench.core.files import draft_of
+from bench.core.files import content_hash, draft_of
+
+SUMS = "SHA256SUMS"  # beside shipped weights, as `sha256sum` writes it
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -19,6 +21,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         UserError: the file is missing or damaged.
     """
+    if (sums := path.with_name(SUMS)).is_file() and path.is_file():
+        shipped = {name: digest for digest, name in map(str.split, sums.read_text().splitlines())}
+        if path.name in shipped and shipped[path.name] != content_hash(path, 64):
+            raise UserError(
+                f"{path} is not the file that was shipped; run git checkout {path}, or renew {sums}"
+            )
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
