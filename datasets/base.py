@@ -7,17 +7,19 @@ Files are read by `datasets.files`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from bench.core.errors import Unavailable, UserError
-from bench.core.metrics import normalise
+from bench.core.metrics import normalise, visible
 from bench.core.named import kind_of
 from bench.core.progress import Report, silent
 from bench.core.registry import did_you_mean
@@ -65,11 +67,14 @@ class Dataset(ABC):
 
     splits: the splits that it may have.
     strict: refuse a split with an unusable line, instead of leaving the line out.
+    rewrite: FROM=TO for each part of the texts that is to be read as another, such as editorial
+        marks and superscripts (`⟦=,⟧=,²=2`); the references of a row say so.
     """
 
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
 
     strict: bool = field(default=False, kw_only=True)
+    rewrite: tuple[str, ...] = field(default=(), kw_only=True)
 
     @abstractmethod
     def missing(self) -> Unavailable | None:
@@ -127,9 +132,11 @@ class Dataset(ABC):
             BadLinesError: no line is usable, or one is not and `strict` is set.
         """
         report = _report.get()
+        rewriting = Rewriting.of(self.rewrite)
         lines: dict[str, Line] = {}
         bad: list[BadLine] = []
-        for count, each in enumerate(items):
+        for count, item in enumerate(items):
+            each = rewriting.line(item) if isinstance(item, Line) else item
             report(f"reading {split}", count, max(total, count))
             if isinstance(each, BadLine):
                 bad.append(each)
@@ -148,7 +155,7 @@ class Dataset(ABC):
             sha256=fingerprint(lines.values()),
             source=source,
             licence=licence,
-            references=references,
+            references=", ".join(filter(None, (references, str(rewriting)))),
             notes=tuple(_printable(note) for note in notes),
         )
         if bad and not lines:
@@ -156,6 +163,58 @@ class Dataset(ABC):
         if self.strict and bad:
             raise BadLinesError(made)
         return made
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """Parts of texts to be read as others, longer ones first, all in one pass."""
+
+    pairs: Mapping[str, str]
+
+    @classmethod
+    def of(cls, items: Sequence[str]) -> Rewriting:
+        """The pairs of FROM=TO.
+
+        Raises:
+            UserError: one is not of this form, or two have the same FROM.
+        """
+        pairs: dict[str, str] = {}
+        for item in items:
+            head, equals, after = item[1:].partition("=")  # = itself may be rewritten
+            before = unicodedata.normalize("NFC", item[:1] + head)
+            if not equals:
+                raise UserError(
+                    f"rewrite has {item!r}; write FROM=TO, such as ²=2, or ⟦= to leave ⟦ out"
+                )
+            if pairs.setdefault(before, after) != after:
+                raise UserError(f"rewrite has {before!r} twice; give it one meaning")
+        return cls(pairs)
+
+    def line(self, line: Line) -> Line | BadLine:
+        """A line with its text rewritten; boxes of other characters are dropped."""
+        if not self.pairs:
+            return line
+        longest = sorted(self.pairs, key=len, reverse=True)
+        pattern = "|".join(map(re.escape, longest))
+        text = normalise(re.sub(pattern, lambda found: self.pairs[found[0]], line.text))
+        if not text:
+            return BadLine(line.id, f"{EMPTY} after rewrite")
+        if text == line.text:
+            return line
+        return dataclasses.replace(line, text=text, boxes=None, box_source="")
+
+    def __str__(self) -> str:
+        """The pairs in words.
+
+        >>> str(Rewriting.of(["⟦=", "²=2"]))
+        '"⟦" left out, "²" read as "2"'
+        """
+        return ", ".join(
+            f'"{visible(before)}" read as "{visible(after)}"'
+            if after
+            else f'"{visible(before)}" left out'
+            for before, after in self.pairs.items()
+        )
 
 
 def make_line(

@@ -60,6 +60,28 @@ def test_a_csv_with_all_columns(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rewrite", "text"),
+    [
+        (("⟦=", "⟧="), "x^2 [sic] = [s]"),
+        (("[sic]=", "[s]=S", "^2=²"), "⟦x⟧² = S"),
+        (("=~", "==:", "[s]=[sic]"), "⟦x⟧^2 [sic] : [sic]"),  # in one pass
+        ((), "⟦x⟧^2 [sic] = [s]"),
+    ],
+)
+def test_parts_of_texts_are_read_as_others(
+    folder: Path, rewrite: tuple[str, ...], text: str
+) -> None:
+    (folder / "m.tsv").write_text("image\ttext\nlines/a.png\t⟦x⟧^2 [sic] = [s]\n")
+    if rewrite[:1] == ("=~",):
+        with pytest.raises(UserError, match="rewrite has '=~'; write FROM=TO"):
+            ManifestLines(folder / "m.tsv", rewrite=rewrite).load()
+        rewrite = rewrite[1:]
+    assert _texts(folder / "m.tsv", rewrite=rewrite) == [text]
+    with pytest.raises(UserError, match="'a' twice"):
+        ManifestLines(folder / "m.tsv", rewrite=("a=b", "a=c")).load()
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("m.csv", "\ufefffile_name,text\nlines/a.png,caf\u00e9\nlines/b.png,two\n"),

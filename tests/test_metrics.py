@@ -17,6 +17,7 @@ from bench.core.metrics import (
     normalise,
     score_line,
     totals,
+    visible,
     wer,
     word_edits,
 )
@@ -83,6 +84,13 @@ def test_counts_agree_with_independent_programs(reference, text, edits, words):
     assert score.edits == sum(edits)
     assert score.insertions - score.deletions == edits[2] - edits[1]
     assert score.word_edits == words
+
+
+def test_characters_that_nobody_sees_are_shown_by_their_numbers():
+    assert visible("e\u0301 é ك 字") == "e\u0301 é ك 字"
+    hidden = "\u200b\u00a0\u00ad\ufeff\ufe0f\u3164\u034f\ue000\n"
+    assert visible(hidden) == "".join(f"U+{ord(c):04X}" for c in hidden)
+    assert visible("\u0301") == "U+0301"
 
 
 def test_rates_of_a_corpus_agree_with_jiwer():

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import bench.report
 from bench import ROOT
@@ -49,6 +51,42 @@ device = "cpu"
 rounds = 1
 threads = 1
 """
+
+
+@pytest.fixture
+def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a table of two images, in the working directory."""
+    Image.fromarray(np.full((40, 200), 220, np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("image,text,id\na.png,m² ⟦x⟧,1\na.png,⟦⟧,2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench.report, "write", lambda *_, **__: [])
+    yield tmp_path
+    forget()
+
+
+def test_texts_are_rewritten_as_the_file_says_and_rows_repeat_it(letters: Path, call: Call) -> None:
+    (letters / "kaidoku.toml").write_text(
+        '[sets.letters]\nkind = "manifest"\npath = "t.csv"\n'
+        'rewrite = { "⟦" = "", "⟧" = "", "²" = ",2" }\n'
+    )
+    code, shown, err = call(
+        "run", "--encoder", "mini", "--decoder", "ctc-greedy", "--dataset", "letters",
+        "--out", str(letters / "out"), "--rounds", "1",
+    )  # fmt: skip
+    assert code == 1, err  # a line is left out
+    assert '"⟦" left out, "⟧" left out' in shown
+    row = json.loads((letters / "out" / "rows.jsonl").read_text())
+    assert row["references"] == 'manifest, "⟦" left out, "⟧" left out, "²" read as ",2"'
+    assert row["dataset_options"]["rewrite"] == ["⟦=", "⟧=", "²=,2"] and row["unreadable"] == 1
+    (line,) = RunStore(letters / "out").lines(row["key"])
+    assert line.reference == "m,2 x"
+    code, shown, _ = call("data", "check", "letters", "--out", str(letters / "o"))
+    assert code == 1 and "letters/2" not in shown and "its text is empty after rewrite" in shown
+    (letters / "kaidoku.toml").write_text(
+        '[sets.letters]\nkind = "manifest"\npath = "t.csv"\n[sets.letters.rewrite]\n"²" = 2\n'
+    )
+    code, _, err = call("list", "data", "sets")
+    assert code == 2 and "kaidoku.toml, line 5: sets.letters.rewrite.² has to be a text" in err
 
 
 @pytest.fixture(scope="module")

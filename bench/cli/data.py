@@ -17,6 +17,7 @@ from bench.cli.listing import absence, fact
 from bench.cli.options import DataRoot, Json, Lang, Names, Options, print_json
 from bench.core.errors import UserError
 from bench.core.hub import MAIN, size_of
+from bench.core.metrics import visible
 from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean
 from bench.pipeline import bad_lines
@@ -452,8 +453,9 @@ def _tags(tags: Mapping[str, int]) -> str:
 
 
 def _letters(alphabet: str) -> str:
-    other = " ".join(character for character in alphabet if not " " <= character <= "~")
-    letters = say("{count} characters: {alphabet}", count=len(alphabet), alphabet=alphabet)
+    other = " ".join(visible(character) for character in alphabet if not " " <= character <= "~")
+    seen = "".join(character for character in alphabet if visible(character) == character)
+    letters = say("{count} characters: {alphabet}", count=len(alphabet), alphabet=seen)
     return letters + (say("; not printable ASCII: {letters}", letters=other) if other else "")
 
 

@@ -139,6 +139,9 @@ def _with_defaults(
         if key not in kinds:
             raise project.unknown(*table, key, known=[*own, *kinds])
         kind, hub = kinds[key], kinds[key] is str
+        if kind == tuple[str, ...] and isinstance(project.tables[table[0]][table[1]][key], dict):
+            defaults[key] = project.pairs_of(*table, key)
+            continue
         is_place = Path in (kind, *get_args(kind)) or (hub and key in _FOLDER_OR_HUB)
         text = project.place_of(*table, key, hub=hub) if is_place else project.text_of(*table, key)
         with _placed(project, *table, key):

@@ -73,9 +73,29 @@ class LineScore(Edited):
     word_edits: int
 
 
+# Printable by Unicode, and yet blank: fillers, joiners, variation selectors.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
+
+
 def normalise(text: str) -> str:
     """Unicode NFC, no white space at the ends, every run of white space one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def visible(text: str) -> str:
+    """A text with each character that no font shows by itself as its code point.
+
+    >>> visible("a\u200bb"), visible("\u0301")
+    ('aU+200Bb', 'U+0301')
+    """
+    shown = ""
+    for place, c in enumerate(text):
+        bare = place == 0 and unicodedata.category(c) in ("Mn", "Me")  # a mark without its letter
+        hidden = bare or not c.isprintable() or c in _BLANK
+        shown += f"U+{ord(c):04X}" if hidden else c
+    return shown
 
 
 def _spaces_at_punctuation(text: str) -> str:

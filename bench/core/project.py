@@ -82,6 +82,21 @@ class Project:
             str(each).lower() if isinstance(each, bool) else str(each) for each in values
         )
 
+    def pairs_of(self, *keys: str) -> tuple[str, ...]:
+        """A table of texts by texts as KEY=VALUE.
+
+        Raises:
+            UserError: a value of it is no text.
+        """
+        value: Any = self.tables
+        for key in keys:
+            value = value[key]
+        for key, each in value.items():
+            if not isinstance(each, str):
+                what = f"{'.'.join((*keys, key))} has to be a text; write it in quotes"
+                raise self.mistake(*keys, key, what=what)
+        return tuple(f"{key}={each}" for key, each in value.items())
+
     def place_of(self, *keys: str, hub: bool) -> str:
         """A path, relative to the file, as an absolute one; a Hub id as it is, where `hub`."""
         if not (text := self.text_of(*keys)):

@@ -9,7 +9,7 @@ from typing import Any
 from bench.analysis.misreadings import Analysis, Change, Pair, Profile
 from bench.analysis.misreadings.classes import Class, Unit, View
 from bench.analysis.stats import ALPHA, FEWEST, significant
-from bench.core.metrics import EditKind
+from bench.core.metrics import EditKind, visible
 from bench.report.cer import cer_cell
 from bench.report.conditions import blocks, interval, sentences, signatures
 from bench.report.format import number, plain, plural
@@ -314,4 +314,4 @@ def confusion_columns(decoders: Sequence[str]) -> list[Column[PairRow]]:
 
 
 def _unit_text(unit: str) -> str:
-    return {"": say(NOTHING), " ": say(SPACE)}.get(unit) or plain(unit) or f"U+{ord(unit[0]):04X}"
+    return {"": say(NOTHING), " ": say(SPACE)}.get(unit) or plain(visible(unit))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.core.errors import UserError
+from bench.core.metrics import visible
 from decoders.language.arpa import MARKS, SPACE, NGramModel
 
 Unit = Literal["word", "char"]
@@ -86,7 +87,7 @@ def missing_symbols(words: Iterable[str], alphabet: Sequence[str], name: str) ->
     letters = [symbol for symbol in alphabet[1:] if symbol.isalpha()]
     lacking = [letter for letter in letters if letter in missing]
     if len(lacking) > _MOST_MISSING * len(letters):
-        shown = " ".join(lacking[:30]) + (" ..." if lacking[30:] else "")
+        shown = " ".join(map(visible, lacking[:30])) + (" ..." if lacking[30:] else "")
         raise UserError(
             f"{name} lacks {len(lacking)} of the alphabet's {len(letters)} letters: {shown}; build "
             "one from text that has them with `python -m bench lm build --unit char`"
