@@ -13,13 +13,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import ROOT
+from bench.core.registry import Entry
+from bench.core.types import Row
+from bench.pipeline.plan import Block, build_plan
+from bench.pipeline.runner import Silent, run
 from bench.pipeline.store import RunStore
+from tests.harness_doubles import ASKED, HERE, registries
 
 WORDS = (
     "run", "--encoder", "mini", "--decoder", "ctc-greedy,ctc-ngram", "--dataset", "ink,unipen",
@@ -138,9 +145,9 @@ def test_a_few_faults_of_each_kind(tmp_path: Path, unharmed: Program) -> None:
     refused(tmp_path / "two", unharmed)
 
 
-def killed(count: int, tmp_path: Path, unharmed: Program) -> None:
+def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
     """A run that is killed at any moment loses no finished cell and doubles none."""
-    rng, kills, longest = random.Random(20261130), 0, 10.0
+    rng, kills, longest = random.Random(seed), 0, 10.0
     program = Program(tmp_path)
     program.cache = unharmed.cache
     for number in range(count):
@@ -163,9 +170,9 @@ def killed(count: int, tmp_path: Path, unharmed: Program) -> None:
     print(f"{kills} of {count} runs were killed before their end")
 
 
-def damaged(count: int, tmp_path: Path, unharmed: Program) -> None:
+def damaged(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
     """A run folder with a damaged file is mended, or refused in one sentence."""
-    rng, mended = random.Random(1), 0
+    rng, mended = random.Random(seed), 0
     for number in range(count):
         program = Program(tmp_path / str(number))
         _copy(unharmed.out, program.out)
@@ -183,9 +190,9 @@ def damaged(count: int, tmp_path: Path, unharmed: Program) -> None:
     print(f"{mended} of {count} damaged folders mended, the others refused in one sentence")
 
 
-def made_again(count: int, tmp_path: Path, unharmed: Program) -> None:
+def made_again(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
     """Damaged caches are made again."""
-    rng = random.Random(2)
+    rng = random.Random(seed)
     for number in range(count):
         program = Program(tmp_path / str(number))
         _copy(unharmed.cache, program.cache)
@@ -263,3 +270,40 @@ def _damage(path: Path, fault: str, rng: random.Random) -> None:
         path.unlink()
     else:
         path.write_bytes(data)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_memory_does_not_grow_with_the_cells(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom tests.test_faults import many_cells\n"
+        "many_cells(Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cells, early, late = map(float, done.stdout.split())
+    print(f"{cells:.0f} cells: {early:.0f} MiB after a fifth of them, {late:.0f} MiB at the end")
+    assert cells == 1000 and late < early + 20
+
+
+def many_cells(folder: Path) -> None:
+    """Measure 1,000 cells of doubles; print their number, and MiB after a fifth and at the end."""
+    readers = {f"r{n}": Entry(f"{HERE}:ReaderSpec", "", {"drop": chr(97 + n)}) for n in range(20)}
+    memory = psutil.Process().memory_info
+    sizes: list[float] = []
+
+    class Watching(Silent):
+        def finished(self, block: Block, rows: Sequence[Row]) -> None:
+            sizes.append(memory().rss / 2**20)
+
+    store, cells = RunStore(folder), 0
+    for seed in range(10):
+        asked = replace(
+            ASKED, decoders=tuple(readers), damages=("eraser",), severities=(1, 2, 3, 4, 5),
+            seed=seed,
+        )  # fmt: skip
+        cells += len(run(build_plan(asked, registries(**readers)), store, Watching()).done)
+    print(cells, sizes[len(sizes) // 5], sizes[-1])
