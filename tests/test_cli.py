@@ -222,9 +222,9 @@ def test_options_reach_the_parts_with_their_types(call, doubles, no_report):
         ([], "say what to measure"),
         (["--encoder", "pixls"], "did you mean pixels?"),
         (["--encoder", "pixels", "--split", "tset"], "did you mean test?"),
-        (["--encoder", "pixels", "--limit", "0"], "take 1 or more"),
-        (["--encoder", "pixels", "--batch-size", "0"], "batch size has to be 1 or more"),
-        (["--encoder", "pixels", "--rounds", "0"], "take 1 or more"),
+        (["--encoder", "pixels", "--limit", "0"], "--limit must be >= 1, not 0"),
+        (["--encoder", "pixels", "--batch-size", "0"], "--batch-size must be >= 1, not 0"),
+        (["--encoder", "pixels", "--rounds", "0"], "--rounds must be >= 1, not 0"),
         (["--encoder", "pixels", "--dtype", "float7"], "float7"),
         (["--encoder", "pixels", "--device", "toaster"], "toaster"),
         (["--encoder", "pixels", "--severity", "3"], "add --damage"),
@@ -437,7 +437,7 @@ def test_show_of_an_encoder_and_a_decoder(call, doubles, monkeypatch):
         (["refusing"], "no language model"),
         (["pixels", "--encoder", "pixels"], "leave out --encoder"),
         (["reader", "-o", "no-e.busy_s=1"], "not shown here"),
-        (["reader", "--lines", "0"], "1 or more"),
+        (["reader", "--lines", "0"], "--lines must be >= 1"),
     ],
 )
 def test_show_of_what_cannot_be_shown(call, doubles, words, said):

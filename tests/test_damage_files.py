@@ -145,7 +145,7 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
     [
         (["lines"], "--out"),
         (["lines", "--out", "x", "--severity", "6"], "severity 6"),
-        (["lines", "--out", "x", "--limit", "0"], "leaves nothing"),
+        (["lines", "--out", "x", "--limit", "0"], "--limit must be >= 1"),
         (["lines", "--out", "x", "-o", "blot.fill=mark"], "no option 'fill'"),
         (["lines", "--out", "x", "--align", "mimi"], "did you mean mini"),
     ],

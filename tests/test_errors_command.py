@@ -95,7 +95,7 @@ def test_severity_alone_means_all_damages(errors):
         (["--damage", "defocus", "--severity", "3"], "no row of damage defocus, severity 3 toget"),
         (["--encoder", "trocr-small"], "none of the chosen rows has a CER: untrained weights"),
         (["--decoder", "ctc-kenlm"], "none of the chosen rows has a CER: mini:ctc-kenlm on lines"),
-        (["--top", "0"], "--top 0 shows nothing"),
+        (["--top", "0"], "--top must be >= 1, not 0"),
         (["--xlsx", "x.ods"], "--xlsx writes .xlsx, which x.ods is not"),
         (["--json", "--format", "md"], "give --json or --format md, not both"),
         (["--vocabulary", "/no/such.arpa"], "/no/such.arpa"),

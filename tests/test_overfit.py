@@ -105,7 +105,6 @@ def test_every_split_gives_the_same_number_of_lines_spread_over_it():
 @pytest.mark.parametrize(
     ("selection", "kind", "words"),
     [
-        (asked("spelled", limit=0), UserError, "leaves nothing"),
         (asked("no-test"), UserError, "no split train and test"),
         (asked("spelled", options={"pixels": {"weights": "untrained"}}), UserError, "untrained"),
         (asked("spelled", options={"spelled": {"absent": True}}), Unavailable, "not here"),

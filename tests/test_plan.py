@@ -181,8 +181,6 @@ def test_what_cannot_run_here_is_named_once_with_its_remedy():
         ({"damaged": ("wordz",)}, "no data set is called 'wordz'"),
         ({"severities": (6,)}, "severity 6 is not one of 0 to 5"),
         ({"split": "tset"}, "words has no split 'tset'; did you mean test"),
-        ({"limit": 0}, "a limit of 0 lines"),
-        ({"runtime": Runtime(batch_size=0)}, "batch size has to be 1 or more"),
         ({"options": {"readr": {"drop": "x"}}}, "'readr', which is not part .*did you mean reader"),
         ({"options": {"reader": {"drip": "x"}}}, "reader has no option 'drip'; did you mean drop"),
         ({"options": {"no-e": {"drop": "x"}}}, "no-e fixes drop"),

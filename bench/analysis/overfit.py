@@ -130,8 +130,6 @@ def check(asked: Selection, registries: Registries, track: Track) -> OverfitChec
     """
     (encoder,), (name,), (dataset,) = asked.encoders, asked.decoders, asked.datasets
     limit = LIMIT if asked.limit is None else asked.limit
-    if limit < 1:
-        raise UserError(f"a limit of {limit} lines leaves nothing to read")
     splits = registries.datasets.create(dataset, asked.options.get(dataset)).splits
     if not {LEARNED, UNSEEN} <= set(splits):
         raise UserError(

@@ -71,7 +71,7 @@ def tune(
             encoder that are untrained, an unknown name or option.
         Unavailable: something that it needs is not here.
     """
-    _check(asked, count)
+    _check(asked)
     (encoder,), (name,), (dataset,) = asked.encoders, asked.decoders, asked.datasets
     make, tried = _decoder(name, asked, registries, grid or {})
     spec = make({})
@@ -120,7 +120,7 @@ def _mapped(
     return values if gap.p is None else {**values, "p": gap.p}
 
 
-def _check(asked: Selection, count: int | None) -> None:
+def _check(asked: Selection) -> None:
     if asked.split != SPLIT:
         raise UserError(
             f"weights are tuned on the split {SPLIT!r} and not on {asked.split!r}: numbers on "
@@ -128,10 +128,6 @@ def _check(asked: Selection, count: int | None) -> None:
             "lines"
         )
     check_severities(asked.severities, least=1)
-    if asked.limit is not None and asked.limit < 1:
-        raise UserError(f"a limit of {asked.limit} lines leaves nothing to tune on")
-    if count is not None and count < 1:
-        raise UserError(f"{count} trials try nothing; take 1 or more")
 
 
 def _decoder(name: str, asked: Selection, registries: Registries, grid: Grid) -> tuple[Make, Grid]:

@@ -9,6 +9,7 @@ from cyclopts import App
 
 from bench.cli import PROGRAM
 from bench.cli.options import (
+    Count,
     DataRoot,
     Files,
     Inference,
@@ -49,7 +50,7 @@ def overfit(
     *,
     system: str = "mini:ctc-greedy",
     dataset: str = "lines",
-    limit: int = 300,
+    limit: Count = 300,
     options: Options = (),
     inference: Inference = Inference(),
     lang: Lang = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Inference, Names, Numbers, Options
+from bench.cli.options import Count, DataRoot, Inference, Names, Numbers, Options
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition
@@ -49,7 +49,7 @@ def preview(
     *,
     dataset: str = "ink",
     split: str = "test",
-    line: int = 1,
+    line: Count = 1,
     damage: Names = (),
     seed: int = 0,
     options: Options = (),
@@ -74,8 +74,6 @@ def preview(
 
     if out.suffix.lower() not in _SUFFIXES:
         raise UserError(f"the sheet is a picture; {out} should end in {' or '.join(_SUFFIXES)}")
-    if line < 1:
-        raise UserError(f"there is no line {line}; the first line is 1")
     typed = typed_options(parse_options(options), (DATASETS, DAMAGES))
     damages = {name: DAMAGES.create(name, typed.get(name)) for name in damage or DAMAGES.names()}
     # One line more may shine through.
@@ -106,7 +104,7 @@ class Conditions:
     """
 
     split: str = "test"
-    limit: int | None = None
+    limit: Count | None = None
     damage: Names = ()
     severity: Numbers = (3,)
     seed: Numbers = (0,)
@@ -115,15 +113,13 @@ class Conditions:
         """The conditions of the copies of a set.
 
         Raises:
-            UserError: an unknown damage, or a severity or limit out of range.
+            UserError: an unknown damage, or a severity out of range.
         """
         from bench.pipeline.plan import CLEAN
         from datasets.damage import DAMAGES
         from datasets.damage.base import check_severities
 
         check_severities(self.severity, least=1)
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"--limit {self.limit} leaves nothing to write; take 1 or more")
         clean = Condition(dataset, self.split, limit=self.limit)
         for damage in self.damage or DAMAGES.names():
             if damage == CLEAN:

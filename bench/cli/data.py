@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.listing import absence, fact
-from bench.cli.options import DataRoot, Json, Lang, Names, Options, print_json
+from bench.cli.options import Count, DataRoot, Json, Lang, Names, Options, print_json
 from bench.core.errors import UserError
 from bench.core.hub import MAIN, size_of
 from bench.core.metrics import visible
@@ -282,7 +282,7 @@ class Counting:
     """
 
     split: str | None = None
-    limit: int | None = None
+    limit: Count | None = None
     strict: bool = False
     out: Path | None = None
 
@@ -304,8 +304,6 @@ def check(
     names = list(dict.fromkeys(name or SOURCES))
     for one in names:
         DATASETS.entry(one)
-    if counting.limit is not None and counting.limit < 1:
-        raise UserError(f"--limit {counting.limit} leaves nothing to count; take 1 or more")
     if not name and (options or counting != Counting()):
         raise UserError(f"name the sets to count: {PROGRAM} data check NAME")
     if counting.out and len(names) > 1:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from bench import ROOT
 from bench.cli import PROGRAM
 from bench.cli.options import (
+    Count,
     DataRoot,
     Inference,
     Json,
@@ -178,7 +180,7 @@ def _record(folder: Path, runtime: Runtime, fresh: bool) -> PeerRecord:
 
 @dataclasses.dataclass(frozen=True)
 class _Traced(Inference):
-    batch_size: int = 8
+    batch_size: Count = 8
 
 
 @app.command(help_epilogue=_TRACE)
@@ -188,7 +190,7 @@ def trace(
     *,
     dataset: str = "ink",
     split: str = "test",
-    lines: int = 16,
+    lines: Count = 16,
     inference: _Traced = _Traced(),
     options: Options = (),
     stacks: bool = False,
@@ -216,9 +218,6 @@ def trace(
     from bench.report.trace import tables
 
     encoder, decoder = parts_of_system(system)
-    for flag, value in (("--lines", lines), ("--batch-size", inference.batch_size)):
-        if value < 1:
-            raise UserError(f"{flag} {value} reads nothing; take 1 or more")
     folder, names = out or ROOT / "results" / "traces", Registries()
     with (
         Steps(system) as steps,
@@ -258,8 +257,8 @@ def show(
     *,
     encoder: str | None = None,
     dataset: str | None = None,
-    lines: int = 2,
-    depth: int | None = None,
+    lines: Count = 2,
+    depth: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     options: Options = (),
     data_root: DataRoot = None,
     as_json: Json = False,
@@ -284,8 +283,6 @@ def show(
         raise UserError(f"no encoder or decoder is called {name!r}{hint}")
     if is_encoder and encoder:
         raise UserError(f"{name} is an encoder itself; leave out --encoder")
-    if lines < 1 or (depth is not None and depth < 0):
-        raise UserError("--lines has to be 1 or more, and --depth 0 or more")
     behind = name if is_encoder else encoder or names.encoders.names()[0]
     source = dataset or names.datasets.names()[0]
     values = typed(options, names)

@@ -12,6 +12,7 @@ from bench.cli import PROGRAM
 from bench.cli.options import (
     HOW,
     WHAT,
+    Count,
     DataRoot,
     Inference,
     Json,
@@ -66,7 +67,7 @@ class DiagnosisChoices:
     damage: Names = ("none",)
     severity: Numbers = (3,)
     seed: int = 0
-    limit: int = 200
+    limit: Count = 200
     options: Options = ()
 
     def selection(self, inference: Inference) -> Selection:

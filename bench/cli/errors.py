@@ -16,7 +16,7 @@ from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Lang, Names, check_workbook, print_json
+from bench.cli.options import Count, DataRoot, Json, Lang, Names, check_workbook, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
@@ -104,7 +104,7 @@ def run(
     choice: Choice | None = None,
     against: str | None = None,
     vocabulary: Annotated[str | None, Parameter(metavar="FILE")] = None,
-    top: int = 15,
+    top: Count = 15,
     data_root: DataRoot = None,
     form: Annotated[Literal["text", "md", "tex", "csv"], Parameter(name="--format")] = "text",
     xlsx: Path | None = None,
@@ -124,8 +124,6 @@ def run(
         form: of the tables on stdout
         xlsx: write an Excel workbook
     """
-    if top < 1:
-        raise UserError(f"--top {top} shows nothing; take 1 or more")
     if as_json and form != "text":
         raise UserError(f"give --json or --format {form}, not both")
     if xlsx is not None:

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
 from bench.cli import PROGRAM
-from bench.cli.options import WHAT, Inference, Lang, Names, Numbers, Options, typed
+from bench.cli.options import WHAT, Count, Inference, Lang, Names, Numbers, Options, typed
 
 if TYPE_CHECKING:
     from bench.analysis.experiment.design import Design
@@ -83,7 +83,7 @@ class ExperimentChoices:
 @dataclasses.dataclass(frozen=True)
 class _Inference(Inference):
     # Larger ones share the AR steps better, and have lines of less like widths: more padding.
-    batch_size: int = 12
+    batch_size: Count = 12
 
 
 @app.command

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
+from cyclopts.validators import Number
 
 from bench.cli import PROGRAM
 from bench.core.errors import UserError
@@ -42,6 +43,8 @@ def _numbers(_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
 # Lists are separated by commas, repeated, or both.
 Names = Annotated[tuple[str, ...], Parameter(converter=_words, metavar="NAMES")]
 Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, metavar="N,...")]
+
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 # Several words after one flag: --text A B.
 Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=1)]
@@ -92,7 +95,7 @@ class Machine:
     """
 
     device: str | None = None
-    threads: int | None = None
+    threads: Count | None = None
 
     def runtime(self) -> Runtime:
         """The runtime of a cell; the machine decides what was left out."""
@@ -114,7 +117,7 @@ class Inference(Machine):
         dtype: float32, bfloat16 or float16
     """
 
-    batch_size: int = 32
+    batch_size: Count = 32
     dtype: str = "float32"
 
     def runtime(self) -> Runtime:
@@ -198,7 +201,7 @@ class CellChoices:
     llm_model: str | None = None
     severity: Numbers = ()
     split: str = "test"
-    limit: int | None = None
+    limit: Count | None = None
     seed: int = 0
     strict: bool = False
     options: Options = ()
@@ -266,6 +269,4 @@ def _rounds(count: int) -> Rounds:
     """A fixed number of rounds, however long they take."""
     from bench.pipeline.plan import Rounds
 
-    if count < 1:
-        raise UserError(f"--rounds {count} measures nothing; take 1 or more")
     return Rounds(least=count, least_s=0.0, most_s=math.inf)

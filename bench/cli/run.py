@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import HOW, RESULTS, CellChoices, DataRoot, Inference, Json, Lang, print_json
+from bench.cli.options import (
+    HOW,
+    RESULTS,
+    CellChoices,
+    Count,
+    DataRoot,
+    Inference,
+    Json,
+    Lang,
+    print_json,
+)
 from bench.core.errors import UserError
 from bench.core.types import Row
 from bench.pipeline import bad_lines
@@ -57,7 +67,7 @@ def run(
     choices: CellChoices = CellChoices(),
     data_root: DataRoot = None,
     inference: Inference = Inference(),
-    rounds: Annotated[int | None, Parameter(group=HOW)] = None,
+    rounds: Annotated[Count | None, Parameter(group=HOW)] = None,
     executor: Annotated[Literal["local", "ray", "slurm"], Parameter(group=HOW)] = "local",
     cpus: Annotated[int | None, Parameter(group=HOW)] = None,
     gpus: Annotated[float | None, Parameter(group=HOW)] = None,

@@ -14,6 +14,7 @@ from bench.cli.options import (
     HOW,
     RESULTS,
     WHAT,
+    Count,
     DataRoot,
     Json,
     Lang,
@@ -73,7 +74,7 @@ class SpeedChoices:
     encoder: Annotated[Names, _Several] = ()
     decoder: Annotated[Names, _Several] = ()
     dataset: str | None = None
-    limit: int | None = None
+    limit: Count | None = None
     options: Options = ()
 
 

@@ -13,6 +13,7 @@ from bench.cli import PROGRAM
 from bench.cli.options import (
     HOW,
     WHAT,
+    Count,
     DataRoot,
     Inference,
     Json,
@@ -67,7 +68,7 @@ class TuningLines:
 
     dataset: str = "ink"
     split: str = "val"
-    limit: int | None = None
+    limit: Count | None = None
     damage: Names = ("all",)
     severity: int = 3
     seed: int = 0
@@ -79,7 +80,7 @@ def run(
     encoder: Annotated[str, Parameter(group=WHAT)] = "mini",
     decoder: Annotated[str, Parameter(group=WHAT)] = "ctc-kenlm",
     grid: Annotated[tuple[str, ...], Parameter(group=WHAT, metavar="OPTION=V,V,...")] = (),
-    trials: Annotated[int | None, Parameter(group=WHAT)] = None,
+    trials: Annotated[Count | None, Parameter(group=WHAT)] = None,
     options: Annotated[Options, Parameter(group=WHAT)] = (),
     lines: TuningLines = TuningLines(),
     data_root: DataRoot = None,

@@ -255,13 +255,6 @@ def _check(selection: Selection, names: Registries) -> None:
     check_severities(selection.severities)
     for name in selection.damaged or ():
         names.datasets.entry(name)
-    if selection.limit is not None and selection.limit < 1:
-        raise UserError(
-            f"a limit of {selection.limit} lines leaves nothing to read; take 1 or more"
-        )
-    for what in ("batch_size", "threads"):
-        if getattr(selection.runtime, what) < 1:
-            raise UserError(f"{what.replace('_', ' ')} has to be 1 or more")
     decoders = (part for name in selection.decoders for part in parts_of(name))
     chosen = {
         *selection.encoders, *decoders, *selection.datasets,
