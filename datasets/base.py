@@ -18,6 +18,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+
 from bench.core.errors import Unavailable, UserError
 from bench.core.metrics import normalise, visible
 from bench.core.named import kind_of
@@ -32,6 +34,8 @@ EMPTY = "its text is empty"  # the reason of a bad line
 # A line beyond these is no line of writing, and would cost an encoder all memory.
 MIN_SIDE = 4  # pixels
 MAX_RATIO = 200  # width to height
+_MOST_PIXELS = 8_000_000  # kept of a line; larger images are scaled down
+_NO_CONTRAST = 8  # grey levels; an image within so few shows nothing
 
 _report: ContextVar[Report] = ContextVar("report", default=silent)
 
@@ -146,6 +150,7 @@ class Dataset(ABC):
                 bad.append(BadLine(each.id, unfit))
             else:
                 lines[each.id] = each
+        notes = [*notes, *_without_contrast(list(lines.values()))]
         made = LineSet(
             name=name,
             split=split,
@@ -240,9 +245,22 @@ def make_line(
         if not (text := normalise(text if isinstance(text, str) else text())):
             return BadLine(name, EMPTY)
         part = "image"
-        return Line(name, image(), text, writer, split, **facts)
+        return Line(name, _bounded(image()), text, writer, split, **facts)
     except (ValueError, OSError) as error:
         return BadLine(name, f"its {part} cannot be read: {error}")
+
+
+def _bounded(image: Image) -> Image:
+    """Scale an image of too many pixels down, its proportions kept."""
+    if image.size <= _MOST_PIXELS:
+        return image
+    import cv2
+
+    height, width = image.shape
+    scale = (_MOST_PIXELS / image.size) ** 0.5
+    size = max(1, int(width * scale)), max(1, int(height * scale))
+    smaller: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return smaller
 
 
 def absence(look: Callable[[], object]) -> Unavailable | None:
@@ -278,6 +296,13 @@ def _unfit(line: Line) -> str:
     if min(height, width) < MIN_SIDE or width > MAX_RATIO * height:
         return f"its image of {width} x {height} pixels is no line of writing"
     return ""
+
+
+def _without_contrast(lines: Sequence[Line]) -> Iterator[str]:
+    """A note on the lines whose images show nothing."""
+    blank = [line.id for line in lines if np.ptp(line.image) < _NO_CONTRAST]
+    if blank:
+        yield f"images without contrast: {len(blank)} of {len(lines)}, the first {blank[0]}"
 
 
 def fingerprint(lines: Iterable[Line]) -> str:

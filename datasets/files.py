@@ -10,11 +10,12 @@ import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from xml.etree.ElementTree import Element, ParseError, fromstring
 from xml.parsers import expat
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
@@ -32,6 +33,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pbm",
             ".pgm", ".ppm")  # fmt: skip
 
+_SAMPLE_FORMAT = 339  # the tag of TIFF; 1 means unsigned whole numbers
+_DEPTHS = (8, 10, 12, 14, 16, 24, 31, 32)  # bits that scanners and cameras use
 _PAPER = (255, 255, 255, 255)
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _BYTE_ORDER_MARKS = (
@@ -99,8 +102,9 @@ def text_inside(root: Path, name: str) -> str:
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -> Image:
     """Decode an image to (H, W) uint8 grey, transparency to white.
 
-    16-bit images keep the upper 8 bits, 1-bit ones become 0 and 255, and only the first page is
-    read. `upright` applies the EXIF orientation.
+    Of pixels with more than 8 bits the upper 8 of those in use are kept (12 bits often lie in 16),
+    floats are taken as 0 to 1, 255 or 65535 by their largest, or else by their range, 1-bit ones
+    become 0 and 255, and only the first page is read. `upright` applies the EXIF orientation.
 
     Raises:
         ValueError: it is not an image, damaged, truncated or absurdly large.
@@ -124,11 +128,25 @@ def _grey(image: Pillow.Image) -> Image:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         above = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
-    if image.mode.startswith("I"):  # convert("L") would clip what has 16 bits
-        return (np.clip(np.asarray(image), 0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits")
+    if image.mode.startswith(("I", "F")):  # convert("L") would clip what has more than 8 bits
+        pixels = np.asarray(image)
+        unsigned = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT) == (1,)
+        return _scaled(pixels.view(np.uint32) if unsigned and image.mode == "I" else pixels)
     return np.array(image.convert("L"))
+
+
+def _scaled(pixels: NDArray[Any]) -> Image:
+    """Pixels of more than 8 bits to 0..255, by the range that their largest lies in."""
+    low, high = pixels.min(), pixels.max()
+    if not np.isfinite((low, high)).all():
+        raise ValueError("some of its pixels are no numbers; save it with 8 or 16 bits")
+    if pixels.dtype.kind != "f" and low >= 0:
+        bits = next(bits for bits in _DEPTHS if int(high) < 1 << bits)
+        return (pixels >> (bits - 8)).astype(np.uint8)
+    ends = [end for end in (1.0, 255.0, 65535.0) if high <= end] if low >= 0 else []
+    start, end = (0.0, ends[0]) if ends else (float(low), float(high))
+    grey = (pixels.astype(np.float64) - start) * (255 / max(end - start, 1e-300))
+    return np.rint(grey).clip(0, 255).astype(np.uint8)
 
 
 def decode_text(encoded: bytes) -> str:

@@ -68,7 +68,7 @@ def test_a_census_counts_by_hand(table: Path) -> None:
 def test_a_split_that_is_not_here_is_named_and_the_others_counted(call: Call, tmp_path) -> None:
     words = ["data", "check", "unipen-lex", "--data-root", str(tmp_path), "--limit", "2"]
     code, out, _ = call(*words, "--out", str(tmp_path / "out"))
-    assert code == 1 and "not here          train: unipen is not here" in out
+    assert code == 1 and "not here          train, missing: unipen is not here" in out
     code, out, _ = call(*words, "--out", str(tmp_path / "out"), "--json")
     (record,) = json.loads(out)
     (absent,) = record["census"]["absent"]

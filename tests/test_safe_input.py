@@ -15,6 +15,9 @@ from PIL import Image
 
 from bench.core.errors import UserError
 from datasets.files import MAX_PIXELS, child, content, decode, elements, inside, local, parse_xml
+from datasets.manifest import ManifestLines
+
+FIXTURES = Path(__file__).parent / "fixtures" / "image"
 
 
 def test_a_path_inside_is_resolved_and_need_not_exist(tmp_path: Path) -> None:
@@ -137,6 +140,50 @@ def test_sixteen_bits_are_scaled_and_one_bit_is_black_and_white() -> None:
         assert found.tolist() == (255 * (RAMP > 100)).tolist()
 
 
+# A page of paper with ink, as shares of white.
+SHARES = np.linspace(0.05, 0.95, 24, dtype=np.float64).reshape(4, 6)
+
+
+@pytest.mark.parametrize(
+    ("white", "kind"),
+    [
+        (1023, np.uint16), (4095, np.uint16), (16383, np.uint16), (65535, np.uint16),
+        (255, np.uint16), (255, np.int32), (4095, np.int32), (2**24 - 1, np.int32),
+        (2**31 - 1, np.int32), (1.0, np.float32), (255.0, np.float32), (65535.0, np.float32),
+    ],
+)  # fmt: skip
+def test_pixels_of_every_depth_are_scaled_by_their_range(white: float, kind: type) -> None:
+    found = decode(_encoded(Image.fromarray((SHARES * white).astype(kind)), "TIFF"))
+    assert abs(found - SHARES * 255).max() < 2
+
+
+def test_numbers_below_zero_or_without_end() -> None:
+    for kind in (np.int32, np.float32):
+        found = decode(_encoded(Image.fromarray((SHARES * 900 - 500).astype(kind)), "TIFF"))
+        assert (found.min(), found.max()) == (0, 255)
+    for wrong in (np.nan, np.inf):
+        pixels = SHARES.astype(np.float32)
+        pixels[1, 1] = wrong
+        with pytest.raises(ValueError, match="no numbers"):
+            decode(_encoded(Image.fromarray(pixels), "TIFF"))
+
+
+def test_a_camera_of_twelve_bits_is_not_black() -> None:
+    found = decode((FIXTURES / "12bit-in-16.png").read_bytes())
+    assert found.max() > 200 and np.median(found) > 180
+
+
+def test_of_a_line_only_so_many_pixels_are_kept(tmp_path: Path) -> None:
+    Image.new("1", (9_000, 3_000), 1).save(tmp_path / "big.png")
+    Image.fromarray(RAMP).save(tmp_path / "small.png")
+    (tmp_path / "t.tsv").write_text("big.png\tbig\nsmall.png\tsmall\n")
+    found = ManifestLines(tmp_path / "t.tsv").load()
+    big, small = (line.image for line in found.lines)
+    assert 7_900_000 < big.size <= 8_000_000 and abs(big.shape[1] / big.shape[0] - 3) < 0.01
+    assert small.tolist() == RAMP.tolist()
+    assert found.notes == ("images without contrast: 1 of 2, the first big",)
+
+
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
 def test_an_image_is_turned_as_its_exif_says(orientation: int, turns: int) -> None:
     exif = Image.Exif()
@@ -165,9 +212,6 @@ def test_absurd_images_are_refused_before_they_are_decoded() -> None:
 
 
 def test_what_is_no_scan_is_refused() -> None:
-    floats = _encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF")
-    with pytest.raises(ValueError, match="floating-point"):
-        decode(floats)
     for other in (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"", b"<svg/>"):
         with pytest.raises(ValueError, match="it is not an image"):
             decode(other)
