@@ -95,12 +95,7 @@ def test_rounds_go_on_until_there_are_enough_or_they_take_too_long(seconds, agai
 def test_the_main_job_is_everything_on_the_main_sets_with_damage_on_the_embedded_one():
     asked, names = Selection.all(), Registries()
     assert asked.encoders == ("mini", "trocr-small", "trocr-base", "trocr-large")
-    other = {
-        "ar-hf",
-        "ctc-flashlight",
-        "ar-draft",
-        "ctc-ngram-word",
-    }  # peers, twins by construction
+    other = {"ar-hf", "ctc-flashlight", "ar-draft", "ctc-ngram-word", "ctc-lm"}
     assert list(asked.decoders) == [n for n in names.decoders.names() if n not in other]
     assert asked.datasets == ("ink", "unipen", "hooker")
     assert set(asked.datasets) <= set(names.datasets.names())
