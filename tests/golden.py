@@ -129,11 +129,12 @@ def _read_cells(out: Path) -> Results:
 
 
 def _read_experiment(out: Path) -> Results:
-    """The cells of an experiment, and its language gains in percent."""
+    """The cells of an experiment, and its language gains in log-odds."""
     cells = _read_cells(out)
-    for gain in json.loads((out / "summary.json").read_text("utf-8"))["gains"]:
-        name = f"gain of {gain['system']}, {gain['level']}, {gain['damage']} {gain['severity']}"
-        cells[name] = f"{gain['gain']['value']:.5f} at a CER of {gain['cer']['value']:.5f}"
+    for own in json.loads((out / "summary.json").read_text("utf-8"))["readings"]:
+        if own["gain"]["value"] is not None:
+            name = f"gain of {own['system']}, {own['level']}, {own['condition']}"
+            cells[name] = f"{own['gain']['value']:.5f} at a CER of {own['cer']['value']:.5f}"
     return cells
 
 
@@ -184,8 +185,7 @@ JOBS: Mapping[str, Job] = {
         _tiny,
     ),
     "experiment": Job(
-        "experiment language --damage char_erase --decoder ctc-ngram --lines 2 --seeds 0 "
-        "--threads 1 --out HERE/out",
+        "experiment language --reader mini --lines 2 --threads 1 --out HERE/out",
         _read_experiment,
         slow=True,
     ),

@@ -13,44 +13,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis.experiment.analysis import (
-    ALL,
-    Estimate,
-    conclude,
-    gains,
-    recalls,
-    slopes,
-)
+from bench.analysis.experiment.analysis import conclude, log_odds, readings
 from bench.analysis.experiment.cloze import Cloze
 from bench.analysis.experiment.counts import (
     CHARACTERS,
-    CLASSES,
     CLOZE,
     COLUMNS,
     EDITS,
-    INKED,
+    HIDDEN_ONES,
+    RESTORED,
     RIGHT,
-    WRONG,
     Counts,
-    classes,
     place,
 )
-from bench.analysis.experiment.design import (
-    BASELINE,
-    DAMAGES,
-    LEVELS,
-    NO_SLOPE,
-    PRIMARY,
-    Design,
-    contrasts,
-)
+from bench.analysis.experiment.design import GREEDY, ONE, Design, chosen, read_design
 from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
 from bench.analysis.stats import Redrawn
 from bench.core.errors import UserError
 from bench.core.metrics import normalise, score_line
+from bench.core.types import Runtime
 from bench.report import experiment
 from datasets.about import Blocks
-from datasets.damage.base import SEVERITIES
 from datasets.damage.visible import completed
 from decoders.ctc.ngram import DenseLM, dense_lm
 from decoders.language.arpa import write_arpa
@@ -58,115 +41,93 @@ from decoders.language.ngram import characters_of, estimate
 from tests.japanese import english_in
 
 WRITERS = tuple(f"w{i:02d}" for i in range(24))
+DESIGN = dataclasses.replace(read_design(), readers=("mini",))
 
 
-def made(gain_of) -> Counts:
-    """Counts in which the gain of `PRIMARY` is `gain_of(level, damage, severity)`, with noise."""
+def made(right_of, blocks: int = len(WRITERS)) -> Counts:
+    """Counts with `right_of(level, condition, system)` of 1,000 characters right, with noise."""
     rng = np.random.default_rng(5)
-    redrawn = Redrawn(WRITERS, resamples=500)
     cells = {}
-    for level in LEVELS:
-        for damage in DAMAGES:
-            for severity in SEVERITIES:
-                base = np.zeros((len(WRITERS), COLUMNS))
-                base[:, CHARACTERS] = (200, 100, 700)
-                base[:, EDITS] = 100 * severity * np.array([0.6, 0.3, 0.1]) + 5
-                own = base.copy()
-                noise = rng.normal(0, 4, len(WRITERS))
-                own[:, 2] -= 1000 * gain_of(level, damage, severity) + noise
-                base[:, INKED] = own[:, INKED] = 150 if severity else 0
-                own[:, RIGHT], own[:, WRONG] = 30, 60
-                cloze = np.zeros_like(base)
-                cloze[:, INKED], cloze[:, RIGHT] = base[:, INKED], 75
-                for name, sums in ((BASELINE, base), (PRIMARY, own), (CLOZE, cloze)):
-                    cells[level, damage, severity, name] = sums
-    return Counts(redrawn, cells)
+    for level in DESIGN.sets:
+        for condition in DESIGN.treatments(level):
+            for system in (*DESIGN.systems("mini", level, condition), CLOZE):
+                sums = np.zeros((blocks, COLUMNS))
+                sums[:, CHARACTERS] = 1000
+                sums[:, RIGHT] = right_of(level, condition, system) + rng.normal(0, 4, blocks)
+                sums[:, EDITS] = 1000 - sums[:, RIGHT] + 30
+                sums[:, HIDDEN_ONES], sums[:, RESTORED] = 100, 25 if system == CLOZE else 10
+                if condition != "clean" or system != CLOZE:
+                    cells["mini", level, condition, system] = sums
+    redrawn = Redrawn(WRITERS[:blocks], resamples=500)
+    return Counts(dict.fromkeys(DESIGN.sets, redrawn), cells)
 
 
-def rising(level: str, damage: str, severity: int) -> float:
-    """Language helps more with damage on English alone, most with erased characters."""
-    steepness = {"char_erase": 0.03, "stroke_breaks": 0.01}.get(damage, 0.02)
-    if damage == "span_erase":
-        return 0.02 * min(severity, 2) if level == "english" else 0.0
-    return steepness * severity if level == "english" else 0.0
+def helping(level: str, condition: str, system: str) -> int:
+    """Language helps English, more where ink is lost, and most where the gap is known."""
+    dose = {GREEDY: 0, "ctc-beam": 0, "ctc-beam+lm": 1, "ctc-ngram": 2}.get(system, 3)
+    ink = {"clean": 10, "span-marked": 50}.get(condition, 30)
+    return 700 + (dose * ink if level == "english" else 0)
 
 
-def number(estimate: Estimate) -> float:
-    assert estimate.value is not None
-    return estimate.value
+def verdicts(right_of, blocks: int = len(WRITERS)) -> dict[str, str]:
+    return {one.contrast.name: one.verdict for one in conclude(made(right_of, blocks), DESIGN)}
 
 
-@pytest.mark.parametrize(
-    ("gain_of", "expected"),
-    [
-        (rising, dict.fromkeys((c.name for c in contrasts(DAMAGES)), "holds")),
-        (
-            lambda *cell: 0.01,
-            {
-                **dict.fromkeys((c.name for c in contrasts(DAMAGES)), "not shown"),
-                "slope on random": "holds",
-            },
-        ),
-        (
-            lambda level, damage, severity: 2 * NO_SLOPE * severity,
-            {
-                "slope on english": "holds",
-                "slope on random": "does not hold",
-                "english over random": "not shown",
-            },
-        ),
-    ],
-)
-def test_an_effect_is_found_where_there_is_one(gain_of, expected):
-    judged = conclude(made(gain_of), contrasts(DAMAGES), PRIMARY)
-    found = {one.contrast.name: one.verdict for one in judged}
-    assert expected.items() <= found.items()
+def test_an_effect_is_found_where_there_is_one():
+    assert set(verdicts(helping).values()) == {"holds"}
+    assert set(verdicts(lambda *cell: 1400 - helping(*cell)).values()) == {"the opposite holds"}
+    assert set(verdicts(lambda *cell: 700).values()) == {"not shown"}
+    assert len(verdicts(helping)) == len(DESIGN.contrasts)
 
 
-@pytest.mark.parametrize(("blocks", "verdict"), [(5, "not shown"), (8, "holds")])
-def test_few_writers_have_t_intervals_or_show_nothing(blocks, verdict):
-    whole = made(rising)
-    cells = {place: sums[:blocks] for place, sums in whole.cells.items()}
-    few = Counts(Redrawn(whole.redrawn.blocks[:blocks]), cells)
-    judged = conclude(few, contrasts(DAMAGES), PRIMARY)
-    assert judged[0].verdict == verdict
+@pytest.mark.parametrize(("blocks", "expected"), [(5, {"not shown"}), (8, {"holds", "not shown"})])
+def test_few_writers_have_t_intervals_or_show_nothing(blocks, expected):
+    counts = made(helping, blocks)
+    judged = conclude(counts, DESIGN)
+    assert {one.verdict for one in judged} <= expected
     assert all((one.interval is None) == (one.p is None) == (blocks < 6) for one in judged)
-    text = experiment.page(finding(few))
+    text = experiment.page(finding(counts))
     assert ("too few blocks for a p" in text) == (blocks < 6) and "nan" not in text.lower()
 
 
-def test_gains_recalls_and_slopes_are_those_of_the_sums():
-    counts = made(rising)
-    english = {damage: list[float]() for damage in DAMAGES}
-    for gain in gains(counts, [PRIMARY], DAMAGES):
-        parts = [number(gain.hidden), number(gain.partial), number(gain.visible)]
-        assert gain.gain.value == pytest.approx(sum(parts))
-        baseline = number(gain.cer) + number(gain.gain)
-        assert gain.gain.value == pytest.approx(number(gain.relative) * baseline)
-        if gain.level == "english":
-            english[gain.damage].append(number(gain.gain))
-    found = {(s.level, s.damage): s.slope.value for s in slopes(counts, [PRIMARY], DAMAGES)}
-    lines = [np.polyfit(SEVERITIES, own, 1)[0] for own in english.values()]
-    assert [found["english", damage] for damage in DAMAGES] == pytest.approx(lines)
-    assert found["english", ALL] == pytest.approx(np.mean(lines))
-    at_five = {r.system: r for r in recalls(counts, [PRIMARY], ["char_erase"]) if r.severity == 5}
-    own, ceiling = at_five[PRIMARY], at_five[CLOZE]
-    assert (own.right.value, own.wrong.value, ceiling.right.value) == (0.2, 0.4, 0.5)
-    assert own.share == pytest.approx(0.2)
+def test_readings_and_contrasts_are_those_of_the_sums():
+    counts = made(helping)
+    found = {(r.level, r.condition, r.system): r for r in readings(counts, DESIGN)}
+    sums = {key[1:]: own.sum(axis=0) for key, own in counts.cells.items()}
+    gains: dict[tuple[str, ...], float] = {}
+    for cell, own in found.items():
+        total = sums[cell]
+        assert own.restored.value == pytest.approx(total[RESTORED] / total[HIDDEN_ONES])
+        if cell[2] != CLOZE:
+            right, base = total[RIGHT], sums[(*cell[:2], "ctc-beam")][RIGHT]
+            assert own.cer.value == pytest.approx(total[EDITS] / total[CHARACTERS])
+            odds = [np.log((r + 0.5) / (total[CHARACTERS] - r + 0.5)) for r in (right, base)]
+            assert own.gain.value == pytest.approx(odds[0] - odds[1])
+            gains[cell] = own.gain.value or 0.0
+    judged = {one.contrast.name: one for one in conclude(counts, DESIGN)}
+    more = gains["english", "erased", "ctc-ngram"] - gains["english", "clean", "ctc-ngram"]
+    assert judged["more where ink is lost"].value == pytest.approx(more)
+    assert log_odds(np.array([10.0, 5.0, 0, 0, 0])) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"decoders": ("ctc-kenlm",)}, "no decoder 'ctc-kenlm'"),
-        ({"damages": ()}, "no damage was chosen"),
-        ({"lines": 1}, "2 or more"),
-        ({"seeds": (-1,)}, "seed"),
-    ],
-)
-def test_a_design_that_makes_no_sense_is_refused(options, words):
-    with pytest.raises(UserError, match=words):
-        Design(**options)
+def test_a_choice_that_is_not_the_design_is_exploratory():
+    assert chosen((), None, {}, Runtime(threads=2)).declared
+    assert not chosen(("mini",), None, {}, Runtime()).declared
+    assert not chosen((), 10, {}, Runtime()).declared
+    with pytest.raises(UserError, match="no reader 'trocr-base'"):
+        chosen(("trocr-base",), None, {}, Runtime())
+    with pytest.raises(UserError, match="take 2 or more"):
+        chosen((), 1, {}, Runtime())
+    with pytest.raises(UserError, match="not part of this experiment"):
+        chosen((), None, {"ctc-kenlm": {"alpha": 1}}, Runtime())
+
+
+def test_the_design_names_what_it_has():
+    design = read_design()
+    for contrast in design.contrasts:
+        for _, level, condition, *pair in contrast.terms:
+            assert condition in design.treatments(level)
+            assert set(pair) <= design.systems("mini", level, condition).keys()
 
 
 def test_a_space_is_as_visible_as_the_better_seen_of_its_neighbours():
@@ -174,62 +135,44 @@ def test_a_space_is_as_visible_as_the_better_seen_of_its_neighbours():
     shares = np.array([nan, 0.1, nan, 0.9, nan, 0.1, nan, 0.0, nan], np.float32)
     found = completed("x" * len(shares), shares)
     assert found.tolist() == pytest.approx([0.1, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.0, 0.0])
-    kinds = [CLASSES[place] for place in classes(np.array([0.0, 0.19, 0.2, 0.79, 0.8, 1.0]))]
-    assert kinds == ["hidden"] * 2 + ["partial"] * 2 + ["visible"] * 2
     assert completed("ab", np.array([nan, nan], np.float32)).tolist() == [1, 1]
 
 
-def finding(counts: Counts) -> Finding:
-    systems = (PRIMARY,)
+def finding(counts: Counts, design: Design = DESIGN) -> Finding:
     return Finding(
-        design=Design(decoders=(PRIMARY,)),
-        weights="0123456789abcdef",
-        trained_on="",
+        design=design,
+        weights={"mini": "0123456789abcdef"},
+        trained_on={"mini": ""},
         read={
             level: Read(name, "test", 24, 24_000, Blocks(24), "f" * 64)
-            for level, name in LEVELS.items()
+            for level, name in design.sets.items()
         },
-        systems=systems,
-        language={"alpha": 0.9, "lm_order": 6},
-        lost=dict.fromkeys(DAMAGES, (0.05, 0.1, 0.2, 0.35, 0.5)),
-        gains=tuple(gains(with_doses(counts), (BASELINE, *dose_names()), DAMAGES)),
-        recalls=tuple(recalls(counts, (BASELINE, *systems), DAMAGES)),
-        slopes=tuple(slopes(counts, systems, DAMAGES)),
-        judged=tuple(conclude(counts, contrasts(DAMAGES), PRIMARY)),
-        left_out={"ar-beam": "mini has no autoregressive head"},
+        language={"mini:ctc-ngram": {"alpha": 0.9, "lm_order": 6}},
+        readings=tuple(readings(counts, design)),
+        judged=tuple(conclude(counts, design)),
+        left_out={"ppocr": "its weights are missing"},
         environment={},
     )
 
 
-def dose_names() -> list[str]:
-    return [
-        system.name for system in Design(decoders=(PRIMARY,)).systems if system.dose is not None
-    ]
+def test_the_page_says_what_the_numbers_say():
+    for right_of, words in (
+        (helping, "Expected, and it holds: The 6-gram reads more"),
+        (lambda *cell: 1400 - helping(*cell), "Expected, and the opposite holds: The 6-gram"),
+        (lambda *cell: 700, "Expected, but not shown: The 6-gram reads more"),
+    ):
+        found = finding(made(right_of))
+        assert words in experiment.in_short(found)
+        text = experiment.page(found)
+        assert "Left out: ppocr (its weights are missing)" in text
+        assert "the cloze ceiling is 25.0" in text and "Exploratory" in text
 
 
-def with_doses(counts: Counts) -> Counts:
-    cells = dict(counts.cells)
-    for (level, damage, severity, name), sums in counts.cells.items():
-        if name == PRIMARY:
-            cells.update({(level, damage, severity, dose): sums for dose in dose_names()})
-    return dataclasses.replace(counts, cells=cells)
-
-
-@pytest.mark.parametrize(
-    ("gain_of", "first"),
-    [
-        (rising, "In points of CER, on average"),
-        (lambda *cell: -rising(*cell), "In points of CER it is the other way round"),
-        (lambda *cell: 0.01, "No effect was shown"),
-    ],
-)
-def test_the_page_says_what_the_numbers_say(gain_of, first):
-    found = finding(made(gain_of))
-    assert experiment.in_short(found).startswith(first)
-    text = experiment.page(found)
-    assert "Left out: ar-beam (mini has no autoregressive head)" in text
-    for one in found.judged:
-        assert one.verdict in text
+def test_readers_that_differ_are_not_summed_up():
+    one = conclude(made(helping), DESIGN)[0]
+    other = dataclasses.replace(one, reader="ppocr", verdict="not shown")
+    found = dataclasses.replace(finding(made(helping)), judged=(one, other))
+    assert "with different answers by reader: The 6-gram" in experiment.in_short(found)
 
 
 @pytest.fixture(scope="module")
@@ -240,32 +183,41 @@ def small_lm(tmp_path_factory) -> Path:
     return path
 
 
-def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small_lm, tmp_path):
-    words = (
-        "experiment", "language", "--damage", "char_erase", "--lines", "2", "--seeds", "0",
-        "--decoder", "ctc-ngram,ctc-beam", "-o", f"ctc-ngram.lm={small_lm}", "--out",
-        f"{tmp_path}/mine", "--threads", "1",
-    )  # fmt: skip
+@pytest.fixture
+def small(monkeypatch, small_lm) -> Design:
+    """A design of few cells with a small model."""
+    whole = read_design()
+    doses = {
+        name: dataclasses.replace(whole.doses[name], options={"lm": str(small_lm)})
+        for name in ("ctc-ngram", "ctc-gap")
+    }
+    design = dataclasses.replace(
+        whole,
+        lines=2,
+        readers=("mini",),
+        sets={name: whole.sets[name] for name in ("english", "random")},
+        conditions={name: whole.conditions[name] for name in ("clean", "erased", ONE)},
+        doses=doses,
+        contrasts=whole.contrasts[:5],
+    )
+    monkeypatch.setattr("bench.analysis.experiment.design.read_design", lambda: design)
+    return design
+
+
+def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small, tmp_path):
+    words = ("experiment", "language", "--out", f"{tmp_path}/mine", "--threads", "1")
     code, out, _ = call(*words)
     assert code == 0
     folder = tmp_path / "mine"
     declared = json.loads((folder / DECLARED).read_text())
-    assert [c["name"] for c in declared["contrasts"]] == [
-        c.name for c in contrasts(("char_erase",))
-    ]
+    assert declared["declared"] and declared["sha256"] == small.sha256
+    assert [c["name"] for c in declared["contrasts"]] == [c.name for c in small.contrasts]
     summary = json.loads((folder / SUMMARY).read_text())
-    assert {g["system"] for g in summary["gains"]} == {
-        "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-ngram@0", "ctc-ngram@0.25", "ctc-ngram@0.5",
-    }  # fmt: skip
-    rates = {
-        (g["level"], g["damage"], g["severity"], g["system"]): g["cer"] for g in summary["gains"]
-    }
-    for cell, cer in rates.items():  # no language is no language, number for number
-        if cell[3] == "ctc-ngram@0":
-            assert cer == rates[cell[0], cell[1], cell[2], "ctc-beam"]
-    hidden = [r for r in summary["recalls"] if r["severity"] == 5 and r["system"] == CLOZE]
-    assert all(r["characters"] > 0 for r in hidden)
-    assert (folder / "finding.md").read_text().startswith("# Does language help more")
+    rates = {(r["level"], r["condition"], r["system"]): r for r in summary["readings"]}
+    assert rates["english", ONE, "ctc-gap"]["hidden"] == rates["english", ONE, CLOZE]["hidden"] > 0
+    assert rates["random", "clean", "ctc-beam"]["gain"]["value"] == 0
+    assert ("random", ONE, "ctc-beam") not in rates
+    assert (folder / "finding.md").read_text().startswith("# What does language give")
     assert (folder / "plots/gain.svg").is_file()
     before = (folder / "rows.jsonl").read_bytes()
     (shares := sorted((folder / "visible").iterdir()))[0].unlink()
@@ -278,20 +230,6 @@ def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small_lm, tmp_path
     page = (folder / "finding.md").read_text("utf-8")
     assert (code, english_in(japanese), english_in(page)) == (0, [], [])
     assert json.loads((folder / SUMMARY).read_text()) == summary
-
-
-def test_untrained_weights_have_no_gain(call, tmp_path):
-    code, _, error = call(
-        "experiment", "language", "--encoder", "trocr-small", "-o", "trocr-small.untrained=true",
-        "--decoder", "ctc-beam", "--lines", "2", "--seeds", "0", "--damage", "char_erase",
-        "--out", f"{tmp_path}/x",
-    )  # fmt: skip
-    assert code == 2
-    assert "untrained" in error
-    code, _, error = call(
-        "experiment", "language", "-o", "ctc-kenlm.alpha=1", "--out", f"{tmp_path}/x"
-    )
-    assert (code, "not part of this experiment" in error) == (2, True)
 
 
 # ---- where edits fall: as many as metrics counts, and never to the credit of what is hidden ----

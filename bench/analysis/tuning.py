@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.experiment.design import BASELINE
+from bench.analysis.experiment.design import GREEDY
 from bench.analysis.stats import rate_difference
 from bench.core.cache import cache_folder
 from bench.core.errors import UserError
@@ -81,7 +81,7 @@ def tune(
         lines = bench.lines(dataset, asked.split, asked.limit)
         mixture, conditions = _mixture(asked, lines.lines, registries, track)
         batches = list(bench.encode(mixture, spec))
-        greedy = edits_of(bench.decoder(registries.decoders.create(BASELINE)), batches)
+        greedy = edits_of(bench.decoder(registries.decoders.create(GREEDY)), batches)
         weights = bench.info.weights_for(spec.needs)
         identity = [weights, lines.sha256, conditions, asked.seed, asked.options, SUITE]
         trials = Trials(bench, make, batches, [*identity, asked.runtime])

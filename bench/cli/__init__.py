@@ -54,9 +54,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("measure", "run:app", "encoders x decoders x data sets x damages"),
     "speed": Command("measure", "speed:app", "the speed table of TrOCR, reported and measured"),
-    "experiment": Command(
-        "measure", "experiment:app", "does language help more, the more ink is lost?"
-    ),
+    "experiment": Command("measure", "experiment:app", "what does language give when ink is lost?"),
     "report": Command("read", "report:app", "tables and plots of a run"),
     "compare": Command("read", "compare:app", "what one system gains over another, at what cost"),
     "errors": Command("read", "errors:app", "what is misread, and what language changes of it"),

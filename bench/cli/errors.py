@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 from bench.analysis.evidence import Chosen, readings
-from bench.analysis.experiment.design import BASELINE
+from bench.analysis.experiment.design import GREEDY
 from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
@@ -135,7 +135,7 @@ def run(
         if against:
             _check_names("decoder", [against], (row.decoder for row in rows))
         chosen = Chosen(store, tuple(rows))
-        found = _shown(chosen, against or BASELINE, vocabulary, left_out, steps)
+        found = _shown(chosen, against or GREEDY, vocabulary, left_out, steps)
         if xlsx is not None:
             from bench.report.workbook import workbook  # openpyxl need not be installed
 

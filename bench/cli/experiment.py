@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App, Parameter
 
-from bench.analysis.experiment.design import DAMAGES, DECODERS, LINES, SEEDS
 from bench.cli import PROGRAM
-from bench.cli.options import WHAT, Count, Inference, Lang, Names, Numbers, Options, typed
+from bench.cli.options import WHAT, Inference, Lang, Names, Options, typed
 
 if TYPE_CHECKING:
     from bench.analysis.experiment.design import Design
@@ -23,16 +22,15 @@ app = App(
     help="What does language add?",
     help_epilogue=f"""\
 examples:
-  {PROGRAM} experiment language                      about half an hour on two cores
-  {PROGRAM} experiment language --damage char_erase --lines 10 --seeds 0     a quick look
-  {PROGRAM} experiment language --decoder ctc-ngram,ar-beam --out mine
-  {PROGRAM} experiment language --lines 300 --seeds 0,1,2,3,4                 more power
+  {PROGRAM} experiment language                               the whole design, as it is fixed
+  {PROGRAM} experiment language --reader mini --lines 4       a quick look
+  {PROGRAM} experiment language --lines 300                   more power
   {PROGRAM} experiment language -o mini.weights=runs/mini/mini.safetensors
 
-Damages (the same ink lost in four ways) x severities 0 to 5 x linguistic levels (english, shuffled,
-pseudo, random) x decoders x seeds. What is claimed is written to design.json before anything is
-measured. The folder results/experiments/NAME then holds finding.md (one page in plain words),
-summary.json (every number), rows.jsonl, tables/ and plots/.
+Readers x doses of language x sets with less and less language x conditions of the ink. What is read
+and claimed is fixed in bench/analysis/experiment/design.toml, whose hash the finding prints; other
+choices are called exploratory there. The folder results/experiments/NAME then holds finding.md (one
+page in plain words), summary.json (every number), rows.jsonl, tables/ and plots/.
 An experiment that was stopped goes on when the same command is given again.
 
 exit code 1: a system could not run or a cell failed; never because of the finding
@@ -46,18 +44,12 @@ class ExperimentChoices:
     """The cells of the experiment.
 
     Args:
-        encoder: one of `list`
-        decoder: some of the default
-        damage: some of the default
-        lines: of each level
-        seeds: of the damages
+        reader: some of the design's; default: all
+        lines: of each set; default: the design's
     """
 
-    encoder: str = "mini"
-    decoder: Names = DECODERS
-    damage: Names = DAMAGES
-    lines: int = LINES
-    seeds: Numbers = SEEDS
+    reader: Names = ()
+    lines: int | None = None
     options: Options = ()
 
     def design(self, inference: Inference) -> Design:
@@ -66,35 +58,22 @@ class ExperimentChoices:
         Raises:
             UserError: an unknown name or option, or a value of a wrong type.
         """
-        from bench.analysis.experiment.design import Design
+        from bench.analysis.experiment.design import chosen
         from bench.pipeline.plan import Registries
 
-        return Design(
-            self.encoder,
-            self.decoder,
-            self.damage,
-            self.seeds,
-            self.lines,
-            typed(self.options, Registries()),
-            inference.runtime(),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Inference(Inference):
-    # Larger ones share the AR steps better, and have lines of less like widths: more padding.
-    batch_size: Count = 12
+        options = typed(self.options, Registries())
+        return chosen(self.reader, self.lines, options, inference.runtime())
 
 
 @app.command
 def language(
     *,
     choices: ExperimentChoices = ExperimentChoices(),
-    inference: _Inference = _Inference(),
+    inference: Inference = Inference(),
     out: str = "language",
     lang: Lang = None,
 ) -> int:
-    """Does language help more, the more of the ink is lost?
+    """What does language give when ink is lost?
 
     Args:
         out: folder under results/experiments, or a path with a slash
@@ -106,17 +85,17 @@ def language(
     from bench.pipeline.plan import Registries
     from bench.pipeline.store import RunStore
 
-    registries, design = Registries(), choices.design(inference)
-    plan = build(design, registries)
+    design = choices.design(inference)
+    plan, blocks = build(design, Registries())
     store = RunStore(runs.folder(out, EXPERIMENTS))
     declare(design, store)
     with RunProgress(plan) as progress:
-        outcome, measured = measure(design, plan, store, progress)
+        outcome, measured = measure(design, plan, blocks, store, progress)
     if measured is None:
         raise KeyboardInterrupt(
             f"interrupted; what is finished is in {store.path}, and the same command goes on there"
         )
-    finding = find(measured, registries, track)
+    finding = find(measured, track)
     record(finding, store)
     _write(finding, store)
     return _print(finding, outcome, store)

@@ -1,131 +1,112 @@
-"""Plots of the language experiment: a panel a damage, a band of the 95 % interval."""
+"""The three figures of the language experiment: a panel a reader, a bar of the 95 % interval."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from bench.analysis.experiment.analysis import Estimate
+from bench.analysis.experiment.analysis import Estimate, Reading
 from bench.analysis.experiment.counts import CLOZE
-from bench.analysis.experiment.design import BASELINE, DOSES, LEVELS, PRIMARY, dosed
+from bench.analysis.experiment.design import ENGLISH
 from bench.analysis.experiment.finding import Finding
-from bench.report.experiment_tables import CEILING, severity_head
-from bench.report.format import plural
+from bench.report.experiment_tables import CEILING
 from bench.report.language import say, say_name
 from bench.report.panel import Plot, drawing, look_of, panels, saved
-from datasets.damage.base import SEVERITIES
 
-# Of a curve under a damage at a place from left to right.
-Value = Callable[[Any, str, float], Estimate]
+Value = Callable[[str, str, str], Estimate | None]  # of a reader, a curve, and a place
 
-_PANEL = (3.0, 3.2)  # inches
-_HEAD, _LEGEND = 0.5, 0.45  # inches above and below the panels
+_PANEL = (3.4, 3.4)  # inches
+_HEAD, _FOOT = 0.5, 1.5  # inches above and below the panels
+_APART = 0.08  # of curves, in places
 
 
 def draw(finding: Finding) -> list[Plot]:
-    """All plots that the systems of the experiment allow."""
-    systems = [
-        system for system in finding.systems
-        if system == PRIMARY or system not in {dosed(PRIMARY, dose) for dose in DOSES}
-    ]  # fmt: skip
-    hidden = [s for s in (BASELINE, PRIMARY, "ar-beam") if s in (BASELINE, *finding.systems)]
+    """All figures."""
+    design = finding.design
+    conditions = [name for name in design.conditions if _any(finding, ENGLISH, name)]
+    doses = {name: name for name in design.doses}
 
-    def recall(system: str, damage: str, severity: float) -> Estimate:
-        found = finding.recall("english", damage, int(severity), system)
-        return found.right if found else Estimate(None, None)
+    def gain(reader: str, level: str, condition: str, system: str) -> Estimate | None:
+        found = finding.reading(reader, level, condition, system)
+        return found.gain if found else None
 
-    def dose(severity: int, damage: str, dose: float) -> Estimate:
-        return finding.gain("english", damage, severity, dosed(PRIMARY, dose)).cer
+    def restored(reader: str, system: str, condition: str) -> Estimate | None:
+        own = next(iter(finding.weights)) if system == CLOZE else reader
+        found = finding.reading(own, ENGLISH, condition, system)
+        return found.restored if found else None
 
-    drawn = []
+    odds = say("log-odds of a character read right")
     with drawing():
-        severity, gain = say("severity (0: clean)"), say("gain (points of CER)")
-        if finding.judged:
-            drawn = [
-                _plot(
-                    finding, "gain",
-                    say("Language gain of {system} over {baseline} by linguistic level",
-                        system=PRIMARY, baseline=BASELINE),
-                    (severity, gain), SEVERITIES, {level: say_name(level) for level in LEVELS},
-                    lambda level, damage, s: finding.gain(level, damage, int(s), PRIMARY).gain,
-                ),
-                _plot(
-                    finding, "hidden",
-                    say("Hidden characters read right, English; "
-                        "cloze: the same model with the true text"),
-                    (say("severity"), say("hidden characters right (%)")), SEVERITIES[1:],
-                    {**_named(hidden), CLOZE: say(CEILING)}, recall,
-                ),
-                _plot(
-                    finding, "dose",
-                    say("CER of {system} on English by dose of its tuned weights", system=PRIMARY),
-                    (say("dose (0: no language)"), say("CER (%)")), DOSES,
-                    {place: severity_head(place) for place in SEVERITIES}, dose,
-                ),
-            ]  # fmt: skip
-        if finding.systems:
-            drawn.append(
-                _plot(
-                    finding, "systems",
-                    say("Gain over {baseline} on English, every system", baseline=BASELINE),
-                    (severity, gain), SEVERITIES, _named(systems),
-                    lambda own, damage, s: finding.gain("english", damage, int(s), own).gain,
-                )
-            )  # fmt: skip
-    return drawn
+        return [
+            _plot(
+                finding, "gain",
+                say("What each dose of language gains on English, over {system}",
+                    system=design.baseline),
+                odds, conditions, doses,
+                lambda reader, system, condition: gain(reader, ENGLISH, condition, system),
+            ),
+            _plot(
+                finding, "levels",
+                say("What {system} gains where text is less and less language",
+                    system="ctc-ngram"),
+                odds, list(finding.read),
+                {name: say_name(name) for name in ("clean", "erased")},
+                lambda reader, condition, level: gain(reader, level, condition, "ctc-ngram"),
+            ),
+            _plot(
+                finding, "restored",
+                say("Hidden characters of English read right"),
+                say("percent"), [name for name in conditions if design.conditions[name].damage],
+                {design.baseline: design.baseline, **doses, CLOZE: say(CEILING)},
+                restored, 100.0,
+            ),
+        ]  # fmt: skip
 
 
-def _named(systems: Sequence[str]) -> dict[str, str]:
-    return dict(zip(systems, systems, strict=True))
+def _any(finding: Finding, level: str, condition: str) -> bool:
+    def is_of(one: Reading) -> bool:
+        return (one.level, one.condition) == (level, condition)
+
+    return any(map(is_of, finding.readings))
 
 
 def _plot(
     finding: Finding,
     slug: str,
     title: str,
-    axis_words: tuple[str, str],
-    places: Sequence[float],
-    curves: Mapping[Any, str],
+    upwards: str,
+    places: Sequence[str],
+    curves: Mapping[str, str],
     value: Value,
+    factor: float = 1.0,
 ) -> Plot:
-    """A panel a damage, side by side, with one scale and one legend, which has words of curves."""
-    damages = finding.design.damages
-    width, height = max(2, len(damages)) * _PANEL[0], _PANEL[1] + _HEAD + _LEGEND
-    figure, beside = panels(width, height, len(damages))
-    across, upwards = axis_words
-    for axes, damage in zip(beside, damages, strict=True):
+    """A panel a reader, side by side, with one scale and one legend, which has words of curves."""
+    readers = list(finding.weights)
+    width, height = max(2, len(readers)) * _PANEL[0], _PANEL[1] + _HEAD + _FOOT
+    figure, beside = panels(width, height, len(readers))
+    for axes, reader in zip(beside, readers, strict=True):
         for index, (curve, label) in enumerate(curves.items()):
-            look = look_of(index)
             known = [
-                (place, own)
-                for place in places
-                if (own := value(curve, damage, place)).value is not None
+                (x + _APART * (index - len(curves) / 2), own)
+                for x, place in enumerate(places)
+                if (own := value(reader, curve, place)) is not None and own.value is not None
             ]
-            points = [100 * (own.value or 0.0) for _, own in known]
-            axes.plot([place for place, _ in known], points, label=label, **look)
-            bands = [(p, 100 * i.low, 100 * i.high) for p, own in known if (i := own.interval)]
-            if bands:
-                axes.fill_between(
-                    *zip(*bands, strict=True), color=look["color"], alpha=0.12, linewidth=0
-                )
+            points = [factor * (own.value or 0.0) for _, own in known]
+            look = {**look_of(index), "linestyle": ""}
+            axes.plot([x for x, _ in known], points, label=label, **look)
+            for x, own in known:
+                if own.interval:
+                    ends = [factor * own.interval.low, factor * own.interval.high]
+                    axes.plot([x, x], ends, color=look["color"], linewidth=1)
         axes.axhline(0, color="0.4", linewidth=0.8)
-        axes.set_title(say_name(damage), loc="left")
-        axes.set_xlabel(across)
-        axes.set_xticks(places)
-    beside[0].set_ylabel(say("{what}; band: 95 %", what=upwards))
+        axes.set_title(reader, loc="left")
+        names = [say_name(place) for place in places]
+        axes.set_xticks(range(len(places)), names, rotation=30, ha="right")
+    beside[0].set_ylabel(say("{what}; bar: 95 %", what=upwards))
     handles, labels = beside[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(labels))
-    where = say(
-        "{encoder}; composed lines: {levels}; {seeds}",
-        encoder=f"{finding.design.encoder}@{finding.weights[:8]}",
-        levels=", ".join(
-            f"{say_name(level)} {plural(one.lines, 'line')}" for level, one in finding.read.items()
-        ),
-        seeds=plural(len(finding.design.seeds), "seed"),
-    )
-    figure.suptitle(f"{title}\n{where}", x=0.01, ha="left", fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     figure.subplots_adjust(
         left=0.7 / width, right=0.99, wspace=0.08,
-        bottom=(_LEGEND + 0.45) / height, top=1 - (_HEAD + 0.2) / height,
+        bottom=(_FOOT - 0.2) / height, top=1 - _HEAD / height,
     )  # fmt: skip
     return saved(figure, slug, title)

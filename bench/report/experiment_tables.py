@@ -3,68 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
-from bench.analysis.experiment.analysis import ALL, Estimate
+from bench.analysis.experiment.analysis import Estimate, TestedContrast
 from bench.analysis.experiment.counts import CLOZE
-from bench.analysis.experiment.design import ALPHA, BASELINE, PRIMARY
+from bench.analysis.experiment.design import ENGLISH, GREEDY, RANDOM
 from bench.analysis.experiment.finding import Finding
-from bench.report.format import DASH, joined, number
+from bench.report.format import DASH, number
 from bench.report.language import say, say_name
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, rate
-from datasets.damage.base import SEVERITIES
 
 CEILING = "cloze ceiling"
 
-_LAST = SEVERITIES[-1]
-
 
 def of_page(finding: Finding) -> list[Table]:
-    """Tables of the page, as far as the systems of the experiment allow."""
-    every = [_every_system(finding)] if finding.systems else []
-    if not finding.judged:
-        return every
-    return [_contrasts(finding), _gain_by_severity(finding), _where_it_falls(finding), *every]
+    """Tables of the page."""
+    return [_contrasts(finding), _no_language(finding), _doses(finding), _restored(finding)]
 
 
-def severity_head(severity: int) -> str:
-    """A severity as heads and legends name it."""
-    return say("severity {severity}", severity=severity) if severity else say("clean")
+def p_value(value: float | None) -> str:
+    """Format for tables and sentences."""
+    if value is None:
+        return DASH
+    return number(value, 4) if value >= 0.0005 else "< 0.0005"
 
 
-def _composed(conditions: str) -> str:
-    return joined([conditions, say("The lines are composed of real pen strokes.")])
+def odds(estimate: Estimate) -> str:
+    """Log-odds with their interval."""
+    interval = f" {bracket_of(estimate)}" if estimate.interval else ""
+    return f"{number(estimate.value, 2)}{interval}"
 
 
-def _column(head: str, get: Callable[[Any], Estimate | None], decimals: int = 1) -> Column[Any]:
-    def cell(item: Any) -> Cell:
-        estimate = get(item) or Estimate(None, None)
-        return rate(estimate.value, estimate.interval, decimals)
+def bracket_of(estimate: Estimate) -> str:
+    """The interval of log-odds."""
+    assert estimate.interval is not None
+    return f"[{number(estimate.interval.low, 2)}, {number(estimate.interval.high, 2)}]"
 
-    return Column(head, cell, RANGE)
+
+def _odds_cell(estimate: Estimate | None) -> Cell:
+    if estimate is None or estimate.value is None:
+        return Cell(DASH)
+    low_high = (estimate.interval.low, estimate.interval.high) if estimate.interval else (None,) * 2
+    detail = bracket_of(estimate) if estimate.interval else ""
+    return Cell(number(estimate.value, 2), detail, (estimate.value, *low_high))
+
+
+def _percent_cell(estimate: Estimate | None) -> Cell:
+    estimate = estimate or Estimate(None, None)
+    return rate(estimate.value, estimate.interval, 1)
 
 
 def _contrasts(finding: Finding) -> Table:
     return declared(
         slug="contrasts",
         title=say("What was expected, and what came out"),
-        conditions=_composed(
-            say(
-                "Contrasts of the gain of {system}, fixed in code before they were computed; "
-                "points of CER (slopes: a step of severity). A claim holds when its p after Holm "
-                "is at most {alpha} and its interval lies where it is claimed.",
-                system=PRIMARY,
-                alpha=f"{ALPHA:g}",
-            )
+        conditions=say(
+            "Contrasts in log-odds of a character read right, expected above 0. One holds when its "
+            "p after Holm, over all rows of this table, is at most 0.05 and its interval lies "
+            "above 0."
         ),
         columns=[
             *keys(
-                (say("contrast"), say("claim")),
+                (say("contrast"), say("reader")),
                 lambda one: say(one.contrast.name),
-                lambda one: say(one.contrast.claim),
+                lambda one: one.reader,
             ),
-            _column(say("points"), lambda one: Estimate(one.value, one.interval), 2),
+            Column(
+                say("log-odds"), lambda one: _odds_cell(Estimate(one.value, one.interval)), RANGE
+            ),
             Column("p", lambda one: figure(one.p, p_value)),
             Column("p (Holm)", lambda one: figure(one.adjusted, p_value)),
             Column(say("verdict"), lambda one: say(one.verdict), key=True),
@@ -73,116 +79,121 @@ def _contrasts(finding: Finding) -> Table:
     )
 
 
-def _gain_by_severity(finding: Finding) -> Table:
-    def column(severity: int) -> Column[Any]:
-        return _column(
-            severity_head(severity),
-            lambda item: finding.gain(item[0], item[1], severity, PRIMARY).gain,
-        )
+def _no_language(finding: Finding) -> Table:
+    """Greedy CTC by set: how much language is in "no language"?"""
+
+    def column(level: str) -> Column[str]:
+        def cell(reader: str) -> Cell:
+            found = finding.reading(reader, level, "clean", GREEDY)
+            return _percent_cell(found.cer if found else None)
+
+        return Column(say_name(level), cell, RANGE)
 
     return declared(
-        slug="gain-by-severity",
-        title=say("Gain of {system} by severity", system=PRIMARY),
-        conditions=_composed(say("Points of CER, positive where it reads better than ctc-greedy.")),
+        slug="no-language",
+        title=say("CER of {system}, which has no language, on undamaged lines", system=GREEDY),
+        conditions=say(
+            "Percent. The first four sets are the same hands with less and less language."
+        ),
+        columns=[Column(say("reader"), str, key=True), *map(column, finding.read)],
+        rows=list(finding.weights),
+    )
+
+
+def _doses(finding: Finding) -> Table:
+    """CER of the baseline and gain of each dose, by reader, set and condition."""
+    design = finding.design
+
+    def gain(system: str) -> Column[Any]:
+        def cell(place: tuple[str, str, str]) -> Cell:
+            found = finding.reading(*place, system)
+            return _odds_cell(found.gain if found else None)
+
+        return Column(system, cell, RANGE)
+
+    def baseline(part: Callable[[Any], Estimate]) -> Callable[[tuple[str, str, str]], Cell]:
+        def cell(place: tuple[str, str, str]) -> Cell:
+            found = finding.reading(*place, design.baseline)
+            return _percent_cell(part(found) if found else None)
+
+        return cell
+
+    places = dict.fromkeys((one.reader, one.level, one.condition) for one in finding.readings)
+    return declared(
+        slug="doses",
+        title=say("Gain of each dose of language over {system}", system=design.baseline),
+        conditions=say(
+            "Log-odds of a character read right, less those of {system} in the same cell, whose "
+            "CER in percent and characters read right in percent stand first: near 0 or 100 there "
+            "is little to gain or to lose.",
+            system=design.baseline,
+        ),
         columns=[
             *keys(
-                (say("level"), say("damage")),
-                lambda item: say_name(item[0]),
-                lambda item: say_name(item[1]),
+                (say("reader"), say("set"), say("condition")),
+                lambda place: place[0],
+                lambda place: say_name(place[1]),
+                lambda place: say_name(place[2]),
             ),
-            *map(column, SEVERITIES),
+            Column("CER", baseline(lambda one: one.cer), RANGE),
+            Column(say("right"), baseline(lambda one: one.right), RANGE),
+            *map(gain, design.doses),
         ],
-        rows=[(level, d) for level in ("english", "random") for d in finding.design.damages],
+        rows=list(places),
     )
 
 
-def _where_it_falls(finding: Finding) -> Table:
-    """The gain by visibility of characters, and hidden ones, at the last severity on English."""
+def _restored(finding: Finding) -> Table:
+    """Hidden characters read right, where characters are hidden."""
+    design = finding.design
+    first = next(iter(finding.weights))
 
-    def gain(head: str, part: str) -> Column[str]:
-        get = attrgetter(part)
-        return _column(head, lambda damage: get(finding.gain("english", damage, _LAST, PRIMARY)))
+    def restored(system: str, head: str = "") -> Column[Any]:
+        def cell(place: tuple[str, str, str]) -> Cell:
+            reader = first if system == CLOZE else place[0]
+            found = finding.reading(reader, *place[1:], system)
+            return _percent_cell(found.restored if found else None)
 
-    def recall(damage: str, system: str, part: str) -> Any:
-        found = finding.recall("english", damage, _LAST, system)
-        return getattr(found, part) if found else None
+        return Column(head or system, cell, RANGE)
 
-    def hidden(head: str, system: str, part: str) -> Column[str]:
-        return _column(head, lambda damage: recall(damage, system, part))
+    def hidden(place: tuple[str, str, str]) -> str:
+        found = finding.reading(*place, design.baseline)
+        return number(found.hidden if found else None, 0)
 
+    places = dict.fromkeys(
+        (one.reader, one.level, one.condition)
+        for one in finding.readings
+        if one.hidden and one.level in (ENGLISH, RANDOM)
+    )
     return declared(
-        slug="hidden",
-        title=say(
-            "Where the gain of {system} falls, English, severity {severity}",
-            system=PRIMARY,
-            severity=_LAST,
-        ),
-        conditions=_composed(
-            say(
-                "Gain in points of CER, split by what was left of the character; of hidden "
-                "characters with ink, the share read right (R_hidden) and the wrong characters "
-                "written in their place, in percent. {ceiling}: the same language model, given the "
-                "true text around the blanks and their number.",
-                ceiling=say(CEILING),
-            )
+        slug="restored",
+        title=say("Hidden characters read right"),
+        conditions=say(
+            "Percent of the characters with ink of which less than 20 % is left. {ceiling}: the "
+            "6-gram with the true text around the gaps and the number of characters in them, "
+            "which no decoder here knows.",
+            ceiling=say(CEILING),
         ),
         columns=[
-            Column(say("damage"), say_name, key=True),
-            Column(
-                say("hidden %"), lambda damage: rate(recall(damage, BASELINE, "share"), decimals=1)
+            *keys(
+                (say("reader"), say("set"), say("condition")),
+                lambda place: place[0],
+                lambda place: say_name(place[1]),
+                lambda place: say_name(place[2]),
             ),
-            gain(say("gain"), "gain"),
-            gain(say("on hidden"), "hidden"),
-            gain(say("on partial"), "partial"),
-            gain(say("on visible"), "visible"),
-            *(hidden(f"R_hidden {name}", name, "right") for name in (BASELINE, PRIMARY)),
-            hidden(say(CEILING), CLOZE, "right"),
-            *(
-                hidden(say("wrong {system}", system=name), name, "wrong")
-                for name in (BASELINE, PRIMARY)
-            ),
+            Column(say("hidden"), hidden),
+            *map(restored, (design.baseline, *design.doses)),
+            restored(CLOZE, say(CEILING)),
         ],
-        rows=finding.design.damages,
+        rows=list(places),
     )
 
 
-def _every_system(finding: Finding) -> Table:
-    damages = finding.design.damages
-
-    def gain(head: str, damage: str, severity: int) -> Column[str]:
-        return _column(head, lambda own: finding.gain("english", damage, severity, own).gain)
-
-    return declared(
-        slug="systems",
-        title=say("Every system on English"),
-        conditions=_composed(
-            say(
-                "Slope: rise of the gain a step of severity, mean over the damages. Then the gain "
-                "on clean lines, and under each damage at severity {severity}; points. The AR "
-                "decoders and ctc-rescore read the encoder's states too: theirs is a gap between "
-                "systems, not language alone.",
-                severity=_LAST,
-            )
-        ),
-        columns=[
-            Column(say("system"), str, key=True),
-            _column(say("slope"), lambda system: slope_of(finding, "english", system), 2),
-            gain(say("clean"), damages[0], 0),
-            *(gain(say_name(damage), damage, _LAST) for damage in damages),
-        ],
-        rows=finding.systems,
+def effect_of(one: TestedContrast) -> str:
+    """A contrast with interval and p."""
+    p = (
+        say("too few blocks for a p")
+        if one.p is None
+        else say("p after Holm {p}", p=p_value(one.adjusted))
     )
-
-
-def slope_of(finding: Finding, level: str, system: str) -> Estimate:
-    """The slope of a system's gain, the mean over the damages."""
-    damages = finding.design.damages
-    own = (level, ALL if len(damages) > 1 else damages[0], system)
-    return next(s.slope for s in finding.slopes if (s.level, s.damage, s.system) == own)
-
-
-def p_value(value: float | None) -> str:
-    """Format for tables and sentences."""
-    if value is None:
-        return DASH
-    return number(value, 4) if value >= 0.0005 else "< 0.0005"
+    return f"{odds(Estimate(one.value, one.interval))}, {p}"

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.analysis.cost import pareto
 from bench.analysis.evidence import Reading
-from bench.analysis.experiment.design import BASELINE
+from bench.analysis.experiment.design import GREEDY
 from bench.analysis.stats import Difference, Interval
 from bench.core.errors import UserError
 from bench.core.progress import Report, silent
@@ -118,7 +118,7 @@ def _where(result: Result) -> dict[str, object]:
     """The values of a title: encoder, set, damage and severity of one of a plot's results."""
     severity, names = result.row.condition.severity, result.names
     return {
-        "baseline": BASELINE, "damage": result.damage, "severity": severity,
+        "baseline": GREEDY, "damage": result.damage, "severity": severity,
         "encoder": names.encoder, "set": read_by(result),
     }  # fmt: skip
 
@@ -166,7 +166,7 @@ def gains_of(results: Sequence[Result]) -> Gains:
     A result is paired with greedy CTC of the same encoder under the same condition. Without such a
     counterpart or without stored lines it has no gain.
     """
-    bases = {_condition(r): r.reading for r in results if r.row.decoder == BASELINE}
+    bases = {_condition(r): r.reading for r in results if r.row.decoder == GREEDY}
     found = {}
     for result in results:
         base, own = bases.get(_condition(result)), result.reading

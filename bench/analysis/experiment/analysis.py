@@ -1,9 +1,8 @@
-"""Language gains, recall of hidden characters, and the declared contrasts."""
+"""Rates, gains in log-odds, restored characters, and the declared contrasts."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,22 +13,18 @@ from bench.analysis.experiment.counts import (
     CHARACTERS,
     CLOZE,
     EDITS,
-    INKED,
+    HIDDEN_ONES,
+    RESTORED,
     RIGHT,
-    WRONG,
     Counts,
-    Place,
 )
-from bench.analysis.experiment.design import ALPHA, BASELINE, LEVELS, Contrast, Term, slope_terms
-from bench.analysis.stats import Interval, holm, sign_flip_p
-from datasets.damage.base import SEVERITIES
+from bench.analysis.experiment.design import ALPHA, Contrast, Design
+from bench.analysis.stats import Interval, Redrawn, holm, sign_flip_p
 
 Sums = NDArray[np.float64]  # (..., COLUMNS)
-Statistic = Callable[[Sums, Sums], NDArray[np.float64]]  # of the baseline and of a system
+Numbers = NDArray[np.float64]
 
-ALL = "all"  # in place of a damage: the mean over all damages of the run
-
-Ruling = Literal["holds", "the opposite holds", "does not hold", "not shown"]
+Ruling = Literal["holds", "the opposite holds", "not shown"]
 
 
 @dataclass(frozen=True)
@@ -41,66 +36,35 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Gain:
-    """The gain of a system over the baseline in one cell of the design.
+class Reading:
+    """A cell of the experiment.
 
-    cer: micro, a fraction. gain: CER of the baseline less that; relative: as a share of the
-    baseline's CER. hidden, partial, visible: the part of the gain that falls on such characters;
-    the three add up to the gain. p: of the gain, randomisation by blocks, two-sided.
+    cer: micro, a fraction; right: share of characters read right.
+    gain: log-odds of a character read right, less those of the baseline.
+    hidden: characters with ink of which less than 20 % is left; restored: share read right.
     """
 
+    reader: str
     level: str
-    damage: str
-    severity: int
+    condition: str
     system: str
     cer: Estimate
-    gain: Estimate
-    relative: Estimate
-    hidden: Estimate
-    partial: Estimate
-    visible: Estimate
-    p: float | None
-
-
-@dataclass(frozen=True)
-class Recall:
-    """The reading of a cell's hidden characters by a system or the cloze test.
-
-    characters: hidden ones with ink, over all seeds. share: of all characters of the cell that
-    are hidden, spaces counted. right: share read right (R_hidden). wrong: characters written
-    there that are not there, per hidden character (over 1 is possible).
-    """
-
-    level: str
-    damage: str
-    severity: int
-    system: str
-    characters: int
-    share: float
     right: Estimate
-    wrong: Estimate
-
-
-@dataclass(frozen=True)
-class Slope:
-    """Slope of a system's gain over severity, under one damage or (`ALL`) averaged."""
-
-    level: str
-    damage: str
-    system: str
-    slope: Estimate
+    gain: Estimate
+    hidden: int
+    restored: Estimate
 
 
 @dataclass(frozen=True)
 class TestedContrast:
-    """A declared contrast with its test.
+    """A declared contrast behind a reader.
 
-    p: randomisation, one-sided in the declared direction; adjusted: by Holm over the family. None
-    with too few blocks.
+    p: randomisation of signs of the blocks' pseudo-values, two-sided; adjusted: by Holm over all
+    contrasts and readers. None with too few blocks.
     """
 
     contrast: Contrast
-    system: str
+    reader: str
     value: float
     interval: Interval | None
     p: float | None
@@ -108,174 +72,93 @@ class TestedContrast:
     verdict: Ruling
 
 
-def gains(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Gain]:
-    """Compute the gain of every system in every cell; the baseline's is 0 by definition."""
-    statistics: dict[str, Statistic] = {
-        "cer": lambda base, own: _ratio(_edits(own), _characters(own)),
-        "gain": _gain,
-        "relative": lambda base, own: _ratio(_edits(base) - _edits(own), _edits(base)),
-        "hidden": lambda base, own: _part_of_gain(base, own, 0),
-        "partial": lambda base, own: _part_of_gain(base, own, 1),
-        "visible": lambda base, own: _part_of_gain(base, own, 2),
-    }
-    for (level, damage, severity), base in _cells(counts, damages, SEVERITIES):
-        for system in systems:
-            own = _Drawn(counts, (level, damage, severity, system))
-            values = {name: _estimate(one, base, own) for name, one in statistics.items()}
-            p = sign_flip_p(_edits(base.blocks) - _edits(own.blocks), "two-sided")
-            yield Gain(level, damage, severity, system, **values, p=p)
+def log_odds(sums: Sums) -> Numbers:
+    """Log-odds of a character read right; half a character is added on both sides."""
+    right, characters = sums[..., RIGHT], sums[..., CHARACTERS]
+    odds: Numbers = np.log((right + 0.5) / (characters - right + 0.5))
+    return odds
 
 
-def recalls(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Recall]:
-    """Compute the recall of every system, and of the cloze test if it was run.
-
-    Nothing is hidden at severity 0.
-    """
-    for cell, base in _cells(counts, damages, SEVERITIES[1:]):
-        share = float(base.whole[CHARACTERS][0] / base.whole[CHARACTERS].sum())
-        for system in (*systems, CLOZE):
-            if (*cell, system) in counts.cells:
-                own = _Drawn(counts, (*cell, system))
-                right, wrong = (
-                    _estimate(_share(RIGHT), base, own),
-                    _estimate(_share(WRONG), base, own),
-                )
-                yield Recall(*cell, system, int(own.whole[INKED]), share, right, wrong)
-
-
-def _cells(
-    counts: Counts, damages: Sequence[str], severities: Sequence[int]
-) -> Iterator[tuple[tuple[str, str, int], _Drawn]]:
-    """Level, damage and severity of every cell, with the baseline's sums."""
-    for cell in itertools.product(LEVELS, damages, severities):
-        yield cell, _Drawn(counts, (*cell, BASELINE))
+def readings(counts: Counts, design: Design) -> Iterator[Reading]:
+    """Compute all cells, and the cloze test's restored characters."""
+    for (reader, level, condition, system), own in counts.cells.items():
+        redrawn = counts.redrawn[level]
+        base = counts.cells[reader, level, condition, design.baseline]
+        rates = [
+            _estimate(redrawn, own[:, pair], lambda sums: _ratio(sums[..., 0], sums[..., 1]))
+            for pair in ((EDITS, CHARACTERS), (RIGHT, CHARACTERS), (RESTORED, HIDDEN_ONES))
+        ]
+        gain = _estimate(redrawn, np.stack([own, base], axis=1), _gain)
+        if system == CLOZE:
+            rates[:2], gain = [Estimate(None, None)] * 2, Estimate(None, None)
+        hidden = int(own[:, HIDDEN_ONES].sum())
+        yield Reading(reader, level, condition, system, rates[0], rates[1], gain, hidden, rates[2])
 
 
-def slopes(counts: Counts, systems: Sequence[str], damages: Sequence[str]) -> Iterator[Slope]:
-    """Compute the slope of every system by level and damage; their mean is under `ALL`."""
-    for level in LEVELS:
-        for names in (*((damage,) for damage in damages), tuple(damages)):
-            terms = slope_terms(level, names)
-            for system in systems:
-                value, resampled, _, _ = _combined(counts, terms, system)
-                slope = Estimate(value, counts.redrawn.interval(resampled))
-                yield Slope(level, names[0] if len(names) == 1 else ALL, system, slope)
+def conclude(counts: Counts, design: Design) -> list[TestedContrast]:
+    """Compute the declared contrasts behind all readers that have their cells; adjust by Holm."""
+    found = []
+    for contrast in design.contrasts:
+        for reader in design.readers:
+            if all(
+                (reader, level, condition, name) in counts.cells
+                for _, level, condition, *pair in contrast.terms
+                for name in pair
+            ):
+                found.append((contrast, reader, *_effect(counts, contrast, reader)))
+    adjusted = holm([p for *_, p in found])
+    return [
+        TestedContrast(contrast, reader, value, interval, p, after, _verdict(interval, after))
+        for (contrast, reader, value, interval, p), after in zip(found, adjusted, strict=True)
+    ]
 
 
-def conclude(counts: Counts, contrasts: Sequence[Contrast], system: str) -> list[TestedContrast]:
-    """Compute the declared contrasts of a system's gain and adjust their p-values by Holm."""
-    computed = [(contrast, *_combined(counts, contrast.terms, system)) for contrast in contrasts]
-    p_values = [_p(contrast, own, part) for contrast, _, _, own, part in computed]
-    opposed = holm([_p_opposed(contrast, own) for contrast, _, _, own, _ in computed])
-    tested = []
-    for (contrast, value, resampled, _, _), p, after, against in zip(
-        computed, p_values, holm(p_values), opposed, strict=True
-    ):
-        interval = counts.redrawn.interval(resampled)
-        verdict = _verdict(contrast, interval, after, against)
-        tested.append(TestedContrast(contrast, system, value, interval, p, after, verdict))
-    return tested
+def _effect(
+    counts: Counts, contrast: Contrast, reader: str
+) -> tuple[float, Interval | None, float | None]:
+    """Value, interval and p of a contrast; the sets of its terms have the same blocks."""
+    redrawn = counts.redrawn[contrast.terms[0][1]]
+    pairs = [
+        np.stack([counts.cells[reader, level, condition, name] for name in pair])
+        for _, level, condition, *pair in contrast.terms
+    ]
+    sums = np.stack(pairs).transpose(2, 0, 1, 3)  # (blocks, terms, 2, COLUMNS)
+    weights = np.array([weight for weight, *_ in contrast.terms])
+
+    def effect(drawn: Sums) -> Numbers:
+        total: Numbers = _gain(drawn) @ weights
+        return total
+
+    blocks = len(sums)
+    value = effect(sums.sum(axis=0))
+    without = effect(sums.sum(axis=0) - sums)
+    p = sign_flip_p(blocks * value - (blocks - 1) * without, "two-sided")
+    return float(value), redrawn.interval(effect(redrawn.sums(sums))), p
 
 
-def _combined(
-    counts: Counts, terms: Sequence[Term], system: str
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A weighted sum of gains.
-
-    Returns:
-        Its value; (draws,) its value in each draw; (blocks,) what each block adds to it;
-        (blocks,) the share of the characters that each block has, to move the null hypothesis.
-    """
-    value, resampled = 0.0, np.zeros(1)
-    own_part = np.zeros(len(counts.redrawn.blocks))
-    share = np.zeros(len(counts.redrawn.blocks))
-    for term in terms:
-        base = counts.cells[term.level, term.damage, term.severity, BASELINE]
-        own = counts.cells[term.level, term.damage, term.severity, system]
-        characters = _characters(base)
-        value += term.weight * float(_gain(base.sum(axis=0), own.sum(axis=0)))
-        drawn = counts.redrawn.sums
-        resampled = resampled + term.weight * _gain(drawn(base), drawn(own))
-        own_part += term.weight * (_edits(base) - _edits(own)) / characters.sum()
-        share += characters / characters.sum() / len(terms)
-    return value, resampled, own_part, share
+def _gain(sums: Sums) -> Numbers:
+    """Of (..., 2, COLUMNS): a system and the one that it is compared with."""
+    odds = log_odds(sums)
+    gain: Numbers = odds[..., 0] - odds[..., 1]
+    return gain
 
 
-def _p(contrast: Contrast, own: NDArray[np.float64], share: NDArray[np.float64]) -> float | None:
-    if contrast.direction == "above":
-        return sign_flip_p(own)
-    if contrast.direction == "below":
-        return sign_flip_p(-own)
-    # Two one-sided tests: above -margin and below +margin (Schuirmann 1987).
-    margin = contrast.margin * share
-    above, below = sign_flip_p(own + margin), sign_flip_p(margin - own)
-    return None if above is None or below is None else max(above, below)
-
-
-def _p_opposed(contrast: Contrast, own: NDArray[np.float64]) -> float | None:
-    """The p-value in favour of the opposite; for "near 0", of the mean not being 0."""
-    if contrast.direction == "near":
-        return sign_flip_p(own, "two-sided")
-    return sign_flip_p(-own if contrast.direction == "above" else own)
-
-
-def _verdict(
-    contrast: Contrast, interval: Interval | None, adjusted: float | None, opposed: float | None
-) -> Ruling:
+def _verdict(interval: Interval | None, adjusted: float | None) -> Ruling:
     """Combine p-value and interval: a finding needs both."""
-    if interval is None or adjusted is None or opposed is None:
+    if interval is None or adjusted is None or adjusted > ALPHA:
         return "not shown"
-    above, below = interval.low > 0, interval.high < 0
-    near = -contrast.margin < interval.low and interval.high < contrast.margin
-    if {"above": above, "below": below, "near": near}[contrast.direction] and adjusted <= ALPHA:
+    if interval.low > 0:
         return "holds"
-    if contrast.direction == "near":
-        return "does not hold" if (above or below) and opposed <= ALPHA else "not shown"
-    against = below if contrast.direction == "above" else above
-    return "the opposite holds" if against and opposed <= ALPHA else "not shown"
+    return "the opposite holds" if interval.high < 0 else "not shown"
 
 
-class _Drawn:
-    """The sums of a cell by block, in total, and in each draw of the blocks."""
-
-    def __init__(self, counts: Counts, place: Place) -> None:
-        self.redrawn = counts.redrawn
-        self.blocks: Sums = counts.cells[place]
-        self.whole: Sums = self.blocks.sum(axis=0)
-        self.draws: Sums = counts.redrawn.sums(self.blocks)
-
-
-def _estimate(statistic: Statistic, base: _Drawn, own: _Drawn) -> Estimate:
-    value = float(statistic(base.whole, own.whole))
+def _estimate(redrawn: Redrawn, sums: Sums, statistic: Callable[[Sums], Numbers]) -> Estimate:
+    value = float(statistic(sums.sum(axis=0)))
     if not np.isfinite(value):
         return Estimate(None, None)
-    return Estimate(value, own.redrawn.interval(statistic(base.draws, own.draws)))
+    return Estimate(value, redrawn.interval(statistic(redrawn.sums(sums))))
 
 
-def _edits(sums: Sums) -> NDArray[np.float64]:
-    added: NDArray[np.float64] = sums[..., EDITS].sum(axis=-1)
-    return added
-
-
-def _characters(sums: Sums) -> NDArray[np.float64]:
-    added: NDArray[np.float64] = sums[..., CHARACTERS].sum(axis=-1)
-    return added
-
-
-def _gain(base: Sums, own: Sums) -> NDArray[np.float64]:
-    return _ratio(_edits(base) - _edits(own), _characters(base))
-
-
-def _part_of_gain(base: Sums, own: Sums, kind: int) -> NDArray[np.float64]:
-    less = base[..., EDITS][..., kind] - own[..., EDITS][..., kind]
-    return _ratio(less, _characters(base))
-
-
-def _share(column: int) -> Statistic:
-    """A column over the hidden characters with ink."""
-    return lambda base, own: _ratio(own[..., column], own[..., INKED])
-
-
-def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(top: Numbers, bottom: Numbers) -> Numbers:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(top, np.float64) / bottom

@@ -1,4 +1,4 @@
-"""Sums of edits and readings by class of character, from stored texts.
+"""Sums of edits and of characters read right, from stored texts.
 
 `bench.core.metrics` counts edits; here each is attributed to a character of the reference. Of
 several shortest edit scripts ("helo" for "hello": which l is missing?) the one that blames the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.experiment.cloze import Cloze
-from bench.analysis.experiment.run import SHARES, Measured, key
+from bench.analysis.experiment.run import SHARES, Cell, Measured
 from bench.analysis.stats import Redrawn
 from bench.core.files import write_atomically
 from bench.core.hashing import code_version, digest
@@ -29,102 +29,85 @@ from bench.pipeline.opening import Track
 from bench.pipeline.plan import Block, Part
 from datasets.damage.base import SUITE
 from datasets.damage.cache import cached_lines
-from datasets.damage.visible import HIDDEN, VISIBLE, completed, visible_shares
+from datasets.damage.visible import HIDDEN, completed, visible_shares
 
-CLOZE = "cloze"  # in place of a system: the language model with the true text around the blanks
+CLOZE = "cloze"  # in place of a decoder: the language model with the true text around the blanks
 
-# The columns of a cell's sums.
-EDITS, CHARACTERS = slice(0, 3), slice(3, 6)  # by class, as in `CLASSES`
-INKED, RIGHT, WRONG = 6, 7, 8  # of hidden characters with ink: all, read right, read as others
-COLUMNS = 9
-
-Place = tuple[str, str, int, str]  # level, damage, severity, system
+# The columns of a line's sums. A hidden character has ink, and less than 20 % of it is left.
+CHARACTERS, RIGHT, EDITS, HIDDEN_ONES, RESTORED = range(5)
+COLUMNS = 5
 
 Shares = NDArray[np.float32]
-
-CLASSES = ("hidden", "partial", "visible")
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Sums of each cell over lines and seeds, by block.
+    """Sums over the lines of each block.
 
-    redrawn: the blocks (of all levels together) and their draws.
-    cells: (blocks, COLUMNS) by level, damage, severity and system; every damage has the clean cell,
-        severity 0. `CLOZE` has only the columns of hidden characters.
+    redrawn: the blocks of each level's set and their draws, the same where the blocks are.
+    cells: (blocks, COLUMNS). `CLOZE` has only the columns of hidden characters.
     """
 
-    redrawn: Redrawn
-    cells: Mapping[Place, NDArray[np.float64]]
+    redrawn: Mapping[str, Redrawn]
+    cells: Mapping[Cell, NDArray[np.float64]]
 
 
-def count(measured: Measured, cloze: Cloze | None, track: Track) -> Counts:
-    """Attribute the edits of every stored line, and run the cloze test."""
-    blocks = sorted({line.block for read in measured.sets.values() for line in read.lines})
-    redrawn = Redrawn(tuple(blocks))
-    todo = [(level, block) for level, each in measured.blocks.items() for block in each]
-    cells: dict[Place, NDArray[np.float64]] = {}
-    for level, block in track(todo, "looking at every character"):
-        condition, lines = block.condition, measured.sets[level].lines
+def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Counts:
+    """Attribute the edits of every stored line, and run the cloze test behind the first reader.
+
+    Args:
+        measured: the rows.
+        cloze: makes the test for a reader.
+        track: shows progress.
+    """
+    names = {level: [x.block for x in own.lines] for level, own in measured.sets.items()}
+    redrawn = {level: Redrawn(tuple(sorted(set(own)))) for level, own in names.items()}
+    cells: dict[Cell, NDArray[np.float64]] = {}
+    first = cloze(next(iter(measured.infos)))
+    for place_, block in track(list(measured.blocks.items()), "looking at every character"):
+        reader, level, condition = place_
+        lines = measured.sets[level].lines
         shares = shares_of(measured.store.path / SHARES, block, measured.sets[level])
-        names = [line.block for line in lines]
-        damages = measured.design.damages if block.damage is None else (condition.damage,)
-        for system, rows in _systems(measured, cloze, level, block, shares):
-            sums = redrawn.block_sums(rows, names)
-            for damage in damages:
-                cell = (level, damage, condition.severity, system)
-                cells[cell] = cells.get(cell, np.zeros_like(sums)) + sums
+        systems = {
+            part.name: [
+                _columns(line, place(line.text, result.text, visible), visible)
+                for line, visible, result in zip(
+                    lines, shares, measured.store.lines(row.key), strict=True
+                )
+            ]
+            for part in block.decoders
+            if (row := measured.rows.get((*place_, part.name)))
+        }
+        if block.damage and reader == next(iter(measured.infos)):
+            pairs = zip(lines, shares, strict=True)
+            systems[CLOZE] = [_guessed(first, *pair) for pair in pairs]
+        for system, rows in systems.items():
+            sums = redrawn[level].block_sums(np.stack(rows), names[level])
+            cells[reader, level, condition, system] = sums
     return Counts(redrawn, cells)
 
 
-def _systems(
-    measured: Measured, cloze: Cloze | None, level: str, block: Block, shares: Sequence[Shares]
-) -> list[tuple[str, NDArray[np.float64]]]:
-    """(lines, COLUMNS) of each system, and of the cloze test."""
-    lines = measured.sets[level].lines
-    systems = []
-    for system in measured.systems:
-        row = measured.rows[key(level, block.condition, system.name)]
-        rows = [
-            _columns(line, place(line.text, result.text, visible), visible)
-            for line, visible, result in zip(
-                lines, shares, measured.store.lines(row.key), strict=True
-            )
-        ]
-        systems.append((system.name, np.stack(rows)))
-    if cloze is not None:
-        guessed = [_guessed(cloze, *pair) for pair in zip(lines, shares, strict=True)]
-        systems.append((CLOZE, np.stack(guessed)))
-    return systems
-
-
 def _columns(line: Line, placed: Placed, visible: Shares) -> NDArray[np.float64]:
-    kinds = classes(visible)
-    blank = _hidden_ink(line.text, kinds)
+    blank = _hidden(line.text, visible)
     sums = np.zeros(COLUMNS)
-    sums[EDITS] = np.bincount(kinds, placed.edits, len(CLASSES))
-    sums[CHARACTERS] = np.bincount(kinds, minlength=len(CLASSES))
-    sums[INKED] = blank.sum()
-    sums[RIGHT] = (placed.right & blank).sum()
-    sums[WRONG] = (placed.wrong & blank).sum() + placed.added[blank].sum()
+    sums[CHARACTERS], sums[RIGHT] = len(line.text), placed.right.sum()
+    sums[EDITS] = placed.edits.sum()
+    sums[HIDDEN_ONES], sums[RESTORED] = blank.sum(), (placed.right & blank).sum()
     return sums
 
 
 def _guessed(cloze: Cloze, line: Line, visible: Shares) -> NDArray[np.float64]:
-    kinds = classes(visible)
-    blank = _hidden_ink(line.text, kinds)
+    blank = _hidden(line.text, visible)
     sums = np.zeros(COLUMNS)
-    sums[INKED] = blank.sum()
+    sums[HIDDEN_ONES] = blank.sum()
     if blank.any():
-        right = cloze.right(line.text, kinds == CLASSES.index("hidden"))
-        sums[RIGHT] = (right & blank).sum()
-        sums[WRONG] = (~right & blank).sum()
+        sums[RESTORED] = (cloze.right(line.text, visible < HIDDEN) & blank).sum()
     return sums
 
 
-def _hidden_ink(text: str, kinds: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _hidden(text: str, visible: Shares) -> NDArray[np.bool_]:
     inked = np.array([character != " " for character in text])
-    hidden: NDArray[np.bool_] = (kinds == CLASSES.index("hidden")) & inked
+    hidden: NDArray[np.bool_] = (visible < HIDDEN) & inked
     return hidden
 
 
@@ -160,12 +143,6 @@ def _identity(damage: Part, condition: Condition, clean: LineSet) -> str:
             code_version(modules), code_version((__name__,)),
         ]
     )  # fmt: skip
-
-
-def classes(shares: Shares) -> NDArray[np.int64]:
-    """The index in `CLASSES` of each character's class."""
-    places: NDArray[np.int64] = np.digitize(shares, (HIDDEN, VISIBLE))
-    return places
 
 
 _RIGHT, _WRONG, _MISSING = 0, 1, 2

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.evidence import Reading, aligned
-from bench.analysis.experiment.design import BASELINE
+from bench.analysis.experiment.design import GREEDY
 from bench.analysis.misreadings.classes import (
     UNSEEN,
     VIEWS,
@@ -273,7 +273,7 @@ class Analysis:
 def analyse(
     readings: Sequence[Reading],
     known: Vocabulary,
-    against: str = BASELINE,
+    against: str = GREEDY,
     report: Report = silent,
 ) -> Analysis:
     """Sort the edits of all systems of one condition.
