@@ -79,7 +79,7 @@ def test_lines_that_do_not_fit_are_named_and_left_out(folder, tmp_path):
     material = training.material
     assert len(material.lines) == 38 and len(material.validation["odd-marks"]) == 5
     assert log.said == [
-        "2 of 40 lines cannot be spelled and are left out (train-0: 'é' is not in the alphabet; "
+        "2 of 40 lines do not fit and are left out (train-0: 'é' is not in the alphabet; "
         "train-1: it needs 18 frames and the head has 16)"
     ]
 

@@ -177,6 +177,8 @@ def test_a_recorded_reason_is_translated_with_its_values():
         assert say_text(reason) == said
         assert say_text("ValueError: 3 texts for 4 lines") == "ValueError: 3 texts for 4 lines"
         assert say_text("a {brace} in it (x.*)") == "a {brace} in it (x.*)"
+        fault = "AttributeError: 'Head' object has no attribute 'beam'"
+        assert say_text(fault) == fault
 
 
 def test_a_language_ends_where_it_should_also_after_an_error():

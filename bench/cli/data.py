@@ -430,8 +430,8 @@ def census_lines(census: Census) -> list[str]:
     words = "{name}: {source}; licence {licence}; references {references}"
     about = {
         "source": say_text(census.source),
-        "licence": census.licence,
-        "references": census.references,
+        "licence": say_text(census.licence),
+        "references": say_text(census.references),
     }
     return [
         say(words, name=census.name, **about),

@@ -14,9 +14,12 @@ from cyclopts import App, Parameter
 
 from bench import ROOT
 from bench.cli import PROGRAM
+from bench.cli.options import Lang
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.project import NAME
+from bench.report.format import commas
+from bench.report.language import say, say_text
 from datasets import DATASETS
 
 app = App(
@@ -63,7 +66,9 @@ class Find(NamedTuple):
 
 
 @app.default
-def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> int:
+def run(
+    *, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = (), lang: Lang = None
+) -> int:
     """Write kaidoku.toml with the checkpoints, data sets and language models that are found.
 
     Args:
@@ -92,10 +97,13 @@ def run(*, at: Annotated[tuple[Path, ...], Parameter(metavar="DIR")] = ()) -> in
         else:
             kind = [f'kind = "{one.kind}"'] if one.kind not in ("", name) else []
             text += ["", f"[{one.table}.{key}]", *kind, f"{one.key} = {_quoted(path)}", *one.lines]
-        print(f"found {name}: {one.words} in {path}")
+        words = "found {name}: {what} in {path}"
+        print(say(words, name=name, what=say_text(one.words), path=path))
     write_atomically(file, "\n".join([*text, ""]).encode())
-    nothing = "" if found else f"nothing was found in {' and '.join(map(str, folders))}; "
-    print(f"{nothing}written: {file}; look at it, then: {PROGRAM} list")
+    if not found:
+        print(say("nothing was found in {folders}", folders=commas(map(str, folders))))
+    words = "written: {file}; look at it, then: {command}"
+    print(say(words, file=file, command=f"{PROGRAM} list"))
     return 0
 
 

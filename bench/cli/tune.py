@@ -129,11 +129,10 @@ def run(
         print_json(dataclasses.asdict(entry))
         return 0
     print(render.printed([table(entry)]))
-    print()
     print(say("frozen in {path}", path=path) if path else say("nothing was frozen (--dry-run)"))
     print(say("map: {files}", files=", ".join(map(str, _written(entry, out or CHECKS / "tuning")))))
     for sentence in at_the_edge(entry):
-        print(f"note: {sentence}", file=sys.stderr)
+        print(say("note: {note}", note=sentence), file=sys.stderr)
     return 0
 
 

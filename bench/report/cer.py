@@ -73,7 +73,7 @@ def remarks(result: Result) -> list[str]:
     row, name = result.row, result.names.dataset
     texts = [f"{name}: {plain(say_text(note))}" for note in row.extras.get("set_notes", ())]
     encoder = result.names.encoder
-    texts += [f"{encoder}: {plain(note)}" for note in row.extras.get("encoder_notes", ())]
+    texts += [f"{encoder}: {plain(say_text(note))}" for note in row.extras.get("encoder_notes", ())]
     if row.unreadable:
         one = "{lines} of {set} could not be read and is left out"
         more = "{lines} of {set} could not be read and are left out"

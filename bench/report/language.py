@@ -23,6 +23,7 @@ Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 _VALUE = re.compile(r"\{(\w+)\}")
+_WORDS = ("name", "module", "attribute")  # values without a space in them
 _LOCALE = Path(__file__).parent / "locale"
 _IN_FORCE: ContextVar[Language] = ContextVar("language", default="en")
 
@@ -84,7 +85,7 @@ def say_text(english: str) -> str:
 def _texts(name: str) -> list[tuple[re.Pattern[str], str]]:
     """The texts of a language with their translations, those with most letters of their own first.
 
-    A `{name}` in a text stands for anything.
+    A value in a text stands for anything, a `{name}` for one word.
     """
     texts = catalogue(name, "texts")
     ranked = sorted(texts, key=lambda text: len(_VALUE.sub("", text)), reverse=True)
@@ -93,7 +94,7 @@ def _texts(name: str) -> list[tuple[re.Pattern[str], str]]:
 
 def _pattern(text: str) -> str:
     own, names = _VALUE.split(text)[::2], _VALUE.findall(text)
-    values = [f"(?P<{name}>.+?)" for name in names]
+    values = [f"(?P<{name}>[^ ]+)" if name in _WORDS else f"(?P<{name}>.+?)" for name in names]
     return "".join(map("".join, zip(map(re.escape, own), [*values, ""], strict=True)))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.report.format import width_of
 from bench.report.language import in_force, say
-from bench.report.table import Cell, Column, Notes, Table, narrowed, shared
+from bench.report.table import Cell, Column, Notes, Table, in_one, narrowed, shared
 
 _NEEDS = {
     "en": r"% needs \usepackage{booktabs}; with pdflatex also \usepackage[T1]{fontenc}",
@@ -65,7 +65,7 @@ def latex(table: Table, notes: Notes = "full") -> str:
         table = _factored(table)
     blocks = table.blocks(lambda some: _fits(table, some, stacked))
     noted = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
-    noted = [" ".join([latex_text(table.line), *noted])] if notes == "short" else noted
+    noted = [in_one(latex_text(table.line), noted)] if notes == "short" else noted
     several = len(blocks) * (len(table.all_rows) * (1 + stacked) + 3) > _HEIGHT
     floats = [[block] for block in blocks] if several else [blocks]
     lines = [_NEEDS[in_force()]]

@@ -18,7 +18,7 @@ import tabulate as tabulating
 from bench.report.format import width_of, wrapped
 from bench.report.language import say, say_name
 from bench.report.latex import latex
-from bench.report.table import Cell, Column, Notes, Table, Value, narrowed, shared
+from bench.report.table import Cell, Column, Notes, Table, Value, in_one, narrowed, shared
 
 tabulating.MIN_PADDING = 0  # a head is as wide as its letters
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -71,7 +71,7 @@ def markdown(table: Table, within: bool = False, notes: Notes = "full") -> str:
     titled = [body, f"Table: {title}"] if within else [f"### {title}", body]
     noted = [f"{superscript([n])} {markdown_text(text)}" for n, text in enumerate(table.notes, 1)]
     if notes == "short":
-        return "\n\n".join([*titled, " ".join([markdown_text(table.line), *noted])]) + "\n"
+        return "\n\n".join([*titled, in_one(markdown_text(table.line), noted)]) + "\n"
     parts = titled
     if notes == "full":
         parts = [*titled, conditions] if within else [titled[0], conditions, body]
@@ -189,7 +189,7 @@ def terminal(table: Table, width: int, notes: Notes = "full") -> str:
     """The table in at most `width` columns: broken into blocks that repeat what names the rows."""
     table = table.unmarked() if notes == "off" else table
     noted = [f"{superscript([n])} {text}" for n, text in enumerate(table.notes, 1)]
-    noted = [" ".join([table.line, *noted])] if notes == "short" else noted
+    noted = [in_one(table.line, noted)] if notes == "short" else noted
     blocks = table.blocks(
         lambda some: max(map(width_of, _block(table, some).splitlines())) <= width
     )

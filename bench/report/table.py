@@ -133,7 +133,7 @@ class Table:
 
     def marks(self, part: Cell | Column[Any]) -> tuple[int, ...]:
         """The numbers of the footnotes of a cell or column."""
-        return tuple(self.notes.index(plain(note)) + 1 for note in part.notes)
+        return tuple(sorted(self.notes.index(plain(note)) + 1 for note in part.notes))
 
 
 def declared(
@@ -166,6 +166,11 @@ def keys(heads: Iterable[str], *of: Callable[[Item], object]) -> list[Column[Ite
         return Column(head, lambda item: str(get(item)), key=True)
 
     return [column(head, get) for head, get in zip(heads, of, strict=True)]
+
+
+def in_one(line: str, notes: Iterable[str]) -> str:
+    """The line below a table and its footnotes, all in one paragraph."""
+    return " ".join(filter(None, (line, "; ".join(notes))))
 
 
 def narrowed(head: str) -> str:

@@ -36,7 +36,7 @@ def table(tuned: Tuned) -> Table:
         ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
         columns = [*map(_option, tuned.grid), Column(say("CER %"), _cer)]
         return declared("tuning", title, _conditions(tuned), columns, ranked)
-    head = f"{shown.down} \\ {shown.across}" if shown.across else shown.down
+    head = f"{shown.down}\\{shown.across}" if shown.across else shown.down
 
     def column(across: float) -> Column[float]:
         head = f"{across:g}" if shown.across else say("CER %")
@@ -128,10 +128,11 @@ def at_the_edge(tuned: Tuned) -> Iterator[str]:
     for option, values in tuned.grid.items():
         best = tuned.best[option]
         if len(values) > 1 and best in (min(values), max(values)):
-            yield (
-                f"the best {option}, {best:g}, is at the edge of the grid; "
-                f"there may be a better one beyond: --grid {option}=..."
+            words = (
+                "the best {option}, {best}, is at the edge of the grid; there may be a better one "
+                "beyond: --grid {option}=..."
             )
+            yield say(words, option=option, best=f"{best:g}")
 
 
 def _cer(point: Mapping[str, float]) -> Cell:
@@ -154,7 +155,9 @@ def draw(tuned: Tuned) -> Plot:
         )
         below = say(
             "{lines}, each clean and damaged; outlined: not significantly worse than the best "
-            "(star)",
+            "(star)"
+            if len(tuned.conditions) > 1
+            else "{lines}; outlined: not significantly worse than the best (star)",
             lines=plural(tuned.lines, "line"),
         )
         if shown is None:

@@ -263,7 +263,7 @@ class _HeadTraining(Training):
             return Material({}, (), val, MIXTURE, data_hash(data_root()))
         material = gather(recipe, partial(why_unfit, frames=frames), recipe.val_lines)
         self.log.say(
-            f"{len(material.unfit)} of {material.count} lines cannot be spelled and are left out "
+            f"{len(material.unfit)} of {material.count} lines do not fit and are left out "
             f"({material.left_out})"
             if material.unfit
             else f"all {material.count} lines can be spelled in {frames} frames"
