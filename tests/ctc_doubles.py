@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,9 +89,14 @@ def every_labelling(matrix: NDArray[np.float32]) -> dict[tuple[int, ...], float]
 
 
 def plain_prefix_beam(
-    matrix: NDArray[np.float32], width: int
+    matrix: NDArray[np.float32],
+    width: int,
+    price: Callable[[tuple[int, ...]], float] = lambda prefix: 1.0,
 ) -> list[tuple[tuple[int, ...], float]]:
-    """Prefix beam search as textbooks write it, with a dictionary of prefixes; best first."""
+    """Prefix beam search as textbooks write it, with a dictionary of prefixes; best first.
+
+    `price` is the factor of a prefix's last symbol.
+    """
     beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
     for row in np.exp(matrix.astype(np.float64)):
         found: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -102,7 +107,7 @@ def plain_prefix_beam(
             for new in range(1, len(row)):
                 mass = blank if prefix[-1:] == (new,) else blank + symbol
                 longer = (*prefix, new)
-                found[longer][1] += mass * row[new]
+                found[longer][1] += mass * row[new] * price(longer)
         kept = sorted(found.items(), key=lambda item: -sum(item[1]))[:width]
         beam = {prefix: (masses[0], masses[1]) for prefix, masses in kept if sum(masses)}
     ranked = sorted(beam.items(), key=lambda item: -sum(item[1]))

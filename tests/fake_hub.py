@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
 # A checkpoint as far as finding and fetching it goes; nothing can be read with it.
 FILES = {
     "config.json": b'{"model_type": "vision-encoder-decoder", "decoder": {"model_type": "trocr"}}',
@@ -82,8 +85,12 @@ class FakeHub:
 
 
 @contextmanager
-def serve(hub: FakeHub) -> Iterator[FakeHub]:
-    """Serve on a free port of this machine until the block ends."""
+def serve(cache: Path, patch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """Serve a Hub on a free port until the block ends; this process knows no other.
+
+    `cache` takes the place of the Hub's cache.
+    """
+    hub = FakeHub()
 
     class Handler(_Handler):
         state = hub
@@ -93,6 +100,10 @@ def serve(hub: FakeHub) -> Iterator[FakeHub]:
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
+    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    patch.setattr(constants, "ENDPOINT", hub.url)
+    template = re.sub("^.*?(?=/{)", hub.url, constants.HUGGINGFACE_CO_URL_TEMPLATE)
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     try:
         yield hub
     finally:

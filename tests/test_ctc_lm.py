@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,15 @@ from decoders.language.causal import (
     save_notes,
     stored,
 )
-from tests.ctc_doubles import encoded, every_labelling, info, logs, matrices, random_matrix
+from tests.ctc_doubles import (
+    encoded,
+    every_labelling,
+    info,
+    logs,
+    matrices,
+    plain_prefix_beam,
+    random_matrix,
+)
 
 ALPHABET = ("", " ", "a", "b", "é")
 CONFIG = CharConfig(width=16, layers=2, heads=2, context=16)
@@ -89,23 +96,11 @@ def slow(matrix, lm, alpha, beta, width):
         (scores,) = char_scores(lm.net, lm.config, [text])
         return math.exp(alpha * float(scores[-2]) + beta)
 
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
-    for row in np.exp(matrix.astype(np.float64)):
-        found: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for prefix, (blank, symbol) in beam.items():
-            found[prefix][0] += (blank + symbol) * row[0]
-            if prefix:
-                found[prefix][1] += symbol * row[prefix[-1]]
-            for new in range(1, len(row)):
-                mass = blank if prefix[-1:] == (new,) else blank + symbol
-                found[(*prefix, new)][1] += mass * row[new] * price((*prefix, new))
-        kept = sorted(found.items(), key=lambda item: -sum(item[1]))[:width]
-        beam = {prefix: (masses[0], masses[1]) for prefix, masses in kept}
     texts = {}
-    for prefix, masses in beam.items():
+    for prefix, mass in plain_prefix_beam(matrix, width, price):
         text = "".join(ALPHABET[s] for s in prefix)
         end = float(char_scores(lm.net, lm.config, [text])[0][-1])
-        texts[text] = math.log(sum(masses)) + alpha * end
+        texts[text] = math.log(mass) + alpha * end
     return texts
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import constants
 
 from bench import ROOT
 from bench.core.errors import UserError
@@ -74,14 +72,8 @@ class Home:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """An empty cache, for this process and for others, and a Hub that has REPO."""
     path = tmp_path / "home"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(path / "hub"))
-    with serve(FakeHub()) as server:
+    with serve(path / "hub", monkeypatch) as server:
         server.push(REPO, write(tmp_path / "repo"), "v1")
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", re.sub("^.*?(?=/{)", server.url, template)
-        )
         yield Home(path, server)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import constants
 from PIL import Image
 
 from bench.core.errors import Unavailable, UserError
@@ -143,14 +141,8 @@ def test_the_licence_is_that_of_the_card(tmp_path: Path, card: str | None, licen
 @pytest.fixture
 def hub(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """An empty cache, and a Hub that has `folder` as REPO."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
-    with serve(FakeHub()) as server:
+    with serve(tmp_path / "hub", monkeypatch) as server:
         server.push(f"datasets/{REPO}", folder, "v1", "refs/convert/parquet")
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", re.sub("^.*?(?=/{)", server.url, template)
-        )
         yield server
 
 
