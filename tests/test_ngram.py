@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def test_numbers_are_those_of_lmplz(arpa: Path) -> None:
         np.testing.assert_array_equal(mine.word, other.word)
         np.testing.assert_allclose(mine.log10_prob, other.log10_prob, rtol=0, atol=FLOAT32)
         np.testing.assert_allclose(mine.log10_backoff, other.log10_backoff, rtol=0, atol=FLOAT32)
+
+
+def test_discounts_are_those_of_lmplz_where_they_are_not_the_textbooks() -> None:
+    cases = [json.loads(x) for x in (FIXTURES / "discounts.jsonl").read_text().splitlines()]
+    for case in cases:
+        ours = estimate([words_of(line) for line in case["text"]], case["order"]).discounts
+        np.testing.assert_allclose(ours, case["discounts"], rtol=0, atol=1e-5)
+    assert len(cases) == 32
 
 
 @_relaxed
