@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from bench import ROOT
+from bench.analysis.experiment.design import read_design
 
 REFERENCE = ROOT / "results" / "reference"
 EDITS = ("substitutions", "deletions", "insertions")
@@ -174,6 +175,54 @@ def hidden_right(damage: str, severity: int, system: str) -> str:
     )
     assert severity == 5  # what the table shows
     return fixed(float(table[system]), 1)
+
+
+# The experiment on real ink.
+
+READERS = ("mini", "mini-torn", "ppocr")
+
+
+@functools.cache
+def on_ink() -> dict[str, Any]:
+    path = REFERENCE / "two-cores-language-ink" / "summary.json"
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def contrast(name: str, reader: str) -> dict[str, Any]:
+    (found,) = (
+        one for one in on_ink()["judged"]
+        if (one["contrast"]["name"], one["reader"]) == (name, reader)
+    )  # fmt: skip
+    return dict(found)
+
+
+def odds(name: str, reader: str, sign: str = "") -> list[str]:
+    found = contrast(name, reader)
+    interval = found["interval"]
+    return [fixed(found["value"], 2, sign), *(fixed(interval[end], 2) for end in ("low", "high"))]
+
+
+def reading(reader: str, level: str, condition: str, system: str) -> dict[str, Any]:
+    (found,) = (
+        one for one in on_ink()["readings"]
+        if (one["reader"], one["level"], one["condition"], one["system"])
+        == (reader, level, condition, system)
+    )  # fmt: skip
+    return dict(found)
+
+
+def restored(reader: str, condition: str, system: str) -> str:
+    return fixed(100 * reading(reader, "english", condition, system)["restored"]["value"], 1)
+
+
+def restored_table() -> list[str]:
+    return [
+        restored(reader, condition, system)
+        for reader in READERS
+        for condition in ("one-erased", "erased", "half-erased")
+        for system in ("ctc-beam", "ctc-ngram", "ctc-gap")
+    ]
 
 
 # The correction run.
@@ -360,6 +409,16 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         cer("ctc-ngram", "unipen", encoder="ppocr"), cer("ctc-gap", "unipen", encoder="ppocr"),
     ),
     ("docs/results.md", "Does language matter more, the more of the ink is lost?"): flat(
+        *(odds("more where ink is lost", reader) for reader in READERS),
+        first(odds("language, not search", "mini", "+")),
+        *(
+            fixed(reading("mini", level, "erased", "ctc-ngram")["gain"]["value"], 2)
+            for level in ("english", "random")
+        ),
+        *(odds("knowing the gap", reader, "+") for reader in READERS),
+        odds("a marked gap", "ppocr", "+"), odds("inside the search", "mini", "+"),
+        fixed(contrast("inside the search", "mini")["adjusted"], 2), restored_table(),
+        *(restored("mini", place, "cloze") for place in ("one-erased", "erased", "half-erased")),
         by_severity(english),
         by_severity(lambda s: fixed(mean_gain("english", s), 2)),
         by_severity(share),
@@ -447,6 +506,8 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         fixed(log_odds("english", 0), 2), fixed(log_odds("english", 5), 2),
         hidden_right("char_erase", 5, "R_hidden ctc-ngram"),
         hidden_right("char_erase", 5, "cloze ceiling"),
+        *(restored(reader, "one-erased", "ctc-gap") for reader in READERS),
+        *(restored(reader, "one-erased", "ctc-ngram") for reader in READERS),
     ),
 }  # fmt: skip
 
@@ -475,14 +536,39 @@ def test_wins_are_counted_one_way_for_every_corrector():
 
 
 def test_the_finding_on_real_ink_is_said_as_it_came_out():
-    path = REFERENCE / "two-cores-language-ink" / "summary.json"
-    verdicts = {
-        one["contrast"]["name"]: one["verdict"]
-        for one in json.loads(path.read_text(encoding="utf-8"))["judged"]
-    }
-    assert verdicts["slope on english"] == verdicts["english over random"] == "not shown"
-    assert verdicts["slope on random"] == "does not hold"
-    assert verdicts["characters over breaks"] == "the opposite holds"
+    def verdicts(name: str) -> list[str]:
+        return [contrast(name, reader)["verdict"] for reader in READERS]
+
+    assert on_ink()["design"]["sha256"] == read_design().sha256
+    assert on_ink()["left_out"] == {}
+    assert verdicts("more where ink is lost") == ["not shown", "not shown", "the opposite holds"]
+    assert set(verdicts("language, not search")) == set(verdicts("knowing the gap")) == {"holds"}
+    assert verdicts("a marked gap") == ["not shown", "not shown", "holds"]
+    assert contrast("inside the search", "mini")["verdict"] == "not shown"
+    assert len(on_ink()["judged"]) == 19
+    assert reading("mini", "english", "one-erased", "cloze")["hidden"] == 48
+    sets = on_ink()["read"].values()
+    assert {one["lines"] for one in sets} == {57}
+    assert on_ink()["read"]["english"]["blocks"]["count"] == 19
+
+
+def test_the_finding_on_real_ink_follows_from_its_rows():
+    design, run = on_ink()["design"], "two-cores-language-ink"
+    cers = {
+        (r["encoder"], r["condition"]["dataset"], r["decoder"], r["condition"]["severity"],
+         r["condition"]["damage"], *r["damage_options"].items()): r["cer"]
+        for r in rows(run)
+    }  # fmt: skip
+    assert len(cers) == len(rows(run))
+    for one in on_ink()["readings"]:
+        if one["system"] != "cloze":
+            damage = design["conditions"][one["condition"]]
+            place = (
+                one["reader"], design["sets"][one["level"]], one["system"], damage["severity"],
+                damage["damage"] or "none", *damage["options"].items(),
+            )  # fmt: skip
+            assert one["cer"]["value"] == pytest.approx(cers.pop(place))
+    assert cers == {}
 
 
 def test_words_that_stand_on_rows():
