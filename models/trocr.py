@@ -62,7 +62,8 @@ class TrOCRSpec(EncoderSpec):
             return absent
         if self.head and not Path(self.head).expanduser().is_file():
             return Unavailable(
-                f"there is no head {self.head}", f"python -m bench train ctc --encoder {self.repo}"
+                f"there is no head {self.head}",
+                f"python -m bench train ctc --encoder {hub.registered_name(self.repo)}",
             )
         return None
 

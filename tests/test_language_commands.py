@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import openpyxl
 import pytest
 
+from bench.cli import listing
+from bench.report.format import width_of
 from tests import error_runs
 from tests.japanese import english_in
 
@@ -48,6 +51,20 @@ def test_a_command_prints_japanese(call, tmp_path, command):
     for text in (out, *written, *map(cells, tmp_path.rglob("*.xlsx"))):
         assert english_in(text) == []
     assert re.search("[ぁ-ん一-龥]", out)
+
+
+def test_a_terminal_gets_lines_that_fit(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    words = "ページ画像と PAGE XML の文書をそこに置く。別の場所は -o page.root=DIR で指定する"
+    assert listing._behind("- page  ", words) == f"- page  {words}"
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = listing._behind("- page  ", words).splitlines()
+    assert len(lines) == 2 and all(width_of(line) <= 60 for line in lines)
+    assert lines[1].startswith(8 * " ") and " ".join(line[8:] for line in lines) == words
 
 
 def cells(path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shutil
+import sys
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from bench.cli.options import DataRoot, Json, Lang, print_json
 from bench.core.errors import UserError
 from bench.core.options import describe
 from bench.core.registry import did_you_mean
-from bench.report.format import padded, plural, width_of
+from bench.report.format import padded, plural, width_of, wrapped
 from bench.report.language import say, say_text
 from datasets import DATASETS
 from datasets.damage import DAMAGES
@@ -31,6 +33,7 @@ _REGISTRIES = {
     "damages": DAMAGES,
 }
 
+_NARROWEST = 40  # columns of a text behind a name
 _MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
 
 app = App(
@@ -133,7 +136,7 @@ def _documentation(target: Any, options: Container[str]) -> str:
 
 def _default(option: dataclasses.Field[Any]) -> str:
     if option.default is not dataclasses.MISSING:
-        return str(option.default)
+        return str(option.default) or '""'
     if option.default_factory is not dataclasses.MISSING:
         return str(option.default_factory())
     return "none; it is required"
@@ -146,8 +149,8 @@ def _kind_text(kind: str, things: list[Thing]) -> str:
     lines = [say(words, kind=say(kind), here=here, all=len(things))]
     for thing in things:
         mark = " " if thing.here else "-"
-        lines.append(f"{mark} {thing.name:<{width}}  {say_text(thing.summary)}")
-        lines += [f"  {'':<{width}}  {line}" for line in absence(thing.reason, thing.remedy)]
+        lines.append(_behind(f"{mark} {thing.name:<{width}}  ", say_text(thing.summary)))
+        lines += [_behind(" " * (width + 4), text) for text in absence(thing.reason, thing.remedy)]
     if _REGISTRIES[kind].also:
         lines.append(f"  {say_text(_REGISTRIES[kind].also)}")
     return "\n".join(lines)
@@ -162,6 +165,14 @@ def absence(reason: str, remedy: str) -> list[str]:
     """The lines on something missing; none without a reason and a remedy."""
     lines = [say("missing: {reason}", reason=say_text(reason))] if reason else []
     return lines + ([say("mend it: {remedy}", remedy=say_text(remedy))] if remedy else [])
+
+
+def _behind(name: str, text: str) -> str:
+    """A text behind its name; on a terminal in lines that fit, one below the other."""
+    if not sys.stdout.isatty():
+        return f"{name}{text}"
+    room = max(_NARROWEST, shutil.get_terminal_size().columns - width_of(name))
+    return name + f"\n{' ' * width_of(name)}".join(wrapped(text, room))
 
 
 def _detail_text(detail: dict[str, Any]) -> str:
@@ -199,5 +210,6 @@ def _check(as_json: bool) -> int:
 
 
 def _line(fact: Fact, width: int) -> str:
-    line = f"{_MARKS[fact.verdict]}{padded(say_text(fact.name), width)}  {say_text(fact.found)}"
-    return "\n".join([line, *(f"  {'':<{width}}  {each}" for each in absence("", fact.remedy))])
+    name = f"{_MARKS[fact.verdict]}{padded(say_text(fact.name), width)}  "
+    remedies = [_behind(" " * (width + 4), text) for text in absence("", fact.remedy)]
+    return "\n".join([_behind(name, say_text(fact.found)), *remedies])

@@ -154,7 +154,7 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     """Print the cells of a plan, marking finished ones; exit code 0."""
     from bench.pipeline.runner import finished as finished_cells
     from bench.report.format import plural
-    from bench.report.language import say
+    from bench.report.language import say, say_name
 
     held = finished_cells(plan, store)
     cells = [
@@ -194,7 +194,10 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
         )
         limit = block.condition.limit
         first = "" if limit is None else say(", first {limit} lines", limit=limit)
-        print(f"{block.label} ({block.condition.split}{first}): {', '.join(parts)}")
+        condition = block.condition
+        where = say("{system} on {set}", system=name, set=condition.dataset)
+        damage = f", {say_name(condition.damage)} {condition.severity}" if block.damage else ""
+        print(f"{where}{damage} ({condition.split}{first}): {', '.join(parts)}")
     if plan.skipped:
         print(f"\n{say('cannot run here:')}\n{missing(plan.skipped)}")
     return 0
