@@ -286,6 +286,8 @@ def _expect_types(path: Path, schema: Any, columns: Columns) -> None:
             "(bytes, or a struct with bytes)"
         )
     kind = schema.field(columns.text).type
+    if pa.types.is_dictionary(kind):  # categories of pandas
+        kind = kind.value_type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise UserError(f"the column {columns.text} of {path} holds {kind}, not text")
 

@@ -86,6 +86,24 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         ParquetLines(str(file), text="line_id").load()
 
 
+def test_categories_are_read_as_their_texts(tmp_path: Path) -> None:
+    columns = {
+        "text": ["a", "b", "a"],
+        "split": ["train", "test", "test"],
+        "writer": ["x", "y", "x"],
+    }
+    table = {name: pa.array(values).dictionary_encode() for name, values in columns.items()}
+    images = [_png(n) for n in range(3)]
+    pq.write_table(pa.table({"image": images, **table}), tmp_path / "lines.parquet")
+    spec = ParquetLines(str(tmp_path / "lines.parquet"))
+    assert spec.split_names() == ("train", "test") and _texts(spec, "test") == ["b", "a"]
+    assert [line.writer for line in spec.load("test").lines] == ["y", "x"]
+    numbers = pa.array([1, 2, 1]).dictionary_encode()
+    pq.write_table(pa.table({"image": images, "text": numbers}), tmp_path / "lines.parquet")
+    with pytest.raises(UserError, match=r"column text of .* not text"):
+        spec.load("test")
+
+
 def test_bad_lines_are_set_aside_or_fatal(tmp_path: Path) -> None:
     wide = io.BytesIO()
     Image.new("L", (5000, 10)).save(wide, "PNG")
