@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -34,6 +34,9 @@ from datasets.splits import canonical, in_order, keyword_split
 _NAMES = {"page": "PAGE XML", "alto": "ALTO"}
 _HAND = re.compile("hand|manuscript|manuscrit|cursive|手書")
 _PRINT = re.compile("print|typed|typewrit|druck|imprim|活字|印刷")
+_CLEAR = 0.1  # of an outline's width, by which its middle is beside the baseline of a turned line
+_SLOPE = 0.6  # of a baseline, 31 degrees, beyond which no line can be read
+_UPRIGHT = 2  # height to width of an outline with several letters that is turned for certain
 _STRETCH = 0.02  # by which the two sides of a picture may be scaled differently from its document
 
 
@@ -197,11 +200,10 @@ class PageLines(Dataset):
             for line in document.lines:
                 yield BadLine(f"{page}_{line.item}", f"its page cannot be read: {error}")
             return
-        drawn = Pillow.fromarray(picture)
-        for line, outline in zip(lines, outlines(lines, likely_ascents(lines)), strict=True):
+        cuts = _cuts(picture, lines, self.height)
+        for line, cut in zip(lines, cuts, strict=True):
             # A page is all that is known of who wrote it: lines of one page are of one hand.
             facts: dict[str, Any] = {"page": page, "block": page, "tags": line.tags}
-            cut = partial(_cut_out, drawn, outline, self.height)
             yield make_line(f"{page}_{line.item}", line.text, cut, split, **facts)
 
 
@@ -216,7 +218,65 @@ def _is_print(tag: str) -> bool:
 _KINDS = (_is_hand, _is_print)
 
 
-def _cut_out(page: Pillow.Image, outline: Points, height: int) -> Image:
+def _cuts(picture: Image, lines: Sequence[PageLine], height: int) -> list[Callable[[], Image]]:
+    """Functions that cut the lines out; lines along the sides of the page are turned first."""
+    turns = [_turn(line) for line in lines]
+    upright = [line for line, turn in zip(lines, turns, strict=True) if turn == 0]
+    ascents = likely_ascents(upright)
+    cuts: dict[int, Callable[[], Image]] = {}
+    for turn in set(turns):
+        places = [place for place, each in enumerate(turns) if each == turn]
+        group = [_turned(lines[place], turn, picture.shape) for place in places]
+        drawn = Pillow.fromarray(np.ascontiguousarray(np.rot90(picture, turn)))
+        for place, line, outline in zip(places, group, outlines(group, ascents), strict=True):
+            cuts[place] = partial(_cut_out, drawn, line, outline, height)
+    return [cuts[place] for place in range(len(lines))]
+
+
+def _turn(line: PageLine) -> int:
+    """Quarter turns, as `np.rot90` counts them, after which a line runs from left to right.
+
+    The letters' tops are on the side of its baseline where most of its outline is; where that is
+    not clear, the baseline is believed to run as the writing does.
+    """
+    if line.baseline is None or len(line.baseline) < 2:
+        return 0
+    across, down = line.baseline[-1] - line.baseline[0]
+    if abs(down) <= abs(across):
+        return 0
+    tops_left = down < 0
+    if len(line.polygon):
+        left, right = line.polygon[:, 0].min(), line.polygon[:, 0].max()
+        offset = line.baseline[:, 0].mean() - (left + right) / 2
+        if abs(offset) > _CLEAR * (right - left):
+            tops_left = offset > 0
+    return -1 if tops_left else 1
+
+
+def _turned(line: PageLine, turn: int, shape: tuple[int, ...]) -> PageLine:
+    """A line with its points as on the turned picture."""
+    height, width = shape
+
+    def points(old: Points) -> Points:
+        x, y = old.T
+        moved = {0: (x, y), 1: (y, width - x), -1: (height - y, x)}[turn]
+        return np.stack(moved, axis=1)
+
+    baseline = None if line.baseline is None else points(line.baseline)
+    if baseline is not None and turn and baseline[0, 0] > baseline[-1, 0]:
+        baseline = baseline[::-1]
+    return dataclasses.replace(line, polygon=points(line.polygon), baseline=baseline)
+
+
+def _cut_out(page: Pillow.Image, line: PageLine, outline: Points, height: int) -> Image:
+    if line.baseline is not None and len(line.baseline) > 1:
+        across, down = np.abs(line.baseline[-1] - line.baseline[0])
+        if down > _SLOPE * across:
+            raise ValueError("its baseline runs across the page at a slant")
+    elif len(outline) > 2 and len(line.text) > 3:
+        across, down = np.ptp(np.clip(outline, 0, page.size), axis=0)
+        if down > _UPRIGHT * across:
+            raise ValueError("it is much higher than wide, and no baseline says how to turn it")
     if len(outline) < 3 or not np.isfinite(outline).all():
         raise ValueError("it has no outline on the page")
     return np.array(crop(page, outline, height))

@@ -379,6 +379,63 @@ def test_the_check_of_a_set_lists_its_tags(tmp_path: Path, call: Any) -> None:
     }  # fmt: skip
 
 
+def marked(turns: int) -> tuple[NDArray[np.uint8], str]:
+    """A page of 400 x 300 that was turned, with a line whose first letter alone is black."""
+    upright = np.full((300, 400), 200, np.uint8)
+    upright[100:120, 40:60] = 0
+    upright[100:120, 80:360] = 120
+    corners = np.array([[20, 90], [380, 90], [380, 130], [20, 130]])
+    base = np.array([[20, 122], [380, 122]])
+
+    def points(old: NDArray[Any]) -> str:
+        x, y = old.T
+        moved = {0: (x, y), 1: (y, 400 - x), -1: (300 - y, x)}[turns]
+        return " ".join(f"{a},{b}" for a, b in zip(*moved, strict=True))
+
+    line = (
+        f'<TextLine id="1"><Coords points="{points(corners)}"/>'
+        f'<Baseline points="{points(base)}"/><TextEquiv><Unicode>note</Unicode></TextEquiv>'
+        "</TextLine>"
+    )
+    height, width = np.rot90(upright, turns).shape
+    stated = f'imageWidth="{width}" imageHeight="{height}"'
+    return np.ascontiguousarray(np.rot90(upright, turns)), page(line, stated)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, -1])
+def test_a_note_along_the_side_is_turned_along_its_baseline(
+    tmp_path: Path, turns: int, backwards: bool
+) -> None:
+    picture, document = marked(turns)
+    if backwards:  # the outline says on which side the letters' tops are
+        document = re.sub(
+            '(Baseline points=")([^ ]+) ([^"]+)', lambda m: f"{m[1]}{m[3]} {m[2]}", document
+        )
+    Image.fromarray(picture).save(tmp_path / "p.png")
+    put(tmp_path, "p.xml", document)
+    (line,) = PageLines("page", tmp_path).load().lines
+    assert abs(line.image.shape[1] - 372) < 3 and abs(line.image.shape[0] - 52) < 3
+    left, right = line.image[:, :100], line.image[:, 100:]
+    assert left.min() == 0 and right.min() == 120
+    assert np.argwhere(line.image < 150)[:, 0].mean() < line.image.shape[0] / 2
+
+
+def test_lines_that_nobody_knows_how_to_turn_are_set_aside(tmp_path: Path) -> None:
+    scan().save(tmp_path / "p.png")
+    slanted = page_line("1", "slanted", 10).replace(
+        "<TextEquiv>", '<Baseline points="20,290 380,20"/><TextEquiv>'
+    )
+    tall = '<TextLine id="2"><Coords points="50,25 80,25 80,280 50,280"/><TextEquiv><Unicode>{}'
+    end = "</Unicode></TextEquiv></TextLine>"
+    one = tall.replace('"2"', '"3"').format("I") + end
+    put(tmp_path, "p.xml", page(slanted + tall.format("a note") + end + one))
+    found = PageLines("page", tmp_path).load()
+    assert [line.text for line in found.lines] == ["I"]
+    assert [line.id for line in found.bad] == ["p_1", "p_2"]
+    assert "at a slant" in found.bad[0].reason and "higher than wide" in found.bad[1].reason
+
+
 def test_transkribus_exports_are_read_in_either_format(tmp_path: Path) -> None:
     """PAGE and ALTO side by side, METS and metadata above them, pictures in the folder itself."""
     scan().save(tmp_path / "0001.png")
