@@ -134,6 +134,15 @@ def test_terminal_breaks_wide_tables_and_repeats_the_names():
     assert text.count("12.34") == 8
 
 
+def test_a_terminal_names_what_is_the_same_in_every_row_of_a_wide_table_once():
+    cells = [Cell("12.34", "[11.11, 13.13]") for _ in range(8)]
+    made = table((name("ctc-greedy"), *cells), (name("ctc-greedy"), *cells))
+    assert render.terminal(made, 200).count("ctc-greedy") == 2
+    text = render.terminal(made, 60)
+    assert text.startswith("T (c0 ctc-greedy)\n") and text.count("ctc-greedy") == 1
+    assert text.count("12.34") == 16
+
+
 @given(st.text(max_size=60))
 def test_plain_text_is_one_line_without_control(text):
     line = plain(text)

@@ -125,6 +125,7 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
     def ms(head: str, seconds: Callable[[Cost], float | None]) -> Column[Side]:
         return costs(head, lambda cost: figure(seconds(cost), scale=1000.0))
 
+    on_device = any(side.cost and side.cost.device_s is not None for side in found)
     columns: list[Column[Side]] = [
         *keys(
             (say("Set"), say("Damage"), say("System")),
@@ -144,7 +145,7 @@ def _systems(found: Sequence[Side], results: Results) -> Table:
               RANGE),
         ms(say("Wall ms/line"), lambda cost: cost.wall_s),
         ms(say("CPU ms/line"), lambda cost: cost.cpu_s),
-        ms(say("Device ms/line"), lambda cost: cost.device_s),
+        *([ms(say("Device ms/line"), lambda cost: cost.device_s)] if on_device else []),
         costs(say("Threads"), lambda cost: count(cost.threads)),
         Column(say("Front"), lambda side: say("yes") if side.on_front else ""),
     ]  # fmt: skip

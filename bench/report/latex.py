@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from bench.report.format import width_of
@@ -62,7 +61,7 @@ def latex(table: Table, notes: Notes = "full") -> str:
     every = range(len(table.columns))
     stacked = not _fits(table, every, False)
     if not _fits(table, every, stacked):
-        table = _factored(table)
+        table = table.factored()
     blocks = table.blocks(lambda some: _fits(table, some, stacked))
     noted = [_marks((n,)) + latex_text(text) for n, text in enumerate(table.notes, 1)]
     noted = [in_one(latex_text(table.line), noted)] if notes == "short" else noted
@@ -87,27 +86,6 @@ def latex(table: Table, notes: Notes = "full") -> str:
             r"\end{table}",
         ]
     return "\n".join([*lines, latex_conditions([table]) if notes == "full" else ""])
-
-
-def _factored(table: Table) -> Table:
-    """A table whose title says what is the same in every row."""
-    rows = table.all_rows
-    same = [
-        place
-        for place, column in enumerate(table.columns)
-        if column.key and len({row[place].text for row in rows}) == 1
-    ]
-    if len(rows) < 2 or not same:
-        return table
-    names = ", ".join(f"{table.columns[place].head} {rows[0][place].text}" for place in same)
-
-    def others(items: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(item for place, item in enumerate(items) if place not in same)
-
-    return replace(
-        table, title=f"{table.title} ({names})", columns=others(table.columns),
-        rows=tuple(map(others, table.rows)), published=tuple(map(others, table.published)),
-    )  # fmt: skip
 
 
 def latex_conditions(tables: Sequence[Table]) -> str:

@@ -188,14 +188,19 @@ def on_terminal(tables: Sequence[Table], width: int, notes: Notes = "appendix") 
 def terminal(table: Table, width: int, notes: Notes = "full") -> str:
     """The table in at most `width` columns: broken into blocks that repeat what names the rows."""
     table = table.unmarked() if notes == "off" else table
+    if not _fits(table, range(len(table.columns)), width):
+        table = table.factored()
     noted = [f"{superscript([n])} {text}" for n, text in enumerate(table.notes, 1)]
     noted = [in_one(table.line, noted)] if notes == "short" else noted
-    blocks = table.blocks(
-        lambda some: max(map(width_of, _block(table, some).splitlines())) <= width
-    )
-    parts = [table.title, *([_wrapped(table.conditions, width)] if notes == "full" else [])]
+    blocks = table.blocks(lambda some: _fits(table, some, width))
+    texts = [table.title, *([table.conditions] if notes == "full" else [])]
+    parts = [_wrapped(text, width) for text in texts]
     parts += [_block(table, block) for block in blocks]
     return "\n".join([*parts, *(_wrapped(text, width) for text in noted)]) + "\n"
+
+
+def _fits(table: Table, columns: Sequence[int], width: int) -> bool:
+    return max(map(width_of, _block(table, columns).splitlines())) <= width
 
 
 def _wrapped(text: str, width: int) -> str:

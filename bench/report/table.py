@@ -131,6 +131,26 @@ class Table:
                 blocks.append([*keys, place])
         return blocks
 
+    def factored(self) -> Table:
+        """The same table, whose title says what is the same in every row."""
+        rows = self.all_rows
+        same = [
+            place
+            for place, column in enumerate(self.columns)
+            if column.key and len({row[place].text for row in rows}) == 1
+        ]
+        if len(rows) < 2 or not same:
+            return self
+        names = ", ".join(f"{self.columns[place].head} {rows[0][place].text}" for place in same)
+
+        def others(items: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(item for place, item in enumerate(items) if place not in same)
+
+        return replace(
+            self, title=f"{self.title} ({names})", columns=others(self.columns),
+            rows=tuple(map(others, self.rows)), published=tuple(map(others, self.published)),
+        )  # fmt: skip
+
     def marks(self, part: Cell | Column[Any]) -> tuple[int, ...]:
         """The numbers of the footnotes of a cell or column."""
         return tuple(sorted(self.notes.index(plain(note)) + 1 for note in part.notes))
