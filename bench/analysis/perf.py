@@ -30,7 +30,7 @@ from datasets.damage.base import damaged_lines
 FILE = "perf.json"
 
 # An AR search against generate, an AR search with a CTC draft against one without, CTC with an
-# n-gram against pyctcdecode.
+# n-gram against another search of the same model.
 Group = Literal["search", "draft", "n-gram"]
 
 _SET, _SPLIT = "ink", "test"
@@ -57,7 +57,7 @@ class PeerComparison:
 
     lines: number of the first test lines of ink to read; batch: lines at a time.
     damage: its name and severity; None for clean lines.
-    other_model: whether the peer has another language model, so that the work differs.
+    other_model: whether the peer has another language model, as in records up to 2026.
     rounds: in which each side has one turn.
     """
 
@@ -82,7 +82,7 @@ class PeerComparison:
         """For a progress bar, and to choose by."""
         damage = f", {self.damage[0]} {self.damage[1]}" if self.damage else ""
         return (
-            f"{self.group}: {self.ours.label} against {self.peer_label} on {self.encoder}{damage}, "
+            f"{self.group}: {self.ours.label} against {self.peer.label} on {self.encoder}{damage}, "
             f"batch {self.batch}"
         )
 
@@ -172,15 +172,20 @@ def _search(encoder: str, batch: int, beam: int, rounds: int = 3) -> PeerCompari
 
 
 def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[PeerComparison]:
-    """The word n-gram search with pyctcdecode's model, and the character n-gram search."""
+    """N-gram searches with peers that read the same model, and the search with gaps without them.
+
+    pyctcdecode has the model of words, flashlight-text that of characters.
+    """
+    pairs = (
+        ("ctc-ngram-word", "ctc-kenlm"), ("ctc-ngram", "ctc-flashlight"), ("ctc-gap", "ctc-ngram"),
+    )  # fmt: skip
     return [
         PeerComparison(
-            "n-gram", encoder, PeerSide(ours, {"beam": 100}), PeerSide("ctc-kenlm", {"beam": 100}),
-            lines=300, batch=64, options=options, damage=damage,
-            other_model=ours == "ctc-ngram", rounds=9 if damage is None else 3,
+            "n-gram", encoder, PeerSide(ours, {"beam": 100}), PeerSide(peer, {"beam": 100}),
+            lines=300, batch=64, options=options, damage=damage, rounds=9 if damage is None else 3,
         )
         for damage in (None, ("blot", 2))
-        for ours in ("ctc-ngram-word", "ctc-ngram")
+        for ours, peer in pairs
     ]  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class Machine:
     """The machine that a command runs on.
 
     Args:
-        device: cpu, cuda, cuda:1, mps; default: cuda where it is there
+        device: cpu, cuda, cuda:1; default: cuda where it is there
         threads: of torch; default: one a core, or as many as $OMP_NUM_THREADS
     """
 

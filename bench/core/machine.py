@@ -63,6 +63,25 @@ def thread_count() -> int:
     return min(psutil.cpu_count(logical=False) or usable, usable)
 
 
+# What can change the numbers of a graphics card: products of float32 in float32, sums of half
+# precision as cuBLAS chooses, and no search for the fastest convolution, whose result would depend
+# on the widths that come first.
+ARITHMETIC = {
+    "tf32": False, "cudnn_tf32": False, "half_sums": True, "cudnn_benchmark": False,
+}  # fmt: skip
+
+
+def set_arithmetic() -> None:
+    """Set the arithmetic of CUDA devices to `ARITHMETIC`."""
+    import torch
+
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    cuda.allow_tf32, cudnn.allow_tf32 = ARITHMETIC["tf32"], ARITHMETIC["cudnn_tf32"]
+    cuda.allow_fp16_reduced_precision_reduction = ARITHMETIC["half_sums"]
+    cuda.allow_bf16_reduced_precision_reduction = ARITHMETIC["half_sums"]
+    cudnn.benchmark = ARITHMETIC["cudnn_benchmark"]
+
+
 def free_memory_mib() -> float:
     """Memory available without swapping, in MiB."""
     return psutil.virtual_memory().available / 2**20
@@ -85,12 +104,14 @@ def machine() -> dict[str, Any]:
 
     The record is part of every key, so values that change from boot to boot are left out.
     """
-    return {
+    gpu = _gpu()
+    arithmetic = {"arithmetic": ARITHMETIC} if gpu else {}
+    return arithmetic | {
         "os": [platform.system(), platform.machine(), *platform.libc_ver()],
         "python": platform.python_version(),
         "packages": {name: _installed(name) for name in PACKAGES},
         "cpu": _cpu(),
-        "gpu": _gpu(),
+        "gpu": gpu,
     }
 
 

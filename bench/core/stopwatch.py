@@ -103,9 +103,17 @@ class CudaMeter(HostMeter):
         self._device = device
 
     def synchronise(self) -> None:
-        """Wait for every stream of the device."""
+        """Wait for every stream of the device.
+
+        The current one is waited for asleep: `torch.cuda.synchronize` spins, and its CPU time would
+        count as work of the stage.
+        """
         import torch
 
+        with torch.cuda.device(self._device):
+            event = torch.cuda.Event(blocking=True)
+            event.record()
+            event.synchronize()
         torch.cuda.synchronize(self._device)
 
     def reset_peak(self) -> None:

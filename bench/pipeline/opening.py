@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.machine import set_arithmetic
 from bench.core.registry import did_you_mean
 from bench.core.types import Decoded, Encoded, EncoderInfo, Line, LineSet, Runtime
 from bench.pipeline.measure import batches_of
@@ -46,9 +47,12 @@ class OpenDecoder:
 def open_encoder(spec: EncoderSpec, name: str, runtime: Runtime) -> Encoder:
     """Open an encoder under the name that the user knows it by, as tuned weights do.
 
+    The arithmetic of graphics cards is set before.
+
     Raises:
         UserError: it cannot be opened.
     """
+    set_arithmetic()
     encoder = spec.open(runtime)
     encoder.info = dataclasses.replace(encoder.info, name=name)
     return encoder
@@ -115,6 +119,8 @@ def check_runtime(runtime: Runtime) -> None:
         return
     import torch
 
+    if runtime.device.partition(":")[0] not in ("cpu", "cuda"):  # see `Stopwatch.for_device`
+        raise UserError(f"no time can be taken on {runtime.device!r}; take cpu or cuda")
     try:
         device = torch.device(runtime.device)
         torch.empty(0, device=device)

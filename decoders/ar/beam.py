@@ -52,7 +52,7 @@ class BeamDecoder(ARDecoder):
             done = over.tolist()
             if any(done):
                 places = remaining(done)
-                beams.keep(places, over)
+                beams.keep(places, done)
                 if not places:
                     break
                 stepper.keep(places)
@@ -124,11 +124,13 @@ class Beams:
             self._sequences = torch.cat([past, self.tokens[:, :, None]], 2)
         return self._over()
 
-    def keep(self, places: list[int], over: Tensor) -> None:
-        """Keep the lines at `places`, see `remaining`; `over` is (B,) bool of the others."""
-        lines, ended = self._lines[over], self._ends.at(over)
-        self._finished.scores[lines], self._finished.codes[lines] = ended.scores, ended.codes
-        at = torch.tensor(places, dtype=torch.long, device=over.device)
+    def keep(self, places: list[int], over: list[bool]) -> None:
+        """Keep the lines at `places`, see `remaining`; `over` marks the others."""
+        device = self._lines.device
+        ended = torch.tensor([i for i, done in enumerate(over) if done], device=device)
+        lines, ends = self._lines[ended], self._ends.at(ended)
+        self._finished.scores[lines], self._finished.codes[lines] = ends.scores, ends.codes
+        at = torch.tensor(places, dtype=torch.long, device=device)
         self._lines, self._ends = self._lines[at], self._ends.at(at)
         self._scores = self._scores[at]
         self.tokens, self.parents = self.tokens[at], self.parents[at]
