@@ -525,6 +525,32 @@ def test_no_other_section_has_measured_numbers(file):
     assert {h: decimals(file, h) for h in without if decimals(file, h)} == {}
 
 
+@pytest.mark.parametrize("file", ["docs/scale.md", "docs/scale.ja.md"])
+def test_what_a_large_study_needs_follows_from_the_committed_rows(file):
+    lines, cells = 65_000 * 300, 65_000 * 15
+    mini = [row for row in rows("two-cores") if row["encoder"] == "mini" and row["timing"]]
+    encode, decode = [], dict[str, list[float]]()
+    for each in mini:
+        time, count = each["timing"], each["counts"]["lines"]
+        encode.append((time["host_s"] + time["encode_s"]) / count)
+        decode.setdefault(each["decoder"], []).append(time["decode_s"]["median"] / count)
+    encoder = sum(encode) / len(encode)
+    decoder = sum(sum(one) / len(one) for one in decode.values()) / len(decode)
+    assert len(decode) == 8
+    folder = REFERENCE / "two-cores"
+    texts = [len(gzip.decompress(path.read_bytes())) for path in (folder / "lines").iterdir()]
+    row_size = (folder / "rows.jsonl").stat().st_size / len(rows("two-cores"))
+    text = (ROOT / file).read_text(encoding="utf-8")
+    shown = re.findall(r"\d[\d,.]*(?= (?:ms|hours|時間|GB|kB))", text)
+    parts = [round(lines * encoder / 3600), round(15 * lines * decoder / 3600)]
+    assert shown == [
+        fixed(1000 * encoder, 1), str(parts[0]), fixed(1000 * decoder, 1), str(parts[1]),
+        fixed(cells * row_size / 1e9, 1), fixed(cells * sum(texts) / len(texts) / 1e9, 0),
+        str(sum(parts)), fixed(sum(texts) / len(texts) / 1e3, 0),
+        f"{lines / 4.60 / 3600:,.0f}",
+    ]  # fmt: skip
+
+
 def test_wins_are_counted_one_way_for_every_corrector():
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     shown = re.findall(r"(?m)^\| `([^`]+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text)

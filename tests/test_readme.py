@@ -60,6 +60,7 @@ PAGES = (
     "docs/project.md",
     "docs/colab.md",
     "docs/start.md",
+    "docs/scale.md",
 )
 PAIRS = [
     (english, japanese)
