@@ -1,6 +1,7 @@
 """Keys and resume: what is run again, what is not, and a run killed half way."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from bench.core import hashing
 from bench.core.hashing import code_version
 from bench.core.machine import environment
 from bench.core.types import Row, Runtime
+from bench.pipeline import runs
 from bench.pipeline.plan import Selection, build_plan
 from bench.pipeline.runner import run
 from bench.pipeline.store import RunStore
@@ -129,6 +131,20 @@ def test_sigterm_ends_a_run_behind_its_cells_with_a_hint(tmp_path, call, monkeyp
     code, _, err = call(*words, "--limit", "2", "--rounds", "2", "--out", f"{tmp_path}/run")
     assert code == 130 and "1 finished cells are in" in err and "the same command goes on" in err
     assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.undo()
+    code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status", "--json")
+    status = json.loads(out)
+    assert (status["done"], status["failed"], status["left"]) == (1, 0, 1)
+    (row,) = RunStore(tmp_path / "run").rows()
+    assert row.timing and status["seconds_left"] >= row.timing.decode_s.median
+    with RunStore(tmp_path / "run").writing({}):
+        code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
+        assert f"process {os.getpid()} is writing" in out and "1 of 2 cells done" in out
+    code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
+    assert "the command that began it goes on" in out
+    runs.end(tmp_path / "run")
+    code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
+    assert code == 0 and "0 left\nit has ended\n" in out
 
 
 @pytest.mark.parametrize(

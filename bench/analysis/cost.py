@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,6 +59,25 @@ def cost(row: Row) -> Cost | None:
         device_s=None if row.runtime.device == "cpu" else wall_s,
         threads=row.runtime.threads,
     )
+
+
+def seconds_left(rows: Sequence[Row], left: int) -> float | None:
+    """Seconds of measuring so many more cells, at the mean of rows with times; None without.
+
+    A row costs its decoder's rounds, and its share of the encoder's for its condition.
+    """
+    sharing = Counter((row.encoder, row.condition, row.runtime) for row in rows)
+    costs = [
+        time.decode_s.n
+        * (
+            time.decode_s.median
+            + (time.correct_s.median if time.correct_s else 0.0)
+            + (time.host_s + time.encode_s) / sharing[row.encoder, row.condition, row.runtime]
+        )
+        for row in rows
+        if (time := row.timing)
+    ]
+    return left * sum(costs) / len(costs) if costs else None
 
 
 def speed_ratio(first: Timing | None, second: Timing | None) -> Speed | None:

@@ -82,7 +82,7 @@ class PeerComparison:
         """For a progress bar, and to choose by."""
         damage = f", {self.damage[0]} {self.damage[1]}" if self.damage else ""
         return (
-            f"{self.group}: {self.ours.label} against {self.peer.label} on {self.encoder}{damage}, "
+            f"{self.group}: {self.ours.label} against {self.peer_label} on {self.encoder}{damage}, "
             f"batch {self.batch}"
         )
 

@@ -7,6 +7,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,15 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from bench import report
+from bench.analysis.cost import seconds_left
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.options import Json, Lang, check_workbook, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
+from bench.pipeline import runs
+from bench.pipeline.store import RunStore
 from bench.report import benchmark as benchmarks
 from bench.report import manuscript, render
 from bench.report.format import plural
@@ -39,6 +43,7 @@ examples:
   {PROGRAM} report --into thesis.tex       renew the tables between markers in a manuscript
   {PROGRAM} report --into thesis.tex --notes short   one line below each table
   {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
+  {PROGRAM} report --status                how far a run is that goes on or was stopped
   {PROGRAM} report --benchmark b.json      the file of pytest --benchmark-json as Markdown
 
 A block of a manuscript is two lines, in LaTeX and in Markdown:
@@ -67,6 +72,7 @@ def run(
     notes: Notes | None = None,
     xlsx: Path | None = None,
     benchmark: Annotated[Path | None, Parameter(metavar="FILE")] = None,
+    status: bool = False,
     as_json: Json = False,
 ) -> int:
     """Print the main tables of a run and write all tables and plots into its folder.
@@ -87,7 +93,12 @@ def run(
         xlsx: write nothing but this workbook, with a sheet for each table
         benchmark: print nothing but the tables of this file of pytest --benchmark-json, as Markdown
             or as --format says
+        status: print nothing but how many cells are done, failed and left, and for how long
     """
+    if status:
+        if into or form or xlsx or benchmark:
+            raise UserError("--status goes with --run and --json alone")
+        return _status(open_run(run), as_json)
     if benchmark is not None:
         if run or into or form in ("html", "all"):
             raise UserError("--benchmark goes with --format md, tex or csv alone")
@@ -106,6 +117,33 @@ def run(
     pictured = None if pictures == "all" else _number(pictures)
     formats = report.FORMATS if form in (None, "all") else (str(form),)
     return _run(run, formats, pictured, notes, xlsx)
+
+
+def _status(store: RunStore, as_json: bool) -> int:
+    rows = store.rows()
+    cells, ended = runs.planned(store.path)
+    done = sum(row.status == "ok" for row in rows)
+    failed = len(rows) - done
+    left = 0 if ended else max(0, cells - len(rows))
+    seconds = seconds_left(rows, left)
+    process = "" if ended else store.writer()
+    if as_json:
+        print_json({"folder": str(store.path), "done": done, "failed": failed, "left": left,
+                    "seconds_left": seconds, "ended": ended, "process": process})  # fmt: skip
+        return 0
+    words = "{path}: {done} of {cells} done, {failed} failed, {left} left"
+    count = plural(cells, "cell")
+    print(say(words, path=store.path, done=done, cells=count, failed=failed, left=left))
+    if ended:
+        print(say("it has ended"))
+    elif process:
+        print(say("process {process} is writing", process=process))
+    else:
+        print(say("nobody is writing; the command that began it goes on from there"))
+    if left and seconds is not None:
+        words = "about {time} of measuring are left, at the mean of the finished cells"
+        print(say(words, time=timedelta(seconds=round(seconds))))
+    return 0
 
 
 def _number(text: str) -> int:

@@ -110,7 +110,7 @@ def run(
     store = RunStore(runs.choose(chosen, out, fresh))
     if dry_run:
         return _print_plan(plan, store, as_json)
-    runs.begin(store.path, chosen)
+    runs.begin(store.path, chosen, cells=plan.cells)
     with RunProgress(plan) as progress, _stopped_by_sigterm() as stopping:
         if executor == "local":
             outcome = runner.run(plan, store, progress, stopping=stopping)

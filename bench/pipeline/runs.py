@@ -30,12 +30,17 @@ Kind = Literal["run", "speed"]  # the command that measured
 
 @dataclass(frozen=True)
 class _Run:
-    """The content of `run.json`. kind: of its command; selection: its hash; asked: its content."""
+    """The content of `run.json`.
+
+    kind: of its command.
+    selection: its hash; asked: its content; cells: how many it plans.
+    """
 
     began: str
     kind: Kind = "run"
     selection: str = ""
     asked: dict[str, Any] = field(default_factory=dict)
+    cells: int = 0
     ended: str | None = None
 
 
@@ -92,7 +97,7 @@ def choose(selection: Selection, name: str | None = None, fresh: bool = False) -
     return _unused(RUNS / f"{stamp[:8]}-{stamp[8:]}")
 
 
-def begin(path: Path, selection: Selection, kind: Kind = "run") -> None:
+def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) -> None:
     """Create the folder and record the selection; it counts as unfinished from now on.
 
     Raises:
@@ -101,13 +106,27 @@ def begin(path: Path, selection: Selection, kind: Kind = "run") -> None:
     path.mkdir(parents=True, exist_ok=True)
     before, asked = _record(path), plain(dataclasses.asdict(selection))
     began = before.began if before else now_utc()
-    _write(path, _Run(began, kind, _identity(selection), asked))
+    _write(path, _Run(began, kind, _identity(selection), asked, cells))
 
 
 def end(path: Path) -> None:
     """Record that the run in this folder has ended."""
     if record := _record(path):
         _write(path, dataclasses.replace(record, ended=now_utc()))
+
+
+def planned(path: Path) -> tuple[int, bool]:
+    """The number of cells that the run in this folder plans, and whether it has ended.
+
+    Raises:
+        UserError: no run was begun there.
+    """
+    record = _record(path)
+    if record is None or not record.cells:
+        raise UserError(
+            f"{path} does not say what was to be measured; give the run's command again"
+        )
+    return record.cells, record.ended is not None
 
 
 def _identity(selection: Selection) -> str:

@@ -144,6 +144,14 @@ class RunStore:
                     left.unlink()  # left by a killed run
             yield self.keep_environment(environment)
 
+    def writer(self) -> str:
+        """The process that writes here now; "" if none does."""
+        try:
+            with _locked(self.path / "lock"):
+                return ""
+        except InUse as error:
+            return error.process
+
     def keep_environment(self, environment: Mapping[str, Any]) -> str:
         """Add an environment record where it is new; returns its hash. Only within `writing`.
 
@@ -269,7 +277,7 @@ def _locked(path: Path) -> Iterator[None]:
     """
     here = path.resolve()
     if here in _LOCKED_HERE:  # not even opened: closing a second handle would drop the lock
-        raise _in_use(path, str(os.getpid()))
+        raise InUse(path, str(os.getpid()))
     with plain_errors(path.parent):
         file = path.open("a+")
     with file:
@@ -277,7 +285,7 @@ def _locked(path: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             file.seek(0)
-            raise _in_use(path, file.read().strip() or "unknown") from None
+            raise InUse(path, file.read().strip() or "unknown") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -288,8 +296,12 @@ def _locked(path: Path) -> Iterator[None]:
             _LOCKED_HERE.discard(here)
 
 
-def _in_use(path: Path, owner: str) -> UserError:
-    return UserError(
-        f"another run (process {owner}) is writing {path.parent}; wait for it to end or choose "
-        "another run name"
-    )
+class InUse(UserError):  # noqa: N818 - a state of a folder
+    """A folder that another run writes to; `process` is its number."""
+
+    def __init__(self, path: Path, process: str) -> None:
+        super().__init__(
+            f"another run (process {process}) is writing {path.parent}; wait for it to end or "
+            "choose another run name"
+        )
+        self.process = process
