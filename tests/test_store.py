@@ -47,7 +47,7 @@ spreads = st.builds(Spread, numbers, numbers, numbers, counts)
 rates = st.builds(Spread, numbers.filter(lambda rate: rate > 0), numbers, numbers, counts)
 timings = st.builds(
     Timing, numbers, numbers, spreads, numbers, rates, rates, numbers, numbers, numbers,
-    st.sampled_from(["single", "batch"]), st.lists(numbers, max_size=3).map(tuple),
+    st.sampled_from(["single", "batch"]),
     st.lists(st.tuples(counts, numbers), max_size=3).map(tuple), st.none() | spreads,
 )  # fmt: skip
 shares = st.none() | numbers
