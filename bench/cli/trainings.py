@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -143,7 +143,7 @@ def _ar(
     assert result.best is not None  # an epoch has been read
     model = say("model: {path}", path=result.weights)
     end = outcome(result.points, result.best, recipe.decoder)
-    return _done(f"{model}\n{end}", "--encoder", _folder(result.weights))
+    return _done(f"{model}\n{end}", "--encoder", _folder(result.weights), *_read(recipe.sets))
 
 
 def _head_of_mini(recipe: FineTuning, own: dict[str, Any]) -> MiniHead:
@@ -201,7 +201,8 @@ def _ctc(
         lines.append(say(words, cer=cer, decoder=recipe.decoder, step=best.step))
     encoder = _folder(result.weights.parent) if recipe.unfreeze else recipe.encoder
     head = f"{encoder}.head={result.weights}"
-    return _done("\n".join(lines), "--encoder", encoder, "-o", head, "--decoder", recipe.decoder)
+    use = ("--encoder", encoder, "-o", head, "--decoder", recipe.decoder, *_read(recipe.sets))
+    return _done("\n".join(lines), *use)
 
 
 @lm.default
@@ -246,6 +247,12 @@ def _fit(recipe: Recipe, guard: Callable[[], None]) -> Result:
     guard()
     with Curves(recipe.out) as curves:
         return fit(recipe, curves)
+
+
+def _read(sets: Sequence[str]) -> tuple[str, ...]:
+    """The option of `run` that reads the sets of a training."""
+    known = [name for name in sets if name != MIXTURE]
+    return ("--dataset", ",".join(known)) if known else ()
 
 
 def _folder(path: Path) -> str:
