@@ -110,6 +110,16 @@ def test_readings_and_contrasts_are_those_of_the_sums():
     assert log_odds(np.array([10.0, 5.0, 0, 0, 0])) == 0.0
 
 
+def test_a_cell_whose_baseline_failed_is_left_out():
+    counts = made(helping)
+    counts = dataclasses.replace(
+        counts, cells={k: v for k, v in counts.cells.items() if k[2:] != ("clean", "ctc-beam")}
+    )
+    assert {r.condition for r in readings(counts, DESIGN)} == DESIGN.conditions.keys() - {"clean"}
+    names = {one.contrast.name for one in conclude(counts, DESIGN)}
+    assert "knowing the gap" in names and "language on clean lines" not in names
+
+
 def test_a_choice_that_is_not_the_design_is_exploratory():
     assert chosen((), None, {}, Runtime(threads=2)).declared
     assert not chosen(("mini",), None, {}, Runtime()).declared

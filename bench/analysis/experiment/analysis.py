@@ -80,10 +80,12 @@ def log_odds(sums: Sums) -> Numbers:
 
 
 def readings(counts: Counts, design: Design) -> Iterator[Reading]:
-    """Compute all cells, and the cloze test's restored characters."""
+    """Compute all cells with a baseline, and the cloze test's restored characters."""
     for (reader, level, condition, system), own in counts.cells.items():
         redrawn = counts.redrawn[level]
-        base = counts.cells[reader, level, condition, design.baseline]
+        base = counts.cells.get((reader, level, condition, design.baseline))
+        if base is None:  # it failed, which `left_out` says
+            continue
         rates = [
             _estimate(redrawn, own[:, pair], lambda sums: _ratio(sums[..., 0], sums[..., 1]))
             for pair in ((EDITS, CHARACTERS), (RIGHT, CHARACTERS), (RESTORED, HIDDEN_ONES))
