@@ -1,0 +1,119 @@
+"""Coverage-guided fuzzing of everything that reads what others wrote.
+
+    pip install atheris
+    python -m tests.fuzz alto --minutes 10
+
+A reader may answer any bytes with a value or with the error that its callers expect; another one
+ends the program, with the bytes that caused it. Figures stand in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["bench", "datasets", "decoders"]):
+    from bench import ROOT
+    from bench.core import project
+    from bench.core.errors import UserError
+    from bench.core.records import load_row
+    from datasets.files import decode
+    from datasets.iam_text import parse_form, parse_forms, parse_lines
+    from datasets.page_xml import parse_alto, parse_page
+    from datasets.parquet import ParquetLines
+    from datasets.table import read_table
+    from decoders import tuned
+    from decoders.language.arpa import read_arpa
+    from decoders.language.kenlm_files import read_binary_header
+
+FIXTURES = ROOT / "tests" / "fixtures"
+Reader = Callable[[bytes], object]
+
+
+def from_file(suffix: str, read: Callable[[Path], object]) -> Reader:
+    """Put the bytes into a file for a reader of files."""
+    path = Path(tempfile.mkdtemp()) / f"fuzzed{suffix}"
+
+    def reader(data: bytes) -> object:
+        path.write_bytes(data)
+        return read(path)
+
+    return reader
+
+
+def _parquet(path: Path) -> object:
+    return ParquetLines(path=str(path), split="test").load("test", 5)
+
+
+def _text(parse: Callable[[str], object]) -> Reader:
+    return lambda data: parse(data.decode("utf-8", "replace"))
+
+
+READERS: dict[str, Reader] = {
+    "image": decode,
+    "page": partial(parse_page, name="fuzzed"),
+    "alto": partial(parse_alto, name="fuzzed"),
+    "iam-form": partial(parse_form, name="fuzzed"),
+    "iam-lines": _text(parse_lines),
+    "iam-forms": _text(parse_forms),
+    "csv": from_file(".csv", read_table),
+    "tsv": from_file(".tsv", read_table),
+    "jsonl": from_file(".jsonl", read_table),
+    "parquet": from_file(".parquet", _parquet),
+    "arpa": from_file(".arpa", read_arpa),
+    "kenlm": from_file(".bin", read_binary_header),
+    "row": partial(load_row, where="fuzzed"),
+    "tuned": from_file(".json", tuned.load),
+    "project": from_file(".toml", project.read),
+}
+EXPECTED: dict[str, tuple[type[Exception], ...]] = {
+    "image": (ValueError,),
+    "page": (UserError, ValueError),
+    "alto": (UserError, ValueError),
+    "iam-form": (UserError, ValueError),
+    "iam-lines": (UserError, ValueError),
+    "iam-forms": (UserError, ValueError),
+}
+
+
+def seeds(name: str) -> Iterable[bytes]:
+    """Files to begin with."""
+    for path in sorted(FIXTURES.rglob("*")):
+        if path.is_file() and path.stat().st_size < 100_000:
+            yield path.read_bytes()
+    row = ROOT / "results" / "reference" / "two-cores" / "rows.jsonl"
+    yield row.read_bytes().split(b"\n")[0]
+    yield json.dumps({"name": name}).encode()
+
+
+def main() -> None:
+    """Fuzz one reader."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("--minutes", type=float, default=10)
+    chosen = parser.parse_args()
+    read, expected = READERS[chosen.reader], EXPECTED.get(chosen.reader, (UserError,))
+    corpus = Path(tempfile.mkdtemp())
+    for number, data in enumerate(seeds(chosen.reader)):
+        (corpus / str(number)).write_bytes(data)
+
+    def once(data: bytes) -> None:
+        with contextlib.suppress(*expected):
+            read(data)
+
+    seconds = int(60 * chosen.minutes)
+    words = [sys.argv[0], str(corpus), f"-max_total_time={seconds}", "-max_len=20000"]
+    atheris.Setup(words, once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
