@@ -14,6 +14,8 @@ except ModuleNotFoundError as error:
         file=sys.stderr,
     )
     raise SystemExit(2) from None
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 if __name__ == "__main__":
     main()
