@@ -58,10 +58,13 @@ def _changed(
 
 
 class Program:
-    """The command line in processes of its own, with a cache of its own."""
+    """The command line in processes of its own, with a cache of its own.
+
+    seconds: that its last run took to its end.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.out, self.cache = folder / "run", folder / "cache"
+        self.out, self.cache, self.seconds = folder / "run", folder / "cache", 0.0
 
     def start(self, report: bool = False) -> subprocess.Popen[str]:
         """Begin a run; its report takes longer than the run, and most tries leave it out."""
@@ -79,8 +82,9 @@ class Program:
 
     def finish(self) -> tuple[int, str]:
         """Run to the end; the exit code and what it wrote to stderr."""
-        process = self.start()
+        process, began = self.start(), time.monotonic()
         _, err = process.communicate(timeout=500)
+        self.seconds = time.monotonic() - began
         assert "Traceback" not in err, err
         return process.returncode, err
 
@@ -147,14 +151,14 @@ def test_a_few_faults_of_each_kind(tmp_path: Path, unharmed: Program) -> None:
 
 def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
     """A run that is killed at any moment loses no finished cell and doubles none."""
-    rng, kills, longest = random.Random(seed), 0, 10.0
+    rng, kills = random.Random(seed), 0
     program = Program(tmp_path)
     program.cache = unharmed.cache
     for number in range(count):
         before, report = program.finished(), rng.random() < 0.1
-        process, began = program.start(report), time.monotonic()
+        process = program.start(report)
         try:
-            process.wait(rng.uniform(0, 3 * longest if report else longest))
+            process.wait(rng.uniform(0, unharmed.seconds * (3 if report else 1)))
         except subprocess.TimeoutExpired:
             process.send_signal(rng.choice(SIGNALS))
             kills += 1
@@ -163,8 +167,6 @@ def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None
         early = process.returncode == -signal.SIGINT and "bench/cli" not in err
         assert early or "Traceback" not in err, err
         assert before.items() <= program.finished().items()
-        if process.returncode == 0 and not report:
-            longest = time.monotonic() - began
         if process.returncode == 0 or number == count - 1:
             assert program.finish()[0] == 0
             assert program.texts() == unharmed.texts()
