@@ -140,9 +140,9 @@ def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
     assert missing is not None and "is a path and has no revision" in missing.reason
     with pytest.raises(UserError, match=r"no split eval; .*-o parquet\.split=eval"):
         ParquetLines(str(folder)).load("eval")
-    path = folder / "data/train-00000-of-00002.parquet"
-    for content in (b"PAR1 no more", path.read_bytes().replace(b"text", b"t\xf9xt")):
-        path.write_bytes(content)
+    file = folder / "data/train-00000-of-00002.parquet"
+    for content in (b"PAR1 no more", file.read_bytes().replace(b"text", b"t\xf9xt")):
+        file.write_bytes(content)
         with pytest.raises(UserError, match="cannot be read as Parquet"):
             ParquetLines(str(folder)).load()
 
