@@ -56,7 +56,10 @@ class PPOCRSpec(ShippedSpec):
     """
 
     name: ClassVar[str] = "ppocr"
-    remedy: ClassVar[str] = "git restore models/weights/ppocr.safetensors"
+    remedy: ClassVar[str] = (
+        "python -m bench.training.convert_ppocr PP-OCRv6_rec_small.onnx "
+        "models/weights/ppocr.safetensors"
+    )
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def test_every_example_of_help_and_documentation_is_understood(call):
         (["data", "get", "--url"], "--url needs a value"),
         (["data", "get"], "say what to get"),
         (["data"], "say what to do: list, get, check"),
+        (["doctor"], "python -m bench list --check"),
         (["data", "lst"], "data has no action 'lst'; did you mean list?"),
         (["data", "check", "lines", "--limit", "few"], "--limit takes a whole number, not 'few'"),
         (["lm", "build", "--out", "x", "--unit", "wrd"], "--unit takes one of word, char, not"),

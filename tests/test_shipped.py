@@ -130,7 +130,7 @@ def test_low_precision_stays_near(weights, encoders, name):
         SPECS[name](weights=str(weights[name])).open(Runtime(dtype="float8"))
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("mini", "bench train"), ("ppocr", "git restore")])
+@pytest.mark.parametrize(("name", "remedy"), [("mini", "bench train"), ("ppocr", "convert_ppocr")])
 def test_weights_that_are_missing_damaged_or_do_not_fit(weights, tmp_path, name, remedy):
     def opened(file):
         return SPECS[name](weights=str(tmp_path / file)).open(Runtime())

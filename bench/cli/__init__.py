@@ -69,6 +69,18 @@ COMMANDS = {
     "dev": Command("develop", "dev:app", "compare with peers, trace, diagnose, show modules"),
 }
 
+# Commands of the first edition.
+MOVED = {
+    "doctor": "list --check",
+    "perf": "dev perf",
+    "trace": "dev trace",
+    "diagnose": "dev diagnose",
+    "show": "dev show",
+    "reproduce": "cite --again",
+    "damage": "data damage",
+    "weights": "data",
+}
+
 _EPILOG = f"""\
 examples:
   {PROGRAM} run --all                 the main job: everything that can run here
@@ -182,6 +194,8 @@ def parse(
         UserError: an unknown command or option, or a value that does not fit.
     """
     asked = _asked(words)
+    if asked in MOVED:
+        raise UserError(f"{asked} is now {PROGRAM} {MOVED[asked]}; see its --help")
     if asked is not None and asked not in COMMANDS:
         raise UserError(f"no command is called {asked!r}{did_you_mean(asked, COMMANDS)}")
     root = _root(asked)

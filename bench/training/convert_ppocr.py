@@ -1,0 +1,204 @@
+"""Convert PP-OCRv6 small from ONNX: `python -m bench.training.convert_ppocr IN.onnx OUT`.
+
+The ONNX comes in PyPI's `rapidocr` wheel (`rapidocr/models/PP-OCRv6_rec_small.onnx`, Apache-2.0);
+reading and running it takes `pip install onnx onnxruntime`. Convolutions and matrix products are
+taken in the order of the graph, which is that of the network; the head's 18,710 rows are cut to
+the blank and ASCII.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.core.errors import UserError
+from bench.core.files import content_hash
+from bench.training.files import export
+from datasets import DATASETS
+from models.alphabet import ALPHABET
+from models.images import darkness
+from models.ppocr_net import Mixer, PPOCRConfig, PPOCRNet, SpaceThenChannels, squeeze
+
+Array = NDArray[np.float32]
+TRAINED_ON = (
+    "PP-OCRv6's own lines, printed, handwritten and industrial, of 50 languages; "
+    "its makers name no data sets (arXiv 2606.13108)"
+)
+
+
+def convert(path: Path, ascii_only: bool = True) -> tuple[PPOCRNet, tuple[str, ...]]:
+    """The network with the weights of the ONNX file, and its symbols.
+
+    Args:
+        path: of the file.
+        ascii_only: cut the head to the blank and printable ASCII.
+
+    Raises:
+        UserError: `onnx` is not installed, or this is another network.
+    """
+    try:
+        import onnx  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise UserError("reading ONNX needs a package: pip install onnx") from error
+    graph = Graph(onnx.load(str(path)), onnx.numpy_helper.to_array)
+    alphabet = ALPHABET if ascii_only else graph.alphabet
+    known = {symbol: index for index, symbol in enumerate(graph.alphabet)}
+    rows = [known[symbol] for symbol in alphabet]
+    net = PPOCRNet(replace(PPOCRConfig(), alphabet=len(rows)))
+    with torch.no_grad():
+        for own, (weight, bias) in zip(_layers(net), graph.layers(), strict=True):
+            if own is net.stem.first:
+                weight = weight.sum(1, keepdims=True)  # of three equal grey channels
+            elif own is net.ctc:
+                weight, bias = weight[rows], bias[rows]
+            own.weight.copy_(_fitting(weight, own.weight))
+            own.bias.copy_(_fitting(bias, own.bias))
+    return net.eval(), alphabet
+
+
+class Graph:
+    """The nodes of an ONNX graph, and the constants among their inputs."""
+
+    def __init__(self, model: Any, to_array: Any) -> None:
+        graph = model.graph
+        self.constants: dict[str, Array] = {i.name: to_array(i) for i in graph.initializer}
+        self.nodes = []
+        for node in graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = to_array(node.attribute[0].t)
+            else:
+                self.nodes.append(node)
+        names = {entry.key: entry.value for entry in model.metadata_props}
+        # The blank comes first; the file leaves the space out, which comes last.
+        self.alphabet = ("", *names["character"].split("\n"), " ")
+
+    def layers(self) -> Iterator[tuple[Array, Array]]:
+        """Weight and bias of each convolution, matrix product and norm, in the graph's order."""
+        for place, node in enumerate(self.nodes):
+            weight = self.constants.get(node.input[1]) if len(node.input) > 1 else None
+            if weight is None:
+                continue
+            if node.op_type == "Conv":
+                after = self._reader(place)
+                if after.op_type == "BatchNormalization":
+                    yield self._folded(weight, after)
+                else:
+                    yield weight, self._constant(after).ravel()
+            elif node.op_type == "MatMul":
+                yield weight.T, self._constant(self._reader(place))
+            elif node.op_type == "Mul" and weight.ndim == 1 and len(weight) > 1:
+                yield weight, self._constant(self._reader(place))
+
+    def _reader(self, place: int) -> Any:
+        """The first node that reads a node's output."""
+        output = self.nodes[place].output[0]
+        for later, node in enumerate(self.nodes[place + 1 :], place + 1):
+            if output in node.input:
+                return self._reader(later) if node.op_type == "Identity" else node
+        raise UserError("this is no PP-OCRv6 small recogniser: nothing reads a layer")
+
+    def _constant(self, node: Any) -> Array:
+        if node.op_type != "Add" or node.input[1] not in self.constants:
+            raise UserError("this is no PP-OCRv6 small recogniser: a layer lacks its bias")
+        return self.constants[node.input[1]]
+
+    def _folded(self, weight: Array, norm: Any) -> tuple[Array, Array]:
+        scale, bias, mean, variance = (self.constants[name] for name in norm.input[1:5])
+        epsilon = next(a.f for a in norm.attribute if a.name == "epsilon")
+        factor = scale / np.sqrt(variance + epsilon)
+        return weight * factor[:, None, None, None], bias - mean * factor
+
+
+def _layers(net: PPOCRNet) -> Iterator[Any]:
+    """The network's layers in the order of the graph."""
+    stem = net.stem
+    yield from (stem.first, stem.second_a, stem.second_b, stem.third, stem.fourth)
+    for block in net.blocks:
+        assert isinstance(block, SpaceThenChannels)
+        parts = (block.space, block.squeeze, block.excite, block.up, block.down)
+        yield from (part for part in parts if part is not None)
+    yield from (net.skip, net.reduce, net.local)
+    for mixer in net.mixers:
+        assert isinstance(mixer, Mixer)
+        yield from (mixer.norm_attend, mixer.qkv, mixer.project)
+        yield from (mixer.norm_feed, mixer.feed_up, mixer.feed_down)
+    yield from (net.norm, net.ctc)
+
+
+def _fitting(values: Array, like: nn.Parameter) -> Tensor:
+    tensor = torch.from_numpy(np.array(values, np.float32))
+    if tensor.numel() != like.numel():
+        raise UserError(
+            f"this is no PP-OCRv6 small recogniser: {tuple(tensor.shape)} instead of "
+            f"{tuple(like.shape)}"
+        )
+    return tensor.view(like.shape)
+
+
+def compare(path: Path, net: PPOCRNet, images: Sequence[Array]) -> tuple[float, list[Array]]:
+    """Largest difference of posteriors between ONNX Runtime and the network with all symbols.
+
+    Args:
+        path: of the ONNX.
+        net: with the makers' two columns a frame.
+        images: (48, W) darkness.
+
+    Raises:
+        UserError: `onnxruntime` is not installed, or a best path differs.
+
+    Returns:
+        The difference, and ONNX Runtime's posteriors of each line.
+    """
+    try:
+        import onnxruntime  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise UserError("running ONNX needs a package: pip install onnxruntime") from error
+    session, worst, posteriors = onnxruntime.InferenceSession(str(path)), 0.0, []
+    for image in images:
+        theirs = session.run(None, {"x": np.tile(1 - 2 * image, (1, 3, 1, 1))})[0]
+        with torch.no_grad():
+            ours = net(torch.from_numpy(image)[None, None])[1].softmax(-1).numpy()
+        if (ours.argmax(-1) != theirs.argmax(-1)).any():
+            raise UserError("the converted network reads other symbols than ONNX Runtime")
+        worst = max(worst, float(np.abs(ours - theirs).max()))
+        posteriors.append(theirs[0])
+    return worst, posteriors
+
+
+def main() -> None:
+    """Convert a file and prove it on lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("onnx", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--fixture", type=Path, help="keep ONNX Runtime's posteriors for a test")
+    arguments = parser.parse_args()
+    lines = DATASETS.create("lines").load("val", 20).lines
+    images = [darkness(squeeze(line.image))[:, :160] for line in lines]
+    every, alphabet = convert(arguments.onnx, ascii_only=False)
+    every.config = replace(every.config, pool=2)
+    worst, posteriors = compare(arguments.onnx, every, images)
+    print(f"largest difference of posteriors from ONNX Runtime on {len(lines)} lines: {worst:.1e}")
+    if arguments.fixture:
+        rows = [alphabet.index(symbol) for symbol in ALPHABET]
+        kept = np.stack([p[:, rows] / p[:, rows].sum(1, keepdims=True) for p in posteriors])
+        inks = np.stack(images).astype(np.float16)
+        np.savez_compressed(arguments.fixture, images=inks, posteriors=kept.astype(np.float16))
+    notes = {
+        "architecture": "kaidoku-ppocr-1",
+        "source": f"PP-OCRv6_rec_small.onnx {content_hash(arguments.onnx)}",
+        "license": "Apache-2.0",
+        "trained_on": TRAINED_ON,
+    }
+    export(arguments.out, convert(arguments.onnx)[0].state_dict(), None, notes)
+
+
+if __name__ == "__main__":
+    main()
