@@ -178,7 +178,7 @@ class Rewriting:
 
     @classmethod
     def of(cls, items: Sequence[str]) -> Rewriting:
-        """The pairs of FROM=TO.
+        """Parse pairs of the form FROM=TO.
 
         Raises:
             UserError: one is not of this form, or two have the same FROM.

@@ -136,7 +136,7 @@ def _grey(image: Pillow.Image) -> Image:
 
 
 def _scaled(pixels: NDArray[Any]) -> Image:
-    """Pixels of more than 8 bits to 0..255, by the range that their largest lies in."""
+    """Scale pixels of more than 8 bits to 0..255, by the least range that holds the largest."""
     low, high = pixels.min(), pixels.max()
     if not np.isfinite((low, high)).all():
         raise ValueError("some of its pixels are no numbers; save it with 8 or 16 bits")

@@ -122,10 +122,10 @@ class PageLines(Dataset):
         return next(filter(None, folders), "")
 
     def _transcripts(self, root: Path) -> list[str]:
-        """The documents; beside folders of splits those in them.
+        """The documents; where folders of splits exist, those in them.
 
         Raises:
-            UserError: one with lines is outside of these, so that its split is not known.
+            UserError: one with lines is outside of these folders, so its split is unknown.
         """
         names = self._documents()
         placed = [name for name in names if self._folder(name)]

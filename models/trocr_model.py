@@ -32,7 +32,7 @@ from models.trocr_files import (
 from models.trocr_shapes import BOS, EOS, IMAGE, PAD, Shape, build, restore_sinusoids, shape_of
 
 # The decoder does not read the pooled state, so the pooler may be missing; sinusoids and GPT-2's
-# causal masks are computed, and old checkpoints hold remains of them.
+# causal masks are computed, but old checkpoints still hold some.
 _HARMLESS = re.compile(
     r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$|"
     r"\.h\.\d+\.(attn|crossattention)\.(masked_)?bias$"
@@ -244,7 +244,7 @@ def ar_model(
 
 
 def _positions(decoder: Any) -> int:
-    """The tokens that a decoder has positions for; RoBERTa's count from behind its padding."""
+    """Number of positions of a decoder; RoBERTa's begin after that of its padding."""
     embeddings = getattr(decoder.base_model, "embeddings", None)
     padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
     most: int = decoder.config.max_position_embeddings

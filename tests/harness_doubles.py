@@ -246,7 +246,7 @@ class Reader(Decoder):
 
 @dataclass(frozen=True)
 class DyingSpec(ReaderSpec):
-    """Kills its process behind its warm-up, unless the file `mark` is there; makes it before."""
+    """Decoder that kills its process after the warm-up, once: it leaves the file `mark` before."""
 
     mark: str = ""
 

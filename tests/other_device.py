@@ -1,4 +1,4 @@
-"""A device that only reports to be another: its tensors lie on the CPU, apart from the CPU's own.
+"""A device that only claims to be another: its tensors lie on the CPU, apart from the CPU's own.
 
 It refuses operands of two devices, and counts operations and waits, so that code can be tested for
 a graphics card without one. A wait is what makes the host wait for the device: a value that is

@@ -29,7 +29,7 @@ IMAGES = [
 
 @pytest.fixture(scope="module")
 def encodings(tmp_path_factory):
-    """Of each network: its facts, its encodings on the device and on the CPU, and the waits."""
+    """For each network: its facts, its encodings on the device and on the CPU, and the waits."""
     other_device.register()
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(1)

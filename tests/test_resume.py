@@ -141,7 +141,7 @@ def test_sigterm_ends_a_run_behind_its_cells_with_a_hint(tmp_path, call, monkeyp
         code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
         assert f"process {os.getpid()} is writing" in out and "1 of 2 cells done" in out
     code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
-    assert "the command that began it goes on" in out
+    assert "give the run's command again to go on" in out
     runs.end(tmp_path / "run")
     code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
     assert code == 0 and "0 left\nit has ended\n" in out

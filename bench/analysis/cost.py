@@ -62,7 +62,7 @@ def cost(row: Row) -> Cost | None:
 
 
 def seconds_left(rows: Sequence[Row], left: int) -> float | None:
-    """Seconds of measuring so many more cells, at the mean of rows with times; None without.
+    """Estimate the seconds for cells that are left, from rows with times; None without any.
 
     A row costs its decoder's rounds, and its share of the encoder's for its condition.
     """

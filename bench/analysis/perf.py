@@ -172,9 +172,9 @@ def _search(encoder: str, batch: int, beam: int, rounds: int = 3) -> PeerCompari
 
 
 def _ngrams(encoder: str, options: Mapping[str, Any]) -> list[PeerComparison]:
-    """N-gram searches with peers that read the same model, and the search with gaps without them.
+    """Pair n-gram searches with peers that read the same model, and `ctc-gap` with `ctc-ngram`.
 
-    pyctcdecode has the model of words, flashlight-text that of characters.
+    pyctcdecode reads the word model, flashlight-text the character model.
     """
     pairs = (
         ("ctc-ngram-word", "ctc-kenlm"), ("ctc-ngram", "ctc-flashlight"), ("ctc-gap", "ctc-ngram"),

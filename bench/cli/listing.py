@@ -162,7 +162,7 @@ def fact(name: str, text: str, width: int = 8) -> str:
 
 
 def absence(reason: str, remedy: str) -> list[str]:
-    """The lines on something missing; none without a reason and a remedy."""
+    """Lines that say why a thing is missing and how to mend it; none without reason and remedy."""
     lines = [say("missing: {reason}", reason=say_text(reason))] if reason else []
     return lines + ([say("mend it: {remedy}", remedy=say_text(remedy))] if remedy else [])
 

@@ -43,7 +43,7 @@ examples:
   {PROGRAM} report --into thesis.tex       renew the tables between markers in a manuscript
   {PROGRAM} report --into thesis.tex --notes short   one line below each table
   {PROGRAM} report --into thesis.md --check   exit 1 when a table there is stale
-  {PROGRAM} report --status                how far a run is that goes on or was stopped
+  {PROGRAM} report --status                progress of a run, going on or stopped
   {PROGRAM} report --benchmark b.json      the file of pytest --benchmark-json as Markdown
 
 A block of a manuscript is two lines, in LaTeX and in Markdown:
@@ -93,11 +93,11 @@ def run(
         xlsx: write nothing but this workbook, with a sheet for each table
         benchmark: print nothing but the tables of this file of pytest --benchmark-json, as Markdown
             or as --format says
-        status: print nothing but how many cells are done, failed and left, and for how long
+        status: print only how many cells are done, failed and left, and the time left
     """
     if status:
         if into or form or xlsx or benchmark:
-            raise UserError("--status goes with --run and --json alone")
+            raise UserError("--status takes only --run and --json; leave out the rest")
         return _status(open_run(run), as_json)
     if benchmark is not None:
         if run or into or form in ("html", "all"):
@@ -139,7 +139,7 @@ def _status(store: RunStore, as_json: bool) -> int:
     elif process:
         print(say("process {process} is writing", process=process))
     else:
-        print(say("nobody is writing; the command that began it goes on from there"))
+        print(say("no process is writing; give the run's command again to go on from there"))
     if left and seconds is not None:
         words = "about {time} of measuring are left, at the mean of the finished cells"
         print(say(words, time=timedelta(seconds=round(seconds))))

@@ -84,7 +84,7 @@ def run(
         executor: this process, or tasks on a Ray or Slurm cluster, one for each encoder and
             condition
         cpus: cores of a task on a cluster; default: --threads. A speed is measured where a task has
-            all cores of its machine, with --device cuda a whole card
+            all cores of its machine, or with --device cuda a whole card
         gpus: cards of a task on a cluster; default: 1 with --device cuda, else 0
         out: run folder under results/runs, or a path with a slash
         fresh: a new run folder, never an old one
@@ -99,7 +99,9 @@ def run(
     chosen = choices.selection(inference, rounds)
     if executor == "local":
         if cpus is not None or gpus is not None:
-            raise UserError("--cpus and --gpus are of a task on a cluster; add --executor ray")
+            raise UserError(
+                "--cpus and --gpus are for tasks on a cluster; add --executor ray or leave them out"
+            )
         check_runtime(chosen.runtime)
     else:
         executors.check_engine(executor)
@@ -129,7 +131,7 @@ def run(
 
 @contextlib.contextmanager
 def _stopped_by_sigterm() -> Iterator[Callable[[], bool]]:
-    """Note a SIGTERM in place of dying of it; a second one kills as ever."""
+    """Note the first SIGTERM instead of ending; a second one ends the process as usual."""
     stopped = threading.Event()
 
     def note(*_: object) -> None:

@@ -261,7 +261,7 @@ def _folder(path: Path) -> str:
 
 
 def _done(text: str, *use: str) -> int:
-    """Print the end of a training, and the words of `run` that use what it made."""
+    """Print the end of a training, and the command that uses its result."""
     if rank() == 0:
         print(text)
         if use:

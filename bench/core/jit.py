@@ -82,7 +82,7 @@ class _CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]
 
 
 def _sound(path: Path) -> bool:
-    """Whether a file is there and ends with the checksum of what stands before."""
+    """Check that a file is there and ends with the checksum of the bytes before it."""
     try:
         data = path.read_bytes()
     except OSError:

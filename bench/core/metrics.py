@@ -85,7 +85,7 @@ def normalise(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """A text with each character that no font shows by itself as its code point.
+    """Replace each character that no font shows by itself with its code point.
 
     >>> visible("a\u200bb"), visible("\u0301")
     ('aU+200Bb', 'U+0301')

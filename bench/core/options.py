@@ -95,7 +95,7 @@ def restored(options: Options, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_least(spec: Any, least: float, *options: str) -> None:
-    """Check that options of a spec are not below a bound; None is none.
+    """Check that options of a spec are not below a bound; None is not checked.
 
     Raises:
         UserError: naming the first one.

@@ -83,10 +83,10 @@ class Project:
         )
 
     def pairs_of(self, *keys: str) -> tuple[str, ...]:
-        """A table of texts by texts as KEY=VALUE.
+        """Entries of a table of texts, each as KEY=VALUE.
 
         Raises:
-            UserError: a value of it is no text.
+            UserError: a value is no text.
         """
         value: Any = self.tables
         for key in keys:

@@ -181,7 +181,7 @@ class _Driver:
         return Task(block, held, measuring_version(), named(), data_root())
 
     def take(self, block: Block, message: Message) -> bool:
-        """Store a message of the task of a block; whether it was the last one.
+        """Store a message of a block's task, and return whether it was the last one.
 
         Raises:
             UserError: the task refused to run, or the store cannot be written.
@@ -207,7 +207,7 @@ class _Driver:
         return isinstance(message, Outcome)
 
     def lost(self, block: Block, why: str) -> bool:
-        """Note the loss of a worker; whether the task is to be run again."""
+        """Note the loss of a worker, and return whether the task runs again."""
         self._losses[id(block)] += 1
         if self._losses[id(block)] < _TRIES:
             return True
@@ -280,10 +280,10 @@ def run(
 
 
 def resources(runtime: Runtime, cpus: int | None = None, gpus: float | None = None) -> Resources:
-    """The resources of a task; the runtime decides what was left out.
+    """Resources of a task; those left out follow from the runtime.
 
     Raises:
-        UserError: there can be no such share.
+        UserError: no task can have them.
     """
     chosen = Resources(
         runtime.threads if cpus is None else cpus,
@@ -451,7 +451,7 @@ def _write_messages(task: Task, path: Path) -> None:
 
 
 def _arrived(path: Path, place: int) -> tuple[list[Message], tuple[Path, int]]:
-    """The whole messages of a file from a place on, and where the next ones begin."""
+    """Read the complete messages of a file from an offset, and return where the next begins."""
     messages: list[Message] = []
     with (
         contextlib.suppress(FileNotFoundError, EOFError, pickle.UnpicklingError),
@@ -465,7 +465,7 @@ def _arrived(path: Path, place: int) -> tuple[list[Message], tuple[Path, int]]:
 
 
 def shared(device: str, cpus: tuple[float, float], gpus: float) -> str:
-    """Why a task has no speed: it shares its device; "" where it does not.
+    """Say why a task has no speed: it shares its device; "" where it does not.
 
     Args:
         device: of torch.

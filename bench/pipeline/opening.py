@@ -47,7 +47,7 @@ class OpenDecoder:
 def open_encoder(spec: EncoderSpec, name: str, runtime: Runtime) -> Encoder:
     """Open an encoder under the name that the user knows it by, as tuned weights do.
 
-    The arithmetic of graphics cards is set before.
+    Before, the arithmetic of graphics cards is set.
 
     Raises:
         UserError: it cannot be opened.

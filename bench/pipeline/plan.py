@@ -69,7 +69,7 @@ class Rounds:
 
     @property
     def once(self) -> Rounds:
-        """The same for a single round."""
+        """The same policy for a single round."""
         return replace(self, least=1, least_s=0.0, most_s=0.0)
 
 

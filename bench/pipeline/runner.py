@@ -345,7 +345,7 @@ class _Runner:
             return rows
 
     def _finished(self, cell: Cell) -> str:
-        """The key of a finished cell, which may have a speed that is not asked for; else ""."""
+        """Key of a finished cell, maybe one with a speed that is not asked for; else ""."""
         return next(filter(self.store.finished, (cell.key, cell.with_speed.key)), "")
 
     def _why_unread(self, block: Block) -> str:

@@ -54,7 +54,7 @@ def cer_cell(result: Result | None, shared: Collection[str] = (), bold: bool = F
 def failed_cell(result: Result, notes: tuple[str, ...] | None = None) -> Cell:
     """A failure in a few words; footnote and spreadsheet have the full reason."""
     reason = failure(result)
-    why = re.sub("^the [a-z ]+: ", "", plain(result.row.reason))  # without the runner's own words
+    why = re.sub("^the [a-z ]+: ", "", plain(result.row.reason))  # without the runner's prefix
     brief = short(_failed(why), _BRIEF)
     return Cell(brief, values=(reason,), notes=(reason,) if notes is None else notes)
 

@@ -79,7 +79,7 @@ def _plot(
     value: Value,
     factor: float = 1.0,
 ) -> Plot:
-    """A panel a reader, side by side, with one scale and one legend, which has words of curves."""
+    """A panel a reader, side by side, with one scale and one legend of the curves."""
     readers = list(finding.weights)
     width, height = max(2, len(readers)) * _PANEL[0], _PANEL[1] + _HEAD + _FOOT
     figure, beside = panels(width, height, len(readers))

@@ -132,7 +132,7 @@ class Table:
         return blocks
 
     def factored(self) -> Table:
-        """The same table, whose title says what is the same in every row."""
+        """The same table with values that all rows share moved into its title."""
         rows = self.all_rows
         same = [
             place

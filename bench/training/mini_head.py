@@ -126,7 +126,7 @@ class _HeadTraining(Training):
     def batches(self, step: int) -> Iterator[Batch]:
         """Encoded batches, each followed by earlier ones in random order."""
         recipe = self.recipe
-        # A head that was trained before goes along a line already.
+        # A head that was trained before follows a line already.
         ramp = 0 if recipe.init else min(1500, (self.steps or 1600) // 2)
         draws = partial(_draws, data_root(), ramp)
         words = ("kaidoku-mini-head-2", recipe.seed)

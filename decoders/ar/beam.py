@@ -125,7 +125,7 @@ class Beams:
         return self._over()
 
     def keep(self, places: list[int], over: list[bool]) -> None:
-        """Keep the lines at `places`, see `remaining`; `over` marks the others."""
+        """Keep the lines at `places` (see `remaining`); `over` marks the others."""
         device = self._lines.device
         ended = torch.tensor([i for i, done in enumerate(over) if done], device=device)
         lines, ends = self._lines[ended], self._ends.at(ended)

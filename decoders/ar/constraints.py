@@ -55,7 +55,7 @@ class Constraints:
             ) from error
 
     def stated(self) -> dict[str, Any]:
-        """The settings that say something, as a row holds them."""
+        """The settings that differ from their defaults, as a row holds them."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             name: list(value) if isinstance(value, tuple) else value

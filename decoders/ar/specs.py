@@ -61,7 +61,7 @@ class ARSpec(DecoderSpec, ABC):
             raise UserError("early_stopping has no meaning without a beam; leave it out")
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
-        """All settings but those that its own options agree with."""
+        """All settings except those that agree with the options."""
         rest = unapplied(
             encoder, self.max_new_tokens, num_beams=self.beam, length_penalty=self.length_penalty,
             early_stopping=self.early_stopping,

@@ -153,11 +153,11 @@ def char_scores(
 
 
 class PrefixScorer:
-    """Scores of all next characters behind prefixes of lines, each prefix read once.
+    """Scores of every next character after prefixes of lines, each prefix read once.
 
-    A prefix is a prefix before it and one character. The keys and values of each are kept, so that
+    A prefix is a shorter one and one more character. The keys and values of each are kept, so that
     a longer one costs one step of the network; a line begins behind a space, as in `char_scores`.
-    Of a prefix longer than the network's context the last characters count.
+    Of a prefix longer than the network's context only the last characters are read.
     """
 
     def __init__(self, lm: TrainedCharLM, device: torch.device) -> None:
@@ -170,7 +170,7 @@ class PrefixScorer:
     def extend(
         self, before: NDArray[np.int64], characters: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Read N prefixes of one more character.
+        """Extend N prefixes by one character each.
 
         Args:
             before: (N,) numbers of the prefixes that are extended; -1 for the beginning of a line,

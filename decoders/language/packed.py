@@ -26,7 +26,7 @@ _MOST = 200
 
 
 def unpacked(path: Path) -> Path:
-    """Return a model's file, or if it is packed by gzip, bzip2 or xz its unpacked copy.
+    """Return the file of a model, or its unpacked copy if gzip, bzip2 or xz packed it.
 
     Raises:
         UserError: it cannot be read, is broken, is packed by another program, or the cache cannot

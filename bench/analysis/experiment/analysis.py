@@ -139,7 +139,7 @@ def _effect(
 
 
 def _gain(sums: Sums) -> Numbers:
-    """Of (..., 2, COLUMNS): a system and the one that it is compared with."""
+    """Gain in log-odds, of (..., 2, COLUMNS): a system and the one that it is compared with."""
     odds = log_odds(sums)
     gain: Numbers = odds[..., 0] - odds[..., 1]
     return gain

@@ -59,7 +59,7 @@ class Dose:
     conditions: tuple[str, ...] = ()
 
     def reads(self, reader: str, level: str, condition: str) -> bool:
-        """Check that it is part of a cell."""
+        """Check that the decoder is read in a cell."""
         return (
             reader in (self.readers or (reader,))
             and level in (self.sets or (level,))
@@ -83,9 +83,9 @@ class Contrast:
 class Design:
     """The cells and the claims.
 
-    lines: the first so many of each set's split; seed: of the damages.
+    lines: number of lines from the start of each set's split; seed: of the damages.
     sets: registered name by level; doses: by name, without the baseline.
-    options: of readers and decoders, by name: the user's.
+    options: the user's, for readers and decoders, by name.
     sha256: of the file.
     """
 
@@ -104,7 +104,7 @@ class Design:
 
     @property
     def declared(self) -> bool:
-        """Whether these are the cells of the file, and not a part of them or others."""
+        """Check that these are exactly the cells of the file."""
         own = dataclasses.replace(self, runtime=Runtime())
         return own == read_design()
 
@@ -138,7 +138,7 @@ def chosen(
     """The design with the user's choices; () and None leave what is fixed.
 
     Raises:
-        UserError: an unknown reader, too few lines, or options of what is no part of it.
+        UserError: an unknown reader, too few lines, or options of something outside of it.
     """
     design = read_design()
     for name in readers:
