@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from functools import partial
 from pathlib import Path
 
 import atheris
+import numpy as np
+from PIL import Image
 
 with atheris.instrument_imports(include=["bench", "datasets", "decoders"]):
     from bench import ROOT
@@ -84,8 +87,30 @@ EXPECTED: dict[str, tuple[type[Exception], ...]] = {
 }
 
 
+PAGE = b"""<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/2013-07-15">
+<Page imageFilename="p.png" imageWidth="900" imageHeight="400"><TextRegion id="r">
+<Coords points="0,0 900,0 900,400 0,400"/><TextLine id="a" production="handwritten-cursive">
+<Coords points="10,10 500,12 498,60 9,58"/><Baseline points="12,50 490,52"/>
+<TextEquiv index="1"><Unicode>dear Sir</Unicode></TextEquiv></TextLine></TextRegion>
+</Page></PcGts>"""
+IAM = (
+    b"# comment\na01-000u-00 ok 154 19 408 746 1661 89 A|MOVE|to|stop\n",
+    b"a01-000u 000 2 prt 7 5 52 36\n",
+    b'<form writer-id="1" id="a01"><handwritten-part><line id="a01-00" text="A &quot;b&quot;">'
+    b'<word id="w" text="A"><cmp x="1" y="2" width="3" height="4"/></word></line>'
+    b"</handwritten-part></form>",
+)
+PROJECT = b'[encoders.mine]\npath = "x"\n[sets.iam]\nroot = "y"\npartition = "aachen"\n'
+
+
 def seeds(name: str) -> Iterable[bytes]:
     """Files to begin with."""
+    yield from (PAGE, *IAM, PROJECT)
+    pixels = np.arange(240, dtype=np.uint8).reshape(8, 30)
+    for kind in ("png", "jpeg", "tiff", "gif", "bmp", "webp", "ppm"):
+        written = io.BytesIO()
+        Image.fromarray(pixels).save(written, kind)
+        yield written.getvalue()
     for path in sorted(FIXTURES.rglob("*")):
         if path.is_file() and path.stat().st_size < 100_000:
             yield path.read_bytes()
