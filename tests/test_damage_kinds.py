@@ -215,7 +215,7 @@ def test_a_number_of_characters_can_be_erased(severity):
         damaged = DAMAGES.create("char_erase", {"count": count}).apply(line, "ink", severity, 0)
         gone = [(damaged.line.image[16:48, a:b] > 100).all() for a, b in inked]
         assert sum(gone) == count
-    with pytest.raises(UserError, match="not -1"):
+    with pytest.raises(UserError, match="count is -1; give at least 0"):
         DAMAGES.create("char_erase", {"count": -1})
 
 

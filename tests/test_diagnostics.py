@@ -190,7 +190,7 @@ def test_the_command(call: Call, tmp_path: Path) -> None:
     assert names == {"diagnostics.md", "diagnostics.tex", "diagnostics.csv"}
     for wrong, sentence in (
         (["--severity", "9"], "severity 9 is not one of 1 to 5"),
-        (["--limit", "0"], "limit of 0"),
+        (["--limit", "0"], "--limit must be >= 1, not 0"),
         (["--decoder", "ctc-gredy"], "did you mean ctc-greedy"),
     ):
         code, _, err = call("dev", "diagnose", *words[-2:], *wrong)

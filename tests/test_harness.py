@@ -174,7 +174,7 @@ def test_ctrl_c_keeps_what_is_finished_and_closes_what_is_open(tmp_path):
     [
         (Runtime(dtype="float3"), "no precision is called 'float3'; take float32"),
         (Runtime(dtype="nn"), "no precision is called 'nn'"),
-        (Runtime(device="gpu"), "torch has no device 'gpu' here; take cpu"),
+        (Runtime(device="gpu"), "no time can be taken on 'gpu'; take cpu or cuda"),
         (Runtime(device="cuda:99"), "torch has no device 'cuda:99' here; take cpu"),
     ],
 )

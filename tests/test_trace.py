@@ -92,7 +92,7 @@ def test_the_command_writes_traces_and_no_row(call, tmp_path, monkeypatch):
     [
         (("mini",), "ENCODER:DECODER"),
         (("mini:ctc-gredy",), "ctc-greedy"),
-        (("mini:ctc-greedy", "--lines", "0"), "--lines 0"),
+        (("mini:ctc-greedy", "--lines", "0"), "--lines must be >= 1, not 0"),
     ],
 )
 def test_mistakes_are_one_sentence(call, tmp_path, words, message):
