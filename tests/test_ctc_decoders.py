@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,10 +24,10 @@ TEXT = (
     "over the lazy dog",
 )  # fmt: skip
 NAMES = (
-    "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-lm", "ctc-ngram-word", "ctc-kenlm",
+    "ctc-greedy", "ctc-beam", "ctc-ngram", "ctc-gap", "ctc-lm", "ctc-ngram-word", "ctc-kenlm",
     "ctc-flashlight",
 )  # fmt: skip
-FITTED = ("ctc-ngram", "ctc-ngram-word", "ctc-kenlm", "ctc-flashlight")  # with a model
+FITTED = ("ctc-ngram", "ctc-gap", "ctc-ngram-word", "ctc-kenlm", "ctc-flashlight")  # with a model
 WEIGHTS = {"alpha": 0.5, "beta": 0.5}
 SOUND = random_matrix(0, 6, len(ALPHABET), 4.0)
 
@@ -84,8 +85,23 @@ def test_nothing_to_read(decoder, request):
         lambda m: m.__setitem__((2, 0), np.inf),
         lambda m: np.exp(m, out=m),
         lambda m: np.subtract(m, 50, out=m),
+        lambda m: np.subtract(m, 0.1, out=m),
+        lambda m: np.add(m, 0.1, out=m),
+        lambda m: m.fill(0),
+        lambda m: np.log(1 / (1 + np.exp(-m - 3)), out=m),
     ],
-    ids=["NaN column", "one NaN", "-inf column", "+inf", "probabilities", "not normalised"],
+    ids=[
+        "NaN column",
+        "one NaN",
+        "-inf column",
+        "+inf",
+        "probabilities",
+        "logits",
+        "a tenth less",
+        "a tenth more",
+        "zeros",
+        "log-sigmoids",
+    ],
 )
 def test_broken_frames_are_named(decoder, break_it):
     broken = SOUND.copy()
@@ -94,6 +110,16 @@ def test_broken_frames_are_named(decoder, break_it):
         decoder.decode(encoded([SOUND, broken], ALPHABET))
     # Behind the end of a line anything may stand.
     assert len(decoder.decode(encoded([SOUND, broken], ALPHABET, frames=[6, 0]))) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_softmax_of_low_precision_is_taken(decoder, dtype):
+    batch = encoded(
+        [random_matrix(seed, 40, len(ALPHABET), 0.2 + seed) for seed in range(4)], ALPHABET
+    )
+    assert batch.log_probs is not None
+    rounded = batch.log_probs.to(dtype).log_softmax(-1).float()
+    assert len(decoder.decode(dataclasses.replace(batch, log_probs=rounded))) == 4
 
 
 def test_an_encoding_that_breaks_the_contract(decoder):

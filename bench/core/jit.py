@@ -46,9 +46,12 @@ def compiled_part(function: Callable[Arguments, Returned]) -> Callable[Arguments
     return _njit(function, _nrt=False)
 
 
-def _njit(
-    function: Callable[Arguments, Returned], **options: bool
-) -> Callable[Arguments, Returned]:
+def compiled_sum(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
+    """Compile a part that may sum in any order, without which no sum becomes vector code."""
+    return _njit(function, _nrt=False, fastmath={"reassoc"})
+
+
+def _njit(function: Callable[Arguments, Returned], **options: Any) -> Callable[Arguments, Returned]:
     """Compile, and keep the result where that is possible."""
     try:
         kept = os.access(folder_of(function.__module__), os.W_OK)

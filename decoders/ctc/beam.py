@@ -18,10 +18,10 @@ from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.base import Decoder, Scores
 from decoders.ctc.base import (
     BeamSpec,
-    bounds,
     check_frames,
     ctc_scores,
     decoded,
+    frame_sums,
     join_symbols,
     on_host,
 )
@@ -89,17 +89,17 @@ class CompiledSearch(Decoder):
 
     def _search(self, log_probs: NDArray[np.float32], frames: NDArray[np.int64]) -> Hypotheses:
         spec: BeamSpec = self.spec
-        lines, steps, symbols = log_probs.shape
+        lines, steps, _ = log_probs.shape
         results = Hypotheses(
             np.empty((lines, spec.nbest, steps), np.int32),
             np.empty((lines, spec.nbest), np.int64),
             np.empty((lines, spec.nbest), np.float64),
         )
-        limits, within = (spec.beam, spec.token_logp, spec.prune), bounds(symbols)
+        limits = spec.beam, spec.token_logp, spec.prune
         kernel, *model = self.kernel()
 
         def work(part: NDArray[np.int64]) -> bool:
-            sound: bool = kernel(log_probs, frames, part, within, *model, *limits, *results)
+            sound: bool = kernel(log_probs, frames, part, *model, *limits, *results)
             return sound
 
         # A thread takes every n-th line, since neighbours in a batch are of like length.
@@ -108,7 +108,7 @@ class CompiledSearch(Decoder):
             [self._pool.submit(work, part) for part in others] if self._pool and lines > 1 else []
         )
         if not all([work(own), *(one.result() for one in running)]):
-            check_frames(log_probs.max(axis=2), frames, symbols)
+            check_frames(frame_sums(log_probs), frames)
         return results
 
 

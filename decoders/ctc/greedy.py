@@ -16,6 +16,7 @@ from decoders.ctc.base import (
     check_frames,
     ctc_output,
     ctc_scores,
+    frame_sums,
     inside_frames,
     join_symbols,
 )
@@ -51,8 +52,8 @@ def best_path(encoded: Encoded) -> list[Decoded]:
         UserError: the log-probabilities are broken (NaN, not normalised).
     """
     log_probs, frames = ctc_output(encoded)
-    best, path = _argmax(log_probs)
-    check_frames(best, frames, log_probs.shape[2])
+    best, path, sums = _reduced(log_probs)
+    check_frames(sums, frames)
     inside = inside_frames(frames, best.shape[1])
     emitted = inside & (path != BLANK)
     emitted[:, 1:] &= path[:, 1:] != path[:, :-1]
@@ -65,15 +66,19 @@ def best_path(encoded: Encoded) -> list[Decoded]:
     ]
 
 
-def _argmax(log_probs: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Find the largest value of each frame and its symbol, both (B, T), on the host.
+def _reduced(
+    log_probs: torch.Tensor,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Find the largest value of each frame, its symbol and the sum of its probabilities.
 
-    On a CPU numpy's argmax is several times faster than torch's; from other devices only the two
-    small results are copied.
+    All are (B, T), on the host. On a CPU numpy's argmax is several times faster than torch's; from
+    other devices only the small results are copied.
     """
     if log_probs.device.type != "cpu":
         values, indices = log_probs.max(dim=2)
-        return values.cpu().numpy(), indices.cpu().numpy()
+        sums = log_probs.float().exp().sum(dim=2)
+        return values.cpu().numpy(), indices.cpu().numpy(), sums.cpu().numpy()
     array = log_probs.numpy()
     path = array.argmax(axis=2)
-    return np.take_along_axis(array, path[..., None], axis=2)[..., 0], path
+    best = np.take_along_axis(array, path[..., None], axis=2)[..., 0]
+    return best, path, frame_sums(array)

@@ -54,17 +54,15 @@ class Line(NamedTuple):
 def begin(
     log_probs: NDArray[np.float32],
     frames: int,
-    bounds: tuple[float, float],
     largest: float,
     beam_width: int,
     token_min_logp: float,
 ) -> Line | None:
-    """Begin with the empty prefix; None if a frame is out of bounds.
+    """Begin with the empty prefix; None if the probabilities of a frame do not sum to 1.
 
     Args:
         log_probs: (T, V) natural log.
         frames: how many are valid.
-        bounds: of the largest value of each valid frame.
         largest: no factor of the language exceeds it.
         beam_width: see `prefix_beam.search`, as the next one.
         token_min_logp: the least that opens a prefix.
@@ -72,7 +70,7 @@ def begin(
     steps, width = log_probs.shape
     size, room = steps * beam_width + 1, beam_width * (width + 1)
     openings = Openings(ints(steps), ints(steps))
-    if not read_ahead(log_probs, frames, bounds, token_min_logp, openings):
+    if not read_ahead(log_probs, frames, token_min_logp, openings):
         return None
     trie = Trie(
         ints(size), ints(size), ints(size), np.empty(size), ints(size), ints(size), ints(size)

@@ -14,7 +14,7 @@ from bench.core.errors import UserError
 from bench.core.types import BLANK, Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import Scores
-from decoders.ctc.base import bounds, check_frames, ctc_scores, on_host
+from decoders.ctc.base import check_frames, ctc_scores, frame_sums, on_host
 from decoders.ctc.beam import Hypotheses
 from decoders.ctc.beam_kit import NONE
 from decoders.ctc.lm_beam import Line, advance, begin, finish
@@ -40,8 +40,9 @@ class LMSearch(tuned.Tunable):
         super().__init__(spec, tuned.weights(spec, encoder, (lm.name, lm.sha256), "ctc-lm"))
         self._chars = lm.chars
         self._columns = np.array([encode(s)[0] if len(s) == 1 else 0 for s in encoder.alphabet])
-        blank = np.zeros((1, 1, len(encoder.alphabet)), np.float32)
-        self._search(blank, np.ones(1, np.int64), PrefixScorer(lm.chars, torch.device("cpu")))
+        symbols = len(encoder.alphabet)
+        even = np.full((1, 1, symbols), -math.log(symbols), np.float32)
+        self._search(even, np.ones(1, np.int64), PrefixScorer(lm.chars, torch.device("cpu")))
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         """Decode; the score is log-probability + language model + bonus."""
@@ -74,7 +75,7 @@ class LMSearch(tuned.Tunable):
         self, log_probs: NDArray[np.float32], frames: NDArray[np.int64], scorer: PrefixScorer
     ) -> Hypotheses:
         """Search all lines side by side, so that the model reads a prefix of each at once."""
-        spec, (count, steps, symbols) = self.spec, log_probs.shape
+        spec, (count, steps, _) = self.spec, log_probs.shape
         results = Hypotheses(
             np.empty((count, spec.nbest, steps), np.int32),
             np.empty((count, spec.nbest), np.int64),
@@ -82,12 +83,11 @@ class LMSearch(tuned.Tunable):
         )
         limits, largest = (spec.beam, spec.token_logp), math.exp(self.values["beta"])
         begun = [
-            begin(row, own, bounds(symbols), largest, *limits)
-            for row, own in zip(log_probs, frames, strict=True)
+            begin(row, own, largest, *limits) for row, own in zip(log_probs, frames, strict=True)
         ]
         lines = [line for line in begun if line is not None]
         if len(lines) < count:
-            check_frames(log_probs.max(axis=2), frames, symbols)
+            check_frames(frame_sums(log_probs), frames)
         wanted = np.empty((count, spec.beam), np.int32)
         running = list(range(count))
         while running:

@@ -57,7 +57,6 @@ def search(
     log_probs: NDArray[np.float32],
     frames: NDArray[np.int64],
     lines: NDArray[np.int64],
-    bounds: tuple[float, float],
     language: Language,
     model: GapModel,
     beam_width: int,
@@ -73,7 +72,6 @@ def search(
         log_probs: (B, T, V) natural log.
         frames: (B,) valid frames.
         lines: indices of the lines to search.
-        bounds: of the largest value of each valid frame.
         language: factors of the texts.
         model: of gaps, whose fillings join the beam behind them; without letters none is found.
         beam_width: K, prefixes kept after each frame.
@@ -85,7 +83,7 @@ def search(
         scores: (B, N), written: natural log of their masses.
 
     Returns:
-        False as soon as a line has a frame out of bounds.
+        False as soon as the probabilities of a frame do not sum to 1.
     """
     steps, width = log_probs.shape[1], log_probs.shape[2]
     most, gaps_at_most = model.letters + model.spaces, MOST_GAPS * (model.letters > 0)
@@ -108,7 +106,7 @@ def search(
     texts = Texts(ints(written), np.empty(written), ints(written), ints(written), np.empty(written))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
-        if not read_ahead(log_probs[line], frames[line], bounds, token_min_logp, openings):
+        if not read_ahead(log_probs[line], frames[line], token_min_logp, openings):
             return False
         found = find(log_probs[line], frames[line], model, gaps) if model.letters else 0
         trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE

@@ -86,7 +86,6 @@ def search_words(
     log_probs: NDArray[np.float32],
     frames: NDArray[np.int64],
     lines: NDArray[np.int64],
-    bounds: tuple[float, float],
     tables: WordTables,
     weights: Weights,
     space: int,
@@ -116,7 +115,7 @@ def search_words(
     openings = Openings(ints(steps), ints(steps))
     least = max(prune, NEGLIGIBLE)
     for line in lines:
-        if not read_ahead(log_probs[line], frames[line], bounds, token_min_logp, openings):
+        if not read_ahead(log_probs[line], frames[line], token_min_logp, openings):
             return False
         plant(trie, tables, weights, space)
         beam.node[0], beam.blank[0], beam.symbol[0] = ROOT, 1.0, 0.0
