@@ -298,7 +298,7 @@ def test_a_stopped_run_goes_on_with_the_same_command(call, doubles, no_report, m
     with monkeypatch.context() as stopped:
         interrupt_at(stopped, 6)  # a block takes four: two decoders, a warm-up and a round each
         code, out, err = call(*words)
-    assert (code, out) == (130, "") and "2 finished cells are in" in err
+    assert (code, out) == (130, "") and ": 2; the same command goes on" in err
     assert "the same command goes on" in err and "Traceback" not in err
     (folder,) = folders()
 
@@ -374,7 +374,7 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     (folder,) = tmp_path.iterdir()
     kept = len(RunStore(folder).rows())
     assert kept in (1, 2)  # the second may be taken back while it is synced to disk
-    assert f"interrupted; {kept} finished cells are in {folder}" in err
+    assert f"interrupted; finished cells in {folder}: {kept};" in err
     assert out == "" and "Traceback" not in err
 
 

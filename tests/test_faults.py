@@ -1,7 +1,7 @@
 """Real runs of the command line under faults: nothing finished is lost, and tables come out equal.
 
-`pytest -m faults` makes every try and takes an hour or two; a few of each kind are in every run of
-the tests. Figures of a whole suite stand in docs/reliability.md.
+`pytest -m faults` makes every try and takes an hour or two; one kill and one damaged folder are in
+every run of the tests. Figures of a whole suite stand in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -142,11 +142,15 @@ def test_damaged_caches_are_made_again(tmp_path: Path, unharmed: Program) -> Non
     made_again(40, tmp_path, unharmed)
 
 
-def test_a_few_faults_of_each_kind(tmp_path: Path, unharmed: Program) -> None:
-    killed(2, tmp_path / "killed", unharmed)
+def test_a_killed_run_and_a_damaged_folder(tmp_path: Path, unharmed: Program) -> None:
+    killed(1, tmp_path / "killed", unharmed)
     damaged(1, tmp_path / "damaged", unharmed)
-    made_again(1, tmp_path / "caches", unharmed)
-    refused(tmp_path / "two", unharmed)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_second_run_is_refused_and_the_first_one_ends(tmp_path: Path, unharmed: Program) -> None:
+    refused(tmp_path, unharmed)
 
 
 def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:

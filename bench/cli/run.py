@@ -121,8 +121,8 @@ def run(
     if outcome.interrupted:
         finished = sum(row.status == "ok" for row in RunStore(store.path).rows())  # as on disk
         raise KeyboardInterrupt(
-            f"interrupted; {finished} finished cells are in {store.path}, "
-            "and the same command goes on from there"
+            f"interrupted; finished cells in {store.path}: {finished}; the same command goes on "
+            "from there"
         )
     runs.end(store.path)
     _print_results(store, outcome, as_json)

@@ -85,7 +85,7 @@ def conditions(finding: Finding) -> str:
             "{level} is {set} ({made}, {split}, {lines}, {characters} characters, sha256 {hash})",
             level=say_name(level),
             set=one.dataset,
-            made=synthetic(one.dataset),
+            made=synthetic(one.dataset) or say("natural lines"),
             split=one.split,
             lines=by_whom(plural(one.lines, "line"), one.dataset, one.blocks),
             characters=f"{one.characters:,}",
