@@ -36,7 +36,7 @@ def test_the_clean_set_with_all_decoders_side_by_side(errors):
         "What is read as what, characters",
         "What is read as what, words",
     ):
-        assert out.count(title) == 1
+        assert " ".join(out.split()).count(title) == 1  # broken at the terminal's width
     assert "char_erase" not in out and "trocr" not in out
     assert out.count("Test CPU 9000") == 1  # the conditions once, above the first table
 
