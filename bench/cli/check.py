@@ -9,7 +9,6 @@ from cyclopts import App
 
 from bench.cli import PROGRAM
 from bench.cli.options import (
-    Count,
     DataRoot,
     Files,
     Inference,
@@ -20,6 +19,7 @@ from bench.cli.options import (
     print_json,
     typed,
 )
+from bench.core.bounds import Count
 
 if TYPE_CHECKING:
     from bench.analysis.overfit import OverfitCheck

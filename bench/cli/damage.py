@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import Count, DataRoot, Inference, Names, Numbers, Options
+from bench.cli.options import DataRoot, Inference, Names, Numbers, Options
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition

@@ -14,7 +14,8 @@ from huggingface_hub import constants
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
 from bench.cli.listing import absence, fact
-from bench.cli.options import Count, DataRoot, Json, Lang, Names, Options, print_json
+from bench.cli.options import DataRoot, Json, Lang, Names, Options, print_json
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.hub import MAIN, size_of
 from bench.core.metrics import visible

@@ -15,7 +15,6 @@ from cyclopts.validators import Number
 from bench import ROOT
 from bench.cli import PROGRAM
 from bench.cli.options import (
-    Count,
     DataRoot,
     Inference,
     Json,
@@ -26,6 +25,7 @@ from bench.cli.options import (
     print_json,
     typed,
 )
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.registry import did_you_mean

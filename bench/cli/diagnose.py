@@ -12,7 +12,6 @@ from bench.cli import PROGRAM
 from bench.cli.options import (
     HOW,
     WHAT,
-    Count,
     DataRoot,
     Inference,
     Json,
@@ -23,6 +22,7 @@ from bench.cli.options import (
     print_json,
     typed,
 )
+from bench.core.bounds import Count
 
 if TYPE_CHECKING:
     from bench.analysis.diagnostics import Diagnosis

@@ -16,8 +16,9 @@ from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import Count, DataRoot, Json, Lang, Names, check_workbook, print_json
+from bench.cli.options import DataRoot, Json, Lang, Names, check_workbook, print_json
 from bench.cli.stored import Run, open_run
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.registry import did_you_mean

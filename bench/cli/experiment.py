@@ -73,7 +73,7 @@ def language(
     out: str = "language",
     lang: Lang = None,
 ) -> int:
-    """What does language give when ink is lost?
+    """Measure what language gives when ink is lost.
 
     Args:
         out: folder under results/experiments, or a path with a slash

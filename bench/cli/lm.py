@@ -14,7 +14,8 @@ from bench.analysis.lm import ModelFile, open_model
 from bench.cli import PROGRAM
 from bench.cli.bars import bars
 from bench.cli.guard import guard_text
-from bench.cli.options import AllowLeak, Count, DataRoot, Files, Json, Lang, Names, print_json
+from bench.cli.options import AllowLeak, DataRoot, Files, Json, Lang, Names, print_json
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.files import read_text
 from bench.pipeline.leaks.leak import overlap

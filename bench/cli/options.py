@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
-from cyclopts.validators import Number
 
 from bench.cli import PROGRAM
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.options import parse_options, typed_options, words
@@ -43,8 +43,6 @@ def _numbers(_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
 # Lists are separated by commas, repeated, or both.
 Names = Annotated[tuple[str, ...], Parameter(converter=_words, metavar="NAMES")]
 Numbers = Annotated[tuple[int, ...], Parameter(converter=_numbers, metavar="N,...")]
-
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
 
 # Several words after one flag: --text A B.
 Files = Annotated[tuple[Path, ...], Parameter(consume_multiple=1)]

@@ -17,13 +17,13 @@ from bench.cli.options import (
     HOW,
     RESULTS,
     CellChoices,
-    Count,
     DataRoot,
     Inference,
     Json,
     Lang,
     print_json,
 )
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.types import Row
 from bench.pipeline import bad_lines

@@ -14,7 +14,6 @@ from bench.cli.options import (
     HOW,
     RESULTS,
     WHAT,
-    Count,
     DataRoot,
     Json,
     Lang,
@@ -24,6 +23,7 @@ from bench.cli.options import (
     Options,
     print_json,
 )
+from bench.core.bounds import Count
 from bench.core.options import parse_options, typed_options
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from bench.cli import PROGRAM
 from bench.cli.options import (
     HOW,
     WHAT,
-    Count,
     DataRoot,
     Inference,
     Json,
@@ -23,6 +22,7 @@ from bench.cli.options import (
     print_json,
     typed,
 )
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.pipeline.runs import CHECKS
 

@@ -346,7 +346,8 @@ class _Runner:
 
     def _finished(self, cell: Cell) -> str:
         """Key of a finished cell, maybe one with a speed that is not asked for; else ""."""
-        return next(filter(self.store.finished, (cell.key, cell.with_speed.key)), "")
+        cells = (cell, cell.with_speed) if cell.block.no_speed else (cell,)
+        return next(filter(self.store.finished, (one.key for one in cells)), "")
 
     def _why_unread(self, block: Block) -> str:
         lines = self._load(block)
@@ -401,10 +402,8 @@ class _Runner:
         starved: list[str] = []
 
         def store(name: str) -> None:
-            if (
-                self.policy.halves and measure.readings[name].starved
-            ):  # once more, in smaller batches
-                starved.append(name)
+            if self.policy.halves and measure.readings[name].starved:
+                starved.append(name)  # to be read again in smaller batches
                 return
             extras = {**self.policy.extras(measure, name), **sample.extras}
             if measure.runtime != block.runtime:

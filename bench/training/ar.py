@@ -12,12 +12,13 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from torch import Tensor, nn
 
+from bench.core.bounds import Count, Natural, Share
 from bench.core.errors import UserError
 from bench.core.metrics import normalise
 from bench.core.types import ARModel, Line, Runtime
 from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.files import Point
-from bench.training.fit import Count, Log, Natural, Share, Training, world
+from bench.training.fit import Log, Training, world
 from bench.training.losses import shifted, token_loss
 from bench.training.material import LineRecipe, Material, gather
 from bench.training.trocr import open_start, rate_groups

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.core.bounds import Count, Natural, Share
 from bench.core.errors import UserError
 from bench.core.registry import Registry
 from bench.core.types import BLANK, Encoded, Line
 from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.features import Features
 from bench.training.files import Point
-from bench.training.fit import Count, Log, Natural, Share, Training, fit, world
+from bench.training.fit import Log, Training, fit, world
 from bench.training.losses import ctc_loss, why_unfit
 from bench.training.material import LineRecipe, Material, gather, load
 from bench.training.mixture import MIXTURE, Mixture, StateBatches

@@ -13,24 +13,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
+from bench.core.bounds import Count, Natural, Part, Positive
 from bench.core.errors import UserError
 from bench.core.machine import bf16_units
 from bench.core.stopwatch import unix_time
 from bench.training.files import History, Point, claim, load_checkpoint, save_checkpoint
 
-Count = Annotated[int, Parameter(validator=Number(gte=1))]
-Natural = Annotated[int, Parameter(validator=Number(gte=0))]
-Positive = Annotated[float, Parameter(validator=Number(gt=0))]
-Share = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
-Part = Annotated[float, Parameter(validator=Number(gte=0, lt=1))]
 _FLOOR = 0.01  # of the peak rate, at the end
 
 

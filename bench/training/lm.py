@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.core.bounds import Count, Natural, Part
 from bench.core.errors import UserError
 from bench.core.files import read_text
 from bench.training.batches import StepStream, in_background
 from bench.training.files import Point, write_weights
-from bench.training.fit import Count, Log, Natural, Part, Recipe, Training
+from bench.training.fit import Log, Recipe, Training
 from datasets.corpus import documents
 from datasets.seeds import stream
 from decoders.language.causal import (

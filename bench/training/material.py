@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar
 
 from cyclopts import Parameter
 
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options, words
 from bench.core.registry import Registry
 from bench.core.types import Line, LineSet
-from bench.training.fit import Count, Recipe
+from bench.training.fit import Recipe
 from datasets import DATASETS
 
 Options = Mapping[str, Mapping[str, Any]]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
+from bench.core.bounds import Count, Natural, Part
 from bench.core.errors import UserError
 from bench.core.stopwatch import unix_time
 from bench.core.tensors import read_tensors
@@ -24,7 +25,7 @@ from bench.core.types import Encoded, Line
 from bench.training.augment import Darkness, augment, pen_image, roughen
 from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
-from bench.training.fit import Count, Log, Natural, Part, Recipe, Training, world
+from bench.training.fit import Log, Recipe, Training, world
 from bench.training.losses import ctc_loss
 from bench.training.sources import FILES, MINI, VALIDATION, Sample, Texts, data_hash, pick, sources
 from bench.training.validate import LineReader, cers, encoded

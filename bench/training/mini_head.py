@@ -15,13 +15,14 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.tensors import read_tensors
 from bench.training.align import align
 from bench.training.augment import augment
 from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
-from bench.training.fit import Count, Log, Recipe, Training
+from bench.training.fit import Log, Recipe, Training
 from bench.training.losses import shifted, token_loss, why_unfit
 from bench.training.mini import encode_lines
 from bench.training.sources import MINI_HEAD, VALIDATION, Sample, Texts, pick, sources

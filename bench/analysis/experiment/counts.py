@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.analysis.experiment.cloze import Cloze
 from bench.analysis.experiment.run import SHARES, Cell, Measured
 from bench.analysis.stats import Redrawn
-from bench.core.files import write_atomically
+from bench.core.cache import keep, kept
 from bench.core.hashing import code_version, digest
 from bench.core.jit import compiled
 from bench.core.metrics import normalise
@@ -119,12 +119,11 @@ def shares_of(folder: Path, block: Block, clean: LineSet) -> list[Shares]:
     if block.damage is None:
         return [np.ones(len(line.text), np.float32) for line in clean.lines]
     path = folder / f"{_identity(block.damage, block.condition, clean)}.json"
-    try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        kept = [shares.tolist() for shares in _seen(block.damage, block.condition, clean)]
-        write_atomically(path, json.dumps(kept).encode())
-    return [np.array(each, np.float32) for each in kept]
+    content = kept(path)
+    if content is None:
+        seen = [shares.tolist() for shares in _seen(block.damage, block.condition, clean)]
+        keep(path, content := json.dumps(seen).encode())
+    return [np.array(each, np.float32) for each in json.loads(content)]
 
 
 def _seen(damage: Part, condition: Condition, clean: LineSet) -> Iterator[Shares]:
