@@ -224,7 +224,7 @@ def _parents(root: Element) -> dict[Element, Element]:
 def _attributes(
     element: Element | None, above: Mapping[Element, Element], name: str
 ) -> Iterator[str]:
-    """The values of an attribute of an element and of those that it stands in, its own first."""
+    """Yield the values of an attribute, of an element and of its ancestors upwards."""
     while element is not None:
         if value := element.get(name, "").strip():
             yield value

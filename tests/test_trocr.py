@@ -541,12 +541,12 @@ def test_a_checkpoints_settings_give_the_tokens_of_its_own_generate(
         return  # nothing is left to write
     model, encoded = seen
     choices = {"early_stopping": True, "length_penalty": 1.0} if beam > 1 else {}
-    told = {**stated, "repetition_penalty": float(stated.get("repetition_penalty", 1))}
+    changes = {**stated, "repetition_penalty": float(stated.get("repetition_penalty", 1))}
     with torch.inference_mode():
         rows = model.generate(
             encoder_outputs=BaseModelOutput(encoded.states),
             generation_config=GenerationConfig(
-                **told, **choices, num_beams=beam, max_new_tokens=limit, use_cache=True,
+                **changes, **choices, num_beams=beam, max_new_tokens=limit, use_cache=True,
                 decoder_start_token_id=2, eos_token_id=2, pad_token_id=1,
             ),
         )[:, 1:].tolist()  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Image = NDArray[np.uint8]
 Needs = Literal["states", "log_probs", "both"]
 
-UNREAD = " of config.json"  # behind the name of a setting that nobody reads there
+UNREAD = " of config.json"  # suffix of settings there that transformers does not read
 TROCR = "trocr"  # the model type of decoders that our own searches compute
 UNTRAINED = "untrained"  # in place of the hash of weights that were never trained
 BLANK = 0  # index of the CTC blank in every alphabet of this project

@@ -37,7 +37,7 @@ _LIMITS = (
     "the language models learned other documents of. Damage is made as well. Neither foretells the "
     "CER of real damaged pages, and no shipped set has lines that were damaged for real.",
     "Each reader was trained once: what another training seed would change is not measured.",
-    "No decoder is told where a gap is or how many characters are in it; the cloze ceiling, which "
+    "No decoder knows where a gap is or how many characters are in it; the cloze ceiling, which "
     "knows both and the true text around them, is no decoder's fair comparison.",
     "Where the baseline reads nearly all or nearly nothing right, log-odds have wide intervals, "
     "and a gain says little.",

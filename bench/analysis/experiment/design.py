@@ -1,7 +1,8 @@
 """The design of the language experiment: `design.toml`, fixed before measuring.
 
-What does language give when ink is lost? Readers of different training read the same lines, clean
-and damaged, with growing doses of language in the same search, on text with less and less language.
+Its question is what language gives when ink is lost. Readers of different training read the same
+lines, clean and damaged, with growing doses of language in the same search, on text with less and
+less language.
 
 Background: Garrido-Munoz and Calvo-Zaragoza (CVPR 2025; 2026) on textual divergence, Borkar and
 Smith (arXiv:2407.00250) on lacunae in TrOCR.
