@@ -21,6 +21,13 @@ class EncoderSpec(ABC):
     def missing(self) -> Unavailable | None:
         """The reason for not running here, with the one command that mends it; None when it can."""
 
+    def heads(self) -> EncoderInfo | None:
+        """The facts on its heads, by which decoders fit or not, without loading the weights.
+
+        Name, weights and parameters are left open. None where only `open` knows the facts.
+        """
+        return None
+
     @abstractmethod
     def open(self, runtime: Runtime) -> Encoder:
         """Load the weights to the device and precision of `runtime`.

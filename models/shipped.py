@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.core.errors import Unavailable
-from bench.core.types import Runtime
+from bench.core.types import EncoderInfo, Runtime
+from models.alphabet import ALPHABET
 from models.base import Encoder, EncoderSpec
 
 WEIGHTS = Path(__file__).parent / "weights"
+EMBEDDING = "ar.decoder.model.decoder.embed_tokens.weight"  # a tensor of weights with an AR head
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class ShippedSpec(EncoderSpec, ABC):
         if self.path.is_file():
             return None
         return Unavailable(f"the weights {self.path} are not there", self.remedy)
+
+    def heads(self) -> EncoderInfo | None:
+        """The CTC head, and an AR head where the file has one."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, "np") as file:
+                has_ar = EMBEDDING in file.keys()  # noqa: SIM118
+        except (SafetensorError, OSError):
+            return None  # `open` says what is wrong with it
+        return EncoderInfo(self.name, "", {}, ALPHABET, has_ar)
 
     def open(self, runtime: Runtime) -> Encoder:
         """Load the weights; see `EncoderSpec.open`."""

@@ -21,9 +21,9 @@ from models.base import Encoder
 from models.images import columns_of, darkness, to_batch
 from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer, tokenize
 from models.ppocr_net import PPOCRNet, squeeze
+from models.shipped import EMBEDDING
 
 _DECODER = "ar.decoder."
-_EMBEDDING = f"{_DECODER}model.decoder.embed_tokens.weight"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -121,11 +121,11 @@ def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR |
     Raises:
         UserError: the weights do not fit it.
     """
-    if _EMBEDDING not in tensors:
+    if EMBEDDING not in tensors:
         return None
     head = MiniAR(width)
     # The output projection is the token embedding and is stored once.
-    tied = {f"{_DECODER}output_projection.weight": tensors[_EMBEDDING]}
+    tied = {f"{_DECODER}output_projection.weight": tensors[EMBEDDING]}
     _fit(head, {**tensors, **tied}, "ar.", path)
     return head
 

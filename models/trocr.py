@@ -12,10 +12,14 @@ from typing import ClassVar
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.hub import MAIN
-from bench.core.types import Runtime
+from bench.core.types import TROCR, EncoderInfo, Runtime
 from models import hub
 from models.base import Encoder, EncoderSpec
 from models.trocr_shapes import SHAPES, shape_of
+
+# In config.json of this program's own checkpoints: false where the encoder was trained with a CTC
+# head and the AR decoder, which has never seen its new states, was not.
+AR_FITS = "ar_fits"
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,15 @@ class TrOCRSpec(EncoderSpec):
     def locate(self) -> hub.Checkpoint:
         """Its files on this disk; see `hub.locate`."""
         return hub.locate(self.repo, self.revision, self.processor)
+
+    def heads(self) -> EncoderInfo | None:
+        """No CTC head, and the decoder of config.json; a trained head is known when it is open."""
+        if self.head:
+            return None
+        config = {} if self.untrained else hub.read_json(self.locate().folder / "config.json")
+        decoder = config.get("decoder") or {}
+        fits, kind = bool(config.get(AR_FITS, True)), decoder.get("model_type", TROCR)
+        return EncoderInfo(self.repo, "", {}, (), has_ar=fits, ar_type=kind)
 
     def open(self, runtime: Runtime) -> Encoder:
         """Load it."""

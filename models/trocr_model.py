@@ -21,6 +21,7 @@ from bench.core.types import TROCR, UNTRAINED, ARModel, Encoded, EncoderInfo, Im
 from models import hub
 from models.base import Encoder
 from models.images import Pictures
+from models.trocr import AR_FITS
 from models.trocr_files import (
     generation_settings,
     load_processor,
@@ -37,10 +38,6 @@ _HARMLESS = re.compile(
     r"^encoder\.pooler\.|embed_positions\.(weights|_float_tensor|version)$|position_ids$|"
     r"\.h\.\d+\.(attn|crossattention)\.(masked_)?bias$"
 )
-
-# In config.json of this program's own checkpoints: false where the encoder was trained with a CTC
-# head and the AR decoder, which has never seen its new states, was not.
-AR_FITS = "ar_fits"
 
 SEED = 0  # of random weights
 MEAN_ASPECT = 12.79  # width / height of the embedded test lines; a test measures it again

@@ -263,6 +263,16 @@ def test_a_dry_run_measures_nothing_and_names_what_is_finished(call, doubles, no
     assert "reader (finished), no-e\n" in changed[1]
 
 
+def test_a_dry_run_leaves_out_what_the_run_would(call):
+    words = ("run", "--encoder", "trocr-small", "-o", "trocr-small.untrained=true", "--dataset",
+             "lines", "--decoder", "ar-greedy,ctc-greedy", "--dry-run", "--json")  # fmt: skip
+    plan = json.loads(call(*words)[1])
+    (left_out,) = plan["skipped"]
+    assert [cell["decoder"] for cell in plan["cells"]] == ["ar-greedy"]
+    assert (left_out["name"], left_out["encoder"]) == ("ctc-greedy", "trocr-small")
+    assert left_out["reason"] == "trocr-small has no CTC head"
+
+
 @pytest.mark.parametrize(
     "option",
     ["no-e.busy_s=0.001", "words.prefix=x", "pixels.weights=other"],

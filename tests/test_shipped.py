@@ -169,6 +169,10 @@ def test_without_an_ar_head_the_encoder_says_so(tmp_path):
     export(path, PPOCRNet().state_dict(), None, {})
     encoder = MiniSpec(weights=str(path)).open(Runtime())
     assert not encoder.info.has_ar and "ar" not in encoder.info.parameters
+    heads = MiniSpec(weights=str(path)).heads()
+    assert heads is not None and (heads.alphabet, heads.has_ar) == (encoder.info.alphabet, False)
+    heads = MiniSpec().heads()
+    assert heads is not None and heads.has_ar
 
 
 def test_alphabet_and_tokenizer_round_trip():

@@ -28,6 +28,7 @@ from decoders.ar.draft import DraftedSpec
 from decoders.ar.hf import GenerateSpec
 from decoders.ar.specs import AutoregressiveSpec
 from models import hub
+from models.trocr import TrOCRSpec
 from models.trocr_files import generation_settings, trained_on
 from tests.ctc_doubles import info
 from tests.tiny_trocr import (
@@ -104,6 +105,9 @@ def test_what_a_row_says_of_it(checkpoint: Path) -> None:
     assert encoder.info.weights == hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
     assert encoder.info.name == checkpoint.name and encoder.info.origin == ""
     assert encoder.info.trained and encoder.info.has_ar and encoder.info.alphabet == ()
+    heads = TrOCRSpec(str(checkpoint)).heads()
+    assert heads is not None and heads.has_ar and heads.alphabet == ()
+    assert heads.ar_type == encoder.info.ar_type
     assert encoder.module().encoder.config._attn_implementation == "sdpa"
     assert encoder.module().decoder.config._attn_implementation == "eager"
 

@@ -93,7 +93,7 @@ def run(
     from bench.cli.bars import RunProgress
     from bench.pipeline import executors, runner, runs
     from bench.pipeline.opening import check_runtime
-    from bench.pipeline.plan import build_plan
+    from bench.pipeline.plan import build_plan, fitting
     from bench.pipeline.store import RunStore
 
     chosen = choices.selection(inference, rounds)
@@ -106,7 +106,7 @@ def run(
     else:
         executors.check_engine(executor)
     resources = executors.resources(chosen.runtime, cpus, gpus)
-    plan = build_plan(chosen)
+    plan = fitting(build_plan(chosen))
     if not plan.cells:
         raise UserError(f"nothing of this can run here:\n{missing(plan.skipped)}")
     store = RunStore(runs.choose(chosen, out, fresh))

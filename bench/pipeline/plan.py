@@ -14,6 +14,7 @@ from datasets.base import Dataset
 from datasets.damage import DAMAGES
 from datasets.damage.base import SEVERITIES, check_severities
 from decoders import DECODERS
+from decoders.base import DecoderSpec
 from decoders.correctors import CORRECTORS, options_of, parts_of
 from models import ENCODERS
 from models.base import EncoderSpec
@@ -235,6 +236,34 @@ def build_plan(selection: Selection, registries: Registries | None = None) -> Pl
                 )
                 blocks.append(block)
     return Plan(tuple(blocks), tuple(skipped.values()))
+
+
+def fitting(plan: Plan) -> Plan:
+    """Skip decoders that do not fit an encoder, as far as it is known before that is open.
+
+    A run that opens its encoders would skip them with the same reasons.
+    """
+    skipped = dict.fromkeys(plan.skipped)
+    blocks = []
+    for block in plan.blocks:
+        kept = []
+        for part in block.decoders:
+            absent = _unfit(part.thing, block.encoder)
+            if absent is None:
+                kept.append(part)
+            else:
+                name = block.encoder.name
+                item = Skipped("decoder", part.name, absent.reason, absent.remedy, name)
+                skipped[item] = None
+        if kept:
+            blocks.append(replace(block, decoders=tuple(kept)))
+    return Plan(tuple(blocks), tuple(skipped))
+
+
+def _unfit(decoder: DecoderSpec, encoder: Part) -> Unavailable | None:
+    """The reason why a decoder cannot read an encoder; None also where only opening it tells."""
+    heads = encoder.thing.heads()
+    return heads and decoder.missing(replace(heads, name=encoder.name))
 
 
 def _check(selection: Selection, names: Registries) -> None:

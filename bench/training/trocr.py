@@ -23,9 +23,9 @@ from bench.core.types import TROCR, Runtime
 from models import ENCODERS, hub
 from models.images import Pictures
 from models.mini_ar import EOS, PAD, START, TOKENIZER
-from models.trocr import TrOCRSpec
+from models.trocr import AR_FITS, TrOCRSpec
 from models.trocr_files import load_tokenizer, quiet, token_id
-from models.trocr_model import AR_FITS, open_checkpoint, processor
+from models.trocr_model import open_checkpoint, processor
 from models.trocr_shapes import SHAPES, build
 
 WEIGHTS = "model.safetensors"
