@@ -1,5 +1,6 @@
 """Executors: tasks in processes of a cluster give the rows of a run in this process."""
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -11,7 +12,7 @@ import pytest
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Runtime
-from bench.pipeline import executors
+from bench.pipeline import executors, runner
 from bench.pipeline.executors import Resources, check_engine, resources, shared
 from bench.pipeline.plan import build_plan
 from bench.pipeline.store import RunStore
@@ -27,10 +28,10 @@ TWO_BLOCKS = replace(
 )
 
 
-def on(engine, path, asked, cluster="local"):
+def on(engine, path, asked, cluster="local", shard=None):
     pytest.importorskip({"ray": "ray", "slurm": "submitit"}[engine])
-    plan = build_plan(asked, registries())
-    return executors.run(plan, RunStore(path), engine, Resources(1, 0), cluster=cluster)
+    plan, mine = build_plan(asked, registries()), Resources(1, 0)
+    return executors.run(plan, RunStore(path), engine, mine, cluster=cluster, shard=shard)
 
 
 def facts(path):
@@ -42,22 +43,63 @@ def facts(path):
     }
     for row in store.rows():
         extras = {name: fact for name, fact in row.extras.items() if name != "no_speed"}
-        own = replace(row, key="", environment="", started="", timing=None, extras=extras)
+        lost = row.ink_lost and round(row.ink_lost, 12)  # a mean of means
+        own = replace(
+            row, key="", environment="", started="", timing=None, ink_lost=lost, extras=extras
+        )
         read[row.decoder, row.condition] = own, store.lines(row.key)
     return read
 
 
-@pytest.mark.parametrize("engine", ["slurm", pytest.param("ray", marks=pytest.mark.slow)])
-def test_a_cluster_reads_what_one_process_reads_though_a_worker_is_killed(tmp_path, engine):
+def assert_same(there, here):
+    """The same results, and no cell stored twice."""
+    assert facts(there) == facts(here)
+    rows = (there / "rows.jsonl").read_text().splitlines()
+    assert Counter(json.loads(row)["cell"] for row in rows).most_common(1)[0][1] == 1
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("engine", "shard"),
+    [
+        ("slurm", None),
+        pytest.param("slurm", 5, marks=SLOW),
+        pytest.param("ray", None, marks=SLOW),
+        pytest.param("ray", 5, marks=SLOW),
+    ],
+)
+def test_a_cluster_reads_what_one_process_reads_though_a_worker_is_killed(tmp_path, engine, shard):
     mark = tmp_path / "mark"
     asked = replace(TWO_BLOCKS, options={"dying": {"mark": str(mark), "busy_s": 0.05}})
-    outcome = on(engine, tmp_path / "there", asked)
+    outcome = on(engine, tmp_path / "there", asked, shard=shard)
     assert mark.exists()
     go(tmp_path / "here", asked)
     assert not outcome.failed and not outcome.interrupted
-    assert facts(tmp_path / "there") == facts(tmp_path / "here")
-    rows = (tmp_path / "there" / "rows.jsonl").read_text().splitlines()
-    assert Counter(json.loads(row)["cell"] for row in rows).most_common(1)[0][1] == 1
+    assert_same(tmp_path / "there", tmp_path / "here")
+
+
+def test_shards_are_joined_to_the_rows_of_a_run_without(tmp_path):
+    broken = {"reader": {"raises": "value"}}
+    asked = replace(ASKED, damages=("none", "eraser"))
+    outcome = on("slurm", tmp_path / "there", asked, cluster="debug", shard=9)  # a batch, in effect
+    go(tmp_path / "here", asked)
+    assert_same(tmp_path / "there", tmp_path / "here")
+    rows = RunStore(tmp_path / "there").rows()
+    assert {row.extras["no_speed"] for row in rows} == {"its lines were read by 3 tasks"}
+    again = on("slurm", tmp_path / "there", asked, cluster="debug", shard=9)
+    assert (again.done, sorted(again.reused)) == ([], sorted(outcome.done))
+    failed = on("slurm", tmp_path / "2", replace(ASKED, options=broken), cluster="debug", shard=9)
+    assert (len(failed.failed), len(failed.done)) == (1, 1)
+
+
+def test_shards_of_unlike_workers_are_not_joined(tmp_path, monkeypatch):
+    machines = itertools.count()
+    monkeypatch.setattr(runner, "environment", lambda: {"machine": next(machines)})
+    with pytest.raises(UserError, match="workers that read pixels on words differ in machine"):
+        on("slurm", tmp_path, ASKED, cluster="debug", shard=5)
+    assert not RunStore(tmp_path).rows()
 
 
 def alone(monkeypatch):

@@ -71,6 +71,7 @@ def run(
     executor: Annotated[Literal["local", "ray", "slurm"], Parameter(group=HOW)] = "local",
     cpus: Annotated[int | None, Parameter(group=HOW)] = None,
     gpus: Annotated[float | None, Parameter(group=HOW)] = None,
+    shard: Annotated[Count | None, Parameter(group=HOW)] = None,
     out: Annotated[str | None, Parameter(group=RESULTS)] = None,
     fresh: Annotated[bool, Parameter(group=RESULTS)] = False,
     dry_run: Annotated[bool, Parameter(group=RESULTS)] = False,
@@ -86,6 +87,8 @@ def run(
         cpus: cores of a task on a cluster; default: --threads. A speed is measured where a task has
             all cores of its machine, or with --device cuda a whole card
         gpus: cards of a task on a cluster; default: 1 with --device cuda, else 0
+        shard: lines of a task on a cluster at most, in whole batches; a set of more is read by
+            several tasks, without a speed
         out: run folder under results/runs, or a path with a slash
         fresh: a new run folder, never an old one
         dry_run: print the plan and measure nothing
@@ -98,9 +101,10 @@ def run(
 
     chosen = choices.selection(inference, rounds)
     if executor == "local":
-        if cpus is not None or gpus is not None:
+        if cpus is not None or gpus is not None or shard is not None:
             raise UserError(
-                "--cpus and --gpus are for tasks on a cluster; add --executor ray or leave them out"
+                "--cpus, --gpus and --shard are for tasks on a cluster; add --executor ray or "
+                "leave them out"
             )
         check_runtime(chosen.runtime)
     else:
@@ -117,7 +121,9 @@ def run(
         if executor == "local":
             outcome = runner.run(plan, store, progress, stopping=stopping)
         else:
-            outcome = executors.run(plan, store, executor, resources, progress, stopping)
+            outcome = executors.run(
+                plan, store, executor, resources, progress, stopping, shard=shard
+            )
     if outcome.interrupted:
         finished = sum(row.status == "ok" for row in RunStore(store.path).rows())  # as on disk
         raise KeyboardInterrupt(

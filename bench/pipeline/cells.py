@@ -16,6 +16,7 @@ from bench.core.named import without_paths
 from bench.core.options import settings
 from bench.core.records import SCHEMA
 from bench.core.types import (
+    UNTRAINED,
     Correction,
     Decoded,
     EncoderInfo,
@@ -33,6 +34,7 @@ from datasets.damage.base import SUITE
 from decoders.base import DecoderSpec
 from decoders.correctors.base import REFUSED
 
+SLOTS = "lines_with_equal_slots"  # an entry of `Row.extras`
 MEASURING = ("bench.pipeline.runner",)  # with all its imports: the measuring code
 
 
@@ -127,27 +129,17 @@ class Cell:
             extras: further facts for the row, not part of its key.
             spent: the cost of the corrector, by kind.
         """
-        counts = metrics.totals(results)
-        rates: dict[str, float | None] = {}
         trained = self.info is not None and self.info.trained
-        if trained:
-            rates = {
-                "cer": metrics.cer(counts),
-                "wer": metrics.wer(counts),
-                "cer_macro": metrics.macro_cer(results),
-                "cer_median": metrics.median_cer(results),
-            }
         return self._row(
             "ok",
             started,
             foreign=self._outside_alphabet(results),
             ink_lost=ink_lost,
-            counts=counts,
             timing=timing,
             leak=leaks_of_row(self.block.dataset, self.lines, self.extras) if self.lines else None,
             correction=corrected(results, trained, spent),
             extras=extras,
-            **rates,
+            **_counted(results, trained),
         )
 
     def _outside_alphabet(self, results: Sequence[LineResult]) -> int:
@@ -204,6 +196,46 @@ class Cell:
         block = self.block
         parts = {"encoder": block.encoder, "dataset": block.dataset, "damage": block.damage}
         return {f"{name}_options": plain(part.options) for name, part in parts.items() if part}
+
+
+def joined(rows: Sequence[Row], results: Sequence[LineResult]) -> Row:
+    """Make the row of a cell that was read in shards.
+
+    Args:
+        rows: of the shards, all measured and with the same key.
+        results: all lines, in the order of the set.
+    """
+    ink = [
+        (row.ink_lost, row.counts.lines) for row in rows if row.counts and row.ink_lost is not None
+    ]
+    spent, extras = Counter[str](), dict[str, Any]()
+    for row in rows:
+        costs = cast(dict[str, Any], row.correction or {})
+        spent.update({kind: costs[kind] for kind in Spent.__annotations__ if kind in costs})
+        slots = extras.get(SLOTS, 0) + row.extras.get(SLOTS, 0)
+        extras |= {**row.extras, **({SLOTS: slots} if slots else {})}
+    trained = rows[0].weights != UNTRAINED
+    return dataclasses.replace(
+        rows[0],
+        foreign=sum(row.foreign for row in rows),
+        ink_lost=sum(lost * lines for lost, lines in ink) / sum(n for _, n in ink) if ink else None,
+        correction=corrected(results, trained, spent),
+        extras=extras,
+        **_counted(results, trained),
+    )
+
+
+def _counted(results: Sequence[LineResult], trained: bool) -> dict[str, Any]:
+    counts = metrics.totals(results)
+    if not trained:
+        return {"counts": counts}
+    return {
+        "counts": counts,
+        "cer": metrics.cer(counts),
+        "wer": metrics.wer(counts),
+        "cer_macro": metrics.macro_cer(results),
+        "cer_median": metrics.median_cer(results),
+    }
 
 
 def line_result(line: Line, decoded: Decoded) -> LineResult:

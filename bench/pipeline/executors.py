@@ -4,15 +4,19 @@ A task runs one block by the ordinary runner, in a process of the cluster: it op
 encodes the condition once. Rows travel to the one process that writes the store. Queues, scheduling
 and transport are the engine's. What a lost worker leaves unfinished runs again.
 
-A task measures speed only where it has its device alone: the whole machine, or a whole card.
+A block of many lines may be several tasks, its shards, whose lines are joined into one row a cell
+when the last of them has come.
+
+A task measures speed only where it has its device alone, the whole machine or a whole card, and all
+lines of its block.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
-import pickle
 import queue
 import shutil
 import threading
@@ -21,18 +25,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench import ROOT
 from bench.core.errors import Unavailable, UserError
 from bench.core.hashing import digest
 from bench.core.machine import environment
 from bench.core.named import Named, named, set_named
+from bench.core.records import dump, fit, parse
 from bench.core.registry import need
 from bench.core.stopwatch import now_utc, pause
 from bench.core.types import BadLine, LineResult, LineSet, Row, Runtime
 from bench.pipeline import bad_lines
-from bench.pipeline.cells import Cell, Origin, measuring_version
+from bench.pipeline.cells import Cell, Origin, joined, measuring_version
 from bench.pipeline.plan import Block, Plan
 from bench.pipeline.runner import Outcome, Progress, Silent
 from bench.pipeline.runner import run as run_here
@@ -152,30 +157,99 @@ def work(task: Task, shared: str, send: Send) -> None:
             raise UserError(f"the code on {host} is another; update the checkout at {ROOT} there")
         set_named(task.names)
         set_data_root(task.data_root)
-        block = dataclasses.replace(task.block, no_speed=shared)
+        block = dataclasses.replace(task.block, no_speed=task.block.no_speed or shared)
         send(run_here(Plan((block,), ()), _Sender(task, send)))
     except UserError as error:
         send(Refused(str(error)))
+
+
+class _Shards:
+    """Cuts blocks of many lines into shards, and joins what these send.
+
+    Args:
+        most: lines of a shard; None cuts nothing. No shard is smaller than a batch.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._places: dict[tuple[str, str, int | None], dict[str, int]] = {}  # of lines by id
+        self._sent: dict[str, dict[int, StoredCell]] = {}  # by cell and shard
+
+    def cut(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """The blocks, or their shards; loads each set, unless nothing is cut."""
+        for block in blocks:
+            count, size = 1, block.runtime.batch_size
+            if self._most and (lines := len(self._lines(block))):
+                count = math.ceil(math.ceil(lines / size) / max(1, self._most // size))
+            why = f"its lines were read by {count} tasks" if count > 1 else ""
+            for index in range(count):
+                yield dataclasses.replace(block, no_speed=why, shard=(index, count))
+
+    def has(self, block: Block, cell: str) -> bool:
+        """Whether this shard has sent a cell."""
+        return block.shard[0] in self._sent.get(cell, {})
+
+    def join(self, block: Block, message: StoredCell) -> StoredCell | None:
+        """The whole cell; None while shards of it are missing.
+
+        Raises:
+            UserError: the shards do not belong together.
+        """
+        if block.shard[1] == 1 or message.row.status == "failed":
+            return message
+        sent = self._sent.setdefault(message.row.cell, {})
+        sent[block.shard[0]] = message
+        if len(sent) < block.shard[1]:
+            return None
+        rows, places = [sent[index].row for index in sorted(sent)], self._lines(block)
+        lines = {line.id: line for one in sent.values() for line in one.lines}
+        if len({row.key for row in rows}) > 1 or lines.keys() != places.keys():
+            raise UserError(
+                f"the workers that read {block.label} differ in machine, weights or data; take "
+                "equal ones, or leave out --shard"
+            )
+        results = tuple(sorted(lines.values(), key=lambda line: places[line.id]))
+        sent.clear()
+        return StoredCell(message.environment, joined(rows, results), results)
+
+    def _lines(self, block: Block) -> dict[str, int]:
+        """Ids of a set's lines with their places; none where its task will say why."""
+        at = block.condition
+        if (name := (at.dataset, at.split, at.limit)) not in self._places:
+            try:
+                lines = block.dataset.thing.load(at.split, at.limit).lines
+            except Exception:
+                lines = ()
+            self._places[name] = {line.id: place for place, line in enumerate(lines)}
+        return self._places[name]
 
 
 class _Driver:
     """Hands out tasks and writes what comes back."""
 
     def __init__(
-        self, plan: Plan, store: RunStore, progress: Progress, stopping: Callable[[], bool]
+        self,
+        plan: Plan,
+        store: RunStore,
+        progress: Progress,
+        stopping: Callable[[], bool],
+        shard: int | None,
     ) -> None:
         self.outcome = Outcome(list(plan.skipped))
         self.stopping = stopping
+        self._shards = _Shards(shard)
+        self.blocks = list(self._shards.cut(plan.blocks))
         self._store, self._progress = store, progress
         self._held: dict[tuple[Any, ...], list[Row]] = {}
         for row in store.rows():
             self._held.setdefault((row.encoder, row.condition, row.runtime), []).append(row)
         self._stored: dict[str, Row] = {}  # by cell
         self._losses = Counter[int]()
+        self._ended = Counter[tuple[Any, ...]]()  # shards of a block
 
     def task(self, block: Block) -> Task:
         """Make the task of a block as the store is now."""
-        rows = self._held.get((block.encoder.name, block.condition, block.runtime), [])
+        rows = self._held.get(_identity(block), [])
         stored = [row for row in self._rows(block) if row.status == "ok"]
         held = {row.key: row for row in (*rows, *stored) if self._store.finished(row.key)}
         return Task(block, held, measuring_version(), named(), data_root())
@@ -192,18 +266,21 @@ class _Driver:
             path = self._store.path / bad_lines.NAME
             bad_lines.note(path, message.dataset, message.split, message.bad)
         elif isinstance(message, AdoptedCell):
-            if message.key not in self.outcome.done:
+            if message.key not in (*self.outcome.done, *self.outcome.reused):
                 self.outcome.reused.append(message.key)
         elif isinstance(message, StoredCell):
             self._write(block, message)
         else:
-            self.outcome.skipped += message.skipped
+            known = self.outcome.skipped
+            known += [item for item in message.skipped if item not in known]
             self.outcome.loop_s += message.loop_s
             self.outcome.measured_s += message.measured_s
-            rows = self._rows(block)
-            self._progress.started(block)
-            self._progress.advanced(len(block.decoders) - len(rows))
-            self._progress.finished(block, rows)
+            self._ended[_identity(block)] += 1
+            if self._ended[_identity(block)] == block.shard[1]:
+                rows = self._rows(block)
+                self._progress.started(block)
+                self._progress.advanced(len(block.decoders) - len(rows))
+                self._progress.finished(block, rows)
         return isinstance(message, Outcome)
 
     def lost(self, block: Block, why: str) -> bool:
@@ -216,18 +293,20 @@ class _Driver:
         reason = f"the task lost {_TRIES} workers, the last one so: {' '.join(why.split())}"
         for part in block.decoders:
             cell = Cell(block, part, origin)
-            if cell.cell not in self._stored:
+            if cell.cell not in self._stored and not self._shards.has(block, cell.cell):
                 row = cell.failed(reason, now_utc())
                 self._write(block, StoredCell(record, row, ()))
         self.take(block, Outcome([]))
         return False
 
     def _write(self, block: Block, message: StoredCell) -> None:
-        row = message.row
-        if row.cell in self._stored:  # its worker was lost after it had sent the row
+        if message.row.cell in self._stored:  # its worker was lost after it had sent the row
             return
-        self._store.keep_environment(message.environment)
-        self._store.write(row, message.lines)
+        if (whole := self._shards.join(block, message)) is None:
+            return
+        row = whole.row
+        self._store.keep_environment(whole.environment)
+        self._store.write(row, whole.lines)
         self._stored[row.cell] = row
         (self.outcome.failed if row.status == "failed" else self.outcome.done).append(row.key)
         self._progress.started(block)
@@ -240,6 +319,10 @@ class _Driver:
         return [self._stored[cell] for cell in cells if cell in self._stored]
 
 
+def _identity(block: Block) -> tuple[Any, ...]:
+    return block.encoder.name, block.condition, block.runtime
+
+
 def run(
     plan: Plan,
     store: RunStore,
@@ -248,6 +331,7 @@ def run(
     progress: Progress | None = None,
     stopping: Callable[[], bool] = lambda: False,
     cluster: str = "slurm",
+    shard: int | None = None,
 ) -> Outcome:
     """Measure the cells of a plan that are not finished, on a cluster.
 
@@ -261,19 +345,21 @@ def run(
         progress: listens.
         stopping: asked now and then whether to stop.
         cluster: of submitit; "local" runs the tasks as processes of this machine.
+        shard: lines of a task at most, but no less than a batch; None for all.
 
     Raises:
-        UserError: as `bench.pipeline.runner.run`; also, a worker has other code.
+        UserError: as `bench.pipeline.runner.run`; also, a worker has other code, or the workers of
+            a block's shards differ.
         Unavailable: the engine is not here.
     """
     check_engine(engine, cluster)
     with store.writing(environment()):
-        driver = _Driver(plan, store, progress or Silent(), stopping)
+        driver = _Driver(plan, store, progress or Silent(), stopping, shard)
         try:
             if engine == "ray":
-                _on_ray(plan.blocks, driver, resources)
+                _on_ray(driver, resources)
             else:
-                _on_slurm(plan.blocks, driver, resources, store.path / "slurm", cluster)
+                _on_slurm(driver, resources, store.path / "slurm", cluster)
         except KeyboardInterrupt:
             driver.outcome.interrupted = True
     return driver.outcome
@@ -307,7 +393,7 @@ def check_engine(engine: Engine, cluster: str = "slurm") -> None:
         raise Unavailable("this machine has no sbatch", "start the run where jobs are submitted")
 
 
-def _on_ray(blocks: Iterable[Block], driver: _Driver, resources: Resources) -> None:
+def _on_ray(driver: _Driver, resources: Resources) -> None:
     """Run tasks on the cluster of RAY_ADDRESS, else one of this machine.
 
     Ray's own retries would begin a stream anew, with rows that have arrived.
@@ -328,7 +414,7 @@ def _on_ray(blocks: Iterable[Block], driver: _Driver, resources: Resources) -> N
             "scheduling_strategy": "SPREAD",
         }
         remote: Any = ray.remote(**options)(_stream)
-        running = {remote.remote(driver.task(block)): block for block in blocks}
+        running = {remote.remote(driver.task(block)): block for block in driver.blocks}
         while running:
             ready, _ = ray.wait(list(running), timeout=_POLL_S)
             if driver.stopping():
@@ -384,13 +470,7 @@ def _shared_in_ray(device: str) -> str:
     )
 
 
-def _on_slurm(
-    blocks: Iterable[Block],
-    driver: _Driver,
-    resources: Resources,
-    folder: Path,
-    cluster: str,
-) -> None:
+def _on_slurm(driver: _Driver, resources: Resources, folder: Path, cluster: str) -> None:
     """Run tasks as Slurm arrays, each of which writes its messages to a file that is read here.
 
     Partition, account and the like are sbatch's own variables (SBATCH_PARTITION, ...).
@@ -404,7 +484,7 @@ def _on_slurm(
         cpus_per_task=resources.cpus,
         gpus_per_node=int(resources.gpus),
     )
-    left = list(blocks)
+    left = list(driver.blocks)
     while left:
         tasks = [driver.task(block) for block in left]
         files = [folder / f"{uuid.uuid4().hex}.messages" for _ in left]
@@ -442,26 +522,28 @@ def _write_messages(task: Task, path: Path) -> None:
     cores = int(os.environ.get("SLURM_CPUS_ON_NODE", 0))
     cards = int(os.environ.get("SLURM_GPUS_ON_NODE", 0))
     device = task.block.runtime.device
-    with path.open("ab", buffering=0) as file:
-        work(
-            task,
-            shared(device, (cores, os.cpu_count() or 0), cards),
-            lambda message: pickle.dump(message, file),
-        )
+    with path.open("ab") as file:
+
+        def send(message: Message) -> None:
+            file.write(dump([type(message).__name__, message]))
+            file.flush()
+
+        work(task, shared(device, (cores, os.cpu_count() or 0), cards), send)
 
 
 def _arrived(path: Path, place: int) -> tuple[list[Message], tuple[Path, int]]:
     """Read the complete messages of a file from an offset, and return where the next begins."""
-    messages: list[Message] = []
-    with (
-        contextlib.suppress(FileNotFoundError, EOFError, pickle.UnpicklingError),
-        path.open("rb") as file,
-    ):
-        file.seek(place)
-        while True:
-            messages.append(pickle.load(file))
-            place = file.tell()
-    return messages, (path, place)
+    try:
+        with path.open("rb") as file:
+            file.seek(place)
+            content = file.read()
+    except FileNotFoundError:
+        return [], (path, place)
+    kinds = {kind.__name__: kind for kind in get_args(Message)}
+    whole = content.split(b"\n")[:-1]
+    read = [fit(tuple[str, Any], parse(record, str(path)), str(path)) for record in whole]
+    messages = [fit(kinds[name], fields, str(path)) for name, fields in read]
+    return messages, (path, place + content.rfind(b"\n") + 1)
 
 
 def shared(device: str, cpus: tuple[float, float], gpus: float) -> str:

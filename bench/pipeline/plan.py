@@ -144,6 +144,7 @@ class Block:
     """An encoder under a condition: encoded once, read by every decoder, one row a decoder.
 
     no_speed: why its rows have no speed; "" where they have one.
+    shard: which part of its lines, from 0, and how many parts there are.
     """
 
     encoder: Part
@@ -154,6 +155,7 @@ class Block:
     rounds: Rounds
     runtime: Runtime
     no_speed: str = ""
+    shard: tuple[int, int] = (0, 1)
 
     @property
     def label(self) -> str:

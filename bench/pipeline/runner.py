@@ -23,8 +23,8 @@ from bench.core.machine import environment
 from bench.core.stopwatch import Stopwatch, now_utc, overhead
 from bench.core.types import Condition, Line, LineSet, Row, Runtime
 from bench.pipeline import bad_lines
-from bench.pipeline.cells import Cell, Origin, line_result
-from bench.pipeline.measure import BlockMeasure, reason
+from bench.pipeline.cells import SLOTS, Cell, Origin, line_result
+from bench.pipeline.measure import BlockMeasure, batches_of, reason
 from bench.pipeline.opening import (
     OpenDecoder,
     check_runtime,
@@ -440,13 +440,12 @@ class _Runner:
 
     def _damaged(self, block: Block, clean: Sequence[Line]) -> tuple[Sequence[Line], float | None]:
         """Return the lines to read and the mean share of lost ink, None where undefined."""
+        places = _places(block, clean)
         if block.damage is None:
-            return clean, None
-        condition, damage = block.condition, block.damage.thing
-        self.progress.note(f"damaging {condition.dataset}")
-        damaged = list(
-            cached_lines(damage, clean, condition.dataset, condition.severity, condition.seed)
-        )
+            return clean if places is None else [clean[place] for place in places], None
+        at, damage = block.condition, block.damage.thing
+        self.progress.note(f"damaging {at.dataset}")
+        damaged = list(cached_lines(damage, clean, at.dataset, at.severity, at.seed, places))
         lost = [item.ink_lost for item in damaged if item.ink_lost is not None]
         return [item.line for item in damaged], float(np.mean(lost)) if lost else None
 
@@ -468,7 +467,7 @@ class _Runner:
         read = [reader.finish(reading.decoded[place]) for place in range(len(lines))]
         results = [line_result(*pair) for pair in zip(lines, read, strict=True)]
         if slots := sum(line.box_source == EQUAL_SLOTS for line in lines):
-            extras["lines_with_equal_slots"] = slots
+            extras[SLOTS] = slots
         if reading.changed:
             extras["lines_changed_between_rounds"] = len(reading.changed)
         timing = None if cell.block.no_speed else measure.timing(name)
@@ -482,6 +481,19 @@ class _Runner:
         self.store.write(row)
         self.outcome.failed.append(row.key)
         return row
+
+
+def _places(block: Block, lines: Sequence[Line]) -> list[int] | None:
+    """Places of the lines of a block's shard, None for all.
+
+    A shard is every n-th batch, so that a line is read in the same batch as without shards, and
+    narrow and wide lines are shared out evenly.
+    """
+    index, count = block.shard
+    if count == 1:
+        return None
+    batches = batches_of([line.image for line in lines], block.runtime.batch_size)
+    return sorted(place for batch in batches[index::count] for place in batch)
 
 
 def _nothing_readable(lines: LineSet) -> str:

@@ -172,15 +172,21 @@ class StrengthDamage(Damage):
 
 
 def damaged_lines(
-    damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int
+    damage: Damage,
+    lines: Sequence[Line],
+    dataset: str,
+    severity: int,
+    seed: int,
+    places: Sequence[int] | None = None,
 ) -> Iterator[Damaged]:
-    """Damage the lines of a set, in order.
+    """Damage the lines of a set, in order; those at these places alone, unless None.
 
     Raises:
         UserError: the severity is not one of 0 to 5.
     """
-    for line, other in zip(lines, others(lines, dataset, seed), strict=True):
-        yield damage.apply(line, dataset, severity, seed, other)
+    following = others(lines, dataset, seed)
+    for place in range(len(lines)) if places is None else places:
+        yield damage.apply(lines[place], dataset, severity, seed, following[place])
 
 
 def others(lines: Sequence[Line], dataset: str, seed: int) -> list[Line | None]:

@@ -28,7 +28,12 @@ LIMIT = 2 << 30  # bytes of all files together; the least recently read are remo
 
 
 def cached_lines(
-    damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int
+    damage: Damage,
+    lines: Sequence[Line],
+    dataset: str,
+    severity: int,
+    seed: int,
+    places: Sequence[int] | None = None,
 ) -> Iterator[Damaged]:
     """Damage lines as `damaged_lines` does, or read them from the disk.
 
@@ -37,32 +42,33 @@ def cached_lines(
     Raises:
         UserError: the severity is not one of 0 to 5.
     """
-    name = f"{_identity(damage, lines, dataset, severity, seed)}.lines"
+    chosen = lines if places is None else [lines[place] for place in places]
+    name = f"{_identity(damage, lines, dataset, severity, seed, places)}.lines"
     try:
         path = cache_folder("damage") / name
     except UserError:
-        yield from damaged_lines(damage, lines, dataset, severity, seed)
+        yield from damaged_lines(damage, lines, dataset, severity, seed, places)
         return
     if (content := kept(path)) is not None:
         with contextlib.suppress(OSError):
             os.utime(path)  # mark as recently read
-        yield from _unpacked(lines, content)
+        yield from _unpacked(chosen, content)
         return
     made = []
-    for item in damaged_lines(damage, lines, dataset, severity, seed):
+    for item in damaged_lines(damage, lines, dataset, severity, seed, places):
         made.append(item)
         yield item
     _keep(path, made)
 
 
-def _identity(damage: Damage, lines: Sequence[Line], dataset: str, severity: int, seed: int) -> str:
+def _identity(damage: Damage, lines: Sequence[Line], *facts: object) -> str:
     code = code_version((type(damage).__module__, __name__))
     hashed = hashlib.blake2b(digest_size=16)
-    for part in (SUITE, code, repr(damage), dataset, severity, seed):
+    for part in (SUITE, code, repr(damage), *facts):
         hashed.update(f"{part}\0".encode())
     for line in lines:
-        facts = (line.id, line.text, line.box_source, line.image.shape, line.boxes is None)
-        hashed.update(repr(facts).encode())
+        known = (line.id, line.text, line.box_source, line.image.shape, line.boxes is None)
+        hashed.update(repr(known).encode())
         hashed.update(line.image.tobytes())
         if line.boxes is not None:
             hashed.update(line.boxes.tobytes())
