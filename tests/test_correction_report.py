@@ -1,4 +1,4 @@
-"""What correctors gained: the table and the plot, from stored rows."""
+"""What correctors gained, from stored rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from bench.analysis.stats import rate_difference
 from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.store import RunStore
 from bench.report import correction
-from bench.report.plots import draw
 from bench.report.results import collect
 from tests.golden_report import corrected
 from tests.run_rows import row
@@ -53,10 +52,3 @@ def test_rows_without_their_lines_have_no_gain(store):
     (table,) = correction.tables(collect(store))
     place = [column.head for column in table.columns].index("Gain")
     assert {row[place].text for row in table.rows} == {"—"}
-
-
-def test_the_plot_has_a_point_a_condition(store):
-    plots = {plot.slug: plot for plot in draw(collect(store))}
-    plot = plots["correction-1"]
-    assert plot.png.startswith(b"\x89PNG")
-    assert "What correction gains" in plot.title and "mini" in plot.title

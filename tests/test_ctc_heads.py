@@ -28,9 +28,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "grid-subcol": {"per_column": 4, "width": 16, "hidden": 16, "layers": 2},
     "grid-linear": {"per_column": 4},
     "wide": {"height": 16, "width": 64, "features": 16, "hidden": 16},
-    "query": {"count": 12, "width": 16, "heads": 2},
 }
-T = {"grid-subcol": 16, "grid-linear": 16, "wide": 16, "query": 12}
+T = {"grid-subcol": 16, "grid-linear": 16, "wide": 16}
 
 
 def head_for(name: str, encoder: Any, seed: int = 0) -> Head:
@@ -82,7 +81,7 @@ def test_the_default_heads_fit_trocr(name):
     states = torch.zeros(1, 576 + 2, grid.width)
     with torch.inference_mode():
         logits = Head(config, grid, V)(states)
-    assert logits.shape == (1, 160 if name == "query" else 192, V)
+    assert logits.shape == (1, 192, V)
 
 
 def test_patches_are_laid_out_in_reading_order_without_special_tokens():

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.analysis.export import MANIFEST, RECORD, UNFINISHED, export, name_of
+from bench.analysis.export import MANIFEST, RECORD, export, name_of
 from bench.core.errors import UserError
 from bench.core.types import Condition, LineSet
 from datasets.base import fingerprint
@@ -53,7 +53,7 @@ def test_a_copy_holds_what_a_run_would_read(tmp_path, name):
     severity = 0 if name == "none" else 4
     condition = dataclasses.replace(CONDITION, damage=name, severity=severity)
     done = write(tmp_path, condition)
-    assert (done.made, done.reused) == (4, 0)
+    assert done.made
     assert done.path == tmp_path / ("clean" if name == "none" else f"{name}-4-1")
     back = ManifestLines(path=done.path / MANIFEST).load("test")
     assert not back.bad
@@ -78,8 +78,7 @@ def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("trouble", ["none", "torn", "lost image", "changed image"])
-def test_a_copy_that_was_stopped_goes_on_and_ends_the_same(tmp_path, trouble):
+def test_a_copy_that_was_stopped_is_made_again_and_ends_the_same(tmp_path):
     def stops(items, doing):
         for count, item in enumerate(items):
             if count == 2:
@@ -90,20 +89,10 @@ def test_a_copy_that_was_stopped_goes_on_and_ends_the_same(tmp_path, trouble):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "part", track=stops)
     path = tmp_path / "part" / name_of(CONDITION)
-    assert not (path / MANIFEST).exists() and (path / UNFINISHED).exists()
-    image = min(path.glob("images/*"))
-    if trouble == "torn":
-        with (path / UNFINISHED).open("ab") as journal:
-            journal.write(b'{"number": 2, "ima')
-    elif trouble == "lost image":
-        image.unlink()
-    elif trouble == "changed image":
-        image.write_bytes(image.read_bytes()[:-20])
-    done = write(tmp_path / "part")
-    assert done.reused == (1 if "image" in trouble else 2) and done.made == 4 - done.reused
-    assert contents(path) == contents(whole)
-    again = write(tmp_path / "part")
-    assert (again.made, again.reused) == (0, 4)
+    assert not path.exists()
+    assert write(tmp_path / "part").made and contents(path) == contents(whole)
+    assert not write(tmp_path / "part").made
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_another_copy_in_the_way_is_left_alone(tmp_path):
@@ -118,7 +107,7 @@ def test_another_copy_in_the_way_is_left_alone(tmp_path):
     with pytest.raises(UserError, match=RECORD):
         write(tmp_path)
     (path / RECORD).unlink()
-    with pytest.raises(UserError, match="something else"):
+    with pytest.raises(UserError, match=RECORD):
         write(tmp_path)
     before.pop((path / RECORD).relative_to(path))
     assert contents(path) == before
@@ -137,7 +126,7 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
     images = [cv2.imread(str(p), -1) for p in sorted(tmp_path.glob("holes-5-0/images/*"))]
     assert all(image.dtype == np.uint8 and image.ndim == 2 for image in images)
     code, out, _ = call(*words)
-    assert code == 0 and "(3 were there)" in out
+    assert code == 0 and "(there already)" in out
 
 
 @pytest.mark.parametrize(
@@ -147,7 +136,6 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
         (["lines", "--out", "x", "--severity", "6"], "severity 6"),
         (["lines", "--out", "x", "--limit", "0"], "--limit must be >= 1"),
         (["lines", "--out", "x", "-o", "blot.fill=mark"], "no option 'fill'"),
-        (["lines", "--out", "x", "--align", "mimi"], "did you mean mini"),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(words, sentence, call, tmp_path, monkeypatch):

@@ -33,8 +33,6 @@ COMMANDS = {
     "list --check": ("list", "--check"),
     "data list": ("data", "list"),
     "data check": ("data", "check", "ink", "--limit", "2", "--out", "OUT/e"),
-    "train": ("train", "ctc", "--encoder", "tiny", "--dataset", "lines", "-o", "lines.size=8",
-              "--unfreeze", "--sanity", "--steps", "1"),
     "diagnose": ("dev", "diagnose", "--decoder", "ctc-beam", "--limit", "2", "--damage", "blot"),
 }  # fmt: skip
 

@@ -62,7 +62,7 @@ def test_every_plot_is_drawn_in_every_format_without_a_missing_letter(lang):
     if lang == "ja" and panel.japanese_font() is None:
         pytest.skip("no font with Japanese letters is installed")
     found = drawn(made_up(), lang)
-    names = ("severity", "gain", "gain-damage", "cer-speed", "stages")
+    names = ("severity", "gain", "gain-damage", "cer-speed")
     assert list(found) == [f"{name}-1" for name in names]
     for plot in found.values():
         assert plot.png.startswith(b"\x89PNG") and plot.pdf.startswith(b"%PDF")
@@ -74,7 +74,7 @@ def test_every_plot_is_drawn_in_every_format_without_a_missing_letter(lang):
 def test_without_a_japanese_font_the_words_are_english(monkeypatch):
     monkeypatch.setattr(panel, "japanese_font", lambda: None)
     store = Lines(timed("ctc-greedy", 40, 0.2))
-    assert drawn(store, "ja")["stages-1"].title.startswith("Time a line")
+    assert drawn(store, "ja")["cer-speed-1"].title.startswith("CER against speed")
     assert "apt-get install" in panel.NO_FONT
 
 
@@ -86,10 +86,6 @@ def test_gains_are_paired_with_greedy_ctc_of_the_same_condition():
     }
     interval = gains["mini-ctc-ngram-lines-blot-1"].interval
     assert interval is not None and interval.high - interval.low < 1e-12  # alike for every writer
-
-
-def test_untrained_weights_have_a_speed_and_no_cer():
-    assert list(drawn(Lines(row(cer=0.5, weights="untrained")))) == ["stages-1"]
 
 
 def test_curves_are_unlike_without_colour():

@@ -137,7 +137,7 @@ def test_all_files_of_a_run(tmp_path):
     files = [f.relative_to(store.path).as_posix() for f in report.write(store.path, results)]
     names = ("cer-1", "severity-1", "speed-1", "errors-1", "lenient-1", "stages-1",
              "stages-damaged-1")  # fmt: skip
-    drawn = ("severity-1", "cer-speed-1", "stages-1")
+    drawn = ("severity-1", "cer-speed-1")
     expected = {f"tables/{name}.{kind}" for name in names for kind in ("tex", "csv")}
     expected |= {f"plots/{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")}
     assert files[0] == "report.md" and set(files) == {"report.md", "report.html", *expected}
@@ -156,7 +156,7 @@ def test_all_files_of_a_run(tmp_path):
     written = report.write(store.path, results, ("md", "tex"), notes="appendix")
     assert store.path / "tables" / "conditions.tex" in written
     text = (store.path / "report.md").read_text(encoding="utf-8")
-    assert text.index("stages-1.png") < text.index("## Conditions") < text.index("Kaidoku 0.1.0")
+    assert text.index("cer-speed-1.png") < text.index("## Conditions") < text.index("Kaidoku 0.1.0")
     assert text.count("Texts compared after the normaliser") == 1
 
 

@@ -19,7 +19,7 @@ from bench.core.registry import Entry, Registry
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from bench.pipeline.plan import Registries, Selection
 from bench.report import render
-from bench.report.tuning import as_good, at_the_edge, draw, table
+from bench.report.tuning import as_good, at_the_edge, stem, table
 from decoders import tuned
 from decoders.base import DecoderSpec
 from decoders.ctc.greedy import best_path
@@ -231,7 +231,7 @@ def test_the_command_freezes_and_tells(command, monkeypatch, tmp_path):
     assert (code, out) == (2, "") and "OPTION=NUMBER" in err
 
 
-# Other options, trials, going on, the map
+# Other options, trials, going on, the table
 
 
 def test_other_numbers_equal_points_and_clean_lines():
@@ -303,9 +303,7 @@ def test_what_may_be_as_good_as_the_best_is_told_and_bold():
     "change",
     [{}, {"grid": {"cut": (2.0,), "keep": (0.5,)}}, {"trials": 9}],
 )
-def test_every_kind_of_map_can_be_drawn_and_listed(change):
+def test_every_kind_of_search_can_be_listed(change):
     entry = tuned_entry(**change)
-    plot = draw(entry)
-    assert plot.png.startswith(b"\x89PNG") and b"cut" in plot.svg and b"</svg>" in plot.svg
     assert "CER %" in render.markdown(table(entry))
-    assert draw(replace(entry, decoder="a+b", encoder="./c/d")).slug == "tuning-a_b-._c_d"
+    assert stem(replace(entry, decoder="a+b", encoder="./c/d")) == "tuning-a_b-._c_d"

@@ -8,8 +8,8 @@ A copy is a folder of its own, `<damage>-<severity>-<seed>` or `clean`:
                      that is lost, share of each character that is still to be seen
     SHA256SUMS       for `sha256sum -c SHA256SUMS`
 
-The data set `manifest` reads it back. The manifest is written last: while it is missing the copy is
-unfinished, and making it again goes on after the last line that is whole.
+The data set `manifest` reads it back. A copy takes its place when it is whole, so that one that was
+stopped is made again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import cv2
 import numpy as np
 
 from bench.core.errors import UserError
-from bench.core.files import plain_errors, write_atomically
+from bench.core.files import plain_errors
 from bench.core.hashing import code_version, plain
 from bench.core.types import Condition, Image, Line, LineSet
 from bench.pipeline.opening import Track
@@ -35,21 +36,16 @@ from datasets.damage.base import SUITE, Damage, Damaged, others
 from datasets.damage.visible import visible_shares
 
 MANIFEST, RECORD, SUMS = "manifest.jsonl", "export.json", "SHA256SUMS"
-UNFINISHED = "manifest.part.jsonl"  # rows that are whole, while the copy is being made
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A copy on disk.
-
-    made, reused: lines that were damaged now, and that were there already.
-    """
+    """A copy on disk, and whether it was made now or there already."""
 
     path: Path
-    made: int
-    reused: int
+    made: bool
 
 
 def export(
@@ -60,7 +56,7 @@ def export(
     folder: Path,
     track: Track,
 ) -> Exported:
-    """Write a copy of a set under a damage, or resume an unfinished one.
+    """Write a copy of a set under a damage, unless it is there.
 
     Args:
         lineset: the clean lines.
@@ -73,31 +69,33 @@ def export(
     Raises:
         UserError: another copy lies there, or the folder cannot be written.
     """
-    path = folder / name_of(condition)
-    with plain_errors(path):
-        (path / "images").mkdir(parents=True, exist_ok=True)
-    _claim(path, _record(lineset, condition, damage, options))
-    if (path / MANIFEST).is_file():
-        return Exported(path, 0, len(lineset.lines))
-    done = _finished(path)
-    write_atomically(path / UNFINISHED, b"".join(map(_json, done.values())))
+    path, record = folder / name_of(condition), _record(lineset, condition, damage, options)
+    if path.exists():
+        _check_same(path, record)
+        return Exported(path, made=False)
+    draft = path.with_name(f"{path.name}.unfinished")
     neighbours = others(lineset.lines, condition.dataset, condition.seed)
-    work = list(enumerate(zip(lineset.lines, neighbours, strict=True)))
-    todo = [(number, pair) for number, pair in work if number not in done]
-    with plain_errors(path), (path / UNFINISHED).open("ab") as journal:
-        for number, (line, other) in track(todo, f"writing {path.name}"):
-            result = (
-                Damaged(line, None, None)
-                if damage is None
-                else damage.apply(
-                    line, condition.dataset, condition.severity, condition.seed, other
-                )
-            )
-            done[number] = _write_line(path, number, line, result)
-            journal.write(_json(done[number]))
-            journal.flush()
-    _finish(path, [done[number] for number, _ in work])
-    return Exported(path, len(todo), len(work) - len(todo))
+    pairs = list(zip(lineset.lines, neighbours, strict=True))
+    severity, seed = condition.severity, condition.seed
+    with plain_errors(draft):
+        shutil.rmtree(draft, ignore_errors=True)  # left by one that was stopped
+        (draft / "images").mkdir(parents=True)
+        rows = []
+        for number, (line, other) in enumerate(track(pairs, f"writing {path.name}")):
+            result = Damaged(line, None, None)
+            if damage is not None:
+                result = damage.apply(line, condition.dataset, severity, seed, other)
+            rows.append(_write_line(draft, number, line, result))
+        manifest = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+        sums = [f"{row['sha256']}  {row['image']}\n" for row in rows]
+        sums.append(f"{_sha256(manifest)}  {MANIFEST}\n")
+        (draft / RECORD).write_text(
+            json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8"
+        )
+        (draft / SUMS).write_text("".join(sums), "utf-8")
+        (draft / MANIFEST).write_bytes(manifest)
+        draft.rename(path)
+    return Exported(path, made=True)
 
 
 def name_of(condition: Condition) -> str:
@@ -130,50 +128,18 @@ def _record(
     }
 
 
-def _claim(path: Path, record: Record) -> None:
-    """Record the copy's origin, or check it against an existing copy."""
-    file = path / RECORD
-    if not file.is_file():
-        if any((path / "images").iterdir()) or (path / MANIFEST).exists():
-            raise UserError(f"{path} holds files of something else; choose another folder")
-        write_atomically(file, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
-        return
+def _check_same(path: Path, record: Record) -> None:
+    """Refuse a folder that holds anything but the same copy."""
     try:
-        there = json.loads(file.read_bytes())
+        there = json.loads((path / RECORD).read_bytes())
         differ = [name for name, value in record.items() if there.get(name) != value]
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         differ = [RECORD]
     if differ:
         raise UserError(
-            f"{path} holds another copy (it differs in {', '.join(differ)}); "
+            f"{path} holds something else (it differs in {', '.join(differ)}); "
             "delete it or choose another folder"
         )
-
-
-def _finished(path: Path) -> dict[int, Record]:
-    """The rows of an unfinished copy whose images are intact, by number."""
-    try:
-        rows = (path / UNFINISHED).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    finished = {}
-    for number, row in ((row["number"], row) for row in map(_parsed, rows) if row):
-        try:
-            whole = _sha256((path / row["image"]).read_bytes()) == row["sha256"]
-        except OSError:
-            whole = False
-        if whole:
-            finished[number] = row
-    return finished
-
-
-def _parsed(text: bytes) -> Record | None:
-    """Parse a row; None if torn."""
-    try:
-        row = json.loads(text)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and {"number", "image", "sha256"} <= set(row) else None
 
 
 def _write_line(path: Path, number: int, line: Line, result: Damaged) -> Record:
@@ -182,7 +148,7 @@ def _write_line(path: Path, number: int, line: Line, result: Damaged) -> Record:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", line.id)[:80].strip(".-")
     image = f"images/{number:06d}-{stem}.png"
     encoded = _png(result.line.image)
-    write_atomically(path / image, encoded)
+    (path / image).write_bytes(encoded)
     boxes = result.line.boxes
     return {
         "number": number,
@@ -209,20 +175,6 @@ def _png(image: Image) -> bytes:
     _, encoded = cv2.imencode(".png", image)
     content: bytes = encoded.tobytes()
     return content
-
-
-def _finish(path: Path, rows: Sequence[Record]) -> None:
-    """Write the checksums, and the manifest last."""
-    sums = [f"{row['sha256']}  {row['image']}\n" for row in rows]
-    manifest = b"".join(map(_json, rows))
-    sums.append(f"{_sha256(manifest)}  {MANIFEST}\n")
-    write_atomically(path / SUMS, "".join(sums).encode())
-    write_atomically(path / MANIFEST, manifest)
-    (path / UNFINISHED).unlink()
-
-
-def _json(row: Record) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _sha256(content: bytes) -> str:

@@ -6,19 +6,15 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Inference, Names, Numbers, Options
+from bench.cli.options import DataRoot, Names, Numbers, Options
 from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition
-
-if TYPE_CHECKING:
-    from bench.core.types import LineSet
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 70  # a sheet is for looking at
@@ -33,12 +29,12 @@ examples:
   {PROGRAM} data damage preview --damage span_erase -o span_erase.fill=mark
   {PROGRAM} data damage export lines --out damaged --damage char_erase --severity 1,2,3,4,5
   {PROGRAM} data damage export hooker --out damaged --damage none,blot,fade --seed 0,1,2
-  {PROGRAM} data damage export iam --out damaged -o iam.root=~/IAM --align mini
+  {PROGRAM} data damage export iam --out damaged -o iam.root=~/IAM
   {PROGRAM} run --dataset manifest -o manifest.path=damaged/char_erase-3-0/manifest.jsonl
 
 Each copy is a folder DIR/damage-severity-seed with images (PNG), manifest.jsonl, export.json (what
-it was made of) and SHA256SUMS. An export that was stopped goes on when the same command is given
-again. The licence of the data set holds for its copies too.
+it was made of) and SHA256SUMS. Copies that are there are not made again. The licence of the data
+set holds for its copies too.
 
 exit code 1: lines could not be used (DIR/bad-lines.jsonl says why)
 """,
@@ -141,16 +137,12 @@ def export(
     conditions: Conditions = Conditions(),
     options: Options = (),
     data_root: DataRoot = None,
-    align: str | None = None,
-    inference: Inference = Inference(),
 ) -> int:
     """Write damaged copies of a data set, so that others read the same images.
 
     Args:
         dataset: a data set of `list`
         out: folder of the copies
-        align: a CTC encoder that places the characters of lines without boxes, best none that
-            will read the copies; default: slots of equal width
     """
     from bench.analysis.export import export as write
     from bench.cli.bars import Steps, track
@@ -158,46 +150,27 @@ def export(
     from datasets import DATASETS
     from datasets.base import listening
     from datasets.damage import DAMAGES
-    from models import ENCODERS
 
-    typed = typed_options(parse_options(options), (DATASETS, DAMAGES, ENCODERS))
+    typed = typed_options(parse_options(options), (DATASETS, DAMAGES))
     copies = list(conditions.of(dataset))
     damages = {
         name: None if name == "none" else DAMAGES.create(name, typed.get(name))
         for name in {condition.damage for condition in copies}
     }
-    if unused := next((name for name in typed if name not in {dataset, align, *damages}), None):
+    if unused := next((name for name in typed if name not in {dataset, *damages}), None):
         raise UserError(f"options are given for {unused!r}, which is not part of this export")
     source = DATASETS.create_here(dataset, typed.get(dataset))
     with Steps(dataset) as steps, listening(steps.report):
         lines = source.load(conditions.split, conditions.limit)
     if not lines.lines:
         raise UserError(f"{dataset} has no line that can be used in its split {conditions.split}")
-    if align is not None:
-        lines = _aligned(lines, align, typed, inference)
     for condition in copies:
         used = {name: typed[name] for name in (dataset, condition.damage) if name in typed}
         done = write(lines, condition, damages[condition.damage], used, out, track)
-        reused = f" ({done.reused} were there)" if done.reused else ""
-        print(f"{done.path}: {done.made + done.reused} lines{reused}")
+        print(f"{done.path}: {len(lines.lines)} lines{'' if done.made else ' (there already)'}")
     reasons = out / bad_lines.NAME
     bad_lines.note(reasons, dataset, conditions.split, lines.bad)
     print(f"licence of the lines: {lines.licence}", file=sys.stderr)
     if lines.bad:
         print(f"{len(lines.bad)} lines could not be used: see {reasons}", file=sys.stderr)
     return int(bool(lines.bad))
-
-
-def _aligned(
-    lines: LineSet, align: str, options: dict[str, dict[str, Any]], inference: Inference
-) -> LineSet:
-    from bench.analysis.alignment import with_boxes
-    from bench.cli.bars import track
-    from bench.pipeline.opening import opened
-    from bench.pipeline.plan import Registries
-
-    with opened(align, Registries(), options, inference.runtime(), trained=True) as bench:
-        placed = with_boxes(lines.lines, bench.encoder, inference.batch_size, track)
-    if without := sum(line.boxes is None for line in placed):
-        print(f"{without} lines could not be aligned and stay without boxes", file=sys.stderr)
-    return dataclasses.replace(lines, lines=placed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,11 @@ from bench.cli.bars import Bars
 from bench.cli.guard import guard_text, guard_training
 from bench.cli.options import AllowLeak, DataRoot, Lang
 from bench.core.errors import UserError
-from bench.core.files import write_atomically
-from bench.report.epochs import curves_plot, outcome
-from bench.report.format import number, percent
+from bench.report.format import commas, number, percent, plural
 from bench.report.language import say
 from bench.training.ar import FineTuning
-from bench.training.ctc import CTCHead, self_test
-from bench.training.files import History
+from bench.training.ctc import CTCHead
+from bench.training.files import Point
 from bench.training.fit import Log, Recipe, Result, fit, rank
 from bench.training.lm import BASELINE_ORDER, CharLM, baseline
 from bench.training.mini import MiniEncoder
@@ -59,8 +56,7 @@ examples:
   tensorboard --logdir runs/hooker
 
 Before a fine-tuning and at every validation the same lines of train and of val are read by
---decoder, and their CER stands in history.jsonl and in curves.png: where train falls and val rises,
-it over-fits. The weights with the lowest CER on val become OUT/model, a folder like the Hub's.
+--decoder, and their CER stands in history.jsonl: where train falls and val rises, it over-fits. The weights with the lowest CER on val become OUT/model, a folder like the Hub's.
 On a CPU, base and large take seconds a line.
 """,  # noqa: E501
 )
@@ -73,7 +69,6 @@ examples:
   {PROGRAM} train ctc --encoder trocr-base --dataset hooker --unfreeze --layer-decay 0.8
   {PROGRAM} train ctc --encoder tiny --dataset mixture --unfreeze --steps 20000 --out runs/tiny
   torchrun --nproc-per-node 2 -m bench train ctc --encoder tiny --head wide --unfreeze
-  {PROGRAM} train ctc --encoder trocr-base --dataset lines --sanity
   {PROGRAM} run --encoder ./runs/tiny/model -o ./runs/tiny/model.head=runs/tiny/model/grid-subcol.safetensors
   tensorboard --logdir runs/tiny
 
@@ -135,11 +130,7 @@ def _ar(
         raise UserError(
             f"--{name} is of mini alone, and --encoder is {recipe.encoder}; leave it out"
         )
-    try:
-        result = _fit(recipe, lambda: guard_training(recipe.sets, recipe.typed, allow_leak))
-    finally:
-        with suppress(UserError):
-            _plot(recipe)
+    result = _fit(recipe, lambda: guard_training(recipe.sets, recipe.typed, allow_leak))
     assert result.best is not None  # an epoch has been read
     model = say("model: {path}", path=result.weights)
     end = outcome(result.points, result.best, recipe.decoder)
@@ -160,15 +151,27 @@ def _head_of_mini(recipe: FineTuning, own: dict[str, Any]) -> MiniHead:
     return MiniHead(**own)
 
 
-def _plot(recipe: FineTuning) -> None:
-    """Draw the curves, also after an interruption."""
-    points = History(recipe.out / recipe.history).points
-    if points:
-        title = f"{recipe.encoder} on {', '.join(recipe.sets)}"
-        conditions = f"{recipe.decoder}, at most {recipe.sample} lines of each split and set"
-        plot = curves_plot(points, title, conditions)
-        write_atomically(recipe.out / "curves.png", plot.png)
-        write_atomically(recipe.out / "curves.svg", plot.svg)
+def outcome(points: Sequence[Point], best: Point, decoder: str) -> str:
+    """The end of a fine-tuning in a sentence or two."""
+    before = next((point for point in points if not point.step), None)
+    values = {"cer": percent(best["cer"]), "decoder": decoder, "when": _at(best)}
+    parts = [say("val CER {cer} % ({decoder}) after {when}", **values)]
+    if before is not None:
+        parts.append(say("{cer} % before training", cer=percent(before["cer"])))
+    if before is not None and before["cer"] <= best["cer"]:
+        gained = say("Nothing is gained: the weights before training read val as well.")
+        return f"{commas(parts)}\n{gained}"
+    if waited := len(points) - 1 - points.index(best):
+        parts.append(
+            say("no better in {validations} since", validations=plural(waited, "validation"))
+        )
+    return commas(parts)
+
+
+def _at(point: Point) -> str:
+    if point.epoch is None:
+        return say("step {step}", step=point.step)
+    return say("epoch {epoch}", epoch=point.epoch)
 
 
 @ctc.default
@@ -179,19 +182,6 @@ def _ctc(
     data_root: DataRoot = None,
     lang: Lang = None,
 ) -> int:
-    if recipe.sanity:
-        recipe.check()
-        with Curves() as curves:
-            last = self_test(recipe, curves)
-        passed = last["cer"] == 0
-        words = "sanity: CER {cer} % after {step} steps, passed"
-        if not passed:
-            words = (
-                "sanity: CER {cer} % after {step} steps, not passed: raise --steps, or look for "
-                "a fault"
-            )
-        _done(say(words, cer=percent(last["cer"]), step=last.step))
-        return 0 if passed else 1
     result = _fit(recipe, lambda: guard_training(recipe.sets, recipe.typed, allow_leak))
     best = result.best
     lines = [say("head: {path}", path=result.weights)]

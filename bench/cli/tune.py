@@ -27,7 +27,7 @@ from bench.core.errors import UserError
 from bench.pipeline.runs import CHECKS
 
 if TYPE_CHECKING:
-    from decoders.tuned import Tuned
+    pass
 
 _LINES = Group("on what", sort_key=1.5)
 
@@ -45,9 +45,8 @@ examples:
 Every line is read clean and again damaged (each damage in its turn), so that the errors are as
 many as those of a test. The best weights are written to tuned.json beside kaidoku.toml (without
 such a file to ~/.config/kaidoku) together with what they were tuned on. Runs use them from then on,
-before the shipped ones, where these options are not set by hand. A map of what was tried, with how
-flat the CER lies around the best, is written as a plot and as a table. A search that was stopped
-goes on where it was.
+before the shipped ones, where these options are not set by hand. What was tried, with how flat the
+CER lies around the best, is written as a table. A search that was stopped goes on where it was.
 """,
 )
 
@@ -97,16 +96,17 @@ def run(
         grid: values to try in the place of the decoder's own; may be repeated
         trials: try N points between the least and the greatest values of the grid, chosen by
             Optuna's sampler; without it every point of the grid
-        out: folder of the map; default: results/checks/tuning
+        out: folder of the table; default: results/checks/tuning
         into_shipped: write the weights into the file that is shipped; for maintainers
         dry_run: print the best weights, freeze nothing
     """
     from bench.analysis.tuning import tune
     from bench.cli.bars import track
+    from bench.core.files import write_files
     from bench.pipeline.plan import Registries, Selection
     from bench.report import render
     from bench.report.language import say
-    from bench.report.tuning import at_the_edge, table
+    from bench.report.tuning import at_the_edge, stem, table
     from decoders.tuned import PATH, freeze, own_path
 
     names = Registries()
@@ -130,20 +130,12 @@ def run(
         return 0
     print(render.printed([table(entry)]))
     print(say("frozen in {path}", path=path) if path else say("nothing was frozen (--dry-run)"))
-    print(say("map: {files}", files=", ".join(map(str, _written(entry, out or CHECKS / "tuning")))))
+    made = render.files(table(entry), stem(entry), ("md", "csv"))
+    for file in write_files(out or CHECKS / "tuning", made):
+        print(say("written: {file}", file=file))
     for sentence in at_the_edge(entry):
         print(say("note: {note}", note=sentence), file=sys.stderr)
     return 0
-
-
-def _written(entry: Tuned, folder: Path) -> list[Path]:
-    from bench.core.files import write_files
-    from bench.report import render
-    from bench.report.tuning import draw, table
-
-    plot = draw(entry)
-    tables = render.files(table(entry), plot.slug, ("md", "csv"))
-    return write_files(folder, {**plot.files, **tables})
 
 
 def _values(item: str) -> tuple[str, tuple[float, ...]]:

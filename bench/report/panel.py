@@ -133,10 +133,6 @@ class Panel:
         style = {**look, "linestyle": "none", "elinewidth": 0.8, **more}
         self.axes.errorbar(x, y, xerr=xerr, yerr=yerr, label=name, **style)
 
-    def whole_numbers(self) -> None:
-        """Use whole numbers as horizontal ticks."""
-        self.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
     def name_rows(self, places: Sequence[float], names: Sequence[str]) -> None:
         """Write names left of the axes, and move the axes to fit the longest."""
         axes, figure = self.axes, self.figure

@@ -4,8 +4,6 @@ severity-N      CER against the severity of a damage, with bands
 gain-N          gain of each decoder over greedy CTC, against the severity
 gain-damage-N   the same under every damage of one severity
 cer-speed-N     CER against lines/s, with the Pareto front
-stages-N        time of a line by stage
-correction-N    gain of correctors against the CER before them
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.cost import pareto
 from bench.analysis.evidence import Reading
@@ -23,13 +22,10 @@ from bench.analysis.experiment.design import GREEDY
 from bench.analysis.stats import Difference, Interval
 from bench.core.errors import UserError
 from bench.core.progress import Report, silent
-from bench.core.types import Timing
 from bench.report.accuracy import curves, side_by_side
-from bench.report.correction import gain_of
 from bench.report.format import plain, plural, short
 from bench.report.language import say, say_name
 from bench.report.panel import (
-    COLOURS,
     Look,
     Panel,
     Plot,
@@ -47,17 +43,9 @@ Styles = Mapping[str, Look]  # by the name of a decoder
 Gains = Mapping[str, Difference]  # by the key of a row
 
 _ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
-_BAR = 0.3  # inches of a system in the plot of stages
-_MS = 1000.0
 _PLACES = 33  # on a bar
 _NAME = 48  # letters of a system's name
 _CAPS: Mapping[str, float] = {"capsize": 2, "capthick": 0.8}
-_STAGES: Mapping[str, tuple[Callable[[Timing], float], str, str]] = {
-    # Seconds, colour and hatch: dark enough apart in grey too.
-    "preparing the image": (lambda timing: timing.host_s, COLOURS[1], ""),
-    "encoder": (lambda timing: timing.encode_s, COLOURS[6], "////"),
-    "decoder": (lambda timing: timing.decode_s.median, COLOURS[0], "...."),
-}
 
 
 def draw(results: Sequence[Result], report: Report = silent) -> list[Plot]:
@@ -74,7 +62,6 @@ def draw(results: Sequence[Result], report: Report = silent) -> list[Plot]:
 
 def _planned(results: Sequence[Result]) -> list[Planned]:
     scored = [r for r in results if r.trained and math.isfinite(_cer(r)[0])]
-    clean = [r for r in results if r.clean]
     decoders = [r.names.decoder for r in sorted(results, key=lambda r: r.place.decoder)]
     styles = {name: look_of(index) for index, name in enumerate(dict.fromkeys(decoders))}
     gains = gains_of(scored)
@@ -84,8 +71,6 @@ def _planned(results: Sequence[Result]) -> list[Planned]:
         ("gain-damage", _with_gain(side_by_side(scored), gains),
          functools.partial(gain_bands, gains)),
         ("cer-speed", _by_set(r for r in scored if r.clean and r.row.timing), speed),
-        ("stages", _by_set(r for r in clean if r.row.timing and r.row.counts), stages),
-        ("correction", _by_set(r for r in scored if gain_of(r)), correction),
     ]  # fmt: skip
     return [
         functools.partial(plot, f"{kind}-{number}", group, styles)
@@ -144,7 +129,7 @@ def _by_severity(
     for decoder, own, look in _by_decoder(results, styles):
         severities = [result.row.condition.severity for result in own]
         panel.curve(decoder, severities, list(map(value, own)), look)
-    panel.whole_numbers()
+    panel.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def severity(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
@@ -227,30 +212,6 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], styles: Style
     return panel.plot(slug)
 
 
-def correction(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
-    """The gain by correctors against the CER before them, one point per condition."""
-    first = results[0]
-    title = say(
-        "What correction gains by what there was to correct: {encoder} on {set}", **_where(first)
-    )
-    across = say("CER before the correction (%; a point a condition)")
-    panel = Panel(title, first, across, say("gain (points of CER; bar: 95 % interval, paired)"))
-    for decoder, own, look in _by_decoder(results, styles):
-        pairs = [
-            (100.0 * before, _points_of(gain))
-            for result in own
-            if result.row.correction
-            and (before := result.row.correction["cer_before"]) is not None
-            and (gain := gain_of(result)) is not None
-        ]
-        if pairs:
-            cers, gains = zip(*pairs, strict=True)
-            panel.points(decoder, alone(cers), gains, look, **_CAPS)
-    panel.axes.axhline(0, color="0.4", linewidth=0.8)
-    panel.axes.set_xlim(left=0)
-    return panel.plot(slug)
-
-
 # Cost
 
 
@@ -324,32 +285,3 @@ def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     axes.step(rates, cers, where="pre", color="0.4", linewidth=0.9, zorder=1, label=label)
     axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.4", linewidths=0.9, zorder=1)
     axes.legend(loc="best")
-
-
-def stages(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
-    """Milliseconds per line by stage, as one stacked bar per system."""
-    first, several = results[0], _several_encoders(results)
-    panel = Panel(
-        say("Time a line by stage: {read}", read=read_by(first)),
-        first,
-        say("ms a line (one pass over the set, median of the rounds)"),
-        height=_ROUND + _BAR * len(results),
-    )
-    rows = range(len(results))
-    done = [0.0] * len(results)
-    for label, (seconds, colour, hatch) in _STAGES.items():
-        widths = [_ms_a_line(result, seconds) for result in results]
-        panel.axes.barh(
-            rows, widths, left=done, height=0.7, label=say(label), color=colour,
-            edgecolor="black", linewidth=0.5, hatch=hatch,
-        )  # fmt: skip
-        done = [before + width for before, width in zip(done, widths, strict=True)]
-    panel.name_rows(rows, [_system(result, several) for result in results])
-    panel.axes.invert_yaxis()
-    return panel.plot(slug)
-
-
-def _ms_a_line(result: Result, seconds: Callable[[Timing], float]) -> float:
-    timing, counts = result.row.timing, result.row.counts
-    assert timing is not None and counts is not None  # `stages` takes no others
-    return _MS * seconds(timing) / counts.lines

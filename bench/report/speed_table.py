@@ -1,4 +1,4 @@
-"""TrOCR's speed table with the paper's rows above ours, what differs between them, and a plot."""
+"""TrOCR's speed table with the paper's rows above ours, and what differs between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from bench.report.cer import cer_cell, failed_cell
 from bench.report.conditions import sentences, short, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
 from bench.report.language import say, say_name, say_text
-from bench.report.panel import COLOURS, Panel, Plot, alone, drawing, speed_ticks
 from bench.report.results import Result
 from bench.report.speed import (
     DECODER_NAMES,
@@ -417,12 +416,12 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
 
 
 def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
-    """Write speed.md (tables, what differs from the paper, plot), and the same for programs.
+    """Write speed.md (tables, what differs from the paper), and the same for programs.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
-    table, ratios, plot = speed_table(rows), ratio_table(rows), draw(rows)
+    table, ratios = speed_table(rows), ratio_table(rows)
     parts = [
         f"# {say('The speed table of TrOCR')}\n",
         render.markdown(table),
@@ -430,56 +429,11 @@ def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
         *(f"- {render.markdown_text(sentence)}" for sentence in differences(rows)),
         "",
         *([render.markdown(ratios)] if ratios else []),
-        f"![{render.markdown_text(plot.title)}]({plot.slug}.png)\n",
     ]
     files = {
         "speed.md": "\n".join(parts).encode(),
         **render.files(table, "speed", ("csv", "tex")),
         "speed.json": (json.dumps([row.record() for row in rows], indent=2) + "\n").encode(),
         **(render.files(ratios, "speed-ratios", ("csv",)) if ratios else {}),
-        f"{plot.slug}.png": plot.png,
-        f"{plot.slug}.svg": plot.svg,
     }
     return write_files(folder, files)
-
-
-# The plot: sentences/s of every system, the paper's above ours
-
-
-def _where(rows: Sequence[SpeedRow]) -> str:
-    """The machine of the filled marks, and the source of the hollow ones."""
-    hollow = say("hollow: reported by Li et al. (2021) from a machine that they do not name")
-    result = next((row.result for row in rows if row.result), None)
-    if result is None:
-        return hollow
-    threads = plural(result.row.runtime.threads, "thread")
-    return say(
-        "filled: measured on {machine}, {threads}; {hollow}",
-        machine=result.setting.machine,
-        threads=threads,
-        hollow=hollow,
-    )
-
-
-def draw(rows: Sequence[SpeedRow]) -> Plot:
-    """A mark for each row that has figures, with the range of its repetitions."""
-    shown = [(row, row.figures.sentences_per_s) for row in rows if row.figures]
-    sizes = [_PAPERS.get(row.model, row.model) for row, _ in shown]
-    models = list(dict.fromkeys(sizes))
-    with drawing():
-        panel = Panel(
-            say("Sentences/s as in TrOCR's speed table"),
-            _where([row for row, _ in shown]),
-            say("sentences/s (log scale; bar: range)"),
-            height=1.4 + 0.2 * len(shown),
-        )
-        for place, (row, rate) in enumerate(shown):
-            look = {"color": COLOURS[models.index(sizes[place]) % len(COLOURS)], "marker": "o"}
-            if row.origin == "reported":
-                look |= {"marker": "s", "markerfacecolor": "white"}
-            ranged = (rate.median, rate.low, rate.high)
-            panel.points(None, [ranged], alone([place]), look, capsize=2)
-        panel.name_rows(range(len(shown)), [row.label for row, _ in shown])
-        panel.axes.set_ylim(len(shown) - 0.5, -0.5)
-        speed_ticks(panel.axes, (1.0,))
-        return panel.plot("speed", legend=False)

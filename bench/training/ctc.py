@@ -1,10 +1,9 @@
-"""Recipe of a CTC head on a TrOCR-shaped encoder, frozen or trained along, and its self-test."""
+"""Recipe of a CTC head on a TrOCR-shaped encoder, frozen or trained along."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +24,7 @@ from bench.core.types import BLANK, Encoded, Line
 from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.features import Features
 from bench.training.files import Point
-from bench.training.fit import Log, Training, fit, world
+from bench.training.fit import Log, Training, world
 from bench.training.losses import ctc_loss, why_unfit
 from bench.training.material import LineRecipe, Material, gather, load
 from bench.training.mixture import MIXTURE, Mixture, StateBatches
@@ -40,7 +39,6 @@ from models.heads.base import Grid, Head, HeadConfig, HeadedViT
 from models.heads.files import HeadNotes, save_head
 from models.trocr_shapes import SHAPES
 
-_SELF_TEST = 32  # lines that the self-test learns
 _SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
 _PLACED = 0.5  # weight of the frames' characters
 _COLLAPSE = 3  # validations of blanks alone before a warning
@@ -67,7 +65,6 @@ class CTCHead(LineRecipe):
             weights 1
         val_lines: validation lines of each set
         decoder: reads the validation lines; the best weights are chosen by its CER
-        sanity: learn 32 lines without augmentation and keep nothing; exit code 0 at CER 0
     """
 
     name: ClassVar[str] = "ctc"
@@ -84,7 +81,6 @@ class CTCHead(LineRecipe):
     layer_decay: Share | None = None
     val_lines: Count = 100
     decoder: str = "ctc-greedy"
-    sanity: bool = False
 
     def __post_init__(self) -> None:
         if self.out == Path():
@@ -94,7 +90,7 @@ class CTCHead(LineRecipe):
     @property
     def sets(self) -> tuple[str, ...]:
         """The data sets by name."""
-        endless = not self.dataset and self.encoder in SHAPES and not self.sanity
+        endless = not self.dataset and self.encoder in SHAPES
         return (MIXTURE,) if endless else super().sets
 
     @property
@@ -116,28 +112,12 @@ class CTCHead(LineRecipe):
                 f"{MIXTURE} never repeats a line, so its states cannot be cached; add "
                 "--unfreeze, or give data sets"
             )
-        if world() > 1 and (self.sanity or not self.unfreeze):
+        if world() > 1 and not self.unfreeze:
             raise UserError("several processes train with --unfreeze only; run it without torchrun")
 
     def open(self, log: Log) -> Training:
         """See `Recipe.open`."""
         return _HeadTraining(self, log)
-
-
-def self_test(recipe: CTCHead, log: Log) -> Point:
-    """Learn the first lines, without augmentation, until each is read without an error.
-
-    A failure means a fault in head, targets or rate, which no data will mend. Nothing is kept.
-
-    Returns:
-        The last validation; its CER is 0 when the test is passed.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        out = Path(name)
-        test = replace(
-            recipe, sanity=True, out=out, features=out, save_every=25, patience=0, ema=0.0
-        )
-        return fit(test, log).points[-1]
 
 
 class _HeadTraining(Training):
@@ -150,8 +130,6 @@ class _HeadTraining(Training):
         self.head_options = dict(recipe.typed.get(recipe.head, {}))
         self.start = open_start(recipe.encoder, recipe.seed, recipe.device)
         config: HeadConfig = HEADS.create(recipe.head, self.head_options)
-        if recipe.sanity:
-            config = config.plain()
         torch.manual_seed(recipe.seed)
         encoder = self.start.model.encoder.requires_grad_(recipe.unfreeze)
         if recipe.unfreeze:
@@ -213,15 +191,12 @@ class _HeadTraining(Training):
 
     def remark(self, points: Sequence[Point]) -> str:
         last = points[-_COLLAPSE:]
-        if self.recipe.sanity or len(last) < _COLLAPSE or any(p["blank"] < 1 for p in last):
+        if len(last) < _COLLAPSE or any(p["blank"] < 1 for p in last):
             return ""
         return (
             f"step {last[-1].step}: for {_COLLAPSE} validations every frame was a blank; every CTC "
-            "head begins so, but if it lasts, lower --rate or try --sanity"
+            "head begins so, but if it lasts, lower --rate"
         )
-
-    def finished(self, points: Sequence[Point]) -> bool:
-        return self.recipe.sanity and bool(points) and points[-1]["cer"] == 0
 
     def export(self, module: Any, points: Sequence[Point]) -> None:
         """Write the head, and the encoder if it was trained along."""
@@ -269,9 +244,6 @@ class _HeadTraining(Training):
             if material.unfit
             else f"all {material.count} lines can be spelled in {frames} frames"
         )
-        if recipe.sanity:
-            same = {"the same lines": material.lines[:_SELF_TEST]}
-            return replace(material, sets=same, validation=same)
         if not recipe.unfreeze and self.start.checkpoint is None:
             raise UserError(
                 f"{self.start.name} has random weights; add --unfreeze to train it from scratch"
@@ -286,8 +258,7 @@ class _HeadTraining(Training):
                 data_root(), self.pictures, self.reader.head.length, recipe.batch, recipe.seed, ramp
             )
         if recipe.unfreeze:
-            strength = 0.0 if recipe.sanity else 1.0
-            return LineBatches(lines, self.pictures, recipe.batch, recipe.seed, strength, ramp)
+            return LineBatches(lines, self.pictures, recipe.batch, recipe.seed, ramp=ramp)
         texts = [line.text for line in lines]
         return StateBatches(self._features(lines), texts, recipe.batch, recipe.seed)
 

@@ -191,10 +191,6 @@ class Training(ABC):
         """Return a warning about the last points, or ""."""
         return ""
 
-    def finished(self, points: Sequence[Point]) -> bool:
-        """Whether no further improvement is possible."""
-        return False
-
     def close(self) -> None:
         """Close everything that was opened."""
 
@@ -302,8 +298,7 @@ class _Run:
         return self._over() or self.now - self.saved > 60 * self.recipe.minutes
 
     def _enough(self) -> bool:
-        waited = 0 < self.recipe.patience <= self.history.waited
-        return bool(first(waited or self.training.finished(self.history.points)))
+        return bool(first(0 < self.recipe.patience <= self.history.waited))
 
     def _progress(self) -> tuple[float, float]:
         """Done and total amount of the run."""

@@ -19,6 +19,5 @@ HEADS = Registry(
         "wide": Entry(
             "models.heads.kinds:Wide", "an image of 96 x 1536 px: 96 columns, 2 frames each, BiLSTM"
         ),
-        "query": Entry("models.heads.kinds:Queries", "160 learned queries that attend to patches"),
     },
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,11 +57,6 @@ class HeadConfig(ABC):
     def image(self) -> tuple[int, int] | None:
         """The (height, width) in pixels of its image; None for the encoder's own."""
         return None
-
-    def plain(self) -> HeadConfig:
-        """The same head without dropout, to overfit on purpose."""
-        named = {one.name for one in fields(self)}
-        return replace(self, **{"dropout": 0.0} if "dropout" in named else {})
 
     @abstractmethod
     def frames(self, grid: Grid) -> int:
