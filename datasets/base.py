@@ -25,6 +25,7 @@ from bench.core.metrics import normalise, visible
 from bench.core.named import kind_of
 from bench.core.progress import Report, silent
 from bench.core.registry import did_you_mean
+from bench.core.spill import Spill
 from bench.core.types import BadLine, Image, Line, LineSet
 
 Item = TypeVar("Item")
@@ -135,7 +136,7 @@ class Dataset(ABC):
         Raises:
             BadLinesError: no line is usable, or one is not and `strict` is set.
         """
-        report = _report.get()
+        report, spill = _report.get(), Spill()
         rewriting = Rewriting.of(self.rewrite)
         lines: dict[str, Line] = {}
         bad: list[BadLine] = []
@@ -149,7 +150,7 @@ class Dataset(ABC):
             elif unfit := _unfit(each):
                 bad.append(BadLine(each.id, unfit))
             else:
-                lines[each.id] = each
+                lines[each.id] = dataclasses.replace(each, image=spill.keep(each.image))
         notes = [*notes, *_without_contrast(list(lines.values()))]
         made = LineSet(
             name=name,

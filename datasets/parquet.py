@@ -11,6 +11,7 @@ column, or in the name of its file or folder as on the Hub
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,10 @@ _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
 _HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are not named
 # In both files the column `writer` holds the letter or text that the splits were made by.
 _COLUMNS = Columns(id="id", block="writer", split="split")
+
+# A row group may hold all images of a set.
+_AT_ONCE = 64  # rows
+_BUFFER = 1 << 20  # bytes
 
 
 class ParquetRow(NamedTuple):
@@ -269,7 +274,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
         UserError: it is damaged; also raised while it is read.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=_BUFFER) as file:
             yield file
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, PermissionError):
@@ -311,10 +316,18 @@ def _positions(file: Any, group: int, rows: int, columns: Columns, split: str | 
 def _read(
     file: Any, group: int, positions: list[int], columns: Columns, first: int
 ) -> Iterator[ParquetRow]:
-    table = file.read_row_group(group, columns=columns.named())
-    for position, row in zip(positions, table.take(positions).to_pylist(), strict=True):
-        values = {what: row[name] for what, name in vars(columns).items() if name}
-        image = values.pop("image")
-        texts = {what: "" if value is None else str(value) for what, value in values.items()}
-        texts["id"] = texts.get("id", "") or str(first + position)
-        yield ParquetRow(image=image.get("bytes") if isinstance(image, dict) else image, **texts)
+    begin = 0
+    for batch in file.iter_batches(_AT_ONCE, row_groups=[group], columns=columns.named()):
+        end = begin + len(batch)
+        here = positions[bisect_left(positions, begin) : bisect_left(positions, end)]
+        for position, row in zip(
+            here, batch.take([position - begin for position in here]).to_pylist(), strict=True
+        ):
+            values = {what: row[name] for what, name in vars(columns).items() if name}
+            image = values.pop("image")
+            encoded = image.get("bytes") if isinstance(image, dict) else image
+            texts = {what: "" if value is None else str(value) for what, value in values.items()}
+            texts["id"] = texts.get("id", "") or str(first + position)
+            yield ParquetRow(image=encoded, **texts)
+        if (begin := end) > positions[-1]:
+            return

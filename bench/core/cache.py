@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from bench.core.errors import UserError
-from bench.core.files import content_hash, write_atomically
+from bench.core.files import content_hash, draft_of, write_atomically
 
 _SEAL = ".sha256"
+_LENGTH = hashlib.sha256().digest_size
 
 
 def cache_folder(kind: str) -> Path:
@@ -39,27 +41,40 @@ def cache_folder(kind: str) -> Path:
     return folder
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write an entry.
+def keep(path: Path, *parts: bytes | memoryview) -> None:
+    """Write an entry, its content in parts.
 
     Raises:
         UserError: the folder may not be written to, or the disk is full.
     """
-    write_atomically(path, _checksum(path, content) + content)
+    with draft_of(path) as draft, draft.open("wb") as file:
+        file.write(_checksum(path, parts))
+        file.writelines(parts)
+
+
+@contextlib.contextmanager
+def kept_file(path: Path) -> Iterator[BinaryIO | None]:
+    """Open an entry at its content; None where there is none, or a damaged one (it is deleted)."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        yield None
+        return
+    with file:
+        checksum = file.read(_LENGTH)
+        if checksum == _checksum(path, iter(lambda: file.read(1 << 20), b"")):
+            file.seek(_LENGTH)
+            yield file
+            return
+    with contextlib.suppress(OSError):
+        path.unlink()
+    yield None
 
 
 def kept(path: Path) -> bytes | None:
-    """Read an entry; None where there is none, or a damaged one (which is deleted)."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    checksum, content = data[:32], data[32:]
-    if checksum == _checksum(path, content):
-        return content
-    with contextlib.suppress(OSError):
-        path.unlink()
-    return None
+    """Read an entry; None where there is none, or a damaged one."""
+    with kept_file(path) as file:
+        return None if file is None else file.read()
 
 
 def seal(path: Path) -> None:
@@ -80,6 +95,9 @@ def intact(path: Path, seen: Callable[[int], None] = lambda done: None) -> bool:
         return False
 
 
-def _checksum(path: Path, content: bytes) -> bytes:
+def _checksum(path: Path, parts: Iterable[bytes | memoryview]) -> bytes:
     """Hash the content with the name, which identifies the inputs that it was made from."""
-    return hashlib.sha256(path.name.encode() + b"\0" + content).digest()
+    digest = hashlib.sha256(path.name.encode() + b"\0")
+    for part in parts:
+        digest.update(part)
+    return digest.digest()

@@ -20,6 +20,7 @@ import numpy as np
 from bench.core.errors import Unavailable, UserError
 from bench.core.hashing import digest
 from bench.core.machine import environment
+from bench.core.spill import Spill
 from bench.core.stopwatch import Stopwatch, now_utc, overhead
 from bench.core.types import Condition, Line, LineSet, Row, Runtime
 from bench.pipeline import bad_lines
@@ -445,9 +446,12 @@ class _Runner:
             return clean if places is None else [clean[place] for place in places], None
         at, damage = block.condition, block.damage.thing
         self.progress.note(f"damaging {at.dataset}")
-        damaged = list(cached_lines(damage, clean, at.dataset, at.severity, at.seed, places))
-        lost = [item.ink_lost for item in damaged if item.ink_lost is not None]
-        return [item.line for item in damaged], float(np.mean(lost)) if lost else None
+        lines, lost, spill = [], [], Spill()
+        for item in cached_lines(damage, clean, at.dataset, at.severity, at.seed, places):
+            lines.append(replace(item.line, image=spill.keep(item.line.image)))
+            lost.append(item.ink_lost)
+        known = [share for share in lost if share is not None]
+        return lines, float(np.mean(known)) if known else None
 
     def _stored(
         self,

@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.core.cache import cache_folder, keep, kept
+from bench.core.cache import cache_folder, keep, kept_file
 from bench.core.errors import UserError
 from bench.core.files import UNFINISHED
 from bench.core.hashing import code_version
+from bench.core.spill import Spill
 from bench.core.types import Line
 from datasets.damage.base import SUITE, Damage, Damaged, damaged_lines
 
+_LENGTH = 8  # bytes of a number before each line: those that follow
 LIMIT = 2 << 30  # bytes of all files together; the least recently read are removed first
 
 
@@ -49,16 +52,22 @@ def cached_lines(
     except UserError:
         yield from damaged_lines(damage, lines, dataset, severity, seed, places)
         return
-    if (content := kept(path)) is not None:
-        with contextlib.suppress(OSError):
-            os.utime(path)  # mark as recently read
-        yield from _unpacked(chosen, content)
-        return
-    made = []
+    with kept_file(path) as file:
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)  # mark as recently read
+            for line in chosen:
+                yield _unpacked(line, file.read(int.from_bytes(file.read(_LENGTH))))
+            return
+    made, spill, size = [], Spill(), 0
     for item in damaged_lines(damage, lines, dataset, severity, seed, places):
-        made.append(item)
+        content = _packed(item)
+        size += len(content)
+        if size <= LIMIT // 4:  # more would evict everything else
+            made.append(spill.keep(np.frombuffer(content, np.uint8)))
         yield item
-    _keep(path, made)
+    if len(made) == len(chosen):
+        _keep(path, made)
 
 
 def _identity(damage: Damage, lines: Sequence[Line], *facts: object) -> str:
@@ -75,12 +84,10 @@ def _identity(damage: Damage, lines: Sequence[Line], *facts: object) -> str:
     return hashed.hexdigest()
 
 
-def _keep(path: Path, made: Sequence[Damaged]) -> None:
+def _keep(path: Path, made: Sequence[NDArray[np.uint8]]) -> None:
     with contextlib.suppress(UserError, OSError):
-        content = _packed(made)
-        if len(content) <= LIMIT // 4:  # more would evict everything else
-            keep(path, content)
-            _make_room(path.parent)
+        keep(path, *(part for item in made for part in (len(item).to_bytes(_LENGTH), item.data)))
+        _make_room(path.parent)
 
 
 def _make_room(folder: Path) -> None:
@@ -93,27 +100,22 @@ def _make_room(folder: Path) -> None:
         left -= facts.st_size
 
 
-def _packed(made: Sequence[Damaged]) -> bytes:
-    """The arrays of each line by its place, as a compressed archive of numpy."""
-    arrays: dict[str, Any] = {}
-    for place, item in enumerate(made):
-        facts: dict[str, Any] = {"image": item.line.image, "boxes": item.line.boxes}
-        facts |= {"mask": item.mask, "source": item.line.box_source, "lost": item.ink_lost}
-        arrays |= {f"{name} {place}": fact for name, fact in facts.items() if fact is not None}
+def _packed(item: Damaged) -> bytes:
+    """The arrays of a line, as a compressed archive of numpy."""
+    facts: dict[str, Any] = {"image": item.line.image, "boxes": item.line.boxes}
+    facts |= {"mask": item.mask, "source": item.line.box_source, "lost": item.ink_lost}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **{name: fact for name, fact in facts.items() if fact is not None})
     return buffer.getvalue()
 
 
-def _unpacked(lines: Sequence[Line], content: bytes) -> Iterator[Damaged]:
+def _unpacked(clean: Line, content: bytes) -> Damaged:
     with np.load(io.BytesIO(content)) as arrays:
-        for place, clean in enumerate(lines):
-            line = dataclasses.replace(
-                clean,
-                image=arrays[f"image {place}"],
-                boxes=arrays.get(f"boxes {place}"),
-                box_source=str(arrays[f"source {place}"]),
-            )
-            lost = arrays.get(f"lost {place}")
-            mask = arrays.get(f"mask {place}")
-            yield Damaged(line, mask, None if lost is None else float(lost))
+        line = dataclasses.replace(
+            clean,
+            image=arrays["image"],
+            boxes=arrays.get("boxes"),
+            box_source=str(arrays["source"]),
+        )
+        lost = arrays.get("lost")
+        return Damaged(line, arrays.get("mask"), None if lost is None else float(lost))
