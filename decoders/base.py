@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.core.errors import Unavailable
+from bench.core.metrics import visible
 from bench.core.options import settings
 from bench.core.types import TROCR, Decoded, Encoded, EncoderInfo, Needs
 
@@ -42,6 +43,11 @@ class DecoderSpec(ABC):
         if self.needs != "states" and not encoder.alphabet:
             return Unavailable(
                 f"{encoder.name} has no CTC head", "python -m bench train ctc --help"
+            )
+        if self.needs != "states" and (why := _unfit(encoder.alphabet[1:])):
+            return Unavailable(
+                f"the alphabet of {encoder.name} {why}",
+                "give each symbol one character of its own, and use the plain space as white space",
             )
         if self.needs != "log_probs" and not encoder.has_ar:
             return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
@@ -166,3 +172,21 @@ def ranked(texts: Sequence[str], scores: Scores) -> NBest:
     """Sort texts with their scores, best first; ties keep their order."""
     order = np.argsort(-scores, kind="stable")
     return tuple((texts[place], float(scores[place])) for place in order)
+
+
+def _unfit(symbols: Sequence[str]) -> str:
+    """The reason why an alphabet cannot be searched, else "".
+
+    Language models, words and scores of texts know a text by its characters alone, and scoring
+    makes all white space a space; a decoder that did not would differ from the others by that.
+    """
+    taken: set[str] = set()
+    for symbol in symbols:
+        if len(symbol) != 1:
+            return f"has the symbol {symbol!r}, which is not one character"
+        if symbol.isspace() and symbol != " ":
+            return f"has {visible(symbol)}, white space that is no plain space"
+        if symbol in taken:
+            return f"has {visible(symbol)} twice"
+        taken.add(symbol)
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -194,11 +195,30 @@ def test_options_that_make_no_sense(name, options, sentence):
         DECODERS.create(name, options)
 
 
+@pytest.mark.parametrize("name", [*DECODERS.names(), "ctc-greedy+lm", "ctc-ngram-word+speller"])
+@pytest.mark.parametrize(
+    ("odd", "sentence"),
+    [
+        ("ch", "has the symbol 'ch', which is not one character"),
+        ("", "has the symbol '', which is not one character"),
+        ("\u00a0", "has U\\+00A0, white space that is no plain space"),
+        ("a", "has a twice"),
+    ],
+)
+def test_every_decoder_refuses_the_same_alphabets(name, odd, sentence):
+    spec = DECODERS.create(name)
+    encoder = info((*ALPHABET, odd), has_ar=True)
+    if spec.needs == "states":
+        assert spec.missing(encoder) is None
+    else:
+        assert re.search(f"the alphabet of e {sentence}", str(spec.missing(encoder)))
+
+
 def test_symbols_of_any_code_point():
     rows = [[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
     opened = DECODERS.create("ctc-greedy").open(info())
-    (line,) = opened.decode(encoded([logs(rows)], ("", "ß", "e\u0301")))
-    assert (line.text, line.tokens) == ("ße\u0301", 2)
+    (line,) = opened.decode(encoded([logs(rows)], ("", "ß", "\u0301")))
+    assert (line.text, line.tokens) == ("ß\u0301", 2)
     odd = ("", "\ufeff", "\ud800", "\U0001f600", "a")  # a byte order mark, half a pair, two units
     assert join_symbols(np.array([1, 4, 2, 3, 4]), np.array([2, 0, 3]), odd) == [
         "\ufeffa", "", "\ud800\U0001f600a",

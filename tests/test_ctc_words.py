@@ -130,10 +130,6 @@ def test_spaces_and_unknown_words(files, prune_history):
         assert other.score == pytest.approx(one.score, abs=CLOSE)
 
 
-def test_symbols_of_several_characters_are_refused():
-    assert "more than one character" in str(CTCNGramWordSpec().missing(info(("", " ", "ch"))))
-
-
 def close_call() -> NDArray[np.float32]:
     """ "the cot", where "the cat" is nearly as likely."""
     rows = written("the cot", sure=0.99)

@@ -113,7 +113,7 @@ class WordFusionSpec(FusionSpec, ABC):
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Refuse an alphabet without a space, which has no words."""
-        return missing_space(encoder) or super().missing(encoder)
+        return super().missing(encoder) or missing_space(encoder)
 
 
 def missing_space(encoder: EncoderInfo) -> Unavailable | None:
@@ -214,14 +214,10 @@ def inside_frames(frames: NDArray[np.int64], steps: int) -> NDArray[np.bool_]:
     return inside
 
 
-def decoded(nbest: Sequence[tuple[str, float]], most: int, tokens: int | None = None) -> Decoded:
-    """A line with its texts, best first; only the best where `most` is 1.
-
-    `tokens` counts the symbols of the best one; None where each has one character.
-    """
+def decoded(nbest: Sequence[tuple[str, float]], most: int) -> Decoded:
+    """A line with its texts, best first; only the best where `most` is 1."""
     text, score = nbest[0]
-    tokens = len(text) if tokens is None else tokens
-    return Decoded(text, tokens, score, tuple(nbest[:most]) if most > 1 else ())
+    return Decoded(text, len(text), score, tuple(nbest[:most]) if most > 1 else ())
 
 
 def join_symbols(
@@ -234,17 +230,11 @@ def join_symbols(
     Args:
         symbols: (sum of counts,) indices into the alphabet.
         counts: (N,) symbols of each text.
-        alphabet: V symbols, of any number of characters each.
+        alphabet: V symbols of one character each, the blank first.
     """
     ends = np.cumsum(counts)
     starts = ends - counts
-    letters = np.array(alphabet, "<U")
-    if letters.itemsize == 4:  # of one code point each
-        text = letters[symbols].tobytes().decode("utf-32-le", "surrogatepass")
-    else:
-        pieces = [alphabet[index] for index in symbols.tolist()]
-        borders = np.cumsum([0, *map(len, pieces)])
-        text, starts, ends = "".join(pieces), borders[starts], borders[ends]
+    text = np.array(alphabet, "<U1")[symbols].tobytes().decode("utf-32-le", "surrogatepass")
     return [text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
@@ -252,7 +242,7 @@ def ctc_scores(encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores]
     """Natural-log probabilities (K,) of the texts of each line, in float64.
 
     All paths are summed by the forward algorithm (Graves et al. 2006, "Connectionist temporal
-    classification", section 4.1), over symbols of one character each. Minus infinity where a text
+    classification", section 4.1). Minus infinity where a text
     has a character outside of the alphabet, or more than the line has frames for.
     """
     import torch

@@ -46,10 +46,7 @@ class Hypotheses(NamedTuple):
         texts = iter(join_symbols(self.symbols[written], counts.ravel(), alphabet))
         lines = [[(next(texts), score) for score in row] for row in self.scores.tolist()]
         found = (self.lengths >= 0).sum(axis=1).tolist()
-        return [
-            decoded(line[:count], len(line), tokens)
-            for line, count, tokens in zip(lines, found, counts[:, 0].tolist(), strict=True)
-        ]
+        return [decoded(line[:n], len(line)) for line, n in zip(lines, found, strict=True)]
 
 
 class CompiledSearch(Decoder):

@@ -77,7 +77,7 @@ class CTCFlashlightSpec(CTCSpec):
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Refuse an alphabet without a space."""
-        return missing_space(encoder) or super().missing(encoder)
+        return super().missing(encoder) or missing_space(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Load the model (the embedded one is built at first use)."""

@@ -64,7 +64,7 @@ class CTCGapSpec(CTCNGramSpec):
 
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Refuse an alphabet without a space, in which a gap has no bounds."""
-        return missing_space(encoder) or super().missing(encoder)
+        return super().missing(encoder) or missing_space(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read model and widths, and compile the search."""

@@ -39,7 +39,7 @@ class LMSearch(tuned.Tunable):
             )
         super().__init__(spec, tuned.weights(spec, encoder, (lm.name, lm.sha256), "ctc-lm"))
         self._chars = lm.chars
-        self._columns = np.array([encode(s)[0] if len(s) == 1 else 0 for s in encoder.alphabet])
+        self._columns = np.array([encode(s)[0] if s else 0 for s in encoder.alphabet])
         symbols = len(encoder.alphabet)
         even = np.full((1, 1, symbols), -math.log(symbols), np.float32)
         self._search(even, np.ones(1, np.int64), PrefixScorer(lm.chars, torch.device("cpu")))

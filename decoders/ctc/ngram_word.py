@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import Unavailable
 from bench.core.types import Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import Scores
@@ -35,14 +34,6 @@ class CTCNGramWordSpec(WordFusionSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_embedded_order(self.lm, self.order, type(self).order)
-
-    def missing(self, encoder: EncoderInfo) -> Unavailable | None:
-        """Check for a space in the alphabet, and for symbols of one character each."""
-        if long := next((symbol for symbol in encoder.alphabet if len(symbol) > 1), None):
-            return Unavailable(
-                f"the alphabet of {encoder.name} has {long!r}, which is more than one character"
-            )
-        return super().missing(encoder)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model (the embedded one is built at first use) and compile the search."""
