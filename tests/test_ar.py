@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 from typing import Any, get_args
@@ -238,6 +239,18 @@ def test_weights_that_change_are_laid_out_anew() -> None:
     assert [line.text for line in found] != [line.text for line in first]
     model.decoder.load_state_dict(tiny_model("base", WORDS, 7).decoder.state_dict())
     assert_same(batch, beam=2, max_new_tokens=8)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_rounded_head_reads_as_a_head_of_that_precision(kind: Kind) -> None:
+    model = tiny_model(kind, WORDS, 3, init_std=0.3)
+    batch, options = padded(model, [6, 9], 2), {"beam": 3, "max_new_tokens": 8}
+    fine, rounded = read(batch, **options), read(batch, head="bfloat16", **options)
+    assert batch.ar is not None
+    low = replace(batch.ar, decoder=copy.deepcopy(model.decoder).to(torch.bfloat16))
+    assert rounded == read(replace(batch, ar=low), **options)
+    assert [line.score for line in rounded] != [line.score for line in fine]
+    assert read(batch, **options) == fine
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -29,9 +29,9 @@ from datasets.damage.base import damaged_lines
 
 FILE = "perf.json"
 
-# An AR search against generate, an AR search with a CTC draft against one without, CTC with an
-# n-gram against another search of the same model.
-Group = Literal["search", "draft", "n-gram"]
+# An AR search against generate, one with a CTC draft or with a rounded head against one without,
+# CTC with an n-gram against another search of the same model.
+Group = Literal["search", "draft", "head", "n-gram"]
 
 _SET, _SPLIT = "ink", "test"
 _REST_S = 0.2
@@ -160,6 +160,19 @@ def comparisons(
         _search("trocr-base", batch=8, beam=5),
         _search("trocr-base", batch=8, beam=10),
     ]
+    every += [
+        dataclasses.replace(
+            _search(name, batch, beam),
+            group="head",
+            ours=PeerSide("ar-beam", {"beam": beam, "head": "bfloat16"}),
+            peer=PeerSide("ar-beam", {"beam": beam}),
+            lines=lines,
+        )
+        for name, lines, batch, beam in (
+            ("mini", 300, 32, 5), ("trocr-base", 1, 1, 10), ("trocr-base", 8, 8, 5),
+            ("trocr-base", 8, 8, 10),
+        )
+    ]  # fmt: skip
     return [one for one in every if all(word in one.label for word in words)]
 
 

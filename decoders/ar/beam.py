@@ -28,7 +28,7 @@ from bench.core.types import ARModel, Encoded
 from decoders.ar.base import ARDecoder
 from decoders.ar.constraints import constrained
 from decoders.ar.reader import Stepper, remaining
-from decoders.ar.specs import ARSpec
+from decoders.ar.specs import ARSpec, AutoregressiveSpec
 
 if TYPE_CHECKING:
     from transformers import LogitsProcessorList
@@ -40,10 +40,13 @@ _CHUNK = 64  # tokens; see `best_of`
 class BeamDecoder(ARDecoder):
     """Greedy or beam search on the weights of any TrOCR decoder."""
 
+    spec: AutoregressiveSpec
+
     def _search(self, ar: ARModel, encoded: Encoded) -> tuple[list[list[int]], list[float]]:
         spec, limit, device = self.spec, self._limit(ar), encoded.states.device
         beams = Beams(spec, limit, ar, len(encoded.states), device)
-        stepper = Stepper(ar, encoded, spec.beam, limit)
+        rounded = getattr(torch, spec.head) if spec.head else None
+        stepper = Stepper(ar, encoded, spec.beam, limit, rounded)
         forced = None if ar.forced_lengths is None else ar.forced_lengths.to(device)
         if self._constraints is not None:
             beams.constrain(self._constraints.processors(ar, limit))

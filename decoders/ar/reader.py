@@ -36,12 +36,18 @@ _FIRST_STEPS = 32  # room of `Paths` for so many steps to begin with; doubled wh
 class HeadReader(ABC):
     """A decoder that reads tokens of the lines of an encoding."""
 
-    def __init__(self, ar: ARModel, encoded: Encoded, beam: int = 1) -> None:
-        """Prepare the states for `beam` hypotheses of a line at each step."""
+    def __init__(
+        self, ar: ARModel, encoded: Encoded, beam: int = 1, dtype: torch.dtype | None = None
+    ) -> None:
+        """Prepare the states for `beam` hypotheses of a line at each step.
+
+        The dtype is that in which the head computes, None for that of its weights.
+        """
         states = encoded.states.to(ar.decoder.dtype)
         if ar.project is not None:
             states = ar.project(states)
-        self._weights = weights_of(ar.decoder)
+        self._weights = weights_of(ar.decoder, dtype)
+        states = states.to(self._weights.tokens.dtype)
         mask = _additive(encoded.state_mask, states.dtype)
         self._cross = CrossAttention(self._weights, states, mask, beam)
 
@@ -74,9 +80,16 @@ class HeadReader(ABC):
 class Stepper(HeadReader):
     """A decoder of one token for each open hypothesis at a time."""
 
-    def __init__(self, ar: ARModel, encoded: Encoded, beam: int, steps: int) -> None:
+    def __init__(
+        self,
+        ar: ARModel,
+        encoded: Encoded,
+        beam: int,
+        steps: int,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         """Make room for a beam of hypotheses a line and at most so many steps."""
-        super().__init__(ar, encoded, beam)
+        super().__init__(ar, encoded, beam, dtype)
         self._paths = Paths(self._weights, len(encoded.states), beam, steps)
 
     def logits(self, tokens: Tensor, step: int) -> Tensor:

@@ -110,7 +110,14 @@ class ARSpec(DecoderSpec, ABC):
 
 @dataclass(frozen=True)
 class AutoregressiveSpec(ARSpec):
-    """Greedy or beam search on the weights of any TrOCR decoder, in their precision."""
+    """Greedy or beam search on the weights of any TrOCR decoder.
+
+    head: "bfloat16" rounds the head's weights and states, which makes the search faster on machines
+        with bf16 units and changes texts (docs/results.md has what it costs); by default the head
+        has the encoder's precision.
+    """
+
+    head: Literal["bfloat16"] | None = None
 
     def open(self, encoder: EncoderInfo) -> Decoder:
         """Open the decoder, which loads nothing: the head comes with each encoding."""

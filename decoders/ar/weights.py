@@ -14,6 +14,7 @@ projection tied or not, any activation.
 from __future__ import annotations
 
 import bisect
+import copy
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,18 +154,20 @@ class DecoderWeights:
         return embedded if self.norm is None else self.norm(embedded)
 
 
-def weights_of(decoder: Any) -> DecoderWeights:
+def weights_of(decoder: Any, dtype: torch.dtype | None = None) -> DecoderWeights:
     """The weights of a `TrOCRForCausalLM`, laid out once and kept as long as it lives.
 
-    They are laid out again after a change, as in training.
+    They are laid out again after a change, as in training. A dtype other than their own makes a
+    rounded copy.
     """
     state = _State.of(decoder)
     kept = _LAID_OUT.get(decoder)
     if kept is None or not state.is_same(kept[0]):
         _LAID_OUT.pop(decoder, None)  # frees the memory of the old ones for the new
-        kept = state, _laid_out(decoder)
-        _LAID_OUT[decoder] = kept
-    return kept[1]
+        kept = _LAID_OUT[decoder] = state, {}
+    if dtype not in kept[1]:
+        kept[1][dtype] = _laid_out(decoder if dtype is None else copy.deepcopy(decoder).to(dtype))
+    return kept[1][dtype]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,17 +189,19 @@ class _State:
         return self.places == other.places and all(map(operator.is_, self.tensors, other.tensors))
 
 
-_LAID_OUT: WeakKeyDictionary[Any, tuple[_State, DecoderWeights]] = WeakKeyDictionary()
+_Kept = tuple[_State, dict[torch.dtype | None, DecoderWeights]]
+_LAID_OUT: WeakKeyDictionary[Any, _Kept] = WeakKeyDictionary()
 
 
 def _laid_out(model: Any) -> DecoderWeights:
     decoder = model.model.decoder
     positions = decoder.embed_positions
     learned = model.config.use_learned_position_embeddings
+    table = positions.weight if learned else positions.weights
     return DecoderWeights(
         tokens=decoder.embed_tokens.weight,
         scale=decoder.embed_tokens.embed_scale,
-        positions=positions.weight if learned else positions.weights,
+        positions=table.to(decoder.embed_tokens.weight.dtype),  # sinusoids are no parameter
         first_position=positions.offset if learned else positions.padding_idx + 1,
         pad_id=None if learned else positions.padding_idx,
         norm=None if decoder.layernorm_embedding is None else Norm.of(decoder.layernorm_embedding),
