@@ -1,6 +1,7 @@
 """Correctors: their contract over the registry, and what each does."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,26 @@ def given(tmp_path_factory):
     """Options with which each corrector runs here; the chat server gives lines back."""
     from tests.chat_server import MODEL, serving
 
+    folder = rewriter(tmp_path_factory.mktemp("seq2seq"))
     with pytest.MonkeyPatch.context() as patch, serving() as chats:
         patch.setenv("KAIDOKU_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield {
             "lm": {"model": str(small_weights())},
             "llm": {"url": chats.url, "model": MODEL},
+            "seq2seq": {"model": str(folder)},
         }
+
+
+def rewriter(folder: Path) -> Path:
+    """A ByT5 of 16 units with random weights."""
+    from transformers import ByT5Tokenizer, T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(3)
+    config = T5Config(vocab_size=384, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2,
+                      decoder_start_token_id=0)  # fmt: skip
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    ByT5Tokenizer().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +273,37 @@ def test_any_model_of_transformers_can_judge(tmp_path):
             assert score == pytest.approx(-mean * len(text), abs=1e-4)
     assert len(lm.sha256) == 64 and tmp_path.name in lm.trained_on
     assert isinstance(Tokens(net, tokenizer).score(["ab"], "cpu")[0], float)
+
+
+def test_a_rewritten_line_is_bounded_and_checked(tmp_path, monkeypatch):
+    folder = rewriter(tmp_path / "model")
+    spec = DECODERS.create("ctc-greedy+seq2seq", {"seq2seq_model": str(folder)}).corrector
+    corrector: Any = spec.open(info(), CTCGreedySpec().open(info()))
+    lines = ["a red hen", "ten men ran"]
+    for text, whole in corrector._written(lines, torch.device("cpu")):
+        assert whole or len(text.encode()) <= 12 * 3 // 2 + 16
+    encoded = readings()
+    read = [Decoded("a red hem", 9), Decoded("", 0)]
+    for answer, whole, wanted in (
+        ("a red hen", True, ("a red hen", "")),
+        ("a red hen", False, ("a red hem", "refused: cut off")),
+        ("blue", True, ("a red hem", "refused: too far from the line")),
+    ):
+        monkeypatch.setattr(corrector, "_written", lambda *_, a=answer, w=whole: [(a, w)])
+        first, empty = corrector.correct(encoded, read)
+        assert (first.text, first.verdict, empty.text) == (*wanted, "")
+    assert corrector.extras()["lm_sha256"] and "model" in corrector.extras()["lm_trained_on"]
+
+
+def test_a_rewriter_without_safetensors_is_refused(tmp_path):
+    folder = rewriter(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    for model, why in ((folder, "with safetensors weights"), (tmp_path / "no", "no folder of")):
+        spec = DECODERS.create("ctc-greedy+seq2seq", {"seq2seq_model": str(model)})
+        with pytest.raises(UserError, match=why):
+            spec.open(info())
+    absent = DECODERS.create("ctc-greedy+seq2seq").missing(info())
+    assert "seq2seq.model" in absent.remedy
 
 
 def test_models_that_are_none_are_told(tmp_path):

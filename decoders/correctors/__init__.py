@@ -21,6 +21,10 @@ CORRECTORS = Registry(
             "an instruction model behind a chat endpoint (--llm-url, --llm-model)",
             requires=("httpx2", "tenacity"),
         ),
+        "seq2seq": Entry(
+            "decoders.correctors.seq2seq:Seq2SeqSpec",
+            "a fine-tuned model of transformers that rewrites each line (ByT5, T5)",
+        ),
         "speller": Entry(
             "decoders.correctors.speller:SpellerSpec",
             "non-words to words of the train text (SymSpell and a bigram)",

@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence, Sized
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,10 @@ _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
 _BODY = "gpt_neox."  # the output projection, the only other part, equals the embedding
 _WINDOWS = 64  # of characters in a batch
 _TEXTS = 16  # in a batch of a model of transformers
+_KINDS = {
+    "AutoModelForCausalLM": "causal language model",
+    "AutoModelForSeq2SeqLM": "sequence-to-sequence model with safetensors weights",
+}
 
 Item = TypeVar("Item", bound=Sized)
 Result = TypeVar("Result")
@@ -72,8 +76,9 @@ def line_lm(model: str = "") -> LineLM:
     """
     path = file_of_model(model) if model else WEIGHTS
     if model and path.suffix != ".safetensors":
-        of_hub = _of_transformers(named().models.get(model, model), path)
-        return replace(of_hub, name=model) if model in named().models else of_hub
+        loaded = from_transformers(model, "AutoModelForCausalLM")
+        score = Tokens(loaded.net, loaded.tokenizer).score
+        return LineLM(loaded.name, loaded.sha256, loaded.trained_on, score)
     if not path.is_file():
         raise UserError(f"the weights {path} are missing; make them with python -m bench train lm")
     lm = read_char_lm(path)
@@ -352,33 +357,62 @@ def _read(net: nn.Module, batch: Sequence[list[int]]) -> list[NDArray[np.float64
     return [rows[: len(s) - 1] for rows, s in zip(log_probs, batch, strict=True)]
 
 
-def _of_transformers(model: str, path: Path) -> LineLM:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+@dataclass(frozen=True, eq=False)
+class FromTransformers:
+    """A network of transformers with its tokenizer.
 
-    if ("/" not in model or model.startswith((".", "~", "/"))) and not path.is_dir():
+    name: the folder, the Hub id, or the name in the project file.
+    sha256: of its weights, or the commit of the Hub's.
+    """
+
+    name: str
+    net: Any
+    tokenizer: Any
+    sha256: str
+    trained_on: str
+
+
+def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers:
+    """Load a model of transformers without running code of its own.
+
+    Args:
+        model: Hub id or folder, or its name in the project file.
+        kind: class of transformers that opens it ("AutoModelForCausalLM").
+        options: for that class.
+
+    Raises:
+        UserError: it is not there, cannot be read, or is of another kind.
+    """
+    import transformers
+
+    source, path = named().models.get(model, model), file_of_model(model)
+    if ("/" not in source or source.startswith((".", "~", "/"))) and not path.is_dir():
         raise UserError(f"{path} is no folder of a language model; give a folder, or owner/name")
-    place = str(path) if path.is_dir() else model
+    place = str(path) if path.is_dir() else source
+    words = _KINDS[kind]
     try:
-        with nullcontext() if path.is_dir() else plain_hub_errors(model, "main"):
-            tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-            net: Any = AutoModelForCausalLM.from_pretrained(
-                place, dtype=torch.float32, trust_remote_code=False
+        with nullcontext() if path.is_dir() else plain_hub_errors(source, "main"):
+            tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+                place, trust_remote_code=False
+            )
+            net: Any = getattr(transformers, kind).from_pretrained(
+                place, dtype=torch.float32, trust_remote_code=False, **options
             )
     except Exception as error:  # untrusted files can make transformers raise anything
         if "trust_remote_code" in f"{error} {error.__cause__}":
             raise UserError(
-                f"{model} needs code of its own, which Kaidoku never runs; choose a model whose "
+                f"{source} needs code of its own, which Kaidoku never runs; choose a model whose "
                 "architecture transformers has"
             ) from error
         if isinstance(error, UserError):
             raise
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{model} is no causal language model of transformers ({words})") from error
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{source} is no {words} of transformers ({why})") from error
     net.eval().requires_grad_(False)
     revision = getattr(net.config, "_commit_hash", None)
     digest = _folder_hash(path) if path.is_dir() else str(revision or "")
-    scorer = Tokens(net, tokenizer)
-    return LineLM(model.rstrip("/"), digest, f"unknown text ({title_of(path)})", scorer.score)
+    own = model if model in named().models else source.rstrip("/")
+    return FromTransformers(own, net, tokenizer, digest, f"unknown text ({title_of(path)})")
 
 
 def _folder_hash(folder: Path) -> str:
