@@ -116,6 +116,25 @@ def test_latex_of_a_whole_table():
     )
 
 
+def test_latex_of_a_wide_table_is_one_table_and_one_of_the_columns_that_yield():
+    columns = [Column("Name", str, key=True)]
+    columns += [Column(f"Heading{i}", str, yields=max(0, i - 2)) for i in range(9)]
+    cells = tuple(Cell(f"{i:09}") for i in range(9))
+    wide = Table("t", "T", ("C.",), tuple(columns), tuple((name(f"n{r}"), *cells) for r in "ab"))
+    written = latex(wide)
+    first, further = written.split(r"\caption{T (further columns)}")
+    assert written.count(r"\begin{tabular}") == 2
+    assert [f"Heading{i}" in first for i in range(9)] == [i < 5 for i in range(9)]
+    assert [f"Heading{i}" in further for i in range(9)] == [i > 4 for i in range(9)]
+    assert "without Heading5, Heading6, Heading7 and Heading8" in latex(wide, "short")
+
+
+def test_latex_of_a_long_table_leaves_no_row_below_the_page():
+    long = latex(table(*((name(f"row{n}"), Cell("1")) for n in range(70))))
+    parts = [part.count("row") for part in long.split(r"\begin{table}")[1:]]
+    assert sum(parts) == 70 and max(parts) <= 33 and long.count("(continued)") == len(parts) - 1
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_cells_are_no_formulas(text):
     written = render.spreadsheet(table((Cell(text), name("x"))))

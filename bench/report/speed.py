@@ -256,15 +256,17 @@ def precision(dtype: str) -> str:
 def as_in_trocr(results: Sequence[Result]) -> list[Table]:
     """The speed table of the TrOCR paper, one a clean set and setting."""
 
-    def column(head: str, cell: Callable[[Figures], Cell]) -> Column[SpeedRow]:
-        return Column(say(head), lambda row: cell(row.figures) if row.figures else Cell(""))
+    def column(head: str, cell: Callable[[Figures], Cell], yields: int = 0) -> Column[SpeedRow]:
+        return Column(
+            say(head), lambda row: cell(row.figures) if row.figures else Cell(""), yields=yields
+        )
 
     columns = [
         Column(say("Model"), _model, key=True),
-        Column(say("Parameters"), lambda row: size_cell(row.parameters)),
-        column("Total Sentences", lambda own: count(own.sentences)),
-        column("Total Tokens", lambda own: count(own.tokens)),
-        Column(say("Time s"), _time),
+        Column(say("Parameters"), lambda row: size_cell(row.parameters), yields=3),
+        column("Total Sentences", lambda own: count(own.sentences), yields=4),
+        column("Total Tokens", lambda own: count(own.tokens), yields=2),
+        Column(say("Time s"), _time, yields=1),
         column("Sentences/s", lambda own: _speed(own.sentences_per_s)),
         column("Tokens/s", lambda own: _speed(own.tokens_per_s)),
     ]
@@ -368,27 +370,32 @@ def _by_stage(
     def spread(head: str, get: Callable[[Timing], Spread | None]) -> Column[Result]:
         return Column(say(head), lambda result: _spread(result, get), RANGE)
 
-    def single(head: str, get: Callable[[Timing, EditCounts], float | None]) -> Column[Result]:
-        return Column(say(head), lambda result: figure(get(*_measured(result))))
+    def single(
+        head: str, get: Callable[[Timing, EditCounts], float | None], yields: int = 0
+    ) -> Column[Result]:
+        return Column(say(head), lambda result: figure(get(*_measured(result))), yields=yields)
 
     def columns(group: Sequence[Result]) -> list[Column[Result]]:
         corrected = any(result.row.correction is not None for result in group)
         corrector = spread("Corrector s", lambda timing: timing.correct_s)
         return [
             *key_columns(*heads, "Encoder", "Decoder"),
-            single("Host s", lambda timing, _: timing.host_s),
+            single("Host s", lambda timing, _: timing.host_s, 1),
             single("Encoder s", lambda timing, _: timing.encode_s),
             spread("Decoder s", lambda timing: timing.decode_s),
             *([corrector] if corrected else []),
             spread("Lines/s", lambda timing: timing.lines_per_s),
-            single("p50 ms/line", lambda timing, _: 1000.0 * timing.latency_p50_s),
-            single("p95 ms/line", lambda timing, _: 1000.0 * timing.latency_p95_s),
-            single("CPU s/line", lambda timing, counts: timing.cpu_s / counts.lines),
+            single("p50 ms/line", lambda timing, _: 1000.0 * timing.latency_p50_s, 2),
+            single("p95 ms/line", lambda timing, _: 1000.0 * timing.latency_p95_s, 2),
+            single("CPU s/line", lambda timing, counts: timing.cpu_s / counts.lines, 3),
             Column(
                 say("Peak MiB"),
                 lambda result: figure(_measured(result)[0].peak_mib, lambda mib: number(mib, 0)),
+                yields=4,
             ),
-            Column(say("Rounds"), lambda result: count(_measured(result)[0].lines_per_s.n)),
+            Column(
+                say("Rounds"), lambda result: count(_measured(result)[0].lines_per_s.n), yields=5
+            ),
         ]
 
     timed = (result for result in results if result.row.timing and result.row.counts)

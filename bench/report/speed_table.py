@@ -41,6 +41,7 @@ _RANDOM_HEAD = (
     "random CTC head: what greedy decoding costs does not depend on what the head says, while the "
     "number of its tokens does and would mean nothing; the head's time counts with the decoder's"
 )
+_UNTRAINED = "untrained weights of the same architecture, which have a speed but no CER"
 _NO_TOTAL = "no totals: fewer than {least} lines were read"
 _PAPERS = {f"trocr-{row.model}": row.model for row in PUBLISHED}  # its sizes by our names
 
@@ -71,41 +72,67 @@ def speed_table(rows: Sequence[SpeedRow]) -> Table:
     return _table(rows, columns)
 
 
-def brief_table(rows: Sequence[SpeedRow]) -> Table:
-    """The columns that fit beside each other on a terminal, without ranges."""
+def brief_table(rows: Sequence[SpeedRow], on_page: bool = False) -> Table:
+    """The columns that fit beside each other on a terminal, without ranges.
+
+    On a page of LaTeX, which is narrower, some of them go into a second table, and models have a
+    footnote where the column of the CER would say that they are untrained.
+    """
+
+    def model(row: SpeedRow) -> Cell:
+        cell = replace(_model(row), text=_brief_name(row))
+        if not (on_page and row.weights == UNTRAINED):
+            return cell
+        return replace(cell, notes=(say(_UNTRAINED), *cell.notes))
 
     def brief(cell: Callable[[SpeedRow, Figures], Cell]) -> Callable[[SpeedRow, Figures], Cell]:
         return lambda row, own: replace(cell(row, own), detail="")
 
     pace = brief(lambda row, own: _pace(row, own.sentences_per_s))
     columns = [
-        Column(say("Model"), lambda row: replace(_model(row), text=_brief_name(row)), key=True),
+        Column(say("Model"), model, key=True),
         *keys(
             (say("Decoder"), say("Batch")),
             lambda row: DECODER_NAMES.get(row.decoder, row.decoder),
             lambda row: (
-                f"{', '.join(map(str, row.batches))} {'/'.join(map(precision, row.dtypes))}"
+                f"{', '.join(map(str, row.batches))} {'/'.join(map(precision, row.dtypes))}".strip()
             ),
         ),
         Column(say("Sentences/s"), lambda row: _or_reason(row, pace)),
-        _column(say("Tokens/s"), brief(lambda row, own: _pace(row, own.tokens_per_s))),
+        _column(say("Tokens/s"), brief(lambda row, own: _pace(row, own.tokens_per_s)), yields=1),
         _column(say("Ratio"), brief(_ratio_cell)),
         *_part_columns(),
-        _column(say("CER %"), brief(_cer_or_untrained)),
+        _column(say("CER %"), brief(_cer_or_untrained), yields=2),
     ]
     return _table(rows, columns, brief=True)
 
 
+def _paper_table(rows: Sequence[SpeedRow]) -> Table:
+    """The brief table of what was run, for a manuscript."""
+    table = brief_table([row for row in rows if row.origin != "not run"], on_page=True)
+    gone = sum(row.origin == "not run" for row in rows)
+    words = say(
+        "Left out here are {count} rows that did not run; speed.md has the reasons. ", count=gone
+    )
+    return replace(table, sentences=(*table.sentences, words)) if gone else table
+
+
 def _column(
-    head: str, cell: Callable[[SpeedRow, Figures], Cell], parts: tuple[str, ...] = ()
+    head: str,
+    cell: Callable[[SpeedRow, Figures], Cell],
+    parts: tuple[str, ...] = (),
+    yields: int = 0,
 ) -> Column[SpeedRow]:
-    return Column(head, lambda row: cell(row, row.figures) if row.figures else Cell(""), parts)
+    def of(row: SpeedRow) -> Cell:
+        return cell(row, row.figures) if row.figures else Cell("")
+
+    return Column(head, of, parts, yields=yields)
 
 
 def _part_columns() -> list[Column[SpeedRow]]:
     return [
-        _column(say("Encoder ms/line"), lambda _, own: figure(own.encoder_ms)),
-        _column(say("Decoder ms/line"), lambda _, own: figure(own.decoder_ms)),
+        _column(say("Encoder ms/line"), lambda _, own: figure(own.encoder_ms), yields=3),
+        _column(say("Decoder ms/line"), lambda _, own: figure(own.decoder_ms), yields=3),
     ]
 
 
@@ -432,7 +459,8 @@ def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
     ]
     files = {
         "speed.md": "\n".join(parts).encode(),
-        **render.files(table, "speed", ("csv", "tex")),
+        **render.files(table, "speed", ("csv",)),
+        **render.files(_paper_table(rows), "speed", ("tex",)),
         "speed.json": (json.dumps([row.record() for row in rows], indent=2) + "\n").encode(),
         **(render.files(ratios, "speed-ratios", ("csv",)) if ratios else {}),
     }

@@ -49,6 +49,8 @@ class Column(Generic[Item]):
     key: the column names the row ("decoder"); it is aligned left and repeated when a table is
         broken to the width of a terminal.
     notes: footnotes of the whole column.
+    yields: on a page of LaTeX that is too narrow, columns go into a table of their own in this
+        order, the highest number first; 0 stays.
     """
 
     head: str
@@ -56,6 +58,7 @@ class Column(Generic[Item]):
     parts: tuple[str, ...] = ()
     key: bool = False
     notes: tuple[str, ...] = ()
+    yields: int = 0
 
 
 # Below a table: conditions and signatures in full; one line; footnotes alone, with the rest in an
@@ -142,13 +145,18 @@ class Table:
         if len(rows) < 2 or not same:
             return self
         names = ", ".join(f"{self.columns[place].head} {rows[0][place].text}" for place in same)
+        others = [place for place in range(len(self.columns)) if place not in same]
+        return replace(self.only(others), title=f"{self.title} ({names})")
 
-        def others(items: Sequence[Any]) -> tuple[Any, ...]:
-            return tuple(item for place, item in enumerate(items) if place not in same)
+    def only(self, places: Sequence[int]) -> Table:
+        """The table of some of its columns, by index."""
+
+        def some(items: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(items[place] for place in places)
 
         return replace(
-            self, title=f"{self.title} ({names})", columns=others(self.columns),
-            rows=tuple(map(others, self.rows)), published=tuple(map(others, self.published)),
+            self, columns=some(self.columns),
+            rows=tuple(map(some, self.rows)), published=tuple(map(some, self.published)),
         )  # fmt: skip
 
     def marks(self, part: Cell | Column[Any]) -> tuple[int, ...]:
