@@ -70,7 +70,7 @@ def test_rows_learn_in_shares_of_their_sizes_and_the_network_stays_the_same(open
 
 def test_a_run_by_the_clock_writes_weights_that_open_and_goes_on(opened, tmp_path, monkeypatch):
     clock = iter(range(0, 10**6, 10))
-    monkeypatch.setattr(loop, "unix_time", lambda: float(next(clock)))
+    monkeypatch.setattr(loop, "steady_s", lambda: float(next(clock)))
     log = Listening()
     result = fit(opened(hours=0.01, frozen=True, damaged=0.5), log)
     steps, views = result.points[-1].step, int(result.points[-1]["views"])

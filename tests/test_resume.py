@@ -1,5 +1,6 @@
 """Keys and resume: what is run again, what is not, and a run killed half way."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import bench.pipeline.cells
 import bench.pipeline.runner
 from bench import ROOT
 from bench.cli import bars
-from bench.core import hashing
+from bench.core import hashing, stopwatch
 from bench.core.hashing import code_version
 from bench.core.machine import environment
 from bench.core.types import Row, Runtime
@@ -55,6 +57,29 @@ def test_finished_cells_are_not_run_again_and_things_are_opened_once(tmp_path):
         "open pixels", "open reader ", "open reader e", "load words",
         "close reader e", "close reader ",
     ]  # fmt: skip
+
+
+def test_a_clock_that_jumps_by_hours_changes_no_duration_and_no_order(tmp_path, monkeypatch):
+    jumps = itertools.cycle((5, -30, 90))  # hours
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(hours=next(jumps))
+
+    monkeypatch.setattr(stopwatch, "datetime", Jumping)
+    seconds = time.time
+    monkeypatch.setattr(time, "time", lambda: seconds() + 3600 * next(jumps))
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    plan = build_plan(ASKED, registries())
+    for name in ("a", "b", "c", "d"):
+        runs.begin(tmp_path / name, ASKED)
+        outcome = run(plan, RunStore(tmp_path / name))
+        assert outcome.done and 0 < outcome.loop_s < 60
+        for row in RunStore(tmp_path / name).rows():
+            assert row.timing and 0 < row.timing.encode_s + row.timing.decode_s.median < 60
+        assert runs.newest() == tmp_path / name == runs.choose(ASKED)
+        assert run(plan, RunStore(tmp_path / name)).reused == outcome.done
 
 
 @pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits", "order"])

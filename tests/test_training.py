@@ -75,7 +75,7 @@ def test_the_rate_rises_joins_the_cosine_and_ends_near_0(tmp_path: Path, steps: 
 
 def test_a_run_by_the_clock_rises_holds_and_falls(tmp_path, monkeypatch):
     clock = iter(range(0, 100_000, 10))
-    monkeypatch.setattr(loop, "unix_time", lambda: float(next(clock)))
+    monkeypatch.setattr(loop, "steady_s", lambda: float(next(clock)))
     log = Listening()
     recipe = Slope(out=tmp_path, warmup=4, hold=0.5, minutes=15.0, keeps_last=True, hours=1.0)
     result = fit(recipe, log)

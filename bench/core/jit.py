@@ -129,7 +129,8 @@ def folder_of(module: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):  # another process may delete them too
         os.utime(folder)  # used just now
-        ages = {path: path.stat().st_mtime for path in base.glob(f"{module}-*")}
-        for old in sorted(ages, key=ages.__getitem__)[:-_NEWEST]:
+        # Not this one, which may look older than others when the clock was put back.
+        ages = {path: path.stat().st_mtime for path in base.glob(f"{module}-*") if path != folder}
+        for old in sorted(ages, key=ages.__getitem__)[: 1 - _NEWEST]:
             shutil.rmtree(old)
     return folder

@@ -184,9 +184,9 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def unix_time() -> float:
-    """Seconds since 1970: the same for all processes of a machine."""
-    return time.time()
+def steady_s() -> float:
+    """Seconds of a clock that never jumps: the same for all processes of a machine."""
+    return time.monotonic()
 
 
 def now_utc() -> str:

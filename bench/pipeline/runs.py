@@ -34,6 +34,7 @@ class _Run:
 
     kind: of its command.
     selection: its hash; asked: its content; cells: how many it plans.
+    number: counts the runs of `RUNS`, because a clock may be put back; 0 in older ones.
     """
 
     began: str
@@ -42,6 +43,7 @@ class _Run:
     asked: dict[str, Any] = field(default_factory=dict)
     cells: int = 0
     ended: str | None = None
+    number: int = 0
 
 
 def folder(name: str, under: Path | None = None) -> Path:
@@ -105,8 +107,9 @@ def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) 
     """
     path.mkdir(parents=True, exist_ok=True)
     before, asked = _record(path), plain(dataclasses.asdict(selection))
+    number = before.number if before else 1 + max((r.number for r, _ in _records()), default=0)
     began = before.began if before else now_utc()
-    _write(path, _Run(began, kind, _identity(selection), asked, cells))
+    _write(path, _Run(began, kind, _identity(selection), asked, cells, number=number))
 
 
 def end(path: Path) -> None:
@@ -139,10 +142,16 @@ def _goes_on(path: Path, selection: Selection) -> bool:
 
 
 def _newest_first() -> Iterator[Path]:
-    """Yield run folders, the one begun last first; other folders are skipped."""
-    folders = [path.parent for path in RUNS.glob(f"*/{_RECORD}")]
-    known = [(record.began, path.name, path) for path in folders if (record := _record(path))]
+    """Yield run folders, the one begun last first."""
+    known = [(record.number, record.began, path.name, path) for record, path in _records()]
     yield from (path for *_, path in sorted(known, reverse=True))
+
+
+def _records() -> Iterator[tuple[_Run, Path]]:
+    """Yield the records of run folders with these; other folders are skipped."""
+    for path in RUNS.glob(f"*/{_RECORD}"):
+        if record := _record(path.parent):
+            yield record, path.parent
 
 
 def _has_rows(path: Path) -> bool:

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from bench.core.bounds import Count, Natural, Part, Positive
 from bench.core.errors import UserError
 from bench.core.machine import bf16_units
-from bench.core.stopwatch import unix_time
+from bench.core.stopwatch import steady_s
 from bench.training.files import History, Point, claim, load_checkpoint, save_checkpoint
 
 _FLOOR = 0.01  # of the peak rate, at the end
@@ -244,7 +244,7 @@ class _Run:
         )
         self.average = averaged(self.module, recipe.ema, self.steps)
         self.step, self.ended = 0, False
-        self.began = self.saved = self.now = first(unix_time())
+        self.began = self.saved = self.now = first(steady_s())
         self.unit, length = recipe.length()
         self.until = self.began + 3600 * length
         self.every = {"steps": recipe.save_every, "epochs": training.epoch}.get(self.unit)
@@ -333,7 +333,7 @@ class _Run:
             self.optimizer.step()
         self.step += 1
         if self.steps is None:
-            self.now = first(unix_time())
+            self.now = first(steady_s())
         self.average.update_parameters(self.module)
         return float(loss.detach()), rate
 

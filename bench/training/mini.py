@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from bench.core.bounds import Count, Natural, Part
 from bench.core.errors import UserError
-from bench.core.stopwatch import unix_time
+from bench.core.stopwatch import steady_s
 from bench.core.tensors import read_tensors
 from bench.core.types import Encoded, Line
 from bench.training.augment import Darkness, augment, pen_image, roughen
@@ -98,7 +98,7 @@ class _EncoderTraining(Training):
     keeps_last = True
 
     def __init__(self, recipe: MiniEncoder, root: Path) -> None:
-        self.recipe, self.root, self.began = recipe, root, unix_time()
+        self.recipe, self.root, self.began = recipe, root, steady_s()
         self.net = PPOCRNet(PPOCRConfig(dropout=0.1))
         tensors, notes = read_tensors(recipe.start)
         self.net.load_state_dict(without_prefix(tensors, "net."))
@@ -147,7 +147,7 @@ class _EncoderTraining(Training):
             )
             for name, lines in self.sets.items()
         }
-        minutes = round((unix_time() - self.began) / 60, 1)
+        minutes = round((steady_s() - self.began) / 60, 1)
         return {**cers(read), "views": self.views, "minutes": minutes}
 
     def describe(self, values: Mapping[str, float]) -> str:

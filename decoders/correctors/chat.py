@@ -10,7 +10,6 @@ import os
 import re
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -356,13 +355,16 @@ def _key(url: str) -> str:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date; None without a usable one."""
+    """Seconds of a Retry-After header, which is a number or a date; None without a usable one.
+
+    A date counts from the server's own one, since the clock here may differ.
+    """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"-?[0-9]{1,99}(\.[0-9]{1,99})?", value):
         return max(float(value), 0.0)
     with contextlib.suppress(Exception):  # the parser of dates raises anything
-        when = email.utils.parsedate_to_datetime(value)
-        return max((when - datetime.now(UTC)).total_seconds(), 0.0)
+        when, now = map(email.utils.parsedate_to_datetime, (value, headers["date"]))
+        return max((when - now).total_seconds(), 0.0)
     return None
 
 
