@@ -275,19 +275,39 @@ def speed_ratio(model: str) -> list[str]:
 
 def perf(
     encoder: str, decoder: str, batch: int, beam: int | None = None,
-    damage: list[Any] | None = None, run: str = "two-cores-perf",
+    damage: list[Any] | None = None, run: str = "two-cores-perf", head: str | None = None,
 ) -> list[str]:  # fmt: skip
     """Time of the peer over ours, round by round: median, lowest, highest."""
+    found = compared(encoder, decoder, batch, beam, damage, run, head)
+    ratios = [peer / own for own, peer in zip(found["ours_s"], found["peer_s"], strict=True)]
+    return [fixed(value, 1) for value in (median(ratios), min(ratios), max(ratios))]
+
+
+def compared(
+    encoder: str, decoder: str, batch: int, beam: int | None, damage: list[Any] | None, run: str,
+    head: str | None,
+) -> dict[str, Any]:  # fmt: skip
     data = json.loads((REFERENCE / run / "perf.json").read_text(encoding="utf-8"))
+    found: dict[str, Any]
     (found,) = (
         result for result in data["results"]
         if (one := result["comparison"])
         and (one["encoder"], one["ours"]["decoder"], one["batch"]) == (encoder, decoder, batch)
         and one["damage"] == damage
         and beam in (None, one["ours"]["options"].get("beam"))
+        and one["ours"]["options"].get("head") == head
     )  # fmt: skip
-    ratios = [peer / own for own, peer in zip(found["ours_s"], found["peer_s"], strict=True)]
-    return [fixed(value, 1) for value in (median(ratios), min(ratios), max(ratios))]
+    return found
+
+
+def on_base(batch: int, beam: int, encoder: str = "trocr-base", **options: str) -> list[str]:
+    return perf(encoder, "ar-beam", batch, beam, None, "two-cores-perf-base", **options)
+
+
+def rounded_cer() -> list[str]:
+    one = compared("mini", "ar-beam", 32, 5, None, "two-cores-perf-base", "bfloat16")
+    assert (one["same"], one["comparison"]["lines"]) == (294, 300)
+    return [fixed(100 * one[name], 2) for name in ("ours_cer", "peer_cer")]
 
 
 def flat(*parts: str | Iterable[str]) -> list[str]:
@@ -454,6 +474,9 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         perf("mini", "ctc-ngram-word", 64), perf("mini", "ctc-ngram-word", 64, None, ["blot", 2]),
         first(perf("mini", "ctc-ngram", 64)),
         first(perf("mini", "ctc-ngram", 64, None, ["blot", 2])),
+        on_base(1, 10), on_base(8, 5), on_base(8, 10),
+        on_base(1, 10, head="bfloat16"), on_base(8, 5, head="bfloat16"),
+        on_base(8, 10, head="bfloat16"), on_base(32, 5, "mini", head="bfloat16"), rounded_cer(),
     ),
     ("docs/results.md", "Can CTC be put on TrOCR's encoder?"): flat(
         # FAU's HTR-Pipeline; Garrido-Munoz & Calvo-Zaragoza 2026.

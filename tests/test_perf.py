@@ -94,7 +94,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path, record):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("run", ["two-cores-perf", "two-cores-perf-ngram-wide"])
+@pytest.mark.parametrize(
+    "run", ["two-cores-perf", "two-cores-perf-ngram-wide", "two-cores-perf-base"]
+)
 def test_the_reference_is_the_table_of_its_record(run):
     folder = ROOT / "results" / "reference" / run
     reference = read(folder)
