@@ -37,6 +37,7 @@ REPORT = ROOT / "bench" / "report"
 CODE = [*REPORT.rglob("*.py"), *(ROOT / "bench" / "cli").rglob("*.py")]
 PARTS = ("low", "high", "p", "added", "net per 1,000", "p (Holm)")  # of heads of spreadsheets
 LOCALE = REPORT / "locale" / "ja" / "LC_MESSAGES"
+GENERAL = (ROOT / "bench" / "cli", ROOT / "bench" / "core")  # mistakes that any command has
 SCRIPTS = [*REPORT.rglob("*.js"), *REPORT.rglob("*.j2")]
 JAPANESE = catalogue("ja")
 
@@ -99,7 +100,7 @@ def from_tables() -> set[str]:
         *DAMAGES.names(), *LENIENT, CEILING, EMBEDDED_TEXT, errors.NOTHING, errors.SPACE,
         "character", compare._PAIR, compare._SIDES, *compare._LINES, compare._OTHER_SETTING,
         *compare._SPEED_NOTES.values(), *PARTS, speed_table._REPORTED, speed_table._SINGLE,
-        speed_table._RANDOM_HEAD, *get_args(Origin), NOT_STATED, UNTRAINED,
+        speed_table._RANDOM_HEAD, speed_table._UNTRAINED, *get_args(Origin), NOT_STATED, UNTRAINED,
         *(word for view in VIEWS for word in (view.name, *view.classes, *view.classes.values())),
         *listing_command._REGISTRIES, *data._FILES.values(),
         *get_args(get_type_hints(Audit)["state"]),
@@ -149,24 +150,45 @@ def made(node: ast.expr) -> str:
     return "".join(str(p.value) if isinstance(p, ast.Constant) else "x/1" for p in parts)
 
 
+def _words_in(node: ast.AST, general: bool) -> Iterator[ast.expr]:
+    """Reasons and remedies of things that are missing, names of work, general mistakes."""
+    match node:
+        case ast.Call(func=ast.Name(id="Unavailable"), args=args):
+            pass
+        case ast.Call(func=ast.Attribute(attr="note" | "_track") | ast.Name(id="track"), args=args):
+            args = args[-1:]
+        case ast.Call(func=ast.Attribute(attr="report") | ast.Name(id="report"), args=[one, _, _]):
+            args = [one]
+        case ast.Raise(exc=ast.Call(func=ast.Name(id="UserError"), args=args)) if general:
+            pass
+        case _:
+            return
+    yield from (one for one in args if isinstance(one, ast.JoinedStr | ast.Constant))
+
+
 def below() -> set[str]:
-    """Summaries of registered things; reasons and remedies, where they stand in the call."""
+    """Summaries of registered things; texts of the code where they stand in the call."""
     texts = {e.summary for r in listing_command._REGISTRIES.values() for e in r.entries.values()}
     texts |= {registry.also for registry in listing_command._REGISTRIES.values()} - {""}
     texts |= {source.title for source in SOURCES.values()}
-    for part in ("models", "decoders", "datasets", "bench/pipeline", "bench/analysis/speed"):
+    for part in ("models", "decoders", "datasets", "bench"):
         for path in (ROOT / part).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                match node:
-                    case ast.Call(func=ast.Name(id="Unavailable"), args=args):
-                        written = (ast.Constant, ast.JoinedStr)
-                        texts |= {made(one) for one in args if isinstance(one, written)}
-    return {text for text in texts if not re.match("python -m|pip install|apt-get", text)}
+                texts |= {made(one) for one in _words_in(node, path.parent in GENERAL)}
+    commands = re.compile("python -m|pip install|apt-get")
+    return {t for t in texts if not commands.match(t) and len(re.sub(r"x/1|\W", "", t)) > 3}
 
 
 def test_every_summary_reason_and_remedy_has_japanese_words():
     with language("ja"):
         assert sorted(text for text in below() if say_text(text) == text) == []
+
+
+def test_every_paragraph_of_list_has_japanese_words():
+    names = [name for registry in listing_command._REGISTRIES.values() for name in registry.names()]
+    abouts = [listing_command._detail(name)["about"] for name in names]
+    paragraphs = {text for about in abouts for text in about.split("\n\n")} - {""}
+    assert paragraphs == set(catalogue("ja", "about"))
 
 
 def test_a_recorded_reason_is_translated_with_its_values():

@@ -26,7 +26,7 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from bench.cli.help import Console, PlainFormatter
-from bench.core.errors import UserError
+from bench.core.errors import Unavailable, UserError
 from bench.core.named import named
 from bench.core.options import describe
 from bench.core.project import NAME, find
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sentence = _sentence(error)
         if traceback or not sentence:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
+        _print_error(error, sentence, words)
         code = 130 if isinstance(error, KeyboardInterrupt) else 2
     raise SystemExit(code)
 
@@ -142,12 +142,26 @@ def _execute(words: list[str]) -> int:
         from datasets.root import set_data_root
 
         set_data_root(bound.arguments["data_root"])
-    if "lang" not in bound.signature.parameters:
-        return int(command(*bound.args, **bound.kwargs) or 0)
     from bench.report.language import language, preferred
 
     with language(bound.arguments.get("lang") or preferred()):
         return int(command(*bound.args, **bound.kwargs) or 0)
+
+
+def _print_error(error: BaseException, sentence: str, words: Sequence[str]) -> None:
+    """Print an error on stderr in the user's language, as far as its words are translated."""
+    from bench.report.language import LANGUAGES, language, preferred, say, say_text
+
+    chosen = preferred()
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == "--lang":
+            chosen = value if equals else next(iter(words[place + 1 :]), "")
+    with language(chosen if chosen in LANGUAGES else "en"):
+        text = say_text(sentence)
+        if isinstance(error, Unavailable) and error.remedy:
+            text = f"{say_text(error.reason)} ({say_text(error.remedy)})"
+        print(say("error: {sentence}", sentence=text), file=sys.stderr)
 
 
 def _own_things(words: list[str]) -> tuple[list[str], Callable[..., None] | None]:

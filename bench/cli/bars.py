@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.report.language import say, say_name, say_text
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -53,8 +55,13 @@ class _Progress(Progress):
         self._printed_s = now
         left = task.time_remaining
         eta = "" if left is None else f", ETA {timedelta(seconds=round(left))}"
-        done = f"{task.completed:.4g} of {task.total or 0:.4g} ({task.percentage:.0f} %){eta}"
-        text = f"{task.description}: {done}"
+        words = say(
+            "{done} of {total} ({percent} %)",
+            done=f"{task.completed:.4g}",
+            total=f"{task.total or 0:.4g}",
+            percent=f"{task.percentage:.0f}",
+        )
+        text = f"{task.description}: {words}{eta}"
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -76,7 +83,7 @@ def bars(console: Console, **options: Any) -> Progress:
 def track(items: Sequence[Item], doing: str) -> Iterator[Item]:
     """The items, with progress."""
     with bars(Console(stderr=True)) as bar:
-        task = bar.add_task(doing, total=len(items))
+        task = bar.add_task(say_text(doing), total=len(items))
         for item in items:  # rich's own `track` is silent off a terminal
             yield item
             bar.advance(task)
@@ -101,7 +108,7 @@ class Bars:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(say_text(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class Steps(Bars):
@@ -122,7 +129,7 @@ class Steps(Bars):
         if self._task is None or self._task[0] != doing:
             if self._task is not None:
                 self._complete(self._task[1])
-            label = f"{self._name}: {doing}"
+            label = f"{say_text(self._name)}: {say_text(doing)}"
             self._task = doing, self._bars.add_task(label, total=total)
             if not self._console.is_terminal:
                 self.say(label)
@@ -143,18 +150,19 @@ class RunProgress(Bars):
         self._label = ""
         self._left = float(plan.cells)
         self._begun = False
-        self._task = self._bars.add_task("starting", total=plan.cells)
+        self._task = self._bars.add_task(say_text("starting"), total=plan.cells)
 
     def started(self, block: Block) -> None:
         """A block begins."""
-        size = f", batch {block.runtime.batch_size}" if self._by_size else ""
-        self._label = f"{self._ended + 1}/{self._blocks} {block.label}{size}"
+        size = block.runtime.batch_size
+        batch = f", {say('batch {size}', size=size)}" if self._by_size else ""
+        self._label = f"{self._ended + 1}/{self._blocks} {label(block)}{batch}"
         self._begun = False
         self._bars.update(self._task, description=self._label)
 
     def note(self, doing: str) -> None:
         """Show work that is not measuring."""
-        self._bars.update(self._task, description=f"{self._label} ({doing})".strip())
+        self._bars.update(self._task, description=f"{self._label} ({say_text(doing)})".strip())
 
     def advanced(self, cells: float) -> None:
         """Count finished cells.
@@ -174,6 +182,19 @@ class RunProgress(Bars):
         self._ended += 1
         failed = [row for row in rows if row.status == "failed"]
         for row in failed:
-            self.say(f"failed: {row.decoder} on {block.label}: {row.reason}")
+            words = "failed: {decoder} on {condition}: {reason}"
+            reason = say_text(row.reason)
+            self.say(say(words, decoder=row.decoder, condition=label(block), reason=reason))
         if not self._console.is_terminal:
-            self.say(f"{self._label}: {len(rows) - len(failed)} of {len(rows)} cells done")
+            done = say(
+                "{done} of {cells} cells done", done=len(rows) - len(failed), cells=len(rows)
+            )
+            self.say(f"{self._label}: {done}")
+
+
+def label(block: Block) -> str:
+    """A block in words."""
+    condition = block.condition
+    where = say("{system} on {set}", system=block.encoder.name, set=condition.dataset)
+    damage = f", {say_name(condition.damage)} {condition.severity}" if block.damage else ""
+    return f"{where}{damage}"

@@ -25,6 +25,7 @@ from bench.pipeline import runs
 from bench.pipeline.plan import Plan
 from bench.pipeline.store import RunStore
 from bench.report import cite as notes
+from bench.report.language import say, say_text
 from bench.report.reproduce import text
 from bench.report.results import collect
 
@@ -121,7 +122,7 @@ def _stores(run: str | None) -> Iterator[RunStore]:
         try:
             yield open_run(str(path))
         except UserError as error:  # another run may have the row
-            print(f"not looked through: {error}", file=sys.stderr)
+            print(say("not looked through: {reason}", reason=say_text(str(error))), file=sys.stderr)
 
 
 def _record(chosen: Chosen) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from bench.core.errors import UserError
 from bench.core.types import Row
 from bench.report import render
 from bench.report.compare import tables
+from bench.report.language import say, say_text
 from bench.report.results import Result, collect
 
 _EPILOG = f"""\
@@ -83,7 +84,7 @@ def run(
             results |= {(word, result.row.key): result for result in collect(named)}
         comparisons = compare(known)
     for why in left_out:
-        print(f"left out: {why}", file=sys.stderr)
+        print(say("left out: {reason}", reason=say_text(why)), file=sys.stderr)
     if as_json:
         print_json(_record(comparisons))
     else:

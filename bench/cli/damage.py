@@ -10,11 +10,13 @@ from pathlib import Path
 from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
-from bench.cli.options import DataRoot, Names, Numbers, Options
+from bench.cli.options import DataRoot, Lang, Names, Numbers, Options
 from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition
+from bench.report.format import plural
+from bench.report.language import say
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 70  # a sheet is for looking at
@@ -52,6 +54,7 @@ def preview(
     options: Options = (),
     out: Path = Path("damage.png"),
     data_root: DataRoot = None,
+    lang: Lang = None,
 ) -> int:
     """Write a contact sheet: one line, each damage, severity 1 to 5.
 
@@ -137,6 +140,7 @@ def export(
     conditions: Conditions = Conditions(),
     options: Options = (),
     data_root: DataRoot = None,
+    lang: Lang = None,
 ) -> int:
     """Write damaged copies of a data set, so that others read the same images.
 
@@ -167,10 +171,12 @@ def export(
     for condition in copies:
         used = {name: typed[name] for name in (dataset, condition.damage) if name in typed}
         done = write(lines, condition, damages[condition.damage], used, out, track)
-        print(f"{done.path}: {len(lines.lines)} lines{'' if done.made else ' (there already)'}")
+        there = "" if done.made else f" ({say('there already')})"
+        print(f"{done.path}: {plural(len(lines.lines), 'line')}{there}")
     reasons = out / bad_lines.NAME
     bad_lines.note(reasons, dataset, conditions.split, lines.bad)
-    print(f"licence of the lines: {lines.licence}", file=sys.stderr)
+    print(say("licence of the lines: {licence}", licence=lines.licence), file=sys.stderr)
     if lines.bad:
-        print(f"{len(lines.bad)} lines could not be used: see {reasons}", file=sys.stderr)
+        words = "{lines} could not be used: why stands in {path}"
+        print(say(words, lines=plural(len(lines.bad), "line"), path=reasons), file=sys.stderr)
     return int(bool(lines.bad))

@@ -25,7 +25,7 @@ from bench.core.registry import did_you_mean
 from bench.core.types import Row
 from bench.report import render
 from bench.report.errors import Shown, tables
-from bench.report.language import say
+from bench.report.language import say, say_text
 from bench.report.results import Result, collect, grouped
 from datasets.base import listening
 
@@ -142,7 +142,7 @@ def run(
 
             write_atomically(xlsx, workbook(found, top, steps.report))
     for why in left_out:
-        print(f"left out: {why}", file=sys.stderr)
+        print(say("left out: {reason}", reason=say_text(why)), file=sys.stderr)
     if as_json:
         print_json([record(shown.analysis) for shown in found])
     else:

@@ -110,11 +110,12 @@ def _write(finding: Finding, store: RunStore) -> None:
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:
     from bench.report.experiment import in_short
-    from bench.report.language import say
+    from bench.report.language import say, say_text
 
     print(in_short(finding))
     files = "finding.md, summary.json, design.json, rows.jsonl, tables, plots"
     print("\n" + say("files in {path}: {files}", path=store.path, files=files))
     for system, why in finding.left_out.items():
-        print(f"note: {system} is left out: {why}", file=sys.stderr)
+        note = say("{system} is left out: {why}", system=system, why=say_text(why))
+        print(say("note: {note}", note=note), file=sys.stderr)
     return int(bool(outcome.failed or finding.left_out))

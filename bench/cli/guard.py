@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
+from bench.report.language import say
 
 if TYPE_CHECKING:
     from bench.pipeline.plan import Part
@@ -70,7 +71,7 @@ def guard_text(text: Sequence[str], datasets: Sequence[str] | None, allowed: boo
 
 def _notes(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        print(f"note: {sentence}", file=sys.stderr)
+        print(say("note: {note}", note=sentence), file=sys.stderr)
 
 
 def _refuse(reason: str, allowed: bool) -> None:

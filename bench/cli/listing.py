@@ -18,7 +18,7 @@ from bench.core.errors import UserError
 from bench.core.options import describe
 from bench.core.registry import did_you_mean
 from bench.report.format import padded, plural, width_of, wrapped
-from bench.report.language import say, say_text
+from bench.report.language import say, say_about, say_text
 from datasets import DATASETS
 from datasets.damage import DAMAGES
 from decoders import DECODERS
@@ -112,7 +112,7 @@ def _detail(name: str) -> dict[str, Any]:
             raise
         return record  # it, or a package of it, cannot be imported
     fixed, own_values = registry.entry(name).options, registry.entry(name).defaults
-    record["about"] = "\n\nThen: ".join(_documentation(target, own) for target in targets)
+    record["about"] = "\n\n".join(_documentation(target, own) for target in targets)
     record["options"] = [
         {
             "name": option,
@@ -185,7 +185,8 @@ def _detail_text(detail: dict[str, Any]) -> str:
         + say("{type}; default {default}", type=say_text(option["type"]), default=option["default"])
         for option in detail["options"]
     ]
-    return "\n".join([*lines, "", detail["about"], "", *(options or [f"  {say('(no options)')}"])])
+    lines += ["", say_about(detail["about"]), "", *(options or [f"  {say('(no options)')}"])]
+    return "\n".join(lines)
 
 
 def _check(as_json: bool) -> int:

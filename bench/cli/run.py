@@ -160,9 +160,10 @@ def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool
 
 def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     """Print the cells of a plan, marking finished ones; exit code 0."""
+    from bench.cli.bars import label
     from bench.pipeline.runner import finished as finished_cells
     from bench.report.format import plural
-    from bench.report.language import say, say_name
+    from bench.report.language import say
 
     held = finished_cells(plan, store)
     cells = [
@@ -202,10 +203,7 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
         )
         limit = block.condition.limit
         first = "" if limit is None else say(", first {limit} lines", limit=limit)
-        condition = block.condition
-        where = say("{system} on {set}", system=name, set=condition.dataset)
-        damage = f", {say_name(condition.damage)} {condition.severity}" if block.damage else ""
-        print(f"{where}{damage} ({condition.split}{first}): {', '.join(parts)}")
+        print(f"{label(block)} ({block.condition.split}{first}): {', '.join(parts)}")
     if plan.skipped:
         print(f"\n{say('cannot run here:')}\n{missing(plan.skipped)}")
     return 0

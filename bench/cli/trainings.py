@@ -17,7 +17,7 @@ from bench.cli.guard import guard_text, guard_training
 from bench.cli.options import AllowLeak, DataRoot, Lang
 from bench.core.errors import UserError
 from bench.report.format import commas, number, percent, plural
-from bench.report.language import say
+from bench.report.language import say, say_text
 from bench.training.ar import FineTuning
 from bench.training.ctc import CTCHead
 from bench.training.files import Point
@@ -278,7 +278,7 @@ class Curves(Bars, Log):
     def report(self, doing: str, done: float, total: float) -> None:
         """Move the bar of what is being done; each thing has a bar of its own."""
         if doing not in self._tasks:
-            self._tasks[doing] = self._bars.add_task(doing, total=total)
+            self._tasks[doing] = self._bars.add_task(say_text(doing), total=total)
         task = self._tasks[doing]
         if done < self._bars.tasks[task].completed:  # it has begun again
             self._bars.reset(task, total=total)
@@ -287,7 +287,8 @@ class Curves(Bars, Log):
     def scalar(self, name: str, value: float, step: int) -> None:
         """Add a value to a curve; the loss stands beside its bar too."""
         if name == "loss" and "training" in self._tasks:
-            self._bars.update(self._tasks["training"], description=f"training, loss {value:.3f}")
+            text = say_text(f"training, loss {value:.3f}")
+            self._bars.update(self._tasks["training"], description=text)
         if self._writer is not None:
             self._writer.add_scalar(name, value, step)
 

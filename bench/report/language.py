@@ -23,7 +23,7 @@ Language = Literal["en", "ja"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 _VALUE = re.compile(r"\{(\w+)\}")
-_WORDS = ("name", "module", "attribute")  # values without a space in them
+_WORDS = ("name", "module", "attribute", "number")  # values without a space in them
 _LOCALE = Path(__file__).parent / "locale"
 _IN_FORCE: ContextVar[Language] = ContextVar("language", default="en")
 
@@ -75,19 +75,27 @@ def say_text(english: str) -> str:
 
     The values are translated too. A text that no entry of `texts.po` fits stays English.
     """
+    if (words := catalogue(in_force(), "texts").get(english)) is not None:
+        return words
     for pattern, words in _texts(in_force()):
         if match := pattern.fullmatch(english):
             return words.format(**{k: say_text(v) for k, v in match.groupdict().items()})
     return english
 
 
+def say_about(documentation: str) -> str:
+    """A docstring in the current language, paragraph by paragraph."""
+    words = catalogue(in_force(), "about")
+    return "\n\n".join(words.get(text, text) for text in documentation.split("\n\n"))
+
+
 @functools.cache
 def _texts(name: str) -> list[tuple[re.Pattern[str], str]]:
-    """The texts of a language with their translations, those with most letters of their own first.
+    """The texts with values and their translations, those with most letters of their own first.
 
     A value in a text stands for anything, a `{name}` for one word.
     """
-    texts = catalogue(name, "texts")
+    texts = {text: own for text, own in catalogue(name, "texts").items() if _VALUE.search(text)}
     ranked = sorted(texts, key=lambda text: len(_VALUE.sub("", text)), reverse=True)
     return [(re.compile(_pattern(text), re.DOTALL), texts[text]) for text in ranked]
 
