@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import sys
 from collections import Counter
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
@@ -174,6 +175,19 @@ def test_resources_are_those_of_the_runtime_unless_chosen():
     for chosen in ({"cpus": 0}, {"gpus": 1.5}, {"gpus": -1.0}):
         with pytest.raises(UserError, match=r"take 1 or more|take a whole number"):
             resources(Runtime(), **chosen)
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path, monkeypatch):
+    class Ray:
+        @staticmethod
+        def init(**_):
+            raise ConnectionError("Failed to connect to Ray cluster at 192.0.2.1:6379\n")
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    monkeypatch.setattr(executors, "check_engine", lambda *_: None)
+    plan = build_plan(ASKED, registries())
+    with pytest.raises(UserError, match=r"at 192.0.2.1:6379; see whether it runs, and set RAY_A"):
+        executors.run(plan, RunStore(tmp_path), "ray", Resources(1, 0))
 
 
 def not_there(package):

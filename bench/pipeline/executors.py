@@ -397,15 +397,24 @@ def _on_ray(driver: _Driver, resources: Resources) -> None:
     """Run tasks on the cluster of RAY_ADDRESS, else one of this machine.
 
     Ray's own retries would begin a stream anew, with rows that have arrived.
+
+    Raises:
+        UserError: no cluster answers there.
     """
     import ray
 
     paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
-    ray.init(
-        log_to_driver=False,
-        include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
-    )
+    try:
+        ray.init(
+            log_to_driver=False,
+            include_dashboard=False,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
+        )
+    except ConnectionError as error:
+        raise UserError(
+            f"{' '.join(str(error).split())}; see whether it runs, and set RAY_AUTH_MODE=token if "
+            "it was started so"
+        ) from error
     try:
         options = {
             "num_cpus": resources.cpus,
