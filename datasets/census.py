@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.core.errors import Unavailable
 from bench.core.types import BadLine, Line
-from datasets.base import BadLinesError, Dataset, image_hash, spread
+from datasets.base import BadLinesError, Dataset, spread
 
 SHOWN = 12  # lines of a split that are kept to be looked at
-_EXAMPLE = 5  # lines of a group that are named
 
 
 @dataclass(frozen=True)
@@ -30,27 +29,10 @@ class SplitCount:
 
 
 @dataclass(frozen=True)
-class Repeats:
-    """Texts or images that occur in several lines.
-
-    groups: texts or images that occur more than once.
-    lines: lines in these groups.
-    across: groups with lines of more than one split.
-    example: "split/id" of the lines of one group, one across splits if there is any.
-    """
-
-    groups: int
-    lines: int
-    across: int
-    example: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Census:
     """The counts of a set.
 
     alphabet: every character of the texts, sorted.
-    texts, images: repeated ones; images are compared by pixels.
     bad: unusable lines, with their split.
     notes: see `LineSet`.
     tags: lines by their tags.
@@ -64,8 +46,6 @@ class Census:
     references: str
     splits: tuple[SplitCount, ...]
     alphabet: str
-    texts: Repeats
-    images: Repeats
     bad: tuple[tuple[str, BadLine], ...]
     shown: tuple[Line, ...]
     absent: tuple[tuple[str, Unavailable], ...] = ()
@@ -93,8 +73,6 @@ def take(
     absent: list[tuple[str, Unavailable]] = []
     counts: list[SplitCount] = []
     alphabet: set[str] = set()
-    texts: dict[str, list[str]] = {}
-    images: dict[str, list[str]] = {}
     bad: list[tuple[str, BadLine]] = []
     notes: list[str] = []
     shown: list[Line] = []
@@ -125,8 +103,6 @@ def take(
         for line in lineset.lines:
             tags.update(line.tags)
             alphabet.update(line.text)
-            texts.setdefault(line.text, []).append(f"{split}/{line.id}")
-            images.setdefault(image_hash(line.image), []).append(f"{split}/{line.id}")
     if absent and not counts:
         raise absent[0][1]
     return Census(
@@ -136,22 +112,9 @@ def take(
         references=stated[2],
         splits=tuple(counts),
         alphabet="".join(sorted(alphabet)),
-        texts=_repeats(texts.values()),
-        images=_repeats(images.values()),
         bad=tuple(bad),
         shown=tuple(shown),
         absent=tuple(absent),
         notes=tuple(notes),
         tags=dict(tags.most_common()),
-    )
-
-
-def _repeats(places: Iterable[Sequence[str]]) -> Repeats:
-    groups = [group for group in places if len(group) > 1]
-    across = [group for group in groups if len({place.partition("/")[0] for place in group}) > 1]
-    return Repeats(
-        groups=len(groups),
-        lines=sum(map(len, groups)),
-        across=len(across),
-        example=tuple(next(iter(across + groups), ())[:_EXAMPLE]),
     )

@@ -427,7 +427,6 @@ def test_a_tree_has_the_shapes_seen_and_folds_layers_that_are_alike():
         "0-2": (3, (5, 4), 20),
         "idle": (1, None, 5),
     }
-    assert [b.name for b in branches(root, depth=0)] == ["ModuleDict"]
     assert all(not module._forward_hooks for module in net.modules())
 
 

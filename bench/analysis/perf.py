@@ -1,7 +1,4 @@
-"""Speed of our decoders and their peers on the same batches, alternating, in one run.
-
-A run is kept as one JSON file, so that a run that was stopped goes on.
-"""
+"""Speed of our decoders and their peers on the same batches, alternating, in one run."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from typing import Any, Literal
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.files import write_atomically
-from bench.core.hashing import digest, plain
+from bench.core.hashing import plain
 from bench.core.metrics import count_edits
 from bench.core.records import load
 from bench.core.stopwatch import Stopwatch
@@ -123,16 +120,6 @@ class PeerRecord:
     environment: Mapping[str, Any]
     runtime: Runtime
     results: tuple[PeerResult, ...] = ()
-
-    def of(self, comparison: PeerComparison) -> PeerResult | None:
-        """The result of a comparison; None if it was not run."""
-        key = digest(dataclasses.asdict(comparison))
-        measured = (one for one in self.results if not one.reason)
-        return next((r for r in measured if digest(dataclasses.asdict(r.comparison)) == key), None)
-
-    def goes_on(self, environment: Mapping[str, Any], runtime: Runtime) -> bool:
-        """Whether results of this environment and runtime are comparable with its own."""
-        return self.runtime == runtime and digest(self.environment) == digest(environment)
 
 
 def comparisons(
@@ -281,14 +268,12 @@ def write(folder: Path, record: PeerRecord) -> Path:
     return folder / FILE
 
 
-def read(folder: Path) -> PeerRecord | None:
-    """The record of a folder; None where there is none.
+def read(folder: Path) -> PeerRecord:
+    """The record of a folder.
 
     Raises:
+        OSError: there is none.
         UserError: it is damaged.
     """
     path = folder / FILE
-    try:
-        return load(PeerRecord, path.read_bytes(), str(path), "delete it, or give --fresh")
-    except FileNotFoundError:
-        return None
+    return load(PeerRecord, path.read_bytes(), str(path), "delete it")

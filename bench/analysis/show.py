@@ -59,9 +59,9 @@ def module_tree(module: torch.nn.Module, run: Callable[[], object]) -> Node:
     return _node("", module, shapes)
 
 
-def branches(root: Node, depth: int | None = None) -> list[Branch]:
+def branches(root: Node) -> list[Branch]:
     """The lines of a tree; stacked layers (numbered siblings) that are alike become one line."""
-    return list(_branches(Branch(0, root.name or root.kind, root), depth))
+    return list(_branches(Branch(0, root.name or root.kind, root)))
 
 
 def _node(name: str, module: torch.nn.Module, shapes: Mapping[Any, Shape | None]) -> Node:
@@ -86,15 +86,13 @@ def _shapes(output: object) -> Iterator[Shape]:
             yield from _shapes(value)
 
 
-def _branches(branch: Branch, depth: int | None) -> Iterator[Branch]:
+def _branches(branch: Branch) -> Iterator[Branch]:
     yield branch
-    if depth is not None and branch.depth >= depth:
-        return
     for _, group in groupby(branch.node.children, key=_likeness):
         alike = list(group)
         first, last = alike[0], alike[-1]
         name = first.name if len(alike) == 1 else f"{first.name}-{last.name}"
-        yield from _branches(Branch(branch.depth + 1, name, first, len(alike)), depth)
+        yield from _branches(Branch(branch.depth + 1, name, first, len(alike)))
 
 
 def _likeness(node: Node) -> Node:

@@ -69,7 +69,6 @@ def trace(
     decoder: Decoder,
     images: Sequence[Image],
     folder: Path,
-    stacks: bool = False,
     report: Report = silent,
 ) -> Trace:
     """Read lines under the profiler and write the trace.
@@ -82,7 +81,6 @@ def trace(
         decoder: reads; its worker processes are not watched.
         images: the lines, at least one.
         folder: made where it is not there; a trace of the same name is replaced.
-        stacks: note the lines of Python that call each operator, too; much larger files.
         report: hears of the progress.
 
     Raises:
@@ -98,7 +96,6 @@ def trace(
         on_trace_ready=lambda profiler: _write(profiler, (board, chrome)),
         record_shapes=True,
         profile_memory=True,
-        with_stack=stacks,
         acc_events=True,
     ) as profiler:
         for done, batch in enumerate((batches[-1], *batches)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.analysis.compare import Comparison, NamedSystem, compare, sides
 from bench.analysis.evidence import Reading, readings
 from bench.cli import PROGRAM
-from bench.cli.options import Json, Lang, Names, Numbers, print_json
+from bench.cli.options import Form, Json, Lang, Names, Numbers, print_json
 from bench.cli.stored import Run, Runs
 from bench.core.errors import UserError
 from bench.core.types import Row
@@ -46,7 +46,7 @@ def run(
     dataset: Names = (),
     damage: Names = (),
     severity: Numbers = (),
-    form: Annotated[Literal["text", "md", "tex", "csv"], Parameter(name="--format")] = "text",
+    form: Form = "text",
     lang: Lang = None,
     as_json: Json = False,
 ) -> int:
@@ -59,7 +59,6 @@ def run(
         dataset: only these data sets; default: all
         damage: only these damages, and none for the clean set; default: all
         severity: only these severities; 0 is the clean set; default: all
-        form: of the tables on stdout
     """
     if as_json and form != "text":
         raise UserError(f"give --json or --format {form}, not both")

@@ -36,7 +36,7 @@ from models.trocr import TrOCRSpec
 if TYPE_CHECKING:
     from datasets.acquire import Audit
     from datasets.base import Dataset
-    from datasets.census import Census, Repeats
+    from datasets.census import Census
 
 SHEET = "sheet.png"
 _PRINTED = 10  # bad lines; all are in the file
@@ -61,8 +61,8 @@ examples:
   {PROGRAM} data check page -o page.root=my-letters --out letters-check
 
 `check NAME` reads any data set of `list` and counts its lines, writers and blocks by split, its
-alphabet, texts and images that occur twice, and lines that cannot be used, with the reason. It
-writes a contact sheet (sheet.png) to look at, and all reasons (bad-lines.jsonl).
+alphabet, and lines that cannot be used, with the reason. It writes a contact sheet (sheet.png) to
+look at, and all reasons (bad-lines.jsonl). Texts and images in two splits: check leak.
 
 The data root is the first of: --data-root, the environment variable {VARIABLE}, data/ in the
 checkout, shared/data/ beside the checkout. Sets are got from their public git repositories at a
@@ -423,8 +423,6 @@ def census_lines(census: Census) -> list[str]:
     facts = {
         "alphabet": _letters(census.alphabet),
         **({"tags of lines": _tags(census.tags)} if census.tags else {}),
-        "texts twice": _repeats(census.texts),
-        "images twice": _repeats(census.images),
         "cannot be used": say("{lines}, the first:", lines=bad) if reasons else say("none"),
     }
     absent = [(split, absence(one.reason, one.remedy)) for split, one in census.absent]
@@ -456,18 +454,6 @@ def _letters(alphabet: str) -> str:
     seen = "".join(character for character in alphabet if visible(character) == character)
     letters = say("{count} characters: {alphabet}", count=len(alphabet), alphabet=seen)
     return letters + (say("; not printable ASCII: {letters}", letters=other) if other else "")
-
-
-def _repeats(repeats: Repeats) -> str:
-    if not repeats.groups:
-        return say("none")
-    words = "{groups}, in {lines} lines; one: {example}"
-    if repeats.across:
-        words = (
-            "{groups}, in {lines} lines, {across} of them in more than one split; one: {example}"
-        )
-    counts = {"groups": repeats.groups, "lines": repeats.lines, "across": repeats.across}
-    return say(words, example=", ".join(repeats.example), **counts)
 
 
 def _pieces_line(pieces: Audit, name: str) -> str:

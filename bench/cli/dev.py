@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 
 from bench import ROOT
 from bench.cli import PROGRAM
@@ -56,7 +55,7 @@ examples:
   {PROGRAM} dev perf --list                       their names
   {PROGRAM} dev perf n-gram --encoder ./runs/tiny/model -o ./runs/tiny/model.head=FILE
 
-Let nothing else run meanwhile. A run that was stopped goes on when the same command is given again.
+Let nothing else run meanwhile.
 
 exit code 1: a comparison could not be run
 """
@@ -64,7 +63,7 @@ _TRACE = f"""\
 examples:
   {PROGRAM} dev trace mini:ctc-greedy
   {PROGRAM} dev trace mini:ar-beam --lines 8 --batch-size 1 -o ar-beam.beam=10
-  {PROGRAM} dev trace mini:ctc-ngram --stacks --out my-traces
+  {PROGRAM} dev trace mini:ctc-ngram --out my-traces
 
 A system is ENCODER:DECODER. Look at the traces with
   tensorboard --logdir results/traces   after pip install '.[trace]'; its tab pytorch_profiler
@@ -80,7 +79,7 @@ _SHOW = f"""\
 examples:
   {PROGRAM} dev show mini                            the encoder with its heads
   {PROGRAM} dev show ar-beam                         the decoder at work on the default encoder
-  {PROGRAM} dev show ar-greedy --encoder trocr-small --depth 2
+  {PROGRAM} dev show ar-greedy --encoder trocr-small
 
 Shapes are those of the first output of each module while --lines real lines go through it;
 "-" means that it was not called. Stacked layers that are alike are one line (0-11: 12 x).
@@ -102,7 +101,6 @@ def perf(
     options: Options = (),
     machine: Machine = Machine(),
     out: str = "perf",
-    fresh: bool = False,
     lang: Lang = None,
 ) -> int:
     """Compare the speed of our decoders with their peers'.
@@ -115,7 +113,6 @@ def perf(
         names_only: names of the comparisons, run none
         encoder: whose log-probabilities the n-gram searches read
         out: folder under results/runs, or a path with a slash
-        fresh: forget what the folder has
     """
     from bench.analysis.perf import comparisons
     from bench.core.files import write_files
@@ -135,7 +132,7 @@ def perf(
     folder = runs.folder(out)
     runtime = machine.runtime()
     check_runtime(runtime)
-    record = _compared(chosen, _record(folder, runtime, fresh), folder)
+    record = _compared(chosen, runtime, folder)
     table = table_of(record)
     files = render.files(table, "perf")
     write_files(folder, files)
@@ -145,37 +142,24 @@ def perf(
     return int(any(result.reason for result in record.results))
 
 
-def _compared(
-    comparisons: Sequence[PeerComparison], record: PeerRecord, folder: Path
-) -> PeerRecord:
-    """The record with these comparisons; it is written after each of them."""
+def _compared(comparisons: Sequence[PeerComparison], runtime: Runtime, folder: Path) -> PeerRecord:
+    """Run comparisons; the record is written after each of them."""
     from rich.console import Console
 
-    from bench.analysis.perf import compare, write
+    from bench.analysis.perf import PeerRecord, compare, write
     from bench.cli.bars import bars
-
-    done = [result for one in comparisons if (result := record.of(one))]
-    others = [result for result in record.results if result.comparison not in comparisons]
-    left = [one for one in comparisons if not record.of(one)]
-    with bars(Console(stderr=True)) as bar:
-        task = bar.add_task("", total=2 * len(left))
-        for one in left:
-            bar.update(task, description=one.label)
-            done.append(compare(one, record.runtime, lambda sides: bar.advance(task, sides)))
-            record = dataclasses.replace(record, results=(*others, *done))
-            write(folder, record)
-    return record
-
-
-def _record(folder: Path, runtime: Runtime, fresh: bool) -> PeerRecord:
-    """Read the folder's record where it is of this code, machine and runtime, else begin one."""
-    from bench.analysis.perf import PeerRecord, read
     from bench.core.hashing import plain
     from bench.core.machine import environment
 
-    here = plain(environment())
-    old = None if fresh else read(folder)
-    return old if old is not None and old.goes_on(here, runtime) else PeerRecord(here, runtime)
+    record = PeerRecord(plain(environment()), runtime)
+    with bars(Console(stderr=True)) as bar:
+        task = bar.add_task("", total=2 * len(comparisons))
+        for one in comparisons:
+            bar.update(task, description=one.label)
+            result = compare(one, runtime, lambda sides: bar.advance(task, sides))
+            record = dataclasses.replace(record, results=(*record.results, result))
+            write(folder, record)
+    return record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +177,6 @@ def trace(
     lines: Count = 16,
     inference: _Traced = _Traced(),
     options: Options = (),
-    stacks: bool = False,
     out: Path | None = None,
     lang: Lang = None,
     as_json: Json = False,
@@ -206,7 +189,6 @@ def trace(
         dataset: one of `list`
         split: of the set
         lines: how many to read
-        stacks: note which lines of Python call each operator; files become some times larger
         out: folder of the traces; default: results/traces
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer talks on stderr otherwise
@@ -226,7 +208,7 @@ def trace(
         reader = bench.decoder(bench.spec(decoder))
         images = [line.image for line in bench.lines(dataset, split, lines).lines]
         name = system.replace("/", "-").replace(":", "-")
-        traced = write_trace(name, bench, reader, images, folder, stacks, steps.report)
+        traced = write_trace(name, bench, reader, images, folder, steps.report)
     if as_json:
         record = {"system": system, **dataclasses.asdict(traced)}
         print_json(record)
@@ -258,7 +240,6 @@ def show(
     encoder: str | None = None,
     dataset: str | None = None,
     lines: Count = 2,
-    depth: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     options: Options = (),
     data_root: DataRoot = None,
     as_json: Json = False,
@@ -270,7 +251,6 @@ def show(
         encoder: what a decoder reads from; default: the first of `list`
         dataset: where the lines come from; default: the first of `list`
         lines: how many
-        depth: levels of the tree; default: all
     """
     from bench.core.machine import thread_count
     from bench.pipeline.opening import opened
@@ -297,7 +277,7 @@ def show(
     if as_json:
         print_json({"name": name, **dataclasses.asdict(described)})
     else:
-        print(_text(described, depth))
+        print(_text(described))
     return 0
 
 
@@ -358,10 +338,10 @@ def _texts(lines: Sequence[Line], decoded: Sequence[Decoded]) -> list[str]:
     ]
 
 
-def _text(described: Description, depth: int | None) -> str:
+def _text(described: Description) -> str:
     blocks = ["\n".join(line for line in described.about if line)]
     if described.tree is not None:
-        blocks.append(_tree_text(described.tree, depth))
+        blocks.append(_tree_text(described.tree))
     if described.parameters:
         totals = [f"{name}: {count:,} parameters" for name, count in described.parameters.items()]
         total = f"all: {sum(described.parameters.values()):,} parameters"
@@ -371,12 +351,12 @@ def _text(described: Description, depth: int | None) -> str:
     return "\n\n".join(blocks)
 
 
-def _tree_text(tree: Node, depth: int | None) -> str:
+def _tree_text(tree: Node) -> str:
     """Module, output shape and parameters in three columns; layers that are alike in one line."""
     from bench.analysis.show import branches
 
     rows = [("module", "first output", "parameters")]
-    for branch in branches(tree, depth):
+    for branch in branches(tree):
         node = branch.node
         times = f" ({branch.repeats} x)" if branch.repeats > 1 else ""
         kind = "" if branch.name == node.kind else f": {node.kind}"

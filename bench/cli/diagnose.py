@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cyclopts import App, Parameter
@@ -13,6 +12,7 @@ from bench.cli.options import (
     HOW,
     WHAT,
     DataRoot,
+    Form,
     Inference,
     Json,
     Lang,
@@ -27,7 +27,6 @@ from bench.core.bounds import Count
 if TYPE_CHECKING:
     from bench.analysis.diagnostics import Diagnosis
     from bench.pipeline.plan import Selection
-    from bench.report.table import Table
 
 app = App(
     name="diagnose",
@@ -35,7 +34,7 @@ app = App(
 examples:
   {PROGRAM} dev diagnose                                   every decoder behind mini, clean lines
   {PROGRAM} dev diagnose --decoder ctc-beam,ar-beam --damage none,blot --severity 1,3,5
-  {PROGRAM} dev diagnose --out results/diagnostics         also as markdown, LaTeX and CSV
+  {PROGRAM} dev diagnose --format tex > errors.tex         also md and csv
   {PROGRAM} dev diagnose --json | jq '.findings[] | [.decoder, .search, .model]'
 
 A wrong line is a search error when its reference scores higher than what was read under the
@@ -101,15 +100,11 @@ def run(
     choices: DiagnosisChoices = DiagnosisChoices(),
     data_root: DataRoot = None,
     inference: Inference = Inference(),
-    out: Annotated[Path | None, Parameter(group=HOW)] = None,
+    form: Annotated[Form, Parameter(group=HOW)] = "text",
     lang: Annotated[Lang, Parameter(group=HOW)] = None,
     as_json: Annotated[Json, Parameter(group=HOW)] = False,
 ) -> int:
-    """Count search errors, model errors and oracle CER of decoders behind one encoder.
-
-    Args:
-        out: folder to write the tables to as well
-    """
+    """Count search errors, model errors and oracle CER of decoders behind one encoder."""
     from bench.analysis.diagnostics import diagnose
     from bench.cli.bars import track
     from bench.pipeline.plan import Registries
@@ -118,26 +113,13 @@ def run(
     from bench.report.language import say
 
     diagnosis = diagnose(choices.selection(inference), Registries(), track)
-    made = list(tables(diagnosis))
-    if out is not None:
-        _write(out, made)
     if as_json:
         print_json(_record(diagnosis))
         return 0
-    print(render.printed(made))
+    print(render.printed(tables(diagnosis), form))
     for decoder, why in diagnosis.skipped:
         print(say("could not run here: {decoder}: {why}", decoder=decoder, why=why))
     return 0
-
-
-def _write(folder: Path, made: list[Table]) -> None:
-    from bench.core.files import write_files
-    from bench.report import render
-
-    files = {"diagnostics.md": render.printed(made, "md").encode()}
-    for table in made:
-        files |= render.files(table, table.slug, ("tex", "csv"))
-    write_files(folder, files)
 
 
 def _record(diagnosis: Diagnosis) -> dict[str, Any]:

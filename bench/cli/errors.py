@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
@@ -16,7 +16,7 @@ from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.options import DataRoot, Json, Lang, Names, check_workbook, print_json
+from bench.cli.options import DataRoot, Form, Json, Lang, Names, check_workbook, print_json
 from bench.cli.stored import Run, open_run
 from bench.core.bounds import Count
 from bench.core.errors import UserError
@@ -107,7 +107,7 @@ def run(
     vocabulary: Annotated[str | None, Parameter(metavar="FILE")] = None,
     top: Count = 15,
     data_root: DataRoot = None,
-    form: Annotated[Literal["text", "md", "tex", "csv"], Parameter(name="--format")] = "text",
+    form: Form = "text",
     xlsx: Path | None = None,
     lang: Lang = None,
     as_json: Json = False,
@@ -122,7 +122,6 @@ def run(
         vocabulary: ARPA file or KenLM binary whose words count as words, or embedded; default: that
             of the run's word model
         top: confusions in a table, and worst lines in the workbook
-        form: of the tables on stdout
         xlsx: write an Excel workbook
     """
     if as_json and form != "text":

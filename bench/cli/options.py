@@ -57,6 +57,10 @@ Options = Annotated[
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", help="print for programs")]
+Form = Annotated[
+    Literal["text", "md", "tex", "csv"],
+    Parameter(name="--format", help="of the tables on stdout; default: text"),
+]
 
 AllowLeak = Annotated[
     bool,
