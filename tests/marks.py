@@ -46,3 +46,21 @@ class Marks(Dataset):
             Line(f"{split}-{i}", drawn(text), text, "w", split) for i, text in enumerate(texts)
         )[:limit]
         return LineSet("marks", split, lines, (), fingerprint(lines), "drawn", "none", "made")
+
+
+TEXTS = ("ab", "ca", "d", "bdc")
+
+
+@dataclass(frozen=True)
+class FewMarks(Marks):
+    """Train: `TEXTS` again and again. Val and test: texts of Marks."""
+
+    size: int = 80
+    texts: tuple[str, ...] = TEXTS
+
+    def load(self, split: str = "test", limit: int | None = None) -> LineSet:
+        if split != "train":
+            return Marks(self.size).load(split, limit)
+        texts = [self.texts[i % len(self.texts)] for i in range(self.size)][:limit]
+        lines = tuple(Line(f"train-{i}", drawn(t), t, "w", split) for i, t in enumerate(texts))
+        return LineSet("few", split, lines, (), fingerprint(lines), "drawn", "none", "made")

@@ -25,7 +25,7 @@ from datasets import DATASETS
 from datasets.base import spread
 from models import ENCODERS
 from models.trocr_model import ar_model, detokenizer
-from tests.few_marks import TEXTS, FewMarks
+from tests.marks import TEXTS, FewMarks
 from tests.tiny_trocr import Kind, save_checkpoint, tiny_model
 from tests.trainings import Listening, cer_of
 
@@ -48,7 +48,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 def marks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sets of marks, registered."""
     monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars"))
-    monkeypatch.setitem(DATASETS.entries, "few", Entry("tests.few_marks:FewMarks", "few bars"))
+    monkeypatch.setitem(DATASETS.entries, "few", Entry("tests.marks:FewMarks", "few bars"))
 
 
 def recipe(folder: Path | str, out: Path, **changes: Any) -> FineTuning:
@@ -162,7 +162,7 @@ def test_other_curves_are_no_over_fitting(points):
 def learned(folders, tmp_path_factory) -> Result:
     """A model that has learned a few lines by heart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DATASETS.entries, "few", Entry("tests.few_marks:FewMarks", "few bars"))
+        patch.setitem(DATASETS.entries, "few", Entry("tests.marks:FewMarks", "few bars"))
         out = tmp_path_factory.mktemp("by-heart") / "out"
         return fit(
             recipe(folders["base"], out, limit=8, epochs=None, steps=40, save_every=20, rate=1e-2)
@@ -222,7 +222,7 @@ def test_a_shape_learns_from_random_weights_and_brings_its_tokenizer(tmp_path):
 
 
 def test_the_user_learns_what_the_lines_are(folders, tmp_path, monkeypatch):
-    long = Entry("tests.few_marks:FewMarks", "bars", {"texts": ("ab", "ab" * 40, "c")})
+    long = Entry("tests.marks:FewMarks", "bars", {"texts": ("ab", "ab" * 40, "c")})
     monkeypatch.setitem(DATASETS.entries, "few-long", long)
     (tmp_path / "known").mkdir()
     for path in folders["base"].iterdir():

@@ -4,8 +4,8 @@ The profiler slows down what it watches, and every operator by another factor, s
 traced run goes into a row. It shows which operators a stage spends itself on, in which order, and
 where one waits for another.
 
-    FOLDER/NAME/NAME.pt.trace.json.gz   tensorboard --logdir FOLDER (torch-tb-profiler)
-    FOLDER/NAME/chrome.json.gz          the same for chrome://tracing or ui.perfetto.dev
+FOLDER/NAME/NAME.pt.trace.json.gz is for tensorboard --logdir FOLDER (torch-tb-profiler),
+chrome://tracing and ui.perfetto.dev.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ class Trace:
     operators: all others, that with most seconds first: of the device where there is one.
     """
 
-    tensorboard: Path
-    chrome: Path
+    path: Path
     lines: int
     batches: int
     stages: tuple[Operator, ...]
@@ -88,12 +87,11 @@ def trace(
     """
     runtime = bench.runtime
     batches = batches_of(images, runtime.batch_size)
-    board = folder / name / f"{name}.pt.trace.json.gz"
-    chrome = board.with_name("chrome.json.gz")
+    path = folder / name / f"{name}.pt.trace.json.gz"
     with profile(
         activities=_activities(runtime),
         schedule=schedule(wait=0, warmup=1, active=len(batches), repeat=1),
-        on_trace_ready=lambda profiler: _write(profiler, (board, chrome)),
+        on_trace_ready=lambda profiler: _write(profiler, path),
         record_shapes=True,
         profile_memory=True,
         acc_events=True,
@@ -104,7 +102,7 @@ def trace(
             profiler.step()
     report("tracing", 1, 1)
     stages, operators = _counted(profiler)
-    return Trace(board, chrome, len(images), len(batches), stages, operators)
+    return Trace(path, len(images), len(batches), stages, operators)
 
 
 def _activities(runtime: Runtime) -> list[ProfilerActivity]:
@@ -124,14 +122,12 @@ def _read(bench: Bench, decoder: Decoder, images: Sequence[Image]) -> None:
         torch.cuda.synchronize(bench.runtime.device)
 
 
-def _write(profiler: profile, paths: Sequence[Path]) -> None:
-    """Write the trace to each path; torch exports it only once."""
+def _write(profiler: profile, path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "trace.json.gz"
         profiler.export_chrome_trace(str(made))
-        for path in paths:
-            with draft_of(path) as draft:
-                shutil.copyfile(made, draft)
+        with draft_of(path) as draft:
+            shutil.copyfile(made, draft)
 
 
 def _counted(profiler: profile) -> tuple[tuple[Operator, ...], tuple[Operator, ...]]:

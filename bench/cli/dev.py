@@ -69,7 +69,7 @@ A system is ENCODER:DECODER. Look at the traces with
   tensorboard --logdir results/traces   after pip install '.[trace]'; its tab pytorch_profiler
                                         draws charts with a script of Google's, so it shows
                                         nothing without internet
-  chrome://tracing                      open SYSTEM/chrome.json.gz; works without internet
+  chrome://tracing                      open the file that is named; works without internet
   https://ui.perfetto.dev               the same file
 
 The profiler slows down what it watches, so a trace is no measurement: speeds come from the
@@ -215,7 +215,7 @@ def trace(
         return 0
     print(render.printed(tables(traced, system, f"{dataset} ({split})")))
     print(f"tensorboard --logdir {folder}")
-    print(f"chrome://tracing or https://ui.perfetto.dev: {traced.chrome}")
+    print(f"chrome://tracing or https://ui.perfetto.dev: {traced.path}")
     return 0
 
 

@@ -190,12 +190,12 @@ def alone(values: Sequence[float]) -> list[Ranged]:
     return [(value, value, value) for value in values]
 
 
-def speed_ticks(axes: Any, steps: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
-    """Ticks of a logarithmic axis from left to right: these of each decade where it is long."""
+def speed_ticks(axes: Any) -> None:
+    """Ticks of a logarithmic axis from left to right: 1, 2, 5 of each decade where it is long."""
     axes.set_xscale("log")
     left, right = axes.get_xlim()
     few = right < 5 * left  # 1, 2, 5 may all lie outside
-    axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=steps))
+    axes.xaxis.set_major_locator(MaxNLocator(6) if few else LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
