@@ -566,11 +566,29 @@ def test_what_a_large_study_needs_follows_from_the_committed_rows(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     shown = re.findall(r"\d[\d,.]*(?= (?:ms|hours|時間|GB|kB))", text)
     parts = [round(lines * encoder / 3600), round(15 * lines * decoder / 3600)]
+    cluster = json.loads((REFERENCE / "two-cores-cluster/cluster.json").read_text("utf-8"))
+    runs, write_s = cluster["runs"], cluster["write_ms"]["median"] / 1000
+    start = next(run for run in runs if "eight_tasks_s" in run)
+    further = (start["eight_tasks_s"] - start["one_task_s"]) / 7
+    study = sum(parts) + 65_000 * further / 3600
+    speeds = {
+        n: [cluster["lines"] / run["wall_s"] for run in runs if run["workers"] == n]
+        for n in (1, 2, 4)
+    }
+    assert re.findall(r"(\d+\.\d+) \[(\d+\.\d+), (\d+\.\d+)\]", text) == [
+        tuple(fixed(x, 1) for x in (sum(one) / 2, min(one), max(one))) for one in speeds.values()
+    ]
+    whole = sum(run["wall_s"] for run in runs if run["workers"] == 1) / 2 - start["one_task_s"]
+    assert re.findall(r"(\d+\.\d+)(?= s\b| s )", text) == [
+        fixed(x, 1) for x in (start["one_task_s"], further, whole / cluster["tasks"])
+    ]
     assert shown == [
         fixed(1000 * encoder, 1), str(parts[0]), fixed(1000 * decoder, 1), str(parts[1]),
         fixed(cells * row_size / 1e9, 1), fixed(cells * sum(texts) / len(texts) / 1e9, 0),
         str(sum(parts)), fixed(sum(texts) / len(texts) / 1e3, 0),
         f"{lines / 4.60 / 3600:,.0f}",
+        *(fixed(study / machines, 1) for machines in (16, 64, 256)),
+        fixed(1000 * write_s, 1), fixed(cells * write_s / 3600, 1),
     ]  # fmt: skip
 
 
