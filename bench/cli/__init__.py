@@ -142,6 +142,8 @@ def _execute(words: list[str]) -> int:
         from datasets.root import set_data_root
 
         set_data_root(bound.arguments["data_root"])
+    if "lang" not in bound.signature.parameters:
+        return int(command(*bound.args, **bound.kwargs) or 0)
     from bench.report.language import language, preferred
 
     with language(bound.arguments.get("lang") or preferred()):
