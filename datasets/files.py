@@ -8,7 +8,7 @@ import re
 import stat
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree.ElementTree import Element, ParseError, fromstring
@@ -33,7 +33,9 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pbm",
             ".pgm", ".ppm")  # fmt: skip
 
-_SAMPLE_FORMAT = 339  # the tag of TIFF; 1 means unsigned whole numbers
+# Tags of TIFF.
+_SAMPLE_FORMAT = 339  # 1: unsigned whole numbers
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _DEPTHS = (8, 10, 12, 14, 16, 24, 31, 32)  # bits that scanners and cameras use
 _PAPER = (255, 255, 255, 255)
 _DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
@@ -115,7 +117,8 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
             with Pillow.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
-                return _grey(ImageOps.exif_transpose(image) if upright else image)
+                tags = getattr(image, "tag_v2", {})  # which a transposed copy lacks
+                return _grey(ImageOps.exif_transpose(image) if upright else image, tags)
     except UnidentifiedImageError as error:
         raise ValueError("it is not an image") from error
     except ValueError:
@@ -124,14 +127,16 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _grey(image: Pillow.Image) -> Image:
+def _grey(image: Pillow.Image, tags: Mapping[int, Any]) -> Image:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         above = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
     if image.mode.startswith(("I", "F")):  # convert("L") would clip what has more than 8 bits
         pixels = np.asarray(image)
-        unsigned = getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT) == (1,)
-        return _scaled(pixels.view(np.uint32) if unsigned and image.mode == "I" else pixels)
+        unsigned = tags.get(_SAMPLE_FORMAT) == (1,)
+        grey = _scaled(pixels.view(np.uint32) if unsigned and image.mode == "I" else pixels)
+        # Pillow turns such pixels around only where they have 8 bits or fewer.
+        return ~grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
     return np.array(image.convert("L"))
 
 

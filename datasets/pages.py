@@ -243,14 +243,19 @@ def _turn(line: PageLine) -> int:
         return 0
     across, down = line.baseline[-1] - line.baseline[0]
     if abs(down) <= abs(across):
-        return 0
+        return 2 if across < 0 and _offset(line, 1) < -_CLEAR else 0
     tops_left = down < 0
-    if len(line.polygon):
-        left, right = line.polygon[:, 0].min(), line.polygon[:, 0].max()
-        offset = line.baseline[:, 0].mean() - (left + right) / 2
-        if abs(offset) > _CLEAR * (right - left):
-            tops_left = offset > 0
+    if abs(offset := _offset(line, 0)) > _CLEAR:
+        tops_left = offset > 0
     return -1 if tops_left else 1
+
+
+def _offset(line: PageLine, axis: int) -> float:
+    """Signed distance of the baseline from the outline's middle, as a share of its extent."""
+    if line.baseline is None or not len(line.polygon):
+        return 0.0
+    low, high = line.polygon[:, axis].min(), line.polygon[:, axis].max()
+    return float((line.baseline[:, axis].mean() - (low + high) / 2) / max(high - low, 1.0))
 
 
 def _turned(line: PageLine, turn: int, shape: tuple[int, ...]) -> PageLine:
@@ -259,7 +264,9 @@ def _turned(line: PageLine, turn: int, shape: tuple[int, ...]) -> PageLine:
 
     def points(old: Points) -> Points:
         x, y = old.T
-        moved = {0: (x, y), 1: (y, width - x), -1: (height - y, x)}[turn]
+        moved = {
+            0: (x, y), 1: (y, width - x), -1: (height - y, x), 2: (width - x, height - y)
+        }[turn]  # fmt: skip
         return np.stack(moved, axis=1)
 
     baseline = None if line.baseline is None else points(line.baseline)

@@ -134,7 +134,9 @@ def _rows(path: Path, text: str, kind: str, quoted: bool, remedy: str) -> Iterat
         elif not _encodable(fields):
             troubles.append(remedy)
         if reader.line_num > number:
-            troubles.append(f"it goes on to line {reader.line_num}: is a quote never closed?")
+            troubles.append(
+                f"it goes on to line {reader.line_num}, as if its quote were never closed"
+            )
         values = dict(zip(names, fields, strict=False))
         yield Record(number, values, "; ".join(filter(None, troubles)))
 

@@ -27,13 +27,16 @@ with atheris.instrument_imports(include=["bench", "datasets", "decoders"]):
     from bench import ROOT
     from bench.core import project
     from bench.core.errors import UserError
+    from bench.core.options import parse_options, typed_options
     from bench.core.records import load_row
+    from datasets.cvl import page_texts
     from datasets.files import decode
     from datasets.iam_text import parse_form, parse_forms, parse_lines
     from datasets.page_xml import parse_alto, parse_page
     from datasets.parquet import ParquetLines
     from datasets.table import read_table
-    from decoders import tuned
+    from decoders import DECODERS, tuned
+    from decoders.correctors.chat import Chat, Endpoint, _AgainError
     from decoders.language.arpa import read_arpa
     from decoders.language.kenlm_files import read_binary_header
 
@@ -60,6 +63,12 @@ def _text(parse: Callable[[str], object]) -> Reader:
     return lambda data: parse(data.decode("utf-8", "replace"))
 
 
+def _answer(data: bytes) -> object:
+    body = {"max_tokens": 50, "messages": [{"content": "a line"}]}
+    return CHAT._read(data, body, 0.0)
+
+
+CHAT = Chat(Endpoint("http://localhost:1/v1", "fuzzed"))
 READERS: dict[str, Reader] = {
     "image": decode,
     "page": partial(parse_page, name="fuzzed"),
@@ -76,11 +85,16 @@ READERS: dict[str, Reader] = {
     "row": partial(load_row, where="fuzzed"),
     "tuned": from_file(".json", tuned.load),
     "project": from_file(".toml", project.read),
+    "cvl": partial(page_texts, name="fuzzed"),
+    "options": _text(lambda text: typed_options(parse_options(text.split("\n")), [DECODERS])),
+    "answer": _answer,
 }
 EXPECTED: dict[str, tuple[type[Exception], ...]] = {
     "image": (ValueError,),
     "page": (UserError, ValueError),
     "alto": (UserError, ValueError),
+    "answer": (_AgainError,),
+    "cvl": (UserError, ValueError),
     "iam-form": (UserError, ValueError),
     "iam-lines": (UserError, ValueError),
     "iam-forms": (UserError, ValueError),
@@ -100,12 +114,19 @@ IAM = (
     b'<word id="w" text="A"><cmp x="1" y="2" width="3" height="4"/></word></line>'
     b"</handwritten-part></form>",
 )
+OTHERS = (
+    b"ctc-ngram.alpha=0.5\nctc-ngram.beam=16\nar-beam.beam=5",
+    b'{"choices": [{"message": {"content": "a line"}, "finish_reason": "stop"}], '
+    b'"usage": {"total_tokens": 9}}',
+    b'<Page><AttrRegion attrType="2" id="0001-1-2"><AttrRegion attrType="1" id="0001-1-2-3" '
+    b'text="word" fontType="2"/></AttrRegion></Page>',
+)
 PROJECT = b'[encoders.mine]\npath = "x"\n[sets.iam]\nroot = "y"\npartition = "aachen"\n'
 
 
 def seeds(name: str) -> Iterable[bytes]:
     """Files to begin with."""
-    yield from (PAGE, *IAM, PROJECT)
+    yield from (PAGE, *IAM, *OTHERS, PROJECT)
     pixels = np.arange(240, dtype=np.uint8).reshape(8, 30)
     for kind in ("png", "jpeg", "tiff", "gif", "bmp", "webp", "ppm"):
         written = io.BytesIO()

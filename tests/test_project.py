@@ -208,6 +208,13 @@ def test_facts_of_a_set_are_those_of_its_kind(desk: Path) -> None:
     assert not about("mine").synthetic
 
 
+def test_a_remedy_has_the_name_of_the_set_and_not_its_kind(call: Call, desk: Path) -> None:
+    (desk / "kaidoku.toml").write_text('[sets.mine]\nkind = "manifest"\npath = "gone.csv"\n')
+    load(desk / "kaidoku.toml")
+    code, _, err = call("run", "--dataset", "mine")
+    assert code == 2 and "-o mine.path=FILE" in err and "manifest.path" not in err
+
+
 def test_tuned_weights_lie_beside_the_file(call: Call, desk: Path) -> None:
     load(desk / "kaidoku.toml")
     assert tuned.own_path() == desk / "tuned.json"

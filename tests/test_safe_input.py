@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,6 +157,23 @@ SHARES = np.linspace(0.05, 0.95, 24, dtype=np.float64).reshape(4, 6)
 def test_pixels_of_every_depth_are_scaled_by_their_range(white: float, kind: type) -> None:
     found = decode(_encoded(Image.fromarray((SHARES * white).astype(kind)), "TIFF"))
     assert abs(found - SHARES * 255).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "tag", "stored", "value"),
+    [
+        (np.uint16, 262, 1, 0), (np.float32, 262, 1, 0),  # white is zero
+        (np.uint32, 339, 2, 1),  # unsigned, to the last bit
+    ],
+)  # fmt: skip
+def test_tags_of_tiff_are_heeded(kind: type, tag: int, stored: int, value: int) -> None:
+    white = np.iinfo(kind).max if np.issubdtype(kind, np.integer) else 1.0
+    shares = 1 - SHARES if tag == 262 else SHARES
+    pixels: NDArray[Any] = (shares * white).astype(kind)
+    written = _encoded(Image.fromarray(pixels.view(np.int32) if tag == 339 else pixels), "TIFF")
+    before, after = (struct.pack("<HHII", tag, 3, 1, number) for number in (stored, value))
+    assert written.count(before) == 1
+    assert abs(decode(written.replace(before, after)) - SHARES * 255).max() < 2
 
 
 def test_numbers_below_zero_or_without_end() -> None:

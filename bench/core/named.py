@@ -42,6 +42,11 @@ def kind_of(dataset: str) -> str:
     return _named.kinds.get(dataset, dataset)
 
 
+def for_name(remedy: str, dataset: str) -> str:
+    """A remedy of the registered set behind a name, with the options of the name."""
+    return remedy.replace(f"-o {kind_of(dataset)}.", f"-o {dataset}.")
+
+
 def file_of_model(model: str) -> Path:
     """The file or folder of a language model that an option names."""
     return Path(_named.models.get(model, model)).expanduser()

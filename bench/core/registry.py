@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.named import for_name
 
 Options = Mapping[str, tuple[dataclasses.Field[Any], Any]]  # by name: field and resolved type
 
@@ -154,7 +155,7 @@ class Registry:
         """
         thing = self.create(name, options)
         if absent := thing.missing():
-            raise absent
+            raise Unavailable(absent.reason, for_name(absent.remedy, name))
         return thing
 
 

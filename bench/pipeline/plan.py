@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.core.errors import Unavailable, UserError
+from bench.core.named import for_name
 from bench.core.registry import Registry, did_you_mean
 from bench.core.types import Condition, Runtime
 from datasets import DATASETS
@@ -316,7 +317,8 @@ def _part(
     except ImportError as error:
         absent = Unavailable(f"it cannot be imported: {error}")
     if absent is not None:
-        skipped[registry.kind, name] = Skipped(registry.kind, name, absent.reason, absent.remedy)
+        remedy = for_name(absent.remedy, name)
+        skipped[registry.kind, name] = Skipped(registry.kind, name, absent.reason, remedy)
         return None
     return Part(name, thing, values)
 

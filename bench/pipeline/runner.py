@@ -20,6 +20,7 @@ import numpy as np
 from bench.core.errors import Unavailable, UserError
 from bench.core.hashing import digest
 from bench.core.machine import environment
+from bench.core.named import for_name
 from bench.core.spill import Spill
 from bench.core.stopwatch import Stopwatch, now_utc, overhead
 from bench.core.types import Condition, Line, LineSet, Row, Runtime
@@ -374,7 +375,7 @@ class _Runner:
                     raise UserError(f"{error}; all are in {path}") from error
                 self.sets[name] = str(error)  # the run itself will refuse it
             except Exception as error:
-                why = reason(error, block.runtime)
+                why = for_name(reason(error, block.runtime), condition.dataset)
                 self.sets[name] = f"the data set did not load: {why}"
         return self.sets[name]
 

@@ -279,7 +279,7 @@ class _Reader:
         """The next line without its end."""
         raw = self.file.readline()
         if not raw:
-            self._fail(f"the file ends too early, before {expected}; was its copying broken off?")
+            self._fail(f"the file ends too early, before {expected}; copy or download it again")
         self.number += 1
         try:
             return raw.rstrip(b"\r\n").decode()

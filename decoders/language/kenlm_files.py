@@ -57,7 +57,7 @@ def read_binary_header(path: Path) -> BinaryHeader:
         at = _PARAMETERS_AT + _PARAMETERS.size
         counts = struct.unpack_from(f"<{order}Q", data, at)
     except struct.error as error:
-        raise UserError(f"{path} ends within its header; was its copying broken off?") from error
+        raise UserError(f"{path} ends within its header; copy or download it again") from error
     if not has_words:
         raise UserError(f"{path} holds no words; build it again with KenLM's build_binary")
     return BinaryHeader(counts, _words_at_end(path, data, counts[0] if counts else 0))
@@ -67,7 +67,7 @@ def _words_at_end(path: Path, data: bytes, count: int) -> tuple[str, ...]:
     """The words stand at the end, each closed by a NUL, `<unk>` first."""
     words = data[data.rfind(f"{UNK}\0".encode()) :].split(b"\0")
     if len(words) - 1 != count or words[0] != UNK.encode() or words[-1]:
-        raise UserError(f"{path} does not end with its {count} words; was its copying broken off?")
+        raise UserError(f"{path} does not end with its {count} words; copy or download it again")
     try:
         return tuple(word.decode() for word in words[:-1])
     except UnicodeDecodeError as error:

@@ -73,7 +73,8 @@ def _unpack(path: Path, reader: Any, copy: Path) -> None:
                     out.write(block)
                     if out.tell() > most:
                         raise UserError(
-                            f"{path} unpacks to over {_MOST} times its size; is it a model?"
+                            f"{path} unpacks to over {_MOST} times its size; if it is "
+                            "a model all the same, unpack it yourself"
                         )
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            raise UserError(f"{path} is broken ({error}); was its copying broken off?") from error
+            raise UserError(f"{path} is broken ({error}); copy or download it again") from error
