@@ -131,8 +131,9 @@ def _read_cells(out: Path) -> Results:
 def _read_experiment(out: Path) -> Results:
     """The cells of an experiment, and its language gains in log-odds."""
     cells = _read_cells(out)
-    for own in json.loads((out / "summary.json").read_text("utf-8"))["readings"]:
-        if own["gain"]["value"] is not None:
+    summary = json.loads((out / "summary.json").read_text("utf-8"))
+    for own in summary["readings"]:
+        if own["reader"] in summary["weights"] and own["gain"]["value"] is not None:
             name = f"gain of {own['system']}, {own['level']}, {own['condition']}"
             cells[name] = f"{own['gain']['value']:.5f} at a CER of {own['cer']['value']:.5f}"
     return cells

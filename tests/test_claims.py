@@ -628,7 +628,7 @@ def test_the_finding_on_real_ink_follows_from_its_rows():
     }  # fmt: skip
     assert len(cers) == len(rows(run))
     for one in on_ink()["readings"]:
-        if one["system"] != "cloze":
+        if one["system"] != "cloze" and one["reader"] in READERS:
             damage = design["conditions"][one["condition"]]
             place = (
                 one["reader"], design["sets"][one["level"]], one["system"], damage["severity"],

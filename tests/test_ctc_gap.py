@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.core.types import BLANK, Runtime
+from bench.core.errors import UserError
+from bench.core.types import BLANK, Lost, Runtime
 from bench.training.widths import learn, measured
 from datasets import DATASETS
 from datasets.damage import DAMAGES
@@ -58,11 +60,14 @@ def line(text: str, seen: str = "", sure: float = 0.97) -> NDArray[np.float32]:
 
 def log_mass(matrix, text: tuple[int, ...], decoder) -> float:
     """Log of the mass of one text: all paths, and all choices of gaps that it fills."""
-    from decoders.ctc.gaps import density, find
+    from decoders.ctc.gaps import density, find, place
 
     model, language = decoder._gaps, decoder._language
     gaps = room(len(matrix))
-    found = find(matrix, len(matrix), model, gaps)
+    if known := len(model.known):
+        found = place(matrix, len(matrix), model.known[0], model, gaps)
+    else:
+        found = find(matrix, len(matrix), model, gaps)
     factors, state = [], language.start
     for symbol in text:
         factor, state = language.steps[state, symbol].item()
@@ -84,12 +89,15 @@ def log_mass(matrix, text: tuple[int, ...], decoder) -> float:
                         continue
                     if any(a == b == space for a, b in itertools.pairwise(joined)):
                         continue
+                    if gaps.characters[gap] not in (0, -1, len(inside)):
+                        continue
                     width = sum(model.widths[s] for s in inside)
                     likelihood = density(model, gaps.excess[gap], width, letters, spaces)
-                    price = math.exp(-model.cost - len(inside) * model.bonus)
+                    price = math.exp(-model.cost * (not known) - len(inside) * model.bonus)
                     price *= math.prod(factors[i:j]) * likelihood / gaps.likelihood[gap]
                     added[j] += before[i] * unwritten * price
-            blank += added
+            blank = added if known else blank + added
+            symbols = symbols * (not known)
             gap += 1
         if gap < found and gaps.begin[gap] == t:
             before, unwritten = blank + symbols, 1.0
@@ -109,7 +117,7 @@ def room(steps: int):
 
     arrays: list[Any] = [np.zeros(MOST_GAPS, np.int32) for _ in range(2)]
     arrays += [np.zeros(MOST_GAPS) for _ in range(2)]
-    arrays += [np.zeros(steps, np.int32) for _ in range(3)]
+    arrays += [np.zeros(MOST_GAPS, np.int32), *(np.zeros(steps, np.int32) for _ in range(3))]
     arrays += [np.zeros(steps)]
     return Gaps(*arrays)
 
@@ -127,6 +135,26 @@ def test_scores_are_those_of_all_paths_and_fillings(lm: str, seed: int) -> None:
         symbols = tuple(map(ALPHABET.index, text))
         exact = log_mass(matrix, symbols, decoder)
         assert exact - 0.03 < score < exact + 1e-6  # the beam loses a little mass
+
+
+@pytest.mark.parametrize("oracle", ["place", "count"])
+def test_scores_of_an_oracle_are_those_of_all_fillings(lm: str, oracle: str) -> None:
+    matrix = line("a red hen ran", "a re_ h__ ran", sure=0.8)
+    matrix = matrix + np.random.default_rng(3).normal(0, 0.3, matrix.shape).astype(np.float32)
+    matrix = matrix - np.log(np.exp(matrix).sum(1, keepdims=True))
+    widths = json.loads(WIDTHS.read_text("utf-8"))["widths"]
+    ends = np.cumsum([round(6 * widths[c]) for c in "a red hen ran"]) / len(matrix)
+    lost = (Lost(ends[3], ends[4], 2), Lost(ends[6], ends[8], 3))  # a space counts
+    wide = {"beam": 3000, "nbest": 20, "token_min_logp": None, "beam_prune_logp": None}
+    decoder = opened(lm, alpha=0.8, beta=1.5, oracle=oracle, **wide)
+    batch = dataclasses.replace(encoded([matrix], ALPHABET), lost=(lost,))
+    (read,) = decoder.decode(batch)
+    assert read.text == "a red hen ran"
+    for text, score in read.nbest:
+        exact = log_mass(matrix, tuple(map(ALPHABET.index, text)), decoder)
+        assert exact - 0.03 < score < exact + 1e-6
+    with pytest.raises(UserError, match="bench experiment"):
+        decoder.decode(encoded([matrix], ALPHABET))
 
 
 @given(seed=st.integers(0, 10_000), steps=st.integers(1, 40), peaked=st.floats(1.0, 6.0))

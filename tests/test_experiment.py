@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.analysis.experiment.analysis import conclude, log_odds, readings
+from bench.analysis.experiment.budget import Budget
 from bench.analysis.experiment.cloze import Cloze
 from bench.analysis.experiment.counts import (
     CHARACTERS,
@@ -26,8 +27,9 @@ from bench.analysis.experiment.counts import (
     Counts,
     place,
 )
-from bench.analysis.experiment.design import GREEDY, ONE, Design, chosen, read_design
+from bench.analysis.experiment.design import GREEDY, ONE, Design, Dose, chosen, read_design
 from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
+from bench.analysis.experiment.ideal import NAME as IDEAL
 from bench.analysis.stats import Redrawn
 from bench.core.errors import UserError
 from bench.core.metrics import normalise, score_line
@@ -65,6 +67,8 @@ def made(right_of, blocks: int = len(WRITERS)) -> Counts:
 def helping(level: str, condition: str, system: str) -> int:
     """Language helps English, more where ink is lost, and most where the gap is known."""
     dose = {GREEDY: 0, "ctc-beam": 0, "ctc-beam+lm": 1, "ctc-ngram": 2}.get(system, 3)
+    if "oracle" in system:
+        dose += 1 if "place" in system else 2
     ink = {"clean": 10, "span-marked": 50}.get(condition, 30)
     return 700 + (dose * ink if level == "english" else 0)
 
@@ -160,6 +164,7 @@ def finding(counts: Counts, design: Design = DESIGN) -> Finding:
         language={"mini:ctc-ngram": {"alpha": 0.9, "lm_order": 6}},
         readings=tuple(readings(counts, design)),
         judged=tuple(conclude(counts, design)),
+        budget=(Budget("mini", "erased", "ctc-gap", None, 3, 2, 100, 1, 32),),
         left_out={"ppocr": "its weights are missing"},
         environment={},
     )
@@ -201,6 +206,9 @@ def small(monkeypatch, small_lm) -> Design:
         name: dataclasses.replace(whole.doses[name], options={"lm": str(small_lm)})
         for name in ("ctc-ngram", "ctc-gap")
     }
+    for known in ("place", "count"):
+        own = {"oracle": known, "lm": str(small_lm)}
+        doses[f"ctc-gap@oracle-{known}"] = Dose("ctc-gap", own, conditions=("erased", ONE))
     design = dataclasses.replace(
         whole,
         lines=2,
@@ -223,9 +231,23 @@ def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small, tmp_path):
     assert declared["declared"] and declared["sha256"] == small.sha256
     assert [c["name"] for c in declared["contrasts"]] == [c.name for c in small.contrasts]
     summary = json.loads((folder / SUMMARY).read_text())
-    rates = {(r["level"], r["condition"], r["system"]): r for r in summary["readings"]}
+    own = [r for r in summary["readings"] if r["reader"] == "mini"]
+    rates = {(r["level"], r["condition"], r["system"]): r for r in own}
     assert rates["english", ONE, "ctc-gap"]["hidden"] == rates["english", ONE, CLOZE]["hidden"] > 0
     assert rates["random", "clean", "ctc-beam"]["gain"]["value"] == 0
+    ideal = {r["system"]: r for r in summary["readings"] if r["reader"] == IDEAL}
+    assert ideal.keys() == {"ctc-beam", *small.doses}
+    assert ideal["ctc-beam"]["cer"]["value"] > 0 == ideal["ctc-beam"]["restored"]["value"]
+    budgets = {(one["condition"], one["system"]): one for one in summary["budget"]}
+    assert budgets.keys() == set(
+        itertools.product(("clean", "erased"), ("ctc-beam", "ctc-ngram", "ctc-gap"))
+    )
+    for (condition, system), one in budgets.items():
+        edits = (one["search"] or 0) + one["ink"] + one["model"]
+        cer = rates["english", condition, system]["cer"]["value"]
+        assert edits == pytest.approx(cer * one["characters"]) and one["best"] <= edits
+        assert (one["search"] is None) == (system == "ctc-gap" and cer > 0)
+        assert condition != "clean" or one["ink"] == 0
     assert ("random", ONE, "ctc-beam") not in rates
     assert (folder / "finding.md").read_text().startswith("# What does language give")
     assert (folder / "plots/gain.svg").is_file()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 import numpy as np
@@ -110,6 +110,18 @@ class ARModel:
     whole: Any | None = None
 
 
+class Lost(NamedTuple):
+    """Neighbouring characters of a line that a damage hid. Only an oracle knows them.
+
+    begin, end: the stretch that they stood on, as shares of the line's width.
+    characters: between the visible characters with ink on both sides, spaces included.
+    """
+
+    begin: float
+    end: float
+    characters: int
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """An encoder's output for a batch: all that a decoder may read.
@@ -120,6 +132,7 @@ class Encoded:
     frames: (B,) int64, valid frames of each line; None without a CTC head.
     alphabet: the V symbols of the CTC head, "" (the blank) first; () without a CTC head.
     ar: the encoder's own autoregressive head, or None.
+    lost: hidden characters of each line, in order, for a decoder that is an oracle; else None.
     """
 
     states: torch.Tensor
@@ -128,6 +141,7 @@ class Encoded:
     frames: torch.Tensor | None = None
     alphabet: tuple[str, ...] = ()
     ar: ARModel | None = None
+    lost: tuple[tuple[Lost, ...], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.stopwatch import Lap, Stopwatch, pause, spread
-from bench.core.types import Decoded, Encoded, Image, Runtime, Spread, Timing
+from bench.core.types import Decoded, Encoded, Image, Lost, Runtime, Spread, Timing
 from bench.pipeline.plan import Rounds
 from decoders.base import Decoder
 from models.base import Encoder
@@ -78,6 +78,7 @@ class BlockMeasure:
         runtime: Runtime,
         watch: Stopwatch,
         seed: int = 0,
+        lost: Sequence[tuple[Lost, ...]] | None = None,
     ) -> None:
         self.batches = batches_of(images, runtime.batch_size)
         self.readings = {name: Measured() for name in decoders}
@@ -85,6 +86,7 @@ class BlockMeasure:
         self.encode: list[list[Lap]] = []
         self.loop_s = self.measured_s = 0.0
         self._encoder, self._decoders, self._images = encoder, decoders, images
+        self._lost = lost  # characters of each line, where a decoder is an oracle
         self.runtime, self._watch, self._shuffler = runtime, watch, random.Random(seed)
 
     def run(
@@ -290,6 +292,9 @@ class BlockMeasure:
             for name in self._good(active):
                 self._fail(name, "the encoder failed", error)
             return None
+        if self._lost is not None:
+            lost = tuple(self._lost[place] for place in batch)
+            encoded = dataclasses.replace(encoded, lost=lost)
         return encoded, prepare, encode
 
     def _decoded(

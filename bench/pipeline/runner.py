@@ -23,7 +23,7 @@ from bench.core.machine import environment
 from bench.core.named import for_name
 from bench.core.spill import Spill
 from bench.core.stopwatch import Stopwatch, now_utc, overhead
-from bench.core.types import Condition, Line, LineSet, Row, Runtime
+from bench.core.types import Condition, Line, LineSet, Lost, Row, Runtime
 from bench.pipeline import bad_lines
 from bench.pipeline.cells import SLOTS, Cell, Origin, line_result
 from bench.pipeline.measure import BlockMeasure, batches_of, reason
@@ -39,6 +39,7 @@ from bench.pipeline.store import RunStore
 from datasets.base import BadLinesError, NothingReadableError
 from datasets.damage.base import EQUAL_SLOTS
 from datasets.damage.cache import cached_lines
+from datasets.damage.visible import completed, lost_characters, visible_shares
 from decoders.base import Decoder
 from models.base import Encoder
 
@@ -152,6 +153,7 @@ class Policy:
         none can be afforded.
     extras: further facts on a decoder's times for its row.
     halves: whether a batch that does not fit into the memory is read in halves.
+    oracle: whether decoders may know which characters a damage hid.
     """
 
     encoder: Callable[[Encoder, Runtime], Encoder] = lambda encoder, runtime: encoder
@@ -159,6 +161,7 @@ class Policy:
     sample: Callable[[Block, Sequence[Line], Sequence[str], Opened], SampledLines] = whole_set
     extras: Callable[[BlockMeasure, str], Mapping[str, Any]] = lambda measure, name: {}
     halves: bool = True
+    oracle: bool = False
 
 
 def run(
@@ -214,7 +217,7 @@ def finished(plan: Plan, store: RunStore) -> set[tuple[str, str, Condition]]:
     looking = _Runner(store, Silent(), Policy(), Outcome([]), origin, writes=False)
     keys = set()
     for some in _by_encoder(Plan(tuple(blocks), ())):
-        with looking.opened(some[0]) as opened:
+        with looking.opened(some) as opened:
             for block in some:
                 for cell in looking.cells(block, opened):
                     if store.finished(cell.key):
@@ -252,7 +255,7 @@ class _Runner:
 
     def run_encoder(self, blocks: Sequence[Block]) -> None:
         """Run all blocks of one encoder, which is opened once with its decoders."""
-        with self.opened(blocks[0]) as opened:
+        with self.opened(blocks) as opened:
             for block in blocks:
                 if self.stopping():
                     raise KeyboardInterrupt
@@ -260,9 +263,10 @@ class _Runner:
                 self.progress.finished(block, self._run_block(block, opened))
 
     @contextlib.contextmanager
-    def opened(self, block: Block) -> Iterator[Opened]:
-        """Open the encoder and decoders of a block; failures are recorded in the result."""
-        encoder, opened = block.encoder, Opened()
+    def opened(self, blocks: Sequence[Block]) -> Iterator[Opened]:
+        """Open the encoder of blocks and all their decoders; the result records failures."""
+        block, encoder, opened = blocks[0], blocks[0].encoder, Opened()
+        decoders = list({part.name: part for own in blocks for part in own.decoders}.values())
         self.progress.note(f"opening {encoder.name}")
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch_threads(block.runtime.threads))
@@ -271,12 +275,12 @@ class _Runner:
                 opened.encoder = self.policy.encoder(loaded, block.runtime)
             except Unavailable as error:
                 self._skip(Skipped("encoder", encoder.name, error.reason, error.remedy))
-                opened.skipped.update(part.name for part in block.decoders)
+                opened.skipped.update(part.name for part in decoders)
             except Exception as error:
                 why = f"the encoder did not open: {reason(error, block.runtime)}"
-                opened.failures = {part.name: why for part in block.decoders}
+                opened.failures = {part.name: why for part in decoders}
             else:
-                for part in block.decoders:
+                for part in decoders:
                     self.progress.note(f"opening {part.name}")
                     self._open(part, block, opened, stack)
             yield opened
@@ -395,7 +399,7 @@ class _Runner:
         cells = {cell.decoder.name: cell for cell in todo}
         sample = self.policy.sample(block, clean.lines, list(cells), opened)
         try:
-            lines, ink_lost = self._damaged(block, sample.lines)
+            lines, ink_lost, hidden = self._damaged(block, sample.lines)
         except Exception as error:
             why = f"the damage failed: {reason(error, block.runtime)}"
             self.progress.advanced(len(todo))
@@ -422,6 +426,7 @@ class _Runner:
                 runtime,
                 Stopwatch.for_device(runtime.device),
                 seed=block.condition.seed,
+                lost=hidden,
             )
             self.progress.note("measuring")
             measure.run(
@@ -440,19 +445,30 @@ class _Runner:
             raise KeyboardInterrupt  # `stopping`
         return rows
 
-    def _damaged(self, block: Block, clean: Sequence[Line]) -> tuple[Sequence[Line], float | None]:
-        """Return the lines to read and the mean share of lost ink, None where undefined."""
+    def _damaged(
+        self, block: Block, clean: Sequence[Line]
+    ) -> tuple[Sequence[Line], float | None, list[tuple[Lost, ...]] | None]:
+        """Return the lines to read, the mean share of lost ink, and the hidden characters.
+
+        None where they are undefined, or no oracle may know them.
+        """
         places = _places(block, clean)
+        read = clean if places is None else [clean[place] for place in places]
         if block.damage is None:
-            return clean if places is None else [clean[place] for place in places], None
+            return read, None, [()] * len(read) if self.policy.oracle else None
         at, damage = block.condition, block.damage.thing
         self.progress.note(f"damaging {at.dataset}")
-        lines, lost, spill = [], [], Spill()
-        for item in cached_lines(damage, clean, at.dataset, at.severity, at.seed, places):
+        lines, lost, hidden, spill = [], [], [], Spill()
+        made = cached_lines(damage, clean, at.dataset, at.severity, at.seed, places)
+        for line, item in zip(read, made, strict=True):
             lines.append(replace(item.line, image=spill.keep(item.line.image)))
             lost.append(item.ink_lost)
+            if self.policy.oracle:
+                shares = completed(line.text, visible_shares(line, item))
+                hidden.append(lost_characters(line, shares))
         known = [share for share in lost if share is not None]
-        return lines, float(np.mean(known)) if known else None
+        mean = float(np.mean(known)) if known else None
+        return lines, mean, hidden if self.policy.oracle else None
 
     def _stored(
         self,

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.analysis.experiment.analysis import Estimate, TestedContrast
+from bench.analysis.experiment.budget import Budget
 from bench.analysis.experiment.counts import CLOZE
 from bench.analysis.experiment.design import ENGLISH, GREEDY, RANDOM
 from bench.analysis.experiment.finding import Finding
+from bench.analysis.experiment.ideal import NAME as IDEAL
 from bench.report.format import DASH, number
 from bench.report.language import say, say_name
 from bench.report.table import RANGE, Cell, Column, Table, declared, figure, keys, rate
@@ -18,7 +20,8 @@ CEILING = "cloze ceiling"
 
 def of_page(finding: Finding) -> list[Table]:
     """Tables of the page."""
-    return [_contrasts(finding), _no_language(finding), _doses(finding), _restored(finding)]
+    makers = (_contrasts, _no_language, _doses, _restored, _budget)
+    return [make(finding) for make in makers]
 
 
 def p_value(value: float | None) -> str:
@@ -118,7 +121,11 @@ def _doses(finding: Finding) -> Table:
 
         return cell
 
-    places = dict.fromkeys((one.reader, one.level, one.condition) for one in finding.readings)
+    places = dict.fromkeys(
+        (one.reader, one.level, one.condition)
+        for one in finding.readings
+        if one.reader in finding.weights
+    )
     return declared(
         slug="doses",
         title=say("Gain of each dose of language over {system}", system=design.baseline),
@@ -169,15 +176,17 @@ def _restored(finding: Finding) -> Table:
         slug="restored",
         title=say("Hidden characters read right"),
         conditions=say(
-            "Percent of the characters with ink of which less than 20 % is left. {ceiling}: the "
-            "6-gram with the true text around the gaps and the number of characters in them, "
-            "which no decoder here knows.",
+            "Percent of the characters with ink of which less than 20 % is left. The oracles know "
+            "where characters are missing, and how many, which no reader does. {ideal}: reads all "
+            "visible characters and no hidden one, and so shows the ceiling of each search. "
+            "{ceiling}: the 6-gram alone with the true text around each hidden character.",
+            ideal=say(IDEAL),
             ceiling=say(CEILING),
         ),
         columns=[
             *keys(
                 (say("reader"), say("set"), say("condition")),
-                lambda place: place[0],
+                lambda place: say_name(place[0]),
                 lambda place: say_name(place[1]),
                 lambda place: say_name(place[2]),
             ),
@@ -186,6 +195,42 @@ def _restored(finding: Finding) -> Table:
             restored(CLOZE, say(CEILING)),
         ],
         rows=list(places),
+    )
+
+
+def _budget(finding: Finding) -> Table:
+    """Errors on English by cause."""
+
+    def points(edits: Callable[[Budget], int | None]) -> Callable[[Budget], Cell]:
+        def cell(one: Budget) -> Cell:
+            own = edits(one)
+            return rate(None if own is None else own / one.characters, None, 1)
+
+        return cell
+
+    return declared(
+        slug="budget",
+        title=say("Causes of the errors on English"),
+        conditions=say(
+            "In points of CER. Search: lines whose reference the decoder itself scores higher than "
+            "what it read. Of the other lines, ink: edits at hidden characters; model: edits at "
+            "visible ones. {gap} scores no texts, so its search errors are in the other two. "
+            "Oracle: CER of the best text in the beam of each line.",
+            gap="ctc-gap",
+        ),
+        columns=[
+            *keys(
+                (say("reader"), say("condition"), say("decoder")),
+                lambda one: one.reader,
+                lambda one: say_name(one.condition),
+                lambda one: one.system,
+            ),
+            Column(say("search"), points(lambda one: one.search)),
+            Column(say("ink"), points(lambda one: one.ink)),
+            Column(say("model"), points(lambda one: one.model)),
+            Column(say("oracle"), points(lambda one: one.best)),
+        ],
+        rows=finding.budget,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.core.types import Line
+from bench.core.types import Line, Lost
 from datasets.damage.base import Damaged
 from datasets.damage.geometry import box_edges, equal_slots, measure
 
@@ -73,3 +73,25 @@ def completed(text: str, shares: NDArray[np.float32]) -> NDArray[np.float32]:
     left = shares[inked[np.maximum(np.searchsorted(inked, places, "right") - 1, 0)]]
     whole: NDArray[np.float32] = np.where(np.isnan(shares), np.maximum(left, right), shares)
     return whole
+
+
+def lost_characters(line: Line, visible: NDArray[np.float32]) -> tuple[Lost, ...]:
+    """Find the hidden characters of a line, neighbours together.
+
+    Args:
+        line: before the damage.
+        visible: (len(text),) their `completed` shares.
+    """
+    hidden = np.concatenate(([False], visible < HIDDEN, [False]))
+    borders = np.flatnonzero(hidden[1:] != hidden[:-1]).tolist()
+    geometry = measure(line.image)
+    if not borders or geometry is None:
+        return ()
+    boxes = equal_slots(geometry, len(line.text)) if line.boxes is None else line.boxes
+    found = []
+    for first, end in zip(borders[::2], borders[1::2], strict=True):
+        left, right = line.text[:first].rstrip(), line.text[end:].lstrip()
+        place = boxes[first:end] / geometry.width
+        between = len(line.text) - len(left) - len(right)
+        found.append(Lost(float(np.nanmin(place)), float(np.nanmax(place)), between))
+    return tuple(found)

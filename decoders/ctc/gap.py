@@ -7,16 +7,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.core.errors import UserError
 from bench.core.options import check_least
-from bench.core.types import Encoded, EncoderInfo
+from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders import tuned
 from decoders.base import Scores
-from decoders.ctc.base import missing_space
+from decoders.ctc.base import ctc_output, missing_space
 from decoders.ctc.ngram import CTCNGramSpec, NGramSearch
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class CTCGapSpec(CTCNGramSpec):
 
     gap_cost: log-cost of filling a gap, at least 0; by default the value tuned for the encoder.
     gap_letters: the most letters that fill a gap.
+    oracle: knowledge of what a damage hid, which no reader has: "place" for where characters are
+        missing, "count" for their number too. Nothing is read there; the language model fills it
+        without a cost. Only `python -m bench experiment` knows it.
     """
 
     tunes: ClassVar[Mapping[str, tuple[float, ...]]] = {
@@ -55,6 +59,7 @@ class CTCGapSpec(CTCNGramSpec):
 
     gap_cost: float | None = None
     gap_letters: int = 3
+    oracle: Literal["", "place", "count"] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +78,7 @@ class CTCGapSpec(CTCNGramSpec):
 
 class _CTCGap(NGramSearch):
     spec: CTCGapSpec
+    _gaps: GapModel
 
     def __init__(self, spec: CTCGapSpec, encoder: EncoderInfo, *tuned_as: str) -> None:
         self._alphabet = encoder.alphabet
@@ -82,6 +88,11 @@ class _CTCGap(NGramSearch):
         from decoders.ctc.prefix_beam import search
 
         return search, self._language, self._gaps
+
+    def decode(self, encoded: Encoded) -> list[Decoded]:
+        if self.spec.oracle:
+            self._gaps = self._gaps._replace(known=_known(encoded, self.spec.oracle == "count"))
+        return super().decode(encoded)
 
     def score(self, encoded: Encoded, texts: Sequence[Sequence[str]]) -> list[Scores] | None:
         return None  # the score of a given text would need a search of its own
@@ -107,7 +118,27 @@ def gap_model(alphabet: Sequence[str], cost: float, bonus: float, letters: int) 
         letters=letters,
         spaces=_SPACES,
         space_symbol=list(alphabet).index(" "),
+        known=np.zeros((0, 0, 3)),
     )
+
+
+def _known(encoded: Encoded, count: bool) -> NDArray[np.float64]:
+    """The gaps that an oracle knows, with or without their numbers of characters; see `GapModel`.
+
+    Raises:
+        UserError: there is no oracle.
+    """
+    if encoded.lost is None:
+        raise UserError(
+            "ctc-gap.oracle needs to know what a damage hid, which only python -m bench experiment "
+            "can say; leave it out"
+        )
+    frames = ctc_output(encoded)[1]
+    known = np.zeros((len(frames), max(map(len, encoded.lost), default=0), 3))
+    for of_line, length, row in zip(encoded.lost, frames.tolist(), known, strict=True):
+        for place, (begin, end, characters) in enumerate(of_line):
+            row[place] = begin * length, end * length, characters if count else -1
+    return known
 
 
 @functools.cache

@@ -4,6 +4,8 @@ The hypotheses at the beginning of a gap are copied and extended by the language
 gap's end the extended texts join the beam. Their mass is multiplied by the likelihood of the gap's
 width with their letters and spaces, relative to that of what was read in it (`decoders.ctc.gaps`),
 and by the gap's cost. For them, each frame of the gap counts as blank or space.
+
+Of a gap that an oracle knows, nothing is read: only filled hypotheses remain behind it.
 """
 
 from __future__ import annotations
@@ -115,6 +117,7 @@ def join(
     grown: int,
     model: GapModel,
     excess: float,
+    characters: int,
     weight: float,
     pool: Candidates,
     beam_width: int,
@@ -123,17 +126,23 @@ def join(
     """Add the texts of a gap to the beam.
 
     The first `before` of the `grown` texts are the hypotheses at the gap's beginning, which are in
-    the beam already; `weight` is the mass of an empty gap of this width, its cost paid.
-    Returns the beam's size, and the mass that it was divided by.
+    the beam already; `weight` is the mass of an empty gap of this width, its cost paid;
+    `characters` as in `Gaps`. Returns the beam's size, and the mass that it was divided by.
     """
     count = kept
     for k in range(kept):
         pool.source[k], pool.blank[k], pool.symbol[k] = beam.node[k], beam.blank[k], beam.symbol[k]
         pool.total[k] = beam.blank[k] + beam.symbol[k]
+    if characters:
+        count = 0
+        for k in range(kept):
+            trie.place[beam.node[k]] = NONE
     for i in range(before, grown):
-        if texts.letters[i] == 0:  # what the frames themselves say
-            continue
         letters, spaces = texts.letters[i], texts.spaces[i]
+        if letters == 0:  # what the frames themselves say
+            continue
+        if characters > 0 and letters + spaces != characters:
+            continue
         mass = texts.mass[i] * weight * density(model, excess, texts.width[i], letters, spaces)
         place = trie.place[texts.node[i]]
         if place == NONE:
@@ -147,5 +156,9 @@ def join(
     for c in range(count):
         trie.place[pool.source[c]] = NONE
         best = max(best, pool.total[c])
+    if best <= 0.0:  # no text fits what the oracle knows
+        for k in range(kept):
+            trie.place[beam.node[k]] = k
+        return kept, 1.0
     chosen = choose(pool.order, pool.total, count, beam_width)
     return fill(trie, beam, pool, chosen, best, least), best

@@ -32,6 +32,9 @@ class GapModel(NamedTuple):
     bonus: of the language model a symbol, taken back in a gap.
     letters, spaces: the most that fill a gap.
     space_symbol: the index of the space.
+    known: (B, G, 3) of an oracle, in place of gaps that are inferred: first and last frame of each
+        gap of a line as numbers, and how many characters fill it, -1 for any; 0 ends the list.
+        Without an oracle B is 0.
     """
 
     widths: NDArray[np.float64]
@@ -42,6 +45,7 @@ class GapModel(NamedTuple):
     letters: int
     spaces: int
     space_symbol: int
+    known: NDArray[np.float64]
 
 
 class Gaps(NamedTuple):
@@ -50,6 +54,7 @@ class Gaps(NamedTuple):
     begin, end: (G,) first frame of a gap, and first frame after it.
     excess: (G,) distance of the characters beside a gap beyond half of their widths.
     likelihood: (G,) of that distance with the spaces that were read between them.
+    characters: (G,) that fill it: 0 where the gap is inferred, -1 for any number above 0.
     first, last, symbol: (T,) frames and index of each symbol of the best path.
     ratio: (T,) frames of an average letter by each pair of neighbours.
     """
@@ -58,6 +63,7 @@ class Gaps(NamedTuple):
     end: NDArray[np.int32]
     excess: NDArray[np.float64]
     likelihood: NDArray[np.float64]
+    characters: NDArray[np.int32]
     first: NDArray[np.int32]
     last: NDArray[np.int32]
     symbol: NDArray[np.int32]
@@ -67,6 +73,79 @@ class Gaps(NamedTuple):
 @compiled_part
 def find(log_probs: NDArray[np.float32], frames: int, model: GapModel, gaps: Gaps) -> int:
     """Find the gaps of a line from its log-probabilities, (T, V); returns their number."""
+    count = _best_path(log_probs, frames, gaps)
+    pitch = _pitch(model, gaps, count)
+    if pitch <= 0.0:
+        return 0
+    found, left, spaces = 0, -1, 0
+    for right in range(count):
+        if gaps.symbol[right] == model.space_symbol:
+            spaces += 1
+            continue
+        if left >= 0 and found < gaps.begin.size and gaps.first[right] > gaps.last[left] + 1:
+            excess = _excess(model, gaps, left, right, pitch)
+            likelihood = density(
+                model, excess, spaces * model.widths[model.space_symbol], 0, spaces
+            )
+            if _worth(model, excess, likelihood):
+                gaps.begin[found], gaps.end[found] = gaps.last[left] + 1, gaps.first[right]
+                gaps.excess[found], gaps.likelihood[found] = excess, likelihood
+                gaps.characters[found] = 0
+                found += 1
+        left, spaces = right, 0
+    return found
+
+
+@compiled_part
+def place(
+    log_probs: NDArray[np.float32],
+    frames: int,
+    known: NDArray[np.float64],
+    model: GapModel,
+    gaps: Gaps,
+) -> int:
+    """Place the gaps that an oracle knows, (G, 3), as `find` does; returns their number.
+
+    A gap lies between the last character that is read before it and the first one behind it.
+    """
+    count = _best_path(log_probs, frames, gaps)
+    pitch = _pitch(model, gaps, count)
+    found, least = 0, 0
+    for k in range(len(known)):
+        if known[k, 2] == 0 or found == gaps.begin.size:
+            break
+        left, right = -1, count
+        for i in range(count):
+            if gaps.symbol[i] != model.space_symbol:
+                if _middle(gaps, i) < known[k, 0]:
+                    left = i
+                elif _middle(gaps, i) > known[k, 1] and right == count:
+                    right = i
+        begin = max(gaps.last[left] + 1 if left >= 0 else 0, least)
+        end = gaps.first[right] if right < count else frames - 1
+        if begin >= end:
+            continue
+        width = known[k, 1] - known[k, 0]
+        excess = width / pitch if pitch > 0.0 else 1.0
+        if left >= 0 and right < count and pitch > 0.0:
+            excess = _excess(model, gaps, left, right, pitch)
+        gaps.begin[found], gaps.end[found], gaps.excess[found] = begin, end, excess
+        gaps.likelihood[found], gaps.characters[found] = 1.0, int(known[k, 2])
+        found, least = found + 1, end
+    return found
+
+
+@compiled_part
+def _excess(model: GapModel, gaps: Gaps, left: int, right: int, pitch: float) -> float:
+    """Distance of two characters beyond half of their widths, in average letters."""
+    distance = (_middle(gaps, right) - _middle(gaps, left)) / pitch
+    halves = 0.5 * (model.widths[gaps.symbol[left]] + model.widths[gaps.symbol[right]])
+    return float(distance - halves)
+
+
+@compiled_part
+def _best_path(log_probs: NDArray[np.float32], frames: int, gaps: Gaps) -> int:
+    """Write the symbols of the best path and their frames; returns their number."""
     count, before = 0, BLANK
     for t in range(frames):
         row = log_probs[t]
@@ -81,27 +160,7 @@ def find(log_probs: NDArray[np.float32], frames: int, model: GapModel, gaps: Gap
             gaps.symbol[count], gaps.first[count], gaps.last[count] = symbol, t, t
             count += 1
         before = symbol
-    pitch = _pitch(model, gaps, count)
-    if pitch <= 0.0:
-        return 0
-    found, left, spaces = 0, -1, 0
-    for right in range(count):
-        if gaps.symbol[right] == model.space_symbol:
-            spaces += 1
-            continue
-        if left >= 0 and found < gaps.begin.size and gaps.first[right] > gaps.last[left] + 1:
-            distance = (_middle(gaps, right) - _middle(gaps, left)) / pitch
-            base = 0.5 * (model.widths[gaps.symbol[left]] + model.widths[gaps.symbol[right]])
-            excess = distance - base
-            likelihood = density(
-                model, excess, spaces * model.widths[model.space_symbol], 0, spaces
-            )
-            if _worth(model, excess, likelihood):
-                gaps.begin[found], gaps.end[found] = gaps.last[left] + 1, gaps.first[right]
-                gaps.excess[found], gaps.likelihood[found] = excess, likelihood
-                found += 1
-        left, spaces = right, 0
-    return found
+    return count
 
 
 @compiled_part

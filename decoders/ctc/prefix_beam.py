@@ -39,12 +39,13 @@ from decoders.ctc.beam_kit import (
     tokens_of,
 )
 from decoders.ctc.gap_beam import Texts, begin, grow, heaviest, join
-from decoders.ctc.gaps import MOST_GAPS, GapModel, Gaps, find, highest, inkless
+from decoders.ctc.gaps import MOST_GAPS, GapModel, Gaps, find, highest, inkless, place
 
 
 def no_gaps(symbols: int) -> GapModel:
     """A model over V symbols that finds no gaps."""
-    return GapModel(np.ones(symbols), (1.0, 1.0, 1.0), 1.0, 0.0, 0.0, 0, 0, BLANK)
+    known = np.zeros((0, 0, 3))
+    return GapModel(np.ones(symbols), (1.0, 1.0, 1.0), 1.0, 0.0, 0.0, 0, 0, BLANK, known)
 
 
 def no_language(symbols: int) -> Language:
@@ -100,7 +101,7 @@ def search(
     openings = Openings(ints(steps), ints(steps))
     gaps = Gaps(
         ints(MOST_GAPS), ints(MOST_GAPS), np.empty(MOST_GAPS), np.empty(MOST_GAPS),
-        ints(steps), ints(steps), ints(steps), np.empty(steps),
+        ints(MOST_GAPS), ints(steps), ints(steps), ints(steps), np.empty(steps),
     )  # fmt: skip
     written = beam_width * (most + 1)
     texts = Texts(ints(written), np.empty(written), ints(written), ints(written), np.empty(written))
@@ -108,7 +109,11 @@ def search(
     for line in lines:
         if not read_ahead(log_probs[line], frames[line], token_min_logp, openings):
             return False
-        found = find(log_probs[line], frames[line], model, gaps) if model.letters else 0
+        found = 0
+        if len(model.known):
+            found = place(log_probs[line], frames[line], model.known[line], model, gaps)
+        elif model.letters:
+            found = find(log_probs[line], frames[line], model, gaps)
         trie.parent[ROOT] = trie.last[ROOT] = trie.child[ROOT] = NONE
         trie.state[ROOT] = language.start
         trie.place[ROOT] = 0
@@ -119,15 +124,19 @@ def search(
         for t in range(frames[line]):
             row = log_probs[line, t]
             if gap < found and gaps.end[gap] == t:
-                weight = np.exp(min(log_then - log_scale - model.cost, 600.0))
+                characters = gaps.characters[gap]
+                cost = 0.0 if characters else model.cost
+                weight = np.exp(min(log_then - log_scale - cost, 600.0))
                 weight /= gaps.likelihood[gap]
-                floor = least * heaviest(beam, kept) / (weight * highest(model))
+                floor = 0.0
+                if not characters:
+                    floor = least * heaviest(beam, kept) / (weight * highest(model))
                 grown, nodes = grow(
                     trie, nodes, language, model, before, pool, texts, beam_width, floor
                 )
                 kept, best = join(
-                    trie, beam, kept, texts, before, grown, model, gaps.excess[gap], weight, pool,
-                    beam_width, least,
+                    trie, beam, kept, texts, before, grown, model, gaps.excess[gap], characters,
+                    weight, pool, beam_width, least,
                 )  # fmt: skip
                 log_scale += np.log(best)
                 gap += 1

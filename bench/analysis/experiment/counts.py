@@ -17,19 +17,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.experiment import ideal
 from bench.analysis.experiment.cloze import Cloze
+from bench.analysis.experiment.design import Design
 from bench.analysis.experiment.run import SHARES, Cell, Measured
 from bench.analysis.stats import Redrawn
 from bench.core.cache import keep, kept
 from bench.core.hashing import code_version, digest
 from bench.core.jit import compiled
 from bench.core.metrics import normalise
-from bench.core.types import Condition, Line, LineSet
+from bench.core.types import Condition, EncoderInfo, Line, LineSet
 from bench.pipeline.opening import Track
 from bench.pipeline.plan import Block, Part
 from datasets.damage.base import SUITE
 from datasets.damage.cache import cached_lines
 from datasets.damage.visible import HIDDEN, completed, visible_shares
+from decoders.base import Decoder
 
 CLOZE = "cloze"  # in place of a decoder: the language model with the true text around the blanks
 
@@ -53,7 +56,9 @@ class Counts:
 
 
 def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Counts:
-    """Attribute the edits of every stored line, and run the cloze test behind the first reader.
+    """Attribute the edits of every stored line; run the cloze test and the ideal reader.
+
+    Both have the alphabet and the weights of the first reader.
 
     Args:
         measured: the rows.
@@ -63,14 +68,15 @@ def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Co
     names = {level: [x.block for x in own.lines] for level, own in measured.sets.items()}
     redrawn = {level: Redrawn(tuple(sorted(set(own)))) for level, own in names.items()}
     cells: dict[Cell, NDArray[np.float64]] = {}
-    first = cloze(next(iter(measured.infos)))
+    info = next(iter(measured.infos.values()))
+    guessing, decoders = cloze(info.name), _Decoders(measured.design, info)
     for place_, block in track(list(measured.blocks.items()), "looking at every character"):
         reader, level, condition = place_
         lines = measured.sets[level].lines
         shares = shares_of(measured.store.path / SHARES, block, measured.sets[level])
         systems = {
             part.name: [
-                _columns(line, place(line.text, result.text, visible), visible)
+                columns(line, place(line.text, result.text, visible), visible)
                 for line, visible, result in zip(
                     lines, shares, measured.store.lines(row.key), strict=True
                 )
@@ -78,16 +84,49 @@ def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Co
             for part in block.decoders
             if (row := measured.rows.get((*place_, part.name)))
         }
-        if block.damage and reader == next(iter(measured.infos)):
+        readings = {reader: systems}
+        if block.damage and reader == info.name:
             pairs = zip(lines, shares, strict=True)
-            systems[CLOZE] = [_guessed(first, *pair) for pair in pairs]
-        for system, rows in systems.items():
-            sums = redrawn[level].block_sums(np.stack(rows), names[level])
-            cells[reader, level, condition, system] = sums
+            systems[CLOZE] = [_guessed(guessing, *pair) for pair in pairs]
+            if all(line.boxes is not None for line in lines):
+                encoded = ideal.encoded(lines, shares, info.alphabet)
+                readings[ideal.NAME] = {
+                    name: [
+                        columns(line, place(line.text, read.text, visible), visible)
+                        for line, visible, read in zip(
+                            lines, shares, decoder.decode(encoded), strict=True
+                        )
+                    ]
+                    for name, decoder in decoders.of(block).items()
+                }
+        for name, own in readings.items():
+            for system, rows in own.items():
+                sums = redrawn[level].block_sums(np.stack(rows), names[level])
+                cells[name, level, condition, system] = sums
     return Counts(redrawn, cells)
 
 
-def _columns(line: Line, placed: Placed, visible: Shares) -> NDArray[np.float64]:
+class _Decoders:
+    """The decoders of the ideal reader: those that are read behind all readers."""
+
+    def __init__(self, design: Design, info: EncoderInfo) -> None:
+        self._names = {
+            design.baseline,
+            *(n for n, dose in design.doses.items() if not dose.readers),
+        }
+        self._info, self._open = info, dict[str, Decoder]()
+
+    def of(self, block: Block) -> dict[str, Decoder]:
+        """Those of a block by name, opened once."""
+        for part in block.decoders:
+            if part.name in self._names and part.name not in self._open:
+                self._open[part.name] = part.thing.open(self._info)
+        own = [part.name for part in block.decoders if part.name in self._open]
+        return {name: self._open[name] for name in own}
+
+
+def columns(line: Line, placed: Placed, visible: Shares) -> NDArray[np.float64]:
+    """(COLUMNS,) the sums of a line."""
     blank = _hidden(line.text, visible)
     sums = np.zeros(COLUMNS)
     sums[CHARACTERS], sums[RIGHT] = len(line.text), placed.right.sum()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.experiment.analysis import Reading, TestedContrast, conclude, readings
+from bench.analysis.experiment.budget import Budget, budgets
 from bench.analysis.experiment.cloze import Cloze, cloze_of
 from bench.analysis.experiment.counts import count
 from bench.analysis.experiment.design import Design
@@ -42,6 +43,7 @@ class Finding:
     weights, trained_on: of the readers.
     read: by level.
     language: the extras of each dose by "reader:decoder", its model and weights.
+    budget: the errors on English by cause.
     left_out: what could not run, and why.
     environment: the record of the machine that the last row was measured on.
     """
@@ -53,6 +55,7 @@ class Finding:
     language: Mapping[str, Mapping[str, Any]]
     readings: tuple[Reading, ...]
     judged: tuple[TestedContrast, ...]
+    budget: tuple[Budget, ...]
     left_out: Mapping[str, str]
     environment: Mapping[str, Any]
 
@@ -100,6 +103,7 @@ def find(measured: Measured, track: Track) -> Finding:
         },
         readings=tuple(readings(counts, design)),
         judged=tuple(conclude(counts, design)),
+        budget=tuple(budgets(measured, track)),
         left_out=dict(measured.left_out),
         environment=measured.store.environments().get(last.environment, {}),
     )

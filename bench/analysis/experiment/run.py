@@ -96,7 +96,7 @@ def measure(
         infos[block.encoder.name] = encoder.info
         return open_trained_reader(part, block, encoder)
 
-    outcome = run(plan, store, progress, Policy(open=opening))
+    outcome = run(plan, store, progress, Policy(open=opening, oracle=True))
     if outcome.interrupted:
         return outcome, None
     fresh = {*outcome.done, *outcome.reused}
