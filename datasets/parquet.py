@@ -320,9 +320,8 @@ def _read(
     for batch in file.iter_batches(_AT_ONCE, row_groups=[group], columns=columns.named()):
         end = begin + len(batch)
         here = positions[bisect_left(positions, begin) : bisect_left(positions, end)]
-        for position, row in zip(
-            here, batch.take([position - begin for position in here]).to_pylist(), strict=True
-        ):
+        places = pa.array([position - begin for position in here], pa.int64())
+        for position, row in zip(here, batch.take(places).to_pylist(), strict=True):
             values = {what: row[name] for what, name in vars(columns).items() if name}
             image = values.pop("image")
             encoded = image.get("bytes") if isinstance(image, dict) else image

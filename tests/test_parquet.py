@@ -69,6 +69,15 @@ def test_a_folder_in_the_hubs_layout_has_its_splits(folder: Path) -> None:
     assert only.split_names() == ("train", "test")
 
 
+def test_a_split_may_begin_late_in_a_row_group(tmp_path: Path) -> None:
+    texts, splits = [str(i) for i in range(200)], ["train"] * 150 + ["test"] * 50
+    path = _write(tmp_path / "lines.parquet", texts, split=splits)
+    pq.write_table(pq.read_table(path), path)
+    spec = ParquetLines(str(path), split_column="split")
+    assert _texts(spec, "test") == texts[150:]
+    assert _texts(spec, "train") == texts[:150]
+
+
 def test_columns_are_found_or_named(tmp_path: Path) -> None:
     file = _write(
         tmp_path / "lines.parquet", ["a", "b", "c"], line_id=[7, 8, 9], split=["dev", "test", None],
