@@ -71,7 +71,7 @@ def test_a_folder_in_the_hubs_layout_has_its_splits(folder: Path) -> None:
 
 def test_a_split_may_begin_late_in_a_row_group(tmp_path: Path) -> None:
     texts = [str(i) for i in range(200)]
-    splits: list[object] = ["train"] * 150 + ["test"] * 50
+    splits: list[object] = [*["train"] * 150, *["test"] * 50]
     path = _write(tmp_path / "lines.parquet", texts, split=splits)
     pq.write_table(pq.read_table(path), path)
     spec = ParquetLines(str(path), split_column="split")
