@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.analysis.experiment import seeds
 from bench.analysis.experiment.analysis import conclude, log_odds, readings
 from bench.analysis.experiment.budget import Budget
 from bench.analysis.experiment.cloze import Cloze
@@ -341,3 +342,15 @@ def test_guesses_are_those_of_all_fillings(data):
     blanks = np.flatnonzero(hidden)
     assert right[blanks].tolist() == [g == text[i] for g, i in zip(guesses, blanks, strict=True)]
     assert not right[~np.array(hidden)].any()
+
+
+@pytest.mark.slow
+def test_heads_of_other_seeds_are_compared_by_the_contrasts_of_the_design(monkeypatch):
+    monkeypatch.setattr(seeds, "SEEDS", (1,))
+    record = seeds.measure(None, batches=1, lines=2, steps=2)
+    effects = {(one["contrast"]["name"], one["reader"]): one["value"] for one in record["judged"]}
+    names = ("language on clean lines", "more where ink is lost", "knowing the gap")
+    assert effects.keys() == set(itertools.product(names, ("mini", "seed 1")))
+    sums = {tuple(cell): own.sum(axis=0) for *cell, own in record["cells"]}
+    odds = [log_odds(sums["mini", "english", "erased", name]) for name in ("ctc-gap", "ctc-ngram")]
+    assert effects["knowing the gap", "mini"] == pytest.approx(odds[0] - odds[1])

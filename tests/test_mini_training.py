@@ -14,9 +14,11 @@ from bench.training import mini
 from bench.training.batches import Batch
 from bench.training.files import export, load_checkpoint
 from bench.training.fit import fit
+from bench.training.frozen_head import FrozenHead
 from bench.training.mini import MiniEncoder, damage, filled, plain
 from bench.training.sources import Rendered, Sample, Texts
 from datasets import DATASETS
+from models.alphabet import ALPHABET
 from models.ppocr_net import PPOCRConfig, PPOCRNet
 from models.shipped import PPOCRSpec
 from tests.trainings import Listening
@@ -28,7 +30,7 @@ def opened(tmp_path, monkeypatch):
     monkeypatch.setitem(DATASETS.entries, "marks", Entry("tests.marks:Marks", "bars"))
     monkeypatch.setattr(mini, "VALIDATION", ("marks",))
     monkeypatch.setattr(mini, "FILES", ())
-    monkeypatch.setattr(mini, "_POOL", 8)
+    monkeypatch.setattr(mini, "POOL", 8)
     monkeypatch.setattr(mini, "MINI", {"rendered": 1.0})
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     export(tmp_path / "start.safetensors", _network().state_dict(), None, {"views": "7"})
@@ -110,3 +112,21 @@ def test_damage_changes_a_line_and_keeps_its_size():
         sum(np.abs(ink - line.ink).mean() > 0.02 for ink in damaged if ink.shape == line.ink.shape)
         > 15
     )
+
+
+def test_a_head_on_frozen_states_learns_and_its_seed_is_its_own(tmp_path):
+    symbols = torch.tensor([[ALPHABET.index(symbol) for symbol in ("a", "", "b", "", "c")]])
+    states = torch.nn.functional.one_hot(symbols, 96).half()
+    batch = Batch(4 * states, ("abc",), torch.tensor([5]))
+
+    def trained(seed: int, folder: str) -> Any:
+        recipe = FrozenHead(
+            out=tmp_path / folder, seed=seed, steps=150, rate=0.05, learned=[batch],
+            validated=[batch],
+        )  # fmt: skip
+        result = fit(recipe)
+        assert result.points[-1]["cer"] == 0
+        return read_tensors(result.weights)[0]["weight"]
+
+    first = trained(1, "a")
+    assert torch.equal(first, trained(1, "b")) and not torch.equal(first, trained(2, "c"))

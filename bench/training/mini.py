@@ -41,7 +41,7 @@ from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, squeeze
 from models.shipped import WEIGHTS
 from models.shipped_encoders import ar_model
 
-_POOL = 160  # samples sorted by width together
+POOL = 160  # samples sorted by width together
 _LONGEST = 2600  # columns
 
 
@@ -126,9 +126,9 @@ class _EncoderTraining(Training):
         return groups(self.net)
 
     def batches(self, step: int) -> Iterator[Batch]:
-        draws = partial(_draws, self.root, self.recipe.damaged)
+        draws = partial(mixed_draws, self.root, self.recipe.damaged)
         words = ("kaidoku-mini-2", self.recipe.seed)
-        pools = Pools(words, step, _POOL, self.recipe.columns, draws, filled)
+        pools = Pools(words, step, POOL, self.recipe.columns, draws, filled)
         return in_background(pools, self.recipe.workers)
 
     def loss(self, batch: Batch) -> Tensor:
@@ -172,7 +172,9 @@ class _EncoderTraining(Training):
         self.reader.close()
 
 
-def _draws(root: Path, damaged: float, rng: np.random.Generator) -> Callable[[int], Sample]:
+def mixed_draws(
+    root: Path | None, damaged: float, rng: np.random.Generator
+) -> Callable[[int], Sample]:
     """Draw one augmented sample a call that CTC can spell."""
     # Few hands wrote most of UNIPEN's lines; the four that wrote long sentences count double.
     mixture = sources(root, MINI, Texts(capitals=0.12), ("bba", "bbb", "bbc", "bbd"))
