@@ -28,7 +28,7 @@ from bench.analysis.experiment.counts import (
     Counts,
     place,
 )
-from bench.analysis.experiment.design import GREEDY, ONE, Design, Dose, chosen, read_design
+from bench.analysis.experiment.design import GREEDY, ONE, Design, chosen, read_design
 from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
 from bench.analysis.experiment.ideal import NAME as IDEAL
 from bench.analysis.stats import Redrawn
@@ -204,12 +204,11 @@ def small(monkeypatch, small_lm) -> Design:
     """A design of few cells with a small model."""
     whole = read_design()
     doses = {
-        name: dataclasses.replace(whole.doses[name], options={"lm": str(small_lm)})
-        for name in ("ctc-ngram", "ctc-gap")
+        name: dataclasses.replace(
+            whole.doses[name], options={**whole.doses[name].options, "lm": str(small_lm)}
+        )
+        for name in ("ctc-ngram", "ctc-gap", "ctc-gap@oracle-place", "ctc-gap@oracle-count")
     }
-    for known in ("place", "count"):
-        own = {"oracle": known, "lm": str(small_lm)}
-        doses[f"ctc-gap@oracle-{known}"] = Dose("ctc-gap", own, conditions=("erased", ONE))
     design = dataclasses.replace(
         whole,
         lines=2,
@@ -217,7 +216,7 @@ def small(monkeypatch, small_lm) -> Design:
         sets={name: whole.sets[name] for name in ("english", "random")},
         conditions={name: whole.conditions[name] for name in ("clean", "erased", ONE)},
         doses=doses,
-        contrasts=whole.contrasts[:5],
+        contrasts=whole.contrasts[:6],
     )
     monkeypatch.setattr("bench.analysis.experiment.design.read_design", lambda: design)
     return design
