@@ -21,6 +21,7 @@ import pytest
 
 from bench import ROOT
 from bench.analysis.experiment.design import read_design
+from bench.analysis.experiment.ideal import NAME as IDEAL
 
 REFERENCE = ROOT / "results" / "reference"
 EDITS = ("substitutions", "deletions", "insertions")
@@ -223,6 +224,24 @@ def restored_table() -> list[str]:
         for condition in ("one-erased", "erased", "half-erased")
         for system in ("ctc-beam", "ctc-ngram", "ctc-gap")
     ]
+
+
+def oracle_table() -> list[str]:
+    return [
+        restored(reader, condition, f"ctc-gap{known}")
+        for reader in (*READERS, IDEAL)
+        for condition in ("one-erased", "erased", "half-erased")
+        for known in ("", "@oracle-place", "@oracle-count")
+    ]
+
+
+def budget(system: str, part: str) -> str:
+    """Points of CER behind `mini` where a fifth of the ink is erased."""
+    (found,) = (
+        one for one in on_ink()["budget"]
+        if (one["reader"], one["condition"], one["system"]) == ("mini", "erased", system)
+    )  # fmt: skip
+    return fixed(100 * found[part] / found["characters"], 1)
 
 
 # The correction run.
@@ -439,6 +458,11 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         odds("a marked gap", "ppocr", "+"), odds("inside the search", "mini", "+"),
         fixed(contrast("inside the search", "mini")["adjusted"], 2), restored_table(),
         *(restored("mini", place, "cloze") for place in ("one-erased", "erased", "half-erased")),
+        oracle_table(), *(odds("an oracle of the place", reader, "+") for reader in READERS),
+        odds("an oracle of the number", "mini"), odds("an oracle of the number", "ppocr"),
+        restored(IDEAL, "half-erased", "ctc-gap@oracle-count"),
+        *(budget("ctc-ngram", part) for part in ("search", "ink", "model", "best")),
+        budget("ctc-gap", "best"),
         by_severity(english),
         by_severity(lambda s: fixed(mean_gain("english", s), 2)),
         by_severity(share),
@@ -531,6 +555,7 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         hidden_right("char_erase", 5, "cloze ceiling"),
         *(restored(reader, "one-erased", "ctc-gap") for reader in READERS),
         *(restored(reader, "one-erased", "ctc-ngram") for reader in READERS),
+        *(restored(reader, "one-erased", "ctc-gap@oracle-place") for reader in READERS),
     ),
 }  # fmt: skip
 
@@ -610,9 +635,12 @@ def test_the_finding_on_real_ink_is_said_as_it_came_out():
     assert on_ink()["left_out"] == {}
     assert verdicts("more where ink is lost") == ["not shown", "not shown", "the opposite holds"]
     assert set(verdicts("language, not search")) == set(verdicts("knowing the gap")) == {"holds"}
+    assert verdicts("an oracle of the place") == ["holds", "not shown", "not shown"]
+    opposite = "the opposite holds"
+    assert verdicts("an oracle of the number") == [opposite, "not shown", opposite]
     assert verdicts("a marked gap") == ["not shown", "not shown", "holds"]
     assert contrast("inside the search", "mini")["verdict"] == "not shown"
-    assert len(on_ink()["judged"]) == 19
+    assert len(on_ink()["judged"]) == 25
     assert reading("mini", "english", "one-erased", "cloze")["hidden"] == 48
     sets = on_ink()["read"].values()
     assert {one["lines"] for one in sets} == {57}
