@@ -350,6 +350,6 @@ def test_heads_of_other_seeds_are_compared_by_the_contrasts_of_the_design(monkey
     effects = {(one["contrast"]["name"], one["reader"]): one["value"] for one in record["judged"]}
     names = ("language on clean lines", "more where ink is lost", "knowing the gap")
     assert effects.keys() == set(itertools.product(names, ("mini", "seed 1")))
-    sums = {tuple(cell): own.sum(axis=0) for *cell, own in record["cells"]}
+    sums = {tuple(cell): np.sum(own, axis=0) for *cell, own in record["cells"]}
     odds = [log_odds(sums["mini", "english", "erased", name]) for name in ("ctc-gap", "ctc-ngram")]
     assert effects["knowing the gap", "mini"] == pytest.approx(odds[0] - odds[1])

@@ -116,7 +116,7 @@ def measure(
         "training": {"batches": batches, "columns": _COLUMNS, "lines": sum(map(_size, learned))},
         "val_cer": cers,
         "blocks": redrawn.blocks,
-        "cells": [[*cell, sums] for cell, sums in cells.items()],
+        "cells": [[*cell, sums.tolist()] for cell, sums in cells.items()],
         "judged": [dataclasses.asdict(one) for one in judged],
     }
 
