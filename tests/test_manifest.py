@@ -287,4 +287,4 @@ def test_stray_quotes_join_no_rows() -> None:
     found = ManifestLines(TABLES / "quote4.csv").load()
     assert [line.text for line in found.lines] == ["He left.", "Fine."]
     (bad,) = found.bad
-    assert "line 3" in bad.reason and "goes on to line 5; close" in bad.reason
+    assert "line 3" in bad.reason and "goes on to line 5, as if" in bad.reason
