@@ -48,17 +48,18 @@ def rows(run: str) -> list[dict[str, Any]]:
 
 
 @functools.cache
+def stored(path: str) -> Any:
+    return json.loads((REFERENCE / path).read_text(encoding="utf-8"))
+
+
+@functools.cache
 def csv_rows(path: str) -> list[dict[str, str]]:
     with (REFERENCE / path).open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
-@functools.cache
-def finding() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(
-        (REFERENCE / "two-cores-language/summary.json").read_text(encoding="utf-8")
-    )
-    return data
+def finding() -> Any:
+    return stored("two-cores-language/summary.json")
 
 
 def fixed(value: float, digits: int, sign: str = "") -> str:
@@ -183,11 +184,8 @@ def hidden_right(damage: str, severity: int, system: str) -> str:
 READERS = ("mini", "mini-torn", "ppocr")
 
 
-@functools.cache
-def on_ink() -> dict[str, Any]:
-    path = REFERENCE / "two-cores-language-ink" / "summary.json"
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
+def on_ink() -> Any:
+    return stored("two-cores-language-ink/summary.json")
 
 
 def contrast(name: str, reader: str) -> dict[str, Any]:
@@ -248,11 +246,8 @@ HEADS_BY_SEED = ("mini", "seed 1", "seed 2", "seed 3")
 SEEDED = ("language on clean lines", "more where ink is lost", "knowing the gap")
 
 
-@functools.cache
-def by_seed() -> dict[str, Any]:
-    path = REFERENCE / "two-cores-seeds" / "seeds.json"
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data
+def by_seed() -> Any:
+    return stored("two-cores-seeds/seeds.json")
 
 
 def effect(name: str, head: str) -> list[str]:
@@ -316,7 +311,7 @@ def wins(decoder: str) -> list[int]:
 
 def speed_ratio(model: str) -> list[str]:
     """CTC greedy against AR beam 10, batch 1: the ratio and the range of its rounds."""
-    data = json.loads((REFERENCE / "two-cores-speed/speed.json").read_text(encoding="utf-8"))
+    data = stored("two-cores-speed/speed.json")
     (found,) = (
         r["ratio"] for r in data
         if (r["model"], r["decoder"], r["batches"]) == (model, "ctc-greedy", [1])
@@ -338,7 +333,7 @@ def compared(
     encoder: str, decoder: str, batch: int, beam: int | None, damage: list[Any] | None, run: str,
     head: str | None,
 ) -> dict[str, Any]:  # fmt: skip
-    data = json.loads((REFERENCE / run / "perf.json").read_text(encoding="utf-8"))
+    data = stored(f"{run}/perf.json")
     found: dict[str, Any]
     (found,) = (
         result for result in data["results"]
@@ -624,7 +619,7 @@ def test_what_a_large_study_needs_follows_from_the_committed_rows(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     shown = re.findall(r"\d[\d,.]*(?= (?:ms|hours|時間|GB|kB))", text)
     parts = [round(lines * encoder / 3600), round(15 * lines * decoder / 3600)]
-    cluster = json.loads((REFERENCE / "two-cores-cluster/cluster.json").read_text("utf-8"))
+    cluster = stored("two-cores-cluster/cluster.json")
     runs, write_s = cluster["runs"], cluster["write_ms"]["median"] / 1000
     start = next(run for run in runs if "eight_tasks_s" in run)
     further = (start["eight_tasks_s"] - start["one_task_s"]) / 7

@@ -1,4 +1,4 @@
-"""What correctors gained, from stored rows."""
+"""The gains of correctors, from stored rows."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -284,14 +284,14 @@ def test_a_rewritten_line_is_bounded_and_checked(tmp_path, monkeypatch):
         assert whole or len(text.encode()) <= 12 * 3 // 2 + 16
     encoded = readings()
     read = [Decoded("a red hem", 9), Decoded("", 0)]
-    for answer, whole, wanted in (
-        ("a red hen", True, ("a red hen", "")),
-        ("a red hen", False, ("a red hem", "refused: cut off")),
-        ("blue", True, ("a red hem", "refused: too far from the line")),
+    for answer, whole, text, verdict in (
+        ("a red hen", True, "a red hen", ""),
+        ("a red hen", False, "a red hem", "refused: cut off"),
+        ("blue", True, "a red hem", "refused: too far from the line"),
     ):
         monkeypatch.setattr(corrector, "_written", lambda *_, a=answer, w=whole: [(a, w)])
         first, empty = corrector.correct(encoded, read)
-        assert (first.text, first.verdict, empty.text) == (*wanted, "")
+        assert (first.text, first.verdict, empty.text) == (text, verdict, "")
     assert corrector.extras()["lm_sha256"] and "model" in corrector.extras()["lm_trained_on"]
 
 

@@ -56,7 +56,8 @@ examples:
   tensorboard --logdir runs/hooker
 
 Before a fine-tuning and at every validation the same lines of train and of val are read by
---decoder, and their CER stands in history.jsonl: where train falls and val rises, it over-fits. The weights with the lowest CER on val become OUT/model, a folder like the Hub's.
+--decoder, and their CER stands in history.jsonl: where train falls and val rises,
+it over-fits. The weights with the lowest CER on val become OUT/model, a folder like the Hub's.
 On a CPU, base and large take seconds a line.
 """,  # noqa: E501
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
@@ -25,9 +25,6 @@ from bench.cli.options import (
 from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.pipeline.runs import CHECKS
-
-if TYPE_CHECKING:
-    pass
 
 _LINES = Group("on what", sort_key=1.5)
 

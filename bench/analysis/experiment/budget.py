@@ -60,10 +60,12 @@ def budgets(measured: Measured, track: Track) -> Iterator[Budget]:
         for condition in CONDITIONS
         if (reader, ENGLISH, condition, design.baseline) in measured.rows
     ]
+    encoder: Encoder | None = None
     with torch_threads(design.runtime.threads):
         for reader, condition in track(places, "looking for causes"):
             block = measured.blocks[reader, ENGLISH, condition]
-            encoder = open_encoder(block.encoder.thing, reader, design.runtime)
+            if encoder is None or encoder.info.name != reader:
+                encoder = open_encoder(block.encoder.thing, reader, design.runtime)
             yield from _of_block(measured, block, (reader, ENGLISH, condition), encoder)
 
 
@@ -77,7 +79,7 @@ def _of_block(
         made = cached_lines(block.damage.thing, lines, own.dataset, own.severity, own.seed)
         lines = [one.line for one in made]
     batches = [
-        [lines[at] for at in batch]
+        [lines[index] for index in batch]
         for batch in batches_of([line.image for line in lines], block.runtime.batch_size)
     ]
     encoded = [encoder.encode(encoder.prepare([x.image for x in some])) for some in batches]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from bench.core.cache import keep, kept
 from bench.core.hashing import code_version, digest
 from bench.core.jit import compiled
 from bench.core.metrics import normalise
-from bench.core.types import Condition, EncoderInfo, Line, LineSet
+from bench.core.types import Condition, Decoded, EncoderInfo, Line, LineResult, LineSet
 from bench.pipeline.opening import Track
 from bench.pipeline.plan import Block, Part
 from datasets.damage.base import SUITE
@@ -75,12 +75,7 @@ def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Co
         lines = measured.sets[level].lines
         shares = shares_of(measured.store.path / SHARES, block, measured.sets[level])
         systems = {
-            part.name: [
-                columns(line, place(line.text, result.text, visible), visible)
-                for line, visible, result in zip(
-                    lines, shares, measured.store.lines(row.key), strict=True
-                )
-            ]
+            part.name: columns(lines, shares, measured.store.lines(row.key))
             for part in block.decoders
             if (row := measured.rows.get((*place_, part.name)))
         }
@@ -91,12 +86,7 @@ def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Co
             if all(line.boxes is not None for line in lines):
                 encoded = ideal.encoded(lines, shares, info.alphabet)
                 readings[ideal.NAME] = {
-                    name: [
-                        columns(line, place(line.text, read.text, visible), visible)
-                        for line, visible, read in zip(
-                            lines, shares, decoder.decode(encoded), strict=True
-                        )
-                    ]
+                    name: columns(lines, shares, decoder.decode(encoded))
                     for name, decoder in decoders.of(block).items()
                 }
         for name, own in readings.items():
@@ -117,7 +107,7 @@ class _Decoders:
         self._info, self._open = info, dict[str, Decoder]()
 
     def of(self, block: Block) -> dict[str, Decoder]:
-        """Those of a block by name, opened once."""
+        """Open the decoders of a block, each once; by name."""
         for part in block.decoders:
             if part.name in self._names and part.name not in self._open:
                 self._open[part.name] = part.thing.open(self._info)
@@ -125,8 +115,17 @@ class _Decoders:
         return {name: self._open[name] for name in own}
 
 
-def columns(line: Line, placed: Placed, visible: Shares) -> NDArray[np.float64]:
-    """(COLUMNS,) the sums of a line."""
+def columns(
+    lines: Iterable[Line], visible: Iterable[Shares], read: Iterable[Decoded | LineResult]
+) -> list[NDArray[np.float64]]:
+    """(COLUMNS,) the sums of each line."""
+    return [
+        _sums(line, place(line.text, text.text, shares), shares)
+        for line, shares, text in zip(lines, visible, read, strict=True)
+    ]
+
+
+def _sums(line: Line, placed: Placed, visible: Shares) -> NDArray[np.float64]:
     blank = _hidden(line.text, visible)
     sums = np.zeros(COLUMNS)
     sums[CHARACTERS], sums[RIGHT] = len(line.text), placed.right.sum()

@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 
 from bench.analysis.experiment.analysis import conclude
-from bench.analysis.experiment.counts import Counts, columns, place
+from bench.analysis.experiment.counts import Counts, columns
 from bench.analysis.experiment.design import CLEAN, ENGLISH, Design, read_design
 from bench.analysis.experiment.run import Cell
 from bench.analysis.stats import Redrawn
 from bench.core.files import write_atomically
 from bench.core.hashing import plain
 from bench.core.tensors import read_tensors
-from bench.core.types import Encoded, Line, Runtime
+from bench.core.types import Decoded, Encoded, Line, Runtime
 from bench.training.batches import Batch
 from bench.training.fit import fit
 from bench.training.frozen_head import FrozenHead, training_states
@@ -93,13 +93,8 @@ def measure(
         for system in SYSTEMS:
             with contextlib.closing(DECODERS.create(system).open(encoder.info)) as decoder:
                 for name, read in _read(decoder, heads, encoded).items():
-                    rows = [
-                        columns(line, place(line.text, text, shares), shares)
-                        for line, shares, text in zip(clean.lines, visible, read, strict=True)
-                    ]
-                    cells[name, ENGLISH, condition, system] = redrawn.block_sums(
-                        np.stack(rows), names
-                    )
+                    sums = np.stack(columns(clean.lines, visible, read))
+                    cells[name, ENGLISH, condition, system] = redrawn.block_sums(sums, names)
     counts = Counts({ENGLISH: redrawn}, cells)
     known = {(ENGLISH, condition, system) for condition in CONDITIONS for system in SYSTEMS}
     own = tuple(
@@ -143,11 +138,11 @@ def _seen(
 @torch.inference_mode()
 def _read(
     decoder: Decoder, heads: Mapping[str, Any], batches: Sequence[tuple[Encoded, Sequence[Line]]]
-) -> dict[str, list[str]]:
-    """The texts of all lines behind each head."""
+) -> dict[str, list[Decoded]]:
+    """Read all lines behind each head."""
     return {
         name: [
-            line.text
+            line
             for own, _ in batches
             for line in decoder.decode(
                 dataclasses.replace(own, log_probs=head(own.states).log_softmax(-1))
