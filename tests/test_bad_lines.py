@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bench.report
+import bench.report.output
 from bench.core.types import BadLine, Line, LineSet
 from bench.pipeline import bad_lines, runs
 from datasets.base import BadLinesError, Dataset
@@ -125,8 +125,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Call) -> Call:
     made = registries()
     monkeypatch.setattr("bench.pipeline.plan.Registries", lambda: made)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(bench.report, "write", lambda folder, results, **options: [])
-    monkeypatch.setattr(bench.report, "terminal", lambda results: "")
+    monkeypatch.setattr(bench.report.output, "write", lambda folder, results, **options: [])
+    monkeypatch.setattr(bench.report.output, "terminal", lambda results: "")
     return lambda *words: call(*RUN, "--out", str(tmp_path / "one"), *words)
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 
 import bench.analysis.doctor
 import bench.cli.listing
-import bench.report
+import bench.report.output
 import datasets.root
 from bench import ROOT
 from bench.analysis.doctor import Fact
@@ -59,8 +59,8 @@ def doubles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Registries:
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots and intervals take seconds, and most tests of `run` do not look at them."""
-    monkeypatch.setattr(bench.report, "write", lambda folder, results, **options: [])
-    monkeypatch.setattr(bench.report, "terminal", lambda results: "")
+    monkeypatch.setattr(bench.report.output, "write", lambda folder, results, **options: [])
+    monkeypatch.setattr(bench.report.output, "terminal", lambda results: "")
 
 
 def folders() -> list[Path]:
@@ -89,7 +89,7 @@ def test_the_overall_help_names_every_command_and_imports_none():
 
 def test_no_command_needs_torch_for_its_help():
     """Importing torch takes seconds of CPU."""
-    modules = {command.module for command in COMMANDS.values()}
+    modules = {command.module for command in COMMANDS.values()} | {"bench.cli.trainings"}
     program = (
         f"import importlib, sys\nfor name in {sorted(modules)}:\n"
         "    importlib.import_module(name)\n    assert 'torch' not in sys.modules, name\n"

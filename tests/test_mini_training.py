@@ -15,7 +15,8 @@ from bench.training.batches import Batch
 from bench.training.files import export, load_checkpoint
 from bench.training.fit import fit
 from bench.training.frozen_head import FrozenHead
-from bench.training.mini import MiniEncoder, damage, filled, plain
+from bench.training.mini import damage, filled, plain
+from bench.training.recipes import MiniEncoder
 from bench.training.sources import Rendered, Sample, Texts
 from datasets import DATASETS
 from models.alphabet import ALPHABET

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from bench import ROOT, report
+from bench import ROOT
 from bench.analysis import stats
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from bench.pipeline import runs
 from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.runs import newest
 from bench.pipeline.store import RunStore
-from bench.report import accuracy, plots, render, speed
+from bench.report import accuracy, output, plots, render, speed
 from bench.report.latex import latex
 from bench.report.results import Result, collect
 from bench.report.table import Table
@@ -135,7 +135,7 @@ def test_all_files_of_a_run(tmp_path):
     rows += [failed(decoder="ctc-kenlm", reason="a | b\n<b> $x$ \\cite{y} \x1b[31m")]
     store = run(tmp_path / "run", *rows)
     results = collect(store)
-    files = [f.relative_to(store.path).as_posix() for f in report.write(store.path, results)]
+    files = [f.relative_to(store.path).as_posix() for f in output.write(store.path, results)]
     names = ("cer-1", "severity-1", "speed-1", "errors-1", "lenient-1", "stages-1",
              "stages-damaged-1")  # fmt: skip
     drawn = ("severity-1", "cer-speed-1")
@@ -144,17 +144,17 @@ def test_all_files_of_a_run(tmp_path):
     assert files[0] == "report.md" and set(files) == {"report.md", "report.html", *expected}
     text = (store.path / "report.md").read_text(encoding="utf-8")
     assert all(f"(plots/{name}.png)" in text for name in drawn)
-    shown = report.terminal(results, 90)
+    shown = output.terminal(results, 90)
     assert max(map(len, shown.splitlines())) <= 90 and "\x1b" not in shown
     assert "Speed on lines" in shown and "kinds of errors" not in shown.lower()
     # Conditions stand once, below all tables, each with the numbers of its tables.
     assert shown.index("3. Speed on lines") < shown.index("all tables: Read: ")
     assert shown.count("Kaidoku") == 1 and "\n1: Micro CER in percent" in shown
-    assert "Kaidoku" not in report.terminal(results, 90, notes="off")
-    short = report.terminal(results, 90, notes="short").replace("\n", " ")
+    assert "Kaidoku" not in output.terminal(results, 90, notes="off")
+    short = output.terminal(results, 90, notes="short").replace("\n", " ")
     assert short.count("lines (synthetic) (test, 24 lines); Test CPU 9000, 1 thread;") == 3
 
-    written = report.write(store.path, results, ("md", "tex"), notes="appendix")
+    written = output.write(store.path, results, ("md", "tex"), notes="appendix")
     assert store.path / "tables" / "conditions.tex" in written
     text = (store.path / "report.md").read_text(encoding="utf-8")
     assert text.index("cer-speed-1.png") < text.index("## Conditions") < text.index("Kaidoku 0.1.0")
@@ -188,8 +188,8 @@ def test_the_tables_as_a_workbook(call, tmp_path):
 
 def test_empty_run(tmp_path):
     store = RunStore(tmp_path / "run")
-    assert report.terminal(collect(store)) == "No cell of this run is finished yet."
-    files = report.write(store.path, collect(store))
+    assert output.terminal(collect(store)) == "No cell of this run is finished yet."
+    files = output.write(store.path, collect(store))
     assert [file.name for file in files] == ["report.md", "report.html"]
     assert all("No cell of this run is finished yet." in file.read_text() for file in files)
 

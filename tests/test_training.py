@@ -24,7 +24,7 @@ from bench.training.augment import augment, augment_image, roughen
 from bench.training.batches import Pools
 from bench.training.files import History, Point, load_checkpoint
 from bench.training.fit import averaged, fit
-from bench.training.mini_head import MiniHead
+from bench.training.recipes import MiniHead
 from bench.training.sources import FILES, MINI, PenLines, Rendered, Scans, Texts, _drawn, sources
 from datasets import DATASETS
 from datasets.root import data_root

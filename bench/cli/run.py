@@ -210,15 +210,15 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
 
 
 def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
-    from bench import report
     from bench.cli.bars import Steps
+    from bench.report import output
     from bench.report.format import percent, plural
     from bench.report.language import say
     from bench.report.results import collect
 
     with Steps("report") as steps:
         results = collect(store)
-        files = report.write(store.path, results, report=steps.report)
+        files = output.write(store.path, results, report=steps.report)
     if as_json:
         record = {
             "folder": str(store.path),
@@ -228,7 +228,7 @@ def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
         }
         print_json(record)
         return
-    print(report.terminal(results))
+    print(output.terminal(results))
     if outcome.loop_s:
         words = "the harness itself took {percent} % of the measuring loops"
         print(say(words, percent=percent(outcome.overhead)))

@@ -1,4 +1,4 @@
-"""Tables and plots from rows: the only place that rounds.
+"""What a report of a run consists of, as files and as text of a terminal.
 
 `write` leaves files in the run folder, `terminal` gives the main tables as text:
 
