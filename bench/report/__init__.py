@@ -1,0 +1,1 @@
+"""Tables, plots and pages from rows: the only place that rounds (`output` writes them)."""
