@@ -45,7 +45,7 @@ examples:
   {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `data get` has others
   {PROGRAM} run --encoder trocr-base -o trocr-base.untrained=true --limit 4    speed, no CER
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
-  {PROGRAM} run --dataset iam -o iam.root=~/IAM --strict     no line may be left out
+  {PROGRAM} run --dataset iam -o iam.root=~/IAM -o iam.strict=true   no line may be left out
   {PROGRAM} run --dataset hooker --damage blot,char_erase --severity 1,3,5
   {PROGRAM} run --all --out mine --json     the folder results/runs/mine, a summary for programs
   {PROGRAM} run --all --executor ray --cpus 4   on a cluster: docs/scale.md
