@@ -209,7 +209,7 @@ def measure(name: str, folder: Path) -> Results:
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             # Tables and plots take longer than the cells; `tests.golden_report` compares them.
-            mock.patch.multiple("bench.report", write=lambda *_, **__: [], terminal=str),
+            mock.patch.multiple("bench.report.output", write=lambda *_, **__: [], terminal=str),
         ):
             code = _exit_code(shlex.split(command))
     # 1: a cell failed or a peer is absent, which the comparison of the cells shows.

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import report
 from bench.analysis.compare import NamedSystem
 from bench.analysis.compare import compare as comparisons
 from bench.analysis.evidence import Chosen, readings
@@ -22,7 +21,7 @@ from bench.analysis.misreadings.classes import Vocabulary
 from bench.core.errors import UserError
 from bench.core.types import LineResult, Row, Runtime
 from bench.pipeline.cells import corrected as correction_of
-from bench.report import cite, compare, errors
+from bench.report import cite, compare, errors, output
 from bench.report.language import LANGUAGES, language
 from bench.report.render import markdown, spreadsheet
 from bench.report.results import Result, collect
@@ -180,7 +179,7 @@ def written() -> dict[str, str]:
     texts = {}
     for name in LANGUAGES:
         with language(name):
-            tables = [*report.main_tables(results), *report.further_tables(results)]
+            tables = [*output.main_tables(results), *output.further_tables(results)]
             texts[f"report.{name}.md"] = "\n".join(map(markdown, tables))
     further = [*_compared(store, results), *_misread(results)]
     texts["further.md"] = "\n".join(map(markdown, further))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.training.fit import fit
-from bench.training.lm import CharLM, Paragraphs
+from bench.training.lm import Paragraphs
+from bench.training.recipes import CharLM
 from decoders.language.causal import CharConfig
 
 SENTENCES = (

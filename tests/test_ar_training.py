@@ -15,11 +15,12 @@ from bench.cli.trainings import outcome
 from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.types import Runtime
-from bench.training.ar import FineTuning, TokenTargets, turned_at
+from bench.training.ar import TokenTargets, turned_at
 from bench.training.batches import Batch
 from bench.training.files import Point, load_checkpoint
 from bench.training.fit import Result, fit
 from bench.training.losses import IGNORED
+from bench.training.recipes import FineTuning
 from bench.training.trocr import open_start
 from datasets import DATASETS
 from datasets.base import spread
@@ -281,7 +282,7 @@ def test_without_an_encoder_the_head_of_mini_is_trained(call, tmp_path, monkeypa
         seen.append(made)
         return Result((), None, Path("w"))
 
-    monkeypatch.setattr(trainings, "fit", train)
+    monkeypatch.setattr("bench.training.fit.fit", train)
     monkeypatch.setattr(trainings, "guard_training", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     use = "use it: python -m bench run --encoder mini -o mini.weights=w\n"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bench.report
+import bench.report.output
 from bench.core.types import BadLine, Line, LineSet
 from bench.pipeline import bad_lines, runs
 from datasets.base import BadLinesError, Dataset
@@ -98,10 +98,10 @@ def test_data_check_tells_all_and_writes_what_to_look_at(
     assert [(line["dataset"], line["split"], line["id"]) for line in reasons] == [
         ("manifest", "train", "gone"), ("manifest", "test", "7"),
     ]  # fmt: skip
-    code, said, err = call(*words, "--strict")
+    code, said, err = call(*words, "-o", "manifest.strict=true")
     assert code == 2 and said == ""
     assert "error: 2 lines of manifest cannot be used, and strict was asked for" in err
-    code, said, _ = call(*words, "--split", "val", "--strict")
+    code, said, _ = call(*words, "--split", "val", "-o", "manifest.strict=true")
     assert code == 0 and "cannot be used    none" in said
     (record,) = json.loads(call(*words, "--json")[1])
     assert record["state"] == "no record" and len(record["files"]) == 2
@@ -125,8 +125,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Call) -> Call:
     made = registries()
     monkeypatch.setattr("bench.pipeline.plan.Registries", lambda: made)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(bench.report, "write", lambda folder, results, **options: [])
-    monkeypatch.setattr(bench.report, "terminal", lambda results: "")
+    monkeypatch.setattr(bench.report.output, "write", lambda folder, results, **options: [])
+    monkeypatch.setattr(bench.report.output, "terminal", lambda results: "")
     return lambda *words: call(*RUN, "--out", str(tmp_path / "one"), *words)
 
 
@@ -151,9 +151,8 @@ def test_a_run_leaves_bad_lines_out_with_a_count_and_a_file_of_reasons(
     assert not (tmp_path / "one" / "bad-lines.jsonl").exists()
 
 
-@pytest.mark.parametrize("asked", ["--strict", "-o words.strict=true"])
-def test_a_strict_run_ends_at_a_bad_line(run: Call, tmp_path: Path, asked: str) -> None:
-    code, out, err = run("-o", "words.unreadable=2", *asked.split())
+def test_a_strict_run_ends_at_a_bad_line(run: Call, tmp_path: Path) -> None:
+    code, out, err = run("-o", "words.unreadable=2", "-o", "words.strict=true")
     assert code == 2 and out == ""
     assert "error: 2 of 14 lines of words (test) cannot be used, and strict was asked for; " in err
     assert f"the first is bad-0: the image is truncated; all are in {tmp_path}/one/bad-l" in err

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DEV = (
     *("hypothesis", "playwright", "starlette", "uvicorn", "flashlight", "symspellpy"),
-    *("tenacity", "optuna", "tensorboard", "torch_tb_profiler", "openpyxl", "xdist"),
+    *("tenacity", "tensorboard", "torch_tb_profiler", "openpyxl", "xdist"),
 )
 RUN = f"""
 import sys, pytest

@@ -17,11 +17,12 @@ from bench.core.progress import silent
 from bench.core.registry import Entry
 from bench.core.types import Runtime
 from bench.training.batches import Batch, LineBatches, StepStream, draws, in_background
-from bench.training.ctc import CTCHead, nearest_symbols
+from bench.training.ctc import nearest_symbols
 from bench.training.features import Features
 from bench.training.files import load_checkpoint
 from bench.training.fit import fit
 from bench.training.mixture import Mixture
+from bench.training.recipes import CTCHead
 from bench.training.trocr import open_start, use_products
 from datasets import DATASETS
 from models import ENCODERS

@@ -37,9 +37,9 @@ WORDS = (
 )  # fmt: skip
 CELLS = 8
 WITHOUT_REPORT = """
-import bench.report
-bench.report.write = lambda folder, results, **options: []
-bench.report.terminal = lambda results: ""
+import bench.report.output
+bench.report.output.write = lambda folder, results, **options: []
+bench.report.output.terminal = lambda results: ""
 """
 PROGRAM = "import runpy\nrunpy.run_module('bench', run_name='__main__')"
 PRELOADED = ("bench.cli.run", "models.shipped_encoders", "decoders.ctc.ngram", "numba.core.codegen")

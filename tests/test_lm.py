@@ -1,4 +1,4 @@
-"""Language model files: read, refused, cached, inspected."""
+"""Language model files: read, refused, cached, built."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import kenlm
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench import cli
-from bench.analysis.lm import open_model
 from bench.core.errors import UserError
 from bench.pipeline.leaks.leak import overlap
 from datasets.corpus import documents
@@ -24,7 +22,6 @@ from decoders.language.arpa import MARKS, read_arpa, write_arpa
 from decoders.language.kenlm_files import check_binary, load_kenlm
 from decoders.language.lm import embedded_arpa, kenlm_lm, train_text
 from decoders.language.ngram import estimate, words_of
-from decoders.language.perplexity import score_kenlm
 
 TEXT = ["the cat sat on the mat", "the dog sat", "a cat and a dog", "naïve cats — sat"]
 
@@ -141,9 +138,6 @@ def test_no_damage_ends_the_process(
     assert math.isfinite(model.score("the cat saw the dog"))
 
 
-# A user's own model
-
-
 # KenLM's binaries
 
 
@@ -219,19 +213,7 @@ def test_a_broken_cached_model_is_built_again() -> None:
         assert arpa.read_bytes() == sound
 
 
-# Fit and overlap
-
-
-def test_perplexity_is_that_of_kenlm(arpa: Path) -> None:
-    tested = ["the cat ran", "a mat"]
-    fit = open_model(arpa).fit([*tested, "  "])
-    model = kenlm.Model(str(arpa))
-    total = sum(model.score(line) for line in tested)
-    assert (fit.sentences, fit.tokens, fit.unknown) == (2, 7, 1)
-    assert fit.unknown_rate == 1 / 5
-    assert fit.with_unknown == pytest.approx(10 ** (-total / 7))
-    log10, unknown = score_kenlm(model, [words_of(line) for line in tested])
-    assert fit.without_unknown == pytest.approx(10 ** (-log10[~unknown].sum() / 6))
+# Overlap
 
 
 def test_overlap_ignores_where_the_text_breaks() -> None:
@@ -256,7 +238,7 @@ def test_overlap_ignores_where_the_text_breaks() -> None:
 # The command
 
 
-def test_build_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.txt"
     text.write_bytes("\ufeffthe cat sat\r\n\r\nthe dog sat\r\n".encode())
     out = tmp_path / "x.arpa"
@@ -266,10 +248,8 @@ def test_build_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert built["counts"] == [7, 6]
     assert built["fallback_orders"] == [1, 2]
     assert kenlm_lm(str(out)).sha256 == built["sha256"]
-    assert bench("lm", "inspect", out, "--dataset", "lines", "--limit", 3, "--text", text) == 0
-    printed = capsys.readouterr().out
-    assert "2-gram model of words" in printed
-    assert "lines in the model's text" in printed
+    assert bench("lm", "build", "--text", text, "--order", 2, "--out", out) == 0
+    assert "2-gram model of words" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -277,8 +257,6 @@ def test_build_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["build", "--text", "nope.txt", "--out", "x.arpa"], "cannot read nope.txt"),
         (["build", "--order", "9", "--out", "x.arpa"], "1 to 6"),
-        (["inspect", "--limit", "3"], "--dataset"),
-        (["inspect", "--text", "a.txt"], "name the model's file"),
     ],
 )
 def test_mistakes_are_one_sentence(

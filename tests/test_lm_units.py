@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from bench import ROOT
-from bench.analysis.lm import open_model
 from bench.core.errors import UserError
 from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.ngram import CTCNGramSpec, dense_lm
@@ -122,15 +121,6 @@ def test_a_model_that_lacks_many_letters_is_refused_by_their_names(tmp_path):
         both(lm)
 
 
-def test_bench_lm_measures_characters_whatever_the_space_is(tmp_path):
-    ours = open_model(Path(character_model(tmp_path, "▁"))).fit(TEXT)
-    for space in ("<space>", " ", "|"):
-        assert open_model(Path(character_model(tmp_path, space))).fit(TEXT) == ours
-    part = open_model(Path(word_model(tmp_path, lambda line: [f"▁{w}" for w in line.split()])))
-    with pytest.raises(UserError, match="sub-words"):
-        part.fit(TEXT)
-
-
 @pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not beside the checkout")
 def test_the_collected_cases(tmp_path):
     paths = {}
@@ -168,7 +158,7 @@ def test_a_model_whose_name_hides_its_compression_is_read(tmp_path, monkeypatch)
     monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "x.arpa"
     shutil.copy(FIXTURES / "bz2-named.arpa.bz2", path)
-    assert open_model(path).counts
+    assert kenlm_lm(str(path)).words
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
+import subprocess
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl.cell.rich_text import CellRichText
+from PIL import Image as Pillow
 
 from bench import ROOT
 from bench.analysis.evidence import Reading
@@ -24,8 +33,12 @@ from bench.analysis.misreadings.classes import (
     Vocabulary,
     misreadings,
 )
+from bench.cli.errors import vocabulary_of
 from bench.core.errors import UserError
-from bench.core.metrics import totals
+from bench.core.metrics import normalise, score_line, totals
+from bench.core.types import Row
+from bench.report.sheets import clean, diffed
+from tests.error_runs import HOSTILE, LINES, READERS, make
 from tests.run_rows import read_line, row
 
 KNOWN = Vocabulary(frozenset({"the", "then", "cat", "form", "from"}), frozenset({"-"}), 5, "a test")
@@ -133,3 +146,265 @@ def test_every_class_is_defined_in_the_documentation():
         assert section.startswith(view.unit), view.name
         defined = "".join(f"| {name} | {meaning} |\n" for name, meaning in view.classes.items())
         assert defined in section
+
+
+# `bench errors` as its user meets it: tables, formats, mistakes
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    return make(tmp_path_factory.mktemp("runs") / "mine")
+
+
+@pytest.fixture
+def errors(call, run):
+    """Call the command on the run."""
+    return lambda *words: call("errors", "--run", str(run[0].path), *words)
+
+
+def test_the_clean_set_with_all_decoders_side_by_side(errors):
+    code, out, err = errors()
+    assert "left out: mini:ctc-kenlm on lines failed: out of memory" in err
+    assert code == 1  # one of the chosen cells failed
+    for title in (
+        "Errors of mini on lines (synthetic), clean",
+        "Classes of errors: mini on lines (synthetic), clean",
+        "What decoders change of the errors of ctc-greedy: mini on lines (synthetic), clean",
+        "What is read as what, characters",
+        "What is read as what, words",
+    ):
+        assert " ".join(out.split()).count(title) == 1  # broken at the terminal's width
+    assert "char_erase" not in out and "trocr" not in out
+    assert out.count("Test CPU 9000") == 1  # the conditions once, above the first table
+
+
+def test_the_numbers_are_those_of_the_lines(errors, run):
+    store, clean = run
+    code, out, _ = errors("--decoder", "ctc-greedy,ctc-ngram", "--json")
+    (found,) = json.loads(out)
+    assert code == 0
+    assert found["condition"]["damage"] == "none" and found["against"] is not None
+    for system in found["systems"]:
+        (row,) = [r for r in store.rows() if r.key == system["key"]]
+        lines = store.lines(row.key)
+        kinds = ("substitution", "deletion", "insertion")
+        scores = [score_line(line.reference, line.text) for line in lines]
+        assert system["cer"] == row.cer == sum(s.edits for s in scores) / system["characters"]
+        assert system["kinds"] == {
+            kind: count for kind in kinds if (count := sum(getattr(s, f"{kind}s") for s in scores))
+        }
+        for view in ("what", "where", "ending"):
+            assert sum(system["classes"][view].values()) == row.counts.edits
+        assert sum(system["classes"]["word"].values()) == row.counts.word_edits
+        assert system["classes"]["sight"] == {}
+        assert sum(count for *_, count in system["confusions"]) == row.counts.edits
+    greedy, ngram = found["systems"]
+    text = "".join(line.text for line in clean.lines)
+    confusions = {(a, b): n for a, b, n in greedy["confusions"]}
+    assert confusions == {("n", "u"): text.count("n"), ("w", "v"): text.count("w")}
+    assert greedy["changes"] is None
+    change = ngram["changes"]["what"]["similar shape"]
+    assert (change["removed"], change["added"]) == (text.count("n") + text.count("w"), 0)
+    assert change["interval"][0] <= change["net"] <= change["interval"][1] < 0
+    assert ngram["changes"]["what"]["case"]["added"] == sum(map(str.isupper, text))
+
+
+def test_a_damage_with_a_mask_tells_hallucinations(errors):
+    _, out, _ = errors("--damage", "char_erase", "--json")
+    (found,) = json.loads(out)
+    for system in found["systems"]:
+        assert sum(system["classes"]["sight"].values()) == sum(system["kinds"].values())
+    half = found["systems"][0]["classes"]["sight"]  # ar-beam leaves out and puts in nothing
+    assert "hallucination" not in half and half["left out, hidden"] > 0
+    greedy = found["systems"][1]["classes"]["sight"]
+    assert greedy["hallucination"] > 0 and "left out, hidden" not in greedy
+
+
+def test_severity_alone_means_all_damages(errors):
+    _, out, _ = errors("--severity", "2,3", "--json")
+    assert [each["condition"]["damage"] for each in json.loads(out)] == ["char_erase", "defocus"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--decoder", "ctc-gredy"], "no decoder 'ctc-gredy'; did you mean ctc-greedy or ctc-ng"),
+        (["--damage", "defocus", "--severity", "3"], "no row of damage defocus, severity 3 toget"),
+        (["--encoder", "trocr-small"], "none of the chosen rows has a CER: untrained weights"),
+        (["--decoder", "ctc-kenlm"], "none of the chosen rows has a CER: mini:ctc-kenlm on lines"),
+        (["--top", "0"], "--top must be >= 1, not 0"),
+        (["--xlsx", "x.ods"], "--xlsx writes .xlsx, which x.ods is not"),
+        (["--json", "--format", "md"], "give --json or --format md, not both"),
+        (["--vocabulary", "/no/such.arpa"], "/no/such.arpa"),
+    ],
+)
+def test_mistakes_are_one_sentence(errors, words, sentence):
+    code, out, err = errors(*words)
+    message = err.splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert message.startswith("error: ") and sentence in message and "Traceback" not in err
+
+
+def test_words_are_judged_by_the_model_that_the_rows_were_read_with(tmp_path):
+    def read_with(lm: str) -> Row:
+        return row("ctc-kenlm", options={"lm": lm}, extras={"lm_words": 3})
+
+    embedded = vocabulary_of(None, [row("ctc-greedy"), read_with("")])
+    assert embedded == vocabulary_of("embedded", [read_with("elsewhere.arpa")])
+    with pytest.raises(UserError, match=r"several word models .*name the one"):
+        vocabulary_of(None, [read_with(""), read_with("own.arpa")])
+    with pytest.raises(UserError, match=r"own\.arpa of the rows is not here; name one with --voc"):
+        vocabulary_of(None, [read_with(str(tmp_path / "own.arpa"))])
+
+
+# The workbook: what its cells hold, that nothing in it runs, and that LibreOffice reads it
+
+
+SHEETS = ["Summary", "Classes", "Changes", "Confusions", "Words", "Worst lines", "Conditions"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workbook")
+
+
+@pytest.fixture
+def written(call, folder):
+    """The workbook of a run, hostile or not, made once."""
+
+    def book(hostile: bool) -> Path:
+        path = folder / f"{hostile}.xlsx"
+        if not path.exists():
+            store, _ = make(folder / f"run-{hostile}", hostile)
+            choice = ["--decoder", ",".join(READERS), "--damage", "none,char_erase"]
+            code, out, _ = call("errors", "--run", str(store.path), *choice, "--xlsx", str(path))
+            assert code == 0 and f"written: {path}" in out
+        return path
+
+    return book
+
+
+def table(sheet, head: str = "No.") -> list[dict[str, Any]]:
+    """The rows of a sheet by the heads of its columns (the first of those of one name)."""
+    rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
+    top = next(number for number, row in enumerate(rows) if row[0] == head)
+    return [dict(reversed(list(zip(rows[top], row, strict=True)))) for row in rows[top + 1 :]]
+
+
+def test_the_sheets_hold_the_numbers_of_the_rows(written):
+    book = openpyxl.load_workbook(written(False))
+    assert book.sheetnames == SHEETS
+    summary = table(book["Summary"])
+    assert len(summary) == 2 * len(READERS)
+    greedy = next(r for r in summary if (r["Decoder"], r["Damage"]) == ("ctc-greedy", "none"))
+    assert greedy["Edits"] == greedy["Sub."] and greedy["Del."] == greedy["Ins."] == 0
+    assert greedy["CER %"] == pytest.approx(100 * greedy["Edits"] / greedy["Characters"])
+    confused = {
+        (r["Reference"], r["Read"]): r["ctc-greedy"] for r in table(book["Confusions"])[:50]
+    }
+    assert confused["n", "u"] + confused["w", "v"] == greedy["Edits"]
+    classes = [r for r in table(book["Classes"]) if (r["No."], r["View"]) == (1, "what")]
+    assert sum(r["ctc-greedy"] for r in classes) == greedy["Edits"]
+    assert all(r["What belongs to it"].startswith("character edits: ") for r in classes)
+    changes = {(r["No."], r["Class"], r["Decoder"]): r for r in table(book["Changes"])}
+    assert changes[1, "similar shape", "ctc-ngram"]["Removed"] == greedy["Edits"]
+    conditions = [(r["What"], r["Text"]) for r in table(book["Conditions"])]
+    assert [what for what, _ in conditions].count("signature") == 2 * len(READERS)
+    assert any("Test CPU 9000" in text for what, text in conditions if what == "conditions")
+
+
+def test_the_worst_lines_come_first_with_their_pictures(written):
+    book = openpyxl.load_workbook(written(False), rich_text=True)
+    sheet = book["Worst lines"]
+    rows = table(sheet)
+    assert len(rows) == 2 * LINES
+    for number in (1, 2):
+        means = [r["Mean CER"] for r in rows if r["No."] == number]
+        assert means == sorted(means, reverse=True) and means[-1] > 0
+    assert len(sheet._images) == len(rows)
+    column = next(c.column for c in sheet[2] if c.value == "Picture")
+    for drawing, place in zip(sheet._images, range(3, 3 + len(rows)), strict=True):
+        start, end = drawing.anchor._from, drawing.anchor.to
+        assert (
+            (start.row, start.col) == (end.row, end.col) == (place - 1, column - 1)
+        )  # in its cell
+        picture = np.asarray(Pillow.open(io.BytesIO(drawing._data())))
+        assert picture.ndim == 2 and picture.std() > 5  # grey, and not blank
+        assert sheet.row_dimensions[place].height >= 40
+
+
+def test_what_was_read_wrongly_is_coloured():
+    found = diffed("the cat sat", "tha at saat")
+    assert isinstance(found, CellRichText)
+    styled = {str(p): p.font for p in found if not isinstance(p, str)}
+    assert str(found) == "tha cat saat"  # what is missing stands there, struck out
+    assert styled["c"].strike and not styled["c"].b
+    assert sum(bool(font.u) for font in styled.values()) == 1  # one a was put in
+    assert diffed("abc", "abc") == CellRichText(["abc"])
+    assert diffed("", "") == ""
+
+
+@settings(max_examples=100)
+@given(st.text("abc ", max_size=8), st.text("abc =", max_size=8))
+def test_a_diff_holds_the_whole_text_and_the_whole_reference(reference, text):
+    found = diffed(reference, text)
+    pieces = [found] if isinstance(found, str) else found
+    read = [str(p) for p in pieces if isinstance(p, str) or not p.font.strike]
+    assert "".join(read) == normalise(text)
+    truth = "".join(str(p) for p in pieces if isinstance(p, str))
+    assert len(truth) <= len(normalise(reference))
+
+
+def test_nothing_in_it_is_a_formula(written):
+    path = written(True)
+    for rich in (False, True):
+        for sheet in openpyxl.load_workbook(path, rich_text=rich):
+            for cells in sheet.iter_rows():
+                assert all(cell.data_type != "f" for cell in cells)
+    sheet = openpyxl.load_workbook(path)["Words"]
+    cells = {str(cell.value): cell for row in sheet.iter_rows() for cell in row}
+    for text in ("=HYPERLINK(A1)", "+1", "-1", "@x"):
+        assert cells[text].quotePrefix  # so it stays text when somebody edits it
+
+
+def test_text_that_a_workbook_cannot_hold_is_replaced():
+    assert clean("a\x07b\u202ec\ud800") == "a\ufffdb\ufffdc\ufffd"
+    assert clean("_x0041_") == "_x005F_x0041_"  # or a spreadsheet would show A
+    assert len(clean("x" * 5000)) == 2000
+    found = diffed("", "x" * 50_000)
+    assert isinstance(found, CellRichText) and len(str(found)) <= 2000
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+def test_libreoffice_opens_it_and_shows_the_same(written, tmp_path):
+    """A program of its own reads and saves it: the same text and pictures, and no formula."""
+    subprocess.run(
+        [
+            *("soffice", "--headless", f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"),
+            *("--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(tmp_path)),
+            str(written(True)),
+        ],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    ours = openpyxl.load_workbook(written(True))
+    theirs = openpyxl.load_workbook(tmp_path / "True.xlsx")
+    assert theirs.sheetnames == SHEETS
+    for sheet in ours:
+        again = theirs[sheet.title]
+        assert len(again._images) == len(sheet._images)
+        for cells in sheet.iter_rows():
+            for cell in cells:
+                other = again[cell.coordinate]
+                assert other.data_type != "f"
+                if isinstance(cell.value, float):
+                    assert other.value == pytest.approx(cell.value)
+                else:
+                    assert shown(other.value) == shown(cell.value)
+    words = {shown(cell.value) for row in theirs["Words"] for cell in row}
+    assert "_x0041_" in words  # and not A
+    assert HOSTILE[0] in words
+
+
+def shown(value: object) -> str:
+    """What a spreadsheet shows of a text that openpyxl gives as it stands in the file."""
+    return "" if value is None else str(value).replace("_x005F_", "_")

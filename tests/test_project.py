@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bench.report
+import bench.report.output
 from bench import ROOT
 from bench.cli import parse
 from bench.cli.project import defaults_of_run, forget, load
@@ -59,7 +59,7 @@ def letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Image.fromarray(np.full((40, 200), 220, np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "t.csv").write_text("image,text,id\na.png,m² ⟦x⟧,1\na.png,⟦⟧,2\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench.report, "write", lambda *_, **__: [])
+    monkeypatch.setattr(bench.report.output, "write", lambda *_, **__: [])
     yield tmp_path
     forget()
 
@@ -112,7 +112,7 @@ def desk(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     (folder / "kaidoku.toml").write_text(FILE)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(bench.report, "write", lambda *_, **__: [])
+    monkeypatch.setattr(bench.report.output, "write", lambda *_, **__: [])
     yield folder
     forget()
 

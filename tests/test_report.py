@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -9,20 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bench import ROOT, report
+from bench import ROOT
 from bench.analysis import stats
 from bench.core.types import Condition, EditCounts, LineResult, Row, Runtime, Spread, Timing
 from bench.pipeline import runs
 from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.runs import newest
 from bench.pipeline.store import RunStore
-from bench.report import accuracy, plots, render, speed
+from bench.report import accuracy, output, panel, plots, render, speed
+from bench.report.format import number, parameters, percent, plain, short, significant
+from bench.report.language import language
 from bench.report.latex import latex
+from bench.report.panel import look_of
+from bench.report.plots import gains_of
 from bench.report.results import Result, collect
-from bench.report.table import Table
+from bench.report.table import Cell, Column, Table
 from tests import golden_report
-from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, row
+from tests.run_rows import ENVIRONMENT, Rows, cell_lines, failed, line, row, timing
 from tests.stored_runs import run
 
 Kind = Callable[[Sequence[Result]], list[Table]]
@@ -135,7 +148,7 @@ def test_all_files_of_a_run(tmp_path):
     rows += [failed(decoder="ctc-kenlm", reason="a | b\n<b> $x$ \\cite{y} \x1b[31m")]
     store = run(tmp_path / "run", *rows)
     results = collect(store)
-    files = [f.relative_to(store.path).as_posix() for f in report.write(store.path, results)]
+    files = [f.relative_to(store.path).as_posix() for f in output.write(store.path, results)]
     names = ("cer-1", "severity-1", "speed-1", "errors-1", "lenient-1", "stages-1",
              "stages-damaged-1")  # fmt: skip
     drawn = ("severity-1", "cer-speed-1")
@@ -144,17 +157,17 @@ def test_all_files_of_a_run(tmp_path):
     assert files[0] == "report.md" and set(files) == {"report.md", "report.html", *expected}
     text = (store.path / "report.md").read_text(encoding="utf-8")
     assert all(f"(plots/{name}.png)" in text for name in drawn)
-    shown = report.terminal(results, 90)
+    shown = output.terminal(results, 90)
     assert max(map(len, shown.splitlines())) <= 90 and "\x1b" not in shown
     assert "Speed on lines" in shown and "kinds of errors" not in shown.lower()
     # Conditions stand once, below all tables, each with the numbers of its tables.
     assert shown.index("3. Speed on lines") < shown.index("all tables: Read: ")
     assert shown.count("Kaidoku") == 1 and "\n1: Micro CER in percent" in shown
-    assert "Kaidoku" not in report.terminal(results, 90, notes="off")
-    short = report.terminal(results, 90, notes="short").replace("\n", " ")
+    assert "Kaidoku" not in output.terminal(results, 90, notes="off")
+    short = output.terminal(results, 90, notes="short").replace("\n", " ")
     assert short.count("lines (synthetic) (test, 24 lines); Test CPU 9000, 1 thread;") == 3
 
-    written = report.write(store.path, results, ("md", "tex"), notes="appendix")
+    written = output.write(store.path, results, ("md", "tex"), notes="appendix")
     assert store.path / "tables" / "conditions.tex" in written
     text = (store.path / "report.md").read_text(encoding="utf-8")
     assert text.index("cer-speed-1.png") < text.index("## Conditions") < text.index("Kaidoku 0.1.0")
@@ -188,8 +201,8 @@ def test_the_tables_as_a_workbook(call, tmp_path):
 
 def test_empty_run(tmp_path):
     store = RunStore(tmp_path / "run")
-    assert report.terminal(collect(store)) == "No cell of this run is finished yet."
-    files = report.write(store.path, collect(store))
+    assert output.terminal(collect(store)) == "No cell of this run is finished yet."
+    files = output.write(store.path, collect(store))
     assert [file.name for file in files] == ["report.md", "report.html"]
     assert all("No cell of this run is finished yet." in file.read_text() for file in files)
 
@@ -249,3 +262,255 @@ def test_the_readme_of_the_results_names_every_field():
     for kind in (Row, Condition, Runtime, EditCounts, Timing, Spread, LineResult):
         for field in fields(kind):
             assert f"`{field.name}`" in text, f"{kind.__name__}.{field.name}"
+
+
+# Text that wants to break a table, and numbers as people read them
+
+
+def table(*rows: tuple[Cell, ...], **more: Any) -> Table:
+    columns = tuple(Column(f"c{i}", str, key=not i) for i in range(len(rows[0])))
+    return Table("t", "T", ("C.",), columns, rows, **more)
+
+
+def name(text: str) -> Cell:
+    return Cell(plain(text))
+
+
+HOSTILE = [
+    "a|b",
+    "a\nb\r\nc\u2028d",
+    "<script>alert(1)</script>",
+    "[click](javascript:alert(1))",
+    "![image](http://example.org/x.png)",
+    "`code` *bold* __bold__ ~~gone~~ $x^2$",
+    r"\end{tabular} \input{x} %comment & # _ ^ ~ {}",
+    "[1] first",
+    "*star",
+    "=HYPERLINK(1)",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\uff1d1",
+    "\x1b[31mred\x1b[0m \u202ereversed",
+    "漢字 ā ö",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_keeps_its_columns_and_runs_nothing(text):
+    written = render.markdown(table((name(text), name("x")), (name("y"), name(text))))
+    lines = written.splitlines()[4:]
+    assert len(lines) == 4
+    for one in lines:
+        assert len(re.findall(r"(?<!\\)\|", one)) == 3
+    assert "<script" not in written
+    assert "](" not in written.replace("]\\(", "")
+    assert "\x1b" not in written and "\u202e" not in written
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_no_text_breaks_a_markdown_table(first, second):
+    written = render.markdown(table((name(first), name(second))))
+    (line,) = written.split("\n")[6:-1]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_latex_has_no_special_character_left(text):
+    written = latex(table((name(text), name("x")), (name("y"), name(text))))
+    body = written[written.index(r"\midrule") + 8 : written.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line]
+    assert len(rows) == 2
+    for one in rows:
+        assert one.endswith(r" \\")
+        assert len(re.findall(r"(?<!\\)&", one)) == 1
+        rest = re.sub(r"\\[&%$#_{}]|\\text[a-z]+\{\}|\{[\[\]*]?\}|\\ldots\{\}", "", one[:-3])
+        assert not re.search(r"[\\%$#_^~{}]", rest)
+        assert not re.match(r"\s*[\[*]", one)  # an argument of the \\ before it
+    assert written.isascii() or "ö" in written  # pdfLaTeX has no font for more than Latin 1
+
+
+def test_latex_of_a_whole_table():
+    full = table(
+        (name("ctc_beam"), Cell("4.20", "[3.10, 5.30]", notes=("100 % & more",), bold=True)),
+        published=((name("a--b"), Cell("—")),),
+        signatures=("e:mini|d:x",),
+    )
+    assert latex(full) == "\n".join(
+        [
+            r"% needs \usepackage{booktabs}; with pdflatex also \usepackage[T1]{fontenc}",
+            r"\begin{table}",
+            r"\centering",
+            r"\caption{T}",
+            r"\label{tab:t}",
+            r"\smallskip",
+            r"\begin{tabular}{lr}",
+            r"\toprule",
+            r"c0 & c1 \\",
+            r"\midrule",
+            r"ctc\_beam & \textbf{4.20} {[}3.10, 5.30{]}\textsuperscript{1} \\",
+            r"\midrule",
+            r"a-{}-b & --- \\",
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip\raggedright\footnotesize \textsuperscript{1}100 \% \& more",
+            r"\end{table}",
+            r"\par{\footnotesize\noindent Table \ref{tab:t}: C.\par}",
+            r"{\scriptsize\noindent\raggedright signature "
+            r"\texttt{e:\allowbreak{}mini\textbar{}\allowbreak{}d:\allowbreak{}x}\par}",
+            "",
+        ]
+    )
+
+
+def test_latex_of_a_wide_table_is_one_table_and_one_of_the_columns_that_yield():
+    columns = [Column("Name", str, key=True)]
+    columns += [Column(f"Heading{i}", str, yields=max(0, i - 2)) for i in range(9)]
+    cells = tuple(Cell(f"{i:09}") for i in range(9))
+    wide = Table("t", "T", ("C.",), tuple(columns), tuple((name(f"n{r}"), *cells) for r in "ab"))
+    written = latex(wide)
+    first, further = written.split(r"\caption{T (further columns)}")
+    assert written.count(r"\begin{tabular}") == 2
+    assert [f"Heading{i}" in first for i in range(9)] == [i < 5 for i in range(9)]
+    assert [f"Heading{i}" in further for i in range(9)] == [i > 4 for i in range(9)]
+    assert "without Heading5, Heading6, Heading7 and Heading8" in latex(wide, "short")
+
+
+def test_latex_of_a_long_table_leaves_no_row_below_the_page():
+    long = latex(table(*((name(f"row{n}"), Cell("1")) for n in range(70))))
+    parts = [part.count("row") for part in long.split(r"\begin{table}")[1:]]
+    assert sum(parts) == 70 and max(parts) <= 33 and long.count("(continued)") == len(parts) - 1
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_csv_cells_are_no_formulas(text):
+    written = render.spreadsheet(table((Cell(text), name("x"))))
+    (_, line) = list(csv.reader(io.StringIO(written, newline="")))
+    assert len(line) == 5
+    assert not line[0].lstrip().startswith(("=", "+", "-", "@", "\uff1d"))
+    assert line[0].lstrip("'") == text
+
+
+def test_terminal_breaks_wide_tables_and_repeats_the_names():
+    cells = [Cell("12.34", "[11.11, 13.13]") for _ in range(8)]
+    noted = Cell(cells[0].text, notes=("A note. " * 20,))
+    text = render.terminal(table((name("ctc-greedy"), *cells[:-1], noted)), 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("ctc-greedy") == 3
+    assert text.count("12.34") == 8
+
+
+def test_a_terminal_names_what_is_the_same_in_every_row_of_a_wide_table_once():
+    cells = [Cell("12.34", "[11.11, 13.13]") for _ in range(8)]
+    made = table((name("ctc-greedy"), *cells), (name("ctc-greedy"), *cells))
+    assert render.terminal(made, 200).count("ctc-greedy") == 2
+    text = render.terminal(made, 60)
+    assert text.startswith("T (c0 ctc-greedy)\n") and text.count("ctc-greedy") == 1
+    assert text.count("12.34") == 16
+
+
+@given(st.text(max_size=60))
+def test_plain_text_is_one_line_without_control(text):
+    line = plain(text)
+    assert line == " ".join(line.split())
+    assert all(character.isprintable() for character in line)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (percent(0.0289), "2.89"),
+        (percent(None), "—"),
+        (percent(float("nan")), "n/a"),
+        (number(31081.0, 1), "31,081.0"),
+        (parameters(843_210), "843k"),
+        (parameters(999_700), "1.0M"),
+        (parameters(5_900_000), "5.9M"),
+        (parameters(1_234_000_000), "1.2B"),
+        (significant(0.0012345), "0.00123"),
+        (significant(12345.6), "12,300"),
+        (significant(0.0), "0"),
+        (significant(float("nan")), "n/a"),
+        (short("a" * 50, 10), "aaaaaaaaa…"),
+    ],
+)
+def test_numbers(text, expected):
+    assert text == expected
+
+
+# Plots of a run: which there are, what they show, and that no letter is missing
+
+
+class Lines(Rows):
+    """Lines that every system reads with as many errors as its CER says, each writer its own."""
+
+    def lines(self, key: str) -> list[LineResult]:
+        (found,) = (each for each in self._rows if each.key == key)
+        return [
+            replace(line(f"w{w:02}", round(50 * (found.cer or 0)) + w % 3), id=f"{w}")
+            for w in range(12)
+        ]
+
+
+def timed(decoder: str, rate: float, cer: float, **more: Any) -> Row:
+    return row(decoder, cer=cer, timing=timing(rate), **more)
+
+
+def made_up() -> Lines:
+    rows = [timed("ctc-greedy", 40, 0.2), timed("ctc-ngram", 30, 0.1)]
+    for damage, severity in (("blot", 1), ("blot", 3), ("noise", 3)):
+        for decoder, cer in (("ctc-greedy", 0.5), ("ctc-ngram", 0.3)):
+            rows.append(row(decoder, "lines", cer, damage, severity))
+    return Lines(*rows)
+
+
+def drawn(store: Rows, lang: str = "en") -> dict[str, panel.Plot]:
+    with language(lang), warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of glyphs that a font lacks
+        return {plot.slug: plot for plot in plots.draw(collect(store))}
+
+
+def test_the_backend_of_a_notebook_is_not_needed():
+    """Colab and Jupyter name theirs to every shell, and another environment does not have it."""
+    environment = {**os.environ, "MPLBACKEND": "module://nowhere.backend_inline"}
+    words = [sys.executable, "-c", "import bench.report.panel"]
+    subprocess.run(words, cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_every_plot_is_drawn_in_every_format_without_a_missing_letter(lang):
+    if lang == "ja" and panel.japanese_font() is None:
+        pytest.skip("no font with Japanese letters is installed")
+    found = drawn(made_up(), lang)
+    names = ("severity", "gain", "gain-damage", "cer-speed")
+    assert list(found) == [f"{name}-1" for name in names]
+    for plot in found.values():
+        assert plot.png.startswith(b"\x89PNG") and plot.pdf.startswith(b"%PDF")
+        assert b"</svg>" in plot.svg
+        assert set(plot.files) == {f"{plot.slug}.{kind}" for kind in ("png", "svg", "pdf")}
+    assert ("改善" in found["gain-1"].title) == (lang == "ja")
+
+
+def test_without_a_japanese_font_the_words_are_english(monkeypatch):
+    monkeypatch.setattr(panel, "japanese_font", lambda: None)
+    store = Lines(timed("ctc-greedy", 40, 0.2))
+    assert drawn(store, "ja")["cer-speed-1"].title.startswith("CER against speed")
+    assert "apt-get install" in panel.NO_FONT
+
+
+def test_gains_are_paired_with_greedy_ctc_of_the_same_condition():
+    gains = gains_of(collect(made_up()))
+    assert {key: round(100 * gain.value) for key, gain in gains.items()} == {
+        "mini-ctc-ngram-lines-none-0": 10,
+        **{f"mini-ctc-ngram-lines-{place}": 20 for place in ("blot-1", "blot-3", "noise-3")},
+    }
+    interval = gains["mini-ctc-ngram-lines-blot-1"].interval
+    assert interval is not None and interval.high - interval.low < 1e-12  # alike for every writer
+
+
+def test_curves_are_unlike_without_colour():
+    looks = [look_of(index) for index in range(11)]
+    assert len({(look["marker"], str(look["linestyle"])) for look in looks}) == len(looks)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import math
 from dataclasses import astuple
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import stats as scipy_stats
 
 from bench.analysis.stats import (
@@ -21,8 +28,21 @@ from bench.analysis.stats import (
     rate_difference,
     ratio_interval,
     sign_flip_p,
+    significant,
     sum_ratio,
 )
+from bench.core.records import dump, load
+from bench.core.types import Decoded, Line, LineResult
+from bench.pipeline.cells import line_result
+from bench.report import accuracy, correction, render
+from bench.report.results import collect
+from datasets import DATASETS
+from datasets.about import Blocks, blocks_of
+from datasets.base import fingerprint
+from datasets.manifest import ManifestLines
+from datasets.parquet import ScannedLines
+from datasets.root import data_root, set_data_root
+from tests.run_rows import Rows, cell_lines, row
 
 
 def _lines(
@@ -297,3 +317,247 @@ def test_the_least_p_values():
     # of 40 writers 35 are read alike: what is left has 32 choices of signs, no random ones
     assert sign_flip_p([*[0.0] * 35, 3, 3, 3, 3, 3], "two-sided") == 2 / 32
     assert sign_flip_p([1.0] * 40, flips=99) == 1 / 100  # a random one is never 0
+
+
+# Few blocks: nothing under 6, Student's t under 12, and both p and interval for a finding
+
+
+def names(count: int) -> list[str]:
+    return [f"w{place:02}" for place in range(count)]
+
+
+@pytest.mark.parametrize("blocks", [1, FEWEST - 1])
+def test_under_six_blocks_there_is_no_interval_and_no_p(blocks):
+    edits, units = np.arange(1, blocks + 1), np.full(blocks, 50)
+    side = (edits, units, names(blocks))
+    enough = (np.arange(1, 21), np.full(20, 50), names(20))
+    found = rate_difference(edits, 2 * edits, units, names(blocks))
+    ratio = sum_ratio(edits, 2 * edits, names(blocks))
+    assert micro_interval(*side) is None
+    assert found is not None and (found.interval, found.p) == (None, None)
+    assert ratio is not None and ratio.interval is None
+    assert ratio_interval(side, enough) is None and ratio_interval(enough, side) is None
+    assert sign_flip_p([1.0] * blocks) is None
+
+
+@pytest.mark.parametrize("blocks", [FEWEST, ENOUGH - 1])
+def test_equal_blocks_have_students_interval_of_their_rates(blocks):
+    rng = np.random.default_rng(blocks)
+    first, second = rng.integers(20, 60, (2, blocks))
+    units = np.full(blocks, 200)
+
+    def student(values):
+        return scipy_stats.t.interval(0.95, blocks - 1, values.mean(), scipy_stats.sem(values))
+
+    own = micro_interval(first, units, names(blocks))
+    assert own is not None and own.blocks == blocks
+    assert (own.low, own.high) == pytest.approx(student(first / units))
+    gap = rate_difference(first, second, units, names(blocks))
+    assert gap is not None and gap.interval is not None
+    ends = (gap.interval.low, gap.interval.high)
+    assert ends == pytest.approx(student((first - second) / units))
+
+
+def test_unequal_blocks_agree_with_the_linearised_ratio():
+    # Cochran, Sampling Techniques, section 6.3; the jackknife is a little more careful.
+    rng = np.random.default_rng(2)
+    units = rng.integers(900, 1500, 9)
+    edits = rng.binomial(units, rng.beta(20, 180, 9))
+    rate = edits.sum() / units.sum()
+    residuals = edits - rate * units
+    error = math.sqrt(9 / 8 * residuals @ residuals) / units.sum()
+    half = scipy_stats.t.ppf(0.975, 8) * error
+    found = micro_interval(edits, units, names(9))
+    assert found is not None
+    assert (found.low + found.high) / 2 == pytest.approx(rate)
+    assert half < found.high - rate < 1.15 * half
+
+
+@pytest.mark.parametrize("blocks", [6, 11])
+def test_a_t_interval_covers_where_the_bootstrap_does_not(blocks):
+    rng = np.random.default_rng(blocks)
+    covered = {"ours": 0, "bootstrap": 0}
+    trials = 400
+    for _ in range(trials):
+        units = rng.integers(500, 1500, blocks)
+        edits = rng.binomial(units, rng.beta(8, 72, blocks))  # hands differ; CER 10 %
+        ours = micro_interval(edits, units, names(blocks))
+        draws = rng.integers(0, blocks, (400, blocks))
+        rates = edits[draws].sum(1) / units[draws].sum(1)
+        low, high = np.quantile(rates, (0.025, 0.975))
+        assert ours is not None
+        covered["ours"] += ours.low <= 0.1 <= ours.high
+        covered["bootstrap"] += low <= 0.1 <= high
+    assert 0.92 <= covered["ours"] / trials <= 0.985
+    assert covered["bootstrap"] < covered["ours"]
+
+
+def test_a_ratio_of_two_samples_has_a_t_interval_where_one_of_them_is_small():
+    rng = np.random.default_rng(4)
+    small = (rng.integers(30, 60, 8), np.full(8, 300), names(8))
+    large = (rng.integers(10, 30, 40), np.full(40, 300), names(40))
+    found = ratio_interval(small, large)
+    assert found is not None and found.blocks == 8
+    logs, errors = [], []
+    for edits, units, _ in (small, large):
+        rates = edits / units
+        logs.append(math.log(rates.mean()))
+        errors.append(scipy_stats.sem(rates) / rates.mean())
+    half = scipy_stats.t.ppf(0.975, 7) * math.hypot(*errors)
+    middle = logs[0] - logs[1]
+    assert math.log(found.low) == pytest.approx(middle - half)
+    assert math.log(found.high) == pytest.approx(middle + half)
+
+
+def test_a_finding_needs_a_small_p_and_an_interval_without_0():
+    away, across = Interval(0.01, 0.05, 9), Interval(-0.01, 0.05, 9)
+    assert significant(away, 0.05) and significant(Interval(-3, -1, 9), 0.001)
+    assert not significant(away, 0.0501) and not significant(across, 0.001)
+    assert not significant(None, 0.001) and not significant(away, None)
+    assert not significant(Interval(0.0, 0.05, 9), 0.001)
+
+
+# Blocks: what statistics resample, what tables call it, and what else is said of a set
+
+
+PAPER = np.full((8, 30), 255, np.uint8)
+
+
+def letters(count: int, each: int = 2) -> list[LineResult]:
+    """Lines of one hand in letters whose error rates differ."""
+    return [
+        dataclasses.replace(one, writer="Joseph Hooker", block=f"letter {one.block}")
+        for one in cell_lines(0.1, count)[: count * each]
+    ]
+
+
+class Stored(Rows):
+    """The same lines of every row."""
+
+    def __init__(self, lines: list[LineResult], *rows: Any) -> None:
+        super().__init__(*rows)
+        self._lines = lines
+
+    def lines(self, key: str) -> list[LineResult]:
+        return self._lines
+
+
+def test_a_line_without_a_block_has_its_writer_s():
+    plain = Line("a", PAPER, "text", "w1", "test")
+    named = dataclasses.replace(plain, block="letter 1")
+    assert (plain.block, named.block, named.writer) == ("w1", "letter 1", "w1")
+    stored = line_result(named, Decoded("text", 4))
+    assert load(LineResult, dump(stored), "") == stored and stored.block == "letter 1"
+    assert fingerprint([named]) == fingerprint(
+        [dataclasses.replace(plain, writer="letter 1", block="")]
+    )
+    assert fingerprint([named]) != fingerprint([plain])
+
+
+@pytest.mark.parametrize(
+    ("source", "hand", "found"),
+    [("hooker", "Joseph Hooker", Blocks(2, "letter", 1)), ("copiste", "", Blocks(2, "text", 0))],
+)
+def test_the_recorded_sets_have_letters_and_texts_for_blocks(tmp_path, source, hand, found):
+    buffer = io.BytesIO()
+    Image.fromarray(PAPER).save(buffer, "PNG")
+    image = {"bytes": buffer.getvalue(), "path": "a.png"}
+    rows = [
+        {"id": f"i{n}", "image": image, "text": "a b", "writer": f"L{n % 2}", "split": "test"}
+        for n in range(4)
+    ]
+    name = {"hooker": "hooker_lines.parquet", "copiste": "copiste_fr_lines.parquet"}[source]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    set_data_root(tmp_path)
+    try:
+        lines = ScannedLines(source, whole=True).load("test").lines
+    finally:
+        set_data_root(None)
+    assert {(one.writer, one.block) for one in lines} == {(hand, "L0"), (hand, "L1")}
+    assert blocks_of(source, lines) == found
+
+
+def test_the_real_test_split_is_of_one_hand_in_17_letters():
+    shipped = ScannedLines("hooker").load("test").lines
+    assert len(shipped) == 300 and blocks_of("hooker", shipped) == Blocks(17, "letter", 1)
+    if data_root() is None or not (data_root() / "hooker_lines.parquet").is_file():  # type: ignore
+        pytest.skip("the data root has no hooker_lines.parquet")
+    whole = ScannedLines("hooker", whole=True).load("test")
+    assert whole.name == "hooker-all"
+    assert blocks_of("hooker-all", whole.lines) == Blocks(17, "letter", 1)
+    # the hash of stored rows: the set is the same, whatever its hand is called
+    assert whole.sha256.startswith("dd79774821f8")
+    by_id = {line.id: line for line in whole.lines}
+    assert all((by_id[line.id].image == line.image).all() for line in shipped)
+
+
+def test_captions_of_one_hand_count_letters_and_resample_them():
+    found = letters(17)
+    (table,) = accuracy.by_set(collect(Stored(found, row(dataset="hooker"))))
+    assert "24 lines of 1 hand in 17 letters" in table.conditions
+    assert "bootstrap over letters" in table.conditions and "writer" not in table.conditions
+    own = micro_interval([one.edits for one in found], [50] * 34, [f"{n // 2}" for n in range(34)])
+    assert own is not None
+    assert table.rows[0][2].values[1] == pytest.approx(100 * own.low, abs=0.3)
+
+
+def test_a_table_of_the_user_s_names_its_blocks(tmp_path):
+    Image.fromarray(PAPER).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("image,text,writer,block\na.png,some text,Ann,letter 7\n")
+    (one,) = ManifestLines(path=tmp_path / "t.csv").load("test").lines
+    assert (one.writer, one.block) == ("Ann", "letter 7")
+    assert blocks_of("manifest", [one]) == Blocks(1, "block", 1)
+
+
+@pytest.mark.parametrize("name", ["lines", "lines-random"])
+def test_synthetic_sets_are_called_so_where_their_numbers_stand(name):
+    assert "synthetic" in DATASETS.entry(name).summary
+    results = collect(Rows(row(dataset=name), row(dataset=name, damage="blot", severity=3)))
+    (clean,), (damaged,) = accuracy.by_set(results), accuracy.by_damage(results)
+    assert clean.columns[2].head == f"{name} (synthetic) %"
+    assert damaged.title.endswith(f"on {name} (synthetic)")
+    for table in (clean, damaged):
+        assert f"{name} (synthetic: rendered with stroke fonts, test split" in table.conditions
+    assert "synthetic" not in str(accuracy.by_set(collect(Rows(row(dataset="unipen")))))
+
+
+def test_no_damage_is_ranked_over_another():
+    rows = [
+        row(damage=name, severity=3, cer=cer) for name, cer in (("blot", 0.4), ("char_erase", 0.1))
+    ]
+    (table,) = accuracy.by_damage(collect(Rows(*rows)))
+    assert "the rows rank no damage over another" in table.conditions
+    assert [cells[0].text for cells in table.rows] == ["char_erase", "blot"]  # as registered
+    (alone,) = accuracy.by_damage(collect(Rows(rows[0])))
+    assert "rank" not in alone.conditions
+
+
+def test_gains_are_adjusted_over_the_table_and_starred_only_where_the_interval_agrees():
+    def corrected(decoder: str, better: int) -> Any:
+        counts = {"same": 0, "worse": 0, "changed": 0, "edits_before": 0}
+        facts = {**counts, "improved": better, "refused": {}, "cer_before": 0.1, "wer_before": 0.1}
+        return row(decoder, correction=facts)
+
+    class Gained(Rows):
+        def lines(self, key: str) -> list[LineResult]:
+            better = 12 if "speller" in key else 6
+            truth = "the quick brown fox"
+            return [
+                LineResult(
+                    id=str(n), writer=f"w{n:02}", reference=truth, text=truth, tokens=19,
+                    score=None, truncated=False, substitutions=0, deletions=0, insertions=0,
+                    word_edits=0, block=f"w{n:02}",
+                    uncorrected=truth.replace("o", "a") if n < better else truth,
+                )
+                for n in range(12)
+            ]  # fmt: skip
+
+    store = Gained(*(corrected(f"ctc-greedy+{name}", 1) for name in ("speller", "lm", "lm2")))
+    (table,) = correction.tables(collect(store))
+    place = [column.head for column in table.columns].index("Gain")
+    cells = {cells[4].text: cells[place] for cells in table.rows}
+    strong, weak = cells["ctc-greedy+speller"], cells["ctc-greedy+lm"]
+    assert strong.text.endswith("*") and strong.values[3] == pytest.approx(3 * 2 / 2**12)
+    assert not weak.text.endswith("*") and weak.values[3] == pytest.approx(2 * 2 / 2**6)
+    assert isinstance(weak.values[1], float) and weak.values[1] > 0  # the interval leaves 0 out
+    assert "Holm over the table" in table.conditions and "*" in render.terminal(table, 200)

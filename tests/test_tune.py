@@ -86,11 +86,9 @@ ASKED = Selection(
 )
 
 
-def tuned_entry(
-    grid: Mapping[str, tuple[float, ...]] | None = None, trials: int | None = None, **changes: Any
-) -> tuned.Tuned:
+def tuned_entry(grid: Mapping[str, tuple[float, ...]] | None = None, **changes: Any) -> tuned.Tuned:
     OPENED.clear()
-    return tune(replace(ASKED, **changes), mine(), track, grid, trials)
+    return tune(replace(ASKED, **changes), mine(), track, grid)
 
 
 def test_the_best_point_with_all_that_it_was_tuned_on():
@@ -231,7 +229,7 @@ def test_the_command_freezes_and_tells(command, monkeypatch, tmp_path):
     assert (code, out) == (2, "") and "OPTION=NUMBER" in err
 
 
-# Other options, trials, going on, the table
+# Other options, going on, the table
 
 
 def test_other_numbers_equal_points_and_clean_lines():
@@ -245,18 +243,8 @@ def test_other_numbers_equal_points_and_clean_lines():
     assert (entry.conditions, entry.lines) == (("clean",), 3)
 
 
-def test_trials_stay_between_the_ends_of_the_grid_and_come_closer():
-    entry = tuned_entry(trials=25)
-    assert len(entry.cer_map) == 25
-    for point in entry.cer_map:
-        assert 0 <= point["cut"] <= 3 and 0 <= point["keep"] <= 1
-    assert abs(entry.values["cut"] - 2) < 1 and abs(entry.values["keep"] - 0.5) < 0.5
-    assert entry == tuned_entry(trials=25)
-
-
-@pytest.mark.parametrize("trials", [None, 12])
-def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch, trials):
-    whole = tuned_entry(trials=trials, seed=1)  # of another identity: nothing of it is used again
+def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch):
+    whole = tuned_entry(seed=1)  # of another identity: nothing of it is used again
     before_it = set(cache_folder("tuning").iterdir())
     decode, read = Shaky.decode, []
 
@@ -268,20 +256,20 @@ def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch, trials):
 
     monkeypatch.setattr(Shaky, "decode", counted)
     with pytest.raises(KeyboardInterrupt):
-        tuned_entry(trials=trials)
+        tuned_entry()
     (file,) = set(cache_folder("tuning").iterdir()) - before_it
     file.write_bytes(file.read_bytes() + b'{"values": {"cut": 0')  # torn by a kill
     before = len(read)
-    entry = tuned_entry(trials=trials)
+    entry = tuned_entry()
     assert entry.cer_map == whole.cer_map
     batches = -(-2 * len(TEXTS) // ASKED.runtime.batch_size)
     finished = 7 // batches
     assert finished >= 1  # of these nothing is read again
     assert len(read) - before == (len(whole.cer_map) - finished) * batches
     done = len(read)
-    assert tuned_entry(trials=trials) == entry and len(read) == done
+    assert tuned_entry() == entry and len(read) == done
     file.write_bytes(file.read_bytes().replace(b'"edits": [1', b'"edits": [0', 1))  # a flipped bit
-    assert tuned_entry(trials=trials) == entry and len(read) == done + batches
+    assert tuned_entry() == entry and len(read) == done + batches
 
 
 def test_what_may_be_as_good_as_the_best_is_told_and_bold():
@@ -298,12 +286,6 @@ def test_what_may_be_as_good_as_the_best_is_told_and_bold():
     few = render.markdown(table(replace(entry, cer_map=tuple(points))))
     assert "**" not in few and "Bold" not in few
 
-
-@pytest.mark.parametrize(
-    "change",
-    [{}, {"grid": {"cut": (2.0,), "keep": (0.5,)}}, {"trials": 9}],
-)
-def test_every_kind_of_search_can_be_listed(change):
-    entry = tuned_entry(**change)
-    assert "CER %" in render.markdown(table(entry))
-    assert stem(replace(entry, decoder="a+b", encoder="./c/d")) == "tuning-a_b-._c_d"
+    lone = tuned_entry(grid={"cut": (2.0,), "keep": (0.5,)})
+    assert "CER %" in render.markdown(table(lone))
+    assert stem(replace(lone, decoder="a+b", encoder="./c/d")) == "tuning-a_b-._c_d"

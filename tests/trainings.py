@@ -12,7 +12,8 @@ from torch import nn
 
 from bench.core.metrics import count_edits
 from bench.core.types import Line
-from bench.training.fit import Log, Recipe, Training
+from bench.training.fit import Training
+from bench.training.recipes import Log, Recipe
 from decoders import DECODERS
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import report
 from bench.pipeline.store import RunStore
+from bench.report import output
 from bench.report.language import language
 from bench.report.results import collect
 from tests.run_rows import read_line, row, timing
@@ -70,7 +70,7 @@ def a_run(folder: Path, decoders: Sequence[str], lines: int = 60) -> RunStore:
 def write(store: RunStore, lang: str = "en", pictured: int | None = 0) -> None:
     """The page of a run."""
     with language(lang):
-        report.write(store.path, collect(store), ("html",), pictured)
+        output.write(store.path, collect(store), ("html",), pictured)
 
 
 @contextmanager

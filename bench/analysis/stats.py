@@ -316,7 +316,6 @@ def sign_flip_p(
     alternative: Alternative = "greater",
     *,
     flips: int = RESAMPLES,
-    seed: int = SEED,
 ) -> float | None:
     """Randomisation p-value that a sum of blocks' contributions is above 0, or not 0.
 
@@ -328,7 +327,6 @@ def sign_flip_p(
         alternative: "greater", or "two-sided" where the number may as well be below 0.
         flips: random choices of signs; where there are no more choices than that, all of them
             are taken and the p-value is exact.
-        seed: of these.
 
     Returns:
         The share of choices that are at least as extreme, the observed one among them, so it is
@@ -338,7 +336,7 @@ def sign_flip_p(
     if len(values) < FEWEST:
         return None
     values = values[values != 0]  # whichever sign it has, it changes nothing
-    signs, observed_too = _signs(len(values), flips, seed)
+    signs, observed_too = _signs(len(values), flips)
     sums, observed = signs @ values, float(values.sum())
     if alternative == "two-sided":
         sums, observed = np.abs(sums), abs(observed)
@@ -348,12 +346,12 @@ def sign_flip_p(
     return (reached + observed_too) / (len(signs) + observed_too)
 
 
-def _signs(blocks: int, flips: int, seed: int) -> tuple[Floats, int]:
+def _signs(blocks: int, flips: int) -> tuple[Floats, int]:
     """(choices, blocks) signs, and 1 where the observed choice has to be counted besides."""
     if 2**blocks <= flips:
         bits = np.arange(2**blocks)[:, np.newaxis] >> np.arange(blocks) & 1
         return 1.0 - 2.0 * bits, 0
-    return np.random.default_rng(seed).choice((-1.0, 1.0), size=(flips, blocks)), 1
+    return np.random.default_rng(SEED).choice((-1.0, 1.0), size=(flips, blocks)), 1
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -4,11 +4,7 @@ The lines are encoded once and read again at every point of the grid by one open
 line is there twice, clean and damaged, since the best weight of a language model depends on how
 much is left for it to mend: weights tuned on clean lines alone are too small for damaged ones.
 
-Either every point of a grid is tried, or as many as Optuna's sampler may ask for (tree-structured
-Parzen estimator, Bergstra et al., NeurIPS 2011) within the grid's bounds: for three options and
-more a grid is mostly points that nobody wants to know. Edits of every point are kept on disk, so
-that a search that was stopped goes on where it was; the sampler is seeded and asks for the same
-points again.
+Edits of every point are kept on disk, so that a search that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ from bench.core.errors import UserError
 from bench.core.files import plain_errors
 from bench.core.hashing import code_version, digest, plain
 from bench.core.metrics import normalise, score_line
-from bench.core.registry import did_you_mean, need
+from bench.core.registry import did_you_mean
 from bench.core.types import Line
 from bench.pipeline.opening import Bench, EncodedLines, Track, opened
 from bench.pipeline.plan import CLEAN, Registries, Selection
@@ -44,15 +40,12 @@ Grid = Mapping[str, tuple[float, ...]]
 Values = dict[str, float]
 Make = Callable[[Values], DecoderSpec]  # a spec with these values of its options
 
-SAMPLER_SEED = 0
-
 
 def tune(
     asked: Selection,
     registries: Registries,
     track: Track,
     grid: Grid | None = None,
-    count: int | None = None,
 ) -> Tuned:
     """Search for the best weights, resuming an interrupted search; nothing is frozen.
 
@@ -63,8 +56,6 @@ def tune(
         track: hears of each step.
         grid: values to try in the place of the decoder's own, by option; it may name other options
             of numbers as well (a beam, a threshold).
-        count: points that Optuna's sampler tries, within the bounds of the grid; None tries every
-            point of it.
 
     Raises:
         UserError: a split that is no validation split, a decoder without weights, weights of the
@@ -85,7 +76,10 @@ def tune(
         weights = bench.info.weights_for(spec.needs)
         identity = [weights, lines.sha256, conditions, asked.seed, asked.options, SUITE]
         trials = Trials(bench, make, batches, [*identity, asked.runtime])
-        points = search(trials, tried, count, track)
+        points = [
+            trials.read(dict(zip(tried, values, strict=True)))
+            for values in track(list(itertools.product(*tried.values())), "searching the grid")
+        ]
         extras = trials.extras()
     best = min(points, key=lambda point: point.edits.sum())  # of equals the first
     lengths = lengths_of(batches)
@@ -254,21 +248,6 @@ class Trials:
         return folder / f"{name}.jsonl"
 
 
-def search(trials: Trials, grid: Grid, count: int | None, track: Track) -> list[Point]:
-    """Try points.
-
-    `count` points of the sampler within the grid's bounds, or with None all of the grid, the first
-    option varying slowest.
-    """
-    if count is None:
-        grid_points = list(itertools.product(*grid.values()))
-        return [
-            trials.read(dict(zip(grid, values, strict=True)))
-            for values in track(grid_points, "searching the grid")
-        ]
-    return list(_sampled(trials, grid, count, track))
-
-
 def edits_of(decoder: Decoder, batches: Sequence[EncodedLines]) -> NDArray[np.int64]:
     """Character edits of each line that an open decoder reads, batch by batch."""
     return np.array(
@@ -285,27 +264,6 @@ def lengths_of(batches: Sequence[EncodedLines]) -> NDArray[np.int64]:
     """Reference characters of each line, batch by batch."""
     lines = (line for batch in batches for line in batch.lines)
     return np.array([len(normalise(line.text)) for line in lines], dtype=np.int64)
-
-
-def _sampled(trials: Trials, grid: Grid, count: int, track: Track) -> Iterator[Point]:
-    need("optuna", "a search by trials (--trials)")
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED))
-    for _ in track(range(count), "searching within the bounds of the grid"):
-        trial = study.ask()
-        point = trials.read({name: _asked(trial, name, tried) for name, tried in grid.items()})
-        study.tell(trial, float(point.edits.sum()))
-        yield point
-
-
-def _asked(trial: Any, name: str, tried: Sequence[float]) -> float:
-    """A value between the least and the greatest of the grid, a whole number where these are."""
-    low, high = min(tried), max(tried)
-    whole = all(isinstance(value, int) for value in tried)
-    value: float = (trial.suggest_int if whole else trial.suggest_float)(name, low, high)
-    return value
 
 
 def _read(path: Path | None, lines: int) -> Iterator[tuple[str, Point]]:

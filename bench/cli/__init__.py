@@ -62,7 +62,7 @@ COMMANDS = {
     "init": Command("material", "init:app", "a project file with the models and data found here"),
     "list": Command("material", "listing:app", "what can run here, and what is missing"),
     "data": Command("material", "data:app", "get, check and damage data sets, get weights"),
-    "lm": Command("material", "lm:app", "build and inspect n-gram language models"),
+    "lm": Command("material", "lm:app", "build n-gram language models"),
     "tune": Command("material", "tune:app", "tune language model weights on a validation split"),
     "train": Command("train and check", "train:app", "an encoder and its heads, a language model"),
     "check": Command("train and check", "check:app", "is a system over-fitted? does a split leak?"),

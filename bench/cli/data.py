@@ -56,7 +56,7 @@ examples:
   {PROGRAM} data get Teklia/IAM-line     the Parquet files of a data set of the Hub
   {PROGRAM} data check                   read what is here to the end, compare it with the record
   {PROGRAM} data check hooker            the same for one set, and count what it holds
-  {PROGRAM} data check iam -o iam.root=~/IAM --strict
+  {PROGRAM} data check iam -o iam.root=~/IAM -o iam.strict=true
   {PROGRAM} data check parquet -o parquet.path=Teklia/IAM-line --split test
   {PROGRAM} data check page -o page.root=my-letters --out letters-check
 
@@ -278,13 +278,11 @@ class Counting:
     Args:
         split: count this split only; default: all
         limit: count the first N lines of a split only
-        strict: make a line that cannot be used an error (exit code 2)
         out: folder of the contact sheet and the reasons; default: results/checks/NAME
     """
 
     split: str | None = None
     limit: Count | None = None
-    strict: bool = False
     out: Path | None = None
 
 
@@ -343,7 +341,7 @@ def _checked(name: str, dataset: Dataset, counting: Counting | None) -> Checked:
             splits = (counting.split,) if counting.split else ()
             census = take(name, dataset, splits, counting.limit)
     files = _write(census, counting.out or CHECKS / name)
-    if census.bad and (counting.strict or dataset.strict):
+    if census.bad and dataset.strict:
         split, first = census.bad[0]
         raise UserError(
             f"{len(census.bad)} lines of {name} cannot be used, and strict was asked for; "

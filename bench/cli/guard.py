@@ -32,8 +32,7 @@ def guard_training(
     from bench.pipeline.leaks.check import check_training
     from bench.pipeline.plan import MAIN_SETS
     from bench.report.leak import sentence
-    from bench.training.fit import rank
-    from bench.training.mixture import MIXTURE
+    from bench.training.recipes import MIXTURE, rank
 
     if rank():  # of several processes the first looks
         return

@@ -1,32 +1,25 @@
-"""`python -m bench lm`: build and inspect n-gram language models."""
+"""`python -m bench lm`: build n-gram language models."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cyclopts import App
 from rich.console import Console
 
-from bench.analysis.lm import ModelFile, open_model
 from bench.cli import PROGRAM
 from bench.cli.bars import bars
 from bench.cli.guard import guard_text
 from bench.cli.options import AllowLeak, DataRoot, Files, Json, Lang, Names, print_json
-from bench.core.bounds import Count
-from bench.core.errors import UserError
-from bench.core.files import read_text
-from bench.pipeline.leaks.leak import overlap
-from bench.report.format import plural
+from bench.core.files import content_hash, read_text
+from bench.report.format import plural, significant
 from bench.report.language import say, say_name
-from bench.report.lm import discounts_table, fit_table, model_table
 from bench.report.render import printed
-from datasets import DATASETS
+from bench.report.table import Cell, Column, Table, count, declared, figure
 from decoders.language.arpa import write_arpa
-from decoders.language.lm import EMBEDDED_TEXT, UNITS, embedded_arpa, train_text
-from decoders.language.ngram import check_order, estimate
+from decoders.language.lm import EMBEDDED_TEXT, UNITS, train_text
+from decoders.language.ngram import Estimate, check_order, estimate
 
 app = App(
     name="lm",
@@ -35,10 +28,6 @@ app = App(
 examples:
   {PROGRAM} lm build --text letters.txt diary.txt --order 3 --unit word --out my.arpa
   {PROGRAM} lm build --order 6 --unit char --out chars.arpa     from the embedded corpus
-  {PROGRAM} lm inspect my.arpa                                  order, size, n-grams
-  {PROGRAM} lm inspect my.arpa --dataset lines --split val      and how it fits a set
-  {PROGRAM} lm inspect my.arpa --dataset lines --text letters.txt diary.txt
-  {PROGRAM} lm inspect --dataset lines --json                   the embedded model
 """,
 )
 
@@ -79,81 +68,54 @@ def build(
         task = bar.add_task("estimating and writing", total=2 * order)
         made = estimate(sentences, order, lambda: bar.advance(task))
         write_arpa(made.model, out, lambda: bar.advance(task))
-    model = dataclasses.replace(open_model(out), unit=unit)
-    trained_on = _names(text) or EMBEDDED_TEXT
-    smoothing = {"discounts": made.discounts, "fallback_orders": made.fallback_orders}
-    words = "trained on {text}, {lines}"
-    about = say(words, text=say_name(trained_on), lines=plural(len(lines), "line"))
+    trained_on = ", ".join(path.name for path in text) or EMBEDDED_TEXT
+    sha256, size = content_hash(out, 64), out.stat().st_size
     if as_json:
-        own = {"trained_on": trained_on, "lines": len(lines)}
-        print_json({**_facts(model), **own, **smoothing})
-    else:
-        print(printed([model_table(model, about), discounts_table(made)]))
+        print_json(
+            {
+                "path": str(out),
+                "order": order,
+                "unit": unit,
+                "bytes": size,
+                "sha256": sha256,
+                "counts": made.model.counts,
+                "trained_on": trained_on,
+                "lines": len(lines),
+                "discounts": made.discounts,
+                "fallback_orders": made.fallback_orders,
+            }
+        )
+        return 0
+    conditions = say(
+        "{order}-gram model of {units}, {size} MB, trained on {text}, {lines}; sha256 {hash}. "
+        "Modified Kneser-Ney: D1, D2 and D3+ are what is taken off the counts 1, 2, and 3 or more.",
+        order=order,
+        units=say("characters") if unit == "char" else say("words"),
+        size=significant(size / 1e6, 2),
+        text=say_name(trained_on),
+        lines=plural(len(lines), "line"),
+        hash=sha256[:16],
+    )
+    print(printed([_table(say("Language model {name}", name=out.name), conditions, made)]))
     return 0
 
 
-@app.command
-def inspect(
-    model: Path | None = None,
-    /,
-    *,
-    dataset: str | None = None,
-    split: str = "test",
-    limit: Count | None = None,
-    text: Files = (),
-    data_root: DataRoot = None,
-    lang: Lang = None,
-    as_json: Json = False,
-) -> int:
-    """Show what a model holds, and how it fits a data set.
+def _table(title: str, conditions: str, made: Estimate) -> Table:
+    """The n-grams of a model by order, and its smoothing."""
+    note = say(
+        "The text has too few or too regular n-grams of this order to estimate its discounts; "
+        "lmplz' fall-back stands in."
+    )
 
-    With --dataset: perplexity on the references of that split, the share of unknown words, and
-    where the model's text is known (the embedded model, or --text) how much of the split it holds.
+    def order(n: int) -> Cell:
+        return Cell(str(n), notes=(note,) if n in made.fallback_orders else ())
 
-    Args:
-        model: ARPA file or KenLM binary; default: the embedded model
-        dataset: see `list`
-        limit: the first N lines only
-        text: the text behind the model
-    """
-    if dataset is None and limit is not None:
-        raise UserError("--limit says how many lines of a data set; name one with --dataset")
-    if model is None and text:
-        raise UserError("--text says what a model of yours was trained on; name the model's file")
-    file = open_model(embedded_arpa() if model is None else model.expanduser())
-    trained_on = EMBEDDED_TEXT if model is None else _names(text) or "unknown text"
-    facts = {**_facts(file), "trained_on": trained_on}
-    tables = [model_table(file, say("trained on {text}", text=say_name(trained_on)))]
-    if dataset is not None:
-        lines = [line.text for line in DATASETS.create_here(dataset).load(split, limit).lines]
-        fit = file.fit(lines)
-        known = train_text() if model is None else read_text(text) if text else None
-        seen = None if known is None else overlap(lines, known)
-        facts["test"] = {
-            "dataset": dataset,
-            "split": split,
-            **dataclasses.asdict(fit),
-            "unknown_rate": fit.unknown_rate,
-            "overlap": dataclasses.asdict(seen) if seen else None,
-        }
-        tables.append(fit_table(f"{dataset} ({split})", file.unit, fit, seen))
-    if as_json:
-        print_json(facts)
-    else:
-        print(printed(tables))
-    return 0
+    def discount(head: str, place: int) -> Column[int]:
+        return Column(head, lambda n: figure(made.discounts[n - 1][place]))
 
-
-def _facts(model: ModelFile) -> dict[str, Any]:
-    return {
-        "path": str(model.path),
-        "order": len(model.counts),
-        "unit": model.unit,
-        "bytes": model.size,
-        "sha256": model.sha256,
-        "counts": model.counts,
-    }
-
-
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in paths)
+    columns: list[Column[int]] = [
+        Column(say("order"), order, key=True),
+        Column(say("n-grams"), lambda n: count(made.model.counts[n - 1])),
+        *(discount(head, place) for place, head in enumerate(("D1", "D2", "D3+"))),
+    ]
+    return declared("language-model", title, conditions, columns, range(1, made.model.order + 1))

@@ -191,7 +191,6 @@ class CellChoices:
         split: of the data sets
         limit: the first N lines of a set only
         seed: of the damages
-        strict: stop at a data set with a line that cannot be used (exit code 2)
     """
 
     main_job: Annotated[bool, Parameter(name="--all")] = False
@@ -205,7 +204,6 @@ class CellChoices:
     split: str = "test"
     limit: Count | None = None
     seed: int = 0
-    strict: bool = False
     options: Options = ()
 
     @property
@@ -243,8 +241,6 @@ class CellChoices:
             for name in chosen:
                 if stated := name in registry and registry.entry(name).stated:
                     options[name] = {**stated, **options.get(name, {})}
-        if self.strict:
-            options |= {name: {**options.get(name, {}), "strict": True} for name in datasets}
         return dataclasses.replace(
             base,
             encoders=encoders,

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from bench import report
 from bench.analysis.cost import seconds_left
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
@@ -25,7 +24,7 @@ from bench.core.files import write_atomically
 from bench.pipeline import runs
 from bench.pipeline.store import RunStore
 from bench.report import benchmark as benchmarks
-from bench.report import manuscript, render
+from bench.report import manuscript, output, render
 from bench.report.format import plural
 from bench.report.language import in_force, say
 from bench.report.results import collect
@@ -66,7 +65,7 @@ def run(
     run: Run = None,
     form: Annotated[Format | None, Parameter(name="--format")] = None,
     lang: Lang = None,
-    pictures: Annotated[str, Parameter(metavar="N|all")] = str(report.PICTURES),
+    pictures: Annotated[str, Parameter(metavar="N|all")] = str(output.PICTURES),
     into: tuple[Path, ...] = (),
     check: bool = False,
     notes: Notes | None = None,
@@ -115,7 +114,7 @@ def run(
             raise UserError("--into takes its format from the manuscript; leave --format out")
         return _into(into, run, notes, check, as_json)
     pictured = None if pictures == "all" else _number(pictures)
-    formats = report.FORMATS if form in (None, "all") else (str(form),)
+    formats = output.FORMATS if form in (None, "all") else (str(form),)
     return _run(run, formats, pictured, notes, xlsx)
 
 
@@ -163,8 +162,8 @@ def _run(
     path = store.path
     if xlsx is not None:
         results = collect(store)
-        write_atomically(xlsx, report.tables_workbook(path.name, results))
-        print(report.terminal(results, notes=notes or "appendix"))
+        write_atomically(xlsx, output.tables_workbook(path.name, results))
+        print(output.terminal(results, notes=notes or "appendix"))
         print(say("written: {file}", file=xlsx))
         return 0
     if in_force() == "ja" and "md" in formats:
@@ -174,8 +173,8 @@ def _run(
             print(panel.NO_FONT, file=sys.stderr)
     with Steps(path.name) as steps:
         results = collect(store)
-        files = report.write(path, results, formats, pictured, steps.report, notes or "full")
-    print(report.terminal(results, notes=notes or "appendix"))
+        files = output.write(path, results, formats, pictured, steps.report, notes or "full")
+    print(output.terminal(results, notes=notes or "appendix"))
     print(say("files in {path}:", path=path))
     for file in files:
         if file.parent == path:

@@ -45,7 +45,7 @@ examples:
   {PROGRAM} run --encoder ./my-trocr --dataset hooker      a folder; `data get` has others
   {PROGRAM} run --encoder trocr-base -o trocr-base.untrained=true --limit 4    speed, no CER
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
-  {PROGRAM} run --dataset iam -o iam.root=~/IAM --strict     no line may be left out
+  {PROGRAM} run --dataset iam -o iam.root=~/IAM -o iam.strict=true   no line may be left out
   {PROGRAM} run --dataset hooker --damage blot,char_erase --severity 1,3,5
   {PROGRAM} run --all --out mine --json     the folder results/runs/mine, a summary for programs
   {PROGRAM} run --all --executor ray --cpus 4   on a cluster: docs/scale.md
@@ -210,15 +210,15 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
 
 
 def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
-    from bench import report
     from bench.cli.bars import Steps
+    from bench.report import output
     from bench.report.format import percent, plural
     from bench.report.language import say
     from bench.report.results import collect
 
     with Steps("report") as steps:
         results = collect(store)
-        files = report.write(store.path, results, report=steps.report)
+        files = output.write(store.path, results, report=steps.report)
     if as_json:
         record = {
             "folder": str(store.path),
@@ -228,7 +228,7 @@ def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
         }
         print_json(record)
         return
-    print(report.terminal(results))
+    print(output.terminal(results))
     if outcome.loop_s:
         words = "the harness itself took {percent} % of the measuring loops"
         print(say(words, percent=percent(outcome.overhead)))

@@ -1,4 +1,4 @@
-"""`python -m bench train`: its commands, each of which imports torch only when asked for."""
+"""`python -m bench train`: its commands, which import torch when a training begins."""
 
 from cyclopts import App
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 from rich.progress import TaskID
@@ -18,14 +18,21 @@ from bench.cli.options import AllowLeak, DataRoot, Lang
 from bench.core.errors import UserError
 from bench.report.format import commas, number, percent, plural
 from bench.report.language import say, say_text
-from bench.training.ar import FineTuning
-from bench.training.ctc import CTCHead
-from bench.training.files import Point
-from bench.training.fit import Log, Recipe, Result, fit, rank
-from bench.training.lm import BASELINE_ORDER, CharLM, baseline
-from bench.training.mini import MiniEncoder
-from bench.training.mini_head import MiniHead
-from bench.training.mixture import MIXTURE
+from bench.training.recipes import (
+    MIXTURE,
+    CharLM,
+    CTCHead,
+    FineTuning,
+    Log,
+    MiniEncoder,
+    MiniHead,
+    Recipe,
+    rank,
+)
+
+if TYPE_CHECKING:
+    from bench.training.files import Point
+    from bench.training.fit import Result
 
 _MINI = "mini"
 
@@ -204,6 +211,8 @@ def _lm(
     data_root: DataRoot = None,
     lang: Lang = None,
 ) -> int:
+    from bench.training.lm import BASELINE_ORDER, baseline
+
     text = recipe.paragraphs
     result = _fit(recipe, lambda: guard_text(text.train, None, allow_leak))
     assert result.best is not None  # the last step validates
@@ -234,6 +243,8 @@ def _on_mixture(recipe: Recipe, allow_leak: bool) -> int:
 
 
 def _fit(recipe: Recipe, guard: Callable[[], None]) -> Result:
+    from bench.training.fit import fit
+
     recipe.check()
     guard()
     with Curves(recipe.out) as curves:

@@ -36,7 +36,6 @@ examples:
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
   {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
   {PROGRAM} tune --decoder ctc-greedy+speller               the weights of a corrector
-  {PROGRAM} tune --trials 60        no grid: Optuna's sampler, between its least and greatest values
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
 
 Every line is read clean and again damaged (each damage in its turn), so that the errors are as
@@ -76,7 +75,6 @@ def run(
     encoder: Annotated[str, Parameter(group=WHAT)] = "mini",
     decoder: Annotated[str, Parameter(group=WHAT)] = "ctc-kenlm",
     grid: Annotated[tuple[str, ...], Parameter(group=WHAT, metavar="OPTION=V,V,...")] = (),
-    trials: Annotated[Count | None, Parameter(group=WHAT)] = None,
     options: Annotated[Options, Parameter(group=WHAT)] = (),
     lines: TuningLines = TuningLines(),
     data_root: DataRoot = None,
@@ -91,8 +89,6 @@ def run(
 
     Args:
         grid: values to try in the place of the decoder's own; may be repeated
-        trials: try N points between the least and the greatest values of the grid, chosen by
-            Optuna's sampler; without it every point of the grid
         out: folder of the table; default: results/checks/tuning
         into_shipped: write the weights into the file that is shipped; for maintainers
         dry_run: print the best weights, freeze nothing
@@ -120,7 +116,7 @@ def run(
         runtime=inference.runtime(),
         options=typed(options, names),
     )
-    entry = tune(asked, names, track, dict(map(_values, grid)), trials)
+    entry = tune(asked, names, track, dict(map(_values, grid)))
     path = None if dry_run else freeze(entry, PATH if into_shipped else own_path())
     if as_json:
         print_json(dataclasses.asdict(entry))

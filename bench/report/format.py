@@ -65,9 +65,9 @@ def percent(fraction: float | None, decimals: int = 2) -> str:
     return number(None if fraction is None else 100.0 * fraction, decimals)
 
 
-def bracket(interval: Interval, decimals: int = 2) -> str:
+def bracket(interval: Interval) -> str:
     """An interval of fractions in percent: "[2.51, 3.30]"."""
-    return f"[{percent(interval.low, decimals)}, {percent(interval.high, decimals)}]"
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"
 
 
 def supported_decimals(low: float, high: float, most: int) -> int:

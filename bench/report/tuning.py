@@ -1,11 +1,9 @@
-"""A tuning as a table: a slice of its grid, or the best of its points."""
+"""A tuning as a table: a slice of its grid."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from bench.report.conditions import nouns
 from bench.report.format import listing, percent, plural
@@ -17,62 +15,33 @@ from decoders.tuned import Tuned
 
 ALPHA = 0.05  # a point is worse than the best when its gap is less likely than this by chance
 
-_LISTED = 20
-
 
 def table(tuned: Tuned) -> Table:
-    """CER over the first two varying options, the others at their best; without a grid a list."""
-    title = say(
-        "Tuning of {decoder} behind {encoder}", decoder=tuned.decoder, encoder=tuned.encoder
-    )
-    shown = grid_slice(tuned)
-    if shown is None:  # the best points that were tried, one a row
-        ranked = sorted(tuned.cer_map, key=lambda point: point["cer"])[:_LISTED]
-        columns = [*map(_option, tuned.grid), Column(say("CER %"), _cer)]
-        return declared("tuning", title, _conditions(tuned), columns, ranked)
-    head = f"{shown.down}\\{shown.across}" if shown.across else shown.down
-
-    def column(across: float) -> Column[float]:
-        head = f"{across:g}" if shown.across else say("CER %")
-        return Column(head, lambda down: _cer(shown.point[down, across]))
-
-    lines = [*keys([head], lambda down: f"{down:g}"), *map(column, shown.columns)]
-    return declared("tuning", title, _conditions(tuned), lines, shown.rows)
-
-
-def _option(name: str) -> Column[Mapping[str, float]]:
-    return Column(name, lambda point: f"{point[name]:.3g}", key=True)
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Two options of a grid, the others at their best.
-
-    down, across: the options; "" across where only one varies.
-    point: of each pair of values its entry of the map.
-    """
-
-    down: str
-    across: str
-    rows: tuple[float, ...]
-    columns: tuple[float, ...]
-    point: Mapping[tuple[float, float], Mapping[str, float]]
-
-
-def grid_slice(tuned: Tuned) -> Slice | None:
-    """The slice of the grid that the table shows; None where no grid was searched."""
-    if len(tuned.cer_map) != math.prod(map(len, tuned.grid.values())):
-        return None
+    """CER over the first two options of the grid that vary, the others at their best."""
     varying = [name for name, values in tuned.grid.items() if len(values) > 1]
     names = [*varying, *(name for name in tuned.grid if name not in varying)]
-    down, across, *others = [*names, *([""] * (2 - len(names)))]
+    down, across, *others = [*names, *([""] * (2 - len(names)))]  # "": only one is there
     best = tuned.best
-    point = {
+    shown = {
         (point[down], point.get(across, 0.0)): point
         for point in tuned.cer_map
         if all(point[other] == best[other] for other in others)
     }
-    return Slice(down, across, tuned.grid[down], tuned.grid.get(across, (0.0,)), point)
+
+    def column(value: float) -> Column[float]:
+        head = f"{value:g}" if across else say("CER %")
+        return Column(head, lambda row: _cer(shown[row, value]))
+
+    return declared(
+        "tuning",
+        say("Tuning of {decoder} behind {encoder}", decoder=tuned.decoder, encoder=tuned.encoder),
+        _conditions(tuned),
+        [
+            *keys([f"{down}\\{across}" if across else down], lambda row: f"{row:g}"),
+            *map(column, tuned.grid.get(across, (0.0,))),
+        ],
+        tuned.grid[down],
+    )
 
 
 def as_good(point: Mapping[str, float]) -> bool:

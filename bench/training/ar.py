@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import torch
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from torch import Tensor, nn
 
-from bench.core.bounds import Count, Natural, Share
 from bench.core.errors import UserError
 from bench.core.metrics import normalise
 from bench.core.types import ARModel, Line, Runtime
 from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.files import Point
-from bench.training.fit import Log, Training, world
+from bench.training.fit import Training
 from bench.training.losses import shifted, token_loss
-from bench.training.material import LineRecipe, Material, gather
+from bench.training.material import Material, gather
+from bench.training.recipes import FineTuning, Log, world
 from bench.training.trocr import open_start, rate_groups
 from bench.training.validate import BATCH, LineReader, Score, aspect, cers
 from datasets.base import named_in, spread
@@ -29,62 +27,6 @@ from models.trocr_shapes import SHAPES
 
 _FAR = 2.0  # val CER / train CER; the bound of `python -m bench check overfit`
 _RISEN = 1.05  # val CER / best val CER; less may be chance
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class FineTuning(LineRecipe):
-    """Fine-tune a TrOCR.
-
-    Attributes:
-        encoder: mini for its AR head, a TrOCR, a folder or Hub id of one, or a shape (tiny, small,
-            base, large) for random weights
-        epochs: length of the run in passes over the lines, each followed by a validation;
-            default: 10
-        rate: peak learning rate; default: 2e-5, from random weights 5e-4. The authors fine-tuned
-            on IAM at 2e-5 in batches of 64 (README of https://github.com/microsoft/unilm, trocr)
-        out: folder of checkpoint, curve and model; default: runs/NAME-ar, for mini runs/mini
-        freeze_encoder: train the decoder alone
-        layer_decay: of the rate, from each of the encoder's layers to the one below; default:
-            0.9, from random weights 1
-        augment: strength of the augmentation, 0 for none
-        sample: train and val lines of each set that are read at a validation
-        decoder: reads these lines; the best weights are chosen by its CER on val
-    """
-
-    name: ClassVar[str] = "ar"
-    usual: ClassVar[Mapping[str, float]] = {"epochs": 10, "rate": 2e-5}
-
-    encoder: str = "mini"
-    out: Annotated[Path, Parameter(show_default=False)] = Path()
-    warmup: Natural = 500
-    patience: Natural = 3
-    freeze_encoder: bool = False
-    layer_decay: Share | None = None
-    augment: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 1.0
-    sample: Count = 100
-    decoder: str = "ar-greedy"
-
-    def __post_init__(self) -> None:
-        if self.out == Path():
-            name = "mini" if self.encoder == "mini" else f"{Path(self.encoder).name}-ar"
-            object.__setattr__(self, "out", Path("runs") / name)
-
-    def peak(self) -> float:
-        """See `Recipe.peak`."""
-        return 5e-4 if self.rate is None and self.encoder in SHAPES else super().peak()
-
-    def check(self) -> None:
-        """See `Recipe.check`."""
-        super().check()
-        if self.freeze_encoder and self.layer_decay is not None:
-            raise UserError(
-                "--layer-decay applies to a trained encoder; leave out --freeze-encoder"
-            )
-
-    def open(self, log: Log) -> Training:
-        """See `Recipe.open`."""
-        return _FineTuning(self, log)
 
 
 @dataclass(frozen=True, eq=False)

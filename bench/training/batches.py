@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from bench.core.types import Line
 from bench.training.augment import augment_image, ramped
-from bench.training.fit import rank, world
+from bench.training.recipes import rank, world
 from bench.training.sources import Sample
 from datasets.seeds import stream
 from models.images import Pictures

@@ -1,7 +1,7 @@
 """Convert PP-OCRv6 small from ONNX: `python -m bench.training.convert_ppocr IN.onnx OUT`.
 
 The ONNX comes in PyPI's `rapidocr` wheel (`rapidocr/models/PP-OCRv6_rec_small.onnx`, Apache-2.0);
-reading and running it takes `pip install onnx onnxruntime`. Convolutions and matrix products are
+reading it takes `pip install onnx`. Convolutions and matrix products are
 taken in the order of the graph, which is that of the network; the head's 18,710 rows are cut to
 the blank and ASCII.
 """
@@ -9,7 +9,7 @@ the blank and ASCII.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,8 @@ from torch import Tensor, nn
 from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.training.files import export
-from datasets import DATASETS
 from models.alphabet import ALPHABET
-from models.images import darkness
-from models.ppocr_net import Mixer, PPOCRConfig, PPOCRNet, SpaceThenChannels, squeeze
+from models.ppocr_net import Mixer, PPOCRConfig, PPOCRNet, SpaceThenChannels
 
 Array = NDArray[np.float32]
 TRAINED_ON = (
@@ -34,12 +32,8 @@ TRAINED_ON = (
 )
 
 
-def convert(path: Path, ascii_only: bool = True) -> tuple[PPOCRNet, tuple[str, ...]]:
-    """The network with the weights of the ONNX file, and its symbols.
-
-    Args:
-        path: of the file.
-        ascii_only: cut the head to the blank and printable ASCII.
+def convert(path: Path) -> PPOCRNet:
+    """The network with the weights of the ONNX file.
 
     Raises:
         UserError: `onnx` is not installed, or this is another network.
@@ -49,9 +43,7 @@ def convert(path: Path, ascii_only: bool = True) -> tuple[PPOCRNet, tuple[str, .
     except ImportError as error:
         raise UserError("reading ONNX needs a package: pip install onnx") from error
     graph = Graph(onnx.load(str(path)), onnx.numpy_helper.to_array)
-    alphabet = ALPHABET if ascii_only else graph.alphabet
-    known = {symbol: index for index, symbol in enumerate(graph.alphabet)}
-    rows = [known[symbol] for symbol in alphabet]
+    rows = [graph.alphabet.index(symbol) for symbol in ALPHABET]
     net = PPOCRNet(replace(PPOCRConfig(), alphabet=len(rows)))
     with torch.no_grad():
         for own, (weight, bias) in zip(_layers(net), graph.layers(), strict=True):
@@ -61,7 +53,7 @@ def convert(path: Path, ascii_only: bool = True) -> tuple[PPOCRNet, tuple[str, .
                 weight, bias = weight[rows], bias[rows]
             own.weight.copy_(_fitting(weight, own.weight))
             own.bias.copy_(_fitting(bias, own.bias))
-    return net.eval(), alphabet
+    return net.eval()
 
 
 class Graph:
@@ -143,61 +135,19 @@ def _fitting(values: Array, like: nn.Parameter) -> Tensor:
     return tensor.view(like.shape)
 
 
-def compare(path: Path, net: PPOCRNet, images: Sequence[Array]) -> tuple[float, list[Array]]:
-    """Largest difference of posteriors between ONNX Runtime and the network with all symbols.
-
-    Args:
-        path: of the ONNX.
-        net: with the makers' two columns a frame.
-        images: (48, W) darkness.
-
-    Raises:
-        UserError: `onnxruntime` is not installed, or a best path differs.
-
-    Returns:
-        The difference, and ONNX Runtime's posteriors of each line.
-    """
-    try:
-        import onnxruntime  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise UserError("running ONNX needs a package: pip install onnxruntime") from error
-    session, worst, posteriors = onnxruntime.InferenceSession(str(path)), 0.0, []
-    for image in images:
-        theirs = session.run(None, {"x": np.tile(1 - 2 * image, (1, 3, 1, 1))})[0]
-        with torch.no_grad():
-            ours = net(torch.from_numpy(image)[None, None])[1].softmax(-1).numpy()
-        if (ours.argmax(-1) != theirs.argmax(-1)).any():
-            raise UserError("the converted network reads other symbols than ONNX Runtime")
-        worst = max(worst, float(np.abs(ours - theirs).max()))
-        posteriors.append(theirs[0])
-    return worst, posteriors
-
-
 def main() -> None:
-    """Convert a file and prove it on lines."""
+    """Convert a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("onnx", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--fixture", type=Path, help="keep ONNX Runtime's posteriors for a test")
     arguments = parser.parse_args()
-    lines = DATASETS.create("lines").load("val", 20).lines
-    images = [darkness(squeeze(line.image))[:, :160] for line in lines]
-    every, alphabet = convert(arguments.onnx, ascii_only=False)
-    every.config = replace(every.config, pool=2)
-    worst, posteriors = compare(arguments.onnx, every, images)
-    print(f"largest difference of posteriors from ONNX Runtime on {len(lines)} lines: {worst:.1e}")
-    if arguments.fixture:
-        rows = [alphabet.index(symbol) for symbol in ALPHABET]
-        kept = np.stack([p[:, rows] / p[:, rows].sum(1, keepdims=True) for p in posteriors])
-        inks = np.stack(images).astype(np.float16)
-        np.savez_compressed(arguments.fixture, images=inks, posteriors=kept.astype(np.float16))
     notes = {
         "architecture": "kaidoku-ppocr-1",
         "source": f"PP-OCRv6_rec_small.onnx {content_hash(arguments.onnx)}",
         "license": "Apache-2.0",
         "trained_on": TRAINED_ON,
     }
-    export(arguments.out, convert(arguments.onnx)[0].state_dict(), None, notes)
+    export(arguments.out, convert(arguments.onnx).state_dict(), None, notes)
 
 
 if __name__ == "__main__":

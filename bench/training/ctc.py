@@ -5,29 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.core.bounds import Count, Natural, Share
 from bench.core.errors import UserError
-from bench.core.registry import Registry
 from bench.core.types import BLANK, Encoded, Line
 from bench.training.batches import Batch, LineBatches, StepStream, epoch_steps, in_background
 from bench.training.features import Features
 from bench.training.files import Point
-from bench.training.fit import Log, Training, world
+from bench.training.fit import Training
 from bench.training.losses import ctc_loss, why_unfit
-from bench.training.material import LineRecipe, Material, gather, load
-from bench.training.mixture import MIXTURE, Mixture, StateBatches
+from bench.training.material import Material, gather, load
+from bench.training.mixture import Mixture, StateBatches
+from bench.training.recipes import MIXTURE, CTCHead, Log, world
 from bench.training.sources import VALIDATION, data_hash
 from bench.training.trocr import open_start, rate_groups, use_products
 from bench.training.validate import BATCH, LineReader, cers, encoded
@@ -42,82 +40,6 @@ from models.trocr_shapes import SHAPES
 _SHORTCUT = 0.2  # weight of the second CTC, as for `mini`
 _PLACED = 0.5  # weight of the frames' characters
 _COLLAPSE = 3  # validations of blanks alone before a warning
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class CTCHead(LineRecipe):
-    """Train a CTC head for a TrOCR, its encoder frozen or trained along.
-
-    Attributes:
-        steps: length of the run in steps, resumed ones included; default: 3000
-        rate: peak learning rate of the head; default: 1e-3
-        dataset: data sets to train on, or mixture; default: lines, whose train split every machine
-            has, and from random weights mixture
-        options: NAME.OPTION=VALUE of the head or of a data set; may be repeated
-        out: folder of checkpoint, curve and head; default: runs/ENCODER-HEAD
-        head: registered name of the head
-        features: folder of a frozen encoder's cached states
-        unfreeze: train the encoder along; else its states are computed once
-        encoder_share: of the rate, for the encoder's last layer; default: 0.1, from random
-            weights 1
-        layer_decay: of the rate, from each layer to the one below; default: 0.8, from random
-            weights 1
-        val_lines: validation lines of each set
-        decoder: reads the validation lines; the best weights are chosen by its CER
-    """
-
-    name: ClassVar[str] = "ctc"
-    usual: ClassVar[Mapping[str, float]] = {"steps": 3000, "rate": 1e-3}
-    registries: ClassVar[tuple[Registry, ...]] = (HEADS, DATASETS)
-
-    out: Annotated[Path, Parameter(show_default=False)] = Path()
-    patience: Natural = 10
-    batch: Count = 32
-    head: str = "grid-subcol"
-    features: Path = Path("runs/features")
-    unfreeze: bool = False
-    encoder_share: Share | None = None
-    layer_decay: Share | None = None
-    val_lines: Count = 100
-    decoder: str = "ctc-greedy"
-
-    def __post_init__(self) -> None:
-        if self.out == Path():
-            out = Path("runs") / f"{Path(self.encoder).name}-{self.head}"
-            object.__setattr__(self, "out", out)
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The data sets by name."""
-        endless = not self.dataset and self.encoder in SHAPES
-        return (MIXTURE,) if endless else super().sets
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """Names that may have options."""
-        return (self.head, *self.sets)
-
-    def check(self) -> None:
-        """See `Recipe.check`."""
-        super().check()
-        for flag in ("encoder_share", "layer_decay"):
-            if getattr(self, flag) is not None and not self.unfreeze:
-                flag = flag.replace("_", "-")
-                raise UserError(f"--{flag} applies to a trained encoder; add --unfreeze")
-        if MIXTURE in self.sets and len(self.sets) > 1:
-            raise UserError(f"{MIXTURE} cannot be joined with other data sets; give it alone")
-        if MIXTURE in self.sets and not self.unfreeze:
-            raise UserError(
-                f"{MIXTURE} never repeats a line, so its states cannot be cached; add "
-                "--unfreeze, or give data sets"
-            )
-        if world() > 1 and not self.unfreeze:
-            raise UserError("several processes train with --unfreeze only; run it without torchrun")
-
-    def open(self, log: Log) -> Training:
-        """See `Recipe.open`."""
-        return _HeadTraining(self, log)
 
 
 class _HeadTraining(Training):

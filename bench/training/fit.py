@@ -8,122 +8,23 @@ resuming, several processes, an early end.
 # Without postponed annotations: cyclopts reads inherited fields in the module of the subclass.
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
-from bench.core.bounds import Count, Natural, Part, Positive
 from bench.core.errors import UserError
 from bench.core.machine import bf16_units
 from bench.core.stopwatch import steady_s
 from bench.training.files import History, Point, claim, load_checkpoint, save_checkpoint
+from bench.training.recipes import Log, Recipe, rank, world
 
 _FLOOR = 0.01  # of the peak rate, at the end
-
-
-class Log:
-    """Callbacks of a training; this one ignores them."""
-
-    def say(self, text: str) -> None:
-        """A sentence for the user."""
-
-    def report(self, doing: str, done: float, total: float) -> None:
-        """Progress of whatever is being done."""
-
-    def scalar(self, name: str, value: float, step: int) -> None:
-        """One value of a curve."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe(ABC):
-    """The options of every training.
-
-    Attributes:
-        out: folder of checkpoint, curve and weights; a second start with it goes on from there
-        anew: start anew in the same folder
-        steps: length of the run in steps, resumed ones included
-        epochs: length of the run in passes over the lines, each followed by a validation
-        hours: length of the run in hours from this start; the rate falls as the time runs out
-        rate: peak learning rate
-        warmup: steps of rising rate; at most a tenth of a run that counts in steps or epochs
-        hold: share of the run that the rate stays at its peak before it falls
-        ema: largest decay of the averaged weights, which are validated and kept; 0 for none
-        patience: validations without improvement that end the run; 0 for never
-        save_every: steps between checkpoints; a run that counts in steps validates then
-        minutes: between checkpoints with validation, in a run that counts in time
-        seed: of weights, order, augmentation and dropout
-        workers: processes that make batches; 0 for the training's own
-        threads: of torch
-        device: cpu or cuda
-        dtype: of matrix products; auto takes bfloat16 where that is faster
-    """
-
-    name: ClassVar[str]  # of the checkpoint
-    history: ClassVar[str] = "history.jsonl"
-    usual: ClassVar[Mapping[str, float]]  # default length and peak rate
-    weight_decay: ClassVar[float] = 0.01
-    clip: ClassVar[float] = 1.0
-
-    out: Path
-    anew: bool = False
-    steps: Count | None = None
-    epochs: Count | None = None
-    hours: Positive | None = None
-    rate: Positive | None = None
-    warmup: Natural = 400
-    hold: Part = 0.0
-    ema: Part = 0.9998
-    patience: Natural = 0
-    save_every: Count = 200
-    minutes: Positive = 10.0
-    seed: int = 0
-    workers: Natural = 1
-    threads: Count = 1
-    device: str = "cpu"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-
-    @abstractmethod
-    def open(self, log: Log) -> "Training":
-        """Build the network and gather the lines.
-
-        Raises:
-            UserError: an unknown name, no line that fits, options that exclude each other.
-            Unavailable: weights or a data set are not here.
-        """
-
-    def check(self) -> None:
-        """Check the options before anything is opened.
-
-        Raises:
-            UserError: no such device here, or more than one length.
-        """
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise UserError("there is no CUDA device here; leave --device out to train on the CPU")
-        self.length()
-
-    def length(self) -> tuple[str, float]:
-        """Unit and length of the run.
-
-        Raises:
-            UserError: more than one is set.
-        """
-        units = ("steps", "epochs", "hours")
-        own = {unit: getattr(self, unit) for unit in units if getattr(self, unit) is not None}
-        if len(own) > 1:
-            raise UserError(f"give one of {' and '.join(f'--{unit}' for unit in own)}")
-        chosen = own or self.usual
-        return next((unit, chosen[unit]) for unit in units if unit in chosen)
-
-    def peak(self) -> float:
-        """The peak learning rate."""
-        return self.usual["rate"] if self.rate is None else self.rate
 
 
 class Training(ABC):
@@ -417,16 +318,6 @@ def bf16_pays(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bf16_units()
-
-
-def rank() -> int:
-    """Number of this process among those that train together (torchrun)."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def world() -> int:
-    """The number of processes that train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def first(value: float) -> float:

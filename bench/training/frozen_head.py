@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from bench.core.bounds import Count, Natural, Part
 from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, write_weights
-from bench.training.fit import Log, Recipe, Training
+from bench.training.fit import Training
 from bench.training.losses import ctc_loss
 from bench.training.mini import POOL, filled, mixed_draws
+from bench.training.recipes import Log, Recipe
 from bench.training.validate import LineReader, cers, encoded
 from datasets.seeds import stream
 from models.alphabet import ALPHABET

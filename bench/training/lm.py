@@ -8,22 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.core.bounds import Count, Natural, Part
 from bench.core.errors import UserError
 from bench.core.files import read_text
 from bench.training.batches import StepStream, in_background
 from bench.training.files import Point, write_weights
-from bench.training.fit import Log, Recipe, Training
+from bench.training.fit import Training
+from bench.training.recipes import CharLM, Log
 from datasets.corpus import documents
 from datasets.seeds import stream
 from decoders.language.causal import (
@@ -57,76 +55,15 @@ class Paragraphs:
     name: str
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class CharLM(Recipe):
-    """Train the embedded language model over characters.
-
-    Attributes:
-        steps: length of the run in steps, resumed ones included; default: 3000
-        epochs: length of the run in passes over the text
-        rate: peak learning rate; default: 1e-3
-        text: UTF-8 text files, a paragraph a line; default: the train documents of the embedded
-            corpus
-        batch: windows of a step
-        width: of the network, a multiple of 8
-        layers: of the network
-        context: characters that the network sees at once, 16 at least
-        dropout: share of units
-    """
-
-    name: ClassVar[str] = "lm"
-    usual: ClassVar[Mapping[str, float]] = {"steps": 3000, "rate": 1e-3}
-    weight_decay: ClassVar[float] = 0.1
-
-    out: Path = Path("runs/lm")
-    warmup: Natural = 200
-    patience: Natural = 6
-    save_every: Count = 100
-    workers: Natural = 0
-    text: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
-    batch: Count = 32
-    width: Count = 256
-    layers: Count = 6
-    context: Annotated[int, Parameter(validator=Number(gte=16))] = 128
-    dropout: Part = 0.2
-
-    @cached_property
-    def paragraphs(self) -> Paragraphs:
-        """Read the text.
-
-        Raises:
-            UserError: a file cannot be read, or there are too few paragraphs.
-        """
-        if self.text:
-            return held_out(read_text(self.text), ", ".join(path.name for path in self.text))
-        val = tuple(p for document in documents("val") for p in document.paragraphs)
-        return Paragraphs(train_text(), val, EMBEDDED_TEXT)
-
-    @property
-    def config(self) -> CharConfig:
-        """The sizes of the network."""
-        return CharConfig(width=self.width, layers=self.layers, context=self.context)
-
-    def check(self) -> None:
-        """See `Recipe.check`."""
-        super().check()
-        if self.width % 8:
-            raise UserError("--width must be a multiple of 8, for 4 heads of an even width each")
-
-    def open(self, log: Log) -> Training:
-        """See `Recipe.open`."""
-        return _CharLMTraining(self)
-
-
 class _CharLMTraining(Training):
     """The next character of each place of a window."""
 
     measure = "val"
 
-    def __init__(self, recipe: CharLM) -> None:
+    def __init__(self, recipe: CharLM, log: Log) -> None:
         self.recipe, self.text = recipe, recipe.paragraphs
-        self.net = new_net(recipe.config, recipe.dropout)
+        self.config = CharConfig(width=recipe.width, layers=recipe.layers, context=recipe.context)
+        self.net = new_net(self.config, recipe.dropout)
         self.windows = Windows(joined(self.text.train), recipe.context, recipe.batch, recipe.seed)
         epoch = max(1, len(self.windows.text) // (recipe.batch * recipe.context))
         super().__init__(recipe, nn.ModuleDict({"net": self.net}), epoch)
@@ -136,7 +73,7 @@ class _CharLMTraining(Training):
         text = "\n".join((*self.text.train, "", *self.text.val))
         return {
             "text": hashlib.sha256(text.encode()).hexdigest()[:16],
-            "network": " ".join(f"{k}={v}" for k, v in asdict(self.recipe.config).items()),
+            "network": " ".join(f"{k}={v}" for k, v in asdict(self.config).items()),
             "seed": str(self.recipe.seed),
         }
 
@@ -157,7 +94,7 @@ class _CharLMTraining(Training):
         """Bits a character; train far below val means over-fitting."""
         train = self.text.train[:: max(1, len(self.text.train) // _SAMPLE)]
         read = {"val": self.text.val, "train": train}
-        config = self.recipe.config
+        config = self.config
         return {k: bits(paragraph_scores(module["net"], config, v)) for k, v in read.items()}
 
     def describe(self, values: Mapping[str, float]) -> str:
@@ -178,7 +115,7 @@ class _CharLMTraining(Training):
             "seed": str(recipe.seed),
         }
         state = stored(module["net"].state_dict())
-        write_weights(self.weights, state, save_notes(recipe.config, notes))
+        write_weights(self.weights, state, save_notes(self.config, notes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +162,18 @@ def joined(paragraphs: Sequence[str]) -> NDArray[np.int64]:
     for paragraph in paragraphs:
         ids += [*encode(" ".join(paragraph.split())), PARAGRAPH]
     return np.array(ids, np.int64)
+
+
+def read_paragraphs(files: Sequence[Path]) -> Paragraphs:
+    """Read text to learn, a paragraph a line; without files the train and val text of the corpus.
+
+    Raises:
+        UserError: a file cannot be read, or there are too few paragraphs.
+    """
+    if files:
+        return held_out(read_text(files), ", ".join(path.name for path in files))
+    val = tuple(p for document in documents("val") for p in document.paragraphs)
+    return Paragraphs(train_text(), val, EMBEDDED_TEXT)
 
 
 def held_out(paragraphs: Sequence[str], name: str) -> Paragraphs:

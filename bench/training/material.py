@@ -3,64 +3,14 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from cyclopts import Parameter
-
-from bench.core.bounds import Count
 from bench.core.errors import UserError
-from bench.core.options import parse_options, typed_options, words
-from bench.core.registry import Registry
 from bench.core.types import Line, LineSet
-from bench.training.fit import Recipe
+from bench.training.recipes import LineRecipe
 from datasets import DATASETS
 
 Options = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineRecipe(Recipe):
-    """Train a TrOCR, or a head for one, on lines of data sets.
-
-    Attributes:
-        encoder: a TrOCR, a folder or Hub id of one, or a shape (tiny, small, base, large) for
-            random weights
-        dataset: data sets whose train lines are learned; default: lines, which every machine has
-        limit: the first N train lines of each set
-        options: NAME.OPTION=VALUE of a data set; may be repeated
-        batch: lines of a step
-    """
-
-    registries: ClassVar[tuple[Registry, ...]] = (DATASETS,)
-
-    encoder: str
-    dataset: tuple[str, ...] = ()
-    limit: Count | None = None
-    options: Annotated[tuple[str, ...], Parameter(name="-o")] = ()
-    batch: Count = 8
-
-    @property
-    def sets(self) -> tuple[str, ...]:
-        """The data sets by name."""
-        return words(self.dataset) or ("lines",)
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """Names that may have options."""
-        return self.sets
-
-    @property
-    def typed(self) -> Options:
-        """The options by name.
-
-        Raises:
-            UserError: an unknown option, or an option of something that is not trained here.
-        """
-        typed = typed_options(parse_options(self.options), self.registries)
-        for name in typed:
-            if name not in self.trained:
-                raise UserError(f"options are set for {name!r}, which is not trained here")
-        return typed
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 
-from bench.core.bounds import Count, Natural, Part
 from bench.core.errors import UserError
 from bench.core.stopwatch import steady_s
 from bench.core.tensors import read_tensors
@@ -25,8 +22,9 @@ from bench.core.types import Encoded, Line
 from bench.training.augment import Darkness, augment, pen_image, roughen
 from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
-from bench.training.fit import Log, Recipe, Training, world
+from bench.training.fit import Training
 from bench.training.losses import ctc_loss
+from bench.training.recipes import Log, MiniEncoder, world
 from bench.training.sources import FILES, MINI, VALIDATION, Sample, Texts, data_hash, pick, sources
 from bench.training.validate import LineReader, cers, encoded
 from datasets import DATASETS
@@ -38,57 +36,10 @@ from models.alphabet import encode, frames_needed
 from models.images import darkness, to_batch
 from models.mini_ar import MiniAR
 from models.ppocr_net import STRIDE, PPOCRConfig, PPOCRNet, squeeze
-from models.shipped import WEIGHTS
 from models.shipped_encoders import ar_model
 
 POOL = 160  # samples sorted by width together
 _LONGEST = 2600  # columns
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class MiniEncoder(Recipe):
-    """Train mini's encoder: PP-OCR's small recogniser on handwriting.
-
-    The folded rows of its weights differ in size from 0.03 to 25, so that no one rate fits: each
-    row is learned as a multiple of its size at the start. The rate rises, holds, and falls to the
-    end of the time; a second start goes on from the weights of the first and does the same again.
-
-    Attributes:
-        hours: length of the run in hours from this start; default: 1
-        rate: peak share of its size that a row changes by in a step; default: 1.5e-3
-        start: weights of this network to start from; default: those of ppocr
-        columns: pixel columns of a batch and process
-        damaged: share of the lines with a damage of the suite
-        frozen: leave the stem and the first three blocks as they are, which saves a fifth of a
-            step
-        val_lines: validation lines of each set
-    """
-
-    name: ClassVar[str] = "mini"
-    usual: ClassVar[Mapping[str, float]] = {"hours": 1.0, "rate": 1.5e-3}
-    weight_decay: ClassVar[float] = 0.0
-    clip: ClassVar[float] = 4.0
-
-    out: Path = Path("runs/mini")
-    start: Path = WEIGHTS / "ppocr.safetensors"
-    warmup: Natural = 100
-    hold: Part = 0.5
-    ema: Part = 0.997
-    columns: Count = 6000
-    damaged: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
-    frozen: bool = False
-    val_lines: Count = 60
-
-    def open(self, log: Log) -> Training:
-        """See `Recipe.open`."""
-        root = data_root()
-        missing = [name for name in FILES if root is None or not (root / name).is_file()]
-        if root is None or missing:
-            raise UserError(
-                f"the data root has no {missing[0]}; get it with python -m bench data get"
-            )
-        return _EncoderTraining(self, root)
 
 
 class _EncoderTraining(Training):
@@ -97,7 +48,18 @@ class _EncoderTraining(Training):
     from_start = True
     keeps_last = True
 
-    def __init__(self, recipe: MiniEncoder, root: Path) -> None:
+    def __init__(self, recipe: MiniEncoder, log: Log) -> None:
+        """Start from weights, or go on with those of the run.
+
+        Raises:
+            UserError: the data root lacks a file.
+        """
+        root = data_root()
+        missing = [name for name in FILES if root is None or not (root / name).is_file()]
+        if root is None or missing:
+            raise UserError(
+                f"the data root has no {missing[0]}; get it with python -m bench data get"
+            )
         self.recipe, self.root, self.began = recipe, root, steady_s()
         self.net = PPOCRNet(PPOCRConfig(dropout=0.1))
         tensors, notes = read_tensors(recipe.start)

@@ -7,24 +7,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.core.bounds import Count
 from bench.core.errors import UserError
 from bench.core.tensors import read_tensors
 from bench.training.align import align
 from bench.training.augment import augment
 from bench.training.batches import Batch, Pools, in_background
 from bench.training.files import Point, export, without_prefix
-from bench.training.fit import Log, Recipe, Training
+from bench.training.fit import Training
 from bench.training.losses import shifted, token_loss, why_unfit
 from bench.training.mini import encode_lines
+from bench.training.recipes import Log, MiniHead
 from bench.training.sources import MINI_HEAD, VALIDATION, Sample, Texts, pick, sources
 from bench.training.validate import BATCH, LineReader, aspect, cers
 from datasets import DATASETS
@@ -41,36 +40,6 @@ _LONGEST = (70, 200)  # characters of composed lines, one or the other
 _WIDEST = 3000  # columns
 _RECENT = 200  # encoded batches that are kept
 _SLACK = 2  # frames beside a token that count as its own
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class MiniHead(Recipe):
-    """Train mini's AR head on the frozen encoder of OUT/mini.safetensors.
-
-    Attributes:
-        steps: length of the run in steps, resumed ones included; default: 20000
-        rate: peak learning rate; default: 1.2e-3
-        init: safetensors weights whose AR head to start from
-        columns: pixel columns of a batch
-        reuse: how often an encoded batch is learned from; encoding takes four times as long as
-            learning
-    """
-
-    name: ClassVar[str] = "ar"
-    history: ClassVar[str] = "ar.jsonl"
-    usual: ClassVar[Mapping[str, float]] = {"steps": 20_000, "rate": 1.2e-3}
-    clip: ClassVar[float] = 2.0
-
-    out: Path = Path("runs/mini")
-    save_every: Count = 400
-    init: Path | None = None
-    columns: Count = 9_000
-    reuse: Count = 12
-
-    def open(self, log: Log) -> Training:
-        """See `Recipe.open`."""
-        return _HeadTraining(self, log)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,6 @@ from bench.training.sources import MINI, Sample, Source, Texts, pick, sources
 from datasets.seeds import stream
 from models.images import Pictures
 
-MIXTURE = "mixture"  # rendered and joined lines, UNIPEN, Hooker, Copiste, as `mini` learned
 _ASPECT = 12.8  # mean width / height of the embedded lines
 _PLACED = 2.0  # factor on `mini`'s share of lines with known places of letters
 

@@ -1,10 +1,8 @@
-"""Perplexity of a text by an n-gram model, counted as KenLM's `query` counts it."""
+"""Scores of a text by an n-gram model, counted as KenLM's `query` counts them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,46 +11,6 @@ from decoders.language.arpa import BOS, EOS, NO_UNK, UNK, Floats, NGramModel, NG
 
 Log10 = NDArray[np.float64]
 Unknown = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Perplexity:
-    """Perplexities per token of a text.
-
-    tokens: words, or characters, and one `</s>` a sentence; unknown: those not in the vocabulary.
-    with_unknown: unknown tokens count with the probability of `<unk>`, which estimators treat
-        differently: compare it within one only.
-    without_unknown: they are left out; None where nothing is left.
-    """
-
-    sentences: int
-    tokens: int
-    unknown: int
-    with_unknown: float
-    without_unknown: float | None
-
-    @property
-    def unknown_rate(self) -> float:
-        """Share of unknown tokens, `</s>` not counted."""
-        return self.unknown / max(self.tokens - self.sentences, 1)
-
-
-def perplexity(log10_probs: Log10, unknown: Unknown, sentences: int) -> Perplexity:
-    """Perplexities from (T,) log10 probabilities, which tokens are unknown, and the sentences."""
-    known = log10_probs[~unknown]
-    return Perplexity(
-        sentences=sentences,
-        tokens=len(log10_probs),
-        unknown=int(unknown.sum()),
-        with_unknown=float(10 ** -log10_probs.mean()),
-        without_unknown=float(10 ** -known.mean()) if len(known) else None,
-    )
-
-
-def score_kenlm(model: Any, sentences: Sequence[Sequence[str]]) -> tuple[Log10, Unknown]:
-    """Score as `score_arpa`, by a `kenlm.Model`."""
-    scored = [s for sentence in sentences for s in model.full_scores(" ".join(sentence))]
-    return np.array([s[0] for s in scored], np.float64), np.array([s[2] for s in scored], bool)
 
 
 def score_arpa(model: NGramModel, sentences: Sequence[Sequence[str]]) -> tuple[Log10, Unknown]:
