@@ -226,7 +226,7 @@ def test_deep_pixels_keep_their_orientation_and_their_paper() -> None:
 
 @pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
 def test_pages_and_frames_are_not_dropped_in_silence(kind: str) -> None:
-    image, other = Image.fromarray(RAMP).convert("RGB"), Image.new("RGB", RAMP.shape[::-1])
+    image, other = Image.fromarray(RAMP).convert("RGB"), Image.new("RGB", (6, 4))
     several = _encoded(image, kind, save_all=True, append_images=[other, image])
     with pytest.raises(ValueError, match="3 pages or frames; save each as an image of its own"):
         decode(several)
