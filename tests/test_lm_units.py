@@ -15,6 +15,7 @@ import pytest
 
 from bench import ROOT
 from bench.core.errors import UserError
+from bench.core.files import read_text
 from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.ngram import CTCNGramSpec, dense_lm
 from decoders.ctc.ngram_word import CTCNGramWordSpec
@@ -147,6 +148,12 @@ def test_words_with_their_accents_apart_are_refused(tmp_path, decoder):
     decoder(lm=str(composed_lm)).open(info(alphabet)).close()
     with pytest.raises(UserError, match=r"\(NFD\).*uconv -x any-nfc"):
         decoder(lm=str(apart_lm)).open(info(alphabet))
+
+
+def test_text_with_its_accents_apart_is_read_composed(tmp_path):
+    path = tmp_path / "mac.txt"
+    path.write_text(unicodedata.normalize("NFD", "déjà vu\n"), "utf-8")
+    assert read_text([path]) == ["déjà vu"]
 
 
 def test_natural_logarithms_are_refused(tmp_path):
