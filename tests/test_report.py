@@ -390,7 +390,7 @@ def test_latex_of_a_wide_table_is_one_table_and_one_of_the_columns_that_yield():
     assert written.count(r"\begin{tabular}") == 2
     assert [f"Heading{i}" in first for i in range(9)] == [i < 5 for i in range(9)]
     assert [f"Heading{i}" in further for i in range(9)] == [i > 4 for i in range(9)]
-    assert "without Heading5, Heading6, Heading7 and Heading8" in latex(wide, "short")
+    assert "Columns left out: Heading5, Heading6, Heading7 and Heading8." in latex(wide, "short")
 
 
 def test_latex_of_a_long_table_leaves_no_row_below_the_page():
