@@ -33,6 +33,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pbm",
             ".pgm", ".ppm")  # fmt: skip
 
+_PAGED = ("TIFF", "GIF", "PNG", "WEBP")  # formats of several pages or frames
+
 # Tags of TIFF.
 _SAMPLE_FORMAT = 339  # 1: unsigned whole numbers
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
@@ -105,11 +107,11 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
     """Decode an image to (H, W) uint8 grey, transparency to white.
 
     Of pixels with more than 8 bits the upper 8 of those in use are kept (12 bits often lie in 16),
-    floats are taken as 0 to 1, 255 or 65535 by their largest, or else by their range, 1-bit ones
-    become 0 and 255, and only the first page is read. `upright` applies the EXIF orientation.
+    floats are taken as 0 to 1, 255 or 65535 by their largest, or else by their range, and 1-bit
+    ones become 0 and 255. `upright` applies the EXIF orientation.
 
     Raises:
-        ValueError: it is not an image, damaged, truncated or absurdly large.
+        ValueError: it is not an image, damaged, truncated, absurdly large, or several pages.
     """
     try:
         with warnings.catch_warnings():
@@ -117,8 +119,10 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
             with Pillow.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
+                _refuse_pages(image)
                 tags = getattr(image, "tag_v2", {})  # which a transposed copy lacks
-                return _grey(ImageOps.exif_transpose(image) if upright else image, tags)
+                whole = _deep_colours(image, encoded) or image
+                return _grey(ImageOps.exif_transpose(whole) if upright else whole, tags)
     except UnidentifiedImageError as error:
         raise ValueError("it is not an image") from error
     except ValueError:
@@ -127,16 +131,46 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def _refuse_pages(image: Pillow.Image) -> None:
+    """Refuse further pages or frames, but not the smaller copies that scans of archives have."""
+    pages, size = getattr(image, "n_frames", 1), image.size
+    if image.format in _PAGED and pages > 1:
+        image.seek(1)
+        if image.size == size:
+            raise ValueError(f"it has {pages} pages or frames; save each as an image of its own")
+        image.seek(0)
+
+
+def _deep_colours(image: Pillow.Image, encoded: bytes) -> Pillow.Image | None:
+    """The image by OpenCV, where it has over 8 bits a colour: Pillow keeps the upper 8 of 16."""
+    depths = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
+    if image.mode.startswith("I") or not (";16" in depths or image.format == "JPEG2000"):
+        return None
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        return None
+    parts = [_scaled(pixels[..., 2::-1])]
+    if pixels.shape[2] == 4:
+        parts.append((pixels[..., 3:] >> 8).astype(np.uint8))
+    deep = Pillow.fromarray(np.concatenate(parts, axis=2))
+    deep.getexif().update(image.getexif())
+    return deep
+
+
 def _grey(image: Pillow.Image, tags: Mapping[int, Any]) -> Image:
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        above = image.convert("RGBA")
-        image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
-    if image.mode.startswith(("I", "F")):  # convert("L") would clip what has more than 8 bits
+    clear = image.info.get("transparency")
+    if image.mode.startswith(("I", "F")):  # convert() would clip what has more than 8 bits
         pixels = np.asarray(image)
         unsigned = tags.get(_SAMPLE_FORMAT) == (1,)
         grey = _scaled(pixels.view(np.uint32) if unsigned and image.mode == "I" else pixels)
         # Pillow turns such pixels around only where they have 8 bits or fewer.
-        return ~grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
+        grey = ~grey if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
+        return grey if clear is None else np.where(pixels == clear, np.uint8(255), grey)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or clear is not None:
+        above = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", above.size, _PAPER), above)
     return np.array(image.convert("L"))
 
 

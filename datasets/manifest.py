@@ -11,7 +11,7 @@ by their usual names (`datasets.table`), and unknown ones are ignored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, absence, make_line
 from datasets.files import content, decode, inside
 from datasets.splits import canonical, in_order
-from datasets.table import Columns, Record, TableOptions, named_by_option, read_table
+from datasets.table import Columns, Record, TableOptions, named_by_option, quoting_note, read_table
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ManifestLines(TableOptions, Dataset):
         known = in_order(self._split(*pair) for pair in rows if not pair[0].trouble)
         self.check_split(split, known, named_by_option("manifest", split))
         chosen = [pair for pair in rows if pair[0].trouble or self._split(*pair) == split]
+        texts = [row.value(columns.text) for row, columns in chosen[:limit]]
         pictures = path.parent / "image"
         beside = path.name.startswith("gt_") and pictures.is_dir()
         root = self.root or (pictures if beside else path.parent)
@@ -68,6 +69,7 @@ class ManifestLines(TableOptions, Dataset):
             licence="not stated",
             references="manifest",
             total=len(chosen[:limit]),
+            notes=tuple(quoting_note(path, texts)) if self.quoted is None else (),
         )
 
     def _path(self) -> Path:
@@ -95,10 +97,17 @@ class ManifestLines(TableOptions, Dataset):
             )
         names = list(dict.fromkeys(name for record in records for name in record.values))
         columns = self.columns(path, "manifest", names)
+        if any(record.value(columns.split) for record in records):
+            records = [_with_split(record, columns.split) for record in records]
         return [(record, columns) for record in records]
 
     def _split(self, row: Record, columns: Columns) -> str:
         return canonical(self.split or row.value(columns.split)) or "test"
+
+
+def _with_split(row: Record, column: str) -> Record:
+    """A row, unusable where others state a split and it does not."""
+    return row if row.trouble or row.value(column) else replace(row, trouble="its split is empty")
 
 
 def _line(root: Path, row: Record, columns: Columns, split: str) -> Line | BadLine:

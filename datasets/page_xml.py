@@ -51,6 +51,7 @@ class PageLine:
     baseline: None if there is none.
     box: the corners of ALTO's rectangle; None if there is none.
     tags: the labels of ALTO's tags of the line and of what it stands in; PAGE's `production`.
+    turn: degrees clockwise that set the line upright, by the document; 0 if not stated.
     """
 
     item: str
@@ -59,6 +60,7 @@ class PageLine:
     baseline: Points | None
     box: Points | None = None
     tags: tuple[str, ...] = ()
+    turn: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ class Transcript:
 def parse_page(content: bytes, name: str) -> Transcript:
     """Read a PAGE XML document.
 
-    A line's text is its own (of several the first by index), else that of its words.
+    A line's text is its own (of several the first by index), or where that is empty its words'.
 
     Raises:
         UserError: it is not PAGE XML of one page.
@@ -102,6 +104,8 @@ def parse_page(content: bytes, name: str) -> Transcript:
                 polygon=_outline(child(element, "Coords")),
                 baseline=_baseline(child(element, "Baseline")),
                 tags=tuple(_attributes(element, above, "production"))[:1],  # the nearest
+                turn=_degrees(element, above, "orientation")
+                + _degrees(element, above, "readingOrientation"),
             )
             for number, element in enumerate(elements(root, "TextLine"))
         ],
@@ -136,6 +140,7 @@ def parse_alto(content: bytes, name: str) -> Transcript:
                     for tag in tags.split()
                     if tag in labels
                 ],
+                _degrees(element, above, "ROTATION"),
             )
             for number, element in enumerate(elements(root, "TextLine"))
         ],
@@ -175,24 +180,19 @@ def _size(name: str, width: str | None, height: str | None) -> tuple[float, floa
 
 
 def _written(line: Element) -> str:
-    """The text of a PAGE line: its own, or that of its words."""
-    own = _equivalent(line)
-    if own is not None:
-        return own
+    """The text of a PAGE line: its own, or where that is empty its words'."""
     words = (_equivalent(word) for word in line if local(word) == "Word")
-    return " ".join(word for word in words if word)
+    return _equivalent(line) or " ".join(filter(None, words))
 
 
-def _equivalent(element: Element) -> str | None:
-    """The text of the first alternative by index, or None."""
+def _equivalent(element: Element) -> str:
+    """The text of the first alternative by index, "" without one."""
     alternatives = [inner for inner in element if local(inner) == "TextEquiv"]
     if not alternatives:
-        return None
+        return ""
     best = min(alternatives, key=lambda equivalent: _index(equivalent.get("index", "")))
-    written = child(best, "Unicode")
-    if written is None:
-        written = child(best, "PlainText")
-    return (written.text or "") if written is not None else ""
+    written = (child(best, name) for name in ("Unicode", "PlainText"))
+    return next((each.text for each in written if each is not None and each.text), "")
 
 
 def _index(text: str) -> int:
@@ -231,7 +231,13 @@ def _attributes(
         element = above.get(element)
 
 
-def _alto_line(number: int, element: Element, tags: Sequence[str]) -> PageLine:
+def _degrees(element: Element, above: Mapping[Element, Element], name: str) -> float:
+    """The angle of the nearest attribute; 0 without one."""
+    text = next(_attributes(element, above, name), "")
+    return float(text) if _NUMBER.fullmatch(text) else 0.0
+
+
+def _alto_line(number: int, element: Element, tags: Sequence[str], turn: float) -> PageLine:
     shape = child(element, "Shape")  # the line's own, not that of a word in it
     polygon = None if shape is None else child(shape, "Polygon")
     box = _box(element)
@@ -242,6 +248,7 @@ def _alto_line(number: int, element: Element, tags: Sequence[str]) -> PageLine:
         baseline=_alto_baseline(element.get("BASELINE"), box),
         box=box,
         tags=tuple(dict.fromkeys(tags)),
+        turn=turn,
     )
 
 
@@ -253,8 +260,9 @@ def _contents(line: Element) -> str:
             text += gap + inner.get("CONTENT", "")
         elif local(inner) == "SP":
             text += " "
-        elif local(inner) == "HYP":
-            text += inner.get("CONTENT", "")
+        elif local(inner) == "HYP" and not text.endswith("-"):
+            # A soft hyphen is one that a layout made; on the page stands a hyphen.
+            text += inner.get("CONTENT", "-").replace("\u00ad", "-")
     return text
 
 

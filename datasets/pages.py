@@ -36,6 +36,8 @@ _HAND = re.compile("hand|manuscript|manuscrit|cursive|手書")
 _PRINT = re.compile("print|typed|typewrit|druck|imprim|活字|印刷")
 _CLEAR = 0.1  # of an outline's width, by which its middle is beside the baseline of a turned line
 _SLOPE = 0.6  # of a baseline, 31 degrees, beyond which no line can be read
+_SLANT = 31  # degrees
+_QUARTERS = (0, -1, 2, 1)  # turns by `np.rot90`, of 0, 90, 180 and 270 degrees clockwise
 _UPRIGHT = 2  # height to width of an outline with several letters that is turned for certain
 _STRETCH = 0.02  # by which the two sides of a picture may be scaled differently from its document
 
@@ -237,13 +239,18 @@ def _turn(line: PageLine) -> int:
     """Quarter turns, as `np.rot90` counts them, after which a line runs from left to right.
 
     The letters' tops are on the side of its baseline where most of its outline is; where that is
-    not clear, the baseline is believed to run as the writing does.
+    not clear, the baseline is believed to run as the writing does. Without one the document is
+    believed, unless the outline lies flat that it says to run up or down.
     """
+    stated = _QUARTERS[round(line.turn / 90) % 4]
     if line.baseline is None or len(line.baseline) < 2:
-        return 0
+        across, down = np.ptp(line.polygon, axis=0) if len(line.polygon) else (0, 0)
+        flat = len(line.text) > 3 and across > _UPRIGHT * down
+        return 0 if flat and abs(stated) == 1 else stated
     across, down = line.baseline[-1] - line.baseline[0]
+    upside_down = across < 0 or stated == 2
     if abs(down) <= abs(across):
-        return 2 if across < 0 and _offset(line, 1) < -_CLEAR else 0
+        return 2 if upside_down and _offset(line, 1) < -_CLEAR else 0
     tops_left = down < 0
     if abs(offset := _offset(line, 0)) > _CLEAR:
         tops_left = offset > 0
@@ -280,6 +287,8 @@ def _cut_out(page: Pillow.Image, line: PageLine, outline: Points, height: int) -
         across, down = np.abs(line.baseline[-1] - line.baseline[0])
         if down > _SLOPE * across:
             raise ValueError("its baseline runs across the page at a slant")
+    elif abs(line.turn - 90 * round(line.turn / 90)) > _SLANT:
+        raise ValueError(f"it is turned by {line.turn:g} degrees, across the page at a slant")
     elif len(outline) > 2 and len(line.text) > 3:
         across, down = np.ptp(np.clip(outline, 0, page.size), axis=0)
         if down > _UPRIGHT * across:

@@ -11,9 +11,10 @@ column, or in the name of its file or folder as on the Hub
 from __future__ import annotations
 
 import functools
+import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +175,7 @@ class ParquetLines(TableOptions, Dataset):
             licence=licence_of(folder),
             references="parquet",
             total=count if limit is None else min(count, limit),
+            notes=tuple(_absent_shards(part.name for part in parts if part.lines.get(split))),
         )
 
     def _folder(self) -> Path:
@@ -214,7 +216,7 @@ class ParquetLines(TableOptions, Dataset):
                 _expect_types(file, schema, columns)
                 if columns.split:
                     values = opened.read(columns=[columns.split]).column(0).to_pylist()
-                    lines = dict(Counter(canonical(str(value)) for value in values))
+                    lines = dict(Counter(_split_of(value) for value in values))
                 else:
                     # Beside files named after splits, one that is not makes a split of its own.
                     other = name.stem if any_named else "test"
@@ -233,6 +235,19 @@ def _lines(parts: Sequence[_Part], split: str, limit: int | None) -> Iterator[Li
                 row = row._replace(id=f"{part.name}-{row.id}")
             yield row.line(split)
             left = None if left is None else left - 1
+
+
+def _split_of(value: object) -> str:
+    """The split that a row states; "unassigned" where it states none."""
+    return canonical("" if value is None else str(value)) or "unassigned"
+
+
+def _absent_shards(names: Iterable[str]) -> Iterator[str]:
+    """A note on each group of files called NAME-00000-of-00003 that is not whole."""
+    shards = [match for name in names if (match := re.fullmatch(r"(.+)-\d+-of-(\d+)", name))]
+    for (name, most), here in Counter((each[1], int(each[2])) for each in shards).items():
+        if here < most:
+            yield f"{name} is here only in part: {here} of its {most} files"
 
 
 def _named(name: Path) -> str:
@@ -310,7 +325,7 @@ def _positions(file: Any, group: int, rows: int, columns: Columns, split: str | 
     if split is None or not columns.split:
         return list(range(rows))
     values = file.read_row_group(group, columns=[columns.split]).column(0).to_pylist()
-    return [position for position, value in enumerate(values) if canonical(str(value)) == split]
+    return [position for position, value in enumerate(values) if _split_of(value) == split]
 
 
 def _read(

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -119,8 +120,8 @@ def _rows(path: Path, text: str, kind: str, quoted: bool, remedy: str) -> Iterat
     )
     names: list[str] = []
     for number, fields, trouble in _numbered(reader):
-        if not trouble and not any(fields):
-            continue
+        if not trouble and (not any(fields) or (not names and fields[0].startswith("sep="))):
+            continue  # Excel's own first line names the delimiter
         if not trouble and not names:
             names = _names(path, fields, remedy)
             if names is not _NAMELESS:
@@ -182,7 +183,13 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
             continue
         try:
             # Numbers as they are written: 1.10 is a text of four characters. NaN is no text.
-            value = json.loads(line, parse_float=str, parse_int=str, parse_constant=lambda _: None)
+            value = json.loads(
+                line,
+                parse_float=str,
+                parse_int=str,
+                parse_constant=lambda _: None,
+                object_pairs_hook=_once,
+            )
         except (ValueError, RecursionError) as error:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue
@@ -190,12 +197,21 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
             yield Record(number, {}, "it is not a JSON object")
             continue
         values = {
-            name: "" if inner is None else str(inner)
+            name: "" if inner is None else inner if isinstance(inner, str) else json.dumps(inner)
             for name, inner in value.items()
             if not isinstance(inner, dict | list)
         }
         whole = _encodable((*values, *values.values()))
         yield Record(number, values, "" if whole else remedy)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys may not come twice: JSON's reader takes the last in silence."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{name!r} comes twice")
+    return made
 
 
 # The first that is there counts.
@@ -289,6 +305,16 @@ class TableOptions:
                     f"{', '.join(names) or 'none'} with -o {dataset}.{what}=COLUMN"
                 )
         return columns
+
+
+def quoting_note(path: Path, texts: Sequence[str]) -> Iterator[str]:
+    """A note on texts of a TSV that look as if the table quoted its fields."""
+    quoted = [text for text in texts if re.fullmatch(r'"([^"]|"")+"', text)]
+    if quoted and _KINDS[path.suffix.lower()] == "tsv":
+        yield (
+            f"texts in double quotes as a whole: {len(quoted)} of {len(texts)}; if the table "
+            "quotes its fields, read it with -o manifest.quoted=true"
+        )
 
 
 def named_by_option(dataset: str, split: str) -> str:

@@ -27,6 +27,8 @@ from models import hub
 # the Hub have no machine-readable form of it).
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
+_PROCESSING = ("size", "image_mean", "image_std")  # of images, which a checkpoint has to state
+_LEAST_CONTRAST, _MOST_CONTRAST = 0.2, 25.0
 _PADDING = 0.01  # share of a decoder's vocabulary, which is rounded up, that may have no token
 # Settings of transformers' `generate` that change the text, each with its neutral value.
 _NEUTRAL: Mapping[str, Any] = {
@@ -53,14 +55,15 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
     the checkpoint has to state everything.
     """
     folder = checkpoint.folder_of(hub.IMAGES)
-    stated = _stated_processing(folder)
-    for key in ("size", "image_mean", "image_std"):
+    stated = _stated_processing(checkpoint)
+    for key in _PROCESSING:
         if key not in stated:
             raise UserError(f"the image processor of {checkpoint.repo} does not state its {key}")
     with loading(checkpoint, "the image processor"):
         processor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
+    _check_contrast(checkpoint, processor)
     size = encoder.image_size
     height, width = (size, size) if isinstance(size, int) else size
     if getattr(processor, "do_center_crop", False):
@@ -77,15 +80,37 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
     return processor
 
 
-def _stated_processing(folder: Path) -> Mapping[str, Any]:
-    """The configuration of the image processor, in the old layout or the new one."""
-    old = folder / "preprocessor_config.json"
-    if old.is_file():
-        return hub.read_json(old)
-    nested: Mapping[str, Any] = hub.read_json(folder / "processor_config.json").get(
-        "image_processor", {}
-    )
-    return nested
+def _stated_processing(checkpoint: hub.Checkpoint) -> Mapping[str, Any]:
+    """The configuration of the image processor, in the old layout or the new one.
+
+    Raises:
+        UserError: it is there in both, and they disagree.
+    """
+    folder = checkpoint.folder_of(hub.IMAGES)
+    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
+    nested = (hub.read_json(new).get("image_processor") or {}) if new.is_file() else {}
+    if not old.is_file():
+        return nested
+    stated = hub.read_json(old)
+    for key in _PROCESSING:
+        if key in stated and key in nested and stated[key] != nested[key]:
+            raise UserError(
+                f"{old.name} and {new.name} of {checkpoint.repo} disagree on {key}; remove the one "
+                "that it was not trained with"
+            )
+    return stated
+
+
+def _check_contrast(checkpoint: hub.Checkpoint, processor: Any) -> None:
+    """Refuse pixels whose black and white no network was trained with."""
+    scale = processor.rescale_factor if processor.do_rescale else 1.0
+    spreads = processor.image_std if processor.do_normalize else (1.0,)
+    contrasts = [255 * scale / spread if spread else float("inf") for spread in spreads]
+    if not all(_LEAST_CONTRAST < contrast < _MOST_CONTRAST for contrast in contrasts):
+        raise UserError(
+            f"the image processor of {checkpoint.repo} puts {contrasts[0]:.3g} between black and "
+            "white, where networks read 1 to 5; mend its rescale_factor and image_std"
+        )
 
 
 def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:

@@ -189,6 +189,12 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             ignore_mismatched_sizes=True,  # refused below, by name
         )
     _check_fit(checkpoint, report)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(
+                f"the weights of {checkpoint.repo} hold numbers that are not finite in "
+                f"{runtime.dtype} ({name}); try --dtype float32, or fetch or train them again"
+            )
     decoder = model.config.decoder
     if decoder.model_type != TROCR and not getattr(decoder, "add_cross_attention", False):
         raise UserError(

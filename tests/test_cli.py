@@ -499,6 +499,19 @@ def test_a_pipe_gets_a_line_with_eta_every_ten_seconds():
     assert counts == sorted(set(counts)) and len(counts) == len(lines)
 
 
+def test_progress_in_a_pipe_writes_its_counts_in_full():
+    text, clock = io.StringIO(), itertools.count(0, 2.0)
+    with bars(Console(file=text), get_time=lambda: float(next(clock))) as bar:
+        task = bar.add_task("steps", total=100_000)
+        bar.advance(task, 12_345)
+        bar.advance(task, 0.5)
+        for _ in range(5):
+            bar.advance(task)
+    shown = [line.partition(" (")[0] for line in text.getvalue().splitlines()]
+    assert shown[0] == "steps: 12,345 of 100,000"
+    assert re.fullmatch(r"steps: 12,34\d\.5 of 100,000", shown[1])
+
+
 def test_short_work_prints_no_progress_into_a_pipe(capsys):
     assert list(track(range(20), "lines")) == list(range(20))
     assert capsys.readouterr().err == ""

@@ -197,6 +197,10 @@ def test_a_recorded_reason_is_translated_with_its_values():
         assert say_text(reason) == said
         assert say_text("ValueError: 3 texts for 4 lines") == "ValueError: 3 texts for 4 lines"
         assert say_text("a {brace} in it (x.*)") == "a {brace} in it (x.*)"
+        said = "thesis.tex:5: 'cerr' という表はない。もしかして cer?"
+        assert say_text("thesis.tex:5: no table is called 'cerr'; did you mean cer?") == said
+        said = "kaidoku.toml、4 行目: TOML として読めない(x)。直す"
+        assert say_text("kaidoku.toml, line 4: this is not TOML (x); correct it") == said
         fault = "AttributeError: 'Head' object has no attribute 'beam'"
         assert say_text(fault) == fault
 

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from bench.core.errors import UserError
 from bench.core.types import Line, LineSet
-from bench.pipeline.leaks.check import check_training, leaks_of_row
+from bench.pipeline.leaks.check import check_splits, check_training, leaks_of_row
 from bench.pipeline.leaks.leak import GRAM, NEAR, compare, image_bits
 from bench.pipeline.plan import Part
 from bench.report.leak import sentence, table, verdict
 from datasets.base import Dataset, fingerprint
+from datasets.iam import Iam
 from datasets.lines import RenderedLines
 from decoders.language.lm import EMBEDDED_TEXT, train_text
+from tests.iam_layout import write_iam, write_list
 
 TEXTS = ("the quick brown fox jumps", "over a lazy dog they say", "and then it rained all day")
 
@@ -177,6 +179,15 @@ def test_the_command_compares_and_judges(call):
     assert record["text"][0]["overlap"]["lines_seen"] == 0
     code, _, error = call("check", "leak", "--dataset", "lynes")
     assert (code, "did you mean" in error) == (2, True)
+
+
+def test_a_partition_is_compared_in_the_splits_that_it_has(tmp_path):
+    write_iam(tmp_path)
+    for file, form in (("tr", "a01-000u"), ("va", "c04-160"), ("te", "c04-160")):
+        write_list(tmp_path / "splits" / "aachen" / f"{file}.lst", [form])
+    part = Part("iam", Iam(root=tmp_path, partition="aachen"), {})
+    pairs = [(leak.learned, leak.tested) for leak in check_splits(part, track)]
+    assert pairs == [("iam train", "iam val"), ("iam train", "iam test"), ("iam val", "iam test")]
 
 
 def test_a_training_on_a_leaking_set_is_refused(monkeypatch, capsys):

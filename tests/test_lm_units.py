@@ -6,6 +6,8 @@ import bz2
 import gzip
 import lzma
 import shutil
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from bench import ROOT
 from bench.core.errors import UserError
+from bench.core.files import read_text
 from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.ngram import CTCNGramSpec, dense_lm
 from decoders.ctc.ngram_word import CTCNGramWordSpec
@@ -30,6 +33,7 @@ TEXT = (
     "pack my box with five dozen jugs", "on and on",
 )  # fmt: skip
 
+NUMBERS = ("log10_prob", "log10_backoff")
 
 pytestmark = pytest.mark.usefixtures("untuned")
 
@@ -119,6 +123,49 @@ def test_a_model_that_lacks_many_letters_is_refused_by_their_names(tmp_path):
     lm = character_model(tmp_path, "▁", [line.translate(dict.fromkeys(b"qxz")) for line in TEXT])
     with pytest.raises(UserError, match="lacks 3 of the alphabet's 26 letters: q x z"):
         both(lm)
+
+
+@pytest.mark.parametrize("decoder", [CTCNGramWordSpec, CTCKenLMSpec])
+@pytest.mark.parametrize(("case", "lacks"), [(str.upper, "small letters"), (str.lower, "capitals")])
+def test_words_in_one_case_are_refused_where_a_reader_writes_both(tmp_path, decoder, case, lacks):
+    lm = word_model(tmp_path, lambda line: case(line).split())
+    with pytest.raises(UserError, match=f"have no {lacks}, which e writes; build a model"):
+        decoder(lm=lm).open(info(OF_MINI))
+    one_case = ("", " ", *map(case, "abcdefghijklmnopqrstuvwxyz"))
+    decoder(lm=lm).open(info(one_case)).close()
+    both = word_model(tmp_path, lambda line: [*line.upper().split(), *line.split()])
+    decoder(lm=both).open(info(OF_MINI)).close()
+
+
+@pytest.mark.parametrize("decoder", [CTCNGramWordSpec, CTCKenLMSpec])
+def test_words_with_their_accents_apart_are_refused(tmp_path, decoder):
+    lines = [line.translate(str.maketrans("aeiou", "àéîöû")) for line in TEXT]
+    alphabet = ("", " ", *sorted(set("".join(lines)) - {" "}))
+    apart = [unicodedata.normalize("NFD", line) for line in lines]
+    composed_lm, apart_lm = tmp_path / "composed.arpa", tmp_path / "apart.arpa"
+    for path, text in ((composed_lm, lines), (apart_lm, apart)):
+        write_arpa(estimate(map(words_of, text), 3).model, path)
+    decoder(lm=str(composed_lm)).open(info(alphabet)).close()
+    with pytest.raises(UserError, match=r"\(NFD\).*uconv -x any-nfc"):
+        decoder(lm=str(apart_lm)).open(info(alphabet))
+
+
+def test_text_with_its_accents_apart_is_read_composed(tmp_path):
+    path = tmp_path / "mac.txt"
+    path.write_text(unicodedata.normalize("NFD", "déjà vu\n"), "utf-8")
+    assert read_text([path]) == ["déjà vu"]
+
+
+def test_natural_logarithms_are_refused(tmp_path):
+    path = Path(word_model(tmp_path))
+    model = read_arpa(path)
+    natural = [
+        replace(each, **{name: getattr(each, name) * np.float32(np.log(10)) for name in NUMBERS})
+        for each in model.orders
+    ]
+    write_arpa(replace(model, orders=tuple(natural)), path)
+    with pytest.raises(UserError, match=r"natural logarithms.*divide all its numbers by 2\.302585"):
+        read_arpa(path)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not beside the checkout")

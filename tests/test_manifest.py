@@ -169,6 +169,53 @@ def test_bad_objects_are_told_one_by_one(folder: Path) -> None:
     assert all(part in bad.reason for part, bad in zip(parts, found.bad, strict=True))
 
 
+def test_a_row_without_a_split_is_of_none_where_others_have_one(folder: Path) -> None:
+    path = folder / "t.csv"
+    rows = ["lines/a.png,one,train", "lines/b.png,two,", "lines/c.png,three,test"]
+    path.write_text("\n".join(["image,text,split", *rows]))
+    found = ManifestLines(path).load("test")
+    assert [line.text for line in found.lines] == ["three"]
+    assert [line.reason for line in found.bad] == ["line 3 of the table: its split is empty"]
+    path.write_text("image,text,split\nlines/a.png,one,\nlines/b.png,two,\n")
+    assert _texts(path) == ["one", "two"]
+    assert ManifestLines(path, split="val").load("val").bad == ()
+
+
+def test_a_tsv_that_quotes_its_fields_is_noted(folder: Path) -> None:
+    path = folder / "t.tsv"
+    text = 'image\ttext\nlines/a.png\t"He said ""hi"""\nlines/b.png\t"no", he said\n'
+    path.write_text(text)
+    assert (
+        ManifestLines(path)
+        .load()
+        .notes[0]
+        .startswith("texts in double quotes as a whole: 1 of 2; if")
+    )
+    path.write_text(text.replace('"no", he said', "no"))
+    assert _texts(path, quoted=True) == ['He said "hi"', "no"]
+    for quoted in (True, False):
+        notes = ManifestLines(path, quoted=quoted).load().notes
+        assert not any("double quotes" in note for note in notes)
+
+
+def test_the_first_line_of_excel_names_the_delimiter(folder: Path) -> None:
+    path = folder / "t.csv"
+    path.write_text("sep=;\r\nimage;text\r\nlines/a.png;one, two\r\n")
+    assert _texts(path) == ["one, two"]
+
+
+def test_json_is_read_as_it_stands(folder: Path) -> None:
+    path = folder / "t.jsonl"
+    path.write_text(
+        '{"image": "lines/a.png", "text": true}\n'
+        '{"image": "lines/b.png", "text": "x", "text": "y"}\n'
+        '{"image": "lines/c.png", "text": 1.10}\n'
+    )
+    found = ManifestLines(path).load()
+    assert [line.text for line in found.lines] == ["true", "1.10"]
+    assert "it is not JSON ('text' comes twice)" in found.bad[0].reason
+
+
 def test_what_is_no_table_is_told(tmp_path: Path) -> None:
     for path, reason in ((None, "none is named"), (tmp_path / "no.csv", "there is no file")):
         missing = ManifestLines(path).missing()

@@ -183,6 +183,10 @@ def test_words_are_spaced_as_the_file_spaces_them() -> None:
     assert line.text == "Hello, you"
     document = alto("<TextLine><String CONTENT='no'/><String CONTENT='SP'/></TextLine>")
     assert parse_alto(document.encode(), "p.xml").lines[0].text == "no SP"
+    for hyphen in ("CONTENT='-'", "CONTENT='&#173;'", ""):
+        for word in ("con", "con-"):
+            words = f"<TextLine><String CONTENT='{word}'/><HYP {hyphen}/></TextLine>"
+            assert parse_alto(alto(words).encode(), "p.xml").lines[0].text == "con-"
     (line,) = PageLines("alto", FIXTURES / "string-polygon").load().lines
     assert line.image.shape[1] >= 500 and line.image.shape[0] < 80
 
@@ -422,6 +426,41 @@ def test_a_note_along_the_side_is_turned_along_its_baseline(
     left, right = line.image[:, :100], line.image[:, 100:]
     assert left.min() == 0 and right.min() == 120
     assert np.argwhere(line.image < 150)[:, 0].mean() < line.image.shape[0] / 2
+
+
+@pytest.mark.parametrize("attribute", ["orientation", "readingOrientation", "ROTATION"])
+@pytest.mark.parametrize("turns", [0, 1, -1, 2])
+def test_without_a_baseline_the_document_says_how_to_turn(
+    tmp_path: Path, turns: int, attribute: str
+) -> None:
+    picture, document = marked(turns)
+    Image.fromarray(picture).save(tmp_path / "p.png")
+    document = re.sub("<Baseline[^>]*>", "", document)
+    document = document.replace("<TextRegion", f'<TextRegion {attribute}="{90 * turns + 3}"')
+    kind: Any = "page"
+    if attribute == "ROTATION":
+        kind = "alto"
+        points = [text.split(",") for text in re.findall(r"\d+,\d+", document)]
+        xs, ys = ([int(point[axis]) for point in points] for axis in (0, 1))
+        left, top = min(xs), min(ys)
+        box = f'HPOS="{left}" VPOS="{top}" WIDTH="{max(xs) - left}" HEIGHT="{max(ys) - top}"'
+        document = alto(f'<TextLine {box}><String CONTENT="note"/></TextLine>', attributes="")
+        document = document.replace("<TextBlock", f'<TextBlock ROTATION="{90 * turns}"')
+    put(tmp_path, "p.xml", document)
+    (line,) = PageLines(kind, tmp_path).load().lines
+    assert line.image.shape[1] > 4 * line.image.shape[0]
+    assert line.image[:, :100].min() == 0 and line.image[:, 100:].min() == 120
+
+
+def test_a_statement_that_the_outline_contradicts_is_passed_over(tmp_path: Path) -> None:
+    scan().save(tmp_path / "p.png")
+    lines = page_line("1", "flat as it is", 10)
+    put(tmp_path, "p.xml", page(lines).replace("<TextRegion", '<TextRegion orientation="90"'))
+    put(tmp_path, "q.xml", page(lines).replace("<TextRegion", '<TextRegion orientation="45"'))
+    scan().save(tmp_path / "q.png")
+    found = PageLines("page", tmp_path).load()
+    assert [line.image.shape[1] > 300 for line in found.lines] == [True]
+    assert "turned by 45 degrees" in found.bad[0].reason
 
 
 def test_lines_that_nobody_knows_how_to_turn_are_set_aside(tmp_path: Path) -> None:

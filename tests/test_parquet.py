@@ -85,7 +85,7 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         author=["x", "y", "z"], form=["p", "q", "r"], other=["A", "B", "C"],
     )  # fmt: skip
     spec = ParquetLines(str(file))
-    assert spec.split_names() == ("val", "test", "None")
+    assert spec.split_names() == ("val", "test", "unassigned")
     (line,) = spec.load("val").lines
     assert (line.id, line.text, line.writer, line.page) == ("7", "a", "x", "p")
     named = ParquetLines(str(file), text="other", split="train")
@@ -255,3 +255,18 @@ def test_shards_are_of_the_splits_that_they_are_called_after() -> None:
 )  # fmt: skip
 def test_no_file_is_silently_of_test(tmp_path: Path, names: list[str], splits) -> None:
     assert parts(tmp_path, *names).split_names() == splits
+
+
+def test_absent_shards_are_noted(folder: Path) -> None:
+    spec = ParquetLines(str(folder))
+    assert not any("in part" in note for note in spec.load("train").notes)
+    (folder / "data/train-00000-of-00002.parquet").unlink()
+    assert "data/train is here only in part: 1 of its 2 files" in spec.load("train").notes
+    assert not any("in part" in note for note in spec.load("test").notes)
+
+
+def test_a_row_without_a_split_is_unassigned(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.parquet", ["a", "b", "c", "d"], split=["test", None, "", "test"])
+    spec = ParquetLines(str(path))
+    assert spec.split_names() == ("test", "unassigned")
+    assert _texts(spec, "test") == ["a", "d"] and _texts(spec, "unassigned") == ["b", "c"]

@@ -27,6 +27,7 @@ from bench.pipeline.cells import corrected as correction_of
 from bench.pipeline.runs import newest
 from bench.pipeline.store import RunStore
 from bench.report import accuracy, output, panel, plots, render, speed
+from bench.report.conditions import sentences
 from bench.report.format import number, parameters, percent, plain, short, significant
 from bench.report.language import language
 from bench.report.latex import latex
@@ -60,6 +61,19 @@ def test_untrained_weights_never_show_a_cer():
     assert len(table.columns) == 3 and len(table.rows) == 2  # nothing of what was only timed
     (alone,) = tables(timed)  # nothing else was read, so that the table says why it is empty
     assert alone.rows[0][2].text == "—"
+
+
+def test_search_and_corrector_have_each_its_weights_and_what_they_were_tuned_on():
+    extras = {
+        "lm": "embedded", "lm_sha256": "b" * 16, "lm_weight": 0.5, "tuned_on": "these",
+        "first_lm": "embedded", "first_lm_sha256": "a" * 16, "first_lm_order": 6, "alpha": 0.9,
+        "first_tuned_on": "those",
+    }  # fmt: skip
+    options = {"alpha": None, "lm": "", "lm_weight": None}
+    text = sentences("", collect(Rows(row("ctc-ngram+lm", options=options, extras=extras))))
+    search = "language model embedded (sha256 aaaaaaaaaaaa, order 6), weights alpha 0.9 (tuned on:"
+    after = "language model embedded (sha256 bbbbbbbbbbbb), weights lm_weight 0.5 (tuned on: these)"
+    assert f"ctc-ngram+lm: {search} those), {after}." in "".join(text)
 
 
 def test_a_row_without_speed_has_a_blank_and_says_why():
@@ -376,7 +390,7 @@ def test_latex_of_a_wide_table_is_one_table_and_one_of_the_columns_that_yield():
     assert written.count(r"\begin{tabular}") == 2
     assert [f"Heading{i}" in first for i in range(9)] == [i < 5 for i in range(9)]
     assert [f"Heading{i}" in further for i in range(9)] == [i > 4 for i in range(9)]
-    assert "without Heading5, Heading6, Heading7 and Heading8" in latex(wide, "short")
+    assert "Columns left out: Heading5, Heading6, Heading7 and Heading8." in latex(wide, "short")
 
 
 def test_latex_of_a_long_table_leaves_no_row_below_the_page():

@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -192,6 +193,67 @@ def test_a_camera_of_twelve_bits_is_not_black() -> None:
     assert found.max() > 200 and np.median(found) > 180
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("white", [1023, 4095, 65535])
+def test_colours_of_more_than_eight_bits_are_scaled_too(
+    suffix: str, alpha: bool, white: int
+) -> None:
+    colours = np.repeat((SHARES * white).astype(np.uint16)[..., None], 3, axis=2)
+    clear = SHARES > 0.9
+    if alpha:
+        visible = np.where(clear, 0, 65535).astype(np.uint16)
+        colours = np.concatenate([colours, visible[..., None]], axis=2)
+    found = decode(cv2.imencode(suffix, colours)[1].tobytes())
+    expected = np.where(clear & alpha, 255, SHARES * 255)
+    assert abs(found - expected).max() < 2
+
+
+def test_deep_pixels_keep_their_orientation_and_their_paper() -> None:
+    deep = Image.fromarray(RAMP.astype(np.uint16) * 16)
+    paper = int(RAMP.max()) * 16
+    found = decode(_encoded(deep, transparency=paper))
+    assert found.tolist() == np.where(RAMP.max() == RAMP, 255, RAMP).tolist()
+    turned = _encoded(Image.fromarray(RAMP).convert("RGB"), exif=_orientation(6))
+    chunk = turned[turned.index(b"eXIf") - 4 :]
+    chunk = chunk[: 12 + int.from_bytes(chunk[:4], "big")]
+    colours = cv2.imencode(".png", np.repeat(RAMP[..., None].astype(np.uint16) * 16, 3, 2))[1]
+    whole = colours.tobytes()
+    place = whole.index(b"IDAT") - 4
+    found = decode(whole[:place] + chunk + whole[place:])
+    assert found.tolist() == np.rot90(RAMP, 3).tolist()
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_pages_and_frames_are_not_dropped_in_silence(kind: str) -> None:
+    image, other = Image.fromarray(RAMP).convert("RGB"), Image.new("RGB", (6, 4))
+    several = _encoded(image, kind, save_all=True, append_images=[other, image])
+    with pytest.raises(ValueError, match="3 pages or frames; save each as an image of its own"):
+        decode(several)
+    if kind == "TIFF":
+        copies = _encoded(image, kind, save_all=True, append_images=[other.resize((2, 2))])
+        assert decode(copies).tolist() == RAMP.tolist()
+
+
+def test_lines_that_are_likely_to_be_read_wrongly_are_noted(tmp_path: Path) -> None:
+    page = np.full((40, 200), 225, np.uint8)
+    page[15:25, 20:180:8] = 30
+    dim = page // 3  # a dark scan is no negative
+    texts = {
+        "page": (page, "one"),
+        "dim": (dim, "t\u00adwo"),
+        "negative": (255 - page, "caf\ufffd"),
+    }
+    for name, (pixels, _) in texts.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    rows = "".join(f"{name}.png\t{text}\n" for name, (_, text) in texts.items())
+    (tmp_path / "t.tsv").write_text(rows)
+    light, unwritten = ManifestLines(tmp_path / "t.tsv").load().notes
+    assert light.endswith("expect dark on light: 1 of 3, the first negative")
+    assert unwritten.startswith("texts with characters that nobody writes")
+    assert unwritten.endswith(": 2 of 3, the first dim")
+
+
 def test_of_a_line_only_so_many_pixels_are_kept(tmp_path: Path) -> None:
     Image.new("1", (9_000, 3_000), 1).save(tmp_path / "big.png")
     Image.fromarray(RAMP).save(tmp_path / "small.png")
@@ -203,11 +265,15 @@ def test_of_a_line_only_so_many_pixels_are_kept(tmp_path: Path) -> None:
     assert found.notes == ("images without contrast: 1 of 2, the first big",)
 
 
+def _orientation(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
 def test_an_image_is_turned_as_its_exif_says(orientation: int, turns: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    stored = _encoded(Image.fromarray(RAMP), exif=exif)
+    stored = _encoded(Image.fromarray(RAMP), exif=_orientation(orientation))
     assert decode(stored).tolist() == np.rot90(RAMP, turns).tolist()
     assert decode(stored, upright=False).tolist() == RAMP.tolist()
 

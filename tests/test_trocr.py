@@ -229,9 +229,29 @@ def pickled_half(folder: Path) -> None:
     overwritten("pytorch_model.bin")(folder)
 
 
+def not_a_number(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    tensors["decoder.model.decoder.layers.0.fc1.bias"][3] = float("nan")
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def two_processors(folder: Path) -> None:
+    own = json.loads((folder / PROCESSOR).read_text())
+    write_json(folder / "processor_config.json", {"image_processor": {**own, "image_std": [0.2]}})
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (not_a_number, "not finite in float32 (decoder.model.decoder.layers.0.fc1.bias)"),
+        (two_processors, "disagree on image_std; remove the one"),
+        (changed(PROCESSOR, lambda c: c.update(do_rescale=False)), "puts 510 between black and"),
+        (changed(PROCESSOR, lambda c: c.update(image_std=[127.5] * 3)), "puts 0.00784 between"),
+        (changed(PROCESSOR, lambda c: c.update(image_std=[0] * 3)), "puts inf between"),
+        (
+            lambda folder: write_json(folder / "adapter_config.json", {"peft_type": "LORA"}),
+            "merge it with merge_and_unload()",
+        ),
         (changed(CONFIG, lambda c: c["decoder"].update(decoder_layers=3)), "they lack decoder."),
         (changed(CONFIG, lambda c: c["decoder"].update(decoder_ffn_dim=40)), "another shape for"),
         (changed(CONFIG, lambda c: c["encoder"].update(hidden_size=48)), "has to be equal"),

@@ -130,7 +130,7 @@ def check(asked: Selection, registries: Registries, track: Track) -> OverfitChec
     """
     (encoder,), (name,), (dataset,) = asked.encoders, asked.decoders, asked.datasets
     limit = LIMIT if asked.limit is None else asked.limit
-    splits = registries.datasets.create(dataset, asked.options.get(dataset)).splits
+    splits = registries.datasets.create(dataset, asked.options.get(dataset)).split_names()
     if not {LEARNED, UNSEEN} <= set(splits):
         raise UserError(
             f"{dataset} has no split {LEARNED} and {UNSEEN} to compare; it has {', '.join(splits)}"

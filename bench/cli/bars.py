@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _LINE_S = 10.0  # between lines in a pipe or file
+_FIRST_S = 2.0  # until the first one of a job
 _REFRESH = 2  # a second: drawing must not take time from what is measured
 _MEMORY_S = 600  # cells differ much in length, so the ETA averages over many of them
 
@@ -49,20 +50,25 @@ class _Progress(Progress):
 
     def _print(self, task_id: TaskID) -> None:
         task, now = self._tasks[task_id], self.get_time()
-        since = max(self._printed_s, now - (task.elapsed or 0))
-        if self.console.is_terminal or now - since < _LINE_S or not task.completed:
+        due = max(self._printed_s + _LINE_S, now - (task.elapsed or 0) + _FIRST_S)
+        if self.console.is_terminal or now < due or not task.completed:
             return
         self._printed_s = now
         left = task.time_remaining
         eta = "" if left is None else f", ETA {timedelta(seconds=round(left))}"
         words = say(
             "{done} of {total} ({percent} %)",
-            done=f"{task.completed:.4g}",
-            total=f"{task.total or 0:.4g}",
+            done=_count(task.completed),
+            total=_count(task.total or 0),
             percent=f"{task.percentage:.0f}",
         )
         text = f"{task.description}: {words}{eta}"
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _count(value: float) -> str:
+    """Write a count in full: cells may be finished in part."""
+    return f"{value:,.1f}".removesuffix(".0")
 
 
 def bars(console: Console, **options: Any) -> Progress:

@@ -155,7 +155,7 @@ def run(
 def _shown(
     chosen: Chosen, against: str, words: str | None, left_out: list[str], steps: Steps
 ) -> list[Shown]:
-    steps.report("reading lines", 0, 1)
+    steps.report("loading lines", 0, 1)
     read = {one.row.key: one for one in readings([chosen], left_out.append) if one.scored}
     if not read:
         why = left_out[0] if left_out else "untrained weights have none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +89,7 @@ def content_hash(
 
 
 def read_text(paths: Iterable[Path]) -> list[str]:
-    """Read the lines of text files that are not blank.
+    """Read the lines of text files that are not blank, in NFC as all references are.
 
     Raises:
         UserError: a file is missing, no text, or not UTF-8.
@@ -103,5 +104,6 @@ def read_text(paths: Iterable[Path]) -> list[str]:
             raise UserError(f"{path} is not UTF-8 text; convert it with iconv") from error
         if "\0" in text:
             raise UserError(f"{path} is no text file: it has NUL characters")
+        text = unicodedata.normalize("NFC", text)
         lines += [line for line in text.split("\n") if line.strip()]
     return lines

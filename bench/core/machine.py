@@ -186,12 +186,16 @@ def _nvidia_smi(*fields: str) -> dict[str, list[str]]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the checkout and whether it was changed since; None outside of git."""
+    """Commit of the checkout and whether it was changed since; None outside of git.
+
+    Files that git does not know, such as a table that was written here, change nothing.
+    """
     git = ("git", "-C", str(ROOT))
     commit = _output(*git, "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_output(*git, "status", "--porcelain"))}
+    changed = _output(*git, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(changed)}
 
 
 def _output(*command: str) -> str | None:

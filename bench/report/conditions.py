@@ -299,27 +299,36 @@ def settings(stated: Mapping[str, Any]) -> str:
 
 
 def _language_model(result: Result) -> list[str]:
-    extras = result.row.extras
-    if "lm_sha256" not in extras:
-        return []
-    # A first pass without language that a model rescores has weights, and "" for a model.
-    about_it = [f"sha256 {str(extras['lm_sha256'])[:12]}"] if extras["lm_sha256"] else []
-    about_it += [say("order {order}", order=extras["lm_order"])] if "lm_order" in extras else []
-    trained_on = say_name(str(extras.get("lm_trained_on") or ""))
-    about_it += [say("text: {text}", text=trained_on)] if trained_on else []
+    """The language models of search and corrector, each with its weights and their origin."""
+    extras, (_, _, corrector) = result.row.extras, result.row.decoder.partition("+")
     # An option that says "as tuned" has the value in force among the extras.
-    weights = [
-        f"{name} {extras[name]}"
-        for name in result.row.options
-        if isinstance(extras.get(name), float)
-    ]
-    model = say("language model {name} ({about})", name=extras.get("lm"), about=commas(about_it))
+    weights = [name for name in result.row.options if isinstance(extras.get(name), float)]
+    if not corrector or "first_lm_sha256" not in extras:
+        return _weighted(extras, "", weights)
+    prefixes = tuple(f"{part}_" for part in corrector.split("-"))
+    own = [name for name in weights if name.startswith(prefixes)]
+    search = [name for name in weights if name not in own]
+    return [*_weighted(extras, "first_", search), *_weighted(extras, "", own)]
+
+
+def _weighted(extras: Mapping[str, Any], stage: str, weights: Sequence[str]) -> list[str]:
+    """A language model and its weights; `stage` begins the names of its extras."""
+    if f"{stage}lm_sha256" not in extras:
+        return []
+    of = {name: extras.get(f"{stage}{name}") for name in ("lm_sha256", "lm_order", "tuned_on")}
+    # A first pass without language that a model rescores has weights, and "" for a model.
+    about_it = [f"sha256 {str(of['lm_sha256'])[:12]}"] if of["lm_sha256"] else []
+    about_it += [say("order {order}", order=of["lm_order"])] if of["lm_order"] is not None else []
+    trained_on = say_name(str(extras.get(f"{stage}lm_trained_on") or ""))
+    about_it += [say("text: {text}", text=trained_on)] if trained_on else []
+    name = extras.get(f"{stage}lm", extras.get("lm"))
+    model = say("language model {name} ({about})", name=name, about=commas(about_it))
     return [
         *([model] if about_it else []),
         say(
             "weights {weights} (tuned on: {tuned_on})",
-            weights=commas(weights),
-            tuned_on=extras.get("tuned_on") or say("not recorded"),
+            weights=commas(f"{name} {extras[name]}" for name in weights),
+            tuned_on=of["tuned_on"] or say("not recorded"),
         ),
     ]
 

@@ -69,7 +69,7 @@ def latex(table: Table, notes: Notes = "full") -> str:
     noted = [_marks((n,)) + latex_text(text) for n, text in enumerate(shown.notes, 1)]
     if notes == "short":
         gone = [column.head for column in rest.columns if not column.key] if rest else []
-        line = say("{line}; without {columns}", line=table.line, columns=listing(gone))
+        line = say("{line} Columns left out: {columns}.", line=table.line, columns=listing(gone))
         noted = [in_one(latex_text(line if gone else table.line), noted)]
     lines = [_NEEDS[in_force()], *_floats(shown, stacked, noted)]
     return "\n".join([*lines, latex_conditions([table]) if notes == "full" else ""])

@@ -28,6 +28,7 @@ from bench import __version__
 from bench.core.metrics import character_edits, normalise
 from bench.core.types import Image
 from bench.report import render
+from bench.report.format import width_of
 from bench.report.language import say
 from bench.report.table import Column, Table, declared, keys
 
@@ -118,6 +119,7 @@ class Sheet:
         """Begin a sheet; `above` is a sentence above its table."""
         self._sheet = book.create_sheet(title)
         self._heads = heads
+        self._numeric: set[int] = set()
         self._next = 1
         if above:
             self.row([above])
@@ -125,7 +127,7 @@ class Sheet:
         for column, head in enumerate(heads, 1):
             cell = self._put(self._top, column, head.text)
             cell.font, cell.fill = Font(_FONT, _SIZE, bold=True, color="FFFFFF"), _HEAD
-            cell.alignment = Alignment(wrap_text=True, vertical="top")
+            cell.alignment = Alignment("left", "top", wrap_text=True, indent=1)
             self._sheet.column_dimensions[get_column_letter(column)].width = head.width
         self._sheet.row_dimensions[self._top].height = 2 * _LINE
         self._next = self._top + 1
@@ -140,7 +142,7 @@ class Sheet:
         for head, (column, value) in zip(self._heads, enumerate(values, 1), strict=False):
             self._put(self._next, column, value)
             if head.width > _WRAPPED and isinstance(value, str | CellRichText):
-                lines = max(lines, math.ceil(1.1 * len(str(value)) / head.width))
+                lines = max(lines, math.ceil(1.1 * width_of(str(value)) / head.width))
         if lines > 1:
             self._sheet.row_dimensions[self._next].height = lines * _LINE
         self._next += 1
@@ -164,6 +166,9 @@ class Sheet:
 
     def finish(self, frozen: int) -> None:
         """Freeze the head and the first columns, and let every column be filtered."""
+        for column in self._numeric:
+            head = self._sheet.cell(self._top, column)
+            head.alignment = Alignment("right", "top", wrap_text=True)
         self._sheet.freeze_panes = f"{get_column_letter(frozen + 1)}{self._top + 1}"
         last = get_column_letter(len(self._heads))
         self._sheet.auto_filter.ref = f"A{self._top}:{last}{max(self._next - 1, self._top)}"
@@ -179,6 +184,7 @@ class Sheet:
         elif value is not None:
             cell.value = value
             cell.number_format = self._heads[column - 1].format
+            self._numeric.add(column)
         wraps = self._heads[column - 1].width > _WRAPPED
         side = "right" if number else "left"
         cell.alignment = Alignment(side, "top", wrap_text=wraps, indent=int(not number))
@@ -187,7 +193,7 @@ class Sheet:
 
 def _head(name: str, *values: Any) -> Head:
     """The column of some values: as wide as its texts, decimals where any number has them."""
-    widths = [len(value) + 1 for value in values if isinstance(value, str)]
+    widths = [width_of(value) + 1 for value in values if isinstance(value, str)]
     fractions = any(isinstance(value, float) for value in values)
     width = min(max([_NARROW, *widths]), _WIDE)
     return Head(name, width, "0.00##" if fractions else "#,##0")

@@ -154,7 +154,7 @@ def _worst(
     report: Report,
 ) -> None:
     own = [
-        Head(say("Line"), 20), Head(say("Writer or block"), 14), Head(say("Mean CER"), 9, PERCENT),
+        Head(say("Line"), 20), Head(say("Writer or block"), 22), Head(say("Mean CER"), 9, PERCENT),
     ]  # fmt: skip
     read = [head for name in names for head in (Head(name, 45), Head("CER", 8, PERCENT))]
     seen = [Head(say("Picture"), PICTURE_WIDTH), Head(say("Reference"), 45)]

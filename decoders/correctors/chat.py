@@ -25,6 +25,8 @@ _LONGEST_S = 30.0  # between two tries
 _QUOTED = 200  # characters of a server's complaint that are shown
 _LARGEST = 1 << 20  # bytes of an answer, unpacked
 _LONGEST = 3  # time-outs of a request as a whole: to connect, to begin, and to send the answer
+_CUT = ("length", "max_tokens", "content_filter")  # reasons for an end before the end
+_INSTEAD = {"refusal", "tool_calls"}  # of text
 _PER_TOKEN = 16  # characters that a token can have
 _MOST_TOKENS = 10**7  # of a single request; servers that count more do not count
 
@@ -273,15 +275,13 @@ class Chat:
                 raise _TooMuchError(f"larger than {_LARGEST >> 20} MiB")
             record = json.loads(content)
             choice = record["choices"][0]
-            text = choice["message"]["content"]
-            if not isinstance(text, str):
-                raise TypeError
+            text = _content(choice["message"])
             if len(text) > _PER_TOKEN * most:
                 raise _TooMuchError("far longer than was asked for")
             guess = -(-(sent + len(text)) // 4)  # four characters are about a token
             return Answer(
                 text=self._without_key(text),
-                whole=choice.get("finish_reason") != "length",
+                whole=choice.get("finish_reason") not in _CUT,
                 tokens=_plausible(record.get("usage"), guess),
                 model=self._quoted(str(record.get("model") or model)),
                 seconds=seconds,
@@ -332,6 +332,20 @@ class _AgainError(Exception):
 
 class _TooMuchError(Exception):
     """A retry would bring as much again."""
+
+
+def _content(message: Any) -> str:
+    """The text of a message, perhaps in parts; "" where the model refuses or calls a tool.
+
+    Raises:
+        TypeError, KeyError, AttributeError: it is no message.
+    """
+    content = message.get("content") if message.keys() & _INSTEAD else message["content"]
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    if not isinstance(content, str | None):
+        raise TypeError
+    return content or ""
 
 
 def _plausible(usage: Any, guess: int) -> int:

@@ -28,19 +28,22 @@ from decoders.correctors.chat import Answer, Chat, Endpoint
 
 PROMPTS = Path(__file__).with_name("prompts")
 _LINE, _LINES = "line-1", "lines-1"
-# Parts of an answer around the line: thoughts, fences, preambles, quotes.
+# Parts of an answer around the line: thoughts, fences, quotes and emphasis, preambles, bullets
+# before it and remarks behind it.
 _THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"```\w*")
-_PREAMBLE = re.compile(
-    r"(?:(?:sure|certainly|of course|okay|ok)[,.!]?\s*)?"
-    r"(?:(?:here(?: is|'s)|this is)?\s*(?:the|your)?\s*"
-    r"(?:corrected|correct|correction|output|answer|result)"
-    r"(?:\s+(?:line|text|version|transcription|of the line))*"
-    r"(?:\s+is)?)\s*:\s*",
-    re.IGNORECASE,
+_QUOTES = {
+    "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c", "\u00ab": "\u00bb",
+    "\u300c": "\u300d", "\u300e": "\u300f", **{mark: mark for mark in "\"'`*_$"},
+}  # fmt: skip
+_PREAMBLE = re.compile(r"[^:\uff1a{\[]{1,80}[:\uff1a]\s*")
+_BULLET = re.compile(r"(?:\[/?\w[^\]]*\]|\d{1,3}[.)]|[-=]?>|[-*+\u2022\u2192#]+)\s+")
+_REMARK = re.compile(r"\s*\([^()]+\)\Z|\\n\Z")
+_FRAMES = (_PREAMBLE, _BULLET, _REMARK)
+# Of HTML and Markdown, JSON, TeX, and the marks that models put between turns.
+_MARKUP = re.compile(
+    r"</?[A-Za-z!][^>]*>|\]\(|^#{1,6} |\*\*|`|&#?\w+;|^[\[{]\s*[\"\[{]|\\\w+\{|<\||\[/?[A-Z]+\]"
 )
-_QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
-_MARKUP = re.compile(r"</?[A-Za-z!][^>]*>|\]\(|^#{1,6} |\*\*|`")
 _LONGER, _SHORTER = 1.5, 0.6  # of the line; answers far longer are chatter (Boros et al. 2024)
 
 
@@ -208,16 +211,27 @@ def checked(line: str, answer: str, edits: float, whole: bool = True) -> Correct
 
 
 def stripped(line: str, answer: str) -> str:
-    """An answer without the thoughts, fences, preambles and quotes around the line."""
+    """An answer without the thoughts, fences, preambles, remarks and quotes around the line."""
     text = _THOUGHT.sub("", answer).strip()
     if text.startswith("```") and not line.startswith("```"):
         text = _FENCE.sub("", text).strip()
-    preamble = _PREAMBLE.match(text)
-    if preamble and not _PREAMBLE.match(line) and preamble.end() < len(text):
-        text = text[preamble.end() :].strip()
-    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not line.startswith(text[0]):
-        text = text[1:-1].strip()
+    before = ""
+    while text != before:
+        before = text
+        for frame in _FRAMES:
+            match = frame.search(text) if frame is _REMARK else frame.match(text)
+            if match is not None:
+                text = _nearer(line, text, text[: match.start()] + text[match.end() :])
+        if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+            text = _nearer(line, text, text[1:-1])
     return text
+
+
+def _nearer(line: str, text: str, rest: str) -> str:
+    """The rest of an answer without a frame, if most of the frame keeps it from the line."""
+    rest, length = rest.strip(), len(text) - len(rest)
+    gain = Levenshtein.distance(line, text) - Levenshtein.distance(line, rest)
+    return rest if rest and 2 * gain > length else text
 
 
 def listed(answer: str, count: int) -> list[str] | None:

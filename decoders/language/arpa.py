@@ -37,6 +37,7 @@ _SLOW_BYTES = 20_000_000  # about two seconds of reading; from here on a progres
 _BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, after a separating space
 _BINARY = b"mmap lm "
 _FLOAT32_MAX = 3.4e38
+_ROUNDING = 0.02  # of a sum of probabilities that is 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +165,9 @@ class _Reader:
             self._check_once(grams, n, len(vocabulary))
             orders.append(grams)
         self._end()
-        return NGramModel(tuple(vocabulary), tuple(orders))
+        model = NGramModel(tuple(vocabulary), tuple(orders))
+        self._check_base(model)
+        return model
 
     def _counts(self) -> list[int]:
         line = self._filled_line("\\data\\")
@@ -258,6 +261,16 @@ class _Reader:
     def _check_once(self, grams: NGrams, n: int, words: int) -> None:
         if len(np.unique(grams.context * words + grams.word)) < len(grams):
             self._fail(f"one of the {n}-grams above comes twice")
+
+    def _check_base(self, model: NGramModel) -> None:
+        """Refuse natural logarithms, by the sum of the words' probabilities."""
+        words = np.array([word != BOS for word in model.vocabulary])
+        logs = model.orders[0].log10_prob[words].astype(np.float64)
+        if abs(np.exp(logs).sum() - 1) < _ROUNDING < abs((10**logs).sum() - 1):
+            raise UserError(
+                f"{self.path} has natural logarithms, and ARPA files have those of base 10; "
+                "divide all its numbers by 2.302585"
+            )
 
     def _end(self) -> None:
         line = self._filled_line("\\end\\")

@@ -32,7 +32,7 @@ from decoders.language.kenlm_files import (
 )
 from decoders.language.ngram import MAX_ORDER, characters_of, check_order, estimate, words_of
 from decoders.language.packed import unpacked
-from decoders.language.units import Unit, check_unit, space_of
+from decoders.language.units import Unit, check_case, check_unit, space_of
 
 EMBEDDED = "embedded"
 EMBEDDED_TEXT = "train documents of the embedded corpus"
@@ -174,7 +174,7 @@ def writable_words(lm: NGramLM, encoder: EncoderInfo) -> tuple[str, ...]:
     """The words of a model that an encoder's CTC alphabet can write.
 
     Raises:
-        UserError: none of them.
+        UserError: none of them, or they are in one case where the alphabet has two.
     """
     known = set("".join(encoder.alphabet))
     writable = tuple(word for word in lm.words if known.issuperset(word))
@@ -183,6 +183,7 @@ def writable_words(lm: NGramLM, encoder: EncoderInfo) -> tuple[str, ...]:
             f"{encoder.name} can write none of the {len(lm.words)} words of {lm.path}; give a "
             "language model of words in its alphabet"
         )
+    check_case(writable, encoder.alphabet, str(lm.path), encoder.name)
     return writable
 
 

@@ -1,6 +1,6 @@
-"""Units of n-gram models (words, sub-words, characters), and the space of character models.
+"""Units and spelling of n-gram models, and the space of character models.
 
-A file does not state its unit, and decoders of another unit write nonsense with it.
+A file states neither, and decoders of another unit or spelling write nonsense with it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _TAKEN_BY = {
     "sub-word": "no decoder here takes it",
 }
 _MOST_MISSING = 0.1  # of the letters of an alphabet
+_ONE_CASE = 0.75  # of an alphabet's letters, from which on a model is one of small or of capitals
 
 
 def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
@@ -46,11 +47,12 @@ def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
 
 
 def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
-    """Refuse a model of another unit.
+    """Refuse a model of another unit, or of words with their accents apart.
 
     Raises:
-        UserError: naming the unit of the model and the decoders that take it.
+        UserError: naming the unit of the model and the decoders that take it; or how to convert it.
     """
+    vocabulary = tuple(vocabulary)
     own = unit_of(vocabulary)
     if own != unit:
         raise UserError(
@@ -58,6 +60,30 @@ def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
             f"{_TAKEN_BY[own]}; or build one of {_NAMES[unit]} with "
             f"`python -m bench lm build --unit {unit}`"
         )
+    composed = sum(unicodedata.normalize("NFD", word) != word for word in vocabulary)
+    apart = sum(unicodedata.normalize("NFC", word) != word for word in vocabulary)
+    if apart > composed - apart:
+        raise UserError(
+            f"{path} writes accents as characters of their own (NFD), and readers write them "
+            "composed (NFC); convert its ARPA file with `uconv -x any-nfc FILE -o NEW`"
+        )
+
+
+def check_case(words: Iterable[str], alphabet: Iterable[str], name: str, reader: str) -> None:
+    """Refuse a model of words in small letters or in capitals only, where a reader writes both.
+
+    Raises:
+        UserError: naming the case that its words lack.
+    """
+    known, seen = set(alphabet), set("".join(words))
+    pairs = [(s, s.upper()) for s in known if s != s.upper() and s.upper() in known]
+    for lacks, cases in (("capitals", pairs), ("small letters", [pair[::-1] for pair in pairs])):
+        lacking = sum(has in seen and other not in seen for has, other in cases)
+        if pairs and lacking > _ONE_CASE * len(pairs):
+            raise UserError(
+                f"the words of {name} have no {lacks}, which {reader} writes; build a model from "
+                "text with both with `python -m bench lm build`"
+            )
 
 
 def space_of(vocabulary: Sequence[str], model: NGramModel | None = None) -> str | None:
