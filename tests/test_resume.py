@@ -18,6 +18,7 @@ import bench.pipeline.runner
 from bench import ROOT
 from bench.cli import bars
 from bench.core import hashing, stopwatch
+from bench.core.errors import UserError
 from bench.core.hashing import code_version
 from bench.core.machine import environment
 from bench.core.types import Row, Runtime
@@ -80,6 +81,15 @@ def test_a_clock_that_jumps_by_hours_changes_no_duration_and_no_order(tmp_path, 
             assert row.timing and 0 < row.timing.encode_s + row.timing.decode_s.median < 60
         assert runs.newest() == tmp_path / name == runs.choose(ASKED)
         assert run(plan, RunStore(tmp_path / name)).reused == outcome.done
+
+
+def test_a_run_that_is_refused_changes_nothing_of_the_one_that_writes(tmp_path):
+    runs.begin(tmp_path, ASKED, cells=2)
+    before = (tmp_path / "run.json").read_bytes()
+    with RunStore(tmp_path).writing({}):
+        with pytest.raises(UserError, match="is writing"):
+            runs.begin(tmp_path, replace(ASKED, limit=1), "speed")
+        assert (tmp_path / "run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits", "order"])
