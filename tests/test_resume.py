@@ -183,6 +183,27 @@ def test_sigterm_ends_a_run_behind_its_cells_with_a_hint(tmp_path, call, monkeyp
 
 
 @pytest.mark.parametrize(
+    "place", ["bench.pipeline.runner.open_encoder", "decoders.ctc.greedy.best_path"]
+)
+def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_fails_no_cell(
+    tmp_path, call, monkeypatch, place
+):
+    def swallowing(*args):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:  # as torch does in C
+            raise ValueError("could not determine the shape") from None
+
+    monkeypatch.setattr(place, swallowing)
+    words = ("run", "--encoder", "mini", "--decoder", "ctc-greedy", "--dataset", "unipen")
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = call(*words, "--limit", "1", "--rounds", "1", "--out", f"{tmp_path}/run")
+    assert code == 130 and ": 0; the same command goes on" in err
+    assert not RunStore(tmp_path / "run").rows()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"options": {"pixels": {"weights": "other"}}},
