@@ -174,6 +174,15 @@ def test_reasons_of_other_splits_are_kept(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("damaged", [b'{"id": "1"}\n', b"[]\n", b"\xff\n", b"{"])
+def test_a_damaged_file_of_reasons_counts_as_none(tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "bad-lines.jsonl"
+    path.write_bytes(damaged)
+    assert bad_lines.read(path) == []
+    bad_lines.note(path, "a", "train", [BadLine("1", "x")])
+    assert [line["id"] for line in bad_lines.read(path)] == ["1"]
+
+
 class Given(Dataset):
     """Gathers what the test gives it."""
 

@@ -226,8 +226,10 @@ def test_the_least_lately_read_go_first_when_room_is_short(folder, monkeypatch):
     files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     for age, file in enumerate(reversed(files)):
         os.utime(file, (1e9 - age, 1e9 - age))
+    (folder / "left-by-a-kill.tmp").write_bytes(bytes(99))
+    os.utime(folder / "left-by-a-kill.tmp", (1e6, 1e6))
     read(seed=0)  # the oldest is read: now the newest
-    oldest = min(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    oldest = min(files, key=lambda path: path.stat().st_mtime)
     sizes = sum(file.stat().st_size for file in files)
     monkeypatch.setattr(kept, "LIMIT", sizes)
     kept._make_room(folder)

@@ -14,8 +14,16 @@ import pytest
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import Runtime
 from bench.pipeline import executors, runner
-from bench.pipeline.executors import Resources, check_engine, resources, shared
+from bench.pipeline.executors import (
+    AdoptedCell,
+    Resources,
+    _Driver,
+    check_engine,
+    resources,
+    shared,
+)
 from bench.pipeline.plan import build_plan
+from bench.pipeline.runner import Silent
 from bench.pipeline.store import RunStore
 from bench.report import accuracy
 from bench.report.results import collect
@@ -167,6 +175,20 @@ def test_what_a_task_reports_arrives(tmp_path):
     assert len(outcome.done) == 1 and RunStore(tmp_path).rows()[0].unreadable == 2
     store = RunStore(tmp_path)
     assert store.environments().keys() == {row.environment for row in store.rows()}
+
+
+def test_a_task_that_slurm_starts_again_ends_the_record_that_its_first_worker_left(
+    tmp_path, monkeypatch
+):
+    left = b'["AdoptedCell", {"key": "k1"}]\n["AdoptedCell", {"ke'
+    path = tmp_path / "messages"
+    path.write_bytes(left)
+    before, place = executors._arrived(path, 0)
+    monkeypatch.setattr(executors, "work", lambda task, why, send: send(AdoptedCell("k2")))
+    task = _Driver(build_plan(ASKED, registries()), RunStore(tmp_path), Silent(), bool, None)
+    executors._write_messages(task.task(task.blocks[0]), path)
+    after, _ = executors._arrived(*place)
+    assert [vars(message)["key"] for message in (*before, *after)] == ["k1", "k2"]
 
 
 def test_resources_are_those_of_the_runtime_unless_chosen():

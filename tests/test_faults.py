@@ -1,21 +1,22 @@
 """Real runs of the command line under faults: nothing finished is lost, and tables come out equal.
 
-`pytest -m faults` makes every try and takes an hour or two; one kill and one damaged folder are in
-every run of the tests. Figures of a whole suite stand in docs/reliability.md.
+`pytest -m faults` makes every try: some 20 minutes of a core, and more where others work. One kill
+and one damaged folder are in every run of the tests. Figures stand in docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +26,16 @@ import pytest
 
 from bench import ROOT
 from bench.core.registry import Entry
-from bench.core.types import Row
+from bench.core.types import LineResult, Row
 from bench.pipeline.plan import Block, build_plan
 from bench.pipeline.runner import Silent, run
 from bench.pipeline.store import RunStore
 from tests.harness_doubles import ASKED, HERE, registries
 
 WORDS = (
-    "run", "--encoder", "mini", "--decoder", "ctc-greedy,ctc-ngram", "--dataset", "ink,unipen",
-    "--damage", "none,blot", "--severity", "3", "--limit", "2", "--rounds", "1",
+    "run", "--encoder", "mini", "--decoder", "ctc-greedy,ctc-ngram", "-o", "ctc-ngram.order=2",
+    "--dataset", "lines,unipen", "--damage", "none,blot", "--severity", "3", "--limit", "2",
+    "--rounds", "1",
 )  # fmt: skip
 CELLS = 8
 WITHOUT_REPORT = """
@@ -42,7 +44,7 @@ bench.report.output.write = lambda folder, results, **options: []
 bench.report.output.terminal = lambda results: ""
 """
 PROGRAM = "import runpy\nrunpy.run_module('bench', run_name='__main__')"
-PRELOADED = ("bench.cli.run", "models.shipped_encoders", "decoders.ctc.ngram", "numba.core.codegen")
+LIMIT_S = 500  # of a run
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FAULTS: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
     "missing": lambda data, rng: None,
@@ -62,13 +64,15 @@ def _changed(
 
 
 class Program:
-    """The command line in processes of its own, with a cache of its own.
+    """The command line, in processes of its own or forks of a server, with a cache of its own.
 
-    seconds: that its last run took to its end.
+    seconds: that a fork's run takes to its end; whole_s: that of a process.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.out, self.cache, self.seconds = folder / "run", folder / "cache", 0.0
+    def __init__(self, out: Path, cache: Path) -> None:
+        self.out, self.cache, self.seconds, self.whole_s = out, cache, 0.0, 0.0
+        self._forks = multiprocessing.get_context("forkserver")
+        self._forks.set_forkserver_preload(["tests.preloaded", __name__])
 
     def start(self, report: bool = False) -> subprocess.Popen[str]:
         """Begin a run; its report takes longer than the run, and most tries leave it out."""
@@ -79,44 +83,48 @@ class Program:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "KAIDOKU_CACHE": str(self.cache), "KAIDOKU_LANG": "en"},
+            env={**os.environ, **_variables(self.cache)},
             # A shell that runs the tests in the background has its children ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def fork(self) -> multiprocessing.process.BaseProcess:
-        """Begin a run whose modules this process has imported, which is most of a run's time."""
-        process = multiprocessing.get_context("fork").Process(target=self._forked)
-        process.start()
+        """Begin a run in a fork of a process that has imported it, which is most of its time."""
+        process = self._forks.Process(target=_forked, args=(self.out, self.cache))
+        with pytest.MonkeyPatch.context() as patch:  # for the server, which begins with the first
+            for name, value in {**_variables(self.cache), "PYTHONPATH": str(ROOT)}.items():
+                patch.setenv(name, value)
+            process.start()
         return process
 
-    def _forked(self) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.update(KAIDOKU_CACHE=str(self.cache), KAIDOKU_LANG="en")
-        with (self.out.parent / "stderr").open("wb") as file:
-            for stream in (1, 2):
-                os.dup2(file.fileno(), stream)
-        sys.stdout, sys.stderr = sys.__stdout__ or sys.stdout, sys.__stderr__ or sys.stderr
-        sys.argv = ["bench", *WORDS, "--out", str(self.out)]
-        exec(WITHOUT_REPORT + PROGRAM, {})
-
-    def finish(self) -> tuple[int, str]:
+    def finish(self, whole: bool = False) -> tuple[int, str]:
         """Run to the end; the exit code and what it wrote to stderr."""
-        process, began = self.start(), time.monotonic()
-        _, err = process.communicate(timeout=500)
-        self.seconds = time.monotonic() - began
+        began = time.monotonic()
+        if whole:
+            process = self.start()
+            _, err = process.communicate(timeout=LIMIT_S)
+            code, self.whole_s = process.returncode, time.monotonic() - began
+        else:
+            fork = self.fork()
+            code, err = self.end_of(fork)
+            self.seconds = time.monotonic() - began
         assert "Traceback" not in err, err
-        return process.returncode, err
+        return code, err
 
-    def texts(self) -> dict[str, list[tuple[str, str, int]]]:
-        """The texts and edits of every cell."""
+    def end_of(self, fork: multiprocessing.process.BaseProcess) -> tuple[int, str]:
+        """The exit code of a fork, and what it wrote to stderr."""
+        fork.join(LIMIT_S)
+        assert fork.exitcode is not None, "it does not end"
+        errors = _errors(self.cache)
+        return fork.exitcode, errors.read_text() if errors.exists() else ""
+
+    def results(self) -> list[tuple[Row, list[LineResult]]]:
+        """The rows of all cells but for their times, and their lines."""
         store = RunStore(self.out)
-        return {
-            f"{row.signature} {row.condition.severity}": [
-                (line.id, line.text, line.edits) for line in store.lines(row.key)
-            ]
-            for row in store.rows()
-        }
+        return [
+            (replace(row, timing=None, started="", environment=""), store.lines(row.key))
+            for row in sorted(store.rows(), key=lambda row: row.key)
+        ]
 
     def finished(self) -> dict[str, bytes]:
         """Keys of finished cells with their lines; each cell stands in the rows once."""
@@ -128,15 +136,38 @@ class Program:
             if line.endswith(b"}\n")
         ]
         assert len(keys) == len(set(keys))
+        assert all(row.status == "ok" for row in RunStore(self.out).rows())
         return {key: (self.out / "lines" / f"{key}.jsonl").read_bytes() for key in keys}
+
+
+def _variables(cache: Path) -> dict[str, str]:
+    # Machine code lies in the same cache, which the tests' own variable would move.
+    return {"KAIDOKU_CACHE": str(cache), "KAIDOKU_LANG": "en", "NUMBA_CACHE_DIR": ""}
+
+
+def _errors(cache: Path) -> Path:
+    return cache.with_name("stderr")  # not in the run's folder, whose disk may be full
+
+
+def _forked(out: Path, cache: Path) -> None:
+    """A run, as `Program.start` begins it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(_variables(cache))
+    with _errors(cache).open("wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.argv = ["bench", *WORDS, "--out", str(out)]
+    exec(WITHOUT_REPORT + PROGRAM, {})
 
 
 @pytest.fixture(scope="module")
 def unharmed(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """A run that nothing disturbs."""
-    program = Program(tmp_path_factory.mktemp("unharmed"))
-    assert program.finish()[0] == 0
-    assert len(program.texts()) == CELLS
+    folder = tmp_path_factory.mktemp("unharmed")
+    program = Program(folder / "run", folder / "cache")
+    _copy(Path(os.environ["NUMBA_CACHE_DIR"]), program.cache / "kernels")
+    assert program.finish(whole=True)[0] == 0
+    assert len(program.results()) == CELLS
     return program
 
 
@@ -176,108 +207,112 @@ def test_a_second_run_is_refused_and_the_first_one_ends(tmp_path: Path, unharmed
 def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
     """A run that is killed at any moment loses no finished cell and doubles none.
 
-    A tenth of the runs imports everything, a tenth also writes its report, and the others are
+    One in twenty runs imports everything, one in twenty also writes its report, and the others are
     forked from a process that has imported it: most of their moments lie in the run itself.
     """
-    for module in PRELOADED:
-        importlib.import_module(module)
-    rng, kills = random.Random(seed), 0
-    program = Program(tmp_path)
-    program.cache = unharmed.cache
+    rng, kills, of_forks = random.Random(seed), 0, 0
+    program = Program(tmp_path / "forked", unharmed.cache)
     tmp_path.mkdir(exist_ok=True)
-    began = time.monotonic()
-    program.fork().join(500)
-    forked_s = time.monotonic() - began
-    assert program.texts() == unharmed.texts()
+    for _ in range(min(2, count)):  # the first one waits for the server
+        program.out = tmp_path / f"forked-{program.seconds}"
+        assert program.finish()[0] == 0
+        assert program.results() == unharmed.results()
     program.out = tmp_path / "run"
     for number in range(count):
-        before, report, whole = program.finished(), *(rng.random() < share for share in (0.1, 0.2))
+        before, (report, whole) = program.finished(), (rng.random() < p for p in (0.05, 0.05))
         moment, fault = rng.random(), rng.choice(SIGNALS)
         if report or whole or count == 1:
             process = program.start(report)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment * unharmed.seconds * (3 if report else 1))
+                process.wait(moment * unharmed.whole_s * (3 if report else 1.5))
             if process.poll() is None:
                 process.send_signal(fault)
                 kills += 1
-            _, err = process.communicate(timeout=500)
+            _, err = process.communicate(timeout=LIMIT_S)
             code = process.returncode
         else:
             fork = program.fork()
-            fork.join(moment * forked_s)
+            fork.join(moment * program.seconds)
             if fork.is_alive():
                 os.kill(fork.pid or 0, fault)
-                kills += 1
-            fork.join(500)
-            code, err = fork.exitcode, (tmp_path / "stderr").read_text()
+                kills, of_forks = kills + 1, of_forks + 1
+            code, err = program.end_of(fork)
         # Ctrl-C before the first line of the program is Python's own to answer.
         early = fault == signal.SIGINT and "bench/cli" not in err
         assert early or "Traceback" not in err, err
         assert before.items() <= program.finished().items()
         if code == 0 or number == count - 1:
             assert program.finish()[0] == 0
-            assert program.texts() == unharmed.texts()
+            assert program.results() == unharmed.results()
+            assert not [*program.out.glob("lines/*.tmp"), *program.out.glob("*.json.*.tmp")]
             program.out = tmp_path / f"run-{number}"
-        print(f"{kills} of {number + 1} runs were killed before their end", flush=True)
+        print(f"{kills} of {number + 1} runs were killed, {of_forks} of them forks", flush=True)
 
 
 def damaged(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
     """A run folder with a damaged file is mended, or refused in one sentence."""
-    rng, mended = random.Random(seed), 0
+    rng, ends = random.Random(seed), Counter[str]()
+    kinds = ("rows.jsonl", "env.json", "run.json", "lines/*.jsonl")
     for number in range(count):
-        program = Program(tmp_path / str(number))
+        program = Program(tmp_path / str(number), unharmed.cache)
         _copy(unharmed.out, program.out)
-        program.cache = unharmed.cache
-        files = sorted(path for path in program.out.rglob("*") if path.is_file())
-        path = rng.choice([p for p in files if p.suffix in (".jsonl", ".json")])
-        fault = rng.choice(list(FAULTS))
-        _damage(path, fault, rng)
-        code, err = program.finish()
+        kind = rng.choice(kinds)
+        path = rng.choice(sorted(program.out.glob(kind)))
+        fault = _damage(path, rng)
+        code, err = program.finish(whole=rng.random() < 0.05)
         if code == 0:
-            assert program.texts() == unharmed.texts(), (path, fault)
-            mended += 1
+            assert program.results() == unharmed.results(), (path, fault)
         else:
             assert code == 2 and str(path.name) in err, (path, fault, err)
-    print(f"{mended} of {count} damaged folders mended, the others refused in one sentence")
+        ends[f"{kind} {'refused' if code else 'mended'}"] += 1
+        print(f"{number + 1} damaged folders: {dict(ends)}", flush=True)
 
 
 def made_again(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:
-    """Damaged caches are made again."""
-    rng = random.Random(seed)
-    for number in range(count):
-        program = Program(tmp_path / str(number))
-        _copy(unharmed.cache, program.cache)
-        files = sorted(path for path in program.cache.rglob("*") if path.is_file())
-        for path in rng.sample(files, min(5, len(files))):
-            if path.stat().st_size:
-                _damage(path, rng.choice(list(FAULTS)), rng)
-        code, err = program.finish()
-        assert code == 0, err
-        assert program.texts() == unharmed.texts()
+    """Damaged caches are made again: of language models, damaged lines and machine code."""
+    rng, sound, kinds = random.Random(seed), tmp_path / "sound", Counter[str]()
+    cache = unharmed.cache
+    shutil.rmtree(cache)
+    assert Program(tmp_path / "first", cache).finish(whole=True)[0] == 0
+    _copy(cache, sound)
+    try:
+        for number in range(count):
+            shutil.rmtree(cache)
+            _copy(sound, cache)
+            for kind in ("damage", "lm", *["kernels"] * 3):
+                files = sorted(path for path in (cache / kind).rglob("*") if path.is_file())
+                _damage(rng.choice([p for p in files if p.stat().st_size]), rng)
+                kinds[kind] += 1
+            program = Program(tmp_path / str(number), cache)
+            code, err = program.finish(whole=rng.random() < 0.05)
+            assert code == 0, err
+            assert program.results() == unharmed.results()
+            print(f"{number + 1} damaged caches, files of {dict(kinds)}", flush=True)
+    finally:
+        shutil.rmtree(cache)
+        _copy(sound, cache)
 
 
 def refused(tmp_path: Path, unharmed: Program) -> None:
     """A second run into the same folder is refused, and the first one ends."""
-    program = Program(tmp_path)
-    program.cache = unharmed.cache
+    program = Program(tmp_path / "run", unharmed.cache)
     first = program.start()
     while not (program.out / "lock").exists() and first.poll() is None:
         time.sleep(0.05)
     second = program.start()
-    errors = [process.communicate(timeout=500)[1] for process in (first, second)]
+    errors = [process.communicate(timeout=LIMIT_S)[1] for process in (first, second)]
     codes = [first.returncode, second.returncode]
     # The second one may begin when the first has ended, and then finds all cells finished.
     assert codes in ([0, 2], [0, 0]), errors
     assert codes == [0, 0] or "another run (process" in errors[1]
-    assert program.texts() == unharmed.texts()
+    assert program.results() == unharmed.results()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 @pytest.mark.slow
 @pytest.mark.faults
 def test_a_full_disk_keeps_what_was_finished(small_disk: Path, unharmed: Program) -> None:
-    program = Program(small_disk)
-    program.cache = unharmed.cache
+    program = Program(small_disk / "run", unharmed.cache)
     before: dict[str, bytes] = {}
     for size in range(8, 200, 8):
         _resize(small_disk, size)
@@ -286,11 +321,12 @@ def test_a_full_disk_keeps_what_was_finished(small_disk: Path, unharmed: Program
         after = program.finished()
         assert before.items() <= after.items()
         before = after
+        print(f"{size} KiB: {len(after)} cells, {err.splitlines()[-1:]}", flush=True)
         if len(after) == CELLS:
             break
     _resize(small_disk, 20_000)
     assert program.finish()[0] == 0
-    assert program.texts() == unharmed.texts()
+    assert program.results() == unharmed.results()
 
 
 @pytest.fixture
@@ -315,12 +351,15 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
-def _damage(path: Path, fault: str, rng: random.Random) -> None:
+def _damage(path: Path, rng: random.Random) -> str:
+    """Damage a file at random; the name of the fault."""
+    fault = rng.choice(list(FAULTS))
     data = FAULTS[fault](path.read_bytes(), rng)
     if data is None:
         path.unlink()
     else:
         path.write_bytes(data)
+    return fault
 
 
 @pytest.mark.slow

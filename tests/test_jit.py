@@ -49,11 +49,11 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
-def run(clone: Path, **variables: str) -> tuple[int, bool]:
+def run(clone: Path, program: str = RUN, **variables: str) -> tuple[int, bool]:
     """What the search gives in a new process, and whether its machine code was kept."""
     environment = {"KAIDOKU_CACHE": str(clone.parent / "cache"), **variables}
     done = subprocess.run(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         cwd=clone,
@@ -61,7 +61,7 @@ def run(clone: Path, **variables: str) -> tuple[int, bool]:
     )
     assert done.returncode == 0, done.stderr
     value, hits = done.stdout.split()
-    return int(value), hits == "1"
+    return int(float(value)), hits == "1"
 
 
 def test_a_change_of_any_source_is_compiled_anew(clone: Path) -> None:
@@ -103,10 +103,32 @@ def test_where_nothing_can_be_kept_it_is_compiled(clone: Path) -> None:
     assert not list(clone.rglob("*.nb?"))
 
 
+def test_a_full_disk_costs_no_more_than_the_cache(clone: Path) -> None:
+    """The kernel itself refuses to let a file grow, in the middle of it."""
+    full = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import decoders.outer
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+"""
+    assert run(clone, full + RUN) == (20, False)
+    assert not [path for path in (clone.parent / "cache").rglob("*") if path.is_file()]
+    assert run(clone) == (20, False)
+
+
+def test_each_signature_has_a_file_of_its_own(clone: Path) -> None:
+    """Numba's index could name the code of another one after two processes had written it."""
+    assert run(clone) == (20, False)
+    assert run(clone, RUN.replace("search(1)", "search(1.5)")) == (25, False)
+    assert run(clone) == (20, True)
+    names = [path.name for path in (clone.parent / "cache").rglob("*") if path.is_file()]
+    assert len(names) == 4 and all(name.endswith(".nbc") for name in names)
+
+
 def test_damaged_machine_code_is_compiled_anew(clone: Path) -> None:
     assert run(clone) == (20, False)
     for suffix, damage in (
-        (".nbi", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        (".nbc", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
         (".nbc", lambda data: data[:99] + bytes([data[99] ^ 1]) + data[100:]),
         (".nbc", lambda data: data[: len(data) // 2]),
     ):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -125,6 +126,9 @@ def test_an_exception_is_one_sentence():
     assert reason(UserError("do this"), runtime) == "do this"
     out = "out of memory on cuda at batch size 8; try a smaller one"
     assert reason(torch.OutOfMemoryError("CUDA out of memory. Tried ..."), runtime) == out
+    cpu = "alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+    for error in (MemoryError(), RuntimeError(cpu), cv2.error("error: (-4:Insufficient memory)")):
+        assert reason(error, runtime) == out
 
 
 # Laps with a clock of our own, and the real meter against work of known size

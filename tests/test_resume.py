@@ -18,6 +18,7 @@ import bench.pipeline.runner
 from bench import ROOT
 from bench.cli import bars
 from bench.core import hashing, stopwatch
+from bench.core.errors import UserError
 from bench.core.hashing import code_version
 from bench.core.machine import environment
 from bench.core.types import Row, Runtime
@@ -80,6 +81,15 @@ def test_a_clock_that_jumps_by_hours_changes_no_duration_and_no_order(tmp_path, 
             assert row.timing and 0 < row.timing.encode_s + row.timing.decode_s.median < 60
         assert runs.newest() == tmp_path / name == runs.choose(ASKED)
         assert run(plan, RunStore(tmp_path / name)).reused == outcome.done
+
+
+def test_a_run_that_is_refused_changes_nothing_of_the_one_that_writes(tmp_path):
+    runs.begin(tmp_path, ASKED, cells=2)
+    before = (tmp_path / "run.json").read_bytes()
+    with RunStore(tmp_path).writing({}):
+        with pytest.raises(UserError, match="is writing"):
+            runs.begin(tmp_path, replace(ASKED, limit=1), "speed")
+        assert (tmp_path / "run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits", "order"])
@@ -170,6 +180,27 @@ def test_sigterm_ends_a_run_behind_its_cells_with_a_hint(tmp_path, call, monkeyp
     runs.end(tmp_path / "run")
     code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
     assert code == 0 and "0 left\nit has ended\n" in out
+
+
+@pytest.mark.parametrize(
+    "place", ["bench.pipeline.runner.open_encoder", "decoders.ctc.greedy.best_path"]
+)
+def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_fails_no_cell(
+    tmp_path, call, monkeypatch, place
+):
+    def swallowing(*args):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:  # as torch does in C
+            raise ValueError("could not determine the shape") from None
+
+    monkeypatch.setattr(place, swallowing)
+    words = ("run", "--encoder", "mini", "--decoder", "ctc-greedy", "--dataset", "unipen")
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = call(*words, "--limit", "1", "--rounds", "1", "--out", f"{tmp_path}/run")
+    assert code == 130 and ": 0; the same command goes on" in err
+    assert not RunStore(tmp_path / "run").rows()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bench import ROOT
 from bench.core import records
 from bench.core.errors import UserError
+from bench.core.files import draft_of
 from bench.core.records import SCHEMA, dump, load, load_row
 from bench.core.types import (
     Condition,
@@ -167,6 +168,49 @@ def test_a_damaged_row_in_the_middle_is_skipped_and_counted(tmp_path, bad):
     assert len(again.half_written()) == 1
 
 
+def test_a_changed_row_counts_as_none_and_its_cell_runs_again(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    store = RunStore(tmp_path)
+    with store.writing(ENVIRONMENT):
+        store.write(row("k1"), [LINE])
+        store.write(other("k2"), [LINE])
+    sound = path.read_bytes()
+    for place in range(0, sound.index(b"\n") - 100, 7):  # before the checksum
+        changed = sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :]
+        if changed.count(b"\n") > 2:
+            continue
+        path.write_bytes(changed)
+        reader = RunStore(tmp_path)
+        assert [each.key for each in reader.rows()] == ["k2"] and not reader.finished("k1")
+        assert len(reader.half_written()) == 1
+    path.write_bytes(dump(row("k1")) + dump(other("k2")))  # as earlier versions wrote
+    assert len(RunStore(tmp_path).rows()) == 2
+
+
+def test_a_changed_environment_is_refused(tmp_path):
+    with RunStore(tmp_path).writing(ENVIRONMENT):
+        pass
+    path = tmp_path / "env.json"
+    path.write_text(path.read_text().replace("70", "71"))
+    with pytest.raises(UserError, match=r"env.json, .*: changed after it was written; delete it"):
+        RunStore(tmp_path).environments()
+
+
+def test_a_folder_on_a_full_disk_can_be_locked_and_asked_for_its_writer(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store = RunStore(tmp_path)
+    assert store.writer() == "" and not list(tmp_path.iterdir())  # asking leaves nothing
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        with store.locked():
+            assert store.writer() == str(os.getpid())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert store.writer() == ""
+
+
 @pytest.mark.parametrize(
     ("schema", "sentence"),
     [
@@ -232,12 +276,22 @@ def test_a_full_disk_leaves_no_half_row_and_loses_nothing(tmp_path):
     assert [each.key for each in RunStore(tmp_path).rows()] == ["k1", "k2"]
 
 
+def test_two_threads_may_write_the_same_file(tmp_path):
+    path = tmp_path / "entry"
+    with draft_of(path) as first, draft_of(path) as second:
+        first.write_text("the same")
+        second.write_text("the same")
+    assert path.read_text() == "the same" and list(tmp_path.iterdir()) == [path]
+
+
 def test_what_a_killed_run_left_unfinished_is_cleared_away(tmp_path):
     store = RunStore(tmp_path)
     with store.writing(ENVIRONMENT):
         store.write(row("k1"), [LINE])
     (tmp_path / "lines" / "k2.jsonl.17.tmp").write_text('{"id": ')
+    (tmp_path / "run.json.17.tmp").write_text("{")
     with store.writing(ENVIRONMENT):
+        assert not list(tmp_path.glob("*.tmp"))
         assert [each.name for each in (tmp_path / "lines").iterdir()] == ["k1.jsonl"]
 
 
@@ -279,6 +333,7 @@ def test_two_runs_never_write_one_folder_and_a_dead_ones_lock_is_taken_over(tmp_
             RunStore(tmp_path).writing({}),
         ):
             pass
+        assert RunStore(tmp_path).writer() == str(holder.pid)
         holder.kill()
         holder.wait()
         with RunStore(tmp_path).writing({}):

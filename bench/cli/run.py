@@ -117,7 +117,7 @@ def run(
     if dry_run:
         return _print_plan(plan, store, as_json)
     runs.begin(store.path, chosen, cells=plan.cells)
-    with RunProgress(plan) as progress, _stopped_by_sigterm() as stopping:
+    with RunProgress(plan) as progress, _stopped_by_signals() as stopping:
         if executor == "local":
             outcome = runner.run(plan, store, progress, stopping=stopping)
         else:
@@ -136,18 +136,28 @@ def run(
 
 
 @contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[Callable[[], bool]]:
-    """Note the first SIGTERM instead of ending; a second one ends the process as usual."""
+def _stopped_by_signals() -> Iterator[Callable[[], bool]]:
+    """Note SIGTERM and Ctrl-C; a second SIGTERM ends the process as usual.
+
+    Ctrl-C still interrupts at once, but compiled libraries may take the exception for one of their
+    own: the note ends the run all the same.
+    """
     stopped = threading.Event()
 
     def note(*_: object) -> None:
         stopped.set()
         signal.signal(signal.SIGTERM, before)
 
+    def interrupt(*_: object) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
     before = signal.signal(signal.SIGTERM, note)
+    ctrl_c = signal.signal(signal.SIGINT, interrupt)
     try:
         yield stopped.is_set
     finally:
+        signal.signal(signal.SIGINT, ctrl_c)
         signal.signal(signal.SIGTERM, before)
 
 

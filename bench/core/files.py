@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import unicodedata
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,8 @@ def draft_of(path: Path) -> Iterator[Path]:
     """
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    # Threads may write the same entry of a cache, and processes of other machines of a shared disk.
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{UNFINISHED}")
     try:
         with plain_errors(path):
             yield draft

@@ -22,7 +22,7 @@ from numba.core.caching import CacheImpl, IndexDataCacheFile, _CacheLocator
 
 from bench.core.cache import cache_folder
 from bench.core.errors import UserError
-from bench.core.hashing import code_version, file_of
+from bench.core.hashing import code_version, digest, file_of
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
@@ -65,15 +65,25 @@ def _njit(function: Callable[Arguments, Returned], **options: Any) -> Callable[A
 
 
 class _CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]
-    """A function's cache files; a damaged one counts as absent, so that it is compiled anew."""
+    """A function's cache files: one for each signature, which its name holds the hash of.
 
-    def _load_index(self) -> dict[Any, str]:
-        return super()._load_index() if _sound(Path(self._index_path)) else {}
+    A damaged one counts as absent. Numba numbers its files and keeps an index of them, which gives
+    a signature the machine code of another when two processes have written it at the same time.
+    """
 
-    def _load_data(self, name: str) -> Any:
-        if not _sound(Path(self._data_path(name))):
-            raise FileNotFoundError(name)
-        return super()._load_data(name)
+    def save(self, key: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # such as a full disk: it runs all the same
+            self._save_data(self._named(key), data)
+
+    def load(self, key: Any) -> Any:
+        name = self._named(key)
+        with contextlib.suppress(OSError):
+            if _sound(Path(self._data_path(name))):
+                return self._load_data(name)
+        return None
+
+    def _named(self, key: Any) -> str:
+        return str(self._data_name(int(digest([self._version, repr(key)]), 16)))
 
     @contextlib.contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[IO[bytes]]:
@@ -108,6 +118,9 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
     def get_cache_path(self) -> str:
         """Return the folder of its module."""
         return str(folder_of(self._function.__module__))
+
+    def ensure_cache_path(self) -> None:
+        """Do nothing: `folder_of` has made it, and a full disk is no reason to fail."""
 
     def get_source_stamp(self) -> str:
         """Return nothing: the folder's name already depends on the code."""

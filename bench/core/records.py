@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict, TypeVar
 
@@ -21,12 +23,15 @@ from bench.core.types import Row
 
 SCHEMA = 2
 
+# The last field of a row in its file; rows of earlier versions have none.
+_SEALED = re.compile(rb'(.*), "sha256": "([^"]*)"}\s*', re.DOTALL)
+
 T = TypeVar("T")
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class NoJSON(UserError):  # noqa: N818 - a state of a file
-    """A text that is not JSON, such as a line cut off by a kill."""
+class Damaged(UserError):  # noqa: N818 - a state of a file
+    """A text that is not as written: no JSON (cut off by a kill), or of another checksum."""
 
 
 class _Cpu(TypedDict, total=False):
@@ -94,7 +99,7 @@ def load(kind: type[T], text: bytes, where: str, remedy: str = "") -> T:
 
     Raises:
         UserError: the text does not fit.
-        NoJSON: it is not JSON.
+        Damaged: it is not JSON.
     """
     if b"\\u" not in text:  # the fast path, by a factor of three; errors come from `fit`
         with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -107,14 +112,14 @@ def parse(text: bytes, where: str, remedy: str = "") -> Any:
 
     Raises:
         UserError: they nest too deeply.
-        NoJSON: it is not JSON.
+        Damaged: it is not JSON.
     """
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise UserError(_sentence(where, "its values nest too deeply", remedy)) from None
     except ValueError as error:
-        raise NoJSON(_sentence(where, f"not JSON ({error})", remedy)) from None
+        raise Damaged(_sentence(where, f"not JSON ({error})", remedy)) from None
 
 
 def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -> T:
@@ -132,14 +137,23 @@ def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -
         raise UserError(_sentence(place, what[:1].lower() + what[1:], remedy)) from None
 
 
+def dump_row(row: Row) -> bytes:
+    """Encode a row as a line of `rows.jsonl`, with a checksum of its other fields."""
+    fields = dump(row).removesuffix(b"}\n")
+    return fields + f', "sha256": "{hashlib.sha256(fields).hexdigest()}"}}\n'.encode()
+
+
 def load_row(text: bytes, where: str) -> Row:
     """Decode a line of `rows.jsonl`.
 
     Raises:
         UserError: it does not fit, or was written by another version of this program.
-        NoJSON: it is not JSON.
+        Damaged: it is not JSON, or was changed after it was written.
     """
     remedy = "delete that line, or use another run folder"
+    sealed = _SEALED.fullmatch(text)
+    if sealed and sealed[2] != hashlib.sha256(sealed[1]).hexdigest().encode():
+        raise Damaged(f"{where}: changed after it was written")
     fields = fit(dict[str, Any], parse(text, where), where, remedy)
     if (schema := fit(int, fields.get("schema"), where, remedy, "schema")) != SCHEMA:
         raise UserError(

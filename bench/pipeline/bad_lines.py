@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
+from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.named import without_paths
+from bench.core.records import load
 from bench.core.types import BadLine
 
 NAME = "bad-lines.jsonl"
+
+
+class Note(TypedDict):
+    """An unusable line."""
+
+    dataset: str
+    split: str
+    id: str
+    reason: str
 
 
 def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
@@ -22,10 +34,7 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
         UserError: the file cannot be written.
     """
     kept = [line for line in read(path) if (line["dataset"], line["split"]) != (dataset, split)]
-    new = [
-        {"dataset": dataset, "split": split, "id": line.id, "reason": without_paths(line.reason)}
-        for line in bad
-    ]
+    new = [Note(dataset=dataset, split=split, id=x.id, reason=without_paths(x.reason)) for x in bad]
     if kept + new:
         rows = (json.dumps(line, ensure_ascii=False) for line in kept + new)
         write_atomically(path, "".join(f"{row}\n" for row in rows).encode())
@@ -33,9 +42,9 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
         path.unlink(missing_ok=True)
 
 
-def read(path: Path) -> list[dict[str, str]]:
+def read(path: Path) -> list[Note]:
     """Read such a file; nothing where it is missing or damaged."""
     try:
-        return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-    except (FileNotFoundError, ValueError):
+        return [load(Note, line, str(path)) for line in path.read_bytes().split(b"\n") if line]
+    except (OSError, UserError):
         return []

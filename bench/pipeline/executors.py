@@ -41,7 +41,7 @@ from bench.pipeline.cells import Cell, Origin, joined, measuring_version
 from bench.pipeline.plan import Block, Plan
 from bench.pipeline.runner import Outcome, Progress, Silent
 from bench.pipeline.runner import run as run_here
-from bench.pipeline.store import RunStore
+from bench.pipeline.store import RunStore, mend
 from datasets.root import data_root, set_data_root
 
 Engine = Literal["ray", "slurm"]
@@ -531,6 +531,7 @@ def _write_messages(task: Task, path: Path) -> None:
     cores = int(os.environ.get("SLURM_CPUS_ON_NODE", 0))
     cards = int(os.environ.get("SLURM_GPUS_ON_NODE", 0))
     device = task.block.runtime.device
+    mend(path)  # Slurm starts a task of a lost node again, in the same file
     with path.open("ab") as file:
 
         def send(message: Message) -> None:

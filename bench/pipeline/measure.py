@@ -353,11 +353,12 @@ def reason(error: Exception, runtime: Runtime) -> str:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Recognise a lack of memory, which torch reports on the CPU by a text alone."""
+    """Recognise a lack of memory, which torch on the CPU and OpenCV report by a text alone."""
     import torch
 
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "t allocate memory" in str(error)
+    texts = ("t allocate memory", "Insufficient memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        text in str(error) for text in texts
     )
 
 

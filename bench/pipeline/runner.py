@@ -498,6 +498,8 @@ class _Runner:
         return row
 
     def _failed(self, cell: Cell, why: str, started: str = "") -> Row:
+        if self.stopping():
+            raise KeyboardInterrupt  # perhaps its cause; a failed cell runs again in any case
         row = cell.failed(why, started or now_utc())
         self.store.write(row)
         self.outcome.failed.append(row.key)

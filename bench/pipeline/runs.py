@@ -18,6 +18,7 @@ from bench.core.hashing import digest, plain
 from bench.core.records import dump, load
 from bench.core.stopwatch import now_utc
 from bench.pipeline.plan import Selection
+from bench.pipeline.store import RunStore
 
 RUNS = ROOT / "results" / "runs"
 REFERENCE = ROOT / "results" / "reference"
@@ -103,13 +104,13 @@ def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) 
     """Create the folder and record the selection; it counts as unfinished from now on.
 
     Raises:
-        OSError: the folder cannot be written.
+        UserError: another run writes here, or the folder cannot be written.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    before, asked = _record(path), plain(dataclasses.asdict(selection))
-    number = before.number if before else 1 + max((r.number for r, _ in _records()), default=0)
-    began = before.began if before else now_utc()
-    _write(path, _Run(began, kind, _identity(selection), asked, cells, number=number))
+    with RunStore(path).locked():
+        before, asked = _record(path), plain(dataclasses.asdict(selection))
+        number = before.number if before else 1 + max((r.number for r, _ in _records()), default=0)
+        began = before.began if before else now_utc()
+        _write(path, _Run(began, kind, _identity(selection), asked, cells, number=number))
 
 
 def end(path: Path) -> None:

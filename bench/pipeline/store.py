@@ -24,12 +24,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.core.errors import UserError
 from bench.core.files import UNFINISHED, plain_errors, write_atomically
 from bench.core.hashing import digest
-from bench.core.records import NoJSON, dump, load, load_environments, load_row
+from bench.core.records import Damaged, dump, dump_row, load, load_environments, load_row
 from bench.core.types import LineResult, LineSet, Row
 from bench.pipeline import bad_lines
 
@@ -121,11 +121,15 @@ class RunStore:
         """
         path = self.path / "env.json"
         try:
-            return dict(load_environments(path.read_bytes(), str(path), "delete it"))
+            records = dict(load_environments(path.read_bytes(), str(path), "delete it"))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}; delete it") from None
+        for name, record in records.items():
+            if digest(record) != name:
+                raise UserError(f"{path}, {name}: changed after it was written; delete it")
+        return records
 
     @contextlib.contextmanager
     def writing(self, environment: Mapping[str, Any]) -> Iterator[str]:
@@ -134,23 +138,38 @@ class RunStore:
         Raises:
             UserError: another run writes here, or the folder cannot be written.
         """
-        with plain_errors(self.path):
-            (self.path / "lines").mkdir(parents=True, exist_ok=True)
-        with _locked(self.path / "lock"):
+        with self.locked():
             self._read = False
             with plain_errors(self.path):
-                _mend(self.path / "rows.jsonl")
-                for left in (self.path / "lines").glob(f"*.jsonl.*{UNFINISHED}"):
-                    left.unlink()  # left by a killed run
+                (self.path / "lines").mkdir(exist_ok=True)
+                mend(self.path / "rows.jsonl")
+                for files in ("lines/*.jsonl", "env.json", "run.json", bad_lines.NAME):
+                    for left in self.path.glob(f"{files}.*{UNFINISHED}"):
+                        left.unlink()  # by a killed run
             yield self.keep_environment(environment)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder, made if missing; the kernel unlocks it even when the process is killed.
+
+        Raises:
+            UserError: another run writes here, or the folder cannot be written.
+        """
+        with plain_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with _locked(self.path / "lock"):
+            yield
 
     def writer(self) -> str:
         """The process that writes here now; "" if none does."""
-        try:
-            with _locked(self.path / "lock"):
-                return ""
-        except InUse as error:
-            return error.process
+        lock = self.path / "lock"
+        if lock.resolve() in _LOCKED_HERE:
+            return str(os.getpid())
+        try:  # for reading: the folder may be another user's, or its disk full
+            with lock.open("rb") as file:
+                return "" if _lock(file, fcntl.LOCK_SH) else _process(file)
+        except OSError:
+            return ""
 
     def keep_environment(self, environment: Mapping[str, Any]) -> str:
         """Add an environment record where it is new; returns its hash. Only within `writing`.
@@ -178,7 +197,7 @@ class RunStore:
         with plain_errors(self.path):
             if row.status == "ok":
                 write_atomically(self._lines_path(row.key), content)
-            _append(self.path / "rows.jsonl", dump(row))
+            _append(self.path / "rows.jsonl", dump_row(row))
         self._remember(row)
 
     def note_bad(self, dataset: str, lines: LineSet) -> Path:
@@ -200,7 +219,7 @@ class RunStore:
         row = self._by_key[key]
         if self._by_cell[row.cell].key != key:
             with plain_errors(self.path):
-                _append(self.path / "rows.jsonl", dump(row))
+                _append(self.path / "rows.jsonl", dump_row(row))
             self._remember(row)
         return row
 
@@ -235,7 +254,7 @@ def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
     for number, record in enumerate(records, start=1):
         try:
             rows.append(load_row(record, f"{path}, line {number}"))
-        except NoJSON as error:
+        except Damaged as error:
             half_written.append(str(error))
     if torn:
         half_written.append(f"{path}, line {len(records) + 1}: it has no end")
@@ -256,7 +275,7 @@ def _append(path: Path, record: bytes) -> None:
             raise
 
 
-def _mend(path: Path) -> None:
+def mend(path: Path) -> None:
     """Cut off a last line that a killed process left without its line feed."""
     if not path.exists():
         return
@@ -277,18 +296,16 @@ def _locked(path: Path) -> Iterator[None]:
     """
     here = path.resolve()
     if here in _LOCKED_HERE:  # not even opened: closing a second handle would drop the lock
-        raise InUse(path, str(os.getpid()))
-    with plain_errors(path.parent):
-        file = path.open("a+")
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.seek(0)
-            raise InUse(path, file.read().strip() or "unknown") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        raise _in_use(path, str(os.getpid()))
+    with contextlib.ExitStack() as closing:
+        with plain_errors(path.parent):
+            file = closing.enter_context(path.open("a+b", buffering=0))
+            mine = _lock(file, fcntl.LOCK_EX)
+        if not mine:
+            raise _in_use(path, _process(file))
+        with contextlib.suppress(OSError):  # a full disk: only messages need the number
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         _LOCKED_HERE.add(here)
         try:
             yield
@@ -296,12 +313,23 @@ def _locked(path: Path) -> Iterator[None]:
             _LOCKED_HERE.discard(here)
 
 
-class InUse(UserError):  # noqa: N818 - a state of a folder
-    """A folder that another run writes to; `process` is its number."""
+def _lock(file: IO[bytes], kind: int) -> bool:
+    """Lock a file until it is closed; False where another process holds it."""
+    try:
+        fcntl.lockf(file, kind | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
-    def __init__(self, path: Path, process: str) -> None:
-        super().__init__(
-            f"another run (process {process}) is writing {path.parent}; wait for it to end or "
-            "choose another run name"
-        )
-        self.process = process
+
+def _process(file: IO[bytes]) -> str:
+    """The number of the process that holds a lock."""
+    file.seek(0)
+    return file.read().decode(errors="replace").strip() or "unknown"
+
+
+def _in_use(path: Path, process: str) -> UserError:
+    return UserError(
+        f"another run (process {process}) is writing {path.parent}; wait for it to end or choose "
+        "another run name"
+    )

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from bench.core.cache import cache_folder, keep, kept_file
 from bench.core.errors import UserError
-from bench.core.files import UNFINISHED
 from bench.core.hashing import code_version
 from bench.core.spill import Spill
 from bench.core.types import Line
@@ -91,7 +90,8 @@ def _keep(path: Path, made: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def _make_room(folder: Path) -> None:
-    files = [(path, path.stat()) for path in folder.iterdir() if path.suffix != UNFINISHED]
+    # Drafts too: one that is being written is among the newest, an old one was left by a kill.
+    files = [(path, path.stat()) for path in folder.iterdir()]
     left = sum(facts.st_size for _, facts in files)
     for path, facts in sorted(files, key=lambda file: file[1].st_mtime):
         if left <= LIMIT:
