@@ -37,7 +37,7 @@ MIN_SIDE = 4  # pixels
 MAX_RATIO = 200  # width to height
 _MOST_PIXELS = 8_000_000  # kept of a line; larger images are scaled down
 _NO_CONTRAST = 8  # grey levels; an image within so few shows nothing
-# Soft hyphens, marks of direction, and what a conversion left for a character that it lost.
+# Soft hyphens, zero-width and direction marks, and the replacement character of a bad conversion.
 _UNWRITTEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd]")
 
 _report: ContextVar[Report] = ContextVar("report", default=silent)
@@ -302,7 +302,7 @@ def _unfit(line: Line) -> str:
 
 
 def _oddities(lines: Sequence[Line]) -> Iterator[str]:
-    """Notes on lines that are likely to be read wrongly, by what is wrong with them."""
+    """Note how many lines have images or texts that are likely to be wrong, by kind."""
     for name, is_odd in _ODD.items():
         odd = [line.id for line in lines if is_odd(line)]
         if odd:
@@ -310,15 +310,15 @@ def _oddities(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _is_inverted(line: Line) -> bool:
-    """Whether what stands out of the ground of an image is lighter than a dark ground."""
+    """Whether an image shows light ink on a dark ground."""
     ink, ground, light = np.percentile(line.image[::4, ::4], (1, 50, 99))
     return bool(ground < 128 and light - ground > max(_NO_CONTRAST, 2 * (ground - ink)))
 
 
-# Notes by what is odd, in the plural.
+# Tests of lines by the words of their note.
 _ODD: Mapping[str, Callable[[Line], bool]] = {
     "images without contrast": lambda line: bool(np.ptp(line.image) < _NO_CONTRAST),
-    "images light on dark, which readers expect dark on light": _is_inverted,
+    "images light on dark, where readers expect dark on light": _is_inverted,
     "texts with characters that nobody writes (U+00AD, U+200B, U+FFFD, ...)": lambda line: bool(
         _UNWRITTEN.search(line.text)
     ),

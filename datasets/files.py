@@ -106,9 +106,9 @@ def text_inside(root: Path, name: str) -> str:
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -> Image:
     """Decode an image to (H, W) uint8 grey, transparency to white.
 
-    Of pixels with more than 8 bits the upper 8 of those in use are kept (12 bits often lie in 16),
-    floats are taken as 0 to 1, 255 or 65535 by their largest, or else by their range, and 1-bit
-    ones become 0 and 255. `upright` applies the EXIF orientation.
+    Of pixels with more than 8 bits the upper 8 of those in use are kept (12 bits often lie in 16).
+    Floats are scaled from 0 to 1, 255 or 65535, the least that holds the largest, or else from
+    their own range; 1-bit pixels become 0 and 255. `upright` applies the EXIF orientation.
 
     Raises:
         ValueError: it is not an image, damaged, truncated, absurdly large, or several pages.
@@ -132,7 +132,7 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
 
 
 def _refuse_pages(image: Pillow.Image) -> None:
-    """Refuse further pages or frames, but not the smaller copies that scans of archives have."""
+    """Refuse several pages or frames; smaller copies of the first, as some scans have, may be."""
     pages, size = getattr(image, "n_frames", 1), image.size
     if image.format in _PAGED and pages > 1:
         image.seek(1)
@@ -142,7 +142,7 @@ def _refuse_pages(image: Pillow.Image) -> None:
 
 
 def _deep_colours(image: Pillow.Image, encoded: bytes) -> Pillow.Image | None:
-    """The image by OpenCV, where it has over 8 bits a colour: Pillow keeps the upper 8 of 16."""
+    """Decode colours of over 8 bits by OpenCV (Pillow keeps 8 of 16); None for other images."""
     depths = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
     if image.mode.startswith("I") or not (";16" in depths or image.format == "JPEG2000"):
         return None

@@ -106,7 +106,7 @@ class ManifestLines(TableOptions, Dataset):
 
 
 def _with_split(row: Record, column: str) -> Record:
-    """A row, unusable where others state a split and it does not."""
+    """Mark a row without a split as unusable, since others have one."""
     return row if row.trouble or row.value(column) else replace(row, trouble="its split is empty")
 
 

@@ -51,7 +51,7 @@ class PageLine:
     baseline: None if there is none.
     box: the corners of ALTO's rectangle; None if there is none.
     tags: the labels of ALTO's tags of the line and of what it stands in; PAGE's `production`.
-    turn: degrees clockwise that set the line upright, by the document; 0 if not stated.
+    turn: degrees clockwise that turn the line upright, as the document states; 0 if it does not.
     """
 
     item: str
@@ -261,7 +261,7 @@ def _contents(line: Element) -> str:
         elif local(inner) == "SP":
             text += " "
         elif local(inner) == "HYP" and not text.endswith("-"):
-            # A soft hyphen is one that a layout made; on the page stands a hyphen.
+            # A soft hyphen stands for a hyphen that is written on the page.
             text += inner.get("CONTENT", "-").replace("\u00ad", "-")
     return text
 

@@ -239,8 +239,8 @@ def _turn(line: PageLine) -> int:
     """Quarter turns, as `np.rot90` counts them, after which a line runs from left to right.
 
     The letters' tops are on the side of its baseline where most of its outline is; where that is
-    not clear, the baseline is believed to run as the writing does. Without one the document is
-    believed, unless the outline lies flat that it says to run up or down.
+    not clear, the baseline is taken to run as the writing does. Without a baseline the document's
+    angle counts, unless it says that the line runs up or down and the outline lies flat.
     """
     stated = _QUARTERS[round(line.turn / 90) % 4]
     if line.baseline is None or len(line.baseline) < 2:

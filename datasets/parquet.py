@@ -243,7 +243,7 @@ def _split_of(value: object) -> str:
 
 
 def _absent_shards(names: Iterable[str]) -> Iterator[str]:
-    """A note on each group of files called NAME-00000-of-00003 that is not whole."""
+    """Note each incomplete set of files called NAME-00000-of-00003."""
     shards = [match for name in names if (match := re.fullmatch(r"(.+)-\d+-of-(\d+)", name))]
     for (name, most), here in Counter((each[1], int(each[2])) for each in shards).items():
         if here < most:

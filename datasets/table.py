@@ -206,7 +206,7 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, whose keys may not come twice: JSON's reader takes the last in silence."""
+    """Build an object, refusing repeated keys, of which `json` silently takes the last."""
     made = dict(pairs)
     if len(made) < len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -308,7 +308,7 @@ class TableOptions:
 
 
 def quoting_note(path: Path, texts: Sequence[str]) -> Iterator[str]:
-    """A note on texts of a TSV that look as if the table quoted its fields."""
+    """Note texts of a TSV that look as if the table quoted its fields."""
     quoted = [text for text in texts if re.fullmatch(r'"([^"]|"")+"', text)]
     if quoted and _KINDS[path.suffix.lower()] == "tsv":
         yield (

@@ -186,14 +186,14 @@ def test_mistakes_are_one_sentence(call, two_runs, words, sentence):
     assert err.startswith("error: ") and sentence in err and "Traceback" not in err
 
 
-def test_half_written_rows_and_lines_that_are_gone_are_told(call, two_runs):
+def test_damaged_rows_and_lines_that_are_gone_are_told(call, two_runs):
     with (two_runs / "old" / "rows.jsonl").open("ab") as file:
         file.write(b'{"key": "torn')
     row = cell("ctc-beam", BEAM, damage="blot", severity=3)[0]
     (two_runs / "old" / "lines" / f"{row.key}.jsonl").unlink()
     code, _, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--dataset", "lines")
     assert code == 1
-    assert "1 half-written row is left out: " in err
+    assert "1 damaged row is left out: " in err
     assert "left out: mini:ctc-beam on lines, blot 3 has no lines" in err
 
 

@@ -145,7 +145,7 @@ def test_a_torn_last_row_is_tolerated_and_mended(tmp_path, keep):
         path.write_bytes(whole + torn[:keep])
     reader = RunStore(tmp_path)
     assert reader.rows() == [row("k1")]
-    assert len(reader.half_written()) == 1
+    assert len(reader.damaged_rows()) == 1
     assert path.read_bytes() == whole + torn[:keep]  # a reader changes nothing
     with store.writing(ENVIRONMENT):
         assert path.read_bytes() == whole
@@ -159,13 +159,13 @@ def test_a_damaged_row_in_the_middle_is_skipped_and_counted(tmp_path, bad):
     (tmp_path / "rows.jsonl").write_bytes(dump(row("k1")) + bad + b"\n" + dump(other("k2")))
     store = RunStore(tmp_path)
     assert store.rows() == [row("k1"), other("k2")]
-    (problem,) = store.half_written()
+    (problem,) = store.damaged_rows()
     assert "rows.jsonl, line 2: " in problem
     with store.writing(ENVIRONMENT):  # what is there stays as it is, and more can be added
         store.write(other("k3"), [])
     again = RunStore(tmp_path)
     assert [each.key for each in again.rows()] == ["k1", "k2", "k3"]
-    assert len(again.half_written()) == 1
+    assert len(again.damaged_rows()) == 1
 
 
 def test_a_changed_row_counts_as_none_and_its_cell_runs_again(tmp_path):
@@ -182,7 +182,7 @@ def test_a_changed_row_counts_as_none_and_its_cell_runs_again(tmp_path):
         path.write_bytes(changed)
         reader = RunStore(tmp_path)
         assert [each.key for each in reader.rows()] == ["k2"] and not reader.finished("k1")
-        assert len(reader.half_written()) == 1
+        assert len(reader.damaged_rows()) == 1
     path.write_bytes(dump(row("k1")) + dump(other("k2")))  # as earlier versions wrote
     assert len(RunStore(tmp_path).rows()) == 2
 

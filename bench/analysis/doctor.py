@@ -179,7 +179,7 @@ def _storage() -> Iterator[Fact]:
     root = data_root()
     there = root is not None and root.is_dir()
     state = str(root) if there else f"{root or 'none'} (only embedded sets can be read)"
-    remedy = "give --data-root or BENCH_DATA, or python -m bench data get NAME"
+    remedy = "give --data-root, set BENCH_DATA, or run python -m bench data get NAME"
     yield _fact("data root", there, state, remedy, "note")
     yield _writable("results", RUNS)
     try:

@@ -347,7 +347,7 @@ def sign_flip_p(
 
 
 def _signs(blocks: int, flips: int) -> tuple[Floats, int]:
-    """(choices, blocks) signs, and 1 where the observed choice has to be counted besides."""
+    """Choose signs (choices, blocks); 1 if the observed choice is to be counted besides, else 0."""
     if 2**blocks <= flips:
         bits = np.arange(2**blocks)[:, np.newaxis] >> np.arange(blocks) & 1
         return 1.0 - 2.0 * bits, 0

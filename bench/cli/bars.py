@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _LINE_S = 10.0  # between lines in a pipe or file
-_FIRST_S = 2.0  # until the first one of a job
+_FIRST_S = 2.0  # of a job before its first line
 _REFRESH = 2  # a second: drawing must not take time from what is measured
 _MEMORY_S = 600  # cells differ much in length, so the ETA averages over many of them
 
@@ -67,7 +67,7 @@ class _Progress(Progress):
 
 
 def _count(value: float) -> str:
-    """Write a count in full: cells may be finished in part."""
+    """Write a count, with a decimal where a cell is finished in part."""
     return f"{value:,.1f}".removesuffix(".0")
 
 

@@ -137,10 +137,10 @@ def run(
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM and Ctrl-C; a second SIGTERM ends the process as usual.
+    """Yield whether SIGTERM or Ctrl-C has come; a second SIGTERM ends the process as usual.
 
-    Ctrl-C still interrupts at once, but compiled libraries may take the exception for one of their
-    own: the note ends the run all the same.
+    Ctrl-C also raises KeyboardInterrupt, but a compiled library may swallow it or turn it into an
+    error of its own.
     """
     stopped = threading.Event()
 

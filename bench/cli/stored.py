@@ -39,8 +39,8 @@ def open_run(name: str | None) -> RunStore:
         print(f"{path.name} is newer, but has no rows: left out", file=sys.stderr)
 
     store = RunStore(runs.newest(passed_over) if name is None else _folder(name))
-    if torn := store.half_written():
-        count = "1 half-written row is" if len(torn) == 1 else f"{len(torn)} half-written rows are"
+    if torn := store.damaged_rows():
+        count = "1 damaged row is" if len(torn) == 1 else f"{len(torn)} damaged rows are"
         print(f"{count} left out: {'; '.join(torn)}", file=sys.stderr)
     return store
 

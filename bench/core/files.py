@@ -27,7 +27,7 @@ def draft_of(path: Path) -> Iterator[Path]:
     """
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    # Threads may write the same entry of a cache, and processes of other machines of a shared disk.
+    # Threads, and machines that share a disk, may write the same cache entry at the same time.
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{UNFINISHED}")
     try:
         with plain_errors(path):

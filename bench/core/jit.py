@@ -65,14 +65,14 @@ def _njit(function: Callable[Arguments, Returned], **options: Any) -> Callable[A
 
 
 class _CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]
-    """A function's cache files: one for each signature, which its name holds the hash of.
+    """The cache files of a function: one for each signature, named after its hash.
 
-    A damaged one counts as absent. Numba numbers its files and keeps an index of them, which gives
-    a signature the machine code of another when two processes have written it at the same time.
+    A damaged file counts as absent. Numba itself numbers its files and keeps an index of them. Two
+    processes that write this index at the same time can give a signature another one's code.
     """
 
     def save(self, key: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):  # such as a full disk: it runs all the same
+        with contextlib.suppress(OSError):  # such as a full disk: the code runs uncached
             self._save_data(self._named(key), data)
 
     def load(self, key: Any) -> Any:
@@ -120,7 +120,7 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
         return str(folder_of(self._function.__module__))
 
     def ensure_cache_path(self) -> None:
-        """Do nothing: `folder_of` has made it, and a full disk is no reason to fail."""
+        """Do nothing: `folder_of` has made it. Numba's own test writes, which a full disk fails."""
 
     def get_source_stamp(self) -> str:
         """Return nothing: the folder's name already depends on the code."""

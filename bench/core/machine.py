@@ -186,9 +186,9 @@ def _nvidia_smi(*fields: str) -> dict[str, list[str]]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the checkout and whether it was changed since; None outside of git.
+    """Commit of the checkout and whether tracked files differ from it; None outside of git.
 
-    Files that git does not know, such as a table that was written here, change nothing.
+    Untracked files, such as a table that was written into the checkout, do not count.
     """
     git = ("git", "-C", str(ROOT))
     commit = _output(*git, "rev-parse", "HEAD")

@@ -30,8 +30,8 @@ T = TypeVar("T")
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Damaged(UserError):  # noqa: N818 - a state of a file
-    """A text that is not as written: no JSON (cut off by a kill), or of another checksum."""
+class CorruptError(UserError):
+    """A text is not as it was written: not JSON (cut off), or of another checksum."""
 
 
 class _Cpu(TypedDict, total=False):
@@ -99,7 +99,7 @@ def load(kind: type[T], text: bytes, where: str, remedy: str = "") -> T:
 
     Raises:
         UserError: the text does not fit.
-        Damaged: it is not JSON.
+        CorruptError: it is not JSON.
     """
     if b"\\u" not in text:  # the fast path, by a factor of three; errors come from `fit`
         with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -112,14 +112,14 @@ def parse(text: bytes, where: str, remedy: str = "") -> Any:
 
     Raises:
         UserError: they nest too deeply.
-        Damaged: it is not JSON.
+        CorruptError: it is not JSON.
     """
     try:
         return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise UserError(_sentence(where, "its values nest too deeply", remedy)) from None
     except ValueError as error:
-        raise Damaged(_sentence(where, f"not JSON ({error})", remedy)) from None
+        raise CorruptError(_sentence(where, f"not JSON ({error})", remedy)) from None
 
 
 def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -> T:
@@ -148,12 +148,12 @@ def load_row(text: bytes, where: str) -> Row:
 
     Raises:
         UserError: it does not fit, or was written by another version of this program.
-        Damaged: it is not JSON, or was changed after it was written.
+        CorruptError: it is not JSON, or was changed after it was written.
     """
     remedy = "delete that line, or use another run folder"
     sealed = _SEALED.fullmatch(text)
     if sealed and sealed[2] != hashlib.sha256(sealed[1]).hexdigest().encode():
-        raise Damaged(f"{where}: changed after it was written")
+        raise CorruptError(f"{where}: changed after it was written")
     fields = fit(dict[str, Any], parse(text, where), where, remedy)
     if (schema := fit(int, fields.get("schema"), where, remedy, "schema")) != SCHEMA:
         raise UserError(

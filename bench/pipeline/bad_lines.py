@@ -16,7 +16,7 @@ from bench.core.types import BadLine
 NAME = "bad-lines.jsonl"
 
 
-class Note(TypedDict):
+class Stored(TypedDict):
     """An unusable line."""
 
     dataset: str
@@ -34,7 +34,9 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
         UserError: the file cannot be written.
     """
     kept = [line for line in read(path) if (line["dataset"], line["split"]) != (dataset, split)]
-    new = [Note(dataset=dataset, split=split, id=x.id, reason=without_paths(x.reason)) for x in bad]
+    new = [
+        Stored(dataset=dataset, split=split, id=x.id, reason=without_paths(x.reason)) for x in bad
+    ]
     if kept + new:
         rows = (json.dumps(line, ensure_ascii=False) for line in kept + new)
         write_atomically(path, "".join(f"{row}\n" for row in rows).encode())
@@ -42,9 +44,9 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
         path.unlink(missing_ok=True)
 
 
-def read(path: Path) -> list[Note]:
+def read(path: Path) -> list[Stored]:
     """Read such a file; nothing where it is missing or damaged."""
     try:
-        return [load(Note, line, str(path)) for line in path.read_bytes().split(b"\n") if line]
+        return [load(Stored, line, str(path)) for line in path.read_bytes().split(b"\n") if line]
     except (OSError, UserError):
         return []

@@ -499,7 +499,7 @@ class _Runner:
 
     def _failed(self, cell: Cell, why: str, started: str = "") -> Row:
         if self.stopping():
-            raise KeyboardInterrupt  # perhaps its cause; a failed cell runs again in any case
+            raise KeyboardInterrupt  # which may have caused the failure; the cell runs again
         row = cell.failed(why, started or now_utc())
         self.store.write(row)
         self.outcome.failed.append(row.key)

@@ -29,7 +29,7 @@ from typing import IO, Any
 from bench.core.errors import UserError
 from bench.core.files import UNFINISHED, plain_errors, write_atomically
 from bench.core.hashing import digest
-from bench.core.records import Damaged, dump, dump_row, load, load_environments, load_row
+from bench.core.records import CorruptError, dump, dump_row, load, load_environments, load_row
 from bench.core.types import LineResult, LineSet, Row
 from bench.pipeline import bad_lines
 
@@ -47,7 +47,7 @@ class RunStore:
         self._by_key: dict[str, Row] = {}
         self._by_cell: dict[str, Row] = {}  # a dict keeps the place of what is replaced in it
         self._read = False
-        self._half_written: list[str] = []
+        self._damaged_rows: list[str] = []
 
     def rows(self) -> list[Row]:
         """The newest row of every cell, in the order in which the cells first ran.
@@ -61,16 +61,16 @@ class RunStore:
         self._load()
         return list(self._by_cell.values())
 
-    def half_written(self) -> list[str]:
-        """List the lines of the file that are no whole row, with reasons; they are ignored.
+    def damaged_rows(self) -> list[str]:
+        """List the lines of the file that hold no valid row, with reasons; they are ignored.
 
-        A killed machine or another program may leave one. Its cell runs again with the next run.
+        A power loss or another program may leave one. Its cell runs again with the next run.
 
         Raises:
             UserError: as `rows`.
         """
         self._load()
-        return list(self._half_written)
+        return list(self._damaged_rows)
 
     def finished(self, key: str) -> bool:
         """Whether a cell has a good row and its lines; any other is to be measured again."""
@@ -226,7 +226,7 @@ class RunStore:
     def _load(self) -> None:
         if not self._read:
             self._by_key, self._by_cell, self._read = {}, {}, True
-            rows, self._half_written = _read_rows(self.path / "rows.jsonl")
+            rows, self._damaged_rows = _read_rows(self.path / "rows.jsonl")
             for row in rows:
                 self._remember(row)
 
@@ -238,10 +238,10 @@ class RunStore:
 
 
 def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """Read all whole rows of a file, and the places and reasons of other lines.
+    """Read the valid rows of a file, and list the damaged ones with reasons.
 
     Raises:
-        UserError: a whole row does not fit.
+        UserError: a row does not fit.
     """
     try:
         records = path.read_bytes().split(b"\n")
@@ -250,15 +250,15 @@ def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     torn = records.pop()
-    rows, half_written = [], []
+    rows, damaged_rows = [], []
     for number, record in enumerate(records, start=1):
         try:
             rows.append(load_row(record, f"{path}, line {number}"))
-        except Damaged as error:
-            half_written.append(str(error))
+        except CorruptError as error:
+            damaged_rows.append(str(error))
     if torn:
-        half_written.append(f"{path}, line {len(records) + 1}: it has no end")
-    return rows, half_written
+        damaged_rows.append(f"{path}, line {len(records) + 1}: it has no end")
+    return rows, damaged_rows
 
 
 def _append(path: Path, record: bytes) -> None:

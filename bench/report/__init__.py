@@ -1,1 +1,1 @@
-"""Tables, plots and pages from rows: the only place that rounds (`output` writes them)."""
+"""Tables, plots and pages from rows: the only place that rounds (written by `output`)."""

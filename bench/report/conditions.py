@@ -301,7 +301,7 @@ def settings(stated: Mapping[str, Any]) -> str:
 def _language_model(result: Result) -> list[str]:
     """The language models of search and corrector, each with its weights and their origin."""
     extras, (_, _, corrector) = result.row.extras, result.row.decoder.partition("+")
-    # An option that says "as tuned" has the value in force among the extras.
+    # Where an option says "as tuned", the extras hold the value that was used.
     weights = [name for name in result.row.options if isinstance(extras.get(name), float)]
     if not corrector or "first_lm_sha256" not in extras:
         return _weighted(extras, "", weights)

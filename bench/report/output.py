@@ -1,4 +1,4 @@
-"""What a report of a run consists of, as files and as text of a terminal.
+"""Reports of runs, as files and as text for a terminal.
 
 `write` leaves files in the run folder, `terminal` gives the main tables as text:
 
@@ -124,7 +124,7 @@ def main_tables(results: Sequence[Result], bold: bool = True) -> list[Table]:
 
 
 def further_tables(results: Sequence[Result]) -> list[Table]:
-    """The others."""
+    """The tables that only the files have."""
     return [
         *accuracy.kinds_of_errors(results),
         *accuracy.when_lenient(results),

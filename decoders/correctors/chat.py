@@ -25,8 +25,8 @@ _LONGEST_S = 30.0  # between two tries
 _QUOTED = 200  # characters of a server's complaint that are shown
 _LARGEST = 1 << 20  # bytes of an answer, unpacked
 _LONGEST = 3  # time-outs of a request as a whole: to connect, to begin, and to send the answer
-_CUT = ("length", "max_tokens", "content_filter")  # reasons for an end before the end
-_INSTEAD = {"refusal", "tool_calls"}  # of text
+_CUT = ("length", "max_tokens", "content_filter")  # finish reasons of incomplete answers
+_INSTEAD = {"refusal", "tool_calls"}  # fields of a message that come instead of text
 _PER_TOKEN = 16  # characters that a token can have
 _MOST_TOKENS = 10**7  # of a single request; servers that count more do not count
 
@@ -335,10 +335,10 @@ class _TooMuchError(Exception):
 
 
 def _content(message: Any) -> str:
-    """The text of a message, perhaps in parts; "" where the model refuses or calls a tool.
+    """Join the text of a message; "" where the model refuses or calls a tool.
 
     Raises:
-        TypeError, KeyError, AttributeError: it is no message.
+        TypeError, KeyError, AttributeError: this is no message.
     """
     content = message.get("content") if message.keys() & _INSTEAD else message["content"]
     if isinstance(content, list):

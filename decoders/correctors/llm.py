@@ -40,7 +40,7 @@ _PREAMBLE = re.compile(r"[^:\uff1a{\[]{1,80}[:\uff1a]\s*")
 _BULLET = re.compile(r"(?:\[/?\w[^\]]*\]|\d{1,3}[.)]|[-=]?>|[-*+\u2022\u2192#]+)\s+")
 _REMARK = re.compile(r"\s*\([^()]+\)\Z|\\n\Z")
 _FRAMES = (_PREAMBLE, _BULLET, _REMARK)
-# Of HTML and Markdown, JSON, TeX, and the marks that models put between turns.
+# Of HTML, Markdown, JSON, TeX and chat templates.
 _MARKUP = re.compile(
     r"</?[A-Za-z!][^>]*>|\]\(|^#{1,6} |\*\*|`|&#?\w+;|^[\[{]\s*[\"\[{]|\\\w+\{|<\||\[/?[A-Z]+\]"
 )
@@ -211,7 +211,7 @@ def checked(line: str, answer: str, edits: float, whole: bool = True) -> Correct
 
 
 def stripped(line: str, answer: str) -> str:
-    """An answer without the thoughts, fences, preambles, remarks and quotes around the line."""
+    """Strip thoughts, fences, preambles, bullets, remarks and quotes from around the line."""
     text = _THOUGHT.sub("", answer).strip()
     if text.startswith("```") and not line.startswith("```"):
         text = _FENCE.sub("", text).strip()
@@ -228,7 +228,7 @@ def stripped(line: str, answer: str) -> str:
 
 
 def _nearer(line: str, text: str, rest: str) -> str:
-    """The rest of an answer without a frame, if most of the frame keeps it from the line."""
+    """Drop a part of an answer if that takes off most of its length in edits to the line."""
     rest, length = rest.strip(), len(text) - len(rest)
     gain = Levenshtein.distance(line, text) - Levenshtein.distance(line, rest)
     return rest if rest and 2 * gain > length else text

@@ -1,6 +1,6 @@
 """Units and spelling of n-gram models, and the space of character models.
 
-A file states neither, and decoders of another unit or spelling write nonsense with it.
+A file states neither, and a decoder for another unit or spelling writes nonsense with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TAKEN_BY = {
     "sub-word": "no decoder here takes it",
 }
 _MOST_MISSING = 0.1  # of the letters of an alphabet
-_ONE_CASE = 0.75  # of an alphabet's letters, from which on a model is one of small or of capitals
+_ONE_CASE = 0.75  # of the letters: a model whose words lack a case of more of them is in one case
 
 
 def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
@@ -47,10 +47,10 @@ def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
 
 
 def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
-    """Refuse a model of another unit, or of words with their accents apart.
+    """Refuse a model of another unit, or one whose words are not in NFC.
 
     Raises:
-        UserError: naming the unit of the model and the decoders that take it; or how to convert it.
+        UserError: naming the unit of the model and the decoders that take it, or how to convert it.
     """
     vocabulary = tuple(vocabulary)
     own = unit_of(vocabulary)
