@@ -1,6 +1,6 @@
-"""What a run imports and computes before it opens anything, for the server that forks runs.
+"""Import and hash what every run needs, for the fork server of the fault tests.
 
-Imported by that server alone: it is most of a run's time.
+This is most of a run's time, so only that server imports it.
 """
 
 import importlib

@@ -182,6 +182,13 @@ def test_every_summary_reason_remedy_and_mistake_has_japanese_words():
         assert sorted(text for text in below() if say_text(text) == text) == []
 
 
+def test_no_general_text_stands_in_for_another():
+    """A text with values would leave the English words of a text that is not its own."""
+    with language("ja"):
+        said = [re.sub(r"(python -m|pip|git) [-\w. ]+", "", say_text(text)) for text in below()]
+    assert [text for text in said if re.search(r"\b[a-z]+ [a-z]+ [a-z]+\b", text)] == []
+
+
 def test_every_paragraph_of_list_has_japanese_words():
     names = [name for registry in listing_command._REGISTRIES.values() for name in registry.names()]
     abouts = [listing_command._detail(name)["about"] for name in names]

@@ -88,7 +88,7 @@ def build(
         return 0
     conditions = say(
         "{order}-gram model of {units}, {size} MB, trained on {text}, {lines}; sha256 {hash}. "
-        "Modified Kneser-Ney: D1, D2 and D3+ are what is taken off the counts 1, 2, and 3 or more.",
+        "Modified Kneser-Ney: D1, D2 and D3+ are the discounts of counts 1, 2, and 3 or more.",
         order=order,
         units=say("characters") if unit == "char" else say("words"),
         size=significant(size / 1e6, 2),

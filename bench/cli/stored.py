@@ -26,7 +26,7 @@ Run = Annotated[
 
 
 def open_run(name: str | None) -> RunStore:
-    """The store of a run; what of it is half-written is counted on stderr.
+    """Open the store of a run; its damaged rows are counted on stderr.
 
     Args:
         name: a name under results/runs, or a path; None for the newest run.
