@@ -55,8 +55,8 @@ def build(
         out: ARPA file to write
         text: UTF-8 text files; default: the train documents of the embedded corpus
         order: 1 to 6
-        unit: what stands between blanks, punctuation attached; or characters, with U+2581 for a
-            blank
+        unit: what stands between spaces, punctuation attached; or characters, with U+2581 for a
+            space
         against: data sets whose test lines must not stand in the text, or none; default: those
             of run --all that are here
     """
@@ -104,7 +104,7 @@ def _table(title: str, conditions: str, made: Estimate) -> Table:
     """The n-grams of a model by order, and its smoothing."""
     note = say(
         "The text has too few or too regular n-grams of this order to estimate its discounts; "
-        "lmplz' fall-back stands in."
+        "those that lmplz falls back to are used."
     )
 
     def order(n: int) -> Cell:

@@ -1,9 +1,8 @@
 """Convert PP-OCRv6 small from ONNX: `python -m bench.training.convert_ppocr IN.onnx OUT`.
 
 The ONNX comes in PyPI's `rapidocr` wheel (`rapidocr/models/PP-OCRv6_rec_small.onnx`, Apache-2.0);
-reading it takes `pip install onnx`. Convolutions and matrix products are
-taken in the order of the graph, which is that of the network; the head's 18,710 rows are cut to
-the blank and ASCII.
+reading it takes `pip install onnx`. Convolutions and matrix products are taken in the order of the
+graph, which is that of the network; the head's 18,710 rows are cut to the blank and ASCII.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ TRAINED_ON = (
 
 
 def convert(path: Path) -> PPOCRNet:
-    """The network with the weights of the ONNX file.
+    """Build the network with the weights of the ONNX file.
 
     Raises:
         UserError: `onnx` is not installed, or this is another network.

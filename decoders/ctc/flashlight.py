@@ -162,7 +162,7 @@ def _load(path: Path, written: Sequence[str]) -> Any:
     except RuntimeError as error:
         raise UserError(
             f"KenLM, which ctc-flashlight needs, cannot read {path}; a space in it is written "
-            f"{SPACE} or <space>, never as a blank"
+            f"{SPACE} or <space>, never as itself"
         ) from error
 
 

@@ -129,7 +129,7 @@ def _check_words(known: Iterable[str], uses: Rows, sentences: int) -> None:
             raise UserError(f"the text has {mark} as a word, which the model keeps for itself")
     for word in known:
         if not word or any(blank in word for blank in " \t\r\n\0"):
-            raise UserError(f"{word!r} cannot be a word of a language model: blanks part words")
+            raise UserError(f"{word!r} cannot be a word of a language model: spaces part words")
 
 
 def _tables(

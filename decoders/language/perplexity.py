@@ -1,4 +1,4 @@
-"""Scores of a text by an n-gram model, counted as KenLM's `query` counts them."""
+"""Score texts by an n-gram model, as KenLM's `query` does."""
 
 from __future__ import annotations
 
