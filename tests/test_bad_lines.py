@@ -139,7 +139,7 @@ def test_a_run_leaves_bad_lines_out_with_a_count_and_a_file_of_reasons(
 ) -> None:
     code, out, _ = run("-o", "words.unreadable=2")
     assert code == 1
-    assert f"2 lines could not be used: why stands in {tmp_path}/one/bad-lines.jsonl" in out
+    assert f"2 lines could not be used; the reasons are in {tmp_path}/one/bad-lines.jsonl" in out
     assert _reasons(tmp_path / "one") == [
         {"dataset": "words", "split": "test", "id": f"bad-{i}", "reason": "the image is truncated"}
         for i in range(2)

@@ -177,6 +177,6 @@ def export(
     bad_lines.note(reasons, dataset, conditions.split, lines.bad)
     print(say("licence of the lines: {licence}", licence=lines.licence), file=sys.stderr)
     if lines.bad:
-        words = "{lines} could not be used: why stands in {path}"
+        words = "{lines} could not be used; the reasons are in {path}"
         print(say(words, lines=plural(len(lines.bad), "line"), path=reasons), file=sys.stderr)
     return int(bool(lines.bad))

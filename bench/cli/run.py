@@ -248,7 +248,7 @@ def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     files_written = ", ".join(("rows.jsonl", *reasons, *tops))
     print(say("files in {path}: {files}", path=store.path, files=files_written))
     if bad:
-        words = "{lines} could not be used: why stands in {path}"
+        words = "{lines} could not be used; the reasons are in {path}"
         path = store.path / bad_lines.NAME
         print(say(words, lines=plural(len(bad), "line"), path=path))
     rows = [result.row for result in results]
