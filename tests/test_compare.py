@@ -24,7 +24,7 @@ from bench.report import cite
 from bench.report.conditions import signatures
 from bench.report.results import collect
 from tests import run_rows
-from tests.stored_runs import cell, run, timing
+from tests.stored_runs import cell, run, timing, unsealed
 
 GREEDY = [4, 0, 6, 5, 0, 7, 3, 4] * 3
 BEAM = [2, 1, 4, 5, 0, 3, 0, 4] * 3  # of eight: 4 improved, 3 the same, 1 worse
@@ -199,7 +199,7 @@ def test_damaged_rows_and_lines_that_are_gone_are_told(call, two_runs):
 
 def test_rows_of_another_schema_are_refused(call, two_runs):
     path = two_runs / "new" / "rows.jsonl"
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 7'))
+    path.write_text(unsealed(path.read_text()).replace('"schema": 2', '"schema": 7'))
     code, _, err = call("compare", "mini:ctc-beam", "new/mini:ctc-beam")
     assert code == 2
     assert "line 1: the row has schema 7, but this version reads schema 2; update the pro" in err
@@ -443,7 +443,7 @@ def test_formats_and_json(call, stored):
 
 def test_a_run_that_cannot_be_read_is_no_obstacle_unless_it_was_named(call, stored):
     path = stored / "runs" / "new" / "rows.jsonl"
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 9'))
+    path.write_text(unsealed(path.read_text()).replace('"schema": 2', '"schema": 9'))
     code, out, err = call("cite", KEYS[0])
     assert code == 0 and KEYS[0] in out and "not looked through: " in err
     code, _, err = call("cite", KEYS[0], "--run", "new")
