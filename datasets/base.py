@@ -319,7 +319,7 @@ def _is_inverted(line: Line) -> bool:
 _ODD: Mapping[str, Callable[[Line], bool]] = {
     "images without contrast": lambda line: bool(np.ptp(line.image) < _NO_CONTRAST),
     "images light on dark, where readers expect dark on light": _is_inverted,
-    "texts with characters that nobody writes (U+00AD, U+200B, U+FFFD, ...)": lambda line: bool(
+    "texts with invisible or replaced characters (U+00AD, U+200B, U+FFFD, ...)": lambda line: bool(
         _UNWRITTEN.search(line.text)
     ),
 }

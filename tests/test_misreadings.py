@@ -285,7 +285,7 @@ def written(call, folder):
 
 
 def table(sheet, head: str = "No.") -> list[dict[str, Any]]:
-    """The rows of a sheet by the heads of its columns (the first of those of one name)."""
+    """Read the rows of a sheet as dictionaries by column head; of equal heads the first counts."""
     rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
     top = next(number for number, row in enumerate(rows) if row[0] == head)
     return [dict(reversed(list(zip(rows[top], row, strict=True)))) for row in rows[top + 1 :]]
@@ -406,5 +406,5 @@ def test_libreoffice_opens_it_and_shows_the_same(written, tmp_path):
 
 
 def shown(value: object) -> str:
-    """What a spreadsheet shows of a text that openpyxl gives as it stands in the file."""
+    """Decode a text of the file, which openpyxl leaves encoded, as a spreadsheet does."""
     return "" if value is None else str(value).replace("_x005F_", "_")

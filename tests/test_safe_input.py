@@ -250,7 +250,7 @@ def test_lines_that_are_likely_to_be_read_wrongly_are_noted(tmp_path: Path) -> N
     (tmp_path / "t.tsv").write_text(rows)
     light, unwritten = ManifestLines(tmp_path / "t.tsv").load().notes
     assert light.endswith("expect dark on light: 1 of 3, the first negative")
-    assert unwritten.startswith("texts with characters that nobody writes")
+    assert unwritten.startswith("texts with invisible or replaced characters")
     assert unwritten.endswith(": 2 of 3, the first dim")
 
 
