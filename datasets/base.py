@@ -39,6 +39,10 @@ _MOST_PIXELS = 8_000_000  # kept of a line; larger images are scaled down
 _NO_CONTRAST = 8  # grey levels; an image within so few shows nothing
 # Soft hyphens, zero-width and direction marks, and the replacement character of a bad conversion.
 _UNWRITTEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd]")
+_ENTITY = re.compile(r"&(?:quot|amp|apos|lt|gt|nbsp|#\d{2,5}|#x[\da-fA-F]{2,4});")
+_MISREAD = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2[\u0080\u20ac]|\u00e3[\u0080-\u0083]")
+_PIPED = re.compile(r"[^\s|]+(?:\|[^\s|]+){2,}")
+_LONG = 10  # characters that no line has in less width than height
 
 _report: ContextVar[Report] = ContextVar("report", default=silent)
 
@@ -319,8 +323,20 @@ def _is_inverted(line: Line) -> bool:
 _ODD: Mapping[str, Callable[[Line], bool]] = {
     "images without contrast": lambda line: bool(np.ptp(line.image) < _NO_CONTRAST),
     "images light on dark, where readers expect dark on light": _is_inverted,
+    "images taller than wide, as if turned, vertical or of a whole page": lambda line: (
+        line.image.shape[0] > line.image.shape[1] and len(line.text) >= _LONG
+    ),
     "texts with invisible or replaced characters (U+00AD, U+200B, U+FFFD, ...)": lambda line: bool(
         _UNWRITTEN.search(line.text)
+    ),
+    "texts with HTML entities, such as &quot;, which the option rewrite can replace": lambda line: (
+        bool(_ENTITY.search(line.text))
+    ),
+    "texts with | between words, which the option rewrite can replace": lambda line: bool(
+        _PIPED.fullmatch(line.text)
+    ),
+    "texts converted to UTF-8 from a wrong encoding (\u00c3\u00a9 for \u00e9)": lambda line: bool(
+        _MISREAD.search(line.text)
     ),
 }
 

@@ -30,7 +30,17 @@ from xml.etree.ElementTree import Element
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import BadLine, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.files import child, content, decode, elements, inside, parse_xml, undeclared
+from datasets.files import (
+    SUFFIXES,
+    child,
+    content,
+    decode,
+    elements,
+    image_inside,
+    inside,
+    parse_xml,
+    undeclared,
+)
 from datasets.root import folder_of
 from datasets.splits import split_of
 
@@ -166,7 +176,8 @@ def _pages(root: Path) -> set[Page]:
     names |= {
         (file.stem.rpartition("-")[0], part)
         for part in PARTS.values()
-        for file in (root / part / "lines").glob("*/*.tif")
+        for file in (root / part / "lines").glob("*/*")
+        if file.suffix.lower() in SUFFIXES
     }
     matches = ((LINE_ID.fullmatch(f"{name}-0"), part) for name, part in names)
     return {Page(match[1], int(match[2]), part) for match, part in matches if match}
@@ -174,18 +185,19 @@ def _pages(root: Path) -> set[Page]:
 
 def _lines(root: Path, page: Page, split: str) -> Iterator[Line | BadLine]:
     """The lines of a page, in the order of reading."""
-    folder = inside(root, f"{page.part}/lines/{page.writer}")
-    images = {file.stem for file in folder.glob(f"{page.name}-*.tif")}
-    name = f"{page.part}/xml/{page.name}{_XML}"
+    part = root / page.part
+    files = (part / "lines" / page.writer).glob(f"{page.name}-*")
+    images = {file.stem for file in files if file.suffix.lower() in SUFFIXES}
+    name = f"{page.name}{_XML}"
     why = _NO_TRANSCRIPTION
     try:
-        texts = page_texts(content(inside(root, name)), name)
+        texts = page_texts(content(inside(part / "xml", name)), f"{page.part}/xml/{name}")
     except ValueError as error:
         texts, why = {}, str(error)
         if not images:
             yield BadLine(page.name, why)
     for line in sorted(images | set(texts), key=_place):
-        yield _line(root, page, line, texts.get(line), split, why)
+        yield _line(part / "lines", page, line, texts.get(line), split, why)
 
 
 def _place(line: str) -> tuple[int, str]:
@@ -194,7 +206,7 @@ def _place(line: str) -> tuple[int, str]:
 
 
 def _line(
-    root: Path, page: Page, name: str, written: str | None, split: str, why: str
+    folder: Path, page: Page, name: str, written: str | None, split: str, why: str
 ) -> Line | BadLine:
     """A line with its image, or a bad line; `why` is the reason if it has no text."""
     if written is None:
@@ -204,7 +216,7 @@ def _line(
     return make_line(
         name,
         written,
-        lambda: decode(content(inside(root, f"{page.part}/lines/{page.writer}/{name}.tif"))),
+        lambda: decode(image_inside(folder, [f"{page.writer}/{name}"])),
         writer=page.writer,
         split=split,
         page=page.name,

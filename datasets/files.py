@@ -8,7 +8,7 @@ import re
 import stat
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree.ElementTree import Element, ParseError, fromstring
@@ -92,6 +92,20 @@ def content(path: Path, limit: int = FILE_LIMIT) -> bytes:
         raise ValueError(f"the file {path.name} is missing") from error
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read ({error.strerror})") from error
+
+
+def image_inside(root: Path, stems: Sequence[str]) -> bytes:
+    """Read the first image that has one of these names, with any suffix of images.
+
+    Raises:
+        ValueError: there is none, its path leaves the folder, or it cannot be read.
+    """
+    for stem in stems:
+        for suffix in SUFFIXES:
+            for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
+                if (root / name).is_file():
+                    return content(inside(root, name))
+    raise ValueError(f"there is no image {root.name}/{stems[0]} (.png, .tif, ...)")
 
 
 def text_inside(root: Path, name: str) -> str:

@@ -31,7 +31,7 @@ from typing import ClassVar, Literal
 from bench.core.errors import Unavailable
 from bench.core.types import BadLine, Image, Line, LineSet
 from datasets.base import Dataset, absence, make_line
-from datasets.files import content, decode, inside, text_inside
+from datasets.files import decode, image_inside, text_inside
 from datasets.iam_text import (
     BOX_SOURCE,
     Transcripts,
@@ -43,8 +43,6 @@ from datasets.root import folder_of
 
 URL = "https://fki.tic.heia-fr.ch/databases/iam-handwriting-database"
 LICENCE = "non-commercial research, by registration"
-
-_SUFFIXES = (".png", ".tif", ".jpg")  # of line images; IAM's own are PNG
 
 LINE_ID = re.compile(r"[a-z]\d{2}-\d{3}[a-z]?-\d{2}")
 _FORM_ID = re.compile(r"[a-z]\d{2}-\d{3}[a-z]?")
@@ -208,12 +206,8 @@ def _line(root: Path, transcripts: Transcripts, name: str, split: str) -> Line |
 
 def _image(root: Path, name: str) -> Image:
     form = form_of(name)
-    for folder in (f"lines/{form.partition('-')[0]}/{form}", f"lines/{form}", "lines"):
-        for suffix in _SUFFIXES:
-            path = inside(root, f"{folder}/{name}{suffix}")
-            if path.is_file():
-                return decode(content(path))
-    raise ValueError(f"there is no image in {root / 'lines'}")
+    places = (f"{form.partition('-')[0]}/{form}/{name}", f"{form}/{name}", name)
+    return decode(image_inside(root / "lines", places))
 
 
 def list_file(root: Path, partition: str, split: str) -> Path:
@@ -254,7 +248,7 @@ def read_list(
     path = list_file(root, partition, split)
     name = path.relative_to(root).as_posix()
     try:
-        text = text_inside(root, name)
+        text = text_inside(path.parent, path.name)
     except ValueError as error:
         raise Unavailable(f"the list of {partition} cannot be read: {error}") from error
     ids: dict[str, None] = {}

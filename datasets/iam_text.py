@@ -24,7 +24,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.files import child, content, elements, inside, parse_xml, text_inside
+from datasets.files import child, content, decode_text, elements, inside, parse_xml
 
 Style = Literal["xml", "ascii", "laia"]
 Span = tuple[float, float]  # left and right column
@@ -33,6 +33,8 @@ BOX_SOURCE = "iam-xml"
 
 # Laia joins what IAM split to have fewer words: "We 'll" is written "We'll" (prepare_iam_text.sh).
 _CONTRACTION = re.compile(r" '(s|d|ll|m|ve|t|re|S|D|LL|M|VE|T|RE)\b")
+
+_ENTITY = re.compile("&(quot|amp|apos|lt|gt|#3[49]);")  # in some copies of lines.txt
 
 _FAR = 10**7  # pixels; no form is so large
 _SLACK = 2  # pixels by which an image may differ from its line's box on the form
@@ -103,22 +105,24 @@ def laia(tokens: Iterable[str]) -> str:
 
 
 def parse_lines(text: str) -> dict[str, Written]:
-    """The rows of `lines.txt` by line id; malformed rows are left out.
+    """The rows of `lines.txt` by line id; malformed rows, and rows that differ, are left out.
 
     A row is `a01-000u-03 err 156 23 430 1290 1883 70 M Ps|tomorrow|.`: id, segmentation, grey
     level, components, x, y, width and height of the line on its form, tokens.
     """
-    lines: dict[str, Written] = {}
+    lines: list[tuple[str, Written]] = []
     for row in text.splitlines():
         fields = row.split(" ", 8)
         if row.startswith("#") or len(fields) < 9:
             continue
         with contextlib.suppress(ValueError):
             box = _box(fields[4:8])
-            tokens = [token for token in fields[8].strip().split("|") if token.strip()]
+            plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), fields[8])
+            tokens = [token for token in plain.strip().split("|") if token.strip()]
             words = tuple(map(Word, tokens))
-            lines[fields[0]] = Written(" ".join(tokens), fields[1] == "ok", words=words, box=box)
-    return lines
+            written = Written(" ".join(tokens), fields[1] == "ok", words=words, box=box)
+            lines.append((fields[0], written))
+    return _unambiguous(lines)
 
 
 def parse_forms(text: str) -> dict[str, str]:
@@ -128,7 +132,7 @@ def parse_forms(text: str) -> dict[str, str]:
 
 
 def parse_form(document: bytes, name: str) -> dict[str, Written]:
-    """The handwritten lines of an XML form by id.
+    """The handwritten lines of an XML form by id; those of one id that differ are left out.
 
     IAM's texts are escaped twice, so parsed ones still contain `&quot;`.
 
@@ -140,7 +144,17 @@ def parse_form(document: bytes, name: str) -> dict[str, Written]:
     if part is None:
         raise ValueError(f"{name} has no handwritten part")
     writer = root.get("writer-id", "")
-    return {line.get("id", ""): _form_line(line, writer) for line in elements(part, "line")}
+    lines = [(line.get("id", ""), _form_line(line, writer)) for line in elements(part, "line")]
+    return _unambiguous(lines)
+
+
+def _unambiguous(lines: Sequence[tuple[str, Written]]) -> dict[str, Written]:
+    """The lines by id, without an id that several have with different texts."""
+    found = dict(lines)
+    for name, written in lines:
+        if name in found and found[name].text != written.text:
+            del found[name]
+    return found
 
 
 class Transcripts:
@@ -168,10 +182,12 @@ class Transcripts:
             if isinstance(form, str):
                 raise ValueError(form)
             if line not in form:
-                raise ValueError(f"{name}.xml has no such line")
+                raise ValueError(f"{name}.xml has no such line, or two with different texts")
             written = form[line]
         elif entry is None:
-            raise ValueError("lines.txt has no such line, or not in its format")
+            raise ValueError(
+                "lines.txt has no such line, or two with different texts, or not in its format"
+            )
         elif self.style == "laia":
             written = dataclasses.replace(entry, text=laia(word.text for word in entry.words))
         else:
@@ -205,10 +221,10 @@ class Transcripts:
     def _form(self, name: str) -> Mapping[str, Written] | str:
         """The lines of an XML form, or the reason why there are none."""
         if self._last[0] != name:
-            path = f"xml/{name}.xml"
+            file = f"{name}.xml"
             try:
                 form: Mapping[str, Written] | str = parse_form(
-                    content(inside(self.root, path)), path
+                    content(inside(self.root / "xml", file)), f"xml/{file}"
                 )
             except ValueError as error:
                 form = str(error)
@@ -220,7 +236,7 @@ def _ascii(root: Path, name: str) -> str:
     """The text of an ASCII file, "" if it is missing or unreadable."""
     path = ascii_file(root, name)
     try:
-        return "" if path is None else text_inside(root, path.relative_to(root).as_posix())
+        return "" if path is None else decode_text(content(path))
     except ValueError:
         return ""
 

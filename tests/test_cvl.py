@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from bench.core.errors import Unavailable, UserError
 from bench.core.types import LineSet
@@ -114,13 +115,23 @@ def test_bad_input_costs_its_own_lines_only(own: Path) -> None:
     assert ids(found) == ["0003-1-1", "0052-3-0"]
     why = reasons(found)
     assert list(why) == ["0003-1-0", "0003-1-7", "0003-4-0", "0052-4-0", "0992-2-0"]
-    assert "missing" in why["0003-1-0"]
+    assert "no image lines/0003/0003-1-0" in why["0003-1-0"]
     assert "no transcription" in why["0003-1-7"]
     assert "not XML" in why["0003-4-0"]
     assert "cannot be read" in why["0052-4-0"]
     assert "missing" in why["0992-2-0"]
     with pytest.raises(BadLinesError, match="0003-1-0"):
         replace(made, strict=True).load("test")
+
+
+def test_a_part_may_lie_elsewhere_and_images_be_of_any_format(own: Path, tmp_path: Path) -> None:
+    for part in ("trainset", "testset"):
+        (own / part).rename(tmp_path / part)
+        (own / part).symlink_to(tmp_path / part)
+    for image in (tmp_path / "testset").rglob("*.tif"):
+        Image.open(image).save(image.with_suffix(".PNG"))
+        image.unlink()
+    assert ids(Cvl(root=own).load("test")) == ["0003-1-0", "0003-1-1"]
 
 
 def test_a_line_of_another_page_is_not_read(own: Path) -> None:

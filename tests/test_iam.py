@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from bench.cli.data import census_lines
 from bench.core.errors import Unavailable
@@ -243,6 +244,42 @@ def test_a_part_of_the_database_is_enough(own: Path, change, style: str, boxes: 
             "a01-000u",
             "c04-160",
         }
+
+
+def test_a_part_may_lie_elsewhere(own: Path, tmp_path: Path) -> None:
+    """Databases often lie on another disk, each archive unpacked on its own."""
+    for name in ("lines", "xml", "ascii", "splits/aachen"):
+        (own / name).rename(tmp_path / Path(name).name)
+        (own / name).symlink_to(tmp_path / Path(name).name)
+    for style in ("xml", "ascii"):
+        found = first(own, references=style)
+        assert [line.id for line in found.lines] == IDS and not found.bad
+        assert [line.writer for line in found.lines] == ["000"] * 3 + ["171"] * 2
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".jpeg", ".TIFF"])
+def test_images_may_be_of_any_format(own: Path, suffix: str) -> None:
+    for image in (own / "lines").rglob("*.png"):
+        Image.open(image).save(image.with_suffix(suffix))
+        image.unlink()
+    assert [line.id for line in first(own).lines] == IDS
+
+
+def test_entities_of_lines_txt_are_characters(own: Path) -> None:
+    table = own / "ascii" / "lines.txt"
+    _replace(table, '"', "&quot;")
+    _replace(table, "|&|", "|&amp;|")
+    assert first(own, references="ascii").lines[2].text == 'We \'ll say " prop up " & go'
+
+
+@pytest.mark.parametrize("references", ["xml", "ascii"])
+def test_a_line_with_two_texts_is_not_read(own: Path, references: str) -> None:
+    with (own / "ascii" / "lines.txt").open("a") as table:
+        table.write(f"{IDS[0]} ok 154 19 408 746 1661 89 Another|text\n")
+    _replace(own / "xml" / "a01-000u.xml", f'id="{IDS[1]}"', f'id="{IDS[0]}"')
+    found = first(own, references=references)
+    assert IDS[0] not in [line.id for line in found.lines]
+    assert "two with different texts" in reasons(found)[IDS[0]]
 
 
 IMAGE = f"lines/c04/c04-160/{IDS[3]}.png"

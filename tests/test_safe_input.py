@@ -254,6 +254,26 @@ def test_lines_that_are_likely_to_be_read_wrongly_are_noted(tmp_path: Path) -> N
     assert unwritten.endswith(": 2 of 3, the first dim")
 
 
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("R&amp;D, &#39;tis", "HTML entities"),
+        ("A|MOVE|to|stop", "| between words"),
+        ("caf\u00c3\u00a9 d\u00e2\u20ac\u2122Or", "a wrong encoding"),
+        ("a page, or a line that lies on its side", "taller than wide"),
+        ("R&D; \u00c2me \u00ab\u00e2ge\u00bb, either|or", ""),
+    ],
+)
+def test_what_was_probably_converted_wrongly_is_noted(tmp_path: Path, text: str, note: str) -> None:
+    page = np.full((40, 200), 225, np.uint8)
+    page[15:25, 20:180:8] = 30
+    Image.fromarray(page.T if "taller" in note else page).save(tmp_path / "a.png")
+    (tmp_path / "t.tsv").write_text(f"a.png\t{text}\n")
+    notes = ManifestLines(tmp_path / "t.tsv").load().notes
+    assert len(notes) == bool(note)
+    assert all(note in each and each.endswith(": 1 of 1, the first a") for each in notes)
+
+
 def test_of_a_line_only_so_many_pixels_are_kept(tmp_path: Path) -> None:
     Image.new("1", (9_000, 3_000), 1).save(tmp_path / "big.png")
     Image.fromarray(RAMP).save(tmp_path / "small.png")
