@@ -16,6 +16,7 @@ import pytest
 from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.files import read_text
+from bench.core.named import Named, set_named
 from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.ngram import CTCNGramSpec, dense_lm
 from decoders.ctc.ngram_word import CTCNGramWordSpec
@@ -148,6 +149,35 @@ def test_words_with_their_accents_apart_are_refused(tmp_path, decoder):
     decoder(lm=str(composed_lm)).open(info(alphabet)).close()
     with pytest.raises(UserError, match=r"\(NFD\).*uconv -x any-nfc"):
         decoder(lm=str(apart_lm)).open(info(alphabet))
+
+
+@pytest.mark.parametrize("decoder", [CTCNGramWordSpec, CTCKenLMSpec])
+@pytest.mark.parametrize("escaped", ["&apos;s", "@-@"])
+def test_words_that_moses_escaped_are_refused(tmp_path, decoder, escaped):
+    lm = word_model(tmp_path, lambda line: [*words_of(line), escaped])
+    with pytest.raises(UserError, match=f"escaped for Moses .{escaped}"):
+        read(decoder(lm=lm))
+
+
+@pytest.mark.parametrize("decoder", [CTCNGramWordSpec, CTCKenLMSpec, CTCNGramSpec])
+@pytest.mark.parametrize(("mark", "other"), [("<s>", "<S>"), ("</s>", "</S>")])
+def test_a_model_without_sentence_marks_is_refused(tmp_path, decoder, mark, other):
+    is_char = decoder is CTCNGramSpec
+    lm = Path(character_model(tmp_path, "|") if is_char else word_model(tmp_path))
+    lm.write_text(lm.read_text().replace(mark, other))
+    with pytest.raises(UserError, match=f"has no {mark}"):
+        read(decoder(lm=str(lm)))
+
+
+def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
+    set_named(Named(tmp_path, {"mine": "x.arpa"}))
+    try:
+        with pytest.raises(UserError, match=r"no language model min; .*did you mean mine"):
+            read(CTCNGramWordSpec(lm="min"))
+        with pytest.raises(UserError, match="is a folder; name the language model's file"):
+            read(CTCKenLMSpec(lm=str(tmp_path)))
+    finally:
+        set_named(Named())
 
 
 def test_text_with_its_accents_apart_is_read_composed(tmp_path):

@@ -190,9 +190,6 @@ def _columns(
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Map each word of the model to its column, -1 for none; returns missing symbols too."""
     words = {word: index for index, word in enumerate(model.vocabulary)}
-    for mark in (BOS, EOS):
-        if mark not in words:
-            raise UserError(f"{name} has no {mark}; build it from text with sentence marks")
     missing = missing_symbols(words, alphabet, name)
     if missing and UNK not in words:
         raise UserError(

@@ -15,8 +15,6 @@ from bench.core.named import file_of_model, title_of
 from bench.core.types import EncoderInfo
 from datasets.corpus import documents
 from decoders.language.arpa import (
-    BOS,
-    EOS,
     MARKS,
     SPACE,
     NGramModel,
@@ -203,9 +201,6 @@ def _checked(given: Path) -> NGramLM:
     path = unpacked(given)
     model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
     _check_kenlm_order(str(path), len(model.counts))
-    for mark in (BOS, EOS):
-        if mark not in model.vocabulary:
-            raise UserError(f"{path} has no {mark}; build it from text with sentence marks")
     check_unit(model.vocabulary, "word", path)
     if isinstance(model, BinaryHeader):
         check_binary(path, model.vocabulary)

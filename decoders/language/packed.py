@@ -15,6 +15,9 @@ from rich.console import Console
 from bench.core.cache import cache_folder, intact, seal
 from bench.core.errors import UserError
 from bench.core.files import content_hash, draft_of
+from bench.core.named import named
+from bench.core.project import NAME
+from bench.core.registry import did_you_mean
 
 _READ: dict[bytes, Any] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"]\0\0": lzma.open
@@ -35,6 +38,15 @@ def unpacked(path: Path) -> Path:
     try:
         with path.open("rb") as file:
             head = file.read(max(map(len, (*_READ, *_OTHERS))))
+    except FileNotFoundError as error:
+        names = named().models
+        known = did_you_mean(str(path), names) if names else ""
+        raise UserError(
+            f"there is no language model {path}; name a file that is there, or a model of "
+            f"{NAME}{known}"
+        ) from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; name the language model's file in it") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     for magic, tool in _OTHERS.items():

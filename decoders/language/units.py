@@ -5,6 +5,7 @@ A file states neither, and a decoder for another unit or spelling writes nonsens
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Literal
 
 from bench.core.errors import UserError
 from bench.core.metrics import visible
-from decoders.language.arpa import MARKS, SPACE, NGramModel
+from decoders.language.arpa import BOS, EOS, MARKS, SPACE, NGramModel
 
 Unit = Literal["word", "char"]
 
@@ -23,6 +24,8 @@ _SPACES = (SPACE, "<space>", "<spc>", "<sp>", "[space]", "␣", "␠", *_CHARACT
 _PIECE_BEGINS = (SPACE, "##", "Ġ", "_", "+", "￭")
 _PIECE_ENDS = ("@@", "</w>", "_", "+", "￭")
 _NO_WORDS = (*(space for space in _SPACES if space not in _CHARACTERS_TOO), "<w>")
+# https://github.com/moses-smt/mosesdecoder/blob/master/scripts/tokenizer/tokenizer.perl
+_MOSES = re.compile(r"&(?:amp|quot|apos|lt|gt|#124|#91|#93);|^@[-/,.]@$")
 _NAMES = {"word": "words", "sub-word": "sub-words", "char": "characters"}
 _TAKEN_BY = {
     "word": "ctc-ngram-word and ctc-kenlm take it",
@@ -47,18 +50,26 @@ def unit_of(vocabulary: Iterable[str]) -> Literal["word", "sub-word", "char"]:
 
 
 def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
-    """Refuse a model of another unit, or one whose words are not in NFC.
+    """Refuse a model of another unit, without sentence marks, or whose words no reader writes.
 
     Raises:
         UserError: naming the unit of the model and the decoders that take it, or how to convert it.
     """
     vocabulary = tuple(vocabulary)
+    for mark in (BOS, EOS):
+        if mark not in vocabulary:
+            raise UserError(f"{path} has no {mark}; build it from text with sentence marks")
     own = unit_of(vocabulary)
     if own != unit:
         raise UserError(
             f"{path} is a language model of {_NAMES[own]}, and this needs one of {_NAMES[unit]}: "
             f"{_TAKEN_BY[own]}; or build one of {_NAMES[unit]} with "
             f"`python -m bench lm build --unit {unit}`"
+        )
+    if escaped := next((word for word in vocabulary if _MOSES.search(word)), None):
+        raise UserError(
+            f"{path} is of text that was escaped for Moses ({escaped}), which no reader writes; "
+            "build it from the text before it was tokenised"
         )
     composed = sum(unicodedata.normalize("NFD", word) != word for word in vocabulary)
     apart = sum(unicodedata.normalize("NFC", word) != word for word in vocabulary)
