@@ -263,7 +263,7 @@ def check_architecture(repo: str, folder: Path) -> None:
     decoder = inner.get("model_type") if isinstance(inner, dict) else None
     if not isinstance(decoder, str):
         raise UserError(f"config.json of {repo} does not say what its decoder is; fetch it again")
-    if (folder / "adapter_config.json").is_file():
+    if any(name.startswith("adapter_") for name in _files(folder)):
         raise UserError(
             f"{repo} has an adapter of PEFT beside its weights, which would be left out; merge it "
             "with merge_and_unload(), and save the result in another folder"

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from huggingface_hub import metadata_load
+from PIL import Image as PILImage
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -22,12 +25,14 @@ from transformers.utils import logging as transformers_logging
 from bench.core.errors import UserError
 from bench.core.types import TROCR, UNREAD
 from models import hub
+from models.images import Pictures
 
 # Training data of the authors' checkpoints (Li et al. 2021, sections 3.1 and 4.1; their cards on
 # the Hub have no machine-readable form of it).
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
 _PROCESSING = ("size", "image_mean", "image_std")  # of images, which a checkpoint has to state
+_SAME = 1e-3  # between pixels that are prepared in the same steps
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.2, 25.0
 _PADDING = 0.01  # share of a decoder's vocabulary, which is rounded up, that may have no token
 # Settings of transformers' `generate` that change the text, each with its neutral value.
@@ -63,7 +68,7 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
         processor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
-    _check_contrast(checkpoint, processor)
+        _check_contrast(checkpoint, processor)
     size = encoder.image_size
     height, width = (size, size) if isinstance(size, int) else size
     if getattr(processor, "do_center_crop", False):
@@ -77,6 +82,7 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
             f"the image processor of {checkpoint.repo} makes images of {made.height} x "
             f"{made.width} px, but its encoder reads {height} x {width} px; mend its size"
         )
+    _check_steps(checkpoint, processor)
     return processor
 
 
@@ -101,6 +107,22 @@ def _stated_processing(checkpoint: hub.Checkpoint) -> Mapping[str, Any]:
     return stated
 
 
+def _check_steps(checkpoint: hub.Checkpoint, processor: Any) -> None:
+    """Refuse a processor that does more or less than `Pictures` repeats, such as padding a line."""
+    image = (np.arange(40 * 300, dtype=np.uint32) * 7 % 251).astype(np.uint8).reshape(40, 300)
+    with loading(checkpoint, "the image processor"):
+        picture = PILImage.fromarray(image).convert("RGB")
+        expected = processor(picture, return_tensors="pt")["pixel_values"]
+        repeated = Pictures.of(processor)
+        made = repeated.pixels(repeated.squeeze([image]))
+    if made.shape != expected.shape or not torch.allclose(made, expected, rtol=0, atol=_SAME):
+        raise UserError(
+            f"the image processor of {checkpoint.repo} ({type(processor).__name__}) does not "
+            "squeeze each line into its size, as those of TrOCR do; choose another checkpoint, or "
+            "mend the settings that it was not trained with"
+        )
+
+
 def _check_contrast(checkpoint: hub.Checkpoint, processor: Any) -> None:
     """Refuse pixels whose black and white no network was trained with."""
     scale = processor.rescale_factor if processor.do_rescale else 1.0
@@ -110,6 +132,13 @@ def _check_contrast(checkpoint: hub.Checkpoint, processor: Any) -> None:
         raise UserError(
             f"the image processor of {checkpoint.repo} puts {contrasts[0]:.3g} between black and "
             "white, where networks read 1 to 5; mend its rescale_factor and image_std"
+        )
+    means = processor.image_mean if processor.do_normalize else (0.0,)
+    grey = [(127.5 * scale - m) / spread for m, spread in zip(means, spreads, strict=True)]
+    if any(abs(level) > contrast for level, contrast in zip(grey, contrasts, strict=True)):
+        raise UserError(
+            f"the image processor of {checkpoint.repo} turns middle grey into {grey[0]:.3g}, where "
+            "networks read about 0; mend its image_mean"
         )
 
 
@@ -133,6 +162,7 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
         kind = BertTokenizer
     with loading(checkpoint, "the tokenizer"):
         tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    _check_vocabulary(checkpoint, tokenizer)
     tokens, size = len(tokenizer), model.config.decoder.vocab_size
     if not 0 <= size - tokens <= _PADDING * size:
         raise UserError(
@@ -147,6 +177,20 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
                 f"in one and {other} in the other"
             )
     return tokenizer
+
+
+def _check_vocabulary(checkpoint: hub.Checkpoint, tokenizer: Any) -> None:
+    """Refuse a vocab.json with other numbers than those of the tokenizer.json that is read."""
+    folder = checkpoint.folder_of(hub.TOKENIZER)
+    old, new = folder / "vocab.json", folder / "tokenizer.json"
+    if old.is_file() and new.is_file():
+        read = tokenizer.get_vocab()
+        for token, number in hub.read_json(old).items():
+            if read.get(token, number) != number:
+                raise UserError(
+                    f"{old.name} and {new.name} of {checkpoint.repo} disagree on {token}; remove "
+                    "the one that it was not trained with"
+                )
 
 
 def token_id(model: Any, name: str) -> int:
@@ -218,6 +262,8 @@ def loading(checkpoint: hub.Checkpoint, what: str) -> Iterator[None]:
     try:
         with quiet():
             yield
+    except UserError:
+        raise
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         reason = words.partition(". ")[0][:200]

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import VisionEncoderDecoderModel, ViTImageProcessorPil
 
 from bench.core.errors import UserError
@@ -189,6 +190,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             ignore_mismatched_sizes=True,  # refused below, by name
         )
     _check_fit(checkpoint, report)
+    _check_floats(checkpoint)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(
@@ -221,6 +223,21 @@ def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
                 f"the weights of {checkpoint.repo} do not fit its config.json: they {problem} "
                 f"{keys[0]}{more}; fetch the checkpoint again, or choose another"
             )
+
+
+def _check_floats(checkpoint: hub.Checkpoint) -> None:
+    """Refuse quantised weights, which transformers converts to floats without their scales."""
+    for part in checkpoint.parts:
+        if part.suffix != ".safetensors":
+            continue
+        with safe_open(part, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - a file is no mapping
+                kind = file.get_slice(name).get_dtype()
+                if not (kind.startswith(("F", "BF")) or _HARMLESS.search(name)):
+                    raise UserError(
+                        f"the weights of {checkpoint.repo} are quantised ({name} is {kind}); "
+                        "choose a checkpoint with float weights"
+                    )
 
 
 def ar_model(

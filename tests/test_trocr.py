@@ -18,7 +18,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from transformers import GenerationConfig, TrOCRConfig, VisionEncoderDecoderModel
+from transformers import (
+    GenerationConfig,
+    RobertaTokenizer,
+    TrOCRConfig,
+    VisionEncoderDecoderModel,
+)
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import logging as transformers_logging
 
@@ -240,9 +245,35 @@ def two_processors(folder: Path) -> None:
     write_json(folder / "processor_config.json", {"image_processor": {**own, "image_std": [0.2]}})
 
 
+def two_tokenizers(folder: Path) -> None:
+    RobertaTokenizer.from_pretrained(folder).save_pretrained(folder)
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    first, second = list(vocabulary)[10:12]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    write_json(folder / "vocab.json", vocabulary)
+
+
+def whole_numbers(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    name = "decoder.model.decoder.layers.0.fc1.weight"
+    tensors[name] = (tensors[name] * 100).to(torch.int8)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (two_tokenizers, "vocab.json and tokenizer.json"),
+        (whole_numbers, "are quantised (decoder.model.decoder.layers.0.fc1.weight is I8)"),
+        (lambda folder: (folder / "adapter_model.safetensors").touch(), "merge_and_unload()"),
+        (changed(PROCESSOR, lambda c: c.update(do_resize=False)), "does not squeeze each line"),
+        (
+            changed(PROCESSOR, lambda c: c.update(image_processor_type="DonutImageProcessor")),
+            "does not squeeze each line",
+        ),
+        (changed(PROCESSOR, lambda c: c.update(image_mean=[127.5] * 3)), "middle grey into -254"),
+        (changed(PROCESSOR, lambda c: c.update(image_mean=0.5)), "the image processor of"),
+        (changed(PROCESSOR, lambda c: c.update(resample="bicubic")), "the image processor of"),
         (not_a_number, "not finite in float32 (decoder.model.decoder.layers.0.fc1.bias)"),
         (two_processors, "disagree on image_std; remove the one"),
         (changed(PROCESSOR, lambda c: c.update(do_rescale=False)), "puts 510 between black and"),
