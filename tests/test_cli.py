@@ -137,6 +137,10 @@ def test_every_example_of_help_and_documentation_is_understood(call):
         (["doctor"], "python -m bench list --check"),
         (["data", "lst"], "data has no action 'lst'; did you mean list?"),
         (["data", "check", "lines", "--limit", "few"], "--limit takes a whole number, not 'few'"),
+        (["run", "--encoder", "mini", "--limit", "1.5"], "--limit takes a whole number, not '1.5'"),
+        (["run", "--damage", "blot", "--seed", "0.5"], "--seed takes a whole number, not '0.5'"),
+        (["run", "--encoder", "mini", "--dataset", ""], "--dataset names nothing; name something"),
+        (["run", "--encoder", "mini", "--out", "..", "--dry-run"], "'..' is no name of a run"),
         (["lm", "build", "--out", "x", "--unit", "wrd"], "--unit takes one of word, char, not"),
         (["list", "--check", "mini"], "leave mini out"),
         (["report", "mine"], "--run mine"),
@@ -354,6 +358,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(call, doubles, no_report
     for place in ("file/run", "file"):
         code, out, err = call("run", *SMALL, "--out", str(tmp_path / place))
         assert (code, out) == (2, "") and str(tmp_path / "file") in err and is_one_sentence(err)
+    code, out, err = call("run", *SMALL, "--out", f"{tmp_path}/")
+    assert (code, out) == (2, "") and "has files, but not those of a run" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_ctrl_c_in_a_terminal(tmp_path):

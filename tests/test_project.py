@@ -158,7 +158,7 @@ def test_a_failure_has_no_path_either(call: Call, desk: Path) -> None:
     assert call("run", "--encoder", "base-iam", "--dataset", "iam")[0] == 1
     stored = "".join(p.read_text() for p in runs.RUNS.rglob("*") if p.is_file())
     assert "the tokenizer of base-iam cannot be used" in stored and "alice" not in stored
-    assert "there is no image in iam/lines" in stored
+    assert "there is no image lines/a01/a01-000u/a01-000u-00" in stored
 
 
 def test_another_file_can_be_named_and_its_things_go_with_it(

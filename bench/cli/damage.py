@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
 from bench.cli.options import DataRoot, Lang, Names, Numbers, Options
-from bench.core.bounds import Count
+from bench.core.bounds import Count, Whole
 from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition
@@ -50,7 +50,7 @@ def preview(
     split: str = "test",
     line: Count = 1,
     damage: Names = (),
-    seed: int = 0,
+    seed: Whole = 0,
     options: Options = (),
     out: Path = Path("damage.png"),
     data_root: DataRoot = None,

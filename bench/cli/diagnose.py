@@ -22,7 +22,7 @@ from bench.cli.options import (
     print_json,
     typed,
 )
-from bench.core.bounds import Count
+from bench.core.bounds import Count, Whole
 
 if TYPE_CHECKING:
     from bench.analysis.diagnostics import Diagnosis
@@ -65,7 +65,7 @@ class DiagnosisChoices:
     split: str = "test"
     damage: Names = ("none",)
     severity: Numbers = (3,)
-    seed: int = 0
+    seed: Whole = 0
     limit: Count = 200
     options: Options = ()
 

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from bench.cli import PROGRAM
 from bench.cli.options import WHAT, Inference, Lang, Names, Options, typed
+from bench.core.bounds import Whole
 
 if TYPE_CHECKING:
     from bench.analysis.experiment.design import Design
@@ -49,7 +50,7 @@ class ExperimentChoices:
     """
 
     reader: Names = ()
-    lines: int | None = None
+    lines: Whole | None = None
     options: Options = ()
 
     def design(self, inference: Inference) -> Design:

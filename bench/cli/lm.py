@@ -12,6 +12,7 @@ from bench.cli import PROGRAM
 from bench.cli.bars import bars
 from bench.cli.guard import guard_text
 from bench.cli.options import AllowLeak, DataRoot, Files, Json, Lang, Names, print_json
+from bench.core.bounds import Whole
 from bench.core.files import content_hash, read_text
 from bench.report.format import plural, significant
 from bench.report.language import say, say_name
@@ -37,7 +38,7 @@ def build(
     *,
     out: Path,
     text: Files = (),
-    order: int = 3,
+    order: Whole = 3,
     unit: Literal["word", "char"] = "word",
     against: Names = (),
     allow_leak: AllowLeak = False,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Group, Parameter, Token
 
 from bench.cli import PROGRAM
-from bench.core.bounds import Count
+from bench.core.bounds import Count, Whole
 from bench.core.errors import UserError
 from bench.core.hashing import plain
 from bench.core.options import parse_options, typed_options, words
@@ -28,7 +28,10 @@ RESULTS = Group("results", sort_key=3)
 
 
 def _words(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
-    return words(token.value for token in tokens)
+    found = words(token.value for token in tokens)
+    if tokens and not found:  # an empty variable of a script
+        raise UserError(f"{tokens[0].keyword} names nothing; name something, or leave it out")
+    return found
 
 
 def _numbers(_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
@@ -203,7 +206,7 @@ class CellChoices:
     severity: Numbers = ()
     split: str = "test"
     limit: Count | None = None
-    seed: int = 0
+    seed: Whole = 0
     options: Options = ()
 
     @property

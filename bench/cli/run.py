@@ -23,7 +23,7 @@ from bench.cli.options import (
     Lang,
     print_json,
 )
-from bench.core.bounds import Count
+from bench.core.bounds import Count, Whole
 from bench.core.errors import UserError
 from bench.core.types import Row
 from bench.pipeline import bad_lines
@@ -69,7 +69,7 @@ def run(
     inference: Inference = Inference(),
     rounds: Annotated[Count | None, Parameter(group=HOW)] = None,
     executor: Annotated[Literal["local", "ray", "slurm"], Parameter(group=HOW)] = "local",
-    cpus: Annotated[int | None, Parameter(group=HOW)] = None,
+    cpus: Annotated[Whole | None, Parameter(group=HOW)] = None,
     gpus: Annotated[float | None, Parameter(group=HOW)] = None,
     shard: Annotated[Count | None, Parameter(group=HOW)] = None,
     out: Annotated[str | None, Parameter(group=RESULTS)] = None,

@@ -15,6 +15,7 @@ from bench.cli import PROGRAM
 from bench.cli.bars import Bars
 from bench.cli.guard import guard_text, guard_training
 from bench.cli.options import AllowLeak, DataRoot, Lang
+from bench.core.bounds import Whole
 from bench.core.errors import UserError
 from bench.report.format import commas, number, percent, plural
 from bench.report.language import say, say_text
@@ -116,7 +117,7 @@ def _ar(
     *,
     recipe: FineTuning = FineTuning(),
     init: Path | None = None,
-    columns: int | None = None,
+    columns: Whole | None = None,
     allow_leak: AllowLeak = False,
     data_root: DataRoot = None,
     lang: Lang = None,

@@ -22,7 +22,7 @@ from bench.cli.options import (
     print_json,
     typed,
 )
-from bench.core.bounds import Count
+from bench.core.bounds import Count, Whole
 from bench.core.errors import UserError
 from bench.pipeline.runs import CHECKS
 
@@ -65,8 +65,8 @@ class TuningLines:
     split: str = "val"
     limit: Count | None = None
     damage: Names = ("all",)
-    severity: int = 3
-    seed: int = 0
+    severity: Whole = 3
+    seed: Whole = 0
 
 
 @app.default

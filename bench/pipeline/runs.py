@@ -25,6 +25,7 @@ REFERENCE = ROOT / "results" / "reference"
 CHECKS = ROOT / "results" / "checks"  # output of other commands
 
 _RECORD = "run.json"
+_OWN = (_RECORD, "rows.jsonl", "env.json", "lock")  # of which a run folder has at least one
 
 Kind = Literal["run", "speed"]  # the command that measured
 
@@ -86,12 +87,20 @@ def choose(selection: Selection, name: str | None = None, fresh: bool = False) -
         fresh: refuse an existing folder.
 
     Raises:
-        UserError: `fresh`, but a folder of that name exists.
+        UserError: `fresh`, but a folder of that name exists; or the name is that of a folder or
+            file that is no run's.
     """
     if name is not None:
+        if not name.strip("."):
+            raise UserError(f"{name!r} is no name of a run; name one, or a path with a slash")
         path = folder(name)
         if fresh and path.exists():
             raise UserError(f"{path} is there already; choose another --out, or leave out --fresh")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file, and a run needs a folder; choose another --out")
+        there = {file.name for file in path.iterdir()} if path.is_dir() else set()
+        if there and there.isdisjoint(_OWN):
+            raise UserError(f"{path} has files, but not those of a run; choose another --out")
         return path
     unfinished = (path for path in _newest_first() if _goes_on(path, selection))
     if not fresh and (begun := next(unfinished, None)) is not None:
