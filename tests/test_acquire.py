@@ -260,6 +260,7 @@ def test_a_source_that_cannot_be_fetched_is_one_sentence(host, tmp_path, call, m
     assert code == 2 and error.startswith("error: could not fetch") and "--url" in error
 
 
+@pytest.mark.faults
 def test_a_killed_get_goes_on_with_the_finished_download(host, tmp_path):
     code = (
         "import sys, os, dataclasses\n"

@@ -1,7 +1,8 @@
 """Real runs of the command line under faults: nothing finished is lost, and tables come out equal.
 
 `pytest -m faults` makes every try: some 20 minutes of a core, and more where others work. One kill
-and one damaged folder are in every run of the tests. Figures stand in docs/reliability.md.
+and one damaged folder are in every run of the tests, and so are a clock that jumps (test_resume.py)
+and a killed `data get` (test_acquire.py). Figures stand in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None
     One in twenty runs imports everything, one in twenty also writes its report, and the others are
     forked from a process that has imported it: most of their moments lie in the run itself.
     """
-    rng, kills, of_forks = random.Random(seed), 0, 0
+    rng, kills, number = random.Random(seed), Counter[str](), 0
     program = Program(tmp_path / "forked", unharmed.cache)
     tmp_path.mkdir(exist_ok=True)
     for _ in range(min(2, count)):  # the first one waits for the server
@@ -218,7 +219,8 @@ def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None
         assert program.finish()[0] == 0
         assert program.results() == unharmed.results()
     program.out = tmp_path / "run"
-    for number in range(count):
+    while kills.total() < count:
+        number += 1
         before, (report, whole) = program.finished(), (rng.random() < p for p in (0.05, 0.05))
         moment, fault = rng.random(), rng.choice(SIGNALS)
         if report or whole or count == 1:
@@ -227,7 +229,7 @@ def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None
                 process.wait(moment * unharmed.whole_s * (3 if report else 1.5))
             if process.poll() is None:
                 process.send_signal(fault)
-                kills += 1
+                kills["a process with its report" if report else "a process"] += 1
             _, err = process.communicate(timeout=LIMIT_S)
             code = process.returncode
         else:
@@ -235,18 +237,18 @@ def killed(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None
             fork.join(moment * program.seconds)
             if fork.is_alive():
                 os.kill(fork.pid or 0, fault)
-                kills, of_forks = kills + 1, of_forks + 1
+                kills["a fork"] += 1
             code, err = program.end_of(fork)
         # Ctrl-C before the first line of the program is Python's own to answer.
         early = fault == signal.SIGINT and "bench/cli" not in err
         assert early or "Traceback" not in err, err
         assert before.items() <= program.finished().items()
-        if code == 0 or number == count - 1:
+        if code == 0 or kills.total() == count:
             assert program.finish()[0] == 0
             assert program.results() == unharmed.results()
             assert not [*program.out.glob("lines/*.tmp"), *program.out.glob("*.json.*.tmp")]
             program.out = tmp_path / f"run-{number}"
-        print(f"{kills} of {number + 1} runs were killed, {of_forks} of them forks", flush=True)
+        print(f"{kills.total()} of {number} runs were killed: {dict(kills)}", flush=True)
 
 
 def damaged(count: int, tmp_path: Path, unharmed: Program, seed: int = 0) -> None:

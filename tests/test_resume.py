@@ -60,6 +60,7 @@ def test_finished_cells_are_not_run_again_and_things_are_opened_once(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.faults
 def test_a_clock_that_jumps_by_hours_changes_no_duration_and_no_order(tmp_path, monkeypatch):
     jumps = itertools.cycle((5, -30, 90))  # hours
 
