@@ -1,7 +1,9 @@
 """Training of CTC heads: material, streams, cached states, the loop, export, the command line."""
 
 import dataclasses
+import multiprocessing
 import shutil
+import time
 from collections import namedtuple
 from itertools import islice
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 
 from bench.cli import trainings
 from bench.core.errors import UserError
+from bench.core.locks import locked
 from bench.core.progress import silent
 from bench.core.registry import Entry
 from bench.core.types import Runtime
@@ -191,11 +194,41 @@ def test_computing_states_goes_on_where_it_was_cut_off(tmp_path):
     assert counts == [11]  # 8 were there
     assert np.array_equal(again, whole)
     assert {path.name for path in (tmp_path / "cut").iterdir()} == {
-        made.path.name, f"{made.path.name}.sha256",
+        made.path.name, f"{made.path.name}.sha256", made.path.with_suffix(".lock").name,
     }  # fmt: skip
     made.path.write_bytes(made.path.read_bytes()[:-3])  # damaged states are computed again
     assert np.array_equal(features(tmp_path / "cut").load(silent), whole)
     assert dataclasses.replace(made, encoder_hash="other").path != made.path
+
+
+def test_a_training_waits_for_another_that_encodes_the_same_lines(tmp_path, monkeypatch):
+    def states(self: Features, lines: Any) -> Any:  # no torch in a fork
+        return np.full((len(lines), *self.shape[1:]), len(lines[0].text))
+
+    monkeypatch.setattr(Features, "states", states)
+    made, forks, log = features(tmp_path), multiprocessing.get_context("fork"), tmp_path / "log"
+    begin = forks.Event()
+
+    def note(doing: str, done: float, total: float) -> None:
+        with log.open("a") as file:
+            file.write(f"{doing}\n")
+
+    def load() -> None:
+        begin.wait()
+        made.load(note)
+
+    other = forks.Process(target=load)
+    other.start()  # before the lock, which it would take for its own
+    with locked(made.path.with_suffix(".lock")):
+        begin.set()
+        while not log.exists():
+            time.sleep(0.01)
+        made._compute(silent)
+    other.join()
+    assert other.exitcode == 0
+    assert set(log.read_text().splitlines()) == {
+        "waiting for another training to encode them", "checking states",
+    }  # fmt: skip
 
 
 def test_a_full_disk_is_refused_before_anything_is_computed(tmp_path, monkeypatch):

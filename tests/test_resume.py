@@ -84,6 +84,18 @@ def test_a_clock_that_jumps_by_hours_changes_no_duration_and_no_order(tmp_path, 
         assert run(plan, RunStore(tmp_path / name)).reused == outcome.done
 
 
+def test_the_end_of_a_run_does_not_end_one_that_began_in_its_folder_since(tmp_path):
+    first = runs.begin(tmp_path, ASKED, cells=2)
+    second = runs.begin(tmp_path, ASKED, cells=2)
+    runs.end(tmp_path, first)
+    assert runs.planned(tmp_path) == (2, False)
+    with RunStore(tmp_path).locked():
+        runs.end(tmp_path, second)
+        assert runs.planned(tmp_path) == (2, False)
+    runs.end(tmp_path, second)
+    assert runs.planned(tmp_path) == (2, True)
+
+
 def test_a_run_that_is_refused_changes_nothing_of_the_one_that_writes(tmp_path):
     runs.begin(tmp_path, ASKED, cells=2)
     before = (tmp_path / "run.json").read_bytes()
@@ -178,7 +190,7 @@ def test_sigterm_ends_a_run_behind_its_cells_with_a_hint(tmp_path, call, monkeyp
         assert f"process {os.getpid()} is writing" in out and "1 of 2 cells done" in out
     code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
     assert "give the run's command again to go on" in out
-    runs.end(tmp_path / "run")
+    runs.end(tmp_path / "run", runs.begin(tmp_path / "run", ASKED, cells=2))
     code, out, _ = call("report", "--run", f"{tmp_path}/run", "--status")
     assert code == 0 and "0 left\nit has ended\n" in out
 

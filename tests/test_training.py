@@ -168,6 +168,16 @@ def test_lengths_and_folders_that_do_not_fit_are_refused(tmp_path):
         fit(Slope(out=tmp_path, steps=2, seed=1))
 
 
+def test_a_folder_that_another_training_writes_is_refused(tmp_path):
+    class Second(Listening):
+        def report(self, doing: str, done: float, total: float) -> None:
+            with pytest.raises(UserError, match=r"another training \(process \d+\) is writing"):
+                fit(Slope(out=tmp_path, steps=2))
+
+    assert fit(Slope(out=tmp_path, steps=1), Second()).points
+    assert fit(Slope(out=tmp_path, steps=2)).points
+
+
 # ---- lines ----
 
 

@@ -116,7 +116,7 @@ def run(
     store = RunStore(runs.choose(chosen, out, fresh))
     if dry_run:
         return _print_plan(plan, store, as_json)
-    runs.begin(store.path, chosen, cells=plan.cells)
+    begun = runs.begin(store.path, chosen, cells=plan.cells)
     with RunProgress(plan) as progress, _stopped_by_signals() as stopping:
         if executor == "local":
             outcome = runner.run(plan, store, progress, stopping=stopping)
@@ -130,7 +130,7 @@ def run(
             f"interrupted; finished cells in {store.path}: {finished}; the same command goes on "
             "from there"
         )
-    runs.end(store.path)
+    runs.end(store.path, begun)
     _print_results(store, outcome, as_json)
     return int(_incomplete(outcome, store, choices.named))
 

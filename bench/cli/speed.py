@@ -125,7 +125,7 @@ def run(
     job = _job(choices, timing)
     plan = job.plan()
     store = RunStore(runs.choose(job.identity(), out, fresh))
-    runs.begin(store.path, job.identity(), "speed")
+    begun = runs.begin(store.path, job.identity(), "speed")
     with RunProgress(plan) as progress:
         outcome = measure(plan, job.seconds, store, progress)
     results = collect(store)
@@ -140,7 +140,7 @@ def run(
             f"interrupted; {finished} finished rows are in {files[0]}, and the same command goes "
             "on from there"
         )
-    runs.end(store.path)
+    runs.end(store.path, begun)
     if as_json:
         print_json([row.record() for row in rows])
     else:

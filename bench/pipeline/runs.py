@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from bench import ROOT
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.hashing import digest, plain
+from bench.core.locks import LockedError, locked
 from bench.core.records import dump, load
 from bench.core.stopwatch import now_utc
 from bench.pipeline.plan import Selection
-from bench.pipeline.store import RunStore
+from bench.pipeline.store import LOCK, RunStore
 
 RUNS = ROOT / "results" / "runs"
 REFERENCE = ROOT / "results" / "reference"
@@ -31,12 +33,13 @@ Kind = Literal["run", "speed"]  # the command that measured
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """The content of `run.json`.
 
     kind: of its command.
     selection: its hash; asked: its content; cells: how many it plans.
     number: counts the runs of `RUNS`, because a clock may be put back; 0 in older ones.
+    starts: of this run, the first one included; 0 in older ones.
     """
 
     began: str
@@ -46,6 +49,7 @@ class _Run:
     cells: int = 0
     ended: str | None = None
     number: int = 0
+    starts: int = 0
 
 
 def folder(name: str, under: Path | None = None) -> Path:
@@ -109,8 +113,11 @@ def choose(selection: Selection, name: str | None = None, fresh: bool = False) -
     return _unused(RUNS / f"{stamp[:8]}-{stamp[8:]}")
 
 
-def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) -> None:
+def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) -> Run:
     """Create the folder and record the selection; it counts as unfinished from now on.
+
+    Returns:
+        The record, for `end`.
 
     Raises:
         UserError: another run writes here, or the folder cannot be written.
@@ -119,13 +126,22 @@ def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) 
         before, asked = _record(path), plain(dataclasses.asdict(selection))
         number = before.number if before else 1 + max((r.number for r, _ in _records()), default=0)
         began = before.began if before else now_utc()
-        _write(path, _Run(began, kind, _identity(selection), asked, cells, number=number))
+        starts = 1 + (before.starts if before else 0)
+        record = Run(began, kind, _identity(selection), asked, cells, None, number, starts)
+        write_atomically(path / _RECORD, dump(record))
+        return record
 
 
-def end(path: Path) -> None:
-    """Record that the run in this folder has ended."""
-    if record := _record(path):
-        _write(path, dataclasses.replace(record, ended=now_utc()))
+def end(path: Path, begun: Run) -> None:
+    """Record that a run has ended, unless it was begun again since.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with contextlib.suppress(LockedError), locked(path / LOCK):
+        if _record(path) == begun:
+            ended = dataclasses.replace(begun, ended=now_utc())
+            write_atomically(path / _RECORD, dump(ended))
 
 
 def planned(path: Path) -> tuple[int, bool]:
@@ -157,7 +173,7 @@ def _newest_first() -> Iterator[Path]:
     yield from (path for *_, path in sorted(known, reverse=True))
 
 
-def _records() -> Iterator[tuple[_Run, Path]]:
+def _records() -> Iterator[tuple[Run, Path]]:
     """Yield the records of run folders with these; other folders are skipped."""
     for path in RUNS.glob(f"*/{_RECORD}"):
         if record := _record(path.parent):
@@ -172,16 +188,12 @@ def _has_rows(path: Path) -> bool:
         return False
 
 
-def _record(path: Path) -> _Run | None:
+def _record(path: Path) -> Run | None:
     """The content of `run.json`; None when it is not there or damaged (its rows still count)."""
     try:
-        return load(_Run, (path / _RECORD).read_bytes(), str(path / _RECORD))
+        return load(Run, (path / _RECORD).read_bytes(), str(path / _RECORD))
     except (OSError, UserError):
         return None
-
-
-def _write(path: Path, record: _Run) -> None:
-    write_atomically(path / _RECORD, dump(record))
 
 
 def _unused(path: Path) -> Path:

@@ -15,7 +15,6 @@ to write, and its cell runs again. A full disk never leaves half a row behind.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import hashlib
 import json
@@ -24,8 +23,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from bench.core import locks
 from bench.core.errors import UserError
 from bench.core.files import UNFINISHED, plain_errors, write_atomically
 from bench.core.hashing import digest
@@ -33,7 +33,7 @@ from bench.core.records import CorruptError, dump, dump_row, load, load_environm
 from bench.core.types import LineResult, LineSet, Row
 from bench.pipeline import bad_lines
 
-_LOCKED_HERE: set[Path] = set()  # a POSIX lock does not hold against its own process
+LOCK = "lock"
 
 
 class RunStore:
@@ -155,21 +155,19 @@ class RunStore:
         Raises:
             UserError: another run writes here, or the folder cannot be written.
         """
-        with plain_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path / "lock"):
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(locks.locked(self.path / LOCK))
+            except locks.LockedError as error:
+                raise UserError(
+                    f"another run (process {error.process}) is writing {self.path}; wait for it to "
+                    "end or choose another run name"
+                ) from None
             yield
 
     def writer(self) -> str:
         """The process that writes here now; "" if none does."""
-        lock = self.path / "lock"
-        if lock.resolve() in _LOCKED_HERE:
-            return str(os.getpid())
-        try:  # for reading: the folder may be another user's, or its disk full
-            with lock.open("rb") as file:
-                return "" if _lock(file, fcntl.LOCK_SH) else _process(file)
-        except OSError:
-            return ""
+        return locks.holder(self.path / LOCK)
 
     def keep_environment(self, environment: Mapping[str, Any]) -> str:
         """Add an environment record where it is new; returns its hash. Only within `writing`.
@@ -285,51 +283,3 @@ def mend(path: Path) -> None:
         if whole < len(content):
             file.truncate(whole)
             os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the kernel drops when the process ends, even by a kill.
-
-    POSIX record locks are not inherited by forked workers, so that a worker that outlives a
-    killed run does not keep the folder locked.
-    """
-    here = path.resolve()
-    if here in _LOCKED_HERE:  # not even opened: closing a second handle would drop the lock
-        raise _in_use(path, str(os.getpid()))
-    with contextlib.ExitStack() as closing:
-        with plain_errors(path.parent):
-            file = closing.enter_context(path.open("a+b", buffering=0))
-            mine = _lock(file, fcntl.LOCK_EX)
-        if not mine:
-            raise _in_use(path, _process(file))
-        with contextlib.suppress(OSError):  # a full disk: only messages need the number
-            file.truncate(0)
-            file.write(str(os.getpid()).encode())
-        _LOCKED_HERE.add(here)
-        try:
-            yield
-        finally:
-            _LOCKED_HERE.discard(here)
-
-
-def _lock(file: IO[bytes], kind: int) -> bool:
-    """Lock a file until it is closed; False where another process holds it."""
-    try:
-        fcntl.lockf(file, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _process(file: IO[bytes]) -> str:
-    """The number of the process that holds a lock."""
-    file.seek(0)
-    return file.read().decode(errors="replace").strip() or "unknown"
-
-
-def _in_use(path: Path, process: str) -> UserError:
-    return UserError(
-        f"another run (process {process}) is writing {path.parent}; wait for it to end or choose "
-        "another run name"
-    )

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bench.core.cache import intact, seal
 from bench.core.errors import UserError
 from bench.core.files import write_atomically
+from bench.core.locks import locked
 from bench.core.progress import Report
 from bench.core.types import Line
 from datasets.base import fingerprint
@@ -88,15 +89,25 @@ class Features:
     def load(self, report: Report) -> NDArray[np.float16]:
         """Memory-map the states, computed first where they are missing.
 
+        One process computes while others wait for it: the draft that they would go on with is one.
+
         Raises:
             UserError: the disk has no room, or the folder may not be written to.
         """
-        if not intact(self.path, lambda done: report("checking states", done, self.bytes)):
-            self.path.unlink(missing_ok=True)
-            self.check_room()
-            self._compute(report)
+        if not self._checked(report):
+            with locked(
+                self.path.with_suffix(".lock"),
+                lambda: report("waiting for another training to encode them", 0, self.bytes),
+            ):
+                if not self._checked(report):
+                    self.path.unlink(missing_ok=True)
+                    self.check_room()
+                    self._compute(report)
         states: NDArray[np.float16] = np.load(self.path, mmap_mode="r")
         return states
+
+    def _checked(self, report: Report) -> bool:
+        return intact(self.path, lambda done: report("checking states", done, self.bytes))
 
     @property
     def _draft(self) -> Path:

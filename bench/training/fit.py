@@ -7,9 +7,10 @@ resuming, several processes, an early end.
 
 # Without postponed annotations: cyclopts reads inherited fields in the module of the subclass.
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
 from bench.core.errors import UserError
+from bench.core.locks import LockedError, locked
 from bench.core.machine import bf16_units
 from bench.core.stopwatch import steady_s
 from bench.training.files import History, Point, claim, load_checkpoint, save_checkpoint
@@ -112,7 +114,8 @@ def fit(recipe: Recipe, log: Log | None = None) -> Result:
     together when torchrun started them; the first one validates and writes.
 
     Raises:
-        UserError: see `Recipe.open`; a damaged checkpoint, a folder of another training.
+        UserError: see `Recipe.open`; a damaged checkpoint, a folder of another training, or one
+            that another process is writing.
         Unavailable: weights or a data set are not here.
     """
     recipe.check()
@@ -121,13 +124,25 @@ def fit(recipe: Recipe, log: Log | None = None) -> Result:
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     log = log or Log()
-    training = recipe.open(log)
-    try:
+    with _alone_in(recipe.out), contextlib.closing(recipe.open(log)) as training:
         run = _Run(recipe, training, log)
         run.train()
-    finally:
-        training.close()
     return Result(tuple(run.history.points), run.history.best, training.weights)
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep another training out of a folder, whose checkpoints would alternate."""
+    with contextlib.ExitStack() as held:
+        try:
+            if rank() == 0:
+                held.enter_context(locked(out / "lock"))
+        except LockedError as error:
+            raise UserError(
+                f"another training (process {error.process}) is writing {out}; wait for it to end "
+                "or choose another --out"
+            ) from None
+        yield
 
 
 class _Run:

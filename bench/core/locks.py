@@ -1,0 +1,95 @@
+"""Locks between processes, which the kernel opens when their process ends, even by a kill.
+
+They are POSIX record locks: forked workers do not inherit them, so that a worker that outlives a
+killed run keeps nothing locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from bench.core.files import plain_errors
+from bench.core.stopwatch import pause
+
+_LOOK_S = 0.05  # longer than `holder` has a lock
+_HELD: set[Path] = set()  # by this process, against which such a lock does not hold
+
+
+class LockedError(Exception):
+    """Another process holds the lock.
+
+    process: its number, as far as it is known.
+    """
+
+    def __init__(self, process: str) -> None:
+        super().__init__(process)
+        self.process = process
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which is made and stays.
+
+    Args:
+        path: of the file; its folder is made if missing.
+        waiting: called before waiting for another process; None does not wait.
+
+    Raises:
+        LockedError: another process, or this one, holds it.
+        UserError: the file cannot be written.
+    """
+    here = path.resolve()
+    if here in _HELD:  # not even opened: closing a second handle would drop the lock
+        raise LockedError(str(os.getpid()))
+    with contextlib.ExitStack() as closing:
+        with plain_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = closing.enter_context(path.open("a+b", buffering=0))
+            mine = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not mine and waiting is None:
+                pause(_LOOK_S)
+                mine = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            elif not mine and waiting is not None:
+                waiting()
+                mine = _lock(file, fcntl.LOCK_EX)
+        if not mine:
+            raise LockedError(_process(file))
+        with contextlib.suppress(OSError):  # a full disk: only messages need the number
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+        _HELD.add(here)
+        try:
+            yield
+        finally:
+            _HELD.discard(here)
+
+
+def holder(path: Path) -> str:
+    """The number of the process that holds a lock; "" if none does."""
+    if path.resolve() in _HELD:
+        return str(os.getpid())
+    try:  # for reading: the folder may be another user's, or its disk full
+        with path.open("rb") as file:
+            return "" if _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB) else _process(file)
+    except OSError:
+        return ""
+
+
+def _lock(file: IO[bytes], kind: int) -> bool:
+    """Lock a file until it is closed; False where another process holds it."""
+    try:
+        fcntl.lockf(file, kind)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _process(file: IO[bytes]) -> str:
+    """The number of the process that holds a lock."""
+    file.seek(0)
+    return file.read().decode(errors="replace").strip() or "unknown"
