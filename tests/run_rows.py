@@ -157,6 +157,10 @@ class Rows:
         """The rows."""
         return self._rows
 
+    def failures(self) -> dict[str, Row]:
+        """None but those among the rows."""
+        return {row.cell: row for row in self._rows if row.status == "failed"}
+
     def lines(self, key: str) -> list[LineResult]:
         """Lines whose errors are those of the row."""
         found = next(row for row in self._rows if row.key == key)

@@ -150,10 +150,13 @@ def test_a_device_is_shared_where_less_than_all_of_it_is_reserved(device, cpus, 
 def test_a_cell_whose_workers_are_lost_again_and_again_fails(tmp_path):
     options = {"dying": {"mark": "/dev/null/no", "busy_s": 0.05}}
     asked = replace(TWO_BLOCKS, damages=("none",), options=options)
+    before = on("slurm", tmp_path, replace(asked, decoders=("reader",), options={}))
     outcome = on("slurm", tmp_path, asked)
-    rows = {row.decoder: row for row in RunStore(tmp_path).rows()}
+    store = RunStore(tmp_path)
+    rows = {row.decoder: row for row in store.rows()}
+    assert outcome.reused == before.done and store.failures().keys() == {rows["dying"].cell}
     assert (rows["reader"].status, rows["dying"].status) == ("ok", "failed")
-    assert (len(outcome.done), len(outcome.failed)) == (1, 1)
+    assert len(outcome.failed) == 1
     assert rows["dying"].reason.startswith("the task lost 3 workers, the last one so: Job ")
 
 

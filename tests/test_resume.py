@@ -24,8 +24,10 @@ from bench.core.machine import environment
 from bench.core.types import Row, Runtime
 from bench.pipeline import runs
 from bench.pipeline.plan import Selection, build_plan
-from bench.pipeline.runner import run
+from bench.pipeline.runner import finished, run
 from bench.pipeline.store import RunStore
+from bench.report.cer import cer_cell
+from bench.report.results import collect
 from tests.harness_doubles import (
     ASKED,
     CALLS,
@@ -33,7 +35,9 @@ from tests.harness_doubles import (
     QUICK,
     STALL_AT,
     Eraser,
+    Pixels,
     Reader,
+    Words,
     go,
     registries,
 )
@@ -103,6 +107,31 @@ def test_a_run_that_is_refused_changes_nothing_of_the_one_that_writes(tmp_path):
         with pytest.raises(UserError, match="is writing"):
             runs.begin(tmp_path, replace(ASKED, limit=1), "speed")
         assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("thing", "method"), [(Pixels, "open"), (Words, "load")])
+def test_a_finished_cell_is_shown_though_its_encoder_or_set_does_not_open_later(
+    tmp_path, monkeypatch, thing, method
+):
+    first = go(tmp_path)
+    good = RunStore(tmp_path).rows()
+
+    def gone(self, *args):
+        raise UserError("its disk is not there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(thing, method, gone)
+        assert len(go(tmp_path).failed) == 2
+        for _ in range(2):
+            store = RunStore(tmp_path)
+            assert store.rows() == good and len(store.failures()) == 2
+            for result in collect(store):
+                (remark,) = (note for note in cer_cell(result).notes if "last run" in note)
+                assert remark.endswith(f"did not {method}: its disk is not there")
+            assert not finished(build_plan(ASKED, registries()), store)  # nobody can say today
+    assert go(tmp_path).reused == first.done
+    store = RunStore(tmp_path)
+    assert store.rows() == good and not store.failures()
 
 
 @pytest.mark.parametrize("kept", [None, 0.5, "line", "zeros", "edits", "order"])

@@ -8,7 +8,7 @@ their edits must have been counted by the same rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -35,7 +35,10 @@ class Store(Protocol):
     """The interface of a run to read; `bench.pipeline.store.RunStore` implements it."""
 
     def rows(self) -> list[Row]:
-        """The newest row of every cell."""
+        """The newest good row of every cell, else its failure."""
+
+    def failures(self) -> Mapping[str, Row]:
+        """The failures of cells that have failed since they were last good, by cell."""
 
     def lines(self, key: str) -> list[LineResult]:
         """The lines of a cell."""
@@ -54,6 +57,10 @@ class Chosen:
     def rows(self) -> list[Row]:
         """The rows."""
         return list(self.found)
+
+    def failures(self) -> Mapping[str, Row]:
+        """The failures of cells that have failed since they were last good, by cell."""
+        return self.store.failures()
 
     def lines(self, key: str) -> list[LineResult]:
         """The lines of one of them."""

@@ -254,7 +254,7 @@ def _print_results(store: RunStore, outcome: Outcome, as_json: bool) -> None:
     rows = [result.row for result in results]
     for note in _unapplied(rows):
         print(say("note: {note}", note=note))
-    if failed := [row for row in rows if row.key in outcome.failed]:
+    if failed := [row for row in store.failures().values() if row.key in outcome.failed]:
         print(f"\n{say('failed:')}\n{_failures(failed)}")
     if outcome.skipped:
         print(f"\n{say('could not run here:')}\n{missing(outcome.skipped)}")

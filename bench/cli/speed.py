@@ -130,8 +130,11 @@ def run(
         outcome = measure(plan, job.seconds, store, progress)
     results = collect(store)
     if not outcome.interrupted:  # else what was finished before may not have been reached
-        keys = {*outcome.done, *outcome.reused, *outcome.failed}
-        results = [result for result in results if result.row.key in keys]
+        keys, failures = {*outcome.done, *outcome.reused}, store.failures()
+        cells = {cell for cell, row in failures.items() if row.key in outcome.failed}
+        results = [
+            result for result in results if {result.row.key, result.row.cell} & (keys | cells)
+        ]
     rows = speed_rows(results, job.systems(), absences(job.systems(), outcome.skipped))
     files = write(store.path, rows)
     if outcome.interrupted:

@@ -266,8 +266,7 @@ class _Driver:
             path = self._store.path / bad_lines.NAME
             bad_lines.note(path, message.dataset, message.split, message.bad)
         elif isinstance(message, AdoptedCell):
-            if message.key not in (*self.outcome.done, *self.outcome.reused):
-                self.outcome.reused.append(message.key)
+            self._adopt(block, message.key)
         elif isinstance(message, StoredCell):
             self._write(block, message)
         else:
@@ -298,6 +297,14 @@ class _Driver:
                 self._write(block, StoredCell(record, row, ()))
         self.take(block, Outcome([]))
         return False
+
+    def _adopt(self, block: Block, key: str) -> None:
+        row = self._store.adopt(key)
+        if row.cell not in self._stored:  # else another shard or a lost worker has adopted it
+            self._stored[row.cell] = row
+            self.outcome.reused.append(key)
+            self._progress.started(block)
+            self._progress.advanced(1.0)
 
     def _write(self, block: Block, message: StoredCell) -> None:
         if message.row.cell in self._stored:  # its worker was lost after it had sent the row

@@ -44,22 +44,33 @@ class RunStore:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._by_key: dict[str, Row] = {}
+        self._good: dict[str, Row] = {}  # by key
         self._by_cell: dict[str, Row] = {}  # a dict keeps the place of what is replaced in it
+        self._failures: dict[str, Row] = {}  # by cell
         self._read = False
         self._damaged_rows: list[str] = []
 
     def rows(self) -> list[Row]:
-        """The newest row of every cell, in the order in which the cells first ran.
+        """The newest good row of every cell, else its failure, in the order of their first runs.
 
         Where code, weights or data of a cell (`Row.cell`) have changed since, its key has changed
-        too, and only its newest row is returned.
+        too, and only its newest row is returned. A failure replaces no good row: an encoder that
+        does not open today has lost none of its numbers.
 
         Raises:
             UserError: a row does not fit or is of another schema, or the file cannot be read.
         """
         self._load()
         return list(self._by_cell.values())
+
+    def failures(self) -> dict[str, Row]:
+        """The failures of cells that have failed since they were last good, by cell.
+
+        Raises:
+            UserError: as `rows`.
+        """
+        self._load()
+        return dict(self._failures)
 
     def damaged_rows(self) -> list[str]:
         """List the lines of the file that hold no valid row, with reasons; they are ignored.
@@ -75,8 +86,8 @@ class RunStore:
     def finished(self, key: str) -> bool:
         """Whether a cell has a good row and its lines; any other is to be measured again."""
         self._load()
-        row = self._by_key.get(key)
-        if row is None or row.status != "ok":
+        row = self._good.get(key)
+        if row is None:
             return False
         try:
             lines = self.lines(key)
@@ -103,7 +114,7 @@ class RunStore:
             ) from None
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} cannot be read ({error}); run again, or restore it") from error
-        row = self._by_key.get(key)
+        row = self._good.get(key)
         known = row.lines_sha256 if row else ""
         if known and known != hashlib.sha256(content).hexdigest():
             raise UserError(f"{path} was changed after it was written; run again, or restore it")
@@ -211,11 +222,12 @@ class RunStore:
     def adopt(self, key: str) -> Row:
         """Reuse a finished row, and make it the newest of its cell where it is not.
 
-        It is not when code or weights were changed, run, and changed back.
+        It is not when code or weights were changed, run, and changed back, or when the cell has
+        failed since.
         """
         self._load()
-        row = self._by_key[key]
-        if self._by_cell[row.cell].key != key:
+        row = self._good[key]
+        if self._by_cell[row.cell].key != key or row.cell in self._failures:
             with plain_errors(self.path):
                 _append(self.path / "rows.jsonl", dump_row(row))
             self._remember(row)
@@ -223,13 +235,19 @@ class RunStore:
 
     def _load(self) -> None:
         if not self._read:
-            self._by_key, self._by_cell, self._read = {}, {}, True
+            self._good, self._by_cell, self._failures, self._read = {}, {}, {}, True
             rows, self._damaged_rows = _read_rows(self.path / "rows.jsonl")
             for row in rows:
                 self._remember(row)
 
     def _remember(self, row: Row) -> None:
-        self._by_key[row.key] = self._by_cell[row.cell] = row
+        if row.status == "ok":
+            self._good[row.key] = self._by_cell[row.cell] = row
+            self._failures.pop(row.cell, None)
+        else:
+            self._failures[row.cell] = row
+            if self._by_cell.setdefault(row.cell, row).status == "failed":
+                self._by_cell[row.cell] = row
 
     def _lines_path(self, key: str) -> Path:
         return self.path / "lines" / f"{key}.jsonl"

@@ -68,6 +68,14 @@ def _failed(why: str) -> str:
     return say("failed: {reason}", reason=say_text(why) or say("no reason given"))
 
 
+def failed_since(result: Result) -> list[str]:
+    """The remark on a good row whose cell failed when it was last run."""
+    if not result.failed_since:
+        return []
+    reason = plain(say_text(result.failed_since))
+    return [say("measured before; when it was last run it failed: {reason}", reason=reason)]
+
+
 def remarks(result: Result) -> list[str]:
     """The footnotes of a result's CER."""
     row, name = result.row, result.names.dataset
@@ -81,6 +89,7 @@ def remarks(result: Result) -> list[str]:
         texts.append(say(one if row.unreadable == 1 else more, lines=lines, set=name))
     if row.status == "failed":
         return [*texts, failure(result)]
+    texts += failed_since(result)
     if not result.trained:
         return [*texts, say("{dash}: untrained weights have a speed but no CER", dash=DASH)]
     if row.foreign:

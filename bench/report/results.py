@@ -59,6 +59,7 @@ class Result:
         row that failed or whose lines are gone.
     place: its order among others.
     commit: of the code, "" when it is not known.
+    failed_since: why the cell of a good row failed when it was last run, "" where it did not.
     names: unlike those of all other results of the run.
     """
 
@@ -68,6 +69,7 @@ class Result:
     setting: Setting
     commit: str
     names: Names
+    failed_since: str
 
     @property
     def interval(self) -> Interval | None:
@@ -119,12 +121,13 @@ def collect(store: Store) -> list[Result]:
         UserError: the run cannot be read.
     """
     rows = sorted(store.rows(), key=_place)
-    records = store.environments()
+    records, failures = store.environments(), store.failures()
     results = []
     for row, own in zip(rows, names(rows), strict=True):
         record = records.get(row.environment, {})
         reading, setting = _reading(store, row), _setting(row, record)
-        results.append(Result(row, reading, _place(row), setting, _commit(record), own))
+        since = failures[row.cell].reason if row.status == "ok" and row.cell in failures else ""
+        results.append(Result(row, reading, _place(row), setting, _commit(record), own, since))
     return results
 
 

@@ -12,7 +12,7 @@ from bench.analysis.speed.job import LEAST_LINES, PARTS, REFERENCE, SENTENCES
 from bench.core.files import write_files
 from bench.core.types import UNTRAINED, Spread
 from bench.report import render
-from bench.report.cer import cer_cell, failed_cell
+from bench.report.cer import cer_cell, failed_cell, failed_since
 from bench.report.conditions import sentences, short, signatures, synthetic
 from bench.report.format import listing, number, plain, plural, significant
 from bench.report.language import say, say_name, say_text
@@ -287,6 +287,8 @@ def _model(row: SpeedRow) -> Cell:
     notes = (say(_REPORTED),) if row.origin == "reported" else ()
     if row.result and reads_at_random(row.result.row):
         notes = (say(_RANDOM_HEAD),)
+    if row.result:
+        notes = (*notes, *failed_since(row.result))
     return Cell(plain(row.title), notes=notes)
 
 

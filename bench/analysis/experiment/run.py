@@ -105,7 +105,7 @@ def measure(
     left_out = {item.label: item.reason for item in outcome.skipped}
     left_out |= {
         f"{row.decoder} on {row.encoder}": row.reason
-        for row in store.rows()
+        for row in store.failures().values()
         if row.key in outcome.failed
     }
     for place, block in blocks.items():
