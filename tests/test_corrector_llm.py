@@ -15,7 +15,7 @@ from bench.core.errors import UserError
 from bench.core.metrics import score_line
 from bench.core.types import Decoded, Encoded
 from bench.pipeline.store import RunStore
-from decoders.correctors import chat
+from decoders.correctors import chat, llm
 from decoders.correctors.chat import Answer, Chat, Endpoint, Ledger
 from decoders.correctors.llm import InstructedSpec, checked, listed, stripped
 from decoders.ctc.greedy import CTCGreedySpec
@@ -91,6 +91,14 @@ def test_a_repeated_run_asks_nothing_and_has_the_time_that_answers_took(server, 
     for path in (tmp_path / "cache" / "llm").rglob("*.json"):  # a damaged answer is asked for again
         path.write_bytes(path.read_bytes()[:-7])
     assert run(server, tmp_path / "d").status == "ok" and len(server.asked) == 15
+
+
+def test_answers_that_cannot_be_kept_are_used(server, tmp_path, monkeypatch):
+    def full(path, *parts):
+        raise UserError(f"no space left to write {path}")
+
+    monkeypatch.setattr(llm, "keep", full)
+    assert run(server, tmp_path).status == "ok" and len(server.asked) > 5
 
 
 @pytest.mark.parametrize(

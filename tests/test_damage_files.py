@@ -201,6 +201,15 @@ def test_anything_that_they_follow_from_makes_them_anew(folder):
         assert len(list(folder.iterdir())) == count, change
 
 
+def test_what_the_disk_cannot_read_is_made_again(folder):
+    made = read()
+    (file,) = folder.iterdir()
+    file.unlink()
+    file.symlink_to("/proc/self/mem")  # which opens, and fails like a bad sector
+    assert all(map(equal, read(), made))
+    assert not file.is_symlink()
+
+
 @pytest.mark.parametrize("name", ["blot", "char_erase"])
 def test_what_was_changed_on_the_disk_is_made_again(name, folder):
     made = read(name)

@@ -13,6 +13,7 @@ from bench.core.metrics import NORMALISER
 from bench.core.registry import Entry
 from bench.core.stopwatch import HostMeter
 from bench.core.types import Row, Runtime
+from bench.pipeline import bad_lines
 from bench.pipeline.plan import Block, build_plan
 from bench.pipeline.runner import run
 from bench.pipeline.store import RunStore
@@ -112,6 +113,21 @@ def test_a_decoder_that_fails_is_a_row_with_its_reason_and_the_run_goes_on(tmp_p
     assert [row.status for row in rows if row.decoder == "reader"] == ["ok"]
     assert {(row.counts, row.timing, row.cer) for row in rows if row.reason} == {(None,) * 3}
     assert len(outcome.failed) == 6 and len(outcome.done) == 2
+
+
+def test_a_disk_too_full_for_the_reasons_of_bad_lines_ends_the_run(tmp_path, monkeypatch):
+    def full(*_):
+        raise UserError("no space left to write bad-lines.jsonl")
+
+    monkeypatch.setattr(bad_lines, "note", full)
+    with pytest.raises(UserError, match="no space left"):
+        go(tmp_path)
+    assert not RunStore(tmp_path).rows()  # and fails no cell
+
+
+def test_a_cache_that_cannot_be_made_costs_no_cell(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAIDOKU_CACHE", "/dev/null/none")
+    assert len(go(tmp_path, replace(ASKED, damages=("none", "eraser"))).done) == 4
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_for_that_decoder_alone(tmp_path):

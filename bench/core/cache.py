@@ -61,8 +61,12 @@ def kept_file(path: Path) -> Iterator[BinaryIO | None]:
         yield None
         return
     with file:
-        checksum = file.read(_LENGTH)
-        if checksum == _checksum(path, iter(lambda: file.read(1 << 20), b"")):
+        try:
+            checksum = file.read(_LENGTH)
+            sound = checksum == _checksum(path, iter(lambda: file.read(1 << 20), b""))
+        except OSError:  # a bad sector
+            sound = False
+        if sound:
             file.seek(_LENGTH)
             yield file
             return

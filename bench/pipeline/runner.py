@@ -365,23 +365,26 @@ class _Runner:
         name = (condition.dataset, condition.split, condition.limit)
         if name not in self.sets:
             self.progress.note(f"loading {condition.dataset}")
-            try:
-                lines = block.dataset.thing.load(condition.split, condition.limit)
-                self._note_bad(block, lines)
-                self.sets[name] = lines if lines.lines else _nothing_readable(lines)
-            except NothingReadableError as error:
-                self._note_bad(block, error.lineset)
-                self.sets[name] = _nothing_readable(error.lineset)
-            except BadLinesError as error:
-                self._note_bad(block, error.lineset)
-                if self.writes:
-                    path = self.store.path / bad_lines.NAME
-                    raise UserError(f"{error}; all are in {path}") from error
-                self.sets[name] = str(error)  # the run itself will refuse it
-            except Exception as error:
-                why = for_name(reason(error, block.runtime), condition.dataset)
-                self.sets[name] = f"the data set did not load: {why}"
+            self.sets[name] = self._loaded(block)
         return self.sets[name]
+
+    def _loaded(self, block: Block) -> LineSet | str:
+        condition = block.condition
+        try:
+            lines = block.dataset.thing.load(condition.split, condition.limit)
+        except NothingReadableError as error:
+            lines = error.lineset
+        except BadLinesError as error:
+            self._note_bad(block, error.lineset)
+            if self.writes:
+                path = self.store.path / bad_lines.NAME
+                raise UserError(f"{error}; all are in {path}") from error
+            return str(error)  # the run itself will refuse it
+        except Exception as error:
+            why = for_name(reason(error, block.runtime), condition.dataset)
+            return f"the data set did not load: {why}"
+        self._note_bad(block, lines)
+        return lines if lines.lines else _nothing_readable(lines)
 
     def _note_bad(self, block: Block, lines: LineSet) -> None:
         if self.writes:

@@ -5,6 +5,7 @@ An answer is untrusted text: it is checked, and never executed or followed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -163,8 +164,8 @@ class _Instructed(Corrector):
             return answer
         answer = self._chat.ask(self._system, user, most_tokens)
         if not answer.refused:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            keep(path, json.dumps(asdict(answer)).encode())
+            with contextlib.suppress(UserError):  # a full disk costs no answer that was paid for
+                keep(path, json.dumps(asdict(answer)).encode())
         self._count(requests=1, tokens=answer.tokens, seconds=answer.seconds)
         return answer
 

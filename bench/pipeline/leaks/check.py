@@ -139,8 +139,8 @@ def _keep(part: Part, tested: LineSet, leak: Leak) -> None:
 
 def _kept(part: Part, tested: LineSet) -> Leak | None:
     """Read the cached leaks of these lines; None where not checked."""
-    path = _path(part, tested)
     try:
+        path = _path(part, tested)
         return load(Leak, kept(path) or b"", str(path))
     except UserError:
         return None
