@@ -119,6 +119,22 @@ def test_too_few_texts_are_a_failure_and_not_a_shift_of_lines():
     assert block.readings["d"].failure == "the decoder failed: ValueError: 1 texts for 2 lines"
 
 
+@pytest.mark.parametrize(
+    ("read", "why"),
+    [
+        ("x", "str in place of Decoded"),
+        (Decoded(None, 1), "Decoded.text is of the type NoneType"),  # type: ignore[arg-type]
+        (Decoded("x", torch.tensor(1)), "Decoded.tokens is of the type Tensor"),  # type: ignore[arg-type]
+        (Decoded("x", 1, torch.tensor(1)), "Decoded.score is of the type Tensor"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_stored_is_a_failure_of_its_decoder(read, why):
+    block = fake_block(FakeMeter(), {"d": [0.1] * 9}, ("ab", "c"), size=2)
+    block._decoders["d"].decode = lambda encoded: [read] * 2  # type: ignore[method-assign]
+    block.run(ONCE)
+    assert block.readings["d"].failure == f"the decoder failed: TypeError: {why}"
+
+
 def test_an_exception_is_one_sentence():
     runtime = Runtime(device="cuda", batch_size=8)
     assert reason(KeyError("a\n  b"), runtime) == "KeyError: 'a\\n b'"

@@ -23,6 +23,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 
 import numpy as np
 
@@ -307,6 +308,7 @@ class BlockMeasure:
             try:
                 lines, lap = self._watch.measure(partial(stage.run, encoded, lines))
                 _check_count("texts", len(lines), len(batch))
+                _check_texts(lines)
                 laps.append(dataclasses.replace(lap, wall_s=lap.wall_s + stage.recalled_s()))
             except Exception as error:
                 self._fail(name, f"the {stage.kind} failed", error)
@@ -365,6 +367,17 @@ def out_of_memory(error: Exception) -> bool:
 def _check_count(what: str, got: int, expected: int) -> None:
     if got != expected:
         raise ValueError(f"{got} {what} for {expected} lines")
+
+
+def _check_texts(lines: Iterable[object]) -> None:
+    """Refuse what could not be scored or stored, of a decoder or corrector under development."""
+    for line in lines:
+        if not isinstance(line, Decoded):
+            raise TypeError(f"{type(line).__name__} in place of Decoded")
+        for name, kind in (("text", str), ("tokens", int), ("score", Real | None)):
+            value = getattr(line, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"Decoded.{name} is of the type {type(value).__name__}")
 
 
 def _wall(laps: Sequence[Lap]) -> float:
