@@ -176,24 +176,34 @@ class WorkerPool:
         The models of pyctcdecode's decoders live in a class variable, which only a fork carries
         over.
         """
-        self.workers = workers
+        self.workers, self._decoder, self._closed = workers, decoder, False
+        self._fork()
+
+    def _fork(self) -> None:
         before = set(multiprocessing.active_children())
         self._pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("fork"), _begin_worker, (decoder,)
+            self.workers, multiprocessing.get_context("fork"), _begin_worker, (self._decoder,)
         )
         with warnings.catch_warnings():
             # Python 3.12 warns of threads that hold locks across a fork; the workers use neither
             # torch nor anything else that takes locks in other threads.
             warnings.simplefilter("ignore", DeprecationWarning)
-            list(self._pool.map(abs, range(workers)))
+            list(self._pool.map(abs, range(self.workers)))
         self._processes = set(multiprocessing.active_children()) - before
 
     def decode(self, search: WordSearch, lines: Sequence[NDArray[np.float32]]) -> list[NBest]:
-        """The best texts of each line."""
+        """The best texts of each line.
+
+        Raises:
+            UserError: a worker was killed; others take its place for the next call.
+        """
         chunk = math.ceil(len(lines) / (self.workers * _CHUNKS)) or 1
         try:
             return list(self._pool.map(partial(_decode_in_worker, search), lines, chunksize=chunk))
         except BrokenProcessPool as error:
+            self._end()
+            if not self._closed:
+                self._fork()
             raise UserError(
                 "a worker process of the decoder was killed, perhaps for lack of memory; "
                 "try -o ctc-kenlm.workers=1"
@@ -201,6 +211,10 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the workers, also in the middle of a line: after Ctrl-C its text is not needed."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         for process in self._processes:
             process.kill()
         self._pool.shutdown(cancel_futures=True)
