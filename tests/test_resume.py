@@ -88,6 +88,18 @@ def test_a_clock_that_jumps_by_hours_changes_no_duration_and_no_order(tmp_path, 
         assert run(plan, RunStore(tmp_path / name)).reused == outcome.done
 
 
+def test_a_run_is_found_though_its_record_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    for name in ("sound", "damaged"):
+        runs.begin(tmp_path / name, ASKED)
+        go(tmp_path / name)
+    assert runs.newest() == tmp_path / "damaged"
+    (tmp_path / "damaged" / "run.json").write_bytes(b"")
+    assert runs.newest() == runs.choose(ASKED) == tmp_path / "sound"
+    (tmp_path / "sound" / "rows.jsonl").unlink()
+    assert runs.newest() == tmp_path / "damaged"
+
+
 def test_the_end_of_a_run_does_not_end_one_that_began_in_its_folder_since(tmp_path):
     first = runs.begin(tmp_path, ASKED, cells=2)
     second = runs.begin(tmp_path, ASKED, cells=2)

@@ -174,10 +174,12 @@ def _newest_first() -> Iterator[Path]:
 
 
 def _records() -> Iterator[tuple[Run, Path]]:
-    """Yield the records of run folders with these; other folders are skipped."""
+    """Yield the records of run folders with these; other folders are skipped.
+
+    A damaged record counts as that of the oldest run: its rows are as good as any.
+    """
     for path in RUNS.glob(f"*/{_RECORD}"):
-        if record := _record(path.parent):
-            yield record, path.parent
+        yield _record(path.parent) or Run(""), path.parent
 
 
 def _has_rows(path: Path) -> bool:
