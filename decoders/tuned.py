@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.core.errors import UserError
 from bench.core.files import plain_errors, write_atomically
 from bench.core.named import named
 from bench.core.records import load as load_record
@@ -149,11 +150,19 @@ def weights(
 
     Returns:
         The weights by option, and their origin in words.
+
+    Raises:
+        UserError: an entry lacks a weight that the decoder takes.
     """
     values, source = spec.untuned, spec.untuned_source
     for path, whose in ((own_path(), "; of the user's tuned.json"), (PATH, "")):
         entries = (find(name, encoder.name, lm[0], path) for name in names)
         if entry := next(filter(None, entries), None):
+            if lacking := [name for name in spec.tunes if name not in entry.values]:
+                raise UserError(
+                    f"{path} lacks {', '.join(lacking)} of {entry.decoder} on {entry.encoder}; "
+                    f"{_REMEDY}"
+                )
             values, source = (
                 entry.values,
                 entry.source(encoder.weights_for(spec.needs), lm[1]) + whose,

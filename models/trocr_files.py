@@ -234,7 +234,12 @@ def _chosen(stated: Mapping[str, Any], decoder: Any) -> dict[str, Any]:
     for name in ("max_length", "max_new_tokens"):  # unless the decoder's own limit is lower
         limit = chosen.get(name, 0)
         start = name == "max_length"  # which counts the start token
-        if not isinstance(limit, int) or limit - start >= decoder.max_position_embeddings:
+        if not isinstance(limit, int):
+            raise UserError(
+                f"the checkpoint has {name} {limit!r}; write a whole number in its "
+                "generation_config.json"
+            )
+        if limit - start >= decoder.max_position_embeddings:
             del chosen[name]
     return chosen
 

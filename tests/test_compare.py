@@ -195,6 +195,11 @@ def test_damaged_rows_and_lines_that_are_gone_are_told(call, two_runs):
     assert code == 1
     assert "1 damaged row is left out: " in err
     assert "left out: mini:ctc-beam on lines, blot 3 has no lines" in err
+    for path in (two_runs / "old" / "lines").iterdir():
+        path.unlink()
+    code, _, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--dataset", "lines")
+    assert code == 2 and "nothing in common" in err
+    assert "mini:ctc-greedy on lines has no lines" in err and "run it" in err
 
 
 def test_rows_of_another_schema_are_refused(call, two_runs):

@@ -302,6 +302,7 @@ def whole_numbers(folder: Path) -> None:
         (changed(TOKENIZER, lambda c: c.update(eos_token="<mask>")), "eos_token_id is 4 in one"),
         (changed(GENERATING, lambda c: c.update(eos_token_id=[2, 3])), "write one number below"),
         (changed(GENERATING, lambda c: c.update(eos_token_id=320)), "write one number below 320"),
+        (changed(GENERATING, lambda c: c.update(max_length="64")), "write a whole number in its"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(

@@ -23,7 +23,9 @@ from bench.report.tuning import as_good, at_the_edge, stem, table
 from decoders import tuned
 from decoders.base import DecoderSpec
 from decoders.ctc.greedy import best_path
+from decoders.ctc.ngram import CTCNGramSpec
 from decoders.tuned import Tunable, find, freeze, load
+from tests.ctc_doubles import info
 from tests.harness_doubles import TEXTS, registries, track
 
 OPENED: list[str] = []
@@ -170,6 +172,15 @@ def test_a_broken_file_is_named(tmp_path, content):
     with pytest.raises(UserError, match=r"tuned\.json"):
         freeze(tuned_entry(), path)
     assert path.read_text() == content
+
+
+def test_an_entry_that_lacks_a_weight_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuned, "PATH", tmp_path / "tuned.json")
+    entry = replace(tuned_entry(), decoder="ctc-ngram", encoder="mini", values={"alfa": 0.5})
+    freeze(entry, tuned.PATH)
+    encoder = replace(info(), name="mini")
+    with pytest.raises(UserError, match=r"tuned\.json lacks alpha, beta of ctc-ngram on mini"):
+        tuned.weights(CTCNGramSpec(), encoder, (entry.lm, entry.lm_sha256), "ctc-ngram")
 
 
 def test_the_projects_own_file_is_sound():

@@ -81,9 +81,9 @@ def run(
             named = runs.named(word, chosen)
             known.append(NamedSystem(word, tuple(readings([named], left_out.append))))
             results |= {(word, result.row.key): result for result in collect(named)}
+        for why in left_out:  # first: it may be why there is nothing to compare
+            print(say("left out: {reason}", reason=say_text(why)), file=sys.stderr)
         comparisons = compare(known)
-    for why in left_out:
-        print(say("left out: {reason}", reason=say_text(why)), file=sys.stderr)
     if as_json:
         print_json(_record(comparisons))
     else:
