@@ -194,6 +194,9 @@ def borrowed(
         Unavailable: `processor` is not here, or lacks them too.
     """
     absent = [part for part in (IMAGES, TOKENIZER) if not _has(here, part)]
+    if processor and not absent:
+        other = Path(processor).name if is_path(processor) else processor
+        return {}, (f"{IMAGES} and {TOKENIZER} are its own, not those of {other}",)
     source = absent and (processor or _base_model(folder))
     if not source:
         return {}, ()

@@ -249,6 +249,14 @@ def test_a_base_model_in_the_cache_is_a_note_of_the_row(
     assert rows()[0].extras["encoder_notes"] == [note]
 
 
+def test_a_processor_that_is_not_needed_is_a_note_of_the_row(call: Call, desk: Path) -> None:
+    other = FILE.replace("out/checkpoint-1200", "original")
+    (desk / "kaidoku.toml").write_text(other.replace('r = "original"', 'r = "out/checkpoint-1200"'))
+    assert call("run", "--encoder", "base-iam", "--dataset", "iam")[0] == 0
+    (note,) = rows()[0].extras["encoder_notes"]
+    assert note == "the image processor and the tokenizer are its own, not those of checkpoint-1200"
+
+
 # Mistakes
 
 
@@ -312,6 +320,9 @@ def test_a_mistake_has_file_line_and_key(
     [
         (b"[run]\n# \xe4", "is not UTF-8"),
         (b"[run", "its end: this is not TOML"),
+        ("[encoders.あ]".encode(), "put a name with other letters than a to z into quotes"),
+        (b"[encoders.a]\npath = out", "line 2: this is not TOML (Invalid value); put a text into"),
+        (b'[sets.a]\nroot = "C:\\Users"', "write a path with / in place of"),
         (None, "cannot"),
         (b"[run]\nx = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
         (b"[run]\nx = " + b"9" * 5000, "a number is too long"),

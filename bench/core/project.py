@@ -21,6 +21,12 @@ NAME = "kaidoku.toml"
 NESTED = ("encoders", "sets")  # a table in it is a named thing
 TABLES = (*NESTED, "models", "llm", "run")
 
+_REMEDIES = {  # of mistakes that are often made, by a part of TOML's own words
+    "key part": "put a name with other letters than a to z into quotes",
+    "Invalid value": "put a text into quotes",
+    "Invalid hex value": "write a path with / in place of \\",
+    "Unescaped '\\'": "write a path with / in place of \\",
+}
 _HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 _ASSIGNMENT = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[\w.\s-])+?)\s*=""")
 _PARTS = re.compile(r"""[^\s."']+|"[^"]*"|'[^']*'""")
@@ -139,7 +145,8 @@ def read(path: Path) -> Project:
         line = re.search(r" \(at line (\d+), column \d+\)$", str(error))
         where = f"line {line[1]}" if line else "its end"
         what = str(error)[: line.start() if line else None]
-        raise UserError(f"{path.name}, {where}: this is not TOML ({what}); correct it") from error
+        remedy = next((each for part, each in _REMEDIES.items() if part in what), "correct it")
+        raise UserError(f"{path.name}, {where}: this is not TOML ({what}); {remedy}") from error
     except (RecursionError, ValueError) as error:  # limits of TOML's reader
         what = "a value is nested too deeply, or a number is too long; make it simpler"
         raise UserError(f"{path.name}: {what}") from error
