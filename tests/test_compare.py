@@ -202,6 +202,16 @@ def test_damaged_rows_and_lines_that_are_gone_are_told(call, two_runs):
     assert "mini:ctc-greedy on lines has no lines" in err and "run it" in err
 
 
+def test_a_table_in_which_nothing_can_be_tested_says_why(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    run(tmp_path / "few", cell("ctc-greedy", GREEDY[:3]), cell("ctc-beam", BEAM[:3]))
+    code, out, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--run", "few")
+    words = " ".join(out.split())
+    assert (code, err) == (0, "") and "3 writers: too few" in words
+    assert "Nothing here can be tested" in words and "at least 6 writers" in words
+    assert "adjusted for" not in words
+
+
 def test_rows_of_another_schema_are_refused(call, two_runs):
     path = two_runs / "new" / "rows.jsonl"
     path.write_text(unsealed(path.read_text()).replace('"schema": 2', '"schema": 7'))

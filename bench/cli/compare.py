@@ -75,7 +75,7 @@ def run(
 
     left_out: list[str] = []
     results: dict[tuple[str, str], Result] = {}
-    with Console(stderr=True).status("resampling"):
+    with Console(stderr=True).status(say("resampling")):
         runs, known = Runs(run), []
         for word in systems:
             named = runs.named(word, chosen)

@@ -34,10 +34,16 @@ _PAIR = (
     "What the second system does against the first on the same lines. ΔCER and ΔWER are "
     "percentage points, below 0 where the second has fewer errors; ratios are the second over the "
     "first; lines are counted as improved, same or worse by their character edits, and as right "
-    "alone where only that system read them without an error. {interval}, both systems drawn "
-    "together; p is that of a two-sided randomisation test that swaps the readings of whole "
-    "{blocks}, and p Holm is adjusted for all {tests} of this table. A ΔCER is starred where p "
-    "Holm is at most {alpha} and the interval leaves 0 out"
+    "alone where only that system read them without an error. {tests}"
+)
+_TESTED = (
+    "{interval}, both systems drawn together; p is that of a two-sided randomisation test that "
+    "swaps the readings of whole {blocks}, and p Holm is adjusted for the {tests} of this table. A "
+    "ΔCER is starred where p Holm is at most {alpha} and the interval leaves 0 out"
+)
+_UNTESTED = (
+    "Nothing here can be tested, whatever the differences are: intervals and p-values need a CER "
+    "of both systems on lines of at least {fewest} {blocks}"
 )
 _SIDES = (
     "What each system reads and costs. CER is micro, in percent, {interval}; lines/s and "
@@ -65,15 +71,7 @@ def tables(comparisons: Sequence[Comparison], results: Results) -> list[Table]:
 
 def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
     every = list(results.values())
-    words = interval(every)
-    tests = sum(comparison.p_holm is not None for comparison in comparisons)
-    lead = say(
-        _PAIR,
-        interval=words[:1].upper() + words[1:],
-        blocks=blocks(every),
-        tests=plural(tests, "test"),
-        alpha=f"{ALPHA:g}",
-    )
+    lead = say(_PAIR, tests=_tests(comparisons, every))
 
     def p(value: float | None, notes: Sequence[str] = ()) -> Cell:
         return figure(value, lambda known: significant(known, 2), notes=notes)
@@ -113,6 +111,21 @@ def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
         columns,
         comparisons,
         signatures=signatures(every),
+    )
+
+
+def _tests(comparisons: Sequence[Comparison], every: Sequence[Result]) -> str:
+    """How the pairs were tested, or why none of them could be."""
+    tests = sum(comparison.p_holm is not None for comparison in comparisons)
+    if not tests:
+        return say(_UNTESTED, fewest=FEWEST, blocks=blocks(every))
+    words = interval(every)
+    return say(
+        _TESTED,
+        interval=words[:1].upper() + words[1:],
+        blocks=blocks(every),
+        tests=plural(tests, "test"),
+        alpha=f"{ALPHA:g}",
     )
 
 
