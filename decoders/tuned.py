@@ -22,6 +22,7 @@ from decoders.base import Decoder, DecoderSpec
 
 PATH = Path(__file__).with_name("tuned.json")  # the shipped one
 
+FEW = 30  # lines under which weights follow single lines more than their language
 _SHORT = 8  # hex digits of a hash in a sentence
 _NAMED = 4  # conditions that a sentence names
 _REMEDY = "restore it with git, or remove it and tune again"
@@ -92,8 +93,9 @@ class Tuned:
         changed = ["encoder weights"] * (self.weights != weights)
         changed += ["language model"] * (self.lm_sha256 != lm_sha256)
         since = f"; since then changed: {' and '.join(changed)}" if changed else ""
+        few = f"only {self.lines} lines of " if self.lines < FEW else ""
         return (
-            f"{self.dataset}-{self.split}@{self.dataset_sha256[:_SHORT]} read by "
+            f"{few}{self.dataset}-{self.split}@{self.dataset_sha256[:_SHORT]} read by "
             f"{self.encoder}@{self.weights[:_SHORT]}, {_in_short(self.conditions)}{since}"
         )
 

@@ -19,12 +19,12 @@ from bench.core.registry import Entry, Registry
 from bench.core.types import Decoded, Encoded, EncoderInfo, Needs, Runtime
 from bench.pipeline.plan import Registries, Selection
 from bench.report import render
-from bench.report.tuning import as_good, at_the_edge, stem, table
+from bench.report.tuning import as_good, notes, stem, table
 from decoders import tuned
 from decoders.base import DecoderSpec
 from decoders.ctc.greedy import best_path
 from decoders.ctc.ngram import CTCNGramSpec
-from decoders.tuned import Tunable, find, freeze, load
+from decoders.tuned import FEW, Tunable, find, freeze, load
 from tests.ctc_doubles import info
 from tests.harness_doubles import TEXTS, registries, track
 
@@ -154,7 +154,7 @@ def test_frozen_and_found_again(tmp_path):
     assert found is not None and found.values == {"cut": 1.0, "keep": 1.0}
     assert len(load(path)) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["tuned.json"]
-    source = entry.source(entry.weights, entry.lm_sha256)
+    source = replace(entry, lines=FEW).source(entry.weights, entry.lm_sha256)
     assert source.startswith("words-val@")
     assert source.endswith("read by pixels@01234567, clean + eraser 2")
     assert entry.source("new", "new").endswith("encoder weights and language model")
@@ -197,10 +197,19 @@ def test_the_table_and_the_edge():
     text = render.markdown(table(entry))
     assert "cut 2 and keep 0.5" in text
     assert text.count("\n|") == 2 + len(ShakySpec.tunes["cut"])
-    assert list(at_the_edge(entry)) == []
+    assert list(notes(replace(entry, lines=FEW))) == []
     edge = tuned_entry(grid={"cut": (2.0, 3.0), "keep": (0.5,)})
-    (sentence,) = at_the_edge(edge)
+    (sentence,) = notes(replace(edge, lines=FEW))
     assert "the best cut, 2," in sentence
+
+
+def test_weights_of_few_lines_are_noted_where_they_are_used():
+    entry = tuned_entry()
+    (sentence,) = notes(entry)
+    assert sentence.startswith(f"{len(TEXTS)} lines are too few")
+    source = entry.source(entry.weights, entry.lm_sha256)
+    assert source.startswith(f"only {len(TEXTS)} lines of words-val@")
+    assert not replace(entry, lines=FEW).source("", "").startswith("only")
 
 
 @pytest.fixture
@@ -220,7 +229,7 @@ def test_the_command_freezes_and_tells(command, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tuned.own_path()
     code, out, err = command("--dry-run")
-    assert (code, err) == (0, "")
+    assert code == 0 and "too few to choose weights by" in err
     assert "Best: cut 2 and keep 0.5" in " ".join(out.split())
     assert not path.exists()
     code, out, _ = command("--grid", "cut=1,3", "-o", "shaky.width=9")

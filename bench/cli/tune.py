@@ -34,7 +34,7 @@ app = App(
 examples:
   {PROGRAM} tune --encoder mini --dataset ink --split val
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
-  {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder as well
+  {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder too
   {PROGRAM} tune --decoder ctc-greedy+speller               the weights of a corrector
   {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
 
@@ -99,7 +99,7 @@ def run(
     from bench.pipeline.plan import Registries, Selection
     from bench.report import render
     from bench.report.language import say
-    from bench.report.tuning import at_the_edge, stem, table
+    from bench.report.tuning import notes, stem, table
     from decoders.tuned import PATH, freeze, own_path
 
     names = Registries()
@@ -118,6 +118,8 @@ def run(
     )
     entry = tune(asked, names, track, dict(map(_values, grid)))
     path = None if dry_run else freeze(entry, PATH if into_shipped else own_path())
+    for sentence in notes(entry):
+        print(say("note: {note}", note=sentence), file=sys.stderr)
     if as_json:
         print_json(dataclasses.asdict(entry))
         return 0
@@ -126,8 +128,6 @@ def run(
     made = render.files(table(entry), stem(entry), ("md", "csv"))
     for file in write_files(out or CHECKS / "tuning", made):
         print(say("written: {file}", file=file))
-    for sentence in at_the_edge(entry):
-        print(say("note: {note}", note=sentence), file=sys.stderr)
     return 0
 
 

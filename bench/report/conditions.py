@@ -10,7 +10,7 @@ from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
 from bench.core.types import UNTRAINED, Row
 from bench.pipeline.signature import signature_parts
 from bench.report.format import commas, listing, plain, plural
-from bench.report.language import say, say_name
+from bench.report.language import say, say_name, say_text
 from bench.report.results import Result, system
 from bench.report.table import Column, Item, Table, declared
 from datasets.about import Blocks, about
@@ -328,7 +328,7 @@ def _weighted(extras: Mapping[str, Any], stage: str, weights: Sequence[str]) -> 
         say(
             "weights {weights} (tuned on: {tuned_on})",
             weights=commas(f"{name} {extras[name]}" for name in weights),
-            tuned_on=of["tuned_on"] or say("not recorded"),
+            tuned_on=say_text(of["tuned_on"] or "") or say("not recorded"),
         ),
     ]
 

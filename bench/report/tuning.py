@@ -11,7 +11,7 @@ from bench.report.language import say, say_name
 from bench.report.results import marked
 from bench.report.table import Cell, Column, Table, declared, keys, rate
 from datasets.about import about
-from decoders.tuned import Tuned
+from decoders.tuned import FEW, Tuned
 
 ALPHA = 0.05  # a point is worse than the best when its gap is less likely than this by chance
 
@@ -86,8 +86,14 @@ def _condition(words: str) -> str:
     return f"{say_name(damage)}{space}{severity}"
 
 
-def at_the_edge(tuned: Tuned) -> Iterator[str]:
-    """A sentence for each option whose best value is at the edge of the grid."""
+def notes(tuned: Tuned) -> Iterator[str]:
+    """Warn of few lines, and of each option whose best value is at the edge of the grid."""
+    if tuned.lines < FEW:
+        words = (
+            "{lines} are too few to choose weights by: another choice of lines would give others; "
+            "tune on at least {least}"
+        )
+        yield say(words, lines=plural(tuned.lines, "line"), least=FEW)
     for option, values in tuned.grid.items():
         best = tuned.best[option]
         if len(values) > 1 and best in (min(values), max(values)):
