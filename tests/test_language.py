@@ -10,13 +10,15 @@ from typing import get_args, get_type_hints
 
 import pytest
 from babel.messages.pofile import read_po
+from cyclopts import App
 
-from bench import ROOT
+from bench import ROOT, cli
 from bench.analysis.experiment.design import read_design
 from bench.analysis.misreadings.classes import VIEWS
 from bench.analysis.reproduce import _ABSENT, _PREFIXES
-from bench.cli import data
+from bench.cli import data, help
 from bench.cli import listing as listing_command
+from bench.cli.help import Console
 from bench.core.errors import UserError
 from bench.core.metrics import LENIENT
 from bench.core.types import UNTRAINED
@@ -25,7 +27,7 @@ from bench.report import compare, diagnostics, errors, experiment, leak, reprodu
 from bench.report.conditions import _MANY
 from bench.report.experiment_tables import CEILING
 from bench.report.format import listing, plural, width_of, wrapped
-from bench.report.language import catalogue, in_force, language, say_text
+from bench.report.language import catalogue, in_force, language, say_help, say_text
 from bench.report.speed import NOT_STATED, Origin
 from datasets.about import _KNOWN
 from datasets.acquire import Audit
@@ -97,7 +99,8 @@ def from_tables() -> set[str]:
         *(head for _, head in diagnostics._KINDS), diagnostics._ABOUT_KINDS,
         diagnostics._ABOUT_ORACLE, *reproduce._RANGES.values(), *_PREFIXES.values(), _ABSENT,
         *DAMAGES.names(), *LENIENT, CEILING, EMBEDDED_TEXT, errors.NOTHING, errors.SPACE,
-        "character", compare._PAIR, compare._SIDES, *compare._LINES, compare._OTHER_SETTING,
+        "character", compare._PAIR, compare._TESTED, compare._UNTESTED, compare._SIDES,
+        *compare._LINES, compare._OTHER_SETTING,
         *compare._SPEED_NOTES.values(), *PARTS, speed_table._REPORTED, speed_table._SINGLE,
         speed_table._RANDOM_HEAD, speed_table._UNTRAINED, *get_args(Origin), NOT_STATED, UNTRAINED,
         *(word for view in VIEWS for word in (view.name, *view.classes, *view.classes.values())),
@@ -189,6 +192,30 @@ def test_no_general_text_stands_in_for_another():
     assert [text for text in said if re.search(r"\b[a-z]+ [a-z]+ [a-z]+\b", text)] == []
 
 
+def test_every_word_of_help_has_japanese_words(monkeypatch, capsys):
+    """Headings, summaries, descriptions and options; examples and what stands below them do not."""
+    shown = set()
+
+    def noted(english: str) -> str:
+        shown.add(" ".join(english.split()).removesuffix("."))
+        return say_help(english)
+
+    def show(app: App, chain: list[str]) -> None:
+        root.help_print(chain, console=Console())
+        for name in app:
+            if not name.startswith("-"):
+                show(app[name], [*chain, name])
+
+    monkeypatch.setattr(help, "say_help", noted)
+    with language("ja"):
+        for command in cli.COMMANDS:
+            root = cli._root(command)
+            show(root[command], [command])
+        cli._root(None).help_print([], console=Console())
+    assert shown - {""} == set(catalogue("ja", "help"))
+    assert "言語モデルの重み係数を調整" in capsys.readouterr().out
+
+
 def test_every_paragraph_of_list_has_japanese_words():
     names = [name for registry in listing_command._REGISTRIES.values() for name in registry.names()]
     abouts = [listing_command._detail(name)["about"] for name in names]
@@ -226,6 +253,6 @@ def test_heads_are_wrapped_by_what_their_letters_take():
     lines = wrapped(text, 88)
     assert "".join(lines) == text and len(lines) > 2
     assert all(40 < width_of(line) <= 90 for line in lines[:-1])
-    assert not any(re.match("[、。)]", line) for line in lines)
+    assert not any(re.match("[、。)ー]", line) or line.endswith("(") for line in lines)
     words = "word " * 60
     assert " ".join(wrapped(words, 88)).split() == words.split()

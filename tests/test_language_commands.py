@@ -57,10 +57,10 @@ def test_a_terminal_gets_lines_that_fit(monkeypatch):
             return True
 
     words = "ページ画像と PAGE XML の文書をそこに置く。別の場所は -o page.root=DIR で指定する"
-    assert listing._behind("- page  ", words) == f"- page  {words}"
+    assert listing.behind("- page  ", words) == f"- page  {words}"
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "60")
-    lines = listing._behind("- page  ", words).splitlines()
+    lines = listing.behind("- page  ", words).splitlines()
     assert len(lines) == 2 and all(width_of(line) <= 60 for line in lines)
     assert lines[1].startswith(8 * " ") and " ".join(line[8:] for line in lines) == words
 

@@ -31,6 +31,7 @@ from bench.core.named import named
 from bench.core.options import describe
 from bench.core.project import NAME, find
 from bench.core.registry import did_you_mean
+from bench.report.language import LANGUAGES, language, preferred, say, say_text
 
 PROGRAM = "python -m bench"
 
@@ -134,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _execute(words: list[str]) -> int:
     if not words:
-        _root(None).help_print([], console=Console(stderr=True))
+        with language(_language(words)):
+            _root(None).help_print([], console=Console(stderr=True))
         return 2
     words, config = _own_things(words)
     command, bound = parse(words, config)
@@ -142,24 +144,29 @@ def _execute(words: list[str]) -> int:
         from datasets.root import set_data_root
 
         set_data_root(bound.arguments["data_root"])
-    if "lang" not in bound.signature.parameters:
+    if getattr(command, "__func__", None) is App.help_print:
+        chosen = _language(words)
+    elif "lang" in bound.signature.parameters:
+        chosen = bound.arguments.get("lang") or preferred()
+    else:
+        chosen = "en"
+    with language(chosen):
         return int(command(*bound.args, **bound.kwargs) or 0)
-    from bench.report.language import language, preferred
-
-    with language(bound.arguments.get("lang") or preferred()):
-        return int(command(*bound.args, **bound.kwargs) or 0)
 
 
-def _print_error(error: BaseException, sentence: str, words: Sequence[str]) -> None:
-    """Print an error on stderr in the user's language, as far as its words are translated."""
-    from bench.report.language import LANGUAGES, language, preferred, say, say_text
-
+def _language(words: Sequence[str]) -> str:
+    """The language that words ask for, as far as there is one; else the user's; else English."""
     chosen = preferred()
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")
         if flag == "--lang":
             chosen = value if equals else next(iter(words[place + 1 :]), "")
-    with language(chosen if chosen in LANGUAGES else "en"):
+    return chosen if chosen in LANGUAGES else "en"
+
+
+def _print_error(error: BaseException, sentence: str, words: Sequence[str]) -> None:
+    """Print an error on stderr in the user's language, as far as its words are translated."""
+    with language(_language(words)):
         text = say_text(sentence)
         if isinstance(error, Unavailable) and error.remedy:
             text = f"{say_text(error.reason)} ({say_text(error.remedy)})"

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from bench.report.format import commas
 from bench.report.language import say, say_name, say_text
 
 if TYPE_CHECKING:
@@ -202,5 +203,5 @@ def label(block: Block) -> str:
     """A block in words."""
     condition = block.condition
     where = say("{system} on {set}", system=block.encoder.name, set=condition.dataset)
-    damage = f", {say_name(condition.damage)} {condition.severity}" if block.damage else ""
-    return f"{where}{damage}"
+    damage = f"{say_name(condition.damage)} {condition.severity}" if block.damage else ""
+    return commas(filter(None, (where, damage)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from bench.cli import PROGRAM
+from bench.cli.listing import behind
 from bench.cli.options import (
     DataRoot,
     Files,
@@ -85,7 +86,7 @@ def overfit(
         print_json(_record(result))
     else:
         print(render.printed([table(result)]))
-        print(f"\n{verdict(result)}")
+        print("\n" + behind("", verdict(result)))
     return 0 if result.verdict in ("better on training lines", "no sign of over-fitting") else 1
 
 
@@ -153,5 +154,6 @@ def leak(
         print_json(record)
     else:
         print(render.printed([table(dataset, leaks)]))
-        print(verdict(dataset, leaks, texts))
+        for sentence in verdict(dataset, leaks, texts).splitlines():
+            print(behind("", sentence))
     return int(any(one.spoils for one in leaks) or any(seen_too_often(t.overlap) for t in texts))

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from bench.cli import PROGRAM
 from bench.cli.bars import Steps
-from bench.cli.listing import absence, fact
+from bench.cli.listing import absence, behind, fact
 from bench.cli.options import DataRoot, Json, Lang, Names, Options, print_json
 from bench.core.bounds import Count
 from bench.core.errors import UserError
@@ -90,11 +90,11 @@ def show(*, data_root: DataRoot = None, lang: Lang = None, as_json: Json = False
         missing = missing_files(source.name)
         mark = " " if missing is None else "-"
         print(f"\n{mark} {source.name}: {say_text(source.title)}")
-        print(f"    {fact('lines', _by_split(source.lines))}")
+        print(fact("lines", _by_split(source.lines), indent=4))
         if source.pieces:
-            print(f"    {fact('training', _counts({p.name: p.count for p in source.pieces}))}")
-        print(f"    {fact('source', f'{source.url} @ {source.commit[:12]}')}")
-        print(f"    {fact('licence', f'{source.licence}; {source.attribution}')}")
+            print(fact("training", _counts({p.name: p.count for p in source.pieces}), indent=4))
+        print(fact("source", f"{source.url} @ {source.commit[:12]}", indent=4))
+        print(fact("licence", f"{source.licence}; {source.attribution}", indent=4))
         if missing is not None:
             print("\n".join(f"    {line}" for line in absence(missing.reason, missing.remedy)))
         elif absent := missing_pieces(source.name):
@@ -158,10 +158,10 @@ def _get_weights(name: str, revision: str | None) -> None:
     print(say(words, name=name, **origin), flush=True)
     with _resumable(name) as steps:
         checkpoint = fetch(spec.repo, revision, steps.report, spec.processor)
-    print(f"  {fact('weights', f'{checkpoint.weights.name}, {size_of(checkpoint.size)}')}")
-    print(f"  {fact('here', str(checkpoint.folder))}")
+    print(fact("weights", f"{checkpoint.weights.name}, {size_of(checkpoint.size)}"))
+    print(fact("here", str(checkpoint.folder)))
     words = "{commit}; -o {name}.revision={commit} pins it"
-    print(f"  {fact('commit', say(words, commit=checkpoint.folder.name, name=name))}")
+    print(fact("commit", say(words, commit=checkpoint.folder.name, name=name)))
 
 
 @contextlib.contextmanager
@@ -191,18 +191,18 @@ def _get_sets(name: Sequence[str], url: str | None, revision: str | None, files:
     root = writable_root()
     for source in sources:
         print(f"{source.name}: {say_text(source.title)}")
-        print(f"  {fact('source', f'{url or source.url} @ {source.commit}')}")
-        print(f"  {fact('licence', _notice(source))}", flush=True)
+        print(fact("source", f"{url or source.url} @ {source.commit}"))
+        print(fact("licence", _notice(source)), flush=True)
         with Steps(source.name) as steps:
             verdict = fetch(source, root, url, steps.report)
         parts = [*source.files, *(pieces.file for pieces in source.pieces)]
-        print(f"  {fact('here', say('{files} in {folder}', files=commas(parts), folder=root))}")
+        print(fact("here", say("{files} in {folder}", files=commas(parts), folder=root)))
         words, digest = "{lines}; as recorded (sha256 {sha256})", verdict.sha256[:12]
         counts = say(words, lines=_by_split(verdict.lines), sha256=digest)
-        print(f"  {fact('lines', counts)}")
+        print(fact("lines", counts))
         if verdict.pieces:
             counts = _counts({p.name: p.count for p in verdict.pieces})
-            print(f"  {fact('training', say('{counts}; as recorded', counts=counts))}")
+            print(fact("training", say("{counts}; as recorded", counts=counts)))
     return 0
 
 
@@ -216,13 +216,13 @@ def _get_repos(repos: Sequence[str], revision: str | None, pattern: str) -> int:
         files = parquet_files(folder, pattern)
         size = size_of(sum(file.stat().st_size for file in files))
         licence = say("{licence}, as its card says", licence=licence_of(folder))
-        print(f"  {fact('licence', licence)}")
+        print(fact("licence", licence))
         words = "{files}, {size}, in {folder}"
         held = say(words, files=plural(len(files), "file"), size=size, folder=folder)
-        print(f"  {fact('here', held)}")
-        print(f"  {fact('read it', f'{PROGRAM} data check parquet -o parquet.path={repo}')}")
+        print(fact("here", held))
+        print(fact("read it", f"{PROGRAM} data check parquet -o parquet.path={repo}"))
         words = "{commit}; -o {name}.revision={commit} pins it"
-        print(f"  {fact('commit', say(words, commit=folder.name, name='parquet'))}")
+        print(fact("commit", say(words, commit=folder.name, name="parquet")))
     return 0
 
 
@@ -389,7 +389,7 @@ def _lines_of(checked: Checked) -> list[str]:
     lines = _verdict_lines(checked.verdict) if checked.verdict else []
     if checked.census:
         lines += ["", *census_lines(checked.census)]
-        lines += [f"  {fact(_FILES[path.name], str(path), _CENSUS)}" for path in checked.files]
+        lines += [fact(_FILES[path.name], str(path), _CENSUS) for path in checked.files]
     return lines
 
 
@@ -431,15 +431,15 @@ def census_lines(census: Census) -> list[str]:
         "references": say_text(census.references),
     }
     return [
-        say(words, name=census.name, **about),
+        behind("", say(words, name=census.name, **about)),
         "",
         *counts.splitlines(),
         say("(blocks: what statistics resample)"),
         "",
-        *(f"  {fact(name, text, _CENSUS)}" for name, text in facts.items()),
+        *(fact(name, text, _CENSUS) for name, text in facts.items()),
         *reasons,
-        *(f"  {fact('note', say_text(note), _CENSUS)}" for note in census.notes),
-        *(f"  {fact('not here', commas((split, *why)), _CENSUS)}" for split, why in absent),
+        *(fact("note", say_text(note), _CENSUS) for note in census.notes),
+        *(fact("not here", commas((split, *why)), _CENSUS) for split, why in absent),
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions
+
+from bench.report.format import wrapped
+from bench.report.language import say_help
 
 if TYPE_CHECKING:
     from cyclopts.help import HelpEntry, HelpPanel
@@ -34,17 +36,18 @@ class PlainFormatter:
         """Print a panel."""
         lines = [line for entry in panel.entries for line in _entry(entry, console.width)]
         if lines:
-            title = str(panel.title)
-            console.print("\n".join([f"\n{_TITLES.get(title, title)}:", *lines]))
+            title = say_help(_TITLES.get(str(panel.title), str(panel.title)))
+            console.print("\n".join([f"\n{title}:", *lines]))
 
     def render_usage(self, console: RichConsole, options: ConsoleOptions, usage: Any) -> None:
         """Print the usage line."""
-        console.print(f"usage: {str(usage).strip()}")
+        console.print(f"{say_help('usage')}: {str(usage).strip()}")
 
     def render_description(self, console: RichConsole, options: ConsoleOptions, text: Any) -> None:
         """Print the description of a command."""
         for paragraph in _plain(text).split("\n\n"):
-            console.print(f"\n{textwrap.fill(paragraph, min(console.width, _WIDEST))}")
+            lines = wrapped(say_help(paragraph), min(console.width, _WIDEST))
+            console.print("\n".join(["", *lines]))
 
 
 def _entry(entry: HelpEntry, width: int) -> Iterator[str]:
@@ -52,16 +55,16 @@ def _entry(entry: HelpEntry, width: int) -> Iterator[str]:
     names = [*entry.shorts, *entry.names]
     label = entry.positional_label or f"{', '.join(names)} {metavar or ''}".rstrip()
     about = _plain(entry.description).removesuffix(".")
+    words = say_help(about)
     if entry.default is not None and "default: " not in about:
-        about = "; ".join(filter(None, (about, f"default: {entry.default}")))
-    room = max(20, min(width, _WIDEST) - _COLUMN)
-    wrapped = textwrap.wrap(about, room, break_on_hyphens=False) or [""]
+        words += f"{say_help('; default' if about else 'default')}: {entry.default}"
+    lines = wrapped(words, max(20, min(width, _WIDEST) - _COLUMN))
     head = f"{'':{_INDENT}}{label}"
     if len(head) + 2 > _COLUMN:
         yield head
     else:
-        yield f"{head:{_COLUMN}}{wrapped.pop(0)}".rstrip()
-    yield from (f"{'':{_COLUMN}}{line}" for line in wrapped)
+        yield f"{head:{_COLUMN}}{lines.pop(0)}".rstrip()
+    yield from (f"{'':{_COLUMN}}{line}" for line in lines)
 
 
 def _plain(inline: Any) -> str:

@@ -149,16 +149,16 @@ def _kind_text(kind: str, things: list[Thing]) -> str:
     lines = [say(words, kind=say(kind), here=here, all=len(things))]
     for thing in things:
         mark = " " if thing.here else "-"
-        lines.append(_behind(f"{mark} {thing.name:<{width}}  ", say_text(thing.summary)))
-        lines += [_behind(" " * (width + 4), text) for text in absence(thing.reason, thing.remedy)]
+        lines.append(behind(f"{mark} {thing.name:<{width}}  ", say_text(thing.summary)))
+        lines += [behind(" " * (width + 4), text) for text in absence(thing.reason, thing.remedy)]
     if _REGISTRIES[kind].also:
         lines.append(f"  {say_text(_REGISTRIES[kind].also)}")
     return "\n".join(lines)
 
 
-def fact(name: str, text: str, width: int = 8) -> str:
+def fact(name: str, text: str, width: int = 8, indent: int = 2) -> str:
     """A fact behind its name."""
-    return f"{padded(say(name), width)} {text}"
+    return behind(f"{'':{indent}}{padded(say(name), width)} ", text)
 
 
 def absence(reason: str, remedy: str) -> list[str]:
@@ -167,7 +167,7 @@ def absence(reason: str, remedy: str) -> list[str]:
     return lines + ([say("mend it: {remedy}", remedy=say_text(remedy))] if remedy else [])
 
 
-def _behind(name: str, text: str) -> str:
+def behind(name: str, text: str) -> str:
     """A text behind its name; on a terminal in lines that fit, one below the other."""
     if not sys.stdout.isatty():
         return f"{name}{text}"
@@ -212,5 +212,5 @@ def _check(as_json: bool) -> int:
 
 def _line(fact: Fact, width: int) -> str:
     name = f"{_MARKS[fact.verdict]}{padded(say_text(fact.name), width)}  "
-    remedies = [_behind(" " * (width + 4), text) for text in absence("", fact.remedy)]
-    return "\n".join([_behind(name, say_text(fact.found)), *remedies])
+    remedies = [behind(" " * (width + 4), text) for text in absence("", fact.remedy)]
+    return "\n".join([behind(name, say_text(fact.found)), *remedies])

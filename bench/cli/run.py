@@ -47,7 +47,7 @@ examples:
   {PROGRAM} run --decoder ctc-kenlm -o ctc-kenlm.alpha=0.7 -o ctc-kenlm.beam=50
   {PROGRAM} run --dataset iam -o iam.root=~/IAM -o iam.strict=true   no line may be left out
   {PROGRAM} run --dataset hooker --damage blot,char_erase --severity 1,3,5
-  {PROGRAM} run --all --out mine --json     the folder results/runs/mine, a summary for programs
+  {PROGRAM} run --all --out mine --json     results/runs/mine, a summary for programs
   {PROGRAM} run --all --executor ray --cpus 4   on a cluster: docs/scale.md
 
 Lists are separated by commas, and an option that takes one may be repeated; "all" means all.
@@ -171,8 +171,9 @@ def _incomplete(outcome: Outcome, store: RunStore, named: Sequence[str]) -> bool
 def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
     """Print the cells of a plan, marking finished ones; exit code 0."""
     from bench.cli.bars import label
+    from bench.cli.listing import behind
     from bench.pipeline.runner import finished as finished_cells
-    from bench.report.format import plural
+    from bench.report.format import commas, plural
     from bench.report.language import say
 
     held = finished_cells(plan, store)
@@ -213,7 +214,7 @@ def _print_plan(plan: Plan, store: RunStore, as_json: bool) -> int:
         )
         limit = block.condition.limit
         first = "" if limit is None else say(", first {limit} lines", limit=limit)
-        print(f"{label(block)} ({block.condition.split}{first}): {', '.join(parts)}")
+        print(behind(f"{label(block)} ({block.condition.split}{first}): ", commas(parts)))
     if plan.skipped:
         print(f"\n{say('cannot run here:')}\n{missing(plan.skipped)}")
     return 0
@@ -285,17 +286,18 @@ def missing(skipped: Sequence[Skipped]) -> str:
 
     Downloads by the same command are merged.
     """
+    from bench.cli.listing import behind
+    from bench.report.format import commas
     from bench.report.language import say_text
 
     lines: list[str] = []
     for remedy, items in _by_remedy(skipped).items():
-        reasons: dict[tuple[str, str], list[str]] = {}
+        reasons: dict[tuple[str, str, str], list[str]] = {}
         for item in items:
-            reasons.setdefault((item.kind, item.reason), []).append(item.label)
-        lines += [
-            f"  {say_text(' '.join((kind, ', '.join(names))))}: {say_text(why)}"
-            for (kind, why), names in reasons.items()
-        ]
+            reasons.setdefault((item.kind, item.encoder, item.reason), []).append(item.name)
+        for (kind, encoder, why), names in reasons.items():
+            what = f"{kind} {commas(names)}" + (f" on {encoder}" if encoder else "")
+            lines.append(behind("  ", f"{say_text(what)}: {say_text(why)}"))
         lines += [f"      {say_text(remedy)}"] if remedy else []
     return "\n".join(lines)
 

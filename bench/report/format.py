@@ -6,16 +6,22 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from bench.analysis.stats import Interval
 from bench.report.language import in_force, say
+
+if TYPE_CHECKING:
+    from bench.analysis.stats import Interval
 
 DASH = "—"  # not applicable (the CER of untrained weights)
 UNKNOWN = "n/a"  # undefined (0 / 0)
 
 _SHORT = 40
-# A piece that stays on one line: a word, or a Japanese letter with what may not begin a line.
-_PIECE = re.compile(r"(?:[^\s\u3000-\u9fff\uff00-\uffef]+|.)[、。)]*")
+# A piece that stays on one line: a word, or a Japanese letter with what may not begin a line; with
+# the brackets that open before it, which may not end one.
+_OTHER = r"[^\s\u3000-\u9fff\uff00-\uffef(]"
+_BEGINS_NONE = "、。)」』々ーぁぃぅぇぉっゃゅょァィゥェォッャュョ"
+_PIECE = re.compile(rf"[(「『]*(?:{_OTHER}(?:[(]*{_OTHER})*|.)[{_BEGINS_NONE}]*")
 
 
 def plain(text: object) -> str:

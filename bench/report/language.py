@@ -89,6 +89,13 @@ def say_about(documentation: str) -> str:
     return "\n\n".join(words.get(text, text) for text in documentation.split("\n\n"))
 
 
+def say_help(english: str) -> str:
+    """A text of `--help` in the current language, on one line."""
+    words = " ".join(english.split())
+    own = catalogue(in_force(), "help").get(words.removesuffix("."))
+    return words if own is None else own + "。" * words.endswith(".")
+
+
 @functools.cache
 def _texts(name: str) -> list[tuple[re.Pattern[str], str]]:
     """The texts with values and their translations, those with most letters of their own first.

@@ -16,7 +16,8 @@ _NEEDS = {
     "en": r"% needs \usepackage{booktabs}; with pdflatex also \usepackage[T1]{fontenc}",
     "ja": r"% needs \usepackage{booktabs}; uplatex and [T1]{fontenc}, or lualatex and luatexja",
 }
-_WIDTH = 66.0  # digits that fit beside each other on a page
+# Digits that fit beside each other on a page: of article, and of ujarticle, which is narrower.
+_WIDTH = {"en": 66.0, "ja": 63.0}
 _HEIGHT = 36  # lines of tables in a float
 _GAP, _TIGHT = 2.4, 1.6  # digits that the space of a column takes, and that of a narrowed one
 _NARROW = r"\setlength{\tabcolsep}{4pt}"
@@ -163,7 +164,7 @@ def _fits(table: Table, indices: Iterable[int], stacked: bool) -> bool:
     """Whether columns fit beside each other on a page."""
     gap = _TIGHT if stacked else _GAP
     widths = (_digits(table, i, stacked) + gap for i in indices)
-    return sum(widths) <= _WIDTH
+    return sum(widths) <= _WIDTH[in_force()]
 
 
 def _digits(table: Table, index: int, stacked: bool) -> float:
