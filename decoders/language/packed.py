@@ -16,7 +16,6 @@ from bench.core.cache import cache_folder, intact, seal
 from bench.core.errors import UserError
 from bench.core.files import content_hash, draft_of
 from bench.core.named import named
-from bench.core.project import NAME
 from bench.core.registry import did_you_mean
 
 _READ: dict[bytes, Any] = {
@@ -40,10 +39,9 @@ def unpacked(path: Path) -> Path:
             head = file.read(max(map(len, (*_READ, *_OTHERS))))
     except FileNotFoundError as error:
         names = named().models
-        known = did_you_mean(str(path), names) if names else ""
         raise UserError(
             f"there is no language model {path}; name a file that is there, or a model of "
-            f"{NAME}{known}"
+            f"kaidoku.toml{did_you_mean(str(path), names) if names else ''}"
         ) from error
     except IsADirectoryError as error:
         raise UserError(f"{path} is a folder; name the language model's file in it") from error
