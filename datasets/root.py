@@ -41,16 +41,13 @@ def writable_root() -> Path:
 
 
 def folder_of(name: str, chosen: Path | None, remedy: str) -> Path:
-    """The folder of a set that users download: the chosen one, else NAME in the data root.
+    """The folder of a set that users download: the chosen one, else NAME in `writable_root`.
 
     Raises:
         Unavailable: there is no such folder; `remedy` says how to get the set.
     """
-    root = data_root()
-    folder = chosen or (root / name if root else None)
-    elsewhere = f"{remedy}; a folder elsewhere is named with -o {name}.root=DIR"
-    if folder is None:
-        raise Unavailable(f"{name} is not here: there is no data root", elsewhere)
+    folder = chosen or writable_root() / name
     if not folder.is_dir():
+        elsewhere = f"{remedy}; a folder elsewhere is named with -o {name}.root=DIR"
         raise Unavailable(f"{name} is not here: there is no folder {folder}", elsewhere)
     return folder

@@ -64,7 +64,7 @@ def damage_sheet(
         yield f"{dataset} / {line.id}: {line.text}"
         yield _Shown(line.image[:, :MAX_WIDTH], "clean")
         for name, damage in damages.items():
-            yield f"{name}  ({DAMAGES.entry(name).summary}), {damage.family}"
+            yield f"{name} ({DAMAGES.entry(name).summary}), {damage.family}"
             for severity in SEVERITIES[1:]:
                 result = damage.apply(line, dataset, severity, seed, other)
                 lost = "" if result.ink_lost is None else f"  ink lost {result.ink_lost:.0%}"
