@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import re
 import unicodedata
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -311,6 +312,19 @@ def _oddities(lines: Sequence[Line]) -> Iterator[str]:
         odd = [line.id for line in lines if is_odd(line)]
         if odd:
             yield f"{name}: {len(odd)} of {len(lines)}, the first {odd[0]}"
+    if copies := list(_copies(lines)):
+        words = "lines that repeat the image and the text of another"
+        yield f"{words}: {len(copies)} of {len(lines)}, the first {copies[0]}"
+
+
+def _copies(lines: Sequence[Line]) -> Iterator[str]:
+    """The ids of lines that an earlier one equals, as if a file or a table were there twice."""
+    seen: set[tuple[str, tuple[int, ...], int]] = set()
+    for line in lines:
+        key = line.text, line.image.shape, zlib.crc32(line.image.tobytes())
+        if key in seen:
+            yield line.id
+        seen.add(key)
 
 
 def _is_inverted(line: Line) -> bool:

@@ -303,13 +303,16 @@ def _expect_types(path: Path, schema: Any, columns: Columns) -> None:
     if not holds_images(kind):
         raise UserError(
             f"the column {columns.image} of {path} holds {kind}, not encoded images "
-            "(bytes, or a struct with bytes)"
+            "(bytes, or a struct with bytes); name another with -o parquet.image=COLUMN"
         )
     kind = schema.field(columns.text).type
     if pa.types.is_dictionary(kind):  # categories of pandas
         kind = kind.value_type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise UserError(f"the column {columns.text} of {path} holds {kind}, not text")
+        raise UserError(
+            f"the column {columns.text} of {path} holds {kind}, not text; name another with "
+            "-o parquet.text=COLUMN"
+        )
 
 
 def holds_images(kind: Any) -> bool:

@@ -274,6 +274,16 @@ def test_what_was_probably_converted_wrongly_is_noted(tmp_path: Path, text: str,
     assert all(note in each and each.endswith(": 1 of 1, the first a") for each in notes)
 
 
+def test_lines_that_are_there_twice_are_noted(tmp_path: Path) -> None:
+    page = np.full((40, 200), 225, np.uint8)
+    page[15:25, 20:180:8] = 30
+    for name in ("a", "b", "c"):
+        Image.fromarray(page).save(tmp_path / f"{name}.png")
+    (tmp_path / "t.tsv").write_text("a.png\tone\nb.png\tone\nc.png\ttwo\n")
+    (note,) = ManifestLines(tmp_path / "t.tsv").load().notes
+    assert note == "lines that repeat the image and the text of another: 1 of 3, the first b"
+
+
 def test_of_a_line_only_so_many_pixels_are_kept(tmp_path: Path) -> None:
     Image.new("1", (9_000, 3_000), 1).save(tmp_path / "big.png")
     Image.fromarray(RAMP).save(tmp_path / "small.png")
