@@ -254,5 +254,6 @@ def test_heads_are_wrapped_by_what_their_letters_take():
     assert "".join(lines) == text and len(lines) > 2
     assert all(40 < width_of(line) <= 90 for line in lines[:-1])
     assert not any(re.match("[、。)ー]", line) or line.endswith("(") for line in lines)
+    assert wrapped("学習の長さ。既定: 10", 16) == ["学習の長さ。既", "定: 10"]
     words = "word " * 60
     assert " ".join(wrapped(words, 88)).split() == words.split()

@@ -20,7 +20,7 @@ _SHORT = 40
 # A piece that stays on one line: a word, or a Japanese letter with what may not begin a line; with
 # the brackets that open before it, which may not end one.
 _OTHER = r"[^\s\u3000-\u9fff\uff00-\uffef(]"
-_BEGINS_NONE = "、。)」』々ーぁぃぅぇぉっゃゅょァィゥェォッャュョ"
+_BEGINS_NONE = "、。:;!?)」』々ーぁぃぅぇぉっゃゅょァィゥェォッャュョ"
 _PIECE = re.compile(rf"[(「『]*(?:{_OTHER}(?:[(]*{_OTHER})*|.)[{_BEGINS_NONE}]*")
 
 
