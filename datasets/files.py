@@ -59,8 +59,9 @@ def inside(root: Path, name: str) -> Path:
     if not name or "\0" in name:
         raise ValueError(f"{name!r} is no path")
     home = root.resolve()
+    leaves = f"the path {name} leads out of {root}; copy the file into that folder"
     if ".." in Path(name).parts:
-        raise ValueError(f"the path {name} leads out of {root}")
+        raise ValueError(leaves)
     try:
         # Accents may be characters of their own in one of the names (macOS, zip files), and not
         # in the other.
@@ -70,7 +71,7 @@ def inside(root: Path, name: str) -> Path:
     except (OSError, RuntimeError) as error:  # a loop of links, a name too long
         raise ValueError(f"the path {name} cannot be followed ({error})") from error
     if not path.is_relative_to(home):
-        raise ValueError(f"the path {name} leads out of {root}")
+        raise ValueError(leaves)
     return path
 
 
