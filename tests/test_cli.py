@@ -29,6 +29,7 @@ from bench.analysis.show import branches, module_tree
 from bench.cli import COMMANDS, main, parse
 from bench.cli.bars import bars, track
 from bench.cli.run import missing
+from bench.cli.trainings import Curves
 from bench.core.errors import Unavailable
 from bench.core.registry import Entry
 from bench.pipeline import runs
@@ -361,6 +362,15 @@ def test_a_place_that_cannot_be_written_is_one_sentence(call, doubles, no_report
     code, out, err = call("run", *SMALL, "--out", f"{tmp_path}/")
     assert (code, out) == (2, "") and "has files, but not those of a run" in err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_work_of_another_length_has_its_own_total():
+    """A training encodes its train lines, then its val lines."""
+    with Curves() as curves:
+        curves.report("encoding lines", 11, 11)
+        curves.report("encoding lines", 16, 48)
+        (task,) = curves._bars.tasks
+        assert (task.completed, task.total) == (16, 48)
 
 
 def test_ctrl_c_in_a_terminal(tmp_path):

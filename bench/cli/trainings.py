@@ -295,7 +295,7 @@ class Curves(Bars, Log):
         task = self._tasks[doing]
         if done < self._bars.tasks[task].completed:  # it has begun again
             self._bars.reset(task, total=total)
-        self._bars.update(task, completed=done)
+        self._bars.update(task, completed=done, total=total)
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """Add a value to a curve; the loss stands beside its bar too."""
