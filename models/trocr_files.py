@@ -62,7 +62,7 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
     folder = checkpoint.folder_of(hub.IMAGES)
     stated = _stated_processing(checkpoint)
     for key in _PROCESSING:
-        if key not in stated:
+        if stated.get(key) is None:
             raise UserError(f"the image processor of {checkpoint.repo} does not state its {key}")
     with loading(checkpoint, "the image processor"):
         processor = AutoImageProcessor.from_pretrained(

@@ -13,22 +13,25 @@ import argparse
 import contextlib
 import io
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import atheris
 import numpy as np
 from PIL import Image
 
-with atheris.instrument_imports(include=["bench", "datasets", "decoders"]):
+with atheris.instrument_imports(include=["bench", "datasets", "decoders", "models"]):
     from bench import ROOT
     from bench.core import project
-    from bench.core.errors import UserError
+    from bench.core.errors import Unavailable, UserError
     from bench.core.options import parse_options, typed_options
     from bench.core.records import load_row
+    from bench.core.types import Runtime
     from datasets.cvl import page_texts
     from datasets.files import decode
     from datasets.iam_text import parse_form, parse_forms, parse_lines
@@ -39,6 +42,10 @@ with atheris.instrument_imports(include=["bench", "datasets", "decoders"]):
     from decoders.correctors.chat import Chat, Endpoint, _AgainError
     from decoders.language.arpa import read_arpa
     from decoders.language.kenlm_files import read_binary_header
+    from models.hub import locate
+    from models.trocr_model import open_checkpoint
+
+from tests.tiny_trocr import save_checkpoint
 
 FIXTURES = ROOT / "tests" / "fixtures"
 Reader = Callable[[bytes], object]
@@ -63,12 +70,58 @@ def _text(parse: Callable[[str], object]) -> Reader:
     return lambda data: parse(data.decode("utf-8", "replace"))
 
 
+def _checkpoint(data: bytes) -> object:
+    """Open a TrOCR folder in which values of its JSON, or bytes of another file, are others."""
+    choice = atheris.FuzzedDataProvider(data)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        for path in CHECKPOINT.iterdir():
+            shutil.copy(path, folder)
+        for _ in range(choice.ConsumeIntInRange(1, 3)):
+            path = folder / choice.PickValueInList(CHANGED)
+            if path.suffix == ".json":
+                content = json.loads(path.read_text("utf-8"))
+                _change(content, choice)
+                path.write_text(json.dumps(content), "utf-8")
+            else:
+                old = path.read_bytes()
+                place = choice.ConsumeIntInRange(0, min(len(old), 4000))
+                new = choice.ConsumeBytes(8)
+                rest = old[place + len(new) * choice.ConsumeBool() :]
+                path.write_bytes(old[:place] + new + rest * choice.ConsumeBool())
+        return open_checkpoint(locate(str(folder)), Runtime())
+    finally:
+        shutil.rmtree(folder)
+
+
+def _change(content: dict[str, Any], choice: atheris.FuzzedDataProvider) -> None:
+    """Replace or remove a value, or that of a table in it."""
+    if not content:
+        return
+    key = choice.PickValueInList(sorted(content))
+    if isinstance(content[key], dict) and content[key] and choice.ConsumeProbability() < 0.9:
+        _change(content[key], choice)
+    elif choice.ConsumeProbability() < 0.2:
+        del content[key]
+    else:
+        content[key] = choice.PickValueInList(VALUES)
+
+
 def _answer(data: bytes) -> object:
     body = {"max_tokens": 50, "messages": [{"content": "a line"}]}
     return CHAT._read(data, body, 0.0)
 
 
 CHAT = Chat(Endpoint("http://localhost:1/v1", "fuzzed"))
+CHECKPOINT = Path(tempfile.mkdtemp()) / "checkpoint"
+CHANGED = [
+    *("config.json", "generation_config.json", "preprocessor_config.json"),
+    *("tokenizer_config.json", "vocab.json", "merges.txt", "model.safetensors"),
+]
+VALUES = [
+    *(None, True, False, -1, 0, 1, 2, 3, 7, 24, 1_000_000_000, 0.5, -1e308, float("nan")),
+    *("", "x", "gelu", "trocr", "float16", "../x", "\x00", [], [0.5], [1, 2], {}, {"height": 0}),
+]
 READERS: dict[str, Reader] = {
     "image": decode,
     "page": partial(parse_page, name="fuzzed"),
@@ -86,6 +139,7 @@ READERS: dict[str, Reader] = {
     "tuned": from_file(".json", tuned.load),
     "project": from_file(".toml", project.read),
     "cvl": partial(page_texts, name="fuzzed"),
+    "checkpoint": _checkpoint,
     "options": _text(lambda text: typed_options(parse_options(text.split("\n")), [DECODERS])),
     "answer": _answer,
 }
@@ -94,6 +148,7 @@ EXPECTED: dict[str, tuple[type[Exception], ...]] = {
     "page": (UserError, ValueError),
     "alto": (UserError, ValueError),
     "answer": (_AgainError,),
+    "checkpoint": (UserError, Unavailable),
     "cvl": (UserError, ValueError),
     "iam-form": (UserError, ValueError),
     "iam-lines": (UserError, ValueError),
@@ -127,6 +182,7 @@ PROJECT = b'[encoders.mine]\npath = "x"\n[sets.iam]\nroot = "y"\npartition = "aa
 def seeds(name: str) -> Iterable[bytes]:
     """Files to begin with."""
     yield from (PAGE, *IAM, *OTHERS, PROJECT)
+    yield from map(np.random.default_rng(0).bytes, range(20, 60))
     pixels = np.arange(240, dtype=np.uint8).reshape(8, 30)
     for kind in ("png", "jpeg", "tiff", "gif", "bmp", "webp", "ppm"):
         written = io.BytesIO()
@@ -147,6 +203,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     chosen = parser.parse_args()
     read, expected = READERS[chosen.reader], EXPECTED.get(chosen.reader, (UserError,))
+    if chosen.reader == "checkpoint":
+        save_checkpoint(CHECKPOINT, "base")
     corpus = Path(tempfile.mkdtemp())
     for number, data in enumerate(seeds(chosen.reader)):
         (corpus / str(number)).write_bytes(data)

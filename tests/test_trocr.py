@@ -298,6 +298,7 @@ def whole_numbers(folder: Path) -> None:
             "crops",
         ),
         (changed(PROCESSOR, lambda c: c.pop("size")), "does not state its size"),
+        (changed(PROCESSOR, lambda c: c.update(size=None)), "does not state its size"),
         (overwritten("vocab.json"), "the tokenizer"),
         (changed(TOKENIZER, lambda c: c.update(eos_token="<mask>")), "eos_token_id is 4 in one"),
         (changed(GENERATING, lambda c: c.update(eos_token_id=[2, 3])), "write one number below"),
