@@ -66,12 +66,15 @@ def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
     Raises:
         UserError: there is none.
     """
+    later = []
     for path in _newest_first():
         if (record := _record(path)) and record.kind == "speed":
             continue  # its few lines would replace the tables of a run
         if _has_rows(path):
+            for empty in later:
+                passed_over(empty)
             return path
-        passed_over(path)
+        later.append(path)
     raise UserError(f"there is no run with rows in {RUNS}; make one: python -m bench run --all")
 
 
