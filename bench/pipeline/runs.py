@@ -66,7 +66,7 @@ def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
     Raises:
         UserError: there is none.
     """
-    later = []
+    later: list[Path] = []
     for path in _newest_first():
         if (record := _record(path)) and record.kind == "speed":
             continue  # its few lines would replace the tables of a run
