@@ -72,6 +72,8 @@ def _text(parse: Callable[[str], object]) -> Reader:
 
 def _checkpoint(data: bytes) -> object:
     """Open a TrOCR folder in which values of its JSON, or bytes of another file, are others."""
+    if not CHECKPOINT.exists():
+        save_checkpoint(CHECKPOINT, "base")
     choice = atheris.FuzzedDataProvider(data)
     folder = Path(tempfile.mkdtemp())
     try:
@@ -203,8 +205,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     chosen = parser.parse_args()
     read, expected = READERS[chosen.reader], EXPECTED.get(chosen.reader, (UserError,))
-    if chosen.reader == "checkpoint":
-        save_checkpoint(CHECKPOINT, "base")
     corpus = Path(tempfile.mkdtemp())
     for number, data in enumerate(seeds(chosen.reader)):
         (corpus / str(number)).write_bytes(data)

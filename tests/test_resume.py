@@ -140,7 +140,7 @@ def test_a_finished_cell_is_shown_though_its_encoder_or_set_does_not_open_later(
             for result in collect(store):
                 (remark,) = (note for note in cer_cell(result).notes if "last run" in note)
                 assert remark.endswith(f"did not {method}: its disk is not there")
-            assert not finished(build_plan(ASKED, registries()), store)  # nobody can say today
+            assert not finished(build_plan(ASKED, registries()), store)  # the key is unknown
     assert go(tmp_path).reused == first.done
     store = RunStore(tmp_path)
     assert store.rows() == good and not store.failures()

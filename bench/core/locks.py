@@ -21,31 +21,30 @@ _HELD: set[Path] = set()  # by this process, against which such a lock does not 
 
 
 class LockedError(Exception):
-    """Another process holds the lock.
-
-    process: its number, as far as it is known.
-    """
-
-    def __init__(self, process: str) -> None:
-        super().__init__(process)
-        self.process = process
+    """The lock is held by the process of this number, as far as it is known."""
 
 
 @contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(
+    path: Path,
+    waiting: Callable[[], None] | None = None,
+    refusal: Callable[[str], Exception] = LockedError,
+) -> Iterator[None]:
     """Hold an exclusive lock on a file, which is made and stays.
 
     Args:
         path: of the file; its folder is made if missing.
         waiting: called before waiting for another process; None does not wait.
+        refusal: makes the error that is raised where another process, or this one, holds it, of
+            the number of that process.
 
     Raises:
-        LockedError: another process, or this one, holds it.
+        Exception: that of `refusal`.
         UserError: the file cannot be written.
     """
     here = path.resolve()
     if here in _HELD:  # not even opened: closing a second handle would drop the lock
-        raise LockedError(str(os.getpid()))
+        raise refusal(str(os.getpid()))
     with contextlib.ExitStack() as closing:
         with plain_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +57,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
                 waiting()
                 mine = _lock(file, fcntl.LOCK_EX)
         if not mine:
-            raise LockedError(_process(file))
+            raise refusal(_process(file))
         with contextlib.suppress(OSError):  # a full disk: only messages need the number
             file.truncate(0)
             file.write(str(os.getpid()).encode())

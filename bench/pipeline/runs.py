@@ -27,7 +27,7 @@ REFERENCE = ROOT / "results" / "reference"
 CHECKS = ROOT / "results" / "checks"  # output of other commands
 
 _RECORD = "run.json"
-_OWN = (_RECORD, "rows.jsonl", "env.json", "lock")  # of which a run folder has at least one
+_OWN = (_RECORD, "rows.jsonl", "env.json", LOCK)  # of which a run folder has at least one
 
 Kind = Literal["run", "speed"]  # the command that measured
 

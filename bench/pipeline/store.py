@@ -159,22 +159,19 @@ class RunStore:
                         left.unlink()  # by a killed run
             yield self.keep_environment(environment)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the folder, made if missing; the kernel unlocks it even when the process is killed.
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock of the folder, which is made if missing; no other run begins meanwhile.
 
         Raises:
             UserError: another run writes here, or the folder cannot be written.
         """
-        with contextlib.ExitStack() as held:
-            try:
-                held.enter_context(locks.locked(self.path / LOCK))
-            except locks.LockedError as error:
-                raise UserError(
-                    f"another run (process {error.process}) is writing {self.path}; wait for it to "
-                    "end or choose another run name"
-                ) from None
-            yield
+        return locks.locked(
+            self.path / LOCK,
+            refusal=lambda process: UserError(
+                f"another run (process {process}) is writing {self.path}; wait for it to end or "
+                "choose another run name"
+            ),
+        )
 
     def writer(self) -> str:
         """The process that writes here now; "" if none does."""

@@ -115,7 +115,7 @@ def _pairs(comparisons: Sequence[Comparison], results: Results) -> Table:
 
 
 def _tests(comparisons: Sequence[Comparison], every: Sequence[Result]) -> str:
-    """How the pairs were tested, or why none of them could be."""
+    """Describe the tests of the pairs, or the reason why there are none."""
     tests = sum(comparison.p_holm is not None for comparison in comparisons)
     if not tests:
         return say(_UNTESTED, fewest=FEWEST, blocks=blocks(every))

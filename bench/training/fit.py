@@ -10,7 +10,7 @@ resuming, several processes, an early end.
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
 from bench.core.errors import UserError
-from bench.core.locks import LockedError, locked
+from bench.core.locks import locked
 from bench.core.machine import bf16_units
 from bench.core.stopwatch import steady_s
 from bench.training.files import History, Point, claim, load_checkpoint, save_checkpoint
@@ -130,19 +130,17 @@ def fit(recipe: Recipe, log: Log | None = None) -> Result:
     return Result(tuple(run.history.points), run.history.best, training.weights)
 
 
-@contextlib.contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
+def _alone_in(out: Path) -> contextlib.AbstractContextManager[None]:
     """Keep another training out of a folder, whose checkpoints would alternate."""
-    with contextlib.ExitStack() as held:
-        try:
-            if rank() == 0:
-                held.enter_context(locked(out / "lock"))
-        except LockedError as error:
-            raise UserError(
-                f"another training (process {error.process}) is writing {out}; wait for it to end "
-                "or choose another --out"
-            ) from None
-        yield
+    if rank():
+        return contextlib.nullcontext()
+    return locked(
+        out / "lock",
+        refusal=lambda process: UserError(
+            f"another training (process {process}) is writing {out}; wait for it to end or choose "
+            "another --out"
+        ),
+    )
 
 
 class _Run:
