@@ -177,6 +177,7 @@ class WorkerPool:
         over.
         """
         self.workers, self._decoder, self._closed = workers, decoder, False
+        self._changing = threading.Lock()  # a pool's shutdown may run in one thread only
         self._fork()
 
     def _fork(self) -> None:
@@ -201,9 +202,10 @@ class WorkerPool:
         try:
             return list(self._pool.map(partial(_decode_in_worker, search), lines, chunksize=chunk))
         except BrokenProcessPool as error:
-            self._end()
-            if not self._closed:
-                self._fork()
+            with self._changing:
+                if not self._closed:
+                    self._end()
+                    self._fork()
             raise UserError(
                 "a worker process of the decoder was killed, perhaps for lack of memory; "
                 "try -o ctc-kenlm.workers=1"
@@ -211,8 +213,9 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the workers, also in the middle of a line: after Ctrl-C its text is not needed."""
-        self._closed = True
-        self._end()
+        with self._changing:
+            self._closed = True
+            self._end()
 
     def _end(self) -> None:
         for process in self._processes:
