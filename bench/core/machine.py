@@ -146,11 +146,6 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def bf16_units() -> bool:
-    """Whether this CPU has bfloat16 units; without them bfloat16 is slower than float32."""
-    return bool({"amx_bf16", "avx512_bf16"} & set(_cpu()["units"]))
-
-
 def _gpu() -> list[str]:
     import torch
 
