@@ -38,10 +38,14 @@ MIN_SIDE = 4  # pixels
 MAX_RATIO = 200  # width to height
 _MOST_PIXELS = 8_000_000  # kept of a line; larger images are scaled down
 _NO_CONTRAST = 8  # grey levels; an image within so few shows nothing
-# Soft hyphens, zero-width and direction marks, and the replacement character of a bad conversion.
-_UNWRITTEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd]")
+# Control characters, soft hyphens, zero-width and direction marks, and the replacement character of
+# a bad conversion.
+_UNWRITTEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd]"
+)
 _ENTITY = re.compile(r"&(?:quot|amp|apos|lt|gt|nbsp|#\d{2,5}|#x[\da-fA-F]{2,4});")
 _MISREAD = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2[\u0080\u20ac]|\u00e3[\u0080-\u0083]")
+_JSON = re.compile(r"\{\s*\".*\}", re.DOTALL)
 _PIPED = re.compile(r"[^\s|]+(?:\|[^\s|]+){2,}")
 _LONG = 10  # characters that no line has in less width than height
 
@@ -348,6 +352,9 @@ _ODD: Mapping[str, Callable[[Line], bool]] = {
     ),
     "texts with | between words, which the option rewrite can replace": lambda line: bool(
         _PIPED.fullmatch(line.text)
+    ),
+    "texts that are JSON objects, as those for Donut": lambda line: bool(
+        _JSON.fullmatch(line.text)
     ),
     "texts converted to UTF-8 from a wrong encoding (\u00c3\u00a9 for \u00e9)": lambda line: bool(
         _MISREAD.search(line.text)

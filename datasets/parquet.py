@@ -34,7 +34,7 @@ from datasets.files import decode
 from datasets.hub import is_hub_id, licence_of, locate, parquet_files
 from datasets.sources import EMBEDDED, SOURCES, load_selection, missing_files, root_of
 from datasets.splits import canonical, in_order, named_split
-from datasets.table import Columns, TableOptions, named_by_option
+from datasets.table import Columns, TableOptions, named_by_option, once_each
 
 _REFERENCES = {"hooker": "page-xml", "copiste": "alto"}  # of the recorded sets
 _HANDS = {"hooker": "Joseph Hooker", "copiste": ""}  # copiste's volunteers are not named
@@ -289,12 +289,16 @@ def open_parquet(path: Path) -> Iterator[Any]:
         UserError: it is damaged; also raised while it is read.
     """
     try:
-        with pq.ParquetFile(path, buffer_size=_BUFFER) as file:
+        with pq.ParquetFile(path, buffer_size=_BUFFER, page_checksum_verification=True) as file:
+            once_each(path, file.schema_arrow.names)
             yield file
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, PermissionError):
             raise
-        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f"{path} cannot be read as Parquet: {reason}; copy or download it again"
+        ) from error
 
 
 def _expect_types(path: Path, schema: Any, columns: Columns) -> None:

@@ -46,8 +46,8 @@ class Record:
     trouble: str = ""
 
     def value(self, column: str) -> str:
-        """The value of a column; "" for the column ""."""
-        return self.values.get(column, "").strip()
+        """The value of a column; "" for the column "", although pandas gives its index no name."""
+        return self.values.get(column, "").strip() if column else ""
 
 
 def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
@@ -149,12 +149,26 @@ def _names(path: Path, fields: Sequence[str], remedy: str) -> list[str]:
     """The names of the columns, from the first row."""
     if not _encodable(fields):
         raise UserError(f"the first row of {path} cannot be read: {remedy}")
-    if len(fields) == len(_NAMELESS) and fields[0].strip().lower().endswith(SUFFIXES):
-        return _NAMELESS
     names = [field.strip() for field in fields]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UserError(f"{path} has the column {min(twice)!r} twice; give each its own name")
+    if len(names) == len(_NAMELESS) and names[0].lower().endswith(SUFFIXES):
+        return _NAMELESS
+    if len(names) < 2 or any(name.lower().endswith(SUFFIXES) for name in names):
+        raise UserError(
+            f"the first row of {path} names no columns ({', '.join(names)[:60]!r}); begin the "
+            "table with a row such as image,text, with the same delimiter as below"
+        )
+    once_each(path, filter(None, names))
     return names
+
+
+def once_each(table: object, names: Iterable[str]) -> None:
+    """Refuse a table with two columns of one name.
+
+    Raises:
+        UserError: with the name.
+    """
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{table} has the column {min(twice)!r} twice; give each its own name")
 
 
 def _numbered(reader: Any) -> Iterator[tuple[int, list[str], str]]:

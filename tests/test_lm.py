@@ -74,6 +74,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, text: list[list[str]]) ->
 BREAKAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty file": (lambda b: b"", r"ends too early, before \\data\\"),
     "html": (lambda b: b"<!DOCTYPE html>\n" + b, "line 1: no ARPA file"),
+    "byte order mark": (lambda b: b"\xef\xbb\xbf" + b, "byte order mark, .*; save it as UTF-8"),
     "no counts": (lambda b: b"\\data\\\n\n\\end\\\n", "promises no n-grams"),
     "counts out of order": (lambda b: b.replace(b"ngram 2=", b"ngram 3="), "'ngram 2=COUNT'"),
     "cut at a line": (lambda b: b[: b.index(b"\n", b.index(b"\\2-grams:") + 40) + 1], "too early"),

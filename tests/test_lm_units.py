@@ -20,7 +20,9 @@ from bench.core.named import Named, set_named
 from decoders.ctc.kenlm import CTCKenLMSpec
 from decoders.ctc.ngram import CTCNGramSpec, dense_lm
 from decoders.ctc.ngram_word import CTCNGramWordSpec
+from decoders.language import kenlm_files
 from decoders.language.arpa import read_arpa, write_arpa
+from decoders.language.kenlm_files import check_binary
 from decoders.language.lm import kenlm_lm, ngram_lm
 from decoders.language.ngram import characters_of, estimate, words_of
 from decoders.language.units import unit_of
@@ -186,16 +188,30 @@ def test_text_with_its_accents_apart_is_read_composed(tmp_path):
     assert read_text([path]) == ["déjà vu"]
 
 
-def test_natural_logarithms_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [(np.log(10), r"base e, .* by 2\.302585"), (np.log2(10), "base 2, .* by 3.3")],
+)
+def test_logarithms_of_another_base_are_refused(tmp_path, factor, words):
     path = Path(word_model(tmp_path))
     model = read_arpa(path)
-    natural = [
-        replace(each, **{name: getattr(each, name) * np.float32(np.log(10)) for name in NUMBERS})
+    other = [
+        replace(each, **{name: getattr(each, name) * np.float32(factor) for name in NUMBERS})
         for each in model.orders
     ]
-    write_arpa(replace(model, orders=tuple(natural)), path)
-    with pytest.raises(UserError, match=r"natural logarithms.*divide all its numbers by 2\.302585"):
+    write_arpa(replace(model, orders=tuple(other)), path)
+    with pytest.raises(UserError, match=f"logarithms of {words}"):
         read_arpa(path)
+    with pytest.raises(UserError, match=f"logarithms of {words}"):  # as for a binary
+        check_binary(path, model.vocabulary)
+
+
+def test_probabilities_above_1_in_a_binary_are_refused(tmp_path, monkeypatch):
+    path = Path(word_model(tmp_path))
+    for value in ("0.25", "nan"):
+        monkeypatch.setattr(kenlm_files, "_SCORE_EVERY_WORD", f"print(-1, '{value}')")
+        with pytest.raises(UserError, match="probabilities above 1 or what is no number"):
+            check_binary(path, ("a", "b"))
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not beside the checkout")

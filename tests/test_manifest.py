@@ -231,6 +231,19 @@ def test_what_is_no_table_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,image\n")
     with pytest.raises(UserError, match="the column 'image' twice"):
         ManifestLines(tmp_path / "a.csv").load()
+    for first in ("# our lines", "image|text", "a.png,x,train"):
+        (tmp_path / "a.csv").write_text(f"{first}\nb.png,y,test\n")
+        with pytest.raises(UserError, match=r"names no columns \(.*; begin the table"):
+            ManifestLines(tmp_path / "a.csv").load()
+
+
+def test_a_column_without_a_name_is_no_split(folder: Path) -> None:
+    """As the index that pandas writes, or columns that a spreadsheet leaves empty."""
+    path = folder / "t.csv"
+    path.write_text(",image,text,,\n0,lines/a.png,one,,\n1,lines/b.png,two,,\n")
+    assert ManifestLines(path).split_names() == ("test",)
+    found = ManifestLines(path).load()
+    assert [(line.id, line.writer) for line in found.lines] == [("lines/a", ""), ("lines/b", "")]
 
 
 WORDS = st.text(string.ascii_letters + ",;\t\"'\u00e9 \n", max_size=8)

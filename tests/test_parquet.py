@@ -96,6 +96,32 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         ParquetLines(str(file), text="line_id").load()
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "lines.parquet"
+    columns = [pa.array([_png(1)]), pa.array(["a"]), pa.array(["b"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["image", "text", "text"]), file)
+    with pytest.raises(UserError, match="has the column 'text' twice"):
+        ParquetLines(str(file)).load()
+
+
+def test_a_page_is_read_only_with_its_checksum(tmp_path: Path) -> None:
+    file = tmp_path / "lines.parquet"
+    table = pa.table({"image": [_png(1)], "text": ["clear"]})
+    pq.write_table(
+        table,
+        file,
+        write_page_checksum=True,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+    )
+    assert ParquetLines(str(file)).load().lines
+    file.write_bytes(file.read_bytes().replace(b"clear", b"cleat", 1))
+    with pytest.raises(UserError, match=r"as Parquet: .*; copy or download it again$") as error:
+        ParquetLines(str(file)).load()
+    assert "\n" not in str(error.value)
+
+
 def test_categories_are_read_as_their_texts(tmp_path: Path) -> None:
     columns = {
         "text": ["a", "b", "a"],

@@ -259,6 +259,8 @@ def test_lines_that_are_likely_to_be_read_wrongly_are_noted(tmp_path: Path) -> N
     [
         ("R&amp;D, &#39;tis", "HTML entities"),
         ("A|MOVE|to|stop", "| between words"),
+        ('{"gt_parse": {"text": "stop"}}', "JSON objects"),
+        ("\x93stop\x94 (Windows-1252, read as Latin-1)", "invisible or replaced"),
         ("caf\u00c3\u00a9 d\u00e2\u20ac\u2122Or", "a wrong encoding"),
         ("a page, or a line that lies on its side", "taller than wide"),
         ("R&D; \u00c2me \u00ab\u00e2ge\u00bb, either|or", ""),

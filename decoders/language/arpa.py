@@ -8,9 +8,10 @@ strictly than by KenLM, which will load them: it accepts NaN as a probability an
 from __future__ import annotations
 
 import io
+import math
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,13 +167,18 @@ class _Reader:
             orders.append(grams)
         self._end()
         model = NGramModel(tuple(vocabulary), tuple(orders))
-        self._check_base(model)
+        check_base(self.path, model.vocabulary, model.orders[0].log10_prob)
         return model
 
     def _counts(self) -> list[int]:
         line = self._filled_line("\\data\\")
         while line.startswith("#"):
             line = self._filled_line("\\data\\")
+        if line.startswith("\ufeff"):
+            self._fail(
+                "it begins with a byte order mark, which KenLM cannot read; save it as UTF-8 "
+                "without one"
+            )
         if line != "\\data\\":
             self._fail(f"no ARPA file: it begins with {_short(line)} and not with \\data\\")
         counts: list[int] = []
@@ -262,16 +268,6 @@ class _Reader:
         if len(np.unique(grams.context * words + grams.word)) < len(grams):
             self._fail(f"one of the {n}-grams above comes twice")
 
-    def _check_base(self, model: NGramModel) -> None:
-        """Refuse natural logarithms, by the sum of the words' probabilities."""
-        words = np.array([word != BOS for word in model.vocabulary])
-        logs = model.orders[0].log10_prob[words].astype(np.float64)
-        if abs(np.exp(logs).sum() - 1) < _ROUNDING < abs((10**logs).sum() - 1):
-            raise UserError(
-                f"{self.path} has natural logarithms, and ARPA files have those of base 10; "
-                "divide all its numbers by 2.302585"
-            )
-
     def _end(self) -> None:
         line = self._filled_line("\\end\\")
         if "\t" in line:
@@ -301,6 +297,24 @@ class _Reader:
 
     def _fail(self, what: str) -> NoReturn:
         raise UserError(f"{self.path}, line {self.number}: {what}")
+
+
+def check_base(path: Path, vocabulary: Sequence[str], logs: Floats) -> None:
+    """Refuse logarithms of base e or 2, by the sum of the words' probabilities.
+
+    Raises:
+        UserError: with the number that converts them.
+    """
+    words = np.array([word != BOS for word in vocabulary])
+    chosen = logs[words].astype(np.float64)
+    bases = {"10": 10, "e": math.e, "2": 2}
+    fitting = [name for name, b in bases.items() if abs((b**chosen).sum() - 1) < _ROUNDING]
+    if fitting and fitting[0] != "10":  # the sum is less in a file of a part of the words
+        factor = math.log(10, bases[fitting[0]])
+        raise UserError(
+            f"{path} has logarithms of base {fitting[0]}, and ARPA files and their binaries have "
+            f"those of base 10; divide all numbers of the ARPA file by {factor:.6f}"
+        )
 
 
 @contextmanager

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.core.errors import Unavailable, UserError
-from decoders.language.arpa import UNK
+from decoders.language.arpa import UNK, check_base
 
 _MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 _PARAMETERS = struct.Struct("<B3xfI?3xI")  # order, probing multiplier, type, has strings, version
@@ -22,10 +24,13 @@ _PARAMETERS_AT = 88  # behind the magic and the values that test the machine's n
 _SCORE_EVERY_WORD = """
 import sys, kenlm
 model, state, after = kenlm.Model(sys.argv[1]), kenlm.State(), kenlm.State()
+words = sys.stdin.buffer.read().decode().split("\\n")
 model.BeginSentenceWrite(state)
-for word in sys.stdin.buffer.read().decode().split("\\n"):
+for word in words:
     model.BaseScore(state, word, after)
     state, after = after, state
+model.NullContextWrite(state)
+print(*(model.BaseScore(state, word, after) for word in words))
 """
 
 
@@ -80,7 +85,7 @@ def check_binary(path: Path, words: Sequence[str]) -> None:
     KenLM maps its binaries into memory unchecked, so a damaged one can end the process.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: it cannot be loaded, or its probabilities are none.
         Unavailable: kenlm is not installed.
     """
     _require_kenlm()
@@ -96,6 +101,13 @@ def check_binary(path: Path, words: Sequence[str]) -> None:
         )
     if done.returncode > 0:
         raise UserError(f"KenLM cannot read {path}: {_last_line(done.stderr)}")
+    logs = np.array(done.stdout.split(), np.float32)
+    if not (logs <= 0).all():
+        raise UserError(
+            f"{path} holds probabilities above 1 or what is no number, so the file is damaged; "
+            "build it again from its ARPA file with build_binary"
+        )
+    check_base(path, words, logs)
 
 
 def load_kenlm(path: Path) -> Any:
