@@ -162,6 +162,11 @@ def _words_in(node: ast.AST) -> Iterator[ast.expr]:
             args = args[-1:]
         case ast.Call(func=ast.Attribute(attr="report") | ast.Name(id="report"), args=[one, _, _]):
             args = [one]
+        case (
+            ast.Assign(targets=[ast.Name(id="what")], value=one)
+            | ast.keyword(arg="what", value=one)
+        ):
+            args = [one]
         case _:
             return
     yield from (one for one in args if isinstance(one, ast.JoinedStr | ast.Constant))

@@ -16,7 +16,7 @@ from PIL import Image
 import bench.report.output
 from bench import ROOT
 from bench.cli import parse
-from bench.cli.project import defaults_of_run, forget, load
+from bench.cli.project import RunDefaults, forget, load
 from bench.core.named import named
 from bench.pipeline import runs
 from bench.pipeline.store import RunStore
@@ -213,6 +213,7 @@ def test_a_remedy_has_the_name_of_the_set_and_not_its_kind(call: Call, desk: Pat
     load(desk / "kaidoku.toml")
     code, _, err = call("run", "--dataset", "mine")
     assert code == 2 and "-o mine.path=FILE" in err and "manifest.path" not in err
+    assert "; mine stands in kaidoku.toml, line 3" in err
 
 
 def test_tuned_weights_lie_beside_the_file(call: Call, desk: Path) -> None:
@@ -296,6 +297,13 @@ def test_a_processor_that_is_not_needed_is_a_note_of_the_row(call: Call, desk: P
         ("[llm]\nmodel = 'x'\nurl = 'ftp://x'", 3, "llm.url is the address of an OpenAI"),
         ("[run]\nlimt = 3", 2, "run has no option 'limt'; did you mean limit"),
         ("[run]\n\nlimit = 'many'", 3, "run.limit takes a whole number, not 'many'"),
+        (
+            "[run]\n# one\nencoder = 'mini'\ndecoder = ['ar-gredy']",
+            4,
+            "run.decoder: no decoder is called 'ar-gredy'; did you mean ar-greedy",
+        ),
+        ("[run]\ndataset = 'inc'", 2, "run.dataset: no data set is called 'inc'; did you mean ink"),
+        ("[run]\ndevice = 'gpu'", 2, "run.device: no time can be taken on 'gpu'; take cpu"),
         ("[run]\nseverity = ['x']", 2, "run.severity takes whole numbers, not x"),
         ("a = [1\nb = 2", 2, "this is not TOML"),
         ("[sets.iam]\nroot = true", 2, "sets.iam.root is one place; write it in quotes"),
@@ -405,7 +413,7 @@ def test_init_where_nothing_is(call: Call, desk: Path, tmp_path: Path, monkeypat
 
 def test_the_example_is_sound_and_every_key_in_it_is_known(desk: Path) -> None:
     project = load(ROOT / "kaidoku.example.toml")
-    _, bound = parse(["run", "--encoder", "base-iam"], defaults_of_run(project))
+    _, bound = parse(["run", "--encoder", "base-iam"], RunDefaults(project))
     assert bound.arguments["choices"].limit == project.tables["run"]["limit"]
     assert bound.arguments["choices"].decoder == tuple(project.tables["run"]["decoder"])
     assert named().models["my-3gram"] == str(ROOT / "lm" / "my.arpa")

@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import cyclopts
 from cyclopts import App, Group, Parameter
@@ -32,6 +32,9 @@ from bench.core.options import describe
 from bench.core.project import NAME, find
 from bench.core.registry import did_you_mean
 from bench.report.language import LANGUAGES, language, preferred, say, say_text
+
+if TYPE_CHECKING:
+    from bench.cli.project import RunDefaults
 
 PROGRAM = "python -m bench"
 
@@ -150,8 +153,13 @@ def _execute(words: list[str]) -> int:
         chosen = bound.arguments.get("lang") or preferred()
     else:
         chosen = "en"
-    with language(chosen):
-        return int(command(*bound.args, **bound.kwargs) or 0)
+    try:
+        with language(chosen):
+            return int(command(*bound.args, **bound.kwargs) or 0)
+    except UserError as error:
+        if config is None or isinstance(error, Unavailable):
+            raise
+        raise config.placed(error) from error
 
 
 def _language(words: Sequence[str]) -> str:
@@ -173,11 +181,11 @@ def _print_error(error: BaseException, sentence: str, words: Sequence[str]) -> N
         print(say("error: {sentence}", sentence=text), file=sys.stderr)
 
 
-def _own_things(words: list[str]) -> tuple[list[str], Callable[..., None] | None]:
+def _own_things(words: list[str]) -> tuple[list[str], RunDefaults | None]:
     """Load the project file, except for `init` and for help.
 
     Returns:
-        The words without --project, and the function that fills in the defaults of `run`.
+        The words without --project, and the defaults of `run`.
     """
     flags = [place for place, word in enumerate(words) if word.partition("=")[0] == _PROJECT]
     chosen = None
@@ -194,12 +202,12 @@ def _own_things(words: list[str]) -> tuple[list[str], Callable[..., None] | None
     path = None if silent else chosen or find(Path.cwd())
     if path is None and named().folder is None:
         return words, None
-    from bench.cli.project import defaults_of_run, forget, load  # imports the registries
+    from bench.cli.project import RunDefaults, forget, load  # imports the registries
 
     if path is None:
         forget()
         return words, None
-    return words, defaults_of_run(load(path))
+    return words, RunDefaults(load(path))
 
 
 def _asked(words: Sequence[str]) -> str | None:

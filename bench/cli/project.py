@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, get_args
@@ -13,7 +14,7 @@ import cyclopts
 from bench.core import project as files
 from bench.core.errors import Unavailable, UserError
 from bench.core.named import Named, set_named
-from bench.core.options import typed_value
+from bench.core.options import typed_value, words
 from bench.core.project import Project
 from bench.core.registry import Entry, Registry, declared, did_you_mean
 from datasets import DATASETS
@@ -54,8 +55,19 @@ def load(path: Path) -> Project:
     for name, entry in {**encoders, **sets}.items():
         named += [(name, str(v)) for v in {**entry.options, **entry.defaults}.values()]
     places = {value: name for name, value in reversed(named) if PurePath(value).is_absolute()}
-    set_named(Named(project.path.parent, models, kinds, places))
+    lines = _lines_of_gone(project, "encoders", encoders) | _lines_of_gone(project, "sets", sets)
+    set_named(Named(project.path.parent, models, kinds, places, lines))
     return project
+
+
+def _lines_of_gone(project: Project, table: str, entries: Mapping[str, Entry]) -> dict[str, str]:
+    """File and line of each name whose file or folder is not there, which is an error once used."""
+    return {
+        name: project.line(table, name, "path" if option == "repo" else option)
+        for name, entry in entries.items()
+        for option, value in {**entry.options, **entry.defaults}.items()
+        if PurePath(str(value)).is_absolute() and not os.access(str(value), os.F_OK)
+    }
 
 
 def forget() -> None:
@@ -64,14 +76,20 @@ def forget() -> None:
     set_named(Named())
 
 
-def defaults_of_run(
-    project: Project,
-) -> Callable[[cyclopts.App, tuple[str, ...], cyclopts.ArgumentCollection], None]:
-    """Make the function by which cyclopts fills missing options of `run` from the file's [run]."""
+class RunDefaults:
+    """Values for missing options of `run` from the file's [run]; cyclopts calls it for them."""
 
-    def fill(_: Any, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.filled: dict[str, str] = {}
+
+    def __call__(
+        self, _: Any, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection
+    ) -> None:
+        """Fill in the arguments of a command line."""
         if commands != ("run",):
             return
+        project = self.project
         flags = {name: each for each in arguments for name in each.names if name[:2] == "--"}
         for key in project.tables.get("run", {}):
             argument = flags.get(f"--{key}")
@@ -82,10 +100,16 @@ def defaults_of_run(
             text = project.text_of("run", key)
             if key == "data-root":
                 text = project.place_of("run", key, hub=False)
-            where = str(project.mistake("run", key, what=f"run.{key}"))  # in messages
+            self.filled[key] = text
+            where = f"{project.line('run', key)}: run.{key}"  # in messages
             argument.append(cyclopts.Token(keyword=where, value=text, source=project.path.name))
 
-    return fill
+    def placed(self, error: UserError) -> UserError:
+        """The error with file, line and key, where it quotes a value of the file."""
+        for key, text in self.filled.items():
+            if any(repr(word) in str(error) for word in words([text])):
+                return self.project.mistake("run", key, what=f"run.{key}: {error}")
+        return error
 
 
 def _encoder(project: Project, name: str) -> Entry:

@@ -15,12 +15,14 @@ class Named:
     models: a file, folder or Hub id by the name of a language model.
     kinds: a registered data set by the name of a set of its kind.
     places: a name by the absolute path of what has it.
+    lines: file and line of a name whose place is not there.
     """
 
     folder: Path | None = None
     models: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, str] = field(default_factory=dict)
 
 
 _named = Named()
@@ -42,9 +44,10 @@ def kind_of(dataset: str) -> str:
     return _named.kinds.get(dataset, dataset)
 
 
-def for_name(remedy: str, dataset: str) -> str:
-    """A remedy of the registered set behind a name, with the options of the name."""
-    return remedy.replace(f"-o {kind_of(dataset)}.", f"-o {dataset}.")
+def for_name(remedy: str, name: str) -> str:
+    """A remedy of what is behind a name, with the options of the name and where it is given."""
+    own = remedy.replace(f"-o {kind_of(name)}.", f"-o {name}.")
+    return f"{own}; {name} stands in {_named.lines[name]}" if name in _named.lines else own
 
 
 def file_of_model(model: str) -> Path:

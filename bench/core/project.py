@@ -44,7 +44,11 @@ class Project:
     tables: Mapping[str, Mapping[str, Any]]
 
     def mistake(self, *keys: str, what: str) -> UserError:
-        """The error of a key, with file and line.
+        """The error of a key, with file and line."""
+        return UserError(f"{self.line(*keys)}: {what}")
+
+    def line(self, *keys: str) -> str:
+        """File and line of a key.
 
         TOML's reader gives no line numbers: the line is the first one that names the key, or as
         much of it as stands in the file.
@@ -62,7 +66,7 @@ class Project:
             shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
             if shared > found[0]:
                 found = shared, number
-        return UserError(f"{self.path.name}, line {found[1]}: {what}")
+        return f"{self.path.name}, line {found[1]}"
 
     def unknown(self, *keys: str, known: Iterable[str]) -> UserError:
         """The error of a key that its table does not have."""
@@ -82,8 +86,8 @@ class Project:
             value = value[key]
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(each, str | int | float) for each in values):
-            what = "has to be a text, a number, true or false, or a list of these"
-            raise self.mistake(*keys, what=f"{'.'.join(keys)} {what}")
+            rule = "has to be a text, a number, true or false, or a list of these"
+            raise self.mistake(*keys, what=f"{'.'.join(keys)} {rule}")
         return ",".join(
             str(each).lower() if isinstance(each, bool) else str(each) for each in values
         )

@@ -204,7 +204,7 @@ def _set(results: Sequence[Result]) -> str:
         known = next((result.blocks for result in results if result.blocks), None)
         words.append(by_whom(counted, condition.dataset, known))
     words += [f"sha256 {sha256[:12]}"] if sha256 else []
-    words += [say("references {references}", references=references)] if references else []
+    words += [say("references {references}", references=say_text(references))] if references else []
     return commas(filter(None, words))
 
 

@@ -272,7 +272,7 @@ def _read(result: Result, lines: Sequence[int]) -> str:
         made=f"{made}, " if made else "",
         split=condition.split,
         hash=row.dataset_sha256[:12],
-        references=row.references,
+        references=say_text(row.references),
         counts=_count_range(lines or [0]),
         first=plural(condition.limit or SENTENCES, "line"),
     )
