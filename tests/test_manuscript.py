@@ -218,8 +218,8 @@ def test_latex_compiles_in_normal_size(tmp_path, engine, lang, notes):
     pairs = zip(every, requests, strict=True)
     text = [manuscript.content(tables, request, "tex", notes) for tables, request in pairs]
     if notes == "appendix":
-        with language(lang):
-            text.append(manuscript.conditions([one for tables in every for one in tables], "tex"))
+        shared = {lang: [one for tables in every for one in tables]}
+        text.append(manuscript.conditions(shared, "tex"))
     body = "\n".join(text)
     assert r"\small" not in body.replace(r"\smallskip", "") and "resizebox" not in body
     preamble = rf"{ENGINES[engine, lang]}\usepackage{{booktabs}}"
@@ -305,6 +305,11 @@ def test_conditions_in_a_block_of_their_own(call, tmp_path, run_folder):
     )
     assert r"Table \ref{tab:stages-1}: Wall seconds" in gathered and "errors" not in gathered
     assert call("report", *files, "--check")[0] == 0
+    chapter.write_text(shown.replace("cer run=mine", "cer run=mine lang=ja"))
+    assert call("report", *files)[0] == 0
+    gathered = appendix.read_text()  # of each table in its language
+    assert r"表 \ref{tab:cer-1}: マイクロ CER" in gathered and "U+" not in gathered
+    assert r"Table \ref{tab:stages-1}: Wall seconds" in gathered
     chapter.write_text("no table\n")
     code, _, err = call("report", "--into", str(appendix))
     assert code == 2 and "no block has its conditions here" in err

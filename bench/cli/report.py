@@ -194,12 +194,11 @@ def _into(
 ) -> int:
     blocks = _Blocks(name, notes)
     found = []
-    with Console(stderr=True).status("blocks") as status:
+    with Console(stderr=True).status(", ".join(file.name for file in files)):
         for file in files:
             manuscript.renew(file, functools.partial(blocks.look, file), check=True)
         blocks.check()
         for file in files:
-            status.update(f"blocks of {file.name}")
             found.append(
                 (file, manuscript.renew(file, functools.partial(blocks.write, file), check))
             )
@@ -270,7 +269,10 @@ class _Blocks:
         notes: Any = request.notes or self._notes
         return notes or ("appendix" if self._has_appendix else "full")
 
-    def _appended(self) -> list[Table]:
-        made = self._made.values()
-        return [table for request, tables in made if self._notes_of(request) == "appendix"
-                for table in tables]  # fmt: skip
+    def _appended(self) -> dict[str, list[Table]]:
+        """Tables whose conditions stand in the appendix, by their language."""
+        appended: dict[str, list[Table]] = {}
+        for request, tables in self._made.values():
+            if tables and self._notes_of(request) == "appendix":
+                appended.setdefault(request.lang or in_force(), []).extend(tables)
+        return appended

@@ -159,17 +159,20 @@ def content(tables: Sequence[Table], request: Request, syntax: Syntax, notes: No
         return "\n" + "\n".join(written) + "\n"
 
 
-def conditions(tables: Sequence[Table], syntax: Syntax) -> str:
-    """The text of a block of conditions, with a line feed at its end.
+def conditions(tables: Mapping[str, Sequence[Table]], syntax: Syntax) -> str:
+    """The text of a block of conditions of tables by language, with a line feed at its end.
 
     Raises:
         UserError: no table has its conditions there.
     """
     if not tables:
         raise UserError("no block has its conditions here; write notes=appendix into one")
-    if syntax == "tex":
-        return latex_conditions(tables)
-    return f"\n{render.markdown_conditions(tables)}\n"
+    write = latex_conditions if syntax == "tex" else render.markdown_conditions
+    texts = []
+    for name, own in tables.items():
+        with language(name):
+            texts.append(write(own))
+    return "\n".join(texts) if syntax == "tex" else "\n" + "\n".join(texts) + "\n"
 
 
 def _passes(result: Result, request: Request) -> bool:
