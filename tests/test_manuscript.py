@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from bench.core.errors import UserError
 from bench.report import manuscript
 from bench.report.format import supported_decimals
-from bench.report.language import language
 from bench.report.results import collect
 from tests.run_rows import Rows, failed, row
 from tests.stored_runs import run

@@ -11,13 +11,15 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
+from cyclopts import App
 
-from bench import ROOT
+from bench import ROOT, cli
 from bench.cli import parse
 from bench.core.errors import Unavailable
 from bench.core.registry import Entry, Registry
@@ -124,6 +126,25 @@ def test_every_page_that_has_a_japanese_twin_is_compared():
 
 def _is_small(number: str) -> bool:
     return number.isdigit() and int(number) <= _SMALL
+
+
+def leaves(app: App, chain: str) -> Iterator[tuple[str, App]]:
+    """The commands of a command, each with its name."""
+    names = [name for name in app if not name.startswith("-")]
+    for name in names:
+        yield from leaves(app[name], f"{chain} {name}")
+    if app.default_command is not None:
+        yield chain, app
+
+
+def test_the_commands_with_json_are_those_of_the_page():
+    every = (leaf for name in cli.COMMANDS for leaf in leaves(cli._root(name)[name], name))
+    having = [
+        name for name, app in every
+        if any("--json" in one.names for one in app.assemble_argument_collection())
+    ]  # fmt: skip
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8").rpartition("```")[2]
+    assert sorted(re.findall(r"`([^`]+)`", page)) == sorted(["--json", *having])
 
 
 # The examples of docs/extending.md work as printed, and mistakes in one are explained
