@@ -179,6 +179,10 @@ def test_an_encoder_that_does_not_fit(files, name):
     ("options", "sentence"),
     [
         ({"beam": 0}, "beam is the number of hypotheses"),
+        ({"beam": 10**19}, "beam is the number of hypotheses kept, 1 to 100000, not"),
+        ({"alpha": -0.5}, "alpha is a weight, 0 to 50, not -0.5"),
+        ({"alpha": 1e300}, "alpha is a weight, 0 to 50"),
+        ({"beta": 1e3}, "beta is a bonus, -50 to 50, not 1000"),
         ({"beam": 4, "nbest": 5}, r"nbest lies between 1 and the beam \(4\)"),
         ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
         ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),

@@ -157,7 +157,7 @@ def test_a_line_longer_than_the_context_is_read(path):
 
 
 def test_refused(tmp_path):
-    with pytest.raises(UserError, match="alpha is a weight of 0 or more, not -1"):
+    with pytest.raises(UserError, match="alpha is a weight, 0 to 50, not -1"):
         CTCLMSpec(alpha=-1.0)
     with pytest.raises(UserError, match="are missing"):
         CTCLMSpec(lm=str(tmp_path / "absent.safetensors")).open(info(ALPHABET))

@@ -195,6 +195,11 @@ def test_workers_read_what_one_process_reads(opened):
 
 
 @needs_fork
+def test_more_workers_than_a_machine_can_use_are_refused(opened):
+    with pytest.raises(UserError, match="workers is 100000; give at most"):
+        opened(workers=100_000)
+
+
 def test_close_ends_the_workers_and_frees_the_model(opened):
     before = set(psutil.Process().children())
     decoder = opened(workers=2)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # log-softmax over 18,000 symbols off by 0.02 at most.
 TOLERANCE = 0.07
 
+_MOST_BEAM = 100_000  # hypotheses, for which some searches allocate memory at once
+_MOST_WEIGHT = 50  # e ** 50 and its inverse are float32 numbers, also times a probability
+
 
 @dataclass(frozen=True)
 class CTCSpec(DecoderSpec, ABC):
@@ -85,6 +88,10 @@ class FusionSpec(BeamSpec, ABC):
     score_boundary: bool = False  # lines break anywhere in a sentence
     lm: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weights(self.alpha, self.beta)
+
 
 @dataclass(frozen=True)
 class WordFusionSpec(FusionSpec, ABC):
@@ -125,10 +132,18 @@ def missing_space(encoder: EncoderInfo) -> Unavailable | None:
 
 def check_beam(beam: int, nbest: int) -> None:
     """Raise a `UserError` for impossible widths."""
-    if beam < 1:
-        raise UserError(f"beam is the number of hypotheses kept, at least 1, not {beam}")
+    if not 1 <= beam <= _MOST_BEAM:
+        raise UserError(f"beam is the number of hypotheses kept, 1 to {_MOST_BEAM}, not {beam}")
     if not 1 <= nbest <= beam:
         raise UserError(f"nbest lies between 1 and the beam ({beam}), not {nbest}")
+
+
+def check_weights(alpha: float | None, beta: float | None) -> None:
+    """Raise a `UserError` for weights of a language model that search for no likely text."""
+    if alpha is not None and not 0 <= alpha <= _MOST_WEIGHT:
+        raise UserError(f"alpha is a weight, 0 to {_MOST_WEIGHT}, not {alpha:g}")
+    if beta is not None and not -_MOST_WEIGHT <= beta <= _MOST_WEIGHT:
+        raise UserError(f"beta is a bonus, -{_MOST_WEIGHT} to {_MOST_WEIGHT}, not {beta:g}")
 
 
 def check_threshold(option: str, value: float | None) -> None:

@@ -22,6 +22,7 @@ from decoders.ctc.base import (
     CTCSpec,
     check_beam,
     check_threshold,
+    check_weights,
     checked_on_host,
     decoded,
     missing_space,
@@ -72,6 +73,7 @@ class CTCFlashlightSpec(CTCSpec):
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
+        check_weights(self.alpha, self.beta)
         check_threshold("beam_prune_logp", self.beam_prune_logp)
         check_least(self, 1, "beam_tokens")
 

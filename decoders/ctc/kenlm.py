@@ -29,6 +29,7 @@ from decoders.ctc.base import WordFusionSpec, checked_on_host, decoded, worded_s
 from decoders.language.kenlm_files import load_kenlm
 from decoders.language.lm import kenlm_lm, word_extras, writable_words
 
+_MOST_WORKERS = 4  # a core; each is a process
 _CHUNKS = 4  # pieces of a batch for each worker: long lines even out, copying stays cheap
 
 
@@ -61,12 +62,14 @@ class _CTCKenLM(tuned.Tunable):
     def __init__(self, spec: CTCKenLMSpec, encoder: EncoderInfo) -> None:
         import torch
 
+        workers = (spec.workers or torch.get_num_threads()) if can_fork() else 1
+        if workers > (most := _MOST_WORKERS * (os.cpu_count() or 1)):
+            raise UserError(f"workers is {workers}; give at most {most} on this machine")
         self._lm = lm = kenlm_lm(spec.lm)
         self._unwritable = len(lm.words) - len(writable_words(lm, encoder))
         names = ("ctc-kenlm", "ctc-ngram-word")
         super().__init__(spec, tuned.weights(spec, encoder, lm.identity, *names))
         self._decoder = build_decoder(encoder.alphabet, load_kenlm(lm.path), lm.words)
-        workers = (spec.workers or torch.get_num_threads()) if can_fork() else 1
         self._pool = WorkerPool(self._decoder, workers) if workers > 1 else None
 
     def decode(self, encoded: Encoded) -> list[Decoded]:

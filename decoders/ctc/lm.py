@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.core.errors import UserError
 from bench.core.types import EncoderInfo
 from decoders import tuned
-from decoders.ctc.base import BeamSpec
+from decoders.ctc.base import BeamSpec, check_weights
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,7 @@ class CTCLMSpec(BeamSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.alpha is not None and self.alpha < 0:
-            raise UserError(f"alpha is a weight of 0 or more, not {self.alpha:g}")
+        check_weights(self.alpha, self.beta)
 
     def open(self, encoder: EncoderInfo) -> tuned.Tunable:
         """Read the model and compile the search."""

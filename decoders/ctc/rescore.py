@@ -13,7 +13,7 @@ from bench.core.errors import Unavailable, UserError
 from bench.core.types import ARModel, Decoded, Encoded, EncoderInfo, Needs
 from decoders import DECODERS, tuned
 from decoders.base import DecoderSpec, Scores, alternatives, ranked
-from decoders.ctc.base import CTCSpec, check_beam, decoded
+from decoders.ctc.base import CTCSpec, check_beam, check_weights, decoded
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class CTCRescoreSpec(DecoderSpec):
 
     def __post_init__(self) -> None:
         check_beam(self.beam, self.nbest)
+        check_weights(self.alpha, self.beta)
         if self.beam > self.first_beam:
             raise UserError(
                 f"a first_beam of {self.first_beam} does not hold {self.beam} texts; "
