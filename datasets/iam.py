@@ -143,6 +143,12 @@ class Iam(Dataset):
         root = self._folder()
         transcripts = Transcripts(root, self.references)
         ids, bad, notes = read_list(root, self.partition, split, transcripts.lines_of)
+        named = transcripts.writers.keys() & set(map(form_of, ids))
+        if not named and not (root / "xml").is_dir():
+            notes.append(
+                "no file names the writers, so that each form counts as a writer of its own: "
+                "unpack ascii.tgz, which has forms.txt"
+            )
         return self.gathered(
             "iam",
             split,
@@ -264,7 +270,7 @@ def read_list(
             bad.append(BadLine(f"{name}:{number}", f"the form {base} has no lines here"))
         elif not LINE_ID.fullmatch(found[0]):
             bad.append(BadLine(f"{name}:{number}", f"{entry[:80]!r} is no id of a line of IAM"))
-        elif found[0] in ids:
+        elif ids.keys() >= set(found):
             notes.append(f"{name}:{number} names {base} again; it is read once")
         else:
             ids |= dict.fromkeys(found)

@@ -92,6 +92,8 @@ def parse_page(content: bytes, name: str) -> Transcript:
     root = _root(content, name, "PcGts", _PAGE, "PAGE XML")
     attributes = _page(root, name)
     above = _parents(root)
+    if next(elements(root, "TextLine"), None) is None and any(map(_equivalent, root.iter())):
+        raise UserError(f"{name} has the text of regions, but no TextLine; export it by lines")
     return Transcript(
         name=name,
         image=attributes.get("imageFilename", ""),
@@ -192,7 +194,8 @@ def _equivalent(element: Element) -> str:
         return ""
     best = min(alternatives, key=lambda equivalent: _index(equivalent.get("index", "")))
     written = (child(best, name) for name in ("Unicode", "PlainText"))
-    return next((each.text for each in written if each is not None and each.text), "")
+    texts = ("".join(each.itertext()) for each in written if each is not None)
+    return next(filter(None, texts), "")
 
 
 def _index(text: str) -> int:

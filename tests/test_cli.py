@@ -107,6 +107,27 @@ def test_planning_the_main_job_needs_no_torch(tmp_path):
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("stream", [">&-", "| cat"])
+def test_any_stream_will_do(stream):
+    """One that is closed, and one whose encoding lacks ⟦."""
+    words = f"PYTHONIOENCODING=ascii {sys.executable} -m bench list ink {stream}"
+    done = subprocess.run(words, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("\\u27e6" in done.stdout) == ("cat" in stream)
+
+
+def test_a_folder_that_was_deleted_is_left(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    code, _, err = call("list")
+    assert code == 2 and is_one_sentence(err) and "folder was deleted" in err
+
+
+def test_a_number_of_threads_is_bounded(call):
+    code, _, err = call("run", *SMALL[:-1], str(10**10), "--dry-run")
+    assert code == 2 and is_one_sentence(err) and "take at most 1024" in err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_every_command_is_plain_and_shows_examples(call, monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "80")

@@ -240,10 +240,9 @@ def test_a_part_of_the_database_is_enough(own: Path, change, style: str, boxes: 
     assert [line.boxes is not None for line in found.lines] == [c and boxes for c in CORRECT]
     if style == "ascii":  # a form is of one writer
         (own / "ascii" / "forms.txt").unlink()
-        assert {line.writer for line in first(own, references=style).lines} == {
-            "a01-000u",
-            "c04-160",
-        }
+        found = first(own, references=style)
+        assert {line.writer for line in found.lines} == {"a01-000u", "c04-160"}
+        assert any(note.startswith("no file names the writers") for note in found.notes)
 
 
 def test_a_part_may_lie_elsewhere(own: Path, tmp_path: Path) -> None:

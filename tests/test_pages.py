@@ -96,7 +96,7 @@ def test_page_lines_have_their_own_text_before_that_of_their_words() -> None:
         page(
             '<TextLine id="a"><Coords points="10,20 90,20 90,60"/><Baseline points="10,50 90,50"/>'
             "<Word><TextEquiv><Unicode>word</Unicode></TextEquiv></Word>"
-            "<TextEquiv><Unicode>one  &amp; two </Unicode></TextEquiv></TextLine>"
+            "<TextEquiv><Unicode>one  <b>&amp; t</b>wo </Unicode></TextEquiv></TextLine>"
             '<TextLine><Coords points="1,1 9,1 9,9"/>'
             "<Word><TextEquiv><PlainText>first</PlainText></TextEquiv></Word><Word/>"
             "<Word><TextEquiv><Unicode>second</Unicode></TextEquiv></Word></TextLine>"
@@ -165,6 +165,7 @@ def test_every_version_of_alto(ns: str) -> None:
         (page('</TextRegion></Page><Page imageWidth="1"><TextRegion>').encode(), "2 pages"),
         (page("", 'imageWidth="1e9" imageHeight="3"').encode(), "of 1e9 x 3, which is"),
         (page("", 'imageWidth="600px" imageHeight="3"').encode(), "of 600px x 3, which is"),
+        (page("<TextEquiv><Unicode>a b</Unicode></TextEquiv>").encode(), "but no TextLine; export"),
     ],
 )  # fmt: skip
 def test_what_is_no_transcription_is_a_user_error(content: bytes, reason: str) -> None:

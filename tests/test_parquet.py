@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +95,13 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         ParquetLines(str(file), split_column="nope").load()
     with pytest.raises(UserError, match=r"column line_id of .* holds int64, not text"):
         ParquetLines(str(file), text="line_id").load()
+
+
+def test_a_file_without_rows_is_not_right(tmp_path: Path, call: Any) -> None:
+    file = tmp_path / "lines.parquet"
+    empty = pa.table({"image": pa.array([], pa.binary()), "text": pa.array([], pa.string())})
+    pq.write_table(empty, file)
+    assert call("data", "check", "parquet", "-o", f"parquet.path={file}")[0] == 1
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:

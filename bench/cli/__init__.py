@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import importlib
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -116,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Raises:
         SystemExit: always, with the exit code.
     """
+    _open_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in words
     words = [word for word in words if word != "--traceback"]
@@ -134,6 +136,21 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _print_error(error, sentence, words)
         code = 130 if isinstance(error, KeyboardInterrupt) else 2
     raise SystemExit(code)
+
+
+def _open_streams() -> None:
+    """Let every text be printed.
+
+    A stream that is closed (`>&-`) leads nowhere; characters that a stream's encoding lacks are
+    written as their codes.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _execute(words: list[str]) -> int:
@@ -199,7 +216,10 @@ def _own_things(words: list[str]) -> tuple[list[str], RunDefaults | None]:
     if chosen and _asked(words) == "init":
         raise UserError(f"init writes {NAME} into this folder; leave out {_PROJECT}")
     silent = _asked(words) == "init" or {"--help", "-h"} & set(words)
-    path = None if silent else chosen or find(Path.cwd())
+    try:
+        path = None if silent else chosen or find(Path.cwd())
+    except FileNotFoundError as error:
+        raise UserError("this folder was deleted; change into another one") from error
     if path is None and named().folder is None:
         return words, None
     from bench.cli.project import RunDefaults, forget, load  # imports the registries

@@ -75,6 +75,7 @@ taken where there are any, pickled weights otherwise, never both. A download tha
 on where it stopped. HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are obeyed.
 
 exit code 1: a set differs from its record, lines cannot be used, or a set that was named is missing
+or empty
 """,
 )
 
@@ -267,7 +268,9 @@ class Checked:
         """Tell whether something is wrong with what is here."""
         verdict, census = self.verdict, self.census
         states = {verdict.state, *(each.state for each in verdict.pieces)} if verdict else ()
-        return "differs" in states or bool(census and (census.bad or census.absent))
+        return "differs" in states or bool(
+            census and (census.bad or census.absent or not census.lines)
+        )
 
 
 @Parameter(name="*")

@@ -21,6 +21,7 @@ from models.base import Encoder, EncoderSpec
 
 Item = TypeVar("Item")
 
+_MOST_THREADS = 1024
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -108,13 +109,15 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def check_runtime(runtime: Runtime) -> None:
-    """Refuse a device or precision that torch does not have here.
+    """Refuse a device or precision that torch does not have here, or absurdly many threads.
 
     Raises:
         UserError: with what to choose instead.
     """
     if runtime.dtype not in PRECISIONS:
         raise UserError(f"no precision is called {runtime.dtype!r}; take {', '.join(PRECISIONS)}")
+    if runtime.threads > _MOST_THREADS:
+        raise UserError(f"--threads is {runtime.threads}; take at most {_MOST_THREADS}")
     if runtime.device == "cpu":
         return
     import torch
