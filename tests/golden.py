@@ -153,7 +153,7 @@ _SIZE = " ".join(
 
 JOBS: Mapping[str, Job] = {
     "lines": Job(
-        "run --encoder mini --dataset lines --limit 20 --decoder ar-beam,ar-greedy,ar-hf,ar-draft,"
+        "run --encoder mini --dataset lines --limit 10 --decoder ar-beam,ar-greedy,ar-hf,ar-draft,"
         "ctc-greedy,ctc-beam,ctc-kenlm,ctc-ngram-word,ctc-ngram,ctc-flashlight,ctc-rescore,"
         "ctc-greedy+lm,ctc-beam+lm,ctc-greedy+speller,ctc-greedy+llm "
         "--damage none,char_erase,stroke_breaks,noise --severity 3 -o ar-hf.beam=2 -o lm.texts=4 "

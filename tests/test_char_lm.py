@@ -166,13 +166,13 @@ def test_the_shipped_model_beats_the_n_gram_as_its_card_says():
     assert f"{characters:,} | {own:.3f} ({2**own:.2f}) | {ngram:.3f} ({2**ngram:.2f})" in card
 
 
-@pytest.fixture
-def no_data(tmp_path, monkeypatch):
-    """Only embedded sets are here: looking for leaks in others takes a while."""
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+@pytest.fixture(autouse=True)
+def one_set(monkeypatch):
+    """Look for leaks in one set: reading those of the main job takes a while."""
+    monkeypatch.setattr("bench.pipeline.plan.MAIN_SETS", ("ink",))
 
 
-def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, call, no_data):
+def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, call):
     text = tmp_path / "mine.txt"
     text.write_text("\n".join(f"{sentence} {i}" for i in range(7) for sentence in SENTENCES))
     out = tmp_path / "out"
@@ -187,7 +187,7 @@ def test_the_command_trains_on_own_text_and_tells_the_baseline(tmp_path, call, n
     assert code == 0 and "step 4 " not in said  # it was over
 
 
-def test_text_that_holds_test_lines_is_refused(tmp_path, call, no_data):
+def test_text_that_holds_test_lines_is_refused(tmp_path, call):
     from datasets.levels import line_texts
 
     text = tmp_path / "leaking.txt"

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tests.tiny_trocr import Kind, save_checkpoint
 
 REPO = "tiny/trocr-small-handwritten"
 WEIGHTS = "model.safetensors"
+Call = Callable[..., tuple[object, str, str]]
 
 
 @dataclass
@@ -88,16 +89,16 @@ def remedy_of(repo: str, revision: str = MAIN) -> list[str]:
     return missing.remedy.removeprefix("python -m bench ").split()
 
 
-def test_the_remedy_is_all_it_takes(home: Home) -> None:
-    done = home.bench(*remedy_of(REPO))
-    assert done.returncode == 0, done.stderr
+def test_the_remedy_is_all_it_takes(home: Home, call: Call) -> None:
+    code, out, err = call(*remedy_of(REPO))
+    assert code == 0, err
     assert hub.missing(REPO) is None
     found = hub.locate(REPO)
     commit = home.server.repos[REPO]["main"]
-    assert found.folder.name == commit and f"-o {REPO}.revision={commit} pins it" in done.stdout
+    assert found.folder.name == commit and f"-o {REPO}.revision={commit} pins it" in out
     assert found.origin == f"{REPO}@{commit}"
     assert found.weights.read_bytes() == FILES[WEIGHTS]
-    assert "downloading 3 MB" in done.stderr and "checking" in done.stderr
+    assert "downloading 3 MB" in err and "checking" in err
     # The blob of a large file is named by its SHA-256 in the Hub's cache.
     assert found.weights.resolve().name.startswith(content_hash(found.weights))
     assert {path.name for path in found.folder.iterdir()} == set(FILES)
@@ -281,20 +282,21 @@ def test_a_repository_that_is_no_trocr_is_refused_before_its_weights(
 
 
 def test_a_checkpoint_without_its_tokenizer_is_fetched_where_another_has_one(
-    home: Home, tmp_path: Path
+    home: Home, tmp_path: Path, call: Call
 ) -> None:
     home.server.push("tiny/tuned", write(tmp_path / "tuned", "tokenizer.json"))
-    done = home.bench("data", "get", "--encoder", "tiny/tuned")
-    assert done.returncode == 2 and "tiny/tuned lacks the tokenizer" in done.stderr
-    assert 'processor = "microsoft/' in done.stderr
+    code, _, err = call("data", "get", "--encoder", "tiny/tuned")
+    assert code == 2 and "tiny/tuned lacks the tokenizer" in err
+    assert 'processor = "microsoft/' in err
     assert not any(name == WEIGHTS for name in home.fetched())
     project = tmp_path / "kaidoku.toml"
     project.write_text(f'[encoders.own]\nhub = "tiny/tuned"\nprocessor = "{REPO}"\n')
-    done = home.bench("data", "get", "own", "--project", str(project))
-    assert done.returncode == 2 and f"data get --encoder {REPO}" in done.stderr
+    own = ("data", "get", "own", "--project", str(project))
+    code, _, err = call(*own)
+    assert code == 2 and f"data get --encoder {REPO}" in err
     get()
-    done = home.bench("data", "get", "own", "--project", str(project))
-    assert done.returncode == 0, done.stderr
+    code, _, err = call(*own)
+    assert code == 0, err
     assert hub.missing("tiny/tuned", processor=REPO) is None
 
 
@@ -363,15 +365,18 @@ def test_a_fetched_checkpoint_is_read_without_a_network(
     assert attempts == []
 
 
-def test_from_the_hub_to_a_row(home: Home, tmp_path: Path) -> None:
+def test_from_the_hub_to_a_row(
+    home: Home, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.report.output.write", lambda *_, **__: [])  # plots take seconds
     save_checkpoint(tmp_path / "real", "small", pickled=True)
     commit = home.server.push("tiny/real", tmp_path / "real")
     words = ["run", "--encoder", "tiny/real", "--decoder", "ar-greedy", "--limit", "2"]
     words += ["-o", "ar-greedy.max_new_tokens=9", "--rounds", "1"]
     get("tiny/real")
     home.server.requests.clear()
-    done = home.bench(*words, "--out", str(tmp_path / "out"), HF_HUB_OFFLINE="1")
-    assert done.returncode == 0, done.stderr
+    code, _, err = call(*words, "--out", str(tmp_path / "out"))
+    assert code == 0, err
     assert home.server.requests == []
     (row,) = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").open()]
     assert (row["encoder"], row["status"]) == ("tiny/real", "ok")

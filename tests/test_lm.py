@@ -243,13 +243,15 @@ def test_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.txt"
     text.write_bytes("\ufeffthe cat sat\r\n\r\nthe dog sat\r\n".encode())
     out = tmp_path / "x.arpa"
-    assert bench("lm", "build", "--text", text, "--order", 2, "--out", out, "--json") == 0
+    # Leaks have tests of their own, and reading the sets of the main job takes a while.
+    words = ("lm", "build", "--text", text, "--order", 2, "--against", "none", "--out", out)
+    assert bench(*words, "--json") == 0
     built = json.loads(capsys.readouterr().out)
     assert (built["order"], built["unit"], built["lines"]) == (2, "word", 2)
     assert built["counts"] == [7, 6]
     assert built["fallback_orders"] == [1, 2]
     assert kenlm_lm(str(out)).sha256 == built["sha256"]
-    assert bench("lm", "build", "--text", text, "--order", 2, "--out", out) == 0
+    assert bench(*words) == 0
     assert "2-gram model of words" in capsys.readouterr().out
 
 
