@@ -160,7 +160,6 @@ def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
         README_BATCH,
         README_DTYPE,
         SENTENCES,
-        default_decoders,
         default_set,
         speed_job,
         speed_registries,
@@ -177,7 +176,7 @@ def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
     dtypes = timing.dtype or (("float32",) if on_cpu else (README_DTYPE,))
     for dtype in dtypes:
         check_runtime(dataclasses.replace(runtime, dtype=dtype))
-    decoders = choices.decoder or default_decoders(names)
+    decoders = choices.decoder or Selection.all(names).decoders
     for decoder in decoders:
         names.decoders.entry(decoder)
     selection = Selection(

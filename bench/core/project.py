@@ -10,7 +10,9 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import takewhile
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +83,7 @@ class Project:
         Raises:
             UserError: it is neither a text, a number, true or false, nor a list of these.
         """
-        value: Any = self.tables
-        for key in keys:
-            value = value[key]
+        value = self._value(keys)
         values = value if isinstance(value, list) else [value]
         if not all(isinstance(each, str | int | float) for each in values):
             rule = "has to be a text, a number, true or false, or a list of these"
@@ -98,9 +98,7 @@ class Project:
         Raises:
             UserError: a value is no text.
         """
-        value: Any = self.tables
-        for key in keys:
-            value = value[key]
+        value = self._value(keys)
         for key, each in value.items():
             if not isinstance(each, str):
                 what = f"{'.'.join((*keys, key))} has to be a text; write it in quotes"
@@ -111,10 +109,7 @@ class Project:
         """A path, relative to the file, as an absolute one; a Hub id as it is, where `hub`."""
         if not (text := self.text_of(*keys)):
             raise self.mistake(*keys, what=f"{'.'.join(keys)} is empty; name a place, or remove it")
-        value: Any = self.tables
-        for key in keys:
-            value = value[key]
-        if not isinstance(value, str):
+        if not isinstance(self._value(keys), str):
             raise self.mistake(*keys, what=f"{'.'.join(keys)} is one place; write it in quotes")
         try:
             path = (self.path.parent / Path(text).expanduser()).resolve()
@@ -122,6 +117,9 @@ class Project:
             what = f"{'.'.join(keys)} is no path: {text!r}; write the whole path"
             raise self.mistake(*keys, what=what) from error
         return text if hub and not (_PLACE.match(text) or path.exists()) else str(path)
+
+    def _value(self, keys: Iterable[str]) -> Any:
+        return reduce(getitem, keys, self.tables)
 
 
 def find(folder: Path) -> Path | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.types import UNTRAINED
-from bench.report.conditions import conditions, signatures
+from bench.report.conditions import sentences, signatures
 from bench.report.format import (
     bracket,
     commas,
@@ -66,8 +66,8 @@ def text(note: Footnote) -> str:
 
 def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
     first = results[0]
-    sentences = [
-        conditions("; ".join(map(_numbers, results)), results),
+    parts = [
+        "".join(sentences("; ".join(map(_numbers, results)), results)).strip(),
         _options(first),
         _versions(record),
         _machine(record),
@@ -75,7 +75,7 @@ def _footnote(results: Sequence[Result], record: Mapping[str, Any]) -> Footnote:
     ]
     (signature,) = signatures(results)
     label = re.sub(r"[^0-9A-Za-z]", "-", first.row.key)  # rows of other programs have any key
-    return Footnote(label, plain(joined(sentences)), signature)
+    return Footnote(label, plain(joined(parts)), signature)
 
 
 def _numbers(result: Result) -> str:

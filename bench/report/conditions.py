@@ -69,11 +69,6 @@ def nouns(noun: str) -> str:
     return say(_MANY[noun])
 
 
-def conditions(lead: str, results: Sequence[Result], read: str = "") -> str:
-    """The sentences of `sentences` as one text."""
-    return "".join(sentences(lead, results, read)).strip()
-
-
 def sentences(lead: str, results: Sequence[Result], read: str = "") -> tuple[str, ...]:
     """The full conditions of a table's numbers, in plain words.
 

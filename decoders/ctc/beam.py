@@ -6,7 +6,7 @@ The compiled code and torch are imported where a decoder is opened: both take lo
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,8 +25,6 @@ from decoders.ctc.base import (
     join_symbols,
     on_host,
 )
-
-Kernel = Callable[..., bool]  # `prefix_beam.search` or `word_beam.search_words`
 
 
 class Hypotheses(NamedTuple):

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
@@ -346,12 +347,9 @@ def _windows(text: int, tokens: list[int], config: CharConfig) -> list[_Window]:
 @torch.inference_mode()
 def _read(net: nn.Module, batch: Sequence[list[int]]) -> list[NDArray[np.float64]]:
     """Log-probabilities of the next token behind each but the last: (len - 1, symbols) each."""
-    longest = max(map(len, batch)) - 1
     device = next(net.parameters()).device
-    tokens = torch.zeros(len(batch), longest, dtype=torch.long)
-    for row, sequence in zip(tokens, batch, strict=True):
-        row[: len(sequence) - 1] = torch.tensor(sequence[:-1])
     # Padding stands behind, which a causal model does not read: it needs no mask.
+    tokens = pad_sequence([torch.tensor(tokens[:-1]) for tokens in batch], batch_first=True)
     logits = net(input_ids=tokens.to(device), use_cache=False).logits.float()
     log_probs = logits.log_softmax(-1).cpu().numpy().astype(np.float64)
     return [rows[: len(s) - 1] for rows, s in zip(log_probs, batch, strict=True)]
@@ -435,14 +433,10 @@ class Tokens:
 
     @torch.inference_mode()
     def _read(self, texts: Sequence[str]) -> list[float]:
-        ids = [self._ids(text) for text in texts]
-        longest = max(map(len, ids))
-        tokens = torch.zeros(len(ids), longest, dtype=torch.long)
-        mask = torch.zeros(len(ids), longest, dtype=torch.long)
-        for row, (one, seen) in enumerate(zip(ids, mask, strict=True)):
-            tokens[row, : len(one)] = torch.tensor(one, dtype=torch.long)
-            seen[: len(one)] = 1
-        if longest < 2:
+        ids = [torch.tensor(self._ids(text), dtype=torch.long) for text in texts]
+        tokens = pad_sequence(ids, batch_first=True)
+        mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
+        if tokens.shape[1] < 2:
             return [0.0] * len(ids)
         device = self.net.device
         logits = self.net(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits

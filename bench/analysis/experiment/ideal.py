@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
 from bench.core.types import BLANK, Encoded, Line
 from datasets.damage.visible import HIDDEN, lost_characters
@@ -33,9 +34,9 @@ def encoded(
     """
     paths = [_path(*pair, alphabet) for pair in zip(lines, visible, strict=True)]
     frames = torch.tensor([len(path) for path in paths])
-    symbols = torch.zeros(len(paths), int(frames.max()), dtype=torch.long)  # blanks
-    for row, path in zip(symbols, paths, strict=True):
-        row[: len(path)] = torch.from_numpy(path)
+    symbols = pad_sequence(
+        list(map(torch.from_numpy, paths)), batch_first=True, padding_value=BLANK
+    )
     rest = (1 - _SURE) / (len(alphabet) - 1)
     probs = torch.full((*symbols.shape, len(alphabet)), rest)
     probs.scatter_(2, symbols[..., None], _SURE)

@@ -102,11 +102,6 @@ class SpeedJob:
         return replace(plan, blocks=blocks)
 
 
-def default_decoders(names: Registries) -> tuple[str, ...]:
-    """Decoders of a table without a choice."""
-    return tuple(name for name, entry in names.decoders.entries.items() if entry.sample != 0)
-
-
 def speed_registries() -> Registries:
     """The registries for the names of a table."""
     return Registries(decoders=SPEED_DECODERS)
