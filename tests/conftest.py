@@ -43,6 +43,20 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str,
     return called
 
 
+@pytest.fixture
+def refused(call: Callable[..., tuple[object, str, str]]) -> Callable[..., str]:
+    """Run a command line that is refused in a sentence, maybe with a list, which comes back."""
+
+    def sentence(*words: str) -> str:
+        code, out, err = call(*words)
+        progress, _, said = err.rpartition("error: ")
+        assert (code, out) == (2, "") and said and progress.count("\n") < 2, err
+        assert "Traceback" not in err and (said.count("\n") == 1 or ":\n" in said), err
+        return f"error: {said}"
+
+    return sentence
+
+
 @pytest.fixture(autouse=True)
 def _no_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide a project file of this checkout."""

@@ -69,9 +69,8 @@ def test_the_table_has_a_cer_beside_each_time_and_damages_apart(call, tmp_path) 
          "field benchmarks[0].stats.median"),
     ],
 )  # fmt: skip
-def test_other_files_are_one_sentence(call, tmp_path, content, message) -> None:
+def test_other_files_are_one_sentence(refused, tmp_path, content, message) -> None:
     path = tmp_path / "b.json"
     if content is not None:
         path.write_text(content)
-    code, out, err = call("report", "--benchmark", str(path))
-    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+    assert message in refused("report", "--benchmark", str(path))

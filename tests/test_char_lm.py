@@ -194,17 +194,3 @@ def test_text_that_holds_test_lines_is_refused(tmp_path, call):
     text.write_text("\n".join(line_texts("test", "english")[:200]))
     code, _, said = call("train", "lm", "--text", str(text), "--out", str(tmp_path / "out"))
     assert code == 2 and "--allow-leak" in said and not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (("--context", 4), ">= 16"),
-        (("--width", 30), "multiple of 8"),
-        (("--text", "nowhere.txt"), "cannot read nowhere.txt"),
-        (("--device", "cuda:9"), "there is no CUDA device"),
-    ],
-)
-def test_mistakes_are_told_before_anything_is_trained(tmp_path, call, words, why):
-    code, _, said = call("train", "lm", "--out", str(tmp_path / "out"), *map(str, words))
-    assert code == 2 and why in said

@@ -129,22 +129,6 @@ def test_the_command_writes_copies_that_the_manifest_reads(tmp_path, call):
     assert code == 0 and "(there already)" in out
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["lines"], "--out"),
-        (["lines", "--out", "x", "--severity", "6"], "severity 6"),
-        (["lines", "--out", "x", "--limit", "0"], "--limit must be >= 1"),
-        (["lines", "--out", "x", "-o", "blot.fill=mark"], "no option 'fill'"),
-    ],
-)
-def test_mistakes_are_one_sentence_and_write_nothing(words, sentence, call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = call("data", "damage", "export", *words)
-    assert code == 2 and sentence in err.strip().splitlines()[-1]
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KAIDOKU_CACHE", str(tmp_path))

@@ -215,20 +215,6 @@ def test_the_command_writes_traces_and_no_row(call, tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("mini",), "ENCODER:DECODER"),
-        (("mini:ctc-gredy",), "ctc-greedy"),
-        (("mini:ctc-greedy", "--lines", "0"), "--lines must be >= 1, not 0"),
-    ],
-)
-def test_mistakes_are_one_sentence(call, tmp_path, words, message):
-    code, _, err = call("dev", "trace", *words, "--out", str(tmp_path / "t"))
-    assert code == 2 and message in err and "Traceback" not in err
-    assert not (tmp_path / "t").exists()
-
-
 def test_the_plugin_of_tensorboard_reads_the_trace(traced, tmp_path):
     plugin = pytest.importorskip("torch_tb_profiler.profiler.data").RunProfileData
     found = plugin.parse("mini", None, str(traced.path), str(tmp_path))

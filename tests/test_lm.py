@@ -253,20 +253,3 @@ def test_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert kenlm_lm(str(out)).sha256 == built["sha256"]
     assert bench(*words) == 0
     assert "2-gram model of words" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["build", "--text", "nope.txt", "--out", "x.arpa"], "cannot read nope.txt"),
-        (["build", "--order", "9", "--out", "x.arpa"], "1 to 6"),
-    ],
-)
-def test_mistakes_are_one_sentence(
-    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench("lm", *words) == 2
-    printed = capsys.readouterr()
-    assert sentence in printed.err
-    assert printed.err.count("\n") == 1
-    assert not printed.out

@@ -185,15 +185,13 @@ def test_json_and_a_folder_that_is_kept(call, stored, tmp_path):
     assert code == 2 and "is there already" in err
 
 
-def test_mistakes_are_one_sentence_with_a_remedy(call, stored, tmp_path, monkeypatch):
-    code, _, err = call("cite", "--again", stored.key, "--run", "old", "--device", "abacus")
-    assert code == 2 and "no time can be taken on 'abacus'" in err
+def test_mistakes_are_one_sentence_with_a_remedy(refused, stored, tmp_path, monkeypatch):
+    again = ("cite", "--run", "old", "--again")
+    assert "no time can be taken on 'abacus'" in refused(*again, stored.key, "--device", "abacus")
     merged = stored.signature.replace("bs:5", "bs:{5 6}")
     go(tmp_path / "runs" / "old", replace(ONE, runtime=Runtime(batch_size=6)))
-    code, _, err = call("cite", "--again", merged, "--run", "old")
-    assert code == 2 and "--again measures one row; give the key of one: " in err
+    assert "--again measures one row; give the key of one: " in refused(*again, merged)
     lacking = registries()
     lacking.datasets.entries["words"] = Entry(f"{HERE}:Words", "", {"absent": True})
     monkeypatch.setattr(bench.analysis.reproduce, "Registries", lambda: lacking)
-    code, _, err = call("cite", "--again", stored.key, "--run", "old")
-    assert code == 2 and "python -m bench data get words" in err
+    assert "python -m bench data get words" in refused(*again, stored.key)
