@@ -486,6 +486,9 @@ def test_a_tree_has_the_shapes_seen_and_folds_layers_that_are_alike():
 def test_show_of_an_encoder(call, doubles):
     code, out, _ = call("dev", "show", "pixels", "--dataset", "words")
     assert code == 0 and "Identity" in out and "encoder: 5 parameters" in out
+    assert (
+        "パラメータ数 5" in call("dev", "show", "pixels", "--dataset", "words", "--lang", "ja")[1]
+    )
     record = json.loads(call("dev", "show", "pixels", "--dataset", "words", "--json")[1])
     assert record["parameters"] == {"encoder": 5} and record["tree"]["kind"] == "Identity"
 

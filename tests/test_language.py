@@ -156,7 +156,9 @@ def made(node: ast.expr) -> str:
 def _words_in(node: ast.AST) -> Iterator[ast.expr]:
     """Reasons and remedies of things that are missing, names of work, mistakes."""
     match node:
-        case ast.Call(func=ast.Name(id="Unavailable" | "UserError"), args=args):
+        case ast.Call(
+            func=ast.Name(id="Unavailable" | "UserError" | "KeyboardInterrupt"), args=args
+        ):
             pass
         case ast.Call(func=ast.Attribute(attr="note" | "_track") | ast.Name(id="track"), args=args):
             args = args[-1:]

@@ -120,9 +120,14 @@ def perf(
     ENCODERS.entry(encoder)
     typed = typed_options(parse_options(options), (ENCODERS,))
     chosen = comparisons(encoder, typed.get(encoder), words)
-    if names_only or not chosen:
-        print("\n".join(one.label for one in chosen) or "no comparison has all of these words")
-        return 0 if chosen else 2
+    if not chosen:
+        raise UserError(
+            f"no comparison has {' '.join(words)!r} in its name; {PROGRAM} dev perf --list names "
+            "all"
+        )
+    if names_only:
+        print("\n".join(one.label for one in chosen))
+        return 0
     folder = runs.folder(out)
     runtime = machine.runtime()
     check_runtime(runtime)
@@ -221,6 +226,7 @@ def show(
     dataset: str = "ink",
     lines: Count = 2,
     options: Options = (),
+    lang: Lang = None,
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> int:
@@ -235,9 +241,11 @@ def show(
     from bench.core.machine import thread_count
     from bench.pipeline.opening import opened
     from bench.pipeline.plan import Registries
+    from bench.report.format import plural
+    from bench.report.language import say, say_name, say_text
 
     names = Registries()
-    names.encoders.entry(encoder)
+    about = names.encoders.entry(encoder).summary
     values = typed(options, names)
     if unused := [name for name in values if name not in (encoder, dataset)]:
         raise UserError(f"options are given for {unused[0]!r}, which is not shown here")
@@ -251,20 +259,23 @@ def show(
         print_json({"name": encoder, "parameters": dict(info.parameters), "tree": tree_record})
         return 0
     shapes = ", ".join("x".join(map(str, line.image.shape)) for line in chosen)
-    print(f"encoder {encoder}: {names.encoders.entry(encoder).summary}")
-    print(f"weights: {info.weights}")
-    print(f"input: {len(chosen)} lines of {dataset} (test), H x W = {shapes} px\n")
-    print(f"{_tree_text(tree)}\n")
-    totals = [*info.parameters.items(), ("all", sum(info.parameters.values()))]
-    print("\n".join(f"{name}: {count:,} parameters" for name, count in totals))
+    print(say("encoder {name}: {summary}", name=encoder, summary=say_text(about)))
+    print(say("weights: {path}", path=info.weights))
+    words = "input: {lines} of {set} (test), H x W = {shapes} px"
+    print(say(words, lines=plural(len(chosen), "line"), set=dataset, shapes=shapes))
+    print(f"\n{_tree_text(tree)}\n")
+    for name, count in (*info.parameters.items(), ("all", sum(info.parameters.values()))):
+        print(say("{name}: {count} parameters", name=say_name(name), count=f"{count:,}"))
     return 0
 
 
 def _tree_text(tree: Node) -> str:
     """Module, output shape and parameters in three columns; layers that are alike in one line."""
     from bench.analysis.show import branches
+    from bench.report.format import padded, width_of
+    from bench.report.language import say
 
-    rows = [("module", "first output", "parameters")]
+    rows = [(say("module"), say("first output"), say("parameters"))]
     for branch in branches(tree):
         node = branch.node
         times = f" ({branch.repeats} x)" if branch.repeats > 1 else ""
@@ -272,7 +283,9 @@ def _tree_text(tree: Node) -> str:
         shape = "-" if node.shape is None else str(node.shape).replace(",)", ")")
         count = f"{branch.repeats} x {node.parameters:,}" if times else f"{node.parameters:,}"
         rows.append(("  " * branch.depth + branch.name + kind + times, shape, count))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows
+        f"{padded(row[0], widths[0])}  {padded(row[1], widths[1])}  "
+        f"{' ' * (widths[2] - width_of(row[2]))}{row[2]}"
+        for row in rows
     )
