@@ -16,7 +16,7 @@ from bench.core.errors import UserError
 from bench.core.options import parse_options, typed_options
 from bench.core.types import Condition
 from bench.report.format import plural
-from bench.report.language import say
+from bench.report.language import say, say_text
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _JPEG_QUALITY = 70  # a sheet is for looking at
@@ -175,7 +175,7 @@ def export(
         print(f"{done.path}: {plural(len(lines.lines), 'line')}{there}")
     reasons = out / bad_lines.NAME
     bad_lines.note(reasons, dataset, conditions.split, lines.bad)
-    print(say("licence of the lines: {licence}", licence=lines.licence), file=sys.stderr)
+    print(say("licence of the lines: {licence}", licence=say_text(lines.licence)), file=sys.stderr)
     if lines.bad:
         words = "{lines} could not be used; the reasons are in {path}"
         print(say(words, lines=plural(len(lines.bad), "line"), path=reasons), file=sys.stderr)
