@@ -71,17 +71,22 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("engine", "shard"),
+    ("engine", "shard", "blocks"),
     [
-        ("slurm", None),
-        pytest.param("slurm", 5, marks=SLOW),
-        pytest.param("ray", None, marks=SLOW),
-        pytest.param("ray", 5, marks=SLOW),
+        ("slurm", None, 1),
+        *(
+            pytest.param(engine, shard, 2, marks=SLOW)
+            for engine in ("slurm", "ray")
+            for shard in (None, 5)
+        ),
     ],
 )
-def test_a_cluster_reads_what_one_process_reads_though_a_worker_is_killed(tmp_path, engine, shard):
+def test_a_cluster_reads_what_one_process_reads_though_a_worker_is_killed(
+    tmp_path, engine, shard, blocks
+):
     mark = tmp_path / "mark"
-    asked = replace(TWO_BLOCKS, options={"dying": {"mark": str(mark), "busy_s": 0.05}})
+    options = {"dying": {"mark": str(mark), "busy_s": 0.05}}
+    asked = replace(TWO_BLOCKS, options=options, damages=TWO_BLOCKS.damages[:blocks])
     outcome = on(engine, tmp_path / "there", asked, shard=shard)
     assert mark.exists()
     go(tmp_path / "here", asked)
