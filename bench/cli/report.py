@@ -26,7 +26,7 @@ from bench.pipeline.store import RunStore
 from bench.report import benchmark as benchmarks
 from bench.report import manuscript, output, render
 from bench.report.format import plural
-from bench.report.language import in_force, say
+from bench.report.language import in_force, say, say_text
 from bench.report.results import collect
 from bench.report.table import Notes, Table
 
@@ -170,7 +170,7 @@ def _run(
         from bench.report import panel  # matplotlib takes a while to import
 
         if panel.japanese_font() is None:
-            print(panel.NO_FONT, file=sys.stderr)
+            print(say_text(panel.NO_FONT), file=sys.stderr)
     with Steps(path.name) as steps:
         results = collect(store)
         files = output.write(path, results, formats, pictured, steps.report, notes or "full")
