@@ -21,7 +21,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError, printable
 from bench.core.metrics import normalise, visible
 from bench.core.named import kind_of
 from bench.core.progress import Report, silent
@@ -168,12 +168,12 @@ class Dataset(ABC):
             split=split,
             lines=tuple(lines.values()),
             # Bytes that are no text may be what is wrong with a line; its id is printed anyway.
-            bad=tuple(BadLine(_printable(line.id), _printable(line.reason)) for line in bad),
+            bad=tuple(BadLine(printable(line.id), printable(line.reason)) for line in bad),
             sha256=fingerprint(lines.values()),
             source=source,
             licence=licence,
             references=", ".join(filter(None, (references, str(rewriting)))),
-            notes=tuple(_printable(note) for note in notes),
+            notes=tuple(printable(note) for note in notes),
         )
         if bad and not lines:
             raise NothingReadableError(made)
@@ -292,10 +292,6 @@ def listening(report: Report) -> Iterator[None]:
         yield
     finally:
         _report.reset(token)
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _unfit(line: Line) -> str:

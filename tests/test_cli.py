@@ -123,6 +123,19 @@ def test_a_folder_that_was_deleted_is_left(tmp_path, monkeypatch, call):
     assert code == 2 and is_one_sentence(err) and "folder was deleted" in err
 
 
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path, call):
+    run = ("run", "--encoder", "mini", "--decoder", "ctc-greedy", "--dataset", "ink", "--dry-run")
+    name = str(tmp_path / ("x" * 300))
+    for words in (("report", "--run", name), (*run, "--out", name)):
+        code, _, err = call(*words)
+        assert code == 2 and is_one_sentence(err) and "too long" in err
+
+
+def test_no_name_steers_the_terminal(call):
+    code, _, err = call("report", "--run", "/x\x1b[31m")
+    assert code == 2 and is_one_sentence(err) and err.endswith("/x\\x1b[31m\n")
+
+
 def test_a_number_of_threads_is_bounded(call):
     code, _, err = call("run", *SMALL[:-1], str(10**10), "--dry-run")
     assert code == 2 and is_one_sentence(err) and "take at most 1024" in err

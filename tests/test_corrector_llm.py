@@ -362,6 +362,11 @@ def test_a_long_pause_ends_it_with_one_short_sentence(serve, wish):
     assert len(str(raised.value)) < 200
 
 
+def test_a_complaint_steers_no_terminal(serve):
+    with pytest.raises(UserError, match=r"refuses: status 400 \\x1b\[31mno$"):
+        ask(serve(sending("\x1b[31mno", 400)))
+
+
 @pytest.mark.parametrize("usage", ["-5", "1e999", "NaN", '"x"', "[]", "null"])
 def test_odd_counts_of_tokens_leave_the_budget_as_it_is(serve, usage):
     for field in (f'{{"total_tokens": {usage}}}', usage):

@@ -150,6 +150,8 @@ def test_bad_rows_are_told_one_by_one(folder: Path) -> None:
     assert all(part in reasons[name] for name, part in parts.items()), reasons
     with pytest.raises(BadLinesError, match="10 of 11 lines of manifest"):
         ManifestLines(path, strict=True).load()
+    path.write_text("image,text\nlines/\x1b[31m.png,x\nlines/a.png,y\n")
+    assert [bad.id for bad in ManifestLines(path).load().bad] == [r"lines/\x1b[31m"]
 
 
 def test_bad_objects_are_told_one_by_one(folder: Path) -> None:

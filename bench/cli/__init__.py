@@ -27,7 +27,7 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from bench.cli.help import Console, PlainFormatter
-from bench.core.errors import Unavailable, UserError
+from bench.core.errors import Unavailable, UserError, printable
 from bench.core.named import named
 from bench.core.options import describe
 from bench.core.project import NAME, find
@@ -195,7 +195,7 @@ def _print_error(error: BaseException, sentence: str, words: Sequence[str]) -> N
         text = say_text(sentence)
         if isinstance(error, Unavailable) and error.remedy:
             text = f"{say_text(error.reason)} ({say_text(error.remedy)})"
-        print(say("error: {sentence}", sentence=text), file=sys.stderr)
+        print(printable(say("error: {sentence}", sentence=text)), file=sys.stderr)
 
 
 def _own_things(words: list[str]) -> tuple[list[str], RunDefaults | None]:
@@ -344,6 +344,10 @@ def _sentence(error: BaseException) -> str:
         return f"no permission to use {error.filename}; choose a place that you may write to"
     if error.errno in _FULL:
         return f"no space left on the device of {error.filename or 'the results'}; make room"
+    if error.errno == errno.ENAMETOOLONG:
+        return (
+            f"the name {Path(str(error.filename)).name[:60]}... is too long; choose a shorter one"
+        )
     if error.errno in _NOT_A_FOLDER:
         return f"{error.filename} is in the way: it is a file where a folder is needed"
     return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, printable
 from bench.core.options import check_least
 from bench.core.stopwatch import HostMeter
 
@@ -300,7 +300,7 @@ class Chat:
 
     def _quoted(self, text: str) -> str:
         """Shorten a server's text to one line without the key."""
-        return " ".join(self._without_key(text).split())[:_QUOTED]
+        return printable(" ".join(self._without_key(text).split()))[:_QUOTED]
 
     def _pause(self, state: Any) -> float:
         import tenacity
