@@ -74,6 +74,14 @@ def test_search_and_corrector_have_each_its_weights_and_what_they_were_tuned_on(
     search = "language model embedded (sha256 aaaaaaaaaaaa, order 6), weights alpha 0.9 (tuned on:"
     after = "language model embedded (sha256 bbbbbbbbbbbb), weights lm_weight 0.5 (tuned on: these)"
     assert f"ctc-ngram+lm: {search} those), {after}." in "".join(text)
+    del extras["lm_sha256"], extras["lm_weight"]
+    extras |= {"lm": "qwen", "llm_prompt_name": "line-1", "prompt_sha256": "c" * 64}
+    text = sentences("", collect(Rows(row("ctc-ngram+llm", options=options, extras=extras))))
+    after = "language model qwen (prompt line-1, sha256 cccccccccccc)"
+    assert f"ctc-ngram+llm: {search} those), {after}." in "".join(text)
+    extras = {"lm": "byt5", "lm_sha256": "d" * 16}
+    text = sentences("", collect(Rows(row("ctc-greedy+seq2seq", options={}, extras=extras))))
+    assert "ctc-greedy+seq2seq: language model byt5 (sha256 dddddddddddd)." in "".join(text)
 
 
 def test_a_row_without_speed_has_a_blank_and_says_why():

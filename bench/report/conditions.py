@@ -308,6 +308,10 @@ def _language_model(result: Result) -> list[str]:
 
 def _weighted(extras: Mapping[str, Any], stage: str, weights: Sequence[str]) -> list[str]:
     """A language model and its weights; `stage` begins the names of its extras."""
+    if not stage and "prompt_sha256" in extras:  # of a server, which has no file
+        prompt, hashed = extras.get("llm_prompt_name"), str(extras["prompt_sha256"])[:12]
+        about = say("prompt {name}, sha256 {hash}", name=prompt, hash=hashed)
+        return [say("language model {name} ({about})", name=extras.get("lm"), about=about)]
     if f"{stage}lm_sha256" not in extras:
         return []
     of = {name: extras.get(f"{stage}{name}") for name in ("lm_sha256", "lm_order", "tuned_on")}
@@ -318,14 +322,12 @@ def _weighted(extras: Mapping[str, Any], stage: str, weights: Sequence[str]) -> 
     about_it += [say("text: {text}", text=trained_on)] if trained_on else []
     name = extras.get(f"{stage}lm", extras.get("lm"))
     model = say("language model {name} ({about})", name=name, about=commas(about_it))
-    return [
-        *([model] if about_it else []),
-        say(
-            "weights {weights} (tuned on: {tuned_on})",
-            weights=commas(f"{name} {extras[name]}" for name in weights),
-            tuned_on=say_text(of["tuned_on"] or "") or say("not recorded"),
-        ),
-    ]
+    tuned = say(
+        "weights {weights} (tuned on: {tuned_on})",
+        weights=commas(f"{name} {extras[name]}" for name in weights),
+        tuned_on=say_text(of["tuned_on"] or "") or say("not recorded"),
+    )
+    return [*([model] if about_it else []), *([tuned] if weights else [])]
 
 
 def _rounds(results: Iterable[Result]) -> str:
