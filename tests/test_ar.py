@@ -304,6 +304,7 @@ def test_half_precision_is_close_to_single() -> None:
         ({"beam": 0}, "beam is 0"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0"),
         ({"beam": 2, "nbest": 3}, "a beam of 2 does not hold 3"),
+        ({"length_penalty": 1e300}, "length_penalty is an exponent, -50 to 50"),
         ({"beam": 1, "early_stopping": False}, "no meaning without a beam"),
     ],
 )

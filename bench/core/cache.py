@@ -29,7 +29,8 @@ def cache_folder(kind: str) -> Path:
         UserError: it cannot be created.
     """
     own = os.environ.get("KAIDOKU_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    base = base if Path(base).is_absolute() else "~/.cache"  # as its specification says
     folder = Path(own or f"{base}/kaidoku").expanduser() / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,8 @@ from bench.core.types import UNREAD, EncoderInfo, Needs
 from decoders.ar.constraints import Constraints
 from decoders.base import Decoder, DecoderSpec
 
+_MOST_PENALTY = 50  # a power that floats can hold of any length
+
 
 @dataclass(frozen=True)
 class ARSpec(DecoderSpec, ABC):
@@ -50,6 +52,11 @@ class ARSpec(DecoderSpec, ABC):
 
     def __post_init__(self) -> None:
         check_least(self, 1, "beam", "max_new_tokens", "nbest")
+        if abs(self.length_penalty) > _MOST_PENALTY:
+            raise UserError(
+                f"length_penalty is an exponent, -{_MOST_PENALTY} to {_MOST_PENALTY}, not "
+                f"{self.length_penalty:g}"
+            )
         if self.early_stopping not in (True, False, "never"):
             raise UserError(f"early_stopping is {self.early_stopping!r}; give true, false or never")
         if self.nbest > self.beam:
