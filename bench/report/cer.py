@@ -90,6 +90,10 @@ def remarks(result: Result) -> list[str]:
     if row.status == "failed":
         return [*texts, failure(result)]
     texts += failed_since(result)
+    if result.reading is None:
+        texts.append(
+            say("its file of lines is missing or was changed, so it has no interval; run it again")
+        )
     if not result.trained:
         return [*texts, say("{dash}: untrained weights have a speed but no CER", dash=DASH)]
     if row.foreign:
