@@ -5,52 +5,76 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import TrOCRConfig, TrOCRForCausalLM
+
+from models.alphabet import ALPHABET, encode
 
 START = EOS = 2  # TrOCR starts with </s>, and so does this head: the same code drives both
 PAD = 1
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
-TOKENIZER = Path(__file__).parent / "weights" / "mini-tokenizer.json"
+_SPECIAL = 4  # ids of TrOCR's <s>, <pad>, </s> and <unk>; the characters follow
+_CHARACTERS = ALPHABET[1:]  # without the blank
+_AT_START = 0.3  # of the embedding's size
 
 
 @dataclass(frozen=True)
 class MiniARConfig:
     """Sizes of the head."""
 
-    vocabulary: int = 1000
+    vocabulary: int = _SPECIAL + len(_CHARACTERS)
     width: int = 192
     layers: int = 3
     heads: int = 6
     feed_forward: int = 768
-    positions: int = 160  # new tokens at most
+    positions: int = 224  # new tokens at most
 
 
 class StateProjection(nn.Module):
-    """Encoder states to the head's width, with sinusoidal positions.
+    """Encoder states to the head's width, with the number of the character that each belongs to.
 
-    The states hold no positions, without which the cross-attention cannot learn to read from left
-    to right.
+    The states hold no positions. Counted in characters, as the decoder's own are, a position tells
+    the cross-attention where to read on; counted in frames it does not, since hands differ in
+    width. The characters are counted by the CTC head.
     """
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int, positions: int) -> None:
         super().__init__()
+        self.positions = positions
         self.linear = nn.Linear(inputs, width)
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Parameter(torch.ones(1))
+        self.ctc = nn.Linear(inputs, len(ALPHABET)).requires_grad_(False)
 
     def forward(self, states: Tensor) -> Tensor:
         """Shape: B, S, D to B, S, width."""
         projected = self.norm(self.linear(states))
-        return projected + self.scale * _positions(states.shape[1], projected)
+        return (
+            projected + self.scale * sinusoids(self.positions, projected)[self.characters(states)]
+        )
+
+    def characters(self, states: Tensor) -> Tensor:
+        """(B, S) characters that begin up to each frame of states (B, S, D)."""
+        best = self.ctc(states).argmax(-1)
+        before = functional.pad(best[:, :-1], (1, 0))
+        begins = (best != 0) & (best != before)
+        if self.training:
+            begins = _disturbed(begins)
+        return begins.cumsum(1).clamp_max(self.positions - 1)
 
 
-def _positions(length: int, like: Tensor) -> Tensor:
+def _disturbed(begins: Tensor) -> Tensor:
+    """Some characters left out and some counted twice, since CTC reads training lines too well."""
+    rate = 0.06 * torch.rand(len(begins), 1, device=begins.device) ** 2
+    lost = torch.rand(begins.shape, device=begins.device) < rate
+    more = torch.rand(begins.shape, device=begins.device) < rate / 6
+    return begins & ~lost | more
+
+
+def sinusoids(length: int, like: Tensor) -> Tensor:
     """(length, width) sinusoids of "Attention Is All You Need", section 3.5."""
     half = like.shape[-1] // 2
     steps = torch.arange(length, device=like.device, dtype=torch.float32)[:, None]
@@ -66,7 +90,7 @@ class MiniAR(nn.Module):
         super().__init__()
         config = config or MiniARConfig()
         self.config = config
-        self.project = StateProjection(inputs, config.width)
+        self.project = StateProjection(inputs, config.width, config.positions)
         self.decoder: Any = TrOCRForCausalLM(
             TrOCRConfig(
                 vocab_size=config.vocabulary,
@@ -91,6 +115,10 @@ class MiniAR(nn.Module):
                 attn_implementation="eager",
             )
         )
+        places: Tensor = self.decoder.model.decoder.embed_positions.weight
+        offset = len(places) - config.positions
+        with torch.no_grad():
+            places[offset:] = _AT_START * sinusoids(1 + config.positions, places)[1:]
 
     def forward(
         self, states: Tensor, mask: Tensor, tokens: Tensor
@@ -109,16 +137,12 @@ class MiniAR(nn.Module):
         return out.logits, out.cross_attentions
 
 
-def load_tokenizer() -> Tokenizer:
-    """The shipped sub-word vocabulary."""
-    return Tokenizer.from_file(str(TOKENIZER))
-
-
-def detokenize(tokenizer: Tokenizer, tokens: list[int]) -> str:
+def detokenize(tokens: list[int]) -> str:
     """Token ids to text, special tokens left out."""
-    return str(tokenizer.decode(tokens, skip_special_tokens=True))
+    return "".join(_CHARACTERS[token - _SPECIAL] for token in tokens if token >= _SPECIAL)
 
 
-def tokenize(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Text to token ids, none of them special."""
-    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+def tokenize(text: str) -> list[int]:
+    """Token ids of a text's characters, but for those that the head cannot write."""
+    symbols = (encode(character) for character in text)
+    return [_SPECIAL - 1 + symbol[0] for symbol in symbols if symbol]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bench.core.types import UNTRAINED, ARModel, Encoded, EncoderInfo, Image, Ru
 from models.alphabet import ALPHABET
 from models.base import Encoder
 from models.images import columns_of, darkness, to_batch
-from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, load_tokenizer, tokenize
+from models.mini_ar import EOS, PAD, START, MiniAR, detokenize, tokenize
 from models.ppocr_net import PPOCRNet, squeeze
 from models.shipped import EMBEDDING
 
@@ -102,12 +101,11 @@ class ShippedEncoder(Encoder):
 
 def ar_model(head: MiniAR) -> ARModel:
     """Wrap a head for decoders."""
-    tokenizer = load_tokenizer()
     return ARModel(
         decoder=head.decoder,
         project=head.project,
-        detokenize=partial(detokenize, tokenizer),
-        tokenize=partial(tokenize, tokenizer),
+        detokenize=detokenize,
+        tokenize=tokenize,
         start_id=START,
         eos_id=EOS,
         pad_id=PAD,
@@ -124,8 +122,11 @@ def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR |
     if EMBEDDING not in tensors:
         return None
     head = MiniAR(width)
-    # The output projection is the token embedding and is stored once.
-    tied = {f"{_DECODER}output_projection.weight": tensors[EMBEDDING]}
+    # The output projection is the token embedding, and the counting head is the CTC head.
+    tied = {
+        f"{_DECODER}output_projection.weight": tensors[EMBEDDING],
+        **{f"ar.project.ctc.{name}": tensors[f"net.ctc.{name}"] for name in ("weight", "bias")},
+    }
     _fit(head, {**tensors, **tied}, "ar.", path)
     return head
 

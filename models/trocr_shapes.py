@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.core.errors import UserError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 IMAGE = 384  # pixels, both ways: a line is squeezed into a square
 PATCH = 16
+# 1,000 byte-level BPE units, of a shape with random weights.
+TOKENIZER = Path(__file__).parent / "weights" / "trocr-tokenizer.json"
 BOS, PAD, EOS = 0, 1, 2  # of every TrOCR's vocabulary; EOS also starts a line
 
 _STD = 0.02  # of BERT's, ViT's and TrOCR's own random weights

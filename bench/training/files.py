@@ -137,10 +137,10 @@ def export(
     head: Mapping[str, Tensor] | None,
     notes: Mapping[str, str],
 ) -> None:
-    """Write a network and its AR head; the output projection is the embedding and stored once."""
+    """Write a network and its AR head; what both or two parts of the head share is stored once."""
     named = {f"net.{k}": v for k, v in net.items()}
-    tied = "output_projection.weight"
-    named |= {f"ar.{k}": v for k, v in (head or {}).items() if not k.endswith(tied)}
+    shared = ("decoder.output_projection.", "project.ctc.")
+    named |= {f"ar.{k}": v for k, v in (head or {}).items() if not k.startswith(shared)}
     write_weights(path, named, notes)
 
 

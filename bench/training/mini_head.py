@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from bench.core.errors import UserError
 from bench.core.tensors import read_tensors
@@ -31,7 +32,7 @@ from datasets.root import data_root
 from datasets.seeds import stream
 from models.alphabet import encode
 from models.images import to_batch
-from models.mini_ar import MiniAR, load_tokenizer
+from models.mini_ar import MiniAR, tokenize
 from models.ppocr_net import PPOCRNet, squeeze
 from models.shipped_encoders import ar_model, read_head
 
@@ -61,8 +62,9 @@ class _HeadTraining(Training):
     """The AR head with teacher forcing; the encoder stays as it is.
 
     Cross-attention is guided: the CTC head of the frozen encoder aligns each training text with its
-    frames, and the attention of the two upper layers is drawn to the frames of the token that comes
-    next (guided attention, after Tachibana et al., arXiv 1710.08969, but with a real alignment).
+    frames; the attention of the upper layers is drawn to the frames of the character that comes
+    next, and that of the first to those of the last one, where the line is gone on from (guided
+    attention, after Tachibana et al., arXiv 1710.08969, but with a real alignment).
     Without guidance the head learned language and not its place in the line.
     """
 
@@ -80,7 +82,8 @@ class _HeadTraining(Training):
             head = read_head(read_tensors(recipe.init)[0], width, recipe.init)
         if head is None:
             raise UserError(f"{recipe.init} has no AR head to start from; leave --init out")
-        self.head, self.tokenizer, self.ar = head, load_tokenizer(), ar_model(head)
+        self.head, self.ar = head, ar_model(head)
+        head.project.ctc.load_state_dict(self.net.ctc.state_dict())
         self.net.to(recipe.device).requires_grad_(False).eval()
         super().__init__(recipe, head)
         self.reader = LineReader("ar-greedy", "states")
@@ -96,10 +99,8 @@ class _HeadTraining(Training):
     def batches(self, step: int) -> Iterator[Batch]:
         """Encoded batches, each followed by earlier ones in random order."""
         recipe = self.recipe
-        # A head that was trained before follows a line already.
-        ramp = 0 if recipe.init else min(1500, (self.steps or 1600) // 2)
-        draws = partial(_draws, data_root(), ramp)
-        words = ("kaidoku-mini-head-2", recipe.seed)
+        draws = partial(_draws, data_root())
+        words = ("kaidoku-mini-head-3", recipe.seed)
         pools = Pools(words, step, _POOL, recipe.columns, draws, _collate)
         recent: deque[_Aligned] = deque(maxlen=_RECENT)
         rng = stream(*words, "order", step)
@@ -117,15 +118,12 @@ class _HeadTraining(Training):
         states, ctc = self.net(batch.inputs.to(self.recipe.device), batch.widths)
         log_probs = ctc.float().log_softmax(-1).cpu().numpy()
         most = self.ar.max_new_tokens - 1
-        encodings = [self.tokenizer.encode(text) for text in batch.texts]
-        tokens, labels = shifted([encoding.ids[:most] for encoding in encodings], self.ar)
+        tokens, labels = shifted([tokenize(text)[:most] for text in batch.texts], self.ar)
         windows = torch.zeros(*tokens.shape, states.shape[1], dtype=torch.bool)
-        for window, encoding, text, rows, length in zip(
-            windows, encodings, batch.texts, log_probs, frames.tolist(), strict=True
+        for window, text, rows, length in zip(
+            windows, batch.texts, log_probs, frames.tolist(), strict=True
         ):
-            spans = _spans(text, rows[:length])
-            for place, (first, last) in enumerate(encoding.offsets[:most] if spans else ()):
-                start, end = spans[first][0], spans[max(first, last - 1)][1]
+            for place, (start, end) in enumerate(_spans(text, rows[:length])[:most]):
                 window[place, max(0, start - _SLACK) : end + 1 + _SLACK] = True
         mask = torch.arange(states.shape[1])[None] < frames[:, None]
         return _Aligned(
@@ -145,7 +143,7 @@ class _HeadTraining(Training):
         logits, attentions = self.head(
             batch.inputs.float(), batch.mask.to(device), batch.tokens.to(device)
         )
-        guided = _attention_loss(attentions[-2:], batch.windows.to(device))
+        guided = _attention_loss(attentions, batch.windows.to(device))
         return token_loss(logits, batch.labels) + 0.5 * guided
 
     def validate(self, module: Any) -> Mapping[str, float]:
@@ -164,19 +162,15 @@ class _HeadTraining(Training):
         self.reader.close()
 
 
-def _draws(root: Path | None, ramp: int, rng: np.random.Generator) -> Callable[[int], Sample]:
-    """Draw one augmented sample a call; texts and augmentation grow over `ramp` steps."""
-    mixture = sources(root, MINI_HEAD, Texts(english=0.9))
+def _draws(root: Path | None, rng: np.random.Generator) -> Callable[[int], Sample]:
+    """Draw one augmented sample a call."""
+    mixture = sources(root, MINI_HEAD, Texts(english=0.9, capitals=0.1))
 
-    def draw(step: int) -> Sample:
-        progress = min(1.0, step / ramp) if ramp else 1.0
-        # Short lines first: on these a head learns to go along a line.
-        usable = [(w, s) for w, s in mixture if progress >= 0.5 or s.bounded]
-        source = pick(usable, rng)
+    def draw(_: int) -> Sample:
         while True:  # over-wide samples are drawn again
             longest = _LONGEST[int(rng.integers(len(_LONGEST)))]
-            sample = source.draw(rng, max(6, round(longest * progress)))
-            ink = squeeze(augment(sample.ink, rng, 0.3 + 0.7 * progress))
+            sample = pick(mixture, rng).draw(rng, longest)
+            ink = squeeze(augment(sample.ink, rng, 0.9))
             if sample.text and ink.shape[1] <= _WIDEST:
                 return Sample(ink, sample.text)
 
@@ -198,9 +192,10 @@ def _spans(text: str, log_probs: NDArray[np.float32]) -> list[tuple[int, int]]:
 
 def _attention_loss(attentions: Sequence[Tensor], windows: Tensor) -> Tensor:
     """Mean -log of the attention inside the windows; attentions are (B, heads, L, S) each."""
-    known = windows.any(-1)
+    last = functional.pad(windows[:, :-1], (0, 0, 1, 0))
     losses = []
-    for attention in attentions:
-        inside = (attention.float().mean(1) * windows).sum(-1)
+    for attention, aim in zip(attentions, (last, *[windows] * (len(attentions) - 1)), strict=True):
+        known = aim.any(-1)
+        inside = (attention.float().mean(1) * aim).sum(-1)
         losses.append(-inside[known].clamp_min(1e-4).log().mean())
-    return torch.stack(losses).mean() if known.any() else windows.sum()
+    return torch.stack(losses).mean() if windows.any() else windows.sum() * 0.0

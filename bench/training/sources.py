@@ -153,11 +153,9 @@ class Sample:
 class Source(Protocol):
     """Draws one training line.
 
-    bounded: whether it keeps to `longest` characters; short lines come first in training.
     placed: whether it knows where the characters stand.
     """
 
-    bounded: ClassVar[bool]
     placed: ClassVar[bool]
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
@@ -168,7 +166,6 @@ class Source(Protocol):
 class Rendered:
     """Stroke-font lines in the hands of any number of train writers."""
 
-    bounded: ClassVar[bool] = True
     placed: ClassVar[bool] = True
     texts: Texts
     writers: int = 1000
@@ -188,7 +185,6 @@ class Rendered:
 class JoinedCharacters:
     """A writer's isolated UNIPEN characters set side by side into any text."""
 
-    bounded: ClassVar[bool] = True
     placed: ClassVar[bool] = True
     bank: Bank
     texts: Texts
@@ -212,7 +208,6 @@ class JoinedCharacters:
 class JoinedWords:
     """A writer's isolated UNIPEN words in random order."""
 
-    bounded: ClassVar[bool] = True
     placed: ClassVar[bool] = False
     bank: Bank
 
@@ -243,7 +238,6 @@ class JoinedWords:
 class PenLines:
     """UNIPEN's own lines of the train writers."""
 
-    bounded: ClassVar[bool] = False
     placed: ClassVar[bool] = False
     lines: Sequence[tuple[list[Stroke], str]]
 
@@ -270,7 +264,6 @@ class PenLines:
 class Scans:
     """Scanned lines of a Parquet set's train split, kept as encoded bytes."""
 
-    bounded: ClassVar[bool] = False
     placed: ClassVar[bool] = False
     lines: Sequence[tuple[bytes, str]]
 

@@ -22,11 +22,11 @@ from bench.core.registry import did_you_mean
 from bench.core.types import TROCR, Runtime
 from models import ENCODERS, hub
 from models.images import Pictures
-from models.mini_ar import EOS, PAD, START, TOKENIZER
+from models.mini_ar import EOS, PAD, START
 from models.trocr import AR_FITS, TrOCRSpec
 from models.trocr_files import load_tokenizer, quiet, token_id
 from models.trocr_model import open_checkpoint, processor
-from models.trocr_shapes import SHAPES, build
+from models.trocr_shapes import SHAPES, TOKENIZER, build
 
 WEIGHTS = "model.safetensors"
 _ENCODER = ("encoder", "width", "layers", "heads", "feed_forward", "qkv_bias")
