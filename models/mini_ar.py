@@ -33,45 +33,46 @@ class MiniARConfig:
     positions: int = 224  # new tokens at most
 
 
-class StateProjection(nn.Module):
-    """Encoder states to the head's width, with the number of the character that each belongs to.
+class CharacterStates(nn.Module):
+    """A state for each character that the CTC head reads, from those of the encoder.
 
-    The states hold no positions. Counted in characters, as the decoder's own are, a position tells
-    the cross-attention where to read on; counted in frames it does not, since hands differ in
-    width. The characters are counted by the CTC head.
+    The cross-attention has to find where to read on. Frames do not tell, since hands differ in
+    width; one state a character, at the position that the decoder writes it to, does (CTC-based
+    compression, Gaido et al., https://aclanthology.org/2021.eacl-main.57).
     """
 
     def __init__(self, inputs: int, width: int, positions: int) -> None:
         super().__init__()
         self.positions = positions
-        self.linear = nn.Linear(inputs, width)
+        self.ctc = nn.Linear(inputs, len(ALPHABET)).requires_grad_(False)
+        self.linear = nn.Linear(2 * inputs + 1, width)
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Parameter(torch.ones(1))
-        self.ctc = nn.Linear(inputs, len(ALPHABET)).requires_grad_(False)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Shape: B, S, D to B, S, width."""
-        projected = self.norm(self.linear(states))
-        return (
-            projected + self.scale * sinusoids(self.positions, projected)[self.characters(states)]
-        )
+    def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Shape: states (B, S, D) and mask (B, S) to (B, N, width) and (B, N)."""
+        return self.pooled(states, mask, self.begins(states, mask))
 
-    def characters(self, states: Tensor) -> Tensor:
-        """(B, S) characters that begin up to each frame of states (B, S, D)."""
+    def begins(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(B, S) True where CTC begins a character."""
         best = self.ctc(states).argmax(-1)
-        before = functional.pad(best[:, :-1], (1, 0))
-        begins = (best != 0) & (best != before)
-        if self.training:
-            begins = _disturbed(begins)
-        return begins.cumsum(1).clamp_max(self.positions - 1)
+        begins = (best != 0) & (best != functional.pad(best[:, :-1], (1, 0))) & mask
+        return begins & (begins.cumsum(1) < self.positions)
 
-
-def _disturbed(begins: Tensor) -> Tensor:
-    """Some characters left out and some counted twice, since CTC reads training lines too well."""
-    rate = 0.06 * torch.rand(len(begins), 1, device=begins.device) ** 2
-    lost = torch.rand(begins.shape, device=begins.device) < rate
-    more = torch.rand(begins.shape, device=begins.device) < rate / 6
-    return begins & ~lost | more
+    def pooled(self, states: Tensor, mask: Tensor, begins: Tensor) -> tuple[Tensor, Tensor]:
+        """First state, mean and length of each character; the first one is what precedes them."""
+        places = begins.cumsum(1)
+        count = int(places.max()) + 1
+        shape = (*states.shape[:1], count, states.shape[2])
+        at, inside = places[..., None].expand_as(states), mask[..., None].to(states.dtype)
+        frames = inside.new_zeros(shape[:2]).scatter_add_(1, places, inside[..., 0])
+        sums = states.new_zeros(shape).scatter_add_(1, at, states * inside)
+        first = states.new_zeros(shape).scatter_add_(1, at, states * begins[..., None])
+        lengths = frames[..., None]
+        mixed = torch.cat([first, sums / lengths.clamp_min(1), lengths.log1p()], 2)
+        projected = self.norm(self.linear(mixed))
+        places_of = self.scale * sinusoids(count, projected)
+        return projected + places_of, frames > 0
 
 
 def sinusoids(length: int, like: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class MiniAR(nn.Module):
         super().__init__()
         config = config or MiniARConfig()
         self.config = config
-        self.project = StateProjection(inputs, config.width, config.positions)
+        self.project = CharacterStates(inputs, config.width, config.positions)
         self.decoder: Any = TrOCRForCausalLM(
             TrOCRConfig(
                 vocab_size=config.vocabulary,
@@ -123,13 +124,13 @@ class MiniAR(nn.Module):
     def forward(
         self, states: Tensor, mask: Tensor, tokens: Tensor
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Next-token logits (B, L, vocabulary) of tokens (B, L) behind states (B, S, D).
+        """Next-token logits (B, L, vocabulary) of tokens (B, L) behind memory (B, N, width).
 
-        Also the cross-attention of each layer, (B, heads, L, S).
+        Also the cross-attention of each layer, (B, heads, L, N).
         """
         out = self.decoder(
             input_ids=tokens,
-            encoder_hidden_states=self.project(states),
+            encoder_hidden_states=states,
             encoder_attention_mask=mask.long(),
             use_cache=False,
             output_attentions=True,

@@ -250,9 +250,10 @@ def ar_model(
     Raises:
         UserError: the model does not state its start and end tokens.
     """
+    linear = getattr(model, "enc_to_dec_proj", None)
     return ARModel(
         decoder=model.decoder,
-        project=getattr(model, "enc_to_dec_proj", None),
+        project=linear and (lambda states, mask: (linear(states), mask)),
         detokenize=detokenize,
         tokenize=tokenize,
         start_id=token_id(model, "decoder_start_token_id"),

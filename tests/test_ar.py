@@ -42,9 +42,10 @@ MODELS = {
 
 def head(model: Any, **changes: Any) -> ARModel:
     """The AR head of a model, whose texts are its token ids."""
+    linear = getattr(model, "enc_to_dec_proj", None)
     made = ARModel(
         decoder=model.decoder,
-        project=getattr(model, "enc_to_dec_proj", None),
+        project=linear and (lambda states, mask: (linear(states), mask)),
         detokenize=lambda ids: " ".join(map(str, ids)),
         start_id=START,
         eos_id=EOS,

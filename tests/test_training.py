@@ -182,9 +182,7 @@ def test_a_folder_that_another_training_writes_is_refused(tmp_path):
 
 
 def test_batches_keep_to_their_budget_and_say_how_wide_lines_are():
-    stream = iter(
-        Pools(("x",), 5, 32, 6000, partial(mini_head._draws, None), mini_head._collate)
-    )
+    stream = iter(Pools(("x",), 5, 32, 6000, partial(mini_head._draws, None), mini_head._collate))
     for _ in range(4):
         batch = next(stream)
         count, _, height, width = batch.inputs.shape

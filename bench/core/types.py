@@ -90,7 +90,8 @@ class ARModel:
 
     decoder: a `TrOCRForCausalLM`-like causal decoder (input_ids, encoder_hidden_states,
         encoder_attention_mask, past_key_values).
-    project: maps states to the decoder's cross-attention width, or None.
+    project: takes states (B, S, D) and their mask (B, S) to those that the decoder attends to,
+        or None.
     detokenize: token ids, special ones included, to text.
     tokenize: text to token ids, special ones left out; None for weights without a vocabulary.
     whole: the `VisionEncoderDecoderModel` of a decoder that is not TrOCR's; else None.
@@ -99,7 +100,7 @@ class ARModel:
     """
 
     decoder: Any
-    project: Any | None
+    project: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None
     detokenize: Callable[[list[int]], str]
     start_id: int
     eos_id: int
@@ -108,6 +109,11 @@ class ARModel:
     forced_lengths: torch.Tensor | None = None
     tokenize: Callable[[str], list[int]] | None = None
     whole: Any | None = None
+
+    def memory(self, states: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the decoder attends to: states (B, N, D') in its precision, and their mask."""
+        states = states.to(self.decoder.dtype)
+        return (states, mask) if self.project is None else self.project(states, mask)
 
 
 class Lost(NamedTuple):

@@ -93,14 +93,15 @@ class _GenerateDecoder(ARDecoder):
 
 def _inputs(ar: ARModel, encoded: Encoded) -> tuple[Any, dict[str, Any]]:
     """The model whose `generate` runs, and what it starts from."""
-    states = encoded.states.to(ar.decoder.dtype)
     if ar.whole is not None:  # which counts the positions of any decoder as it has to
+        states = encoded.states.to(ar.decoder.dtype)
         return ar.whole, {"encoder_outputs": BaseModelOutput(states)}
+    states, mask = ar.memory(encoded.states, encoded.state_mask)
     config = ar.decoder.config
     return ar.decoder, {
         "inputs": torch.full((len(states), 1), ar.start_id, device=states.device),
-        "encoder_hidden_states": states if ar.project is None else ar.project(states),
-        "encoder_attention_mask": None if bool(encoded.state_mask.all()) else encoded.state_mask,
+        "encoder_hidden_states": states,
+        "encoder_attention_mask": None if bool(mask.all()) else mask,
         # By default a causal decoder gets a cache of one kind, in which both attentions would land
         # on top of each other.
         "past_key_values": EncoderDecoderCache(

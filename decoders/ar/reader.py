@@ -43,12 +43,10 @@ class HeadReader(ABC):
 
         The dtype is that in which the head computes, None for that of its weights.
         """
-        states = encoded.states.to(ar.decoder.dtype)
-        if ar.project is not None:
-            states = ar.project(states)
+        states, known = ar.memory(encoded.states, encoded.state_mask)
         self._weights = weights_of(ar.decoder, dtype)
         states = states.to(self._weights.tokens.dtype)
-        mask = _additive(encoded.state_mask, states.dtype)
+        mask = _additive(known, states.dtype)
         self._cross = CrossAttention(self._weights, states, mask, beam)
 
     def keep(self, places: Sequence[int]) -> None:
