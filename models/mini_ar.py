@@ -48,6 +48,7 @@ class CharacterStates(nn.Module):
         self.linear = nn.Linear(2 * inputs + 1, width)
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Parameter(torch.ones(1))
+        self.end = nn.Parameter(torch.zeros(width))
 
     def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Shape: states (B, S, D) and mask (B, S) to (B, N, width) and (B, N)."""
@@ -57,12 +58,13 @@ class CharacterStates(nn.Module):
         """(B, S) True where CTC begins a character."""
         best = self.ctc(states).argmax(-1)
         begins = (best != 0) & (best != functional.pad(best[:, :-1], (1, 0))) & mask
-        return begins & (begins.cumsum(1) < self.positions)
+        return begins & (begins.cumsum(1) < self.positions - 1)
 
     def pooled(self, states: Tensor, mask: Tensor, begins: Tensor) -> tuple[Tensor, Tensor]:
-        """First state, mean and length of each character; the first one is what precedes them."""
+        """First state, mean and length of each character, between what precedes them and an end."""
         places = begins.cumsum(1)
-        count = int(places.max()) + 1
+        ends = places[:, -1:] + 1
+        count = int(ends.max()) + 1
         shape = (*states.shape[:1], count, states.shape[2])
         at, inside = places[..., None].expand_as(states), mask[..., None].to(states.dtype)
         frames = inside.new_zeros(shape[:2]).scatter_add_(1, places, inside[..., 0])
@@ -71,8 +73,9 @@ class CharacterStates(nn.Module):
         lengths = frames[..., None]
         mixed = torch.cat([first, sums / lengths.clamp_min(1), lengths.log1p()], 2)
         projected = self.norm(self.linear(mixed))
-        places_of = self.scale * sinusoids(count, projected)
-        return projected + places_of, frames > 0
+        end = torch.arange(count, device=ends.device) == ends
+        projected = torch.where(end[..., None], self.end, projected)
+        return projected + self.scale * sinusoids(count, projected), (frames > 0) | end
 
 
 def sinusoids(length: int, like: Tensor) -> Tensor:

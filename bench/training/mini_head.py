@@ -146,7 +146,10 @@ class _HeadTraining(Training):
         at = begins.cumsum(1)[:, None].expand_as(windows)
         aims = windows.new_zeros(*windows.shape[:2], memory.shape[1], dtype=torch.float)
         aims = aims.scatter_add_(2, at, windows.float()) > 0
-        return token_loss(logits, batch.labels) + 0.5 * _attention_loss(attentions, aims)
+        last = begins.sum(1)[:, None, None] + 1 == torch.arange(memory.shape[1], device=device)
+        labels = batch.labels.to(device)
+        aims |= last & (labels == self.ar.eos_id)[..., None]
+        return token_loss(logits, labels) + 0.5 * _attention_loss(attentions, aims)
 
     def validate(self, module: Any) -> Mapping[str, float]:
         scores = {}
