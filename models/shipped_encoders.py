@@ -47,7 +47,8 @@ class ShippedEncoder(Encoder):
             # Weights without a note on their training get no CER.
             weights=_hash(tensors, "net.") if notes.get("trained_on") else UNTRAINED,
             ar_weights=_hash(tensors, "ar.") if self.head else "",
-            parameters={**parameters, "ar": _count(self.head)} if self.head else parameters,
+            # The AR head counts characters with the same CTC head.
+            parameters=parameters | ({"ar": _count(self.head) - ctc} if self.head else {}),
             alphabet=ALPHABET,
             has_ar=self.head is not None,
             trained_on=notes.get("trained_on", ""),
