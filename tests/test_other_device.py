@@ -91,7 +91,8 @@ def test_a_decoder_reads_on_the_device_what_it_reads_on_the_cpu(encodings, encod
     # CTC: log-probabilities and frame counts, or a frame's best values and symbols and the counts;
     # a network's scores. AR: which lines are over, once a step; whether the mask is full; the end.
     steps = 0 if DECODERS.create(name).needs == "log_probs" else TOKENS
-    assert 0 < counts["waits"] <= 4 + steps, counts
+    # One more for the length of what mini's AR head reads, a state a character.
+    assert 0 < counts["waits"] <= 5 + steps, counts
 
 
 def test_the_device_refuses_operands_of_two_devices_and_counts_waits():
