@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import math
 from functools import partial
 from itertools import groupby, pairwise, product
 from pathlib import Path
@@ -192,6 +193,16 @@ def test_batches_keep_to_their_budget_and_say_how_wide_lines_are():
         assert int(batch.widths.max()) <= width < int(batch.widths.max()) + 16
         for image, line in zip(batch.inputs, batch.widths.tolist(), strict=True):
             assert float(image[..., line:].abs().sum()) == 0
+
+
+def test_a_batch_without_aligned_lines_has_a_finite_attention_loss():
+    attentions = [torch.full((1, 2, 4, 3), 1 / 3)] * 3
+    aims = torch.zeros(1, 4, 3, dtype=torch.bool)
+    assert float(mini_head._attention_loss(attentions, aims)) == 0
+    aims[0, -1, -1] = True  # the end of the longest line, behind which nothing is written
+    assert math.isclose(
+        float(mini_head._attention_loss(attentions, aims)), math.log(3), rel_tol=1e-5
+    )
 
 
 def test_training_text_is_not_english_unless_asked():

@@ -211,7 +211,7 @@ def _attention_loss(attentions: Sequence[Tensor], windows: Tensor) -> Tensor:
     last = functional.pad(windows[:, :-1], (0, 0, 1, 0))
     losses = []
     for attention, aim in zip(attentions, (last, *[windows] * (len(attentions) - 1)), strict=True):
-        known = aim.any(-1)
-        inside = (attention.float().mean(1) * aim).sum(-1)
-        losses.append(-inside[known].clamp_min(1e-4).log().mean())
-    return torch.stack(losses).mean() if windows.any() else windows.sum() * 0.0
+        if (known := aim.any(-1)).any():
+            inside = (attention.float().mean(1) * aim).sum(-1)
+            losses.append(-inside[known].clamp_min(1e-4).log().mean())
+    return torch.stack(losses).mean() if losses else windows.sum() * 0.0
