@@ -156,13 +156,17 @@ def _compiler() -> Iterator[Fact]:
 
 
 def _hardware(facts: Mapping[str, Any]) -> Iterator[Fact]:
+    import torch
+
     from bench.core.machine import thread_count
+    from bench.training.fit import bf16_pays
 
     cpu = facts["machine"]["cpu"]
     yield Fact("cpu", "ok", f"{cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores")
     yield Fact("vector units", "ok", " ".join(cpu["units"]) or "unknown")
     bf16 = {"amx_bf16", "avx512_bf16"} & set(cpu["units"])
-    state = f"yes ({', '.join(sorted(bf16))})" if bf16 else "no: --dtype bfloat16 would be slow"
+    pays = bf16 and bf16_pays(torch.device("cpu"))
+    state = f"yes ({', '.join(sorted(bf16))})" if pays else "no: --dtype bfloat16 would be slow"
     yield Fact("bf16 on the cpu", "ok", state)
     yield Fact("gpu", "ok", ", ".join(facts["machine"]["gpu"]) or "none that torch can use")
     threads, cores = thread_count(), cpu["usable_cores"]
