@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import TrOCRConfig, TrOCRForCausalLM
 
+from bench.core.types import BLANK
 from models.alphabet import ALPHABET, encode
 
 START = EOS = 2  # TrOCR starts with </s>, and so does this head: the same code drives both
 PAD = 1
 _SPECIAL = 4  # ids of TrOCR's <s>, <pad>, </s> and <unk>; the characters follow
 _CHARACTERS = ALPHABET[1:]  # without the blank
-_AT_START = 0.3  # of the embedding's size
+_AT_START = 0.3  # size of the decoder's first positions, which are sinusoids
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,14 @@ class CharacterStates(nn.Module):
     def begins(self, states: Tensor, mask: Tensor) -> Tensor:
         """(B, S) True where CTC begins a character."""
         best = self.ctc(states).argmax(-1)
-        begins = (best != 0) & (best != functional.pad(best[:, :-1], (1, 0))) & mask
+        begins = (best != BLANK) & (best != functional.pad(best[:, :-1], (1, 0))) & mask
         return begins & (begins.cumsum(1) < self.positions - 1)
 
     def pooled(self, states: Tensor, mask: Tensor, begins: Tensor) -> tuple[Tensor, Tensor]:
-        """First state, mean and length of each character, between what precedes them and an end."""
+        """Pool the states of each character: its first one, their mean, their number.
+
+        Position 0 is what precedes the first character, and a learned end follows the last one.
+        """
         places = begins.cumsum(1)
         ends = places[:, -1:] + 1
         count = int(ends.max()) + 1

@@ -126,7 +126,11 @@ def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR |
     # The output projection is the token embedding, and the counting head is the CTC head.
     tied = {
         f"{_DECODER}output_projection.weight": tensors[EMBEDDING],
-        **{f"ar.project.ctc.{name}": tensors[f"net.ctc.{name}"] for name in ("weight", "bias")},
+        **{
+            f"ar.project.{name[4:]}": tensors[name]
+            for name in tensors
+            if name.startswith("net.ctc.")
+        },
     }
     _fit(head, {**tensors, **tied}, "ar.", path)
     return head

@@ -111,7 +111,7 @@ class ARModel:
     whole: Any | None = None
 
     def memory(self, states: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the decoder attends to: states (B, N, D') in its precision, and their mask."""
+        """States (B, N, D') that the decoder attends to, in its precision, and their mask."""
         states = states.to(self.decoder.dtype)
         return (states, mask) if self.project is None else self.project(states, mask)
 
