@@ -169,7 +169,7 @@ class _HeadTraining(Training):
 
 def _draws(root: Path | None, rng: np.random.Generator) -> Callable[[int], Sample]:
     """Draw one augmented sample a call."""
-    mixture = sources(root, MINI_HEAD, Texts(english=0.9, capitals=0.1))
+    mixture = sources(root, MINI_HEAD, Texts(english=0.8, capitals=0.1))
 
     def draw(_: int) -> Sample:
         while True:  # over-wide samples are drawn again
