@@ -244,13 +244,8 @@ def make_line(
 ) -> Line | BadLine:
     """Make a line with its text normalised, or a bad line with the reason.
 
-    Args:
-        name: its id, which no other line of the split has.
-        text: the reference, or a function that reads it.
-        image: reads the image; a ValueError or OSError of either becomes the reason.
-        split: the split that it is in.
-        writer: its hand; "" where it is not known.
-        facts: other fields of `Line`.
+    `text` may be a function that reads it, as `image` is one: a ValueError or OSError of either
+    becomes the reason. No other line of the split has this name; `facts` are fields of `Line`.
     """
     part = "text"
     try:

@@ -114,11 +114,8 @@ def draw(
 ) -> tuple[Image, NDArray[np.float32]]:
     """Set characters on a baseline: (64, W) uint8 image and (len(text), 2) boxes in pixels.
 
-    Args:
-        text: characters that the writer has, and spaces.
-        writer: seeds the gaps, so that a hand's spacing is its own.
-        line: seeds the choice of forms and what differs from line to line.
-        forms: the writer's, by character.
+    The writer seeds the gaps, so that a hand's spacing is its own, and `line` the choice of forms
+    and all else that differs from line to line. `forms` are the writer's, by character.
     """
     habit, rng = stream("kaidoku-gaps-1", writer), stream("kaidoku-ink-line-1", writer, line)
     letter_gap, word_gap = float(habit.uniform(0.05, 0.35)), float(habit.uniform(0.8, 1.6))

@@ -144,11 +144,9 @@ def weights(
 ) -> tuple[dict[str, float], str]:
     """Choose the weights: the user's, else the tuned ones, else the untuned.
 
-    Args:
-        spec: of a decoder; its options of `tunes` are None where the user set none.
-        encoder: whose output is decoded.
-        lm: the decoder's name for its language model, and its hash.
-        names: of entries to look up; the first match in the first file counts.
+    The options of `tunes` are None where the user set none. `lm` is the decoder's name for its
+    language model, and its hash; `names` are of entries to look up, of which the first match in the
+    first file counts.
 
     Returns:
         The weights by option, and their origin in words.

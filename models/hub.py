@@ -184,11 +184,8 @@ def borrowed(
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The folders of parts that a checkpoint lacks and another one has, with a note on each.
 
-    Args:
-        repo: of the checkpoint.
-        folder: of its config.json.
-        here: names of its files, in that folder or on the Hub.
-        processor: Hub id or folder of the other one; "" for the one that config.json names.
+    `here` are the names of its files, in its folder or on the Hub. The processor is the Hub id or
+    folder of the other one; "" for the one that config.json names.
 
     Raises:
         Unavailable: `processor` is not here, or lacks them too.

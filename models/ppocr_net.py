@@ -84,10 +84,8 @@ class PPOCRNet(nn.Module):
     def forward(self, images: Tensor, widths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (B, T, D) and CTC logits (B, T, V) of (B, 1, height, W) darkness images.
 
-        Args:
-            images: ink near 1, paper near 0.
-            widths: (B,) columns of each line, on any device; what is right of them is not seen
-                and frames past them mean nothing. None: all of W is the line's.
+        What is right of the `widths`, (B,) columns on any device, is not seen, and frames past them
+        mean nothing; without widths all of W is the line's.
         """
         ends = Ends.of(widths, images.shape[3])
         # The makers' pixels run from -1 (black) to 1, and padding is 0, a middle grey.

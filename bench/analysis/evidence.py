@@ -151,12 +151,10 @@ class Reading:
 def readings(
     stores: Iterable[Store], left_out: Callable[[str], None] = lambda why: None
 ) -> list[Reading]:
-    """The rows of runs with their lines.
+    """The rows of runs with their lines; a row in several of them counts once.
 
-    Args:
-        stores: of the runs; a row in several of them counts once.
-        left_out: called with a sentence for each row that failed, or whose lines are missing or
-            damaged.
+    `left_out` is called with a sentence for each row that failed, or whose lines are missing or
+    damaged.
 
     Raises:
         UserError: the rows of a run cannot be read.
@@ -235,11 +233,8 @@ def not_worse(conditions: Iterable[Sequence[Reading]]) -> frozenset[str]:
     """Keys of the best rows of each condition and of those that are not significantly worse.
 
     The test is approximate randomisation by blocks, two-sided because the best was chosen by the
-    tested numbers, which favours it. All comparisons are one family (Holm).
-
-    Args:
-        conditions: the readings of each. Skipped are readings without a CER, and conditions with
-            too few blocks or with readings of different lines.
+    tested numbers, which favours it. All comparisons are one family (Holm). Skipped are readings
+    without a CER, and conditions with too few blocks or with readings of different lines.
     """
     best_keys: list[str] = []
     behind: list[tuple[str, Difference]] = []
@@ -273,10 +268,8 @@ _BRACES = re.compile(r"(\w+:|)\{([^{}]*)\}(.*)", re.DOTALL)
 def cited_rows(word: str, stores: Iterable[Store]) -> Chosen:
     """The rows with a signature or key, from the first run that has any.
 
-    Args:
-        word: a row's key or the beginning of it (six letters and more), its signature, or the
-            signature below a table, in which braces list alternatives.
-        stores: the runs to search, in this order.
+    A word is a row's key or the beginning of it (six letters and more), its signature, or the
+    signature below a table, in which braces list alternatives.
 
     Raises:
         UserError: no run has such a row, or the word is neither a key nor a signature.

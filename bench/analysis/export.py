@@ -56,15 +56,10 @@ def export(
     folder: Path,
     track: Track,
 ) -> Exported:
-    """Write a copy of a set under a damage, unless it is there.
+    """Write a copy of a set under a damage (None for a clean one), unless it is there.
 
-    Args:
-        lineset: the clean lines.
-        condition: how they are damaged.
-        damage: None for the clean copy.
-        options: of data set and damage, as the user gave them, for the record.
-        folder: in which the copy gets a folder.
-        track: draws the progress.
+    The copy gets a folder of its own in `folder`; `options` are the user's of data set and damage,
+    for the record.
 
     Raises:
         UserError: another copy lies there, or the folder cannot be written.

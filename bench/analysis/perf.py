@@ -127,10 +127,8 @@ def comparisons(
 ) -> list[PeerComparison]:
     """The comparisons whose label has all the words, slow architectures last.
 
-    Args:
-        encoder: a trained encoder with a CTC head, for what depends on log-probabilities.
-        options: of it.
-        words: none for all.
+    The encoder, with its options, is a trained one with a CTC head, for what depends on
+    log-probabilities.
     """
     every = [
         *_ngrams(encoder, dict(options or {})),

@@ -76,12 +76,7 @@ class Reproduction:
 
 
 def plan_of(row: Row, device: str | None = None, registries: Registries | None = None) -> Plan:
-    """The plan that measures the cell of a row again.
-
-    Args:
-        row: a row that is well.
-        device: another than the row's.
-        registries: where its names are looked up.
+    """The plan that measures the cell of a good row again, maybe on another device.
 
     Raises:
         UserError: the row failed, is of another protocol, or names something that is not
@@ -123,10 +118,8 @@ def verdict_of(
 ) -> Reproduction:
     """Compare a cell that was measured again with what is stored of it.
 
-    Args:
-        before: as stored; without lines where these are gone.
-        after: measured again; without lines where it failed.
-        records: the environment records of both.
+    A reading is without lines where these are gone or the cell failed; `records` are the
+    environments of both.
     """
     old, new = before.row, after.row
     return Reproduction(

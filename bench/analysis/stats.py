@@ -120,15 +120,10 @@ class Redrawn:
         return np.tensordot(self._times, of_blocks, axes=1)
 
     def interval(self, resampled: Floats, least: float = -math.inf) -> Interval | None:
-        """Interval of a statistic from its value in each draw.
+        """Interval of a statistic from its value in each of the (draws,).
 
-        Args:
-            resampled: (draws,) the number.
-            least: what the number cannot be below.
-
-        Returns:
-            None with fewer than `FEWEST` blocks, or where more than one draw in a hundred (of few
-            blocks any) does not have the number (0 / 0).
+        None with fewer than `FEWEST` blocks, or where more than one draw in a hundred (of few
+        blocks any) does not have the number (0 / 0). It is never below `least`.
         """
         count, finite = len(self.blocks), resampled[np.isfinite(resampled)]
         if count < FEWEST or len(finite) < _MOST_OF_THE_DRAWS * len(resampled):

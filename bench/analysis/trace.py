@@ -70,17 +70,10 @@ def trace(
     folder: Path,
     report: Report = silent,
 ) -> Trace:
-    """Read lines under the profiler and write the trace.
+    """Read lines under the profiler and write the trace; one of the same name is replaced.
 
-    The widest batch is read once before, and the profiler's record of it is dropped.
-
-    Args:
-        name: of the trace.
-        bench: holds the encoder.
-        decoder: reads; its worker processes are not watched.
-        images: the lines, at least one.
-        folder: made where it is not there; a trace of the same name is replaced.
-        report: hears of the progress.
+    The widest batch is read once before, and the profiler's record of it is dropped. Worker
+    processes of the decoder are not watched.
 
     Raises:
         UserError: the folder cannot be written.

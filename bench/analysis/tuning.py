@@ -49,13 +49,9 @@ def tune(
 ) -> Tuned:
     """Search for the best weights, resuming an interrupted search; nothing is frozen.
 
-    Args:
-        asked: one encoder, decoder and data set; each line is also damaged by one of the damages,
-            in turn.
-        registries: where names are looked up.
-        track: hears of each step.
-        grid: values to try in the place of the decoder's own, by option; it may name other options
-            of numbers as well (a beam, a threshold).
+    One encoder, decoder and data set are asked for; each line is also damaged by one of the
+    damages, in turn. The values of `grid` stand in the place of the decoder's own; it may name
+    other options of numbers as well (a beam, a threshold).
 
     Raises:
         UserError: a split that is no validation split, a decoder without weights, weights of the

@@ -32,11 +32,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold an exclusive lock on a file, which is made and stays.
 
-    Args:
-        path: of the file; its folder is made if missing.
-        waiting: called before waiting for another process; None does not wait.
-        refusal: makes the error that is raised where another process, or this one, holds it, of
-            the number of that process.
+    `waiting` is called before waiting for another process; without it there is no waiting, and
+    `refusal` makes the error from the number of the process that holds the lock.
 
     Raises:
         Exception: that of `refusal`.

@@ -199,12 +199,7 @@ class Cell:
 
 
 def joined(rows: Sequence[Row], results: Sequence[LineResult]) -> Row:
-    """Make the row of a cell that was read in shards.
-
-    Args:
-        rows: of the shards, all measured and with the same key.
-        results: all lines, in the order of the set.
-    """
+    """Make the row of a cell from those of its shards and all lines in the order of the set."""
     ink = [
         (row.ink_lost, row.counts.lines) for row in rows if row.counts and row.ink_lost is not None
     ]
@@ -262,18 +257,13 @@ def line_result(line: Line, decoded: Decoded) -> LineResult:
 def corrected(
     lines: Sequence[LineResult], trained: bool, spent: Mapping[str, float] = {}
 ) -> Correction | None:
-    """Compare the lines of a cell with those before its corrector.
-
-    Args:
-        lines: of one cell.
-        trained: whether rates may be computed for the weights.
-        spent: the cost of the corrector, by kind.
+    """Compare the lines of a cell with those before its corrector; None without one.
 
     Returns:
         "improved", "same", "worse": lines with fewer, as many and more character edits than before;
         "changed": lines with another text, after normalising; "refused": refused answers by reason;
         "edits_before", "cer_before", "wer_before": before correction (rates are None for untrained
-        weights). None without a corrector.
+        weights); and what the corrector spent, by kind.
     """
     if not lines or any(line.uncorrected is None for line in lines):
         return None

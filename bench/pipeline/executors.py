@@ -144,12 +144,9 @@ class _Sender(RunStore):
 
 
 def work(task: Task, shared: str, send: Send) -> None:
-    """Run a task in a worker.
+    """Run a task in a worker, which sends messages in order.
 
-    Args:
-        task: what to run.
-        shared: why its rows have no speed, "" where its device is its own.
-        send: takes messages, in order.
+    `shared` says why its rows have no speed; "" where its device is its own.
     """
     try:
         if measuring_version() != task.code:
@@ -342,17 +339,9 @@ def run(
 ) -> Outcome:
     """Measure the cells of a plan that are not finished, on a cluster.
 
-    Ctrl-C stops it, and so does `stopping`; every cell that has come back is stored.
-
-    Args:
-        plan: what to measure.
-        store: written by this process alone.
-        engine: what runs the tasks.
-        resources: of a task.
-        progress: listens.
-        stopping: asked now and then whether to stop.
-        cluster: of submitit; "local" runs the tasks as processes of this machine.
-        shard: lines of a task at most, but no less than a batch; None for all.
+    Ctrl-C stops it, and so does `stopping`; every cell that has come back is stored. With the
+    `cluster` "local", submitit runs the tasks as processes of this machine. A task reads `shard`
+    lines at most, but no less than a batch.
 
     Raises:
         UserError: as `bench.pipeline.runner.run`; also, a worker has other code, or the workers of
@@ -566,10 +555,7 @@ def _arrived(path: Path, place: int) -> tuple[list[Message], tuple[Path, int]]:
 def shared(device: str, cpus: tuple[float, float], gpus: float) -> str:
     """Say why a task has no speed: it shares its device; "" where it does not.
 
-    Args:
-        device: of torch.
-        cpus: reserved cores, and those of the machine.
-        gpus: reserved cards.
+    `cpus` are the reserved cores and those of the machine, `gpus` the reserved cards.
     """
     if device == "cpu":
         reserved, there = cpus

@@ -200,13 +200,9 @@ class Bench:
     def encode(
         self, lines: Sequence[Line], spec: DecoderSpec | None = None, doing: str = "encoding lines"
     ) -> Iterator[EncodedLines]:
-        """Encode lines in batches of like width.
+        """Encode lines, at least one, in batches of like width.
 
-        Args:
-            lines: at least one.
-            spec: decoder whose inputs alone are kept: the states of a whole set would fill the
-                memory.
-            doing: name of the work for the track.
+        Of a decoder only the inputs are kept: the states of a whole set would fill the memory.
         """
         batches = batches_of([line.image for line in lines], self.runtime.batch_size)
         for batch in self._track(batches, doing):

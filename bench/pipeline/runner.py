@@ -174,13 +174,7 @@ def run(
     """Measure the cells of a plan that are not finished.
 
     Ctrl-C stops it: the cells that were being measured are lost, every finished one is stored.
-
-    Args:
-        plan: what to measure.
-        store: where rows are kept.
-        progress: listens.
-        policy: how to measure.
-        stopping: asked between cells whether to stop, when those being measured are stored.
+    Where `stopping` says so between cells, those being measured are stored first.
 
     Raises:
         UserError: the device or precision does not exist here, another run writes to the store, the

@@ -60,8 +60,7 @@ def folder(name: str, under: Path | None = None) -> Path:
 def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
     """Return the run folder with rows that was begun last, speed tables left out.
 
-    Args:
-        passed_over: called with every later folder, which has no row (a run that failed at once).
+    `passed_over` is called with every later folder, which has no row (a run that failed at once).
 
     Raises:
         UserError: there is none.
@@ -87,11 +86,8 @@ def everywhere() -> Iterator[Path]:
 def choose(selection: Selection, name: str | None = None, fresh: bool = False) -> Path:
     """Choose the folder that a selection runs in, without creating it.
 
-    Args:
-        selection: of the run.
-        name: the user's own choice; else the newest folder of the same selection that has not
-            ended, or a new one.
-        fresh: refuse an existing folder.
+    Without the user's own name it is the newest folder of the same selection that has not ended, or
+    a new one; `fresh` refuses an existing folder.
 
     Raises:
         UserError: `fresh`, but a folder of that name exists; or the name is that of a folder or

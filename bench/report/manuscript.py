@@ -249,14 +249,8 @@ def syntax_of(path: Path) -> Syntax:
 def renew(path: Path, make: Make, check: bool = False) -> list[RenewedBlock]:
     """Write the blocks of a manuscript anew; the file is touched only where one is stale.
 
-    Args:
-        path: of the manuscript, UTF-8.
-        make: gives the content of a block, ending with a line feed; what it raises of `UserError`
-            gets the place of the block, and nothing is written.
-        check: only look.
-
-    Returns:
-        All blocks in order.
+    `make` gives the content of a block, ending with a line feed; what it raises of `UserError` gets
+    the place of the block, and nothing is written, as with `check`.
 
     Raises:
         UserError: the file cannot be read or written, has no block or a torn one.

@@ -45,13 +45,8 @@ def write(
 ) -> list[Path]:
     """Write tables, plots and the web page, in the current language.
 
-    Args:
-        folder: of the run.
-        results: of the run, from `results.collect`.
-        formats: some of `FORMATS`.
-        pictured: lines of each set of which the page has pictures; None for all.
-        report: takes the progress.
-        notes: what stands below the tables in Markdown and LaTeX.
+    Of each set `pictured` lines have pictures in the page, None for all; `notes` stand below the
+    tables in Markdown and LaTeX.
 
     Raises:
         UserError: the folder cannot be written.

@@ -241,15 +241,9 @@ def figure(
     scale: float = 1.0,
     bold: bool = False,
 ) -> Cell:
-    """A number with its interval or range.
+    """A number with its interval or range, shown after it is scaled to the unit of the column.
 
-    Args:
-        value: None if not applicable.
-        show: formats the scaled value.
-        ends: None without an interval.
-        notes: footnotes.
-        scale: from the value to the unit of the column.
-        bold: see `Cell`.
+    A value of None is not applicable, and shows a dash.
     """
     notes = tuple(notes)
     if value is None:

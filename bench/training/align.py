@@ -11,14 +11,9 @@ from bench.core.types import BLANK
 
 @compiled
 def align(log_probs: NDArray[np.float32], symbols: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First and last frame of each symbol on the likeliest path that spells the text.
+    """First and last frame (L, 2) of each symbol on the likeliest path of (T, V) log-probabilities.
 
-    Args:
-        log_probs: (T, V) natural-log posteriors.
-        symbols: (L,) without blanks; T must be at least L plus equal neighbours.
-
-    Returns:
-        (L, 2) frames, or -1 where no path exists.
+    The (L,) symbols are without blanks; -1 where no path exists, for lack of frames.
     """
     steps, count = log_probs.shape[0], len(symbols)
     states = 2 * count + 1  # blank, symbol, blank, ..., symbol, blank

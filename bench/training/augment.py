@@ -132,12 +132,9 @@ def ramped(step: int, ramp: int) -> float:
 
 
 def roughen(ink: Darkness, other: Darkness | None, rng: np.random.Generator) -> Darkness:
-    """Imitate an unseen hand or a rough crop, at the same height.
+    """Imitate an unseen hand or a rough crop of (H, W) darkness, at the same height.
 
-    Args:
-        ink: (H, W) darkness.
-        other: a line of the same height that may show above or below.
-        rng: chooses the changes.
+    The other line, of that height as well, may show above or below.
     """
     height = ink.shape[0]
     if rng.random() < 0.4:

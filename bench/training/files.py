@@ -110,9 +110,7 @@ class History:
 def claim(path: Path, identity: Mapping[str, str]) -> None:
     """Note the training that a folder belongs to, or refuse the folder of another training.
 
-    Args:
-        path: of the note.
-        identity: names and values that stay the same when a run is resumed.
+    The identity is what stays the same when a run is resumed.
 
     Raises:
         UserError: the folder holds another training.

@@ -29,11 +29,7 @@ from models.ppocr_net import PPOCRNet
 def training_states(net: PPOCRNet, root: Path | None, count: int, columns: int) -> list[Batch]:
     """Encode the first batches that mini's recipe draws, undamaged; `widths` become frames.
 
-    Args:
-        net: frozen.
-        root: of the data; None draws rendered lines alone.
-        count: of batches.
-        columns: pixel columns of a batch.
+    Without a data root lines are rendered; a batch has so many pixel `columns`.
     """
     pools = Pools(
         ("kaidoku-frozen-head-1",), 0, POOL, columns, partial(mixed_draws, root, 0.0), filled

@@ -33,10 +33,7 @@ def why_unfit(text: str, frames: int) -> str:
 def ctc_loss(logits: Tensor, frames: Tensor, texts: Sequence[str]) -> Tensor:
     """CTC loss a character, so that long lines weigh as they should; of lines that can be spelled.
 
-    Args:
-        logits: (B, T, V).
-        frames: (B,) valid ones.
-        texts: B strings.
+    Logits are (B, T, V), with (B,) valid frames.
     """
     keep = [at for at, text in enumerate(texts) if not why_unfit(text, int(frames[at]))]
     if not keep:

@@ -52,12 +52,9 @@ def gather(
     why_unfit: Callable[[str], str],
     validation: int | None = None,
 ) -> Material:
-    """Load the lines of a recipe's data sets.
+    """Load the lines of a recipe's data sets, and at most `validation` lines of each val split.
 
-    Args:
-        recipe: names the sets.
-        why_unfit: why a text cannot be learned; "" when it can.
-        validation: lines of each val split at most.
+    `why_unfit` says why a text cannot be learned; "" when it can.
 
     Raises:
         UserError: an unknown data set, no line that fits, or none to validate on.

@@ -290,11 +290,8 @@ def sources(
 ) -> list[tuple[float, Source]]:
     """List the sources of a mixture whose files are in the data root, with their shares.
 
-    Args:
-        root: data root.
-        shares: of the sources, by name.
-        texts: for rendered lines, which need no file, and joined characters.
-        twice: contributors of UNIPEN whose lines count double.
+    `texts` are for rendered lines, which need no file, and joined characters; lines of the
+    contributors `twice` of UNIPEN count double.
     """
     here = {path.name for path in root.iterdir()} if root and root.is_dir() else set()
     available: dict[str, Source] = {"rendered": Rendered(texts)}

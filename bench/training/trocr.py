@@ -74,17 +74,11 @@ class Start:
         return model.eval()
 
     def save(self, folder: Path, model: Any, text: str, data: Sequence[str], ar_fits: bool) -> str:
-        """Write a checkpoint for any program that opens the Hub's TrOCRs.
+        """Write a `VisionEncoderDecoderModel` for any program that opens the Hub's TrOCRs.
 
-        Each file takes its place whole, the weights last. The AR decoder is kept even where it
-        does not fit, so that it can be trained on the changed encoder.
-
-        Args:
-            folder: made if it is not there.
-            model: a `VisionEncoderDecoderModel` with the trained weights.
-            text: of the model card.
-            data: sets that it was trained on.
-            ar_fits: whether the decoder fits the encoder's states.
+        Each file takes its place whole, the weights last. The AR decoder is kept even where it does
+        not fit the encoder's states (`ar_fits`), so that it can be trained on them. `text` is that
+        of the model card, `data` the sets that the model was trained on.
 
         Returns:
             The hash of the weights file.
@@ -131,13 +125,7 @@ class Start:
 
 
 def open_start(name: str, seed: int, device: str) -> Start:
-    """A TrOCR by name.
-
-    Args:
-        name: a registered TrOCR, a folder or Hub id of one, or a shape ("tiny") for random
-            weights.
-        seed: of the random weights.
-        device: cpu or cuda.
+    """A TrOCR by its registered name, folder or Hub id; of a shape ("tiny") one of random weights.
 
     Raises:
         UserError: nothing has this name, or it is no TrOCR.

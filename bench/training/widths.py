@@ -84,9 +84,7 @@ def learn(lines: Iterable[Sequence[Distance]]) -> dict[str, object]:
 def distances(text: str, log_probs: NDArray[np.float32]) -> list[Distance]:
     """Measure the distances between the middles of neighbours, and of characters two apart.
 
-    Args:
-        text: what is written.
-        log_probs: (T, V) of the line.
+    The log-probabilities are the (T, V) of a line with this text.
     """
     spans = align(log_probs, np.array(encode(text)))
     if spans.min() < 0:

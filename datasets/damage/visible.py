@@ -76,11 +76,9 @@ def completed(text: str, shares: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def lost_characters(line: Line, visible: NDArray[np.float32]) -> tuple[Lost, ...]:
-    """Find the hidden characters of a line, neighbours together.
+    """Find the hidden characters of a line before its damage, neighbours together.
 
-    Args:
-        line: before the damage.
-        visible: (len(text),) their `completed` shares.
+    `visible` are their `completed` shares, (len(text),).
     """
     hidden = np.concatenate(([False], visible < HIDDEN, [False]))
     borders = np.flatnonzero(hidden[1:] != hidden[:-1]).tolist()

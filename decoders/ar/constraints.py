@@ -66,9 +66,7 @@ class Constraints:
     def processors(self, ar: ARModel, limit: int) -> LogitsProcessorList:
         """The steps of transformers behind the network, in the order of `generate`.
 
-        Args:
-            ar: the head.
-            limit: most tokens of a line, EOS included.
+        `limit` is the most tokens of a line, EOS included.
 
         Raises:
             UserError: a setting names a token that the head does not have.
@@ -112,15 +110,10 @@ class Constraints:
 def constrained(
     processors: LogitsProcessorList, sequences: torch.Tensor, logits: torch.Tensor, greedy: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (N, V) and their logsumexp (N, 1), changed as `generate` changes them.
+    """Logits (N, V) float32 and their logsumexp (N, 1), changed as `generate` changes them.
 
     Greedy search changes logits; beam search log-probabilities, and does not normalise them again.
-
-    Args:
-        processors: of `Constraints`.
-        sequences: (N, n) tokens so far, the start token included.
-        logits: (N, V) float32.
-        greedy: whether the beam is 1.
+    The sequences (N, n) are the tokens so far, the start token included.
     """
     if greedy:
         logits = processors(sequences, logits)

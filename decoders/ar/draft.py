@@ -175,11 +175,7 @@ def _choices(
 ) -> tuple[list[list[int]], list[list[float]]]:
     """The likeliest token behind each token of each line, and its log-probability.
 
-    Args:
-        reader: has the vocabulary.
-        rows: (B * width, D).
-        counts: how many tokens of each line are no padding.
-        width: n.
+    Of the (B * width, D) rows those count that are no padding, `counts` of each line.
     """
     places = [line * width + i for line, count in enumerate(counts) for i in range(count)]
     tokens: list[int] = []

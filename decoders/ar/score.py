@@ -101,11 +101,7 @@ def _edges(
 ) -> list[Scores]:
     """(N,) log-probabilities of each tree's tokens after their parents; 0 at the start.
 
-    Args:
-        reader: has the vocabulary.
-        hidden: (B * M, D), of the inner nodes.
-        trees: B of them.
-        widest: M, inner nodes of the largest tree.
+    `hidden` are the (B * M, D) of inner nodes, of which the largest of the B trees has M.
     """
     device = hidden.device
     read = np.concatenate([line * widest + np.arange(len(t.inner)) for line, t in enumerate(trees)])

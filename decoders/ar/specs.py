@@ -134,12 +134,9 @@ class AutoregressiveSpec(ARSpec):
 
 
 def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:
-    """The generation settings of a checkpoint that a search does not apply.
+    """The generation settings of a checkpoint that a search with its `own` ones does not apply.
 
-    Args:
-        encoder: whose settings.
-        most: new tokens of a line; a limit of the checkpoint that is wider does not matter.
-        own: the search's settings.
+    A limit of the checkpoint that is wider than `most` new tokens of a line does not matter.
     """
     limits = {"max_new_tokens": most, "max_length": most + 1}  # the latter with the start token
     return {

@@ -42,12 +42,7 @@ class Linear:
     """y = x W^T + b on (rows, inputs), by the faster of the two ways for that many rows."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        """Store weights, and pack a copy of them where that is faster.
-
-        Args:
-            weight: (outputs, inputs).
-            bias: (outputs,) or None.
-        """
+        """Store weights, (outputs, inputs), and pack a copy of them where that is faster."""
         self.weight, self.bias = weight, bias
         self._faster = _where_faster(weight)
         self._packed = _packed(weight) if any(self._faster) else None

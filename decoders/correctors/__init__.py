@@ -46,12 +46,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def options_of(name: str, options: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The options of a decoder, including those of its corrector and of the decoder before it.
-
-    Args:
-        name: of the decoder, with or without a corrector.
-        options: values by the name that they belong to.
-    """
+    """The options of a decoder, including those of its corrector and of the decoder before it."""
     first, corrector = split_name(name)
     own = {f"{corrector}_{option}": v for option, v in options.get(corrector, {}).items()}
     return {**options.get(first, {}), **own, **options.get(name, {})}

@@ -200,11 +200,8 @@ def _kept(path: Path) -> Answer | None:
 def checked(line: str, answer: str, edits: float, whole: bool = True) -> CorrectedLine:
     """Make a correction of an answer, or of the line with the reason for refusing the answer.
 
-    Args:
-        line: the decoder's text.
-        answer: the model's.
-        edits: most character edits, as a share of the longer of both.
-        whole: the answer was not cut off.
+    `edits` is the most character edits, as a share of the longer of both; `whole` that the answer
+    was not cut off.
     """
     text = stripped(line, answer)
     reason = _reason(line, text, edits) if whole else "cut off"

@@ -201,13 +201,10 @@ def frame_sums(log_probs: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def check_frames(sums: NDArray[np.float32], frames: NDArray[np.int64]) -> None:
-    """Check that the probabilities of each frame sum to 1.
+    """Check that the sums (B, T) of the probabilities of valid frames are 1.
 
-    Log-sigmoids, logits, probabilities, NaN and a frame of -inf do not.
-
-    Args:
-        sums: (B, T), of the probabilities of each frame.
-        frames: (B,), valid frames; the ones behind them are not checked.
+    Log-sigmoids, logits, probabilities, NaN and a frame of -inf do not sum to that. Of each line
+    the first `frames`, (B,), are valid.
 
     Raises:
         UserError: naming the first bad frame.
@@ -238,14 +235,10 @@ def decoded(nbest: Sequence[tuple[str, float]], most: int) -> Decoded:
 def join_symbols(
     symbols: NDArray[Any], counts: NDArray[np.int64], alphabet: Sequence[str]
 ) -> list[str]:
-    """Split concatenated symbol indices into texts.
+    """Split concatenated indices into an alphabet of single characters into texts.
 
-    One join for all texts and a slice each is several times faster than a join each.
-
-    Args:
-        symbols: (sum of counts,) indices into the alphabet.
-        counts: (N,) symbols of each text.
-        alphabet: V symbols of one character each, the blank first.
+    `counts` are the (N,) symbols of each text. One join for all texts and a slice each is several
+    times faster than a join each.
     """
     ends = np.cumsum(counts)
     starts = ends - counts

@@ -141,15 +141,10 @@ class WordSearch:
 
 
 def build_decoder(alphabet: Sequence[str], model: Any, words: Sequence[str]) -> Any:
-    """Make a pyctcdecode decoder over an unchanged alphabet.
+    """Make a pyctcdecode decoder over an unchanged alphabet, blank first.
 
     `build_ctcdecoder` would guess from the symbols whether they are word pieces and which one is
-    the space.
-
-    Args:
-        alphabet: V symbols, "" (the blank) first.
-        model: a `kenlm.Model`.
-        words: the model's vocabulary, without which every partial word counts as unknown.
+    the space. Without the words of the `kenlm.Model` every partial word would count as unknown.
     """
     from pyctcdecode.alphabet import Alphabet
     from pyctcdecode.decoder import BeamSearchDecoderCTC

@@ -60,12 +60,8 @@ def begin(
 ) -> Line | None:
     """Begin with the empty prefix; None if the probabilities of a frame do not sum to 1.
 
-    Args:
-        log_probs: (T, V) natural log.
-        frames: how many are valid.
-        largest: no factor of the language exceeds it.
-        beam_width: see `prefix_beam.search`, as the next one.
-        token_min_logp: the least that opens a prefix.
+    `log_probs` are the (T, V) of the line, `frames` of them valid; no factor of the language
+    exceeds `largest`. The rest is as in `prefix_beam.search`.
     """
     steps, width = log_probs.shape
     size, room = steps * beam_width + 1, beam_width * (width + 1)
@@ -101,20 +97,11 @@ def advance(
     prune: float,
     wanted: NDArray[np.int32],
 ) -> int:
-    """Search on until rows are missing or the line ends.
+    """Search on until rows are missing or the line ends; `begin` has the arguments.
 
-    Args:
-        log_probs: those of `begin`.
-        frames: how many are valid.
-        line: the search.
-        beam_width: see `prefix_beam.search`, as the next two.
-        token_min_logp: the least that opens a prefix.
-        prune: the least share of the best mass.
-        wanted: (K,), written: the nodes whose rows are missing. At the end of the line these are
-            all prefixes of the beam without a row, since their factor at the end is in it.
-
-    Returns:
-        How many nodes are wanted; 0 when the line is done.
+    Writes the nodes whose rows are missing to `wanted`, (K,), and returns how many; 0 when the line
+    is done. At its end these are all prefixes of the beam without a row, since their factor at the
+    end is in it.
     """
     trie, beam, pool, frame, language = line.trie, line.beam, line.pool, line.frame, line.language
     start, nodes, kept = line.at[0], line.at[1], line.at[2]

@@ -68,9 +68,8 @@ class LineLM:
 def line_lm(model: str = "") -> LineLM:
     """Load a model.
 
-    Args:
-        model: Hub id or folder of a causal language model for transformers, a file of
-            `python -m bench train lm`, or its name in the project file; "" for the embedded one.
+    It is the Hub id or folder of a causal language model for transformers, a file of `python -m
+    bench train lm`, or its name in the project file; "" for the embedded one.
 
     Raises:
         UserError: it is not there, cannot be read, or is no causal language model.
@@ -147,13 +146,7 @@ def char_scores(
 ) -> list[NDArray[np.float64]]:
     """Natural-log probability of every character of each line, and of the end of its last word.
 
-    Args:
-        net: of `new_net`; its mode (`eval`) is the caller's.
-        config: of the net.
-        texts: any number, of any length.
-
-    Returns:
-        For each text (len(text) + 1,).
+    The net's mode (`eval`) is the caller's. Returns (len(text) + 1,) for each text.
     """
     return _scores(net, config, [[SPACE, *encode(text), SPACE] for text in texts], _ends_word)
 
@@ -371,12 +364,9 @@ class FromTransformers:
 
 
 def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers:
-    """Load a model of transformers without running code of its own.
+    """Load a model of transformers, by Hub id, folder or name, without running code of its own.
 
-    Args:
-        model: Hub id or folder, or its name in the project file.
-        kind: class of transformers that opens it ("AutoModelForCausalLM").
-        options: for that class.
+    `kind` is the class of transformers that opens it, with these options.
 
     Raises:
         UserError: it is not there, cannot be read, or is of another kind.

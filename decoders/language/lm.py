@@ -98,11 +98,8 @@ def check_embedded_order(path: str, order: int, default: int) -> None:
 def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
     """A user's own ARPA file, or the embedded model of an order, estimated at first use and cached.
 
-    Args:
-        path: an ARPA file, plain or compressed, or its name in the project file; "" for the
-            embedded model.
-        unit: of the model.
-        order: of the embedded model, 1 to 6.
+    The path is an ARPA file, plain or compressed, or its name in the project file; "" for the
+    embedded model.
 
     Raises:
         UserError: the file is missing or broken, is a KenLM binary, or a model of another unit;

@@ -59,11 +59,6 @@ def count(measured: Measured, cloze: Callable[[str], Cloze], track: Track) -> Co
     """Attribute the edits of every stored line; run the cloze test and the ideal reader.
 
     Both have the alphabet and the weights of the first reader.
-
-    Args:
-        measured: the rows.
-        cloze: makes the test for a reader.
-        track: shows progress.
     """
     names = {level: [x.block for x in own.lines] for level, own in measured.sets.items()}
     redrawn = {level: Redrawn(tuple(sorted(set(own)))) for level, own in names.items()}
@@ -207,12 +202,8 @@ class Placed:
 def place(reference: str, text: str, visible: NDArray[np.float32]) -> Placed:
     """Attribute the edits from a reference to a text; as many as in `metrics.score_line`.
 
-    An insertion is attributed to the less visible of its two neighbours.
-
-    Args:
-        reference: N normalised characters, at least one.
-        text: what was read.
-        visible: (N,) visible share of each character, 0 to 1.
+    An insertion is attributed to the less visible of its two neighbours. The (N,) visible shares
+    are those of the reference's characters, at least one.
 
     Raises:
         ValueError: the normaliser would change the reference, or a share is missing.

@@ -27,10 +27,8 @@ def encoded(
 ) -> Encoded:
     """Encode lines: a character in the frame at the middle of its box, blanks between.
 
-    Args:
-        lines: before the damage, with boxes.
-        visible: (len(text),) `completed` share of each character of each line.
-        alphabet: V symbols, blank first.
+    The lines are those before the damage, with boxes, and have the `completed` shares of their
+    characters beside them; the alphabet begins with the blank.
     """
     paths = [_path(*pair, alphabet) for pair in zip(lines, visible, strict=True)]
     frames = torch.tensor([len(path) for path in paths])

@@ -58,11 +58,8 @@ def measure(
 ) -> dict[str, Any]:
     """Train the heads and compare what language adds behind each.
 
-    Args:
-        root: of the training data; None for rendered lines alone.
-        batches: of training.
-        lines: of `ink` test; 0 for the design's.
-        steps: of each training; None for the recipe's.
+    Without a root of training data lines are rendered; `lines` of `ink` test are read (0 for the
+    design's), and each training takes so many steps (None for the recipe's).
     """
     design = read_design()
     encoder: Any = ENCODERS.create(READER).open(Runtime(threads=1, batch_size=_SIZE))

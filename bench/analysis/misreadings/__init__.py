@@ -123,13 +123,7 @@ class Profile:
 
 
 def profile(reading: Reading, known: Vocabulary, seen: Sight) -> Profile:
-    """Sort all edits of a reading.
-
-    Args:
-        reading: of trained weights.
-        known: the words that are no non-words.
-        seen: of the condition.
-    """
+    """Sort all edits of a reading of trained weights by class."""
     found = (misreadings(line, known, seen.of(line.id)) for line in reading.lines)
     return Profile(reading, tuple(map(tuple, found)))
 
@@ -154,13 +148,9 @@ class Change:
 
 
 def changes(before: Profile, after: Sequence[Profile]) -> list[dict[Class, Change]]:
-    """Changes of one system's edits by each of the others, by class.
+    """Changes of one system's edits by each of the others on the same condition, by class.
 
     The family of the p-values is all classes that occur of all systems of `after`.
-
-    Args:
-        before: the system to compare with, such as one without language.
-        after: the others, on the same condition.
 
     Returns:
         One mapping for each of `after`, with the classes that either of the two has.
@@ -250,14 +240,10 @@ class Analysis:
         return [(view, classes) for view, classes in found if len(classes) > 1]
 
     def confusions(self, unit: Unit, most: int | None = None) -> list[tuple[Pair, list[int]]]:
-        """Confusions with their count in each profile, most frequent first.
+        """Confusions with their count in each profile, most frequent first; `most` of them, or all.
 
-        Pairs are in the order of the system that has most of them, so that one that a single
-        system makes is not below those that all make a little.
-
-        Args:
-            unit: characters or words.
-            most: how many pairs; None for all.
+        Pairs are in the order of the system that has most of them, so that one that a single system
+        makes is not below those that all make a little.
         """
         counted = [each.pairs(unit) for each in self.profiles]
         pairs = {
@@ -276,14 +262,10 @@ def analyse(
     against: str = GREEDY,
     report: Report = silent,
 ) -> Analysis:
-    """Sort the edits of all systems of one condition.
+    """Sort the edits of all systems of one condition, each with a CER.
 
-    Args:
-        readings: of one encoder, data set and damage, each with a CER; at least one.
-        known: which words count as words.
-        against: the decoder to compare with; the first of several with that name, and none
-            where it is not among the readings.
-        report: takes the progress.
+    The others are compared with the decoder `against`, the first of that name; not at all where no
+    reading has it.
 
     Raises:
         UserError: the readings are not of the same lines.

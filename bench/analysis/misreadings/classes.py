@@ -146,11 +146,7 @@ def core(word: str) -> str:
 
 
 def vocabulary(path: Path | None = None) -> Vocabulary:
-    """The words of a language model.
-
-    Args:
-        path: an ARPA file or KenLM binary; None for the words of the embedded model, which are
-            those of its text.
+    """The words of an ARPA file or KenLM binary; without one those of the embedded text.
 
     Raises:
         UserError: the file is missing or broken, or KenLM cannot use it.
@@ -191,14 +187,9 @@ def misreadings(
 ) -> list[Misreading]:
     """All edits of a line: those on characters from left to right, then those on words.
 
-    They are as many as the line's stored counts.
-
-    Args:
-        line: as stored.
-        known: the words that are no non-words.
-        shares: (N,) visible share of each character of the normalised reference, none missing;
-            `UNSEEN` where it is not known; None where nothing could be hidden, so that the
-            edits have no class of that view.
+    They are as many as the line's stored counts. The shares are the visible ones of each character
+    of the normalised reference, none missing; `UNSEEN` where they are not known; None where nothing
+    could be hidden, so that edits have no class of that view.
     """
     truth, read = normalise(line.reference), normalise(line.text)
     ending = _ending(line, read)

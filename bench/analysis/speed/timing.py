@@ -83,14 +83,9 @@ class Budget:
         return max(0.0, self.left() / (len(self._blocks) - self._blocks.index(block)))
 
     def affordable(self, block: Block, line_s: float, asked: int) -> tuple[int, Rounds]:
-        """Lines and passes of a block.
+        """Lines and passes of a block, whose systems together need `line_s` seconds a line.
 
-        Lines are reduced first, down to one batch, then passes, down to one.
-
-        Args:
-            block: the next one.
-            line_s: the cost of a line to all its systems together.
-            asked: the most lines, at least one batch.
+        Lines are reduced first, from `asked` down to one batch, then passes, down to one.
 
         Raises:
             Unavailable: not even one batch fits into what is left.
@@ -112,10 +107,7 @@ class Budget:
 def check_memory(size: int, line_mib: float, free_mib: float) -> None:
     """Refuse a batch that does not fit into memory, before the kernel kills the process.
 
-    Args:
-        size: of the batch.
-        line_mib: by how much a line alone in its batch made the process grow.
-        free_mib: what is free beside that.
+    A line alone in its batch made the process grow by `line_mib`, and `free_mib` are free beside.
 
     Raises:
         Unavailable: it would not fit.
