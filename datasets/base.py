@@ -118,11 +118,7 @@ class Dataset(ABC):
         return self.splits
 
     def check_split(self, split: str, known: Sequence[str] = (), remedy: str = "") -> None:
-        """Refuse an unknown split; known are `split_names` by default.
-
-        Raises:
-            UserError: with the closest name, and the remedy.
-        """
+        """Refuse an unknown split; known are `split_names` by default."""
         if split not in (known := known or self.split_names()):
             hint = did_you_mean(split, known)
             raise UserError(f"there is no split {split}{hint}{remedy and '; '}{remedy}")

@@ -110,11 +110,7 @@ def image_inside(root: Path, stems: Sequence[str]) -> bytes:
 
 
 def text_inside(root: Path, name: str) -> str:
-    """Read a text file named by a data set, in an undeclared encoding.
-
-    Raises:
-        ValueError: its path leaves the folder, or it cannot be read.
-    """
+    """Read a text file named by a data set, in an undeclared encoding."""
     return decode_text(content(inside(root, name)))
 
 

@@ -171,11 +171,7 @@ class Transcripts:
         self._last: tuple[str, Mapping[str, Written] | str] = ("", "")  # lists keep forms together
 
     def __getitem__(self, line: str) -> Written:
-        """The transcription of a line.
-
-        Raises:
-            ValueError: it is missing or unreadable; with the reason.
-        """
+        """The transcription of a line."""
         name = form_of(line)
         form, entry = self._form(name), self.entries.get(line)
         if self.style == "xml":

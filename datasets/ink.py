@@ -37,11 +37,7 @@ class InkLines(LevelSet):
     splits: ClassVar[tuple[str, ...]] = ("val", "test")  # of these writers nothing is learned
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """Compose and draw the first `limit` lines of val or test.
-
-        Raises:
-            UserError: the split does not exist.
-        """
+        """Compose and draw the first `limit` lines of val or test."""
         self.check_split(split)
         hands = _hands(split)
         english = assign(line_texts(split, "english"), hands, self.size, split)

@@ -21,11 +21,7 @@ class RenderedLines(LevelSet):
     """Lines in 300 hands (200 train, 40 val, 60 test), spread over the documents of a split."""
 
     def load(self, split: str = "test", limit: int | None = None) -> LineSet:
-        """Render the first `limit` lines of a split.
-
-        Raises:
-            UserError: the split does not exist.
-        """
+        """Render the first `limit` lines of a split."""
         self.check_split(split)
         count = self.size if limit is None else min(limit, self.size)
         return self.gathered(

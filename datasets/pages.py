@@ -124,11 +124,7 @@ class PageLines(Dataset):
         return next(filter(None, folders), "")
 
     def _transcripts(self, root: Path) -> list[str]:
-        """The documents; where folders of splits exist, those in them.
-
-        Raises:
-            UserError: one with lines is outside of these folders, so its split is unknown.
-        """
+        """The documents; where folders of splits exist, those in them."""
         names = self._documents()
         placed = [name for name in names if self._folder(name)]
         if self.split or not placed:
@@ -146,11 +142,7 @@ class PageLines(Dataset):
     def _chosen(
         self, read: list[Transcript | BadLine]
     ) -> tuple[list[Transcript | BadLine], list[str]]:
-        """The documents with the lines that `only` keeps, or a note where kinds are mixed.
-
-        Raises:
-            UserError: no line has the tag.
-        """
+        """The documents with the lines that `only` keeps, or a note where kinds are mixed."""
         documents = [each for each in read if isinstance(each, Transcript)]
         counts = Counter(tag for each in documents for line in each.lines for tag in line.tags)
         if not self.only:

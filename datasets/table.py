@@ -162,11 +162,7 @@ def _names(path: Path, fields: Sequence[str], remedy: str) -> list[str]:
 
 
 def once_each(table: object, names: Iterable[str]) -> None:
-    """Refuse a table with two columns of one name.
-
-    Raises:
-        UserError: with the name.
-    """
+    """Refuse a table with two columns of one name."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"{table} has the column {min(twice)!r} twice; give each its own name")
 
@@ -260,11 +256,7 @@ class Columns:
         return [name for name in vars(self).values() if name]
 
     def check(self, table: object, names: Sequence[str]) -> None:
-        """Refuse a table that lacks one of the columns; `names` are those that it has.
-
-        Raises:
-            UserError: with the missing and the existing names.
-        """
+        """Refuse a table that lacks one of the columns; `names` are those that it has."""
         if absent := [name for name in self.named() if name not in names]:
             raise UserError(
                 f"{table} has no column {' and no column '.join(absent)}; "

@@ -114,11 +114,7 @@ def read_index(path: Path) -> Iterator[dict[str, str]]:
 
 
 def read_strokes(path: Path) -> Iterator[bytes]:
-    """The lines of `unipen_lines.strokes.jsonl.gz`, unparsed, since parsing is slow.
-
-    Raises:
-        UserError: it is damaged.
-    """
+    """The lines of `unipen_lines.strokes.jsonl.gz`, unparsed, since parsing is slow."""
     try:
         with gzip.open(path, "rb") as file:
             yield from file
@@ -149,11 +145,7 @@ class Piece:
     flat: list[list[float]]
 
     def strokes(self) -> list[Stroke]:
-        """The strokes, (N, 2) each, y growing downwards.
-
-        Raises:
-            ValueError: they are not lists of points.
-        """
+        """The strokes, (N, 2) each, y growing downwards."""
         return _points(self.flat, (-1, 2))
 
 

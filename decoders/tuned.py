@@ -122,11 +122,7 @@ def own_path() -> Path:
 
 
 def load(path: Path | None = None) -> tuple[Tuned, ...]:
-    """Read all frozen entries, by default of the shipped file.
-
-    Raises:
-        UserError: the file is broken.
-    """
+    """Read all frozen entries, by default of the shipped file."""
     path = path or PATH
     try:
         return load_record(_File, path.read_bytes(), str(path), _REMEDY).entries
@@ -180,9 +176,6 @@ def freeze(entry: Tuned, path: Path | None = None) -> Path:
     """Write an entry in the place of the one of the same identity; returns the file.
 
     The file is the shipped one by default.
-
-    Raises:
-        UserError: the file is broken, or may not be written to.
     """
     path = path or PATH
     kept = [other for other in load(path) if other.identity != entry.identity]

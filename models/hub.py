@@ -232,11 +232,7 @@ def best_weights(names: Collection[str]) -> str:
 
 
 def weight_files(weights: Path) -> tuple[str, ...]:
-    """The names of the files that weights are in: their own, or those of an index.
-
-    Raises:
-        UserError: the index is damaged.
-    """
+    """The names of the files that weights are in: their own, or those of an index."""
     if not weights.name.endswith(_INDEX):
         return (weights.name,)
     parts = read_json(weights).get("weight_map")
@@ -271,11 +267,7 @@ def check_architecture(repo: str, folder: Path) -> None:
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON object of a checkpoint.
-
-    Raises:
-        UserError: the file holds something else.
-    """
+    """A JSON object of a checkpoint."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -308,11 +300,7 @@ def _local_folder(repo: str, revision: str) -> Path:
 
 
 def _cached_folder(repo: str, revision: str, remedy: str) -> Path:
-    """The snapshot of a revision in the Hub's cache.
-
-    Raises:
-        Unavailable: the name is no Hub id, or nothing of this revision is in the cache.
-    """
+    """The snapshot of a revision in the Hub's cache."""
     if not _HUB_ID.fullmatch(repo):
         raise Unavailable(
             f"{repo!r} is neither a folder nor a Hub id", "give a name like owner/name"

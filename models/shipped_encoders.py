@@ -137,11 +137,7 @@ def read_head(tensors: Mapping[str, Tensor], width: int, path: Path) -> MiniAR |
 
 
 def dtype_of(name: str) -> Any:
-    """The torch dtype of a runtime's precision.
-
-    Raises:
-        UserError: there is none of this name.
-    """
+    """The torch dtype of a runtime's precision."""
     if name not in _DTYPES:
         raise UserError(f"no dtype is called {name!r}; there are: {', '.join(_DTYPES)}")
     return _DTYPES[name]

@@ -87,11 +87,7 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
 
 
 def _stated_processing(checkpoint: hub.Checkpoint) -> Mapping[str, Any]:
-    """The configuration of the image processor, in the old layout or the new one.
-
-    Raises:
-        UserError: it is there in both, and they disagree.
-    """
+    """The configuration of the image processor, in the old layout or the new one."""
     folder = checkpoint.folder_of(hub.IMAGES)
     old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
     nested = (hub.read_json(new).get("image_processor") or {}) if new.is_file() else {}

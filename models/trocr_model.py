@@ -91,11 +91,7 @@ class UntrainedTrOCR(TrOCREncoder):
     """A TrOCR with random weights, at the speed of a trained one."""
 
     def __init__(self, shape: str, runtime: Runtime) -> None:
-        """Build one of `SHAPES`.
-
-        Raises:
-            UserError: there is no such shape.
-        """
+        """Build one of `SHAPES`."""
         model, parameters = settled(build(shape, SEED), runtime)
         info = EncoderInfo(f"untrained TrOCR {shape}", UNTRAINED, parameters, (), has_ar=True)
         pictures, ar = Pictures.of(processor()), ar_model(model, written_out)

@@ -158,11 +158,7 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def shape_of(name: str) -> Shape:
-    """The shape of a name.
-
-    Raises:
-        UserError: there is none of this name.
-    """
+    """The shape of a name."""
     if name not in SHAPES:
         raise UserError(f"no shape of TrOCR is called {name!r}{did_you_mean(name, SHAPES)}")
     return SHAPES[name]
@@ -176,9 +172,6 @@ def build(shape: str | Shape, seed: int) -> Any:
     initialisation (0.02; biases 0, scales of normalisations 1). Uniform numbers are the same on
     every machine, which torch's normal ones are not (their code differs with the vector units),
     and large is built in seconds.
-
-    Raises:
-        UserError: no shape has this name.
     """
     import torch
     from transformers import VisionEncoderDecoderModel

@@ -66,9 +66,6 @@ def look_up(registry: Registry, name: str) -> Thing:
     """Look up one name of a registry.
 
     Only encoders and data sets report missing parts, so only these are imported.
-
-    Raises:
-        UserError: the name is not registered.
     """
     summary = registry.entry(name).summary
     try:

@@ -132,11 +132,7 @@ class Reading:
         return rate_difference(edits, self.edits, self.characters, self.blocks)
 
     def cer_less(self, other: Reading) -> Difference | None:
-        """Its CER minus that of another system on the same lines, cached.
-
-        Raises:
-            UserError: as `aligned`.
-        """
+        """Its CER minus that of another system on the same lines, cached."""
         if other not in self._differences:
             lines = aligned(other, self)
             found = rate_difference(self.edits, lines.edits, self.characters, self.blocks)

@@ -256,11 +256,7 @@ def _cer(lines: Sequence[Line], decoded: Sequence[Decoded]) -> float | None:
 
 
 def write(folder: Path, record: PeerRecord) -> Path:
-    """Write the record, whole or not at all.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+    """Write the record, whole or not at all."""
     text = json.dumps(plain(dataclasses.asdict(record)), indent=2, ensure_ascii=False)
     write_atomically(folder / FILE, f"{text}\n".encode())
     return folder / FILE

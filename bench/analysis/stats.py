@@ -160,9 +160,6 @@ def micro_interval(
 
     Returns:
         None with fewer than `FEWEST` blocks that have reference characters.
-
-    Raises:
-        ValueError: the lengths differ, or a count is negative.
     """
     sums = _block_sums(edits, characters, blocks)
     if len(sums) < ENOUGH:
@@ -181,9 +178,6 @@ def ratio_interval(top: Counted, bottom: Counted) -> Interval | None:
     Returns:
         The interval, its `blocks` those of the side that has fewer; infinite where the lower CER
         is 0; None where a side has fewer than `FEWEST` blocks with reference characters.
-
-    Raises:
-        ValueError: the lengths differ, or a count is negative.
     """
     sides = [_block_sums(*side) for side in (top, bottom)]
     blocks = min(map(len, sides))
@@ -276,9 +270,6 @@ def rate_difference(
 
     Returns:
         None where there is nothing to divide by.
-
-    Raises:
-        ValueError: the lengths differ.
     """
     gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     redrawn = _redrawn(tuple(sorted(set(blocks))), resamples)
@@ -295,9 +286,6 @@ def sum_ratio(first: ArrayLike, second: ArrayLike, blocks: Sequence[str]) -> Rat
 
     Of edits it is the ratio of two error rates, for the characters cancel; of seconds it is how
     many times as fast the *second* is. None where the second sums to 0.
-
-    Raises:
-        ValueError: the lengths differ.
     """
     redrawn = _redrawn(tuple(sorted(set(blocks))), RESAMPLES)
     both = np.stack([np.asarray(first, dtype=np.float64), np.asarray(second)], axis=1)

@@ -74,9 +74,6 @@ def trace(
 
     The widest batch is read once before, and the profiler's record of it is dropped. Worker
     processes of the decoder are not watched.
-
-    Raises:
-        UserError: the folder cannot be written.
     """
     runtime = bench.runtime
     batches = batches_of(images, runtime.batch_size)

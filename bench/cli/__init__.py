@@ -113,9 +113,6 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
     Args:
         argv: the arguments after the program's name; those of the process by default.
-
-    Raises:
-        SystemExit: always, with the exit code.
     """
     _open_streams()
     words = list(sys.argv[1:] if argv is None else argv)

@@ -110,11 +110,7 @@ class Conditions:
     seed: Numbers = (0,)
 
     def of(self, dataset: str) -> Iterator[Condition]:
-        """The conditions of the copies of a set.
-
-        Raises:
-            UserError: an unknown damage, or a severity out of range.
-        """
+        """The conditions of the copies of a set."""
         from bench.pipeline.plan import CLEAN
         from datasets.damage import DAMAGES
         from datasets.damage.base import check_severities

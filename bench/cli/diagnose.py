@@ -70,11 +70,7 @@ class DiagnosisChoices:
     options: Options = ()
 
     def selection(self, inference: Inference) -> Selection:
-        """The cells that these options choose.
-
-        Raises:
-            UserError: an unknown name or option, or a value of a wrong type.
-        """
+        """The cells that these options choose."""
         from bench.pipeline.plan import Registries, Selection
         from datasets.damage.base import check_severities
 

@@ -54,11 +54,7 @@ class ExperimentChoices:
     options: Options = ()
 
     def design(self, inference: Inference) -> Design:
-        """The design of the experiment.
-
-        Raises:
-            UserError: an unknown name or option, or a value of a wrong type.
-        """
+        """The design of the experiment."""
         from bench.analysis.experiment.design import chosen
         from bench.pipeline.plan import Registries
 

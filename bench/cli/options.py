@@ -215,11 +215,7 @@ class CellChoices:
         return (*self.encoder, *self.decoder, *self.dataset, *self.damage)
 
     def selection(self, inference: Inference, rounds: int | None = None) -> Selection:
-        """The cells that these options choose.
-
-        Raises:
-            UserError: an unknown name or option, or a value of a wrong type.
-        """
+        """The cells that these options choose."""
         from bench.pipeline.plan import CLEAN, Registries, Selection
 
         names = Registries()

@@ -43,11 +43,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def keep(path: Path, *parts: bytes | memoryview) -> None:
-    """Write an entry, its content in parts.
-
-    Raises:
-        UserError: the folder may not be written to, or the disk is full.
-    """
+    """Write an entry, its content in parts."""
     with draft_of(path) as draft, draft.open("wb") as file:
         file.write(_checksum(path, parts))
         file.writelines(parts)
@@ -83,11 +79,7 @@ def kept(path: Path) -> bytes | None:
 
 
 def seal(path: Path) -> None:
-    """Write a file's checksum beside it.
-
-    Raises:
-        UserError: the folder may not be written to, or the disk is full.
-    """
+    """Write a file's checksum beside it."""
     write_atomically(path.with_name(path.name + _SEAL), content_hash(path, 64).encode())
 
 

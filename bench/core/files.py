@@ -65,11 +65,7 @@ def plain_errors(path: Path) -> Iterator[None]:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Write files by their paths in a folder, each whole or not at all.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write files by their paths in a folder, each whole or not at all."""
     for name, content in files.items():
         write_atomically(folder / name, content)
     return [folder / name for name in files]

@@ -119,11 +119,7 @@ LENIENT: Mapping[str, Callable[[str], str]] = {
 
 
 def lenient_edits(reference: str, hypothesis: str, ignored: str) -> tuple[int, int]:
-    """Count character edits and reference characters, ignoring one of `LENIENT`.
-
-    Raises:
-        KeyError: `ignored` is none of them.
-    """
+    """Count character edits and reference characters, ignoring one of `LENIENT`."""
     truth, read = (LENIENT[ignored](normalise(text)) for text in (reference, hypothesis))
     return Levenshtein.distance(truth, read), len(truth)
 

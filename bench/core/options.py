@@ -95,11 +95,7 @@ def restored(options: Options, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_least(spec: Any, least: float, *options: str) -> None:
-    """Check that options of a spec are not below a bound; None is not checked.
-
-    Raises:
-        UserError: naming the first one.
-    """
+    """Check that options of a spec are not below a bound; None is not checked."""
     for option in options:
         value = getattr(spec, option)
         if value is not None and value < least:
@@ -180,11 +176,7 @@ def _from_json(kind: Any, value: Any) -> Any:
 
 
 def typed_value(name: str, kind: Any, text: str) -> Any:
-    """Convert the text of an option to its type.
-
-    Raises:
-        UserError: it is not of this type.
-    """
+    """Convert the text of an option to its type."""
     try:
         return convert(kind, text)
     except _UnfitError as error:

@@ -93,11 +93,7 @@ class Project:
         )
 
     def pairs_of(self, *keys: str) -> tuple[str, ...]:
-        """Entries of a table of texts, each as KEY=VALUE.
-
-        Raises:
-            UserError: a value is no text.
-        """
+        """Entries of a table of texts, each as KEY=VALUE."""
         value = self._value(keys)
         for key, each in value.items():
             if not isinstance(each, str):

@@ -123,11 +123,7 @@ def parse(text: bytes, where: str, remedy: str = "") -> Any:
 
 
 def fit(kind: type[T], value: Any, where: str, remedy: str = "", at: str = "") -> T:
-    """Convert parsed JSON to `kind`, as `load`; `at` is the field that holds the values.
-
-    Raises:
-        UserError: they do not fit.
-    """
+    """Convert parsed JSON to `kind`, as `load`; `at` is the field that holds the values."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -177,11 +173,7 @@ def load_row(text: bytes, where: str) -> Row:
 
 
 def load_environments(text: bytes, where: str, remedy: str) -> Mapping[str, Any]:
-    """Decode `env.json`: records by hash, entries unknown to `Environment` included.
-
-    Raises:
-        UserError: they do not fit.
-    """
+    """Decode `env.json`: records by hash, entries unknown to `Environment` included."""
     records = parse(text, where, remedy)
     fit(dict[str, Environment], records, where, remedy)
     return records

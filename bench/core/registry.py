@@ -191,11 +191,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def need(package: str, what: str) -> None:
-    """Check that an optional package, by the name that pip knows, is installed.
-
-    Raises:
-        Unavailable: it is not; the remedy is the command that installs it.
-    """
+    """Check that an optional package, by the name that pip knows, is installed."""
     try:
         importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError as error:

@@ -164,11 +164,7 @@ class Stopwatch:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and range of repetitions.
-
-    Raises:
-        ValueError: there are no values.
-    """
+    """Median and range of repetitions."""
     if not values:
         raise ValueError("a spread needs at least one value")
     return Spread(float(np.median(values)), float(min(values)), float(max(values)), len(values))

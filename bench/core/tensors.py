@@ -39,11 +39,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        UserError: the folder may not be written to, or the disk is full.
-    """
+    """Write a file whole or not at all."""
     with draft_of(path) as draft:
         save_file(dict(tensors), draft, metadata=dict(notes))
         draft.chmod(0o644)  # safetensors writes it for the owner alone

@@ -29,9 +29,6 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
     """Write the bad lines of a split to a file, replacing those noted before.
 
     A file that would be empty is removed.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     kept = [line for line in read(path) if (line["dataset"], line["split"]) != (dataset, split)]
     new = [

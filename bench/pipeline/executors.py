@@ -393,9 +393,6 @@ def _on_ray(driver: _Driver, resources: Resources) -> None:
     """Run tasks on the cluster of RAY_ADDRESS, else one of this machine.
 
     Ray's own retries would begin a stream anew, with rows that have arrived.
-
-    Raises:
-        UserError: no cluster answers there.
     """
     import ray
 

@@ -107,9 +107,6 @@ class BlockMeasure:
             paces: seconds a line of parts that are warm; those of this block are added.
             stopping: asked before each group of decoders that take turns; where it is true, the
                 rest is left unmeasured.
-
-        Raises:
-            KeyboardInterrupt: passed on.
         """
         paces = {} if paces is None else paces
         costs = {name: _spent(decoder) for name, decoder in self._decoders.items()}

@@ -49,9 +49,6 @@ def open_encoder(spec: EncoderSpec, name: str, runtime: Runtime) -> Encoder:
     """Open an encoder under the name that the user knows it by, as tuned weights do.
 
     Before, the arithmetic of graphics cards is set.
-
-    Raises:
-        UserError: it cannot be opened.
     """
     set_arithmetic()
     encoder = spec.open(runtime)
@@ -109,11 +106,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def check_runtime(runtime: Runtime) -> None:
-    """Refuse a device or precision that torch does not have here, or absurdly many threads.
-
-    Raises:
-        UserError: with what to choose instead.
-    """
+    """Refuse a device or precision that torch does not have here, or absurdly many threads."""
     if runtime.dtype not in PRECISIONS:
         raise UserError(f"no precision is called {runtime.dtype!r}; take {', '.join(PRECISIONS)}")
     if runtime.threads > _MOST_THREADS:
@@ -164,19 +157,11 @@ class Bench:
         return self.encoder.info
 
     def decoder(self, spec: DecoderSpec) -> Decoder:
-        """Open a decoder; it is closed with the encoder.
-
-        Raises:
-            Unavailable: see `open_decoder`.
-        """
+        """Open a decoder; it is closed with the encoder."""
         return self._closing.enter_context(contextlib.closing(open_decoder(spec, self.info)))
 
     def spec(self, decoder: str, **changes: Any) -> DecoderSpec:
-        """A decoder with its options.
-
-        Raises:
-            UserError: an unknown name or option.
-        """
+        """A decoder with its options."""
         options = {**options_of(decoder, self.options), **changes}
         spec: DecoderSpec = self.registries.decoders.create(decoder, options)
         return spec

@@ -270,11 +270,7 @@ def _unfit(decoder: DecoderSpec, encoder: Part) -> Unavailable | None:
 
 
 def _check(selection: Selection, names: Registries) -> None:
-    """Check names and numbers before anything is loaded.
-
-    Raises:
-        UserError: with what to change.
-    """
+    """Check names and numbers before anything is loaded."""
     for registry, asked in (
         (names.encoders, selection.encoders),
         (names.decoders, selection.decoders),
@@ -353,11 +349,7 @@ def _sampled(conditions: Iterable[Condition], sample: int) -> list[Condition]:
 
 
 def _conditions(selection: Selection, dataset: Part, damages: Sequence[str]) -> list[Condition]:
-    """The conditions of a data set: clean first, then damage by damage in rising severity.
-
-    Raises:
-        UserError: the data set has no such split.
-    """
+    """The conditions of a data set: clean first, then damage by damage in rising severity."""
     split = selection.split
     if split not in dataset.thing.splits:
         hint = did_you_mean(split, dataset.thing.splits)

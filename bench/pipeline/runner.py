@@ -385,11 +385,7 @@ class _Runner:
             self.store.note_bad(block.condition.dataset, lines)
 
     def _measured(self, block: Block, todo: Sequence[Cell], opened: Opened) -> list[Row]:
-        """Damage the clean lines, measure the cells and store each when it is finished.
-
-        Raises:
-            Unavailable: the policy has no time for any of it.
-        """
+        """Damage the clean lines, measure the cells and store each when it is finished."""
         clean, encoder = todo[0].lines, opened.encoder
         assert clean is not None and encoder is not None  # a cell without them has failed
         started = now_utc()

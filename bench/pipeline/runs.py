@@ -61,9 +61,6 @@ def newest(passed_over: Callable[[Path], None] = lambda path: None) -> Path:
     """Return the run folder with rows that was begun last, speed tables left out.
 
     `passed_over` is called with every later folder, which has no row (a run that failed at once).
-
-    Raises:
-        UserError: there is none.
     """
     later: list[Path] = []
     for path in _newest_first():
@@ -132,11 +129,7 @@ def begin(path: Path, selection: Selection, kind: Kind = "run", cells: int = 0) 
 
 
 def end(path: Path, begun: Run) -> None:
-    """Record that a run has ended, unless it was begun again since.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Record that a run has ended, unless it was begun again since."""
     with contextlib.suppress(LockedError), locked(path / LOCK):
         if _record(path) == begun:
             ended = dataclasses.replace(begun, ended=now_utc())

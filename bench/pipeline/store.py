@@ -64,11 +64,7 @@ class RunStore:
         return list(self._by_cell.values())
 
     def failures(self) -> dict[str, Row]:
-        """The failures of cells that have failed since they were last good, by cell.
-
-        Raises:
-            UserError: as `rows`.
-        """
+        """The failures of cells that have failed since they were last good, by cell."""
         self._load()
         return dict(self._failures)
 
@@ -76,9 +72,6 @@ class RunStore:
         """List the lines of the file that hold no valid row, with reasons; they are ignored.
 
         A power loss or another program may leave one. Its cell runs again with the next run.
-
-        Raises:
-            UserError: as `rows`.
         """
         self._load()
         return list(self._damaged_rows)
@@ -125,11 +118,7 @@ class RunStore:
         ]
 
     def environments(self) -> dict[str, Any]:
-        """The environment records by hash (`Row.environment`); empty before the first run.
-
-        Raises:
-            UserError: they do not fit.
-        """
+        """The environment records by hash (`Row.environment`); empty before the first run."""
         path = self.path / "env.json"
         try:
             records = dict(load_environments(path.read_bytes(), str(path), "delete it"))
@@ -178,11 +167,7 @@ class RunStore:
         return locks.holder(self.path / LOCK)
 
     def keep_environment(self, environment: Mapping[str, Any]) -> str:
-        """Add an environment record where it is new; returns its hash. Only within `writing`.
-
-        Raises:
-            UserError: the folder cannot be written.
-        """
+        """Add an environment record where it is new; returns its hash. Only within `writing`."""
         name = digest(environment)
         records = self.environments()
         if records.get(name) != environment:
@@ -251,11 +236,7 @@ class RunStore:
 
 
 def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """Read the valid rows of a file, and list the damaged ones with reasons.
-
-    Raises:
-        UserError: a row does not fit.
-    """
+    """Read the valid rows of a file, and list the damaged ones with reasons."""
     try:
         records = path.read_bytes().split(b"\n")
     except FileNotFoundError:

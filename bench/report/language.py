@@ -42,11 +42,7 @@ def preferred() -> str:
 
 @contextmanager
 def language(name: str) -> Iterator[None]:
-    """Use a language inside a `with` block.
-
-    Raises:
-        UserError: there is no catalogue for it.
-    """
+    """Use a language inside a `with` block."""
     if name not in LANGUAGES:
         raise UserError(f"no language is called {name!r}{did_you_mean(name, LANGUAGES)}")
     before = _IN_FORCE.set(name)

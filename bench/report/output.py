@@ -47,9 +47,6 @@ def write(
 
     Of each set `pictured` lines have pictures in the page, None for all; `notes` stand below the
     tables in Markdown and LaTeX.
-
-    Raises:
-        UserError: the folder cannot be written.
     """
     files = _files(folder.name, results, formats, pictured, report, notes)
     return write_files(folder, files)

@@ -115,11 +115,7 @@ def damage_of(condition: Condition) -> str:
 
 
 def collect(store: Store) -> list[Result]:
-    """All results of a run, in the order of the registries; each file of lines is read once.
-
-    Raises:
-        UserError: the run cannot be read.
-    """
+    """All results of a run, in the order of the registries; each file of lines is read once."""
     rows = sorted(store.rows(), key=_place)
     records, failures = store.environments(), store.failures()
     results = []

@@ -445,11 +445,7 @@ def differences(rows: Sequence[SpeedRow]) -> list[str]:
 
 
 def write(folder: Path, rows: Sequence[SpeedRow]) -> list[Path]:
-    """Write speed.md (tables, what differs from the paper), and the same for programs.
-
-    Raises:
-        UserError: the folder cannot be written, or the disk is full.
-    """
+    """Write speed.md (tables, what differs from the paper), and the same for programs."""
     table, ratios = speed_table(rows), ratio_table(rows)
     parts = [
         f"# {say('The speed table of TrOCR')}\n",

@@ -68,11 +68,7 @@ class Features:
         return self.folder / f"states-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.npy"
 
     def check_room(self) -> None:
-        """Check that the file fits on the disk.
-
-        Raises:
-            UserError: says how much is needed and how much is free.
-        """
+        """Check that the file fits on the disk."""
         if self.path.is_file():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,9 +86,6 @@ class Features:
         """Memory-map the states, computed first where they are missing.
 
         One process computes while others wait for it: the draft that they would go on with is one.
-
-        Raises:
-            UserError: the disk has no room, or the folder may not be written to.
         """
         if not self._checked(report):
             with locked(

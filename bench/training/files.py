@@ -65,11 +65,7 @@ class History:
     """
 
     def __init__(self, path: Path, measure: str = "cer", step: float = math.inf) -> None:
-        """Read the validations up to a step; later ones are repeated.
-
-        Raises:
-            UserError: the file is damaged.
-        """
+        """Read the validations up to a step; later ones are repeated."""
         self.path, self.measure = path, measure
         self.points: list[Point] = []
         if path.is_file():
@@ -111,9 +107,6 @@ def claim(path: Path, identity: Mapping[str, str]) -> None:
     """Note the training that a folder belongs to, or refuse the folder of another training.
 
     The identity is what stays the same when a run is resumed.
-
-    Raises:
-        UserError: the folder holds another training.
     """
     if path.is_file():
         try:

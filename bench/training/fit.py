@@ -41,11 +41,7 @@ class Training(ABC):
     keeps_last: ClassVar[bool] = False  # whether the last weights are kept and not the best
 
     def __init__(self, recipe: Recipe, module: nn.Module, epoch: int | None = None) -> None:
-        """Work out the length.
-
-        Raises:
-            UserError: epochs of lines without end.
-        """
+        """Work out the length."""
         self.module, self.epoch = module, epoch
         unit, count = recipe.length()
         if unit == "epochs" and epoch is None:

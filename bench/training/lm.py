@@ -134,11 +134,7 @@ class Windows:
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Places at which windows may begin.
-
-        Raises:
-            UserError: there is too little text.
-        """
+        """Places at which windows may begin."""
         starts = np.flatnonzero((self.text == SPACE) | (self.text == PARAGRAPH))
         starts = starts[starts + self.context < len(self.text)]
         if not len(starts):
@@ -177,11 +173,7 @@ def read_paragraphs(files: Sequence[Path]) -> Paragraphs:
 
 
 def held_out(paragraphs: Sequence[str], name: str) -> Paragraphs:
-    """Hold out every tenth paragraph for validation.
-
-    Raises:
-        UserError: there are too few paragraphs.
-    """
+    """Hold out every tenth paragraph for validation."""
     if len(paragraphs) < _HELD_OUT:
         raise UserError(
             f"{name} has {len(paragraphs)} paragraphs (lines of the file that are not blank); "

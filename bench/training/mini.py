@@ -49,11 +49,7 @@ class _EncoderTraining(Training):
     keeps_last = True
 
     def __init__(self, recipe: MiniEncoder, log: Log) -> None:
-        """Start from weights, or go on with those of the run.
-
-        Raises:
-            UserError: the data root lacks a file.
-        """
+        """Start from weights, or go on with those of the run."""
         root = data_root()
         missing = [name for name in FILES if root is None or not (root / name).is_file()]
         if root is None or missing:

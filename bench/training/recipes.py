@@ -122,11 +122,7 @@ class Recipe:
                 raise UserError(sentence)
 
     def length(self) -> tuple[str, float]:
-        """Unit and length of the run.
-
-        Raises:
-            UserError: more than one is set.
-        """
+        """Unit and length of the run."""
         units = ("steps", "epochs", "hours")
         own = {unit: getattr(self, unit) for unit in units if getattr(self, unit) is not None}
         if len(own) > 1:
@@ -411,11 +407,7 @@ class CharLM(Recipe):
 
     @cached_property
     def paragraphs(self) -> Paragraphs:
-        """Read the text.
-
-        Raises:
-            UserError: a file cannot be read, or there are too few paragraphs.
-        """
+        """Read the text."""
         from bench.training.lm import read_paragraphs
 
         return read_paragraphs(self.text)

@@ -82,9 +82,6 @@ class Start:
 
         Returns:
             The hash of the weights file.
-
-        Raises:
-            UserError: the folder may not be written to, or the disk is full.
         """
         _settle(model, ar_fits)
         draft = folder.with_name(f"{folder.name}.unfinished")

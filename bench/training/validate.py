@@ -55,12 +55,7 @@ class LineReader:
     """One decoder, opened once."""
 
     def __init__(self, decoder: str, needs: str = "log_probs") -> None:
-        """Open a decoder.
-
-        Raises:
-            UserError: there is no such decoder, or it needs another output of the encoder.
-            Unavailable: something that it needs is not here.
-        """
+        """Open a decoder."""
         spec = DECODERS.create(decoder)
         if spec.needs != needs:
             raise UserError(f"{decoder} {_OTHERS[needs]}")

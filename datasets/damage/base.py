@@ -30,11 +30,7 @@ EQUAL_SLOTS = "equal-slots"  # box source of characters that a damage placed its
 
 
 def check_severities(severities: Iterable[int], least: int = 0) -> None:
-    """Refuse numbers that are no severity; `least` is 1 where the clean set is none.
-
-    Raises:
-        UserError: one of them is out of range.
-    """
+    """Refuse numbers that are no severity; `least` is 1 where the clean set is none."""
     for severity in severities:
         if not least <= severity <= SEVERITIES[-1]:
             raise UserError(f"severity {severity} is not one of {least} to {SEVERITIES[-1]}")
@@ -101,9 +97,6 @@ class Damage(ABC):
 
         The result depends only on (suite, data set, line id, damage, seed, severity) and the image,
         and for `bleed_through` on `other`, another line of the set. Masks grow with severity.
-
-        Raises:
-            UserError: the severity is not one of 0 to 5.
         """
         check_severities([severity])
         task = self._task(line, dataset, seed, other) if severity else None
@@ -179,11 +172,7 @@ def damaged_lines(
     seed: int,
     places: Sequence[int] | None = None,
 ) -> Iterator[Damaged]:
-    """Damage the lines of a set, in order; those at these places alone, unless None.
-
-    Raises:
-        UserError: the severity is not one of 0 to 5.
-    """
+    """Damage the lines of a set, in order; those at these places alone, unless None."""
     following = others(lines, dataset, seed)
     for place in range(len(lines)) if places is None else places:
         yield damage.apply(lines[place], dataset, severity, seed, following[place])

@@ -40,9 +40,6 @@ def cached_lines(
     """Damage lines as `damaged_lines` does, or read them from the disk.
 
     They are cached once the last one was consumed. An unusable cache only costs time.
-
-    Raises:
-        UserError: the severity is not one of 0 to 5.
     """
     chosen = lines if places is None else [lines[place] for place in places]
     name = f"{_identity(damage, lines, dataset, severity, seed, places)}.lines"

@@ -99,12 +99,7 @@ class GitTree(Tree):
         return len(self._objects)
 
     def __getitem__(self, name: str) -> bytes:
-        """The content of a file.
-
-        Raises:
-            KeyError: there is no such file.
-            UserError: the fetched repository is damaged.
-        """
+        """The content of a file."""
         stdin, stdout = _pipe(self._reader.stdin), _pipe(self._reader.stdout)
         try:
             stdin.write(f"{self._objects[name]}\n".encode("ascii"))

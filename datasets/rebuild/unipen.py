@@ -216,11 +216,7 @@ def _point(words: list[str]) -> Point | None:
 
 
 def _stroke_numbers(components: str) -> list[int]:
-    """Expand `0-2,7:1,9` to 0 1 2 7 9.
-
-    Raises:
-        ValueError: the components do not have that form.
-    """
+    """Expand `0-2,7:1,9` to 0 1 2 7 9."""
     numbers: list[int] = []
     for part in components.split(","):
         ends = [int(end.partition(":")[0]) for end in part.split("-")]

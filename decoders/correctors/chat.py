@@ -81,11 +81,7 @@ class Answer:
 
 
 def check_url(url: str) -> None:
-    """Refuse an address that is no endpoint or holds a secret.
-
-    Raises:
-        UserError: with what to write instead.
-    """
+    """Refuse an address that is no endpoint or holds a secret."""
     try:
         parts = urlsplit(url)
     except ValueError:  # brackets of an address that do not match
@@ -151,11 +147,7 @@ class Chat:
     """A connection to an endpoint. Threads may share it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Connect; nothing is sent yet.
-
-        Raises:
-            UserError: the address is none.
-        """
+        """Connect; nothing is sent yet."""
         import httpx2
 
         check_url(endpoint.url)
@@ -263,11 +255,7 @@ class Chat:
             raise UserError(f"{self._place} refuses: status {status} {words}".rstrip() + hint)
 
     def _read(self, content: bytes, body: dict[str, Any], seconds: float) -> Answer:
-        """The answer in a completion.
-
-        Raises:
-            _AgainError: the content is no completion.
-        """
+        """The answer in a completion."""
         most, model = body["max_tokens"], self.endpoint.model
         sent = sum(len(message["content"]) for message in body["messages"])
         try:
@@ -335,11 +323,7 @@ class _TooMuchError(Exception):
 
 
 def _content(message: Any) -> str:
-    """Join the text of a message; "" where the model refuses or calls a tool.
-
-    Raises:
-        TypeError, KeyError, AttributeError: this is no message.
-    """
+    """Join the text of a message; "" where the model refuses or calls a tool."""
     content = message.get("content") if message.keys() & _INSTEAD else message["content"]
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part["type"] == "text")

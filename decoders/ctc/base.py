@@ -180,11 +180,7 @@ def on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def checked_on_host(encoded: Encoded) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Check and copy the input of searches that do not check it themselves.
-
-    Raises:
-        UserError: see `check_frames`.
-    """
+    """Check and copy the input of searches that do not check it themselves."""
     from decoders.ctc.beam_kit import all_sound
 
     log_probs, frames = on_host(encoded)

@@ -147,11 +147,7 @@ class _CTCFlashlight(tuned.Tunable):
 
 
 def _load(path: Path, written: Sequence[str]) -> Any:
-    """Load KenLM for flashlight; symbols are numbered by their places.
-
-    Raises:
-        UserError: KenLM refuses the file.
-    """
+    """Load KenLM for flashlight; symbols are numbered by their places."""
     from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import Dictionary
 

@@ -123,11 +123,7 @@ def gap_model(alphabet: Sequence[str], cost: float, bonus: float, letters: int) 
 
 
 def _known(encoded: Encoded, count: bool) -> NDArray[np.float64]:
-    """The gaps that an oracle knows, with or without their numbers of characters; see `GapModel`.
-
-    Raises:
-        UserError: there is no oracle.
-    """
+    """The gaps that an oracle knows, maybe with their numbers of characters; see `GapModel`."""
     if encoded.lost is None:
         raise UserError(
             "ctc-gap.oracle needs to know what a damage hid, which only python -m bench experiment "

@@ -147,11 +147,7 @@ def _score_texts(ar: ARModel, encoded: Encoded, texts: Sequence[Sequence[str]]) 
 
 
 def _has_nbest(name: str) -> bool:
-    """Check that a decoder reads CTC output alone and keeps the n best texts of a beam.
-
-    Raises:
-        UserError: there is no such decoder.
-    """
+    """Check that a decoder reads CTC output alone and keeps the n best texts of a beam."""
     try:
         target = DECODERS.target(name)
     except Unavailable:  # `missing` has the reason

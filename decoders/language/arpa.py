@@ -91,11 +91,7 @@ class NGramModel:
 
 
 def write_arpa(model: NGramModel, path: Path, step: Callable[[], object] = lambda: None) -> None:
-    """Write a model as lmplz would, whole or not at all; calls `step` once an order.
-
-    Raises:
-        UserError: the folder does not exist or may not be written to.
-    """
+    """Write a model as lmplz would, whole or not at all; calls `step` once an order."""
     head = [f"ngram {n}={count}" for n, count in enumerate(model.counts, 1)]
     parts = ["\\data\\\n" + "\n".join(head) + "\n"]
     for n, (grams, texts) in enumerate(zip(model.orders, model.texts(), strict=True), 1):
@@ -133,11 +129,7 @@ def read_arpa(path: Path) -> NGramModel:
 
 
 def is_arpa(path: Path) -> bool:
-    """Distinguish a text file from one of KenLM's binaries.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    """Distinguish a text file from one of KenLM's binaries."""
     try:
         with path.open("rb") as file:
             return not file.read(len(_BINARY)).startswith(_BINARY)
@@ -300,11 +292,7 @@ class _Reader:
 
 
 def check_base(path: Path, vocabulary: Sequence[str], logs: Floats) -> None:
-    """Refuse logarithms of base e or 2, by the sum of the words' probabilities.
-
-    Raises:
-        UserError: with the number that converts them.
-    """
+    """Refuse logarithms of base e or 2, by the sum of the words' probabilities."""
     words = np.array([word != BOS for word in vocabulary])
     chosen = logs[words].astype(np.float64)
     bases = {"10": 10, "e": math.e, "2": 2}

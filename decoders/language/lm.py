@@ -85,11 +85,7 @@ class ArpaLM(NGramLM):
 
 
 def check_embedded_order(path: str, order: int, default: int) -> None:
-    """Refuse an order outside 1 to 6, or an order together with a file, which has its own.
-
-    Raises:
-        UserError: with what to change.
-    """
+    """Refuse an order outside 1 to 6, or an order together with a file, which has its own."""
     check_order(order)
     if path and order != default:
         raise UserError("order applies to the embedded model; leave it out with a file")

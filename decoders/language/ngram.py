@@ -65,11 +65,7 @@ def characters_of(line: str) -> list[str]:
 
 
 def check_order(order: int) -> None:
-    """Refuse an order that KenLM is not compiled for.
-
-    Raises:
-        UserError: with the orders that there are.
-    """
+    """Refuse an order that KenLM is not compiled for."""
     if not 1 <= order <= MAX_ORDER:
         raise UserError(f"the order of a language model is 1 to {MAX_ORDER}, not {order}")
 

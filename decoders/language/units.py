@@ -81,11 +81,7 @@ def check_unit(vocabulary: Iterable[str], unit: Unit, path: Path) -> None:
 
 
 def check_case(words: Iterable[str], alphabet: Iterable[str], name: str, reader: str) -> None:
-    """Refuse a model of words in small letters or in capitals only, where a reader writes both.
-
-    Raises:
-        UserError: naming the case that its words lack.
-    """
+    """Refuse a model of words in small letters or in capitals only, where a reader writes both."""
     known, seen = set(alphabet), set("".join(words))
     pairs = [(s, s.upper()) for s in known if s != s.upper() and s.upper() in known]
     for lacks, cases in (("capitals", pairs), ("small letters", [pair[::-1] for pair in pairs])):

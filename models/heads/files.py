@@ -48,21 +48,13 @@ class HeadNotes:
     seed: int
 
     def config(self) -> HeadConfig:
-        """The config of the head.
-
-        Raises:
-            UserError: there is no such head, or it has no such option.
-        """
+        """The config of the head."""
         config: HeadConfig = HEADS.create(self.head, self.options)
         return config
 
 
 def save_head(path: Path, state: Mapping[str, Tensor], notes: HeadNotes) -> None:
-    """Write a head and its card, each whole or not at all.
-
-    Raises:
-        UserError: the folder may not be written to, or the disk is full.
-    """
+    """Write a head and its card, each whole or not at all."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_tensors(path, tensors, {"format": _FORMAT, "notes": dump(notes).decode()})
     write_atomically(path.with_suffix(".md"), _card(path, notes, tensors).encode())

@@ -24,11 +24,7 @@ class HeadedTrOCR(TrOCREncoder):
     """
 
     def __init__(self, encoder: TrOCREncoder, head: Path, runtime: Runtime) -> None:
-        """Put a trained head on a loaded TrOCR.
-
-        Raises:
-            UserError: the head is damaged, or was trained on another encoder.
-        """
+        """Put a trained head on a loaded TrOCR."""
         model = encoder.module()
         loaded, notes = load_head(head, model.config.encoder, encoder.info.weights)
         dtype, device = getattr(torch, runtime.dtype), torch.device(runtime.device)

@@ -68,11 +68,7 @@ class Finding:
 
 
 def declare(design: Design, store: RunStore) -> None:
-    """Store the design before measuring.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Store the design before measuring."""
     _write(store, DECLARED, {"declared": design.declared, **dataclasses.asdict(design)})
 
 
@@ -110,11 +106,7 @@ def find(measured: Measured, track: Track) -> Finding:
 
 
 def record(finding: Finding, store: RunStore) -> None:
-    """Write `summary.json`: every number, unrounded.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write `summary.json`: every number, unrounded."""
     _write(store, SUMMARY, dataclasses.asdict(finding))
 
 

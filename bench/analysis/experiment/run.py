@@ -43,9 +43,6 @@ def build(design: Design, registries: Registries) -> tuple[Plan, dict[tuple[str,
     """The blocks, all of a reader together, also by reader, level and condition.
 
     Readers and sets that are not here are skipped.
-
-    Raises:
-        UserError: an unknown option.
     """
     blocks: dict[tuple[str, str, str], Block] = {}
     skipped: dict[str, Skipped] = {}

@@ -266,9 +266,6 @@ def analyse(
 
     The others are compared with the decoder `against`, the first of that name; not at all where no
     reading has it.
-
-    Raises:
-        UserError: the readings are not of the same lines.
     """
     report("looking at what was hidden", 0, 1)
     seen = sight(readings[0])

@@ -88,9 +88,6 @@ class SpeedJob:
 
         A block cannot be cut below one batch: those of which that takes longest come first, and
         the others adapt to the time that is left.
-
-        Raises:
-            UserError: see `build_plan`.
         """
         plan = build_plan(self.selection, speed_registries())
         blocks = tuple(

@@ -48,9 +48,6 @@ def measure(
     """Measure the unfinished part of a table.
 
     `seconds` are for all of it; infinity for no limit.
-
-    Raises:
-        UserError: see `bench.pipeline.runner.run`.
     """
     affordable = _Affordable(Budget(seconds, plan.blocks, Stopwatch.for_device("cpu").now))
     policy = Policy(
@@ -86,9 +83,6 @@ class Budget:
         """Lines and passes of a block, whose systems together need `line_s` seconds a line.
 
         Lines are reduced first, from `asked` down to one batch, then passes, down to one.
-
-        Raises:
-            Unavailable: not even one batch fits into what is left.
         """
         size, rounds = block.runtime.batch_size, block.rounds
         if size * line_s > self.left():
@@ -108,9 +102,6 @@ def check_memory(size: int, line_mib: float, free_mib: float) -> None:
     """Refuse a batch that does not fit into memory, before the kernel kills the process.
 
     A line alone in its batch made the process grow by `line_mib`, and `free_mib` are free beside.
-
-    Raises:
-        Unavailable: it would not fit.
     """
     needed = (size - 1) * max(0.0, line_mib)
     if needed > free_mib:
@@ -158,11 +149,7 @@ class _Affordable:
     def sample(
         self, block: Block, lines: Sequence[Line], names: Sequence[str], opened: Opened
     ) -> SampledLines:
-        """Choose as many lines and passes as the time allows.
-
-        Raises:
-            Unavailable: not even one batch fits into the time, or the memory, that is left.
-        """
+        """Choose as many lines and passes as the time allows."""
         runtime = block.runtime
         watch = Stopwatch.for_device(runtime.device)
         trial = self._tried(block, lines, names, opened, watch)
