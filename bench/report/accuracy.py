@@ -53,10 +53,10 @@ def by_set(results: Sequence[Result], bold: bool = True) -> list[Table]:
     read = {r.names.dataset for r in clean if r.trained}
     if read:
         clean = [result for result in clean if result.names.dataset in read]
-    heads = (say("Encoder"), say("Decoder"))
-    first_columns: list[Column[TableRow]] = keys(
-        heads, lambda line: line[0].names.encoder, lambda line: line[0].names.decoder
-    )
+    first_columns: list[Column[TableRow]] = [
+        *keys([say("Encoder")], lambda line: line[0].names.encoder),
+        *keys([say("Decoder")], lambda line: line[0].names.decoder),
+    ]
     title = say("CER by decoder and set")
     return [
         _pivot(f"cer-{number}", title, group, (_SYSTEMS, _SETS), first_columns, bold)
