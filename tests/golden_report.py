@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.analysis.compare import NamedSystem
 from bench.analysis.compare import compare as comparisons
-from bench.analysis.evidence import Chosen, readings
+from bench.analysis.evidence import readings
 from bench.analysis.misreadings import analyse
 from bench.analysis.misreadings.classes import Vocabulary
 from bench.core.errors import UserError
@@ -148,7 +148,7 @@ def _odd(made: Run) -> None:
 def _compared(store: Run, results: Sequence[Result]) -> list[Table]:
     """Three systems on every condition that two of them have read."""
     systems = [
-        NamedSystem(name, tuple(readings([Chosen(store, tuple(rows))])))
+        NamedSystem(name, tuple(readings([store.only(rows)])))
         for name in ("ctc-greedy", "ctc-ngram", "ar-beam")
         if (rows := [r.row for r in results if r.names[:2] == ("mini", name) and r.row.cer])
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from bench.core.types import (
 )
 from bench.pipeline.cells import line_result
 from bench.pipeline.signature import signature
+from bench.pipeline.store import RunStore
 
 ENVIRONMENT: Mapping[str, Any] = {
     "kaidoku": "0.1.0",
@@ -145,10 +147,11 @@ def timing(lines_per_s: float = 12.0, rounds: int = 3) -> Timing:
     )
 
 
-class Rows:
+class Rows(RunStore):
     """A store of rows in memory, which may hold what no JSON can (NaN)."""
 
     def __init__(self, *rows: Row, environments: Mapping[str, Any] | None = None) -> None:
+        super().__init__("nowhere")
         self._rows = list(rows)
         self._lines_of: dict[str, list[LineResult]] = {}
         self._environments = dict(environments or {"envhash012345678": ENVIRONMENT})
@@ -156,6 +159,12 @@ class Rows:
     def rows(self) -> list[Row]:
         """The rows."""
         return self._rows
+
+    def only(self, rows: Iterable[Row]) -> Rows:
+        """See `RunStore.only`."""
+        part = copy.copy(self)
+        part._rows = list(rows)
+        return part
 
     def failures(self) -> dict[str, Row]:
         """None but those among the rows."""

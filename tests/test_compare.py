@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from bench.analysis.compare import NamedSystem, compare, sides
 from bench.analysis.cost import pareto
-from bench.analysis.evidence import Reading, Store, aligned, cited_rows, not_worse, readings
+from bench.analysis.evidence import Reading, aligned, cited_rows, not_worse, readings
 from bench.analysis.stats import Difference, Interval, holm, rate_difference
 from bench.core import metrics
 from bench.core.errors import UserError
 from bench.core.types import UNTRAINED, Condition, LineResult
 from bench.pipeline import runs
+from bench.pipeline.store import RunStore
 from bench.report import cite
 from bench.report.conditions import signatures
 from bench.report.results import collect
@@ -364,7 +365,7 @@ EDITS = [4, 0, 6, 5, 0, 7, 3, 4] * 3
 KEYS = ("aaaaaa1111111111", "aaaaaa2222222222", "bbbbbb3333333333")
 
 
-def footnotes(found: Store) -> list[cite.Footnote]:
+def footnotes(found: RunStore) -> list[cite.Footnote]:
     return cite.footnotes(collect(found), found.environments())
 
 

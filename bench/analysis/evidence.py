@@ -8,10 +8,9 @@ their edits must have been counted by the same rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,46 +28,7 @@ from bench.core.errors import UserError
 from bench.core.metrics import normalise, score_line
 from bench.core.types import LineResult, Row
 from bench.pipeline.signature import damage_name, signature_parts
-
-
-class Store(Protocol):
-    """The interface of a run to read; `bench.pipeline.store.RunStore` implements it."""
-
-    def rows(self) -> list[Row]:
-        """The newest good row of every cell, else its failure."""
-
-    def failures(self) -> Mapping[str, Row]:
-        """The failures of cells that have failed since they were last good, by cell."""
-
-    def lines(self, key: str) -> list[LineResult]:
-        """The lines of a cell."""
-
-    def environments(self) -> dict[str, Any]:
-        """Environment records by `Row.environment`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """A run restricted to some rows."""
-
-    store: Store
-    found: tuple[Row, ...]
-
-    def rows(self) -> list[Row]:
-        """The rows."""
-        return list(self.found)
-
-    def failures(self) -> Mapping[str, Row]:
-        """The failures of cells that have failed since they were last good, by cell."""
-        return self.store.failures()
-
-    def lines(self, key: str) -> list[LineResult]:
-        """The lines of one of them."""
-        return self.store.lines(key)
-
-    def environments(self) -> dict[str, Any]:
-        """Environment records by `Row.environment`."""
-        return self.store.environments()
+from bench.pipeline.store import RunStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +105,7 @@ class Reading:
 
 
 def readings(
-    stores: Iterable[Store], left_out: Callable[[str], None] = lambda why: None
+    stores: Iterable[RunStore], left_out: Callable[[str], None] = lambda why: None
 ) -> list[Reading]:
     """The rows of runs with their lines; a row in several of them counts once.
 
@@ -261,7 +221,7 @@ _KEY = re.compile(r"[0-9a-f]{6,}")
 _BRACES = re.compile(r"(\w+:|)\{([^{}]*)\}(.*)", re.DOTALL)
 
 
-def cited_rows(word: str, stores: Iterable[Store]) -> Chosen:
+def cited_rows(word: str, stores: Iterable[RunStore]) -> RunStore:
     """The rows with a signature or key, from the first run that has any.
 
     A word is a row's key or the beginning of it (six letters and more), its signature, or the
@@ -280,8 +240,8 @@ def cited_rows(word: str, stores: Iterable[Store]) -> Chosen:
     looked = 0
     for store in stores:
         looked += 1
-        if found := tuple(row for row in store.rows() if _meant(word, row)):
-            return Chosen(store, found)
+        if found := [row for row in store.rows() if _meant(word, row)]:
+            return store.only(found)
     where = "that run" if looked == 1 else f"the {looked} runs that were looked through"
     raise UserError(f"no row of {where} has this key or signature: {word}; name another with --run")
 

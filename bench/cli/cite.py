@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from bench.analysis.evidence import Chosen, Reading, Store, cited_rows
+from bench.analysis.evidence import Reading, cited_rows
 from bench.analysis.reproduce import plan_of, verdict_of
 from bench.cli import PROGRAM
 from bench.cli.bars import RunProgress
@@ -90,7 +90,7 @@ def cite(
     """
     if not again and (device or out):
         raise UserError(f"{'--device' if device else '--out'} goes with --again")
-    chosen = [_find(word, where) for word in cited]
+    chosen = [cited_rows(word, _stores(where)) for word in cited]
     if again:
         rows = [(each, row) for each in chosen for row in each.rows()]
         if len(rows) > 1:
@@ -108,11 +108,6 @@ def cite(
     return 0
 
 
-def _find(word: str, run: str | None) -> Chosen:
-    """The rows that a signature or key means, of a run or of the first of all that has any."""
-    return cited_rows(word, _stores(run))
-
-
 def _stores(run: str | None) -> Iterator[RunStore]:
     """The run that was named, or all, newest first and those that are committed behind."""
     if run is not None:
@@ -125,7 +120,7 @@ def _stores(run: str | None) -> Iterator[RunStore]:
             print(say("not looked through: {reason}", reason=say_text(str(error))), file=sys.stderr)
 
 
-def _record(chosen: Chosen) -> dict[str, Any]:
+def _record(chosen: RunStore) -> dict[str, Any]:
     rows = chosen.rows()
     records = chosen.environments()
     used = {row.environment for row in rows}
@@ -135,7 +130,7 @@ def _record(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _again(matches: Chosen, row: Row, device: str | None, out: str | None, as_json: bool) -> int:
+def _again(matches: RunStore, row: Row, device: str | None, out: str | None, as_json: bool) -> int:
     """Measure the cell of a row again; exit code 1 when its number does not hold."""
     plan = plan_of(row, device)
     with _folder(out) as path:
@@ -188,7 +183,7 @@ def _measured(plan: Plan, path: Path) -> tuple[RunStore, str]:
     return store, keys[0]
 
 
-def _with_lines(store: Store, row: Row) -> Reading:
+def _with_lines(store: RunStore, row: Row) -> Reading:
     try:
         return Reading(row, tuple(store.lines(row.key)))
     except UserError:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from bench.analysis.evidence import Chosen, readings
+from bench.analysis.evidence import readings
 from bench.analysis.experiment.design import GREEDY
 from bench.analysis.misreadings import analyse, record
 from bench.analysis.misreadings.classes import Vocabulary, vocabulary
@@ -23,6 +23,7 @@ from bench.core.errors import UserError
 from bench.core.files import write_atomically
 from bench.core.registry import did_you_mean
 from bench.core.types import Row
+from bench.pipeline.store import RunStore
 from bench.report import render
 from bench.report.errors import Shown, tables
 from bench.report.language import say, say_text
@@ -134,8 +135,7 @@ def run(
         rows = (choice or Choice()).of(store.rows())
         if against:
             _check_names("decoder", [against], (row.decoder for row in rows))
-        chosen = Chosen(store, tuple(rows))
-        found = _shown(chosen, against or GREEDY, vocabulary, left_out, steps)
+        found = _shown(store.only(rows), against or GREEDY, vocabulary, left_out, steps)
         if xlsx is not None:
             from bench.report.workbook import workbook  # openpyxl need not be installed
 
@@ -153,7 +153,7 @@ def run(
 
 
 def _shown(
-    chosen: Chosen, against: str, words: str | None, left_out: list[str], steps: Steps
+    chosen: RunStore, against: str, words: str | None, left_out: list[str], steps: Steps
 ) -> list[Shown]:
     steps.report("loading lines", 0, 1)
     read = {one.row.key: one for one in readings([chosen], left_out.append) if one.scored}

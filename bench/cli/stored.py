@@ -9,7 +9,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bench.analysis.evidence import Chosen
 from bench.core.errors import UserError
 from bench.core.registry import did_you_mean
 from bench.core.types import Row
@@ -67,7 +66,7 @@ class Runs:
         self._name = name
         self._open: dict[Path | None, tuple[RunStore, dict[str, list[Row]]]] = {}
 
-    def named(self, word: str, fits: Callable[[Row], bool] = lambda row: True) -> Chosen:
+    def named(self, word: str, fits: Callable[[Row], bool] = lambda row: True) -> RunStore:
         """The rows of the system of a word, one a condition.
 
         Args:
@@ -85,7 +84,7 @@ class Runs:
             variants = [name for name in systems if system in (name, _bare(name))]
             if system in systems or len(variants) == 1:
                 chosen = systems[system if system in systems else variants[0]]
-                return Chosen(store, tuple(filter(fits, chosen)))
+                return store.only(filter(fits, chosen))
             if variants:
                 raise UserError(f"{store.path} has several {system}: {', '.join(variants)}")
         path, system = tried[-1]

@@ -15,6 +15,7 @@ to write, and its cell runs again. A full disk never leaves half a row behind.
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
 import hashlib
 import json
@@ -62,6 +63,12 @@ class RunStore:
         """
         self._load()
         return list(self._by_cell.values())
+
+    def only(self, rows: Iterable[Row]) -> RunStore:
+        """The run restricted to some of its rows, to read."""
+        part = copy.copy(self)
+        part._by_cell = {row.cell: row for row in rows}
+        return part
 
     def failures(self) -> dict[str, Row]:
         """The failures of cells that have failed since they were last good, by cell."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from bench.analysis.evidence import Reading, Store
+from bench.analysis.evidence import Reading
 from bench.analysis.stats import Interval
 from bench.core.errors import UserError
 from bench.core.hashing import digest
 from bench.core.types import UNTRAINED, Condition, Row, Runtime
+from bench.pipeline.store import RunStore
 from bench.report.format import plain
 from bench.report.language import say, say_name
 from datasets import DATASETS
@@ -114,7 +115,7 @@ def damage_of(condition: Condition) -> str:
     return f"{say_name(condition.damage)} {condition.severity}" if condition.severity else ""
 
 
-def collect(store: Store) -> list[Result]:
+def collect(store: RunStore) -> list[Result]:
     """All results of a run, in the order of the registries; each file of lines is read once."""
     rows = sorted(store.rows(), key=_place)
     records, failures = store.environments(), store.failures()
@@ -146,7 +147,7 @@ def _place(row: Row) -> Place:
     return Place(encoder, dataset, damage, condition.severity, decoder)
 
 
-def _reading(store: Store, row: Row) -> Reading | None:
+def _reading(store: RunStore, row: Row) -> Reading | None:
     if row.status != "ok":
         return None
     try:
