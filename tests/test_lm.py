@@ -186,31 +186,31 @@ def test_a_binary_that_crashes_kenlm_is_refused(
 
 
 def test_the_embedded_model_is_built_once_from_train_alone(cache: Path) -> None:
-    first = kenlm_lm(order=2)
-    arpa = embedded_arpa(2)
+    first = kenlm_lm()
+    arpa = embedded_arpa()
     made = arpa.stat().st_mtime_ns
-    assert kenlm_lm(order=2) == first
+    assert kenlm_lm() == first
     assert arpa.stat().st_mtime_ns == made
     assert arpa.parent == cache
-    assert first.order == 2
+    assert first.order == 3
     train = {
         word for document in documents("train") for p in document.paragraphs for word in p.split()
     }
     assert set(first.words) == train
-    assert load_kenlm(first.path).order == 2
+    assert load_kenlm(first.path).order == 3
     assert not overlap(
         (p for d in documents("test") for p in d.paragraphs), train_text()
     ).lines_seen
 
 
 def test_a_broken_cached_model_is_built_again() -> None:
-    first = kenlm_lm(order=2)
-    arpa = embedded_arpa(2)
+    first = kenlm_lm()
+    arpa = embedded_arpa()
     sound = arpa.read_bytes()
     for broken in (sound[:100_000], sound.replace(b"-3.1", b"-2.1", 1), b""):
         assert broken != sound
         arpa.write_bytes(broken)
-        assert kenlm_lm(order=2) == first
+        assert kenlm_lm() == first
         assert arpa.read_bytes() == sound
 
 

@@ -78,9 +78,11 @@ def language(
     from bench.analysis.experiment.finding import declare, find, record
     from bench.analysis.experiment.run import EXPERIMENTS, build, measure
     from bench.cli.bars import RunProgress, track
+    from bench.core.files import write_files
     from bench.pipeline import runs
     from bench.pipeline.plan import Registries
     from bench.pipeline.store import RunStore
+    from bench.report.experiment import files
 
     design = choices.design(inference)
     plan, blocks = build(design, Registries())
@@ -94,15 +96,8 @@ def language(
         )
     finding = find(measured, track)
     record(finding, store)
-    _write(finding, store)
+    write_files(store.path, files(finding))
     return _print(finding, outcome, store)
-
-
-def _write(finding: Finding, store: RunStore) -> None:
-    from bench.core.files import write_files
-    from bench.report import experiment
-
-    write_files(store.path, experiment.files(finding))
 
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:

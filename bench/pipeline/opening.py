@@ -75,8 +75,6 @@ def open_decoder(spec: DecoderSpec, info: EncoderInfo) -> Decoder:
     """
     if absent := spec.missing(info):
         raise absent
-    if spec.needs != "states" and not info.alphabet:
-        raise Unavailable(f"{info.name} has no CTC head")
     return spec.open(info)
 
 

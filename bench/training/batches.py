@@ -22,6 +22,8 @@ from models.images import Pictures
 
 Item = TypeVar("Item", covariant=True)
 
+_AHEAD = 4  # items that each worker makes in advance
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -114,17 +116,14 @@ def _columns(sample: Sample) -> int:
     return int(sample.ink.shape[1])
 
 
-def in_background(items: IterableDataset[Item], workers: int, ahead: int = 4) -> Iterator[Item]:
-    """Yield the items of a stream, made by single-threaded workers, or by this process when 0.
-
-    ahead: items that each worker makes in advance.
-    """
+def in_background(items: IterableDataset[Item], workers: int) -> Iterator[Item]:
+    """Yield the items of a stream, made by single-threaded workers, or by this process when 0."""
     return iter(
         DataLoader(
             items,
             batch_size=None,
             num_workers=workers,
-            prefetch_factor=ahead if workers else None,
+            prefetch_factor=_AHEAD if workers else None,
             worker_init_fn=_single_thread if workers else None,
             generator=torch.Generator(),  # its own, so that a resumed dropout goes on as it was
         )

@@ -118,17 +118,14 @@ def ngram_lm(path: str, unit: Unit, order: int) -> ArpaLM:
     return ArpaLM(**vars(lm), model=replace(model, vocabulary=words), space=space)
 
 
-def kenlm_lm(path: str = "", order: int = 3) -> NGramLM:
-    """A word model that KenLM is known to load: a user's own, or the embedded one of an order.
+def kenlm_lm(path: str = "") -> NGramLM:
+    """A word model that KenLM is known to load: a user's own, or the embedded trigram.
 
     A sentence of the embedded model is a whole paragraph: lines break anywhere, so the beginning
     of a line means nothing, and whole paragraphs predict the words of val lines better than
     paragraphs broken into lines do. Decode with it without sentence boundaries.
 
-    Args:
-        path: an ARPA file or a KenLM binary, or its name in the project file; "" for the embedded
-            model.
-        order: of the embedded model, 2 to 6.
+    The path is an ARPA file or a KenLM binary, or its name in the project file.
 
     Raises:
         UserError: the file is missing or broken, or KenLM cannot use it; the cache may not be
@@ -137,8 +134,7 @@ def kenlm_lm(path: str = "", order: int = 3) -> NGramLM:
     """
     if path:
         return _checked(file_of_model(path))
-    _check_kenlm_order("the embedded model", order)
-    return replace(_checked(embedded_arpa(order)), name=EMBEDDED, trained_on=EMBEDDED_TEXT)
+    return replace(_checked(embedded_arpa()), name=EMBEDDED, trained_on=EMBEDDED_TEXT)
 
 
 def embedded_arpa(order: int = 3, unit: Unit = "word") -> Path:
@@ -193,18 +189,15 @@ def _checked(given: Path) -> NGramLM:
     """Read a word model, checked so that loading it cannot end a run."""
     path = unpacked(given)
     model = read_arpa(path) if is_arpa(path) else read_binary_header(path)
-    _check_kenlm_order(str(path), len(model.counts))
+    order = len(model.counts)
+    if not _MIN_KENLM <= order <= MAX_ORDER:
+        raise UserError(
+            f"{path} has n-grams up to order {order}, but KenLM takes models of order "
+            f"{_MIN_KENLM} to {MAX_ORDER}"
+        )
     check_unit(model.vocabulary, "word", path)
     if isinstance(model, BinaryHeader):
         check_binary(path, model.vocabulary)
     else:
         load_kenlm(path)
-    return _lm(path, model.vocabulary, len(model.counts), title_of(given))
-
-
-def _check_kenlm_order(name: str, order: int) -> None:
-    if not _MIN_KENLM <= order <= MAX_ORDER:
-        raise UserError(
-            f"{name} has n-grams up to order {order}, but KenLM takes models of order "
-            f"{_MIN_KENLM} to {MAX_ORDER}"
-        )
+    return _lm(path, model.vocabulary, order, title_of(given))
