@@ -200,7 +200,7 @@ def test_no_general_text_stands_in_for_another():
 
 
 def test_every_word_of_help_has_japanese_words(monkeypatch, capsys):
-    """Headings, summaries, descriptions and options; examples and what stands below them do not."""
+    """Headings, summaries, descriptions, options, and examples with what stands below them."""
     shown = set()
 
     def noted(english: str) -> str:

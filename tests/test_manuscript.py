@@ -152,7 +152,8 @@ def test_filters_choose_rows_and_clean_rows_stay_in_a_curve():
         ("cer run=a run=b", "run needs one value"),
         ("cer title='a", "close the quotation"),
         ("cer notes=shrt", "notes cannot be 'shrt'; did you mean short"),
-        ("conditions run=a", "a block of conditions takes no options"),
+        ("conditions run=a", "follows the blocks of its tables; write run=a there, or delete it"),
+        ("condition", "no table is called 'condition'; did you mean conditions"),
         ("cer decoder=ctc-gredy", "nothing in the run has decoder 'ctc-gredy'; did you mean"),
         ("damage", "the run has no results for a table damage; change the block"),
         ("cer lang=jp", "no language is called 'jp'; "),
@@ -226,7 +227,7 @@ def test_latex_compiles_in_normal_size(tmp_path, engine, lang, notes):
     commands = [[engine, "-interaction=nonstopmode", "-halt-on-error", "m.tex"]]
     commands += [["dvipdfmx", "-q", "m.dvi"]] if engine == "uplatex" else []
     for command in commands:
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=600, check=False)
         log = (tmp_path / "m.log").read_text(errors="replace")
         assert done.returncode == 0, log[-2000:] + done.stderr.decode()
     assert (tmp_path / "m.pdf").stat().st_size > 10_000

@@ -77,6 +77,7 @@ PAGES = (
     "docs/project.md",
     "docs/colab.md",
     "docs/start.md",
+    "docs/manuscript.md",
     "docs/scale.md",
 )
 PAIRS = [

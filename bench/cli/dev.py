@@ -62,9 +62,7 @@ examples:
   {PROGRAM} dev trace mini:ctc-ngram --out my-traces
 
 A system is ENCODER:DECODER. Look at the traces with
-  tensorboard --logdir results/traces   after pip install '.[trace]'; its tab pytorch_profiler
-                                        draws charts with a script of Google's, so it shows
-                                        nothing without internet
+  tensorboard --logdir results/traces   after pip install '.[trace]'; its charts need internet
   chrome://tracing                      open the file that is named; works without internet
   https://ui.perfetto.dev               the same file
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _TITLES = {"Commands": "commands", "Arguments": "arguments", "Parameters": "options"}
 _INDENT, _COLUMN, _WIDEST = 2, 26, 100
+_EXAMPLE = re.compile(r"( +\S.*? {2,})(\S.*)")  # a command, and what it does
 
 
 class Console(RichConsole):
@@ -27,6 +30,10 @@ class Console(RichConsole):
     def on_broken_pipe(self) -> None:
         """Let the error through: rich would leave with exit code 1."""
         raise
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; an epilogue, which cyclopts has no format for, in the language."""
+        super().print(*(_epilogue(one, self.width) for one in objects), **options)
 
 
 class PlainFormatter:
@@ -65,6 +72,21 @@ def _entry(entry: HelpEntry, width: int) -> Iterator[str]:
     else:
         yield f"{head:{_COLUMN}}{lines.pop(0)}".rstrip()
     yield from (f"{'':{_COLUMN}}{line}" for line in lines)
+
+
+def _epilogue(thing: Any, width: int) -> Any:
+    """The text of an epilogue, with examples on their lines; anything else as it is."""
+    if not hasattr(thing, "primary_renderable"):
+        return thing
+    lines: list[str] = []
+    for kept, group in groupby(_plain(thing).splitlines(), lambda line: line[:1] in ("", " ")):
+        if kept:
+            lines += [
+                _EXAMPLE.sub(lambda found: found[1] + say_help(found[2]), one) for one in group
+            ]
+        else:
+            lines += wrapped(say_help(" ".join(group)), min(width, _WIDEST))
+    return "\n".join(lines)
 
 
 def _plain(inline: Any) -> str:

@@ -112,9 +112,12 @@ def parse(words: str) -> Request:
     if not table:
         raise UserError(f"the block names no table; there are: {', '.join(TABLES)}")
     if table == CONDITIONS and options:
-        raise UserError(f"a block of {CONDITIONS} takes no options; those of its tables count")
+        raise UserError(
+            f"a block of {CONDITIONS} takes no options, since it follows the blocks of its tables; "
+            f"write {' '.join(options)} there, or delete it here"
+        )
     if table not in (*TABLES, CONDITIONS):
-        raise UserError(f"no table is called {table!r}{did_you_mean(table, TABLES)}")
+        raise UserError(f"no table is called {table!r}{did_you_mean(table, (*TABLES, CONDITIONS))}")
     values: dict[str, str] = {}
     for option in options:
         name, equals, value = option.partition("=")
