@@ -199,6 +199,14 @@ def test_no_general_text_stands_in_for_another():
     assert [text for text in said if re.search(r"\b[a-z]+ [a-z]+ [a-z]+\b", text)] == []
 
 
+def test_known_names_behind_a_mistake_stay_as_they_are_typed():
+    with language("ja"):
+        said = say_text("there is no run at /runs/x; there are: mine, first")
+        assert said == "/runs/x に実行の結果がない。使えるもの: mine, first"
+        said = say_text("no option 'decode'; did you mean decoder or encoder?")
+        assert said == "オプション 'decode' はない。もしかして decoder か encoder?"
+
+
 def test_every_word_of_help_has_japanese_words(monkeypatch, capsys):
     """Headings, summaries, descriptions, options, and examples with what stands below them."""
     shown = set()

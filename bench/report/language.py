@@ -24,6 +24,8 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 _VALUE = re.compile(r"\{(\w+)\}")
 _WORDS = ("name", "module", "attribute", "number")  # values without a space in them
+_TYPED = ("name", "names", "another")  # what the user types in every language
+_OFFERS = ("; did you mean ", "; there are: ")  # what `did_you_mean` puts behind a mistake
 _LOCALE = Path(__file__).parent / "locale"
 _IN_FORCE: ContextVar[Language] = ContextVar("language", default="en")
 
@@ -69,13 +71,14 @@ def say_name(name: str) -> str:
 def say_text(english: str) -> str:
     """Translate a text of a layer below, such as a recorded reason, whose values are filled in.
 
-    The values are translated too. A text that no entry of `texts.po` fits stays English.
+    Values are translated too, names are not. A text that no entry of `texts.po` fits stays English.
     """
     if (words := catalogue(in_force(), "texts").get(english)) is not None:
         return words
     for pattern, words in _texts(in_force()):
         if match := pattern.fullmatch(english):
-            return words.format(**{k: say_text(v) for k, v in match.groupdict().items()})
+            values = match.groupdict().items()
+            return words.format(**{k: v if k in _TYPED else say_text(v) for k, v in values})
     return english
 
 
@@ -96,10 +99,12 @@ def say_help(english: str) -> str:
 def _texts(name: str) -> list[tuple[re.Pattern[str], str]]:
     """The texts with values and their translations, those with most letters of their own first.
 
-    A value in a text stands for anything, a `{name}` for one word.
+    A value in a text stands for anything, a `{name}` for one word. Names offered
+    behind a mistake come first, or they would be taken for a part of its last value.
     """
     texts = {text: own for text, own in catalogue(name, "texts").items() if _VALUE.search(text)}
     ranked = sorted(texts, key=lambda text: len(_VALUE.sub("", text)), reverse=True)
+    ranked.sort(key=lambda text: not any(offer in text for offer in _OFFERS))
     return [(re.compile(_pattern(text), re.DOTALL), texts[text]) for text in ranked]
 
 
