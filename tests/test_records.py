@@ -57,6 +57,14 @@ def test_other_json_is_no_row(refused, tmp_path, text, sentence):
     assert sentence in refused("report", "--run", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "path", sorted(runs.REFERENCE.glob("*/rows.jsonl")), ids=lambda path: path.parent.name
+)
+def test_the_rows_behind_the_documentation_can_be_read(path):
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert [load_row(line, str(path)).schema for line in lines] == [2] * len(lines)
+
+
 def typed(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every value in a row that has a type."""
     inner: Any = ()
