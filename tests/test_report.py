@@ -378,7 +378,7 @@ def test_latex_of_a_whole_table():
             r"\end{tabular}",
             r"\par\smallskip\raggedright\footnotesize \textsuperscript{1}100 \% \& more",
             r"\end{table}",
-            r"\par{\footnotesize\noindent Table \ref{tab:t}: C.\par}",
+            r"\par{\footnotesize\noindent\emergencystretch=3em Table \ref{tab:t}: C.\par}",
             r"{\scriptsize\noindent\raggedright signature "
             r"\texttt{e:\allowbreak{}mini\textbar{}\allowbreak{}d:\allowbreak{}x}\par}",
             "",

@@ -143,7 +143,7 @@ def latex_conditions(tables: Sequence[Table]) -> str:
     signed = [f"{latex_text(say('signature'))} {latex_code(s)}" for s in signatures]
     return "\n".join(
         [
-            *(rf"\par{{\footnotesize\noindent {text}\par}}" for text in texts),
+            *(rf"\par{{\footnotesize\noindent\emergencystretch=3em {text}\par}}" for text in texts),
             *(rf"{{\scriptsize\noindent\raggedright {text}\par}}" for text in signed),
             *(line for table in tables for line in _further(table)),
             "",
