@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import math
 import shutil
 import unicodedata
 from dataclasses import replace
@@ -204,6 +205,29 @@ def test_logarithms_of_another_base_are_refused(tmp_path, factor, words):
         read_arpa(path)
     with pytest.raises(UserError, match=f"logarithms of {words}"):  # as for a binary
         check_binary(path, model.vocabulary)
+
+
+@pytest.mark.parametrize("factor", [math.log(10), math.log2(10)])
+@pytest.mark.parametrize("orders", [(1, 2), (2,), (1,)])
+def test_higher_orders_of_another_base_are_refused(tmp_path, factor, orders):
+    model = read_arpa(Path(character_model(tmp_path, "▁")))
+    other = [
+        replace(each, **{name: getattr(each, name) * np.float32(factor) for name in NUMBERS})
+        if n in orders
+        else each
+        for n, each in enumerate(model.orders)
+    ]
+    write_arpa(replace(model, orders=tuple(other)), tmp_path / "other.arpa")
+    with pytest.raises(UserError, match=f"base [e2] in its {orders[0] + 1}-grams"):
+        read_arpa(tmp_path / "other.arpa")
+
+
+def test_an_absurd_back_off_weight_is_refused(tmp_path):
+    model = read_arpa(Path(character_model(tmp_path, "▁")))
+    model.orders[0].log10_backoff[model.vocabulary.index("o")] = 300
+    write_arpa(model, tmp_path / "other.arpa")
+    with pytest.raises(UserError, match="1-grams after which the probabilities"):
+        read_arpa(tmp_path / "other.arpa")
 
 
 def test_probabilities_above_1_in_a_binary_are_refused(tmp_path, monkeypatch):

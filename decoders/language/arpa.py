@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 from typing import IO, NoReturn, cast
 
@@ -39,6 +40,9 @@ _BLANK = re.compile(r"(^| ) (?= |$)")  # a plain space as an entry, after a sepa
 _BINARY = b"mmap lm "
 _FLOAT32_MAX = 3.4e38
 _ROUNDING = 0.02  # of a sum of probabilities that is 1
+_BASES = {"10": 10, "e": math.e, "2": 2}
+_MOST_FIT = 0.9  # share of the contexts whose sums are 1 in a sound model
+_ABSURD = 10  # a sum of probabilities that no rounding explains
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +164,7 @@ class _Reader:
         self._end()
         model = NGramModel(tuple(vocabulary), tuple(orders))
         check_base(self.path, model.vocabulary, model.orders[0].log10_prob)
+        _check_sums(self.path, model)
         return model
 
     def _counts(self) -> list[int]:
@@ -295,14 +300,60 @@ def check_base(path: Path, vocabulary: Sequence[str], logs: Floats) -> None:
     """Refuse logarithms of base e or 2, by the sum of the words' probabilities."""
     words = np.array([word != BOS for word in vocabulary])
     chosen = logs[words].astype(np.float64)
-    bases = {"10": 10, "e": math.e, "2": 2}
-    fitting = [name for name, b in bases.items() if abs((b**chosen).sum() - 1) < _ROUNDING]
+    fitting = [name for name, b in _BASES.items() if abs((b**chosen).sum() - 1) < _ROUNDING]
     if fitting and fitting[0] != "10":  # the sum is less in a file of a part of the words
-        factor = math.log(10, bases[fitting[0]])
+        factor = math.log(10, _BASES[fitting[0]])
         raise UserError(
             f"{path} has logarithms of base {fitting[0]}, and ARPA files and their binaries have "
             f"those of base 10; divide all numbers of the ARPA file by {factor:.6f}"
         )
+
+
+def _check_sums(path: Path, model: NGramModel) -> None:
+    """Refuse orders in another base, and absurd back-off weights.
+
+    The words after a context add up to 1, or less in a file of a part of them.
+
+    Raises:
+        UserError: with the order.
+    """
+    words = len(model.vocabulary)
+    suffix = np.zeros(words, np.int64)  # the row of an n-gram without its first word
+    for n, (low, high) in enumerate(pairwise(model.orders), 1):
+        keys = low.context * words + low.word
+        order = np.argsort(keys)
+        ends = suffix[high.context] * words + high.word
+        found = order[np.searchsorted(keys, ends, sorter=order).clip(max=len(keys) - 1)]
+        known = keys[found] == ends  # a pruned model may lack some
+        suffix = np.where(known, found, -1)
+        whole = np.bincount(high.context, ~known, len(low)) == 0
+        followed = whole & (np.bincount(high.context, minlength=len(low)) > 0)
+        if not followed.any():
+            continue
+        for own, below in product(_BASES, repeat=2):  # base 10 first
+            sums = _sums(low, high, found, _BASES[own], _BASES[below])
+            if np.mean(abs(sums[followed] - 1) < _ROUNDING) > _MOST_FIT:
+                if own == below == "10":
+                    break
+                other, order_of = (below, n) if own == "10" else (own, n + 1)
+                raise UserError(
+                    f"{path} has logarithms of base {other} in its {order_of}-grams, and ARPA "
+                    "files have those of base 10 alone; build it again"
+                )
+        if not (_sums(low, high, found, 10, 10)[whole] < _ABSURD).all():
+            raise UserError(
+                f"{path} has {n}-grams after which the probabilities of all words add up to more "
+                f"than {_ABSURD}, not to 1; build it again"
+            )
+
+
+def _sums(low: NGrams, high: NGrams, found: Rows, own: float, below: float) -> NDArray[np.float64]:
+    """The probabilities of all words after each context, summed, with logarithms of two bases."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        seen = np.bincount(high.context, own ** high.log10_prob.astype(np.float64), len(low))
+        lower = below ** low.log10_prob[found].astype(np.float64)
+        left = 1 - np.bincount(high.context, lower, len(low))
+        return np.asarray(seen + below ** low.log10_backoff.astype(np.float64) * left, np.float64)
 
 
 @contextmanager
