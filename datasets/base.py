@@ -47,6 +47,8 @@ _ENTITY = re.compile(r"&(?:quot|amp|apos|lt|gt|nbsp|#\d{2,5}|#x[\da-fA-F]{2,4});
 _MISREAD = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2[\u0080\u20ac]|\u00e3[\u0080-\u0083]")
 _JSON = re.compile(r"\{\s*\".*\}", re.DOTALL)
 _PIPED = re.compile(r"[^\s|]+(?:\|[^\s|]+){2,}")
+_NO_TEXT = ("nan", "NaN", "null", "NULL", "None", "<NA>")
+_MOST_CHARACTERS = 10_000
 _LONG = 10  # characters that no line has in less width than height
 
 _report: ContextVar[Report] = ContextVar("report", default=silent)
@@ -291,6 +293,8 @@ def _unfit(line: Line) -> str:
         f"{line.id}{line.text}{line.writer}{line.page}{line.block}".encode()
     except UnicodeEncodeError:
         return "half of a UTF-16 pair stands in its text, id, writer or block"
+    if len(line.text) > _MOST_CHARACTERS:
+        return f"its text of {len(line.text)} characters is no line of writing"
     height, width = line.image.shape
     if min(height, width) < MIN_SIDE or width > MAX_RATIO * height:
         return f"its image of {width} x {height} pixels is no line of writing"
@@ -339,6 +343,9 @@ _ODD: Mapping[str, Callable[[Line], bool]] = {
     ),
     "texts with | between words, which the option rewrite can replace": lambda line: bool(
         _PIPED.fullmatch(line.text)
+    ),
+    "texts that are nan, null or None, as programs write an empty one": lambda line: (
+        line.text in _NO_TEXT
     ),
     "texts that are JSON objects, as those for Donut": lambda line: bool(
         _JSON.fullmatch(line.text)

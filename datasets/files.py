@@ -128,6 +128,8 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs and odd metadata: the size is checked
             with Pillow.open(io.BytesIO(encoded), formats=FORMATS) as image:
+                image.verify()  # the checksums of PNG, which decoding passes over
+            with Pillow.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 if image.width * image.height > max_pixels:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
                 _refuse_pages(image)
@@ -144,11 +146,14 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
 
 def _refuse_pages(image: Pillow.Image) -> None:
     """Refuse several pages or frames; smaller copies of the first, as some scans have, may be."""
-    pages, size = getattr(image, "n_frames", 1), image.size
+    pages, (width, height) = getattr(image, "n_frames", 1), image.size
     if image.format in _PAGED and pages > 1:
-        image.seek(1)
-        if image.size == size:
-            raise ValueError(f"it has {pages} pages or frames; save each as an image of its own")
+        for page in range(1, pages):
+            image.seek(page)
+            across, down = image.size
+            if across >= width or abs(across * height - down * width) > max(width, height):
+                words = f"it has {pages} pages or frames; save each as an image of its own"
+                raise ValueError(words)
         image.seek(0)
 
 

@@ -35,6 +35,7 @@ _ALTO = (
 # Formats that stand in one folder, as Transkribus and eScriptorium export them.
 _COMPANIONS = {"PcGts", "alto", "mets", "trpDocMetadata"}
 
+_HYPHENS = ("-", "\u2010", "\u00ac", "\u2e17")  # that a word may end with already
 _FAR = 1e7  # pixels; no page is so large, and no point beyond it means anything
 
 
@@ -263,7 +264,7 @@ def _contents(line: Element) -> str:
             text += gap + inner.get("CONTENT", "")
         elif local(inner) == "SP":
             text += " "
-        elif local(inner) == "HYP" and not text.endswith("-"):
+        elif local(inner) == "HYP" and not text.endswith(_HYPHENS):
             # A soft hyphen stands for a hyphen that is written on the page.
             text += inner.get("CONTENT", "-").replace("\u00ad", "-")
     return text

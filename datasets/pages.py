@@ -177,9 +177,12 @@ class PageLines(Dataset):
     def _lines(
         self, read: Sequence[Transcript | BadLine], pictures: _Pictures, split: str
     ) -> Iterator[Line | BadLine]:
+        without = not any(isinstance(each, BadLine) or each.lines for each in read)
         for each in read:
             if isinstance(each, BadLine):
                 yield each
+            elif without:
+                yield BadLine(each.name, f"it has no line of text in {_NAMES[self.format]}")
             elif each.lines:
                 yield from self._cut(each, pictures, split)
 

@@ -292,7 +292,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
         with pq.ParquetFile(path, buffer_size=_BUFFER, page_checksum_verification=True) as file:
             once_each(path, file.schema_arrow.names)
             yield file
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError) as error:
         if isinstance(error, PermissionError):
             raise
         reason = " ".join(str(error).split()).rstrip(".")

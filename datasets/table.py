@@ -71,6 +71,8 @@ def read_table(path: Path, quoted: bool | None = None) -> list[Record]:
     remedy = f"it is not UTF-8{'' if _encodable([text]) else _likely(encoded)}; {_SAVE}"
     if "\0" in text:
         raise UserError(f"{path} has NUL characters; is it UTF-16? {_SAVE}")
+    if "\x1b$" in text:
+        raise UserError(f"{path} has the escape codes of ISO-2022-JP; {_SAVE}")
     if kind == "jsonl":
         return list(_objects(text, remedy))
     quoting = quoted if quoted is not None else kind == "csv"
@@ -204,7 +206,7 @@ def _objects(text: str, remedy: str) -> Iterator[Record]:
             yield Record(number, {}, f"it is not JSON ({error})")
             continue
         if not isinstance(value, dict):
-            yield Record(number, {}, "it is not a JSON object")
+            yield Record(number, {}, "it is not a JSON object; write one a line")
             continue
         values = {
             name: "" if inner is None else inner if isinstance(inner, str) else json.dumps(inner)

@@ -318,6 +318,18 @@ def test_the_likely_encoding_is_named(tmp_path: Path, text, encoding, likely) ->
         assert (named, row.trouble[:15]) == (likely, "it is not UTF-8")
 
 
+def test_a_seven_bit_encoding_is_no_ascii(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes("image,text\na.png,手書き\n".encode("iso2022_jp"))
+    with pytest.raises(UserError, match="ISO-2022-JP; save the whole table in UTF-8"):
+        read_table(tmp_path / "m.csv")
+
+
+def test_a_text_of_a_whole_book_is_no_line(folder: Path) -> None:
+    (folder / "m.tsv").write_text(f"lines/a.png\t{'x' * 20_000}\nlines/b.png\ty\n")
+    (bad,) = ManifestLines(folder / "m.tsv").load().bad
+    assert bad.reason == "its text of 20000 characters is no line of writing"
+
+
 def test_a_file_is_found_however_its_name_spells_accents(tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in ("が", "é")]
     for form in ("NFC", "NFD"):

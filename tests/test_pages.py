@@ -188,6 +188,8 @@ def test_words_are_spaced_as_the_file_spaces_them() -> None:
         for word in ("con", "con-"):
             words = f"<TextLine><String CONTENT='{word}'/><HYP {hyphen}/></TextLine>"
             assert parse_alto(alto(words).encode(), "p.xml").lines[0].text == "con-"
+    words = "<TextLine><String CONTENT='con\u00ac'/><HYP/></TextLine>"
+    assert parse_alto(alto(words).encode(), "p.xml").lines[0].text == "con\u00ac"
     (line,) = PageLines("alto", FIXTURES / "string-polygon").load().lines
     assert line.image.shape[1] >= 500 and line.image.shape[0] < 80
 
@@ -616,6 +618,9 @@ def test_where_there_is_nothing_that_is_said(tmp_path: Path) -> None:
     assert missing is not None and f"no folder {tmp_path / 'page'}" in missing.reason
     assert "-o page.root=DIR" in missing.remedy
     with pytest.raises(Unavailable, match="has no XML documents"):
+        PageLines("alto", tmp_path).load()
+    (tmp_path / "mets.xml").write_text("<mets/>")
+    with pytest.raises(NothingReadableError, match="no line of text in ALTO"):
         PageLines("alto", tmp_path).load()
 
 

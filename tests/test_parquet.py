@@ -130,6 +130,15 @@ def test_a_page_is_read_only_with_its_checksum(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_column_of_values_beyond_python_is_refused(tmp_path: Path) -> None:
+    spans = pa.array([2**60], pa.duration("s"))
+    pq.write_table(
+        pa.table({"image": [_png(1)], "text": ["a"], "writer": spans}), tmp_path / "a.parquet"
+    )
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
+        ParquetLines(str(tmp_path / "a.parquet")).load()
+
+
 def test_categories_are_read_as_their_texts(tmp_path: Path) -> None:
     columns = {
         "text": ["a", "b", "a"],

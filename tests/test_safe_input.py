@@ -233,6 +233,16 @@ def test_pages_and_frames_are_not_dropped_in_silence(kind: str) -> None:
     if kind == "TIFF":
         copies = _encoded(image, kind, save_all=True, append_images=[other.resize((2, 2))])
         assert decode(copies).tolist() == RAMP.tolist()
+        for pages in ([other.resize((12, 8))], [other, image], [other.resize((2, 3))]):
+            with pytest.raises(ValueError, match="pages or frames"):
+                decode(_encoded(image, kind, save_all=True, append_images=pages))
+
+
+def test_a_png_with_a_wrong_checksum_is_refused() -> None:
+    whole = _encoded(Image.fromarray(RAMP))
+    place = whole.index(b"IDAT") + 8
+    with pytest.raises(ValueError, match="IDAT"):
+        decode(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
 
 
 def test_lines_that_are_likely_to_be_read_wrongly_are_noted(tmp_path: Path) -> None:
@@ -259,6 +269,7 @@ def test_lines_that_are_likely_to_be_read_wrongly_are_noted(tmp_path: Path) -> N
     [
         ("R&amp;D, &#39;tis", "HTML entities"),
         ("A|MOVE|to|stop", "| between words"),
+        ("NaN", "nan, null or None"),
         ('{"gt_parse": {"text": "stop"}}', "JSON objects"),
         ("\x93stop\x94 (Windows-1252, read as Latin-1)", "invisible or replaced"),
         ("caf\u00c3\u00a9 d\u00e2\u20ac\u2122Or", "a wrong encoding"),
