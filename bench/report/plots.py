@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
-import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.cost import pareto
@@ -43,8 +43,7 @@ Styles = Mapping[str, Look]  # by the name of a decoder
 Gains = Mapping[str, Difference]  # by the key of a row
 
 _ROW, _BAND, _ROUND = 0.13, 0.12, 1.1  # inches: of a decoder, between damages, around them
-_PLACES = 33  # on a bar
-_NAME = 48  # letters of a system's name
+_FILLS = ("full", "none", "left", "bottom", "right", "top")  # of markers, by encoder
 _CAPS: Mapping[str, float] = {"capsize": 2, "capthick": 0.8}
 
 
@@ -215,21 +214,14 @@ def gain_bands(gains: Gains, slug: str, results: Sequence[Result], styles: Style
 # Cost
 
 
-def _system(result: Result, several: bool) -> str:
-    names = result.names
-    name = f"{names.encoder} + {names.decoder}" if several else names.decoder
-    return short(plain(name), _NAME)
-
-
-def _several_encoders(results: Sequence[Result]) -> bool:
-    return len({result.names.encoder for result in results}) > 1
-
-
 def speed(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
-    """CER of each system against lines/s, both with their spread, and the Pareto front."""
-    from adjustText import adjust_text
+    """CER of each system against lines/s, both with their spread, and the Pareto front.
 
-    first, several = results[0], _several_encoders(results)
+    Decoders differ by colour and marker as in all plots, encoders by the filled part of it.
+    """
+    first = results[0]
+    fills = dict(zip(dict.fromkeys(r.names.encoder for r in results), cycle(_FILLS)))
+    several = len(fills) > 1
     read = read_by(first) if several else f"{first.names.encoder}, {read_by(first)}"
     panel = Panel(
         say("CER against speed: {read}", read=read),
@@ -237,27 +229,25 @@ def speed(slug: str, results: Sequence[Result], styles: Styles) -> Plot:
         say("speed of encoder + decoder (lines/s, log scale; bar: range of the rounds)"),
         say("CER (%; bar: 95 % interval)"),
     )
-    axes = panel.axes
-    rates = [lines_per_s(result) for result in results]
-    cers = [_cer(result) for result in results]
-    for result, rate, cer in zip(results, rates, cers, strict=True):
-        panel.points(None, [rate], [cer], styles[result.names.decoder], **_CAPS)
-    points = [(rate[0], cer[0]) for rate, cer in zip(rates, cers, strict=True)]
+    axes, points = panel.axes, []
+    for decoder, own, look in _by_decoder(results, styles):
+        for result in own:
+            rate, cer = lines_per_s(result), _cer(result)
+            points.append((rate[0], cer[0]))
+            filled = {**look, **_filled(fills[result.names.encoder], look["color"])}
+            name = decoder if result is own[0] else None
+            panel.points(name, [rate], [cer], filled if several else look, **_CAPS)
+    for encoder, fill in fills.items() if several else ():
+        axes.plot([], [], "o", label=short(plain(encoder)), **_filled(fill, "0.3"))
     _front(axes, points)
     axes.margins(x=0.15, y=0.12)
     speed_ticks(axes)
     axes.set_ylim(bottom=0)
-    names = [
-        axes.text(*point, f" {_system(result, several)}", fontsize=8, va="bottom")
-        for point, result in zip(points, results, strict=True)
-    ]
-    bars = [bar for rate, cer in zip(rates, cers, strict=True) for bar in _along(rate, cer)]
-    leader = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.5", "shrinkB": 3}
-    adjust_text(
-        names, *zip(*bars, strict=True), ax=axes, iter_lim=300, arrowprops=leader,
-        expand=(1.05, 1.3), min_arrow_len=9, force_static=(0.2, 0.5), max_move=5,
-    )  # fmt: skip
-    return panel.plot(slug, legend=False)
+    return panel.plot(slug)
+
+
+def _filled(part: str, colour: str) -> Look:
+    return {"fillstyle": part, "color": colour, "markeredgecolor": colour}
 
 
 def lines_per_s(result: Result) -> Ranged:
@@ -270,12 +260,6 @@ def lines_per_s(result: Result) -> Ranged:
     return middle, min(rate.low, middle), max(rate.high, middle)
 
 
-def _along(rate: Ranged, cer: Ranged) -> list[tuple[float, float]]:
-    """Positions on the bars of a point, to keep free of names."""
-    across = [(x, cer[0]) for x in np.geomspace(rate[1], rate[2], _PLACES)]
-    return [*across, *((rate[0], y) for y in np.linspace(cer[1], cer[2], _PLACES))]
-
-
 def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     """The Pareto front as a step curve: the lowest CER at each speed."""
     on = pareto([(cer, rate) for rate, cer in points])
@@ -284,4 +268,3 @@ def _front(axes: Any, points: Sequence[tuple[float, float]]) -> None:
     label = say("Pareto front")
     axes.step(rates, cers, where="pre", color="0.4", linewidth=0.9, zorder=1, label=label)
     axes.scatter(rates, cers, s=110, facecolors="none", edgecolors="0.4", linewidths=0.9, zorder=1)
-    axes.legend(loc="best")
