@@ -65,10 +65,14 @@ def _text(ids: list[int]) -> str:
 
 @dataclass(frozen=True)
 class SearchSpec(DecoderSpec):
-    """Takes `line_s` for each line. on_call: what it does then ("raise" what `RAISES` holds)."""
+    """Takes `line_s` for each line, and `first_s` once.
+
+    on_call: what it does then ("raise" what `RAISES` holds).
+    """
 
     needs: ClassVar[Needs] = "states"
     line_s: float = 1.0
+    first_s: float = 0.0
     on_call: str = ""
 
     def open(self, encoder: EncoderInfo) -> Decoder:
@@ -77,13 +81,15 @@ class SearchSpec(DecoderSpec):
 
 class Search(Decoder):
     spec: SearchSpec
+    warm = False
 
     def decode(self, encoded: Encoded) -> list[Decoded]:
         if self.spec.on_call == "raise" and RAISES:
             raise RAISES.pop()
         lines = len(encoded.states)
         READ.append(lines)
-        METER.work(self.spec.line_s * lines)
+        METER.work(self.spec.line_s * lines + (0.0 if self.warm else self.spec.first_s))
+        self.warm = True
         assert encoded.ar is not None
         return [Decoded(encoded.ar.detokenize([7, 8, 9, EOS]), tokens=4) for _ in range(lines)]
 

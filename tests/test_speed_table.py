@@ -120,8 +120,8 @@ def test_each_batch_size_is_a_row_and_is_filled(clock, tmp_path):
 
 
 def test_short_time_means_fewer_lines_and_no_totals_of_them(clock, tmp_path):
-    # A line costs 100 s to prepare and 1 + 3 + 1 s; trying one has cost 105 s.
-    (beam, greedy) = ours(rows_of(job(limit=12, minutes=(105 + 3 * 2 * 105) / 60), tmp_path))
+    # A line costs 100 s to prepare and 1 + 3 + 1 s; trying one twice has cost 210 s.
+    (beam, greedy) = ours(rows_of(job(limit=12, minutes=(210 + 3 * 2 * 105) / 60), tmp_path))
     assert beam.figures and greedy.figures
     assert (beam.figures.measured_lines, beam.figures.passes) == (2, 3)
     assert beam.figures.measured_lines == greedy.figures.measured_lines
@@ -133,6 +133,14 @@ def test_short_time_means_fewer_lines_and_no_totals_of_them(clock, tmp_path):
     assert cells["Sentences/s"].text == "0.250" and cells["Tokens/s"].text == "1.00"
     assert "extrapolated" not in table.conditions
     assert beam.record()["seconds"] is beam.record()["tokens"] is None
+
+
+def test_a_costly_first_call_is_not_taken_for_a_line(clock, monkeypatch, tmp_path):
+    compiled = Entry(f"{HERE}:SearchSpec", "", {"first_s": 400.0})
+    use(monkeypatch, speed_doubles.clockwork(compiled=compiled))
+    minutes = (400 + 2 * 106 + 3 * 8 * 106) / 60
+    rows = ours(rows_of(job(limit=12, minutes=minutes), tmp_path))
+    assert [row.figures.measured_lines for row in rows if row.figures] == [8, 8, 8]
 
 
 def test_totals_of_enough_lines_are_marked(clock, tmp_path):
@@ -174,7 +182,7 @@ def test_what_does_not_fit_into_the_time_is_a_row_with_a_reason(clock, tmp_path)
 def test_failures_are_cells_and_the_table_goes_on(clock, monkeypatch, tmp_path):
     hungry = Entry(f"{HERE}:SearchSpec", "", {"on_call": "raise"})
     use(monkeypatch, speed_doubles.clockwork(hungry=hungry))
-    speed_doubles.RAISES.extend([MemoryError(), MemoryError()])
+    speed_doubles.RAISES.extend([MemoryError() for _ in range(3)])
     rows = ours(rows_of(job(), tmp_path))
     assert [row.origin for row in rows] == ["measured", "measured", "failed"]
     cells = speed_table(rows).rows[2]

@@ -38,7 +38,7 @@ from bench.pipeline.store import RunStore
 from models.base import Encoder
 
 _LONG_S = 120.0  # a system whose passes together would take longer is not repeated
-_QUICK_S = 3.0  # a first line that takes less is tried again, without the cost of the first call
+_QUICK = 1 / 3  # a first line of less of the time left is read again, to leave out first calls
 _PREPARE, _ENCODE = "preparing", "encoding"
 
 
@@ -181,7 +181,7 @@ class _Affordable:
         if new := [name for name in names if name not in known]:
             (line,) = spread_by_width(lines, 1)
             cold = _once(block, line, new, opened, watch)
-            quick = sum(lap.wall_s for lap in cold.values()) < _QUICK_S
+            quick = sum(lap.wall_s for lap in cold.values()) < _QUICK * self._budget.left()
             known.update(_once(block, line, new, opened, watch) if quick else cold)
             if not runtime.device.startswith("cuda"):
                 opened.paces_of(runtime).update({n: lap.wall_s for n, lap in known.items()})
