@@ -519,7 +519,7 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
             fixed(reading("mini", level, "erased", "ctc-ngram")["gain"]["value"], 2)
             for level in ("english", "random")
         ),
-        *(odds("knowing the gap", reader, "+") for reader in READERS),
+        *(odds("knowing the gap", reader, "+") for reader in ("mini", "ppocr", "mini-torn")),
         odds("a marked gap", "ppocr", "+"), odds("inside the search", "mini", "+"),
         fixed(contrast("inside the search", "mini")["adjusted"], 2), restored_table(),
         *(restored("mini", place, "cloze") for place in ("one-erased", "erased", "half-erased")),
@@ -721,10 +721,11 @@ def test_the_finding_on_real_ink_is_said_as_it_came_out():
     assert on_ink()["design"]["sha256"] == read_design().sha256
     assert on_ink()["left_out"] == {}
     assert verdicts("more where ink is lost") == ["not shown", "not shown", "the opposite holds"]
-    assert set(verdicts("language, not search")) == set(verdicts("knowing the gap")) == {"holds"}
+    assert set(verdicts("language, not search")) == {"holds"}
+    assert verdicts("knowing the gap") == ["holds", "not shown", "holds"]
     assert verdicts("an oracle of the place") == ["holds", "not shown", "not shown"]
     opposite = "the opposite holds"
-    assert verdicts("an oracle of the number") == [opposite, "not shown", opposite]
+    assert verdicts("an oracle of the number") == ["not shown", "not shown", opposite]
     shown = {one["reader"]: one["verdict"] for one in by_seed()["judged"]
              if one["contrast"]["name"] == "more where ink is lost"}  # fmt: skip
     assert shown == {"mini": "not shown"} | dict.fromkeys(HEADS_BY_SEED[1:], opposite)
