@@ -103,7 +103,7 @@ def _plot(
         axes.set_xticks(range(len(places)), names, rotation=30, ha="right")
     beside[0].set_ylabel(say("{what}; bar: 95 %", what=upwards))
     handles, labels = beside[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="lower center", ncols=-(-len(labels) // 2))
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     figure.subplots_adjust(
         left=0.7 / width, right=0.99, wspace=0.08,
