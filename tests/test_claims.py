@@ -549,13 +549,13 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
             for decoder in CORRECTED
             for place in (
                 ("ink", "none"), ("ink", "stroke_breaks"), ("ink", "char_erase"),
-                ("hooker", "none"),
+                ("unipen", "none"), ("hooker", "none"),
             )
-            if (decoder, *place) in correction()
         ),
         *((detectable(decoder, "ink"), detectable(decoder, "hooker")) for decoder in CORRECTED),
-        *(gain_behind(decoder) for decoder in ("ctc-beam+lm", "ctc-ngram+lm", "ar-beam+lm")),
-        OWN_NUMBERS, OWN_LOSS, detectable("ar-beam+lm", "ink"),
+        gain_behind("ctc-beam+lm"), gain_behind("ar-beam+lm"), gain_behind("ar-beam+lm", "hooker"),
+        gain_behind("ctc-ngram+lm", "ink", "stroke_breaks"), gain_behind("ctc-ngram+lm", "hooker"),
+        gain_behind("ctc-ngram+lm"), OWN_NUMBERS, OWN_LOSS,
         inside("ctc-ngram"), inside("ctc-ngram", "stroke_breaks"),
         before_after("ctc-beam+lm"), before_after("ctc-beam+lm", "ink", "stroke_breaks"),
         gain_behind("ctc-greedy+speller", "ink", "stroke_breaks"),
@@ -606,9 +606,10 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         "Why did the LLM after TrOCR make it worse, and when does correction help?",
     ): flat(
         OWN_NUMBERS, OWN_LOSS, before_after("ctc-beam+lm"), gain_behind("ctc-beam+lm"),
-        before_after("ctc-ngram+lm"), gain_behind("ctc-ngram+lm"),
-        gain_behind("ctc-ngram+lm", "hooker"), before_after("ar-beam+lm"),
-        gain_behind("ar-beam+lm"), gain_behind("ar-beam+lm", "hooker"),
+        before_after("ar-beam+lm"), gain_behind("ar-beam+lm"),
+        gain_behind("ar-beam+lm", "hooker"), gain_behind("ctc-ngram+lm", "ink", "stroke_breaks"),
+        gain_behind("ctc-ngram+lm", "hooker"), before_after("ctc-ngram+lm"),
+        gain_behind("ctc-ngram+lm"),
         inside("ctc-ngram", "stroke_breaks"),
         before_after("ctc-beam+lm", "ink", "stroke_breaks"),
         gain_behind("ctc-greedy+speller", "ink", "stroke_breaks"),
@@ -702,10 +703,12 @@ def test_wins_are_counted_one_way_for_every_corrector():
     tests = sum(p is not None for *_, p in correction().values())
     assert f"with Holm over the {tests} tests of the table" in text
     loss = -float(OWN_LOSS)
-    for dataset in ("ink", "hooker"):
-        assert float(detectable("ctc-ngram+lm", dataset)) < -loss
-        assert float(gain_behind("ctc-ngram+lm", dataset)[1]) > loss
-    assert float(gain_behind("ar-beam+lm")[1]) < loss
+    assert all(float(gain_behind("ar-beam+lm", dataset)[1]) > 0 for dataset in ("ink", "hooker"))
+    assert (
+        float(gain_behind("ctc-ngram+lm")[1])
+        > loss
+        > float(gain_behind("ctc-ngram+lm", "hooker")[1])
+    )
     (speller, *_) = correction()["ctc-greedy+speller", "ink", "none"]
     lines = speller.row.correction
     assert lines is not None
@@ -728,7 +731,7 @@ def test_the_finding_on_real_ink_is_said_as_it_came_out():
     assert verdicts("an oracle of the number") == ["not shown", "not shown", opposite]
     shown = {one["reader"]: one["verdict"] for one in by_seed()["judged"]
              if one["contrast"]["name"] == "more where ink is lost"}  # fmt: skip
-    assert shown == {"mini": "not shown"} | dict.fromkeys(HEADS_BY_SEED[1:], opposite)
+    assert shown == dict.fromkeys(HEADS_BY_SEED, opposite)
     assert len(by_seed()["judged"]) == 12 and by_seed()["training"]["lines"] == 1455
     assert verdicts("a marked gap") == ["not shown", "not shown", "holds"]
     assert contrast("inside the search", "mini")["verdict"] == "not shown"
