@@ -187,6 +187,17 @@ def test_a_language_model_by_name(call: Call, desk: Path) -> None:
     assert "alice" not in json.dumps(row.extras) + out
 
 
+def test_a_language_model_that_is_not_there(call: Call, desk: Path) -> None:
+    (desk / "lm" / "words.arpa").unlink()
+    words = ("--decoder", "ctc-ngram-word", "-o", "ctc-ngram-word.lm=my-3gram")
+    code, _, err = call("run", "--encoder", "mini", "--dataset", "iam", *words)
+    sentence = "the file of the language model my-3gram is not there"
+    assert code != 0 and sentence in err
+    code, out, _ = call("list")
+    assert "\nlanguage models (0 of 1 here)\n- my-3gram" in out
+    assert f"missing: {sentence}\n" in out
+
+
 def test_the_endpoint_of_the_corrector_llm(desk: Path) -> None:
     (desk / "kaidoku.toml").write_text("[llm]\nurl = 'http://localhost:1/v1'\nmodel = 'm'\n")
     load(desk / "kaidoku.toml")

@@ -15,6 +15,7 @@ from bench.analysis.doctor import Fact, Thing, examine, inventory, look_up
 from bench.cli import PROGRAM
 from bench.cli.options import DataRoot, Json, Lang, print_json
 from bench.core.errors import UserError
+from bench.core.named import file_of_model, named
 from bench.core.options import describe
 from bench.core.registry import did_you_mean
 from bench.report.format import padded, plural, width_of, wrapped
@@ -38,6 +39,7 @@ _MARKS = {"ok": "  ", "note": "- ", "problem": "! "}
 
 app = App(
     name="list",
+    usage=f"{PROGRAM} list [OPTIONS] [WHAT...]",
     help_epilogue=f"""\
 examples:
   {PROGRAM} list                  everything, with what is missing and what would mend it
@@ -73,6 +75,8 @@ def run(
         return _check(as_json)
     kinds, names = _asked(what)
     things = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
+    if not what and (models := [_model(name) for name in named().models]):
+        things["language models"] = models
     details = [_detail(name) for name in names]
     if as_json:
         record: dict[str, Any] = {
@@ -94,6 +98,17 @@ def _asked(words: Sequence[str]) -> tuple[list[str], list[str]]:
             raise UserError(f"nothing is called {word!r}{did_you_mean(word, known)}")
     kinds = [word for word in words or _REGISTRIES if word in _REGISTRIES]
     return kinds, [word for word in words if word not in _REGISTRIES]
+
+
+def _model(name: str) -> Thing:
+    """A language model of the project file."""
+    place = named().models[name]
+    try:
+        file_of_model(name)
+    except UserError as error:
+        reason, _, remedy = str(error).partition("; ")
+        return Thing(name, place, reason, remedy)
+    return Thing(name, place)
 
 
 def _record(thing: Thing) -> dict[str, Any]:
@@ -151,7 +166,7 @@ def _kind_text(kind: str, things: list[Thing]) -> str:
         mark = " " if thing.here else "-"
         lines.append(behind(f"{mark} {thing.name:<{width}}  ", say_text(thing.summary)))
         lines += [behind(" " * (width + 4), text) for text in absence(thing.reason, thing.remedy)]
-    if _REGISTRIES[kind].also:
+    if kind in _REGISTRIES and _REGISTRIES[kind].also:
         lines.append(f"  {say_text(_REGISTRIES[kind].also)}")
     return "\n".join(lines)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Named:
@@ -51,8 +53,18 @@ def for_name(remedy: str, name: str) -> str:
 
 
 def file_of_model(model: str) -> Path:
-    """The file or folder of a language model that an option names."""
-    return Path(_named.models.get(model, model)).expanduser()
+    """The file or folder of a language model that an option names.
+
+    Raises:
+        UserError: the project file has its name, and it is not there.
+    """
+    path = Path(_named.models.get(model, model)).expanduser()
+    if model in _named.models and path.is_absolute() and not path.exists():
+        raise UserError(
+            f"the file of the language model {model} is not there; correct its path under [models] "
+            "of the project file"
+        )
+    return path
 
 
 def title_of(path: Path) -> str:
