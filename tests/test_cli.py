@@ -149,6 +149,7 @@ def test_the_help_of_every_command_is_plain_and_shows_examples(call, monkeypatch
     assert (code, err) == (0, "") and f"python -m bench {name}" in examples
     assert not set("│╭─\x1b") & set(out)
     assert max(map(len, options.splitlines())) <= 80
+    assert "[ARGS" not in out  # the usage has the names that stand below it
 
 
 def test_every_example_of_help_and_documentation_is_understood(call):

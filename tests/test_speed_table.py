@@ -394,6 +394,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, replace(real, encoders=Registry("encoder", {"trocr-small": spec})))
 
 
+def test_a_table_without_a_measured_row_is_no_success(clock, call, monkeypatch, tmp_path):
+    use(monkeypatch, speed_doubles.clockwork())
+    words = ("--encoder", "trocr-small", "--batch-size", "2", "--minutes", "0.0001")
+    code, out, err = call("speed", "--dataset", "words", *words, "--out", f"{tmp_path}/a")
+    assert code == 1 and "Nothing was measured." in out
+    assert "cells done" not in err
+
+
 def test_a_real_run_from_end_to_end(call, tiny, tmp_path):
     words = ("speed", "--encoder", "trocr-small", "--batch-size", "2", "--threads", "1")
     chosen = ("--decoder", "ar-beam-10", "ar-greedy", "ctc-greedy", "ctc-kenlm", "--limit", "2")

@@ -192,7 +192,7 @@ class RunProgress(Bars):
             words = "failed: {decoder} on {condition}: {reason}"
             reason = say_text(row.reason)
             self.say(say(words, decoder=row.decoder, condition=label(block), reason=reason))
-        if not self._console.is_terminal:
+        if rows and not self._console.is_terminal:
             done = say(
                 "{done} of {cells} cells done", done=len(rows) - len(failed), cells=len(rows)
             )

@@ -114,7 +114,7 @@ def _listed(source: PublicSource) -> dict[str, Any]:
     }
 
 
-@app.command
+@app.command(usage=f"{PROGRAM} data get [OPTIONS] [NAME...]")
 def get(
     *name: str,
     encoder: Names = (),
@@ -289,7 +289,7 @@ class Counting:
     out: Path | None = None
 
 
-@app.command
+@app.command(usage=f"{PROGRAM} data check [OPTIONS] [NAME...]")
 def check(
     *name: str,
     counting: Counting = Counting(),

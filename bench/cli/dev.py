@@ -85,7 +85,7 @@ app.command(
 )
 
 
-@app.command(help_epilogue=_PERF)
+@app.command(help_epilogue=_PERF, usage=f"{PROGRAM} dev perf [OPTIONS] [WORDS...]")
 def perf(
     *words: str,
     names_only: Annotated[bool, Parameter(name="--list")] = False,

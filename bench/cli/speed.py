@@ -52,7 +52,7 @@ lines. Totals that are extrapolated to 2,915 lines are marked, and there are non
 {LEAST_LINES} lines. The files have more columns than the terminal. A table that was stopped goes on
 when the same command is given again.
 
-exit code 1: some systems failed, or one asked for by name could not run
+exit code 1: some systems failed, a decoder asked for by name could not run, or nothing was measured
 """,
 )
 
@@ -151,7 +151,8 @@ def run(
         written = ", ".join(file.name for file in files)
         print(say("files in {path}: {files}", path=store.path, files=written))
     left_out = any(row.origin == "not run" and row.decoder in choices.decoder for row in rows)
-    return int(bool(outcome.failed) or left_out)
+    measured = any(row.origin == "measured" for row in rows)
+    return int(bool(outcome.failed) or left_out or not measured)
 
 
 def _job(choices: SpeedChoices, timing: Timing) -> SpeedJob:
