@@ -36,6 +36,7 @@ _ALTO = (
 _COMPANIONS = {"PcGts", "alto", "mets", "trpDocMetadata"}
 
 _HYPHENS = ("-", "\u2010", "\u00ac", "\u2e17")  # that a word may end with already
+_VERTICAL = ("top-to-bottom", "bottom-to-top", "ttb", "btt")
 _FAR = 1e7  # pixels; no page is so large, and no point beyond it means anything
 
 
@@ -53,6 +54,7 @@ class PageLine:
     box: the corners of ALTO's rectangle; None if there is none.
     tags: the labels of ALTO's tags of the line and of what it stands in; PAGE's `production`.
     turn: degrees clockwise that turn the line upright, as the document states; 0 if it does not.
+    vertical: whether it is stated to run from top to bottom or from bottom to top.
     """
 
     item: str
@@ -62,6 +64,7 @@ class PageLine:
     box: Points | None = None
     tags: tuple[str, ...] = ()
     turn: float = 0.0
+    vertical: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,7 @@ def parse_page(content: bytes, name: str) -> Transcript:
                 tags=tuple(_attributes(element, above, "production"))[:1],  # the nearest
                 turn=_degrees(element, above, "orientation")
                 + _degrees(element, above, "readingOrientation"),
+                vertical=_is_vertical(element, above, "readingDirection"),
             )
             for number, element in enumerate(elements(root, "TextLine"))
         ],
@@ -144,6 +148,7 @@ def parse_alto(content: bytes, name: str) -> Transcript:
                     if tag in labels
                 ],
                 _degrees(element, above, "ROTATION"),
+                _is_vertical(element, above, "BASEDIRECTION"),
             )
             for number, element in enumerate(elements(root, "TextLine"))
         ],
@@ -241,7 +246,13 @@ def _degrees(element: Element, above: Mapping[Element, Element], name: str) -> f
     return float(text) if _NUMBER.fullmatch(text) else 0.0
 
 
-def _alto_line(number: int, element: Element, tags: Sequence[str], turn: float) -> PageLine:
+def _is_vertical(element: Element, above: Mapping[Element, Element], name: str) -> bool:
+    return next(_attributes(element, above, name), "").lower() in _VERTICAL
+
+
+def _alto_line(
+    number: int, element: Element, tags: Sequence[str], turn: float, vertical: bool
+) -> PageLine:
     shape = child(element, "Shape")  # the line's own, not that of a word in it
     polygon = None if shape is None else child(shape, "Polygon")
     box = _box(element)
@@ -253,6 +264,7 @@ def _alto_line(number: int, element: Element, tags: Sequence[str], turn: float) 
         box=box,
         tags=tuple(dict.fromkeys(tags)),
         turn=turn,
+        vertical=vertical,
     )
 
 

@@ -278,6 +278,8 @@ def _turned(line: PageLine, turn: int, shape: tuple[int, ...]) -> PageLine:
 
 
 def _cut_out(page: Pillow.Image, line: PageLine, outline: Points, height: int) -> Image:
+    if line.vertical and round(line.turn / 90) % 2 == 0:  # letters upright, one below the other
+        raise ValueError("it is written vertically, which no encoder here reads")
     if line.baseline is not None and len(line.baseline) > 1:
         across, down = np.abs(line.baseline[-1] - line.baseline[0])
         if down > _SLOPE * across:

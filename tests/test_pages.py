@@ -481,6 +481,23 @@ def test_lines_that_nobody_knows_how_to_turn_are_set_aside(tmp_path: Path) -> No
     assert "at a slant" in found.bad[0].reason and "higher than wide" in found.bad[1].reason
 
 
+def test_vertical_writing_is_set_aside_and_a_turned_line_is_not(tmp_path: Path) -> None:
+    picture, document = marked(-1)
+    for name, stated in (("p", ""), ("q", ' readingOrientation="-90"')):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+        region = f'<TextRegion readingDirection="top-to-bottom"{stated}'
+        put(tmp_path, f"{name}.xml", document.replace("<TextRegion", region))
+    found = PageLines("page", tmp_path).load()
+    assert [line.id for line in found.lines] == ["q_1"]
+    assert [line.id for line in found.bad] == ["p_1"] and "vertically" in found.bad[0].reason
+    Image.fromarray(np.rot90(picture)).save(tmp_path / "p.png")
+    box = 'HPOS="20" VPOS="90" WIDTH="360" HEIGHT="40" BASEDIRECTION="ttb"'
+    line = f'<TextLine {box}><String CONTENT="note"/></TextLine>'
+    put(tmp_path, "p.xml", alto(line, attributes=""))
+    with pytest.raises(UserError, match="vertically"):
+        PageLines("alto", tmp_path).load()
+
+
 def test_transkribus_exports_are_read_in_either_format(tmp_path: Path) -> None:
     """PAGE and ALTO side by side, METS and metadata above them, pictures in the folder itself."""
     scan().save(tmp_path / "0001.png")
