@@ -234,8 +234,27 @@ def test_probabilities_above_1_in_a_binary_are_refused(tmp_path, monkeypatch):
     path = Path(word_model(tmp_path))
     for value in ("0.25", "nan"):
         monkeypatch.setattr(kenlm_files, "_SCORE_EVERY_WORD", f"print(-1, '{value}')")
-        with pytest.raises(UserError, match="probabilities above 1 or what is no number"):
+        with pytest.raises(UserError, match="probabilities above 1, what is no number"):
             check_binary(path, ("a", "b"))
+
+
+def test_a_word_that_the_tables_of_a_binary_lack_is_refused(tmp_path):
+    path = Path(word_model(tmp_path))
+    words = read_arpa(path).vocabulary
+    words = ("<unk>", *(word for word in words if word != "<unk>"))  # as a binary has them
+    check_binary(path, words)
+    with pytest.raises(UserError, match="words that its tables lack"):
+        check_binary(path, (*words, "fogx"))
+
+
+def test_words_with_absurd_probabilities_are_refused(tmp_path):
+    path = Path(word_model(tmp_path))
+    model = read_arpa(path)
+    model.orders[0].log10_prob[:] = 0
+    write_arpa(model, path)
+    for read in (read_arpa, lambda path: check_binary(path, ("<unk>", *model.vocabulary[3:]))):
+        with pytest.raises(UserError, match="words whose probabilities add up"):
+            read(path)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the collected cases are not beside the checkout")

@@ -297,9 +297,14 @@ class _Reader:
 
 
 def check_base(path: Path, vocabulary: Sequence[str], logs: Floats) -> None:
-    """Refuse logarithms of base e or 2, by the sum of the words' probabilities."""
+    """Refuse logarithms of base e or 2, and absurd ones, by the sum of the words' probabilities."""
     words = np.array([word != BOS for word in vocabulary])
     chosen = logs[words].astype(np.float64)
+    if (10**chosen).sum() >= _ABSURD:
+        raise UserError(
+            f"{path} has words whose probabilities add up to more than {_ABSURD}, not to 1; build "
+            "it again"
+        )
     fitting = [name for name, b in _BASES.items() if abs((b**chosen).sum() - 1) < _ROUNDING]
     if fitting and fitting[0] != "10":  # the sum is less in a file of a part of the words
         factor = math.log(10, _BASES[fitting[0]])

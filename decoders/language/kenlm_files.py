@@ -30,7 +30,7 @@ for word in words:
     model.BaseScore(state, word, after)
     state, after = after, state
 model.NullContextWrite(state)
-print(*(model.BaseScore(state, word, after) for word in words))
+print(*(model.BaseScore(state, w, after) if w in model or w == words[0] else "nan" for w in words))
 """
 
 
@@ -104,8 +104,8 @@ def check_binary(path: Path, words: Sequence[str]) -> None:
     logs = np.array(done.stdout.split(), np.float32)
     if not (logs <= 0).all():
         raise UserError(
-            f"{path} holds probabilities above 1 or what is no number, so the file is damaged; "
-            "build it again from its ARPA file with build_binary"
+            f"{path} holds probabilities above 1, what is no number or words that its tables "
+            "lack, so the file is damaged; build it again from its ARPA file with build_binary"
         )
     check_base(path, words, logs)
 
