@@ -152,7 +152,7 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
         kind = AutoTokenizer
     elif (folder / hub.SENTENCEPIECE).is_file():
         kind = XLMRobertaTokenizer
-    elif (folder / "merges.txt").is_file():
+    elif (folder / "merges.txt").is_file() and (folder / "vocab.json").is_file():
         kind = RobertaTokenizer
     elif (folder / "vocab.txt").is_file() and not (folder / "tokenizer.json").is_file():
         kind = BertTokenizer
@@ -164,6 +164,12 @@ def load_tokenizer(checkpoint: hub.Checkpoint, model: Any) -> Any:
         raise UserError(
             f"the tokenizer of {checkpoint.repo} has {tokens} tokens and its decoder {size}; "
             "copy the tokenizer that it was trained with into it"
+        )
+    numbers = tokenizer.get_vocab().values()
+    if len({*numbers}) < len(numbers) or max(numbers) >= size:
+        raise UserError(
+            f"the tokenizer of {checkpoint.repo} has tokens with the same number, or with one that "
+            "its decoder lacks; fetch the checkpoint again"
         )
     for name in ("eos_token_id", "pad_token_id"):
         own, other = getattr(tokenizer, name), token_id(model, name)

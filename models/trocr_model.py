@@ -8,9 +8,10 @@ equal height, scaled so that the embedded test lines have the mean of the paper'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -224,16 +225,23 @@ def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
 def _check_floats(checkpoint: hub.Checkpoint) -> None:
     """Refuse quantised weights, which transformers converts to floats without their scales."""
     for part in checkpoint.parts:
-        if part.suffix != ".safetensors":
-            continue
-        with safe_open(part, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - a file is no mapping
-                kind = file.get_slice(name).get_dtype()
-                if not (kind.startswith(("F", "BF")) or _HARMLESS.search(name)):
-                    raise UserError(
-                        f"the weights of {checkpoint.repo} are quantised ({name} is {kind}); "
-                        "choose a checkpoint with float weights"
-                    )
+        for name, kind in _kinds(part):
+            if not (kind.startswith(("F", "BF", "torch.f", "torch.bf")) or _HARMLESS.search(name)):
+                raise UserError(
+                    f"the weights of {checkpoint.repo} are quantised ({name} is {kind}); "
+                    "choose a checkpoint with float weights"
+                )
+
+
+def _kinds(part: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of the tensors of a file and of their types; no tensor is loaded."""
+    if part.suffix != ".safetensors":
+        pickled = torch.load(part, map_location="meta", weights_only=True)
+        yield from ((name, str(tensor.dtype)) for name, tensor in pickled.items())
+        return
+    with safe_open(part, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - a file is no mapping
+            yield name, file.get_slice(name).get_dtype()
 
 
 def ar_model(

@@ -260,9 +260,21 @@ def whole_numbers(folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
+def pickled_whole_numbers(folder: Path) -> None:
+    whole_numbers(folder)
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (pickled_whole_numbers, "are quantised (decoder.model.decoder.layers.0.fc1.weight is"),
+        (
+            changed("vocab.json", lambda v: v.update(dict.fromkeys(list(v)[20:60], 7))),
+            "same number",
+        ),
+        (changed("vocab.json", lambda v: v.update({list(v)[20]: 10**7})), "that its decoder lacks"),
         (two_tokenizers, "vocab.json and tokenizer.json"),
         (whole_numbers, "are quantised (decoder.model.decoder.layers.0.fc1.weight is I8)"),
         (lambda folder: (folder / "adapter_model.safetensors").touch(), "merge_and_unload()"),
@@ -315,6 +327,14 @@ def test_what_does_not_fit_is_one_sentence(
     sentence = str(raised.value)
     assert "\n" not in sentence and len(sentence) < 600
     assert "tiny-trocr" in sentence or "the checkpoint has" in sentence
+
+
+def test_half_of_another_tokenizer_changes_nothing(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "small", "small")
+    detokenize = opened(tmp_path / "small").ar.detokenize
+    (tmp_path / "small" / "merges.txt").write_text("#version: 0.2\n")
+    tokens = [*range(5, 60)]
+    assert opened(tmp_path / "small").ar.detokenize(tokens) == detokenize(tokens)
 
 
 @pytest.mark.parametrize("tokens", [250, 330])
