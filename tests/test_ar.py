@@ -303,6 +303,7 @@ def test_half_precision_is_close_to_single() -> None:
     ("options", "sentence"),
     [
         ({"beam": 0}, "beam is 0"),
+        ({"beam": 10**12}, "hypotheses kept, 1 to 10000"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0"),
         ({"beam": 2, "nbest": 3}, "a beam of 2 does not hold 3"),
         ({"length_penalty": 1e300}, "length_penalty is an exponent, -50 to 50"),
@@ -312,6 +313,9 @@ def test_half_precision_is_close_to_single() -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         AutoregressiveSpec(**options)
+    if "length_penalty" in options:
+        with pytest.raises(UserError, match=sentence):
+            DraftedSpec(**options)
 
 
 def test_states_that_are_no_numbers_and_an_encoder_without_the_head() -> None:

@@ -124,6 +124,14 @@ def test_options_are_given_by_the_name_of_any_part():
 
 
 @pytest.mark.parametrize(
+    ("option", "why"), [("weight", "weight is a weight, 0"), ("length", "length is a bonus, -50")]
+)
+def test_weights_that_swallow_every_other_score_are_refused(option, why):
+    with pytest.raises(UserError, match=why):
+        RerankSpec(**{option: 1e300})
+
+
+@pytest.mark.parametrize(
     ("name", "why"),
     [
         ("ctc-gredy+lm", "did you mean ctc-greedy"),

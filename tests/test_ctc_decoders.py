@@ -186,6 +186,8 @@ def test_an_encoder_that_does_not_fit(files, name):
         ({"beam": 4, "nbest": 5}, r"nbest lies between 1 and the beam \(4\)"),
         ({"token_min_logp": 0.5}, "token_min_logp is a log-probability"),
         ({"beam_prune_logp": 0.5}, "beam_prune_logp is a log-probability"),
+        ({"unk_offset": 1e300}, "unk_offset is a log10 probability, -1000 to 0, not"),
+        ({"unk_offset": -1e300}, "unk_offset is a log10 probability, -1000 to 0, not"),
         ({"order": 7}, "order of a language model"),
         ({"order": 4, "lm": "my.arpa"}, "order applies to the embedded model"),
         ({"workers": -1}, "workers is -1; give at least 0"),

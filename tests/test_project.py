@@ -320,7 +320,8 @@ def test_a_processor_that_is_not_needed_is_a_note_of_the_row(call: Call, desk: P
         ("[sets.iam]\nroot = true", 2, "sets.iam.root is one place; write it in quotes"),
         ("[models]\nx = ['a', 'b']", 2, "models.x is one place"),
         ("[sets.iam]\nroot = '~no-such-user/x'", 2, "sets.iam.root is no path"),
-        ('[encoders.a]\npath = "a\\u0000"', 2, "encoders.a.path is no path"),
+        ('[encoders.a]\npath = "a\\u0000"', 2, "encoders.a.path has a null character"),
+        ('[run]\nout = "a\\u0000"', 2, "run.out has a null character"),
         ("[llm]\nurl = 'http://[::1'", 2, "llm.url is the address of an OpenAI"),
     ],
 )

@@ -88,9 +88,12 @@ class Project:
         if not all(isinstance(each, str | int | float) for each in values):
             rule = "has to be a text, a number, true or false, or a list of these"
             raise self.mistake(*keys, what=f"{'.'.join(keys)} {rule}")
-        return ",".join(
+        text = ",".join(
             str(each).lower() if isinstance(each, bool) else str(each) for each in values
         )
+        if "\0" in text:  # which no command line can hold
+            raise self.mistake(*keys, what=f"{'.'.join(keys)} has a null character; remove it")
+        return text
 
     def pairs_of(self, *keys: str) -> tuple[str, ...]:
         """Entries of a table of texts, each as KEY=VALUE."""
@@ -109,7 +112,7 @@ class Project:
             raise self.mistake(*keys, what=f"{'.'.join(keys)} is one place; write it in quotes")
         try:
             path = (self.path.parent / Path(text).expanduser()).resolve()
-        except (RuntimeError, ValueError) as error:  # ~ before an unknown user, or a null character
+        except RuntimeError as error:  # ~ before an unknown user
             what = f"{'.'.join(keys)} is no path: {text!r}; write the whole path"
             raise self.mistake(*keys, what=what) from error
         return text if hub and not (_PLACE.match(text) or path.exists()) else str(path)

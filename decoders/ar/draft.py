@@ -18,7 +18,7 @@ from bench.core.types import ARModel, Encoded, EncoderInfo, Needs
 from decoders.ar.base import ARDecoder
 from decoders.ar.reader import remaining
 from decoders.ar.score import TreeReader
-from decoders.ar.specs import unapplied
+from decoders.ar.specs import check_penalty, unapplied
 from decoders.base import Decoder, DecoderSpec
 from decoders.ctc.greedy import best_path
 
@@ -47,6 +47,7 @@ class DraftedSpec(DecoderSpec):
 
     def __post_init__(self) -> None:
         check_least(self, 1, "max_new_tokens")
+        check_penalty(self.length_penalty)
 
     def ignored(self, encoder: EncoderInfo) -> Mapping[str, Any]:
         """All settings but those that its own options agree with."""

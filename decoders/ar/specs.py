@@ -16,6 +16,7 @@ from bench.core.types import UNREAD, EncoderInfo, Needs
 from decoders.ar.constraints import Constraints
 from decoders.base import Decoder, DecoderSpec
 
+_MOST_BEAM = 10_000  # no memory holds the states of so many hypotheses
 _MOST_PENALTY = 50  # a power that floats can hold of any length
 
 
@@ -52,11 +53,11 @@ class ARSpec(DecoderSpec, ABC):
 
     def __post_init__(self) -> None:
         check_least(self, 1, "beam", "max_new_tokens", "nbest")
-        if abs(self.length_penalty) > _MOST_PENALTY:
+        if self.beam > _MOST_BEAM:
             raise UserError(
-                f"length_penalty is an exponent, -{_MOST_PENALTY} to {_MOST_PENALTY}, not "
-                f"{self.length_penalty:g}"
+                f"beam is the number of hypotheses kept, 1 to {_MOST_BEAM}, not {self.beam}"
             )
+        check_penalty(self.length_penalty)
         if self.early_stopping not in (True, False, "never"):
             raise UserError(f"early_stopping is {self.early_stopping!r}; give true, false or never")
         if self.nbest > self.beam:
@@ -131,6 +132,14 @@ class AutoregressiveSpec(ARSpec):
         from decoders.ar.beam import BeamDecoder
 
         return BeamDecoder(self, self.constraints(encoder))
+
+
+def check_penalty(value: float) -> None:
+    """Raise a `UserError` for an exponent whose powers are no numbers."""
+    if abs(value) > _MOST_PENALTY:
+        raise UserError(
+            f"length_penalty is an exponent, -{_MOST_PENALTY} to {_MOST_PENALTY}, not {value:g}"
+        )
 
 
 def unapplied(encoder: EncoderInfo, most: int, **own: Any) -> dict[str, Any]:

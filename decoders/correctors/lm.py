@@ -13,6 +13,7 @@ from bench.core.types import Decoded, Encoded, EncoderInfo
 from decoders.ar.base import ARDecoder
 from decoders.base import Decoder, DecoderSpec, Scores, alternatives, ranked
 from decoders.correctors.base import CorrectedLine, Corrector, CorrectorSpec
+from decoders.ctc.base import check_weights
 from decoders.ctc.beam import CTCBeamSpec
 from decoders.language.causal import line_lm
 
@@ -50,6 +51,7 @@ class RerankSpec(CorrectorSpec):
     def __post_init__(self) -> None:
         if self.texts < 2:
             raise UserError(f"texts is the length of a list to put in order, not {self.texts}")
+        check_weights(self.weight, self.length, ("weight", "length"))
 
     def alternatives(self) -> int:
         """The length of the list."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.07
 
 _MOST_BEAM = 100_000  # hypotheses, for which some searches allocate memory at once
+_LEAST_OFFSET = -1000  # a float32 number, also times the largest weight
 _MOST_WEIGHT = 50  # e ** 50 and its inverse are float32 numbers, also times a probability
 
 
@@ -118,6 +119,13 @@ class WordFusionSpec(FusionSpec, ABC):
     unk_offset: float | None = None
     prune_history: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unk_offset is not None and not _LEAST_OFFSET <= self.unk_offset <= 0:
+            raise UserError(
+                f"unk_offset is a log10 probability, {_LEAST_OFFSET} to 0, not {self.unk_offset:g}"
+            )
+
     def missing(self, encoder: EncoderInfo) -> Unavailable | None:
         """Refuse an alphabet without a space, which has no words."""
         return super().missing(encoder) or missing_space(encoder)
@@ -138,12 +146,15 @@ def check_beam(beam: int, nbest: int) -> None:
         raise UserError(f"nbest lies between 1 and the beam ({beam}), not {nbest}")
 
 
-def check_weights(alpha: float | None, beta: float | None) -> None:
+def check_weights(
+    alpha: float | None, beta: float | None, names: tuple[str, str] = ("alpha", "beta")
+) -> None:
     """Raise a `UserError` for weights of a language model that search for no likely text."""
+    weight, bonus = names
     if alpha is not None and not 0 <= alpha <= _MOST_WEIGHT:
-        raise UserError(f"alpha is a weight, 0 to {_MOST_WEIGHT}, not {alpha:g}")
+        raise UserError(f"{weight} is a weight, 0 to {_MOST_WEIGHT}, not {alpha:g}")
     if beta is not None and not -_MOST_WEIGHT <= beta <= _MOST_WEIGHT:
-        raise UserError(f"beta is a bonus, -{_MOST_WEIGHT} to {_MOST_WEIGHT}, not {beta:g}")
+        raise UserError(f"{bonus} is a bonus, -{_MOST_WEIGHT} to {_MOST_WEIGHT}, not {beta:g}")
 
 
 def check_threshold(option: str, value: float | None) -> None:
