@@ -173,6 +173,11 @@ def test_a_broken_binary_is_refused(tmp_path: Path, data: bytes, sentence: str) 
         kenlm_lm(str(path))
 
 
+def test_a_device_is_no_language_model() -> None:
+    with pytest.raises(UserError, match="it is no regular file"):
+        kenlm_lm("/dev/zero")
+
+
 def test_a_binary_that_crashes_kenlm_is_refused(
     arpa: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

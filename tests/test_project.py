@@ -354,6 +354,12 @@ def test_a_file_that_cannot_be_read(
     assert says in refused("list", "--project", "other.toml")
 
 
+def test_a_device_is_no_project_file(refused: Any, desk: Path) -> None:
+    (desk / "kaidoku.toml").unlink(missing_ok=True)
+    (desk / "kaidoku.toml").symlink_to("/dev/zero")
+    assert "it is no regular file" in refused("list")
+
+
 def test_a_mark_before_the_text_is_passed_over(desk: Path) -> None:
     (desk / "kaidoku.toml").write_bytes(b"\xef\xbb\xbf[run]\nlimit = 3\n")
     assert load(desk / "kaidoku.toml").tables == {"run": {"limit": 3}}

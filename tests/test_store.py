@@ -316,6 +316,14 @@ with RunStore(sys.argv[1]).writing({}):
 """
 
 
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "rows.jsonl")
+    (tmp_path / "env.json").symlink_to("/dev/zero")
+    for read in (RunStore(tmp_path).rows, RunStore(tmp_path).environments):
+        with pytest.raises(UserError, match="it is no regular file"):
+            read()
+
+
 def test_two_runs_never_write_one_folder_and_a_dead_ones_lock_is_taken_over(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],

@@ -64,6 +64,22 @@ def plain_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device.
+    """
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: Path) -> None:
+    """Raise an `OSError` for a pipe or a device, which may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Write files by their paths in a folder, each whole or not at all."""
     for name, content in files.items():

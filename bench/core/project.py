@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.files import read_bytes
 from bench.core.registry import did_you_mean
 
 NAME = "kaidoku.toml"
@@ -134,7 +135,7 @@ def read(path: Path) -> Project:
         UserError: it cannot be read, is no TOML, or has a table or a name that it may not have.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # some editors put a mark first
+        text = read_bytes(path).decode("utf-8-sig")  # some editors put a mark first
         tables = tomllib.loads(text)
     except OSError as error:
         raise UserError(

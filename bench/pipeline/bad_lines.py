@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from bench.core.errors import UserError
-from bench.core.files import write_atomically
+from bench.core.files import read_bytes, write_atomically
 from bench.core.named import without_paths
 from bench.core.records import load
 from bench.core.types import BadLine
@@ -44,6 +44,6 @@ def note(path: Path, dataset: str, split: str, bad: Sequence[BadLine]) -> None:
 def read(path: Path) -> list[Stored]:
     """Read such a file; nothing where it is missing or damaged."""
     try:
-        return [load(Stored, line, str(path)) for line in path.read_bytes().split(b"\n") if line]
+        return [load(Stored, line, str(path)) for line in read_bytes(path).split(b"\n") if line]
     except (OSError, UserError):
         return []

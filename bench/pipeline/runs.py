@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bench import ROOT
 from bench.core.errors import UserError
-from bench.core.files import write_atomically
+from bench.core.files import read_bytes, write_atomically
 from bench.core.hashing import digest, plain
 from bench.core.locks import LockedError, locked
 from bench.core.records import dump, load
@@ -177,7 +177,7 @@ def _records() -> Iterator[tuple[Run, Path]]:
 def _has_rows(path: Path) -> bool:
     """Whether a folder holds a row that was written to its end."""
     try:
-        return b"\n" in (path / "rows.jsonl").read_bytes()
+        return b"\n" in read_bytes(path / "rows.jsonl")
     except OSError:
         return False
 
@@ -185,7 +185,7 @@ def _has_rows(path: Path) -> bool:
 def _record(path: Path) -> Run | None:
     """The content of `run.json`; None when it is not there or damaged (its rows still count)."""
     try:
-        return load(Run, (path / _RECORD).read_bytes(), str(path / _RECORD))
+        return load(Run, read_bytes(path / _RECORD), str(path / _RECORD))
     except (OSError, UserError):
         return None
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from bench.core import locks
 from bench.core.errors import UserError
-from bench.core.files import UNFINISHED, plain_errors, write_atomically
+from bench.core.files import UNFINISHED, plain_errors, read_bytes, write_atomically
 from bench.core.hashing import digest
 from bench.core.records import CorruptError, dump, dump_row, load, load_environments, load_row
 from bench.core.types import LineResult, LineSet, Row
@@ -107,7 +107,7 @@ class RunStore:
         packed = path.with_name(f"{path.name}.gz")  # as committed references keep them
         try:
             old = packed.is_file() and not path.is_file()  # lines measured again are not packed
-            content = gzip.decompress(packed.read_bytes()) if old else path.read_bytes()
+            content = gzip.decompress(read_bytes(packed)) if old else read_bytes(path)
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: the cell failed or was not run here; run it"
@@ -128,7 +128,7 @@ class RunStore:
         """The environment records by hash (`Row.environment`); empty before the first run."""
         path = self.path / "env.json"
         try:
-            records = dict(load_environments(path.read_bytes(), str(path), "delete it"))
+            records = dict(load_environments(read_bytes(path), str(path), "delete it"))
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -245,7 +245,7 @@ class RunStore:
 def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
     """Read the valid rows of a file, and list the damaged ones with reasons."""
     try:
-        records = path.read_bytes().split(b"\n")
+        records = read_bytes(path).split(b"\n")
     except FileNotFoundError:
         return [], []
     except OSError as error:

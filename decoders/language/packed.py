@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bench.core.cache import cache_folder, intact, seal
 from bench.core.errors import UserError
-from bench.core.files import content_hash, draft_of
+from bench.core.files import check_regular, content_hash, draft_of
 from bench.core.named import named
 from bench.core.registry import did_you_mean
 
@@ -35,6 +35,7 @@ def unpacked(path: Path) -> Path:
             be written.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             head = file.read(max(map(len, (*_READ, *_OTHERS))))
     except FileNotFoundError as error:
