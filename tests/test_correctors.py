@@ -128,7 +128,7 @@ def test_options_are_given_by_the_name_of_any_part():
 )
 def test_weights_that_swallow_every_other_score_are_refused(option, why):
     with pytest.raises(UserError, match=why):
-        RerankSpec(**{option: 1e300})
+        RerankSpec(**{option: 1e300})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
