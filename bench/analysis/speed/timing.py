@@ -38,7 +38,7 @@ from bench.pipeline.store import RunStore
 from models.base import Encoder
 
 _LONG_S = 120.0  # a system whose passes together would take longer is not repeated
-_QUICK = 1 / 3  # a first line of less of the time left is read again, to leave out first calls
+_QUICK = 1 / 2  # a first line of less of the time left is read again, to leave out first calls
 _PREPARE, _ENCODE = "preparing", "encoding"
 
 
