@@ -196,10 +196,10 @@ def test_real_ink_comes_back_and_clean_lines_stay() -> None:
     encoder = ENCODERS.create("mini").open(Runtime(batch_size=8, threads=1))
     lines = DATASETS.create("ink").load("val", 8).lines
     damaged = [DAMAGES.create("char_erase").apply(one, "ink", 3, 0).line for one in lines]
-    weights: dict[str, Any] = {"alpha": 1.2, "beta": 3.0}
+    weights: dict[str, Any] = {"alpha": 0.9, "beta": 1.5}
     decoders = [
         CTCNGramSpec(**weights).open(encoder.info),
-        CTCGapSpec(**weights, gap_cost=5.0).open(encoder.info),
+        CTCGapSpec(**weights, gap_cost=4.0).open(encoder.info),
     ]
 
     def edits(images) -> list[int]:
