@@ -49,7 +49,9 @@ ENCODERS = Registry(
             "models.shipped:MiniSpec", "PP-OCRv6 small, trained further on handwriting; AR head"
         ),
         "mini-torn": Entry(
-            "models.shipped:TornSpec", "the last trainings of mini with half of the lines damaged", sample=0
+            "models.shipped:TornSpec",
+            "mini, half of the lines of its last runs damaged",
+            sample=0,
         ),
         "ppocr": Entry(
             "models.shipped:PPOCRSpec", "PP-OCRv6 small, as its makers trained it", sample=0

@@ -178,8 +178,8 @@ def _restored(finding: Finding) -> Table:
         conditions=say(
             "Percent of the characters with ink of which less than 20 % is left. The oracles know "
             "where characters are missing, and how many, which no reader does. {ideal}: reads all "
-            "visible characters and no hidden one, and so shows what each search restores by itself. "
-            "{ceiling}: the 6-gram alone with the true text around each hidden character.",
+            "visible characters and no hidden one, and so shows what each search restores by "
+            "itself. {ceiling}: the 6-gram alone with the true text around each hidden character.",
             ideal=say(IDEAL),
             ceiling=say(CEILING),
         ),
