@@ -136,6 +136,15 @@ def test_a_changed_key_of_the_same_cell_takes_its_place_and_can_be_taken_back(tm
     assert [each.key for each in RunStore(tmp_path).rows()] == ["old"]
 
 
+def test_a_part_of_a_run_stays_a_part(tmp_path):
+    with (store := RunStore(tmp_path)).writing(ENVIRONMENT):
+        for key in ("a", "b", "c"):
+            store.write(other(key), [LINE])
+    part = RunStore(tmp_path).only([other("b")])  # of a run that was not read before
+    assert [each.key for each in part.rows()] == ["b"]
+    assert [each.key for each in store.rows()] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("keep", [1, 40, -1])
 def test_a_torn_last_row_is_tolerated_and_mended(tmp_path, keep):
     path = tmp_path / "rows.jsonl"

@@ -66,6 +66,7 @@ class RunStore:
 
     def only(self, rows: Iterable[Row]) -> RunStore:
         """The run restricted to some of its rows, to read."""
+        self._load()  # or the part would read the whole file later
         part = copy.copy(self)
         part._by_cell = {row.cell: row for row in rows}
         return part
