@@ -114,7 +114,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path, record):
 
 
 @pytest.mark.parametrize(
-    "run", ["two-cores-perf", "two-cores-perf-ngram-wide", "two-cores-perf-base"]
+    "run", sorted(folder.name for folder in (ROOT / "results/reference").glob("two-cores-perf*"))
 )
 def test_the_reference_is_the_table_of_its_record(run):
     folder = ROOT / "results" / "reference" / run
