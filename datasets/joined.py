@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from datasets.raster import Stroke
 from datasets.sources import SOURCES
-from datasets.splits import split_of
+from datasets.splits import may_learn, split_of
 from datasets.unipen import read_pieces
 
 WORDS, CHARACTERS = (pieces.file for pieces in SOURCES["unipen"].pieces)
@@ -81,10 +81,14 @@ def read_bank(root: Path) -> Bank:
 
 
 def read_inks(path: Path, split: str) -> dict[str, dict[str, list[Ink]]]:
-    """Read isolated words or characters of the writers of a split, by writer and text."""
+    """Read isolated words or characters of the writers of a split, by writer and text.
+
+    Of train, those who are of val or test under another contributor are left out.
+    """
     raw: dict[str, list[tuple[str, list[NDArray[np.float32]]]]] = defaultdict(list)
     for piece in read_pieces(path):
-        if split_of(piece.writer) == split and all(char in _REACH for char in piece.text):
+        mine = may_learn(piece.writer) if split == "train" else split_of(piece.writer) == split
+        if mine and all(char in _REACH for char in piece.text):
             raw[piece.writer].append((piece.text, piece.strokes()))
     return {writer: _on_baseline(pieces) for writer, pieces in raw.items()}
 

@@ -11,6 +11,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+# Contributors of UNIPEN whose writers are those of another, by the same names: there they wrote
+# isolated characters, here words.
+_SAME_WRITERS = {"apd": "apb", "ape": "apb", "cee": "ced"}
 _ORDER = ("train", "val", "test")
 _OTHER_NAMES = {
     "training": "train",
@@ -32,6 +35,21 @@ def split_of(group: str) -> str:
     """The split of a group: md5 of its name modulo 10; 0 is test, 1 val, the rest train."""
     digit = int(hashlib.md5(group.encode()).hexdigest(), 16) % 10
     return {0: "test", 1: "val"}.get(digit, "train")
+
+
+def hand_of(writer: str) -> str:
+    """The name of a UNIPEN writer where the same person wrote for two contributors.
+
+    >>> hand_of("apd/Chris_Hess")
+    'apb/Chris_Hess'
+    """
+    contributor, slash, name = writer.partition("/")
+    return f"{_SAME_WRITERS.get(contributor, contributor)}{slash}{name}"
+
+
+def may_learn(writer: str) -> bool:
+    """Whether a UNIPEN writer is of train under every name."""
+    return split_of(writer) == split_of(hand_of(writer)) == "train"
 
 
 def canonical(name: str) -> str:

@@ -13,7 +13,7 @@ import gzip
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import median
 from typing import Any
 
@@ -25,7 +25,9 @@ from bench.analysis.evidence import Reading, readings
 from bench.analysis.experiment.design import read_design
 from bench.analysis.experiment.ideal import NAME as IDEAL
 from bench.analysis.stats import Difference, holm, significant
+from bench.pipeline.leaks.weights import RECORD
 from bench.pipeline.store import RunStore
+from datasets.splits import hand_of
 
 REFERENCE = ROOT / "results" / "reference"
 EDITS = ("substitutions", "deletions", "insertions")
@@ -93,13 +95,30 @@ def cer(*where: Any, digits: int = 1, **more: Any) -> str:
     return fixed(100 * edits / counts["characters"], digits)
 
 
+def cer_where(
+    decoder: str, dataset: str, chosen: Callable[[dict[str, Any]], bool], encoder: str = "mini"
+) -> str:
+    """CER in percent of some of the lines."""
+    key = row(decoder, dataset, encoder=encoder)["key"]
+    text = gzip.decompress((REFERENCE / "two-cores" / "lines" / f"{key}.jsonl.gz").read_bytes())
+    lines = [line for line in map(json.loads, text.splitlines()) if chosen(line)]
+    edits = sum(line[kind] for line in lines for kind in EDITS)
+    return fixed(100 * edits / sum(len(line["reference"]) for line in lines), 1)
+
+
 def cer_of_length(decoder: str, dataset: str, least: int, most: int) -> str:
     """CER in percent of the lines with so many characters."""
-    path = REFERENCE / "two-cores" / "lines" / f"{row(decoder, dataset)['key']}.jsonl.gz"
-    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    chosen = [line for line in lines if least <= len(line["reference"]) <= most]
-    edits = sum(line[kind] for line in chosen for kind in EDITS)
-    return fixed(100 * edits / sum(len(line["reference"]) for line in chosen), 1)
+    return cer_where(decoder, dataset, lambda line: least <= len(line["reference"]) <= most)
+
+
+def by_learned_hand(encoder: str = "mini") -> list[str]:
+    """Greedy CTC on `ink`: the hands whose words the shipped weights learned, and the others."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    learned = {hand_of(name) for names in record.values() for name in names}
+    return [
+        cer_where("ctc-greedy", "ink", lambda line: line["writer"] in learned, encoder),
+        cer_where("ctc-greedy", "ink", lambda line: line["writer"] not in learned, encoder),
+    ]
 
 
 def wer(*where: Any) -> str:
@@ -497,6 +516,7 @@ OWN_LOSS = "0.87"  # points: their difference
 
 CLAIMS: dict[tuple[str, str], list[str]] = {
     ("README.md", "What it found"): flat(
+        by_learned_hand(),
         cer_of_length("ar-beam", "unipen", 0, 70), cer_of_length("ar-beam", "unipen", 71, 1000),
         main_table(), cer("ctc-greedy", "ink"), cer("ctc-ngram", "ink"),
         cer("ctc-greedy", "unipen"), cer("ctc-ngram", "unipen"), cer("ctc-greedy", "hooker"),

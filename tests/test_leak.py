@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from bench.core.errors import UserError
 from bench.core.types import Line, LineSet
 from bench.pipeline.leaks.check import check_splits, check_training, leaks_of_row
 from bench.pipeline.leaks.leak import GRAM, NEAR, compare, image_bits
+from bench.pipeline.leaks.weights import RECORD
 from bench.pipeline.plan import Part
 from bench.report.leak import sentence, table, verdict
 from datasets.base import Dataset, fingerprint
@@ -205,3 +207,40 @@ def test_a_training_on_a_leaking_set_is_refused(monkeypatch, capsys):
         guard_training(("two",), {"two": {"repeated": 3}}, False)
     guard_training(("two",), {"two": {"repeated": 3}}, True)
     assert "3 of 8 have the text" in capsys.readouterr().err
+
+
+def shipped(call, monkeypatch, tmp_path) -> tuple[int, dict[str, Any]]:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
+    code, out, _ = call("check", "leak", "-o", "ink.size=60", "--json")
+    return code, {name: one for one in json.loads(out)["weights"] for name in one["weights"]}
+
+
+def test_what_every_shipped_weight_learned_is_compared(call, tmp_path, monkeypatch):
+    code, found = shipped(call, monkeypatch, tmp_path)
+    names = {path.stem for path in RECORD.parent.glob("*.safetensors")}
+    assert found.keys() == {*names, "n-grams", "ctc-gap"}
+    assert not found["ppocr"]["known"]  # its makers name no data sets
+    assert all(text["overlap"]["lines_seen"] == 0 for text in found["lm"]["texts"])
+    hands = {
+        leak["tested"]: [(one["kind"], one["lines"]) for one in leak["shared"]]
+        for leak in found["mini"]["leaks"]
+    }
+    ink = {split: hands.pop(f"ink {split}") for split in ("val", "test")}
+    assert hands == {
+        "unipen val": [("writer", 0)], "unipen test": [("writer", 0)],
+        "hooker val": [("block", 0)], "hooker test": [("block", 0)],
+    }  # fmt: skip
+    # They learned words of hands whose characters are in `ink`.
+    assert code == 1 and all(lines > 0 for [(_, lines)] in ink.values())
+    assert "unipen is not here" in found["mini"]["absent"][0]
+    assert "a leak; learned from" in call("check", "leak", "-o", "ink.size=60")[1]
+
+
+def test_weights_that_learned_no_hand_of_a_test_line_are_clean(call, tmp_path, monkeypatch):
+    record = {file: ["bba/ajc"] for file in json.loads(RECORD.read_text(encoding="utf-8"))}
+    monkeypatch.setattr("bench.pipeline.leaks.weights.RECORD", tmp_path / "learned.json")
+    (tmp_path / "learned.json").write_text(json.dumps(record))
+    assert shipped(call, monkeypatch, tmp_path)[0] == 0
+    record["hooker_lines.parquet"] = ["JDH_2_16_145"]  # a letter of test
+    (tmp_path / "learned.json").write_text(json.dumps(record))
+    assert shipped(call, monkeypatch, tmp_path)[0] == 1

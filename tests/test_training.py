@@ -21,6 +21,7 @@ from bench.core.errors import UserError
 from bench.core.registry import Entry
 from bench.core.tensors import read_tensors
 from bench.core.types import Runtime
+from bench.pipeline.leaks.weights import RECORD
 from bench.training import files, mini, mini_head
 from bench.training import fit as loop
 from bench.training.align import align
@@ -34,6 +35,9 @@ from bench.training.recipes import MiniEncoder, MiniHead
 from bench.training.sources import (
     FILES,
     MINI,
+    MINI_HEAD,
+    PEN_LINES,
+    SCANS,
     PenLines,
     Rendered,
     Sample,
@@ -43,8 +47,9 @@ from bench.training.sources import (
     sources,
 )
 from datasets import DATASETS
+from datasets.joined import CHARACTERS, WORDS, read_inks
 from datasets.root import data_root
-from datasets.splits import split_of
+from datasets.splits import hand_of, may_learn, split_of
 from models.alphabet import ALPHABET
 from models.ppocr_net import PPOCRConfig, PPOCRNet
 from models.shipped import MiniSpec, PPOCRSpec
@@ -52,6 +57,7 @@ from models.shipped_encoders import read_head
 from tests.trainings import Killed, Listening, Slope
 
 ROOT = data_root()
+JOINED = ("joined-words", "joined-characters")
 
 
 # ---- the loop ----
@@ -246,11 +252,23 @@ def test_val_and_test_lines_are_not_read(tmp_path):
             row = {"writer": writer, "strokes": [[0, 0, 1, 1]], "text": split_of(writer)}
             file.write(json.dumps(row) + "\n")
     lines = PenLines.read(tmp_path / "pens.gz", ("bba",)).lines
-    assert lines and {text for _, text in lines} == {"train"}
+    assert lines and {text for _, text, _ in lines} == {"train"}
     assert len(lines) == 2 * sum(split_of(writer) == "train" for writer in writers)
-    rows = [{"image": {"bytes": b"x"}, "text": "é", "split": s} for s in ("train", "val", "test")]
+    rows = [
+        {"image": {"bytes": b"x"}, "text": "é", "writer": f"of {split}", "split": split}
+        for split in ("train", "val", "test")
+    ]
     parquet.write_table(Table.from_pylist(rows), tmp_path / "scans.parquet")
-    assert Scans.read(tmp_path / "scans.parquet", fold=True).lines == [(b"x", "e")]
+    assert Scans.read(tmp_path / "scans.parquet", fold=True).lines == [(b"x", "e", "of train")]
+
+
+def test_a_hand_of_test_is_not_learned_under_another_name(tmp_path):
+    with gzip.open(tmp_path / "words.gz", "wt") as file:
+        for writer in ("apd/Chris_Hess", "apd/Todd_Sachs"):  # of train, apb/Chris_Hess of test
+            assert split_of(writer) == "train"
+            file.write(json.dumps({"w": writer, "t": "in", "s": [[0, 0, 9, 20]]}) + "\n")
+    assert read_inks(tmp_path / "words.gz", "train").keys() == {"apd/Todd_Sachs"}
+    assert not may_learn("apd/Chris_Hess") and may_learn("apd/Todd_Sachs")
 
 
 @pytest.mark.slow  # reads all there is
@@ -260,12 +278,29 @@ def test_val_and_test_lines_are_not_read(tmp_path):
 )
 def test_real_sources_never_touch_val_or_test():
     assert ROOT is not None
-    found = [source for _, source in sources(ROOT, MINI, Texts())]
-    drawn: dict[str, Any] = dict(zip(MINI, found, strict=True))
+    shares = {**MINI, **MINI_HEAD}
+    found = [source for _, source in sources(ROOT, shares, Texts())]
+    drawn: dict[str, Any] = dict(zip(shares, found, strict=True))
+    bank = drawn["joined-words"].bank
+    learned = {
+        WORDS: {*bank.word_writers},
+        CHARACTERS: {*bank.character_writers},
+        PEN_LINES: {writer for _, _, writer in drawn["unipen-lines"].lines},
+        **{file: {one for *_, one in drawn[name].lines} for name, file in SCANS.items()},
+    }
+    assert {*drawn} == {"rendered", "unipen-long", *JOINED, "unipen-lines", *SCANS}
+    assert {writer for *_, writer in drawn["unipen-long"].lines} <= learned[PEN_LINES]
+    record = json.loads(RECORD.read_text(encoding="utf-8"))  # of the shipped weights
+    assert learned.keys() == record.keys()
+    for file, blocks in learned.items():
+        assert blocks <= {*record[file]}, f"{RECORD} lacks {blocks - {*record[file]}} of {file}"
+    hands = {hand_of(block) for blocks in learned.values() for block in blocks}
+    for name, split in product(("ink", "unipen-all", "hooker-all"), ("val", "test")):
+        assert hands.isdisjoint(
+            hand_of(line.block) for line in DATASETS.create(name).load(split).lines
+        )
     assert sum(MINI.values()) == pytest.approx(1)
     assert MINI["unipen-lines"] + MINI["hooker"] <= 0.5  # English as it stands
-    bank = drawn["joined-words"].bank
-    assert {split_of(w) for w in (*bank.character_writers, *bank.word_writers)} == {"train"}
     counts = {"poilus": 979, "cremma20": 175, "hooker": 4855, "copiste": 4171}
     assert {name: len(drawn[name].lines) for name in counts} == counts
     rng = np.random.default_rng(0)

@@ -34,14 +34,15 @@ examples:
   {PROGRAM} check overfit --system mini:ar-beam --dataset lines --limit 100
   {PROGRAM} check overfit --system mini:ctc-greedy -o mini.weights=runs/mini/mini.safetensors
 
+  {PROGRAM} check leak
   {PROGRAM} check leak --dataset hooker
   {PROGRAM} check leak --dataset iam -o iam.root=~/IAM --text my-letters.txt
 
 A system is ENCODER:DECODER. The same number of lines of the train, val and test split is read.
 On a set that the system never learned from the check compares the splits alone.
 
-exit code 1: over-fitted, no verdict is possible, or more than one text or image in a hundred in
-two splits
+exit code 1: over-fitted, no verdict is possible, more than one text or image in a hundred in
+two splits, or a hand, document or image of a val or test line in what shipped weights learned
 """,
 )
 
@@ -116,32 +117,47 @@ def _record(result: OverfitCheck) -> dict[str, Any]:
 @app.command
 def leak(
     *,
-    dataset: str = "ink",
+    dataset: str = "",
     text: Files = (),
     options: Options = (),
     lang: Lang = None,
     as_json: Json = False,
     data_root: DataRoot = None,
 ) -> int:
-    """Find texts, pages, hands and images that two splits of a set share.
+    """Find lines of the main job that shipped weights learned, or that splits of a set share.
 
-    Also test lines that a language model has read.
+    Hands, pages, images and texts are compared, and test lines that a language model has read.
 
     Args:
+        dataset: compare its splits instead of the shipped weights; with --text alone: ink
         text: text of a language model; default: that of the embedded one
     """
     from bench.cli.bars import track
     from bench.core.files import read_text
     from bench.pipeline.leaks.check import check_splits, check_text
     from bench.pipeline.leaks.leak import known, seen_too_often
-    from bench.pipeline.plan import Part, Registries
+    from bench.pipeline.leaks.weights import check_weights
+    from bench.pipeline.plan import MAIN_SETS, Part, Registries
     from bench.report import render
-    from bench.report.leak import table, verdict
+    from bench.report.leak import of_weights, table, verdict
     from decoders.language.lm import train_text
 
     names = Registries()
-    own = typed(options, names).get(dataset, {})
-    part = Part(dataset, names.datasets.create(dataset, own), own)
+    given = typed(options, names)
+    dataset = dataset or ("ink" if text else "")
+    parts = [
+        Part(name, names.datasets.create(name, given.get(name)), given.get(name, {}))
+        for name in ([dataset] if dataset else MAIN_SETS)
+    ]
+    if not dataset:
+        found = check_weights(parts, track)
+        if as_json:
+            print_json({"weights": [dataclasses.asdict(one) for one in found]})
+        else:
+            for sentence in of_weights(found).splitlines():
+                print(behind("", sentence))
+        return int(any(one.spoilt for one in found))
+    (part,) = parts
     leaks = check_splits(part, track)
     texts = check_text(read_text(text) if text else train_text(), [part], track)
     if as_json:

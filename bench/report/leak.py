@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from bench.pipeline.leaks.check import TextLeak
 from bench.pipeline.leaks.leak import GRAM, MOST, WORDS, Leak, known
+from bench.pipeline.leaks.weights import Learned
 from bench.report.conditions import nouns
-from bench.report.format import listing, percent, plural
-from bench.report.language import say
+from bench.report.format import commas, listing, percent, plural
+from bench.report.language import say, say_name, say_text
 from bench.report.results import marked
 from bench.report.table import Column, Table, count, declared, keys, rate
 from datasets.about import about
@@ -68,6 +69,26 @@ def verdict(dataset: str, leaks: Sequence[Leak], texts: Sequence[TextLeak]) -> s
         )
     facts = [say("Known: {fact}", fact=say(fact)) for fact in known(dataset)]
     return "\n".join([*sentences, *facts])
+
+
+def of_weights(found: Sequence[Learned]) -> str:
+    """The findings on shipped weights in plain sentences."""
+    lines = []
+    for one in found:
+        words = {"weights": listing(list(one.weights)), "what": commas(map(say_name, one.what))}
+        if not one.known:
+            lines.append(say("{weights}: nothing to compare; its notes say: {what}", **words))
+        elif one.spoilt:
+            lines.append(say("{weights}: a leak; learned from {what}", **words))
+        else:
+            lines.append(say("{weights}: clean; learned from {what}", **words))
+        lines += [sentence(leak) for leak in one.leaks if not leak.clean]
+        lines += [text_sentence(text) for text in one.texts]
+        lines += [
+            say("texts and images were not compared: {reason}", reason=say_text(reason))
+            for reason in one.absent
+        ]
+    return "\n".join(lines)
 
 
 def _block(dataset: str) -> str:

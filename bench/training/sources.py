@@ -23,7 +23,7 @@ from datasets.handwriting import write
 from datasets.joined import CHARACTERS, WORDS, Bank, Ink, join, read_bank, spaced
 from datasets.levels import line_texts, pseudo
 from datasets.raster import Stroke, draw_strokes, fit_strokes, on_paper
-from datasets.splits import split_of
+from datasets.splits import may_learn
 from models.images import HEIGHT, WIDEST, darkness, to_height
 
 PEN_LINES = "unipen_lines.strokes.jsonl.gz"
@@ -236,10 +236,13 @@ class JoinedWords:
 
 @dataclass(frozen=True, eq=False)
 class PenLines:
-    """UNIPEN's own lines of the train writers."""
+    """UNIPEN's own lines of the train writers.
+
+    lines: strokes, text and writer.
+    """
 
     placed: ClassVar[bool] = False
-    lines: Sequence[tuple[list[Stroke], str]]
+    lines: Sequence[tuple[list[Stroke], str, str]]
 
     @staticmethod
     def read(path: Path, twice: tuple[str, ...] = ()) -> PenLines:
@@ -247,32 +250,35 @@ class PenLines:
         lines = []
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for row in map(json.loads, file):
-                if split_of(row["writer"]) == "train":
+                if may_learn(row["writer"]):
                     strokes = [np.array(s, np.float32).reshape(-1, 2) for s in row["strokes"]]
                     upright = [s * np.array([1, -1], np.float32) for s in strokes]
                     copies = 2 if row["writer"].partition("/")[0] in twice else 1
-                    lines += [(upright, row["text"])] * copies
+                    lines += [(upright, row["text"], row["writer"])] * copies
         return PenLines(lines)
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
         """Draw a line with a pen of random width; `longest` has no effect."""
-        strokes, text = self.lines[int(rng.integers(len(self.lines)))]
+        strokes, text, _ = self.lines[int(rng.integers(len(self.lines)))]
         return _drawn(strokes, text, rng)
 
 
 @dataclass(frozen=True, eq=False)
 class Scans:
-    """Scanned lines of a Parquet set's train split, kept as encoded bytes."""
+    """Scanned lines of a Parquet set's train split.
+
+    lines: encoded image, text, and the document or hand that the splits were made by.
+    """
 
     placed: ClassVar[bool] = False
-    lines: Sequence[tuple[bytes, str]]
+    lines: Sequence[tuple[bytes, str, str]]
 
     @staticmethod
     def read(path: Path, fold: bool = False) -> Scans:
         """Read the train lines; `fold` removes accents."""
-        table = pq.read_table(path, columns=["image", "text", "split"])
+        table = pq.read_table(path, columns=["image", "text", "writer", "split"])
         lines = [
-            (row["image"]["bytes"], _fold(row["text"]) if fold else row["text"])
+            (row["image"]["bytes"], _fold(row["text"]) if fold else row["text"], row["writer"])
             for row in table.to_pylist()
             if row["split"] == "train"
         ]
@@ -280,7 +286,7 @@ class Scans:
 
     def draw(self, rng: np.random.Generator, longest: int) -> Sample:
         """Draw a scanned line; `longest` has no effect."""
-        data, text = self.lines[int(rng.integers(len(self.lines)))]
+        data, text, _ = self.lines[int(rng.integers(len(self.lines)))]
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
         return Sample(darkness(to_height(image)), text)
 

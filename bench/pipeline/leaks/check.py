@@ -6,8 +6,9 @@ train split.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -69,15 +70,20 @@ def check_training(parts: Sequence[Part], track: Track) -> list[Leak]:
         dataset = _here(part)
         if {LEARNED, TESTED} <= set(dataset.splits):
             tested = dataset.load(TESTED)
-            leak = _kept(part, tested)
-            if leak is None:
-                try:
-                    leak = compare(dataset.load(LEARNED), tested)
-                except Unavailable:
-                    continue
-                _keep(part, tested, leak)
-            leaks.append(leak)
+            with contextlib.suppress(Unavailable):
+                leaks.append(
+                    leak_with_train(part, tested, functools.partial(dataset.load, LEARNED))
+                )
     return leaks
+
+
+def leak_with_train(part: Part, tested: LineSet, load_train: Callable[[], LineSet]) -> Leak:
+    """Compare lines with the train split of a data set, once a set."""
+    leak = _kept(part, tested)
+    if leak is None:
+        leak = compare(load_train(), tested)
+        _keep(part, tested, leak)
+    return leak
 
 
 def check_text(text: Sequence[str], parts: Sequence[Part], track: Track) -> list[TextLeak]:
