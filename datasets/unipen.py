@@ -33,6 +33,7 @@ COLUMNS = ("file", "writer", "split", "width", "height", "quality", "text")
 
 HEIGHT, MARGIN, PEN = 64, 6, 2.0  # pixels; those of the widths in the table
 
+_LONGEST = 1 << 24  # bytes of a line: a hostile file may unpack to one without end
 _REMEDY = "get it anew: python -m bench data get unipen"
 _SUBSETS = {
     "bb+lex": ("bba", "bbb", "bbc", "bbd", "lex"),
@@ -117,7 +118,7 @@ def read_strokes(path: Path) -> Iterator[bytes]:
     """The lines of `unipen_lines.strokes.jsonl.gz`, unparsed, since parsing is slow."""
     try:
         with gzip.open(path, "rb") as file:
-            yield from file
+            yield from iter(lambda: file.readline(_LONGEST), b"")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}); {_REMEDY}") from error
 

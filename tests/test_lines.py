@@ -232,6 +232,12 @@ def chosen_root(tmp_path: Path) -> Iterator[Path]:
 GOOD = [[[0, 0], [9, 9]]]
 
 
+def test_a_line_without_end_is_read_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / STROKES
+    path.write_bytes(gzip.compress(b" " * (1 << 25)))
+    assert [len(part) for part in read_strokes(path)] == [1 << 24] * 2
+
+
 def test_a_line_that_cannot_be_read_is_bad_and_the_others_are_kept(chosen_root: Path) -> None:
     names = [f"bba_w_0000{i}.png" for i in range(8)]
     rows = [_row(name) for name in names]

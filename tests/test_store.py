@@ -235,7 +235,7 @@ def test_another_schema_says_what_to_do(tmp_path, schema, sentence):
         RunStore(tmp_path).finished("k1")
 
 
-def test_lines_of_a_cell_that_was_not_run_or_is_damaged(tmp_path):
+def test_lines_of_a_cell_that_was_not_run_or_is_damaged(tmp_path, monkeypatch):
     store = RunStore(tmp_path)
     with pytest.raises(UserError, match="missing"):
         store.lines("k1")
@@ -245,6 +245,10 @@ def test_lines_of_a_cell_that_was_not_run_or_is_damaged(tmp_path):
     packed.write_bytes(gzip.compress((tmp_path / "lines" / "k1.jsonl").read_bytes()))
     (tmp_path / "lines" / "k1.jsonl").unlink()
     assert store.lines("k1") == [LINE]
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.pipeline.store._MOST", 9)
+        with pytest.raises(UserError, match="unpacks to over 9 bytes"):
+            store.lines("k1")
     packed.write_bytes(packed.read_bytes()[:-9])
     with pytest.raises(UserError, match="cannot be read"):
         store.lines("k1")

@@ -18,6 +18,7 @@ import contextlib
 import copy
 import gzip
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -35,6 +36,8 @@ from bench.core.types import LineResult, LineSet, Row
 from bench.pipeline import bad_lines
 
 LOCK = "lock"
+
+_MOST = 1 << 28  # bytes of unpacked lines; 700,000 lines have as many
 
 
 class RunStore:
@@ -108,7 +111,7 @@ class RunStore:
         packed = path.with_name(f"{path.name}.gz")  # as committed references keep them
         try:
             old = packed.is_file() and not path.is_file()  # lines measured again are not packed
-            content = gzip.decompress(read_bytes(packed)) if old else read_bytes(path)
+            content = _unpacked(read_bytes(packed)) if old else read_bytes(path)
         except FileNotFoundError:
             raise UserError(
                 f"{path} is missing: the cell failed or was not run here; run it"
@@ -261,6 +264,15 @@ def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
     if torn:
         damaged_rows.append(f"{path}, line {len(records) + 1}: it has no end")
     return rows, damaged_rows
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """The content of a gzip file of at most `_MOST` bytes, since a hostile one may fill the memory."""
+    with gzip.open(io.BytesIO(packed)) as file:
+        content = file.read(_MOST)
+        if file.read(1):
+            raise EOFError(f"it unpacks to over {_MOST} bytes")
+    return content
 
 
 def _append(path: Path, record: bytes) -> None:
