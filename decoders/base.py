@@ -44,10 +44,11 @@ class DecoderSpec(ABC):
             return Unavailable(
                 f"{encoder.name} has no CTC head", "python -m bench train ctc --help"
             )
-        if self.needs != "states" and (why := _unfit(encoder.alphabet[1:])):
+        if self.needs != "states" and (why := _unfit(encoder.alphabet)):
             return Unavailable(
                 f"the alphabet of {encoder.name} {why}",
-                "give each symbol one character of its own, and use the plain space as white space",
+                "put the blank first, as an empty text, give each symbol one character of its own, "
+                "and use the plain space as white space",
             )
         if self.needs != "log_probs" and not encoder.has_ar:
             return Unavailable(f"{encoder.name} has no autoregressive head", "choose a ctc decoder")
@@ -174,12 +175,15 @@ def ranked(texts: Sequence[str], scores: Scores) -> NBest:
     return tuple((texts[place], float(scores[place])) for place in order)
 
 
-def _unfit(symbols: Sequence[str]) -> str:
+def _unfit(alphabet: Sequence[str]) -> str:
     """The reason why an alphabet cannot be searched, else "".
 
     Language models, words and scores of texts know a text by its characters alone, and scoring
     makes all white space a space; a decoder that did not would differ from the others by that.
     """
+    blank, *symbols = alphabet
+    if blank:
+        return f"begins with {visible(blank)} and not with the blank"
     taken: set[str] = set()
     for symbol in symbols:
         if len(symbol) != 1:

@@ -190,9 +190,11 @@ def test_damaged_rows_and_lines_that_are_gone_are_told(call, two_runs):
         file.write(b'{"key": "torn')
     row = cell("ctc-beam", BEAM, damage="blot", severity=3)[0]
     (two_runs / "old" / "lines" / f"{row.key}.jsonl").unlink()
+    (two_runs / "old" / "env.json").unlink()  # as where the rows of another run are appended
     code, _, err = call("compare", "mini:ctc-greedy", "mini:ctc-beam", "--dataset", "lines")
     assert code == 1
     assert "1 damaged row is left out: " in err
+    assert "env.json lacks the environment of 5 of the rows of " in err
     assert "left out: mini:ctc-beam on lines, blot 3 has no lines" in err
     for path in (two_runs / "old" / "lines").iterdir():
         path.unlink()

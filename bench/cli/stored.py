@@ -14,6 +14,7 @@ from bench.core.registry import did_you_mean
 from bench.core.types import Row
 from bench.pipeline import runs
 from bench.pipeline.store import RunStore
+from bench.report.language import say_text
 from bench.report.results import names
 
 Run = Annotated[
@@ -25,7 +26,7 @@ Run = Annotated[
 
 
 def open_run(name: str | None) -> RunStore:
-    """Open the store of a run; its damaged rows are counted on stderr.
+    """Open the store of a run; damaged and strange rows are counted on stderr.
 
     Args:
         name: a name under results/runs, or a path; None for the newest run.
@@ -41,6 +42,11 @@ def open_run(name: str | None) -> RunStore:
     if torn := store.damaged_rows():
         count = "1 damaged row is" if len(torn) == 1 else f"{len(torn)} damaged rows are"
         print(f"{count} left out: {'; '.join(torn)}", file=sys.stderr)
+    known = store.environments()
+    if strange := sum(row.environment not in known for row in store.rows()):
+        words = f"env.json lacks the environment of {strange} of the rows of {store.path}; "
+        words += "put it back, or take out the rows of another run"
+        print(say_text(words), file=sys.stderr)
     return store
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -21,7 +22,6 @@ from models.base import Encoder, EncoderSpec
 
 Item = TypeVar("Item")
 
-_MOST_THREADS = 1024
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -104,11 +104,14 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def check_runtime(runtime: Runtime) -> None:
-    """Refuse a device or precision that torch does not have here, or absurdly many threads."""
+    """Refuse a device or precision that torch does not have here, or more threads than its cores."""
     if runtime.dtype not in PRECISIONS:
         raise UserError(f"no precision is called {runtime.dtype!r}; take {', '.join(PRECISIONS)}")
-    if runtime.threads > _MOST_THREADS:
-        raise UserError(f"--threads is {runtime.threads}; take at most {_MOST_THREADS}")
+    if runtime.threads > (cores := os.cpu_count() or 1):
+        raise UserError(
+            f"--threads is {runtime.threads}, but this machine has {cores} cores; take at most "
+            "as many"
+        )
     if runtime.device == "cpu":
         return
     import torch
