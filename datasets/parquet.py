@@ -302,21 +302,26 @@ def open_parquet(path: Path) -> Iterator[Any]:
 
 
 def _expect_types(path: Path, schema: Any, columns: Columns) -> None:
-    """Refuse columns that cannot hold images and texts before anything is read."""
+    """Refuse columns that cannot hold what is read from them before anything is read."""
     kind = schema.field(columns.image).type
     if not holds_images(kind):
         raise UserError(
             f"the column {columns.image} of {path} holds {kind}, not encoded images "
             "(bytes, or a struct with bytes); name another with -o parquet.image=COLUMN"
         )
-    kind = schema.field(columns.text).type
-    if pa.types.is_dictionary(kind):  # categories of pandas
-        kind = kind.value_type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise UserError(
-            f"the column {columns.text} of {path} holds {kind}, not text; name another with "
-            "-o parquet.text=COLUMN"
-        )
+    # Numbers of a ClassLabel do not say which split is which.
+    for option, name in {"text": columns.text, "split_column": columns.split}.items():
+        if not name:
+            continue
+        kind = schema.field(name).type
+        if pa.types.is_dictionary(kind):  # categories of pandas
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            whole = ", or one split for all with -o parquet.split=NAME" if option != "text" else ""
+            raise UserError(
+                f"the column {name} of {path} holds {kind}, not text; name another with "
+                f"-o parquet.{option}=COLUMN{whole}"
+            )
 
 
 def holds_images(kind: Any) -> bool:
@@ -347,7 +352,9 @@ def _read(
             values = {what: row[name] for what, name in vars(columns).items() if name}
             image = values.pop("image")
             encoded = image.get("bytes") if isinstance(image, dict) else image
-            texts = {what: "" if value is None else str(value) for what, value in values.items()}
+            # NaN is what pandas makes of a missing number.
+            empty = {what for what, value in values.items() if value is None or value != value}
+            texts = {what: "" if what in empty else str(v) for what, v in values.items()}
             texts["id"] = texts.get("id", "") or str(first + position)
             yield ParquetRow(image=encoded, **texts)
         if (begin := end) > positions[-1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,6 +96,10 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         ParquetLines(str(file), split_column="nope").load()
     with pytest.raises(UserError, match=r"column line_id of .* holds int64, not text"):
         ParquetLines(str(file), text="line_id").load()
+    with pytest.raises(UserError, match=r"line_id of .* not text; .*one split for all with -o parq"):
+        ParquetLines(str(file), split_column="line_id").load()
+    scores = _write(tmp_path / "scores.parquet", ["a", "b"], writer=[1.0, math.nan])
+    assert [line.writer for line in ParquetLines(str(scores)).load().lines] == ["1.0", ""]
 
 
 def test_a_file_without_rows_is_not_right(tmp_path: Path, call: Any) -> None:

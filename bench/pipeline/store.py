@@ -267,7 +267,7 @@ def _read_rows(path: Path) -> tuple[list[Row], list[str]]:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """The content of a gzip file of at most `_MOST` bytes, since a hostile one may fill the memory."""
+    """Unpack at most `_MOST` bytes, since a hostile file may fill the memory."""
     with gzip.open(io.BytesIO(packed)) as file:
         content = file.read(_MOST)
         if file.read(1):
