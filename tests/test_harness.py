@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import __version__
+from bench.core.cache import cache_folder
 from bench.core.errors import UserError
 from bench.core.metrics import NORMALISER
 from bench.core.registry import Entry
@@ -125,8 +126,11 @@ def test_a_disk_too_full_for_the_reasons_of_bad_lines_ends_the_run(tmp_path, mon
     assert not RunStore(tmp_path).rows()  # and fails no cell
 
 
-def test_a_cache_that_cannot_be_made_costs_no_cell(tmp_path, monkeypatch):
-    monkeypatch.setenv("KAIDOKU_CACHE", "/dev/null/none")
+@pytest.mark.parametrize("place", ["/dev/null/none", "~nobody-here/cache"])
+def test_a_cache_that_cannot_be_made_costs_no_cell(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("KAIDOKU_CACHE", place)
+    with pytest.raises(UserError, match="cannot make the cache folder"):
+        cache_folder("lm")
     assert len(go(tmp_path, replace(ASKED, damages=("none", "eraser"))).done) == 4
 
 

@@ -96,7 +96,7 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
         ParquetLines(str(file), split_column="nope").load()
     with pytest.raises(UserError, match=r"column line_id of .* holds int64, not text"):
         ParquetLines(str(file), text="line_id").load()
-    with pytest.raises(UserError, match=r"line_id of .* not text; .*one split for all with -o parq"):
+    with pytest.raises(UserError, match=r"line_id of .* not text; .*one split for all with"):
         ParquetLines(str(file), split_column="line_id").load()
     scores = _write(tmp_path / "scores.parquet", ["a", "b"], writer=[1.0, math.nan])
     assert [line.writer for line in ParquetLines(str(scores)).load().lines] == ["1.0", ""]

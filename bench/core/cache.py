@@ -31,13 +31,15 @@ def cache_folder(kind: str) -> Path:
     own = os.environ.get("KAIDOKU_CACHE")
     base = os.environ.get("XDG_CACHE_HOME", "")
     base = base if Path(base).is_absolute() else "~/.cache"  # as its specification says
-    folder = Path(own or f"{base}/kaidoku").expanduser() / kind
+    folder = Path(own or f"{base}/kaidoku") / kind
     try:
+        folder = folder.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ before an unknown user
+        reason = error.strerror if isinstance(error, OSError) else "there is no such home folder"
         raise UserError(
-            f"cannot make the cache folder {folder} ({error.strerror}); set KAIDOKU_CACHE to a "
-            "folder that may be written to"
+            f"cannot make the cache folder {folder} ({reason}); set KAIDOKU_CACHE to a folder "
+            "that may be written to"
         ) from error
     return folder
 

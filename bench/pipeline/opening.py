@@ -104,13 +104,13 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def check_runtime(runtime: Runtime) -> None:
-    """Refuse a device or precision that torch does not have here, or more threads than its cores."""
+    """Refuse a device or precision that torch does not have here, and more threads than cores."""
     if runtime.dtype not in PRECISIONS:
         raise UserError(f"no precision is called {runtime.dtype!r}; take {', '.join(PRECISIONS)}")
     if runtime.threads > (cores := os.cpu_count() or 1):
         raise UserError(
-            f"--threads is {runtime.threads}, but this machine has {cores} cores; take at most "
-            "as many"
+            f"--threads or OMP_NUM_THREADS is {runtime.threads}, but this machine has {cores} "
+            "cores; take at most as many"
         )
     if runtime.device == "cpu":
         return
