@@ -26,7 +26,9 @@ ROW = run_rows.row(
     extras={"passes": [[1.0]], "parts": [24], "distinct_lines": 24, "set_notes": ["few"]},
 )
 WHOLE = dump(ROW)[:-1]
-FREE = ("options", "encoder_options", "dataset_options", "damage_options", "extras")
+FREE = (
+    "options", "encoder_options", "decoder_options", "dataset_options", "damage_options", "extras",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,9 @@ def load_row(text: bytes, where: str) -> Row:
     row = fit(Row, fields, where, remedy)
     for at, part in (("", row), ("condition.", row.condition), ("runtime.", row.runtime)):
         there = fields[at.rstrip(".")] if at else fields
-        # Defaults serve code that makes rows; a file has every field but the one that came late.
-        names = {field.name for field in dataclasses.fields(part)} - {"lines_sha256"}
+        # Defaults serve code that makes rows; a file has every field but those that came late.
+        late = {"lines_sha256", "decoder_options"}
+        names = {field.name for field in dataclasses.fields(part)} - late
         if lacking := names - there.keys():
             raise UserError(_sentence(f"{where}, field {at}{min(lacking)}", "missing", remedy))
     # The other extras are only shown; msgspec refuses names with lone surrogates even there.

@@ -357,7 +357,8 @@ class Row:
     version: of this program.
     normaliser: of texts before their edits are counted; suite: of the damage, "" for a clean set.
     cer, wer, cer_macro, cer_median: fractions, None for untrained weights and failures.
-    encoder_options, dataset_options, damage_options: as the user set them.
+    encoder_options, decoder_options, dataset_options, damage_options: as the user set them; rows of
+        earlier versions have no `decoder_options`.
     extras: facts of the decoder (LM order and hash, where weights were tuned, ...).
     correction: None without a corrector.
     leak: None for a failure.
@@ -395,6 +396,7 @@ class Row:
     encoder_options: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
     damage_options: Mapping[str, Any] = field(default_factory=dict)
+    decoder_options: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)
     leak: Leaks | None = None
     correction: Correction | None = None

@@ -186,6 +186,7 @@ class Cell:
             started=started,
             unreadable=len(lines.bad) if lines else 0,
             **self._options(),
+            decoder_options=plain(self.decoder.options),
             extras=plain({**self.extras, **known, **extras}),
             **more,
         )

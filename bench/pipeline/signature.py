@@ -48,11 +48,11 @@ def signature_parts(row: Row) -> dict[str, str]:
 
 
 def _bracketed(options: Mapping[str, Any]) -> str:
-    shown = [f"{name}={_short(value)}" for name, value in options.items() if value is not None]
+    shown = [f"{name}={short_value(value)}" for name, value in options.items() if value is not None]
     return f"[{','.join(shown)}]" if shown else ""
 
 
-def _short(value: Any) -> str:
+def short_value(value: Any) -> str:
     """Shorten an option: a path to its file name, since folders differ by machine."""
     path = PurePath(str(value))
     return path.name if path.is_absolute() else str(value)

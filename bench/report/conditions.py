@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.analysis.stats import ENOUGH, LEVEL, RESAMPLES, SEED
 from bench.core.types import UNTRAINED, Row
-from bench.pipeline.signature import signature_parts
+from bench.pipeline.signature import short_value, signature_parts
 from bench.report.format import commas, listing, plain, plural
 from bench.report.language import say, say_name, say_text
 from bench.report.results import Result, system
@@ -270,9 +270,15 @@ def _decoders(results: Iterable[Result]) -> str:
 
 
 def _decoder(result: Result) -> str:
-    """The beam, workers, language model and unapplied settings of a decoder; "" without any."""
+    """The settings of a decoder that matter or that the user chose; "" without any."""
     options, extras = result.row.options, result.row.extras
-    words = [f"{name.replace('_', ' ')} {options[name]}" for name in options if "beam" in name]
+    # What the decoder worked out itself, such as tuned weights, stands in the extras and below.
+    chosen = [name for name in result.row.decoder_options if name not in extras]
+    words = [
+        f"{name.replace('_', ' ')} {short_value(options[name])}"
+        for name in options
+        if "beam" in name or name in chosen
+    ]
     words += [plural(extras["workers"], "worker")] if isinstance(extras.get("workers"), int) else []
     words += _language_model(result)
     if applied := extras.get("generation_applied"):
@@ -322,10 +328,12 @@ def _weighted(extras: Mapping[str, Any], stage: str, weights: Sequence[str]) -> 
     about_it += [say("text: {text}", text=trained_on)] if trained_on else []
     name = extras.get(f"{stage}lm", extras.get("lm"))
     model = say("language model {name} ({about})", name=name, about=commas(about_it))
+    origin = of["tuned_on"] or "not recorded"
+    by_hand = origin.startswith("set by hand")
     tuned = say(
-        "weights {weights} (tuned on: {tuned_on})",
+        "weights {weights} ({tuned_on})" if by_hand else "weights {weights} (tuned on: {tuned_on})",
         weights=commas(f"{name} {extras[name]}" for name in weights),
-        tuned_on=say_text(of["tuned_on"] or "") or say("not recorded"),
+        tuned_on=say_text(origin),
     )
     return [*([model] if about_it else []), *([tuned] if weights else [])]
 
