@@ -42,7 +42,8 @@ class DecoderSpec(ABC):
         """The reason why it cannot read this encoder here, with the remedy; None when it can."""
         if self.needs != "states" and not encoder.alphabet:
             return Unavailable(
-                f"{encoder.name} has no CTC head", "python -m bench train ctc --help"
+                f"{encoder.name} has no CTC head",
+                f"python -m bench train ctc --encoder {encoder.name}",
             )
         if self.needs != "states" and (why := _unfit(encoder.alphabet)):
             return Unavailable(

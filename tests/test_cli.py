@@ -327,6 +327,7 @@ def test_a_dry_run_leaves_out_what_the_run_would(call):
     assert [cell["decoder"] for cell in plan["cells"]] == ["ar-greedy"]
     assert (left_out["name"], left_out["encoder"]) == ("ctc-greedy", "trocr-small")
     assert left_out["reason"] == "trocr-small has no CTC head"
+    assert left_out["remedy"] == "python -m bench train ctc --encoder trocr-small"
 
 
 @pytest.mark.parametrize(
