@@ -196,6 +196,8 @@ def test_a_language_model_that_is_not_there(call: Call, desk: Path) -> None:
     code, out, _ = call("list")
     assert "\nlanguage models (0 of 1 here)\n- my-3gram" in out
     assert f"missing: {sentence}\n" in out
+    code, out, _ = call("list", "my-3gram", "mini")
+    assert out.startswith("language models (0 of 1 here)\n- my-3gram") and "\nencoder mini:" in out
 
 
 def test_the_endpoint_of_the_corrector_llm(desk: Path) -> None:

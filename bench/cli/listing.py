@@ -75,7 +75,7 @@ def run(
         return _check(as_json)
     kinds, names = _asked(what)
     things = {kind: inventory(_REGISTRIES[kind]) for kind in kinds}
-    if not what and (models := [_model(name) for name in named().models]):
+    if models := [_model(name) for name in named().models if not what or name in what]:
         things["language models"] = models
     details = [_detail(name) for name in names]
     if as_json:
@@ -92,11 +92,12 @@ def run(
 
 def _asked(words: Sequence[str]) -> tuple[list[str], list[str]]:
     names = {name for registry in _REGISTRIES.values() for name in registry.names()}
+    words = [word for word in words if word not in named().models] if words else [*_REGISTRIES]
     for word in words:
         if word not in _REGISTRIES and not any(word in r for r in _REGISTRIES.values()):
-            known = [*_REGISTRIES, *sorted(names)]
+            known = [*_REGISTRIES, *sorted({*names, *named().models})]
             raise UserError(f"nothing is called {word!r}{did_you_mean(word, known)}")
-    kinds = [word for word in words or _REGISTRIES if word in _REGISTRIES]
+    kinds = [word for word in words if word in _REGISTRIES]
     return kinds, [word for word in words if word not in _REGISTRIES]
 
 
