@@ -178,7 +178,7 @@ def test_the_page_says_what_the_numbers_say():
         (lambda *cell: 700, "Expected, but not shown: The 6-gram reads more"),
     ):
         found = finding(made(right_of))
-        assert words in experiment.in_short(found)
+        assert words in " ".join(experiment.in_short(found))
         text = experiment.page(found)
         assert "Left out: ppocr (its weights are missing)" in text
         assert "the cloze ceiling is 25.0" in text and "Exploratory" in text
@@ -188,7 +188,7 @@ def test_readers_that_differ_are_not_summed_up():
     one = conclude(made(helping), DESIGN)[0]
     other = dataclasses.replace(one, reader="ppocr", verdict="not shown")
     found = dataclasses.replace(finding(made(helping)), judged=(one, other))
-    assert "with different answers by reader: The 6-gram" in experiment.in_short(found)
+    assert "with different answers by reader: The 6-gram" in " ".join(experiment.in_short(found))
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +224,8 @@ def small(monkeypatch, small_lm) -> Design:
 
 def test_the_command_runs_goes_on_and_ends_in_a_finding(call, small, tmp_path):
     words = ("experiment", "language", "--out", f"{tmp_path}/mine", "--threads", "1")
-    code, _, _ = call(*words)
-    assert code == 0
+    code, out, _ = call(*words)
+    assert code == 0 and out.count("\n- ") > 3  # a point a line
     folder = tmp_path / "mine"
     declared = json.loads((folder / DECLARED).read_text())
     assert declared["declared"] and declared["sha256"] == small.sha256

@@ -101,10 +101,13 @@ def language(
 
 
 def _print(finding: Finding, outcome: Outcome, store: RunStore) -> int:
-    from bench.report.experiment import in_short
+    from bench.cli.listing import behind
+    from bench.report.experiment import in_short, origin
     from bench.report.language import say, say_text
 
-    print(in_short(finding))
+    print(behind("", origin(finding)))
+    for point in in_short(finding):
+        print(behind("- ", point))
     files = "finding.md, summary.json, design.json, rows.jsonl, tables, plots"
     print("\n" + say("files in {path}: {files}", path=store.path, files=files))
     for system, why in finding.left_out.items():

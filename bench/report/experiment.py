@@ -18,7 +18,7 @@ from bench.report import render
 from bench.report.conditions import by_whom, synthetic
 from bench.report.experiment_plots import draw
 from bench.report.experiment_tables import effect_of, of_page
-from bench.report.format import joined, listing, percent, plain, plural
+from bench.report.format import listing, percent, plain, plural
 from bench.report.language import say, say_name
 from bench.report.panel import Plot
 from datasets.damage.base import SUITE
@@ -51,8 +51,8 @@ def page(finding: Finding, drawn: Sequence[Plot] = ()) -> str:
     return "\n".join(
         [
             f"# {say('What does language give when ink is lost?')}\n",
-            f"{render.markdown_text(_origin(finding))}\n",
-            _points_of(_in_short(finding)),
+            f"{render.markdown_text(origin(finding))}\n",
+            _points_of(in_short(finding)),
             *(render.markdown(table) for table in of_page(finding)),
             *(f"![{plot.title}](plots/{plot.slug}.png)\n" for plot in drawn),
             f"## {say('What it does not say')}\n",
@@ -72,11 +72,6 @@ def files(finding: Finding) -> dict[str, bytes]:
     for plot in drawn:
         made |= {f"plots/{name}": content for name, content in plot.files.items()}
     return made
-
-
-def in_short(finding: Finding) -> str:
-    """The answer in a few sentences."""
-    return joined([_origin(finding), *_in_short(finding)])
 
 
 def conditions(finding: Finding) -> str:
@@ -160,7 +155,8 @@ def _left_out(finding: Finding) -> str:
     return say("Left out: {systems}", systems=listing(systems)) if systems else ""
 
 
-def _origin(finding: Finding) -> str:
+def origin(finding: Finding) -> str:
+    """The file that the design was fixed in."""
     words = (
         "The design was fixed in a file before this run (design.toml, sha256 {hash})."
         if finding.design.declared
@@ -183,8 +179,8 @@ def _weights(system: str, extras: Mapping[str, Any]) -> str:
 # The page in words
 
 
-def _in_short(finding: Finding) -> list[str]:
-    """Sentences: language in "no language", the contrasts, and what was restored."""
+def in_short(finding: Finding) -> list[str]:
+    """The answer: language in "no language", the contrasts, and what was restored."""
     return [_no_language(finding), *_contrasts(finding), *_restored(finding)]
 
 
