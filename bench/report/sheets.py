@@ -192,9 +192,16 @@ class Sheet:
 
 
 def _head(name: str, *values: Any) -> Head:
-    """The column of some values: as wide as its texts, decimals where any number has them."""
-    widths = [width_of(value) + 1 for value in values if isinstance(value, str)]
+    """The column of some values: as wide as these, and as a word of its head with a filter.
+
+    Decimals are shown where any number has them. A Japanese head would break anywhere, so that it
+    has room as a whole.
+    """
     fractions = any(isinstance(value, float) for value in values)
+    known = [value for value in values if value is not None]
+    texts = [value if isinstance(value, str) else f"{value:,.2f}" for value in known]
+    words = name.split() if name.isascii() else [name]
+    widths = [width_of(text) + 1 for text in texts] + [width_of(word) + 4 for word in words]
     width = min(max([_NARROW, *widths]), _WIDE)
     return Head(name, width, "0.00##" if fractions else "#,##0")
 
