@@ -189,11 +189,27 @@ def test_all_files_of_a_run(tmp_path):
     short = output.terminal(results, 90, notes="short").replace("\n", " ")
     assert short.count("lines (synthetic) (test, 24 lines); Test CPU 9000, 1 thread;") == 3
 
-    written = output.write(store.path, results, ("md", "tex"), notes="appendix")
-    assert store.path / "tables" / "conditions.tex" in written
-    text = (store.path / "report.md").read_text(encoding="utf-8")
+    # So they do in report.md; a table in a file of its own has its conditions with it.
     assert text.index("cer-speed-1.png") < text.index("## Conditions") < text.index("Kaidoku 0.1.0")
     assert text.count("Texts compared after the normaliser") == 1
+    assert "### 3. Speed on lines" in text and "- *all tables*: Read: " in text
+    assert "Kaidoku 0.1.0" in (store.path / "tables" / "cer-1.tex").read_text(encoding="utf-8")
+    written = output.write(store.path, results, ("md", "tex"), notes="appendix")
+    assert store.path / "tables" / "conditions.tex" in written
+    output.write(store.path, results, ("md",), notes="full")
+    text = (store.path / "report.md").read_text(encoding="utf-8")
+    assert text.count("Texts compared after the normaliser") == len(names) > 1
+
+
+def test_conditions_name_what_was_set_by_hand(tmp_path):
+    options = {"beam": 5, "max_new_tokens": 40, "alpha": None, "lm": "/home/alice/my.arpa"}
+    known = {"lm": "my.arpa", "lm_sha256": "feed", "alpha": 0.3, "tuned_on": "set by hand: alpha"}
+    own = dict.fromkeys(("max_new_tokens", "alpha", "lm"), "as given")
+    for chosen, words in ((own, "beam 5, max new tokens 40, language"), ({}, "beam 5, language")):
+        one = row("ar-beam", options=options, extras=known, decoder_options=chosen)
+        shown = output.terminal(collect(run(tmp_path / words, one)), 2000)
+        assert f"ar-beam: {words} model my.arpa (sha256 feed), weights alpha 0.3 (set" in shown
+        assert "alice" not in shown and "tuned on" not in shown
 
 
 def test_the_tables_as_a_workbook(call, refused, tmp_path):
@@ -210,6 +226,10 @@ def test_the_tables_as_a_workbook(call, refused, tmp_path):
     cer = "lines (synthetic) %"
     assert heads[:5] == ("Encoder", "Decoder", cer, f"{cer} low", f"{cer} high")
     assert first[1] == "ctc-greedy" and first[2] == pytest.approx(10) and first[3] < 10 < first[4]
+    # No number is wider than its column, nor a word of a head with its filter.
+    wide = {c[1].value: book["speed-1"].column_dimensions[c[1].column_letter].width
+            for c in book["speed-1"].columns}  # fmt: skip
+    assert wide["Parameters"] > len("558,000,000") and wide["Sentences/s"] > len("Sentences/s") + 2
     texts = [row[1] for row in book["conditions"].iter_rows(values_only=True)]
     assert any(text.startswith("e:mini@") for text in texts)
     for words, message in (

@@ -87,8 +87,8 @@ def run(
             be repeated
         check: with --into: change nothing, exit 1 when a table of the manuscript is stale
         notes: conditions and signatures of each table: in full, as a short line, in an appendix
-            (the end of the output; in a manuscript the block `conditions`), or off; default: full
-            in files, appendix on the terminal and where a manuscript has that block
+            (the end of the output; in a manuscript the block `conditions`), or off; default:
+            appendix in report.md, on the terminal and where a manuscript has that block, else full
         xlsx: write nothing but this workbook, with a sheet for each table
         benchmark: print nothing but the tables of this file of pytest --benchmark-json, as Markdown
             or as --format says
@@ -173,7 +173,7 @@ def _run(
             print(say_text(panel.NO_FONT), file=sys.stderr)
     with Steps(path.name) as steps:
         results = collect(store)
-        files = output.write(path, results, formats, pictured, steps.report, notes or "full")
+        files = output.write(path, results, formats, pictured, steps.report, notes)
     print(output.terminal(results, notes=notes or "appendix"))
     print(say("files in {path}:", path=path))
     for file in files:

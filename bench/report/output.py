@@ -2,7 +2,7 @@
 
 `write` leaves files in the run folder, `terminal` gives the main tables as text:
 
-    report.md           every table with its conditions, and the plots
+    report.md           every table, the plots, and below them all conditions once
     tables/NAME.tex     a table for LaTeX (booktabs)
     tables/NAME.csv     a table for spreadsheets, values unrounded
     tables/conditions.tex   the conditions of all tables, with notes=appendix
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,13 @@ def write(
     formats: Collection[str] = FORMATS,
     pictured: int | None = PICTURES,
     report: Report = silent,
-    notes: Notes = "full",
+    notes: Notes | None = None,
 ) -> list[Path]:
     """Write tables, plots and the web page, in the current language.
 
     Of each set `pictured` lines have pictures in the page, None for all; `notes` stand below the
-    tables in Markdown and LaTeX.
+    tables in Markdown and LaTeX: by default in an appendix of report.md, which has all of them,
+    and in full in the files of one table.
     """
     files = _files(folder.name, results, formats, pictured, report, notes)
     return write_files(folder, files)
@@ -58,7 +60,7 @@ def _files(
     formats: Collection[str],
     pictured: int | None,
     report: Report,
-    notes: Notes,
+    notes: Notes | None,
 ) -> dict[str, bytes]:
     report("tables", 0, 1)
     main, further = main_tables(results), further_tables(results)
@@ -69,12 +71,12 @@ def _files(
         from bench.report import plots  # matplotlib takes a while to import
 
         drawn = plots.draw(results, report)
-        files["report.md"] = _report(name, tables, drawn, notes).encode()
+        files["report.md"] = _report(name, tables, drawn, notes or "appendix").encode()
         for plot in drawn:
             files |= {f"plots/{file}": content for file, content in plot.files.items()}
     for table in tables:
         if "tex" in formats:
-            files[f"tables/{table.slug}.tex"] = latex(table, notes).encode()
+            files[f"tables/{table.slug}.tex"] = latex(table, notes or "full").encode()
         if "csv" in formats:
             files |= render.files(table, f"tables/{table.slug}", ["csv"])
     if "tex" in formats and notes == "appendix":
@@ -128,8 +130,10 @@ def further_tables(results: Sequence[Result]) -> list[Table]:
 def _report(name: str, tables: Sequence[Table], drawn: Sequence[Plot], notes: Notes) -> str:
     head = say("Run {name}", name=render.markdown_text(plain(name)))
     parts = [f"# {head}\n", *([] if tables else [f"{say(_NOTHING)}\n"])]
-    parts += [render.markdown(table, notes=notes) for table in tables]
+    numbers = [str(number) for number in range(1, len(tables) + 1)]
+    for number, table in zip(numbers, tables, strict=True):
+        parts.append(render.markdown(replace(table, title=f"{number}. {table.title}"), notes=notes))
     parts += [f"![{render.markdown_text(plot.title)}](plots/{plot.slug}.png)\n" for plot in drawn]
     if notes == "appendix" and tables:
-        parts += [f"## {say('Conditions')}\n", render.markdown_conditions(tables)]
+        parts += [f"## {say('Conditions')}\n", render.markdown_conditions(tables, numbers)]
     return "\n".join(parts)

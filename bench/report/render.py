@@ -80,10 +80,13 @@ def markdown(table: Table, within: bool = False, notes: Notes = "full") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_conditions(tables: Sequence[Table]) -> str:
-    """The conditions and signatures of tables that are written without them, each once."""
+def markdown_conditions(tables: Sequence[Table], names: Sequence[str] = ()) -> str:
+    """The conditions and signatures of tables that are written without them, each once.
+
+    `names` are those of the tables there, by default their titles.
+    """
     titles = [table.title for table in tables]
-    names = [
+    names = names or [
         f"{one.title} ({one.slug})" if titles.count(one.title) > 1 else one.title for one in tables
     ]
     parts = [f"*{markdown_text(of)}*: {markdown_text(text)}" for of, text in shared(tables, names)]
