@@ -34,7 +34,7 @@ def download(repo: str, revision: str, report: Report, processor: str = "") -> h
     `processor` is that of `hub.locate`; it has to be here.
 
     Raises:
-        UserError: the Hub refuses it or cannot be reached, it is no TrOCR, the disk is full.
+        UserError: the Hub refuses it or cannot be reached, no model that is read here, a full disk.
         Unavailable: image processor or tokenizer are neither in it nor elsewhere.
     """
     if hub.is_path(repo):
@@ -47,7 +47,7 @@ def download(repo: str, revision: str, report: Report, processor: str = "") -> h
         if absent := next(hub.lacking(files, (hub.IMAGES, hub.TOKENIZER)), None):
             raise UserError(f"{repo} is no TrOCR that can be read here: it lacks {absent}")
         folder = Path(hf_hub_download(repo, "config.json", revision=commit)).parent
-        hub.check_architecture(repo, folder)
+        hub.check_architecture(repo, folder, (hub.WHOLE, hub.PPOCR))
         others, _ = hub.borrowed(repo, folder, files, processor)
         if absent := next(hub.lacking(files, others), None):
             raise Unavailable(f"{repo} lacks {absent}", hub.NAME_IT)

@@ -24,6 +24,7 @@ NAME_IT = (
     "name the model that has it: "
     'processor = "microsoft/trocr-base-handwritten" in the project file, or -o NAME.processor=...'
 )
+WHOLE, PPOCR = "vision-encoder-decoder", "pp_ocrv6_small_rec"  # model types
 _SAVE = f'save it there with processor.save_pretrained("FOLDER"), or {NAME_IT}'
 
 # Best first. Pickled weights are read by torch with weights_only=True.
@@ -33,6 +34,7 @@ WEIGHTS = (
     f"pytorch_model.bin{_INDEX}",
 )  # fmt: skip
 
+PROCESSING = ("size", "image_mean", "image_std")  # of images, which a checkpoint has to state
 # transformers 5 writes the image processor into processor_config.json.
 SENTENCEPIECE = "sentencepiece.bpe.model"
 _TOKENIZERS = (
@@ -190,6 +192,8 @@ def borrowed(
     Raises:
         Unavailable: `processor` is not here, or lacks them too.
     """
+    if _model_type(folder).startswith("pp_ocr"):  # its symbols stand in its image processor
+        return {TOKENIZER: folder}, ()
     absent = [part for part in (IMAGES, TOKENIZER) if not _has(here, part)]
     if processor and not absent:
         other = Path(processor).name if is_path(processor) else processor
@@ -213,6 +217,13 @@ def borrowed(
     name = place.name if is_path(source) else f"{source}@{place.name[:8]}"
     why = "as the user chose" if processor else "the model that its config.json names"
     return found, tuple(f"{part} is that of {name}, {why}" for part in found)
+
+
+def _model_type(folder: Path) -> str:
+    try:
+        return str(read_json(folder / "config.json").get("model_type"))
+    except (OSError, UserError):
+        return ""
 
 
 def _base_model(folder: Path) -> str:
@@ -242,19 +253,19 @@ def weight_files(weights: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def check_architecture(repo: str, folder: Path) -> None:
-    """Refuse a checkpoint that is no image encoder with a decoder of text.
+def check_architecture(repo: str, folder: Path, kinds: Sequence[str] = (WHOLE,)) -> None:
+    """Refuse a checkpoint of other model types, or without a decoder of text where it needs one.
 
     Raises:
         UserError: its config.json is damaged, or is that of another model.
     """
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
-    if kind != "vision-encoder-decoder":
-        raise UserError(
-            f"config.json of {repo} says model_type {kind}, not vision-encoder-decoder; "
-            "give a TrOCR"
-        )
+    if kind not in kinds:
+        other = f"read it with -o ppocr.weights={repo}" if kind == PPOCR else "give a TrOCR"
+        raise UserError(f"config.json of {repo} says model_type {kind}, not {kinds[0]}; {other}")
+    if kind == PPOCR:
+        return
     inner = config.get("decoder")
     decoder = inner.get("model_type") if isinstance(inner, dict) else None
     if not isinstance(decoder, str):
@@ -275,6 +286,23 @@ def read_json(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object; fetch it again")
     return content
+
+
+def stated_processing(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The configuration of the image processor, in the old layout or the new one."""
+    folder = checkpoint.folder_of(IMAGES)
+    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
+    nested = (read_json(new).get("image_processor") or {}) if new.is_file() else {}
+    if not old.is_file():
+        return nested
+    stated = read_json(old)
+    for key in PROCESSING:
+        if key in stated and key in nested and stated[key] != nested[key]:
+            raise UserError(
+                f"{old.name} and {new.name} of {checkpoint.repo} disagree on {key}; remove the one "
+                "that it was not trained with"
+            )
+    return stated
 
 
 def registered_name(repo: str) -> str:

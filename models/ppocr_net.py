@@ -9,8 +9,9 @@ own width are blanked before each, so a line reads the same alone and in a batch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,21 @@ class PPOCRNet(nn.Module):
         self.ctc = nn.Linear(width, config.alphabet)
         # Convolutions on CPUs take half as long again where channels lie apart.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def layers(self) -> Iterator[Any]:
+        """The layers with weights, in the order of the makers' graph."""
+        stem = self.stem
+        yield from (stem.first, stem.second_a, stem.second_b, stem.third, stem.fourth)
+        for block in self.blocks:
+            assert isinstance(block, SpaceThenChannels)
+            parts = (block.space, block.squeeze, block.excite, block.up, block.down)
+            yield from (part for part in parts if part is not None)
+        yield from (self.skip, self.reduce, self.local)
+        for mixer in self.mixers:
+            assert isinstance(mixer, Mixer)
+            yield from (mixer.norm_attend, mixer.qkv, mixer.project)
+            yield from (mixer.norm_feed, mixer.feed_up, mixer.feed_down)
+        yield from (self.norm, self.ctc)
 
     def forward(self, images: Tensor, widths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """States (B, T, D) and CTC logits (B, T, V) of (B, 1, height, W) darkness images.

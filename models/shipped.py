@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from bench.core.errors import Unavailable
 from bench.core.types import EncoderInfo, Runtime
+from models import hub
 from models.alphabet import ALPHABET
 from models.base import Encoder, EncoderSpec
 
@@ -66,6 +67,9 @@ class PPOCRSpec(ShippedSpec):
     """PP-OCRv6 small recognition with its makers' weights, its head cut to printable ASCII.
 
     A public recogniser whose makers name none of the sets here as its data.
+
+    weights: a safetensors file of this architecture, or the makers' files in a folder or on the Hub
+        (PaddlePaddle/PP-OCRv6_small_rec_safetensors); "" is the shipped one.
     """
 
     name: ClassVar[str] = "ppocr"
@@ -73,6 +77,31 @@ class PPOCRSpec(ShippedSpec):
         "python -m bench.training.convert_ppocr PP-OCRv6_rec_small.onnx "
         "models/weights/ppocr.safetensors"
     )
+
+    @property
+    def _published(self) -> bool:
+        """Whether the weights are a folder or a Hub id."""
+        return ("/" in self.weights and self.path.suffix != ".safetensors") or self.path.is_dir()
+
+    def missing(self) -> Unavailable | None:
+        """Check for the file, or for all files of the makers."""
+        return hub.missing(self.weights) if self._published else super().missing()
+
+    def heads(self) -> EncoderInfo | None:
+        """The CTC head."""
+        return (
+            EncoderInfo(self.name, "", {}, ALPHABET, False) if self._published else super().heads()
+        )
+
+    def open(self, runtime: Runtime) -> Encoder:
+        """Load the weights; see `EncoderSpec.open`."""
+        if not self._published:
+            return super().open(runtime)
+        from models.ppocr_hub import read_makers
+        from models.shipped_encoders import ShippedEncoder
+
+        checkpoint = hub.locate(self.weights)
+        return ShippedEncoder(self.name, checkpoint.weights, runtime, read_makers(checkpoint))
 
 
 @dataclass(frozen=True)

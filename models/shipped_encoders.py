@@ -29,8 +29,14 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 class ShippedEncoder(Encoder):
     """PP-OCR's network with a CTC head, and perhaps an AR head on its states."""
 
-    def __init__(self, name: str, path: Path, runtime: Runtime) -> None:
-        tensors, notes = read_tensors(path)
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        runtime: Runtime,
+        loaded: tuple[Mapping[str, Tensor], Mapping[str, str]] | None = None,
+    ) -> None:
+        tensors, notes = loaded or read_tensors(path)
         self.device, self.dtype = torch.device(runtime.device), dtype_of(runtime.dtype)
         net: Any = PPOCRNet()
         _fit(net, tensors, "net.", path)

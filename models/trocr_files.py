@@ -31,7 +31,6 @@ from models.images import Pictures
 # the Hub have no machine-readable form of it).
 _AUTHORS = "microsoft/trocr-"
 _STAGE_1 = "684 M printed lines"
-_PROCESSING = ("size", "image_mean", "image_std")  # of images, which a checkpoint has to state
 _SAME = 1e-3  # between pixels that are prepared in the same steps
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.2, 25.0
 _PADDING = 0.01  # share of a decoder's vocabulary, which is rounded up, that may have no token
@@ -60,8 +59,8 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
     the checkpoint has to state everything.
     """
     folder = checkpoint.folder_of(hub.IMAGES)
-    stated = _stated_processing(checkpoint)
-    for key in _PROCESSING:
+    stated = hub.stated_processing(checkpoint)
+    for key in hub.PROCESSING:
         if stated.get(key) is None:
             raise UserError(f"the image processor of {checkpoint.repo} does not state its {key}")
     with loading(checkpoint, "the image processor"):
@@ -84,23 +83,6 @@ def load_processor(checkpoint: hub.Checkpoint, encoder: Any) -> Any:
         )
     _check_steps(checkpoint, processor)
     return processor
-
-
-def _stated_processing(checkpoint: hub.Checkpoint) -> Mapping[str, Any]:
-    """The configuration of the image processor, in the old layout or the new one."""
-    folder = checkpoint.folder_of(hub.IMAGES)
-    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
-    nested = (hub.read_json(new).get("image_processor") or {}) if new.is_file() else {}
-    if not old.is_file():
-        return nested
-    stated = hub.read_json(old)
-    for key in _PROCESSING:
-        if key in stated and key in nested and stated[key] != nested[key]:
-            raise UserError(
-                f"{old.name} and {new.name} of {checkpoint.repo} disagree on {key}; remove the one "
-                "that it was not trained with"
-            )
-    return stated
 
 
 def _check_steps(checkpoint: hub.Checkpoint, processor: Any) -> None:

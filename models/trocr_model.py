@@ -186,7 +186,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
         )
-    _check_fit(checkpoint, report)
+    check_fit(checkpoint, report)
     _check_floats(checkpoint)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -203,7 +203,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
     return model
 
 
-def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
+def check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
     """Refuse weights that are not those of config.json.
 
     transformers replaces missing or misshapen weights by random numbers.

@@ -22,13 +22,10 @@ from bench.core.errors import UserError
 from bench.core.files import content_hash
 from bench.training.files import export
 from models.alphabet import ALPHABET
-from models.ppocr_net import Mixer, PPOCRConfig, PPOCRNet, SpaceThenChannels
+from models.ppocr_hub import TRAINED_ON
+from models.ppocr_net import PPOCRConfig, PPOCRNet
 
 Array = NDArray[np.float32]
-TRAINED_ON = (
-    "PP-OCRv6's own lines, printed, handwritten and industrial, of 50 languages; "
-    "its makers name no data sets (arXiv 2606.13108)"
-)
 
 
 def convert(path: Path) -> PPOCRNet:
@@ -45,7 +42,7 @@ def convert(path: Path) -> PPOCRNet:
     rows = [graph.alphabet.index(symbol) for symbol in ALPHABET]
     net = PPOCRNet(replace(PPOCRConfig(), alphabet=len(rows)))
     with torch.no_grad():
-        for own, (weight, bias) in zip(_layers(net), graph.layers(), strict=True):
+        for own, (weight, bias) in zip(net.layers(), graph.layers(), strict=True):
             if own is net.stem.first:
                 weight = weight.sum(1, keepdims=True)  # of three equal grey channels
             elif own is net.ctc:
@@ -106,22 +103,6 @@ class Graph:
         epsilon = next(a.f for a in norm.attribute if a.name == "epsilon")
         factor = scale / np.sqrt(variance + epsilon)
         return weight * factor[:, None, None, None], bias - mean * factor
-
-
-def _layers(net: PPOCRNet) -> Iterator[Any]:
-    """The network's layers in the order of the graph."""
-    stem = net.stem
-    yield from (stem.first, stem.second_a, stem.second_b, stem.third, stem.fourth)
-    for block in net.blocks:
-        assert isinstance(block, SpaceThenChannels)
-        parts = (block.space, block.squeeze, block.excite, block.up, block.down)
-        yield from (part for part in parts if part is not None)
-    yield from (net.skip, net.reduce, net.local)
-    for mixer in net.mixers:
-        assert isinstance(mixer, Mixer)
-        yield from (mixer.norm_attend, mixer.qkv, mixer.project)
-        yield from (mixer.norm_feed, mixer.feed_up, mixer.feed_down)
-    yield from (net.norm, net.ctc)
 
 
 def _fitting(values: Array, like: nn.Parameter) -> Tensor:
