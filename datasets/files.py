@@ -119,7 +119,8 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, upright: bool = True) -
 
     Of pixels with more than 8 bits the upper 8 of those in use are kept (12 bits often lie in 16).
     Floats are scaled from 0 to 1, 255 or 65535, the least that holds the largest, or else from
-    their own range; 1-bit pixels become 0 and 255. `upright` applies the EXIF orientation.
+    their own range, as are sums of several scans; 1-bit pixels become 0 and 255. `upright` applies
+    the EXIF orientation.
 
     Raises:
         ValueError: it is not an image, damaged, truncated, absurdly large, or several pages.
@@ -197,7 +198,8 @@ def _scaled(pixels: NDArray[Any]) -> Image:
         raise ValueError("some of its pixels are no numbers; save it with 8 or 16 bits")
     if pixels.dtype.kind != "f" and low >= 0:
         bits = next(bits for bits in _DEPTHS if int(high) < 1 << bits)
-        return (pixels >> (bits - 8)).astype(np.uint8)
+        if bits <= 16 or int(high) >> (bits - 2):  # else nearly black
+            return (pixels >> (bits - 8)).astype(np.uint8)
     ends = [end for end in (1.0, 255.0, 65535.0) if high <= end] if low >= 0 else []
     start, end = (0.0, ends[0]) if ends else (float(low), float(high))
     grey = (pixels.astype(np.float64) - start) * (255 / max(end - start, 1e-300))

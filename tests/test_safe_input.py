@@ -178,6 +178,8 @@ def test_tags_of_tiff_are_heeded(kind: type, tag: int, stored: int, value: int) 
 
 
 def test_numbers_below_zero_or_without_end() -> None:
+    sums = decode(_encoded(Image.fromarray((SHARES * 255_000).astype(np.int32)), "TIFF"))
+    assert (sums.min(), sums.max()) == (0, 255)
     for kind in (np.int32, np.float32):
         found = decode(_encoded(Image.fromarray((SHARES * 900 - 500).astype(kind)), "TIFF"))
         assert (found.min(), found.max()) == (0, 255)
