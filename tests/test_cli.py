@@ -137,7 +137,7 @@ def test_no_name_steers_the_terminal(call):
 
 
 def test_a_number_of_threads_is_bounded(call):
-    code, _, err = call("run", *SMALL[:-1], str(10**10), "--dry-run")
+    code, _, err = call("run", *SMALL[:-1], "9999", "--dry-run")
     assert code == 2 and is_one_sentence(err) and "this machine has" in err
 
 
@@ -282,6 +282,7 @@ def test_options_reach_the_parts_with_their_types(call, doubles, no_report):
         (["--encoder", "pixls"], "did you mean pixels?"),
         (["--encoder", "pixels", "--split", "tset"], "did you mean test?"),
         (["--encoder", "pixels", "--limit", "0"], "--limit must be >= 1, not 0"),
+        (["--encoder", "pixels", "--limit", f"{10**20}"], "--limit must be <= 2147483647, not"),
         (["--encoder", "pixels", "--batch-size", "0"], "--batch-size must be >= 1, not 0"),
         (["--encoder", "pixels", "--rounds", "0"], "--rounds must be >= 1, not 0"),
         (["--encoder", "pixels", "--dtype", "float7"], "float7"),

@@ -179,6 +179,8 @@ def test_a_model_that_is_not_there_is_one_sentence(tmp_path):
             read(CTCNGramWordSpec(lm="min"))
         with pytest.raises(UserError, match="is a folder; name the language model's file"):
             read(CTCKenLMSpec(lm=str(tmp_path)))
+        with pytest.raises(UserError, match=r"no language model ~nobody-here/x\.arpa"):
+            read(CTCNGramWordSpec(lm="~nobody-here/x.arpa"))
     finally:
         set_named(Named())
 

@@ -19,8 +19,9 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
-Count = Annotated[Whole, Parameter(validator=Number(gte=1))]
-Natural = Annotated[Whole, Parameter(validator=Number(gte=0))]
+_MOST = 2**31 - 1  # what Python's and torch's own counters hold everywhere
+Count = Annotated[Whole, Parameter(validator=Number(gte=1, lte=_MOST))]
+Natural = Annotated[Whole, Parameter(validator=Number(gte=0, lte=_MOST))]
 Positive = Annotated[float, Parameter(validator=Number(gt=0))]
 Share = Annotated[float, Parameter(validator=Number(gt=0, lte=1))]
 Part = Annotated[float, Parameter(validator=Number(gte=0, lt=1))]

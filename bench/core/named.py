@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,9 @@ def file_of_model(model: str) -> Path:
     Raises:
         UserError: the project file has its name, and it is not there.
     """
-    path = Path(_named.models.get(model, model)).expanduser()
+    path = Path(_named.models.get(model, model))
+    with contextlib.suppress(RuntimeError):  # ~ before an unknown user, whose file is not there
+        path = path.expanduser()
     if model in _named.models and path.is_absolute() and not path.exists():
         raise UserError(
             f"the file of the language model {model} is not there; correct its path under [models] "
