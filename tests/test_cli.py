@@ -320,6 +320,14 @@ def test_a_dry_run_measures_nothing_and_names_what_is_finished(call, doubles, no
     assert "reader (finished), no-e\n" in changed[1]
 
 
+def test_a_package_that_loads_slowly_is_announced(capsys):
+    sys.modules.pop("wave", None)
+    for words in ("loading wave\n", ""):
+        with bench.cli._announced("wave"):
+            importlib.import_module("wave")
+        assert capsys.readouterr().err == words
+
+
 def test_a_dry_run_leaves_out_what_the_run_would(call):
     words = ("run", "--encoder", "trocr-small", "-o", "trocr-small.untrained=true", "--dataset",
              "lines", "--decoder", "ar-greedy,ctc-greedy", "--dry-run", "--json")  # fmt: skip

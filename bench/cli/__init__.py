@@ -19,7 +19,8 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -168,12 +169,32 @@ def _execute(words: list[str]) -> int:
     else:
         chosen = "en"
     try:
-        with language(chosen):
+        with language(chosen), _announced("torch"):
             return int(command(*bound.args, **bound.kwargs) or 0)
     except UserError as error:
         if config is None or isinstance(error, Unavailable):
             raise
         raise config.placed(error) from error
+
+
+@contextmanager
+def _announced(package: str) -> Iterator[None]:
+    """Print on stderr that a package is loaded, which takes seconds, before its first import."""
+
+    class Finder:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == package:
+                sys.meta_path.remove(self)
+                print(say_text(f"loading {package}"), file=sys.stderr, flush=True)
+
+    finder: Any = Finder()
+    if package not in sys.modules:
+        sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
 
 
 def _language(words: Sequence[str]) -> str:
