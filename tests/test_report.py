@@ -203,12 +203,19 @@ def test_all_files_of_a_run(tmp_path):
 
 def test_conditions_name_what_was_set_by_hand(tmp_path):
     options = {"beam": 5, "max_new_tokens": 40, "alpha": None, "lm": "/home/alice/my.arpa"}
-    known = {"lm": "my.arpa", "lm_sha256": "feed", "alpha": 0.3, "tuned_on": "set by hand: alpha"}
+    known = {
+        "lm": "feed",
+        "lm_sha256": "feed",
+        "lm_trained_on": "unknown text (my.arpa)",
+        "alpha": 0.3,
+        "tuned_on": "set by hand: alpha",
+    }
     own = dict.fromkeys(("max_new_tokens", "alpha", "lm"), "as given")
     for chosen, words in ((own, "beam 5, max new tokens 40, language"), ({}, "beam 5, language")):
         one = row("ar-beam", options=options, extras=known, decoder_options=chosen)
         shown = output.terminal(collect(run(tmp_path / words, one)), 2000)
-        assert f"ar-beam: {words} model my.arpa (sha256 feed), weights alpha 0.3 (set" in shown
+        about = "my.arpa (sha256 feed, text: not recorded)"  # and not the hash that is its name
+        assert f"ar-beam: {words} model {about}, weights alpha 0.3 (set" in shown
         assert "alice" not in shown and "tuned on" not in shown
 
 
