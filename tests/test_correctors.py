@@ -25,6 +25,7 @@ from models.mini_ar import MiniAR
 from models.ppocr_net import PPOCRNet
 from models.shipped import MiniSpec
 from tests.ctc_doubles import info
+from tests.fake_hub import serve
 from tests.language_models import SENTENCES, small_weights
 from tests.misread_lines import measured
 
@@ -301,6 +302,24 @@ def test_a_rewritten_line_is_bounded_and_checked(tmp_path, monkeypatch):
         first, empty = corrector.correct(encoded, read)
         assert (first.text, first.verdict, empty.text) == (text, verdict, "")
     assert corrector.extras()["lm_sha256"] and "model" in corrector.extras()["lm_trained_on"]
+
+
+def test_a_rewriter_comes_from_the_hub_by_its_id(tmp_path, monkeypatch):
+    """As `google/byt5-small` would."""
+    folder, name = rewriter(tmp_path / "model"), "google/byt5-small"
+    spec = DECODERS.create("ctc-greedy+seq2seq", {"seq2seq_model": name}).corrector
+    here = DECODERS.create("ctc-greedy+seq2seq", {"seq2seq_model": str(folder)}).corrector
+    search = CTCGreedySpec().open(info())
+    with serve(tmp_path / "hub", monkeypatch) as hub:
+        with pytest.raises(UserError, match=name):
+            spec.open(info(), search)
+        hub.push(name, folder)
+        corrector: Any = spec.open(info(), search)
+        lines, device = ["a red hen", "ten men ran"], torch.device("cpu")
+        local: Any = here.open(info(), search)
+        assert corrector._written(lines, device) == local._written(lines, device)
+        assert corrector.extras()["lm"] == name
+        assert corrector.extras()["lm_sha256"] == local.extras()["lm_sha256"] != ""
 
 
 def test_a_rewriter_without_safetensors_is_refused(tmp_path):

@@ -372,6 +372,7 @@ def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers
         UserError: it is not there, cannot be read, or is of another kind.
     """
     import transformers
+    from huggingface_hub import try_to_load_from_cache
 
     source, path = named().models.get(model, model), file_of_model(model)
     if ("/" not in source or source.startswith((".", "~", "/"))) and not path.is_dir():
@@ -397,10 +398,11 @@ def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{source} is no {words} of transformers ({why})") from error
     net.eval().requires_grad_(False)
-    revision = getattr(net.config, "_commit_hash", None)
-    digest = _folder_hash(path) if path.is_dir() else str(revision or "")
+    if not (folder := path).is_dir():
+        folder = Path(str(try_to_load_from_cache(source, "config.json"))).parent
     own = model if model in named().models else source.rstrip("/")
-    return FromTransformers(own, net, tokenizer, digest, f"unknown text ({title_of(path)})")
+    text = f"unknown text ({title_of(path)})"
+    return FromTransformers(own, net, tokenizer, _folder_hash(folder), text)
 
 
 def _folder_hash(folder: Path) -> str:
