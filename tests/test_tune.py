@@ -81,7 +81,7 @@ ASKED = Selection(
     ("pixels",),
     ("shaky",),
     ("words",),
-    damages=("eraser",),
+    damages=("none", "eraser"),
     severities=(2,),
     split="val",
     runtime=Runtime(batch_size=5),
@@ -261,6 +261,8 @@ def test_other_numbers_equal_points_and_clean_lines():
     entry = tuned_entry(grid={"cut": (1.0, 3.0), "keep": (0.5,)}, damages=("none",), limit=3)
     assert entry.values == {"cut": 1.0, "keep": 0.5}  # the first of equals
     assert (entry.conditions, entry.lines) == (("clean",), 3)
+    entry = tuned_entry(damages=("eraser",), limit=3)  # as in a run, clean lines only if named
+    assert (entry.conditions, entry.cer) == (("eraser 2",), entry.greedy_cer)
 
 
 def test_a_search_that_was_killed_goes_on_where_it_was(monkeypatch):

@@ -1,8 +1,9 @@
 """Tuning of a decoder's weights on a validation split.
 
-The lines are encoded once and read again at every point of the grid by one open decoder. Each
-line is there twice, clean and damaged, since the best weight of a language model depends on how
-much is left for it to mend: weights tuned on clean lines alone are too small for damaged ones.
+The lines are encoded once and read again at every point of the grid by one open decoder. If
+nothing else is asked for, each line is there twice, clean and damaged, since the best weight of a
+language model depends on how much is left for it to mend: weights tuned on clean lines alone are
+too small for damaged ones.
 
 Edits of every point are kept on disk, so that a search that was stopped goes on where it was.
 """
@@ -49,9 +50,9 @@ def tune(
 ) -> Tuned:
     """Search for the best weights, resuming an interrupted search; nothing is frozen.
 
-    One encoder, decoder and data set are asked for; each line is also damaged by one of the
-    damages, in turn. The values of `grid` stand in the place of the decoder's own; it may name
-    other options of numbers as well (a beam, a threshold).
+    One encoder, decoder and data set are asked for; each line is damaged by one of the damages, in
+    turn, and is there clean where "none" is among them. The values of `grid` stand in the place of
+    the decoder's own; it may name other options of numbers as well (a beam, a threshold).
 
     Raises:
         UserError: a split that is no validation split, a decoder without weights, weights of the
@@ -159,17 +160,19 @@ def _values(
 def _mixture(
     asked: Selection, lines: Sequence[Line], registries: Registries, track: Track
 ) -> tuple[list[Line], tuple[str, ...]]:
-    """Every line clean, and again under one damage; and the conditions in words."""
+    """Every line clean, and under one damage, as asked for; and the conditions in words."""
     (dataset,), (severity, *_) = asked.datasets, asked.severities
     names = [name for name in asked.damages if name != CLEAN]
     damages = [registries.damages.create(name, asked.options.get(name)) for name in names]
-    mixture = list(lines)
+    clean = CLEAN in asked.damages
+    mixture = list(lines) if clean else []
     if damages:
         pairs = zip(lines, others(lines, dataset, asked.seed), strict=True)
         for place, (line, other) in track(list(enumerate(pairs)), "damaging lines"):
             damage = damages[place % len(damages)]
             mixture.append(damage.apply(line, dataset, severity, asked.seed, other).line)
-    return mixture, ("clean", *(f"{name} {severity}" for name in names[: len(lines)]))
+    damaged = (f"{name} {severity}" for name in names[: len(lines)])
+    return mixture, (*(("clean",) if clean else ()), *damaged)
 
 
 def _fixed_options(spec: DecoderSpec, best: Values) -> dict[str, Any]:

@@ -36,13 +36,14 @@ examples:
   {PROGRAM} tune --encoder mini --limit 50 --dry-run        a quick look, nothing is frozen
   {PROGRAM} tune --decoder ctc-ngram --grid beam=8,32,100   other numbers of the decoder too
   {PROGRAM} tune --decoder ctc-greedy+speller               the weights of a corrector
-  {PROGRAM} tune --damage blot,noise --severity 2 -o ctc-kenlm.beam=100
+  {PROGRAM} tune --damage none,blot,noise --severity 2 -o ctc-kenlm.beam=100
 
-Every line is read clean and again damaged (each damage in its turn), so that the errors are as
-many as those of a test. The best weights are written to tuned.json beside kaidoku.toml (without
-such a file to ~/.config/kaidoku) together with what they were tuned on. Runs use them from then on,
-before the shipped ones, where these options are not set by hand. What was tried, with how flat the
-CER lies around the best, is written as a table. A search that was stopped goes on where it was.
+Without --damage every line is read clean and again damaged (each damage in its turn), so that the
+errors are as many as those of a test. The best weights are written to tuned.json beside
+kaidoku.toml (without such a file to ~/.config/kaidoku) together with what they were tuned on. Runs
+use them from then on, before the shipped ones, where these options are not set by hand. What was
+tried, with how flat the CER lies around the best, is written as a table. A search that was stopped
+goes on where it was.
 """,
 )
 
@@ -56,7 +57,7 @@ class TuningLines:
         dataset: one of `list`
         split: val and no other
         limit: the first N lines only
-        damage: each line is read under one of them as well, in turn; none for clean lines alone
+        damage: each line is read under one of them, in turn, and clean where none is among them
         severity: of the damages
         seed: of the damages
     """
@@ -96,14 +97,14 @@ def run(
     from bench.analysis.tuning import tune
     from bench.cli.bars import track
     from bench.core.files import write_files
-    from bench.pipeline.plan import Registries, Selection
+    from bench.pipeline.plan import CLEAN, Registries, Selection
     from bench.report import render
     from bench.report.language import say
     from bench.report.tuning import notes, stem, table
     from decoders.tuned import PATH, freeze, own_path
 
     names = Registries()
-    damages = tuple(names.damages.names()) if "all" in lines.damage else lines.damage
+    damages = (CLEAN, *names.damages.names()) if "all" in lines.damage else lines.damage
     asked = Selection(
         (encoder,),
         (decoder,),
