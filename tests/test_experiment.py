@@ -8,11 +8,13 @@ import json
 import string
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import ROOT
 from bench.analysis.experiment import seeds
 from bench.analysis.experiment.analysis import conclude, log_odds, readings
 from bench.analysis.experiment.budget import Budget
@@ -26,16 +28,25 @@ from bench.analysis.experiment.counts import (
     RESTORED,
     RIGHT,
     Counts,
+    columns,
     place,
+    shares_of,
 )
 from bench.analysis.experiment.design import GREEDY, ONE, Design, chosen, read_design
 from bench.analysis.experiment.finding import DECLARED, SUMMARY, Finding, Read
 from bench.analysis.experiment.ideal import NAME as IDEAL
+from bench.analysis.experiment.run import build, by_cell
 from bench.analysis.stats import Redrawn
 from bench.core.errors import UserError
+from bench.core.hashing import plain
 from bench.core.metrics import normalise, score_line
 from bench.core.types import Runtime
+from bench.pipeline.plan import Registries
+from bench.pipeline.store import RunStore
 from bench.report import experiment
+from bench.report.experiment_plots import draw
+from bench.report.language import language
+from datasets import DATASETS
 from datasets.about import Blocks
 from datasets.damage.visible import completed
 from decoders.ctc.ngram import DenseLM, dense_lm
@@ -45,6 +56,7 @@ from tests.japanese import english_in
 
 WRITERS = tuple(f"w{i:02d}" for i in range(24))
 DESIGN = dataclasses.replace(read_design(), readers=("mini",))
+REFERENCE = ROOT / "results/reference/two-cores-language-ink"
 
 
 def made(right_of, blocks: int = len(WRITERS)) -> Counts:
@@ -67,7 +79,8 @@ def made(right_of, blocks: int = len(WRITERS)) -> Counts:
 
 def helping(level: str, condition: str, system: str) -> int:
     """Language helps English, more where ink is lost, and most where the gap is known."""
-    dose = {GREEDY: 0, "ctc-beam": 0, "ctc-beam+lm": 1, "ctc-ngram": 2}.get(system, 3)
+    name = system.partition("@by-condition")[0]
+    dose = {GREEDY: 0, "ctc-beam": 0, "ctc-beam+lm": 1, "ctc-ngram": 2}.get(name, 3)
     if "oracle" in system:
         dose += 1 if "place" in system else 2
     ink = {"clean": 10, "span-marked": 50}.get(condition, 30)
@@ -113,6 +126,63 @@ def test_readings_and_contrasts_are_those_of_the_sums():
     more = gains["english", "erased", "ctc-ngram"] - gains["english", "clean", "ctc-ngram"]
     assert judged["more where ink is lost"].value == pytest.approx(more)
     assert log_odds(np.array([10.0, 5.0, 0, 0, 0])) == 0.0
+
+
+def test_a_matched_contrast_compares_gains_at_equal_baseline():
+    """A gain that depends on the baseline alone, the same in both sets, is no effect of the set."""
+
+    def right_of(level: str, condition: str, system: str) -> int:
+        at = {"clean": 900, "erased": 700 if level == "english" else 600}.get(condition, 800)
+        odds = at / (1000 - at) * np.exp(1.0 if at == 900 else 0.1 if at == 600 else middle)
+        return at if system in (GREEDY, "ctc-beam") else round(1000 * odds / (1 + odds))
+
+    # Between 0.1 and 1 as log-odds of 0.7 lie between those of 0.6 and of 0.9.
+    low, at, high = (np.log(p / (1 - p)) for p in (0.6, 0.7, 0.9))
+    middle = 0.1 + 0.9 * (at - low) / (high - low)
+    judged = {one.contrast.name: one for one in conclude(made(right_of), DESIGN)}
+    assert judged["language, not search"].value > 0.2
+    matched = judged["language, not search, at equal baseline"]
+    assert matched.value == pytest.approx(0.0, abs=0.02)
+    assert matched.interval.low < 0 < matched.interval.high
+
+
+@pytest.mark.parametrize(("lang", "name"), [("en", "finding.md"), ("ja", "finding.ja.md")])
+def test_the_stored_pages_follow_from_the_stored_numbers(lang, name):
+    own = msgspec.convert(json.loads((REFERENCE / SUMMARY).read_bytes()), Finding)
+    with language(lang):
+        written = experiment.page(own, draw(own))
+    assert (REFERENCE / name).read_text(encoding="utf-8") == written
+
+
+def test_the_stored_contrasts_follow_from_the_stored_lines(tmp_path):
+    """Edits are attributed anew: those of all English and random lines that contrasts read."""
+    design, store = read_design(), RunStore(REFERENCE)
+    _, blocks = build(design, Registries())
+    rows = by_cell(blocks, store.rows())
+    cells, redrawn = {}, {}
+    needed = {
+        (level, condition, name)
+        for contrast in design.contrasts
+        for _, level, condition, *pair in contrast.compared
+        for name in pair
+    }
+    for level in {level for level, *_ in needed}:
+        clean = DATASETS.create(design.sets[level]).load(design.split, design.lines)
+        names = [line.block for line in clean.lines]
+        redrawn[level] = Redrawn(tuple(sorted(set(names))))
+        for reader, condition in itertools.product(design.readers, design.conditions):
+            systems = [n for n in needed if n[:2] == (level, condition)]
+            if not systems:
+                continue
+            shares = shares_of(tmp_path, blocks[reader, level, condition], clean)
+            for *_, name in systems:
+                if row := rows.get((reader, level, condition, name)):
+                    sums = columns(clean.lines, shares, store.lines(row.key))
+                    cells[reader, level, condition, name] = redrawn[level].block_sums(sums, names)
+    found = conclude(Counts(redrawn, cells), design)
+    stored = json.loads((REFERENCE / SUMMARY).read_bytes())
+    assert stored["design"]["sha256"] == design.sha256
+    assert plain([dataclasses.asdict(one) for one in found]) == stored["judged"]
 
 
 def test_a_cell_whose_baseline_failed_is_left_out():

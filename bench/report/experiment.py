@@ -41,6 +41,8 @@ _LIMITS = (
     "their own.",
     "The oracles and both ceilings know what no reader knows. They separate causes, and are no "
     "systems to compare with.",
+    "The gains on clean and on damaged English stand beside baselines far apart: no set has lines "
+    "of the same hands that are hard to read with all of their ink.",
     "Where the baseline reads nearly all or nearly nothing right, intervals of log-odds are wide, "
     "and a gain says little.",
 )

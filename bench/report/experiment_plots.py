@@ -23,7 +23,7 @@ def draw(finding: Finding) -> list[Plot]:
     """All figures."""
     design = finding.design
     conditions = [name for name in design.conditions if _any(finding, ENGLISH, name)]
-    doses = {name: name for name in design.doses}
+    doses = {name: name for name, dose in design.doses.items() if not dose.by_condition}
 
     def gain(reader: str, level: str, condition: str, system: str) -> Estimate | None:
         found = finding.reading(reader, level, condition, system)

@@ -104,7 +104,7 @@ def conclude(counts: Counts, design: Design) -> list[TestedContrast]:
         for reader in design.readers:
             if all(
                 (reader, level, condition, name) in counts.cells
-                for _, level, condition, *pair in contrast.terms
+                for _, level, condition, *pair in contrast.compared
                 for name in pair
             ):
                 found.append((contrast, reader, *_effect(counts, contrast, reader)))
@@ -122,13 +122,16 @@ def _effect(
     redrawn = counts.redrawn[contrast.terms[0][1]]
     pairs = [
         np.stack([counts.cells[reader, level, condition, name] for name in pair])
-        for _, level, condition, *pair in contrast.terms
+        for _, level, condition, *pair in contrast.compared
     ]
     sums = np.stack(pairs).transpose(2, 0, 1, 3)  # (blocks, terms, 2, COLUMNS)
     weights = np.array([weight for weight, *_ in contrast.terms])
 
     def effect(drawn: Sums) -> Numbers:
-        total: Numbers = _gain(drawn) @ weights
+        gains = _gain(drawn)
+        if contrast.matched:
+            gains = _matched(gains, log_odds(drawn[..., 1, :]))
+        total: Numbers = gains @ weights
         return total
 
     blocks = len(sums)
@@ -136,6 +139,18 @@ def _effect(
     without = effect(sums.sum(axis=0) - sums)
     p = sign_flip_p(blocks * value - (blocks - 1) * without, "two-sided")
     return float(value), redrawn.interval(effect(redrawn.sums(sums))), p
+
+
+def _matched(gains: Numbers, baseline: Numbers) -> Numbers:
+    """(..., 2) the first gain, and that between the others where the baseline is the first's.
+
+    gains, baseline: (..., 3). Nothing is extrapolated: outside of its range the nearer one counts.
+    """
+    at, low, high = (baseline[..., place] for place in range(3))
+    apart = np.where(high == low, np.inf, high - low)
+    share = np.clip((at - low) / apart, 0.0, 1.0)
+    between = (1 - share) * gains[..., 1] + share * gains[..., 2]
+    return np.stack([gains[..., 0], between], axis=-1)
 
 
 def _gain(sums: Sums) -> Numbers:

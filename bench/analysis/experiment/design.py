@@ -48,7 +48,7 @@ class Treatment:
 class Dose:
     """A decoder with its options.
 
-    weights: further options, by reader.
+    weights: further options, by reader, or by "reader/condition" where they differ by condition.
     readers, sets, conditions: those that it reads; () for all.
     """
 
@@ -67,17 +67,41 @@ class Dose:
             and condition in (self.conditions or (condition,))
         )
 
+    @property
+    def by_condition(self) -> bool:
+        """Check that its weights differ by condition; tables have it, plots do not."""
+        return any("/" in name for name in self.weights)
+
+    def settings(self, reader: str, condition: str) -> dict[str, Any]:
+        """The options in a cell."""
+        own = self.weights.get(f"{reader}/{condition}", self.weights.get(reader, {}))
+        return {**self.options, **own}
+
 
 Term = tuple[float, str, str, str, str]  # weight, set, condition, decoder, compared with
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A claim: the sum of `terms`, in log-odds of a character read right, lies above 0."""
+    """A claim: the sum of `terms`, in log-odds of a character read right, lies above 0.
+
+    matched: two conditions of the second term's set, the worse read first. Its gain is then
+        interpolated between them to where the baseline reads as many characters right as in the
+        first term, since a gain in log-odds may depend on how much is left to gain.
+    """
 
     name: str
     claim: str
     terms: tuple[Term, ...]
+    matched: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> tuple[Term, ...]:
+        """The terms, the second once for each condition that it is interpolated between."""
+        if not self.matched:
+            return self.terms
+        first, (weight, level, _, *pair) = self.terms
+        return (first, *((weight, level, one, *pair) for one in self.matched))
 
 
 @dataclass(frozen=True)

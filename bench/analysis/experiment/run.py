@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bench import ROOT
@@ -97,25 +97,30 @@ def measure(
     if outcome.interrupted:
         return outcome, None
     fresh = {*outcome.done, *outcome.reused}
-    found = {_place(row): row for row in store.rows() if row.key in fresh}
-    rows: dict[Cell, Row] = {}
+    rows = by_cell(blocks, (row for row in store.rows() if row.key in fresh))
     left_out = {item.label: item.reason for item in outcome.skipped}
     left_out |= {
         f"{row.decoder} on {row.encoder}": row.reason
         for row in store.failures().values()
         if row.key in outcome.failed
     }
-    for place, block in blocks.items():
-        for decoder in block.decoders:
-            wanted = (
-                block.encoder.name, block.condition, _frozen(block.damage), decoder.name,
-            )  # fmt: skip
-            if wanted in found:
-                rows[(*place, decoder.name)] = found[wanted]
     if not rows:
         raise UserError(f"nothing could be read: {next(iter(left_out.values()), 'no reader')}")
     sets = {level: _loaded(block) for (_, level, name), block in blocks.items() if name == CLEAN}
     return outcome, Measured(design, store, blocks, sets, rows, infos, left_out)
+
+
+def by_cell(blocks: Mapping[tuple[str, str, str], Block], rows: Iterable[Row]) -> dict[Cell, Row]:
+    """Find the rows of the experiment's cells."""
+    found = {_place(row): row for row in rows}
+    cells = {
+        (*place, decoder.name): (
+            block.encoder.name, block.condition, _frozen(block.damage), decoder.name,
+        )
+        for place, block in blocks.items()
+        for decoder in block.decoders
+    }  # fmt: skip
+    return {cell: found[wanted] for cell, wanted in cells.items() if wanted in found}
 
 
 def _place(row: Row) -> tuple[str, Condition, tuple[tuple[str, str], ...], str]:
@@ -133,7 +138,7 @@ def _decoders(
 ) -> Iterator[Part]:
     for name, dose in design.systems(*place).items():
         own = design.options.get(dose.decoder, {})
-        options = {**dose.options, **dose.weights.get(place[0], {}), **own}
+        options = {**dose.settings(place[0], place[2]), **own}
         yield Part(name, registries.decoders.create(dose.decoder, options), options)
 
 
