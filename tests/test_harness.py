@@ -179,6 +179,21 @@ def test_decoders_that_do_not_fit_are_skipped_once_with_their_remedy(tmp_path):
     assert {row.decoder for row in RunStore(tmp_path).rows()} == {"reader"}
 
 
+def test_a_decoder_has_the_options_of_its_own_block(tmp_path):
+    plan = build_plan(replace(ASKED, damages=("none", "eraser")), registries())
+    blocks = []
+    for block, letter in zip(plan.blocks, "ao", strict=True):
+        spec = registries().decoders.create("reader", {"drop": letter})
+        part = replace(block.decoders[0], name="some", thing=spec)
+        blocks.append(replace(block, decoders=(part,)))
+    run(replace(plan, blocks=tuple(blocks)), RunStore(tmp_path))
+    store = RunStore(tmp_path)
+    for row in store.rows():
+        dropped, kept = ("a", "o") if row.condition.damage == "none" else ("o", "a")
+        read = "".join(line.text for line in store.lines(row.key))
+        assert row.options["drop"] == dropped and dropped not in read and kept in read
+
+
 def test_ctrl_c_keeps_what_is_finished_and_closes_what_is_open(tmp_path):
     mine = registries(ctrl_c=Entry(f"{HERE}:ReaderSpec", "", {"raises": "ctrl-c"}))
     go(tmp_path, replace(ASKED, decoders=("reader",)), mine)

@@ -105,7 +105,7 @@ class Outcome:
 class Opened:
     """An encoder and its decoders, open.
 
-    readers: by decoder.
+    readers: by decoder and its spec, which may differ between blocks.
     failures: why decoders, or the encoder before them, did not open, by decoder.
     skipped: decoders that cannot run here.
     paces: of the decoders that are warm, see `BlockMeasure.run`; on CUDA by batch size, since
@@ -113,10 +113,14 @@ class Opened:
     """
 
     encoder: Encoder | None = None
-    readers: dict[str, OpenDecoder] = field(default_factory=dict)
+    readers: dict[tuple[str, Any], OpenDecoder] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     paces: dict[int | None, dict[str, float]] = field(default_factory=dict)
+
+    def reader(self, part: Part) -> OpenDecoder:
+        """The open decoder of a part of a block."""
+        return self.readers[part.name, part.thing]
 
     def paces_of(self, runtime: Runtime) -> dict[str, float]:
         """The paces for a runtime; additions to them are kept."""
@@ -260,7 +264,8 @@ class _Runner:
     def opened(self, blocks: Sequence[Block]) -> Iterator[Opened]:
         """Open the encoder of blocks and all their decoders; the result records failures."""
         block, encoder, opened = blocks[0], blocks[0].encoder, Opened()
-        decoders = list({part.name: part for own in blocks for part in own.decoders}.values())
+        parts = (part for own in blocks for part in own.decoders)
+        decoders = list({(part.name, part.thing): part for part in parts}.values())
         self.progress.note(f"opening {encoder.name}")
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch_threads(block.runtime.threads))
@@ -295,7 +300,7 @@ class _Runner:
             opened.failures[part.name] = why
         else:
             closing.callback(_close, reader.decoder)
-            opened.readers[part.name] = reader
+            opened.readers[part.name, part.thing] = reader
 
     def _skip(self, item: Skipped) -> None:
         self.outcome.skipped.append(item)
@@ -308,7 +313,7 @@ class _Runner:
         cells = []
         for part in parts:
             info, extras = None, {}
-            if reader := opened.readers.get(part.name):
+            if reader := opened.readers.get((part.name, part.thing)):
                 info, extras = reader.info, dict(reader.decoder.extras())
                 if info.ar_weights and part.thing.needs != "log_probs":
                     extras["ar_weights"] = info.ar_weights
@@ -407,14 +412,15 @@ class _Runner:
             extras = {**self.policy.extras(measure, name), **sample.extras}
             if measure.runtime != block.runtime:
                 extras["halved_batch"] = measure.runtime.batch_size
-            reader, cell = opened.readers[name], cells[name]
+            cell = cells[name]
+            reader = opened.reader(cell.decoder)
             rows.append(self._stored(cell, reader, lines, measure, started, ink_lost, extras))
 
         names, runtime = list(cells), block.runtime
         while names:
             measure = BlockMeasure(
                 encoder,
-                {name: opened.readers[name].decoder for name in names},
+                {name: opened.reader(cells[name].decoder).decoder for name in names},
                 [line.image for line in lines],
                 runtime,
                 Stopwatch.for_device(runtime.device),

@@ -193,7 +193,8 @@ def _once(
 ) -> dict[str, Lap]:
     """Time one line through all working stages, without a warm-up."""
     assert opened.encoder is not None
-    decoders = {name: opened.readers[name].decoder for name in names}
+    parts = {part.name: part for part in block.decoders}
+    decoders = {name: opened.reader(parts[name]).decoder for name in names}
     runtime = replace(block.runtime, batch_size=1)
     one = BlockMeasure(opened.encoder, decoders, [line.image], runtime, watch)
     one.run(replace(ONCE, together_s=math.inf), paces=dict.fromkeys(names, 0.0))
