@@ -143,7 +143,7 @@ def test_a_matched_contrast_compares_gains_at_equal_baseline():
     assert judged["language, not search"].value > 0.2
     matched = judged["language, not search, at equal baseline"]
     assert matched.value == pytest.approx(0.0, abs=0.02)
-    assert matched.interval.low < 0 < matched.interval.high
+    assert matched.interval and matched.interval.low < 0 < matched.interval.high
 
 
 @pytest.mark.parametrize(("lang", "name"), [("en", "finding.md"), ("ja", "finding.ja.md")])

@@ -100,8 +100,8 @@ class Contrast:
         """The terms, the second once for each condition that it is interpolated between."""
         if not self.matched:
             return self.terms
-        first, (weight, level, _, *pair) = self.terms
-        return (first, *((weight, level, one, *pair) for one in self.matched))
+        first, (weight, level, _, system, other) = self.terms
+        return (first, *((weight, level, one, system, other) for one in self.matched))
 
 
 @dataclass(frozen=True)
