@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,15 +100,15 @@ class _Decoders:
             design.baseline,
             *(n for n, dose in design.doses.items() if not dose.readers),
         }
-        self._info, self._open = info, dict[str, Decoder]()
+        self._info, self._open = info, dict[tuple[str, Any], Decoder]()
 
     def of(self, block: Block) -> dict[str, Decoder]:
         """Open the decoders of a block, each once; by name."""
-        for part in block.decoders:
-            if part.name in self._names and part.name not in self._open:
-                self._open[part.name] = part.thing.open(self._info)
-        own = [part.name for part in block.decoders if part.name in self._open]
-        return {name: self._open[name] for name in own}
+        own = [part for part in block.decoders if part.name in self._names]
+        for part in own:
+            if (part.name, part.thing) not in self._open:
+                self._open[part.name, part.thing] = part.thing.open(self._info)
+        return {part.name: self._open[part.name, part.thing] for part in own}
 
 
 def columns(
