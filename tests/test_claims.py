@@ -586,7 +586,12 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
             fixed(reading("mini", level, "erased", "ctc-ngram")["gain"]["value"], 2)
             for level in ("english", "random")
         ),
+        *(odds("language, not search, at equal baseline", reader, "+") for reader in READERS),
         *(odds("knowing the gap", reader, "+") for reader in ("mini", "ppocr", "mini-torn")),
+        *(odds("knowing the gap, weights by condition", reader, "+") for reader in READERS),
+        restored("mini-torn", "erased", "ctc-gap@by-condition"),
+        restored("mini-torn", "erased", "ctc-ngram@by-condition"),
+        *(odds("more where ink is lost, weights by condition", reader) for reader in READERS),
         odds("a marked gap", "ppocr", "+"), odds("inside the search", "mini", "+"),
         fixed(contrast("inside the search", "mini")["adjusted"], 2), restored_table(),
         *(restored("mini", place, "cloze") for place in ("one-erased", "erased", "half-erased")),
@@ -794,6 +799,11 @@ def test_the_finding_on_real_ink_is_said_as_it_came_out():
     assert on_ink()["left_out"] == {}
     assert verdicts("more where ink is lost") == ["not shown", "not shown", "the opposite holds"]
     assert set(verdicts("language, not search")) == {"holds"}
+    assert verdicts("more where ink is lost, weights by condition") == [
+        "not shown", "not shown", "the opposite holds",
+    ]  # fmt: skip
+    assert set(verdicts("language, not search, at equal baseline")) == {"holds"}
+    assert set(verdicts("knowing the gap, weights by condition")) == {"holds"}
     assert verdicts("knowing the gap") == ["holds", "not shown", "holds"]
     assert verdicts("an oracle of the place") == ["holds", "not shown", "not shown"]
     opposite = "the opposite holds"
@@ -804,7 +814,7 @@ def test_the_finding_on_real_ink_is_said_as_it_came_out():
     assert len(by_seed()["judged"]) == 12 and by_seed()["training"]["lines"] == 1455
     assert verdicts("a marked gap") == ["not shown", "not shown", "holds"]
     assert contrast("inside the search", "mini")["verdict"] == "not shown"
-    assert len(on_ink()["judged"]) == 25
+    assert len(on_ink()["judged"]) == 34
     assert reading("mini", "english", "one-erased", "cloze")["hidden"] == 48
     sets = on_ink()["read"].values()
     assert {one["lines"] for one in sets} == {57}
